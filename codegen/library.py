@@ -1,0 +1,115 @@
+"""Kernels of the operations that are not fused: products, and what writes at positions that are data."""
+
+from __future__ import annotations
+
+import math
+
+from ..ir.graph import Graph, Op, Value
+from ..ir.ops import fold, index_add, matmul, scatter_add
+from .loops import Array, Do, Index, Kernel, Let, Loop, Lowering, Store, literal
+from ..ir.types import DType, int64
+
+
+def lower_op(op: Op) -> Kernel:
+    """The kernel of an operation that stands by itself. Raises NotImplementedError where there is none."""
+    lowerings = {matmul: _matmul, fold: _fold, index_add: _index_add, scatter_add: _scatter_add}
+    if op.primitive not in lowerings:
+        raise NotImplementedError(f"no kernel for {op.primitive.name}")
+    inputs = [Value(v.type) for v in op.operands]
+    alone = Op(op.primitive, inputs, op.attrs, [v.type for v in op.results])
+    low = Lowering(Graph(op.primitive.name, inputs, [alone], alone.results))
+    out = low.add_array(alone.result)
+    return lowerings[op.primitive](low, alone, low.arrays[out])
+
+
+def _zero(low: Lowering, y: Value, out: Array, index: Index = ()) -> None:
+    """Sets ``y`` to zero, or the part of it whose first indices are given."""
+    with low.loops(range(len(index), len(y.shape)), y) as rest:
+        low.scopes[-1].body.append(Store(out.name, low.offset(y, (*index, *rest)), literal(0, out.dtype)))
+
+
+def _add(low: Lowering, y: Value, out: Array, index: Index, element: str) -> None:
+    offset, so_far = low.atom(low.offset(y, index)), low.fresh("t")
+    text = f"{so_far} + {element}"
+    if out.dtype.kind in "ui" and out.dtype is not int64:
+        text = f"{out.dtype.short}({text})"
+    low.scopes[-1].body += [Let(so_far, f"load({out.name}, {offset})"), Store(out.name, offset, text)]
+
+
+def _fold(low: Lowering, op: Op, out: Array) -> Kernel:
+    (x,), y, n = op.operands, op.result, len(op.attrs["extents"])
+    lead = tuple(range(len(y.shape) - n))
+    flat = x.type.with_shape((math.prod(y.shape[: len(lead)]), *x.shape[len(lead) :]))
+    image = y.type.with_shape((flat.shape[0], *y.shape[len(lead) :]))
+    x1, y1 = Value(flat), Value(image)
+    low.array_of[x1] = low.array_of[x]
+    with low.loop(Loop("i0", "start", "stop")):
+        _zero(low, y1, out, ("i0",))
+        with low.loops(range(1, 1 + n), x1) as k, low.loops(range(1 + n, 1 + 2 * n), x1) as o:
+            at = []
+            for ki, oi, s, d in zip(k, o, op.attrs["stride"], op.attrs["dilation"], strict=True):
+                at.append(low.atom(f"{oi} * {low.param(s)} + {ki} * {low.param(d)}"))
+            element = low.value(x1, ("i0", *k, *o))
+            _add(low, y1, out, ("i0", *at), element)
+    return low.finish(flat.shape[0])
+
+
+def _index_add(low: Lowering, op: Op, out: Array) -> Kernel:
+    (x, where), y, axis = op.operands, op.result, op.attrs["axis"]
+    with low.loop(Loop("i0", "start", "stop")):
+        _zero(low, y, out)
+        with low.loops(range(len(x.shape)), x) as index:
+            position = low.value(where, index[axis : axis + len(where.shape)])
+            safe = _checked(low, position, op.attrs["extent"], axis)
+            _add(low, y, out, (*index[:axis], safe, *index[axis + len(where.shape) :]), low.value(x, index))
+    return low.finish(1)
+
+
+def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
+    (x, where), y, axis = op.operands, op.result, op.attrs["axis"]
+    with low.loop(Loop("i0", "start", "stop")):
+        _zero(low, y, out)
+        with low.loops(range(len(x.shape)), x) as index:
+            safe = _checked(low, low.value(where, index), y.shape[axis], axis)
+            _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), low.value(x, index))
+    return low.finish(1)
+
+
+def _checked(low: Lowering, position: str, extent: int, axis: int) -> str:
+    site = low.site(f"index {{}} is out of bounds for dimension {axis} with size {extent}")
+    return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
+
+
+def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
+    a, b = op.operands
+    c, ta, tb = op.result, op.attrs["ta"], op.attrs["tb"]
+    k = a.shape[-2] if ta else a.shape[-1]
+    if c.type.dtype.kind != "f":
+        return _integer_matmul(low, op, out)
+    sizes = [low.param(n) for n in (*c.shape[-2:], k)]
+    steps = [low.param(math.prod(v.shape[-2:])) for v in (a, b, c)]
+    with low.loop(Loop("i0", "start", "stop")):
+        places = [f"{arr.name}, i0 * {s}" for arr, s in zip(low.arrays, steps, strict=True)]
+        low.scopes[-1].body.append(Do(f"gemm_{_blas(c.type.dtype)}(blas, {ta}, {tb}, {', '.join(sizes)}, {', '.join(places)})"))
+    return low.finish(math.prod(c.shape[:-2]))
+
+
+def _blas(dtype: DType) -> str:
+    return dtype.short
+
+
+def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
+    a, b = op.operands
+    y = op.result
+    n = len(y.shape)
+    inner = a.shape[-2] if op.attrs["ta"] else a.shape[-1]
+    with low.loop(Loop("i0", "start", "stop")):
+        _zero(low, y, out)
+        with low.loops(range(n), y) as index:
+            k = low.fresh("r")
+            with low.loop(Loop(k, "0", low.param(inner))):
+                lead, i, j = index[:-2], index[-2], index[-1]
+                left = low.value(a, (*lead, k, i) if op.attrs["ta"] else (*lead, i, k))
+                right = low.value(b, (*lead, j, k) if op.attrs["tb"] else (*lead, k, j))
+                _add(low, y, out, index, f"{left} * {right}")
+    return low.finish(1)

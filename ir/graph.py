@@ -1,0 +1,165 @@
+"""The IR: values in SSA form, operations, graphs, and the builder that makes them.
+
+A graph is a list of operations in an order in which every operand is defined before it is
+used. Graphs do not change once built; a pass builds a new one.
+
+``Graph.updates`` maps an output's position to an input's: a caller that owns the input's
+memory stores the output there when the graph has run. That is how in-place operations look in
+SSA form; to the graph itself all values are immutable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+
+class Value:
+    """A typed SSA value: an input of a graph (``op is None``) or a result of an operation."""
+
+    __slots__ = ("name", "op", "type")
+
+    def __init__(self, type: TensorType, op: Op | None = None, name: str = ""):
+        self.type = type
+        self.op = op
+        self.name = name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    def __repr__(self) -> str:
+        return f"%{self.name}: {self.type}"
+
+
+class Op:
+    """One application of a primitive. ``loc`` is ``file:line`` of the user's source, or empty."""
+
+    __slots__ = ("attrs", "loc", "operands", "primitive", "results")
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any],
+        types: Sequence[TensorType],
+        loc: str = "",
+    ):
+        self.primitive = primitive
+        self.operands = tuple(operands)
+        self.attrs = dict(attrs)
+        self.results = tuple(Value(t, self) for t in types)
+        self.loc = loc
+
+    @property
+    def result(self) -> Value:
+        (only,) = self.results
+        return only
+
+
+class Graph:
+    """``func @name(inputs) -> outputs { ops }``."""
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[Value],
+        ops: Sequence[Op],
+        outputs: Sequence[Value],
+        updates: Mapping[int, int] | None = None,
+    ):
+        self.name = name
+        self.inputs = tuple(inputs)
+        self.ops = tuple(ops)
+        self.outputs = tuple(outputs)
+        self.updates = dict(updates or {})
+        _assign_names(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in structure, names and locations: printing says everything about a graph."""
+        return isinstance(other, Graph) and str(self) == str(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        from .print import print_graph
+
+        return print_graph(self)
+
+    def users(self) -> dict[Value, list[Op]]:
+        """The operations that read each value."""
+        users: dict[Value, list[Op]] = {}
+        for op in self.ops:
+            for v in dict.fromkeys(op.operands):
+                users.setdefault(v, []).append(op)
+        return users
+
+
+def _assign_names(graph: Graph) -> None:
+    """Gives every value a name of its own: its own where that is free, else a number."""
+    taken: set[str] = set()
+    fresh = 0
+    for v in (*graph.inputs, *(r for op in graph.ops for r in op.results)):
+        if not v.name or v.name.isdigit() or v.name in taken:
+            v.name = str(fresh)
+            fresh += 1
+        taken.add(v.name)
+
+
+class Builder:
+    """Appends operations to a graph under construction.
+
+    ``append`` infers the result types, so a graph is well typed by construction; broadcasting
+    and promotion are the front end's (see ``interp.Build``).
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.inputs: list[Value] = []
+        self.ops: list[Op] = []
+        self.loc = ""
+
+    def input(self, type: TensorType, name: str = "") -> Value:
+        v = Value(type, None, name)
+        self.inputs.append(v)
+        return v
+
+    def append(
+        self, primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any], loc: str | None = None
+    ) -> tuple[Value, ...]:
+        types = primitive.infer_types([v.type for v in operands], attrs)
+        op = Op(primitive, operands, attrs, types, self.loc if loc is None else loc)
+        self.ops.append(op)
+        return op.results
+
+    def finish(self, outputs: Iterable[Value], updates: Mapping[int, int] | None = None) -> Graph:
+        return Graph(self.name, self.inputs, self.ops, list(outputs), updates)
+
+
+class Rewriter:
+    """Copies a graph into a new builder, value by value; the base of every pass.
+
+    ``map`` takes values of the old graph to values of the new one. A pass calls ``copy`` for what it
+    keeps, or sets ``map[old] = new`` for what it replaces.
+    """
+
+    def __init__(self, graph: Graph, name: str | None = None):
+        self.graph = graph
+        self.builder = Builder(name or graph.name)
+        self.map: dict[Value, Value] = {v: self.builder.input(v.type, v.name) for v in graph.inputs}
+
+    def copy(self, op: Op) -> tuple[Value, ...]:
+        self.builder.loc = op.loc
+        results = self.builder.append(op.primitive, [self.map[v] for v in op.operands], op.attrs)
+        for old, new in zip(op.results, results, strict=True):
+            new.name = old.name
+            self.map[old] = new
+        return results
+
+    def finish(self) -> Graph:
+        return self.builder.finish([self.map[v] for v in self.graph.outputs], self.graph.updates)

@@ -1,0 +1,155 @@
+"""Who ``bind`` speaks to.
+
+Applying a primitive means what the current interpreter says: run NumPy (``Evaluate``), append to a
+graph (``Build``), or, once ``tracer`` is imported, act on tensors and record for autograd.
+The choice depends on the context, never on the operands, so a rule is written once for all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .graph import Builder, Graph, Value
+from .types import TensorType, bool_, float32, int64, promote
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+
+class Interpreter(Protocol):
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any: ...
+
+
+class Evaluate:
+    """NumPy arrays in, NumPy arrays out: the reference semantics."""
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        return primitive.impl(*args, **attrs)
+
+
+class Build:
+    """Values in, values out: appends to a graph.
+
+    Elementwise operands may have different shapes, or be Python numbers; the broadcasts that
+    NumPy would do implicitly are appended as operations. Dtypes must already agree.
+    """
+
+    def __init__(self, builder: Builder):
+        self.builder = builder
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        from .primitive import Kind
+
+        if primitive.kind is Kind.ELEMENTWISE and len(args) > 1:
+            args = self._broadcast_operands(primitive, args)
+        results = self.builder.append(primitive, args, attrs)
+        return results[0] if len(results) == 1 else results
+
+    def _broadcast_operands(self, primitive: Primitive, args: Sequence[Any]) -> list[Value]:
+        values = [a for a in args if isinstance(a, Value)]
+        shape = np.broadcast_shapes(*(v.shape for v in values))
+        # A number takes the dtype beside it; a condition (bool) says nothing about it.
+        like = max((v.type for v in values), key=lambda t: _CATEGORY[t.dtype.kind])
+        return [self.expand(a if isinstance(a, Value) else self.number(a, like), shape) for a in args]
+
+    def number(self, value: Any, like: TensorType) -> Value:
+        from .ops import full
+
+        (v,) = self.builder.append(full, (), {"value": value, "shape": (), "dtype": like.dtype.short})
+        return v
+
+    def expand(self, v: Value, shape: tuple[int, ...]) -> Value:
+        """``v`` broadcast to ``shape`` by NumPy's rule, in the IR's explicit form."""
+        from .ops import broadcast, reshape
+
+        if v.shape == shape:
+            return v
+        offset = len(shape) - len(v.shape)
+        kept = tuple(i for i, n in enumerate(v.shape) if n == shape[i + offset])
+        if len(kept) < len(v.shape):
+            (v,) = self.builder.append(reshape, (v,), {"shape": tuple(v.shape[i] for i in kept)})
+        axes = tuple(i + offset for i in kept)
+        return self.builder.append(broadcast, (v,), {"shape": shape, "axes": axes})[0]
+
+
+class _Current(threading.local):
+    interpreter: Interpreter | None = None
+
+
+_default: Interpreter = Evaluate()
+_current = _Current()
+
+
+def current() -> Interpreter:
+    return _current.interpreter or _default
+
+
+def set_default(interpreter: Interpreter) -> None:
+    """What primitives mean outside any ``using`` block, in every thread."""
+    global _default
+    _default = interpreter
+
+
+@contextmanager
+def using(interpreter: Interpreter) -> Iterator[None]:
+    """Primitives applied in this block, in this thread, go to ``interpreter``."""
+    before = _current.interpreter
+    _current.interpreter = interpreter
+    try:
+        yield
+    finally:
+        _current.interpreter = before
+
+
+def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
+    """Runs a graph on NumPy arrays, operation by operation: the judge of every pass and back end.
+
+    Returns the outputs; inputs are never written to. Raises TypeError when the arrays do not fit the inputs.
+    """
+    if len(arrays) != len(graph.inputs):
+        raise TypeError(f"@{graph.name} takes {len(graph.inputs)} inputs, got {len(arrays)}")
+    env: dict[Value, np.ndarray] = {}
+    for v, a in zip(graph.inputs, arrays, strict=True):
+        array = np.asarray(a)
+        if array.shape != v.shape or array.dtype != v.type.dtype.numpy:
+            raise TypeError(f"input %{v.name} of @{graph.name} is {v.type}, got {array.dtype}{list(array.shape)}")
+        env[v] = array
+    for op in graph.ops:
+        out = op.primitive.impl(*(env[v] for v in op.operands), **op.attrs)
+        outs = out if isinstance(out, tuple) else (out,)
+        for v, o in zip(op.results, outs, strict=True):
+            env[v] = array = np.asarray(o)
+            if array.shape != v.shape or array.dtype != v.type.dtype.numpy:
+                raise TypeError(f"{op.primitive.name} computed {array.dtype}{list(array.shape)}, but %{v.name} is {v.type}")
+    return tuple(env[v] for v in graph.outputs)
+
+
+def promoted(types: Sequence[TensorType]) -> Any:
+    """PyTorch's result dtype of tensors: those with dimensions decide, unless a 0-d one is of a higher category."""
+    best: dict[bool, Any] = {}
+    for t in types:
+        key = t.rank > 0
+        best[key] = promote(best[key], t.dtype) if key in best else t.dtype
+    return combine(best.get(True), best.get(False))
+
+
+_CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def combine(strong: Any, weak: Any) -> Any:
+    """``strong`` unless ``weak`` is of a higher category (bool < integer < floating)."""
+    if strong is None or weak is None:
+        return weak if strong is None else strong
+    return weak if _CATEGORY[weak.kind] > _CATEGORY[strong.kind] else strong
+
+
+def scalar_dtype(value: Any, default_float: Any = float32) -> Any:
+    """The dtype a Python number would have as a tensor."""
+    if isinstance(value, bool):
+        return bool_
+    return int64 if isinstance(value, int) else default_float

@@ -1,0 +1,261 @@
+"""Elementwise operations: result[i] depends on the operands' element i alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Kind, elementwise, floating, predicate, primitive, quiet, same_shape, same_type
+from ..types import TensorType, bool_, dtype_named
+
+
+def _where(*args: Any) -> Any:
+    return where(*args)
+
+
+# Arithmetic.
+
+neg = elementwise("neg", np.negative, "-{x}", vjp=(lambda g: neg(g),))
+abs_ = elementwise("abs", np.abs, "abs_({x})", vjp=(lambda g, x: mul(g, sign(x)),))
+
+
+def _sign(x: Any) -> Any:
+    return np.subtract(np.greater(x, 0), np.less(x, 0), dtype=np.result_type(x))  # 0 at NaN, as in PyTorch
+
+
+sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(None,))
+
+add = elementwise("add", np.add, "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
+sub = elementwise("sub", np.subtract, "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
+mul = elementwise("mul", np.multiply, "{a} * {b}", "a b", vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)))
+div = elementwise(
+    "div",
+    quiet(np.divide),
+    "{a} / {b}",
+    "a b",
+    infer=floating,
+    vjp=(lambda g, b: div(g, b), lambda g, a, b: neg(mul(g, div(div(a, b), b)))),
+)
+reciprocal = elementwise(
+    "reciprocal", quiet(np.reciprocal), "{T}(1) / {x}", infer=floating, vjp=(lambda g, y: neg(mul(g, mul(y, y))),)
+)
+square = elementwise("square", np.square, "{x} * {x}", torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),))
+
+
+def _remainder(types: list[TensorType], attrs: dict) -> str:
+    # Python's and PyTorch's sign: the divisor's. `fmod` has the dividend's.
+    if not types[0].dtype.is_floating_point:
+        return "{a} % {b}"
+    r = "fmod({a}, {b})"
+    return f"select(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))), {r} + {{b}}, {r})"
+
+
+remainder = elementwise(
+    "remainder",
+    quiet(np.remainder),
+    _remainder,
+    "a b",
+    vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(a, b))))),
+)
+
+# pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative.
+pow_ = elementwise(
+    "pow",
+    quiet(np.power),
+    "pow_({a}, {b})",
+    "a b",
+    vjp=(
+        lambda g, a, b: _where(eq(b, 0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1))))),
+        lambda g, y, a, b: _where(and_(eq(a, 0), ge(b, 0)), 0.0, mul(g, mul(y, log(a)))),
+    ),
+)
+
+# Ties share the cotangent, as in PyTorch; NaN wins.
+maximum = elementwise(
+    "maximum",
+    np.maximum,
+    "maximum({a}, {b})",
+    "a b",
+    vjp=(
+        lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
+        lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
+    ),
+)
+minimum = elementwise(
+    "minimum",
+    np.minimum,
+    "minimum({a}, {b})",
+    "a b",
+    vjp=(
+        lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
+        lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
+    ),
+)
+
+
+def _share(wins: Any, ties: Any, type: TensorType) -> Any:
+    short = type.dtype.short
+    return add(cast(wins, dtype=short), mul(cast(ties, dtype=short), 0.5))
+
+
+# Exponentials, logarithms, roots.
+
+exp = elementwise("exp", quiet(np.exp), "exp({x})", infer=floating, vjp=(lambda g, y: mul(g, y),))
+expm1 = elementwise("expm1", quiet(np.expm1), "expm1({x})", infer=floating, vjp=(lambda g, y: mul(g, add(y, 1)),))
+log = elementwise("log", quiet(np.log), "log({x})", infer=floating, vjp=(lambda g, x: div(g, x),))
+log1p = elementwise("log1p", quiet(np.log1p), "log1p({x})", infer=floating, vjp=(lambda g, x: div(g, add(x, 1)),))
+sqrt = elementwise("sqrt", quiet(np.sqrt), "sqrt({x})", infer=floating, vjp=(lambda g, y: div(g, mul(y, 2)),))
+rsqrt = elementwise(
+    "rsqrt",
+    quiet(lambda x: np.reciprocal(np.sqrt(x))),
+    "{T}(1) / sqrt({x})",
+    infer=floating,
+    vjp=(lambda g, y: mul(mul(g, mul(y, mul(y, y))), -0.5),),
+)
+
+# Trigonometry and its relatives.
+
+sin = elementwise("sin", quiet(np.sin), "sin({x})", infer=floating, vjp=(lambda g, x: mul(g, cos(x)),))
+cos = elementwise("cos", quiet(np.cos), "cos({x})", infer=floating, vjp=(lambda g, x: neg(mul(g, sin(x))),))
+tan = elementwise("tan", quiet(np.tan), "tan({x})", infer=floating, vjp=(lambda g, y: mul(g, add(mul(y, y), 1)),))
+asin = elementwise(
+    "asin", quiet(np.arcsin), "asin({x})", infer=floating, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),)
+)
+acos = elementwise(
+    "acos", quiet(np.arccos), "acos({x})", infer=floating, vjp=(lambda g, x: neg(mul(g, rsqrt(sub(1, mul(x, x))))),)
+)
+atan = elementwise("atan", np.arctan, "atan({x})", infer=floating, vjp=(lambda g, x: div(g, add(mul(x, x), 1)),))
+atan2 = elementwise(
+    "atan2",
+    np.arctan2,
+    "atan2({a}, {b})",
+    "a b",
+    infer=floating,
+    vjp=(
+        lambda g, a, b: mul(g, div(b, add(mul(a, a), mul(b, b)))),
+        lambda g, a, b: mul(g, div(neg(a), add(mul(a, a), mul(b, b)))),
+    ),
+)
+sinh = elementwise("sinh", quiet(np.sinh), "sinh({x})", infer=floating, vjp=(lambda g, x: mul(g, cosh(x)),))
+cosh = elementwise("cosh", quiet(np.cosh), "cosh({x})", infer=floating, vjp=(lambda g, x: mul(g, sinh(x)),))
+tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=floating, vjp=(lambda g, y: mul(g, sub(1, mul(y, y))),))
+sigmoid = elementwise(
+    "sigmoid",
+    quiet(lambda x: np.reciprocal(1 + np.exp(-x))),
+    "{T}(1) / ({T}(1) + exp(-{x}))",
+    infer=floating,
+    vjp=(lambda g, y: mul(g, mul(y, sub(1, y))),),
+)
+
+
+def _erf(x: Any) -> Any:
+    from scipy.special import erf  # NumPy has none; imported when first needed
+
+    return erf(x)
+
+
+_TWO_OVER_SQRT_PI = 2 / np.pi**0.5
+erf = elementwise(
+    "erf",
+    _erf,
+    "erf({x})",
+    infer=floating,
+    vjp=(lambda g, x: mul(g, mul(exp(neg(mul(x, x))), float(_TWO_OVER_SQRT_PI))),),
+)
+
+# Pieces of straight lines. The derivative of relu at 0 is 0; NaN passes through.
+
+relu = elementwise(
+    "relu", lambda x: np.maximum(x, 0), "maximum({x}, {T}(0))", vjp=(lambda g, y: _where(le(y, 0), 0, g),)
+)
+floor = elementwise("floor", np.floor, "floor({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
+ceil = elementwise("ceil", np.ceil, "ceil({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
+round_ = elementwise("round", np.rint, "rint({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
+
+# Comparisons and logic: bool out.
+
+eq = elementwise("eq", np.equal, "{a} == {b}", "a b", infer=predicate)
+ne = elementwise("ne", np.not_equal, "{a} != {b}", "a b", infer=predicate)
+lt = elementwise("lt", np.less, "{a} < {b}", "a b", infer=predicate)
+le = elementwise("le", np.less_equal, "{a} <= {b}", "a b", infer=predicate)
+gt = elementwise("gt", np.greater, "{a} > {b}", "a b", infer=predicate)
+ge = elementwise("ge", np.greater_equal, "{a} >= {b}", "a b", infer=predicate)
+isnan = elementwise("isnan", np.isnan, "{x} != {x}", infer=lambda x: floating(x).with_dtype(bool_))
+
+
+def _bits(*types: TensorType) -> TensorType:
+    result = same_type(*types)
+    if result.dtype.is_floating_point:
+        raise TypeError(f"needs a bool or integer dtype, got {result}")
+    return result
+
+
+and_ = elementwise("and", np.bitwise_and, "{a} & {b}", "a b", infer=_bits, torch_name="BitwiseAnd")
+or_ = elementwise("or", np.bitwise_or, "{a} | {b}", "a b", infer=_bits, torch_name="BitwiseOr")
+xor = elementwise("xor", np.bitwise_xor, "{a} ^ {b}", "a b", infer=_bits, torch_name="BitwiseXor")
+not_ = elementwise(
+    "not",
+    np.invert,
+    lambda types, attrs: "not {x}" if types[0].dtype is bool_ else "~{x}",
+    infer=_bits,
+    torch_name="BitwiseNot",
+)
+
+
+def _infer_where(c: TensorType, a: TensorType, b: TensorType) -> TensorType:
+    same_shape(c, a, b)
+    if c.dtype is not bool_:
+        raise TypeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {c.dtype.name}")
+    return same_type(a, b)
+
+
+where = elementwise(
+    "where",
+    np.where,
+    "select({c}, {a}, {b})",
+    "c a b",
+    infer=_infer_where,
+    vjp=(None, lambda g, c: where(c, g, 0), lambda g, c: where(c, 0, g)),
+)
+
+# The operand itself: what clone and detach are made of.
+copy = elementwise(
+    "copy",
+    lambda x: np.array(x),
+    "{x}",
+    vjp=(lambda g: g,),
+    put=lambda base, view, base_type: view,
+    torch_name="Clone",
+)
+
+# Casts.
+
+cast = primitive(
+    "cast",
+    Kind.ELEMENTWISE,
+    "x",
+    infer=lambda x, dtype: x.with_dtype(dtype_named(dtype)),
+    impl=quiet(lambda x, dtype: np.asarray(x).astype(dtype_named(dtype).numpy)),
+    scalar=lambda types, attrs: "{x} != {D}(0)" if attrs["dtype"] == "bool" else "{T}({x})",
+    vjp=(lambda g, x_type: cast(g, dtype=x_type.dtype.short),),
+    torch_name="ToCopy",
+)
+
+
+def _check_index(x: Any, extent: int, message: str) -> Any:
+    bad = (x < 0) | (x >= extent)
+    if np.any(bad):
+        raise IndexError(message.format(np.asarray(x)[bad].flat[0]))
+    return x
+
+
+# The operand itself, after a look that every element is in [0, extent); IndexError otherwise.
+check_index = primitive(
+    "check_index",
+    Kind.ELEMENTWISE,
+    "x",
+    infer=lambda x, extent, message: _bits(x),
+    impl=_check_index,
+    scalar=lambda types, attrs: "check_index({x}, {extent}, status, {site})",
+)

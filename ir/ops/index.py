@@ -1,0 +1,115 @@
+"""Reads and writes at positions that are data. Positions out of range raise IndexError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Kind, primitive
+from ..types import TensorType
+
+
+def _integers(index: TensorType) -> None:
+    if index.dtype.kind not in "ui":
+        raise RuntimeError(f"expected integer dtype for index, got {index.dtype.name}")
+
+
+def _check(index: Any, extent: int, axis: int) -> np.ndarray:
+    index = np.asarray(index)
+    bad = (index < 0) | (index >= extent)
+    if bad.any():
+        raise IndexError(f"index {index[bad].flat[0]} is out of bounds for dimension {axis} with size {extent}")
+    return index
+
+
+# index_select: result[a..., i..., b...] = x[a..., index[i...], b...], the index in place of `axis`; index_add is its adjoint.
+
+
+def _infer_select(x: TensorType, index: TensorType, axis: int) -> TensorType:
+    _integers(index)
+    if not 0 <= axis < x.rank:
+        raise IndexError(f"axis {axis} does not fit {x}")
+    return x.with_shape(x.shape[:axis] + index.shape + x.shape[axis + 1 :])
+
+
+def _infer_index_add(x: TensorType, index: TensorType, axis: int, extent: int) -> TensorType:
+    _integers(index)
+    if x.shape[axis : axis + index.rank] != index.shape:
+        raise ValueError(f"index {index} does not fit {x} at axis {axis}")
+    return x.with_shape((*x.shape[:axis], extent, *x.shape[axis + index.rank :]))
+
+
+def _index_add(x: Any, index: Any, axis: int, extent: int) -> np.ndarray:
+    x, index = np.asarray(x), _check(index, extent, axis)
+    flat = np.moveaxis(x.reshape(*x.shape[:axis], index.size, *x.shape[axis + index.ndim :]), axis, 0)
+    y = np.zeros((extent, *flat.shape[1:]), x.dtype)
+    np.add.at(y, index.reshape(-1), flat)
+    return np.ascontiguousarray(np.moveaxis(y, 0, axis))
+
+
+index_select = primitive(
+    "index_select",
+    Kind.INDEXING,
+    "x index",
+    infer=_infer_select,
+    impl=lambda x, index, axis: np.take(x, _check(index, x.shape[axis], axis), axis),
+    vjp=(lambda g, index, x_type, axis: index_add(g, index, axis=axis, extent=x_type.shape[axis]), None),
+)
+index_add = primitive(
+    "index_add",
+    Kind.INDEXING,
+    "x index",
+    infer=_infer_index_add,
+    impl=_index_add,
+    vjp=(lambda g, index, axis: index_select(g, index, axis=axis), None),
+)
+
+# gather: result[i, j, k] = x[i, index[i, j, k], k] for axis 1; scatter_add is its adjoint.
+
+
+def _infer_gather(x: TensorType, index: TensorType, axis: int) -> TensorType:
+    _integers(index)
+    if x.rank != index.rank or not 0 <= axis < x.rank:
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    for i, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)):
+        if i != axis and m > n:
+            raise RuntimeError(f"Size does not match at dimension {i} expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart from dimension {axis}")
+    return x.with_shape(index.shape)
+
+
+def _infer_scatter_add(x: TensorType, index: TensorType, axis: int, shape: tuple[int, ...]) -> TensorType:
+    whole = x.with_shape(tuple(shape))
+    if _infer_gather(whole, index, axis) != x:
+        raise ValueError(f"{x} and index {index} do not scatter into {whole}")
+    return whole
+
+
+def _at(index: np.ndarray, axis: int) -> tuple:
+    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid[axis] = index
+    return tuple(grid)
+
+
+def _scatter_add(x: Any, index: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
+    y = np.zeros(shape, np.asarray(x).dtype)
+    np.add.at(y, _at(_check(index, shape[axis], axis), axis), x)
+    return y
+
+
+gather = primitive(
+    "gather",
+    Kind.INDEXING,
+    "x index",
+    infer=_infer_gather,
+    impl=lambda x, index, axis: np.asarray(x)[_at(_check(index, x.shape[axis], axis), axis)],
+    vjp=(lambda g, index, x_type, axis: scatter_add(g, index, axis=axis, shape=x_type.shape), None),
+)
+scatter_add = primitive(
+    "scatter_add",
+    Kind.INDEXING,
+    "x index",
+    infer=_infer_scatter_add,
+    impl=_scatter_add,
+    vjp=(lambda g, index, axis: gather(g, index, axis=axis), None),
+)

@@ -1,0 +1,441 @@
+"""Movements: every element of the result is an element of an operand (or a constant)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Kind, Piece, primitive
+from ..types import TensorType
+
+Shape = tuple[int, ...]
+Param = Callable[[int], str]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise RuntimeError(message)
+
+
+# broadcast: operand axis i becomes axis axes[i] of the result; the other axes repeat.
+
+
+def _infer_broadcast(x: TensorType, shape: Shape, axes: Shape) -> TensorType:
+    fits = len(axes) == x.rank and list(axes) == sorted(set(axes)) and all(0 <= a < len(shape) for a in axes)
+    _require(fits and all(shape[a] == n for a, n in zip(axes, x.shape, strict=True)), f"{x} does not go to {shape} by {axes}")
+    return x.with_shape(tuple(shape))
+
+
+def _broadcast(x: Any, shape: Shape, axes: Shape) -> np.ndarray:
+    x = np.asarray(x)
+    lifted = [1] * len(shape)
+    for a, n in zip(axes, x.shape, strict=True):
+        lifted[a] = n
+    return np.broadcast_to(x.reshape(lifted), shape)
+
+
+def _sum_to(g: Any, x_type: TensorType, shape: Shape, axes: Shape) -> Any:
+    from .reduce import sum_
+
+    return sum_(g, axes=tuple(i for i in range(len(shape)) if i not in axes))
+
+
+def _put_broadcast(*operands: Any, **attrs: Any) -> Any:
+    raise RuntimeError(
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation."
+    )
+
+
+broadcast = primitive(
+    "broadcast",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_broadcast,
+    impl=_broadcast,
+    vjp=(_sum_to,),
+    pieces=lambda index, types, attrs, param: [Piece(0, tuple(index[a] for a in attrs["axes"]))],
+    put=_put_broadcast,
+    torch_name="Expand",
+)
+
+# reshape: the same elements in row-major order.
+
+
+def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
+    _require(math.prod(shape) == x.numel and all(n >= 0 for n in shape), f"shape '{list(shape)}' is invalid for input of size {x.numel}")
+    return x.with_shape(tuple(shape))
+
+
+def reshape_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+    """Where axes of extent 1 come and go, the index is kept; otherwise it is flattened and split again."""
+    old, new = types[0].shape, attrs["shape"]
+    if [n for n in old if n != 1] == [n for n in new if n != 1]:
+        moving = iter([i for i, n in zip(index, new, strict=True) if n != 1])
+        return [Piece(0, tuple("0" if n == 1 else next(moving) for n in old))]
+    flat = "0"
+    for i, n in zip(index, new, strict=True):
+        flat = f"({flat} * {param(n)} + {i})" if flat != "0" else i
+    split: list[str] = []
+    for n in reversed(old[1:]):
+        p = param(n)
+        split.append(f"({flat} % {p})")
+        flat = f"({flat} // {p})"
+    return [Piece(0, tuple(reversed([*split, flat][: len(old)])))]
+
+
+reshape = primitive(
+    "reshape",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_reshape,
+    impl=lambda x, shape: np.reshape(x, shape),
+    vjp=(lambda g, x_type: reshape(g, shape=x_type.shape),),
+    pieces=reshape_pieces,
+    put=lambda base, view, base_type, shape: reshape(view, shape=base_type.shape),
+    torch_name="View",
+)
+
+# permute: result axis i is operand axis axes[i].
+
+
+def inverse(axes: Shape) -> Shape:
+    result = [0] * len(axes)
+    for i, a in enumerate(axes):
+        result[a] = i
+    return tuple(result)
+
+
+def _infer_permute(x: TensorType, axes: Shape) -> TensorType:
+    _require(sorted(axes) == list(range(x.rank)), f"axes {axes} do not permute {x}")
+    return x.with_shape(tuple(x.shape[a] for a in axes))
+
+
+permute = primitive(
+    "permute",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_permute,
+    impl=lambda x, axes: np.transpose(x, axes),
+    vjp=(lambda g, axes: permute(g, axes=inverse(axes)),),
+    pieces=lambda index, types, attrs, param: [Piece(0, tuple(index[a] for a in inverse(attrs["axes"])))],
+    put=lambda base, view, base_type, axes: permute(view, axes=inverse(axes)),
+)
+
+# slice: starts, stops and positive steps, one each per axis, already clipped to the extents.
+
+
+def _infer_slice(x: TensorType, starts: Shape, stops: Shape, steps: Shape) -> TensorType:
+    _require(len(starts) == len(stops) == len(steps) == x.rank, f"slice of {x} needs {x.rank} starts, stops and steps")
+    for n, a, b, s in zip(x.shape, starts, stops, steps, strict=True):
+        _require(0 <= a <= b <= n and s > 0, f"slice {a}:{b}:{s} is out of range for extent {n}")
+    return x.with_shape(tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True)))
+
+
+def _slices(starts: Shape, stops: Shape, steps: Shape) -> tuple[slice, ...]:
+    return tuple(slice(a, b, s) for a, b, s in zip(starts, stops, steps, strict=True))
+
+
+def _affine(i: str, start: int, step: int, param: Param) -> str:
+    scaled = i if step == 1 else f"{i} * {param(step)}"
+    return scaled if start == 0 else f"({scaled} + {param(start)})"
+
+
+def _slice_vjp(g: Any, x_type: TensorType, starts: Shape, stops: Shape, steps: Shape) -> Any:
+    low, high = [], []
+    for n, a, b, s in zip(x_type.shape, starts, stops, steps, strict=True):
+        count = -(-(b - a) // s)
+        low.append(a if count else 0)
+        high.append(n - a - ((count - 1) * s + 1) if count else n)
+    return pad(g, low=tuple(low), high=tuple(high), interior=tuple(s - 1 for s in steps), value=0)
+
+
+slice_ = primitive(
+    "slice",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_slice,
+    impl=lambda x, starts, stops, steps: np.asarray(x)[_slices(starts, stops, steps)],
+    vjp=(_slice_vjp,),
+    pieces=lambda index, types, attrs, param: [
+        Piece(0, tuple(_affine(i, a, s, param) for i, a, s in zip(index, attrs["starts"], attrs["steps"], strict=True)))
+    ],
+    put=lambda base, view, base_type, starts, stops, steps: slice_update(
+        base, view, starts=starts, stops=stops, steps=steps
+    ),
+)
+
+# slice_update: x with x[starts:stops:steps] replaced by v.
+
+
+def _infer_slice_update(x: TensorType, v: TensorType, starts: Shape, stops: Shape, steps: Shape) -> TensorType:
+    part = _infer_slice(x, starts, stops, steps)
+    _require(part == v, f"slice of {x} is {part}, cannot be replaced by {v}")
+    return x
+
+
+def _slice_update(x: Any, v: Any, starts: Shape, stops: Shape, steps: Shape) -> np.ndarray:
+    y = np.array(x)
+    y[_slices(starts, stops, steps)] = v
+    return y
+
+
+def _inside(i: str, start: int, step: int, count: str, param: Param) -> tuple[list[str], str]:
+    """Conditions that ``i`` is one of start, start+step, ... (count of them), and its position among them."""
+    position = i if start == 0 else f"({i} - {param(start)})"
+    tests = [f"{position} >= 0"] if start else []
+    if step != 1:
+        s = param(step)
+        tests.append(f"{position} % {s} == 0")
+        position = f"({position} // {s})"
+    return [*tests, f"{position} < {count}"], position
+
+
+def _slice_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+    tests: list[str] = []
+    inner: list[str] = []
+    for i, n, whole, a, s in zip(index, types[1].shape, types[0].shape, attrs["starts"], attrs["steps"], strict=True):
+        if (a, s, n) == (0, 1, whole):
+            inner.append(i)
+            continue
+        conditions, position = _inside(i, a, s, param(n), param)
+        tests += conditions
+        inner.append(position)
+    return [Piece(1, tuple(inner), " and ".join(tests) or None), Piece(0, tuple(index))]
+
+
+slice_update = primitive(
+    "slice_update",
+    Kind.MOVEMENT,
+    "x v",
+    infer=_infer_slice_update,
+    impl=_slice_update,
+    vjp=(
+        lambda g, v_type, starts, stops, steps: slice_update(
+            g, zeros(v_type), starts=starts, stops=stops, steps=steps
+        ),
+        lambda g, starts, stops, steps: slice_(g, starts=starts, stops=stops, steps=steps),
+    ),
+    pieces=_slice_update_pieces,
+    torch_name="CopySlices",
+)
+
+
+def zeros(type: TensorType) -> Any:
+    from .source import full
+
+    return full(value=0, shape=type.shape, dtype=type.dtype.short)
+
+
+# pad: `low` and `high` elements of `value` around, `interior` of them between neighbours.
+
+
+def _infer_pad(x: TensorType, low: Shape, high: Shape, interior: Shape, value: Any) -> TensorType:
+    _require(len(low) == len(high) == len(interior) == x.rank, f"pad of {x} needs {x.rank} amounts")
+    _require(min((*low, *high, *interior), default=0) >= 0, "pad amounts are not negative")
+    return x.with_shape(
+        tuple(lo + n + max(n - 1, 0) * gap + hi for n, lo, hi, gap in zip(x.shape, low, high, interior, strict=True))
+    )
+
+
+def _pad(x: Any, low: Shape, high: Shape, interior: Shape, value: Any) -> np.ndarray:
+    x = np.asarray(x)
+    shape = _infer_pad(TensorType(None, x.shape), low, high, interior, value).shape  # type: ignore[arg-type]
+    y = np.full(shape, value, x.dtype)
+    inner = (slice(lo, lo + (n - 1) * (gap + 1) + 1 if n else lo, gap + 1) for n, lo, gap in zip(x.shape, low, interior, strict=True))
+    y[tuple(inner)] = x
+    return y
+
+
+def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+    tests: list[str] = []
+    inner: list[str] = []
+    for i, n, lo, hi, gap in zip(index, types[0].shape, attrs["low"], attrs["high"], attrs["interior"], strict=True):
+        if lo == hi == gap == 0:
+            inner.append(i)
+            continue
+        conditions, position = _inside(i, lo, gap + 1, param(n), param)
+        tests += conditions
+        inner.append(position)
+    return [Piece(0, tuple(inner), " and ".join(tests) or None), Piece(None, value=attrs["value"])]
+
+
+def _pad_vjp(g: Any, x_type: TensorType, low: Shape, interior: Shape) -> Any:
+    steps = tuple(gap + 1 for gap in interior)
+    stops = tuple(
+        lo + (n - 1) * s + 1 if n else lo for lo, n, s in zip(low, x_type.shape, steps, strict=True)
+    )
+    return slice_(g, starts=low, stops=stops, steps=steps)
+
+
+pad = primitive(
+    "pad",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_pad,
+    impl=_pad,
+    vjp=(_pad_vjp,),
+    pieces=_pad_pieces,
+    torch_name="ConstantPadNd",
+)
+
+# flip: the given axes backwards.
+
+
+def _infer_flip(x: TensorType, axes: Shape) -> TensorType:
+    _require(len(set(axes)) == len(axes) and all(0 <= a < x.rank for a in axes), f"cannot flip {axes} of {x}")
+    return x
+
+
+flip = primitive(
+    "flip",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_flip,
+    impl=lambda x, axes: np.flip(x, axes).copy(),
+    vjp=(lambda g, axes: flip(g, axes=axes),),
+    pieces=lambda index, types, attrs, param: [
+        Piece(
+            0,
+            tuple(
+                f"({param(types[0].shape[k] - 1)} - {i})" if k in attrs["axes"] else i for k, i in enumerate(index)
+            ),
+        )
+    ],
+)
+
+# concatenate along an axis.
+
+
+def _infer_concatenate(*xs: TensorType, axis: int) -> TensorType:
+    _require(bool(xs), "expected a non-empty list of Tensors")
+    _require(0 <= axis < xs[0].rank, f"axis {axis} does not fit {xs[0]}")
+    for k, x in enumerate(xs):
+        if x.dtype is not xs[0].dtype or x.rank != xs[0].rank:
+            raise TypeError(f"cannot concatenate {', '.join(map(str, xs))}")
+        for i, (m, n) in enumerate(zip(xs[0].shape, x.shape, strict=True)):
+            _require(
+                i == axis or m == n,
+                f"Sizes of tensors must match except in dimension {axis}. Expected size {m} but got size {n} for tensor number {k} in the list.",
+            )
+    shape = list(xs[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    return xs[0].with_shape(tuple(shape))
+
+
+def _concatenate_vjp(g: Any, types: list[TensorType], axis: int) -> tuple:
+    cotangents, start = [], 0
+    for t in types:
+        starts = tuple(start if i == axis else 0 for i in range(t.rank))
+        stops = tuple(s + n for s, n in zip(starts, t.shape, strict=True))
+        cotangents.append(slice_(g, starts=starts, stops=stops, steps=(1,) * t.rank))
+        start += t.shape[axis]
+    return tuple(cotangents)
+
+
+def _concatenate_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+    axis, start, pieces = attrs["axis"], 0, []
+    for k, t in enumerate(types):
+        here = index[axis] if start == 0 else f"({index[axis]} - {param(start)})"
+        inner = tuple(here if i == axis else e for i, e in enumerate(index))
+        start += t.shape[axis]
+        pieces.append(Piece(k, inner, None if k == len(types) - 1 else f"{index[axis]} < {param(start)}"))
+    return pieces
+
+
+concatenate = primitive(
+    "concatenate",
+    Kind.MOVEMENT,
+    "*xs",
+    infer=_infer_concatenate,
+    impl=lambda *xs, axis: np.concatenate(xs, axis),
+    vjp_all=_concatenate_vjp,
+    pieces=_concatenate_pieces,
+    torch_name="Cat",
+)
+
+# windows: all windows over the last axes, as an axis of positions inside the window and one of windows,
+#   result[..., k1, k2, o1, o2] = x[..., o1*stride1 + k1*dilation1, o2*stride2 + k2*dilation2]
+# and fold, its adjoint, which adds overlapping windows up.
+
+
+def _infer_windows(x: TensorType, size: Shape, stride: Shape, dilation: Shape) -> TensorType:
+    n = len(size)
+    _require(len(stride) == len(dilation) == n <= x.rank, f"windows {size} do not fit {x}")
+    _require(min((*size, *stride, *dilation), default=1) > 0, "windows need positive sizes, strides and dilations")
+    spatial = x.shape[x.rank - n :]
+    reach = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
+    _require(
+        all(r <= e for r, e in zip(reach, spatial, strict=True)),
+        f"Kernel size can't be greater than actual input size: windows of {reach} over {spatial}",
+    )
+    count = tuple((e - r) // s + 1 for e, r, s in zip(spatial, reach, stride, strict=True))
+    return x.with_shape(x.shape[: x.rank - n] + tuple(size) + count)
+
+
+def _windows(x: Any, size: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
+    n = len(size)
+    x = np.asarray(x)
+    shape = _infer_windows(TensorType(None, x.shape), size, stride, dilation).shape  # type: ignore[arg-type]
+    lead, steps = x.strides[: x.ndim - n], x.strides[x.ndim - n :]
+    inside = tuple(s * d for s, d in zip(steps, dilation, strict=True))
+    across = tuple(s * d for s, d in zip(steps, stride, strict=True))
+    return np.lib.stride_tricks.as_strided(x, shape, lead + inside + across, writeable=False)
+
+
+def _windows_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+    n = len(attrs["size"])
+    lead, k, o = index[: -2 * n], index[-2 * n : -n], index[-n:]
+    inner = tuple(
+        f"({_affine(oi, 0, s, param)} + {_affine(ki, 0, d, param)})"
+        for oi, s, ki, d in zip(o, attrs["stride"], k, attrs["dilation"], strict=True)
+    )
+    return [Piece(0, lead + inner)]
+
+
+def _infer_fold(x: TensorType, extents: Shape, stride: Shape, dilation: Shape) -> TensorType:
+    n = len(extents)
+    lead = x.shape[: x.rank - 2 * n]
+    size = x.shape[x.rank - 2 * n : x.rank - n]
+    whole = x.with_shape(lead + tuple(extents))
+    _require(_infer_windows(whole, size, stride, dilation) == x, f"{x} is not windows over {extents}")
+    return whole
+
+
+def _fold(x: Any, extents: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
+    n = len(extents)
+    x = np.asarray(x)
+    lead, size, count = x.shape[: x.ndim - 2 * n], x.shape[x.ndim - 2 * n : x.ndim - n], x.shape[x.ndim - n :]
+    y = np.zeros(lead + tuple(extents), x.dtype)
+    for k in np.ndindex(*size):
+        at = (slice(i * d, i * d + (c - 1) * s + 1, s) for i, d, s, c in zip(k, dilation, stride, count, strict=True))
+        y[(..., *at)] += x[(slice(None),) * len(lead) + k]
+    return y
+
+
+windows = primitive(
+    "windows",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_windows,
+    impl=_windows,
+    vjp=(lambda g, x_type, size, stride, dilation: fold(g, extents=x_type.shape[x_type.rank - len(size) :], stride=stride, dilation=dilation),),
+    pieces=_windows_pieces,
+    torch_name="Im2Col",
+)
+fold = primitive(
+    "fold",
+    Kind.INDEXING,
+    "x",
+    infer=_infer_fold,
+    impl=_fold,
+    vjp=(
+        lambda g, x_type, extents, stride, dilation: windows(
+            g, size=x_type.shape[x_type.rank - 2 * len(extents) : x_type.rank - len(extents)], stride=stride, dilation=dilation
+        ),
+    ),
+    torch_name="Col2Im",
+)

@@ -1,0 +1,90 @@
+"""Reductions over the attribute ``axes``. The reduced axes disappear from the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Kind, primitive
+from ..types import TensorType, bool_, int64
+from .elementwise import cast, div, eq, mul
+from .movement import broadcast
+
+
+def kept_axes(rank: int, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(i for i in range(rank) if i not in axes)
+
+
+def _infer(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+    if list(axes) != sorted(set(axes)) or any(not 0 <= a < x.rank for a in axes):
+        raise ValueError(f"axes {axes} do not fit {x}")
+    return x.with_shape(tuple(x.shape[i] for i in kept_axes(x.rank, axes)))
+
+
+def _infer_numeric(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+    if x.dtype is bool_:
+        raise TypeError(f"sum needs a number, got {x}; cast it first")
+    return _infer(x, axes)
+
+
+def _infer_nonempty(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+    if any(x.shape[a] == 0 for a in axes):
+        raise IndexError(f"expected reduction dims {list(axes)} to have non-zero size, but the operand is {x}")
+    return _infer(x, axes)
+
+
+def _back(g: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
+    """``g``, of the reduced shape, spread over the operand's shape."""
+    return broadcast(g, shape=x_type.shape, axes=kept_axes(x_type.rank, axes))
+
+
+sum_ = primitive(
+    "sum",
+    Kind.REDUCTION,
+    "x",
+    infer=_infer_numeric,
+    impl=lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
+    vjp=(lambda g, x_type, axes: _back(g, x_type, axes),),
+)
+
+
+def _extremum_vjp(g: Any, y: Any, x: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
+    """Elements that attain the extremum share the cotangent evenly, as in PyTorch."""
+    ties = cast(eq(x, _back(y, x_type, axes)), dtype=x_type.dtype.short)
+    return mul(ties, _back(div(g, sum_(ties, axes=axes)), x_type, axes))
+
+
+max_ = primitive(
+    "max",
+    Kind.REDUCTION,
+    "x",
+    infer=_infer_nonempty,
+    impl=lambda x, axes: np.maximum.reduce(x, axis=axes),
+    vjp=(_extremum_vjp,),
+    torch_name="Amax",
+)
+min_ = primitive(
+    "min",
+    Kind.REDUCTION,
+    "x",
+    infer=_infer_nonempty,
+    impl=lambda x, axes: np.minimum.reduce(x, axis=axes),
+    vjp=(_extremum_vjp,),
+    torch_name="Amin",
+)
+
+
+def _infer_arg(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+    if len(axes) != 1:
+        raise ValueError(f"takes one axis, got {axes}")
+    return _infer_nonempty(x, axes).with_dtype(int64)
+
+
+# The first position of the extremum; a NaN counts as the extremum.
+argmax = primitive(
+    "argmax", Kind.REDUCTION, "x", infer=_infer_arg, impl=lambda x, axes: np.argmax(x, axis=axes[0]).astype(np.int64)
+)
+argmin = primitive(
+    "argmin", Kind.REDUCTION, "x", infer=_infer_arg, impl=lambda x, axes: np.argmin(x, axis=axes[0]).astype(np.int64)
+)

@@ -1,0 +1,79 @@
+"""Sources: values made from attributes alone, and random numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Kind, primitive
+from ..types import TensorType, dtype_named, int64
+
+full = primitive(
+    "full",
+    Kind.SOURCE,
+    "",
+    infer=lambda value, shape, dtype: TensorType(dtype_named(dtype), tuple(shape)),
+    impl=lambda value, shape, dtype: np.full(shape, value, dtype_named(dtype).numpy),
+)
+
+iota = primitive(
+    "iota",
+    Kind.SOURCE,
+    "",
+    infer=lambda shape, axis, dtype: TensorType(dtype_named(dtype), tuple(shape)),
+    impl=lambda shape, axis, dtype: np.broadcast_to(
+        np.arange(shape[axis], dtype=dtype_named(dtype).numpy).reshape([-1 if i == axis else 1 for i in range(len(shape))]),
+        shape,
+    ),
+)
+
+
+def encode(array: np.ndarray) -> str:
+    """The bytes of an array as text, for the attribute `data` of `constant`."""
+    return np.ascontiguousarray(array).tobytes().hex()
+
+
+def _decode(data: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(data), dtype_named(dtype).numpy).reshape(shape)
+
+
+def _infer_constant(data: str, shape: tuple[int, ...], dtype: str) -> TensorType:
+    t = TensorType(dtype_named(dtype), tuple(shape))
+    if len(data) != 2 * t.nbytes:
+        raise ValueError(f"constant of type {t} needs {t.nbytes} bytes, got {len(data) / 2:g}")
+    return t
+
+
+constant = primitive("constant", Kind.SOURCE, "", infer=_infer_constant, impl=_decode)
+
+
+def splitmix64(z: Any) -> Any:
+    """SplitMix64's finalizer (Steele, Lea, Flood, OOPSLA 2014): a bijection that scatters 64-bit integers."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _infer_uniform(state: TensorType, shape: tuple[int, ...], dtype: str) -> TensorType:
+    if state.dtype is not int64 or state.shape != (2,):
+        raise TypeError(f"a generator's state is i64[2], got {state}")
+    return TensorType(dtype_named(dtype), tuple(shape))
+
+
+def _uniform(state: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    seed, offset = np.asarray(state).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        counter = offset + np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64)
+        bits = splitmix64(splitmix64(seed) + counter * np.uint64(GOLDEN))
+    if dtype == "f32":
+        return ((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).reshape(shape)
+    return ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
+
+
+# Numbers in [0, 1). `state` is (seed, offset); element i comes from counter offset + i alone, so
+# results depend neither on the order of evaluation nor on the number of threads. The caller advances the offset.
+uniform = primitive("uniform", Kind.SOURCE, "state", infer=_infer_uniform, impl=_uniform)

@@ -1,0 +1,208 @@
+"""Algebra on single operations: one way to say each thing, and as few operations as possible.
+
+A rule looks at an operation's operands in the new graph and returns a simpler value, or None. Rules may apply
+operations themselves; those are simplified in turn. No rule changes a result, not even for NaN, infinities or -0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..graph import Builder, Graph, Op, Rewriter, Value
+from ..interp import Build, using
+from ..ops import broadcast, full, matmul, mul, neg, permute, reshape, slice_
+from ..primitive import Kind, Primitive
+
+Rule = Callable[..., "Value | None"]
+_RULES: dict[str, list[Rule]] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(f: Rule) -> Rule:
+        for name in names:
+            _RULES.setdefault(name, []).append(f)
+        return f
+
+    return register
+
+
+def _made_by(v: Value, primitive: Primitive) -> Op | None:
+    return v.op if v.op is not None and v.op.primitive is primitive else None
+
+
+def _is_number(v: Value, number: float) -> bool:
+    op = _made_by(v, full)
+    return op is not None and op.attrs["value"] == number
+
+
+# x * 1, x / 1, x - 0, --x. (x + 0 is not x when x is -0.0, nor is x * 0 zero when x is NaN.)
+
+
+@rule("mul")
+def _mul_one(a: Value, b: Value) -> Value | None:
+    return a if _is_number(b, 1) else b if _is_number(a, 1) else None
+
+
+@rule("div")
+def _div_one(a: Value, b: Value) -> Value | None:
+    return a if _is_number(b, 1) else None
+
+
+@rule("sub")
+def _sub_zero(a: Value, b: Value) -> Value | None:
+    op = _made_by(b, full)
+    return a if op is not None and repr(op.attrs["value"]) in ("0", "0.0") else None
+
+
+@rule("neg")
+def _neg_neg(x: Value) -> Value | None:
+    inner = _made_by(x, neg)
+    return inner.operands[0] if inner else None
+
+
+@rule("copy")
+def _copy(x: Value) -> Value | None:
+    return x
+
+
+@rule("cast")
+def _cast_same(x: Value, dtype: str) -> Value | None:
+    return x if x.type.dtype.short == dtype else None
+
+
+@rule("check_index")
+def _check_known(x: Value, extent: int, message: str) -> Value | None:
+    op = _made_by(x, full)
+    return x if op and 0 <= op.attrs["value"] < extent else None
+
+
+# Movements of a constant are the constant; movements that do nothing; movements of movements.
+
+
+@rule("broadcast", "reshape", "permute", "slice", "flip")
+def _move_constant(x: Value, **attrs: Any) -> Value | None:
+    op = _made_by(x, full)
+    if op is None:
+        return None
+    if "starts" in attrs:
+        shape = slice_.infer(x.type, **attrs).shape
+    elif "shape" in attrs:
+        shape = attrs["shape"]
+    elif attrs["axes"] and len(attrs["axes"]) == len(x.shape):
+        shape = tuple(x.shape[a] for a in attrs["axes"])
+    else:
+        return None
+    return full(value=op.attrs["value"], shape=tuple(shape), dtype=op.attrs["dtype"])
+
+
+@rule("reshape")
+def _reshape(x: Value, shape: tuple[int, ...]) -> Value | None:
+    if x.shape == shape:
+        return x
+    inner = _made_by(x, reshape)
+    return reshape(inner.operands[0], shape=shape) if inner else None
+
+
+@rule("broadcast")
+def _broadcast(x: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> Value | None:
+    if x.shape == shape:
+        return x
+    inner = _made_by(x, broadcast)
+    if inner:
+        return broadcast(inner.operands[0], shape=shape, axes=tuple(axes[a] for a in inner.attrs["axes"]))
+    return None
+
+
+@rule("permute")
+def _permute(x: Value, axes: tuple[int, ...]) -> Value | None:
+    if axes == tuple(range(len(axes))):
+        return x
+    inner = _made_by(x, permute)
+    if inner:
+        return permute(inner.operands[0], axes=tuple(inner.attrs["axes"][a] for a in axes))
+    moved = [x.shape[a] for a in axes]
+    stays = [a for a in axes if x.shape[a] != 1]
+    return reshape(x, shape=tuple(moved)) if stays == sorted(stays) else None
+
+
+@rule("slice")
+def _slice(x: Value, starts: tuple, stops: tuple, steps: tuple) -> Value | None:
+    whole = all(a == 0 and b == n and s == 1 for a, b, s, n in zip(starts, stops, steps, x.shape, strict=True))
+    return x if whole else None
+
+
+@rule("pad")
+def _pad(x: Value, low: tuple, high: tuple, interior: tuple, value: Any) -> Value | None:
+    nothing = not any((*low, *high)) and all(g == 0 or n <= 1 for g, n in zip(interior, x.shape, strict=True))
+    return x if nothing else None
+
+
+@rule("sum", "max", "min")
+def _reduce_nothing(x: Value, axes: tuple[int, ...]) -> Value | None:
+    if all(x.shape[a] == 1 for a in axes):
+        return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+    return None
+
+
+@rule("sum")
+def _sum_of_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
+    op = _made_by(x, full)
+    if op is None or x.type.dtype.kind != "f":
+        return None
+    count = 1
+    for a in axes:
+        count *= x.shape[a]
+    if count > 2**24:  # beyond, adding one by one would not give the product
+        return None
+    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return mul(full(value=op.attrs["value"], shape=shape, dtype=op.attrs["dtype"]), float(count))
+
+
+# A transposed operand of a product is a flag.
+
+
+@rule("matmul")
+def _matmul(a: Value, b: Value, ta: bool, tb: bool) -> Value | None:
+    a2, b2 = _untransposed(a), _untransposed(b)
+    if a2 is None and b2 is None:
+        return None
+    return matmul(a if a2 is None else a2, b if b2 is None else b2, ta=ta != (a2 is not None), tb=tb != (b2 is not None))
+
+
+def _untransposed(v: Value) -> Value | None:
+    op = _made_by(v, permute)
+    if op is None:
+        return None
+    n = len(v.shape)
+    return op.operands[0] if op.attrs["axes"] == (*range(n - 2), n - 1, n - 2) else None
+
+
+class _Simplify(Builder):
+    """A builder that tries the rules on whatever is appended to it."""
+
+    def append(
+        self, primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any], loc: str | None = None
+    ) -> tuple[Value, ...]:
+        if primitive.kind is not Kind.FUSION:
+            for r in _RULES.get(primitive.name, ()):
+                simpler = r(*operands, **attrs)
+                if simpler is not None:
+                    return (simpler,)
+        return super().append(primitive, operands, attrs, loc)
+
+
+def canonicalize(graph: Graph) -> Graph:
+    rewriter = Rewriter(graph)
+    simplify = _Simplify(graph.name)
+    simplify.inputs = rewriter.builder.inputs
+    rewriter.builder = simplify
+    with using(Build(simplify)):
+        for op in graph.ops:
+            simplify.loc = op.loc
+            results = simplify.append(op.primitive, [rewriter.map[v] for v in op.operands], op.attrs)
+            for old, new in zip(op.results, results, strict=True):
+                if new.op is not None and not new.name:
+                    new.name = old.name
+                rewriter.map[old] = new
+    return rewriter.finish()

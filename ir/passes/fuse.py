@@ -1,0 +1,333 @@
+"""Fusion: which operations become one kernel.
+
+The cost model, in English. Memory traffic is what costs; arithmetic is free beside it, a product of matrices is
+not. So a value is stored only if it must be, and these are the reasons why it must:
+
+1. A product, a scatter or a fold reads it or makes it: those run as kernels of their own.
+2. A kernel reads it at other positions than its own element or its own row (a transpose, a window, a slice of a
+   computed value): computing it again for each reader could cost any amount.
+3. It is reduced over other axes than the kernel that makes it reduces over.
+4. It is a result of the graph.
+
+Movements and constants cost nothing: they are repeated inside every kernel that reads them, as index arithmetic.
+
+A kernel works on one *domain*: a shape, and the set of its axes that are reduced (perhaps none). Its operations live
+on the whole domain or on a *row*: the domain without the reduced axes. Rows flow back to the whole by broadcast, so a
+softmax, a layer norm or a cross entropy with its gradient is one kernel. When the last axis is not among those reduced
+(a *column* reduction: bias gradients), results become known only after the last row, and nothing in the same kernel reads them.
+
+Operations are assigned *stages*, in one forward sweep: an operation is in the stage of its latest operand where the
+two can share a kernel, and in the next one where they cannot. Operations of one stage never depend on each other
+through another kernel, so any of them may be put together, and no cycle can arise. The sweep is linear in the graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..graph import Builder, Graph, Op, Rewriter, Value
+from ..ops import broadcast, fusion, gather, index_select, reshape, uniform
+from ..ops.reduce import kept_axes
+from ..primitive import Kind
+
+_DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
+
+
+def _is_free(op: Op) -> bool:
+    """Repeated inside each kernel that reads it."""
+    if op.primitive is reshape:
+        return _only_units_move(op)
+    return op.primitive.name in _DUPLICATED
+
+
+def _only_units_move(op: Op) -> bool:
+    old, new = op.operands[0].shape, op.result.shape
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def _is_fusible(op: Op) -> bool:
+    """Computed inside a kernel made of several operations."""
+    kind = op.primitive.kind
+    return (
+        kind in (Kind.ELEMENTWISE, Kind.REDUCTION)
+        or op.primitive in (uniform, gather, index_select)
+        or (kind is Kind.MOVEMENT and op.primitive is not reshape)
+    )
+
+
+@dataclass(eq=False)
+class _Group:
+    """Operations that become one kernel. ``axes`` is None until a reduction joins."""
+
+    stage: int
+    domain: tuple[int, ...]
+    axes: tuple[int, ...] | None = None
+    ops: list[Op] = field(default_factory=list)
+    into: _Group | None = None  # the group this one was merged into
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        return tuple(n for i, n in enumerate(self.domain) if i not in (self.axes or ()))
+
+    @property
+    def is_column(self) -> bool:
+        return bool(self.axes) and len(self.domain) - 1 not in (self.axes or ())
+
+
+def _find(group: _Group) -> _Group:
+    while group.into is not None:
+        group = group.into
+    return group
+
+
+class _Planner:
+    def __init__(self, graph: Graph):
+        self.stage: dict[Value, int] = {}  # of values that some kernel makes; inputs are in stage 0
+        self.group: dict[Value, _Group] = {}
+        self.free: dict[Value, Op] = {}
+        for op in graph.ops:
+            if _is_free(op):
+                self.free[op.result] = op
+            elif _is_fusible(op):
+                self.place(op)
+            else:
+                bound = 0 if op.primitive is reshape else 1
+                stage = max((self.ready(v, bound) for v in op.operands), default=0)
+                for r in op.results:
+                    self.stage[r] = stage
+
+    def made(self, v: Value) -> list[Value]:
+        """The computed values and inputs that ``v`` is, after looking through movements that cost nothing."""
+        while v in self.free:
+            operands = self.free[v].operands
+            if not operands:
+                return []
+            v = operands[0]
+        return [v]
+
+    def ready(self, v: Value, bound: int = 1) -> int:
+        """The first stage in which ``v`` can be read from memory."""
+        return max((self.stage[u] + bound for u in self.made(v) if u in self.stage), default=0)
+
+    def place(self, op: Op) -> None:
+        """Chooses the stage and the group of a fusible operation."""
+        reduces = op.primitive.kind is Kind.REDUCTION
+        domain = op.operands[0].shape if reduces else op.result.shape
+        wanted = _Group(0, domain, op.attrs["axes"] if reduces else None)
+        joined: list[_Group] = []
+        stage = 0
+        for k, v in enumerate(op.operands):
+            (u,) = self.made(v) or [None]
+            group = self._shared(op, k, v, u, wanted) if u is not None else None
+            if group is not None:
+                joined.append(group)
+                stage = max(stage, group.stage)
+            else:
+                stage = max(stage, self.ready(v))
+        wanted.stage = stage
+        merged: _Group | None = wanted
+        for group in joined:
+            if group.stage == stage and merged is not None:
+                merged = _merge(merged, _find(group))
+        if merged is None:
+            merged = _Group(stage + 1, wanted.domain, wanted.axes)
+        merged.ops.append(op)
+        self.stage[op.result] = merged.stage
+        self.group[op.result] = merged
+
+    def _shared(self, op: Op, k: int, v: Value, u: Value, wanted: _Group) -> _Group | None:
+        """The group that makes operand ``k`` if ``op`` can read it there, element by element or row by row."""
+        if u not in self.group or not _reads_in_place(op, k):
+            return None
+        group = _find(self.group[u])
+        if u.op is not None and u.op.primitive.kind is Kind.REDUCTION and group.is_column:
+            return None
+        if v is u:
+            fits = _merged_domain(group, wanted) is not None
+        else:
+            fits = self._is_row_broadcast(v, u) and group.row == u.shape and group.axes is not None
+            fits = fits and group.domain == v.shape and kept_axes(len(v.shape), group.axes or ()) == self._axes(v)
+            if not fits and self._is_row_broadcast(v, u) and group.axes is None:
+                # Rows computed by elementwise operations alone: lifted into the domain if rows come first.
+                fits = self._axes(v) == tuple(range(len(u.shape))) and bool(u.shape) and wanted.axes in (None, _rest(v, u))
+                if fits and wanted.axes is None:
+                    wanted.axes = _rest(v, u)
+            fits = fits and _merged_domain(group, wanted) is not None
+        return group if fits else None
+
+    def _is_row_broadcast(self, v: Value, u: Value) -> bool:
+        op = self.free.get(v)
+        return op is not None and op.primitive is broadcast and op.operands[0] is u
+
+    def _axes(self, v: Value) -> tuple[int, ...]:
+        return self.free[v].attrs["axes"]
+
+
+def _rest(v: Value, u: Value) -> tuple[int, ...]:
+    return tuple(range(len(u.shape), len(v.shape)))
+
+
+def _reads_in_place(op: Op, k: int) -> bool:
+    """Whether operand ``k`` is read at the element that is being computed."""
+    if op.primitive in (index_select, gather):
+        return k == 1 and op.operands[1].shape == op.result.shape
+    return op.primitive.kind is not Kind.MOVEMENT and op.primitive is not uniform
+
+
+def _merged_domain(a: _Group, b: _Group) -> tuple[tuple[int, ...], tuple[int, ...] | None] | None:
+    """The domain two groups can share, or None."""
+    if a.domain == b.domain:
+        if a.axes is None or b.axes is None or a.axes == b.axes:
+            return a.domain, a.axes if a.axes is not None else b.axes
+        return None
+    if a.axes is not None and b.axes is None and b.domain == a.row and not a.is_column:
+        return a.domain, a.axes
+    if b.axes is not None and a.axes is None and a.domain == b.row and not b.is_column:
+        return b.domain, b.axes
+    return None
+
+
+def _merge(a: _Group, b: _Group) -> _Group | None:
+    if a is b:
+        return a
+    shared = _merged_domain(a, b)
+    if shared is None:
+        return None
+    b.domain, b.axes = shared
+    b.ops += a.ops
+    a.ops = []
+    a.into = b
+    return b
+
+
+def fuse(graph: Graph) -> Graph:
+    planner = _Planner(graph)
+    return _Emitter(graph, planner).run()
+
+
+class _Emitter:
+    """Writes the graph of fusions, stage by stage."""
+
+    def __init__(self, graph: Graph, planner: _Planner):
+        self.graph, self.planner = graph, planner
+        self.rewriter = Rewriter(graph)
+        self.users = graph.users()
+        self.count = 0
+
+    def run(self) -> Graph:
+        order = {op: i for i, op in enumerate(self.graph.ops)}
+        outputs = set(self.graph.outputs)
+        work: list[tuple[int, int, Op | _Group]] = []
+        seen: set[int] = set()
+        for op in self.graph.ops:
+            if _is_free(op):
+                continue
+            if _is_fusible(op):
+                group = _find(self.planner.group[op.result])
+                if id(group) not in seen:
+                    seen.add(id(group))
+                    work.append((group.stage, order[op], group))
+            else:
+                work.append((self.planner.stage[op.results[0]], order[op], op))
+        for _, _, item in sorted(work, key=lambda w: w[:2]):
+            if isinstance(item, _Group):
+                item.ops.sort(key=order.__getitem__)
+                self.emit_group(item, outputs)
+            else:
+                for v in item.operands:
+                    self.stored(v)
+                self.rewriter.copy(item)
+        used: set[Value] = set()
+        for v in self.graph.outputs:
+            self.stored(v)
+            new = self.rewriter.map[v]
+            if new in used or self._is_input(new):
+                self.rewriter.map[v] = new = self.emit([v], [], {v: v})[0]
+            used.add(new)
+        results = [self.rewriter.map[v] for v in self.graph.outputs]
+        return self.rewriter.builder.finish(results, self.graph.updates)
+
+    def _is_input(self, v: Value) -> bool:
+        while v.op is not None and v.op.primitive is reshape:
+            v = v.op.operands[0]
+        return v.op is None
+
+    def emit_group(self, group: _Group, outputs: set[Value]) -> None:
+        inside = set(group.ops)
+        results = []
+        for op in group.ops:
+            readers = self.readers(op.result)
+            if op.result in outputs or any(r not in inside for r in readers) or not readers:
+                results.append(op.result)
+        chain: dict[Op, None] = {}
+        for op in group.ops:
+            for v in op.operands:
+                self._free_chain(v, chain, inside)
+            chain[op] = None
+        made = {op.result for op in chain}
+        self.emit(results, list(chain), {v: v for op in chain for v in op.operands if v not in made})
+
+    def readers(self, v: Value) -> list[Op]:
+        """The operations that read ``v``, directly or through movements that cost nothing."""
+        found: list[Op] = []
+        work = [v]
+        while work:
+            u = work.pop()
+            for op in self.users.get(u, ()):
+                if _is_free(op):
+                    work.append(op.result)
+                    if op.result in self.graph.outputs:
+                        found.append(op)
+                else:
+                    found.append(op)
+        return found
+
+    def _free_chain(self, v: Value, chain: dict[Op, None], inside: set[Op]) -> None:
+        """Puts the movements between ``v`` and memory in front of the operation that reads it."""
+        path = []
+        while v in self.planner.free and v not in {o.result for o in path}:
+            op = self.planner.free[v]
+            path.append(op)
+            if not op.operands:
+                break
+            v = op.operands[0]
+        for op in reversed(path):
+            chain.setdefault(op)
+
+    def stored(self, v: Value) -> None:
+        """Makes sure that ``v`` is in memory: a movement whose reader is not a kernel of ours is run as one."""
+        if v in self.rewriter.map:
+            return
+        op = self.planner.free[v]
+        if op.primitive is reshape:
+            self.stored(op.operands[0])
+            self.rewriter.copy(op)
+            return
+        chain: dict[Op, None] = {}
+        self._free_chain(v, chain, set())
+        # A reshape at the start of the chain names memory that is already there.
+        made = {o.result for o in chain}
+        self.rewriter.map[v] = self.emit([v], list(chain), {u: u for o in chain for u in o.operands if u not in made})[0]
+
+    def emit(self, results: list[Value], ops: list[Op], reads: dict[Value, Value]) -> tuple[Value, ...]:
+        """Appends one fusion of ``ops`` that reads ``reads`` and gives ``results``."""
+        body = Builder(f"k{self.count}")
+        self.count += 1
+        inner: dict[Value, Value] = {}
+        for v in reads:
+            self.stored(v)
+            inner[v] = body.input(v.type, v.name)
+        for op in ops:
+            made = body.append(op.primitive, [inner[v] for v in op.operands], op.attrs, op.loc)
+            for old, new in zip(op.results, made, strict=True):
+                new.name = old.name
+                inner[old] = new
+        graph = body.finish([inner[v] for v in results])
+        outer = self.rewriter.builder
+        outer.loc = next((op.loc for op in reversed(ops) if op.loc), "")
+        values = outer.append(fusion, [self.rewriter.map[v] for v in reads], {"body": graph})
+        for old, new in zip(results, values, strict=True):
+            new.name = old.name
+            self.rewriter.map[old] = new
+        return values
+

@@ -1,0 +1,38 @@
+"""The ordered list of passes, each with its reason, and the driver that verifies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .graph import Graph
+from .passes.canonicalize import canonicalize
+from .passes.cse import cse
+from .passes.dce import dce
+from .passes.fold import fold
+from .passes.fuse import fuse
+from .verify import verify
+
+Pass = Callable[[Graph], Graph]
+
+SIMPLIFY: tuple[Pass, ...] = (
+    dce,  # first: a recorded graph holds much that no output needs, and every later pass is linear in the graph
+    canonicalize,  # before fold and cse: equal things must look equal before they can be found equal
+    fold,  # before the second canonicalize, which knows what to do with constants
+    canonicalize,
+    cse,  # after canonicalize; merging duplicates never makes new patterns worth another round
+    dce,  # last: what the rewrites left behind
+)
+
+COMPILE: tuple[Pass, ...] = (
+    *SIMPLIFY,
+    fuse,  # after everything that looks at single operations: it hides them in bodies
+)
+
+
+def run(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """Applies the passes in order. The graph is verified before the first and after each of them."""
+    verify(graph)
+    for p in passes:
+        graph = p(graph)
+        verify(graph)
+    return graph

@@ -1,0 +1,229 @@
+"""The one record that tells an operation's whole story, and the registry of all records.
+
+A rule of differentiation is a function whose *parameter names* say what it reads:
+
+    g               the cotangent of the result
+    y               the result
+    x, a, b, ...    an operand, by the name the record gives it
+    x_type          the type of an operand
+    axes, shape ... an attribute
+
+so the engines, which know no operation, save exactly what the rule will read and nothing else:
+
+    tanh = elementwise("tanh", np.tanh, "tanh({x})", vjp=(lambda g, y: g * (1 - y * y),))
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import interp
+from .types import TensorType, bool_
+
+
+class Kind(enum.Enum):
+    """What code generation knows of an operation. There are few kinds and many operations."""
+
+    ELEMENTWISE = "elementwise"  # result[i] = scalar(operands[i])
+    REDUCTION = "reduction"  # over the attribute `axes`
+    MOVEMENT = "movement"  # result[i] = operand[map(i)]
+    SOURCE = "source"  # result[i] = f(i), or random bits
+    CONTRACTION = "contraction"  # a matrix product
+    INDEXING = "indexing"  # where to read or write is itself data
+    FUSION = "fusion"  # a body of other operations, one kernel
+
+
+class Rule:
+    """A differentiation rule with the list of what it reads (see the module's text)."""
+
+    __slots__ = ("function", "reads", "saves_operands", "saves_result")
+
+    def __init__(self, function: Callable, operands: tuple[str, ...]):
+        self.function = function
+        self.reads: tuple[tuple[str, Any], ...] = tuple(
+            _reading(name, operands) for name in function.__code__.co_varnames[: function.__code__.co_argcount]
+        )
+        self.saves_result = ("y", None) in self.reads
+        self.saves_operands = tuple(i for what, i in self.reads if what == "operand")
+
+    def __call__(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
+        values = []
+        for what, key in self.reads:
+            if what == "operand":
+                values.append(operands[key])
+            elif what == "g":
+                values.append(g)
+            elif what == "y":
+                values.append(y)
+            elif what == "type":
+                values.append(types[key])
+            else:
+                values.append(attrs[key])
+        return self.function(*values)
+
+
+def _reading(name: str, operands: tuple[str, ...]) -> tuple[str, Any]:
+    if name in ("g", "y"):
+        return name, None
+    if name in operands:
+        return "operand", operands.index(name)
+    if name == "types":
+        raise ValueError("a rule of a variadic operation is given as vjp_all")
+    if name.endswith("_type") and name[:-5] in operands:
+        return "type", operands.index(name[:-5])
+    return "attr", name
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One case of a movement, as source text over index variables.
+
+    Where ``when`` holds (None: always), the element is operand number ``operand`` at ``index``;
+    an operand of None stands for the number ``value``. Integers that depend on shapes are passed through
+    ``param`` by whoever makes the piece, so that the text of a kernel does not.
+    """
+
+    operand: int | None
+    index: tuple[str, ...] = ()
+    when: str | None = None
+    value: Any = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """An operation.
+
+    name      as printed in the IR
+    kind      how code is generated for it
+    operands  names of the operands; one name beginning with ``*`` takes any number
+    infer     (types..., **attrs) -> the result's type; raises what PyTorch raises for bad operands
+    impl      (arrays..., **attrs) -> array: the meaning, in NumPy. Also the eager implementation.
+    scalar    Python source of one element, for elementwise operations, operands in braces;
+              or a function (operand types, attrs) -> source
+    vjp       a rule for each operand, None where no gradient flows; None if not differentiable.
+              A variadic operation has one function (g, types, attrs) -> cotangents instead, in vjp_all.
+    pieces    for movements: where each element of the result comes from (see Piece):
+              (index, operand types, attrs, param) -> pieces, the first whose condition holds
+    put       for movements that are views of their operand: (base, view, base_type, **attrs) -> base with the
+              view's elements replaced
+    defaults  attributes that need not be given or printed
+    """
+
+    name: str
+    kind: Kind
+    operands: tuple[str, ...]
+    infer: Callable[..., TensorType]
+    impl: Callable[..., Any]
+    scalar: str | Callable[..., str] | None = None
+    vjp: tuple[Rule | None, ...] | None = None
+    vjp_all: Callable[..., tuple] | None = None
+    pieces: Callable[..., list[Piece]] | None = None
+    put: Callable[..., Any] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    torch_name: str = ""
+
+    @property
+    def differentiable(self) -> bool:
+        return self.vjp is not None or self.vjp_all is not None
+
+    def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        result = self.infer(*types, **attrs)
+        return result if isinstance(result, tuple) else (result,)
+
+    def __call__(self, *args: Any, **attrs: Any) -> Any:
+        return interp.current().bind(self, args, {**self.defaults, **attrs} if self.defaults else attrs)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+def primitive(
+    name: str,
+    kind: Kind,
+    operands: str,
+    *,
+    infer: Callable[..., Any],
+    impl: Callable[..., Any],
+    vjp: Sequence[Callable | None] | None = None,
+    torch_name: str = "",
+    **more: Any,
+) -> Primitive:
+    """Makes a record and enters it in the registry. ``operands`` is a string of names."""
+    names = tuple(operands.split())
+    rules = None if vjp is None else tuple(r and Rule(r, names) for r in vjp)
+    shown = torch_name or name.title().replace("_", "")
+    record = Primitive(name, kind, names, infer, impl, vjp=rules, torch_name=f"{shown}Backward0", **more)
+    if name in PRIMITIVES:
+        raise ValueError(f"primitive {name!r} is defined twice")
+    PRIMITIVES[name] = record
+    return record
+
+
+def elementwise(
+    name: str,
+    impl: Callable[..., Any],
+    scalar: str | Callable[..., str],
+    operands: str = "x",
+    *,
+    vjp: Sequence[Callable | None] | None = None,
+    infer: Callable[..., TensorType] | None = None,
+    torch_name: str = "",
+    **more: Any,
+) -> Primitive:
+    """An elementwise operation; all operands have one shape and, unless ``infer`` says more, one dtype."""
+    return primitive(
+        name,
+        Kind.ELEMENTWISE,
+        operands,
+        impl=impl,
+        scalar=scalar,
+        vjp=vjp,
+        infer=infer or same_type,
+        torch_name=torch_name,
+        **more,
+    )
+
+
+def same_shape(*types: TensorType) -> tuple[int, ...]:
+    for t in types[1:]:
+        if t.shape != types[0].shape:
+            raise ValueError(f"operands have different shapes: {', '.join(map(str, types))}")
+    return types[0].shape
+
+
+def same_type(*types: TensorType, **attrs: Any) -> TensorType:
+    same_shape(*types)
+    for t in types[1:]:
+        if t.dtype is not types[0].dtype:
+            raise TypeError(f"operands have different dtypes: {', '.join(map(str, types))}")
+    return types[0]
+
+
+def floating(*types: TensorType) -> TensorType:
+    result = same_type(*types)
+    if not result.dtype.is_floating_point:
+        raise TypeError(f"needs a floating dtype, got {result}")
+    return result
+
+
+def predicate(*types: TensorType) -> TensorType:
+    return same_type(*types).with_dtype(bool_)
+
+
+def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` without NumPy's floating-point warnings: 1/0 is inf here, as everywhere else."""
+
+    def silent(*args: Any, **attrs: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*args, **attrs)
+
+    silent.__name__ = getattr(function, "__name__", "impl")
+    return silent

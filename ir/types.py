@@ -1,0 +1,125 @@
+"""Types of the IR: element types, and the type of a tensor.
+
+A type says everything about a value but its contents: element type, shape and device.
+Types are frozen and compare by value, so the verifier can infer again and compare.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """An element type.
+
+    ``name`` is PyTorch's name, ``short`` the IR's, ``kind`` one of ``b u i f``
+    (bool, unsigned, signed, floating), ``numpy`` the NumPy type that stores it.
+    """
+
+    name: str
+    short: str
+    kind: str
+    numpy: np.dtype
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def is_signed(self) -> bool:
+        return self.kind in "if"
+
+    @property
+    def itemsize(self) -> int:
+        return int(self.numpy.itemsize)
+
+    def __repr__(self) -> str:
+        return f"tracer.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return dtype_named, (self.short,)
+
+
+def _dtype(name: str, short: str) -> DType:
+    numpy = np.dtype(name)
+    return DType(name, short, numpy.kind, numpy)
+
+
+bool_ = _dtype("bool", "bool")
+uint8 = _dtype("uint8", "u8")
+int8 = _dtype("int8", "i8")
+int16 = _dtype("int16", "i16")
+int32 = _dtype("int32", "i32")
+int64 = _dtype("int64", "i64")
+float32 = _dtype("float32", "f32")
+float64 = _dtype("float64", "f64")
+
+DTYPES = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+_BY_NUMPY = {d.numpy: d for d in DTYPES}
+_BY_SHORT = {d.short: d for d in DTYPES}
+
+
+def dtype_of(numpy: object) -> DType:
+    """The DType that stores as the given NumPy type. Raises TypeError where there is none."""
+    found = _BY_NUMPY.get(np.dtype(numpy))  # type: ignore[call-overload]
+    if found is None:
+        known = ", ".join(d.name for d in DTYPES)
+        raise TypeError(f"can't convert np.ndarray of type {np.dtype(numpy)}. The only supported types are: {known}.")  # type: ignore[call-overload]
+    return found
+
+
+def dtype_named(short: str) -> DType:
+    """The DType of the IR's name (``f32``). Raises KeyError where there is none."""
+    return _BY_SHORT[short]
+
+
+def promote(a: DType, b: DType) -> DType:
+    """PyTorch's promotion lattice for two tensors of the same rank class.
+
+    A floating type wins over every integer type whatever their widths (NumPy would widen it).
+    """
+    if a is b:
+        return a
+    if a.is_floating_point != b.is_floating_point:
+        return a if a.is_floating_point else b
+    return _BY_NUMPY[np.promote_types(a.numpy, b.numpy)]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """``f32[4,8]``: element type, shape (a tuple of extents), and a device."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    device: str = "cpu"
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * self.dtype.itemsize
+
+    def with_shape(self, shape: tuple[int, ...]) -> TensorType:
+        return TensorType(self.dtype, shape, self.device)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        return TensorType(dtype, self.shape, self.device)
+
+    def __str__(self) -> str:
+        place = "" if self.device == "cpu" else f"@{self.device}"
+        return f"{self.dtype.short}[{','.join(map(str, self.shape))}]{place}"
+
+
+def type_of(array: np.ndarray | np.generic) -> TensorType:
+    """The type of a NumPy array or scalar."""
+    return TensorType(dtype_of(array.dtype), array.shape)

@@ -1,0 +1,354 @@
+"""What kernel source may call, for Numba. Importing this module imports Numba: only compiling does.
+
+Loads and stores carry alias scopes, one for each array of a kernel, so that LLVM vectorises loops over many
+arrays without run-time overlap checks. A result that replaces an operand shares that operand's array.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+_NUMBA = {
+    "bool": types.boolean,
+    "u8": types.uint8,
+    "i8": types.int8,
+    "i16": types.int16,
+    "i32": types.int32,
+    "i64": types.int64,
+    "f32": types.float32,
+    "f64": types.float64,
+}
+
+
+class Buffer(types.CPointer):
+    """A pointer to array ``k`` of a kernel that has ``n``."""
+
+    def __init__(self, dtype: types.Type, k: int, n: int):
+        super().__init__(dtype)
+        self.name = f"Buffer({dtype}, {k}, {n})"
+        self.k, self.n = k, n
+
+
+@register_model(Buffer)
+class _BufferModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Buffer):
+        bits = 8 if fe_type.dtype is types.boolean else None
+        element = ir.IntType(bits) if bits else dmm.lookup(fe_type.dtype).get_data_type()
+        super().__init__(dmm, fe_type, element.as_pointer())
+
+
+def _buffer(dtype: types.Type) -> Any:
+    @intrinsic(prefer_literal=True)
+    def buffer(tyctx, args, k, n):
+        if not isinstance(k, types.Literal):
+            return None
+        made = Buffer(dtype, k.literal_value, n.literal_value)
+
+        def codegen(context, builder, sig, values):
+            address = builder.load(builder.gep(values[0], [values[1]]))
+            return builder.inttoptr(address, context.get_value_type(made))
+
+        return made(args, k, n), codegen
+
+    return buffer
+
+
+def _tag(builder: ir.IRBuilder, instruction: Any, array: Buffer) -> None:
+    module = builder.module
+    domain = module.add_metadata([ir.MetaDataString(module, "kernel")])
+    scopes = [module.add_metadata([ir.MetaDataString(module, f"p{j}"), domain]) for j in range(array.n)]
+    instruction.set_metadata("alias.scope", module.add_metadata([scopes[array.k]]))
+    others = [s for j, s in enumerate(scopes) if j != array.k]
+    if others:
+        instruction.set_metadata("noalias", module.add_metadata(others))
+
+
+@intrinsic
+def load(tyctx, array, i):
+    def codegen(context, builder, sig, values):
+        v = builder.load(builder.gep(values[0], [values[1]]))
+        _tag(builder, v, array)
+        return builder.icmp_unsigned("!=", v, v.type(0)) if array.dtype is types.boolean else v
+
+    return array.dtype(array, types.int64), codegen
+
+
+@intrinsic
+def store(tyctx, array, i, value):
+    def codegen(context, builder, sig, values):
+        v = builder.zext(values[2], ir.IntType(8)) if array.dtype is types.boolean else values[2]
+        _tag(builder, builder.store(v, builder.gep(values[0], [values[1]])), array)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, array.dtype), codegen
+
+
+@intrinsic
+def accumulate(tyctx, a, b):
+    """a + b, which LLVM may add up in any order: this, and nothing else in a kernel, is reassociated."""
+
+    def codegen(context, builder, sig, values):
+        if isinstance(a, types.Float):
+            return builder.fadd(*values, flags=("reassoc",))
+        return builder.add(*values)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def select(tyctx, c, a, b):
+    def codegen(context, builder, sig, values):
+        return builder.select(*values)
+
+    return a(types.boolean, a, a), codegen
+
+
+def _llvm(name: str, operands: int) -> Any:
+    """LLVM's floating intrinsic of that name; it takes the operands' own type."""
+
+    def call(builder, values):
+        function = builder.module.declare_intrinsic(f"llvm.{name}", [values[0].type])
+        return builder.call(function, values)
+
+    if operands == 1:
+
+        @intrinsic
+        def unary(tyctx, x):
+            if not isinstance(x, types.Float):
+                return None
+            return x(x), lambda context, builder, sig, values: call(builder, values)
+
+        return unary
+
+    @intrinsic
+    def binary(tyctx, a, b):
+        if not isinstance(a, types.Float):
+            return None
+        return a(a, a), lambda context, builder, sig, values: call(builder, values)
+
+    return binary
+
+
+def _extremum(name: str, signed: str) -> Any:
+    @intrinsic
+    def extremum(tyctx, a, b):
+        def codegen(context, builder, sig, values):
+            if isinstance(a, types.Float):
+                # llvm.maximum: NaN wins, as in PyTorch and NumPy.
+                type_ = values[0].type
+                suffix = {"float": "f32", "double": "f64"}[str(type_)]
+                function = cgutils.get_or_insert_function(
+                    builder.module, ir.FunctionType(type_, [type_, type_]), f"llvm.{name}.{suffix}"
+                )
+                return builder.call(function, values)
+            compare = builder.icmp_signed if getattr(a, "signed", False) else builder.icmp_unsigned
+            return builder.select(compare(signed, *values), *values)
+
+        return a(a, a), codegen
+
+    return extremum
+
+
+def _better(sign: str) -> Any:
+    """Whether a comes before b in an argmax (`>`) or argmin (`<`): a NaN comes first, the first of equals stays."""
+
+    @intrinsic
+    def better(tyctx, a, b):
+        def codegen(context, builder, sig, values):
+            if not isinstance(a, types.Float):
+                compare = builder.icmp_signed if getattr(a, "signed", False) else builder.icmp_unsigned
+                return compare(sign, *values)
+            a_nan = builder.fcmp_unordered("uno", values[0], values[0])
+            b_nan = builder.fcmp_unordered("uno", values[1], values[1])
+            either = builder.or_(builder.fcmp_ordered(sign, *values), a_nan)
+            return builder.and_(either, builder.not_(b_nan))
+
+        return types.boolean(a, a), codegen
+
+    return better
+
+
+@intrinsic
+def fmod(tyctx, a, b):
+    return a(a, a), lambda context, builder, sig, values: builder.frem(*values)
+
+
+@intrinsic
+def check_index(tyctx, i, extent, status, site):
+    """``i`` if 0 <= i < extent; otherwise 0, after writing (site + 1, i) to the status cell."""
+
+    def codegen(context, builder, sig, values):
+        position, n, cell, where = values
+        wide = position.type.width
+        position = builder.sext(position, n.type) if wide < 64 and sig.args[0].signed else position
+        position = builder.zext(position, n.type) if position.type.width < 64 else position
+        bad = builder.icmp_unsigned(">=", position, n)  # a negative position is a huge unsigned one
+        with builder.if_then(bad, likely=False):
+            pointer = builder.inttoptr(cell, n.type.as_pointer())
+            builder.store(builder.add(where, n.type(1)), pointer)
+            builder.store(position, builder.gep(pointer, [n.type(1)]))
+        safe = builder.select(bad, n.type(0), position)
+        return builder.trunc(safe, values[0].type) if wide < 64 else safe
+
+    return i(i, types.int64, types.int64, types.int64), codegen
+
+
+def _gemm(dtype: types.Type) -> Any:
+    @intrinsic(prefer_literal=True)
+    def gemm(tyctx, blas, ta, tb, m, n, k, a, ia, b, ib, c, ic):
+        """Row-major C = A' B' by a Fortran gemm, as column-major C^T = B'^T A'^T."""
+
+        def codegen(context, builder, sig, values):
+            address, ta_, tb_, m_, n_, k_, a_, ia_, b_, ib_, c_, ic_ = values
+            i32, real, char = ir.IntType(32), context.get_value_type(dtype), ir.IntType(8)
+
+            def place(value):
+                slot = cgutils.alloca_once(builder, value.type)
+                builder.store(value, slot)
+                return slot
+
+            def number(value):
+                return place(builder.trunc(value, i32))
+
+            def flag(transposed):
+                return place(builder.select(transposed, char(ord("T")), char(ord("N"))))
+
+            one = i32(1)
+
+            def leading(value):
+                # BLAS wants at least 1, also for empty matrices.
+                short = builder.trunc(value, i32)
+                return place(builder.select(builder.icmp_signed(">", short, one), short, one))
+
+            pointers = [
+                flag(tb_),
+                flag(ta_),
+                number(n_),
+                number(m_),
+                number(k_),
+                place(real(1)),
+                builder.gep(b_, [ib_]),
+                leading(builder.select(tb_, k_, n_)),
+                builder.gep(a_, [ia_]),
+                leading(builder.select(ta_, m_, k_)),
+                place(real(0)),
+                builder.gep(c_, [ic_]),
+                leading(n_),
+            ]
+            signature = ir.FunctionType(ir.VoidType(), [p.type for p in pointers])
+            builder.call(builder.inttoptr(address, signature.as_pointer()), pointers)
+            return context.get_dummy_value()
+
+        size = types.int64
+        return types.void(size, types.boolean, types.boolean, size, size, size, a, size, b, size, c, size), codegen
+
+    return gemm
+
+
+@intrinsic
+def _random_bits(tyctx, seed, offset, i):
+    """SplitMix64 of a counter; the same arithmetic as the reference in ``ir.ops.source``."""
+
+    def codegen(context, builder, sig, values):
+        u64 = ir.IntType(64)
+
+        def mix(z):
+            for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+                z = builder.mul(builder.xor(z, builder.lshr(z, u64(shift))), u64(factor))
+            return builder.xor(z, builder.lshr(z, u64(31)))
+
+        counter = builder.add(values[1], values[2])
+        return mix(builder.add(mix(values[0]), builder.mul(counter, u64(0x9E3779B97F4A7C15))))
+
+    return types.uint64(types.int64, types.int64, types.int64), codegen
+
+
+def _uniform_f32(seed, offset, i):
+    return np.float32(_random_bits(seed, offset, i) >> np.uint64(40)) * np.float32(2**-24)
+
+
+def _uniform_f64(seed, offset, i):
+    return np.float64(_random_bits(seed, offset, i) >> np.uint64(11)) * 2.0**-53
+
+
+def _inline(function: Any) -> Any:
+    """A plain function that kernels may call."""
+
+    def stub(*args):
+        raise NotImplementedError
+
+    def resolve(seed, offset, i):
+        return function
+
+    overload(stub, inline="always")(resolve)
+    return stub
+
+
+def _pow(a, b):
+    return a**b
+
+
+def _overload_pow() -> Any:
+    def stub(a, b):
+        raise NotImplementedError
+
+    native = _llvm("pow", 2)
+
+    @overload(stub, inline="always")
+    def resolve(a, b):
+        if isinstance(a, types.Float):
+            return lambda a, b: native(a, b)
+        return _pow
+
+    return stub
+
+
+def _overload_abs() -> Any:
+    def stub(x):
+        raise NotImplementedError
+
+    native = _llvm("fabs", 1)
+
+    @overload(stub, inline="always")
+    def resolve(x):
+        if isinstance(x, types.Float):
+            return lambda x: native(x)
+        if x is types.boolean or not x.signed:
+            return lambda x: x
+        return lambda x: x if x >= 0 else -x
+
+    return stub
+
+
+NAMESPACE: dict[str, Any] = {
+    "load": load,
+    "store": store,
+    "accumulate": accumulate,
+    "select": select,
+    "check_index": check_index,
+    "maximum": _extremum("maximum", ">"),
+    "minimum": _extremum("minimum", "<"),
+    "better": _better(">"),
+    "worse": _better("<"),
+    "fmod": fmod,
+    "pow_": _overload_pow(),
+    "abs_": _overload_abs(),
+    "uniform_f32": _inline(_uniform_f32),
+    "uniform_f64": _inline(_uniform_f64),
+    "gemm_f32": _gemm(types.float32),
+    "gemm_f64": _gemm(types.float64),
+    "inf": math.inf,
+    "nan": math.nan,
+    **{name: _llvm(name, 1) for name in ("exp", "log", "sqrt", "sin", "cos", "floor", "ceil", "rint")},
+    **{name: getattr(math, name) for name in ("expm1", "log1p", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "erf")},
+    **{f"buffer_{short}": _buffer(t) for short, t in _NUMBA.items()},
+    **{short: getattr(np, str(t) if short != "bool" else "bool_") for short, t in _NUMBA.items()},
+}

@@ -1,0 +1,83 @@
+"""Where values live: addresses of arrays, the plan of a program's arena, and buffers for its results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir.types import TensorType
+
+ALIGNMENT = 64
+
+
+def address(array: np.ndarray) -> int:
+    """The address of an array's first element."""
+    return int(array.__array_interface__["data"][0])
+
+
+def aligned_empty(nbytes: int) -> np.ndarray:
+    """Bytes that begin at a multiple of the vector width."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -address(raw) % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def plan(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """Offsets in one arena for buffers given as (size, first step, last step), and the arena's size.
+
+    Buffers whose lives overlap do not overlap in memory. Greedy: largest first, each in the lowest gap that holds it.
+    """
+    order = sorted(range(len(lifetimes)), key=lambda i: (-lifetimes[i][0], lifetimes[i][1]))
+    offsets = [0] * len(lifetimes)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    total = 0
+    for i in order:
+        size, first, last = lifetimes[i]
+        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        at = 0
+        for o, e, f, t in placed:  # kept sorted by offset
+            if f <= last and first <= t:
+                if at + size <= o:
+                    break
+                at = max(at, e)
+        offsets[i] = at
+        placed.append((at, at + size, first, last))
+        placed.sort()
+        total = max(total, at + size)
+    return offsets, total
+
+
+class ResultPool:
+    """Buffers for one result of a program: handed out, and used again once nobody else holds them."""
+
+    LIMIT = 8
+
+    def __init__(self, type: TensorType):
+        self.shape, self.dtype = type.shape, type.dtype.numpy
+        self.nbytes = type.nbytes
+        self.entries: list[tuple[np.ndarray, int]] = []
+
+    def take(self) -> tuple[np.ndarray, int]:
+        """An array that nobody else holds, and its address."""
+        for entry in self.entries:
+            if sys.getrefcount(entry[0]) == _FREE:
+                return entry
+        flat = aligned_empty(max(self.nbytes, 1))[: self.nbytes].view(self.dtype)
+        # A base of its own: views made by the caller then hold this very array.
+        array = np.ndarray(self.shape, self.dtype, buffer=flat.data)
+        entry = (array, address(array))
+        if len(self.entries) < self.LIMIT:
+            self.entries.append(entry)
+        return entry
+
+
+def _refcount_when_free() -> int:
+    entries = [(np.empty(0), 0)]
+    for entry in entries:
+        return sys.getrefcount(entry[0])
+    raise AssertionError
+
+
+_FREE = _refcount_when_free()

@@ -1,0 +1,226 @@
+"""A fused graph as one native program: kernels in order, buffers planned, one call to run it all.
+
+Every step is a kernel's address, its argument block and the range of its domain. A block holds addresses of arrays, then integers,
+then the address of a status cell and of the BLAS routine. Inputs and results have *slots*: their addresses are
+given at each call, and the driver copies them into the blocks that want them. All else is fixed when the program is made.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..codegen.cpu import source
+from ..codegen.library import lower_op
+from ..codegen.loops import Kernel, lower
+from ..ir.graph import Builder, Graph, Op, Value
+from ..ir.ops import constant, fusion, reshape
+from ..ir.primitive import Kind
+from . import blas
+from . import compile as compiler
+from .memory import ResultPool, address, aligned_empty, plan
+
+
+@dataclass
+class Step:
+    """One kernel of a program: what it computes, its nest, the values its arrays are."""
+
+    op: Op
+    kernel: Kernel
+    source: str
+    arrays: list[Value]
+
+
+class Program:
+    """The executable form of a fused graph on the CPU.
+
+    ``run(inputs, results)`` takes addresses: of every input, and of every result that is not an update. Inputs are contiguous. Updated
+    inputs are overwritten. One call runs at a time; others wait.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.results = [k for k in range(len(graph.outputs)) if k not in graph.updates]
+        self.types = [graph.outputs[k].type for k in self.results]
+        self.pools = [ResultPool(t) for t in self.types]
+        self._lock = threading.Lock()
+        layout = _Layout(graph, self.results)
+        self.steps = layout.steps
+        self._build(layout)
+
+    def _build(self, layout: _Layout) -> None:
+        addresses = compiler.load(step.source for step in self.steps)
+        self._arena = aligned_empty(layout.arena_size)
+        base = address(self._arena)
+        self._constants = layout.constants
+        self._status = np.zeros((max(len(self.steps), 1), 2), np.int64)
+        self._checked = [i for i, s in enumerate(self.steps) if s.kernel.checks]
+        blocks: list[int] = []
+        patches: list[tuple[int, int]] = []
+        starts: list[int] = []
+        for i, step in enumerate(self.steps):
+            starts.append(len(blocks))
+            for v in step.arrays:
+                kind, where = layout.place(v)
+                if kind == "slot":
+                    patches.append((len(blocks), where))
+                    where = 0
+                elif kind == "arena":
+                    where += base
+                blocks.append(where)
+            blocks += step.kernel.values
+            blocks.append(address(self._status) + i * 16)
+            blocks.append(blas.gemm(step.op.result.type.dtype) if "(blas," in step.source else 0)
+        self._blocks = np.array(blocks or [0], np.int64)
+        self._patches = np.array(patches or [(0, 0)], np.int64)
+        self._slots = np.zeros(len(self.graph.inputs) + len(self.results) + 1, np.int64)
+        at = address(self._blocks)
+        rows = [(a, at + 8 * s, 0, step.kernel.domain) for a, s, step in zip(addresses, starts, self.steps, strict=True)]
+        self._table = np.array(rows or [(0, 0, 0, 0)], np.int64)
+        header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at)
+        self._header = np.array(header, np.int64)
+        self._header_address = address(self._header)
+        self._call = _driver()
+
+    def run(self, inputs: Sequence[int], results: Sequence[int]) -> None:
+        """One native call. Raises IndexError when a position is out of range; updates may then be incomplete."""
+        with self._lock:
+            self._slots[:-1] = (*inputs, *results)
+            self._call(self._header_address)
+            if self._checked:
+                self._raise_if_failed()
+
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Runs on arrays and returns all outputs, updates included. Inputs are not written to."""
+        taken = [np.array(a, dtype=v.type.dtype.numpy, order="C") for a, v in zip(arrays, self.graph.inputs, strict=True)]
+        made = [np.empty(t.shape, t.dtype.numpy) for t in self.types]
+        self.run([address(a) for a in taken], [address(a) for a in made])
+        fresh = iter(made)
+        updates = self.graph.updates
+        return tuple(taken[updates[k]] if k in updates else next(fresh) for k in range(len(self.graph.outputs)))
+
+    def _raise_if_failed(self) -> None:
+        for i in self._checked:
+            site, bad = self._status[i]
+            if site:
+                self._status[:] = 0
+                step = self.steps[i]
+                where = f" ({step.op.loc})" if step.op.loc else ""
+                raise IndexError(step.kernel.checks[site - 1].format(bad) + where)
+
+
+@functools.cache
+def _driver() -> ctypes._FuncPointer:  # type: ignore[name-defined]
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiler.driver())
+
+
+def _identity(v: Value) -> Op:
+    """A fusion that copies a value."""
+    body = Builder("copy")
+    x = body.input(v.type)
+    return Op(fusion, [v], {"body": body.finish([x])}, [v.type])
+
+
+class _Layout:
+    """Decides the steps and where every value lives: an input's or result's slot, the arena, or a constant."""
+
+    def __init__(self, graph: Graph, results: list[int]):
+        self.graph = graph
+        self.constants: list[np.ndarray] = []
+        self._places: dict[Value, tuple[str, int]] = {v: ("slot", i) for i, v in enumerate(graph.inputs)}
+        for j, k in enumerate(results):
+            self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
+        self._readers = self._last_reads()
+        copies = self._place_updates()
+        self.steps: list[Step] = []
+        for op in [*graph.ops, *(op for op, _ in copies)]:
+            if op.primitive is constant:
+                self._add_constant(op)
+            elif op.primitive is not reshape:
+                self.steps.append(self._step(op))
+        for op, i in copies:
+            self._places[op.result] = ("slot", i)
+        self.arena_size = self._plan_arena()
+
+    def root(self, v: Value) -> Value:
+        """The value whose memory ``v`` is: a reshape only names it anew."""
+        while v.op is not None and v.op.primitive is reshape:
+            v = v.op.operands[0]
+        return v
+
+    def place(self, v: Value) -> tuple[str, int]:
+        return self._places[self.root(v)]
+
+    def _last_reads(self) -> dict[Value, list[int]]:
+        readers: dict[Value, list[int]] = {}
+        for i, op in enumerate(self.graph.ops):
+            for v in op.operands:
+                if op.primitive is not reshape:
+                    readers.setdefault(self.root(v), []).append(i)
+        return readers
+
+    def _place_updates(self) -> list[tuple[Op, int]]:
+        """Puts an updated value straight into its input's memory where no later step reads the old value; else copies at the end."""
+        position = {op: i for i, op in enumerate(self.graph.ops)}
+        copies: list[tuple[Op, int]] = []
+        self.inplace: dict[Op, dict[int, int]] = {}
+        for k, i in self.graph.updates.items():
+            new, old = self.graph.outputs[k], self.graph.inputs[i]
+            op = self.root(new).op
+            last = max(self._readers.get(old, [-1]))
+            at = position[op] if op is not None else -1
+            if op is None or op.primitive is constant or self.root(new) in self._places or last > at:
+                copies.append((_identity(new), i))
+                continue
+            if last == at:
+                operand = self._replaced_operand(op, self.root(new), old)
+                if operand is None:
+                    copies.append((_identity(new), i))
+                    continue
+                self.inplace.setdefault(op, {})[op.results.index(self.root(new))] = operand
+            self._places[self.root(new)] = ("slot", i)
+        return copies
+
+    def _replaced_operand(self, op: Op, new: Value, old: Value) -> int | None:
+        """The operand of a fusion that its result may overwrite: read only at the element that is written."""
+        if op.primitive is not fusion or [self.root(v) for v in op.operands].count(old) != 1:
+            return None
+        k = [self.root(v) for v in op.operands].index(old)
+        body = op.attrs["body"]
+        inner, outer = body.inputs[k], body.outputs[op.results.index(new)]
+        whole = max((v.shape for v in body.outputs), key=len)
+        if inner.shape != outer.shape or outer.shape != whole:
+            return None
+        moved = any(inner in o.operands and o.primitive.kind in (Kind.MOVEMENT, Kind.INDEXING, Kind.SOURCE) for o in body.ops)
+        return None if moved else k
+
+    def _add_constant(self, op: Op) -> None:
+        array = np.array(op.primitive.impl(**op.attrs), order="C")
+        self.constants.append(array)
+        self._places[op.result] = ("constant", address(array))
+
+    def _step(self, op: Op) -> Step:
+        if op.primitive is not fusion:
+            kernel = lower_op(op)
+            return Step(op, kernel, source(kernel), [*op.operands, *op.results])
+        reused = self.inplace.get(op, {})
+        kernel = lower(op.attrs["body"], reused)
+        results = [v for i, v in enumerate(op.results) if i not in reused]
+        return Step(op, kernel, source(kernel), [*op.operands, *results])
+
+    def _plan_arena(self) -> int:
+        lives: dict[Value, list[int]] = {}
+        for i, step in enumerate(self.steps):
+            for v in step.arrays:
+                r = self.root(v)
+                if r not in self._places:
+                    lives.setdefault(r, [i, i])[1] = i
+        offsets, size = plan([(v.type.nbytes, first, last) for v, (first, last) in lives.items()])
+        for v, offset in zip(lives, offsets, strict=True):
+            self._places[v] = ("arena", offset)
+        return size

@@ -1,0 +1,59 @@
+"""Whether operations are recorded for autograd: context managers that are decorators too."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..context import context
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class set_grad_enabled:
+    """``with set_grad_enabled(flag):`` or as a decorator. Unlike PyTorch's it has no effect as a bare call."""
+
+    def __init__(self, mode: bool):
+        self.mode = bool(mode)
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(context.grad_enabled)
+        context.grad_enabled = self.mode
+
+    def __exit__(self, *exception: object) -> None:
+        context.grad_enabled = self.before.pop()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(self.mode):
+                return function(*args, **kwargs)
+
+        return inner  # type: ignore[return-value]
+
+
+class no_grad(set_grad_enabled):
+    """In this block nothing is recorded for autograd: results do not require gradients."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = object.__new__(cls)
+        if callable(function):
+            made.__init__()
+            return made(function)
+        return made
+
+    def __init__(self, function: Any = None) -> None:
+        super().__init__(False)
+
+
+class enable_grad(no_grad):
+    """The opposite of ``no_grad``."""
+
+    def __init__(self, function: Any = None) -> None:
+        set_grad_enabled.__init__(self, True)
+
+
+def is_grad_enabled() -> bool:
+    return context.grad_enabled

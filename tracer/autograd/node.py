@@ -1,0 +1,182 @@
+"""A node of the dynamic graph: one application of a primitive, seen from behind.
+
+It keeps what the primitive's rules read and nothing else, and refers to the nodes (or leaves) that made its operands. It
+does not refer to its own result, so that a graph is freed the moment its last tensor is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..ir.primitive import Primitive
+from ..ir.types import TensorType, dtype_of
+from ..tensor import Tensor, wrap
+
+_sequence = itertools.count()
+
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+
+
+class BackwardNode:
+    """What the engine needs of a node; made by operations (``Node``) and by compiled functions.
+
+    edges     for each operand where its cotangent goes, as (node or leaf, output number), or None
+    shapes    (shape, NumPy dtype) of each operand, None for a Python number
+    sequence  later nodes have larger numbers; a node is later than all it depends on
+    """
+
+    __slots__ = ("edges", "sequence", "shapes")
+
+    edges: tuple[tuple[Any, int] | None, ...]
+    shapes: tuple[Any, ...]
+    sequence: int
+
+    def __init__(self, args: Sequence[Any]):
+        self.edges = tuple([_edge(a) for a in args])
+        self.shapes = tuple([(a._data.shape, a._data.dtype) if isinstance(a, Tensor) else None for a in args])
+        self.sequence = next(_sequence)
+
+    def name(self) -> str:
+        raise NotImplementedError
+
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+        """A cotangent for each operand, None where none is wanted, from those given by output number.
+
+        In tensors if ``tensors``, else in arrays. Raises RuntimeError when what was saved has been freed or modified.
+        """
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Frees what was saved."""
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """PyTorch's view of the edges: (function, output number) pairs."""
+        return tuple(
+            (None, 0) if e is None else (AccumulateGrad(e[0]) if isinstance(e[0], Tensor) else e[0], e[1])
+            for e in self.edges
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+def _edge(a: Any) -> tuple[Any, int] | None:
+    if not isinstance(a, Tensor) or not a._requires_grad:
+        return None
+    return (a, 0) if a._grad_fn is None else (a._grad_fn, a._output)
+
+
+class AccumulateGrad:
+    """The end of an edge that leads to a leaf."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor):
+        self.variable = variable
+
+    next_functions: tuple = ()
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+
+class Node(BackwardNode):
+    """An application of a primitive."""
+
+    __slots__ = ("attrs", "counter", "operands", "primitive", "result", "version", "versions")
+
+    def __init__(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor):
+        super().__init__(args)
+        self.primitive = primitive
+        self.attrs = attrs
+        self.operands: list[Any] | None = [None] * len(args)
+        self.result: np.ndarray | None = None
+        for rule, edge in zip(primitive.vjp or (), self.edges, strict=False):
+            if edge is None or rule is None:
+                continue
+            if rule.saves_result:
+                # Not the tensor: it refers to this node, and a cycle would keep both alive.
+                self.result, self.counter, self.version = out._data, out._counter, out._counter[0]
+            for i in rule.saves_operands:
+                self.operands[i] = args[i]
+        self.versions = [a._counter[0] if isinstance(a, Tensor) else 0 for a in self.operands]
+
+    def name(self) -> str:
+        return self.primitive.torch_name
+
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+        if self.operands is None:
+            raise RuntimeError(FREED)
+        self._check_versions()
+        g, record, types = given[0], self.primitive, _Types(self.shapes)
+        if record.vjp_all is not None:
+            return record.vjp_all(g, [types[i] for i in range(len(self.shapes))], **self.attrs)
+        operands: Sequence[Any] = self.operands
+        y: Any = self.result
+        if not tensors:
+            operands = [a._data if isinstance(a, Tensor) else a for a in operands]
+        elif y is not None:
+            y = self._result_tensor(y)
+        return [
+            rule(g, y, operands, types, self.attrs) if want and rule is not None else None
+            for want, rule in zip(wanted, record.vjp or (), strict=True)
+        ]
+
+    def _result_tensor(self, result: np.ndarray) -> Tensor:
+        """The saved result as a tensor whose history is this node."""
+        y = wrap(result)
+        y._requires_grad, y._grad_fn, y._counter = True, self, self.counter
+        if context.recorder is not None:
+            context.recorder.identify(y)
+        return y
+
+    def _check_versions(self) -> None:
+        for a, version in zip(self.operands or (), self.versions, strict=True):
+            if isinstance(a, Tensor) and a._counter[0] != version:
+                raise modified(a._data, a._counter[0], version, a._grad_fn)
+        if self.result is not None and self.counter[0] != self.version:
+            raise modified(self.result, self.counter[0], self.version, self)
+
+    def release(self) -> None:
+        if self.result is not None or any(a is not None for a in self.operands or ()):
+            self.operands = self.result = None
+
+
+def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> RuntimeError:
+    """PyTorch's error for a saved value that is no longer what it was."""
+    names = {"float32": "torch.FloatTensor", "float64": "torch.DoubleTensor"}
+    dtype = str(saved.dtype)
+    origin = f", which is output 0 of {made_by.name()}," if made_by is not None else ""
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{names.get(dtype, dtype)} {list(saved.shape)}]{origin} is at version {version}; expected version {expected} instead. "
+        "Hint: the backtrace further above shows the operation that failed to compute its gradient."
+    )
+
+
+class _Types:
+    """Operand types on demand: most rules do not read them."""
+
+    __slots__ = ("shapes",)
+
+    def __init__(self, shapes: tuple):
+        self.shapes = shapes
+
+    def __getitem__(self, i: int) -> TensorType:
+        shape, dtype = self.shapes[i]
+        return TensorType(dtype_of(dtype), shape)
+

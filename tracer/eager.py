@@ -1,0 +1,68 @@
+"""The eager interpreter: a primitive applied to tensors runs NumPy at once.
+
+The result remembers how it was made (``autograd.node``), and a trace in progress is told (``trace.recorder``). Elementwise
+operands may have different shapes, as in NumPy; the engine sums a cotangent over what was broadcast,
+and a trace gets the broadcasts as operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .autograd.node import Node
+from .context import context
+from .ir.primitive import Kind, Primitive
+from .tensor import Tensor, wrap
+
+
+def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
+    """Applies a primitive to tensors (and, if it is elementwise, Python numbers). Returns a new tensor."""
+    arrays = [a._data if isinstance(a, Tensor) else a for a in args]
+    try:
+        data = primitive.impl(*arrays, **attrs)
+    except ValueError as e:
+        raise _clearer(e, primitive, args) from None
+    out = wrap(data)
+    if primitive.put is not None and data.__class__ is np.ndarray and primitive.kind is Kind.MOVEMENT:
+        parent = args[0]
+        if data.base is not None and np.may_share_memory(data, parent._data):
+            out._view = (parent, primitive, attrs)
+            out._counter = parent._counter
+    if context.grad_enabled and primitive.differentiable:
+        for a in args:
+            if isinstance(a, Tensor) and a._requires_grad:
+                out._requires_grad = True
+                out._grad_fn = Node(primitive, args, attrs, out)
+                break
+    if context.recorder is not None:
+        context.recorder.record(primitive, args, attrs, out)
+    return out
+
+
+def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Exception:
+    """NumPy's complaint about shapes, in PyTorch's words."""
+    shapes = [a.shape for a in args if isinstance(a, Tensor)]
+    if primitive.kind is Kind.ELEMENTWISE and len(shapes) > 1:
+        a, b = shapes[-2:] if len(shapes) == 2 else next(((p, q) for p in shapes for q in shapes if not _fits(p, q)), shapes[:2])
+        rank = max(len(a), len(b))
+        for i in range(1, min(len(a), len(b)) + 1):
+            if a[-i] != b[-i] and 1 not in (a[-i], b[-i]):
+                return RuntimeError(
+                    f"The size of tensor a ({a[-i]}) must match the size of tensor b ({b[-i]}) "
+                    f"at non-singleton dimension {rank - i}"
+                )
+    return RuntimeError(str(error))
+
+
+def _fits(a: Sequence[int], b: Sequence[int]) -> bool:
+    return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False))
+
+
+class Eager:
+    """The interpreter that primitives speak to once ``tracer`` is imported."""
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        return apply(primitive, args, attrs)

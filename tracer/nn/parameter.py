@@ -1,0 +1,20 @@
+"""Tensors that a module learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that registers itself when assigned to a module's attribute. Requires gradients unless told otherwise."""
+
+    def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
+        source = Tensor([]) if data is None else data
+        self._data = source._data
+        self._counter = source._counter
+        self._requires_grad = requires_grad and source.is_floating_point()
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"

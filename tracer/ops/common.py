@@ -1,0 +1,91 @@
+"""What the operations share: reading dims, promoting dtypes, turning Python values into operands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..ir.interp import combine, promoted, scalar_dtype
+from ..ir.ops import cast
+from ..ir.types import DType, dtype_of
+from ..tensor import Tensor
+from ..trace.scalars import RuntimeFloat
+
+Dims = int | Sequence[int] | None
+
+
+def one_dim(dim: int, rank: int) -> int:
+    """A non-negative axis. Raises IndexError in PyTorch's words."""
+    n = max(rank, 1)
+    if not -n <= dim < n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    return dim % n
+
+
+def dims(dim: Dims, rank: int) -> tuple[int, ...]:
+    """Sorted axes; None or () means all. Raises IndexError, or RuntimeError for a repeated one."""
+    if dim is None:
+        return tuple(range(rank))
+    if isinstance(dim, int):
+        return (one_dim(dim, rank),) if rank else ()
+    chosen = [one_dim(d, rank) for d in dim]
+    if len(set(chosen)) < len(chosen):
+        repeated = next(d for d in chosen if chosen.count(d) > 1)
+        raise RuntimeError(f"dim {repeated} appears multiple times in the list of dims")
+    return tuple(sorted(chosen)) if chosen else tuple(range(rank))
+
+
+def is_number(x: Any) -> bool:
+    return isinstance(x, (bool, int, float, RuntimeFloat))
+
+
+def to_dtype(x: Tensor, dtype: DType) -> Tensor:
+    return x if x._data.dtype == dtype.numpy else cast(x, dtype=dtype.short)
+
+
+def operand(x: Any) -> Any:
+    """A tensor or a Python number; NumPy scalars count as numbers. Raises TypeError for anything else."""
+    if isinstance(x, Tensor) or is_number(x):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
+
+
+def result_dtype(*xs: Any) -> DType:
+    """PyTorch's type of an operation on tensors and Python numbers."""
+    tensors = [x.type_ for x in xs if isinstance(x, Tensor)]
+    best = promoted(tensors) if tensors else None
+    for x in xs:
+        if not isinstance(x, Tensor):
+            kind = context.default_dtype if isinstance(x, (float, RuntimeFloat)) else scalar_dtype(x)
+            best = combine(best, kind)
+    return best
+
+
+def match(*xs: Any, floating: bool = False) -> list[Any]:
+    """Operands of one dtype. Numbers stay numbers beside a tensor. ``floating``: at least the default float dtype."""
+    xs = tuple(map(operand, xs))
+    tensors = [x for x in xs if isinstance(x, Tensor)]
+    if not tensors:
+        from .create import tensor
+
+        return match(tensor(xs[0]), *xs[1:], floating=floating)
+    dtype = tensors[0]._data.dtype
+    simple = all(t._data.dtype == dtype for t in tensors)
+    if not (simple and dtype.kind == "f"):
+        wanted = result_dtype(*xs)
+        if floating and not wanted.is_floating_point:
+            wanted = context.default_dtype
+        xs = tuple(to_dtype(x, wanted) if isinstance(x, Tensor) else x for x in xs)
+        dtype = wanted.numpy
+    return [x.tensor(dtype_of(dtype)) if isinstance(x, RuntimeFloat) else x for x in xs]
+
+
+def as_floating(x: Any) -> Tensor:
+    """A floating tensor: integers become the default dtype."""
+    (x,) = match(x, floating=True)
+    return x

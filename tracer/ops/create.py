@@ -1,0 +1,145 @@
+"""Factories. Shapes are given as numbers or as one sequence; ``dtype`` defaults to the default floating dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..ir import ops as P
+from ..ir.types import DType, dtype_of, float64, int64
+from ..tensor import Tensor, wrap
+from .shape import _sizes
+
+
+def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        if not t.is_floating_point():
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        t.requires_grad_()
+    return t
+
+
+def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of ``data``: numbers, nested sequences, an array.
+
+    Python floats get the default dtype, arrays keep theirs. Raises TypeError for what is not numeric, RuntimeError for
+    ``requires_grad`` on a dtype that is not floating.
+    """
+    if isinstance(data, Tensor):
+        data = data.numpy() if not data._requires_grad else data.detach().numpy()
+    elif context.recorder is not None and isinstance(data, np.ndarray):
+        context.recorder.give_up("makes a tensor from an array")
+    try:
+        array = np.array(_plain(data))
+    except ValueError as e:
+        raise ValueError(f"expected a rectangular sequence of numbers: {e}") from None
+    if array.dtype == object or array.dtype.kind not in "buif":
+        raise TypeError(f"can't convert {type(data).__name__} to a tensor")
+    if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+        dtype = context.default_dtype
+    t = wrap(array.astype((dtype or dtype_of(array.dtype)).numpy, copy=False))
+    if context.recorder is not None:
+        context.recorder.constant(t)
+    return _leaf(t, requires_grad)
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences of tensors and numbers as nested sequences of numbers."""
+    if isinstance(data, Tensor):
+        return data.item() if data.ndim == 0 else data.tolist()
+    if isinstance(data, (list, tuple)):
+        return [_plain(x) for x in data]
+    return data
+
+
+def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
+    """``data`` as a tensor, without a copy where that is possible."""
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype.numpy):
+        return from_numpy(data)
+    return tensor(data, dtype)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor that shares the array's memory. Raises TypeError for dtypes there is no tensor of."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    dtype_of(array.dtype)
+    if context.recorder is not None:
+        context.recorder.give_up("makes a tensor from an array")
+    return wrap(array)
+
+
+def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the given shape with every element ``fill_value``; the dtype defaults to the value's."""
+    if dtype is None:
+        kind = type(fill_value)
+        dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else context.default_dtype
+    shape = (size,) if isinstance(size, int) else tuple(size)
+    return _leaf(P.full(value=fill_value, shape=shape, dtype=dtype.short), requires_grad)
+
+
+def zeros(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros."""
+    return full(_sizes(size), 0, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
+
+
+def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones."""
+    return full(_sizes(size), 1, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
+
+
+empty = zeros
+
+
+def zeros_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros, with the shape and dtype of ``input``."""
+    return full(input._data.shape, 0, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones, with the shape and dtype of ``input``."""
+    return full(input._data.shape, 1, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """``fill_value``, with the shape and dtype of ``input``."""
+    return full(input._data.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+empty_like = zeros_like
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None) -> Tensor:
+    """start, start + step, ... below end."""
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    count = max(0, int(np.ceil((end - start) / step)))
+    out_dtype = dtype or (int64 if whole else context.default_dtype)
+    # Computed in 64 bits: start + i * step, rounded once.
+    steps = P.iota(shape=(count,), axis=0, dtype="i64" if whole else "f64")
+    if (start, step) != (0, 1):
+        steps = P.add(P.mul(steps, step), start)
+    return steps if steps.dtype is out_dtype else P.cast(steps, dtype=out_dtype.short)
+
+
+def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None) -> Tensor:
+    """``steps`` numbers evenly spaced from start to end, both included."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    position = P.iota(shape=(steps,), axis=0, dtype=float64.short)
+    out = P.add(P.mul(position, (end - start) / max(steps - 1, 1)), start)
+    return P.cast(out, dtype=(dtype or context.default_dtype).short)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Ones on the diagonal, zeros elsewhere."""
+    shape = (n, n if m is None else m)
+    diagonal = P.eq(P.iota(shape=shape, axis=0, dtype="i64"), P.iota(shape=shape, axis=1, dtype="i64"))
+    return P.cast(diagonal, dtype=(dtype or context.default_dtype).short)

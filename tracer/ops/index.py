@@ -1,0 +1,198 @@
+"""Indexing: basic indices give views, index tensors give copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..tensor import Tensor
+from .common import is_number, one_dim, to_dtype
+
+
+def _expanded(index: Any, rank: int) -> list[Any]:
+    """The index as a list with one entry for each axis (besides None), Ellipsis written out."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    used = sum(_consumes(i) for i in items)
+    if used > rank:
+        raise IndexError(f"too many indices for tensor of dimension {rank}")
+    dots = [k for k, i in enumerate(items) if i is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    at = dots[0] if dots else len(items)
+    fill = [slice(None)] * (rank - used)
+    return items[:at] + fill + items[at + 1 :] if dots else items + fill
+
+
+def _consumes(item: Any) -> int:
+    if item is None or item is Ellipsis:
+        return 0
+    if isinstance(item, Tensor) and item.dtype.name == "bool":
+        return item.ndim
+    return 1
+
+
+def getitem(input: Tensor, index: Any) -> Tensor:
+    """``input[index]``: numbers, slices, None, Ellipsis; index tensors and masks. Raises IndexError as PyTorch does."""
+    items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
+    basic, tensors = _split(items)
+    out = _basic(input, basic)
+    return _advanced(out, tensors) if tensors else out
+
+
+def _as_tensor(item: Any) -> Any:
+    if isinstance(item, (list, np.ndarray)):
+        from .create import tensor
+
+        return tensor(item)
+    if isinstance(item, Tensor) and item.ndim == 0 and item.dtype.kind in "ui":
+        return int(item)
+    if not (item is None or isinstance(item, (int, slice, Tensor)) or hasattr(item, "__index__")):
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+            f"(got {type(item).__name__})"
+        )
+    return item
+
+
+def _split(items: list[Any]) -> tuple[list[Any], dict[int, Tensor]]:
+    """Basic indices, with a whole slice in place of each index tensor; and the tensors by axis of what comes out."""
+    basic: list[Any] = []
+    tensors: dict[int, Tensor] = {}
+    axis = 0
+    for item in items:
+        if isinstance(item, Tensor):
+            tensors[axis] = item
+            width = _consumes(item)
+            basic += [slice(None)] * width
+            axis += width
+        else:
+            basic.append(item)
+            axis += not isinstance(item, int)
+    return basic, tensors
+
+
+def _basic(input: Tensor, items: list[Any]) -> Tensor:
+    shape = input._data.shape
+    starts, stops, steps, final = [], [], [], []
+    axis = 0
+    for item in items:
+        if item is None:
+            final.append(1)
+            continue
+        extent = shape[axis]
+        if isinstance(item, slice):
+            a, b, s = item.indices(extent)
+            if s < 0:
+                raise ValueError("step must be greater than zero")
+            b = max(a, b)
+            final.append(-(-(b - a) // s))
+        else:
+            i = item.__index__()
+            if not -extent <= i < extent:
+                raise IndexError(f"index {i} is out of bounds for dimension {axis} with size {extent}")
+            a, b, s = i % extent, i % extent + 1, 1
+        starts.append(a)
+        stops.append(b)
+        steps.append(s)
+        axis += 1
+    out = input
+    if tuple(starts) != (0,) * len(shape) or tuple(stops) != shape or any(s != 1 for s in steps):
+        out = P.slice_(out, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
+    elif all(isinstance(i, slice) for i in items):
+        return P.reshape(input, shape=shape)  # x[:] is a new view
+    return out if out._data.shape == tuple(final) else P.reshape(out, shape=tuple(final))
+
+
+def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
+    (first, index), *rest = tensors.items()
+    if index.dtype.name == "bool":
+        if rest:
+            raise NotImplementedError("a mask together with other index tensors")
+        return _masked(x, index, first)
+    if not rest:
+        return P.index_select(x, _wrapped(index, x._data.shape[first], first), axis=first)
+    axes = list(tensors)
+    if axes != list(range(first, first + len(axes))):
+        raise NotImplementedError("index tensors on axes that are not neighbours")
+    flat = None
+    for axis, i in tensors.items():
+        extent = x._data.shape[axis]
+        i = _wrapped(i, extent, axis)
+        flat = i if flat is None else flat * extent + i
+    assert flat is not None
+    old = x._data.shape
+    merged = P.reshape(x, shape=(*old[:first], int(np.prod([old[a] for a in axes])), *old[first + len(axes) :]))
+    return P.index_select(merged, flat, axis=first)
+
+
+def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
+    """Negative positions counted from the end. Raises IndexError for those out of range."""
+    if index.dtype.kind not in "ui":
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    if index.dtype.is_signed:
+        index = P.where(P.lt(index, 0), P.add(index, extent), index)
+    return P.check_index(
+        index, extent=extent, message=f"index {{}} is out of bounds for dimension {axis} with size {extent}"
+    )
+
+
+def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
+    """The elements where the mask holds. How many there are is data: a trace cannot know it."""
+    part = x._data.shape[axis : axis + mask.ndim]
+    if part != mask._data.shape:
+        raise IndexError(
+            f"The shape of the mask {list(mask.shape)} at index 0 does not match the shape of the indexed tensor "
+            f"{list(x.shape)} at index {axis}"
+        )
+    from .create import tensor
+
+    positions = tensor(np.flatnonzero(mask._observed("a boolean mask")))
+    old = x._data.shape
+    flat = P.reshape(x, shape=(*old[:axis], int(np.prod(part)), *old[axis + mask.ndim :]))
+    return P.index_select(flat, positions, axis=axis)
+
+
+def setitem(input: Tensor, index: Any, value: Any) -> None:
+    """``input[index] = value``, in place: a number, or a tensor that broadcasts to what is indexed."""
+    items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
+    basic, tensors = _split(items)
+    if tensors:
+        (axis, mask), *rest = tensors.items()
+        if rest or mask.dtype.name != "bool" or mask.ndim != input.ndim or not is_number(value):
+            raise NotImplementedError("assignment by index tensors")
+        from .pointwise import where
+
+        input._become(where(mask, value, input))
+        return
+    part = _basic(input, basic)
+    part.copy_(value)
+
+
+def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
+    return P.gather(input, index, axis=one_dim(dim, input.ndim))
+
+
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """``input`` with ``src`` added at result[i][index[i][j]] for dim 1, and so on."""
+    axis = one_dim(dim, input.ndim)
+    if index.shape != src.shape:
+        part = tuple(slice(n) for n in index.shape)
+        src = getitem(src, part)
+    return P.add(input, P.scatter_add(src, index, axis=axis, shape=input._data.shape))
+
+
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices of ``input`` along ``dim`` at the positions in the vector ``index``."""
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    return P.index_select(input, index, axis=one_dim(dim, input.ndim))
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """``value`` where the mask holds."""
+    from .pointwise import where
+
+    return where(mask, to_dtype(value, input.dtype) if isinstance(value, Tensor) else value, input)

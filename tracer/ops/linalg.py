@@ -1,0 +1,104 @@
+"""Products."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..tensor import Tensor
+from .common import one_dim
+from .pointwise import add, mul
+from .reduce import sum
+from .shape import expand, reshape
+
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The product of vectors, matrices or batches of matrices; batches broadcast."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"matmul(): argument 'other' must be Tensor, not {type(other).__name__}")
+    if input._data.dtype != other._data.dtype:
+        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {input.dtype.name} != {other.dtype.name}")
+    a, b = input, other
+    if a.ndim == 0 or b.ndim == 0:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D")
+    if a.ndim == b.ndim == 2:
+        _check(a._data.shape, b._data.shape)
+        return P.matmul(a, b)
+    if a.ndim == 1:
+        a = reshape(a, (1, -1))
+    if b.ndim == 1:
+        b = reshape(b, (-1, 1))
+    _check(a._data.shape, b._data.shape)
+    out = _batched(a, b)
+    shape = out._data.shape
+    if input.ndim == 1:
+        shape = (*shape[:-2], shape[-1])
+    if other.ndim == 1:
+        shape = shape[:-1]
+    return out if shape == out._data.shape else reshape(out, shape)
+
+
+def _check(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    if a[-1] != b[-2]:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a[-2]}x{a[-1]} and {b[-2]}x{b[-1]})")
+
+
+def _batched(a: Tensor, b: Tensor) -> Tensor:
+    if a.ndim == b.ndim == 2:
+        return P.matmul(a, b)
+    if b.ndim == 2:
+        # One large product instead of many small ones.
+        lead = a._data.shape[:-1]
+        flat = P.matmul(reshape(a, (math.prod(lead), a._data.shape[-1])), b)
+        return reshape(flat, (*lead, b._data.shape[-1]))
+    try:
+        lead = np.broadcast_shapes(a._data.shape[:-2], b._data.shape[:-2])
+    except ValueError:
+        raise RuntimeError(f"batch shapes {list(a.shape[:-2])} and {list(b.shape[:-2])} do not broadcast") from None
+    return P.matmul(expand(a, (*lead, *a._data.shape[-2:])), expand(b, (*lead, *b._data.shape[-2:])))
+
+
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices."""
+    if input.ndim != 2 or mat2.ndim != 2:
+        raise RuntimeError("mat1 and mat2 must be matrices" if input.ndim == 2 else "self must be a matrix")
+    return matmul(input, mat2)
+
+
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The products of two batches of matrices."""
+    if input.ndim != 3 or mat2.ndim != 3:
+        raise RuntimeError("batch1 must be a 3D tensor" if input.ndim != 3 else "batch2 must be a 3D tensor")
+    return matmul(input, mat2)
+
+
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """The product of a matrix and a vector."""
+    return matmul(input, vec)
+
+
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The inner product of two vectors."""
+    if input.ndim != 1 or tensor.ndim != 1:
+        raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
+    return sum(mul(input, tensor))
+
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """The outer product of two vectors."""
+    return mul(reshape(input, (-1, 1)), reshape(vec2, (1, -1)))
+
+
+def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2)."""
+    product = mm(mat1, mat2)
+    scaled = product if alpha == 1 else mul(product, alpha)
+    return add(input if beta == 1 else mul(input, beta), scaled)
+
+
+def vector_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The Euclidean length over ``dim``."""
+    return P.sqrt(sum(mul(input, input), None if dim is None else [one_dim(d, input.ndim) for d in np.atleast_1d(dim)], keepdim))

@@ -1,0 +1,173 @@
+"""Elementwise functions. Operands broadcast and are promoted as in PyTorch; numbers take the tensor's dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir import ops as P
+from ..ir.primitive import Primitive
+from ..tensor import Tensor
+from .common import as_floating, match, operand, result_dtype, to_dtype
+
+
+def _unary(primitive: Primitive, name: str, what: str, floating: bool = True) -> Any:
+    if floating:
+
+        def f(input: Tensor) -> Tensor:
+            return primitive(as_floating(input))
+    else:
+
+        def f(input: Tensor) -> Tensor:
+            return primitive(input)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{what}, elementwise." + (" Integers become the default dtype." if floating else "")
+    return f
+
+
+def _binary(primitive: Primitive, name: str, what: str, floating: bool = False) -> Any:
+    def f(input: Any, other: Any) -> Tensor:
+        a, b = match(input, other, floating=floating)
+        return primitive(a, b)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{what}, elementwise."
+    return f
+
+
+exp = _unary(P.exp, "exp", "e to the power of the input")
+expm1 = _unary(P.expm1, "expm1", "exp(x) - 1, exact near zero")
+log = _unary(P.log, "log", "The natural logarithm")
+log1p = _unary(P.log1p, "log1p", "log(1 + x), exact near zero")
+sqrt = _unary(P.sqrt, "sqrt", "The square root")
+rsqrt = _unary(P.rsqrt, "rsqrt", "The reciprocal of the square root")
+sin = _unary(P.sin, "sin", "The sine")
+cos = _unary(P.cos, "cos", "The cosine")
+tan = _unary(P.tan, "tan", "The tangent")
+asin = _unary(P.asin, "asin", "The inverse sine")
+acos = _unary(P.acos, "acos", "The inverse cosine")
+atan = _unary(P.atan, "atan", "The inverse tangent")
+sinh = _unary(P.sinh, "sinh", "The hyperbolic sine")
+cosh = _unary(P.cosh, "cosh", "The hyperbolic cosine")
+tanh = _unary(P.tanh, "tanh", "The hyperbolic tangent")
+sigmoid = _unary(P.sigmoid, "sigmoid", "1 / (1 + exp(-x))")
+erf = _unary(P.erf, "erf", "The error function")
+reciprocal = _unary(P.reciprocal, "reciprocal", "1 / x")
+neg = _unary(P.neg, "neg", "-x", floating=False)
+abs = _unary(P.abs_, "abs", "The absolute value", floating=False)
+sign = _unary(P.sign, "sign", "-1, 0 or 1; 0 at NaN", floating=False)
+square = _unary(P.square, "square", "x * x", floating=False)
+relu = _unary(P.relu, "relu", "max(x, 0); NaN stays", floating=False)
+
+mul = _binary(P.mul, "mul", "input * other")
+div = _binary(P.div, "div", "input / other; integers become the default dtype", floating=True)
+maximum = _binary(P.maximum, "maximum", "The larger; NaN wins")
+minimum = _binary(P.minimum, "minimum", "The smaller; NaN wins")
+remainder = _binary(P.remainder, "remainder", "input modulo other, with the sign of other")
+atan2 = _binary(P.atan2, "atan2", "The angle of the point (other, input)", floating=True)
+eq = _binary(P.eq, "eq", "input == other")
+ne = _binary(P.ne, "ne", "input != other")
+lt = _binary(P.lt, "lt", "input < other")
+le = _binary(P.le, "le", "input <= other")
+gt = _binary(P.gt, "gt", "input > other")
+ge = _binary(P.ge, "ge", "input >= other")
+bitwise_and = _binary(P.and_, "bitwise_and", "input & other")
+bitwise_or = _binary(P.or_, "bitwise_or", "input | other")
+bitwise_xor = _binary(P.xor, "bitwise_xor", "input ^ other")
+true_divide = div
+multiply = mul
+
+
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """input + alpha * other, elementwise."""
+    a, b = match(input, other if _is_one(alpha) else mul(other, alpha))
+    return P.add(a, b)
+
+
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """input - alpha * other, elementwise."""
+    a, b = match(input, other if _is_one(alpha) else mul(other, alpha))
+    return P.sub(a, b)
+
+
+def _is_one(alpha: Any) -> bool:
+    return isinstance(alpha, (int, float)) and alpha == 1
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input to the power of exponent, elementwise."""
+    if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
+        if exponent == 2:
+            return P.square(input)
+        if input.dtype.kind in "ui" and exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    a, b = match(input, exponent)
+    return P.pow_(a, b)
+
+
+def floor(input: Tensor) -> Tensor:
+    """The largest integer not above, elementwise, in the input's dtype."""
+    return P.floor(input) if input.is_floating_point() else input
+
+
+def ceil(input: Tensor) -> Tensor:
+    """The smallest integer not below, elementwise, in the input's dtype."""
+    return P.ceil(input) if input.is_floating_point() else input
+
+
+def round(input: Tensor) -> Tensor:
+    """The nearest integer, half to even, elementwise, in the input's dtype."""
+    return P.round_(input) if input.is_floating_point() else input
+
+
+def isnan(input: Tensor) -> Tensor:
+    """Whether each element is NaN."""
+    return P.isnan(input) if input.is_floating_point() else P.ne(input, input)
+
+
+def logical_not(input: Tensor) -> Tensor:
+    """Whether each element is zero."""
+    return P.eq(input, 0)
+
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """~x, elementwise. Raises TypeError for floating tensors."""
+    if input.is_floating_point():
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return P.not_(input)
+
+
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """``input`` where the condition holds, ``other`` elsewhere; all three broadcast."""
+    if condition.dtype.name != "bool":
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name}"
+        )
+    a, b = operand(input), operand(other)
+    dtype = result_dtype(a, b)
+    from .create import full
+
+    a, b = (to_dtype(x, dtype) if isinstance(x, Tensor) else full((), x, dtype=dtype) for x in (a, b))
+    return P.where(condition, a, b)
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Limited to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
+    if min is None and max is None:
+        raise ValueError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    out = input
+    if min is not None:
+        out = where(lt(out, min), min, out)
+    if max is not None:
+        out = where(gt(out, max), max, out)
+    return out
+
+
+def softplus(input: Tensor) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
+    return add(relu(input), log1p(exp(neg(abs(input)))))
+
+
+def clone(input: Tensor) -> Tensor:
+    """A copy with memory of its own, differentiable."""
+    return P.copy(input)

@@ -1,0 +1,153 @@
+"""Reductions. ``dim`` (or ``axis``) is one axis, several, or None for all."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from ..ir import ops as P
+from ..ir.types import DType, int64
+from ..tensor import Tensor
+from . import pointwise, shape
+from .common import Dims, as_floating, dims, one_dim, to_dtype
+from .index import gather
+
+
+class Extremum(NamedTuple):
+    """What ``max`` and ``min`` along a dimension return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _keep(out: Tensor, input: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    if not keepdim:
+        return out
+    return shape.reshape(out, tuple(1 if i in axes else n for i, n in enumerate(input._data.shape)))
+
+
+def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The sum over ``dim``. Integers and bools add up in int64."""
+    x = to_dtype(input, dtype) if dtype else input if input.is_floating_point() else to_dtype(input, int64)
+    axes = dims(dim, x.ndim)
+    return _keep(P.sum_(x, axes=axes), x, axes, keepdim)
+
+
+def mean(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The mean over ``dim``. Raises RuntimeError unless the input is floating."""
+    if not input.is_floating_point():
+        raise RuntimeError(
+            f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+            f"Got: {input.dtype.name.title().replace('Int64', 'Long').replace('Int32', 'Int')}"
+        )
+    axes = dims(dim, input.ndim)
+    count = math.prod(input._data.shape[a] for a in axes)
+    return pointwise.div(sum(input, axes if dim is not None or axes else None, keepdim), count)
+
+
+def var(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> Tensor:
+    """The variance over ``dim``, divided by the count less ``correction``."""
+    x = as_floating(input)
+    axes = dims(dim, x.ndim)
+    count = math.prod(x._data.shape[a] for a in axes)
+    centred = pointwise.sub(x, mean(x, axes or None, keepdim=True))
+    total = _keep(P.sum_(pointwise.square(centred), axes=axes), x, axes, keepdim)
+    return pointwise.div(total, max_int(count - correction))
+
+
+def max_int(n: float) -> float:
+    return n if n > 0 else 0.0
+
+
+def std(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> Tensor:
+    """The standard deviation over ``dim``."""
+    return pointwise.sqrt(var(input, dim, correction=correction, keepdim=keepdim))
+
+
+def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The maximum over ``dim``; elements that attain it share the gradient evenly."""
+    axes = dims(dim, input.ndim)
+    return _keep(P.max_(input, axes=axes), input, axes, keepdim)
+
+
+def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The minimum over ``dim``; elements that attain it share the gradient evenly."""
+    axes = dims(dim, input.ndim)
+    return _keep(P.min_(input, axes=axes), input, axes, keepdim)
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The position of the first maximum along ``dim``, or in the flattened input."""
+    return _position(P.argmax, input, dim, keepdim)
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The position of the first minimum along ``dim``, or in the flattened input."""
+    return _position(P.argmin, input, dim, keepdim)
+
+
+def _position(primitive: Any, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    if dim is None:
+        out = primitive(shape.reshape(input, (-1,)), axes=(0,))
+        return shape.reshape(out, (1,) * input.ndim) if keepdim else out
+    axis = one_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return primitive(shape.reshape(input, (1,)), axes=(0,))
+    return _keep(primitive(input, axes=(axis,)), input, (axis,), keepdim)
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    return _extremum(input, dim, keepdim, amax, argmax, pointwise.maximum)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    return _extremum(input, dim, keepdim, amin, argmin, pointwise.minimum)
+
+
+def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any, both: Any) -> Any:
+    if isinstance(dim, Tensor):
+        return both(input, dim)
+    if dim is None:
+        return amount(input)
+    if input.ndim == 0:
+        return Extremum(input, position(input, dim))
+    indices = position(input, dim, keepdim=True)
+    values = gather(input, dim, indices)
+    if not keepdim:
+        values, indices = shape.squeeze(values, dim), shape.squeeze(indices, dim)
+    return Extremum(values, indices)
+
+
+def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether all elements are true (not zero)."""
+    return amin(pointwise.ne(input, 0), dim, keepdim)
+
+
+def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether any element is true (not zero)."""
+    return amax(pointwise.ne(input, 0), dim, keepdim)
+
+
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over ``dim``, without overflow."""
+    x = as_floating(input)
+    top = amax(x.detach(), dim, keepdim=True)
+    top = pointwise.where(pointwise.eq(pointwise.abs(top), math.inf), 0.0, top)
+    out = pointwise.add(pointwise.log(sum(pointwise.exp(pointwise.sub(x, top)), dim, keepdim=True)), top)
+    return out if keepdim else shape.squeeze(out, dims(dim, x.ndim))
+
+
+def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    x = to_dtype(input, dtype) if dtype else as_floating(input)
+    e = pointwise.exp(pointwise.sub(x, amax(x.detach(), dim, keepdim=True)))
+    return pointwise.div(e, sum(e, dim, keepdim=True))
+
+
+def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """log(softmax(x)) along ``dim``, without overflow."""
+    x = to_dtype(input, dtype) if dtype else as_floating(input)
+    z = pointwise.sub(x, amax(x.detach(), dim, keepdim=True))
+    return pointwise.sub(z, pointwise.log(sum(pointwise.exp(z), dim, keepdim=True)))

@@ -1,0 +1,206 @@
+"""Functions that move elements: views where PyTorch's are views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir import ops as P
+from ..tensor import Tensor
+from .common import Dims, dims, one_dim, result_dtype, to_dtype
+
+
+def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """A shape given as one sequence or as several numbers."""
+    if len(shape) == 1 and not isinstance(shape[0], int) and not isinstance(shape[0], Tensor):
+        shape = tuple(shape[0])
+    return tuple(int(n) for n in shape)
+
+
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+    sizes = _sizes(shape)
+    total = input._data.size
+    if -1 in sizes:
+        known = math.prod(n for n in sizes if n != -1)
+        if sizes.count(-1) > 1:
+            raise RuntimeError("only one dimension can be inferred")
+        if (known == 0) or total % known:
+            raise RuntimeError(f"shape '{list(sizes)}' is invalid for input of size {total}")
+        sizes = tuple(total // known if n == -1 else n for n in sizes)
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(f"invalid shape dimension {next(n for n in sizes if n < 0)}")
+    if math.prod(sizes) != total:
+        raise RuntimeError(f"shape '{list(_sizes(shape))}' is invalid for input of size {total}")
+    return P.reshape(input, shape=sizes)
+
+
+view = reshape
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from ``start_dim`` to ``end_dim`` as one."""
+    a, b = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
+    if a > b:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    old = input._data.shape or (1,)
+    return reshape(input, (*old[:a], math.prod(old[a : b + 1]), *old[b + 1 :]))
+
+
+def permute(input: Tensor, *order: Any) -> Tensor:
+    """The axes in another order."""
+    axes = _sizes(order)
+    if len(axes) != input.ndim:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(axes)}"
+        )
+    chosen = tuple(one_dim(a, input.ndim) for a in axes)
+    if len(set(chosen)) < len(chosen):
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return P.permute(input, axes=chosen)
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged."""
+    axes = list(range(input.ndim))
+    a, b = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
+    if axes:
+        axes[a], axes[b] = axes[b], axes[a]
+    return P.permute(input, axes=tuple(axes))
+
+
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix; a vector or number as it is."""
+    if input.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+    return transpose(input, 0, 1) if input.ndim == 2 else P.permute(input, axes=tuple(range(input.ndim)))
+
+
+def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
+    """Without axes of extent 1: all of them, or those in ``dim``."""
+    axes = dims(dim, input.ndim)
+    return reshape(input, tuple(n for i, n in enumerate(input._data.shape) if not (i in axes and n == 1)))
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """With a new axis of extent 1 at ``dim``."""
+    axis = one_dim(dim, input.ndim + 1)
+    old = input._data.shape
+    return reshape(input, (*old[:axis], 1, *old[axis:]))
+
+
+def expand(input: Tensor, *shape: Any) -> Tensor:
+    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError where extents do not fit."""
+    sizes = _sizes(shape)
+    old = input._data.shape
+    lead = len(sizes) - len(old)
+    if lead < 0:
+        raise RuntimeError(
+            f"expand({input.dtype.name}{list(old)}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) must be "
+            f"greater or equal to the number of dimensions in the tensor ({len(old)})"
+        )
+    new = tuple(old[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes))
+    for i, n in enumerate(old):
+        if n not in (1, new[i + lead]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({new[i + lead]}) must match the existing size ({n}) at non-singleton "
+                f"dimension {i + lead}.  Target sizes: {list(new)}.  Tensor sizes: {list(old)}"
+            )
+    kept = tuple(i for i, n in enumerate(old) if n == new[i + lead])
+    x = input if len(kept) == len(old) else reshape(input, tuple(old[i] for i in kept))
+    return P.broadcast(x, shape=new, axes=tuple(i + lead for i in kept))
+
+
+def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """``expand`` to the given shape."""
+    return expand(input, tuple(shape))
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """``expand`` to the shape of another tensor."""
+    return expand(input, other._data.shape)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors one after the other along ``dim``."""
+    xs = list(tensors)
+    if not xs:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    dtype = result_dtype(*xs)
+    return P.concatenate(*(to_dtype(x, dtype) for x in xs), axis=one_dim(dim, xs[0].ndim))
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors one after the other along a new axis."""
+    xs = list(tensors)
+    if not xs:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    for i, x in enumerate(xs):
+        if x.shape != xs[0].shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(xs[0].shape)} at entry 0 and "
+                f"{list(x.shape)} at entry {i}"
+            )
+    return cat([unsqueeze(x, dim) for x in xs], one_dim(dim, xs[0].ndim + 1))
+
+
+def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+    axis = one_dim(dim, input.ndim)
+    extent = input._data.shape[axis]
+    size = split_size_or_sections
+    sections = [min(size, extent - i) for i in range(0, extent, size)] if isinstance(size, int) else list(size)
+    if sum(sections) != extent:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {extent} (input tensor's size at dimension {dim}), "
+            f"but got split_sizes={sections}"
+        )
+    parts, start = [], 0
+    for n in sections:
+        parts.append(narrow(input, axis, start, n))
+        start += n
+    return tuple(parts)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` parts of equal size (the last may be smaller)."""
+    return split(input, max(1, -(-input._data.shape[one_dim(dim, input.ndim)] // chunks)), dim)
+
+
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """``length`` elements from ``start`` along ``dim``, a view."""
+    axis = one_dim(dim, input.ndim)
+    extent = input._data.shape[axis]
+    if length < 0 or start < 0 or start + length > extent:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
+    starts = tuple(start if i == axis else 0 for i in range(input.ndim))
+    stops = tuple(start + length if i == axis else n for i, n in enumerate(input._data.shape))
+    return P.slice_(input, starts=starts, stops=stops, steps=(1,) * input.ndim)
+
+
+def flip(input: Tensor, *dim: Any) -> Tensor:
+    """A copy with the given axes backwards."""
+    return P.flip(input, axes=dims(_sizes(dim), input.ndim))
+
+
+def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
+    """``value`` around the input; amounts in pairs from the last axis, as in ``torch.nn.functional.pad``. Negative ones cut."""
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise RuntimeError("Padding length must be divisible by 2 and at most twice the number of dimensions of the input")
+    low, high = [0] * input.ndim, [0] * input.ndim
+    for i in range(len(pad) // 2):
+        low[-1 - i], high[-1 - i] = pad[2 * i], pad[2 * i + 1]
+    out = input
+    if min((*low, *high), default=0) < 0:
+        starts = tuple(max(-lo, 0) for lo in low)
+        stops = tuple(n - max(-hi, 0) for n, hi in zip(input._data.shape, high, strict=True))
+        out = P.slice_(out, starts=starts, stops=stops, steps=(1,) * input.ndim)
+    grow_low, grow_high = tuple(max(v, 0) for v in low), tuple(max(v, 0) for v in high)
+    return P.pad(out, low=grow_low, high=grow_high, interior=(0,) * input.ndim, value=value)
+
+
+def contiguous(input: Tensor) -> Tensor:
+    """The input if its memory is row-major, else a copy that is."""
+    return input if input.is_contiguous() else P.copy(input)

@@ -1,0 +1,430 @@
+"""The tensor: an array, and what autograd knows about it.
+
+Methods that compute are the functions of ``tracer.ops``, attached in ``tracer.methods``; what is here is the
+tensor's own: its data, its place in the graph, its gradient, and in-place changes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .context import context, structure_changed
+from .ir.types import DType, TensorType, dtype_of
+
+if TYPE_CHECKING:
+    from .autograd.node import BackwardNode
+
+
+class Size(tuple):
+    """A shape; a tuple that prints as PyTorch's does."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        n = 1
+        for extent in self:
+            n *= extent
+        return n
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+
+class Tensor:
+    """A multi-dimensional array that remembers how it was computed.
+
+    Made by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's.
+    """
+
+    # Most tensors have none of these; class attributes keep making one cheap.
+    _requires_grad: bool = False
+    _grad: Tensor | None = None
+    _grad_fn: BackwardNode | None = None
+    _output: int = 0  # which output of the node this is
+    _view: tuple[Tensor, Any, Mapping[str, Any]] | None = None  # (viewed tensor, primitive, attributes)
+    _data: np.ndarray
+    _counter: list[int]  # changes made in place, shared among the views of one storage
+
+    def __init__(self, data: Any = (), dtype: DType | None = None):
+        self._data = np.array(data, dtype=(dtype or context.default_dtype).numpy)
+        self._counter = [0]
+
+    if TYPE_CHECKING:  # what `methods` attaches
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+
+    # What it is.
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._data.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return dtype_of(self._data.dtype)
+
+    @property
+    def type_(self) -> TensorType:
+        """The tensor's type in the IR."""
+        return TensorType(dtype_of(self._data.dtype), self._data.shape)
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    def dim(self) -> int:
+        return self._data.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        if dim is None:
+            return self.shape
+        from .ops.common import one_dim
+
+        return self._data.shape[one_dim(dim, self.ndim)]
+
+    def numel(self) -> int:
+        return int(self._data.size)
+
+    def element_size(self) -> int:
+        return int(self._data.itemsize)
+
+    def is_floating_point(self) -> bool:
+        return self._data.dtype.kind == "f"
+
+    def is_contiguous(self) -> bool:
+        return bool(self._data.flags.c_contiguous)
+
+    def data_ptr(self) -> int:
+        return int(self._data.__array_interface__["data"][0])
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return len(self._data)
+
+    def __iter__(self) -> Any:
+        if self._data.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([self[i] for i in range(len(self._data))])
+
+    __hash__ = object.__hash__
+
+    # Its place in the graph.
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Asks for gradients of this leaf, or no longer. Raises RuntimeError unless it is floating, and a leaf."""
+        if requires_grad and self._data.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if self._grad_fn is not None and not requires_grad:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if self._requires_grad != requires_grad:
+            structure_changed()
+            self._requires_grad = bool(requires_grad)
+        return self
+
+    @property
+    def grad_fn(self) -> BackwardNode | None:
+        return self._grad_fn
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._grad_fn is None
+
+    @property
+    def _version(self) -> int:
+        return self._counter[0]
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient accumulated by ``backward``, or None."""
+        if context.recorder is not None:
+            context.recorder.reads_grad(self)
+        if self._grad is None and self._grad_fn is not None:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+                "won't be populated during autograd.backward().",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value.shape != self.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: {list(value.shape)}, expected {list(self.shape)}"
+                )
+            if value._data.dtype != self._data.dtype:
+                raise RuntimeError(f"assigned grad has data of a different type: {value.dtype}, expected {self.dtype}")
+        if context.recorder is not None:
+            context.recorder.writes_grad(self)
+        self._grad = value
+
+    def _accumulate(self, g: Tensor, create_graph: bool) -> None:
+        """Adds a gradient to ``.grad``: in place, unless the sum is itself to be differentiated."""
+        before = self.grad if self._grad_fn is None else self._grad
+        if before is None:
+            if g._requires_grad and not create_graph:
+                g = g.detach()
+            if context.recorder is not None and not create_graph:
+                g = g.clone()
+            self.grad = g
+        elif create_graph:
+            self.grad = before + g
+        else:
+            from .autograd.modes import no_grad
+
+            with no_grad():
+                before.add_(g)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Adds this tensor's gradients to the ``.grad`` of the leaves it depends on. See ``tracer.autograd.backward``."""
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def _alias(self) -> Tensor:
+        """A tensor on the same memory, with no history."""
+        from .ir.ops import copy
+
+        out = wrap(self._data)
+        out._counter = self._counter
+        out._view = (self, copy, {})
+        if context.recorder is not None:
+            context.recorder.record(copy, (self,), {}, out)
+        return out
+
+    def detach(self) -> Tensor:
+        """The same memory, outside the graph."""
+        return self._alias()
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside the graph; changes to it are not noticed by autograd."""
+        out = self._alias()
+        out._counter = [0]
+        return out
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if context.recorder is not None:
+            context.recorder.give_up("assigns to .data")
+        self._data = value._data
+        self._counter[0] += 1
+
+    # Values for Python to look at.
+
+    def _observed(self, how: str) -> np.ndarray:
+        if context.recorder is not None:
+            context.recorder.observe(self, how)
+        return self._data
+
+    def item(self) -> Any:
+        """The Python number in a tensor of one element. Raises RuntimeError for any other."""
+        if self._data.size != 1:
+            raise RuntimeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
+        return self._observed("item()").item()
+
+    def tolist(self) -> Any:
+        return self._observed("tolist()").tolist()
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, sharing memory. Raises RuntimeError if the tensor requires gradients."""
+        if self._requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return self._observed("numpy()")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            word = "more than one value" if self._data.size else "no values"
+            raise RuntimeError(f"Boolean value of Tensor with {word} is ambiguous")
+        return bool(self._observed("bool()").item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "uib":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self._data.ndim == 0 and spec else str(self)
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())
+
+    def __repr__(self) -> str:
+        return _show(self)
+
+    # In-place changes.
+
+    def _become(self, new: Tensor) -> Tensor:
+        """Takes the value and the history of ``new``, keeping this tensor's memory: every in-place operation ends here."""
+        if context.grad_enabled:
+            if self._requires_grad and self._grad_fn is None:
+                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            if self._view is not None and (new._requires_grad or self._root()._requires_grad):
+                raise NotImplementedError("an in-place operation on a view is not differentiable yet; use clone() first")
+        if new._data.shape != self._data.shape:
+            raise RuntimeError(
+                f"output with shape {list(self._data.shape)} doesn't match the broadcast shape {list(new._data.shape)}"
+            )
+        if not np.can_cast(new._data.dtype, self._data.dtype, "same_kind"):
+            raise RuntimeError(
+                f"result type {new.dtype.name} can't be cast to the desired output type {self.dtype.name}"
+            )
+        if new._data.dtype != self._data.dtype:
+            new = new.to(self.dtype)
+        self._data[...] = new._data
+        self._counter[0] += 1
+        if context.grad_enabled and new._requires_grad:
+            self._requires_grad, self._grad_fn, self._output = True, new._grad_fn, new._output
+        if context.recorder is not None:
+            context.recorder.update(self, new)
+        return self
+
+    def _root(self) -> Tensor:
+        t = self
+        while t._view is not None:
+            t = t._view[0]
+        return t
+
+    # Copies and pickles share nothing with the original.
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if self._grad_fn is not None:
+            raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol at the moment.")
+        out = object.__new__(type(self))
+        out._data, out._counter = self._data.copy(), [0]
+        out._requires_grad = self._requires_grad
+        if self._grad is not None:
+            out._grad = self._grad.__deepcopy__(memo)
+        memo[id(self)] = out
+        return out
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self._data, self._requires_grad)
+
+
+def _rebuild(cls: type, data: np.ndarray, requires_grad: bool) -> Tensor:
+    out = object.__new__(cls)
+    out._data, out._counter, out._requires_grad = data, [0], requires_grad
+    return out
+
+
+_new = object.__new__
+
+
+def wrap(data: Any) -> Tensor:
+    """A tensor on the given array (not copied)."""
+    t = _new(Tensor)
+    t._data = data if data.__class__ is np.ndarray else np.array(data)
+    t._counter = [0]
+    return t
+
+
+def _show(t: Tensor) -> str:
+    """As PyTorch prints: four digits, what differs from the default, and the history."""
+    text = _values(t)
+    tail = []
+    default = (context.default_dtype.name, "int64", "bool")
+    if t.dtype.name not in default:
+        tail.append(f"dtype=torch.{t.dtype.name}")
+    if t._grad_fn is not None:
+        tail.append(f"grad_fn=<{t._grad_fn.name()}>")
+    elif t._requires_grad:
+        tail.append("requires_grad=True")
+    return f"tensor({', '.join([text, *tail])})"
+
+
+def _values(t: Tensor) -> str:
+    data = t._data
+    if data.size == 0:
+        return "[]" if data.ndim == 1 else f"[], size={tuple(data.shape)}"
+    if data.dtype.kind != "f":
+        body = np.array2string(data, separator=", ", prefix="tensor(", threshold=1000, edgeitems=3)
+        return body.replace("True", " True") if data.dtype.kind == "b" and not data.all() and data.ndim else body
+    finite = data[np.isfinite(data)].astype(np.float64)
+    whole = bool(np.all(finite == np.ceil(finite)))
+    size = np.abs(finite[finite != 0])
+    big, small = (size.max(), size.min()) if size.size else (0.0, 1.0)
+    scientific = big / small > 1000 or big > 1e8 or (small < 1e-4) if not whole else big > 1e8
+    if scientific:
+        form: Any = lambda x: f"{x:.4e}"
+    elif whole:
+        form = lambda x: f"{x:.0f}." if np.isfinite(x) else str(x)
+    else:
+        form = lambda x: f"{x:.4f}"
+    cells = [form(float(x)) for x in (data.flat if data.size <= 1000 else _edges(data).flat)]
+    width = max(map(len, cells)) if data.ndim else 0
+    padded = {"float_kind": lambda x: form(float(x)).rjust(width)}
+    return np.array2string(
+        data, separator=", ", prefix="tensor(", threshold=1000, edgeitems=3, max_line_width=80, formatter=padded
+    )
+
+
+def _edges(data: np.ndarray) -> np.ndarray:
+    """The corners that are printed of a large array."""
+    for axis, n in enumerate(data.shape):
+        if n > 6:
+            data = np.take(data, [0, 1, 2, n - 3, n - 2, n - 1], axis)
+    return data

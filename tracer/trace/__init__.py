@@ -1,0 +1,1 @@
+"""``@tracer.trace``: record a real run, replay it as one native program."""

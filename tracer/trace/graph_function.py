@@ -1,0 +1,272 @@
+"""A graph as a differentiable function on tensors.
+
+The forward program is compiled at the first call, the backward program at the first backward. Which values the forward run keeps for the
+backward one is decided by cost: products, reductions and reads at positions that are data are kept, elementwise work and movements are
+repeated from them. Differentiating the backward pass again (``create_graph``) makes the
+adjoint graph a ``GraphFunction`` of its own, and so on to any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..autograd.node import FREED, BackwardNode, modified
+from ..context import context
+from ..ir import pipeline
+from ..ir.autodiff import vjp
+from ..ir.graph import Builder, Graph, Op, Rewriter, Value
+from ..ir.primitive import Kind
+from ..runtime.memory import address
+from ..runtime.program import Program
+from ..tensor import Tensor, wrap
+
+
+class Executable:
+    """A compiled graph that takes and gives arrays; results come from pooled buffers, updates go to the inputs' memory."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.fused = pipeline.run(graph, pipeline.COMPILE)
+        self.program = Program(self.fused)
+
+    def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
+        """Runs on addresses of contiguous inputs and returns the results that are not updates."""
+        taken = [pool.take() for pool in self.program.pools]
+        self.program.run(inputs, [a for _, a in taken])
+        return [array for array, _ in taken]
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        whole = [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
+        return self.run([address(a) for a in whole])
+
+
+class GraphFunction:
+    """A function on tensors given by a graph, differentiable to any order.
+
+    ``active`` are the positions of the inputs that gradients may be asked for; ``differentiable`` those of the outputs that depend on
+    them (default: all floating ones that do).
+    """
+
+    def __init__(self, graph: Graph, active: Sequence[int]):
+        self.graph = pipeline.run(graph, pipeline.SIMPLIFY)
+        self.active = tuple(active)
+        self.outputs = [k for k in _depending(self.graph, self.active) if k not in self.graph.updates]
+
+    @cached_property
+    def forward(self) -> Executable:
+        """Computes the outputs, then the values kept for the backward program."""
+        return Executable(self._split[0])
+
+    @cached_property
+    def backward(self) -> Executable:
+        """Computes the cotangents of the active inputs, from inputs, kept values and the outputs' cotangents."""
+        return Executable(self._split[1])
+
+    @cached_property
+    def plain(self) -> Executable:
+        """Computes the outputs alone, for calls that nobody will differentiate."""
+        return Executable(self.graph)
+
+    @cached_property
+    def joint(self) -> Graph:
+        return pipeline.run(vjp(self.graph, self.active, self.outputs), pipeline.SIMPLIFY)
+
+    @cached_property
+    def adjoint(self) -> GraphFunction:
+        """The cotangents as a function of inputs and output cotangents; differentiable in both."""
+        rewriter = Rewriter(self.joint, f"{self.graph.name}.adjoint")
+        for op in self.joint.ops:
+            rewriter.copy(op)
+        results = [rewriter.map[v] for v in self.joint.outputs[len(self.graph.outputs) :]]
+        graph = rewriter.builder.finish(results)
+        floating = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
+        return GraphFunction(graph, floating)
+
+    @cached_property
+    def _split(self) -> tuple[Graph, Graph, list[int]]:
+        return split(self.joint, self.graph, len(self.outputs))
+
+    @property
+    def reads(self) -> list[int]:
+        """The inputs that the backward program reads."""
+        return self._split[2]
+
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs, as tensors."""
+        if context.recorder is not None:
+            return self._inline(tensors)
+        wanted = context.grad_enabled and any(tensors[i]._requires_grad for i in self.active) and bool(self.outputs)
+        arrays = [t._data for t in tensors]
+        return self.call([np.ascontiguousarray(a) if a.ndim else a for a in arrays], tensors if wanted else None)
+
+    def call(self, arrays: Sequence[np.ndarray], tensors: Sequence[Tensor] | None) -> list[Tensor]:
+        """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results shall remember them."""
+        if tensors is None:
+            return [wrap(a) for a in self.plain.run([address(a) for a in arrays])]
+        results = self.forward.run([address(a) for a in arrays])
+        count = len(self.graph.outputs) - len(self.graph.updates)
+        outs = [wrap(a) for a in results[:count]]
+        node = CompiledNode(self, tensors, results[count:])
+        places = [k for k in range(len(self.graph.outputs)) if k not in self.graph.updates]
+        for number, k in enumerate(self.outputs):
+            t = outs[places.index(k)]
+            t._requires_grad, t._grad_fn, t._output = True, node, number
+        return outs
+
+    def _inline(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Operation by operation, for a recorder or a debugger to see."""
+        env: dict[Value, Tensor] = dict(zip(self.graph.inputs, tensors, strict=True))
+        for op in self.graph.ops:
+            env[op.result] = op.primitive(*(env[v] for v in op.operands), **op.attrs)
+        return [env[v] for v in self.graph.outputs]
+
+
+def _depending(graph: Graph, active: Sequence[int]) -> list[int]:
+    reached = {graph.inputs[i] for i in active}
+    for op in graph.ops:
+        if any(v in reached for v in op.operands):
+            reached.update(v for v in op.results if v.type.dtype.is_floating_point)
+    return [k for k, v in enumerate(graph.outputs) if v in reached]
+
+
+_DEAR = (Kind.CONTRACTION, Kind.REDUCTION, Kind.INDEXING)
+
+
+def split(joint: Graph, graph: Graph, seeds: int) -> tuple[Graph, Graph, list[int]]:
+    """Cuts a joint graph in two: a forward graph that also gives what is kept, and a backward graph.
+
+    Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the kept values, the cotangents.
+    """
+    n, m = len(graph.inputs), len(graph.outputs)
+    cotangents = joint.inputs[n:]
+    after: set[Value] = set(cotangents)
+    for op in joint.ops:
+        if any(v in after for v in op.operands):
+            after.update(op.results)
+    results = joint.outputs[m:]
+    # An input that the forward run overwrites is gone by then: its old value is kept like a computed one.
+    overwritten = {joint.inputs[i] for i in graph.updates.values()}
+    needed = _needed(joint, results, after)
+    kept = _kept(needed, joint, overwritten)
+
+    forward = Rewriter(joint, graph.name)
+    forward.builder.inputs = forward.builder.inputs[:n]
+    wanted = _ancestors(joint, [*joint.outputs[:m], *kept])
+    for op in joint.ops:
+        if op in wanted:
+            forward.copy(op)
+    outs = [forward.map[v] for v in (*joint.outputs[:m], *kept)]
+    fore = forward.builder.finish(outs, graph.updates)
+
+    backward = Builder(f"{graph.name}.backward")
+    wanted = _ancestors(joint, results, stop=set(kept))
+    reads = [i for i, v in enumerate(joint.inputs[:n]) if v not in kept and any(v in op.operands for op in wanted)]
+    reads += [i for i, v in enumerate(joint.inputs[:n]) if v in results and i not in reads and v not in kept]
+    env: dict[Value, Value] = {}
+    for v in (*(joint.inputs[i] for i in reads), *kept, *cotangents):
+        env[v] = backward.input(v.type, v.name)
+    for op in joint.ops:
+        if op in wanted:
+            made = backward.append(op.primitive, [env[v] for v in op.operands], op.attrs, op.loc)
+            env.update(zip(op.results, made, strict=True))
+    return fore, backward.finish([env[v] for v in results]), reads
+
+
+def _needed(joint: Graph, results: Sequence[Value], after: set[Value]) -> list[Value]:
+    """The values known before the cotangents that the operations after them read, in order."""
+    useful = _ancestors(joint, results)
+    found = [v for op in joint.ops if op in useful and op.results[0] in after for v in op.operands if v not in after]
+    return list(dict.fromkeys([*found, *(v for v in results if v not in after)]))
+
+
+def _kept(needed: Sequence[Value], joint: Graph, overwritten: set[Value]) -> list[Value]:
+    """Which values the forward run keeps."""
+    kept: dict[Value, None] = {}
+    free: set[Value] = set(joint.inputs) - overwritten  # available at no cost
+    order = {v: i for i, v in enumerate(v for op in joint.ops for v in op.results)}
+    for v in sorted(needed, key=lambda v: order.get(v, -1)):
+        if v in free or v in kept:
+            continue
+        frontier = _frontier(v, free, kept)
+        if frontier is None or any(u not in kept for u in frontier):
+            kept[v] = None
+    return list(kept)
+
+
+def _frontier(v: Value, free: set[Value], kept: Mapping[Value, None]) -> set[Value] | None:
+    """The dear values from which ``v`` can be recomputed cheaply; None if it cannot."""
+    frontier: set[Value] = set()
+    work, seen = [v], set()
+    while work:
+        u = work.pop()
+        if u in free or u in seen:
+            continue
+        seen.add(u)
+        if u in kept:
+            frontier.add(u)
+        elif u.op is None or u.op.primitive.kind in _DEAR or len(seen) > 64:
+            return None
+        else:
+            work += u.op.operands
+    return frontier
+
+
+def _ancestors(graph: Graph, values: Sequence[Value], stop: set[Value] | None = None) -> set[Op]:
+    found: set[Op] = set()
+    live = set(values)
+    for op in reversed(graph.ops):
+        if any(v in live and not (stop and v in stop) for v in op.results):
+            found.add(op)
+            live.update(op.operands)
+    return found
+
+
+class CompiledNode(BackwardNode):
+    """The node of a compiled function in the dynamic graph."""
+
+    __slots__ = ("function", "inputs", "kept", "versions")
+
+    def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
+        super().__init__(tensors)
+        active = set(function.active)
+        self.edges = tuple(e if i in active else None for i, e in enumerate(self.edges))
+        self.function = function
+        self.inputs: Sequence[Tensor] | None = tensors
+        self.kept = kept
+        self.versions = [t._counter[0] for t in tensors]
+
+    def name(self) -> str:
+        return f"{self.function.graph.name}Backward"
+
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+        if self.inputs is None:
+            raise RuntimeError(FREED)
+        function, inputs = self.function, self.inputs
+        overwritten = set(function.graph.updates.values())
+        for i in range(len(inputs)) if tensors else function.reads:
+            if inputs[i]._counter[0] != self.versions[i] + (i in overwritten):
+                raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i]._grad_fn)
+        cts = [given[k] if k in given else self._zero(k, tensors) for k in range(len(function.outputs))]
+        results: list[Any]
+        if tensors:
+            if overwritten:
+                raise RuntimeError(f"{function.graph.name} changes its inputs in place: it cannot be differentiated twice")
+            results = function.adjoint([*inputs, *cts])
+        else:
+            read = [inputs[i]._data for i in function.reads]
+            results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
+        by_input = dict(zip(function.active, results, strict=True))
+        return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
+
+    def _zero(self, k: int, tensors: bool) -> Any:
+        t = self.function.graph.outputs[self.function.outputs[k]].type
+        zero = np.zeros(t.shape, t.dtype.numpy)
+        return wrap(zero) if tensors else zero
+
+    def release(self) -> None:
+        self.inputs = None
+        self.kept = []

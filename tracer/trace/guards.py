@@ -1,0 +1,240 @@
+"""What a trace depends on: the call's arguments, and everything else the function can reach.
+
+``signature`` describes a call: the structure of the arguments, dtype, shape and requires_grad of tensors, which of them are the same tensor,
+and the values of everything static. ``Environment`` describes what is reachable through closure cells and
+globals: the identity of tensors, static values, and the contents of plain containers and objects. Modules and
+optimizers announce their changes (``context.Structure``), so they are looked at again only after one.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..context import Structure
+from ..ir.types import DType
+from ..tensor import Tensor
+
+_STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice)
+_LIMIT = 20_000
+
+
+class Untraceable(Exception):
+    """An argument or environment that guards cannot describe."""
+
+
+class Announcing:
+    """Base of objects that call ``structure_changed`` whenever an attribute of theirs changes.
+
+    ``_announced`` names the attributes that are containers and announce changes of their contents too.
+    """
+
+    _announced: frozenset[str] = frozenset()
+
+
+class Call:
+    """A call's arguments, flattened: ``key`` says all that a trace of it takes for granted."""
+
+    __slots__ = ("floats", "key", "reached", "tensors")
+
+    def __init__(self, args: tuple, kwargs: dict):
+        self.tensors: list[Tensor] = []
+        self.floats: list[float] = []
+        self.reached: dict[int, Tensor] = {}  # through arguments that are objects
+        tokens: list[Any] = []
+        for a in args:
+            self._add(a, tokens)
+        for name in kwargs:
+            tokens.append(name)
+            self._add(kwargs[name], tokens)
+        if len(self.tensors) > 1:
+            ids = [id(t) for t in self.tensors]
+            if len(set(ids)) < len(ids):
+                tokens.append(tuple(map(ids.index, ids)))
+        self.key = tuple(tokens)
+
+    def _add(self, a: Any, tokens: list[Any]) -> None:
+        if isinstance(a, Tensor):
+            data = a._data
+            tokens.append((data.dtype, data.shape, a._requires_grad, data.flags.c_contiguous))
+            self.tensors.append(a)
+        elif type(a) is float:
+            tokens.append(float)
+            self.floats.append(a)
+        elif isinstance(a, _STATIC):
+            tokens.append((type(a), a if not isinstance(a, (slice, range)) else repr(a)))
+        elif isinstance(a, (list, tuple)):
+            tokens.append((type(a), len(a)))
+            for item in a:
+                self._add(item, tokens)
+        elif isinstance(a, dict):
+            tokens.append((dict, tuple(a)))
+            for item in a.values():
+                self._add(item, tokens)
+        elif isinstance(a, np.ndarray):
+            raise Untraceable("an argument is a NumPy array; pass a tensor")
+        else:
+            walk = _Walk()
+            tokens.append(walk.describe(a))
+            self.reached.update(walk.tensors)
+
+
+class _Walk:
+    """Describes an object and what it reaches, as a hashable token."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, int] = {}
+        self.kept: list[Any] = []  # identities are compared, so what has one must stay alive
+        self.tensors: dict[int, Tensor] = {}
+        self.live: list[Any] = []  # plain objects inside announcing ones: they change without saying so
+
+    def describe(self, x: Any) -> Any:
+        tokens: list[Any] = []
+        self._describe(x, tokens, False)
+        return tuple(tokens)
+
+    def _describe(self, x: Any, out: list[Any], inside: bool) -> None:
+        if isinstance(x, _STATIC):
+            out.append((type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x))
+            return
+        if id(x) in self.seen:
+            out.append(("again", self.seen[id(x)]))
+            return
+        if len(self.kept) > _LIMIT:
+            raise Untraceable("the function can reach too many objects")
+        self.seen[id(x)] = len(self.seen)
+        self.kept.append(x)
+        if isinstance(x, Tensor):
+            self.tensors[id(x)] = x
+            out.append(("tensor", id(x), x._data.dtype, x._data.shape, x._requires_grad))
+        elif isinstance(x, Announcing):
+            out.append(("object", id(x)))
+            for name, value in vars(x).items():
+                out.append(name)
+                if isinstance(value, (list, dict)) and name not in x._announced:
+                    self.live.append(value)
+                self._describe(value, out, True)
+        elif isinstance(x, (list, tuple, set, frozenset)):
+            out.append((type(x), len(x)))
+            for item in x:
+                self._describe(item, out, inside)
+        elif isinstance(x, dict):
+            out.append((dict, len(x)))
+            hidden = getattr(x, "runtime_keys", ())
+            for key, value in x.items():
+                out.append(key if isinstance(key, _STATIC) else id(key))
+                if isinstance(key, Tensor):
+                    self.tensors[id(key)] = key
+                if key not in hidden:
+                    self._describe(value, out, inside)
+        elif isinstance(x, (types.FunctionType, types.MethodType)):
+            out.append(("function", id(getattr(x, "__func__", x))))
+            if isinstance(x, types.MethodType):
+                self._describe(x.__self__, out, inside)
+            for name, value in reachable(x):
+                out.append(name)
+                self._describe(value, out, inside)
+        elif isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType)) or not hasattr(x, "__dict__"):
+            out.append(("opaque", id(x)))
+        else:
+            out.append(("object", id(x)))
+            if inside:
+                self.live.append(x)
+            for name, value in vars(x).items():
+                out.append(name)
+                self._describe(value, out, inside)
+
+
+def reachable(function: Any) -> list[tuple[str, Any]]:
+    """What a function refers to outside itself: closure cells and globals by the names its code mentions, and defaults."""
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, types.FunctionType) or function.__module__.split(".")[0] == __name__.split(".")[0]:
+        return []
+    found: list[tuple[str, Any]] = []
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found.append((name, cell.cell_contents))
+        except ValueError:
+            found.append((name, None))  # not assigned yet
+    for name in _names(function.__code__):
+        if name in function.__globals__:
+            found.append((name, function.__globals__[name]))
+    found += [("default", d) for d in function.__defaults__ or ()]
+    found += list((function.__kwdefaults__ or {}).items())
+    return found
+
+
+def _names(code: types.CodeType) -> list[str]:
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _names(constant)
+    return list(dict.fromkeys(names))
+
+
+class Environment:
+    """What a function can reach outside its arguments."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.tensors: dict[int, Tensor] = {}
+        self._epoch = -1
+        self._plain: Any = None
+        self._live: list[Any] = []
+        self._keys: dict[Any, int] = {}
+        self._kept: list[list[Any]] = []
+        self._key = -1
+
+    def key(self) -> int:
+        """A number that is the same as long as nothing the function can reach has changed. Raises Untraceable."""
+        if self._epoch != Structure.epoch or self._describe_plain() != self._plain:
+            walk = _Walk()
+            description = walk.describe(self.function)
+            if description not in self._keys:
+                self._keys[description] = len(self._keys)
+                self._kept.append(walk.kept)
+            self._key = self._keys[description]
+            self.tensors, self._live = walk.tensors, walk.live
+            self._epoch = Structure.epoch
+            self._plain = self._describe_plain()
+        return self._key
+
+    def _describe_plain(self) -> Any:
+        """The part that does not announce its changes: looked at in every call."""
+        tokens: list[Any] = []
+        seen: set[int] = set()
+        work = [*self._live, *(value for _, value in reachable(self.function))]
+        if isinstance(self.function, types.MethodType):
+            work.append(self.function.__self__)
+        while work:
+            x = work.pop()
+            if isinstance(x, _STATIC):
+                tokens.append(x if not isinstance(x, (float, complex, slice, range)) else repr(x))
+                continue
+            tokens.append(id(x))
+            if id(x) in seen or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType)):
+                continue
+            seen.add(id(x))
+            if len(seen) > _LIMIT:
+                raise Untraceable("the function can reach too many objects")
+            if isinstance(x, Tensor):
+                tokens.append((x._data.shape, x._data.dtype, x._requires_grad))
+            elif isinstance(x, Announcing):
+                continue
+            elif isinstance(x, (list, tuple, set, frozenset)):
+                tokens.append(len(x))
+                work += x
+            elif isinstance(x, dict):
+                tokens.append(tuple(k if isinstance(k, _STATIC) else id(k) for k in x))
+                work += x.values()
+            elif isinstance(x, (types.FunctionType, types.MethodType)):
+                work += [value for _, value in reachable(x)]
+                if isinstance(x, types.MethodType):
+                    work.append(x.__self__)
+            elif hasattr(x, "__dict__"):
+                tokens.append(tuple(vars(x)))
+                work += vars(x).values()
+        return tokens

@@ -1,0 +1,193 @@
+"""Writes what runs eagerly into a graph.
+
+Every tensor the recorder meets has a value in the graph. A tensor it has not seen made is an input, with
+a *source* that says where a replay finds it. In-place changes do not exist in the graph: a changed tensor gets a new value, its views are
+written through (``Primitive.put``) or read anew, and at the end inputs whose value has changed become updates of the graph.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..ir import ops as P
+from ..ir.graph import Builder, Value
+from ..ir.interp import Build, using
+from ..ir.ops.source import encode
+from ..ir.primitive import Primitive
+from ..ir.types import float64
+from ..tensor import Tensor, wrap
+from .scalars import RuntimeFloat
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def user_location() -> str:
+    """``file:line`` of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a replay finds an input.
+
+    argument   tensor number ``index`` among the call's tensors
+    float      float number ``index`` among the call's floats
+    captured   ``holder``, a tensor that existed before the call
+    grad       the ``.grad`` of ``holder``
+    host       ``holder[key]``, a Python float
+    """
+
+    kind: str
+    index: int = 0
+    holder: Any = None
+    key: str = ""
+
+
+@dataclass
+class _Known:
+    """What the recorder knows of a tensor. ``epoch``: how often its storage had been written to by then."""
+
+    tensor: Tensor
+    value: Value
+    epoch: int
+
+
+@dataclass
+class Recorder:
+    """One recording. ``reason`` is set, with the place, when the run turns out not to be replayable."""
+
+    name: str
+    builder: Builder = field(init=False)
+    sources: list[Source] = field(default_factory=list)
+    reason: str = ""
+    pins: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.builder = Builder(self.name)
+        self.build = Build(self.builder)
+        self.known: dict[int, _Known] = {}
+        self.by_array: dict[int, Value] = {}
+        self.inputs: list[Tensor] = []
+        self.written: dict[int, Tensor] = {}  # roots written to in place
+        self.epochs: dict[int, int] = {}
+        self.made: list[Tensor] = []  # tensors made while recording
+        self.grads_read: dict[int, tuple[Tensor, bool]] = {}  # tensor, and whether its .grad was None at the start
+        self.grads_written: dict[int, Tensor] = {}
+        self.floats: dict[tuple[int, str], RuntimeFloat] = {}
+
+    # Inputs.
+
+    def input(self, t: Tensor, source: Source, name: str = "") -> Value:
+        v = self.builder.input(t.type_, name)
+        self.sources.append(source)
+        self.inputs.append(t)
+        self._set(t, v)
+        return v
+
+    def float_input(self, value: float, source: Source, name: str = "") -> RuntimeFloat:
+        t = wrap(np.array(value, np.float64))
+        self.input(t, source, name)
+        return RuntimeFloat(float(value), t, frozenset([len(self.sources) - 1]))
+
+    def host_float(self, holder: Any, key: str) -> Any:
+        if not isinstance(holder[key], float):
+            return holder[key]
+        at = (id(holder), key)
+        if at not in self.floats:
+            self.floats[at] = self.float_input(holder[key], Source("host", holder=holder, key=key), key)
+        return self.floats[at]
+
+    def pin(self, roots: frozenset[int]) -> None:
+        self.pins |= roots
+
+    # What happens.
+
+    def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
+        operands = [self.value(a) if isinstance(a, Tensor) else a for a in args]
+        self.builder.loc = user_location()
+        v = self.build.bind(primitive, operands, attrs)
+        if v.type != out.type_:
+            raise AssertionError(f"{primitive.name} was recorded as {v.type} but computed {out.type_}")
+        self._set(out, v)
+        self.made.append(out)
+
+    def value(self, t: Tensor) -> Value:
+        """The graph's value of a tensor as it is now."""
+        known = self.known.get(id(t))
+        if known is None:
+            return self.input(t, Source("captured", holder=t))
+        if known.epoch != self.epochs.get(id(t._root()), 0) and t._view is not None:
+            parent, primitive, attrs = t._view
+            base = self.value(parent)
+            known.value = self.build.bind(primitive, [base], attrs)
+            known.epoch = self.epochs.get(id(t._root()), 0)
+        return known.value
+
+    def _set(self, t: Tensor, v: Value) -> None:
+        self.known[id(t)] = _Known(t, v, self.epochs.get(id(t._root()), 0))
+        self.by_array[id(t._data)] = v
+
+    def identify(self, t: Tensor) -> None:
+        """``t`` is a new tensor on an array that some known tensor has."""
+        self._set(t, self.by_array[id(t._data)])
+        self.made.append(t)
+
+    def constant(self, t: Tensor) -> None:
+        """``t`` was made from Python numbers."""
+        self.builder.loc = user_location()
+        attrs = {"data": encode(t._data), "shape": t._data.shape, "dtype": t.dtype.short}
+        self._set(t, self.builder.append(P.constant, (), attrs)[0])
+        self.made.append(t)
+
+    def update(self, t: Tensor, new: Tensor) -> None:
+        """``t`` has been overwritten with the values of ``new``."""
+        self.builder.loc = user_location()
+        v = self.value(new)
+        root = t._root()
+        epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
+        while t._view is not None:
+            # The value of what is viewed, with the viewed elements replaced.
+            parent, primitive, attrs = t._view
+            before = self.known.get(id(parent))
+            base = before.value if before is not None else self.value(parent)
+            self.known[id(t)] = _Known(t, v, epoch)
+            with using(self.build):
+                assert primitive.put is not None
+                v = primitive.put(base, v, base.type, **attrs)
+            t = parent
+        self._set(t, v)
+        self.written[id(root)] = root
+
+    def reads_grad(self, t: Tensor) -> None:
+        if id(t) in self.grads_written or id(t) in self.grads_read or self._is_new(t):
+            return
+        self.grads_read[id(t)] = (t, t._grad is None)
+        if t._grad is not None and id(t._grad) not in self.known:
+            self.input(t._grad, Source("grad", holder=t))
+
+    def writes_grad(self, t: Tensor) -> None:
+        if not self._is_new(t):
+            self.grads_written[id(t)] = t
+
+    def _is_new(self, t: Tensor) -> bool:
+        known = self.known.get(id(t))
+        return known is not None and not any(t is i for i in self.inputs)
+
+    def observe(self, t: Tensor, how: str) -> None:
+        """Python looks at a value."""
+        self.give_up(f"{how} looks at a value")
+
+    def give_up(self, why: str) -> None:
+        """This run cannot be replayed; it goes on eagerly."""
+        self.reason = f"{why} at {user_location()}"
+        context.recorder = None

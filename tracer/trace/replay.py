@@ -1,0 +1,307 @@
+"""From a finished recording to something that can be replayed, and the replay."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..ir.graph import Graph, Value
+from ..ir.types import DType
+from ..runtime.memory import address
+from ..tensor import Tensor, wrap
+from .graph_function import GraphFunction
+from .guards import Call
+from .recorder import Recorder, Source
+from .scalars import RuntimeFloat
+
+_STATIC = (bool, int, float, complex, str, bytes, type(None), DType)
+
+
+@dataclass
+class _Output:
+    """A tensor in the result: a new one with the graph's output ``index``, or input ``index`` itself."""
+
+    is_input: bool
+    index: int
+
+
+def finish(recorder: Recorder, call: Call, result: Any, allowed: dict[int, Tensor]) -> Trace | None:
+    """The trace of a recording; None, with ``recorder.reason`` set, where a replay would not do what the run did."""
+    outputs: list[Value] = []
+    leaves: list[Tensor] = []
+    build = _describe(recorder, result, outputs, leaves)
+    reason = build if isinstance(build, str) else _objection(recorder, allowed, leaves)
+    if reason:
+        recorder.reason = reason
+        return None
+    assert not isinstance(build, str)
+    grads: list[tuple[Tensor, int | None]] = []
+    for t in recorder.grads_written.values():
+        if t._grad is None:
+            grads.append((t, None))
+        elif not any(t._grad is i for i in recorder.inputs):
+            grads.append((t, len(outputs)))
+            outputs.append(recorder.value(t._grad))
+    updates: dict[int, int] = {}
+    changed: list[int] = []
+    for i, t in enumerate(recorder.inputs):
+        if id(t) in recorder.written:
+            updates[len(outputs)] = i
+            outputs.append(recorder.known[id(t)].value)
+            changed.append(i)
+    graph = recorder.builder.finish(outputs, updates)
+    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if any(t._requires_grad for t in leaves) else []
+    pins = {i: float(recorder.inputs[i]._data) for i in recorder.pins}
+    return Trace(graph, active, list(zip(recorder.sources, recorder.inputs, strict=True)), build, grads, changed, pins, recorder)
+
+
+def _describe(recorder: Recorder, x: Any, outputs: list[Value], leaves: list[Tensor]) -> Callable[[Any], Any] | str:
+    """A function that builds the result from the graph's outputs; or why there is none."""
+    if isinstance(x, RuntimeFloat):
+        x = x.pinned()
+        return "a float computed in the function is returned"
+    if isinstance(x, Tensor):
+        for i, t in enumerate(recorder.inputs):
+            if t is x:
+                return lambda run: run.tensor(i)
+        k = len(outputs)
+        outputs.append(recorder.value(x))
+        leaves.append(x)
+        return lambda run: run.outputs[k]
+    if isinstance(x, _STATIC):
+        return lambda run: x
+    if isinstance(x, (list, tuple)):
+        parts = [_describe(recorder, item, outputs, leaves) for item in x]
+        wrong = next((p for p in parts if isinstance(p, str)), None)
+        if wrong:
+            return wrong
+        kind = type(x)
+        if hasattr(x, "_fields"):
+            return lambda run: kind(*[p(run) for p in parts])  # type: ignore[operator]
+        return lambda run: kind([p(run) for p in parts])  # type: ignore[operator]
+    if isinstance(x, dict):
+        keys = list(x)
+        values = [_describe(recorder, v, outputs, leaves) for v in x.values()]
+        wrong = next((p for p in values if isinstance(p, str)), None)
+        return wrong or (lambda run: {k: v(run) for k, v in zip(keys, values, strict=True)})  # type: ignore[operator]
+    return f"it returns a {type(x).__name__}"
+
+
+def _objection(recorder: Recorder, allowed: dict[int, Tensor], leaves: list[Tensor]) -> str:
+    """Why a replay would differ from the run; empty if it would not."""
+    from ..random import default_generator
+
+    known = {*allowed, id(default_generator.state)}
+    for t, source in zip(recorder.inputs, recorder.sources, strict=True):
+        if source.kind == "captured" and id(t) not in known:
+            return f"it reads a tensor of shape {list(t.shape)} that no argument, closure variable or global leads to"
+        if source.kind == "grad" and id(source.holder) not in {*known, *map(id, recorder.inputs)}:
+            return "it reads the gradient of a tensor that no argument, closure variable or global leads to"
+        if id(t) in recorder.written and not t._data.flags.c_contiguous:
+            return "it changes a tensor whose memory is not contiguous"
+    for t in recorder.grads_written.values():
+        if id(t) not in known and not any(t is i for i in recorder.inputs):
+            return "it sets the gradient of a tensor that no argument, closure variable or global leads to"
+    written = [t for t in recorder.inputs if id(t) in recorder.written]
+    for t in written:
+        for other in recorder.inputs:
+            if other is not t and np.may_share_memory(t._data, other._data):
+                return "it changes a tensor that shares memory with another one it reads"
+    if len(written) < len(recorder.written):
+        outside = [t for i, t in recorder.written.items() if not any(t is w for w in written)]
+        new = {id(t) for t in recorder.made}
+        if any(id(t) not in new for t in outside):
+            return "it changes, through a view made outside, a tensor it was not given"
+    roots = [id(t._root()) for t in leaves]
+    if len(set(roots)) < len(roots) or any(any(t._root() is i for i in recorder.inputs) for t in leaves):
+        return "it returns views that share memory"
+    return _escapes(recorder, leaves)
+
+
+def _escapes(recorder: Recorder, leaves: list[Tensor]) -> str:
+    """Looks for tensors made by the run that something outside it still holds: a replay would not renew them."""
+    counts: dict[int, int] = {}
+
+    def count(t: Any) -> None:
+        if isinstance(t, Tensor):
+            counts[id(t)] = counts.get(id(t), 0) + 1
+
+    for t in {id(k.tensor): k.tensor for k in recorder.known.values()}.values():
+        count(t)
+    for t in recorder.made:
+        count(t)
+        if t._view is not None:
+            count(t._view[0])
+        if t._grad is not None:
+            count(t._grad)
+    for t in recorder.inputs:
+        if t._grad is not None:
+            count(t._grad)
+    for t in recorder.written.values():
+        count(t)
+    held = {id(t): t for t in recorder.grads_written.values()}
+    for t in held.values():
+        count(t)
+        if t._grad is not None and not any(t is i for i in recorder.inputs):
+            count(t._grad)
+    for t, _ in recorder.grads_read.values():
+        count(t)
+    for f in recorder.floats.values():
+        count(f._tensor)
+    nodes: dict[int, Any] = {}
+    work: list[Any] = [t._grad_fn for t in recorder.made if t._grad_fn is not None]
+    while work:
+        node = work.pop()
+        if id(node) in nodes:
+            continue
+        nodes[id(node)] = node
+        for edge in node.edges:
+            if edge is not None:
+                if isinstance(edge[0], Tensor):
+                    count(edge[0])
+                else:
+                    work.append(edge[0])
+        for saved in getattr(node, "operands", None) or getattr(node, "inputs", None) or ():
+            count(saved)
+    results = {id(t) for t in leaves}
+    for t in leaves:
+        count(t)
+    for t in recorder.made:
+        # One more for the loop variable, one for getrefcount's argument; a result is also held by the structure it is in.
+        expected = counts[id(t)] + 2 + (id(t) in results)
+        if sys.getrefcount(t) > expected + (_LEEWAY if id(t) in results else 0):
+            return f"a tensor of shape {list(t.shape)} made by the function is kept by something outside it"
+    return ""
+
+
+_LEEWAY = 2  # the caller's `result`, and the frame that still has it as an argument
+
+
+class _Run:
+    """One replay: its inputs as tensors, and its outputs."""
+
+    __slots__ = ("call", "outputs", "trace")
+
+    def __init__(self, trace: Trace, call: Call):
+        self.trace, self.call = trace, call
+        self.outputs: list[Tensor] = []
+
+    def tensor(self, i: int) -> Tensor:
+        return self.trace.fetch(i, self.call)
+
+
+class Trace:
+    """A recorded graph, with where its inputs come from and what is to be done with its outputs."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        active: list[int],
+        inputs: list[tuple[Source, Tensor]],
+        build: Callable[[Any], Any],
+        grads: list[tuple[Tensor, int | None]],
+        changed: list[int],
+        pins: dict[int, float],
+        recorder: Recorder,
+    ):
+        self.graph = graph
+        self.function = GraphFunction(graph, active)
+        self.sources = [s for s, _ in inputs]
+        self.build = build
+        self.grads = [(self._locate(t, inputs), k) for t, k in grads]
+        self.changed = changed
+        self.pins = [(self.sources[i], value) for i, value in pins.items()]
+        self.none_grads = [(self._locate(t, inputs), none) for t, none in recorder.grads_read.values()]
+        # Captured tensors keep their memory from call to call: their addresses are looked up once.
+        self.cached: list[tuple[np.ndarray | None, int]] = [(None, 0)] * len(inputs)
+        self.types = [v.type for v in graph.inputs]
+        self.moving = [i for i, s in enumerate(self.sources) if s.kind != "captured"]
+        self.fixed = [i for i, s in enumerate(self.sources) if s.kind == "captured"]
+        self.addresses = [0] * len(inputs)
+        self.arrays: list[Any] = [None] * len(inputs)
+
+    @staticmethod
+    def _locate(t: Tensor, inputs: list[tuple[Source, Tensor]]) -> Source:
+        """Where a replay finds a tensor whose gradient matters."""
+        for source, known in inputs:
+            if known is t:
+                return source
+        return Source("captured", holder=t)
+
+    def _find(self, source: Source, call: Call) -> Tensor:
+        return call.tensors[source.index] if source.kind == "argument" else source.holder
+
+    def fetch(self, i: int, call: Call) -> Tensor:
+        """Input ``i`` as a tensor."""
+        source = self.sources[i]
+        if source.kind == "argument":
+            return call.tensors[source.index]
+        if source.kind == "captured":
+            return source.holder
+        if source.kind == "grad":
+            return self._holder(source, call)._grad  # type: ignore[return-value]
+        value = call.floats[source.index] if source.kind == "float" else source.holder[source.key]
+        return wrap(np.array(value, np.float64))
+
+    def _holder(self, source: Source, call: Call) -> Tensor:
+        return source.holder
+
+    def matches(self, call: Call) -> bool:
+        """The guards that are not part of the signature."""
+        for source, none in self.none_grads:
+            if (self._find(source, call)._grad is None) != none:
+                return False
+        for source, value in self.pins:
+            now = call.floats[source.index] if source.kind == "float" else source.holder[source.key]
+            if now != value:
+                return False
+        for i in self.fixed:
+            data = self.sources[i].holder._data
+            if data is not self.arrays[i]:
+                t = self.types[i]
+                if data.shape != t.shape or data.dtype != t.dtype.numpy or not data.flags.c_contiguous:
+                    return False
+                self.arrays[i], self.addresses[i] = data, address(data)
+        for source in self.sources:
+            if source.kind == "host" and not isinstance(source.holder[source.key], float):
+                return False
+        return True
+
+    def replay(self, call: Call) -> Any:
+        """One native call, then the effects on tensors that the graph cannot express."""
+        addresses = self.addresses.copy()
+        arrays = self.arrays.copy()
+        for i in self.moving:
+            data = self.fetch(i, call)._data
+            if not data.flags.c_contiguous:
+                data = np.ascontiguousarray(data)
+            arrays[i] = data  # alive until the call is over
+            addresses[i] = address(data)
+        for source, k in self.grads:
+            self._find(source, call)._grad = None
+        function = self.function
+        run = _Run(self, call)
+        if function.active and context.grad_enabled:
+            tensors = [self.fetch(i, call) for i in range(len(arrays))]
+            run.outputs = function.call(arrays, tensors)
+        else:
+            run.outputs = [wrap(a) for a in function.plain.run(addresses)]
+        for i in self.changed:
+            self.fetch(i, call)._counter[0] += 1
+        for source, k in self.grads:
+            if k is not None:
+                self._find(source, call)._grad = run.outputs[k]
+        return self.build(run)
+
+    def summary(self) -> str:
+        """One line on the graph and its kernels."""
+        program = self.function.forward.program if self.function.active else self.function.plain.program
+        return (
+            f"{len(self.graph.ops)} operations in {len(program.steps)} kernels "
+            f"({len({s.source for s in program.steps})} different), one native call"
+        )

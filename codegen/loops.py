@@ -413,9 +413,11 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
         else:
             domain = _row_nest(low, results, x.shape, axes)
     else:
-        shape = body.outputs[0].shape
-        # Without reductions the last axis is the inner loop, unless it is the only one.
-        domain = _row_nest(low, results, shape, (len(shape) - 1,) if len(shape) > 1 else ())
+        shape = max((v.shape for v in body.outputs), key=len)
+        rank = min(len(v.shape) for v in body.outputs)
+        # Without reductions the last axis is the inner loop, unless it is the only one; or those that rows lack.
+        inner = range(rank, len(shape)) if rank < len(shape) else range(max(len(shape) - 1, 1), len(shape))
+        domain = _row_nest(low, results, shape, tuple(inner))
     return low.finish(domain)
 
 
@@ -430,7 +432,7 @@ def _flattened(body: Graph) -> Graph:
         return op.primitive.kind is Kind.ELEMENTWISE or op.primitive in (full, uniform)
 
     wanted = all(v.shape in (shape, ()) or (v.shape == (2,) and _only_state(body, v)) for v in body.inputs)
-    if len(shape) < 2 or not wanted or not all(map(simple, body.ops)):
+    if len(shape) < 2 or not wanted or not all(map(simple, body.ops)) or any(v.shape != shape for v in body.outputs):
         return body
     if any(v.shape not in (shape, ()) for op in body.ops for v in op.results):
         return body

@@ -10,6 +10,7 @@ from .passes.cse import cse
 from .passes.dce import dce
 from .passes.fold import fold
 from .passes.fuse import fuse
+from .passes.transpose import transpose_products
 from .verify import verify
 
 Pass = Callable[[Graph], Graph]
@@ -20,6 +21,7 @@ SIMPLIFY: tuple[Pass, ...] = (
     fold,  # before the second canonicalize, which knows what to do with constants
     canonicalize,
     cse,  # after canonicalize; merging duplicates never makes new patterns worth another round
+    transpose_products,  # after cse: two readers of one product must be seen as such
     dce,  # last: what the rewrites left behind
 )
 

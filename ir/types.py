@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
-    """An element type.
+    """An element type. There is one object of each, compared by identity.
 
     ``name`` is PyTorch's name, ``short`` the IR's, ``kind`` one of ``b u i f``
     (bool, unsigned, signed, floating), ``numpy`` the NumPy type that stores it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Sequence
 
@@ -12,9 +13,28 @@ from ..ir.types import TensorType
 ALIGNMENT = 64
 
 
-def address(array: np.ndarray) -> int:
-    """The address of an array's first element."""
+def _address_by_interface(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+def _address_by_layout(array: np.ndarray) -> int:
+    # The first field of an array object after the object's head: NumPy's C ABI, read by PyArray_DATA in
+    # every extension. Ten times as fast as the interface, which builds a dictionary.
+    return _word_at(id(array) + _HEAD).value
+
+
+_HEAD = object.__basicsize__
+_word_at = ctypes.c_size_t.from_address
+
+
+def _layout_holds() -> bool:
+    probe = np.zeros((3, 4))
+    views = (probe, probe[1:, 2:], probe.T, np.zeros(()))
+    return sys.implementation.name == "cpython" and all(_address_by_layout(v) == _address_by_interface(v) for v in views)
+
+
+# The address of an array's first element.
+address = _address_by_layout if _layout_holds() else _address_by_interface
 
 
 def aligned_empty(nbytes: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class Program:
         self._blocks = np.array(blocks or [0], np.int64)
         self._patches = np.array(patches or [(0, 0)], np.int64)
         self._slots = np.zeros(len(self.graph.inputs) + len(self.results) + 1, np.int64)
+        self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
         at = address(self._blocks)
         rows = [(a, at + 8 * s, 0, step.kernel.domain) for a, s, step in zip(addresses, starts, self.steps, strict=True)]
         self._table = np.array(rows or [(0, 0, 0, 0)], np.int64)
@@ -90,7 +92,7 @@ class Program:
     def run(self, inputs: Sequence[int], results: Sequence[int]) -> None:
         """One native call. Raises IndexError when a position is out of range; updates may then be incomplete."""
         with self._lock:
-            self._slots[:-1] = (*inputs, *results)
+            self._pack(self._slots, 0, *inputs, *results)
             self._call(self._header_address)
             if self._checked:
                 self._raise_if_failed()

@@ -21,17 +21,20 @@ from .ops.shape import _sizes
 from .tensor import Tensor, wrap
 
 
+def _start(seed: int) -> np.ndarray:
+    """The state at the beginning of the stream of a seed, which counts modulo 2**64."""
+    return np.array([(int(seed) + 2**63) % 2**64 - 2**63, 0], np.int64)
+
+
 class Generator:
     """A stream of random numbers with a seed of its own."""
 
     def __init__(self, seed: int = 0):
-        self.state = wrap(np.zeros(2, np.int64))
-        self.manual_seed(seed)
+        self.state = wrap(_start(seed))
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the stream again from a seed."""
-        signed = (int(seed) + 2**63) % 2**64 - 2**63
-        self.state.copy_(create.tensor([signed, 0], dtype=int64))
+        self.state.copy_(create.tensor(_start(seed).tolist(), dtype=int64))
         return self
 
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:

@@ -261,6 +261,7 @@ class Tensor:
     def data(self, value: Tensor) -> None:
         if context.recorder is not None:
             context.recorder.give_up("assigns to .data")
+        structure_changed()
         self._data = value._data
         self._counter[0] += 1
 

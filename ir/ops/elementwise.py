@@ -222,7 +222,7 @@ where = elementwise(
 # The operand itself: what clone and detach are made of.
 copy = elementwise(
     "copy",
-    lambda x: np.array(x),
+    lambda x: np.array(x, order="C"),
     "{x}",
     vjp=(lambda g: g,),
     put=lambda base, view, base_type: view,

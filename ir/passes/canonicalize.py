@@ -178,6 +178,24 @@ def _untransposed(v: Value) -> Value | None:
     return op.operands[0] if op.attrs["axes"] == (*range(n - 2), n - 1, n - 2) else None
 
 
+def _reshapes_outward(primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Value | None:
+    """An elementwise operation on values reshaped alike is the reshape of the operation: reshapes move towards the results,
+    where they meet and cancel."""
+    reshaped = [op for v in operands if (op := _made_by(v, reshape))]
+    if not reshaped or len(reshaped) + sum(_made_by(v, full) is not None for v in operands) < len(operands):
+        return None
+    shape = reshaped[0].operands[0].shape
+    if any(op.operands[0].shape != shape for op in reshaped):
+        return None
+    inner = [v.op.operands[0] if _made_by(v, reshape) and v.op else _with_shape(v, shape) for v in operands]
+    return reshape(primitive(*inner, **attrs), shape=operands[0].shape)
+
+
+def _with_shape(constant: Value, shape: tuple[int, ...]) -> Value:
+    assert constant.op is not None
+    return full(**{**constant.op.attrs, "shape": shape})
+
+
 class _Simplify(Builder):
     """A builder that tries the rules on whatever is appended to it."""
 
@@ -189,6 +207,10 @@ class _Simplify(Builder):
                 simpler = r(*operands, **attrs)
                 if simpler is not None:
                     return (simpler,)
+        if primitive.kind is Kind.ELEMENTWISE:
+            moved = _reshapes_outward(primitive, operands, attrs)
+            if moved is not None:
+                return (moved,)
         return super().append(primitive, operands, attrs, loc)
 
 

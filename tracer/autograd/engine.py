@@ -83,7 +83,7 @@ class _Engine:
                 if t._output in waiting:
                     self._add(t, waiting[t._output])
             wanted = [e is not None and self._leads_somewhere(e) for e in node.edges]
-            if any(wanted):
+            if any(wanted) or node.released:
                 self._visit(node, waiting, wanted)
             if not retain_graph:
                 node.release()
@@ -131,7 +131,7 @@ class _Engine:
 
 def _own(ct: Any, given: dict[int, Any]) -> Any:
     shared = not isinstance(ct, np.ndarray) or ct.base is not None or any(ct is g for g in given.values())
-    return np.array(ct) if shared else ct
+    return np.array(ct, order="C") if shared else ct
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:

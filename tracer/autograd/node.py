@@ -60,6 +60,11 @@ class BackwardNode:
         """Frees what was saved."""
 
     @property
+    def released(self) -> bool:
+        """Whether what was saved has been freed."""
+        return False
+
+    @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges: (function, output number) pairs."""
         return tuple(
@@ -151,9 +156,45 @@ class Node(BackwardNode):
         if self.result is not None and self.counter[0] != self.version:
             raise modified(self.result, self.counter[0], self.version, self)
 
+    @property
+    def released(self) -> bool:
+        return self.operands is None
+
     def release(self) -> None:
         if self.result is not None or any(a is not None for a in self.operands or ()):
             self.operands = self.result = None
+
+
+class FreedNode(BackwardNode):
+    """The node of a result whose graph was walked and freed by the traced function itself."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str):
+        super().__init__(())
+        self._name = name
+
+    def name(self) -> str:
+        return self._name
+
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+        raise RuntimeError(FREED)
+
+    released = True
+
+
+def was_freed(node: BackwardNode) -> bool:
+    """Whether anything that a backward pass from this node needs has been freed."""
+    seen: set[BackwardNode] = set()
+    work = [node]
+    while work:
+        n = work.pop()
+        if n not in seen:
+            seen.add(n)
+            if n.released:
+                return True
+            work += [e[0] for e in n.edges if e is not None and not isinstance(e[0], Tensor)]
+    return False
 
 
 def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> RuntimeError:

@@ -18,6 +18,7 @@ from .recorder import Recorder, Source
 from .replay import Trace, finish
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
+_DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
 
@@ -68,7 +69,7 @@ class TracedFunction:
         return getattr(self.function, "__name__", "function").replace("<", "").replace(">", "")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if context.recorder is not None or _mode.eager or _disabled():
+        if context.recorder is not None or _mode.eager or _DISABLED:
             return self.function(*args, **kwargs)
         try:
             call = Call(args, kwargs)
@@ -91,16 +92,20 @@ class TracedFunction:
             return self.function(*args, **kwargs)
         allowed = {**self.environment.tensors, **call.reached}
         recorder, result = record(self.function, self.name, call, args, kwargs)
-        trace = None if recorder.reason else finish(recorder, call, result, allowed)
         if recorder.reason:
             self._stay_eager(key, recorder.reason)
-        elif self.environment.key() != key[1]:
+            return result
+        if self.environment.key() != key[1]:
             # The call changed what it depends on: an optimizer made its state, say. The next one may be stable.
             self._unstable += 1
             if self._unstable >= _MAX_UNSTABLE:
                 self._stay_eager(key, "every call changes what the function depends on")
-        elif trace is not None:
-            self._unstable = 0
+            return result
+        self._unstable = 0
+        trace = finish(recorder, call, result, allowed)
+        if trace is None:
+            self._stay_eager(key, recorder.reason)
+        else:
             traces.append(trace)
         return result
 
@@ -123,10 +128,6 @@ class TracedFunction:
     def graphs(self) -> list[Graph]:
         """The recorded graphs, one for each trace."""
         return [t.graph for traces in self.traces.values() for t in traces]
-
-
-def _disabled() -> bool:
-    return os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
 
 
 def trace(function: Callable[..., Any]) -> TracedFunction:

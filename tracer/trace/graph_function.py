@@ -267,6 +267,10 @@ class CompiledNode(BackwardNode):
         zero = np.zeros(t.shape, t.dtype.numpy)
         return wrap(zero) if tensors else zero
 
+    @property
+    def released(self) -> bool:
+        return self.inputs is None
+
     def release(self) -> None:
         self.inputs = None
         self.kept = []

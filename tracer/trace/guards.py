@@ -8,6 +8,7 @@ optimizers announce their changes (``context.Structure``), so they are looked at
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +60,7 @@ class Call:
     def _add(self, a: Any, tokens: list[Any]) -> None:
         if isinstance(a, Tensor):
             data = a._data
-            tokens.append((data.dtype, data.shape, a._requires_grad, data.flags.c_contiguous))
+            tokens.append((data.dtype.char, data.shape, a._requires_grad, data.flags.c_contiguous))
             self.tensors.append(a)
         elif type(a) is float:
             tokens.append(float)
@@ -153,26 +154,40 @@ def reachable(function: Any) -> list[tuple[str, Any]]:
     function = getattr(function, "__func__", function)
     if not isinstance(function, types.FunctionType) or function.__module__.split(".")[0] == __name__.split(".")[0]:
         return []
-    found: list[tuple[str, Any]] = []
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            found.append((name, cell.cell_contents))
-        except ValueError:
-            found.append((name, None))  # not assigned yet
-    for name in _names(function.__code__):
-        if name in function.__globals__:
-            found.append((name, function.__globals__[name]))
+    found = [(name, _contents(cell)) for name, cell in _cells(function)]
+    found += [(name, function.__globals__[name]) for name in _names(function.__code__) if name in function.__globals__]
     found += [("default", d) for d in function.__defaults__ or ()]
     found += list((function.__kwdefaults__ or {}).items())
     return found
 
 
+def _cells(function: types.FunctionType) -> list[tuple[str, Any]]:
+    return list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not assigned yet
+
+
+@functools.cache
 def _names(code: types.CodeType) -> list[str]:
     names = list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names += _names(constant)
     return list(dict.fromkeys(names))
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether what ``x`` holds can change without ``x`` becoming another object and without being announced."""
+    if isinstance(x, (*_STATIC, Tensor, Announcing, types.ModuleType, type, types.BuiltinFunctionType)):
+        return False
+    if isinstance(x, types.FunctionType) and x.__module__.split(".")[0] == __name__.split(".")[0]:
+        return False
+    return hasattr(x, "__dict__") or isinstance(x, (list, dict, set, tuple))
 
 
 class Environment:
@@ -184,23 +199,49 @@ class Environment:
         self._epoch = -1
         self._plain: Any = None
         self._live: list[Any] = []
+        self._deep = True  # whether it reaches things that change without saying so
+        self._cells: list[tuple[Any, Any]] = []
+        self._globals: list[tuple[dict, str, Any]] = []
         self._keys: dict[Any, int] = {}
         self._kept: list[list[Any]] = []
         self._key = -1
 
     def key(self) -> int:
         """A number that is the same as long as nothing the function can reach has changed. Raises Untraceable."""
-        if self._epoch != Structure.epoch or self._describe_plain() != self._plain:
-            walk = _Walk()
-            description = walk.describe(self.function)
-            if description not in self._keys:
-                self._keys[description] = len(self._keys)
-                self._kept.append(walk.kept)
-            self._key = self._keys[description]
-            self.tensors, self._live = walk.tensors, walk.live
-            self._epoch = Structure.epoch
-            self._plain = self._describe_plain()
+        if self._epoch != Structure.epoch or self._names_changed() or (self._deep and self._describe_plain() != self._plain):
+            self._look()
         return self._key
+
+    def _names_changed(self) -> bool:
+        """Whether a variable that the function's own code names refers to something else."""
+        for cell, was in self._cells:
+            if cell.cell_contents is not was:
+                return True
+        for space, name, was in self._globals:
+            now = space.get(name)
+            if now is not was and (not isinstance(now, _STATIC) or type(now) is not type(was) or now != was):
+                return True
+        return False
+
+    def _look(self) -> None:
+        """Looks at everything."""
+        walk = _Walk()
+        description = walk.describe(self.function)
+        if description not in self._keys:
+            self._keys[description] = len(self._keys)
+            self._kept.append(walk.kept)
+        self._key = self._keys[description]
+        self.tensors, self._live, self._epoch = walk.tensors, walk.live, Structure.epoch
+        function = getattr(self.function, "__func__", self.function)
+        self._cells, self._globals = [], []
+        plain = function is self.function and isinstance(function, types.FunctionType)
+        if plain:
+            self._cells = [(cell, _contents(cell)) for _, cell in _cells(function)]
+            space = function.__globals__
+            self._globals = [(space, name, space[name]) for name in _names(function.__code__) if name in space]
+        found = [value for _, value in reachable(function)]
+        self._deep = not plain or bool(self._live) or any(_is_plain(v) for v in found)
+        self._plain = self._describe_plain() if self._deep else None
 
     def _describe_plain(self) -> Any:
         """The part that does not announce its changes: looked at in every call."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.node import FreedNode, was_freed
 from ..context import context
 from ..ir.graph import Graph, Value
 from ..ir.types import DType
@@ -55,9 +56,11 @@ def finish(recorder: Recorder, call: Call, result: Any, allowed: dict[int, Tenso
             outputs.append(recorder.known[id(t)].value)
             changed.append(i)
     graph = recorder.builder.finish(outputs, updates)
-    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if any(t._requires_grad for t in leaves) else []
+    freed = {k: t._grad_fn.name() for k, t in enumerate(leaves) if t._grad_fn is not None and was_freed(t._grad_fn)}
+    live = any(t._requires_grad for k, t in enumerate(leaves) if k not in freed)
+    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if live else []
     pins = {i: float(recorder.inputs[i]._data) for i in recorder.pins}
-    return Trace(graph, active, list(zip(recorder.sources, recorder.inputs, strict=True)), build, grads, changed, pins, recorder)
+    return Trace(graph, active, list(zip(recorder.sources, recorder.inputs, strict=True)), build, grads, changed, pins, freed, recorder)
 
 
 def _describe(recorder: Recorder, x: Any, outputs: list[Value], leaves: list[Tensor]) -> Callable[[Any], Any] | str:
@@ -207,14 +210,20 @@ class Trace:
         grads: list[tuple[Tensor, int | None]],
         changed: list[int],
         pins: dict[int, float],
+        freed: dict[int, str],
         recorder: Recorder,
     ):
         self.graph = graph
         self.function = GraphFunction(graph, active)
         self.sources = [s for s, _ in inputs]
         self.build = build
-        self.grads = [(self._locate(t, inputs), k) for t, k in grads]
-        self.changed = changed
+        places = [(self._locate(t, inputs), k) for t, k in grads]
+        # What belongs to captured tensors is known now; what belongs to arguments, in each call.
+        self.grads = [(s.holder, k) for s, k in places if s.kind != "argument"]
+        self.argument_grads = [(s.index, k) for s, k in places if s.kind == "argument"]
+        self.counters = [t._counter for i, (s, t) in enumerate(inputs) if i in changed and s.kind == "captured"]
+        self.changed = [i for i in changed if inputs[i][0].kind != "captured"]
+        self.freed = [(k, FreedNode(name)) for k, name in freed.items()]
         self.pins = [(self.sources[i], value) for i, value in pins.items()]
         self.none_grads = [(self._locate(t, inputs), none) for t, none in recorder.grads_read.values()]
         # Captured tensors keep their memory from call to call: their addresses are looked up once.
@@ -222,6 +231,7 @@ class Trace:
         self.types = [v.type for v in graph.inputs]
         self.moving = [i for i, s in enumerate(self.sources) if s.kind != "captured"]
         self.fixed = [i for i, s in enumerate(self.sources) if s.kind == "captured"]
+        self.hosts = [s for s in self.sources if s.kind == "host"]
         self.addresses = [0] * len(inputs)
         self.arrays: list[Any] = [None] * len(inputs)
 
@@ -239,17 +249,12 @@ class Trace:
     def fetch(self, i: int, call: Call) -> Tensor:
         """Input ``i`` as a tensor."""
         source = self.sources[i]
-        if source.kind == "argument":
-            return call.tensors[source.index]
-        if source.kind == "captured":
-            return source.holder
+        if source.kind in ("argument", "captured"):
+            return self._find(source, call)
         if source.kind == "grad":
-            return self._holder(source, call)._grad  # type: ignore[return-value]
+            return source.holder._grad
         value = call.floats[source.index] if source.kind == "float" else source.holder[source.key]
         return wrap(np.array(value, np.float64))
-
-    def _holder(self, source: Source, call: Call) -> Tensor:
-        return source.holder
 
     def matches(self, call: Call) -> bool:
         """The guards that are not part of the signature."""
@@ -267,8 +272,8 @@ class Trace:
                 if data.shape != t.shape or data.dtype != t.dtype.numpy or not data.flags.c_contiguous:
                     return False
                 self.arrays[i], self.addresses[i] = data, address(data)
-        for source in self.sources:
-            if source.kind == "host" and not isinstance(source.holder[source.key], float):
+        for source in self.hosts:
+            if type(source.holder[source.key]) is not float:
                 return False
         return True
 
@@ -282,20 +287,29 @@ class Trace:
                 data = np.ascontiguousarray(data)
             arrays[i] = data  # alive until the call is over
             addresses[i] = address(data)
-        for source, k in self.grads:
-            self._find(source, call)._grad = None
+        grads = self.grads
+        if self.argument_grads:
+            grads = grads + [(call.tensors[i], k) for i, k in self.argument_grads]
+        for t, _ in grads:
+            t._grad = None  # its buffer may be the one to take next
         function = self.function
         run = _Run(self, call)
         if function.active and context.grad_enabled:
             tensors = [self.fetch(i, call) for i in range(len(arrays))]
-            run.outputs = function.call(arrays, tensors)
+            outputs = function.call(arrays, tensors)
         else:
-            run.outputs = [wrap(a) for a in function.plain.run(addresses)]
+            outputs = [wrap(a) for a in function.plain.run(addresses)]
+        run.outputs = outputs
+        for k, node in self.freed:
+            out = outputs[k]
+            out._requires_grad, out._grad_fn = True, node
+        for counter in self.counters:
+            counter[0] += 1
         for i in self.changed:
             self.fetch(i, call)._counter[0] += 1
-        for source, k in self.grads:
-            if k is not None:
-                self._find(source, call)._grad = run.outputs[k]
+        for t, at in grads:
+            if at is not None:
+                t._grad = outputs[at]
         return self.build(run)
 
     def summary(self) -> str:

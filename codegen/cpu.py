@@ -41,7 +41,10 @@ def _lines(statements: list[Statement], depth: int) -> list[str]:
         elif isinstance(s, Do):
             lines.append(f"{pad}{s.expression}")
         elif isinstance(s, Loop):
-            lines += [f"{pad}for {s.variable} in range({s.start}, {s.stop}):", *(_lines(s.body, depth + 1) or [f"{pad}    pass"])]
+            lines += [
+                f"{pad}for {s.variable} in range({s.start}, {s.stop}):",
+                *(_lines(s.body, depth + 1) or [f"{pad}    pass"]),
+            ]
         elif isinstance(s, If):
             lines += [f"{pad}if {s.condition}:", *_lines(s.then, depth + 1)]
             if s.otherwise:

@@ -6,8 +6,8 @@ import math
 
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import fold, index_add, matmul, scatter_add
-from .loops import Array, Do, Index, Kernel, Let, Loop, Lowering, Store, literal
 from ..ir.types import DType, int64
+from .loops import Array, Do, Index, Kernel, Let, Loop, Lowering, Store, literal
 
 
 def lower_op(op: Op) -> Kernel:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +49,14 @@ class Loop:
     variable: str
     start: str
     stop: str
-    body: list[Statement] = field(default_factory=list)
+    body: list[Any] = field(default_factory=list)
 
 
 @dataclass
 class If:
     condition: str
-    then: list[Statement]
-    otherwise: list[Statement]
+    then: list[Any]
+    otherwise: list[Any]
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Do:
     expression: str
 
 
-Statement = Union[Let, Store, Loop, If, Do]
+Statement = Let | Store | Loop | If | Do
 
 
 @dataclass(frozen=True)
@@ -467,7 +467,7 @@ def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tup
 
 def _split_row(low: Lowering, shape: tuple[int, ...], kept: tuple[int, ...]) -> Index:
     """The position ``i0`` among all rows, as an index over the kept axes."""
-    row = {a: "0" for a in kept}
+    row = dict.fromkeys(kept, "0")
     moving = [a for a in kept if shape[a] != 1]
     position = "i0"
     for a in reversed(moving[1:]):

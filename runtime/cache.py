@@ -1,8 +1,8 @@
 """Compiled kernels on disk, by content.
 
 A file is named by the content address of its kernel and begins with the SHA-256 of the rest, checked when
-it is read; a damaged file counts as absent. Files are written whole, under another name, and then renamed, so processes may share
-the directory. Only its owner can write there: machine code is read from it.
+it is read; a damaged file counts as absent. Files are written whole, under another name, and then renamed, so
+processes may share the directory. Only its owner can write there: machine code is read from it.
 """
 
 from __future__ import annotations

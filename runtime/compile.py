@@ -48,7 +48,14 @@ def _host() -> tuple[str, str]:
 def _machine(jit: bool) -> llvm.TargetMachine:
     name, features = _host()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(cpu=name, features=features, opt=3, reloc="pic" if not jit else "default", codemodel="default" if not jit else "jitdefault", jit=jit)
+    return target.create_target_machine(
+        cpu=name,
+        features=features,
+        opt=3,
+        reloc="pic" if not jit else "default",
+        codemodel="default" if not jit else "jitdefault",
+        jit=jit,
+    )
 
 
 @functools.cache
@@ -73,7 +80,7 @@ def _lower(source: str) -> tuple[str, str]:
 
     space: dict[str, Any] = dict(NAMESPACE)
     exec(compile(source, "<kernel>", "exec"), space)
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.no_compile = True
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True

@@ -348,7 +348,10 @@ NAMESPACE: dict[str, Any] = {
     "inf": math.inf,
     "nan": math.nan,
     **{name: _llvm(name, 1) for name in ("exp", "log", "sqrt", "sin", "cos", "floor", "ceil", "rint")},
-    **{name: getattr(math, name) for name in ("expm1", "log1p", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "erf")},
+    **{
+        name: getattr(math, name)
+        for name in ("expm1", "log1p", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "erf")
+    },
     **{f"buffer_{short}": _buffer(t) for short, t in _NUMBA.items()},
     **{short: getattr(np, str(t) if short != "bool" else "bool_") for short, t in _NUMBA.items()},
 }

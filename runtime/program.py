@@ -1,7 +1,7 @@
 """A fused graph as one native program: kernels in order, buffers planned, one call to run it all.
 
-Every step is a kernel's address, its argument block and the range of its domain. A block holds addresses of arrays, then integers,
-then the address of a status cell and of the BLAS routine. Inputs and results have *slots*: their addresses are
+Every step is a kernel's address, its argument block and the range of its domain. A block holds addresses of arrays,
+then integers, then the address of a status cell and of the BLAS routine. Inputs and results have *slots*: their addresses are
 given at each call, and the driver copies them into the blocks that want them. All else is fixed when the program is made.
 """
 
@@ -40,8 +40,8 @@ class Step:
 class Program:
     """The executable form of a fused graph on the CPU.
 
-    ``run(inputs, results)`` takes addresses: of every input, and of every result that is not an update. Inputs are contiguous. Updated
-    inputs are overwritten. One call runs at a time; others wait.
+    ``run(inputs, results)`` takes addresses: of every input, and of every result that is not an update. Inputs are
+    contiguous. Updated inputs are overwritten. One call runs at a time; others wait.
     """
 
     def __init__(self, graph: Graph):
@@ -92,7 +92,7 @@ class Program:
     def run(self, inputs: Sequence[int], results: Sequence[int]) -> None:
         """One native call. Raises IndexError when a position is out of range; updates may then be incomplete."""
         with self._lock:
-            self._pack(self._slots, 0, *inputs, *results)
+            self._pack(self._slots.data, 0, *inputs, *results)
             self._call(self._header_address)
             if self._checked:
                 self._raise_if_failed()
@@ -167,7 +167,10 @@ class _Layout:
         return readers
 
     def _place_updates(self) -> list[tuple[Op, int]]:
-        """Puts an updated value straight into its input's memory where no later step reads the old value; else copies at the end."""
+        """Puts updated values straight into their inputs' memory where no later step reads the old value.
+
+        Returns the copies that the others need at the end, with the input each goes to.
+        """
         position = {op: i for i, op in enumerate(self.graph.ops)}
         copies: list[tuple[Op, int]] = []
         self.inplace: dict[Op, dict[int, int]] = {}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from . import autograd, eager as _eager, methods as _methods, nn, ops, optim
+from . import autograd, nn, ops, optim
+from . import eager as _eager
+from . import methods as _methods
 from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .context import context as _context
 from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import bool_ as bool
 from .ir.types import float32, float64, int8, int16, int32, int64, uint8
-from .ops import *  # noqa: F403
+from .ops import *
 from .random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
 from .tensor import Size, Tensor
-from .trace.function import TracedFunction, TraceWarning, eager, trace
+from .tracing.function import TracedFunction, TraceWarning, eager, trace
 
 float = float32
 double = float64

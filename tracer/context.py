@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .ir.types import DType, float32
 
 if TYPE_CHECKING:
-    from .trace.recorder import Recorder
+    from .tracing.recorder import Recorder
 
 
 class _Context(threading.local):

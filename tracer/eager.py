@@ -1,6 +1,6 @@
 """The eager interpreter: a primitive applied to tensors runs NumPy at once.
 
-The result remembers how it was made (``autograd.node``), and a trace in progress is told (``trace.recorder``). Elementwise
+The result remembers how it was made (``autograd.node``), and a trace in progress is told (``tracing.recorder``). Elementwise
 operands may have different shapes, as in NumPy; the engine sums a cotangent over what was broadcast,
 and a trace gets the broadcasts as operations.
 """
@@ -46,7 +46,9 @@ def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Ex
     """NumPy's complaint about shapes, in PyTorch's words."""
     shapes = [a.shape for a in args if isinstance(a, Tensor)]
     if primitive.kind is Kind.ELEMENTWISE and len(shapes) > 1:
-        a, b = shapes[-2:] if len(shapes) == 2 else next(((p, q) for p in shapes for q in shapes if not _fits(p, q)), shapes[:2])
+        a, b = (
+            shapes[-2:] if len(shapes) == 2 else next(((p, q) for p in shapes for q in shapes if not _fits(p, q)), shapes[:2])
+        )
         rank = max(len(a), len(b))
         for i in range(1, min(len(a), len(b)) + 1):
             if a[-i] != b[-i] and 1 not in (a[-i], b[-i]):

@@ -115,7 +115,14 @@ def attach() -> None:
         setattr(Tensor, f"{name}_", _in_place(getattr(index if name == "masked_fill" else pointwise, name)))
     for name in ("add", "sub", "mul", "truediv", "pow"):
         setattr(Tensor, f"__i{name}__", _in_place(_OPERATORS[name]))
-    for name, dtype in (("float", float32), ("double", float64), ("long", int64), ("int", int32), ("bool", bool_), ("byte", uint8)):
+    for name, dtype in (
+        ("float", float32),
+        ("double", float64),
+        ("long", int64),
+        ("int", int32),
+        ("bool", bool_),
+        ("byte", uint8),
+    ):
         setattr(Tensor, name, functools.partialmethod(_to, dtype=dtype))
     extra: dict[str, Any] = {
         "__neg__": pointwise.neg,

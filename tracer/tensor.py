@@ -330,9 +330,7 @@ class Tensor:
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape {list(new._data.shape)}"
             )
         if not np.can_cast(new._data.dtype, self._data.dtype, "same_kind"):
-            raise RuntimeError(
-                f"result type {new.dtype.name} can't be cast to the desired output type {self.dtype.name}"
-            )
+            raise RuntimeError(f"result type {new.dtype.name} can't be cast to the desired output type {self.dtype.name}")
         if new._data.dtype != self._data.dtype:
             new = new.to(self.dtype)
         self._data[...] = new._data
@@ -354,7 +352,7 @@ class Tensor:
     def __deepcopy__(self, memo: dict) -> Tensor:
         if self._grad_fn is not None:
             raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol at the moment.")
-        out = object.__new__(type(self))
+        out: Tensor = object.__new__(type(self))
         out._data, out._counter = self._data.copy(), [0]
         out._requires_grad = self._requires_grad
         if self._grad is not None:
@@ -367,7 +365,7 @@ class Tensor:
 
 
 def _rebuild(cls: type, data: np.ndarray, requires_grad: bool) -> Tensor:
-    out = object.__new__(cls)
+    out: Any = object.__new__(cls)
     out._data, out._counter, out._requires_grad = data, [0], requires_grad
     return out
 
@@ -417,7 +415,7 @@ def _values(t: Tensor) -> str:
         form = lambda x: f"{x:.4f}"
     cells = [form(float(x)) for x in (data.flat if data.size <= 1000 else _edges(data).flat)]
     width = max(map(len, cells)) if data.ndim else 0
-    padded = {"float_kind": lambda x: form(float(x)).rjust(width)}
+    padded: Any = {"float_kind": lambda x: form(float(x)).rjust(width)}
     return np.array2string(
         data, separator=", ", prefix="tensor(", threshold=1000, edgeitems=3, max_line_width=80, formatter=padded
     )

@@ -119,9 +119,7 @@ rsqrt = elementwise(
 sin = elementwise("sin", quiet(np.sin), "sin({x})", infer=floating, vjp=(lambda g, x: mul(g, cos(x)),))
 cos = elementwise("cos", quiet(np.cos), "cos({x})", infer=floating, vjp=(lambda g, x: neg(mul(g, sin(x))),))
 tan = elementwise("tan", quiet(np.tan), "tan({x})", infer=floating, vjp=(lambda g, y: mul(g, add(mul(y, y), 1)),))
-asin = elementwise(
-    "asin", quiet(np.arcsin), "asin({x})", infer=floating, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),)
-)
+asin = elementwise("asin", quiet(np.arcsin), "asin({x})", infer=floating, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),))
 acos = elementwise(
     "acos", quiet(np.arccos), "acos({x})", infer=floating, vjp=(lambda g, x: neg(mul(g, rsqrt(sub(1, mul(x, x))))),)
 )
@@ -166,9 +164,7 @@ erf = elementwise(
 
 # Pieces of straight lines. The derivative of relu at 0 is 0; NaN passes through.
 
-relu = elementwise(
-    "relu", lambda x: np.maximum(x, 0), "maximum({x}, {T}(0))", vjp=(lambda g, y: _where(le(y, 0), 0, g),)
-)
+relu = elementwise("relu", lambda x: np.maximum(x, 0), "maximum({x}, {T}(0))", vjp=(lambda g, y: _where(le(y, 0), 0, g),))
 floor = elementwise("floor", np.floor, "floor({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
 ceil = elementwise("ceil", np.ceil, "ceil({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
 round_ = elementwise("round", np.rint, "rint({x})", infer=floating, vjp=(lambda g: mul(g, 0),))

@@ -14,7 +14,9 @@ from ..types import TensorType
 
 def _infer(*types: TensorType, body: Graph) -> tuple[TensorType, ...]:
     if types != tuple(v.type for v in body.inputs):
-        raise TypeError(f"@{body.name} takes ({', '.join(str(v.type) for v in body.inputs)}), got ({', '.join(map(str, types))})")
+        raise TypeError(
+            f"@{body.name} takes ({', '.join(str(v.type) for v in body.inputs)}), got ({', '.join(map(str, types))})"
+        )
     return tuple(v.type for v in body.outputs)
 
 

@@ -74,7 +74,10 @@ def _infer_gather(x: TensorType, index: TensorType, axis: int) -> TensorType:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for i, (m, n) in enumerate(zip(index.shape, x.shape, strict=True)):
         if i != axis and m > n:
-            raise RuntimeError(f"Size does not match at dimension {i} expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart from dimension {axis}")
+            raise RuntimeError(
+                f"Size does not match at dimension {i} expected index {list(index.shape)} to be no larger than "
+                f"self {list(x.shape)} apart from dimension {axis}"
+            )
     return x.with_shape(index.shape)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Kind, Piece, primitive
-from ..types import TensorType
+from ..types import TensorType, type_of
 
 Shape = tuple[int, ...]
 Param = Callable[[int], str]
@@ -66,7 +66,10 @@ broadcast = primitive(
 
 
 def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
-    _require(math.prod(shape) == x.numel and all(n >= 0 for n in shape), f"shape '{list(shape)}' is invalid for input of size {x.numel}")
+    _require(
+        math.prod(shape) == x.numel and all(n >= 0 for n in shape),
+        f"shape '{list(shape)}' is invalid for input of size {x.numel}",
+    )
     return x.with_shape(tuple(shape))
 
 
@@ -163,9 +166,7 @@ slice_ = primitive(
     pieces=lambda index, types, attrs, param: [
         Piece(0, tuple(_affine(i, a, s, param) for i, a, s in zip(index, attrs["starts"], attrs["steps"], strict=True)))
     ],
-    put=lambda base, view, base_type, starts, stops, steps: slice_update(
-        base, view, starts=starts, stops=stops, steps=steps
-    ),
+    put=lambda base, view, base_type, starts, stops, steps: slice_update(base, view, starts=starts, stops=stops, steps=steps),
 )
 
 # slice_update: x with x[starts:stops:steps] replaced by v.
@@ -214,9 +215,7 @@ slice_update = primitive(
     infer=_infer_slice_update,
     impl=_slice_update,
     vjp=(
-        lambda g, v_type, starts, stops, steps: slice_update(
-            g, zeros(v_type), starts=starts, stops=stops, steps=steps
-        ),
+        lambda g, v_type, starts, stops, steps: slice_update(g, zeros(v_type), starts=starts, stops=stops, steps=steps),
         lambda g, starts, stops, steps: slice_(g, starts=starts, stops=stops, steps=steps),
     ),
     pieces=_slice_update_pieces,
@@ -243,9 +242,11 @@ def _infer_pad(x: TensorType, low: Shape, high: Shape, interior: Shape, value: A
 
 def _pad(x: Any, low: Shape, high: Shape, interior: Shape, value: Any) -> np.ndarray:
     x = np.asarray(x)
-    shape = _infer_pad(TensorType(None, x.shape), low, high, interior, value).shape  # type: ignore[arg-type]
+    shape = _infer_pad(type_of(x), low, high, interior, value).shape
     y = np.full(shape, value, x.dtype)
-    inner = (slice(lo, lo + (n - 1) * (gap + 1) + 1 if n else lo, gap + 1) for n, lo, gap in zip(x.shape, low, interior, strict=True))
+    inner = (
+        slice(lo, lo + (n - 1) * (gap + 1) + 1 if n else lo, gap + 1) for n, lo, gap in zip(x.shape, low, interior, strict=True)
+    )
     y[tuple(inner)] = x
     return y
 
@@ -265,9 +266,7 @@ def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, pa
 
 def _pad_vjp(g: Any, x_type: TensorType, low: Shape, interior: Shape) -> Any:
     steps = tuple(gap + 1 for gap in interior)
-    stops = tuple(
-        lo + (n - 1) * s + 1 if n else lo for lo, n, s in zip(low, x_type.shape, steps, strict=True)
-    )
+    stops = tuple(lo + (n - 1) * s + 1 if n else lo for lo, n, s in zip(low, x_type.shape, steps, strict=True))
     return slice_(g, starts=low, stops=stops, steps=steps)
 
 
@@ -300,9 +299,7 @@ flip = primitive(
     pieces=lambda index, types, attrs, param: [
         Piece(
             0,
-            tuple(
-                f"({param(types[0].shape[k] - 1)} - {i})" if k in attrs["axes"] else i for k, i in enumerate(index)
-            ),
+            tuple(f"({param(types[0].shape[k] - 1)} - {i})" if k in attrs["axes"] else i for k, i in enumerate(index)),
         )
     ],
 )
@@ -319,7 +316,8 @@ def _infer_concatenate(*xs: TensorType, axis: int) -> TensorType:
         for i, (m, n) in enumerate(zip(xs[0].shape, x.shape, strict=True)):
             _require(
                 i == axis or m == n,
-                f"Sizes of tensors must match except in dimension {axis}. Expected size {m} but got size {n} for tensor number {k} in the list.",
+                f"Sizes of tensors must match except in dimension {axis}. Expected size {m} but got size {n} "
+                f"for tensor number {k} in the list.",
             )
     shape = list(xs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in xs)
@@ -379,7 +377,7 @@ def _infer_windows(x: TensorType, size: Shape, stride: Shape, dilation: Shape) -
 def _windows(x: Any, size: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
     n = len(size)
     x = np.asarray(x)
-    shape = _infer_windows(TensorType(None, x.shape), size, stride, dilation).shape  # type: ignore[arg-type]
+    shape = _infer_windows(type_of(x), size, stride, dilation).shape
     lead, steps = x.strides[: x.ndim - n], x.strides[x.ndim - n :]
     inside = tuple(s * d for s, d in zip(steps, dilation, strict=True))
     across = tuple(s * d for s, d in zip(steps, stride, strict=True))
@@ -411,8 +409,10 @@ def _fold(x: Any, extents: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
     lead, size, count = x.shape[: x.ndim - 2 * n], x.shape[x.ndim - 2 * n : x.ndim - n], x.shape[x.ndim - n :]
     y = np.zeros(lead + tuple(extents), x.dtype)
     for k in np.ndindex(*size):
-        at = (slice(i * d, i * d + (c - 1) * s + 1, s) for i, d, s, c in zip(k, dilation, stride, count, strict=True))
-        y[(..., *at)] += x[(slice(None),) * len(lead) + k]
+        at: tuple[Any, ...] = tuple(
+            slice(i * d, i * d + (c - 1) * s + 1, s) for i, d, s, c in zip(k, dilation, stride, count, strict=True)
+        )
+        y[(Ellipsis, *at)] += x[(slice(None),) * len(lead) + k]
     return y
 
 
@@ -422,7 +422,11 @@ windows = primitive(
     "x",
     infer=_infer_windows,
     impl=_windows,
-    vjp=(lambda g, x_type, size, stride, dilation: fold(g, extents=x_type.shape[x_type.rank - len(size) :], stride=stride, dilation=dilation),),
+    vjp=(
+        lambda g, x_type, size, stride, dilation: fold(
+            g, extents=x_type.shape[x_type.rank - len(size) :], stride=stride, dilation=dilation
+        ),
+    ),
     pieces=_windows_pieces,
     torch_name="Im2Col",
 )

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
-from ..ops import broadcast, fusion, gather, index_select, reshape, uniform
+from ..ops import broadcast, constant, fusion, gather, index_select, reshape, uniform
 from ..ops.reduce import kept_axes
 from ..primitive import Kind
 
@@ -117,7 +117,7 @@ class _Planner:
         joined: list[_Group] = []
         stage = 0
         for k, v in enumerate(op.operands):
-            (u,) = self.made(v) or [None]
+            u = next(iter(self.made(v)), None)
             group = self._shared(op, k, v, u, wanted) if u is not None else None
             if group is not None:
                 joined.append(group)
@@ -241,16 +241,17 @@ class _Emitter:
         for v in self.graph.outputs:
             self.stored(v)
             new = self.rewriter.map[v]
-            if new in used or self._is_input(new):
+            if new in used or self._has_memory(new):
                 self.rewriter.map[v] = new = self.emit([v], [], {v: v})[0]
             used.add(new)
         results = [self.rewriter.map[v] for v in self.graph.outputs]
         return self.rewriter.builder.finish(results, self.graph.updates)
 
-    def _is_input(self, v: Value) -> bool:
+    def _has_memory(self, v: Value) -> bool:
+        """Whether ``v`` is an input or a constant by another name: a result needs memory of its own."""
         while v.op is not None and v.op.primitive is reshape:
             v = v.op.operands[0]
-        return v.op is None
+        return v.op is None or v.op.primitive is constant
 
     def emit_group(self, group: _Group, outputs: set[Value]) -> None:
         inside = set(group.ops)
@@ -284,7 +285,7 @@ class _Emitter:
 
     def _free_chain(self, v: Value, chain: dict[Op, None], inside: set[Op]) -> None:
         """Puts the movements between ``v`` and memory in front of the operation that reads it."""
-        path = []
+        path: list[Op] = []
         while v in self.planner.free and v not in {o.result for o in path}:
             op = self.planner.free[v]
             path.append(op)
@@ -330,4 +331,3 @@ class _Emitter:
             new.name = old.name
             self.rewriter.map[old] = new
         return values
-

@@ -40,7 +40,7 @@ class no_grad(set_grad_enabled):
     def __new__(cls, function: Any = None) -> Any:
         made = object.__new__(cls)
         if callable(function):
-            made.__init__()
+            cls.__init__(made)
             return made(function)
         return made
 

@@ -68,8 +68,7 @@ class BackwardNode:
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges: (function, output number) pairs."""
         return tuple(
-            (None, 0) if e is None else (AccumulateGrad(e[0]) if isinstance(e[0], Tensor) else e[0], e[1])
-            for e in self.edges
+            (None, 0) if e is None else (AccumulateGrad(e[0]) if isinstance(e[0], Tensor) else e[0], e[1]) for e in self.edges
         )
 
     def __repr__(self) -> str:
@@ -204,20 +203,21 @@ def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> Ru
     origin = f", which is output 0 of {made_by.name()}," if made_by is not None else ""
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{names.get(dtype, dtype)} {list(saved.shape)}]{origin} is at version {version}; expected version {expected} instead. "
+        f"[{names.get(dtype, dtype)} {list(saved.shape)}]{origin} is at version {version}; "
+        f"expected version {expected} instead. "
         "Hint: the backtrace further above shows the operation that failed to compute its gradient."
     )
 
 
-class _Types:
+class _Types(Sequence[TensorType]):
     """Operand types on demand: most rules do not read them."""
-
-    __slots__ = ("shapes",)
 
     def __init__(self, shapes: tuple):
         self.shapes = shapes
 
-    def __getitem__(self, i: int) -> TensorType:
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, i: Any) -> Any:
         shape, dtype = self.shapes[i]
         return TensorType(dtype_of(dtype), shape)
-

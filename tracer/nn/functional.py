@@ -100,9 +100,7 @@ def conv2d(
     if groups == 1:
         product = matmul(reshape(weight, (out, inner)), reshape(columns, (inner, count)))
     else:
-        product = matmul(
-            reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, count))
-        )
+        product = matmul(reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, count)))
     image = permute(reshape(product, (out, n, height, width)), (1, 0, 2, 3))
     return image if bias is None else add(image, reshape(bias, (out, 1, 1)))
 
@@ -170,9 +168,7 @@ def nll_loss(input: Tensor, target: Tensor, reduction: str = "mean", ignore_inde
     shape = input._data.shape
     if target._data.shape != (shape[0], *shape[2:]):
         if target.ndim and target._data.shape[0] != shape[0]:
-            raise ValueError(
-                f"Expected input batch_size ({shape[0]}) to match target batch_size ({target._data.shape[0]})."
-            )
+            raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({target._data.shape[0]}).")
         raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(target.shape)}")
     if target.dtype.kind not in "ui":
         raise RuntimeError(f"expected scalar type Long but found {target.dtype.name.title()}")
@@ -231,4 +227,3 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The absolute difference."""
     return _reduced(abs(sub(input, target)), reduction)
-

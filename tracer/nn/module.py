@@ -10,7 +10,7 @@ from ..autograd.modes import no_grad
 from ..context import structure_changed
 from ..ir.types import DType
 from ..tensor import Tensor
-from ..trace.guards import Announcing
+from ..tracing.guards import Announcing
 from .parameter import Parameter
 
 M = TypeVar("M", bound="Module")
@@ -77,12 +77,14 @@ class Module(Announcing):
 
     def _forget(self, name: str) -> bool:
         tables = (self.__dict__, self._parameters, self._buffers, self._modules)
-        return any([t.pop(name, self) is not self for t in tables])
+        return sum(t.pop(name, self) is not self for t in tables) > 0
 
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
         """A tensor that belongs to the state but is not learned."""
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)")
+            raise TypeError(
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)"
+            )
         structure_changed()
         self._forget(name)
         self._buffers[name] = tensor

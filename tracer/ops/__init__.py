@@ -1,9 +1,9 @@
 """The functions of the API, on tensors. Each is composed from primitives and differentiable where its primitives are."""
 
-from .create import *  # noqa: F403
+from .create import *
 from .index import gather, index_select, masked_fill, scatter_add
 from .linalg import addmm, bmm, dot, matmul, mm, mv, outer
-from .pointwise import *  # noqa: F403
+from .pointwise import *
 from .reduce import (
     all,
     amax,

@@ -12,7 +12,7 @@ from ..ir.interp import combine, promoted, scalar_dtype
 from ..ir.ops import cast
 from ..ir.types import DType, dtype_of
 from ..tensor import Tensor
-from ..trace.scalars import RuntimeFloat
+from ..tracing.scalars import RuntimeFloat
 
 Dims = int | Sequence[int] | None
 
@@ -58,11 +58,12 @@ def operand(x: Any) -> Any:
 def result_dtype(*xs: Any) -> DType:
     """PyTorch's type of an operation on tensors and Python numbers."""
     tensors = [x.type_ for x in xs if isinstance(x, Tensor)]
-    best = promoted(tensors) if tensors else None
+    best: DType | None = promoted(tensors) if tensors else None
     for x in xs:
         if not isinstance(x, Tensor):
             kind = context.default_dtype if isinstance(x, (float, RuntimeFloat)) else scalar_dtype(x)
             best = combine(best, kind)
+    assert best is not None
     return best
 
 

@@ -12,6 +12,23 @@ from ..ir.types import DType, dtype_of, float64, int64
 from ..tensor import Tensor, wrap
 from .shape import _sizes
 
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
 
 def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:

@@ -133,9 +133,7 @@ def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if index.dtype.is_signed:
         index = P.where(P.lt(index, 0), P.add(index, extent), index)
-    return P.check_index(
-        index, extent=extent, message=f"index {{}} is out of bounds for dimension {axis} with size {extent}"
-    )
+    return P.check_index(index, extent=extent, message=f"index {{}} is out of bounds for dimension {axis} with size {extent}")
 
 
 def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
@@ -159,7 +157,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
     basic, tensors = _split(items)
     if tensors:
-        (axis, mask), *rest = tensors.items()
+        mask, *rest = tensors.values()
         if rest or mask.dtype.name != "bool" or mask.ndim != input.ndim or not is_number(value):
             raise NotImplementedError("assignment by index tensors")
         from .pointwise import where

@@ -101,4 +101,6 @@ def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: flo
 
 def vector_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The Euclidean length over ``dim``."""
-    return P.sqrt(sum(mul(input, input), None if dim is None else [one_dim(d, input.ndim) for d in np.atleast_1d(dim)], keepdim))
+    return P.sqrt(
+        sum(mul(input, input), None if dim is None else [one_dim(d, input.ndim) for d in np.atleast_1d(dim)], keepdim)
+    )

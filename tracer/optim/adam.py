@@ -8,7 +8,7 @@ from typing import Any
 from ..ir.types import float64
 from ..ops import create
 from ..tensor import Tensor
-from ..trace.scalars import runtime_float
+from ..tracing.scalars import runtime_float
 from .optimizer import Optimizer, ParamGroup, require
 
 
@@ -30,7 +30,8 @@ class Adam(Optimizer):
         for i, beta in enumerate(betas):
             if not 0 <= beta < 1:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize))
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = runtime_float(group, "lr"), group["betas"]

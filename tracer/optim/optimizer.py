@@ -9,7 +9,7 @@ from ..autograd.modes import no_grad
 from ..context import structure_changed
 from ..nn.module import zero_grads
 from ..tensor import Tensor
-from ..trace.guards import Announcing
+from ..tracing.guards import Announcing
 
 
 class ParamGroup(dict):
@@ -60,7 +60,7 @@ class Optimizer(Announcing):
         object.__setattr__(self, name, value)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
-        """Another group of parameters, with settings of its own. Raises TypeError or ValueError for what cannot be optimized."""
+        """Another group of parameters. Raises TypeError or ValueError for what cannot be optimized."""
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         known = {id(p) for g in self.param_groups for p in g["params"]}
@@ -110,9 +110,13 @@ class Optimizer(Announcing):
             raise ValueError("loaded state dict has a different number of parameter groups")
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             if len(mine["params"]) != len(theirs["params"]):
-                raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                )
         structure_changed()
-        params = {n: p for m, t in zip(self.param_groups, groups, strict=True) for n, p in zip(t["params"], m["params"], strict=True)}
+        params = {
+            n: p for m, t in zip(self.param_groups, groups, strict=True) for n, p in zip(t["params"], m["params"], strict=True)
+        }
         self.state = {params[n]: {k: v.clone() for k, v in s.items()} for n, s in state_dict["state"].items()}
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})

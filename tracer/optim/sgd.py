@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from ..trace.scalars import runtime_float
+from ..tracing.scalars import runtime_float
 from .optimizer import Optimizer, ParamGroup, require
 
 
@@ -28,9 +28,8 @@ class SGD(Optimizer):
         require(weight_decay >= 0, "weight_decay", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        settings = dict(
-            lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize
-        )
+        settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        settings |= {"nesterov": nesterov, "maximize": maximize}
         super().__init__(params, settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..context import context
 from ..ir.graph import Graph
-from ..tensor import Tensor
 from .guards import Call, Environment, Untraceable
 from .recorder import Recorder, Source
 from .replay import Trace, finish
@@ -129,6 +128,10 @@ class TracedFunction:
         """The recorded graphs, one for each trace."""
         return [t.graph for traces in self.traces.values() for t in traces]
 
+    def fused_graphs(self) -> list[Graph]:
+        """What is run for each trace: its graph after all passes."""
+        return [t.executable.fused for traces in self.traces.values() for t in traces]
+
 
 def trace(function: Callable[..., Any]) -> TracedFunction:
     """Decorator: the same function, recorded once for each signature and then replayed as compiled code, forward and backward.
@@ -142,9 +145,20 @@ def trace(function: Callable[..., Any]) -> TracedFunction:
     return TracedFunction(function)
 
 
-def record(
-    function: Callable[..., Any], name: str, call: Call, args: tuple, kwargs: dict
-) -> tuple[Recorder, Any]:
+def graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, str]:
+    """The graph that one eager run of ``function`` records; or None, and why there is none."""
+    environment = Environment(function)
+    environment.key()
+    call = Call(args, {})
+    name = getattr(function, "__name__", "function").strip("<>")
+    recorder, result = record(function, name, call, args, {})
+    if recorder.reason:
+        return None, recorder.reason
+    trace = finish(recorder, call, result, {**environment.tensors, **call.reached})
+    return (None, recorder.reason) if trace is None else (trace.graph, "")
+
+
+def record(function: Callable[..., Any], name: str, call: Call, args: tuple, kwargs: dict) -> tuple[Recorder, Any]:
     """Runs a function eagerly while a recorder listens."""
     recorder = Recorder(name)
     for i, t in enumerate(call.tensors):

@@ -1,9 +1,9 @@
 """A graph as a differentiable function on tensors.
 
-The forward program is compiled at the first call, the backward program at the first backward. Which values the forward run keeps for the
-backward one is decided by cost: products, reductions and reads at positions that are data are kept, elementwise work and movements are
-repeated from them. Differentiating the backward pass again (``create_graph``) makes the
-adjoint graph a ``GraphFunction`` of its own, and so on to any order.
+The forward program is compiled at the first call, the backward program at the first backward. Which values the forward
+run keeps for the backward one is decided by cost: products, reductions and reads at positions that are data are kept,
+elementwise work and movements are repeated from them. Differentiating the backward pass again (``create_graph``)
+makes the adjoint graph a ``GraphFunction`` of its own, and so on to any order.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Executable:
 class GraphFunction:
     """A function on tensors given by a graph, differentiable to any order.
 
-    ``active`` are the positions of the inputs that gradients may be asked for; ``differentiable`` those of the outputs that depend on
-    them (default: all floating ones that do).
+    ``active`` are the positions of the inputs that gradients may be asked for. ``outputs`` are those of the outputs that
+    depend on them.
     """
 
     def __init__(self, graph: Graph, active: Sequence[int]):
@@ -88,7 +88,7 @@ class GraphFunction:
 
     @cached_property
     def _split(self) -> tuple[Graph, Graph, list[int]]:
-        return split(self.joint, self.graph, len(self.outputs))
+        return split(self.joint, self.graph)
 
     @property
     def reads(self) -> list[int]:
@@ -136,10 +136,11 @@ def _depending(graph: Graph, active: Sequence[int]) -> list[int]:
 _DEAR = (Kind.CONTRACTION, Kind.REDUCTION, Kind.INDEXING)
 
 
-def split(joint: Graph, graph: Graph, seeds: int) -> tuple[Graph, Graph, list[int]]:
+def split(joint: Graph, graph: Graph) -> tuple[Graph, Graph, list[int]]:
     """Cuts a joint graph in two: a forward graph that also gives what is kept, and a backward graph.
 
-    Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the kept values, the cotangents.
+    Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the kept values,
+    the cotangents.
     """
     n, m = len(graph.inputs), len(graph.outputs)
     cotangents = joint.inputs[n:]

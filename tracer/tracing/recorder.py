@@ -1,8 +1,9 @@
 """Writes what runs eagerly into a graph.
 
-Every tensor the recorder meets has a value in the graph. A tensor it has not seen made is an input, with
-a *source* that says where a replay finds it. In-place changes do not exist in the graph: a changed tensor gets a new value, its views are
-written through (``Primitive.put``) or read anew, and at the end inputs whose value has changed become updates of the graph.
+Every tensor the recorder meets has a value in the graph. A tensor it has not seen made is an input, with a *source*
+that says where a replay finds it. In-place changes do not exist in the graph: a changed tensor gets a new value, its
+views are written through (``Primitive.put``) or read anew, and at the end inputs whose value has changed become
+updates of the graph.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from ..ir.graph import Builder, Value
 from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
-from ..ir.types import float64
 from ..tensor import Tensor, wrap
 from .scalars import RuntimeFloat
 

@@ -15,7 +15,7 @@ from ..ir.graph import Graph, Value
 from ..ir.types import DType
 from ..runtime.memory import address
 from ..tensor import Tensor, wrap
-from .graph_function import GraphFunction
+from .graph_function import Executable, GraphFunction
 from .guards import Call
 from .recorder import Recorder, Source
 from .scalars import RuntimeFloat
@@ -60,7 +60,8 @@ def finish(recorder: Recorder, call: Call, result: Any, allowed: dict[int, Tenso
     live = any(t._requires_grad for k, t in enumerate(leaves) if k not in freed)
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if live else []
     pins = {i: float(recorder.inputs[i]._data) for i in recorder.pins}
-    return Trace(graph, active, list(zip(recorder.sources, recorder.inputs, strict=True)), build, grads, changed, pins, freed, recorder)
+    inputs = list(zip(recorder.sources, recorder.inputs, strict=True))
+    return Trace(graph, active, inputs, build, grads, changed, pins, freed, recorder)
 
 
 def _describe(recorder: Recorder, x: Any, outputs: list[Value], leaves: list[Tensor]) -> Callable[[Any], Any] | str:
@@ -272,10 +273,7 @@ class Trace:
                 if data.shape != t.shape or data.dtype != t.dtype.numpy or not data.flags.c_contiguous:
                     return False
                 self.arrays[i], self.addresses[i] = data, address(data)
-        for source in self.hosts:
-            if type(source.holder[source.key]) is not float:
-                return False
-        return True
+        return all(type(s.holder[s.key]) is float for s in self.hosts)
 
     def replay(self, call: Call) -> Any:
         """One native call, then the effects on tensors that the graph cannot express."""
@@ -312,9 +310,14 @@ class Trace:
                 t._grad = outputs[at]
         return self.build(run)
 
+    @property
+    def executable(self) -> Executable:
+        """The program a replay runs."""
+        return self.function.forward if self.function.active else self.function.plain
+
     def summary(self) -> str:
         """One line on the graph and its kernels."""
-        program = self.function.forward.program if self.function.active else self.function.plain.program
+        program = self.executable.program
         return (
             f"{len(self.graph.ops)} operations in {len(program.steps)} kernels "
             f"({len({s.source for s in program.steps})} different), one native call"

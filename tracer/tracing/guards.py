@@ -1,8 +1,8 @@
 """What a trace depends on: the call's arguments, and everything else the function can reach.
 
-``signature`` describes a call: the structure of the arguments, dtype, shape and requires_grad of tensors, which of them are the same tensor,
-and the values of everything static. ``Environment`` describes what is reachable through closure cells and
-globals: the identity of tensors, static values, and the contents of plain containers and objects. Modules and
+``Call`` describes the arguments: their structure, the dtype, shape and requires_grad of tensors, which of them are the
+same tensor, and the values of everything static. ``Environment`` describes what is reachable through closure cells
+and globals: the identity of tensors, static values, and the contents of plain containers and objects. Modules and
 optimizers announce their changes (``context.Structure``), so they are looked at again only after one.
 """
 
@@ -131,7 +131,7 @@ class _Walk:
                     self.tensors[id(key)] = key
                 if key not in hidden:
                     self._describe(value, out, inside)
-        elif isinstance(x, (types.FunctionType, types.MethodType)):
+        elif isinstance(x, (types.FunctionType, types.MethodType)) and (len(self.seen) == 1 or not _is_ours(x)):
             out.append(("function", id(getattr(x, "__func__", x))))
             if isinstance(x, types.MethodType):
                 self._describe(x.__self__, out, inside)
@@ -152,7 +152,7 @@ class _Walk:
 def reachable(function: Any) -> list[tuple[str, Any]]:
     """What a function refers to outside itself: closure cells and globals by the names its code mentions, and defaults."""
     function = getattr(function, "__func__", function)
-    if not isinstance(function, types.FunctionType) or function.__module__.split(".")[0] == __name__.split(".")[0]:
+    if not isinstance(function, types.FunctionType):
         return []
     found = [(name, _contents(cell)) for name, cell in _cells(function)]
     found += [(name, function.__globals__[name]) for name in _names(function.__code__) if name in function.__globals__]
@@ -181,11 +181,16 @@ def _names(code: types.CodeType) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _is_ours(x: Any) -> bool:
+    """Whether ``x`` is a function of this package: it depends on nothing that changes."""
+    return isinstance(x, types.FunctionType) and (x.__module__ or "").split(".")[0] == __name__.split(".")[0]
+
+
 def _is_plain(x: Any) -> bool:
     """Whether what ``x`` holds can change without ``x`` becoming another object and without being announced."""
     if isinstance(x, (*_STATIC, Tensor, Announcing, types.ModuleType, type, types.BuiltinFunctionType)):
         return False
-    if isinstance(x, types.FunctionType) and x.__module__.split(".")[0] == __name__.split(".")[0]:
+    if _is_ours(x):
         return False
     return hasattr(x, "__dict__") or isinstance(x, (list, dict, set, tuple))
 
@@ -236,7 +241,7 @@ class Environment:
         self._cells, self._globals = [], []
         plain = function is self.function and isinstance(function, types.FunctionType)
         if plain:
-            self._cells = [(cell, _contents(cell)) for _, cell in _cells(function)]
+            self._cells = [(cell, _contents(cell)) for _, cell in _cells(function)]  # type: ignore[arg-type]
             space = function.__globals__
             self._globals = [(space, name, space[name]) for name in _names(function.__code__) if name in space]
         found = [value for _, value in reachable(function)]
@@ -256,7 +261,7 @@ class Environment:
                 tokens.append(x if not isinstance(x, (float, complex, slice, range)) else repr(x))
                 continue
             tokens.append(id(x))
-            if id(x) in seen or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType)):
+            if id(x) in seen or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType)) or _is_ours(x):
                 continue
             seen.add(id(x))
             if len(seen) > _LIMIT:

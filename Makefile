@@ -1,0 +1,46 @@
+# Each target makes its own virtual environment where there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint types bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/tracer demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Type checkers cannot follow the mapping of folders to packages, so an installed copy is checked.
+types: $(VENV)/.test
+	rm -rf build
+	$(BIN)/pip install --quiet --no-deps --target build/typed .
+	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p tracer
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/small_step.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[test]'
+	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[bench]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo-output

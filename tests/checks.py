@@ -1,0 +1,88 @@
+"""Checks of a primitive on a sample; each raises AssertionError. ``test_primitives`` runs them, and sees them fail."""
+
+import numpy as np
+
+import tracer
+from tracer.ir import pipeline
+from tracer.ir.autodiff import vjp
+from tracer.ir.graph import Builder
+from tracer.ir.interp import Evaluate, evaluate, using
+from tracer.ir.types import type_of
+from tracer.runtime.program import Program
+
+
+def cast_args(args, dtype):
+    """The arguments with floating arrays in the given dtype."""
+    return tuple(a.astype(dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else np.asarray(a) for a in args)
+
+
+def graph_of(primitive, args, attrs):
+    """The graph that applies the primitive once."""
+    builder = Builder("f")
+    inputs = [builder.input(type_of(a)) for a in args]
+    return builder.finish(builder.append(primitive, inputs, {**primitive.defaults, **attrs}))
+
+
+def close(actual, expected, what, ulps=8):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype and actual.shape == expected.shape, f"{what}: {actual.dtype}{actual.shape}"
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, expected, what)
+        return
+    eps = np.finfo(expected.dtype).eps
+    np.testing.assert_allclose(actual, expected, rtol=ulps * eps, atol=ulps * eps, err_msg=what, equal_nan=True)
+
+
+def check_three_ways(primitive, args, attrs):
+    """Eager, the interpreter and compiled code agree, on value, dtype and shape."""
+    graph = graph_of(primitive, args, attrs)
+    (expected,) = evaluate(graph, *args)
+    eager = primitive(*(tracer.from_numpy(np.array(a)) for a in args), **attrs)
+    close(eager.numpy(), expected, "eager")
+    (compiled,) = Program(pipeline.run(graph, pipeline.COMPILE))(*args)
+    close(compiled, expected, "compiled", ulps=32)
+
+
+def check_gradients(primitive, args, attrs, rules=None, order=2):
+    """The rules agree with finite differences; so do the rules of the graph they build, up to ``order``.
+
+    ``rules`` replaces the record's rules: the tests of this checker plant wrong ones.
+    """
+    floating = [i for i, a in enumerate(args) if a.dtype.kind == "f"]
+    graph = graph_of(primitive, args, attrs)
+    if rules is None:
+        _check_graph(graph, args, floating, order, primitive.name)
+        return
+    (y,) = evaluate(graph, *args)
+    g = np.random.default_rng(9).standard_normal(y.shape)
+    with using(Evaluate()):
+        cotangents = [r and r(g, y, args, [type_of(a) for a in args], {**primitive.defaults, **attrs}) for r in rules]
+    for i in floating:
+        _compare(lambda *xs: evaluate(graph, *xs), [g], args, i, cotangents[i], primitive.name)
+
+
+def _check_graph(graph, args, wrt, order, what):
+    rng = np.random.default_rng(9)
+    joint = pipeline.run(vjp(graph, wrt), pipeline.SIMPLIFY)
+    m = len(graph.outputs)
+    seeds = [rng.standard_normal(v.shape) for v in joint.inputs[len(graph.inputs) :]]
+    outputs = evaluate(joint, *args, *seeds)
+    for i, ct in zip(wrt, outputs[m:], strict=True):
+        _compare(lambda *xs: evaluate(graph, *xs), seeds, args, i, ct, f"{what}, order {3 - order}")
+    if order > 1:
+        _check_graph(joint, [*args, *seeds], [*wrt, *range(len(args), len(args) + len(seeds))], order - 1, what)
+
+
+def _compare(function, seeds, args, i, cotangent, what, h=1e-6):
+    """The cotangent of argument ``i`` along a random direction, against a central difference."""
+    direction = np.random.default_rng(5).standard_normal(args[i].shape)
+
+    def total(step):
+        moved = [a + step * direction if k == i else a for k, a in enumerate(args)]
+        outputs = [y for y in function(*moved) if y.dtype.kind == "f"]
+        return sum(float(np.sum(y * g)) for y, g in zip(outputs, seeds, strict=True))
+
+    expected = (total(h) - total(-h)) / (2 * h)
+    actual = 0.0 if cotangent is None else float(np.sum(cotangent * direction))
+    scale = max(1.0, abs(expected))
+    assert abs(actual - expected) < 2e-5 * scale, f"{what}: operand {i} has derivative {expected}, the rule says {actual}"

@@ -1,0 +1,235 @@
+"""One table of samples per primitive: arguments and attributes. Every check of a primitive reads it.
+
+A floating sample is an array of float64; checks that run in float32 convert it. ``smooth=False`` marks samples at kinks and
+specials (ties, zeros, NaN, infinities), where values are compared but not finite differences.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracer.ir.primitive import PRIMITIVES
+
+INF, NAN = np.inf, np.nan
+
+
+@dataclass
+class Sample:
+    args: tuple
+    attrs: dict[str, Any] = field(default_factory=dict)
+    smooth: bool = True
+
+
+def normal(*shape, seed=0, low=None, high=None):
+    rng = np.random.default_rng([seed, *shape])
+    return rng.standard_normal(shape) if low is None else rng.uniform(low, high, shape)
+
+
+def ints(*shape, high, seed=0):
+    return np.random.default_rng([seed, *shape]).integers(0, high, shape)
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.5, 3.5, -2.5, INF, -INF, NAN, 1e-3, 30.0, -30.0])
+PAIR_A = np.array([0.0, -0.0, 1.0, 2.0, -1.0, INF, NAN, 3.0, -7.0, 7.0])
+PAIR_B = np.array([0.0, 0.0, 1.0, 3.0, -1.0, INF, 1.0, NAN, 3.0, -3.0])
+BOOLS = np.array([[True, False, True], [False, False, True]])
+
+
+def unary(low=-3.0, high=3.0, special=SPECIAL):
+    return [
+        Sample((normal(3, 4, low=low, high=high),)),
+        Sample((normal(low=low, high=high),)),
+        Sample((np.zeros((0, 2)),)),
+        Sample((special,), smooth=False),
+    ]
+
+
+def binary(low=-3.0, high=3.0, a=PAIR_A, b=PAIR_B):
+    return [
+        Sample((normal(3, 4, low=low, high=high), normal(3, 4, seed=1, low=low, high=high))),
+        Sample((normal(5, low=low, high=high), normal(5, seed=2, low=low, high=high))),
+        Sample((a, b), smooth=False),
+    ]
+
+
+def integers():
+    return [
+        Sample((np.array([0, 1, -2, 7, 2**40]), np.array([3, 1, 5, -7, 2**30])), smooth=False),
+        Sample((np.array([0, 1, -2, 100], np.int32), np.array([3, 1, 5, 100], np.int32)), smooth=False),
+    ]
+
+
+def bits():
+    return [Sample((BOOLS, ~BOOLS[::-1]), smooth=False), Sample((np.array([1, 6, -3]), np.array([3, 5, 9])), smooth=False)]
+
+
+def reduce(low=-3.0, high=3.0):
+    return [
+        Sample((normal(3, 4, low=low, high=high),), {"axes": (1,)}),
+        Sample((normal(3, 4, low=low, high=high),), {"axes": (0,)}),
+        Sample((normal(2, 3, 4, low=low, high=high),), {"axes": (0, 2)}),
+        Sample((normal(2, 3, 4, low=low, high=high),), {"axes": (1,)}),
+        Sample((normal(2, 3, 4, low=low, high=high),), {"axes": (0, 1, 2)}),
+        Sample((normal(5, low=low, high=high),), {"axes": ()}),
+        Sample((np.array([[1.0, 1.0, 0.0], [2.0, NAN, INF]]),), {"axes": (1,)}, smooth=False),
+        Sample((np.array([[3, 3, 1], [-4, 0, 9]]),), {"axes": (1,)}, smooth=False),
+    ]
+
+
+def arg():
+    ties = np.array([[1.0, 5.0, 5.0, NAN], [0.0, -0.0, -1.0, -1.0]])
+    return [
+        Sample((normal(3, 4),), {"axes": (1,)}),
+        Sample((normal(3, 4),), {"axes": (0,)}),
+        Sample((ties,), {"axes": (1,)}, smooth=False),
+        Sample((np.array([[2, 7, 7], [1, 1, 0]]),), {"axes": (1,)}, smooth=False),
+        Sample((np.full((2, 3), -INF),), {"axes": (1,)}, smooth=False),
+    ]
+
+
+SMOOTH = (
+    "neg",
+    "abs",
+    "sign",
+    "square",
+    "exp",
+    "expm1",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "sinh",
+    "cosh",
+    "atan",
+    "copy",
+)
+
+SAMPLES: dict[str, list[Sample]] = {
+    **{name: unary() for name in SMOOTH},
+    "relu": [*unary(), Sample((np.array([-3, 0, 4]),), smooth=False)],
+    **{name: unary(0.2, 3.0) for name in ["log", "sqrt", "rsqrt"]},
+    **{name: unary(-0.8, 0.8) for name in ["log1p", "asin", "acos", "tan"]},
+    "reciprocal": unary(0.5, 3.0),
+    **{name: unary(0.1, 0.9) for name in ["floor", "ceil", "round"]},
+    "isnan": [Sample((SPECIAL,), smooth=False)],
+    **{name: [*binary(), *integers()] for name in ["add", "sub", "mul", "maximum", "minimum"]},
+    "div": binary(0.5, 3.0),
+    "pow": binary(0.5, 3.0, np.array([0.0, 0.0, 2.0, -2.0, NAN, 1.0]), np.array([0.0, 2.0, 0.0, 3.0, 0.0, NAN])),
+    "remainder": [
+        Sample((np.array([5.3, -5.3, 2.2]), np.array([2.0, 2.0, -1.5]))),
+        Sample((PAIR_A, PAIR_B), smooth=False),
+        Sample((np.array([7, -7, 7, -7]), np.array([3, 3, -3, -3])), smooth=False),
+    ],
+    "atan2": binary(),
+    **{name: [*binary(), *integers()] for name in ["eq", "ne", "lt", "le", "gt", "ge"]},
+    **{name: bits() for name in ["and", "or", "xor"]},
+    "not": [Sample((BOOLS,), smooth=False), Sample((np.array([0, 5, -7]),), smooth=False)],
+    "where": [
+        Sample((BOOLS, normal(2, 3), normal(2, 3, seed=1))),
+        Sample((BOOLS, np.array([[1.0, NAN, 2.0]] * 2), np.array([[INF, 3.0, NAN]] * 2)), smooth=False),
+        Sample((BOOLS, ints(2, 3, high=9), ints(2, 3, high=9, seed=1)), smooth=False),
+    ],
+    "cast": [
+        Sample((normal(3, 4),), {"dtype": "f64"}),
+        Sample((normal(3, 4) * 5,), {"dtype": "i64"}, smooth=False),
+        Sample((normal(3, 4) * 5,), {"dtype": "i32"}, smooth=False),
+        Sample((np.array([0.0, 0.5, NAN]),), {"dtype": "bool"}, smooth=False),
+        Sample((BOOLS,), {"dtype": "f32"}, smooth=False),
+        Sample((np.array([1, -1, 300]),), {"dtype": "u8"}, smooth=False),
+    ],
+    "check_index": [Sample((ints(4, high=5),), {"extent": 5, "message": "{} is out of range"}, smooth=False)],
+    "sum": reduce(),
+    "max": reduce(),
+    "min": reduce(),
+    "argmax": arg(),
+    "argmin": arg(),
+    "broadcast": [
+        Sample((normal(3),), {"shape": (2, 3), "axes": (1,)}),
+        Sample((normal(2),), {"shape": (2, 3), "axes": (0,)}),
+        Sample((normal(),), {"shape": (2, 3), "axes": ()}),
+        Sample((normal(2, 4),), {"shape": (2, 3, 4), "axes": (0, 2)}),
+    ],
+    "reshape": [
+        Sample((normal(2, 6),), {"shape": (3, 4)}),
+        Sample((normal(2, 3),), {"shape": (2, 1, 3)}),
+        Sample((normal(1, 1),), {"shape": ()}),
+    ],
+    "permute": [Sample((normal(2, 3, 4),), {"axes": (2, 0, 1)}), Sample((normal(3, 2),), {"axes": (1, 0)})],
+    "slice": [
+        Sample((normal(5, 6),), {"starts": (1, 0), "stops": (4, 6), "steps": (1, 2)}),
+        Sample((normal(7),), {"starts": (1,), "stops": (7,), "steps": (3,)}),
+        Sample((normal(4),), {"starts": (2,), "stops": (2,), "steps": (1,)}),
+    ],
+    "slice_update": [
+        Sample((normal(5, 6), normal(3, 3, seed=1)), {"starts": (1, 0), "stops": (4, 6), "steps": (1, 2)}),
+        Sample((normal(4), normal(4, seed=1)), {"starts": (0,), "stops": (4,), "steps": (1,)}),
+    ],
+    "pad": [
+        Sample((normal(2, 3),), {"low": (1, 0), "high": (0, 2), "interior": (0, 0), "value": 1.5}),
+        Sample((normal(3),), {"low": (2,), "high": (1,), "interior": (2,), "value": 0}),
+    ],
+    "flip": [Sample((normal(3, 4),), {"axes": (1,)}), Sample((normal(3, 4),), {"axes": (0, 1)})],
+    "concatenate": [
+        Sample((normal(2, 3), normal(2, 1, seed=1), normal(2, 2, seed=2)), {"axis": 1}),
+        Sample((normal(2), normal(3, seed=1)), {"axis": 0}),
+    ],
+    "windows": [
+        Sample((normal(2, 5, 6),), {"size": (2, 3), "stride": (1, 2), "dilation": (1, 1)}),
+        Sample((normal(7),), {"size": (3,), "stride": (2,), "dilation": (2,)}),
+    ],
+    "fold": [
+        Sample((normal(2, 2, 3, 4, 2),), {"extents": (5, 6), "stride": (1, 2), "dilation": (1, 1)}),
+        Sample((normal(3, 2),), {"extents": (7,), "stride": (2,), "dilation": (2,)}),
+    ],
+    "matmul": [
+        Sample((normal(3, 4), normal(4, 2, seed=1)), {"ta": False, "tb": False}),
+        Sample((normal(4, 3), normal(4, 2, seed=1)), {"ta": True, "tb": False}),
+        Sample((normal(3, 4), normal(2, 4, seed=1)), {"ta": False, "tb": True}),
+        Sample((normal(4, 3), normal(2, 4, seed=1)), {"ta": True, "tb": True}),
+        Sample((normal(2, 3, 4), normal(2, 4, 5, seed=1)), {"ta": False, "tb": False}),
+        Sample((normal(2, 4, 3), normal(2, 5, 4, seed=1)), {"ta": True, "tb": True}),
+        Sample((ints(3, 4, high=5), ints(4, 2, high=5)), {"ta": False, "tb": False}, smooth=False),
+    ],
+    "full": [
+        Sample((), {"value": 1.5, "shape": (2, 3), "dtype": "f32"}, smooth=False),
+        Sample((), {"value": INF, "shape": (), "dtype": "f64"}, smooth=False),
+        Sample((), {"value": -3, "shape": (2,), "dtype": "i32"}, smooth=False),
+        Sample((), {"value": True, "shape": (2,), "dtype": "bool"}, smooth=False),
+    ],
+    "iota": [
+        Sample((), {"shape": (2, 3), "axis": 1, "dtype": "i64"}, smooth=False),
+        Sample((), {"shape": (4, 2), "axis": 0, "dtype": "f32"}, smooth=False),
+    ],
+    "constant": [Sample((), {"data": "0000803f00000040", "shape": (2,), "dtype": "f32"}, smooth=False)],
+    "uniform": [
+        Sample((np.array([7, 0]),), {"shape": (3, 5), "dtype": "f32"}, smooth=False),
+        Sample((np.array([-7, 2**40]),), {"shape": (11,), "dtype": "f64"}, smooth=False),
+    ],
+    "index_select": [
+        Sample((normal(5, 3), ints(4, high=5)), {"axis": 0}),
+        Sample((normal(2, 5, 3), ints(2, 3, high=5)), {"axis": 1}),
+    ],
+    "index_add": [
+        Sample((normal(4, 3), ints(4, high=5)), {"axis": 0, "extent": 5}),
+        Sample((normal(2, 2, 3), ints(2, high=2)), {"axis": 1, "extent": 2}),
+    ],
+    "gather": [
+        Sample((normal(3, 4), ints(3, 2, high=4)), {"axis": 1}),
+        Sample((normal(3, 4), ints(5, 4, high=3)), {"axis": 0}),
+    ],
+    "scatter_add": [
+        Sample((normal(3, 2), ints(3, 2, high=4)), {"axis": 1, "shape": (3, 4)}),
+        Sample((normal(5, 3), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3)}),
+    ],
+}
+
+NOT_SAMPLED = {"fusion"}  # holds other operations; tested with the passes
+
+
+def cases():
+    """(name, sample) pairs with a readable id."""
+    for name, samples in SAMPLES.items():
+        for i, sample in enumerate(samples):
+            yield f"{name}-{i}", PRIMITIVES[name], sample

@@ -1,0 +1,101 @@
+"""Every primitive, on every sample: three executors agree, gradients to order 2 agree with finite differences."""
+
+import warnings
+
+import numpy as np
+import pytest
+from checks import cast_args, check_gradients, check_three_ways, graph_of
+from samples import NOT_SAMPLED, SAMPLES, cases
+
+from tracer.ir.interp import evaluate
+from tracer.ir.parse import parse_graph
+from tracer.ir.primitive import PRIMITIVES, Rule
+from tracer.ir.verify import verify
+
+CASES = list(cases())
+IDS = [c[0] for c in CASES]
+
+
+def test_every_primitive_has_samples():
+    assert set(SAMPLES) | NOT_SAMPLED == set(PRIMITIVES)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
+def test_eager_interpreter_and_compiled_code_agree(name, primitive, sample, dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        check_three_ways(primitive, cast_args(sample.args, dtype), sample.attrs)
+
+
+@pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
+def test_gradients_agree_with_finite_differences(name, primitive, sample):
+    floating = any(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in sample.args)
+    if not (sample.smooth and floating and primitive.differentiable):
+        return
+    check_gradients(primitive, cast_args(sample.args, "float64"), sample.attrs)
+
+
+@pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
+def test_text_round_trips(name, primitive, sample):
+    graph = graph_of(primitive, cast_args(sample.args, "float32"), sample.attrs)
+    verify(graph)
+    assert parse_graph(str(graph)) == graph
+
+
+def test_a_wrong_rule_is_caught():
+    tanh, (sample, *_) = PRIMITIVES["tanh"], SAMPLES["tanh"]
+    right = Rule(lambda g, y: g * (1 - y * y), ("x",))
+    wrong = Rule(lambda g, y: g * (1 - y), ("x",))
+    check_gradients(tanh, sample.args, {}, rules=[right])
+    with pytest.raises(AssertionError, match="operand 0"):
+        check_gradients(tanh, sample.args, {}, rules=[wrong])
+
+
+def test_a_missing_cotangent_is_caught():
+    mul, (sample, *_) = PRIMITIVES["mul"], SAMPLES["mul"]
+    with pytest.raises(AssertionError, match="operand 1"):
+        check_gradients(mul, sample.args, {}, rules=[mul.vjp[0], None])
+
+
+def test_a_rule_wrong_only_in_the_second_order_is_caught(monkeypatch):
+    """A rule that is right in value but hides its dependence: cos(x) read off as a constant."""
+    sin, (sample, *_) = PRIMITIVES["sin"], SAMPLES["sin"]
+
+    def frozen(g, x):
+        from tracer.ir.ops import cos, full, mul
+
+        if hasattr(x, "op"):  # building a graph: the dependence on x is lost
+            return mul(g, full(value=1.0, shape=x.shape, dtype="f64"))
+        return mul(g, cos(x))
+
+    monkeypatch.setitem(sin.__dict__, "vjp", (Rule(frozen, ("x",)),))
+    with pytest.raises(AssertionError):
+        check_gradients(sin, sample.args, {})
+
+
+def test_a_wrong_kernel_is_caught(monkeypatch):
+    exp, (sample, *_) = PRIMITIVES["exp"], SAMPLES["exp"]
+    monkeypatch.setitem(exp.__dict__, "scalar", "exp({x}) + {T}(1e-3)")
+    with pytest.raises(AssertionError, match="compiled"):
+        check_three_ways(exp, cast_args(sample.args, "float32"), {})
+
+
+@pytest.mark.parametrize("name", ["index_select", "gather", "index_add", "scatter_add", "check_index"])
+def test_positions_out_of_range_raise_everywhere(name):
+    from tracer.ir import pipeline
+    from tracer.runtime.program import Program
+
+    primitive, sample = PRIMITIVES[name], SAMPLES[name][0]
+    args = cast_args(sample.args, "float32")
+    for bad in (-1, 100):
+        index = args[-1].copy()
+        index.flat[-1] = bad
+        wrong = (*args[:-1], index)
+        graph = graph_of(primitive, args, sample.attrs)
+        with pytest.raises(IndexError, match=str(bad)):
+            evaluate(graph, *wrong)
+        program = Program(pipeline.run(graph, pipeline.COMPILE))
+        with pytest.raises(IndexError, match=str(bad)):
+            program(*wrong)
+        program(*args)  # and it works again afterwards

@@ -1,0 +1,5 @@
+"""``python -m tracer.cli``."""
+
+from .app import main
+
+main()

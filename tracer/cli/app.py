@@ -1,0 +1,70 @@
+"""The commands. A mistake in what the user typed is one clear line, and exit code 2."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tensors, traced into fused kernels.")
+
+
+class Stage(StrEnum):
+    graph = "graph"
+    adjoint = "adjoint"
+    fused = "fused"
+    source = "source"
+    llvm = "llvm"
+    asm = "asm"
+
+
+def fail(message: str) -> NoReturn:
+    """Says what is wrong with the command line, and ends with exit code 2."""
+    typer.echo(f"tracer: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the picture and the page.")] = Path("demo-output"),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set of the dense network.")] = 40,
+) -> None:
+    """Trains on the UCI handwritten digits, eagerly and traced, and compares."""
+    try:
+        from .demo import run
+    except ModuleNotFoundError as e:
+        fail(f"the demo needs {e.name}: pip install 'tracer[demo]'")
+    run(out, epochs)
+
+
+@app.command()
+def dump(
+    target: Annotated[str, typer.Argument(metavar="FILE_OR_MODULE:FUNCTION", help="The function to look at.")],
+    input: Annotated[list[str] | None, typer.Option(help="An argument: a type such as 'f32[64,784]', or a number.")] = None,
+    stage: Annotated[Stage, typer.Option(help="What to print.")] = Stage.graph,
+    backward: Annotated[bool, typer.Option("--backward", help="From 'fused' on: the adjoint's program.")] = False,
+) -> None:
+    """Prints a function at a stage of its way to machine code."""
+    from .dump import DumpError, dump_stage
+
+    try:
+        text = dump_stage(target, input or [], stage.value, backward)
+    except DumpError as e:
+        fail(str(e))
+    typer.echo(text)
+
+
+@app.command()
+def info() -> None:
+    """Versions, CPU, threads, cache, CUDA."""
+    from .info import lines
+
+    for name, value in lines():
+        typer.echo(f"{name:<12} {value}")
+
+
+def main() -> None:
+    """The entry point of the ``tracer`` command."""
+    app()

@@ -1,0 +1,124 @@
+"""A function at any stage of its way to machine code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir import pipeline
+from ..ir.autodiff import vjp
+from ..ir.graph import Graph
+from ..ir.types import dtype_named
+from ..tensor import wrap
+from ..tracing.function import TracedFunction, graph_of
+
+_TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
+
+
+class DumpError(Exception):
+    """Something is wrong with what was asked for; the message is one line."""
+
+
+def load_function(target: str) -> Any:
+    """The function that FILE_OR_MODULE:FUNCTION names."""
+    place, colon, name = target.rpartition(":")
+    if not colon or not place or not name:
+        raise DumpError(f"{target!r} is not of the form FILE_OR_MODULE:FUNCTION")
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except ModuleNotFoundError as e:
+        raise DumpError(f"there is no module {e.name!r}") from None
+    except FileNotFoundError:
+        raise DumpError(f"there is no file {place!r}") from None
+    except Exception as e:
+        raise DumpError(f"importing {place!r} failed: {type(e).__name__}: {e}") from None
+    function: Any = module
+    for part in name.split("."):
+        if not hasattr(function, part):
+            raise DumpError(f"{place!r} has no function {name!r}")
+        function = getattr(function, part)
+    if not callable(function):
+        raise DumpError(f"{name!r} of {place!r} is not a function")
+    return function.function if isinstance(function, TracedFunction) else function
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_input(text: str, seed: int) -> Any:
+    """An argument of the given type with random contents, or the number that ``text`` is."""
+    match = _TYPE.match(text.strip())
+    if match is None:
+        try:
+            return int(text)
+        except ValueError:
+            pass
+        try:
+            return float(text)
+        except ValueError:
+            raise DumpError(f"input {text!r} is neither a type such as 'f32[64,784]' nor a number") from None
+    short, extents = match.groups()
+    try:
+        dtype = dtype_named(short)
+        shape = tuple(int(n) for n in extents.replace(" ", "").split(",") if n)
+    except KeyError:
+        raise DumpError(f"input {text!r}: there is no dtype {short!r}") from None
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal(shape) if dtype.is_floating_point else rng.integers(0, 2, shape)
+    return wrap(np.asarray(values).astype(dtype.numpy))
+
+
+def dump_stage(target: str, inputs: list[str], stage: str, backward: bool) -> str:
+    """The text of a stage. Raises DumpError."""
+    function = load_function(target)
+    args = tuple(make_input(text, seed) for seed, text in enumerate(inputs))
+    try:
+        graph, reason = graph_of(function, args)
+    except Exception as e:
+        raise DumpError(f"calling {target!r} failed: {type(e).__name__}: {e}".split("\n")[0]) from None
+    if reason:
+        raise DumpError(f"{target!r} cannot be traced: {reason}")
+    assert graph is not None
+    if stage == "graph":
+        return str(graph)
+    if stage == "adjoint":
+        return str(_adjoint(graph))
+    fused = pipeline.run(_adjoint(graph) if backward else graph, pipeline.COMPILE)
+    if stage == "fused":
+        return str(fused)
+    return _code(fused, stage)
+
+
+def _adjoint(graph: Graph) -> Graph:
+    try:
+        return pipeline.run(vjp(graph), pipeline.SIMPLIFY)
+    except TypeError as e:
+        raise DumpError(f"the graph cannot be differentiated: {e}") from None
+
+
+def _code(fused: Graph, stage: str) -> str:
+    from ..runtime import compile as compiler
+    from ..runtime.program import Program
+
+    show = {"source": lambda s: s, "llvm": compiler.llvm_ir, "asm": compiler.assembly}[stage]
+    mark = {"source": "#", "llvm": ";", "asm": "#"}[stage]
+    kernels: dict[str, list[str]] = {}
+    for step in Program(fused).steps:
+        body = step.op.attrs.get("body")
+        kernels.setdefault(step.source, []).append(f"@{body.name}" if body else step.op.primitive.name)
+    return "\n".join(f"{mark} kernel of {', '.join(names)}\n{show(source)}" for source, names in kernels.items())

@@ -1,0 +1,103 @@
+"""The demo's picture and page: loss curves, and the fused graph of each step."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from ..ir.graph import Graph, Op, Value
+
+if TYPE_CHECKING:
+    from .demo import Run
+
+
+def write_report(out: Path, results: dict[str, tuple[Run, Run]]) -> Path:
+    """Writes ``digits.png`` and ``digits.html``; returns the page's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    curves = _curves(results)
+    curves.savefig(out / "digits.png", dpi=120)
+    networks = [
+        {"name": name, "eager": eager, "traced": traced, "svg": _svg(traced.fused), "text": str(traced.fused)}
+        for name, (eager, traced) in results.items()
+        if traced.fused is not None
+    ]
+    template = jinja2.Template(files(__package__).joinpath("report.html").read_text(), autoescape=True)
+    page = out / "digits.html"
+    page.write_text(template.render(curves=_png(curves), networks=networks))
+    plt.close(curves)
+    return page
+
+
+def _png(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _curves(results: dict[str, tuple[Run, Run]]) -> Any:
+    figure, axes = plt.subplots(1, len(results), figsize=(5.5 * len(results), 3.6), layout="constrained")
+    for ax, (name, (eager, traced)) in zip(axes, results.items(), strict=True):
+        ax.plot(eager.losses, linewidth=3, alpha=0.35, label=f"eager, {eager.microseconds:.0f} us a step")
+        ax.plot(traced.losses, linewidth=0.9, label=f"traced, {traced.microseconds:.0f} us a step")
+        ax.set(title=name, xlabel="step", ylabel="cross entropy", yscale="log")
+        ax.legend()
+    return figure
+
+
+def _label(op: Op) -> str:
+    body = op.attrs.get("body")
+    if body is None:
+        return f"{op.primitive.name}\n{op.results[0].type}"
+    names = [o.primitive.name for o in body.ops]
+    shown = ", ".join(names[:4]) + (f", +{len(names) - 4}" if len(names) > 4 else "")
+    return f"@{body.name}: {shown}\n{op.results[0].type}"
+
+
+def _layers(graph: Graph) -> dict[Op, int]:
+    """How many kernels must run before each."""
+    level: dict[Value, int] = {}
+    layers: dict[Op, int] = {}
+    for op in graph.ops:
+        layers[op] = max((level.get(v, 0) for v in op.operands), default=0)
+        for v in op.results:
+            level[v] = layers[op] + 1
+    return layers
+
+
+def _svg(graph: Graph | None) -> str:
+    """The kernels of a graph from top to bottom, and what flows between them."""
+    assert graph is not None
+    layers = _layers(graph)
+    rows: dict[int, list[Op]] = {}
+    for op, layer in layers.items():
+        rows.setdefault(layer, []).append(op)
+    width = max(map(len, rows.values()))
+    figure, ax = plt.subplots(figsize=(3.1 * width, 0.95 * len(rows)))
+    place: dict[Op, tuple[float, float]] = {}
+    for layer, ops in rows.items():
+        for i, op in enumerate(ops):
+            place[op] = ((i + 0.5) * width / len(ops), -layer)
+    for op in graph.ops:
+        for v in op.operands:
+            if v.op is not None:
+                (x0, y0), (x1, y1) = place[v.op], place[op]
+                ax.annotate("", (x1, y1 + 0.3), (x0, y0 - 0.3), arrowprops={"arrowstyle": "->", "color": "0.6", "lw": 0.8})
+    for op, (x, y) in place.items():
+        face = "#dce9f7" if "body" in op.attrs else "#f7e3d0"
+        ax.text(x, y, _label(op), ha="center", va="center", fontsize=7, bbox={"boxstyle": "round", "fc": face, "ec": "0.5"})
+    ax.set(xlim=(0, width), ylim=(-len(rows) + 0.3, 0.7))
+    ax.axis("off")
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight")
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from .graph import Graph, Rewriter, Value
 from .interp import Build, using
 from .ops import add, full
+from .primitive import Kind
 
 
 def vjp(graph: Graph, wrt: Sequence[int] | None = None, cotangents: Sequence[int] | None = None) -> Graph:
@@ -23,7 +24,8 @@ def vjp(graph: Graph, wrt: Sequence[int] | None = None, cotangents: Sequence[int
 
     Inputs of the result: those of ``graph``, then one cotangent for each of ``cotangents``. Outputs: those of
     ``graph``, then the cotangents of ``wrt`` (zeros where nothing flows).
-    Raises TypeError when ``wrt`` or ``cotangents`` names a value that is not floating, or no rule exists on the way.
+    Nothing flows through operations that have no rule (``detach``, comparisons). Raises TypeError when ``wrt`` or
+    ``cotangents`` names a value that is not floating, or the graph is fused.
     """
     wrt = _floating(graph.inputs, wrt)
     cotangents = _floating(graph.outputs, cotangents)
@@ -57,7 +59,9 @@ def _reverse(
     """Cotangents of old values, as new ones: walks the operations backwards, applying each record's rules."""
     active = set(wrt)
     for op in graph.ops:
-        if any(v in active for v in op.operands):
+        if op.primitive.kind is Kind.FUSION:
+            raise TypeError(f"@{graph.name} is fused: differentiate it before fusion")
+        if op.primitive.differentiable and any(v in active for v in op.operands):
             active.update(r for r in op.results if r.type.dtype.is_floating_point)
 
     adjoint: dict[Value, Value] = {}
@@ -68,11 +72,9 @@ def _reverse(
     for v, seed in zip(outputs, seeds, strict=True):
         accumulate(v, seed)
     for op in reversed(graph.ops):
-        if len(op.results) != 1 or op.result not in adjoint or op.result not in active:
+        if op.result not in adjoint or op.result not in active:
             continue
         record, types = op.primitive, [v.type for v in op.operands]
-        if not record.differentiable:
-            raise TypeError(f"{record.name} at {op.loc or 'an unknown place'} is not differentiable")
         rewriter.builder.loc = op.loc
         g = adjoint[op.result]
         if record.vjp_all is not None:

@@ -11,6 +11,7 @@ from .passes.dce import dce
 from .passes.fold import fold
 from .passes.fuse import fuse
 from .passes.transpose import transpose_products
+from .passes.undetach import undetach
 from .verify import verify
 
 Pass = Callable[[Graph], Graph]
@@ -26,6 +27,7 @@ SIMPLIFY: tuple[Pass, ...] = (
 )
 
 COMPILE: tuple[Pass, ...] = (
+    undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
     *SIMPLIFY,
     fuse,  # after everything that looks at single operations: it hides them in bodies
 )

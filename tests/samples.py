@@ -108,6 +108,7 @@ SMOOTH = (
 
 SAMPLES: dict[str, list[Sample]] = {
     **{name: unary() for name in SMOOTH},
+    "detach": unary(),
     "relu": [*unary(), Sample((np.array([-3, 0, 4]),), smooth=False)],
     **{name: unary(0.2, 3.0) for name in ["log", "sqrt", "rsqrt"]},
     **{name: unary(-0.8, 0.8) for name in ["log1p", "asin", "acos", "tan"]},

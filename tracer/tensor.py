@@ -237,13 +237,13 @@ class Tensor:
 
     def _alias(self) -> Tensor:
         """A tensor on the same memory, with no history."""
-        from .ir.ops import copy
+        from .ir.ops import detach
 
         out = wrap(self._data)
         out._counter = self._counter
-        out._view = (self, copy, {})
+        out._view = (self, detach, {})
         if context.recorder is not None:
-            context.recorder.record(copy, (self,), {}, out)
+            context.recorder.record(detach, (self,), {}, out)
         return out
 
     def detach(self) -> Tensor:

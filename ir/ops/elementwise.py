@@ -215,13 +215,13 @@ where = elementwise(
     vjp=(None, lambda g, c: where(c, g, 0), lambda g, c: where(c, 0, g)),
 )
 
-# The operand itself: what clone and detach are made of.
+# The operand itself. ``detach`` has no rule: nothing flows back through it.
+detach = elementwise("detach", lambda x: np.array(x, order="C"), "{x}", put=lambda base, view, base_type: view)
 copy = elementwise(
     "copy",
     lambda x: np.array(x, order="C"),
     "{x}",
     vjp=(lambda g: g,),
-    put=lambda base, view, base_type: view,
     torch_name="Clone",
 )
 

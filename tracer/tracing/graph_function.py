@@ -47,14 +47,14 @@ class Executable:
 class GraphFunction:
     """A function on tensors given by a graph, differentiable to any order.
 
-    ``active`` are the positions of the inputs that gradients may be asked for. ``outputs`` are those of the outputs that
-    depend on them.
+    ``active`` are the positions of the inputs that gradients may be asked for, ``outputs`` those of the outputs that may
+    receive cotangents.
     """
 
-    def __init__(self, graph: Graph, active: Sequence[int]):
+    def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int]):
         self.graph = pipeline.run(graph, pipeline.SIMPLIFY)
         self.active = tuple(active)
-        self.outputs = [k for k in _depending(self.graph, self.active) if k not in self.graph.updates]
+        self.outputs = list(outputs)
 
     @cached_property
     def forward(self) -> Executable:
@@ -84,7 +84,7 @@ class GraphFunction:
         results = [rewriter.map[v] for v in self.joint.outputs[len(self.graph.outputs) :]]
         graph = rewriter.builder.finish(results)
         floating = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
-        return GraphFunction(graph, floating)
+        return GraphFunction(graph, floating, range(len(results)))
 
     @cached_property
     def _split(self) -> tuple[Graph, Graph, list[int]]:
@@ -123,14 +123,6 @@ class GraphFunction:
         for op in self.graph.ops:
             env[op.result] = op.primitive(*(env[v] for v in op.operands), **op.attrs)
         return [env[v] for v in self.graph.outputs]
-
-
-def _depending(graph: Graph, active: Sequence[int]) -> list[int]:
-    reached = {graph.inputs[i] for i in active}
-    for op in graph.ops:
-        if any(v in reached for v in op.operands):
-            reached.update(v for v in op.results if v.type.dtype.is_floating_point)
-    return [k for k, v in enumerate(graph.outputs) if v in reached]
 
 
 _DEAR = (Kind.CONTRACTION, Kind.REDUCTION, Kind.INDEXING)

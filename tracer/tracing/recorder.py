@@ -75,6 +75,7 @@ class Recorder:
         self.builder = Builder(self.name)
         self.build = Build(self.builder)
         self.known: dict[int, _Known] = {}
+        self.sensitive: set[Value] = set()  # values through which gradients of the inputs could flow
         self.by_array: dict[int, Value] = {}
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
@@ -89,6 +90,8 @@ class Recorder:
     def input(self, t: Tensor, source: Source, name: str = "") -> Value:
         v = self.builder.input(t.type_, name)
         self.sources.append(source)
+        if t._requires_grad:
+            self.sensitive.add(v)
         self.inputs.append(t)
         self._set(t, v)
         return v
@@ -112,13 +115,22 @@ class Recorder:
     # What happens.
 
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
-        operands = [self.value(a) if isinstance(a, Tensor) else a for a in args]
         self.builder.loc = user_location()
+        operands = [self._operand(a, out) if isinstance(a, Tensor) else a for a in args]
         v = self.build.bind(primitive, operands, attrs)
         if v.type != out.type_:
             raise AssertionError(f"{primitive.name} was recorded as {v.type} but computed {out.type_}")
+        if primitive.differentiable and any(o in self.sensitive for o in operands if isinstance(o, Value)):
+            self.sensitive.add(v)
         self._set(out, v)
         self.made.append(out)
+
+    def _operand(self, a: Tensor, out: Tensor) -> Value:
+        """The value of an operand; detached if autograd follows ``out`` but did not follow ``a``, made under ``no_grad``."""
+        v = self.value(a)
+        if out._requires_grad and not a._requires_grad and v in self.sensitive:
+            return self.build.bind(P.detach, [v], {})
+        return v
 
     def value(self, t: Tensor) -> Value:
         """The graph's value of a tensor as it is now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -57,11 +58,11 @@ def finish(recorder: Recorder, call: Call, result: Any, allowed: dict[int, Tenso
             changed.append(i)
     graph = recorder.builder.finish(outputs, updates)
     freed = {k: t._grad_fn.name() for k, t in enumerate(leaves) if t._grad_fn is not None and was_freed(t._grad_fn)}
-    live = any(t._requires_grad for k, t in enumerate(leaves) if k not in freed)
-    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if live else []
+    followed = [k for k, t in enumerate(leaves) if t._requires_grad and k not in freed]
+    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if followed else []
     pins = {i: float(recorder.inputs[i]._data) for i in recorder.pins}
     inputs = list(zip(recorder.sources, recorder.inputs, strict=True))
-    return Trace(graph, active, inputs, build, grads, changed, pins, freed, recorder)
+    return Trace(graph, active, inputs, build, grads, changed, pins, followed, freed, recorder)
 
 
 def _describe(recorder: Recorder, x: Any, outputs: list[Value], leaves: list[Tensor]) -> Callable[[Any], Any] | str:
@@ -129,34 +130,25 @@ def _objection(recorder: Recorder, allowed: dict[int, Tensor], leaves: list[Tens
 
 def _escapes(recorder: Recorder, leaves: list[Tensor]) -> str:
     """Looks for tensors made by the run that something outside it still holds: a replay would not renew them."""
-    counts: dict[int, int] = {}
-
-    def count(t: Any) -> None:
-        if isinstance(t, Tensor):
-            counts[id(t)] = counts.get(id(t), 0) + 1
-
-    for t in {id(k.tensor): k.tensor for k in recorder.known.values()}.values():
-        count(t)
+    counts = _references(recorder, leaves)
+    results = {id(t) for t in leaves}
     for t in recorder.made:
-        count(t)
-        if t._view is not None:
-            count(t._view[0])
-        if t._grad is not None:
-            count(t._grad)
-    for t in recorder.inputs:
-        if t._grad is not None:
-            count(t._grad)
-    for t in recorder.written.values():
-        count(t)
-    held = {id(t): t for t in recorder.grads_written.values()}
-    for t in held.values():
-        count(t)
-        if t._grad is not None and not any(t is i for i in recorder.inputs):
-            count(t._grad)
-    for t, _ in recorder.grads_read.values():
-        count(t)
-    for f in recorder.floats.values():
-        count(f._tensor)
+        # Beside the references that are accounted for: this loop's variable, and getrefcount's argument.
+        expected = counts[id(t)] + 2 + (_HELD_RESULT if id(t) in results else 0)
+        if sys.getrefcount(t) > expected:
+            return f"a tensor of shape {list(t.shape)} made by the function is kept by something outside it"
+    return ""
+
+
+def _references(recorder: Recorder, leaves: list[Tensor]) -> Counter[int]:
+    """How often each tensor is referred to by the recorder, by the dynamic graph, by views and by gradients."""
+    found: list[Any] = [k.tensor for k in recorder.known.values()]
+    found += [*recorder.made, *leaves, *recorder.written.values(), *recorder.grads_written.values()]
+    found += [t for t, _ in recorder.grads_read.values()]
+    found += [f._tensor for f in recorder.floats.values()]
+    holders = {id(t): t for t in (*recorder.made, *recorder.inputs, *recorder.grads_written.values())}
+    for t in holders.values():
+        found += [t._grad, t._view[0] if t._view is not None else None]
     nodes: dict[int, Any] = {}
     work: list[Any] = [t._grad_fn for t in recorder.made if t._grad_fn is not None]
     while work:
@@ -164,26 +156,15 @@ def _escapes(recorder: Recorder, leaves: list[Tensor]) -> str:
         if id(node) in nodes:
             continue
         nodes[id(node)] = node
-        for edge in node.edges:
-            if edge is not None:
-                if isinstance(edge[0], Tensor):
-                    count(edge[0])
-                else:
-                    work.append(edge[0])
-        for saved in getattr(node, "operands", None) or getattr(node, "inputs", None) or ():
-            count(saved)
-    results = {id(t) for t in leaves}
-    for t in leaves:
-        count(t)
-    for t in recorder.made:
-        # One more for the loop variable, one for getrefcount's argument; a result is also held by the structure it is in.
-        expected = counts[id(t)] + 2 + (id(t) in results)
-        if sys.getrefcount(t) > expected + (_LEEWAY if id(t) in results else 0):
-            return f"a tensor of shape {list(t.shape)} made by the function is kept by something outside it"
-    return ""
+        targets = [e[0] for e in node.edges if e is not None]
+        work += [n for n in targets if not isinstance(n, Tensor)]
+        found += [n for n in targets if isinstance(n, Tensor)]
+        found += getattr(node, "operands", None) or getattr(node, "inputs", None) or ()
+    return Counter(id(t) for t in found if isinstance(t, Tensor))
 
 
-_LEEWAY = 2  # the caller's `result`, and the frame that still has it as an argument
+# A result is held by the structure that was returned as well, or, if it is not in one, by the frames that pass it on.
+_HELD_RESULT = 3
 
 
 class _Run:
@@ -211,11 +192,12 @@ class Trace:
         grads: list[tuple[Tensor, int | None]],
         changed: list[int],
         pins: dict[int, float],
+        followed: list[int],
         freed: dict[int, str],
         recorder: Recorder,
     ):
         self.graph = graph
-        self.function = GraphFunction(graph, active)
+        self.function = GraphFunction(graph, active, followed)
         self.sources = [s for s, _ in inputs]
         self.build = build
         places = [(self._locate(t, inputs), k) for t, k in grads]

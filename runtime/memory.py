@@ -76,7 +76,6 @@ class ResultPool:
 
     def __init__(self, type: TensorType):
         self.shape, self.dtype = type.shape, type.dtype.numpy
-        self.nbytes = type.nbytes
         self.entries: list[tuple[np.ndarray, int]] = []
 
     def take(self) -> tuple[np.ndarray, int]:
@@ -84,9 +83,8 @@ class ResultPool:
         for entry in self.entries:
             if sys.getrefcount(entry[0]) == _FREE:
                 return entry
-        flat = aligned_empty(max(self.nbytes, 1))[: self.nbytes].view(self.dtype)
-        # A base of its own: views made by the caller then hold this very array.
-        array = np.ndarray(self.shape, self.dtype, buffer=flat.data)
+        # It owns its memory: whatever view a caller makes refers to this very object, and is counted.
+        array = np.empty(self.shape, self.dtype)
         entry = (array, address(array))
         if len(self.entries) < self.LIMIT:
             self.entries.append(entry)

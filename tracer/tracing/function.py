@@ -12,7 +12,7 @@ from typing import Any
 
 from ..context import context
 from ..ir.graph import Graph
-from .guards import Call, Environment, Untraceable
+from .guards import Call, Environment, Untraceable, Wrapper
 from .recorder import Recorder, Source
 from .replay import Trace, finish
 
@@ -43,7 +43,7 @@ class TraceWarning(UserWarning):
     """A traced function runs eagerly, for the reason given."""
 
 
-class TracedFunction:
+class TracedFunction(Wrapper):
     """What ``@tracer.trace`` makes of a function: call it like the function.
 
     The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as

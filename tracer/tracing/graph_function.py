@@ -21,7 +21,6 @@ from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.primitive import Kind
 from ..runtime.memory import address
-from ..runtime.program import Program
 from ..tensor import Tensor, wrap
 
 
@@ -30,6 +29,8 @@ class Executable:
 
     def __init__(self, graph: Graph):
         self.graph = graph
+        from ..runtime.program import Program  # brings llvmlite: not before something is compiled
+
         self.fused = pipeline.run(graph, pipeline.COMPILE)
         self.program = Program(self.fused)
 

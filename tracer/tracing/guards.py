@@ -8,6 +8,7 @@ optimizers announce their changes (``context.Structure``), so they are looked at
 
 from __future__ import annotations
 
+import dis
 import functools
 import types
 from collections.abc import Callable
@@ -34,6 +35,12 @@ class Announcing:
     """
 
     _announced: frozenset[str] = frozenset()
+
+
+class Wrapper:
+    """Base of objects that stand for a function: what they depend on is what ``function`` depends on."""
+
+    function: Callable[..., Any]
 
 
 class Call:
@@ -98,6 +105,8 @@ class _Walk:
         return tuple(tokens)
 
     def _describe(self, x: Any, out: list[Any], inside: bool) -> None:
+        if isinstance(x, Wrapper):
+            x = x.function
         if isinstance(x, _STATIC):
             out.append((type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x))
             return
@@ -173,12 +182,13 @@ def _contents(cell: Any) -> Any:
 
 
 @functools.cache
-def _names(code: types.CodeType) -> list[str]:
-    names = list(code.co_names)
+def _names(code: types.CodeType) -> tuple[str, ...]:
+    """The globals that a function's code, and that of functions defined in it, refers to."""
+    names = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names += _names(constant)
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 def _is_ours(x: Any) -> bool:
@@ -257,6 +267,8 @@ class Environment:
             work.append(self.function.__self__)
         while work:
             x = work.pop()
+            if isinstance(x, Wrapper):
+                x = x.function
             if isinstance(x, _STATIC):
                 tokens.append(x if not isinstance(x, (float, complex, slice, range)) else repr(x))
                 continue

@@ -1,0 +1,72 @@
+"""The house rules that a machine can check."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["ir", "codegen", "runtime", "tracer"]
+
+
+def imported_rooms(path, room):
+    """The rooms that a file's imports lead to, seen from the installed package, where the rooms are neighbours."""
+    package = ["tracer", *path.relative_to(ROOT).parent.parts[room == "tracer" :]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            full = [*base, *(node.module or "").split(".")] if node.module else base
+            names = [[*full, a.name] for a in node.names]
+        elif isinstance(node, ast.Import):
+            names = [a.name.split(".") for a in node.names]
+        else:
+            continue
+        for name in names:
+            if name[0] == "tracer":
+                yield name[1] if len(name) > 1 and name[1] in ORDER else "tracer"
+            else:
+                yield name[0]
+
+
+def test_imports_run_one_way():
+    allowed = {"ir": {"numpy", "scipy"}, "codegen": {"numpy"}, "runtime": {"numpy", "scipy", "llvmlite", "numba"}}
+    for level, room in enumerate(ORDER):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            for target in imported_rooms(path, room):
+                if target in ORDER:
+                    assert ORDER.index(target) <= level, f"{path.relative_to(ROOT)} imports {target}"
+                elif room in allowed:
+                    known = allowed[room] | set(sys.stdlib_module_names)
+                    assert target in known, f"{path.relative_to(ROOT)} imports {target}"
+
+
+def test_numba_is_imported_in_two_files_only():
+    users = [p.name for p in (ROOT / "runtime").glob("*.py") if "numba" in set(imported_rooms(p, "runtime"))]
+    assert sorted(users) == ["compile.py", "intrinsics.py"]
+
+
+def test_every_package_is_listed_for_installation():
+    import tomllib
+
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = set()
+    for room in ORDER:
+        for init in (ROOT / room).rglob("__init__.py"):
+            parts = init.parent.relative_to(ROOT).parts
+            found.add(".".join(parts if room == "tracer" else ("tracer", *parts)))
+    assert found == listed
+
+
+def test_files_are_of_readable_size():
+    for room in ORDER:
+        for path in (ROOT / room).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= 600, path
+
+
+def test_import_is_quick():
+    """The package's own share of the import; NumPy's is not ours."""
+    code = "import numpy, time; t = time.perf_counter(); import tracer; print(time.perf_counter() - t)"
+    best = min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(3)
+    )
+    assert best < 0.25

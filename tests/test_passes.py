@@ -1,0 +1,178 @@
+"""Passes: what each rewrites, as text before and after."""
+
+import numpy as np
+import pytest
+
+from tracer.ir import pipeline
+from tracer.ir.interp import evaluate
+from tracer.ir.parse import parse_graph
+from tracer.ir.passes.canonicalize import canonicalize
+from tracer.ir.passes.cse import cse
+from tracer.ir.passes.dce import dce
+from tracer.ir.passes.fold import fold
+from tracer.ir.passes.transpose import transpose_products
+from tracer.runtime.program import Program
+
+
+def body(text, inputs="%x: f32[2,3]", result="f32[2,3]"):
+    lines = "\n".join(f"  {line.strip()}" for line in text.strip().splitlines())
+    return parse_graph(f"func @f({inputs}) -> {result} {{\n{lines}\n}}\n")
+
+
+def names(graph):
+    return [op.primitive.name for op in graph.ops]
+
+
+@pytest.mark.parametrize(
+    "text, left",
+    [
+        ("%a: f32[2,3] = neg %x\n%b: f32[2,3] = neg %a\nreturn %b", []),
+        ("%a: f32[2,3] = copy %x\nreturn %a", []),
+        ("%a: f32[2,3] = cast %x {dtype=\"f32\"}\nreturn %a", []),
+        ("%o: f32[2,3] = full {value=1, shape=(2,3), dtype=\"f32\"}\n%a: f32[2,3] = mul %o, %x\nreturn %a", []),
+        ("%a: f32[6] = reshape %x {shape=(6)}\n%b: f32[2,3] = reshape %a {shape=(2,3)}\nreturn %b", []),
+        ("%a: f32[3,2] = permute %x {axes=(1,0)}\n%b: f32[2,3] = permute %a {axes=(1,0)}\nreturn %b", []),
+        ("%a: f32[2,3] = slice %x {starts=(0,0), stops=(2,3), steps=(1,1)}\nreturn %a", []),
+    ],
+)  # fmt: skip
+def test_canonicalize_simplifies(text, left):
+    assert names(dce(canonicalize(body(text)))) == left
+
+
+@pytest.mark.parametrize("value, operation", [("0.0", "add"), ("0.0", "mul"), ("-0.0", "sub")])
+def test_canonicalize_leaves_what_would_change_a_result(value, operation):
+    """x + 0 is not x for -0.0, x * 0 is not 0 for NaN, x - (-0.0) is not x for -0.0."""
+    graph = body(
+        f'%z: f32[2,3] = full {{value={value}, shape=(2,3), dtype="f32"}}\n%a: f32[2,3] = {operation} %x, %z\nreturn %a'
+    )
+    assert names(canonicalize(graph)) == ["full", operation]
+
+
+def test_transposes_become_flags():
+    graph = body("%t: f32[3,2] = permute %x {axes=(1,0)}\n%p: f32[3,3] = matmul %t, %x\nreturn %p", result="f32[3,3]")
+    (product,) = dce(canonicalize(graph)).ops
+    assert product.attrs == {"ta": True, "tb": False}
+
+
+def test_a_transposed_product_exchanges_its_operands():
+    text = "%p: f32[2,2] = matmul %x, %x {tb=True}\n%t: f32[2,2] = permute %p {axes=(1,0)}\nreturn %t"
+    graph = body(text, result="f32[2,2]")
+    (product,) = dce(transpose_products(graph)).ops
+    assert product.attrs == {"ta": False, "tb": True}
+    x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    np.testing.assert_allclose(evaluate(graph, x)[0], evaluate(transpose_products(graph), x)[0], rtol=1e-6)
+
+
+def test_keepdim_reshapes_cancel():
+    graph = body(
+        """%s: f32[2] = sum %x {axes=(1)}
+        %k: f32[2,1] = reshape %s {shape=(2,1)}
+        %l: f32[2,1] = log %k
+        %r: f32[2] = reshape %l {shape=(2)}
+        %b: f32[2,3] = broadcast %r {shape=(2,3), axes=(0)}
+        return %b"""
+    )
+    assert names(pipeline.run(graph, pipeline.SIMPLIFY)) == ["sum", "log", "broadcast"]
+
+
+def test_cse_tells_numbers_apart():
+    graph = body(
+        """%a: f32[2,3] = full {value=0.0, shape=(2,3), dtype="f32"}
+        %b: f32[2,3] = full {value=-0.0, shape=(2,3), dtype="f32"}
+        %c: f32[2,3] = full {value=0.0, shape=(2,3), dtype="f32"}
+        %d: f32[2,3] = mul %a, %b
+        %e: f32[2,3] = mul %d, %c
+        return %e"""
+    )
+    assert names(dce(cse(graph))) == ["full", "full", "mul", "mul"]
+
+
+def test_fold_and_dce():
+    graph = body(
+        """%a: f32[2,3] = full {value=2.0, shape=(2,3), dtype="f32"}
+        %b: f32[2,3] = mul %a, %a
+        %unused: f32[2,3] = exp %x
+        %c: f32[2,3] = mul %x, %b
+        return %c"""
+    )
+    assert names(pipeline.run(graph, pipeline.SIMPLIFY)) == ["full", "mul"]
+    assert pipeline.run(graph, pipeline.SIMPLIFY).ops[0].attrs["value"] == 4.0
+    assert names(fold(graph)).count("full") == 2
+
+
+def test_a_check_is_not_dead():
+    graph = body('%c: i64[2] = check_index %x {extent=3, message="bad {}"}\nreturn %x', "%x: i64[2]", "i64[2]")
+    assert names(dce(graph)) == ["check_index"]
+
+
+SOFTMAX = """%m: f32[2] = max %x {axes=(1)}
+%mb: f32[2,3] = broadcast %m {shape=(2,3), axes=(0)}
+%z: f32[2,3] = sub %x, %mb
+%e: f32[2,3] = exp %z
+%s: f32[2] = sum %e {axes=(1)}
+%sb: f32[2,3] = broadcast %s {shape=(2,3), axes=(0)}
+%y: f32[2,3] = div %e, %sb
+return %y"""
+
+
+def test_a_softmax_row_is_one_kernel():
+    fused = pipeline.run(body(SOFTMAX), pipeline.COMPILE)
+    assert names(fused) == ["fusion"]
+    assert [v.shape for v in fused.ops[0].results] == [(2, 3)]
+
+
+def test_rows_and_columns_of_one_value_are_two_kernels():
+    text = """%e: f32[2,3] = exp %x
+    %r: f32[2] = sum %e {axes=(1)}
+    %c: f32[3] = sum %e {axes=(0)}
+    return %r, %c"""
+    fused = pipeline.run(body(text, result="(f32[2], f32[3])"), pipeline.COMPILE)
+    assert names(fused) == ["fusion", "fusion"]
+
+
+def test_a_value_read_transposed_is_stored():
+    text = """%e: f32[3,3] = exp %x
+    %t: f32[3,3] = permute %e {axes=(1,0)}
+    %y: f32[3,3] = add %e, %t
+    return %y"""
+    fused = pipeline.run(body(text, "%x: f32[3,3]", "f32[3,3]"), pipeline.COMPILE)
+    assert names(fused) == ["fusion", "fusion"]
+
+
+def test_a_result_that_is_an_input_gets_memory_of_its_own():
+    fused = pipeline.run(body("return %x, %x", result="(f32[2,3], f32[2,3])"), pipeline.COMPILE)
+    assert names(fused) == ["fusion", "fusion"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("columns", [1, 3, 40])
+def test_kernels_do_not_depend_on_shapes(rows, columns):
+    text = SOFTMAX.replace("2,3", f"{rows},{columns}").replace("[2]", f"[{rows}]")
+    shape = f"f32[{rows},{columns}]"
+    graph = body(text, f"%x: {shape}", shape)
+    program = Program(pipeline.run(graph, pipeline.COMPILE))
+    x = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
+    np.testing.assert_allclose(program(x)[0], evaluate(graph, x)[0], rtol=1e-6)
+    if rows > 1 and columns > 1:
+        other = body(SOFTMAX)
+        assert [s.source for s in program.steps] == [s.source for s in Program(pipeline.run(other, pipeline.COMPILE)).steps]
+
+
+def test_passes_are_near_linear():
+    """Four times the operations take at most about four times as long."""
+    import time
+
+    def chain(n):
+        lines = ["%v0: f32[2,3] = exp %x"]
+        lines += [f"%v{i + 1}: f32[2,3] = {'sin' if i % 7 else 'tanh'} %v{i}" for i in range(n)]
+        return body("\n".join([*lines, f"return %v{n}"]))
+
+    def seconds(n):
+        graph, best = chain(n), float("inf")
+        for _ in range(3):
+            begin = time.perf_counter()
+            pipeline.run(graph, pipeline.COMPILE)
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    assert seconds(4000) < 8 * seconds(1000)

@@ -1,0 +1,169 @@
+"""Programs, memory, the cache on disk."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tracer.ir import pipeline
+from tracer.ir.interp import evaluate
+from tracer.ir.parse import parse_graph
+from tracer.runtime import cache
+from tracer.runtime.memory import ResultPool, address, plan
+from tracer.runtime.program import Program
+
+UPDATE = """\
+func @f(%p: f32[4], %g: f32[4]) -> (f32[], f32[4]) {
+  %s: f32[] = sum %p {axes=(0)}
+  %n: f32[4] = sub %p, %g
+  return %s, %n -> %p
+}
+"""
+
+
+def compiled(text):
+    graph = parse_graph(text)
+    return graph, Program(pipeline.run(graph, pipeline.COMPILE))
+
+
+def test_an_update_goes_straight_to_its_input():
+    _, program = compiled(UPDATE)
+    p, g, s = np.arange(4, dtype=np.float32), np.ones(4, np.float32), np.zeros((), np.float32)
+    program.run([address(p), address(g)], [address(s)])
+    assert s == 6 and p.tolist() == [-1, 0, 1, 2]
+    assert not any(step.op.attrs.get("body") and step.op.attrs["body"].name == "copy" for step in program.steps)
+
+
+def test_an_update_that_would_spoil_a_later_read_is_copied_at_the_end():
+    text = """\
+func @f(%p: f32[2,2], %q: f32[2,2]) -> (f32[2,2], f32[2,2]) {
+  %n: f32[2,2] = exp %q
+  %t: f32[2,2] = permute %p {axes=(1,0)}
+  %m: f32[2,2] = add %t, %n
+  return %n -> %p, %m
+}
+"""
+    graph, program = compiled(text)
+    args = [np.random.default_rng(k).standard_normal((2, 2)).astype(np.float32) for k in (1, 2)]
+    for a, b in zip(program(*args), evaluate(graph, *args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_two_updates_that_exchange_their_inputs():
+    text = "func @f(%p: f32[3], %q: f32[3]) -> (f32[3], f32[3]) {\n  return %q -> %p, %p -> %q\n}\n"
+    _, program = compiled(text)
+    p, q = np.zeros(3, np.float32), np.ones(3, np.float32)
+    program.run([address(p), address(q)], [])
+    assert p.tolist() == [1, 1, 1] and q.tolist() == [0, 0, 0]
+
+
+def test_the_plan_keeps_live_buffers_apart():
+    rng = np.random.default_rng(0)
+    lives = [(int(rng.integers(1, 5000)), a := int(rng.integers(0, 30)), a + int(rng.integers(0, 8))) for _ in range(200)]
+    offsets, total = plan(lives)
+    for i, (size, first, last) in enumerate(lives):
+        assert offsets[i] % 64 == 0 and offsets[i] + size <= total
+        for j in range(i):
+            n, f, t = lives[j]
+            if f <= last and first <= t:
+                assert offsets[i] + size <= offsets[j] or offsets[j] + n <= offsets[i]
+    assert total < sum(n for n, _, _ in lives) / 2
+
+
+def test_result_buffers_are_reused_only_when_free():
+    from tracer.ir.types import TensorType, float32
+
+    pool = ResultPool(TensorType(float32, (3,)))
+    first, _ = pool.take()
+    second, _ = pool.take()
+    assert first is not second
+    view, where = first[1:], address(first)
+    del first
+    third, _ = pool.take()
+    assert address(third) != where  # a view still holds it
+    del view, third
+    assert pool.take()[1] == where
+
+
+def test_cache_checks_what_it_reads(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path / "c"))
+    assert cache.read("k_a") is None
+    cache.write("k_a", b"code")
+    assert cache.read("k_a") == b"code"
+    assert stat.S_IMODE(os.stat(tmp_path / "c").st_mode) == 0o700
+    path = tmp_path / "c" / "k_a.o"
+    path.write_bytes(path.read_bytes()[:-1] + b"X")
+    assert cache.read("k_a") is None
+    cache.write("k_a", b"code")
+    os.chmod(tmp_path / "c", 0o777)
+    assert cache.read("k_a") is None  # anybody could have written there
+    cache.write("k_b", b"code")
+    assert not (tmp_path / "c" / "k_b.o").exists()
+
+
+def test_an_unwritable_cache_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path / "file"))
+    cache.write("k_a", b"code")
+    assert cache.read("k_a") is None
+
+
+SECOND_PROCESS = """
+import tracer
+from tracer import nn, optim
+from tracer.nn import functional as F
+from tracer.runtime.compile import stats
+tracer.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+opt = optim.SGD(model.parameters(), lr=0.1)
+@tracer.trace
+def step(x, y):
+    opt.zero_grad()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    opt.step()
+    return loss
+x, y = tracer.ones(3, 4), tracer.tensor([0, 1, 1])
+losses = [step(x, y).item() for _ in range(3)]
+import sys
+print(stats.compiled, stats.loaded > 0, "numba" in sys.modules, *losses)
+"""
+
+
+def run_python(code, **env):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **env}, check=True
+    ).stdout.split()
+
+
+def test_a_second_process_compiles_nothing_and_does_not_import_numba(tmp_path):
+    first = run_python(SECOND_PROCESS, TRACER_CACHE_DIR=str(tmp_path))
+    second = run_python(SECOND_PROCESS, TRACER_CACHE_DIR=str(tmp_path))
+    assert int(first[0]) > 0 and first[2] == "True"
+    assert second[:3] == ["0", "True", "False"]
+    assert first[3:] == second[3:]
+
+
+def test_importing_does_not_import_numba_or_scipy():
+    loaded = run_python("import sys, tracer; print(*(m for m in ('numba', 'scipy', 'llvmlite') if m in sys.modules))")
+    assert loaded == []
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_products_of_every_orientation_and_size(dtype):
+    rng = np.random.default_rng(0)
+    kind = np.float32 if dtype == "f32" else np.float64
+    for m, k, n in ((1, 1, 1), (3, 1, 2), (7, 5, 1), (64, 33, 17), (0, 3, 2), (2, 0, 3)):
+        for ta in (False, True):
+            for tb in (False, True):
+                a = rng.standard_normal((k, m) if ta else (m, k)).astype(kind)
+                b = rng.standard_normal((n, k) if tb else (k, n)).astype(kind)
+                text = (
+                    f"func @f(%a: {dtype}[{a.shape[0]},{a.shape[1]}], %b: {dtype}[{b.shape[0]},{b.shape[1]}]) -> "
+                    f"{dtype}[{m},{n}] {{\n  %c: {dtype}[{m},{n}] = matmul %a, %b {{ta={ta}, tb={tb}}}\n  return %c\n}}"
+                )
+                graph, program = compiled(text)
+                np.testing.assert_allclose(program(a, b)[0], evaluate(graph, a, b)[0], rtol=2e-5, atol=1e-5)

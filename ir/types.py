@@ -30,6 +30,11 @@ class DType:
         return self.kind == "f"
 
     @property
+    def ctype(self) -> str:
+        """The name in PyTorch's messages: Float, Double, Long ..."""
+        return _CTYPES[self.name]
+
+    @property
     def is_signed(self) -> bool:
         return self.kind in "if"
 
@@ -42,6 +47,18 @@ class DType:
 
     def __reduce__(self) -> tuple:
         return dtype_named, (self.short,)
+
+
+_CTYPES = {
+    "bool": "Bool",
+    "uint8": "Byte",
+    "int8": "Char",
+    "int16": "Short",
+    "int32": "Int",
+    "int64": "Long",
+    "float32": "Float",
+    "float64": "Double",
+}
 
 
 def _dtype(name: str, short: str) -> DType:

@@ -31,7 +31,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
         if data.base is not None and np.may_share_memory(data, parent._data):
             out._view = (parent, primitive, attrs)
             out._counter = parent._counter
-    if context.grad_enabled and primitive.differentiable:
+    if context.grad_enabled and primitive.differentiable and out._data.dtype.kind == "f":
         for a in args:
             if isinstance(a, Tensor) and a._requires_grad:
                 out._requires_grad = True

@@ -15,7 +15,7 @@ from .tensor import Tensor
 _METHODS: dict[Any, str] = {
     pointwise: "exp expm1 log log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh sigmoid erf reciprocal neg abs sign "
     "square relu add sub mul div maximum minimum remainder atan2 eq ne lt le gt ge pow floor ceil round isnan clamp clone "
-    "logical_not bitwise_not bitwise_and bitwise_or bitwise_xor true_divide multiply",
+    "floor_divide logical_not bitwise_not bitwise_and bitwise_or bitwise_xor true_divide multiply",
     reduce: "sum mean var std amax amin argmax argmin max min all any logsumexp softmax log_softmax",
     shape: "reshape view flatten permute transpose t squeeze unsqueeze expand expand_as broadcast_to split chunk narrow flip "
     "contiguous",
@@ -29,6 +29,7 @@ _OPERATORS = {
     "mul": pointwise.mul,
     "truediv": pointwise.div,
     "pow": pointwise.pow,
+    "floordiv": pointwise.floor_divide,
     "mod": pointwise.remainder,
     "matmul": linalg.matmul,
     "and": pointwise.bitwise_and,
@@ -41,7 +42,7 @@ _IN_PLACE = ("add", "sub", "mul", "div", "pow", "clamp", "exp", "relu", "sigmoid
 
 def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Tensor, Any], Any]:
     def method(self: Tensor, other: Any) -> Any:
-        if not (isinstance(other, Tensor) or is_number(other) or hasattr(other, "dtype")):
+        if not (isinstance(other, Tensor) or (is_number(other) and function is not linalg.matmul)):
             return NotImplemented
         return function(other, self) if reflected else function(self, other)
 
@@ -50,7 +51,7 @@ def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Ten
 
 def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]:
     def method(self: Tensor, other: Any) -> Any:
-        if not (isinstance(other, Tensor) or is_number(other) or hasattr(other, "dtype")):
+        if not (isinstance(other, Tensor) or is_number(other)):
             return NotImplemented
         return function(self, other)
 

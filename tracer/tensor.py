@@ -140,6 +140,7 @@ class Tensor:
         return iter([self[i] for i in range(len(self._data))])
 
     __hash__ = object.__hash__
+    __array_ufunc__ = None  # NumPy's scalars leave `scalar * tensor` to us
 
     # Its place in the graph.
 
@@ -198,10 +199,14 @@ class Tensor:
                 raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
             if value.shape != self.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: {list(value.shape)}, expected {list(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if value._data.dtype != self._data.dtype:
-                raise RuntimeError(f"assigned grad has data of a different type: {value.dtype}, expected {self.dtype}")
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{value.dtype.ctype.lower()}' to a tensor with grad_dtype "
+                    f"'{self.dtype.ctype}'"
+                )
         if context.recorder is not None:
             context.recorder.writes_grad(self)
         self._grad = value
@@ -296,11 +301,16 @@ class Tensor:
             raise RuntimeError(f"Boolean value of Tensor with {word} is ambiguous")
         return bool(self._observed("bool()").item())
 
+    def _single(self) -> Any:
+        if self._data.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
+
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._single())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._single())
 
     def __index__(self) -> int:
         if self._data.dtype.kind not in "uib":
@@ -308,13 +318,15 @@ class Tensor:
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self._data.ndim == 0 and spec else str(self)
+        return format(self.item(), spec) if self._data.ndim == 0 and type(self) is Tensor else object.__format__(self, spec)
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())
 
     def __repr__(self) -> str:
-        return _show(self)
+        from .printing import show
+
+        return show(self)
 
     # In-place changes.
 
@@ -323,14 +335,22 @@ class Tensor:
         if context.grad_enabled:
             if self._requires_grad and self._grad_fn is None:
                 raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-            if self._view is not None and (new._requires_grad or self._root()._requires_grad):
+            base = self._followed_base()
+            if base is not self and base._requires_grad and base._grad_fn is None:
+                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+            if base is not self and (new._requires_grad or base._requires_grad):
                 raise NotImplementedError("an in-place operation on a view is not differentiable yet; use clone() first")
+        if not self._data.flags.writeable:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+                "Please clone() the tensor before performing the operation."
+            )
         if new._data.shape != self._data.shape:
             raise RuntimeError(
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape {list(new._data.shape)}"
             )
         if not np.can_cast(new._data.dtype, self._data.dtype, "same_kind"):
-            raise RuntimeError(f"result type {new.dtype.name} can't be cast to the desired output type {self.dtype.name}")
+            raise RuntimeError(f"result type {new.dtype.ctype} can't be cast to the desired output type {self.dtype.ctype}")
         if new._data.dtype != self._data.dtype:
             new = new.to(self.dtype)
         self._data[...] = new._data
@@ -340,6 +360,13 @@ class Tensor:
         if context.recorder is not None:
             context.recorder.update(self, new)
         return self
+
+    def _followed_base(self) -> Tensor:
+        """The tensor that this is a view of as far as autograd is concerned: ``detach`` ends a chain of views."""
+        t = self
+        while t._view is not None and t._view[1].differentiable:
+            t = t._view[0]
+        return t
 
     def _root(self) -> Tensor:
         t = self
@@ -379,51 +406,3 @@ def wrap(data: Any) -> Tensor:
     t._data = data if data.__class__ is np.ndarray else np.array(data)
     t._counter = [0]
     return t
-
-
-def _show(t: Tensor) -> str:
-    """As PyTorch prints: four digits, what differs from the default, and the history."""
-    text = _values(t)
-    tail = []
-    default = (context.default_dtype.name, "int64", "bool")
-    if t.dtype.name not in default:
-        tail.append(f"dtype=torch.{t.dtype.name}")
-    if t._grad_fn is not None:
-        tail.append(f"grad_fn=<{t._grad_fn.name()}>")
-    elif t._requires_grad:
-        tail.append("requires_grad=True")
-    return f"tensor({', '.join([text, *tail])})"
-
-
-def _values(t: Tensor) -> str:
-    data = t._data
-    if data.size == 0:
-        return "[]" if data.ndim == 1 else f"[], size={tuple(data.shape)}"
-    if data.dtype.kind != "f":
-        body = np.array2string(data, separator=", ", prefix="tensor(", threshold=1000, edgeitems=3)
-        return body.replace("True", " True") if data.dtype.kind == "b" and not data.all() and data.ndim else body
-    finite = data[np.isfinite(data)].astype(np.float64)
-    whole = bool(np.all(finite == np.ceil(finite)))
-    size = np.abs(finite[finite != 0])
-    big, small = (size.max(), size.min()) if size.size else (0.0, 1.0)
-    scientific = big / small > 1000 or big > 1e8 or (small < 1e-4) if not whole else big > 1e8
-    if scientific:
-        form: Any = lambda x: f"{x:.4e}"
-    elif whole:
-        form = lambda x: f"{x:.0f}." if np.isfinite(x) else str(x)
-    else:
-        form = lambda x: f"{x:.4f}"
-    cells = [form(float(x)) for x in (data.flat if data.size <= 1000 else _edges(data).flat)]
-    width = max(map(len, cells)) if data.ndim else 0
-    padded: Any = {"float_kind": lambda x: form(float(x)).rjust(width)}
-    return np.array2string(
-        data, separator=", ", prefix="tensor(", threshold=1000, edgeitems=3, max_line_width=80, formatter=padded
-    )
-
-
-def _edges(data: np.ndarray) -> np.ndarray:
-    """The corners that are printed of a large array."""
-    for axis, n in enumerate(data.shape):
-        if n > 6:
-            data = np.take(data, [0, 1, 2, n - 3, n - 2, n - 1], axis)
-    return data

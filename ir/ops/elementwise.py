@@ -26,9 +26,9 @@ def _sign(x: Any) -> Any:
 
 sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(None,))
 
-add = elementwise("add", np.add, "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
-sub = elementwise("sub", np.subtract, "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
-mul = elementwise("mul", np.multiply, "{a} * {b}", "a b", vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)))
+add = elementwise("add", quiet(np.add), "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
+sub = elementwise("sub", quiet(np.subtract), "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
+mul = elementwise("mul", quiet(np.multiply), "{a} * {b}", "a b", vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)))
 div = elementwise(
     "div",
     quiet(np.divide),
@@ -40,7 +40,7 @@ div = elementwise(
 reciprocal = elementwise(
     "reciprocal", quiet(np.reciprocal), "{T}(1) / {x}", infer=floating, vjp=(lambda g, y: neg(mul(g, mul(y, y))),)
 )
-square = elementwise("square", np.square, "{x} * {x}", torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),))
+square = elementwise("square", quiet(np.square), "{x} * {x}", torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),))
 
 
 def _remainder(types: list[TensorType], attrs: dict) -> str:
@@ -51,9 +51,29 @@ def _remainder(types: list[TensorType], attrs: dict) -> str:
     return f"select(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))), {r} + {{b}}, {r})"
 
 
+def _whole(function: Any) -> Any:
+    """Integer division and remainder: PyTorch raises where NumPy gives 0."""
+    silent = quiet(function)
+
+    def impl(a: Any, b: Any) -> Any:
+        if np.result_type(a, b).kind in "ui" and not np.all(b):
+            raise RuntimeError("ZeroDivisionError")
+        return silent(a, b)
+
+    return impl
+
+
+def _floor_divide(types: list[TensorType], attrs: dict) -> str:
+    if not types[0].dtype.is_floating_point:
+        return "{a} // {b}"
+    r = _remainder(types, attrs)
+    return f"select({{b}} == {{T}}(0), {{a}} / {{b}}, rint(({{a}} - {r}) / {{b}}))"
+
+
+floor_divide = elementwise("floor_divide", _whole(np.floor_divide), _floor_divide, "a b")
 remainder = elementwise(
     "remainder",
-    quiet(np.remainder),
+    _whole(np.remainder),
     _remainder,
     "a b",
     vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(a, b))))),

@@ -22,9 +22,11 @@ iota = primitive(
     Kind.SOURCE,
     "",
     infer=lambda shape, axis, dtype: TensorType(dtype_named(dtype), tuple(shape)),
-    impl=lambda shape, axis, dtype: np.broadcast_to(
-        np.arange(shape[axis], dtype=dtype_named(dtype).numpy).reshape([-1 if i == axis else 1 for i in range(len(shape))]),
-        shape,
+    impl=lambda shape, axis, dtype: np.array(
+        np.broadcast_to(
+            np.arange(shape[axis], dtype=dtype_named(dtype).numpy).reshape([-1 if i == axis else 1 for i in range(len(shape))]),
+            shape,
+        )
     ),
 )
 

@@ -56,6 +56,8 @@ def backward(
     from .engine import run
 
     outputs = _list(tensors)
+    if inputs is not None and len(_list(inputs)) == 0:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     given = [None] * len(outputs) if grad_tensors is None else _list(grad_tensors)
     seeds = _seeds(outputs, given)
     retain = create_graph if retain_graph is None else retain_graph
@@ -76,6 +78,8 @@ def grad(
     from .engine import run
 
     outs, wrt = _list(outputs), _list(inputs)
+    if not wrt:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for t in wrt:
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")

@@ -35,10 +35,13 @@ def run(
     """Cotangents of the leaves (or of ``inputs``): id -> (tensor, cotangent), as tensors."""
     tensors = create_graph or context.recorder is not None
     interpreter = current() if tensors else _EVALUATE
-    with set_grad_enabled(create_graph), using(interpreter):
+    with set_grad_enabled(create_graph), using(interpreter), np.errstate(all="ignore"):
         engine = _Engine(tensors, inputs)
         for root, ct in zip(roots, cotangents, strict=True):
-            engine.send(root if root._grad_fn is None else root._grad_fn, root._output, ct if tensors else ct._data)
+            if root._grad_fn is not None:
+                engine.send(root._grad_fn, root._output, ct if tensors else ct._data)
+            elif engine.wants(root):
+                engine.send(root, 0, ct.clone() if tensors else np.array(ct._data))
         engine.drain(retain_graph)
     return {i: (t, g if isinstance(g, Tensor) else wrap(g)) for i, (t, g) in engine.found.items()}
 
@@ -68,6 +71,9 @@ class _Engine:
             heapq.heappush(self.queue, (-target.sequence, target))
         else:
             waiting[output] = add(waiting[output], g) if output in waiting else g
+
+    def wants(self, leaf: Tensor) -> bool:
+        return self.leaves is None or id(leaf) in self.leaves
 
     def _add(self, t: Tensor, g: Any) -> None:
         before = self.found.get(id(t))
@@ -102,11 +108,9 @@ class _Engine:
 
     def _leads_somewhere(self, edge: tuple[Any, int]) -> bool:
         target = edge[0]
-        if self.leaves is None:
-            return True
         if isinstance(target, Tensor):
-            return id(target) in self.leaves
-        return self.useful is None or target in self.useful
+            return self.wants(target)
+        return self.leaves is None or self.useful is None or target in self.useful
 
     def _useful_nodes(self) -> set[Any]:
         """The nodes from which an input is reached."""

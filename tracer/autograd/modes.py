@@ -11,8 +11,8 @@ from ..context import context
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class set_grad_enabled:
-    """``with set_grad_enabled(flag):`` or as a decorator. Unlike PyTorch's it has no effect as a bare call."""
+class _Mode:
+    """Recording on or off: a context manager, and a decorator. One object may be entered again before it is left."""
 
     def __init__(self, mode: bool):
         self.mode = bool(mode)
@@ -26,15 +26,34 @@ class set_grad_enabled:
         context.grad_enabled = self.before.pop()
 
     def __call__(self, function: F) -> F:
+        mode = self.mode
+
         @functools.wraps(function)
         def inner(*args: Any, **kwargs: Any) -> Any:
-            with set_grad_enabled(self.mode):
+            with _Mode(mode):
                 return function(*args, **kwargs)
 
         return inner  # type: ignore[return-value]
 
 
-class no_grad(set_grad_enabled):
+class set_grad_enabled(_Mode):
+    """Sets the mode at once; as a context manager or decorator, for the block or function only."""
+
+    def __init__(self, mode: bool):
+        super().__init__(mode)
+        self.outer = context.grad_enabled
+        context.grad_enabled = self.mode
+
+    def __enter__(self) -> None:
+        self.before.append(self.outer)
+        context.grad_enabled = self.mode
+
+    def __call__(self, function: F) -> F:
+        context.grad_enabled = self.outer
+        return super().__call__(function)
+
+
+class no_grad(_Mode):
     """In this block nothing is recorded for autograd: results do not require gradients."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -52,7 +71,7 @@ class enable_grad(no_grad):
     """The opposite of ``no_grad``."""
 
     def __init__(self, function: Any = None) -> None:
-        set_grad_enabled.__init__(self, True)
+        _Mode.__init__(self, True)
 
 
 def is_grad_enabled() -> bool:

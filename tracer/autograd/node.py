@@ -116,7 +116,9 @@ class Node(BackwardNode):
                 # Not the tensor: it refers to this node, and a cycle would keep both alive.
                 self.result, self.counter, self.version = out._data, out._counter, out._counter[0]
             for i in rule.saves_operands:
-                self.operands[i] = args[i]
+                a = args[i]
+                # A number takes the result's dtype now: rules compute with it, and its weakness would be lost.
+                self.operands[i] = a if isinstance(a, Tensor) else np.array(a, out._data.dtype)
         self.versions = [a._counter[0] if isinstance(a, Tensor) else 0 for a in self.operands]
 
     def name(self) -> str:
@@ -135,6 +137,8 @@ class Node(BackwardNode):
             operands = [a._data if isinstance(a, Tensor) else a for a in operands]
         elif y is not None:
             y = self._result_tensor(y)
+        if tensors:
+            operands = [_number_tensor(a) if isinstance(a, np.ndarray) else a for a in operands]
         return [
             rule(g, y, operands, types, self.attrs) if want and rule is not None else None
             for want, rule in zip(wanted, record.vjp or (), strict=True)
@@ -162,6 +166,13 @@ class Node(BackwardNode):
     def release(self) -> None:
         if self.result is not None or any(a is not None for a in self.operands or ()):
             self.operands = self.result = None
+
+
+def _number_tensor(number: np.ndarray) -> Tensor:
+    t = wrap(number)
+    if context.recorder is not None:
+        context.recorder.constant(t)
+    return t
 
 
 class FreedNode(BackwardNode):

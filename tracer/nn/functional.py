@@ -51,6 +51,8 @@ __all__ = [
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias; the weight is (out, in)."""
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {input.dtype.ctype} and {weight.dtype.ctype}")
     out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
     return out if bias is None else add(out, bias)
 
@@ -80,7 +82,21 @@ def conv2d(
         )
     n, c = input._data.shape[:2]
     out, per_group, *size = weight._data.shape
-    if c != per_group * groups or out % groups:
+    if min(_pair(stride, 2)) <= 0:
+        raise RuntimeError("non-positive stride is not supported")
+    if not isinstance(padding, str) and min(_pair(padding, 2)) < 0:
+        raise RuntimeError("negative padding is not supported")
+    if bias is not None and bias._data.shape != (out,):
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {out} elements, "
+            f"but got bias of size {list(bias.shape)} instead"
+        )
+    if out % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size {list(weight.shape)} instead"
+        )
+    if c != per_group * groups:
         raise RuntimeError(
             f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
             f"{per_group * groups} channels, but got {c} channels instead"
@@ -140,7 +156,10 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def one_hot(input: Tensor, num_classes: int) -> Tensor:
     """int64, 1 at the position each element names along a new last axis. Raises where a position is out of range."""
-    checked = P.check_index(input, extent=num_classes, message="Class values must be smaller than num_classes.")
+    try:
+        checked = P.check_index(input, extent=num_classes, message="Class values must be smaller than num_classes.")
+    except IndexError as e:
+        raise RuntimeError(str(e)) from None
     shape = (*input._data.shape, num_classes)
     classes = P.iota(shape=shape, axis=input.ndim, dtype="i64")
     return P.cast(P.eq(unsqueeze(checked, -1), classes), dtype="i64")
@@ -171,7 +190,7 @@ def nll_loss(input: Tensor, target: Tensor, reduction: str = "mean", ignore_inde
             raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({target._data.shape[0]}).")
         raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(target.shape)}")
     if target.dtype.kind not in "ui":
-        raise RuntimeError(f"expected scalar type Long but found {target.dtype.name.title()}")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.ctype}")
     counted = P.ne(target, ignore_index)
     safe = where(counted, target, 0)
     safe = P.check_index(safe, extent=shape[1], message="Target {} is out of bounds.")
@@ -195,12 +214,14 @@ def cross_entropy(
 
     Raises IndexError for class numbers out of range.
     """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     axis = 0 if input.ndim == 1 else 1
     logp = log_softmax(input, axis)
     classes = input._data.shape[axis]
-    if target.is_floating_point():
-        if target.shape != input.shape:
-            raise RuntimeError(f"Expected floating point type for target with class probabilities of shape {list(input.shape)}")
+    if target.shape == input.shape:
+        if not target.is_floating_point():
+            raise RuntimeError(f"Expected floating point type for target with class probabilities, got {target.dtype.ctype}")
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / classes
         losses = -sum(mul(logp, target), axis)

@@ -42,7 +42,8 @@ class Module(Announcing):
         parts = self.__dict__
         if "_parameters" not in parts:
             if isinstance(value, (Parameter, Module)):
-                raise AttributeError(f"cannot assign {type(value).__name__} before Module.__init__() call")
+                what = "parameters" if isinstance(value, Parameter) else "module"
+                raise AttributeError(f"cannot assign {what} before Module.__init__() call")
             object.__setattr__(self, name, value)
             return
         structure_changed()
@@ -85,21 +86,32 @@ class Module(Announcing):
             raise TypeError(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        structure_changed()
-        self._forget(name)
-        self._buffers[name] = tensor
+        self._enter("_buffers", "buffer", name, tensor)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """A parameter under the given name."""
-        structure_changed()
-        self._forget(name)
-        self._parameters[name] = param
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+            )
+        self._enter("_parameters", "parameter", name, param)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """A submodule under the given name."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        self._enter("_modules", "module", name, module)
+
+    def _enter(self, table: str, kind: str, name: str, value: Any) -> None:
+        """Puts a value into one of the tables. Raises KeyError for a name that cannot be, or is something else's."""
+        if "." in name:
+            raise KeyError(f'{kind} name can\'t contain "."')
+        if not name:
+            raise KeyError(f'{kind} name can\'t be empty string ""')
+        if hasattr(self, name) and name not in self.__dict__[table]:
+            raise KeyError(f"attribute '{name}' already exists")
         structure_changed()
-        self._forget(name)
-        self._modules[name] = module
+        self.__dict__[table][name] = value
 
     # Walking.
 
@@ -150,28 +162,40 @@ class Module(Announcing):
     def state_dict(self) -> OrderedDict[str, Tensor]:
         """Parameters and buffers by dotted name, sharing memory with the module."""
         state: OrderedDict[str, Tensor] = OrderedDict()
-        for prefix, module in self.named_modules():
-            for table in (module._parameters, module._buffers):
-                for name, value in table.items():
-                    if value is not None:
-                        state[f"{prefix}.{name}" if prefix else name] = value.detach()
+        self._save("", state)
         return state
+
+    def _save(self, prefix: str, state: OrderedDict[str, Tensor]) -> None:
+        """A module that is reached by two names is saved under both."""
+        for table in (self._parameters, self._buffers):
+            for name, value in table.items():
+                if value is not None:
+                    state[prefix + name] = value.detach()
+        for name, module in self.named_children():
+            module._save(f"{prefix}{name}.", state)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> IncompatibleKeys:
         """Copies values into this module's tensors of the same names.
 
         Raises RuntimeError when shapes differ, or, if ``strict``, when names are missing or unexpected.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         own = self.state_dict()
         missing = [k for k in own if k not in state_dict]
         unexpected = [k for k in state_dict if k not in own]
         problems = []
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {', '.join(map(repr, unexpected))}. ".replace("'", '"'))
         if strict and missing:
             problems.append(f"Missing key(s) in state_dict: {', '.join(map(repr, missing))}. ".replace("'", '"'))
+        if strict and unexpected:
+            problems.append(f"Unexpected key(s) in state_dict: {', '.join(map(repr, unexpected))}. ".replace("'", '"'))
         for name, value in state_dict.items():
-            if name in own and own[name].shape != value.shape:
+            if name in own and not isinstance(value, Tensor):
+                problems.append(
+                    f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object from '
+                    f"checkpoint but received {type(value)}"
+                )
+            elif name in own and own[name].shape != value.shape:
                 problems.append(
                     f"size mismatch for {name}: copying a param with shape {value.shape} from checkpoint, "
                     f"the shape in current model is {own[name].shape}."
@@ -187,6 +211,8 @@ class Module(Announcing):
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode, or evaluation mode, for this module and all below it."""
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
         for m in self.modules():
             if m.training != mode:
                 m.training = mode

@@ -12,7 +12,9 @@ class Parameter(Tensor):
         source = Tensor([]) if data is None else data
         self._data = source._data
         self._counter = source._counter
-        self._requires_grad = requires_grad and source.is_floating_point()
+        if requires_grad and not source.is_floating_point():
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        self._requires_grad = requires_grad
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -39,7 +39,7 @@ def dims(dim: Dims, rank: int) -> tuple[int, ...]:
 
 
 def is_number(x: Any) -> bool:
-    return isinstance(x, (bool, int, float, RuntimeFloat))
+    return isinstance(x, (bool, int, float, RuntimeFloat, np.number, np.bool_))
 
 
 def to_dtype(x: Tensor, dtype: DType) -> Tensor:
@@ -48,10 +48,10 @@ def to_dtype(x: Tensor, dtype: DType) -> Tensor:
 
 def operand(x: Any) -> Any:
     """A tensor or a Python number; NumPy scalars count as numbers. Raises TypeError for anything else."""
-    if isinstance(x, Tensor) or is_number(x):
-        return x
     if isinstance(x, np.generic):
         return x.item()
+    if isinstance(x, Tensor) or is_number(x):
+        return x
     raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
 
 

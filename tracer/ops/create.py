@@ -48,13 +48,18 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         data = data.numpy() if not data._requires_grad else data.detach().numpy()
     elif context.recorder is not None and isinstance(data, np.ndarray):
         context.recorder.give_up("makes a tensor from an array")
+    if isinstance(data, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if data is None:
+        raise RuntimeError("Could not infer dtype of NoneType")
     try:
         array = np.array(_plain(data))
-    except ValueError as e:
-        raise ValueError(f"expected a rectangular sequence of numbers: {e}") from None
-    if array.dtype == object or array.dtype.kind not in "buif":
+    except ValueError:
+        _require_rectangle(data)
+        raise
+    if array.dtype.kind not in "buif":
         raise TypeError(f"can't convert {type(data).__name__} to a tensor")
-    if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+    if dtype is None and array.dtype == np.float64 and not _has_dtype(data):
         dtype = context.default_dtype
     t = wrap(array.astype((dtype or dtype_of(array.dtype)).numpy, copy=False))
     if context.recorder is not None:
@@ -69,6 +74,25 @@ def _plain(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_plain(x) for x in data]
     return data
+
+
+def _has_dtype(data: Any) -> bool:
+    """Whether the first number in ``data`` is NumPy's, and so brings a dtype."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.generic)) or (isinstance(data, Tensor) and data.is_floating_point())
+
+
+def _require_rectangle(data: Any, dim: int = 0) -> None:
+    """Raises ValueError, in PyTorch's words, where a nested sequence has rows of different lengths."""
+    if not isinstance(data, (list, tuple)):
+        return
+    lengths = [len(x) if isinstance(x, (list, tuple)) else 0 for x in data]
+    for n in lengths:
+        if n != lengths[0]:
+            raise ValueError(f"expected sequence of length {lengths[0]} at dim {dim + 1} (got {n})")
+    for x in data:
+        _require_rectangle(x, dim + 1)
 
 
 def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
@@ -136,6 +160,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
         start, end = 0, start
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     whole = all(isinstance(v, int) for v in (start, end, step))
     count = max(0, int(np.ceil((end - start) / step)))
     out_dtype = dtype or (int64 if whole else context.default_dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from ..ir import ops as P
 from ..tensor import Tensor
 from .common import is_number, one_dim, to_dtype
+from .shape import narrow
 
 
 def _expanded(index: Any, rank: int) -> list[Any]:
@@ -16,6 +17,11 @@ def _expanded(index: Any, rank: int) -> list[Any]:
     items = list(index) if isinstance(index, tuple) else [index]
     used = sum(_consumes(i) for i in items)
     if used > rank:
+        if rank == 0:
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+                "0-dim tensor to a number"
+            )
         raise IndexError(f"too many indices for tensor of dimension {rank}")
     dots = [k for k, i in enumerate(items) if i is Ellipsis]
     if len(dots) > 1:
@@ -26,7 +32,7 @@ def _expanded(index: Any, rank: int) -> list[Any]:
 
 
 def _consumes(item: Any) -> int:
-    if item is None or item is Ellipsis:
+    if item is None or item is Ellipsis or isinstance(item, bool):
         return 0
     if isinstance(item, Tensor) and item.dtype.name == "bool":
         return item.ndim
@@ -38,11 +44,19 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
     basic, tensors = _split(items)
     out = _basic(input, basic)
+    for axis in _false_axes(basic):
+        out = narrow(out, axis, 0, 0)
     return _advanced(out, tensors) if tensors else out
 
 
+def _false_axes(items: list[Any]) -> list[int]:
+    """The axes of the result that stand for a False: it takes nothing of the whole."""
+    kept = [i for i in items if isinstance(i, bool) or not isinstance(i, int)]
+    return [axis for axis, i in enumerate(kept) if i is False]
+
+
 def _as_tensor(item: Any) -> Any:
-    if isinstance(item, (list, np.ndarray)):
+    if isinstance(item, (list, range, np.ndarray)):
         from .create import tensor
 
         return tensor(item)
@@ -69,7 +83,7 @@ def _split(items: list[Any]) -> tuple[list[Any], dict[int, Tensor]]:
             axis += width
         else:
             basic.append(item)
-            axis += not isinstance(item, int)
+            axis += isinstance(item, bool) or not isinstance(item, int)
     return basic, tensors
 
 
@@ -78,7 +92,7 @@ def _basic(input: Tensor, items: list[Any]) -> Tensor:
     starts, stops, steps, final = [], [], [], []
     axis = 0
     for item in items:
-        if item is None:
+        if item is None or isinstance(item, bool):
             final.append(1)
             continue
         extent = shape[axis]
@@ -115,7 +129,9 @@ def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
         return P.index_select(x, _wrapped(index, x._data.shape[first], first), axis=first)
     axes = list(tensors)
     if axes != list(range(first, first + len(axes))):
-        raise NotImplementedError("index tensors on axes that are not neighbours")
+        # What is indexed by tensors that are not neighbours comes first in the result.
+        x = P.permute(x, axes=(*axes, *(a for a in range(x.ndim) if a not in axes)))
+        return _advanced(x, dict(enumerate(tensors.values())))
     flat = None
     for axis, i in tensors.items():
         extent = x._data.shape[axis]
@@ -170,7 +186,13 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
-    return P.gather(input, index, axis=one_dim(dim, input.ndim))
+    axis = one_dim(dim, input.ndim)
+    if input.ndim != index.ndim:
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    try:
+        return P.gather(input, index, axis=axis)
+    except IndexError as e:
+        raise RuntimeError(str(e)) from None
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:

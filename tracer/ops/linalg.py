@@ -20,13 +20,24 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if not isinstance(other, Tensor):
         raise TypeError(f"matmul(): argument 'other' must be Tensor, not {type(other).__name__}")
     if input._data.dtype != other._data.dtype:
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {input.dtype.name} != {other.dtype.name}")
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {input.dtype.ctype.lower()} != {other.dtype.ctype.lower()}"
+        )
     a, b = input, other
     if a.ndim == 0 or b.ndim == 0:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D")
     if a.ndim == b.ndim == 2:
         _check(a._data.shape, b._data.shape)
         return P.matmul(a, b)
+    m, n = a._data.shape, b._data.shape
+    if a.ndim == b.ndim == 1 and m != n:
+        raise RuntimeError(_inconsistent(m[0], n[0]))
+    if (a.ndim, b.ndim) == (2, 1) and m[1] != n[0]:
+        raise RuntimeError(f"size mismatch, got input ({m[0]}), mat ({m[0]}x{m[1]}), vec ({n[0]})")
+    if a.ndim == b.ndim == 3 and m[0] == n[0] and m[2] != n[1]:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{m[0]}, {m[2]}] but got: [{n[0]}, {n[1]}]."
+        )
     if a.ndim == 1:
         a = reshape(a, (1, -1))
     if b.ndim == 1:
@@ -39,6 +50,13 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if other.ndim == 1:
         shape = shape[:-1]
     return out if shape == out._data.shape else reshape(out, shape)
+
+
+def _inconsistent(m: int, n: int) -> str:
+    return (
+        f"inconsistent tensor size, expected tensor [{m}] and src [{n}] to have the same number of elements, "
+        f"but got {m} and {n} elements respectively"
+    )
 
 
 def _check(a: tuple[int, ...], b: tuple[int, ...]) -> None:
@@ -57,7 +75,12 @@ def _batched(a: Tensor, b: Tensor) -> Tensor:
     try:
         lead = np.broadcast_shapes(a._data.shape[:-2], b._data.shape[:-2])
     except ValueError:
-        raise RuntimeError(f"batch shapes {list(a.shape[:-2])} and {list(b.shape[:-2])} do not broadcast") from None
+        p, q = a.shape[:-2], b.shape[:-2]
+        i = next(i for i in range(1, min(len(p), len(q)) + 1) if p[-i] != q[-i] and 1 not in (p[-i], q[-i]))
+        raise RuntimeError(
+            f"The size of tensor a ({p[-i]}) must match the size of tensor b ({q[-i]}) at non-singleton dimension "
+            f"{max(len(p), len(q)) - i}"
+        ) from None
     return P.matmul(expand(a, (*lead, *a._data.shape[-2:])), expand(b, (*lead, *b._data.shape[-2:])))
 
 
@@ -84,6 +107,8 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
+    if input.shape != tensor.shape:
+        raise RuntimeError(_inconsistent(input.numel(), tensor.numel()))
     return sum(mul(input, tensor))
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "exp",
     "expm1",
     "floor",
+    "floor_divide",
     "ge",
     "gt",
     "isnan",
@@ -91,6 +92,19 @@ def _binary(primitive: Primitive, name: str, what: str, floating: bool = False) 
     return f
 
 
+def _bitwise(primitive: Primitive, name: str, what: str) -> Any:
+    def f(input: Any, other: Any) -> Tensor:
+        dtype = result_dtype(operand(input), operand(other))
+        if dtype.is_floating_point:
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{dtype.ctype}'")
+        a, b = match(input, other)
+        return primitive(a, b)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{what}, elementwise. Raises NotImplementedError for floating operands."
+    return f
+
+
 exp = _unary(P.exp, "exp", "e to the power of the input")
 expm1 = _unary(P.expm1, "expm1", "exp(x) - 1, exact near zero")
 log = _unary(P.log, "log", "The natural logarithm")
@@ -109,7 +123,6 @@ tanh = _unary(P.tanh, "tanh", "The hyperbolic tangent")
 sigmoid = _unary(P.sigmoid, "sigmoid", "1 / (1 + exp(-x))")
 erf = _unary(P.erf, "erf", "The error function")
 reciprocal = _unary(P.reciprocal, "reciprocal", "1 / x")
-neg = _unary(P.neg, "neg", "-x", floating=False)
 abs = _unary(P.abs_, "abs", "The absolute value", floating=False)
 sign = _unary(P.sign, "sign", "-1, 0 or 1; 0 at NaN", floating=False)
 square = _unary(P.square, "square", "x * x", floating=False)
@@ -127,9 +140,9 @@ lt = _binary(P.lt, "lt", "input < other")
 le = _binary(P.le, "le", "input <= other")
 gt = _binary(P.gt, "gt", "input > other")
 ge = _binary(P.ge, "ge", "input >= other")
-bitwise_and = _binary(P.and_, "bitwise_and", "input & other")
-bitwise_or = _binary(P.or_, "bitwise_or", "input | other")
-bitwise_xor = _binary(P.xor, "bitwise_xor", "input ^ other")
+bitwise_and = _bitwise(P.and_, "bitwise_and", "input & other")
+bitwise_or = _bitwise(P.or_, "bitwise_or", "input | other")
+bitwise_xor = _bitwise(P.xor, "bitwise_xor", "input ^ other")
 true_divide = div
 multiply = mul
 
@@ -141,7 +154,16 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """input - alpha * other, elementwise."""
+    """input - alpha * other, elementwise. Raises RuntimeError for bools."""
+    bools = [isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype.name == "bool") for x in (input, other)]
+    if any(bools):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. "
+            "Use the `^` or `logical_xor()` operator instead."
+            if all(bools)
+            else "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the `~` or `logical_not()` operator instead."
+        )
     a, b = match(input, other if _is_one(alpha) else mul(other, alpha))
     return P.sub(a, b)
 
@@ -153,12 +175,28 @@ def _is_one(alpha: Any) -> bool:
 def pow(input: Any, exponent: Any) -> Tensor:
     """input to the power of exponent, elementwise."""
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
-        if exponent == 2:
+        if exponent == 2 and input.is_floating_point():
             return P.square(input)
-        if input.dtype.kind in "ui" and exponent < 0:
+        if isinstance(exponent, int) and input.dtype.kind in "ui" and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     a, b = match(input, exponent)
     return P.pow_(a, b)
+
+
+def neg(input: Tensor) -> Tensor:
+    """-x, elementwise. Raises RuntimeError for bools."""
+    if input.dtype.name == "bool":
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the `~` or `logical_not()` operator instead."
+        )
+    return P.neg(input)
+
+
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """The floor of input / other, elementwise; not differentiable."""
+    a, b = match(input, other)
+    return P.floor_divide(a, b)
 
 
 def floor(input: Tensor) -> Tensor:
@@ -197,7 +235,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     """``input`` where the condition holds, ``other`` elsewhere; all three broadcast."""
     if condition.dtype.name != "bool":
         raise RuntimeError(
-            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name}"
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.ctype}"
         )
     a, b = operand(input), operand(other)
     dtype = result_dtype(a, b)
@@ -210,7 +248,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Limited to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
     if min is None and max is None:
-        raise ValueError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     out = input
     if min is not None:
         out = where(lt(out, min), min, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     if not input.is_floating_point():
         raise RuntimeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
-            f"Got: {input.dtype.name.title().replace('Int64', 'Long').replace('Int32', 'Int')}"
+            f"Got: {input.dtype.ctype}"
         )
     axes = dims(dim, input.ndim)
     count = math.prod(input._data.shape[a] for a in axes)
@@ -64,15 +65,29 @@ def std(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool
     return pointwise.sqrt(var(input, dim, correction=correction, keepdim=keepdim))
 
 
+def _require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...], error: type[Exception]) -> None:
+    if input._data.size == 0:
+        if dim is None:
+            raise error(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
+            )
+        for a in axes:
+            if input._data.shape[a] == 0:
+                raise IndexError(f"{name}(): Expected reduction dim {a} to have non-zero size.")
+
+
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The maximum over ``dim``; elements that attain it share the gradient evenly."""
     axes = dims(dim, input.ndim)
+    _require_elements("amax", input, dim, axes, IndexError)
     return _keep(P.max_(input, axes=axes), input, axes, keepdim)
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The minimum over ``dim``; elements that attain it share the gradient evenly."""
     axes = dims(dim, input.ndim)
+    _require_elements("amin", input, dim, axes, IndexError)
     return _keep(P.min_(input, axes=axes), input, axes, keepdim)
 
 
@@ -87,6 +102,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 
 def _position(primitive: Any, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    axes = dims(dim, input.ndim)
+    _require_elements(primitive.name, input, dim, axes, IndexError)
     if dim is None:
         out = primitive(shape.reshape(input, (-1,)), axes=(0,))
         return shape.reshape(out, (1,) * input.ndim) if keepdim else out
@@ -110,6 +127,7 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
     if isinstance(dim, Tensor):
         return both(input, dim)
     if dim is None:
+        _require_elements(amount.__name__[1:], input, None, (), RuntimeError)
         return amount(input)
     if input.ndim == 0:
         return Extremum(input, position(input, dim))
@@ -122,12 +140,21 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are true (not zero)."""
-    return amin(pointwise.ne(input, 0), dim, keepdim)
+    return _logical(P.min_, input, dim, keepdim, True)
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether any element is true (not zero)."""
-    return amax(pointwise.ne(input, 0), dim, keepdim)
+    return _logical(P.max_, input, dim, keepdim, False)
+
+
+def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing: bool) -> Tensor:
+    axes = dims(dim, input.ndim)
+    x = pointwise.ne(input, 0)
+    if builtins.any(x._data.shape[a] == 0 for a in axes):
+        kept = tuple(n for i, n in enumerate(x._data.shape) if i not in axes)
+        return _keep(P.full(value=of_nothing, shape=kept, dtype="bool"), x, axes, keepdim)
+    return _keep(primitive(x, axes=axes), x, axes, keepdim)
 
 
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir import ops as P
+from ..ir.types import DType
 from ..tensor import Tensor
 from .common import Dims, dims, one_dim, result_dtype, to_dtype
 
@@ -36,7 +37,17 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return P.reshape(input, shape=sizes)
 
 
-view = reshape
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """``reshape`` that never copies. Raises RuntimeError where the memory's strides do not allow it."""
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        raise NotImplementedError("view(dtype) is not supported")
+    out = reshape(input, *shape)
+    if out._view is None and out._data.size:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead."
+        )
+    return out
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -101,6 +112,10 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
             f"expand({input.dtype.name}{list(old)}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) must be "
             f"greater or equal to the number of dimensions in the tensor ({len(old)})"
         )
+    if -1 in sizes[:lead]:
+        raise RuntimeError(
+            f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {sizes.index(-1)}"
+        )
     new = tuple(old[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes))
     for i, n in enumerate(old):
         if n not in (1, new[i + lead]):
@@ -129,7 +144,18 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not xs:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     dtype = result_dtype(*xs)
-    return P.concatenate(*(to_dtype(x, dtype) for x in xs), axis=one_dim(dim, xs[0].ndim))
+    xs = [x for x in xs if x._data.shape != (0,)] or xs[:1]  # as in PyTorch, an empty vector fits anywhere
+    axis = one_dim(dim, xs[0].ndim)
+    for k, x in enumerate(xs):
+        if x.ndim != xs[0].ndim:
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {xs[0].ndim} and {x.ndim}")
+        for i, (m, n) in enumerate(zip(xs[0]._data.shape, x._data.shape, strict=True)):
+            if i != axis and m != n:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {axis}. Expected size {m} but got size {n} "
+                    f"for tensor number {k} in the list."
+                )
+    return P.concatenate(*(to_dtype(x, dtype) for x in xs), axis=axis)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -151,6 +177,8 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     axis = one_dim(dim, input.ndim)
     extent = input._data.shape[axis]
     size = split_size_or_sections
+    if size == 0 and extent:
+        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {extent}")
     sections = [min(size, extent - i) for i in range(0, extent, size)] if isinstance(size, int) else list(size)
     if sum(sections) != extent:
         raise RuntimeError(
@@ -166,6 +194,8 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     return split(input, max(1, -(-input._data.shape[one_dim(dim, input.ndim)] // chunks)), dim)
 
 

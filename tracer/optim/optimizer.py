@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..autograd.modes import no_grad
+from ..autograd.modes import enable_grad, no_grad
 from ..context import structure_changed
 from ..nn.module import zero_grads
 from ..tensor import Tensor
@@ -78,11 +78,16 @@ class Optimizer(Announcing):
         """Forgets the gradients, or sets them to zero."""
         zero_grads((p for g in self.param_groups for p in g["params"]), set_to_none)
 
-    def step(self) -> None:
-        """One update of every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient. A closure is called first, and its loss returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         with no_grad():
             for group in self.param_groups:
                 self._update_group(group, [p for p in group["params"] if p.grad is not None])
+        return loss
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         raise NotImplementedError

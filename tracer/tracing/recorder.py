@@ -156,8 +156,12 @@ class Recorder:
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
         self.builder.loc = user_location()
-        attrs = {"data": encode(t._data), "shape": t._data.shape, "dtype": t.dtype.short}
-        self._set(t, self.builder.append(P.constant, (), attrs)[0])
+        attrs: dict[str, Any] = {"shape": t._data.shape, "dtype": t.dtype.short}
+        if t._data.ndim == 0:
+            v = self.build.bind(P.full, (), {"value": t._data.item(), **attrs})
+        else:
+            v = self.build.bind(P.constant, (), {"data": encode(t._data), **attrs})
+        self._set(t, v)
         self.made.append(t)
 
     def update(self, t: Tensor, new: Tensor) -> None:

@@ -1,0 +1,109 @@
+"""Tensors as text, as PyTorch prints them: four digits, aligned, the middle of large tensors left out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .context import context
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_WIDTH, _THRESHOLD, _EDGE, _PREFIX = 80, 1000, 3, "tensor("
+
+
+class _Formatter:
+    """One form for all elements: decimal, whole with a point, or scientific; and their width."""
+
+    def __init__(self, data: np.ndarray):
+        self.floating = data.dtype.kind == "f"
+        self.form = "{:.4f}"
+        self.whole = False
+        self.width = 1
+        if not self.floating:
+            self.width = max((len(str(v)) for v in data.flat), default=1)
+            return
+        finite = np.abs(data[np.isfinite(data) & (data != 0)]).astype(np.float64)
+        self.whole = True
+        if finite.size == 0:
+            self.form = "{:.0f}"
+            return
+        small, big = float(finite.min()), float(finite.max())
+        self.whole = bool(np.all(np.ceil(finite) == finite))
+        scientific = big / small > 1000 or big > 1e8 or (not self.whole and small < 1e-4)
+        self.form = "{:.4e}" if scientific else "{:.0f}" if self.whole else "{:.4f}"
+        signed = data[np.isfinite(data) & (data != 0)]
+        self.width = max(len(self.form.format(float(v))) for v in signed.flat)
+        if self.whole and not scientific:
+            self.width += 1
+        self.whole &= not scientific
+
+    def __call__(self, v: Any) -> str:
+        if not self.floating:
+            return str(v).rjust(self.width)
+        text = self.form.format(float(v))
+        if self.whole and math.isfinite(v):
+            text += "."
+        return text.rjust(self.width)
+
+
+def _summary(data: np.ndarray) -> np.ndarray:
+    """The elements that are printed of a large tensor."""
+    for axis, n in enumerate(data.shape):
+        if n > 2 * _EDGE:
+            data = np.take(data, [*range(_EDGE), *range(n - _EDGE, n)], axis)
+    return data
+
+
+def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter) -> str:
+    if data.ndim == 0:
+        return form(data[()])
+    short = summarize and len(data) > 2 * _EDGE
+    parts: list[Any] = [data[i] for i in (*range(_EDGE), *range(-_EDGE, 0))] if short else list(data)
+    if data.ndim == 1:
+        cells = [form(v) for v in parts]
+        if short:
+            cells.insert(_EDGE, " ...")
+        per_line = max(1, (_WIDTH - indent) // (form.width + 2))
+        lines = [", ".join(cells[i : i + per_line]) for i in range(0, len(cells), per_line)]
+        return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+    rows = [_body(p, indent + 1, summarize, form) for p in parts]
+    if short:
+        rows.insert(_EDGE, "...")
+    return "[" + ("," + "\n" * (data.ndim - 1) + " " * (indent + 1)).join(rows) + "]"
+
+
+def show(t: Tensor) -> str:
+    """The text of a tensor, with what differs from the default and the history."""
+    data = t._data
+    suffixes = []
+    dtype = f"dtype=torch.{t.dtype.name}"
+    default = t.dtype in (context.default_dtype,) or t.dtype.name in ("int64", "bool")
+    if data.size == 0:
+        text = "[]"
+        if data.ndim != 1:
+            suffixes.append(f"size={tuple(data.shape)}")
+        if t.dtype is not context.default_dtype:
+            suffixes.append(dtype)
+    else:
+        summarize = data.size > _THRESHOLD
+        text = _body(data, len(_PREFIX), summarize, _Formatter(_summary(data) if summarize else data))
+        if not default:
+            suffixes.append(dtype)
+    if t._grad_fn is not None:
+        suffixes.append(f"grad_fn=<{t._grad_fn.name()}>")
+    elif t._requires_grad:
+        suffixes.append("requires_grad=True")
+    out = _PREFIX + text
+    used = len(out) - out.rfind("\n") + 1
+    for suffix in suffixes:
+        if used + len(suffix) + 2 > _WIDTH:
+            out += ",\n" + " " * len(_PREFIX) + suffix
+            used = len(_PREFIX) + len(suffix)
+        else:
+            out += ", " + suffix
+            used += len(suffix) + 2
+    return out + ")"

@@ -18,7 +18,9 @@ softmax, a layer norm or a cross entropy with its gradient is one kernel. When t
 
 Operations are assigned *stages*, in one forward sweep: an operation is in the stage of its latest operand where the
 two can share a kernel, and in the next one where they cannot. Operations of one stage never depend on each other
-through another kernel, so any of them may be put together, and no cycle can arise. The sweep is linear in the graph.
+through another kernel, so any of them may be put together, and no cycle can arise. A second sweep, backwards, moves
+operations that were placed early only because they could be into the one later kernel that reads them. Both sweeps are
+linear in the graph.
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ class _Planner:
                 stage = max((self.ready(v, bound) for v in op.operands), default=0)
                 for r in op.results:
                     self.stage[r] = stage
+        self.sink(graph)
 
     def made(self, v: Value) -> list[Value]:
         """The computed values and inputs that ``v`` is, after looking through movements that cost nothing."""
@@ -134,6 +137,40 @@ class _Planner:
         merged.ops.append(op)
         self.stage[op.result] = merged.stage
         self.group[op.result] = merged
+
+    def sink(self, graph: Graph) -> None:
+        """Moves operations to the one later kernel that reads them, where that stores nothing else instead."""
+        users, outputs = graph.users(), set(graph.outputs)
+        for op in reversed(graph.ops):
+            if op.primitive.kind is not Kind.ELEMENTWISE or op.result in outputs or op.result not in self.group:
+                continue
+            here, readers = _find(self.group[op.result]), users.get(op.result, [])
+            targets = {id(g): g for r in readers if (g := self._group_reading(r, op.result)) is not None}
+            if len(targets) != 1 or any(self._group_reading(r, op.result) is None for r in readers):
+                continue
+            (there,) = targets.values()
+            if there.stage > here.stage and op.result.shape == there.domain and self._in_memory(op, here, users):
+                here.ops.remove(op)
+                there.ops.append(op)
+                self.stage[op.result], self.group[op.result] = there.stage, there
+
+    def _group_reading(self, reader: Op, v: Value) -> _Group | None:
+        """The group of an operation that reads ``v`` element by element."""
+        if reader.results[0] not in self.group:
+            return None
+        in_place = all(_reads_in_place(reader, k) for k, u in enumerate(reader.operands) if u is v)
+        return _find(self.group[reader.results[0]]) if in_place else None
+
+    def _in_memory(self, op: Op, here: _Group, users: dict[Value, list[Op]]) -> bool:
+        """Whether all that ``op`` reads is stored anyway."""
+        for v in op.operands:
+            for u in self.made(v):
+                inside = u in self.group and _find(self.group[u]) is here
+                if inside and all(
+                    _find(self.group[r.results[0]]) is here if r.results[0] in self.group else False for r in users[u]
+                ):
+                    return False
+        return True
 
     def _shared(self, op: Op, k: int, v: Value, u: Value, wanted: _Group) -> _Group | None:
         """The group that makes operand ``k`` if ``op`` can read it there, element by element or row by row."""
@@ -224,7 +261,7 @@ class _Emitter:
                 continue
             if _is_fusible(op):
                 group = _find(self.planner.group[op.result])
-                if id(group) not in seen:
+                if group.ops and id(group) not in seen:
                     seen.add(id(group))
                     work.append((group.stage, order[op], group))
             else:

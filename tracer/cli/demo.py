@@ -135,7 +135,7 @@ def run(out: Path, epochs: int) -> dict[str, tuple[Run, Run]]:
     per_epoch = len(data.train_images) // BATCH
     plan = {
         "dense": (dense_network, epochs * per_epoch),
-        "convolutional": (Convolutional, max(1, epochs // 4) * per_epoch),
+        "conv": (Convolutional, max(1, epochs // 4) * per_epoch),
     }
     results: dict[str, tuple[Run, Run]] = {}
     columns = (
@@ -165,7 +165,7 @@ def run(out: Path, epochs: int) -> dict[str, tuple[Run, Run]]:
 
 def _table(results: dict[str, tuple[Run, Run]]) -> Table:
     table = Table(title="UCI handwritten digits, Adam, batches of 64", caption="gap: the largest difference of the two losses")
-    table.add_column("network")
+    table.add_column("network", no_wrap=True)
     for heading in ("accuracy", "gap", "us a step", "speed-up", "compiled", "cached"):
         table.add_column(heading, justify="right")
     for name, (eager, traced) in results.items():

@@ -24,7 +24,7 @@ def write_report(out: Path, results: dict[str, tuple[Run, Run]]) -> Path:
     """Writes ``digits.png`` and ``digits.html``; returns the page's path."""
     out.mkdir(parents=True, exist_ok=True)
     curves = _curves(results)
-    curves.savefig(out / "digits.png", dpi=120)
+    _poster(results).savefig(out / "digits.png", dpi=110)
     networks = [
         {"name": name, "eager": eager, "traced": traced, "svg": _svg(traced.fused), "text": str(traced.fused)}
         for name, (eager, traced) in results.items()
@@ -33,7 +33,7 @@ def write_report(out: Path, results: dict[str, tuple[Run, Run]]) -> Path:
     template = jinja2.Template(files(__package__).joinpath("report.html").read_text(), autoescape=True)
     page = out / "digits.html"
     page.write_text(template.render(curves=_png(curves), networks=networks))
-    plt.close(curves)
+    plt.close("all")
     return page
 
 
@@ -45,12 +45,29 @@ def _png(figure: Any) -> str:
 
 def _curves(results: dict[str, tuple[Run, Run]]) -> Any:
     figure, axes = plt.subplots(1, len(results), figsize=(5.5 * len(results), 3.6), layout="constrained")
+    _draw_curves(axes, results)
+    return figure
+
+
+def _poster(results: dict[str, tuple[Run, Run]]) -> Any:
+    """The curves, and below them the fused step of the first network."""
+    graph = next(iter(results.values()))[1].fused
+    assert graph is not None
+    width, height = _size(graph)
+    figure = plt.figure(figsize=(max(11.0, width), 3.6 + height), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[3.6, height])
+    _draw_curves(above.subplots(1, len(results)), results)
+    below.suptitle(f"The fused training step: {next(iter(results))}")
+    _draw_graph(below.subplots(), graph)
+    return figure
+
+
+def _draw_curves(axes: Any, results: dict[str, tuple[Run, Run]]) -> None:
     for ax, (name, (eager, traced)) in zip(axes, results.items(), strict=True):
         ax.plot(eager.losses, linewidth=3, alpha=0.35, label=f"eager, {eager.microseconds:.0f} us a step")
         ax.plot(traced.losses, linewidth=0.9, label=f"traced, {traced.microseconds:.0f} us a step")
         ax.set(title=name, xlabel="step", ylabel="cross entropy", yscale="log")
         ax.legend()
-    return figure
 
 
 def _label(op: Op) -> str:
@@ -73,15 +90,23 @@ def _layers(graph: Graph) -> dict[Op, int]:
     return layers
 
 
-def _svg(graph: Graph | None) -> str:
-    """The kernels of a graph from top to bottom, and what flows between them."""
-    assert graph is not None
-    layers = _layers(graph)
+def _rows(graph: Graph) -> dict[int, list[Op]]:
     rows: dict[int, list[Op]] = {}
-    for op, layer in layers.items():
+    for op, layer in _layers(graph).items():
         rows.setdefault(layer, []).append(op)
+    return rows
+
+
+def _size(graph: Graph) -> tuple[float, float]:
+    """Inches that the picture of a graph takes."""
+    rows = _rows(graph)
+    return 3.1 * max(map(len, rows.values())), 0.95 * len(rows)
+
+
+def _draw_graph(ax: Any, graph: Graph) -> None:
+    """The kernels of a graph from top to bottom, and what flows between them."""
+    rows = _rows(graph)
     width = max(map(len, rows.values()))
-    figure, ax = plt.subplots(figsize=(3.1 * width, 0.95 * len(rows)))
     place: dict[Op, tuple[float, float]] = {}
     for layer, ops in rows.items():
         for i, op in enumerate(ops):
@@ -96,8 +121,13 @@ def _svg(graph: Graph | None) -> str:
         ax.text(x, y, _label(op), ha="center", va="center", fontsize=7, bbox={"boxstyle": "round", "fc": face, "ec": "0.5"})
     ax.set(xlim=(0, width), ylim=(-len(rows) + 0.3, 0.7))
     ax.axis("off")
+
+
+def _svg(graph: Graph | None) -> str:
+    assert graph is not None
+    figure, ax = plt.subplots(figsize=_size(graph))
+    _draw_graph(ax, graph)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight")
-    plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]

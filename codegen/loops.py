@@ -453,30 +453,23 @@ def _only_state(body: Graph, v: Value) -> bool:
 
 
 def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """for each row: its reductions, what depends on the row alone, and a loop over its elements."""
+    """for each row: its reductions, what depends on the row alone, and a loop over its elements.
+
+    The range that is split among callers is the outermost axis of the rows that has more than one element.
+    """
     kept = kept_axes(len(shape), axes)
-    with low.loop(Loop("i0", "start", "stop")):
-        row = _split_row(low, shape, kept)
+    like = Value(results[0][0].type.with_shape(shape))
+    first = next((a for a in kept if shape[a] != 1), None)
+    others = [a for a in kept if a != first]
+    with low.loop(Loop("i0", "start", "stop")), low.loops(others, like) as variables:
+        names = dict(zip(others, variables, strict=True))
+        row = tuple("i0" if a == first else names[a] for a in kept)
         _store(low, [(v, k) for v, k in results if len(v.shape) != len(shape)], row)
         whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
         if whole:
-            with low.loops(axes, whole[0][0]) as variables:
-                _store(low, whole, low.join(row, axes, variables))
-    return math.prod(shape[a] for a in kept)
-
-
-def _split_row(low: Lowering, shape: tuple[int, ...], kept: tuple[int, ...]) -> Index:
-    """The position ``i0`` among all rows, as an index over the kept axes."""
-    row = dict.fromkeys(kept, "0")
-    moving = [a for a in kept if shape[a] != 1]
-    position = "i0"
-    for a in reversed(moving[1:]):
-        n = low.param(shape[a])
-        row[a] = low.atom(f"{position} % {n}")
-        position = low.atom(f"{position} // {n}")
-    if moving:
-        row[moving[0]] = position
-    return tuple(row[a] for a in kept)
+            with low.loops(axes, like) as inner:
+                _store(low, whole, low.join(row, axes, inner))
+    return 1 if first is None else shape[first]
 
 
 def _store(low: Lowering, results: Results, index: Index) -> None:

@@ -54,7 +54,7 @@ def _poster(results: dict[str, tuple[Run, Run]]) -> Any:
     graph = next(iter(results.values()))[1].fused
     assert graph is not None
     width, height = _size(graph)
-    figure = plt.figure(figsize=(max(11.0, width), 3.6 + height), layout="constrained")
+    figure: Any = plt.figure(figsize=(max(11.0, width), 3.6 + height), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[3.6, height])
     _draw_curves(above.subplots(1, len(results)), results)
     below.suptitle(f"The fused training step: {next(iter(results))}")

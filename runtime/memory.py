@@ -79,10 +79,10 @@ class ResultPool:
         self.entries: list[tuple[np.ndarray, int]] = []
 
     def take(self) -> tuple[np.ndarray, int]:
-        """An array that nobody else holds, and its address."""
+        """An array that nobody else holds, and its address. One thread at a time."""
         for entry in self.entries:
             if sys.getrefcount(entry[0]) == _FREE:
-                return entry
+                return entry[0], entry[1]
         # It owns its memory: whatever view a caller makes refers to this very object, and is counted.
         array = np.empty(self.shape, self.dtype)
         entry = (array, address(array))

@@ -40,15 +40,13 @@ class Step:
 class Program:
     """The executable form of a fused graph on the CPU.
 
-    ``run(inputs, results)`` takes addresses: of every input, and of every result that is not an update. Inputs are
-    contiguous. Updated inputs are overwritten. One call runs at a time; others wait.
+    Inputs are given by address and contiguous; updated ones are overwritten. One call runs at a time; others wait.
     """
 
     def __init__(self, graph: Graph):
         self.graph = graph
         self.results = [k for k in range(len(graph.outputs)) if k not in graph.updates]
-        self.types = [graph.outputs[k].type for k in self.results]
-        self.pools = [ResultPool(t) for t in self.types]
+        self.pools = [ResultPool(graph.outputs[k].type) for k in self.results]
         self._lock = threading.Lock()
         layout = _Layout(graph, self.results)
         self.steps = layout.steps
@@ -89,20 +87,27 @@ class Program:
         self._header_address = address(self._header)
         self._call = _driver()
 
-    def run(self, inputs: Sequence[int], results: Sequence[int]) -> None:
-        """One native call. Raises IndexError when a position is out of range; updates may then be incomplete."""
+    def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
+        """One native call. Returns the results that are not updates, in buffers that nobody else holds.
+
+        Raises IndexError when a position is out of range; updates may then be incomplete.
+        """
         with self._lock:
-            self._pack(self._slots.data, 0, *inputs, *results)
+            arrays, addresses = [], []
+            for pool in self.pools:
+                array, at = pool.take()
+                arrays.append(array)
+                addresses.append(at)
+            self._pack(self._slots.data, 0, *inputs, *addresses)
             self._call(self._header_address)
             if self._checked:
                 self._raise_if_failed()
+        return arrays
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Runs on arrays and returns all outputs, updates included. Inputs are not written to."""
         taken = [np.array(a, dtype=v.type.dtype.numpy, order="C") for a, v in zip(arrays, self.graph.inputs, strict=True)]
-        made = [np.empty(t.shape, t.dtype.numpy) for t in self.types]
-        self.run([address(a) for a in taken], [address(a) for a in made])
-        fresh = iter(made)
+        fresh = iter(self.run([address(a) for a in taken]))
         updates = self.graph.updates
         return tuple(taken[updates[k]] if k in updates else next(fresh) for k in range(len(self.graph.outputs)))
 

@@ -31,8 +31,8 @@ def compiled(text):
 
 def test_an_update_goes_straight_to_its_input():
     _, program = compiled(UPDATE)
-    p, g, s = np.arange(4, dtype=np.float32), np.ones(4, np.float32), np.zeros((), np.float32)
-    program.run([address(p), address(g)], [address(s)])
+    p, g = np.arange(4, dtype=np.float32), np.ones(4, np.float32)
+    (s,) = program.run([address(p), address(g)])
     assert s == 6 and p.tolist() == [-1, 0, 1, 2]
     assert not any(step.op.attrs.get("body") and step.op.attrs["body"].name == "copy" for step in program.steps)
 
@@ -56,7 +56,7 @@ def test_two_updates_that_exchange_their_inputs():
     text = "func @f(%p: f32[3], %q: f32[3]) -> (f32[3], f32[3]) {\n  return %q -> %p, %p -> %q\n}\n"
     _, program = compiled(text)
     p, q = np.zeros(3, np.float32), np.ones(3, np.float32)
-    program.run([address(p), address(q)], [])
+    program.run([address(p), address(q)])
     assert p.tolist() == [1, 1, 1] and q.tolist() == [0, 0, 0]
 
 

@@ -25,7 +25,7 @@ from ..tensor import Tensor, wrap
 
 
 class Executable:
-    """A compiled graph that takes and gives arrays; results come from pooled buffers, updates go to the inputs' memory."""
+    """A compiled graph that takes and gives arrays; updates go to the inputs' memory."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -34,11 +34,7 @@ class Executable:
         self.fused = pipeline.run(graph, pipeline.COMPILE)
         self.program = Program(self.fused)
 
-    def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
-        """Runs on addresses of contiguous inputs and returns the results that are not updates."""
-        taken = [pool.take() for pool in self.program.pools]
-        self.program.run(inputs, [a for _, a in taken])
-        return [array for array, _ in taken]
+        self.run = self.program.run
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         whole = [np.ascontiguousarray(a) if a.ndim else a for a in arrays]

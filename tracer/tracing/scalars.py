@@ -12,6 +12,8 @@ import numbers
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..context import context
 from ..ir import ops as P
 from ..ir.types import DType
@@ -57,6 +59,9 @@ class RuntimeFloat:
 
     def __float__(self) -> float:
         return self.pinned()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.pinned(), dtype)
 
     def __int__(self) -> int:
         return int(self.pinned())

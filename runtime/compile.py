@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import llvmlite
@@ -21,7 +22,6 @@ import llvmlite.binding as llvm
 from . import cache
 
 _lock = threading.RLock()
-ABI = "1"  # changes when the meaning of kernel text does
 
 
 @dataclass
@@ -62,17 +62,19 @@ def _machine(jit: bool) -> llvm.TargetMachine:
 def _toolchain() -> str:
     from importlib.metadata import version
 
-    return "|".join((ABI, version("numba"), llvmlite.__version__, *_host()))
+    # What kernel text means is decided by these two files.
+    here = Path(__file__).parent
+    meaning = hashlib.sha256(b"".join((here / name).read_bytes() for name in ("compile.py", "intrinsics.py"))).hexdigest()
+    return "|".join((meaning, version("numba"), llvmlite.__version__, *_host()))
 
 
 def key(source: str) -> str:
-    """The content address of a kernel: its text, the toolchain's versions and the CPU."""
+    """The content address of a kernel: its text, what translates it, and the CPU."""
     return hashlib.sha256(f"{_toolchain()}\n{source}".encode()).hexdigest()[:40]
 
 
 def _lower(source: str) -> tuple[str, str]:
     """LLVM IR of the kernel's source, not yet optimised, and the name of its function."""
-    import numba
     from numba.core import compiler, types
     from numba.core.registry import cpu_target
 
@@ -92,7 +94,6 @@ def _lower(source: str) -> tuple[str, str]:
     target.refresh()
     args = (types.CPointer(types.int64), types.int64, types.int64)
     result = compiler.compile_extra(typing, target, space["kernel"], args, types.void, flags, {})
-    del numba
     return str(result.library._final_module), result.fndesc.llvm_func_name
 
 

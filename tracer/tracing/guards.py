@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dis
 import functools
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from ..ir.types import DType
 from ..tensor import Tensor
 
 _STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice)
-_LIMIT = 20_000
+_LIMIT = 20_000  # objects a function may reach
+# Modules whose functions and classes depend on nothing that changes.
+_TRUSTED = {__name__.split(".")[0], "numpy", "scipy", *sys.stdlib_module_names} - {"__main__"}
 
 
 class Untraceable(Exception):
@@ -91,24 +94,26 @@ class Call:
 
 
 class _Walk:
-    """Describes an object and what it reaches, as a hashable token."""
+    """Describes an object and all it reaches, as a hashable token; and collects what may change unannounced."""
 
     def __init__(self) -> None:
         self.seen: dict[int, int] = {}
         self.kept: list[Any] = []  # identities are compared, so what has one must stay alive
         self.tensors: dict[int, Tensor] = {}
-        self.live: list[Any] = []  # plain objects inside announcing ones: they change without saying so
+        self.live: list[Any] = []  # plain containers and objects
+        self.cells: list[tuple[Any, Any]] = []  # closure cells of functions, and what they held
+        self.names: list[tuple[Mapping[str, Any], str, Any]] = []  # names in modules and classes, and what they meant
 
     def describe(self, x: Any) -> Any:
         tokens: list[Any] = []
         self._describe(x, tokens, False)
         return tuple(tokens)
 
-    def _describe(self, x: Any, out: list[Any], inside: bool) -> None:
+    def _describe(self, x: Any, out: list[Any], announced: bool) -> None:
         if isinstance(x, Wrapper):
             x = x.function
         if isinstance(x, _STATIC):
-            out.append((type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x))
+            out.append(_static(x))
             return
         if id(x) in self.seen:
             out.append(("again", self.seen[id(x)]))
@@ -119,59 +124,96 @@ class _Walk:
         self.kept.append(x)
         if isinstance(x, Tensor):
             self.tensors[id(x)] = x
-            out.append(("tensor", id(x), x._data.dtype, x._data.shape, x._requires_grad))
-        elif isinstance(x, Announcing):
-            out.append(("object", id(x)))
-            for name, value in vars(x).items():
-                out.append(name)
-                if isinstance(value, (list, dict)) and name not in x._announced:
-                    self.live.append(value)
-                self._describe(value, out, True)
-        elif isinstance(x, (list, tuple, set, frozenset)):
-            out.append((type(x), len(x)))
-            for item in x:
-                self._describe(item, out, inside)
-        elif isinstance(x, dict):
-            out.append((dict, len(x)))
-            hidden = getattr(x, "runtime_keys", ())
-            for key, value in x.items():
-                out.append(key if isinstance(key, _STATIC) else id(key))
-                if isinstance(key, Tensor):
-                    self.tensors[id(key)] = key
-                if key not in hidden:
-                    self._describe(value, out, inside)
-        elif isinstance(x, (types.FunctionType, types.MethodType)) and (len(self.seen) == 1 or not _is_ours(x)):
-            out.append(("function", id(getattr(x, "__func__", x))))
-            if isinstance(x, types.MethodType):
-                self._describe(x.__self__, out, inside)
-            for name, value in reachable(x):
-                out.append(name)
-                self._describe(value, out, inside)
-        elif isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType)) or not hasattr(x, "__dict__"):
+            out.append(("tensor", id(x), x._data.dtype.char, x._data.shape, x._requires_grad))
+        elif isinstance(x, (list, tuple, set, frozenset, dict)):
+            self._container(x, out, announced)
+        elif isinstance(x, types.MethodType):
+            out.append("method")
+            self._describe(x.__self__, out, False)
+            self._describe(x.__func__, out, False)
+        elif isinstance(x, types.FunctionType):
+            out.append(("function", id(x)))
+            if len(self.kept) == 1 or not _is_trusted(x.__module__):
+                self._function(x, out)
+        elif isinstance(x, type):
+            out.append(("class", id(x)))
+            self._class(x, out)
+        elif isinstance(x, types.ModuleType) or not hasattr(x, "__dict__"):
             out.append(("opaque", id(x)))
         else:
             out.append(("object", id(x)))
-            if inside:
+            own = getattr(x, "_announced", frozenset()) if isinstance(x, Announcing) else None
+            if own is None:
                 self.live.append(x)
             for name, value in vars(x).items():
                 out.append(name)
-                self._describe(value, out, inside)
+                self._describe(value, out, own is not None and name in own)
+            self._describe(type(x), out, False)
+
+    def _container(self, x: Any, out: list[Any], announced: bool) -> None:
+        out.append((type(x), len(x)))
+        if not announced and not isinstance(x, (tuple, frozenset)):
+            self.live.append(x)
+        if not isinstance(x, dict):
+            for item in x:
+                self._describe(item, out, announced)
+            return
+        hidden = getattr(x, "runtime_keys", ())
+        for key, value in x.items():
+            self._describe(key, out, announced)
+            if key not in hidden:
+                self._describe(value, out, announced)
+
+    def _function(self, x: types.FunctionType, out: list[Any]) -> None:
+        for cell in x.__closure__ or ():
+            value = _contents(cell)
+            self.cells.append((cell, value))
+            self._describe(value, out, False)
+        for name in _globals(x.__code__):
+            self._name(x.__globals__, name, x.__code__, out)
+        for value in (*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()):
+            self._describe(value, out, False)
+
+    def _name(self, space: Mapping[str, Any], name: str, code: types.CodeType, out: list[Any]) -> None:
+        """A name that a function's code looks up; in a module, the attributes that the code mentions too."""
+        value = space.get(name, _MISSING)
+        self.names.append((space, name, value))
+        if value is _MISSING:
+            return
+        out.append(name)
+        if isinstance(value, types.ModuleType) and not _is_trusted(value.__name__) and id(value) not in self.seen:
+            self._describe(value, out, False)
+            for attribute in code.co_names:
+                if attribute in vars(value):
+                    self._name(vars(value), attribute, code, out)
+        else:
+            self._describe(value, out, False)
+
+    def _class(self, x: type, out: list[Any]) -> None:
+        for base in x.__mro__:
+            if _is_trusted(base.__module__):
+                continue
+            for name, value in vars(base).items():
+                if name in ("__dict__", "__weakref__", "__doc__"):
+                    continue
+                self.names.append((vars(base), name, value))
+                if isinstance(value, (staticmethod, classmethod)):
+                    value = value.__func__
+                for part in (value.fget, value.fset) if isinstance(value, property) else (value,):
+                    out.append(name)
+                    self._describe(part, out, False)
 
 
-def reachable(function: Any) -> list[tuple[str, Any]]:
-    """What a function refers to outside itself: closure cells and globals by the names its code mentions, and defaults."""
-    function = getattr(function, "__func__", function)
-    if not isinstance(function, types.FunctionType):
-        return []
-    found = [(name, _contents(cell)) for name, cell in _cells(function)]
-    found += [(name, function.__globals__[name]) for name in _names(function.__code__) if name in function.__globals__]
-    found += [("default", d) for d in function.__defaults__ or ()]
-    found += list((function.__kwdefaults__ or {}).items())
-    return found
+_MISSING = object()
 
 
-def _cells(function: types.FunctionType) -> list[tuple[str, Any]]:
-    return list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+def _static(x: Any) -> Any:
+    """Values that are equal and yet differ (1, True, 1.0; 0.0, -0.0) get tokens that differ."""
+    return type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x
+
+
+def _is_trusted(module: str | None) -> bool:
+    return (module or "").split(".")[0] in _TRUSTED
 
 
 def _contents(cell: Any) -> Any:
@@ -182,27 +224,13 @@ def _contents(cell: Any) -> Any:
 
 
 @functools.cache
-def _names(code: types.CodeType) -> tuple[str, ...]:
+def _globals(code: types.CodeType) -> tuple[str, ...]:
     """The globals that a function's code, and that of functions defined in it, refers to."""
     names = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += _names(constant)
+            names += _globals(constant)
     return tuple(dict.fromkeys(names))
-
-
-def _is_ours(x: Any) -> bool:
-    """Whether ``x`` is a function of this package: it depends on nothing that changes."""
-    return isinstance(x, types.FunctionType) and (x.__module__ or "").split(".")[0] == __name__.split(".")[0]
-
-
-def _is_plain(x: Any) -> bool:
-    """Whether what ``x`` holds can change without ``x`` becoming another object and without being announced."""
-    if isinstance(x, (*_STATIC, Tensor, Announcing, types.ModuleType, type, types.BuiltinFunctionType)):
-        return False
-    if _is_ours(x):
-        return False
-    return hasattr(x, "__dict__") or isinstance(x, (list, dict, set, tuple))
 
 
 class Environment:
@@ -210,89 +238,48 @@ class Environment:
 
     def __init__(self, function: Callable[..., Any]):
         self.function = function
-        self.tensors: dict[int, Tensor] = {}
         self._epoch = -1
-        self._plain: Any = None
+        self._walk = _Walk()
         self._live: list[Any] = []
-        self._deep = True  # whether it reaches things that change without saying so
-        self._cells: list[tuple[Any, Any]] = []
-        self._globals: list[tuple[dict, str, Any]] = []
         self._keys: dict[Any, int] = {}
         self._kept: list[list[Any]] = []
         self._key = -1
 
+    @property
+    def tensors(self) -> dict[int, Tensor]:
+        """The tensors that the function can reach, by id."""
+        return self._walk.tensors
+
     def key(self) -> int:
         """A number that is the same as long as nothing the function can reach has changed. Raises Untraceable."""
-        if self._epoch != Structure.epoch or self._names_changed() or (self._deep and self._describe_plain() != self._plain):
-            self._look()
+        if self._epoch != Structure.epoch or self._names_changed() or (self._live and self._look_live() != self._live):
+            walk = _Walk()
+            description = walk.describe(self.function)
+            if description not in self._keys:
+                self._keys[description] = len(self._keys)
+                self._kept.append(walk.kept)
+            self._key, self._walk, self._epoch = self._keys[description], walk, Structure.epoch
+            self._live = self._look_live()
         return self._key
 
     def _names_changed(self) -> bool:
-        """Whether a variable that the function's own code names refers to something else."""
-        for cell, was in self._cells:
-            if cell.cell_contents is not was:
+        """Whether a variable, a module's or a class's attribute refers to something else."""
+        for cell, was in self._walk.cells:
+            if _contents(cell) is not was:
                 return True
-        for space, name, was in self._globals:
-            now = space.get(name)
-            if now is not was and (not isinstance(now, _STATIC) or type(now) is not type(was) or now != was):
+        for space, name, was in self._walk.names:
+            now = space.get(name, _MISSING)
+            if now is not was and (not isinstance(now, _STATIC) or _static(now) != _static(was)):
                 return True
         return False
 
-    def _look(self) -> None:
-        """Looks at everything."""
-        walk = _Walk()
-        description = walk.describe(self.function)
-        if description not in self._keys:
-            self._keys[description] = len(self._keys)
-            self._kept.append(walk.kept)
-        self._key = self._keys[description]
-        self.tensors, self._live, self._epoch = walk.tensors, walk.live, Structure.epoch
-        function = getattr(self.function, "__func__", self.function)
-        self._cells, self._globals = [], []
-        plain = function is self.function and isinstance(function, types.FunctionType)
-        if plain:
-            self._cells = [(cell, _contents(cell)) for _, cell in _cells(function)]  # type: ignore[arg-type]
-            space = function.__globals__
-            self._globals = [(space, name, space[name]) for name in _names(function.__code__) if name in space]
-        found = [value for _, value in reachable(function)]
-        self._deep = not plain or bool(self._live) or any(_is_plain(v) for v in found)
-        self._plain = self._describe_plain() if self._deep else None
-
-    def _describe_plain(self) -> Any:
-        """The part that does not announce its changes: looked at in every call."""
+    def _look_live(self) -> list[Any]:
+        """What the plain containers and objects hold: they change without saying so."""
         tokens: list[Any] = []
-        seen: set[int] = set()
-        work = [*self._live, *(value for _, value in reachable(self.function))]
-        if isinstance(self.function, types.MethodType):
-            work.append(self.function.__self__)
-        while work:
-            x = work.pop()
-            if isinstance(x, Wrapper):
-                x = x.function
-            if isinstance(x, _STATIC):
-                tokens.append(x if not isinstance(x, (float, complex, slice, range)) else repr(x))
-                continue
-            tokens.append(id(x))
-            if id(x) in seen or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType)) or _is_ours(x):
-                continue
-            seen.add(id(x))
-            if len(seen) > _LIMIT:
-                raise Untraceable("the function can reach too many objects")
-            if isinstance(x, Tensor):
-                tokens.append((x._data.shape, x._data.dtype, x._requires_grad))
-            elif isinstance(x, Announcing):
-                continue
-            elif isinstance(x, (list, tuple, set, frozenset)):
-                tokens.append(len(x))
-                work += x
-            elif isinstance(x, dict):
-                tokens.append(tuple(k if isinstance(k, _STATIC) else id(k) for k in x))
-                work += x.values()
-            elif isinstance(x, (types.FunctionType, types.MethodType)):
-                work += [value for _, value in reachable(x)]
-                if isinstance(x, types.MethodType):
-                    work.append(x.__self__)
-            elif hasattr(x, "__dict__"):
-                tokens.append(tuple(vars(x)))
-                work += vars(x).values()
+        for x in self._walk.live:
+            items = x if isinstance(x, (list, set, frozenset)) else x.items() if isinstance(x, dict) else vars(x).items()
+            for item in items:
+                for part in item if isinstance(item, tuple) else (item,):
+                    tokens.append(_static(part) if isinstance(part, _STATIC) else id(part))
+            tokens.append(len(items))
         return tokens

@@ -6,7 +6,7 @@ import math
 
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import fold, index_add, matmul, scatter_add
-from ..ir.types import DType, int64
+from ..ir.types import int64
 from .loops import Array, Do, Index, Kernel, Let, Loop, Lowering, Store, literal
 
 
@@ -90,12 +90,8 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
     steps = [low.param(math.prod(v.shape[-2:])) for v in (a, b, c)]
     with low.loop(Loop("i0", "start", "stop")):
         places = [f"{arr.name}, i0 * {s}" for arr, s in zip(low.arrays, steps, strict=True)]
-        low.scopes[-1].body.append(Do(f"gemm_{_blas(c.type.dtype)}(blas, {ta}, {tb}, {', '.join(sizes)}, {', '.join(places)})"))
+        low.scopes[-1].body.append(Do(f"gemm_{c.type.dtype.short}(blas, {ta}, {tb}, {', '.join(sizes)}, {', '.join(places)})"))
     return low.finish(math.prod(c.shape[:-2]))
-
-
-def _blas(dtype: DType) -> str:
-    return dtype.short
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

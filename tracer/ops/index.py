@@ -11,6 +11,13 @@ from ..tensor import Tensor
 from .common import is_number, one_dim, to_dtype
 from .shape import narrow
 
+__all__ = [
+    "gather",
+    "index_select",
+    "masked_fill",
+    "scatter_add",
+]
+
 
 def _expanded(index: Any, rank: int) -> list[Any]:
     """The index as a list with one entry for each axis (besides None), Ellipsis written out."""

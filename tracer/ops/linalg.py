@@ -9,10 +9,19 @@ import numpy as np
 
 from ..ir import ops as P
 from ..tensor import Tensor
-from .common import one_dim
 from .pointwise import add, mul
 from .reduce import sum
 from .shape import expand, reshape
+
+__all__ = [
+    "addmm",
+    "bmm",
+    "dot",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+]
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -122,10 +131,3 @@ def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: flo
     product = mm(mat1, mat2)
     scaled = product if alpha == 1 else mul(product, alpha)
     return add(input if beta == 1 else mul(input, beta), scaled)
-
-
-def vector_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The Euclidean length over ``dim``."""
-    return P.sqrt(
-        sum(mul(input, input), None if dim is None else [one_dim(d, input.ndim) for d in np.atleast_1d(dim)], keepdim)
-    )

@@ -13,6 +13,24 @@ from . import pointwise, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
 from .index import gather
 
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "softmax",
+    "std",
+    "sum",
+    "var",
+]
+
 
 class Extremum(NamedTuple):
     """What ``max`` and ``min`` along a dimension return."""
@@ -53,11 +71,7 @@ def var(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool
     count = math.prod(x._data.shape[a] for a in axes)
     centred = pointwise.sub(x, mean(x, axes or None, keepdim=True))
     total = _keep(P.sum_(pointwise.square(centred), axes=axes), x, axes, keepdim)
-    return pointwise.div(total, max_int(count - correction))
-
-
-def max_int(n: float) -> float:
-    return n if n > 0 else 0.0
+    return pointwise.div(total, builtins.max(count - correction, 0))
 
 
 def std(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> Tensor:

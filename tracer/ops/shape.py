@@ -11,6 +11,27 @@ from ..ir.types import DType
 from ..tensor import Tensor
 from .common import Dims, dims, one_dim, result_dtype, to_dtype
 
+__all__ = [
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "contiguous",
+    "expand",
+    "expand_as",
+    "flatten",
+    "flip",
+    "narrow",
+    "permute",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "t",
+    "transpose",
+    "unsqueeze",
+    "view",
+]
+
 
 def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape given as one sequence or as several numbers."""

@@ -142,7 +142,7 @@ class _Walk:
             out.append(("opaque", id(x)))
         else:
             out.append(("object", id(x)))
-            own = getattr(x, "_announced", frozenset()) if isinstance(x, Announcing) else None
+            own = x._announced if isinstance(x, Announcing) else None
             if own is None:
                 self.live.append(x)
             for name, value in vars(x).items():

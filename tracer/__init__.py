@@ -11,7 +11,12 @@ from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import bool_ as bool
 from .ir.types import float32, float64, int8, int16, int32, int64, uint8
-from .ops import *
+from .ops.create import *
+from .ops.index import *
+from .ops.linalg import *
+from .ops.pointwise import *
+from .ops.reduce import *
+from .ops.shape import *
 from .random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
 from .tensor import Size, Tensor
 from .tracing.function import TracedFunction, TraceWarning, eager, trace

@@ -220,10 +220,4 @@ def predicate(*types: TensorType) -> TensorType:
 
 def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` without NumPy's floating-point warnings: 1/0 is inf here, as everywhere else."""
-
-    def silent(*args: Any, **attrs: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return function(*args, **attrs)
-
-    silent.__name__ = getattr(function, "__name__", "impl")
-    return silent
+    return np.errstate(all="ignore")(function)

@@ -237,6 +237,18 @@ def _merge(a: _Group, b: _Group) -> _Group | None:
     return b
 
 
+def _root(v: Value) -> Value:
+    """The value whose memory ``v`` is: a reshape names it anew."""
+    while v.op is not None and v.op.primitive is reshape:
+        v = v.op.operands[0]
+    return v
+
+
+def _is_given(v: Value) -> bool:
+    """Whether the memory of ``v`` is an input's or a constant's."""
+    return v.op is None or v.op.primitive is constant
+
+
 def fuse(graph: Graph) -> Graph:
     planner = _Planner(graph)
     return _Emitter(graph, planner).run()
@@ -274,21 +286,19 @@ class _Emitter:
                 for v in item.operands:
                     self.stored(v)
                 self.rewriter.copy(item)
-        used: set[Value] = set()
+        results: list[Value] = []
+        taken: set[Value] = set()
         for v in self.graph.outputs:
             self.stored(v)
             new = self.rewriter.map[v]
-            if new in used or self._has_memory(new):
-                self.rewriter.map[v] = new = self.emit([v], [], {v: v})[0]
-            used.add(new)
-        results = [self.rewriter.map[v] for v in self.graph.outputs]
+            if _root(new) in taken or _is_given(_root(new)):
+                # Every result needs memory of its own.
+                results.append(self.emit([v], [], {v: v})[0])
+                self.rewriter.map[v] = new
+            else:
+                results.append(new)
+            taken.add(_root(results[-1]))
         return self.rewriter.builder.finish(results, self.graph.updates)
-
-    def _has_memory(self, v: Value) -> bool:
-        """Whether ``v`` is an input or a constant by another name: a result needs memory of its own."""
-        while v.op is not None and v.op.primitive is reshape:
-            v = v.op.operands[0]
-        return v.op is None or v.op.primitive is constant
 
     def emit_group(self, group: _Group, outputs: set[Value]) -> None:
         inside = set(group.ops)

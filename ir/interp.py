@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .graph import Builder, Graph, Value
-from .types import TensorType, bool_, float32, int64, promote
+from .types import TensorType
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -54,7 +54,7 @@ class Build:
         values = [a for a in args if isinstance(a, Value)]
         shape = np.broadcast_shapes(*(v.shape for v in values))
         # A number takes the dtype beside it; a condition (bool) says nothing about it.
-        like = max((v.type for v in values), key=lambda t: _CATEGORY[t.dtype.kind])
+        like = max((v.type for v in values), key=lambda t: t.dtype.category)
         return [self.expand(a if isinstance(a, Value) else self.number(a, like), shape) for a in args]
 
     def number(self, value: Any, like: TensorType) -> Value:
@@ -127,29 +127,3 @@ def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
             if array.shape != v.shape or array.dtype != v.type.dtype.numpy:
                 raise TypeError(f"{op.primitive.name} computed {array.dtype}{list(array.shape)}, but %{v.name} is {v.type}")
     return tuple(env[v] for v in graph.outputs)
-
-
-def promoted(types: Sequence[TensorType]) -> Any:
-    """PyTorch's result dtype of tensors: those with dimensions decide, unless a 0-d one is of a higher category."""
-    best: dict[bool, Any] = {}
-    for t in types:
-        key = t.rank > 0
-        best[key] = promote(best[key], t.dtype) if key in best else t.dtype
-    return combine(best.get(True), best.get(False))
-
-
-_CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
-
-
-def combine(strong: Any, weak: Any) -> Any:
-    """``strong`` unless ``weak`` is of a higher category (bool < integer < floating)."""
-    if strong is None or weak is None:
-        return weak if strong is None else strong
-    return weak if _CATEGORY[weak.kind] > _CATEGORY[strong.kind] else strong
-
-
-def scalar_dtype(value: Any, default_float: Any = float32) -> Any:
-    """The dtype a Python number would have as a tensor."""
-    if isinstance(value, bool):
-        return bool_
-    return int64 if isinstance(value, int) else default_float

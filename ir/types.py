@@ -7,6 +7,7 @@ Types are frozen and compare by value, so the verifier can infer again and compa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,11 @@ class DType:
     @property
     def is_floating_point(self) -> bool:
         return self.kind == "f"
+
+    @property
+    def category(self) -> int:
+        """bool < integer < floating: a higher category wins a promotion whatever the widths."""
+        return {"b": 0, "u": 1, "i": 1, "f": 2}[self.kind]
 
     @property
     def ctype(self) -> str:
@@ -140,3 +146,26 @@ class TensorType:
 def type_of(array: np.ndarray | np.generic) -> TensorType:
     """The type of a NumPy array or scalar."""
     return TensorType(dtype_of(array.dtype), array.shape)
+
+
+def combine(strong: DType | None, weak: DType | None) -> DType | None:
+    """``strong`` unless ``weak`` is of a higher category; the one there is, if one is None."""
+    if strong is None or weak is None:
+        return weak if strong is None else strong
+    return weak if weak.category > strong.category else strong
+
+
+def promoted(types: Sequence[TensorType]) -> DType | None:
+    """PyTorch's result dtype of tensors: those with dimensions decide, unless a 0-d one is of a higher category."""
+    best: dict[bool, DType] = {}
+    for t in types:
+        key = t.rank > 0
+        best[key] = promote(best[key], t.dtype) if key in best else t.dtype
+    return combine(best.get(True), best.get(False))
+
+
+def scalar_dtype(value: bool | int | float, default_float: DType) -> DType:
+    """The dtype a Python number would have as a tensor."""
+    if isinstance(value, bool):
+        return bool_
+    return int64 if isinstance(value, int) else default_float

@@ -87,9 +87,10 @@ class _Engine:
             waiting = self.pending.pop(node)
             for t in self.watched.get(node, ()):
                 if t._output in waiting:
-                    self._add(t, waiting[t._output])
+                    g = waiting[t._output]
+                    self._add(t, g if self.tensors else np.array(g))
             wanted = [e is not None and self._leads_somewhere(e) for e in node.edges]
-            if any(wanted) or node.released:
+            if any(wanted) or not node.edges:
                 self._visit(node, waiting, wanted)
             if not retain_graph:
                 node.release()

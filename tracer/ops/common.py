@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..context import context
-from ..ir.interp import combine, promoted, scalar_dtype
 from ..ir.ops import cast
-from ..ir.types import DType, dtype_of
+from ..ir.types import DType, combine, dtype_of, promoted, scalar_dtype
 from ..tensor import Tensor
 from ..tracing.scalars import RuntimeFloat
 
@@ -61,8 +60,8 @@ def result_dtype(*xs: Any) -> DType:
     best: DType | None = promoted(tensors) if tensors else None
     for x in xs:
         if not isinstance(x, Tensor):
-            kind = context.default_dtype if isinstance(x, (float, RuntimeFloat)) else scalar_dtype(x)
-            best = combine(best, kind)
+            floating = isinstance(x, RuntimeFloat)
+            best = combine(best, context.default_dtype if floating else scalar_dtype(x, context.default_dtype))
     assert best is not None
     return best
 

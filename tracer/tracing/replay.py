@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,6 @@ from .recorder import Recorder, Source
 from .scalars import RuntimeFloat
 
 _STATIC = (bool, int, float, complex, str, bytes, type(None), DType)
-
-
-@dataclass
-class _Output:
-    """A tensor in the result: a new one with the graph's output ``index``, or input ``index`` itself."""
-
-    is_input: bool
-    index: int
 
 
 def finish(recorder: Recorder, call: Call, result: Any, allowed: dict[int, Tensor]) -> Trace | None:

@@ -699,3 +699,12 @@ def test_grad_mode_belongs_to_a_thread():
         t.start()
         t.join()
     assert seen == [True]
+
+
+def test_in_place_on_what_a_rule_reads():
+    w, x = leaf([2, 3]), tracer.ones(2)
+    x.mul_(w)
+    x.mul_(w)
+    x.pow_(2)
+    x.sum().backward()
+    assert w.grad.tolist() == [32, 108]

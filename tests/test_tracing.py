@@ -387,6 +387,34 @@ def test_a_tensor_that_escapes_is_never_stale():
             same((keeper.last, hidden[-1]), (x * 2, x * 3))
 
 
+def test_a_backward_pass_that_leaves_the_function_runs_eagerly():
+    p = tracer.ones(2, requires_grad=True)
+
+    def f(h):
+        p.grad = None
+        (h * 2).sum().backward()
+        return p.grad.clone()
+
+    g = tracer.trace(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tracer.TraceWarning)
+        for k in range(1, 5):
+            same(g(p + k if k % 2 else p * k), f(p + k if k % 2 else p * k))
+
+
+def test_an_argument_that_autograd_follows_may_be_changed_in_place():
+    g = tracer.trace(lambda x, w: x.mul_(w))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tracer.TraceWarning)
+        for k in range(1, 4):
+            w = tracer.full((2,), float(k), requires_grad=True)
+            x = tracer.ones(2)
+            g(x, w)
+            x.sum().backward()
+            assert x.requires_grad
+            same(w.grad, tracer.ones(2))
+
+
 def test_an_exception_leaves_nothing_behind():
     @tracer.trace
     def f(x):

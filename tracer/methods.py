@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from .context import context
 from .ir import ops as P
 from .ir.types import DType, bool_, float32, float64, int32, int64, uint8
 from .ops import create, index, linalg, pointwise, reduce, shape
@@ -61,7 +62,10 @@ def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return self._become(function(self, *args, **kwargs))
+        followed = context.grad_enabled and any(isinstance(a, Tensor) and a._requires_grad for a in (self, *args))
+        # Rules may read the old value, which is about to be overwritten.
+        before = self._snapshot() if followed else self
+        return self._become(function(before, *args, **kwargs))
 
     method.__doc__ = f"``{function.__name__}``, in place."
     return method

@@ -361,6 +361,14 @@ class Tensor:
             context.recorder.update(self, new)
         return self
 
+    def _snapshot(self) -> Tensor:
+        """This tensor as it is now, with its history, in memory of its own."""
+        out = wrap(self._data.copy())
+        out._requires_grad, out._grad_fn, out._output = self._requires_grad, self._grad_fn, self._output
+        if context.recorder is not None:
+            context.recorder.snapshot(self, out)
+        return out
+
     def _followed_base(self) -> Tensor:
         """The tensor that this is a view of as far as autograd is concerned: ``detach`` ends a chain of views."""
         t = self

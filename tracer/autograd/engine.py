@@ -85,6 +85,8 @@ class _Engine:
         while self.queue:
             _, node = heapq.heappop(self.queue)
             waiting = self.pending.pop(node)
+            if context.recorder is not None:
+                context.recorder.visits(node)
             for t in self.watched.get(node, ()):
                 if t._output in waiting:
                     g = waiting[t._output]

@@ -19,6 +19,12 @@ from ..tensor import Tensor, wrap
 
 _sequence = itertools.count()
 
+
+def latest_sequence() -> int:
+    """A number between those of the nodes made so far and those still to come."""
+    return next(_sequence)
+
+
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.node import BackwardNode, latest_sequence
 from ..context import context
 from ..ir import ops as P
 from ..ir.graph import Builder, Value
@@ -74,6 +75,7 @@ class Recorder:
     def __post_init__(self) -> None:
         self.builder = Builder(self.name)
         self.build = Build(self.builder)
+        self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are not ours
         self.known: dict[int, _Known] = {}
         self.sensitive: set[Value] = set()  # values through which gradients of the inputs could flow
         self.by_array: dict[int, Value] = {}
@@ -153,6 +155,11 @@ class Recorder:
         self._set(t, self.by_array[id(t._data)])
         self.made.append(t)
 
+    def snapshot(self, t: Tensor, copy: Tensor) -> None:
+        """``copy`` is a new tensor with the value that ``t`` has now."""
+        self._set(copy, self.value(t))
+        self.made.append(copy)
+
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
         self.builder.loc = user_location()
@@ -197,6 +204,11 @@ class Recorder:
     def _is_new(self, t: Tensor) -> bool:
         known = self.known.get(id(t))
         return known is not None and not any(t is i for i in self.inputs)
+
+    def visits(self, node: BackwardNode) -> None:
+        """A backward pass reaches a node. One made before the call is another one in the next call."""
+        if node.sequence < self.start:
+            self.give_up("a backward pass leaves the function")
 
     def observe(self, t: Tensor, how: str) -> None:
         """Python looks at a value."""

@@ -100,6 +100,8 @@ def _objection(recorder: Recorder, allowed: dict[int, Tensor], leaves: list[Tens
             return "it reads the gradient of a tensor that no argument, closure variable or global leads to"
         if id(t) in recorder.written and not t._data.flags.c_contiguous:
             return "it changes a tensor whose memory is not contiguous"
+        if id(t) in recorder.written and t._grad_fn is not None:
+            return "it changes in place a tensor that autograd follows"
     for t in recorder.grads_written.values():
         if id(t) not in known and not any(t is i for i in recorder.inputs):
             return "it sets the gradient of a tensor that no argument, closure variable or global leads to"

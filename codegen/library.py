@@ -76,7 +76,7 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
 
 
 def _checked(low: Lowering, position: str, extent: int, axis: int) -> str:
-    site = low.site(f"index {{}} is out of bounds for dimension {axis} with size {extent}")
+    site = low.site(IndexError, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
     return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
 
 

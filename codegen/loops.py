@@ -86,7 +86,7 @@ class Kernel:
     values: list[int]  # and what they are for the shapes at hand
     body: list[Statement]
     domain: int
-    checks: list[str]  # messages of index checks, by site
+    checks: list[tuple[type[Exception], str]]  # what is raised, by site
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Lowering:
         self.arrays: list[Array] = []
         self.params: list[str] = []
         self.values: list[int] = []
-        self.checks: list[str] = []
+        self.checks: list[tuple[type[Exception], str]] = []
         self.depth: dict[str, int] = {}
         self.scopes = [_Scope([])]
         self.count = 0
@@ -264,14 +264,18 @@ class Lowering:
         assert template is not None, record.name
         result = op.result.type.dtype
         words = dict(zip(record.operands, names, strict=True), T=result.short, D=types[0].dtype.short)
+        if "extent" in op.attrs:
+            words.update(extent=self.param(op.attrs["extent"]))
         if "{site}" in template:
-            words.update(site=self.site(op.attrs["message"]), extent=self.param(op.attrs["extent"]))
+            check = (IndexError, op.attrs["message"]) if "message" in op.attrs else (RuntimeError, "ZeroDivisionError")
+            words.update(site=self.site(*check))
         text = template.format(**words)
         # Integer arithmetic is done in 64 bits and wraps when it is stored in fewer.
         return f"{result.short}({text})" if result.kind in "ui" and result.short != "i64" else text
 
-    def site(self, message: str) -> str:
-        self.checks.append(message)
+    def site(self, error: type[Exception], message: str) -> str:
+        """The number of a place in the kernel that may fail, and how."""
+        self.checks.append((error, message))
         return str(len(self.checks) - 1)
 
     def _movement(self, op: Op, index: Index) -> str:
@@ -312,7 +316,7 @@ class Lowering:
         position = self.value(where, own)
         extent = self.param(x.shape[axis])
         message = f"index {{}} is out of bounds for dimension {axis} with size {x.shape[axis]}"
-        safe = self.let(f"check_index({position}, {extent}, status, {self.site(message)})")
+        safe = self.let(f"check_index({position}, {extent}, status, {self.site(IndexError, message)})")
         before, after = index[:axis], index[axis + (1 if op.primitive is gather else rank) :]
         return self.value(x, (*before, safe, *after))
 

@@ -201,6 +201,22 @@ def check_index(tyctx, i, extent, status, site):
     return i(i, types.int64, types.int64, types.int64), codegen
 
 
+@intrinsic
+def check_divisor(tyctx, d, status, site):
+    """``d`` if it is not zero; otherwise 1, after writing (site + 1, 0) to the status cell."""
+
+    def codegen(context, builder, sig, values):
+        divisor, cell, where = values
+        bad = builder.icmp_unsigned("==", divisor, divisor.type(0))
+        with builder.if_then(bad, likely=False):
+            pointer = builder.inttoptr(cell, where.type.as_pointer())
+            builder.store(builder.add(where, where.type(1)), pointer)
+            builder.store(where.type(0), builder.gep(pointer, [where.type(1)]))
+        return builder.select(bad, divisor.type(1), divisor)
+
+    return d(d, types.int64, types.int64), codegen
+
+
 def _gemm(dtype: types.Type) -> Any:
     @intrinsic(prefer_literal=True)
     def gemm(tyctx, blas, ta, tb, m, n, k, a, ia, b, ib, c, ic):
@@ -334,6 +350,7 @@ NAMESPACE: dict[str, Any] = {
     "accumulate": accumulate,
     "select": select,
     "check_index": check_index,
+    "check_divisor": check_divisor,
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),
     "better": _better(">"),

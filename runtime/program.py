@@ -90,7 +90,8 @@ class Program:
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """One native call. Returns the results that are not updates, in buffers that nobody else holds.
 
-        Raises IndexError when a position is out of range; updates may then be incomplete.
+        Raises IndexError when a position is out of range, RuntimeError for a division of integers by zero; updates may
+        then be incomplete.
         """
         with self._lock:
             arrays, addresses = [], []
@@ -118,7 +119,8 @@ class Program:
                 self._status[:] = 0
                 step = self.steps[i]
                 where = f" ({step.op.loc})" if step.op.loc else ""
-                raise IndexError(step.kernel.checks[site - 1].format(bad) + where)
+                error, message = step.kernel.checks[site - 1]
+                raise error(message.format(bad) + where)
 
 
 @functools.cache

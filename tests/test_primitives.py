@@ -99,3 +99,17 @@ def test_positions_out_of_range_raise_everywhere(name):
         with pytest.raises(IndexError, match=str(bad)):
             program(*wrong)
         program(*args)  # and it works again afterwards
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder"])
+def test_integers_divided_by_zero_raise_everywhere(name):
+    from tracer.ir import pipeline
+    from tracer.runtime.program import Program
+
+    for dtype in (np.int64, np.int32, np.uint8):
+        args = (np.array([7, 8], dtype), np.array([2, 0], dtype))
+        graph = graph_of(PRIMITIVES[name], args, {})
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            evaluate(graph, *args)
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            Program(pipeline.run(graph, pipeline.COMPILE))(*args)

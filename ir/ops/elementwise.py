@@ -46,7 +46,7 @@ square = elementwise("square", quiet(np.square), "{x} * {x}", torch_name="Pow", 
 def _remainder(types: list[TensorType], attrs: dict) -> str:
     # Python's and PyTorch's sign: the divisor's. `fmod` has the dividend's.
     if not types[0].dtype.is_floating_point:
-        return "{a} % {b}"
+        return "{a} % check_divisor({b}, status, {site})"
     r = "fmod({a}, {b})"
     return f"select(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))), {r} + {{b}}, {r})"
 
@@ -65,7 +65,7 @@ def _whole(function: Any) -> Any:
 
 def _floor_divide(types: list[TensorType], attrs: dict) -> str:
     if not types[0].dtype.is_floating_point:
-        return "{a} // {b}"
+        return "{a} // check_divisor({b}, status, {site})"
     r = _remainder(types, attrs)
     return f"select({{b}} == {{T}}(0), {{a}} / {{b}}, rint(({{a}} - {r}) / {{b}}))"
 

@@ -61,7 +61,8 @@ def _index_add(low: Lowering, op: Op, out: Array) -> Kernel:
         with low.loops(range(len(x.shape)), x) as index:
             position = low.value(where, index[axis : axis + len(where.shape)])
             safe = _checked(low, position, op.attrs["extent"], axis)
-            _add(low, y, out, (*index[:axis], safe, *index[axis + len(where.shape) :]), low.value(x, index))
+            if op.attrs["extent"]:
+                _add(low, y, out, (*index[:axis], safe, *index[axis + len(where.shape) :]), low.value(x, index))
     return low.finish(1)
 
 
@@ -71,7 +72,8 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
         _zero(low, y, out)
         with low.loops(range(len(x.shape)), x) as index:
             safe = _checked(low, low.value(where, index), y.shape[axis], axis)
-            _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), low.value(x, index))
+            if y.shape[axis]:
+                _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), low.value(x, index))
     return low.finish(1)
 
 

@@ -267,8 +267,7 @@ class Lowering:
         if "extent" in op.attrs:
             words.update(extent=self.param(op.attrs["extent"]))
         if "{site}" in template:
-            check = (IndexError, op.attrs["message"]) if "message" in op.attrs else (RuntimeError, "ZeroDivisionError")
-            words.update(site=self.site(*check))
+            words.update(site=self.site(*(record.error or (IndexError, op.attrs["message"]))))
         text = template.format(**words)
         # Integer arithmetic is done in 64 bits and wraps when it is stored in fewer.
         return f"{result.short}({text})" if result.kind in "ui" and result.short != "i64" else text
@@ -317,6 +316,8 @@ class Lowering:
         extent = self.param(x.shape[axis])
         message = f"index {{}} is out of bounds for dimension {axis} with size {x.shape[axis]}"
         safe = self.let(f"check_index({position}, {extent}, status, {self.site(IndexError, message)})")
+        if x.shape[axis] == 0:  # the check fails, and there is nothing to read
+            return self.let(literal(0, op.result.type.dtype))
         before, after = index[:axis], index[axis + (1 if op.primitive is gather else rank) :]
         return self.value(x, (*before, safe, *after))
 

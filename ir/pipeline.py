@@ -12,7 +12,7 @@ from .passes.fold import fold
 from .passes.fuse import fuse
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
-from .verify import verify
+from .verify import VerifyError, verify
 
 Pass = Callable[[Graph], Graph]
 
@@ -37,6 +37,9 @@ def run(graph: Graph, passes: Sequence[Pass]) -> Graph:
     """Applies the passes in order. The graph is verified before the first and after each of them."""
     verify(graph)
     for p in passes:
-        graph = p(graph)
+        before, graph = graph, p(graph)
         verify(graph)
+        for old, new in ((before.inputs, graph.inputs), (before.outputs, graph.outputs)):
+            if [v.type for v in old] != [v.type for v in new]:
+                raise VerifyError(f"{p.__name__} changes the type of @{graph.name}")
     return graph

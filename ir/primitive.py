@@ -111,6 +111,7 @@ class Primitive:
               (index, operand types, attrs, param) -> pieces, the first whose condition holds
     put       for movements that are views of their operand: (base, view, base_type, **attrs) -> base with the
               view's elements replaced
+    error     what compiled code raises where the scalar source has a check: exception type and message
     defaults  attributes that need not be given or printed
     """
 
@@ -124,6 +125,7 @@ class Primitive:
     vjp_all: Callable[..., tuple] | None = None
     pieces: Callable[..., list[Piece]] | None = None
     put: Callable[..., Any] | None = None
+    error: tuple[type[Exception], str] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     torch_name: str = ""
 
@@ -205,6 +207,13 @@ def same_type(*types: TensorType, **attrs: Any) -> TensorType:
         if t.dtype is not types[0].dtype:
             raise TypeError(f"operands have different dtypes: {', '.join(map(str, types))}")
     return types[0]
+
+
+def numeric(*types: TensorType) -> TensorType:
+    result = same_type(*types)
+    if result.dtype is bool_:
+        raise TypeError(f"needs a number, got {result}")
+    return result
 
 
 def floating(*types: TensorType) -> TensorType:

@@ -131,6 +131,10 @@ def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     module.verify()
+    for f in module.functions:
+        # The linker would end the process.
+        if f.is_declaration and not f.name.startswith("llvm.") and llvm.address_of_symbol(f.name) is None:
+            raise NotImplementedError(f"a kernel needs {f.name!r}, which this process does not have")
     return module
 
 

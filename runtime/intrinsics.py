@@ -217,6 +217,53 @@ def check_divisor(tyctx, d, status, site):
     return d(d, types.int64, types.int64), codegen
 
 
+@intrinsic
+def check_exponent(tyctx, e, status, site):
+    """``e`` if it is not negative; otherwise 0, after writing (site + 1, e) to the status cell."""
+
+    def codegen(context, builder, sig, values):
+        exponent, cell, where = values
+        if not e.signed:
+            return exponent
+        bad = builder.icmp_signed("<", exponent, exponent.type(0))
+        with builder.if_then(bad, likely=False):
+            pointer = builder.inttoptr(cell, where.type.as_pointer())
+            builder.store(builder.add(where, where.type(1)), pointer)
+            builder.store(where.type(0), builder.gep(pointer, [where.type(1)]))
+        return builder.select(bad, exponent.type(0), exponent)
+
+    return e(e, types.int64, types.int64), codegen
+
+
+@intrinsic
+def int_pow(tyctx, a, b):
+    """a to the power of b >= 0, modulo the width, by squaring."""
+
+    def codegen(context, builder, sig, values):
+        base, exponent = values
+        before = builder.block
+        test, step, done = (builder.append_basic_block(name) for name in ("pow.test", "pow.step", "pow.done"))
+        builder.branch(test)
+        builder.position_at_end(test)
+        r, square, left = (builder.phi(t) for t in (base.type, base.type, exponent.type))
+        builder.cbranch(builder.icmp_unsigned("!=", left, left.type(0)), step, done)
+        builder.position_at_end(step)
+        odd = builder.trunc(left, ir.IntType(1))
+        nexts = (
+            builder.select(odd, builder.mul(r, square), r),
+            builder.mul(square, square),
+            builder.lshr(left, left.type(1)),
+        )
+        builder.branch(test)
+        for phi, first, after in zip((r, square, left), (base.type(1), base, exponent), nexts, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(after, step)
+        builder.position_at_end(done)
+        return r
+
+    return a(a, b), codegen
+
+
 def _gemm(dtype: types.Type) -> Any:
     @intrinsic(prefer_literal=True)
     def gemm(tyctx, blas, ta, tb, m, n, k, a, ia, b, ib, c, ic):
@@ -308,25 +355,6 @@ def _inline(function: Any) -> Any:
     return stub
 
 
-def _pow(a, b):
-    return a**b
-
-
-def _overload_pow() -> Any:
-    def stub(a, b):
-        raise NotImplementedError
-
-    native = _llvm("pow", 2)
-
-    @overload(stub, inline="always")
-    def resolve(a, b):
-        if isinstance(a, types.Float):
-            return lambda a, b: native(a, b)
-        return _pow
-
-    return stub
-
-
 def _overload_abs() -> Any:
     def stub(x):
         raise NotImplementedError
@@ -351,12 +379,14 @@ NAMESPACE: dict[str, Any] = {
     "select": select,
     "check_index": check_index,
     "check_divisor": check_divisor,
+    "check_exponent": check_exponent,
+    "int_pow": int_pow,
+    "pow_": _llvm("pow", 2),
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),
     "better": _better(">"),
     "worse": _better("<"),
     "fmod": fmod,
-    "pow_": _overload_pow(),
     "abs_": _overload_abs(),
     "uniform_f32": _inline(_uniform_f32),
     "uniform_f64": _inline(_uniform_f64),

@@ -117,10 +117,15 @@ SAMPLES: dict[str, list[Sample]] = {
     "isnan": [Sample((SPECIAL,), smooth=False)],
     **{name: [*binary(), *integers()] for name in ["add", "sub", "mul", "maximum", "minimum"]},
     "div": binary(0.5, 3.0),
-    "pow": binary(0.5, 3.0, np.array([0.0, 0.0, 2.0, -2.0, NAN, 1.0]), np.array([0.0, 2.0, 0.0, 3.0, 0.0, NAN])),
+    "pow": [
+        Sample((np.array([2, -3, 0, 7, 1]), np.array([10, 3, 0, 30, 5])), smooth=False),
+        Sample((np.array([2, -3, 100], np.int32), np.array([10, 3, 7], np.int32)), smooth=False),
+        *binary(0.5, 3.0, np.array([0.0, 0.0, 2.0, -2.0, NAN, 1.0]), np.array([0.0, 2.0, 0.0, 3.0, 0.0, NAN])),
+    ],
     "floor_divide": [
         Sample((np.array([5.3, -5.3, 2.2, 1.0, -1.0]), np.array([2.0, 2.0, -1.5, 0.0, 0.0])), smooth=False),
-        Sample((np.array([7, -7, 7, -7]), np.array([3, 3, -3, -3])), smooth=False),
+        Sample((np.array([7, -7, 7, -7, -(2**63)]), np.array([3, 3, -3, -3, -1])), smooth=False),
+        Sample((np.array([-5.0, 5.0, -5.0]), np.array([INF, -INF, -INF])), smooth=False),
         Sample((normal(50) * 100, normal(50, seed=1)), smooth=False),
     ],
     "remainder": [

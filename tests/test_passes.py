@@ -160,6 +160,7 @@ def test_kernels_do_not_depend_on_shapes(rows, columns):
 
 def test_passes_are_near_linear():
     """Four times the operations take at most about four times as long."""
+    import gc
     import time
 
     def chain(n):
@@ -170,9 +171,39 @@ def test_passes_are_near_linear():
     def seconds(n):
         graph, best = chain(n), float("inf")
         for _ in range(3):
-            begin = time.perf_counter()
+            gc.collect()
+            begin = time.process_time()  # what the machine does beside this is not ours
             pipeline.run(graph, pipeline.COMPILE)
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.process_time() - begin)
         return best
 
     assert seconds(4000) < 8 * seconds(1000)
+
+
+@pytest.mark.parametrize("value", ["inf", "-1.0"])
+def test_the_sum_of_no_constants_is_zero(value):
+    graph = parse_graph(
+        "func @f() -> f64[2] {\n"
+        f'  %0: f64[2,0] = full {{value={value}, shape=(2,0), dtype="f64"}}\n'
+        "  %1: f64[2] = sum %0 {axes=(1)}\n  return %1\n}"
+    )
+    (result,) = evaluate(pipeline.run(graph, pipeline.SIMPLIFY))
+    assert result.tolist() == [0, 0] and not np.signbit(result).any()
+
+
+def test_a_flipped_constant_keeps_its_shape():
+    text = """%0: f32[2,3] = full {value=1.0, shape=(2,3), dtype="f32"}
+    %1: f32[2,3] = flip %0 {axes=(1,0)}
+    %2: f32[3,2] = permute %1 {axes=(1,0)}
+    return %2"""
+    assert evaluate(pipeline.run(body(text, result="f32[3,2]"), pipeline.COMPILE), np.zeros((2, 3), np.float32))[0].shape == (
+        3,
+        2,
+    )
+
+
+def test_the_driver_notices_a_pass_that_changes_types():
+    from tracer.ir.verify import VerifyError
+
+    with pytest.raises(VerifyError, match="changes the type"):
+        pipeline.run(body("return %x"), [lambda g: body("return %x", "%x: f32[3]", "f32[3]")])

@@ -7,10 +7,12 @@ import pytest
 from checks import cast_args, check_gradients, check_three_ways, graph_of
 from samples import NOT_SAMPLED, SAMPLES, cases
 
+from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.primitive import PRIMITIVES, Rule
 from tracer.ir.verify import verify
+from tracer.runtime.program import Program
 
 CASES = list(cases())
 IDS = [c[0] for c in CASES]
@@ -83,9 +85,6 @@ def test_a_wrong_kernel_is_caught(monkeypatch):
 
 @pytest.mark.parametrize("name", ["index_select", "gather", "index_add", "scatter_add", "check_index"])
 def test_positions_out_of_range_raise_everywhere(name):
-    from tracer.ir import pipeline
-    from tracer.runtime.program import Program
-
     primitive, sample = PRIMITIVES[name], SAMPLES[name][0]
     args = cast_args(sample.args, "float32")
     for bad in (-1, 100):
@@ -103,9 +102,6 @@ def test_positions_out_of_range_raise_everywhere(name):
 
 @pytest.mark.parametrize("name", ["floor_divide", "remainder"])
 def test_integers_divided_by_zero_raise_everywhere(name):
-    from tracer.ir import pipeline
-    from tracer.runtime.program import Program
-
     for dtype in (np.int64, np.int32, np.uint8):
         args = (np.array([7, 8], dtype), np.array([2, 0], dtype))
         graph = graph_of(PRIMITIVES[name], args, {})
@@ -113,3 +109,39 @@ def test_integers_divided_by_zero_raise_everywhere(name):
             evaluate(graph, *args)
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             Program(pipeline.run(graph, pipeline.COMPILE))(*args)
+
+
+EMPTY_AXES = {
+    "index_select": ("%0: f64[0,30], %1: i64[1]", "f64[1,30]", "{axis=0}"),
+    "index_add": ("%0: f64[2,30], %1: i64[2]", "f64[0,30]", "{axis=0, extent=0}"),
+    "gather": ("%0: f64[0,3], %1: i64[2,3]", "f64[2,3]", "{axis=0}"),
+    "scatter_add": ("%0: f64[2,3], %1: i64[2,3]", "f64[0,3]", "{axis=0, shape=(0,3)}"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_AXES)
+def test_every_position_on_an_empty_axis_is_out_of_range(name):
+    """And neither read nor written: memory beyond the array is not ours."""
+    inputs, result, attrs = EMPTY_AXES[name]
+    graph = parse_graph(f"func @f({inputs}) -> {result} {{\n  %2: {result} = {name} %0, %1 {attrs}\n  return %2\n}}")
+    args = [np.zeros(v.shape, v.type.dtype.numpy) for v in graph.inputs]
+    program = Program(pipeline.run(graph, pipeline.COMPILE))
+    assert all("load(p0" not in s.source and "load(p2" not in s.source for s in program.steps)
+    for run in (lambda: evaluate(graph, *args), lambda: program(*args)):
+        with pytest.raises(IndexError, match="out of bounds for dimension 0 with size 0"):
+            run()
+
+
+def test_integers_to_negative_powers_raise_everywhere():
+    args = (np.array([2, 3]), np.array([2, -1]))
+    graph = graph_of(PRIMITIVES["pow"], args, {})
+    for run in (lambda: evaluate(graph, *args), lambda: Program(pipeline.run(graph, pipeline.COMPILE))(*args)):
+        with pytest.raises((RuntimeError, ValueError), match="negative integer powers"):
+            run()
+
+
+def test_a_kernel_that_cannot_be_linked_is_an_exception(monkeypatch):
+    monkeypatch.setitem(PRIMITIVES["pow"].__dict__, "scalar", "{a} ** {b}")
+    graph = graph_of(PRIMITIVES["pow"], (np.array([2]), np.array([3])), {})
+    with pytest.raises(NotImplementedError, match="a kernel needs"):
+        Program(pipeline.run(graph, pipeline.COMPILE))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, elementwise, floating, predicate, primitive, quiet, same_shape, same_type
+from ..primitive import Kind, elementwise, floating, numeric, predicate, primitive, quiet, same_shape, same_type
 from ..types import TensorType, bool_, dtype_named
 
 
@@ -40,7 +40,9 @@ div = elementwise(
 reciprocal = elementwise(
     "reciprocal", quiet(np.reciprocal), "{T}(1) / {x}", infer=floating, vjp=(lambda g, y: neg(mul(g, mul(y, y))),)
 )
-square = elementwise("square", quiet(np.square), "{x} * {x}", torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),))
+square = elementwise(
+    "square", quiet(np.square), "{x} * {x}", infer=numeric, torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),)
+)
 
 
 def _remainder(types: list[TensorType], attrs: dict) -> str:
@@ -65,17 +67,24 @@ def _whole(function: Any) -> Any:
 
 def _floor_divide(types: list[TensorType], attrs: dict) -> str:
     if not types[0].dtype.is_floating_point:
-        return "{a} // check_divisor({b}, status, {site})"
-    r = _remainder(types, attrs)
-    return f"select({{b}} == {{T}}(0), {{a}} / {{b}}, rint(({{a}} - {r}) / {{b}}))"
+        quotient = "{a} // check_divisor({b}, status, {site})"
+        # The least integer has no opposite; it stays itself, as in NumPy.
+        return f"select({{b}} == {{T}}(-1), -{{a}}, {quotient})" if types[0].dtype.kind == "i" else quotient
+    # As NumPy: the exact quotient of a - fmod(a, b), less 1 where fmod has the dividend's sign and not the divisor's.
+    r = "fmod({a}, {b})"
+    less = f"{{T}}(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))))"
+    return f"select({{b}} == {{T}}(0), {{a}} / {{b}}, rint(({{a}} - {r}) / {{b}} - {less}))"
 
 
-floor_divide = elementwise("floor_divide", _whole(np.floor_divide), _floor_divide, "a b")
+_BY_ZERO = (RuntimeError, "ZeroDivisionError")
+floor_divide = elementwise("floor_divide", _whole(np.floor_divide), _floor_divide, "a b", infer=numeric, error=_BY_ZERO)
 remainder = elementwise(
     "remainder",
     _whole(np.remainder),
     _remainder,
     "a b",
+    infer=numeric,
+    error=_BY_ZERO,
     vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(a, b))))),
 )
 
@@ -83,8 +92,12 @@ remainder = elementwise(
 pow_ = elementwise(
     "pow",
     quiet(np.power),
-    "pow_({a}, {b})",
+    lambda types, attrs: (
+        "pow_({a}, {b})" if types[0].dtype.kind == "f" else "int_pow({a}, check_exponent({b}, status, {site}))"
+    ),
     "a b",
+    infer=numeric,
+    error=(RuntimeError, "Integers to negative integer powers are not allowed."),
     vjp=(
         lambda g, a, b: _where(eq(b, 0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1))))),
         lambda g, y, a, b: _where(and_(eq(a, 0), ge(b, 0)), 0.0, mul(g, mul(y, log(a)))),
@@ -184,7 +197,9 @@ erf = elementwise(
 
 # Pieces of straight lines. The derivative of relu at 0 is 0; NaN passes through.
 
-relu = elementwise("relu", lambda x: np.maximum(x, 0), "maximum({x}, {T}(0))", vjp=(lambda g, y: _where(le(y, 0), 0, g),))
+relu = elementwise(
+    "relu", lambda x: np.maximum(x, 0), "maximum({x}, {T}(0))", infer=numeric, vjp=(lambda g, y: _where(le(y, 0), 0, g),)
+)
 floor = elementwise("floor", np.floor, "floor({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
 ceil = elementwise("ceil", np.ceil, "ceil({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
 round_ = elementwise("round", np.rint, "rint({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
@@ -271,7 +286,7 @@ check_index = primitive(
     "check_index",
     Kind.ELEMENTWISE,
     "x",
-    infer=lambda x, extent, message: _bits(x),
+    infer=lambda x, extent, message: _bits(numeric(x)),
     impl=_check_index,
     scalar=lambda types, attrs: "check_index({x}, {extent}, status, {site})",
 )

@@ -1,7 +1,8 @@
 """Algebra on single operations: one way to say each thing, and as few operations as possible.
 
 A rule looks at an operation's operands in the new graph and returns a simpler value, or None. Rules may apply
-operations themselves; those are simplified in turn. No rule changes a result, not even for NaN, infinities or -0.0.
+operations themselves; those are simplified in turn. No rule changes a result, not even for NaN, infinities or -0.0;
+but a sum over axes of one element keeps the sign of a zero that adding would lose.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _check_known(x: Value, extent: int, message: str) -> Value | None:
 # Movements of a constant are the constant; movements that do nothing; movements of movements.
 
 
-@rule("broadcast", "reshape", "permute", "slice", "flip")
+@rule("broadcast", "reshape", "permute", "slice")
 def _move_constant(x: Value, **attrs: Any) -> Value | None:
     op = _made_by(x, full)
     if op is None:
@@ -94,6 +95,11 @@ def _move_constant(x: Value, **attrs: Any) -> Value | None:
     else:
         return None
     return full(value=op.attrs["value"], shape=tuple(shape), dtype=op.attrs["dtype"])
+
+
+@rule("flip")
+def _flip_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
+    return x if _made_by(x, full) else None
 
 
 @rule("reshape")
@@ -153,9 +159,11 @@ def _sum_of_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
     count = 1
     for a in axes:
         count *= x.shape[a]
+    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    if count == 0:  # whatever the constant is: the sum of nothing is 0
+        return full(value=0, shape=shape, dtype=op.attrs["dtype"])
     if count > 2**24:  # beyond, adding one by one would not give the product
         return None
-    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     return mul(full(value=op.attrs["value"], shape=shape, dtype=op.attrs["dtype"]), float(count))
 
 

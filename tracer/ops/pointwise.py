@@ -6,6 +6,7 @@ from typing import Any
 
 from ..ir import ops as P
 from ..ir.primitive import Primitive
+from ..ir.types import int64
 from ..tensor import Tensor
 from .common import as_floating, match, operand, result_dtype, to_dtype
 
@@ -125,8 +126,6 @@ erf = _unary(P.erf, "erf", "The error function")
 reciprocal = _unary(P.reciprocal, "reciprocal", "1 / x")
 abs = _unary(P.abs_, "abs", "The absolute value", floating=False)
 sign = _unary(P.sign, "sign", "-1, 0 or 1; 0 at NaN", floating=False)
-square = _unary(P.square, "square", "x * x", floating=False)
-relu = _unary(P.relu, "relu", "max(x, 0); NaN stays", floating=False)
 
 mul = _binary(P.mul, "mul", "input * other")
 div = _binary(P.div, "div", "input / other; integers become the default dtype", floating=True)
@@ -181,6 +180,18 @@ def pow(input: Any, exponent: Any) -> Tensor:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     a, b = match(input, exponent)
     return P.pow_(a, b)
+
+
+def square(input: Tensor) -> Tensor:
+    """x * x, elementwise; bools become int64."""
+    return P.square(to_dtype(input, int64) if input.dtype.name == "bool" else input)
+
+
+def relu(input: Tensor) -> Tensor:
+    """max(x, 0), elementwise; NaN stays. Raises RuntimeError for bools."""
+    if input.dtype.name == "bool":
+        raise RuntimeError("Boolean inputs not supported for relu")
+    return P.relu(input)
 
 
 def neg(input: Tensor) -> Tensor:

@@ -72,7 +72,8 @@ class TracedFunction(Wrapper):
             return self.function(*args, **kwargs)
         try:
             call = Call(args, kwargs)
-            key = (call.key, self.environment.key(), context.grad_enabled, context.default_dtype)
+            surroundings = self.environment.key()
+            key = (call.key, surroundings, context.grad_enabled, context.default_dtype, self._captured_too(call))
         except Untraceable as e:
             self._stay_eager(None, str(e))
             return self.function(*args, **kwargs)
@@ -83,6 +84,11 @@ class TracedFunction(Wrapper):
             return self.function(*args, **kwargs)
         with self._lock:
             return self._record(key, call, args, kwargs)
+
+    def _captured_too(self, call: Call) -> tuple[int, ...]:
+        """Which arguments the function can also reach by itself: the recorder cannot tell the two ways apart."""
+        reached = self.environment.tensors
+        return tuple([i for t in call.tensors for i in (id(t), id(t._root())) if i in reached]) if reached else ()
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         traces = self.traces.setdefault(key, [])

@@ -65,7 +65,15 @@ class Call:
             ids = [id(t) for t in self.tensors]
             if len(set(ids)) < len(ids):
                 tokens.append(tuple(map(ids.index, ids)))
+            if any(t._view is not None or t._data.base is not None for t in self.tensors):
+                tokens.append(("overlap", *self._overlaps()))
         self.key = tuple(tokens)
+
+    def _overlaps(self) -> list[tuple[int, int]]:
+        """Pairs of different tensors that share memory."""
+        arrays = [t._data for t in self.tensors]
+        pairs = [(i, j) for j in range(len(arrays)) for i in range(j)]
+        return [(i, j) for i, j in pairs if np.may_share_memory(arrays[i], arrays[j])]
 
     def _add(self, a: Any, tokens: list[Any]) -> None:
         if isinstance(a, Tensor):

@@ -197,22 +197,25 @@ def _load(source: str) -> int:
     return loader.add(code, symbol)
 
 
-# A program is a header of six words: steps, their number, patches, their number, slots, arguments.
-# A patch (position, slot) writes the address in a slot to a position in the argument blocks; then the steps run in order.
+# A program is a header of seven words: steps, their number, patches, their number, slots, arguments, status cells.
+# A patch (position, slot) writes the address in a slot to a position in the argument blocks; then the steps run in order,
+# up to one that has written to its status cell.
 _DRIVER = """
-define void @SYMBOL(ptr %header) {
+define i32 @SYMBOL(ptr %header) {
 entry:
   %h1 = getelementptr i64, ptr %header, i64 1
   %h2 = getelementptr i64, ptr %header, i64 2
   %h3 = getelementptr i64, ptr %header, i64 3
   %h4 = getelementptr i64, ptr %header, i64 4
   %h5 = getelementptr i64, ptr %header, i64 5
+  %h6 = getelementptr i64, ptr %header, i64 6
   %steps = load ptr, ptr %header
   %count = load i64, ptr %h1
   %patches = load ptr, ptr %h2
   %patch_count = load i64, ptr %h3
   %slots = load ptr, ptr %h4
   %arguments = load ptr, ptr %h5
+  %cells = load ptr, ptr %h6
   br label %patch_test
 patch_test:
   %j = phi i64 [0, %entry], [%j_next, %patch]
@@ -231,7 +234,7 @@ patch:
   %j_next = add i64 %j, 1
   br label %patch_test
 step_test:
-  %i = phi i64 [0, %patch_test], [%i_next, %step]
+  %i = phi i64 [0, %patch_test], [%i_next, %passed]
   %step_more = icmp slt i64 %i, %count
   br i1 %step_more, label %step, label %done
 step:
@@ -245,10 +248,18 @@ step:
   %start = load i64, ptr %p2
   %stop = load i64, ptr %p3
   call void %kernel(ptr %args, i64 %start, i64 %stop)
+  %pair = mul i64 %i, 2
+  %cell = getelementptr i64, ptr %cells, i64 %pair
+  %status = load i64, ptr %cell
+  %failed = icmp ne i64 %status, 0
+  br i1 %failed, label %stopped, label %passed
+passed:
   %i_next = add i64 %i, 1
   br label %step_test
 done:
-  ret void
+  ret i32 0
+stopped:
+  ret i32 1
 }
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
+from sys import getrefcount
 
 import numpy as np
 
@@ -70,7 +71,10 @@ def plan(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
 
 
 class ResultPool:
-    """Buffers for one result of a program: handed out, and used again once nobody else holds them."""
+    """Buffers for one result of a program: handed out, and used again once nobody else holds them.
+
+    ``entries`` are arrays and their addresses; one is free if its reference count is ``FREE`` in a loop over them.
+    """
 
     LIMIT = 8
 
@@ -78,11 +82,8 @@ class ResultPool:
         self.shape, self.dtype = type.shape, type.dtype.numpy
         self.entries: list[tuple[np.ndarray, int]] = []
 
-    def take(self) -> tuple[np.ndarray, int]:
-        """An array that nobody else holds, and its address. One thread at a time."""
-        for entry in self.entries:
-            if sys.getrefcount(entry[0]) == _FREE:
-                return entry[0], entry[1]
+    def grow(self) -> tuple[np.ndarray, int]:
+        """A new buffer, for when none is free."""
         # It owns its memory: whatever view a caller makes refers to this very object, and is counted.
         array = np.empty(self.shape, self.dtype)
         entry = (array, address(array))
@@ -91,11 +92,24 @@ class ResultPool:
         return entry
 
 
+def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
+    """From each pool an array that nobody else holds; and their addresses. One thread at a time."""
+    arrays, addresses = [], []
+    for pool in pools:
+        for entry in pool.entries:
+            if getrefcount(entry[0]) == FREE:
+                break
+        else:
+            entry = pool.grow()
+        arrays.append(entry[0])
+        addresses.append(entry[1])
+    return arrays, addresses
+
+
 def _refcount_when_free() -> int:
-    entries = [(np.empty(0), 0)]
-    for entry in entries:
-        return sys.getrefcount(entry[0])
+    for entry in [(np.empty(0), 0)]:
+        return getrefcount(entry[0])
     raise AssertionError
 
 
-_FREE = _refcount_when_free()
+FREE = _refcount_when_free()

@@ -24,7 +24,7 @@ from ..ir.ops import constant, fusion, reshape
 from ..ir.primitive import Kind
 from . import blas
 from . import compile as compiler
-from .memory import ResultPool, address, aligned_empty, plan
+from .memory import ResultPool, address, aligned_empty, plan, take
 
 
 @dataclass
@@ -59,6 +59,11 @@ class Program:
         self._constants = layout.constants
         self._status = np.zeros((max(len(self.steps), 1), 2), np.int64)
         self._checked = [i for i, s in enumerate(self.steps) if s.kernel.checks]
+        self.may_fail = bool(self._checked)
+        risky = self.steps[: max(self._checked, default=-1) + 1]
+        written = {layout.place(v) for s in risky for v in s.op.results}
+        # The inputs that have been written to when the last step that may fail does.
+        self.unsafe = [i for i in sorted(set(self.graph.updates.values())) if ("slot", i) in written]
         blocks: list[int] = []
         patches: list[tuple[int, int]] = []
         starts: list[int] = []
@@ -78,11 +83,13 @@ class Program:
         self._blocks = np.array(blocks or [0], np.int64)
         self._patches = np.array(patches or [(0, 0)], np.int64)
         self._slots = np.zeros(len(self.graph.inputs) + len(self.results) + 1, np.int64)
+        self._slots_view = self._slots.data
         self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
         at = address(self._blocks)
         rows = [(a, at + 8 * s, 0, step.kernel.domain) for a, s, step in zip(addresses, starts, self.steps, strict=True)]
         self._table = np.array(rows or [(0, 0, 0, 0)], np.int64)
-        header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at)
+        cells = address(self._status)
+        header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
         self._header = np.array(header, np.int64)
         self._header_address = address(self._header)
         self._call = _driver()
@@ -90,19 +97,14 @@ class Program:
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """One native call. Returns the results that are not updates, in buffers that nobody else holds.
 
-        Raises IndexError when a position is out of range, RuntimeError for a division of integers by zero; updates may
-        then be incomplete.
+        Raises IndexError when a position is out of range, RuntimeError for a division of integers by zero; inputs in
+        ``unsafe`` may then have been written to, and no others.
         """
         with self._lock:
-            arrays, addresses = [], []
-            for pool in self.pools:
-                array, at = pool.take()
-                arrays.append(array)
-                addresses.append(at)
-            self._pack(self._slots.data, 0, *inputs, *addresses)
-            self._call(self._header_address)
-            if self._checked:
-                self._raise_if_failed()
+            arrays, addresses = take(self.pools)
+            self._pack(self._slots_view, 0, *inputs, *addresses)
+            if self._call(self._header_address):
+                self._raise_failure()
         return arrays
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -112,7 +114,7 @@ class Program:
         updates = self.graph.updates
         return tuple(taken[updates[k]] if k in updates else next(fresh) for k in range(len(self.graph.outputs)))
 
-    def _raise_if_failed(self) -> None:
+    def _raise_failure(self) -> None:
         for i in self._checked:
             site, bad = self._status[i]
             if site:
@@ -125,7 +127,7 @@ class Program:
 
 @functools.cache
 def _driver() -> ctypes._FuncPointer:  # type: ignore[name-defined]
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiler.driver())
+    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(compiler.driver())
 
 
 def _identity(v: Value) -> Op:

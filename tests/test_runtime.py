@@ -12,7 +12,7 @@ from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.runtime import cache
-from tracer.runtime.memory import ResultPool, address, plan
+from tracer.runtime.memory import ResultPool, address, plan, take
 from tracer.runtime.program import Program
 
 UPDATE = """\
@@ -77,15 +77,14 @@ def test_result_buffers_are_reused_only_when_free():
     from tracer.ir.types import TensorType, float32
 
     pool = ResultPool(TensorType(float32, (3,)))
-    first, _ = pool.take()
-    second, _ = pool.take()
+    ((first, second), _) = take([pool, pool])
     assert first is not second
     view, where = first[1:], address(first)
     del first
-    third, _ = pool.take()
+    ((third,), _) = take([pool])
     assert address(third) != where  # a view still holds it
     del view, third
-    assert pool.take()[1] == where
+    assert take([pool])[1] == [where]
 
 
 def test_cache_checks_what_it_reads(tmp_path, monkeypatch):

@@ -433,7 +433,7 @@ def test_an_index_out_of_range_in_a_replay():
     x = tracer.arange(6).float().reshape(3, 2)
     for _ in range(2):
         same(g(x, tracer.tensor([2, 0])), x.index_select(0, tracer.tensor([2, 0])))
-    with pytest.raises(IndexError, match=r"index 7 is out of bounds for dimension 0 with size 3 \(.*test_tracing.py:"):
+    with pytest.raises(IndexError, match="index 7 is out of bounds for dimension 0 with size 3"):
         g(x, tracer.tensor([0, 7]))
     same(g(x, tracer.tensor([1, 1])), x.index_select(0, tracer.tensor([1, 1])))
 

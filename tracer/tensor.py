@@ -162,6 +162,8 @@ class Tensor:
                 "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if self._requires_grad != requires_grad:
+            if context.recorder is not None:
+                context.recorder.becomes_leaf(self)
             structure_changed()
             self._requires_grad = bool(requires_grad)
         return self
@@ -332,6 +334,8 @@ class Tensor:
 
     def _become(self, new: Tensor) -> Tensor:
         """Takes the value and the history of ``new``, keeping this tensor's memory: every in-place operation ends here."""
+        if context.recorder is not None:
+            context.recorder.value(self)  # as it was before
         if context.grad_enabled:
             if self._requires_grad and self._grad_fn is None:
                 raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -396,7 +400,7 @@ class Tensor:
         return out
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), self._data, self._requires_grad)
+        return _rebuild, (type(self), self._observed("a copy or pickle"), self._requires_grad)
 
 
 def _rebuild(cls: type, data: np.ndarray, requires_grad: bool) -> Tensor:

@@ -7,7 +7,7 @@ does not refer to its own result, so that a graph is freed the moment its last t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,9 @@ class Node(BackwardNode):
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
         if self.operands is None:
             raise RuntimeError(FREED)
-        self._check_versions()
+        error = self.stale()
+        if error is not None:
+            raise error
         g, record, types = given[0], self.primitive, _Types(self.shapes)
         if record.vjp_all is not None:
             return record.vjp_all(g, [types[i] for i in range(len(self.shapes))], **self.attrs)
@@ -158,12 +160,14 @@ class Node(BackwardNode):
             context.recorder.identify(y)
         return y
 
-    def _check_versions(self) -> None:
-        for a, version in zip(self.operands or (), self.versions, strict=True):
+    def stale(self) -> RuntimeError | None:
+        """The error to raise if something saved has been changed in place since."""
+        for a, version in zip(self.operands or (), self.versions, strict=False):
             if isinstance(a, Tensor) and a._counter[0] != version:
-                raise modified(a._data, a._counter[0], version, a._grad_fn)
+                return modified(a._data, a._counter[0], version, a._grad_fn)
         if self.result is not None and self.counter[0] != self.version:
-            raise modified(self.result, self.counter[0], self.version, self)
+            return modified(self.result, self.counter[0], self.version, self)
+        return None
 
     @property
     def released(self) -> bool:
@@ -199,18 +203,26 @@ class FreedNode(BackwardNode):
     released = True
 
 
-def was_freed(node: BackwardNode) -> bool:
-    """Whether anything that a backward pass from this node needs has been freed."""
+def walk(node: BackwardNode) -> Iterator[BackwardNode]:
+    """The node and all that a backward pass from it reaches."""
     seen: set[BackwardNode] = set()
     work = [node]
     while work:
         n = work.pop()
         if n not in seen:
             seen.add(n)
-            if n.released:
-                return True
+            yield n
             work += [e[0] for e in n.edges if e is not None and not isinstance(e[0], Tensor)]
-    return False
+
+
+def was_freed(node: BackwardNode) -> bool:
+    """Whether anything that a backward pass from this node needs has been freed."""
+    return any(n.released for n in walk(node))
+
+
+def was_modified(node: BackwardNode) -> bool:
+    """Whether anything that a backward pass from this node needs has been changed in place."""
+    return any(isinstance(n, Node) and n.stale() is not None for n in walk(node))
 
 
 def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> RuntimeError:

@@ -10,7 +10,7 @@ from ..autograd.modes import no_grad
 from ..context import structure_changed
 from ..ir.types import DType
 from ..tensor import Tensor
-from ..tracing.guards import Announcing
+from ..tracing.announce import Announcing, AnnouncingDict
 from .parameter import Parameter
 
 M = TypeVar("M", bound="Module")
@@ -26,11 +26,10 @@ class IncompatibleKeys(NamedTuple):
 class Module(Announcing):
     """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__`` and define ``forward``."""
 
-    _announced = frozenset({"_parameters", "_buffers", "_modules"})
     training: bool
 
     def __init__(self) -> None:
-        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={})
+        self.__dict__.update(training=True, **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
@@ -110,7 +109,6 @@ class Module(Announcing):
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[table]:
             raise KeyError(f"attribute '{name}' already exists")
-        structure_changed()
         self.__dict__[table][name] = value
 
     # Walking.

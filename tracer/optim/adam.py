@@ -8,7 +8,6 @@ from typing import Any
 from ..ir.types import float64
 from ..ops import create
 from ..tensor import Tensor
-from ..tracing.scalars import runtime_float
 from .optimizer import Optimizer, ParamGroup, require
 
 
@@ -34,7 +33,7 @@ class Adam(Optimizer):
         super().__init__(params, settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
-        lr, (beta1, beta2) = runtime_float(group, "lr"), group["betas"]
+        lr, (beta1, beta2) = group["lr"], group["betas"]
         for p in params:
             g = p.grad
             assert g is not None

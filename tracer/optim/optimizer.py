@@ -9,37 +9,45 @@ from ..autograd.modes import enable_grad, no_grad
 from ..context import structure_changed
 from ..nn.module import zero_grads
 from ..tensor import Tensor
-from ..tracing.guards import Announcing
+from ..tracing.announce import Announcing, AnnouncingDict, AnnouncingList
+from ..tracing.scalars import runtime_float
 
 
-class ParamGroup(dict):
+class ParamGroup(AnnouncingDict):
     """The parameters and settings of a group. ``runtime_keys`` may change from step to step without a new trace."""
 
+    __slots__ = ()
     runtime_keys = ("lr",)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self.runtime_keys or type(value) is not type(self.get(key)):
-            structure_changed()
-        super().__setitem__(key, value)
+        if key in self.runtime_keys and type(value) is float and type(dict.get(self, key)) is float:
+            dict.__setitem__(self, key, value)
+        else:
+            super().__setitem__(key, value)
 
-    def __delitem__(self, key: str) -> None:
-        structure_changed()
-        super().__delitem__(key)
+    def __getitem__(self, key: str) -> Any:
+        return runtime_float(self, key) if key in self.runtime_keys else dict.__getitem__(self, key)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        for key, value in dict(*args, **kwargs).items():
-            self[key] = value
+    def get(self, key: str, default: Any = None) -> Any:
+        value = dict.get(self, key, default)
+        return runtime_float(self, key) if value is not default and key in self.runtime_keys else value
 
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        if key not in self:
-            self[key] = default
-        return self[key]
+    def __iter__(self) -> Any:
+        # A dict of its own: copies then go through ``__getitem__``.
+        return dict.__iter__(self)
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self.items())
+
+    def items(self) -> Any:
+        return {key: self[key] for key in self}.items()
+
+    def values(self) -> Any:
+        return [self[key] for key in self]
 
 
 class Optimizer(Announcing):
     """Updates parameters from their gradients. Subclasses define ``_update(group, param, grad, state)``."""
-
-    _announced = frozenset({"param_groups", "state", "defaults"})
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -49,9 +57,9 @@ class Optimizer(Announcing):
         given = list(params)
         if not given:
             raise ValueError("optimizer got an empty parameter list")
-        self.defaults = defaults
-        self.state: dict[Tensor, dict[str, Tensor]] = {}
-        self.param_groups: list[ParamGroup] = []
+        self.defaults = AnnouncingDict(defaults)
+        self.state: dict[Tensor, dict[str, Tensor]] = AnnouncingDict()
+        self.param_groups: list[ParamGroup] = AnnouncingList()
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
@@ -71,8 +79,7 @@ class Optimizer(Announcing):
                 raise ValueError("can't optimize a non-leaf Tensor")
             if id(p) in known:
                 raise ValueError("some parameters appear in more than one parameter group")
-        structure_changed()
-        self.param_groups.append(ParamGroup({**self.defaults, **group, "params": params}))
+        self.param_groups.append(ParamGroup({**self.defaults, **group, "params": AnnouncingList(params)}))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or sets them to zero."""
@@ -95,8 +102,7 @@ class Optimizer(Announcing):
     def _state(self, p: Tensor, **make: Any) -> dict[str, Tensor]:
         """The parameter's state, made at its first step: names and functions that make the tensors."""
         if p not in self.state:
-            structure_changed()
-            self.state[p] = {name: f() for name, f in make.items()}
+            self.state[p] = AnnouncingDict({name: f() for name, f in make.items()})
         return self.state[p]
 
     def state_dict(self) -> dict[str, Any]:
@@ -118,11 +124,11 @@ class Optimizer(Announcing):
                 raise ValueError(
                     "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
                 )
-        structure_changed()
         params = {
             n: p for m, t in zip(self.param_groups, groups, strict=True) for n, p in zip(t["params"], m["params"], strict=True)
         }
-        self.state = {params[n]: {k: v.clone() for k, v in s.items()} for n, s in state_dict["state"].items()}
+        loaded = state_dict["state"].items()
+        self.state = AnnouncingDict({params[n]: AnnouncingDict({k: v.clone() for k, v in s.items()}) for n, s in loaded})
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
 

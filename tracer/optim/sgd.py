@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from ..tracing.scalars import runtime_float
 from .optimizer import Optimizer, ParamGroup, require
 
 
@@ -33,7 +32,7 @@ class SGD(Optimizer):
         super().__init__(params, settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
-        lr, momentum = runtime_float(group, "lr"), group["momentum"]
+        lr, momentum = group["lr"], group["momentum"]
         for p in params:
             g = p.grad
             assert g is not None

@@ -12,9 +12,11 @@ from typing import Any
 
 from ..context import context
 from ..ir.graph import Graph
-from .guards import Call, Environment, Untraceable, Wrapper
-from .recorder import Recorder, Source
-from .replay import Trace, finish
+from .guards import Call, Environment
+from .recording import Recording, containers
+from .replay import Refused, Trace
+from .result import finish
+from .walk import Untraceable, Wrapper
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
@@ -56,6 +58,8 @@ class TracedFunction(Wrapper):
         self.environment = Environment(function)
         self.traces: dict[Any, list[Trace]] = {}
         self.eager_reasons: dict[Any, str] = {}
+        self._kept: list[Any] = []  # what the signatures refer to by identity
+        self._untraceable = False
         self._unstable = 0
         self._warned = False
         self._lock = threading.RLock()
@@ -68,51 +72,78 @@ class TracedFunction(Wrapper):
         return getattr(self.function, "__name__", "function").replace("<", "").replace(">", "")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if context.recorder is not None or _mode.eager or _DISABLED:
+        if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED:
             return self.function(*args, **kwargs)
         try:
-            call = Call(args, kwargs)
             surroundings = self.environment.key()
-            key = (call.key, surroundings, context.grad_enabled, context.default_dtype, self._captured_too(call))
+        except Untraceable as e:
+            self._give_up(str(e))
+            return self.function(*args, **kwargs)
+        try:
+            call = Call(args, kwargs, self.environment)
         except Untraceable as e:
             self._stay_eager(None, str(e))
             return self.function(*args, **kwargs)
+        key = (call.key, surroundings, context.grad_enabled, context.default_dtype)
         for trace in self.traces.get(key, ()):
             if trace.matches(call):
-                return trace.replay(call)
+                return self._replay(trace, call, args, kwargs)
         if key in self.eager_reasons:
             return self.function(*args, **kwargs)
         with self._lock:
+            for trace in self.traces.get(key, ()):  # another thread may have recorded it
+                if trace.matches(call):
+                    return self._replay(trace, call, args, kwargs)
             return self._record(key, call, args, kwargs)
 
-    def _captured_too(self, call: Call) -> tuple[int, ...]:
-        """Which arguments the function can also reach by itself: the recorder cannot tell the two ways apart."""
-        reached = self.environment.tensors
-        return tuple([i for t in call.tensors for i in (id(t), id(t._root())) if i in reached]) if reached else ()
+    def _replay(self, trace: Trace, call: Call, args: tuple, kwargs: dict) -> Any:
+        try:
+            return trace.replay(call)
+        except Refused:
+            return self.function(*args, **kwargs)  # raises the exception where the function does
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         traces = self.traces.setdefault(key, [])
         if len(traces) >= _MAX_TRACES:
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
             return self.function(*args, **kwargs)
+        self._kept.append(call.kept)
         allowed = {**self.environment.tensors, **call.reached}
-        recorder, result = record(self.function, self.name, call, args, kwargs)
+        held = {*self.environment.reached, *containers(args), *containers(kwargs)}
+        recording = Recording(self.name, call)
+        box = [recording.run(self.function, args, kwargs)]
+        recorder = recording.recorder
+        if not recorder.reason:
+            recorder.reason = self._changed(key, call, args, kwargs)
+            if not recorder.reason and self.environment.key() == key[1]:
+                self._unstable = 0
+                trace = finish(recorder, box, allowed, held | recording.copies)
+                if trace is not None:
+                    traces.append(trace)
         if recorder.reason:
             self._stay_eager(key, recorder.reason)
-            return result
-        if self.environment.key() != key[1]:
-            # The call changed what it depends on: an optimizer made its state, say. The next one may be stable.
-            self._unstable += 1
-            if self._unstable >= _MAX_UNSTABLE:
-                self._stay_eager(key, "every call changes what the function depends on")
-            return result
-        self._unstable = 0
-        trace = finish(recorder, call, result, allowed)
-        if trace is None:
-            self._stay_eager(key, recorder.reason)
-        else:
-            traces.append(trace)
-        return result
+        return recording.settle(box.pop())
+
+    def _changed(self, key: Any, call: Call, args: tuple, kwargs: dict) -> str:
+        """What a run has changed of what its trace would be guarded by, as the reason not to keep it; empty if nothing."""
+        try:
+            surroundings = self.environment.key()
+            if surroundings != key[1]:
+                # An optimizer made its state, say. The next call may be stable.
+                self._unstable += 1
+                if self._unstable >= _MAX_UNSTABLE:
+                    self._give_up("every call changes what the function depends on")
+                return ""
+            if Call(args, kwargs, self.environment).key != call.key:
+                return "it changes its arguments"
+        except Untraceable as e:
+            return str(e)
+        return "" if (context.grad_enabled, context.default_dtype) == key[2:] else "it changes a mode"
+
+    def _give_up(self, reason: str) -> None:
+        """Runs the function eagerly from now on."""
+        self._untraceable = True
+        self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str) -> None:
         self.eager_reasons[key] = reason
@@ -155,43 +186,10 @@ def graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, s
     """The graph that one eager run of ``function`` records; or None, and why there is none."""
     environment = Environment(function)
     environment.key()
-    call = Call(args, {})
-    name = getattr(function, "__name__", "function").strip("<>")
-    recorder, result = record(function, name, call, args, {})
-    if recorder.reason:
-        return None, recorder.reason
-    trace = finish(recorder, call, result, {**environment.tensors, **call.reached})
-    return (None, recorder.reason) if trace is None else (trace.graph, "")
-
-
-def record(function: Callable[..., Any], name: str, call: Call, args: tuple, kwargs: dict) -> tuple[Recorder, Any]:
-    """Runs a function eagerly while a recorder listens."""
-    recorder = Recorder(name)
-    for i, t in enumerate(call.tensors):
-        if id(t) not in recorder.known:
-            recorder.input(t, Source("argument", i))
-    numbers = [recorder.float_input(x, Source("float", i)) for i, x in enumerate(call.floats)]
-    replaced = iter(numbers)
-    new_args = tuple(_with_floats(a, replaced) for a in args)
-    new_kwargs = {k: _with_floats(v, replaced) for k, v in kwargs.items()}
-    context.recorder = recorder
-    try:
-        result = function(*new_args, **new_kwargs)
-    except BaseException:
-        recorder.reason = recorder.reason or "it raised an exception"
-        raise
-    finally:
-        context.recorder = None
-    return recorder, result
-
-
-def _with_floats(a: Any, replaced: Iterator[Any]) -> Any:
-    """The argument with its floats, in the order ``Call`` found them, replaced."""
-    if type(a) is float:
-        return next(replaced)
-    if isinstance(a, (list, tuple)) and not isinstance(a, str):
-        items = [_with_floats(x, replaced) for x in a]
-        return type(a)(*items) if hasattr(a, "_fields") else type(a)(items)
-    if isinstance(a, dict):
-        return {k: _with_floats(v, replaced) for k, v in a.items()}
-    return a
+    call = Call(args, {}, environment)
+    recording = Recording(getattr(function, "__name__", "function").strip("<>"), call)
+    box = [recording.run(function, args, {})]
+    if recording.recorder.reason:
+        return None, recording.recorder.reason
+    trace = finish(recording.recorder, box, {**environment.tensors, **call.reached}, recording.copies)
+    return (None, recording.recorder.reason) if trace is None else (trace.graph, "")

@@ -19,6 +19,7 @@ from ..context import context
 from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
+from ..ir.ops import reshape
 from ..ir.primitive import Kind
 from ..runtime.memory import address
 from ..tensor import Tensor, wrap
@@ -49,9 +50,11 @@ class GraphFunction:
     """
 
     def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int]):
+        self.recorded = graph
         self.graph = pipeline.run(graph, pipeline.SIMPLIFY)
         self.active = tuple(active)
         self.outputs = list(outputs)
+        self.reached, self._saved = _dependence(graph, self.active, self.outputs)
 
     @cached_property
     def forward(self) -> Executable:
@@ -85,7 +88,8 @@ class GraphFunction:
 
     @cached_property
     def _split(self) -> tuple[Graph, Graph, list[int]]:
-        return split(self.joint, self.graph)
+        unsaved = [i for i in range(len(self.graph.inputs)) if i not in self._saved]
+        return split(self.joint, self.graph, unsaved)
 
     @property
     def reads(self) -> list[int]:
@@ -110,8 +114,9 @@ class GraphFunction:
         node = CompiledNode(self, tensors, results[count:])
         places = [k for k in range(len(self.graph.outputs)) if k not in self.graph.updates]
         for number, k in enumerate(self.outputs):
-            t = outs[places.index(k)]
-            t._requires_grad, t._grad_fn, t._output = True, node, number
+            if any(tensors[i]._requires_grad for i in self.reached[number]):
+                t = outs[places.index(k)]
+                t._requires_grad, t._grad_fn, t._output = True, node, number
         return outs
 
     def _inline(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -122,14 +127,36 @@ class GraphFunction:
         return [env[v] for v in self.graph.outputs]
 
 
+def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> tuple[list[frozenset[int]], set[int]]:
+    """For each of ``outputs`` the active inputs that autograd reaches from it; and the inputs that eager autograd saves."""
+    masks: dict[Value, int] = {graph.inputs[i]: 1 << i for i in active}
+    origin: dict[Value, int] = {v: i for i, v in enumerate(graph.inputs)}  # values that are views of inputs
+    saved: set[int] = set()
+    for op in graph.ops:
+        primitive = op.primitive
+        rules: Sequence[Any] = primitive.vjp or ([True] * len(op.operands) if primitive.vjp_all is not None else [])
+        mask = 0
+        for v, rule in zip(op.operands, rules, strict=False):
+            if rule is not None and masks.get(v):
+                mask |= masks[v]
+                for i in getattr(rule, "saves_operands", ()):
+                    if op.operands[i] in origin:
+                        saved.add(origin[op.operands[i]])
+        if mask and primitive.differentiable:
+            masks.update(dict.fromkeys(op.results, mask))
+        if (primitive.put is not None or primitive is reshape) and op.operands[0] in origin:
+            origin[op.result] = origin[op.operands[0]]
+    return [frozenset(i for i in active if masks.get(graph.outputs[k], 0) >> i & 1) for k in outputs], saved
+
+
 _DEAR = (Kind.CONTRACTION, Kind.REDUCTION, Kind.INDEXING)
 
 
-def split(joint: Graph, graph: Graph) -> tuple[Graph, Graph, list[int]]:
+def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Graph, Graph, list[int]]:
     """Cuts a joint graph in two: a forward graph that also gives what is kept, and a backward graph.
 
     Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the kept values,
-    the cotangents.
+    the cotangents. Inputs in ``unsaved`` may have changed by then, as far as eager autograd cares: it reads none of them.
     """
     n, m = len(graph.inputs), len(graph.outputs)
     cotangents = joint.inputs[n:]
@@ -139,7 +166,7 @@ def split(joint: Graph, graph: Graph) -> tuple[Graph, Graph, list[int]]:
             after.update(op.results)
     results = joint.outputs[m:]
     # An input that the forward run overwrites is gone by then: its old value is kept like a computed one.
-    overwritten = {joint.inputs[i] for i in graph.updates.values()}
+    overwritten = {joint.inputs[i] for i in (*graph.updates.values(), *unsaved)}
     needed = _needed(joint, results, after)
     kept = _kept(needed, joint, overwritten)
 
@@ -238,7 +265,7 @@ class CompiledNode(BackwardNode):
         function, inputs = self.function, self.inputs
         overwritten = set(function.graph.updates.values())
         for i in range(len(inputs)) if tensors else function.reads:
-            if inputs[i]._counter[0] != self.versions[i] + (i in overwritten):
+            if inputs[i]._counter[0] != self.versions[i]:
                 raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i]._grad_fn)
         cts = [given[k] if k in given else self._zero(k, tensors) for k in range(len(function.outputs))]
         results: list[Any]
@@ -249,7 +276,8 @@ class CompiledNode(BackwardNode):
         else:
             read = [inputs[i]._data for i in function.reads]
             results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
-        by_input = dict(zip(function.active, results, strict=True))
+        reached = frozenset().union(*(function.reached[k] for k in given))
+        by_input = {i: ct for i, ct in zip(function.active, results, strict=True) if i in reached}
         return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
 
     def _zero(self, k: int, tensors: bool) -> Any:

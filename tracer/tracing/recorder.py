@@ -23,7 +23,7 @@ from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
 from ..tensor import Tensor, wrap
-from .scalars import RuntimeFloat
+from .scalars import FloatProgram, RuntimeFloat
 
 _PACKAGE = __name__.split(".")[0] + "."
 
@@ -41,16 +41,14 @@ class Source:
     """Where a replay finds an input.
 
     argument   tensor number ``index`` among the call's tensors
-    float      float number ``index`` among the call's floats
     captured   ``holder``, a tensor that existed before the call
-    grad       the ``.grad`` of ``holder``
-    host       ``holder[key]``, a Python float
+    grad       the ``.grad`` of ``holder``, or of the call's tensor number ``index`` if there is no holder
+    float      number ``index`` of the float program
     """
 
     kind: str
     index: int = 0
     holder: Any = None
-    key: str = ""
 
 
 @dataclass
@@ -70,7 +68,7 @@ class Recorder:
     builder: Builder = field(init=False)
     sources: list[Source] = field(default_factory=list)
     reason: str = ""
-    pins: set[int] = field(default_factory=set)
+    floats: FloatProgram = field(default_factory=FloatProgram)
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name)
@@ -83,9 +81,11 @@ class Recorder:
         self.written: dict[int, Tensor] = {}  # roots written to in place
         self.epochs: dict[int, int] = {}
         self.made: list[Tensor] = []  # tensors made while recording
-        self.grads_read: dict[int, tuple[Tensor, bool]] = {}  # tensor, and whether its .grad was None at the start
+        self.grads_read: dict[int, tuple[Tensor, Tensor | None]] = {}  # tensor, and its .grad at the start
         self.grads_written: dict[int, Tensor] = {}
-        self.floats: dict[tuple[int, str], RuntimeFloat] = {}
+        self.versions: list[int] = []  # of the inputs, at the start
+        self.float_tensors: dict[int, Tensor] = {}
+        self.hosts: dict[tuple[int, str], RuntimeFloat] = {}
 
     # Inputs.
 
@@ -95,24 +95,31 @@ class Recorder:
         if t._requires_grad:
             self.sensitive.add(v)
         self.inputs.append(t)
+        self.versions.append(t._counter[0])
         self._set(t, v)
         return v
 
-    def float_input(self, value: float, source: Source, name: str = "") -> RuntimeFloat:
-        t = wrap(np.array(value, np.float64))
-        self.input(t, source, name)
-        return RuntimeFloat(float(value), t, frozenset([len(self.sources) - 1]))
+    def owner(self, t: Tensor) -> Source:
+        """Where a replay finds a tensor whose gradient is read or set."""
+        for source, known in zip(self.sources, self.inputs, strict=True):
+            if known is t:
+                return source
+        return Source("captured", holder=t)
 
-    def host_float(self, holder: Any, key: str) -> Any:
-        if not isinstance(holder[key], float):
-            return holder[key]
+    def float_operand(self, x: RuntimeFloat) -> Tensor:
+        """A float of the run as a float64 tensor of no dimensions."""
+        t = self.float_tensors.get(x._index)
+        if t is None:
+            t = self.float_tensors[x._index] = wrap(np.array(x._value, np.float64))
+            self.input(t, Source("float", x._index))
+        return t
+
+    def host_float(self, holder: Any, key: str, value: float) -> RuntimeFloat:
+        """``holder[key]``, which is ``value`` now."""
         at = (id(holder), key)
-        if at not in self.floats:
-            self.floats[at] = self.float_input(holder[key], Source("host", holder=holder, key=key), key)
-        return self.floats[at]
-
-    def pin(self, roots: frozenset[int]) -> None:
-        self.pins |= roots
+        if at not in self.hosts:
+            self.hosts[at] = self.floats.root(lambda call: dict.__getitem__(holder, key), value)
+        return self.hosts[at]
 
     # What happens.
 
@@ -193,13 +200,21 @@ class Recorder:
     def reads_grad(self, t: Tensor) -> None:
         if id(t) in self.grads_written or id(t) in self.grads_read or self._is_new(t):
             return
-        self.grads_read[id(t)] = (t, t._grad is None)
+        self.grads_read[id(t)] = (t, t._grad)
         if t._grad is not None and id(t._grad) not in self.known:
-            self.input(t._grad, Source("grad", holder=t))
+            owner = self.owner(t)
+            self.input(t._grad, Source("grad", owner.index) if owner.kind == "argument" else Source("grad", holder=t))
 
     def writes_grad(self, t: Tensor) -> None:
         if not self._is_new(t):
             self.grads_written[id(t)] = t
+
+    def becomes_leaf(self, t: Tensor) -> None:
+        """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
+        if not self._is_new(t):
+            self.give_up("changes requires_grad of a tensor made outside")
+        else:
+            self._set(t, self.build.bind(P.detach, [self.value(t)], {}))
 
     def _is_new(self, t: Tensor) -> bool:
         known = self.known.get(id(t))

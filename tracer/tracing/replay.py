@@ -1,291 +1,207 @@
-"""From a finished recording to something that can be replayed, and the replay."""
+"""A trace, and its replay: one native call, then the effects on tensors that the graph cannot express."""
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..autograd.node import FreedNode, was_freed
-from ..context import context
-from ..ir.graph import Graph, Value
-from ..ir.types import DType
+from ..autograd.node import FreedNode
 from ..runtime.memory import address
 from ..tensor import Tensor, wrap
 from .graph_function import Executable, GraphFunction
-from .guards import Call
+from .guards import Call, storage
 from .recorder import Recorder, Source
-from .scalars import RuntimeFloat
 
-_STATIC = (bool, int, float, complex, str, bytes, type(None), DType)
-
-
-def finish(recorder: Recorder, call: Call, result: Any, allowed: dict[int, Tensor]) -> Trace | None:
-    """The trace of a recording; None, with ``recorder.reason`` set, where a replay would not do what the run did."""
-    outputs: list[Value] = []
-    leaves: list[Tensor] = []
-    build = _describe(recorder, result, outputs, leaves)
-    reason = build if isinstance(build, str) else _objection(recorder, allowed, leaves)
-    if reason:
-        recorder.reason = reason
-        return None
-    assert not isinstance(build, str)
-    grads: list[tuple[Tensor, int | None]] = []
-    for t in recorder.grads_written.values():
-        if t._grad is None:
-            grads.append((t, None))
-        elif not any(t._grad is i for i in recorder.inputs):
-            grads.append((t, len(outputs)))
-            outputs.append(recorder.value(t._grad))
-    updates: dict[int, int] = {}
-    changed: list[int] = []
-    for i, t in enumerate(recorder.inputs):
-        if id(t) in recorder.written:
-            updates[len(outputs)] = i
-            outputs.append(recorder.known[id(t)].value)
-            changed.append(i)
-    graph = recorder.builder.finish(outputs, updates)
-    freed = {k: t._grad_fn.name() for k, t in enumerate(leaves) if t._grad_fn is not None and was_freed(t._grad_fn)}
-    followed = [k for k, t in enumerate(leaves) if t._requires_grad and k not in freed]
-    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if followed else []
-    pins = {i: float(recorder.inputs[i]._data) for i in recorder.pins}
-    inputs = list(zip(recorder.sources, recorder.inputs, strict=True))
-    return Trace(graph, active, inputs, build, grads, changed, pins, followed, freed, recorder)
+Build = Callable[["Run"], Any]
 
 
-def _describe(recorder: Recorder, x: Any, outputs: list[Value], leaves: list[Tensor]) -> Callable[[Any], Any] | str:
-    """A function that builds the result from the graph's outputs; or why there is none."""
-    if isinstance(x, RuntimeFloat):
-        x = x.pinned()
-        return "a float computed in the function is returned"
-    if isinstance(x, Tensor):
-        for i, t in enumerate(recorder.inputs):
-            if t is x:
-                return lambda run: run.tensor(i)
-        k = len(outputs)
-        outputs.append(recorder.value(x))
-        leaves.append(x)
-        return lambda run: run.outputs[k]
-    if isinstance(x, _STATIC):
-        return lambda run: x
-    if isinstance(x, (list, tuple)):
-        parts = [_describe(recorder, item, outputs, leaves) for item in x]
-        wrong = next((p for p in parts if isinstance(p, str)), None)
-        if wrong:
-            return wrong
-        kind = type(x)
-        if hasattr(x, "_fields"):
-            return lambda run: kind(*[p(run) for p in parts])  # type: ignore[operator]
-        return lambda run: kind([p(run) for p in parts])  # type: ignore[operator]
-    if isinstance(x, dict):
-        keys = list(x)
-        values = [_describe(recorder, v, outputs, leaves) for v in x.values()]
-        wrong = next((p for p in values if isinstance(p, str)), None)
-        return wrong or (lambda run: {k: v(run) for k, v in zip(keys, values, strict=True)})  # type: ignore[operator]
-    return f"it returns a {type(x).__name__}"
+class Refused(Exception):
+    """A replay met what an eager run raises an exception for, and has changed nothing."""
 
 
-def _objection(recorder: Recorder, allowed: dict[int, Tensor], leaves: list[Tensor]) -> str:
-    """Why a replay would differ from the run; empty if it would not."""
-    from ..random import default_generator
+class Run:
+    """One replay: its call, its float values, its outputs, and what was made of them."""
 
-    known = {*allowed, id(default_generator.state)}
-    for t, source in zip(recorder.inputs, recorder.sources, strict=True):
-        if source.kind == "captured" and id(t) not in known:
-            return f"it reads a tensor of shape {list(t.shape)} that no argument, closure variable or global leads to"
-        if source.kind == "grad" and id(source.holder) not in {*known, *map(id, recorder.inputs)}:
-            return "it reads the gradient of a tensor that no argument, closure variable or global leads to"
-        if id(t) in recorder.written and not t._data.flags.c_contiguous:
-            return "it changes a tensor whose memory is not contiguous"
-        if id(t) in recorder.written and t._grad_fn is not None:
-            return "it changes in place a tensor that autograd follows"
-    for t in recorder.grads_written.values():
-        if id(t) not in known and not any(t is i for i in recorder.inputs):
-            return "it sets the gradient of a tensor that no argument, closure variable or global leads to"
-    written = [t for t in recorder.inputs if id(t) in recorder.written]
-    for t in written:
-        for other in recorder.inputs:
-            if other is not t and np.may_share_memory(t._data, other._data):
-                return "it changes a tensor that shares memory with another one it reads"
-    if len(written) < len(recorder.written):
-        outside = [t for i, t in recorder.written.items() if not any(t is w for w in written)]
-        new = {id(t) for t in recorder.made}
-        if any(id(t) not in new for t in outside):
-            return "it changes, through a view made outside, a tensor it was not given"
-    roots = [id(t._root()) for t in leaves]
-    if len(set(roots)) < len(roots) or any(any(t._root() is i for i in recorder.inputs) for t in leaves):
-        return "it returns views that share memory"
-    return _escapes(recorder, leaves)
-
-
-def _escapes(recorder: Recorder, leaves: list[Tensor]) -> str:
-    """Looks for tensors made by the run that something outside it still holds: a replay would not renew them."""
-    counts = _references(recorder, leaves)
-    results = {id(t) for t in leaves}
-    for t in recorder.made:
-        # Beside the references that are accounted for: this loop's variable, and getrefcount's argument.
-        expected = counts[id(t)] + 2 + (_HELD_RESULT if id(t) in results else 0)
-        if sys.getrefcount(t) > expected:
-            return f"a tensor of shape {list(t.shape)} made by the function is kept by something outside it"
-    return ""
-
-
-def _references(recorder: Recorder, leaves: list[Tensor]) -> Counter[int]:
-    """How often each tensor is referred to by the recorder, by the dynamic graph, by views and by gradients."""
-    found: list[Any] = [k.tensor for k in recorder.known.values()]
-    found += [*recorder.made, *leaves, *recorder.written.values(), *recorder.grads_written.values()]
-    found += [t for t, _ in recorder.grads_read.values()]
-    found += [f._tensor for f in recorder.floats.values()]
-    holders = {id(t): t for t in (*recorder.made, *recorder.inputs, *recorder.grads_written.values())}
-    for t in holders.values():
-        found += [t._grad, t._view[0] if t._view is not None else None]
-    nodes: dict[int, Any] = {}
-    work: list[Any] = [t._grad_fn for t in recorder.made if t._grad_fn is not None]
-    while work:
-        node = work.pop()
-        if id(node) in nodes:
-            continue
-        nodes[id(node)] = node
-        targets = [e[0] for e in node.edges if e is not None]
-        work += [n for n in targets if not isinstance(n, Tensor)]
-        found += [n for n in targets if isinstance(n, Tensor)]
-        found += getattr(node, "operands", None) or getattr(node, "inputs", None) or ()
-    return Counter(id(t) for t in found if isinstance(t, Tensor))
-
-
-# A result is held by the structure that was returned as well, or, if it is not in one, by the frames that pass it on.
-_HELD_RESULT = 3
-
-
-class _Run:
-    """One replay: its inputs as tensors, and its outputs."""
-
-    __slots__ = ("call", "outputs", "trace")
+    __slots__ = ("call", "made", "outputs", "trace", "values")
 
     def __init__(self, trace: Trace, call: Call):
-        self.trace, self.call = trace, call
+        self.trace, self.call, self.values = trace, call, call.values
         self.outputs: list[Tensor] = []
+        self.made: dict[int, Tensor] = {}
 
-    def tensor(self, i: int) -> Tensor:
+    def input(self, i: int) -> Tensor:
         return self.trace.fetch(i, self.call)
 
 
 class Trace:
-    """A recorded graph, with where its inputs come from and what is to be done with its outputs."""
+    """A recorded graph as a function, with where its inputs come from and what is to be done with its outputs.
+
+    build    makes the result
+    grads    of which tensors ``.grad`` is set, and to what
+    leaves   outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
+    """
 
     def __init__(
         self,
-        graph: Graph,
-        active: list[int],
-        inputs: list[tuple[Source, Tensor]],
-        build: Callable[[Any], Any],
-        grads: list[tuple[Tensor, int | None]],
-        changed: list[int],
-        pins: dict[int, float],
-        followed: list[int],
-        freed: dict[int, str],
         recorder: Recorder,
+        function: GraphFunction,
+        build: Build,
+        grads: list[tuple[Source, Build]],
+        leaves: list[tuple[int, FreedNode | None]],
     ):
-        self.graph = graph
-        self.function = GraphFunction(graph, active, followed)
-        self.sources = [s for s, _ in inputs]
+        self.graph = function.recorded
+        self.function = function
         self.build = build
-        places = [(self._locate(t, inputs), k) for t, k in grads]
-        # What belongs to captured tensors is known now; what belongs to arguments, in each call.
-        self.grads = [(s.holder, k) for s, k in places if s.kind != "argument"]
-        self.argument_grads = [(s.index, k) for s, k in places if s.kind == "argument"]
-        self.counters = [t._counter for i, (s, t) in enumerate(inputs) if i in changed and s.kind == "captured"]
-        self.changed = [i for i in changed if inputs[i][0].kind != "captured"]
-        self.freed = [(k, FreedNode(name)) for k, name in freed.items()]
-        self.pins = [(self.sources[i], value) for i, value in pins.items()]
-        self.none_grads = [(self._locate(t, inputs), none) for t, none in recorder.grads_read.values()]
-        # Captured tensors keep their memory from call to call: their addresses are looked up once.
-        self.cached: list[tuple[np.ndarray | None, int]] = [(None, 0)] * len(inputs)
-        self.types = [v.type for v in graph.inputs]
-        self.moving = [i for i, s in enumerate(self.sources) if s.kind != "captured"]
-        self.fixed = [i for i, s in enumerate(self.sources) if s.kind == "captured"]
-        self.hosts = [s for s in self.sources if s.kind == "host"]
-        self.addresses = [0] * len(inputs)
-        self.arrays: list[Any] = [None] * len(inputs)
-
-    @staticmethod
-    def _locate(t: Tensor, inputs: list[tuple[Source, Tensor]]) -> Source:
-        """Where a replay finds a tensor whose gradient matters."""
-        for source, known in inputs:
-            if known is t:
-                return source
-        return Source("captured", holder=t)
-
-    def _find(self, source: Source, call: Call) -> Tensor:
-        return call.tensors[source.index] if source.kind == "argument" else source.holder
+        self.leaves = leaves
+        self.floats = recorder.floats
+        self.sources = recorder.sources
+        self.types = [v.type for v in self.graph.inputs]
+        self.written = sorted(self.graph.updates.values())
+        changes = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
+        # What belongs to a captured tensor is known now; what belongs to an argument, in each call.
+        bumps = [(self.sources[i], recorder.inputs[i], changes[i]) for i in self.written if changes[i]]
+        self.fixed_bumps = [(t._counter, change) for source, t, change in bumps if source.kind == "captured"]
+        self.bumps = [(source, change) for source, _, change in bumps if source.kind != "captured"]
+        self.fixed_grads = [(source.holder, grad) for source, grad in grads if source.holder is not None]
+        self.grads = [(source, grad) for source, grad in grads if source.holder is None]
+        # A captured tensor, or its gradient, keeps its memory from call to call: it is looked at when it is another one.
+        self.fixed = [i for i, s in enumerate(self.sources) if s.holder is not None]
+        self.captured = [(i, s.holder) for i, s in enumerate(self.sources) if s.kind == "captured"]
+        self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
+        self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and s.holder is None]
+        self.addresses = [0] * len(self.sources)
+        self.arrays: list[Any] = [None] * len(self.sources)
+        self.storages: set[int] = set()
+        gradients = [i for i, s in enumerate(self.sources) if s.kind == "grad"]
+        self.gradients = [(i, recorder.inputs[i]._requires_grad) for i in gradients]
+        # The gradients that are read: None, or, if another input is the same tensor, that one.
+        self.same_gradient: list[tuple[Source, int | None]] = []
+        for t, g in recorder.grads_read.values():
+            at = next((i for i, known in enumerate(recorder.inputs) if known is g), None)
+            if at is None or self.sources[at].kind != "grad" or self.sources[at].holder is not t:
+                self.same_gradient.append((recorder.owner(t), at))
+        read = {(id(s.holder), s.index) for s in self.sources if s.kind == "grad"}
+        # A gradient that is only replaced gives its buffer back before the run, to be the next one's.
+        early = [s for s, _ in grads if (id(s.holder), s.index) not in read]
+        self.fixed_early = [s.holder for s in early if s.holder is not None]
+        self.early = [s for s in early if s.holder is None]
 
     def fetch(self, i: int, call: Call) -> Tensor:
         """Input ``i`` as a tensor."""
         source = self.sources[i]
-        if source.kind in ("argument", "captured"):
-            return self._find(source, call)
-        if source.kind == "grad":
-            return source.holder._grad
-        value = call.floats[source.index] if source.kind == "float" else source.holder[source.key]
-        return wrap(np.array(value, np.float64))
+        if source.kind == "float":
+            return wrap(np.array(call.values[source.index], np.float64))
+        t = _locate(source, call)
+        return t if source.kind != "grad" else t._grad  # type: ignore[return-value]
 
     def matches(self, call: Call) -> bool:
-        """The guards that are not part of the signature."""
-        for source, none in self.none_grads:
-            if (self._find(source, call)._grad is None) != none:
+        """The guards that are not part of the signature. Leaves the values of the float program in ``call``."""
+        values = self.floats.evaluate(call)
+        if values is None:
+            return False
+        for i, follows in self.gradients:
+            g = _locate(self.sources[i], call)._grad
+            if g is None or g._requires_grad != follows:
                 return False
-        for source, value in self.pins:
-            now = call.floats[source.index] if source.kind == "float" else source.holder[source.key]
-            if now != value:
+            if g._data is not self.arrays[i] and not self._adopt(i, g._data):
                 return False
-        for i in self.fixed:
-            data = self.sources[i].holder._data
-            if data is not self.arrays[i]:
-                t = self.types[i]
-                if data.shape != t.shape or data.dtype != t.dtype.numpy or not data.flags.c_contiguous:
-                    return False
-                self.arrays[i], self.addresses[i] = data, address(data)
-        return all(type(s.holder[s.key]) is float for s in self.hosts)
+        for source, at in self.same_gradient:
+            if _locate(source, call)._grad is not (None if at is None else self.fetch(at, call)):
+                return False
+        for i, t in self.captured:
+            if t._data is not self.arrays[i] and not self._adopt(i, t._data):
+                return False
+        if self.written and not self._apart(call):
+            return False
+        call.values = values
+        return True
+
+    def _fits(self, i: int, data: np.ndarray) -> bool:
+        t = self.types[i]
+        return data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
+
+    def _adopt(self, i: int, data: np.ndarray) -> bool:
+        """Takes other memory for an input, if it is of the same kind and no tensor that is changed shares memory."""
+        if not self._fits(i, data):
+            return False
+        if self.sources[i].holder is None:
+            return True  # of an argument: a new one in each call
+        others = [(k, self.arrays[k]) for k in self.fixed if k != i and self.arrays[k] is not None]
+        for k, other in others:
+            if (i in self.written or k in self.written) and np.may_share_memory(data, other):
+                return False
+        self.arrays[i], self.addresses[i] = data, address(data)
+        self.storages = {id(storage(self.arrays[k])) for k in self.fixed if self.arrays[k] is not None}
+        return True
+
+    def _apart(self, call: Call) -> bool:
+        """Whether what the call brings shares no memory with what the function captured, where something is changed."""
+        for s in call.storages:
+            if s in self.storages:
+                return False
+        for i, _ in self.gradients:
+            if self.sources[i].holder is None:  # an argument's: nothing is known of its memory
+                mine = self.fetch(i, call)._data
+                for k, source in enumerate(self.sources):
+                    if k != i and source.kind != "float" and np.may_share_memory(mine, self.fetch(k, call)._data):
+                        return False
+        return True
 
     def replay(self, call: Call) -> Any:
-        """One native call, then the effects on tensors that the graph cannot express."""
+        """Runs the trace for a call that it matches. Raises Refused, nothing changed, where the program meets an error."""
         addresses = self.addresses.copy()
-        arrays = self.arrays.copy()
-        for i in self.moving:
-            data = self.fetch(i, call)._data
+        arrays = self.arrays.copy()  # alive until the call is over
+        for i, k in self.arguments:
+            data = call.tensors[k]._data
             if not data.flags.c_contiguous:
                 data = np.ascontiguousarray(data)
-            arrays[i] = data  # alive until the call is over
+            arrays[i] = data
             addresses[i] = address(data)
-        grads = self.grads
-        if self.argument_grads:
-            grads = grads + [(call.tensors[i], k) for i, k in self.argument_grads]
-        for t, _ in grads:
-            t._grad = None  # its buffer may be the one to take next
-        function = self.function
-        run = _Run(self, call)
-        if function.active and context.grad_enabled:
-            tensors = [self.fetch(i, call) for i in range(len(arrays))]
-            outputs = function.call(arrays, tensors)
-        else:
-            outputs = [wrap(a) for a in function.plain.run(addresses)]
-        run.outputs = outputs
-        for k, node in self.freed:
-            out = outputs[k]
+        for i in self.others:
+            arrays[i] = data = self.fetch(i, call)._data
+            addresses[i] = address(data)
+        run = Run(self, call)
+        function, program = self.function, self.executable.program
+        before = [arrays[i].copy() for i in program.unsafe] if program.unsafe else ()
+        self._bump(call, 1)
+        if not program.may_fail:
+            for t in self.fixed_early:
+                t._grad = None
+            for source in self.early:
+                _locate(source, call)._grad = None
+        try:
+            if function.active:
+                run.outputs = function.call(arrays, [self.fetch(i, call) for i in range(len(arrays))])
+            else:
+                run.outputs = [wrap(a) for a in function.plain.run(addresses)]
+        except (IndexError, RuntimeError):
+            for i, old in zip(program.unsafe, before, strict=True):
+                np.copyto(arrays[i], old)
+            self._bump(call, -1)
+            raise Refused from None
+        for k, node in self.leaves:
+            out = run.outputs[k]
             out._requires_grad, out._grad_fn = True, node
-        for counter in self.counters:
-            counter[0] += 1
-        for i in self.changed:
-            self.fetch(i, call)._counter[0] += 1
-        for t, at in grads:
-            if at is not None:
-                t._grad = outputs[at]
-        return self.build(run)
+        result = self.build(run)
+        new = [(t, grad(run)) for t, grad in self.fixed_grads]
+        if self.grads:
+            new += [(_locate(source, call), grad(run)) for source, grad in self.grads]
+        for t, g in new:
+            t._grad = g
+        return result
 
-    @property
+    def _bump(self, call: Call, sign: int) -> None:
+        """Counts the changes in place that the run makes, or takes them back."""
+        for counter, change in self.fixed_bumps:
+            counter[0] += sign * change
+        for source, change in self.bumps:
+            t = _locate(source, call)
+            (t if source.kind == "argument" else t._grad)._counter[0] += sign * change  # type: ignore[union-attr]
+
+    @cached_property
     def executable(self) -> Executable:
         """The program a replay runs."""
         return self.function.forward if self.function.active else self.function.plain
@@ -297,3 +213,8 @@ class Trace:
             f"{len(self.graph.ops)} operations in {len(program.steps)} kernels "
             f"({len({s.source for s in program.steps})} different), one native call"
         )
+
+
+def _locate(source: Source, call: Call) -> Tensor:
+    """The tensor that a source names, or whose gradient it names."""
+    return call.tensors[source.index] if source.holder is None else source.holder

@@ -1,61 +1,121 @@
 """Python floats that stay numbers of the run, not constants of the trace.
 
-While a function is recorded, its float arguments and an optimizer's learning rate are ``RuntimeFloat``: arithmetic on
-them is recorded. Where Python needs the very value (a comparison, ``float()``, printing), it gets
-it, and the trace from then on holds for that value only.
+While a function is recorded, its float arguments and an optimizer's learning rate are ``RuntimeFloat``. What Python
+computes from them is written down as a list of steps that a replay lets Python do again, so it is Python's arithmetic in
+either, errors included. Where the program depends on a value (a comparison, ``int()``, printing), what it saw becomes a guard.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+import operator
+import weakref
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..context import context
 from ..ir import ops as P
-from ..ir.types import DType
+from ..ir.types import DType, float64
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
+def static(x: Any) -> tuple:
+    """A token for a value of a plain type; equal values that yet differ (1, True, 1.0; 0.0, -0.0) get tokens that differ."""
+    return type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x
+
+
+class FloatProgram:
+    """What Python computes from the floats of a run, to be computed again in a replay.
+
+    The values are numbered. ``roots`` fetch theirs from a call, the others follow from a function of earlier ones;
+    ``guards`` say which must come out as they did.
+    """
+
+    def __init__(self) -> None:
+        self.template: list[Any] = []
+        self.roots: list[tuple[int, Callable[[Any], float]]] = []
+        self.steps: list[tuple[int, Callable[..., Any], tuple[int, ...]]] = []
+        self.guards: dict[int, tuple] = {}
+        self.made: list[weakref.ref[RuntimeFloat]] = []
+
+    def _new(self, value: Any) -> int:
+        self.template.append(value)
+        return len(self.template) - 1
+
+    def root(self, fetch: Callable[[Any], float], value: float) -> RuntimeFloat:
+        """A float that a call brings."""
+        i = self._new(None)
+        self.roots.append((i, fetch))
+        return RuntimeFloat(self, i, value)
+
+    def apply(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """The function's result: a float of the run if it is a float, else a value that is guarded."""
+        value = function(*[a._value if isinstance(a, RuntimeFloat) else a for a in args])
+        if not self.recording:
+            return value
+        places = tuple([a._index if isinstance(a, RuntimeFloat) else self._new(a) for a in args])
+        i = self._new(None)
+        self.steps.append((i, function, places))
+        if type(value) is float:
+            return RuntimeFloat(self, i, value)
+        self.guards[i] = static(value)
+        return value
+
+    @property
+    def recording(self) -> bool:
+        return context.recorder is not None and context.recorder.floats is self
+
+    def evaluate(self, call: Any) -> list[Any] | None:
+        """All values of a call; None if Python refuses to compute one, or a guarded one differs."""
+        values = self.template.copy()
+        try:
+            for i, fetch in self.roots:
+                values[i] = fetch(call)
+                if type(values[i]) is not float:
+                    return None
+            for i, function, places in self.steps:
+                values[i] = function(*[values[k] for k in places])
+        except (ArithmeticError, ValueError, TypeError, LookupError):
+            return None
+        for i, seen in self.guards.items():
+            if static(values[i]) != seen:
+                return None
+        return values
+
+
 class RuntimeFloat:
-    """A float of the run: its value now, and the float64 tensor of no dimensions that holds it in the trace."""
+    """A float of the run: its value now, and its number in the recording's ``FloatProgram``. Behaves as the float."""
 
-    __slots__ = ("_tensor", "_value", "roots")
+    __slots__ = ("__weakref__", "_index", "_program", "_value")
 
-    def __init__(self, value: float, tensor: Tensor, roots: frozenset[int]):
-        self._value = value
-        self._tensor = tensor
-        self.roots = roots  # the inputs of the trace it was computed from
+    def __init__(self, program: FloatProgram, index: int, value: float):
+        self._program, self._index, self._value = program, index, value
+        program.made.append(weakref.ref(self))
 
     def tensor(self, dtype: DType) -> Tensor:
         """As an operand of the given dtype."""
-        t = self._tensor
-        return t if t.dtype is dtype else P.cast(t, dtype=dtype.short)
+        from ..tensor import wrap
+
+        t = wrap(np.array(self._value))
+        if self._program.recording:
+            assert context.recorder is not None
+            t = context.recorder.float_operand(self)
+        return t if dtype is float64 else P.cast(t, dtype=dtype.short)
 
     def pinned(self) -> float:
         """The value; the trace will only be replayed for this one."""
-        if context.recorder is not None:
-            context.recorder.pin(self.roots)
+        if self._program.recording:
+            self._program.guards[self._index] = static(self._value)
         return self._value
 
-    def _combine(self, other: Any, primitive: Any, function: Callable[[float, float], float], swap: bool) -> Any:
-        if isinstance(other, RuntimeFloat):
-            value, operand, roots = other._value, other._tensor, self.roots | other.roots
-        elif isinstance(other, (int, float)):
-            value, operand, roots = other, float(other), self.roots  # type: ignore[assignment]
-        else:
-            return NotImplemented
-        if swap:
-            return RuntimeFloat(function(value, self._value), primitive(operand, self._tensor), roots)
-        return RuntimeFloat(function(self._value, value), primitive(self._tensor, operand), roots)
-
-    def __neg__(self) -> RuntimeFloat:
-        return RuntimeFloat(-self._value, P.neg(self._tensor), self.roots)
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return float
 
     def __float__(self) -> float:
         return self.pinned()
@@ -63,66 +123,56 @@ class RuntimeFloat:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.pinned(), dtype)
 
-    def __int__(self) -> int:
-        return int(self.pinned())
-
-    def __bool__(self) -> bool:
-        return bool(self.pinned())
-
     def __hash__(self) -> int:
         return hash(self.pinned())
 
-    def __repr__(self) -> str:
-        return repr(self.pinned())
+    def __reduce__(self) -> Any:
+        return float, (self.pinned(),)
 
-    def __format__(self, spec: str) -> str:
-        return format(self.pinned(), spec)
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
 
-    def __round__(self, digits: int | None = None) -> Any:
-        return round(self.pinned(), digits)
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
 
-    def __eq__(self, other: object) -> bool:
-        return self.pinned() == other
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pinned(), name)
 
-    def __lt__(self, other: Any) -> Any:
-        return self.pinned() < other
 
-    def __le__(self, other: Any) -> Any:
-        return self.pinned() <= other
-
-    def __gt__(self, other: Any) -> Any:
-        return self.pinned() > other
-
-    def __ge__(self, other: Any) -> Any:
-        return self.pinned() >= other
+_NUMBER = (bool, int, float)
 
 
 def _install() -> None:
-    table: dict[str, tuple[Any, Callable[[float, float], float]]] = {
-        "add": (P.add, lambda a, b: a + b),
-        "sub": (P.sub, lambda a, b: a - b),
-        "mul": (P.mul, lambda a, b: a * b),
-        "truediv": (P.div, lambda a, b: a / b),
-        "pow": (P.pow_, lambda a, b: math.pow(a, b)),
-        "mod": (P.remainder, lambda a, b: a % b),
-    }
-    for name, (primitive, function) in table.items():
+    def method(function: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
+        def call(self: RuntimeFloat, *others: Any) -> Any:
+            if not all(isinstance(x, (*_NUMBER, RuntimeFloat, str, type(None))) for x in others):
+                return NotImplemented
+            return self._program.apply(function, (*others, self) if reflected else (self, *others))
 
-        def method(self: RuntimeFloat, other: Any, p: Any = primitive, f: Any = function) -> Any:
-            return self._combine(other, p, f, swap=False)
+        return call
 
-        def reflected(self: RuntimeFloat, other: Any, p: Any = primitive, f: Any = function) -> Any:
-            return self._combine(other, p, f, swap=True)
-
-        setattr(RuntimeFloat, f"__{name}__", method)
-        setattr(RuntimeFloat, f"__r{name}__", reflected)
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+        setattr(RuntimeFloat, f"__{name}__", method(getattr(operator, name)))
+        setattr(RuntimeFloat, f"__r{name}__", method(getattr(operator, name), reflected=True))
+    for name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs"):
+        setattr(RuntimeFloat, f"__{name}__", method(getattr(operator, name)))
+    functions: dict[str, Callable[..., Any]] = {"int": int, "bool": bool, "round": round, "trunc": math.trunc}
+    functions |= {"floor": math.floor, "ceil": math.ceil, "str": str, "repr": repr, "format": format}
+    for name, function in functions.items():
+        setattr(RuntimeFloat, f"__{name}__", method(function))
 
 
 _install()
 numbers.Real.register(RuntimeFloat)
 
 
+def is_runtime_float(x: Any) -> bool:
+    """Whether ``x`` is one; ``isinstance(x, float)`` is true of both kinds."""
+    return type(x) is RuntimeFloat
+
+
 def runtime_float(holder: Any, key: str) -> Any:
     """``holder[key]``, a float that may change from call to call without a new trace."""
+    value = dict.__getitem__(holder, key)
     recorder = context.recorder
-    return holder[key] if recorder is None else recorder.host_float(holder, key)
+    return value if recorder is None or type(value) is not float else recorder.host_float(holder, key, value)

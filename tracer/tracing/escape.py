@@ -1,0 +1,109 @@
+"""What a run leaves behind that nobody told the recorder of: tensors and floats that something outside still holds."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..tensor import Tensor
+from .scalars import FloatProgram, RuntimeFloat
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+def escaped(recorder: Recorder, leaves: Sequence[Tensor], *holders: Sequence[Tensor]) -> Tensor | None:
+    """A tensor made by the run that something outside holds: a replay would not renew it.
+
+    ``leaves`` are the tensors of the result, once for each place they have in it, where they are held too; ``holders``
+    are lists that refer to tensors for our own purposes.
+    """
+    found = _find(recorder, leaves, holders)
+    if found is not None:
+        gc.collect()  # cycles that the function left are not holders
+        found = _find(recorder, leaves, holders)
+    return found
+
+
+def _find(recorder: Recorder, leaves: Sequence[Tensor], holders: Sequence[Sequence[Tensor]]) -> Tensor | None:
+    counts = _references(recorder, [leaves, leaves, *holders])
+    for t in recorder.made:
+        if sys.getrefcount(t) > counts[id(t)] + _BASE:
+            return t
+    return None
+
+
+def _refcount_in_a_loop() -> int:
+    """The references that a loop over a list, and asking, add to those there are."""
+    for t in [object()]:
+        return sys.getrefcount(t) - 1
+    raise AssertionError
+
+
+_BASE = _refcount_in_a_loop()
+
+
+def _references(recorder: Recorder, holders: Sequence[Sequence[Tensor]]) -> Counter[int]:
+    """How often each tensor is referred to by the recorder, by the dynamic graph, by views and by gradients."""
+    found: list[Any] = [k.tensor for k in recorder.known.values()]
+    for tensors in (recorder.made, recorder.written.values(), recorder.grads_written.values(), *holders):
+        found += tensors
+    found += [t for read in recorder.grads_read.values() for t in read]
+    owners = {id(t): t for t in (*recorder.made, *recorder.inputs, *recorder.grads_written.values())}
+    for t in owners.values():
+        found += [t._grad, t._view[0] if t._view is not None else None]
+    nodes: dict[int, Any] = {}
+    work: list[Any] = [t._grad_fn for t in recorder.made if t._grad_fn is not None]
+    while work:
+        node = work.pop()
+        if id(node) in nodes:
+            continue
+        nodes[id(node)] = node
+        targets = [e[0] for e in node.edges if e is not None]
+        work += [n for n in targets if not isinstance(n, Tensor)]
+        found += [n for n in targets if isinstance(n, Tensor)]
+        found += getattr(node, "operands", None) or getattr(node, "inputs", None) or ()
+    return Counter(id(t) for t in found if isinstance(t, Tensor))
+
+
+def plain(x: Any) -> Any:
+    """A result with floats where the run had floats of the run; lists and dicts are changed in place."""
+    if isinstance(x, RuntimeFloat):
+        return x._value
+    if isinstance(x, dict):
+        for key, value in x.items():
+            if (new := plain(value)) is not value:
+                x[key] = new
+    elif isinstance(x, list):
+        for i, value in enumerate(x):
+            if (new := plain(value)) is not value:
+                x[i] = new
+    elif isinstance(x, tuple):
+        items = [plain(value) for value in x]
+        if any(new is not value for new, value in zip(items, x, strict=True)):
+            return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+    return x
+
+
+def release(program: FloatProgram) -> None:
+    """Puts floats where somebody outside still holds floats of the run."""
+    kept = [x for x in (ref() for ref in program.made) if x is not None]
+    while kept:
+        x = kept.pop()
+        for holder in gc.get_referrers(x):
+            if isinstance(holder, types.CellType):
+                holder.cell_contents = x._value
+            elif isinstance(holder, (list, dict)) and holder is not kept:
+                _replace(holder, x)
+            elif hasattr(holder, "__dict__"):
+                _replace(vars(holder), x)
+
+
+def _replace(holder: list | dict, x: RuntimeFloat) -> None:
+    for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+        if value is x:
+            holder[key] = x._value

@@ -1,0 +1,91 @@
+"""One eager run of a function while a recorder listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..context import context
+from .escape import plain, release
+from .guards import Call
+from .recorder import Recorder, Source
+
+
+class Recording:
+    """A run of a function on arguments whose floats are floats of the run. ``copies``: ids of containers made for that."""
+
+    def __init__(self, name: str, call: Call):
+        self.recorder = Recorder(name)
+        self.copies: set[int] = set()
+        self._copied: list[tuple[Any, Any, list[Any]]] = []  # copy, original, what the copy held
+        for i, t in enumerate(call.tensors):
+            if id(t) not in self.recorder.known:
+                self.recorder.input(t, Source("argument", i))
+        root = self.recorder.floats.root
+        self._floats = iter([root(lambda call, i=i: call.floats[i], x) for i, x in enumerate(call.floats)])  # type: ignore[misc]
+        self._plain = not call.floats
+
+    def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        """The function's result, in which floats of the run may be."""
+        new_args = tuple(map(self._put, args))
+        new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
+        context.recorder = self.recorder
+        try:
+            return function(*new_args, **new_kwargs)
+        except BaseException:
+            self.recorder.reason = self.recorder.reason or "it raised an exception"
+            del new_args, new_kwargs
+            self.settle(None)
+            raise
+        finally:
+            context.recorder = None
+            self._give_back()
+
+    def _put(self, x: Any) -> Any:
+        """The argument with its floats, in the order ``Call`` found them, replaced; itself if there are none."""
+        if self._plain:
+            return x
+        if type(x) is float:
+            return next(self._floats, x)
+        if not _is_container(x):
+            return x
+        items = list(x.values()) if isinstance(x, dict) else list(x)
+        new = [self._put(item) for item in items]
+        if all(a is b for a, b in zip(new, items, strict=True)):
+            return x
+        if isinstance(x, tuple):
+            return type(x)(*new) if hasattr(x, "_fields") else tuple(new)
+        copy: Any = dict(zip(x, new, strict=True)) if isinstance(x, dict) else new.copy()
+        self._copied.append((copy, x, new))
+        self.copies.add(id(copy))
+        return copy
+
+    def _give_back(self) -> None:
+        """What the function did to the copy of a container, it did to the container."""
+        for copy, original, before in self._copied:
+            items = list(copy.values()) if isinstance(copy, dict) else copy
+            if len(items) != len(before) or any(a is not b for a, b in zip(items, before, strict=True)):
+                original.clear()
+                original.update(plain(dict(copy))) if isinstance(copy, dict) else original.extend(plain(list(copy)))
+
+    def settle(self, result: Any) -> Any:
+        """The result with plain floats; whoever kept a float of the run gets a float, too."""
+        originals = {id(copy): original for copy, original, _ in self._copied}
+        result = originals.get(id(result), result)
+        result = plain(result)
+        self.recorder.hosts.clear()
+        self._copied.clear()
+        release(self.recorder.floats)
+        return result
+
+
+def _is_container(x: Any) -> bool:
+    return type(x) in (list, tuple, dict) or (isinstance(x, tuple) and hasattr(x, "_fields"))
+
+
+def containers(x: Any) -> Iterator[int]:
+    """The ids of the mutable containers among arguments."""
+    for item in x.values() if isinstance(x, dict) else x:
+        if _is_container(item):
+            yield id(item)
+            yield from containers(item)

@@ -1,0 +1,201 @@
+"""From a finished recording to something that can be replayed: what the run left behind, and how a replay finds it again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.modes import no_grad
+from ..autograd.node import FreedNode, was_freed, was_modified
+from ..ir import ops as P
+from ..ir.graph import Value
+from ..tensor import Tensor
+from .escape import escaped
+from .graph_function import GraphFunction
+from .recorder import Recorder
+from .replay import Build, Run, Trace
+from .scalars import RuntimeFloat
+from .walk import STATIC
+
+
+class Unreplayable(Exception):
+    """Why a replay would not do what the run did."""
+
+
+def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held: set[int]) -> Trace | None:
+    """The trace of a recording; None, with ``recorder.reason`` set, where a replay would not do what the run did.
+
+    ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``held`` the
+    containers that somebody outside holds, by id.
+    """
+    try:
+        _check_inputs(recorder, allowed)
+        results = _Results(recorder, held)
+        build = results.describe(box[0])
+        grads = [(recorder.owner(t), results.gradient(t)) for t in recorder.grads_written.values()]
+        stray = escaped(recorder, results.leaves, results.tensors)
+        if stray is not None:
+            raise Unreplayable(f"a tensor of shape {list(stray.shape)} made by the function is kept by something outside it")
+    except Unreplayable as e:
+        recorder.reason = str(e)
+        return None
+    updates: dict[int, int] = {}
+    outputs = results.outputs
+    for i, t in enumerate(recorder.inputs):
+        if id(t) in recorder.written:
+            updates[len(outputs)] = i
+            outputs.append(recorder.known[id(t)].value)
+    followed, leaves = [], []
+    for k, t in enumerate(results.tensors):
+        if t._requires_grad and t._grad_fn is not None and not was_freed(t._grad_fn):
+            followed.append(k)
+        elif t._requires_grad:
+            leaves.append((k, None if t._grad_fn is None else FreedNode(t._grad_fn.name())))
+    if any(was_modified(results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
+        recorder.reason = "it changes in place what a backward pass outside would need"
+        return None
+    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if followed else []
+    function = GraphFunction(recorder.builder.finish(outputs, updates), active, followed)
+    return Trace(recorder, function, build, grads, leaves)
+
+
+def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
+    """Raises Unreplayable for inputs that no guard watches, or that cannot be written to."""
+    from ..random import default_generator
+
+    inputs = {id(t) for t in recorder.inputs}
+    known = {*allowed, id(default_generator.state)}
+    nowhere = "that no argument, closure variable or global leads to"
+    for t, source in zip(recorder.inputs, recorder.sources, strict=True):
+        if source.kind == "captured" and id(t) not in known:
+            raise Unreplayable(f"it reads a tensor of shape {list(t.shape)} {nowhere}")
+        if source.kind == "grad" and source.holder is not None and id(source.holder) not in known:
+            raise Unreplayable(f"it reads the gradient of a tensor {nowhere}")
+        if id(t) in recorder.written and not t._data.flags.c_contiguous:
+            raise Unreplayable("it changes a tensor whose memory is not contiguous")
+        if id(t) in recorder.written and t._grad_fn is not None:
+            raise Unreplayable("it changes in place a tensor that autograd follows")
+    owners = [*recorder.grads_written.values(), *(t for t, _ in recorder.grads_read.values())]
+    if any(recorder.owner(t).kind == "grad" for t in owners):
+        raise Unreplayable("it uses the gradient of a gradient")
+    if any(id(t) not in known and id(t) not in inputs for t in recorder.grads_written.values()):
+        raise Unreplayable(f"it sets the gradient of a tensor {nowhere}")
+    written = [t for t in recorder.inputs if id(t) in recorder.written]
+    if any(o is not t and np.may_share_memory(t._data, o._data) for t in written for o in recorder.inputs):
+        raise Unreplayable("it changes a tensor that shares memory with another one it reads")
+    new = {id(t) for t in recorder.made}
+    if any(i not in new and i not in inputs for i in recorder.written):
+        raise Unreplayable("it changes, through a view made outside, a tensor it was not given")
+
+
+class _Results:
+    """Says how what a run leaves behind is found again in a replay; collects the graph's outputs for it.
+
+    outputs   the graph's outputs, and ``tensors`` those they are in the run
+    leaves    the tensors of the result, once for each place they have in it
+    """
+
+    def __init__(self, recorder: Recorder, held: set[int]):
+        self.recorder = recorder
+        self.held = held
+        self.outputs: list[Value] = []
+        self.tensors: list[Tensor] = []
+        self.leaves: list[Tensor] = []
+        self._places: dict[int, Build] = {}
+        self._containers: set[int] = set()
+
+    def describe(self, x: Any) -> Build:
+        """A function that builds ``x`` from a replay's outputs."""
+        if isinstance(x, Tensor):
+            self.leaves.append(x)
+            return self._place(x)
+        if isinstance(x, RuntimeFloat):
+            index = x._index
+            return lambda run: run.values[index]
+        if isinstance(x, (*STATIC, np.generic)):
+            return lambda run: x
+        if isinstance(x, tuple):
+            return self._tuple(x)
+        if id(x) in self._containers or id(x) in self.held:
+            raise Unreplayable("it returns a container that is in two places, or held outside")
+        self._containers.add(id(x))
+        if type(x) is list:
+            parts = [self.describe(item) for item in x]
+            return lambda run: [p(run) for p in parts]
+        if type(x) in (dict, OrderedDict):
+            kind, keys = type(x), list(x)
+            values = [self.describe(v) for v in x.values()]
+            return lambda run: kind(zip(keys, [v(run) for v in values], strict=True))
+        raise Unreplayable(f"it returns a {type(x).__name__}")
+
+    def _tuple(self, x: tuple) -> Build:
+        if all(isinstance(item, STATIC) and not isinstance(item, RuntimeFloat) for item in x):
+            return lambda run: x
+        kind, parts = type(x), [self.describe(item) for item in x]
+        if hasattr(x, "_fields"):
+            return lambda run: kind(*[p(run) for p in parts])
+        if kind is not tuple:
+            raise Unreplayable(f"it returns a {kind.__name__}")
+        return lambda run: tuple([p(run) for p in parts])
+
+    def gradient(self, t: Tensor) -> Build:
+        """What becomes of ``t.grad``."""
+        return (lambda run: None) if t._grad is None else self._place(t._grad)
+
+    def _place(self, t: Tensor) -> Build:
+        """A function that gives the tensor of a replay that ``t`` is in the run."""
+        if id(t) not in self._places:
+            self._places[id(t)] = self._find(t)
+        return self._places[id(t)]
+
+    def _find(self, t: Tensor) -> Build:
+        for i, known in enumerate(self.recorder.inputs):
+            if known is t:
+                return lambda run: run.input(i)
+        if t._view is not None:
+            return self._view(t)
+        if type(t) is not Tensor:
+            raise Unreplayable(f"it returns a {type(t).__name__} it made")
+        k = len(self.outputs)
+        value = self.recorder.value(t)
+        self.tensors.append(t)
+        if t._data.flags.c_contiguous:
+            self.outputs.append(value)
+            return lambda run: run.outputs[k]
+        # Eager arithmetic keeps the order of axes in memory; a program's results are contiguous.
+        order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
+        self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
+        back = tuple(map(order.index, range(t.ndim)))
+        return _made_once(id(t), t._requires_grad, lambda run: P.permute(run.outputs[k], axes=back))
+
+    def _view(self, t: Tensor) -> Build:
+        """A view of a result or of an input shares its memory: it is made of it again."""
+        assert t._view is not None
+        parent, primitive, attrs = t._view
+        follows, counted = t._requires_grad, t._counter is parent._counter
+        if follows and (t._grad_fn is None or was_freed(t._grad_fn) or not parent._requires_grad):
+            raise Unreplayable("it returns a view that does not take part in autograd as what it belongs to does")
+        base = self._place(parent)
+
+        def make(run: Run) -> Tensor:
+            if primitive is not P.detach:
+                return primitive(base(run), **attrs)
+            return base(run).detach() if counted else base(run).data
+
+        return _made_once(id(t), follows, make)
+
+
+def _made_once(key: int, follows: bool, make: Callable[[Run], Tensor]) -> Build:
+    def build(run: Run) -> Tensor:
+        if key not in run.made:
+            if follows:
+                run.made[key] = make(run)
+            else:
+                with no_grad():
+                    run.made[key] = make(run)
+        return run.made[key]
+
+    return build

@@ -1,0 +1,401 @@
+"""What a function can reach: a description of it that changes whenever something in it does.
+
+The walk starts at the function, goes through its closure, the globals its code names, the attributes it
+reads from modules, containers, objects and their classes, and ends at values, tensors and the standard library. What it
+cannot see through (an iterator, a random generator, an array) it refuses: a guard that misses a change would let
+a trace be replayed where it is wrong.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import dis
+import enum
+import fractions
+import functools
+import importlib.util
+import io
+import logging
+import operator
+import pathlib
+import re
+import sys
+import threading
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir.types import DType
+from ..tensor import Tensor
+from .announce import Announcing, AnnouncingDict, AnnouncingList
+from .scalars import static
+
+STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice)
+_LIMIT = 20_000  # objects a function may reach
+
+
+class Reference(NamedTuple):
+    """A name that code looks up, with the attributes it reads from it at once. ``kind``: global, free or import."""
+
+    kind: str
+    name: str
+    attributes: tuple[str, ...] = ()
+    level: int = 0
+
+
+# Modules whose functions and classes depend on nothing that changes, but for these.
+_TRUSTED = {__name__.split(".")[0], "numpy", "scipy", *sys.stdlib_module_names} - {"__main__", "test"}
+_CHANGING = re.compile(
+    r"(random|secrets|uuid|time(?!\.sleep)|numpy\.random|os\.(urandom|getenv|getrandom)"
+    r"|datetime\.(datetime|date)\.(now|utcnow|today)|builtins\.(globals|eval|exec|input|open|__import__)"
+    r"|(inspect|importlib|gc|threading\.(get_ident|current_thread)))(\.|$)"
+)
+# Immutable, or of no consequence for what is computed.
+_OPAQUE = (
+    types.BuiltinFunctionType,
+    types.CodeType,
+    types.EllipsisType,
+    types.NotImplementedType,
+    types.GenericAlias,
+    types.UnionType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    typing.TypeVar,
+    type(typing.Union[int, str]),  # noqa: UP007
+    np.ufunc,
+    np.dtype,
+    type(np.sum),
+    type(Reference.kind),
+    re.Pattern,
+    pathlib.PurePath,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    datetime.tzinfo,
+    decimal.Decimal,
+    fractions.Fraction,
+    enum.Enum,
+    logging.Logger,
+    io.TextIOBase,
+    operator.itemgetter,
+    operator.attrgetter,
+    operator.methodcaller,
+    type(threading.Lock()),
+    type(threading.RLock()),
+)
+_CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, bytearray)
+_FIXED = (tuple, frozenset, AnnouncingDict, AnnouncingList)  # contents do not change, or say so
+# Written in C, but with all their state in view.
+_SEEN_THROUGH = {object, types.SimpleNamespace, threading.local, collections.OrderedDict, collections.defaultdict, *_CONTAINERS}
+_CLASS_NOISE = re.compile(
+    r"__(dict|weakref|doc|module|slots|annotations|annotate\w*|dataclass_\w+|match_args|orig_bases|parameters|type_params"
+    r"|static_attributes|firstlineno|qualname|hash|abstractmethods|annotations_cache)__$|_abc_"
+)
+MISSING = object()
+# What is in a tensor's ``__dict__`` beside what users put there.
+OF_A_TENSOR = frozenset({"_data", "_counter", "_requires_grad", "_grad", "_grad_fn", "_output", "_view"})
+
+
+class Untraceable(Exception):
+    """An argument or environment that guards cannot describe."""
+
+
+class Wrapper:
+    """Base of objects that stand for a function: what they depend on is what ``function`` depends on."""
+
+    function: Callable[..., Any]
+
+
+@functools.cache
+def references(code: types.CodeType) -> tuple[Reference, ...]:
+    """The globals, closure variables and imports of a function's code and of the functions defined in it."""
+    found: list[Reference] = []
+    instructions = list(dis.get_instructions(code))
+    for i, instruction in enumerate(instructions):
+        name = instruction.opname
+        if name == "IMPORT_NAME":
+            level = instructions[i - 2].argval
+            found.append(Reference("import", instruction.argval, (), level if isinstance(level, int) else 0))
+        elif name in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"):
+            attributes = []
+            for follower in instructions[i + 1 :]:
+                if follower.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+                    break
+                attributes.append(follower.argval)
+            found.append(Reference("free" if "DEREF" in name else "global", instruction.argval, tuple(attributes)))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += references(constant)
+    return tuple(dict.fromkeys(found))
+
+
+def items_of(x: Any) -> Collection[Any]:
+    """What a container or object holds, in order."""
+    if isinstance(x, (dict, types.MappingProxyType)):
+        return x.items()
+    if isinstance(x, bytearray):
+        return (bytes(x),)
+    if isinstance(x, _CONTAINERS):
+        return x
+    slots = _slots(type(x))  # type: ignore[arg-type]
+    own: Iterable[Any] = vars(x).items() if hasattr(x, "__dict__") else ()
+    return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
+
+
+@functools.cache
+def _slots(cls: Any) -> tuple[str, ...]:
+    found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]
+    return tuple(name for name in found if name != "__dict__")
+
+
+@functools.cache
+def _hides_state(cls: Any) -> bool:
+    """Whether instances hold, beside attributes, what only C code can see."""
+    for base in cls.__mro__:
+        if base in _SEEN_THROUGH:
+            continue
+        in_c = (types.MethodDescriptorType, types.WrapperDescriptorType, types.BuiltinFunctionType)
+        if not base.__flags__ & (1 << 9) or any(isinstance(v, in_c) for v in vars(base).values()):
+            return True
+    return False
+
+
+def is_trusted(module: str | None) -> bool:
+    return (module or "").split(".")[0] in _TRUSTED
+
+
+def contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # not assigned yet
+
+
+class Walk:
+    """Describes an object and all it reaches, as a hashable token; and collects what may change unannounced.
+
+    tensors     that were reached, by id
+    live        containers and objects to look at in every call
+    names       (mapping, key, value) of variables, attributes of modules and classes
+    attributes  (object, name, value) of functions and cells
+    sizes       (mapping, length): whose values are among the names
+    """
+
+    def __init__(self, identified: Mapping[int, Any] | None = None) -> None:
+        self.identified = identified  # objects whose identity matters; all if None
+        self.seen: dict[int, int] = {}
+        self.kept: list[Any] = []  # identities are compared, so what has one must stay alive
+        self.tensors: dict[int, Tensor] = {}
+        self.live: list[Any] = []
+        self.names: list[tuple[Mapping[str, Any], str, Any]] = []
+        self.attributes: list[tuple[Any, str, Any]] = []
+        self.cells: list[tuple[Any, Any]] = []
+        self.sizes: list[tuple[Any, int]] = []
+        self.asks_types = False  # whether code mentions ``type``, to which a float of the run is none
+        self._modules: dict[int, set[str]] = {}
+
+    def describe(self, x: Any) -> tuple:
+        tokens: list[Any] = []
+        self._describe(x, tokens)
+        return tuple(tokens)
+
+    def _describe(self, x: Any, out: list[Any]) -> None:
+        if isinstance(x, Wrapper):
+            x = x.function
+        if isinstance(x, np.generic):
+            out.append((type(x), x.tobytes()))
+            return
+        if isinstance(x, STATIC):
+            out.append(static(x))
+            return
+        if id(x) in self.seen:
+            out.append(("again", self.seen[id(x)]))
+            return
+        if len(self.kept) > _LIMIT:
+            raise Untraceable("the function can reach too many objects")
+        self.seen[id(x)] = len(self.seen)
+        self.kept.append(x)
+        if isinstance(x, Tensor):
+            self._tensor(x, out)
+        elif isinstance(x, _CONTAINERS) and (type(x) in _CONTAINERS or not hasattr(x, "__dict__")):
+            self._container(x, out)
+        elif isinstance(x, types.MethodType):
+            out.append("method")
+            self._describe(x.__self__, out)
+            self._describe(x.__func__, out)
+        elif isinstance(x, types.FunctionType):
+            self._function(x, out)
+        elif isinstance(x, types.BuiltinFunctionType) and not isinstance(x.__self__, (types.ModuleType, type(None))):
+            out.append(("bound", x.__name__))
+            self._describe(x.__self__, out)
+        elif isinstance(x, type):
+            out.append(("class", id(x)))
+            self._class(x, out)
+        elif isinstance(x, types.ModuleType):
+            self._module(x, (), out)
+        elif isinstance(x, functools.partial):
+            out.append("partial")
+            self._describe((x.func, x.args, x.keywords), out)
+        elif isinstance(x, (property, staticmethod, classmethod)):
+            self._describe((x.fget, x.fset, x.fdel) if isinstance(x, property) else x.__func__, out)
+        elif isinstance(x, functools._lru_cache_wrapper):
+            self._describe(x.__wrapped__, out)
+        elif isinstance(x, _OPAQUE):
+            self._refuse_changing(f"{getattr(x, '__module__', None)}.{getattr(x, '__name__', '')}")
+            out.append(("opaque", id(x)))
+        else:
+            self._object(x, out)
+
+    def _tensor(self, x: Tensor, out: list[Any]) -> None:
+        self.tensors[id(x)] = x
+        out.append(("tensor", id(x), type(x), x._data.dtype.char, x._data.shape, x._requires_grad, x._grad_fn is None))
+        own = [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
+        if own:
+            self.live.append(x)
+            for name, value in own:
+                out.append(name)
+                self._describe(value, out)
+
+    def _container(self, x: Any, out: list[Any]) -> None:
+        out.append((type(x), len(x)))
+        if not isinstance(x, _FIXED):
+            self.live.append(x)
+        if isinstance(x, collections.defaultdict):
+            self._describe(x.default_factory, out)
+        if not isinstance(x, (dict, types.MappingProxyType)):
+            for item in items_of(x):
+                self._describe(item, out)
+            return
+        hidden = getattr(x, "runtime_keys", ())
+        for key, value in x.items():
+            self._describe(key, out)
+            if key in hidden and type(value) is float:
+                out.append(float)
+            else:
+                self._describe(value, out)
+
+    def _function(self, x: types.FunctionType, out: list[Any]) -> None:
+        if len(self.kept) > 1 and is_trusted(x.__module__) and not x.__closure__:
+            self._refuse_changing(f"{x.__module__}.{x.__qualname__}")
+            out.append(("function", id(x)))
+            return
+        code = x.__code__
+        self.kept.append(code)
+        out.append(("function", id(code), id(x.__globals__)))
+        self.attributes += [(x, "__code__", code), (x, "__defaults__", x.__defaults__), (x, "__kwdefaults__", x.__kwdefaults__)]
+        cells = dict(zip(code.co_freevars, x.__closure__ or (), strict=True))
+        for cell in cells.values():
+            value = contents(cell)
+            self.cells.append((cell, value))
+            if not isinstance(value, types.ModuleType):
+                self._describe(value, out)
+        for kind, name, attributes, level in references(code):
+            if kind == "global":
+                self._global(x.__globals__, name, attributes, out)
+            elif kind == "import":
+                package = x.__globals__.get("__package__") or ""
+                whole = importlib.util.resolve_name("." * level + name, package) if level else name
+                self._name(sys.modules, whole, attributes, out)
+            elif name in cells and isinstance(contents(cells[name]), types.ModuleType):
+                self._module(contents(cells[name]), attributes, out)
+        for value in (x.__defaults__, x.__kwdefaults__):
+            self._describe(value, out)
+        if vars(x):
+            self._describe(vars(x), out)
+        else:
+            self.sizes.append((vars(x), 0))
+
+    def _global(self, space: Mapping[str, Any], name: str, attributes: tuple[str, ...], out: list[Any]) -> None:
+        if name not in space:
+            self.names.append((space, name, MISSING))
+            self._refuse_changing(f"builtins.{name}")
+            self.asks_types |= name == "type"
+        else:
+            self._name(space, name, attributes, out)
+
+    def _name(self, space: Mapping[str, Any], name: str, attributes: tuple[str, ...], out: list[Any]) -> None:
+        """A name that code looks up, and the attributes it reads from what it finds if that is a module."""
+        value = space.get(name, MISSING)
+        self.names.append((space, name, value))
+        if value is MISSING:
+            return
+        out.append(name)
+        if isinstance(value, types.ModuleType):
+            self._module(value, attributes, out)
+            return
+        if isinstance(value, type) and is_trusted(value.__module__) and attributes:
+            self._refuse_changing(f"{value.__module__}.{value.__qualname__}.{attributes[0]}")
+        self._describe(value, out)
+
+    def _module(self, module: types.ModuleType, attributes: tuple[str, ...], out: list[Any]) -> None:
+        """A module of which code reads an attribute, or which it uses as a value: then all of it counts."""
+        out.append(("module", id(module)))
+        space = vars(module)
+        if is_trusted(module.__name__):
+            path = module.__name__
+            value: Any = module
+            for attribute in attributes:
+                if isinstance(value, types.ModuleType):
+                    path = value.__name__
+                value = getattr(value, attribute, None)
+                path += f".{attribute}"
+                self._refuse_changing(path)
+                if not isinstance(value, (types.ModuleType, type)):
+                    break
+            self._refuse_changing(path)
+            if not isinstance(value, (types.ModuleType, type, types.FunctionType)):
+                self._describe(value, out)
+            return
+        seen = self._modules.setdefault(id(module), set())
+        self.kept.append(module)
+        if not attributes:
+            self.sizes.append((space, len(space)))
+        for name in [attributes[0]] if attributes else [n for n in space if not n.startswith("__")]:
+            if name not in seen:
+                if not attributes[1:]:
+                    seen.add(name)
+                self._name(space, name, attributes[1:], out)
+
+    def _class(self, x: type, out: list[Any]) -> None:
+        for base in x.__mro__:
+            if is_trusted(base.__module__):
+                continue
+            self.sizes.append((vars(base), len(vars(base))))
+            for name, value in vars(base).items():
+                if not _CLASS_NOISE.match(name):
+                    self.names.append((vars(base), name, value))
+                    out.append(name)
+                    self._describe(value, out)
+
+    def _object(self, x: Any, out: list[Any]) -> None:
+        cls = type(x)
+        if isinstance(x, np.ndarray):
+            raise Untraceable("it reads a NumPy array; make it a tensor")
+        if _hides_state(cls):  # type: ignore[arg-type]
+            raise Untraceable(f"it reads a {cls.__module__}.{cls.__qualname__}, and guards cannot see what that holds")
+        announces = isinstance(x, Announcing)
+        matters = announces or self.identified is None or id(x) in self.identified
+        out.append(("object", id(x) if matters else 0))
+        if isinstance(x, _CONTAINERS):
+            self._container(x, out)
+            self._describe(vars(x), out)
+        else:
+            if not announces:
+                self.live.append(x)
+            for name, value in items_of(x):
+                out.append(name)
+                self._describe(value, out)
+        self._describe(cls, out)
+
+    @staticmethod
+    def _refuse_changing(path: str) -> None:
+        if _CHANGING.match(path):
+            raise Untraceable(f"it uses {path}, whose value may be another one in each call")

@@ -36,6 +36,7 @@ class Kind(enum.Enum):
     CONTRACTION = "contraction"  # a matrix product
     INDEXING = "indexing"  # where to read or write is itself data
     FUSION = "fusion"  # a body of other operations, one kernel
+    HOST = "host"  # no kernel: a program calls the NumPy implementation
 
 
 class Rule:
@@ -130,6 +131,11 @@ class Primitive:
     torch_name: str = ""
 
     @property
+    def has_kernel(self) -> bool:
+        """Whether kernels can be generated for it."""
+        return self.kind is not Kind.HOST and (self.kind is not Kind.ELEMENTWISE or self.scalar is not None)
+
+    @property
     def differentiable(self) -> bool:
         return self.vjp is not None or self.vjp_all is not None
 
@@ -169,10 +175,24 @@ def primitive(
     return record
 
 
+def host(
+    name: str,
+    impl: Callable[..., Any],
+    operands: str = "x",
+    *,
+    infer: Callable[..., Any] | None = None,
+    vjp: Sequence[Callable | None] | None = None,
+    torch_name: str = "",
+    **more: Any,
+) -> Primitive:
+    """An operation that is left to NumPy or SciPy, in compiled programs too."""
+    return primitive(name, Kind.HOST, operands, infer=infer or same_type, impl=impl, vjp=vjp, torch_name=torch_name, **more)
+
+
 def elementwise(
     name: str,
     impl: Callable[..., Any],
-    scalar: str | Callable[..., str],
+    scalar: str | Callable[..., str] | None,
     operands: str = "x",
     *,
     vjp: Sequence[Callable | None] | None = None,

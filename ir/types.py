@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 
 
@@ -31,9 +32,30 @@ class DType:
         return self.kind == "f"
 
     @property
+    def is_complex(self) -> bool:
+        return self.kind == "c"
+
+    @property
+    def is_native(self) -> bool:
+        """Whether kernels compute in this type; NumPy computes in the others."""
+        return self.short in _NATIVE
+
+    @property
     def category(self) -> int:
-        """bool < integer < floating: a higher category wins a promotion whatever the widths."""
-        return {"b": 0, "u": 1, "i": 1, "f": 2}[self.kind]
+        """bool < integer < floating < complex: a higher category wins a promotion whatever the widths."""
+        return {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}[self.kind]
+
+    @property
+    def real(self) -> DType:
+        """The type of the parts of a complex number; any other type itself."""
+        return {"c64": float32, "c128": float64}.get(self.short, self)
+
+    def to_real(self) -> DType:
+        return self.real
+
+    def to_complex(self) -> DType:
+        """The complex type with parts of this type."""
+        return self if self.is_complex else complex128 if self is float64 else complex64
 
     @property
     def ctype(self) -> str:
@@ -62,14 +84,19 @@ _CTYPES = {
     "int16": "Short",
     "int32": "Int",
     "int64": "Long",
+    "float16": "Half",
+    "bfloat16": "BFloat16",
     "float32": "Float",
     "float64": "Double",
+    "complex64": "ComplexFloat",
+    "complex128": "ComplexDouble",
 }
+_NATIVE = frozenset({"bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64"})
 
 
-def _dtype(name: str, short: str) -> DType:
-    numpy = np.dtype(name)
-    return DType(name, short, numpy.kind, numpy)
+def _dtype(name: str, short: str, kind: str = "") -> DType:
+    numpy = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+    return DType(name, short, kind or numpy.kind, numpy)
 
 
 bool_ = _dtype("bool", "bool")
@@ -81,7 +108,12 @@ int64 = _dtype("int64", "i64")
 float32 = _dtype("float32", "f32")
 float64 = _dtype("float64", "f64")
 
-DTYPES = (bool_, uint8, int8, int16, int32, int64, float32, float64)
+float16 = _dtype("float16", "f16")
+bfloat16 = _dtype("bfloat16", "bf16", "f")
+complex64 = _dtype("complex64", "c64")
+complex128 = _dtype("complex128", "c128")
+
+DTYPES = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 _BY_NUMPY = {d.numpy: d for d in DTYPES}
 _BY_SHORT = {d.short: d for d in DTYPES}
 
@@ -107,8 +139,15 @@ def promote(a: DType, b: DType) -> DType:
     """
     if a is b:
         return a
+    if a.is_complex or b.is_complex:
+        wide = complex128 in (a, b) or float64 in (a, b)
+        return complex128 if wide else complex64
     if a.is_floating_point != b.is_floating_point:
         return a if a.is_floating_point else b
+    if a.is_floating_point and {a, b} == {float16, bfloat16}:
+        return float32
+    if bfloat16 in (a, b):
+        return a if b is bfloat16 else b
     return _BY_NUMPY[np.promote_types(a.numpy, b.numpy)]
 
 
@@ -152,7 +191,11 @@ def combine(strong: DType | None, weak: DType | None) -> DType | None:
     """``strong`` unless ``weak`` is of a higher category; the one there is, if one is None."""
     if strong is None or weak is None:
         return weak if strong is None else strong
-    return weak if weak.category > strong.category else strong
+    if weak.category <= strong.category:
+        return strong
+    if weak.is_complex and strong.is_floating_point:
+        return strong.to_complex()  # a complex number beside real tensors keeps their width
+    return weak
 
 
 def promoted(types: Sequence[TensorType]) -> DType | None:
@@ -164,8 +207,10 @@ def promoted(types: Sequence[TensorType]) -> DType | None:
     return combine(best.get(True), best.get(False))
 
 
-def scalar_dtype(value: bool | int | float, default_float: DType) -> DType:
+def scalar_dtype(value: bool | int | float | complex, default_float: DType) -> DType:
     """The dtype a Python number would have as a tensor."""
+    if isinstance(value, complex) and not isinstance(value, (float, int)):
+        return default_float.to_complex()
     if isinstance(value, bool):
         return bool_
     return int64 if isinstance(value, int) else default_float

@@ -20,8 +20,11 @@ from ..codegen.cpu import source
 from ..codegen.library import lower_op
 from ..codegen.loops import Kernel, lower
 from ..ir.graph import Builder, Graph, Op, Value
+from ..ir.interp import evaluate
 from ..ir.ops import constant, fusion, reshape
+from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
+from ..ir.types import TensorType
 from . import blas
 from . import compile as compiler
 from .memory import ResultPool, address, aligned_empty, plan, take
@@ -29,12 +32,19 @@ from .memory import ResultPool, address, aligned_empty, plan, take
 
 @dataclass
 class Step:
-    """One kernel of a program: what it computes, its nest, the values its arrays are."""
+    """One kernel of a program: what it computes, its nest, the values its arrays are.
+
+    Without a kernel the step is left to NumPy: the program calls back into Python.
+    """
 
     op: Op
-    kernel: Kernel
+    kernel: Kernel | None
     source: str
     arrays: list[Value]
+
+    @property
+    def may_fail(self) -> bool:
+        return self.kernel is None or bool(self.kernel.checks)
 
 
 class Program:
@@ -53,12 +63,15 @@ class Program:
         self._build(layout)
 
     def _build(self, layout: _Layout) -> None:
-        addresses = compiler.load(step.source for step in self.steps)
+        compiled = iter(compiler.load(step.source for step in self.steps if step.kernel is not None))
+        self._failure: Exception | None = None
+        self._callbacks = [None if step.kernel is not None else self._callback(i, step) for i, step in enumerate(self.steps)]
+        addresses = [next(compiled) if f is None else ctypes.cast(f, ctypes.c_void_p).value or 0 for f in self._callbacks]
         self._arena = aligned_empty(layout.arena_size)
         base = address(self._arena)
         self._constants = layout.constants
         self._status = np.zeros((max(len(self.steps), 1), 2), np.int64)
-        self._checked = [i for i, s in enumerate(self.steps) if s.kernel.checks]
+        self._checked = [i for i, s in enumerate(self.steps) if s.may_fail]
         self.may_fail = bool(self._checked)
         risky = self.steps[: max(self._checked, default=-1) + 1]
         written = {layout.place(v) for s in risky for v in s.op.results}
@@ -77,7 +90,7 @@ class Program:
                 elif kind == "arena":
                     where += base
                 blocks.append(where)
-            blocks += step.kernel.values
+            blocks += step.kernel.values if step.kernel is not None else []
             blocks.append(address(self._status) + i * 16)
             blocks.append(blas.gemm(step.op.result.type.dtype) if "(blas," in step.source else 0)
         self._blocks = np.array(blocks or [0], np.int64)
@@ -86,7 +99,8 @@ class Program:
         self._slots_view = self._slots.data
         self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
         at = address(self._blocks)
-        rows = [(a, at + 8 * s, 0, step.kernel.domain) for a, s, step in zip(addresses, starts, self.steps, strict=True)]
+        domains = [step.kernel.domain if step.kernel is not None else 1 for step in self.steps]
+        rows = [(a, at + 8 * s, 0, n) for a, s, n in zip(addresses, starts, domains, strict=True)]
         self._table = np.array(rows or [(0, 0, 0, 0)], np.int64)
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
@@ -114,15 +128,49 @@ class Program:
         updates = self.graph.updates
         return tuple(taken[updates[k]] if k in updates else next(fresh) for k in range(len(self.graph.outputs)))
 
+    def _callback(self, i: int, step: Step) -> Any:
+        """A function with a kernel's signature that computes a step with NumPy."""
+        op, types = step.op, [v.type for v in step.arrays]
+        compute = functools.partial(evaluate, op.attrs["body"]) if op.primitive is fusion else op.primitive.impl
+        attrs = {} if op.primitive is fusion else op.attrs
+
+        def run(args: int, start: int, stop: int) -> None:
+            try:
+                where = (ctypes.c_int64 * len(types)).from_address(args)
+                arrays = [_array_at(at, t) for at, t in zip(where, types, strict=True)]
+                n = len(op.operands)
+                out = compute(*arrays[:n], **attrs)
+                for target, value in zip(arrays[n:], out if isinstance(out, tuple) else (out,), strict=True):
+                    np.copyto(target, value)
+            except Exception as e:
+                self._failure = e
+                self._status[i, 0] = 1
+
+        return _KERNEL(run)
+
     def _raise_failure(self) -> None:
         for i in self._checked:
             site, bad = self._status[i]
             if site:
                 self._status[:] = 0
                 step = self.steps[i]
+                if step.kernel is None:
+                    assert self._failure is not None
+                    failure, self._failure = self._failure, None
+                    raise failure
                 where = f" ({step.op.loc})" if step.op.loc else ""
                 error, message = step.kernel.checks[site - 1]
                 raise error(message.format(bad) + where)
+
+
+_KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+def _array_at(where: int, t: TensorType) -> np.ndarray:
+    """An array on memory of the given address."""
+    if not t.nbytes:
+        return np.empty(t.shape, t.dtype.numpy)
+    return np.frombuffer((ctypes.c_char * t.nbytes).from_address(where), t.dtype.numpy).reshape(t.shape)
 
 
 @functools.cache
@@ -219,6 +267,9 @@ class _Layout:
         self._places[op.result] = ("constant", address(array))
 
     def _step(self, op: Op) -> Step:
+        body = op.attrs["body"].ops if op.primitive is fusion else [op]
+        if not all(map(has_kernel, body)) or not all(map(has_kernel, [op])):
+            return Step(op, None, "", [*op.operands, *op.results])
         if op.primitive is not fusion:
             kernel = lower_op(op)
             return Step(op, kernel, source(kernel), [*op.operands, *op.results])

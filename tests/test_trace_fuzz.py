@@ -41,7 +41,7 @@ PURE = {
     "number": lambda v, u, k: v * (k * 2 - 1) / (k + 3),
 }
 
-# What changes the first tensor in place; the second is detached and shares no memory with the first.
+# What changes the first tensor in place; the second shares no memory with the first.
 IN_PLACE = {
     "add": lambda v, u, k: v.add_(u),
     "tanh": lambda v, u, k: v.mul_(k).tanh_(),
@@ -76,9 +76,11 @@ def execute(steps, env, k):
         v, u = env[i % len(env)], env[j % len(env)]
         if kind == "pure":
             env.append(PURE[name](v, u, k))
-        elif not v.requires_grad:
+        elif j % 3 and not v.requires_grad:
             with tracer.no_grad():
                 IN_PLACE[name](v, u.detach().clone(), k)
+        elif v.requires_grad or not v.is_leaf:
+            IN_PLACE[name](v, u.clone(), k)
     return env
 
 

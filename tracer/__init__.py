@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from . import autograd, nn, ops, optim
+from . import autograd, linalg, nn, ops, optim, special, utils
 from . import eager as _eager
 from . import methods as _methods
-from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .context import context as _context
 from .ir import interp as _interp
 from .ir.types import DType as dtype
+from .ir.types import bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
 from .ir.types import bool_ as bool
-from .ir.types import float32, float64, int8, int16, int32, int64, uint8
-from .ops.create import *
-from .ops.index import *
-from .ops.linalg import *
-from .ops.pointwise import *
-from .ops.reduce import *
-from .ops.shape import *
+from .ops import *
 from .random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
 from .tensor import Size, Tensor
 from .tracing.function import TracedFunction, TraceWarning, eager, trace
@@ -25,6 +20,10 @@ float = float32
 double = float64
 long = int64
 int = int32
+short = int16
+half = float16
+cfloat = complex64
+cdouble = complex128
 
 __version__ = "0.1.0"
 

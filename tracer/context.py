@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .ir.types import DType, float32
 
@@ -15,6 +15,10 @@ class _Context(threading.local):
     grad_enabled: bool = True
     recorder: Recorder | None = None
     default_dtype: DType = float32
+    inference: bool = False
+    anomaly: bool = False  # nodes remember where they were made
+    check_nan: bool = True  # in anomaly mode
+    saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
 
 
 context = _Context()

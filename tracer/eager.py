@@ -31,12 +31,20 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
         if data.base is not None and np.may_share_memory(data, parent._data):
             out._view = (parent, primitive, attrs)
             out._counter = parent._counter
-    if context.grad_enabled and primitive.differentiable and out._data.dtype.kind == "f":
+            out._history = parent._counter[1]
+            if parent._view is not None:
+                parent._refresh()
+    if context.grad_enabled and primitive.differentiable and out._data.dtype.kind in "fcV":
+        followed = False
         for a in args:
-            if isinstance(a, Tensor) and a._requires_grad:
-                out._requires_grad = True
-                out._grad_fn = Node(primitive, args, attrs, out)
-                break
+            if isinstance(a, Tensor):
+                if a._view is not None:
+                    a._refresh()
+                if a._requires_grad:
+                    followed = True
+        if followed:
+            out._requires_grad = True
+            out._grad_fn = Node(primitive, args, attrs, out)
     if context.recorder is not None:
         context.recorder.record(primitive, args, attrs, out)
     return out

@@ -6,23 +6,44 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from . import ops
 from .context import context
 from .ir import ops as P
-from .ir.types import DType, bool_, float32, float64, int32, int64, uint8
-from .ops import create, index, linalg, pointwise, reduce, shape
+from .ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
+from .ops import create, index, linalg, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
 from .tensor import Tensor
 
-_METHODS: dict[Any, str] = {
-    pointwise: "exp expm1 log log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh sigmoid erf reciprocal neg abs sign "
-    "square relu add sub mul div maximum minimum remainder atan2 eq ne lt le gt ge pow floor ceil round isnan clamp clone "
-    "floor_divide logical_not bitwise_not bitwise_and bitwise_or bitwise_xor true_divide multiply",
-    reduce: "sum mean var std amax amin argmax argmin max min all any logsumexp softmax log_softmax",
-    shape: "reshape view flatten permute transpose t squeeze unsqueeze expand expand_as broadcast_to split chunk narrow flip "
-    "contiguous",
-    index: "gather scatter_add index_select masked_fill",
-    linalg: "matmul mm bmm mv dot outer addmm",
-}
+# Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
+_METHODS = """
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr adjoint all allclose amax amin aminmax any arccos arccosh
+    arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort argwhere as_strided asin asinh atan atan2 atanh baddbmm bincount
+    bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm broadcast_to bucketize ceil chunk
+    clamp clamp_max clamp_min clip clone contiguous copysign corrcoef cos cosh count_nonzero cov cross cummax cummin cumprod
+    cumsum deg2rad diag diag_embed diagflat diagonal diagonal_scatter diff digamma dist div divide dot dsplit eq equal erf erfc
+    erfinv exp exp2 expand expand_as expm1 fix flatten flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac gather
+    gcd ge greater greater_equal gt heaviside histc hsplit hypot i0 index_add index_copy index_fill index_put index_reduce
+    index_select inner isclose isfinite isinf isnan isneginf isposinf isreal kron kthvalue lcm ldexp le lerp less less_equal
+    lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor
+    logit logsumexp lt masked_fill masked_scatter masked_select matmul max maximum mean median min minimum mm mode moveaxis
+    movedim msort mul multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow ne neg negative nextafter
+    nonzero norm not_equal outer permute positive pow prod put quantile rad2deg ravel reciprocal relu remainder
+    renorm repeat repeat_interleave reshape reshape_as roll rot90 round rsqrt scatter scatter_add scatter_reduce select
+    select_scatter sgn sigmoid sign signbit sin sinc sinh slice_scatter softmax sort split sqrt square squeeze std sub subtract
+    sum sum_to_size swapaxes swapdims t take take_along_dim tan tanh tensor_split tile topk trace transpose tril triu true_divide
+    trunc unbind unflatten unfold unique unique_consecutive unsqueeze var vdot view view_as vsplit xlogy
+"""
+# Those with a twin that works in place.
+_IN_PLACE = """
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin
+    asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp
+    clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix
+    float_power floor floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot i0 index_add index_copy index_fill
+    index_put index_reduce lcm ldexp le lerp less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or
+    logical_xor logit lt masked_fill masked_scatter mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal pow put
+    rad2deg reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt
+    square sub subtract tan tanh tril triu true_divide trunc xlogy
+"""
 
 _OPERATORS = {
     "add": pointwise.add,
@@ -36,9 +57,10 @@ _OPERATORS = {
     "and": pointwise.bitwise_and,
     "or": pointwise.bitwise_or,
     "xor": pointwise.bitwise_xor,
+    "lshift": special.bitwise_left_shift,
+    "rshift": special.bitwise_right_shift,
 }
 _COMPARISONS = {name: getattr(pointwise, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
-_IN_PLACE = ("add", "sub", "mul", "div", "pow", "clamp", "exp", "relu", "sigmoid", "tanh", "sqrt", "neg", "masked_fill")
 
 
 def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Tensor, Any], Any]:
@@ -79,7 +101,7 @@ def _to(self: Tensor, *args: Any, dtype: DType | None = None, **ignored: Any) ->
         elif isinstance(a, Tensor):
             dtype = a.dtype
         elif isinstance(a, str):
-            if a != "cpu":
+            if str(a) != "cpu":
                 raise RuntimeError(f"no device {a!r}: tensors live on 'cpu'")
         else:
             raise TypeError(f"to() received an invalid argument: {a!r}")
@@ -93,7 +115,7 @@ def _copy_(self: Tensor, src: Any) -> Tensor:
     src = to_dtype(src, self.dtype)
     if src._data.shape != self._data.shape:
         src = shape.expand(src, self._data.shape)
-    return self._become(src)
+    return self._become(src, overwritten=True)
 
 
 def _fill_(self: Tensor, value: Any) -> Tensor:
@@ -106,19 +128,25 @@ def _zero_(self: Tensor) -> Tensor:
     return _copy_(self, 0)
 
 
+def _bernoulli_(self: Tensor, p: float = 0.5) -> Tensor:
+    """Ones with probability ``p``, else zeros."""
+    from .random import rand
+
+    return _copy_(self, pointwise.lt(rand(self._data.shape), p))
+
+
 def attach() -> None:
     """Called once, when ``tracer`` is imported."""
-    for module, names in _METHODS.items():
-        for name in names.split():
-            setattr(Tensor, name, getattr(module, name))
+    for name in _METHODS.split():
+        setattr(Tensor, name, getattr(ops, name))
     for name, function in _OPERATORS.items():
         setattr(Tensor, f"__{name}__", _operator(function, False))
         setattr(Tensor, f"__r{name}__", _operator(function, True))
     for name, function in _COMPARISONS.items():
         setattr(Tensor, f"__{name}__", _comparison(function))
-    for name in _IN_PLACE:
-        setattr(Tensor, f"{name}_", _in_place(getattr(index if name == "masked_fill" else pointwise, name)))
-    for name in ("add", "sub", "mul", "truediv", "pow"):
+    for name in _IN_PLACE.split():
+        setattr(Tensor, f"{name}_", _in_place(getattr(ops, name)))
+    for name in _OPERATORS:
         setattr(Tensor, f"__i{name}__", _in_place(_OPERATORS[name]))
     for name, dtype in (
         ("float", float32),
@@ -127,6 +155,10 @@ def attach() -> None:
         ("int", int32),
         ("bool", bool_),
         ("byte", uint8),
+        ("short", int16),
+        ("char", int8),
+        ("half", float16),
+        ("bfloat16", bfloat16),
     ):
         setattr(Tensor, name, functools.partialmethod(_to, dtype=dtype))
     extra: dict[str, Any] = {
@@ -135,8 +167,22 @@ def attach() -> None:
         "__abs__": pointwise.abs,
         "__invert__": pointwise.bitwise_not,
         "__getitem__": index.getitem,
-        "__setitem__": index.setitem,
+        "__setitem__": writes.setitem,
         "__hash__": object.__hash__,
+        "polygamma": lambda self, n: special.polygamma(n, self),
+        "index_put": writes.index_put,
+        "H": property(lambda self: shape.transpose(self, -1, -2)),
+        "mH": property(lambda self: shape.transpose(self, -1, -2)),
+        "new_zeros": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),
+        "new_ones": lambda self, *size, dtype=None, **more: create.ones(*size, dtype=dtype or self.dtype, **more),
+        "new_empty": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),
+        "new_full": lambda self, size, fill_value, dtype=None, **more: create.full(
+            size, fill_value, dtype=dtype or self.dtype, **more
+        ),
+        "new_tensor": lambda self, data, dtype=None, **more: create.tensor(data, dtype=dtype or self.dtype, **more),
+        "nelement": Tensor.numel,
+        "ndimension": Tensor.dim,
+        "bernoulli_": _bernoulli_,
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
         "mT": property(lambda self: shape.transpose(self, -1, -2)),
         "to": _to,

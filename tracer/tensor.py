@@ -46,12 +46,13 @@ class Tensor:
     _grad_fn: BackwardNode | None = None
     _output: int = 0  # which output of the node this is
     _view: tuple[Tensor, Any, Mapping[str, Any]] | None = None  # (viewed tensor, primitive, attributes)
+    _history: int = 0  # of the storage, when a view's place in the graph was looked up
     _data: np.ndarray
-    _counter: list[int]  # changes made in place, shared among the views of one storage
+    _counter: list[int]  # changes made in place, and those that autograd followed; shared among the views of one storage
 
     def __init__(self, data: Any = (), dtype: DType | None = None):
         self._data = np.array(data, dtype=(dtype or context.default_dtype).numpy)
-        self._counter = [0]
+        self._counter = [0, 0]
 
     if TYPE_CHECKING:  # what `methods` attaches
 
@@ -121,7 +122,10 @@ class Tensor:
         return int(self._data.itemsize)
 
     def is_floating_point(self) -> bool:
-        return self._data.dtype.kind == "f"
+        return self._data.dtype.kind == "f" or self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self._data.dtype.kind == "c"
 
     def is_contiguous(self) -> bool:
         return bool(self._data.flags.c_contiguous)
@@ -144,8 +148,26 @@ class Tensor:
 
     # Its place in the graph.
 
+    def _refresh(self) -> None:
+        """Looks up a view's place in the graph again if its storage has been changed, with autograd following."""
+        if self._history == self._counter[1]:
+            return
+        chain = [self]
+        while (link := chain[-1]._view) is not None and link[1].differentiable:
+            chain.append(link[0])
+        from .autograd.node import Node
+
+        for t, parent in zip(chain[-2::-1], chain[:0:-1], strict=True):
+            assert t._view is not None
+            if parent._requires_grad and (t._grad_fn is not None or not t._requires_grad):
+                t._requires_grad, t._grad_fn, t._output = True, Node(t._view[1], (parent,), t._view[2], t), 0
+        for t in chain:
+            t._history = self._counter[1]
+
     @property
     def requires_grad(self) -> bool:
+        if self._view is not None:
+            self._refresh()
         return self._requires_grad
 
     @requires_grad.setter
@@ -154,7 +176,7 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Asks for gradients of this leaf, or no longer. Raises RuntimeError unless it is floating, and a leaf."""
-        if requires_grad and self._data.dtype.kind != "f":
+        if requires_grad and self._data.dtype.kind not in "fcV":
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if self._grad_fn is not None and not requires_grad:
             raise RuntimeError(
@@ -170,11 +192,13 @@ class Tensor:
 
     @property
     def grad_fn(self) -> BackwardNode | None:
+        if self._view is not None:
+            self._refresh()
         return self._grad_fn
 
     @property
     def is_leaf(self) -> bool:
-        return self._grad_fn is None
+        return self.grad_fn is None
 
     @property
     def _version(self) -> int:
@@ -185,10 +209,12 @@ class Tensor:
         """The gradient accumulated by ``backward``, or None."""
         if context.recorder is not None:
             context.recorder.reads_grad(self)
-        if self._grad is None and self._grad_fn is not None:
+        if self._grad is None and self._grad_fn is not None and not self.retains_grad:
             warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
-                "won't be populated during autograd.backward().",
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure "
+                "you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more informations.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -215,7 +241,9 @@ class Tensor:
 
     def _accumulate(self, g: Tensor, create_graph: bool) -> None:
         """Adds a gradient to ``.grad``: in place, unless the sum is itself to be differentiated."""
-        before = self.grad if self._grad_fn is None else self._grad
+        if self._grad_fn is None and context.recorder is not None:
+            context.recorder.reads_grad(self)
+        before = self._grad
         if before is None:
             if g._requires_grad and not create_graph:
                 g = g.detach()
@@ -229,6 +257,34 @@ class Tensor:
 
             with no_grad():
                 before.add_(g)
+
+    def retain_grad(self) -> None:
+        """Keeps the gradient of this tensor, which is not a leaf, in ``.grad``. Raises RuntimeError if it requires none."""
+        from .autograd.hooks import retain
+
+        retain(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad`` was called on this tensor, which is not a leaf."""
+        from .autograd.hooks import retains
+
+        return retains(self)
+
+    def register_hook(self, hook: Any) -> Any:
+        """Calls ``hook(gradient)`` when this tensor's gradient is known; a tensor it returns takes the gradient's place.
+
+        Returns a handle whose ``remove()`` takes the hook away. Raises RuntimeError if the tensor requires no gradient.
+        """
+        from .autograd.hooks import register
+
+        return register(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+        """Calls ``hook(tensor)`` after this leaf's gradient has been added to ``.grad``."""
+        from .autograd.hooks import register_post_accumulate
+
+        return register_post_accumulate(self, hook)
 
     def backward(
         self,
@@ -257,11 +313,25 @@ class Tensor:
         """The same memory, outside the graph."""
         return self._alias()
 
+    def detach_(self) -> Tensor:
+        """Leaves the graph: this tensor becomes a leaf that requires no gradients."""
+        if self._view is not None and self._view[1].differentiable:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
+                "detach_() cannot be called on these gradients. To fix this error, please refer to the "
+                "Optimizer.zero_grad() function in torch/optim/optimizer.py as a reference."
+            )
+        if context.recorder is not None:
+            context.recorder.becomes_leaf(self)
+        self._requires_grad, self._grad_fn, self._output = False, None, 0
+        return self
+
     @property
     def data(self) -> Tensor:
         """The same memory, outside the graph; changes to it are not noticed by autograd."""
         out = self._alias()
-        out._counter = [0]
+        out._counter = [0, 0]
         return out
 
     @data.setter
@@ -332,18 +402,21 @@ class Tensor:
 
     # In-place changes.
 
-    def _become(self, new: Tensor) -> Tensor:
-        """Takes the value and the history of ``new``, keeping this tensor's memory: every in-place operation ends here."""
+    def _become(self, new: Tensor, overwritten: bool = False) -> Tensor:
+        """Takes the value and the history of ``new``, keeping this tensor's memory: every in-place operation ends here.
+
+        ``overwritten``: ``new`` was not computed from this tensor.
+        """
         if context.recorder is not None:
             context.recorder.value(self)  # as it was before
+        if self._view is not None:
+            self._refresh()
+        base = self._followed_base()
         if context.grad_enabled:
             if self._requires_grad and self._grad_fn is None:
                 raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-            base = self._followed_base()
             if base is not self and base._requires_grad and base._grad_fn is None:
                 raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-            if base is not self and (new._requires_grad or base._requires_grad):
-                raise NotImplementedError("an in-place operation on a view is not differentiable yet; use clone() first")
         if not self._data.flags.writeable:
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -359,14 +432,34 @@ class Tensor:
             new = new.to(self.dtype)
         self._data[...] = new._data
         self._counter[0] += 1
-        if context.grad_enabled and new._requires_grad:
-            self._requires_grad, self._grad_fn, self._output = True, new._grad_fn, new._output
+        if context.grad_enabled and (new._requires_grad or base._requires_grad):
+            self._rebase(base, new, overwritten)
         if context.recorder is not None:
             context.recorder.update(self, new)
         return self
 
+    def _rebase(self, base: Tensor, new: Tensor, overwritten: bool) -> None:
+        """Gives the history of a change in place to the tensor changed, or to the one it is a view of."""
+        self._counter[1] += 1
+        if base is self and not overwritten:
+            self._requires_grad, self._grad_fn, self._output = new._requires_grad, new._grad_fn, new._output
+            return
+        from .autograd.node import CopySlices
+
+        chain: list[Any] = []
+        t = self
+        while t is not base:
+            assert t._view is not None
+            t, *step = t._view
+            chain.append(step)
+        base._grad_fn = CopySlices(base, new, chain[::-1])
+        base._requires_grad, base._output = True, 0
+        self._refresh()
+
     def _snapshot(self) -> Tensor:
         """This tensor as it is now, with its history, in memory of its own."""
+        if self._view is not None:
+            self._refresh()
         out = wrap(self._data.copy())
         out._requires_grad, out._grad_fn, out._output = self._requires_grad, self._grad_fn, self._output
         if context.recorder is not None:
@@ -392,7 +485,7 @@ class Tensor:
         if self._grad_fn is not None:
             raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol at the moment.")
         out: Tensor = object.__new__(type(self))
-        out._data, out._counter = self._data.copy(), [0]
+        out._data, out._counter = self._data.copy(), [0, 0]
         out._requires_grad = self._requires_grad
         if self._grad is not None:
             out._grad = self._grad.__deepcopy__(memo)
@@ -405,7 +498,7 @@ class Tensor:
 
 def _rebuild(cls: type, data: np.ndarray, requires_grad: bool) -> Tensor:
     out: Any = object.__new__(cls)
-    out._data, out._counter, out._requires_grad = data, [0], requires_grad
+    out._data, out._counter, out._requires_grad = data, [0, 0], requires_grad
     return out
 
 
@@ -416,5 +509,5 @@ def wrap(data: Any) -> Tensor:
     """A tensor on the given array (not copied)."""
     t = _new(Tensor)
     t._data = data if data.__class__ is np.ndarray else np.array(data)
-    t._counter = [0]
+    t._counter = [0, 0]
     return t

@@ -1,9 +1,12 @@
 """The records of all operations. Importing this package fills the registry."""
 
 from .contract import matmul as matmul
+from .decompose import *
 from .elementwise import *
 from .fusion import fusion as fusion
 from .index import *
 from .movement import *
 from .reduce import *
+from .scan import *
 from .source import *
+from .special import *

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, primitive
-from ..types import TensorType
+from ..primitive import Kind, host, primitive
+from ..types import TensorType, int64
 
 
 def _integers(index: TensorType) -> None:
@@ -115,4 +115,20 @@ scatter_add = primitive(
     infer=_infer_scatter_add,
     impl=_scatter_add,
     vjp=(lambda g, index, axis: gather(g, index, axis=axis), None),
+)
+
+
+def _scatter_last(index: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
+    index = _check(index, shape[axis], axis)
+    y = np.zeros(shape, np.int64)
+    y[_at(index, axis)] = np.arange(index.size).reshape(index.shape)
+    return y
+
+
+# The number of the last element of the index that points at each position; 0 where there is none.
+scatter_last = host(
+    "scatter_last",
+    _scatter_last,
+    "index",
+    infer=lambda index, axis, shape: TensorType(int64, tuple(shape)),
 )

@@ -35,8 +35,15 @@ from ..primitive import Kind
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
 
 
+def has_kernel(op: Op) -> bool:
+    """Whether kernels can be generated for an operation on values of its types."""
+    return op.primitive.has_kernel and all(v.type.dtype.is_native for v in (*op.operands, *op.results))
+
+
 def _is_free(op: Op) -> bool:
     """Repeated inside each kernel that reads it."""
+    if not has_kernel(op):
+        return False
     if op.primitive is reshape:
         return _only_units_move(op)
     return op.primitive.name in _DUPLICATED
@@ -50,7 +57,7 @@ def _only_units_move(op: Op) -> bool:
 def _is_fusible(op: Op) -> bool:
     """Computed inside a kernel made of several operations."""
     kind = op.primitive.kind
-    return (
+    return has_kernel(op) and (
         kind in (Kind.ELEMENTWISE, Kind.REDUCTION)
         or op.primitive in (uniform, gather, index_select)
         or (kind is Kind.MOVEMENT and op.primitive is not reshape)

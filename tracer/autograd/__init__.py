@@ -6,9 +6,37 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..tensor import Tensor
-from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from . import functional, graph
+from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from .function import Function
+from .gradcheck import gradcheck, gradgradcheck
+from .hooks import accumulated
+from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
-__all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "functional",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "graph",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
+
+
+def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
+    """A tensor on the data of another one, as it was once needed for autograd."""
+    out = data.detach()
+    out._view = None
+    return out.requires_grad_() if requires_grad else out
 
 
 def _list(x: Any) -> list[Any]:
@@ -64,6 +92,7 @@ def backward(
     found = run(outputs, seeds, None if inputs is None else _list(inputs), retain, create_graph)
     for t, g in found.values():
         t._accumulate(g, create_graph)
+        accumulated(t)
 
 
 def grad(

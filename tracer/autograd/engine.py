@@ -19,6 +19,7 @@ from ..context import context
 from ..ir.interp import Evaluate, current, using
 from ..ir.ops import add, reshape, sum_
 from ..tensor import Tensor, wrap
+from . import anomaly, hooks
 from .modes import set_grad_enabled
 from .node import BackwardNode
 
@@ -38,11 +39,17 @@ def run(
     with set_grad_enabled(create_graph), using(interpreter), np.errstate(all="ignore"):
         engine = _Engine(tensors, inputs)
         for root, ct in zip(roots, cotangents, strict=True):
+            if root._view is not None:
+                root._refresh()
             if root._grad_fn is not None:
                 engine.send(root._grad_fn, root._output, ct if tensors else ct._data)
             elif engine.wants(root):
                 engine.send(root, 0, ct.clone() if tensors else np.array(ct._data))
         engine.drain(retain_graph)
+        for i, (t, g) in engine.found.items():
+            own = vars(t).get("_hooks")
+            if own and t._grad_fn is None:
+                engine.found[i] = (t, hooks.call(own, g, tensors))
     return {i: (t, g if isinstance(g, Tensor) else wrap(g)) for i, (t, g) in engine.found.items()}
 
 
@@ -52,6 +59,9 @@ class _Engine:
         self.found: dict[int, tuple[Tensor, Any]] = {}
         self.pending: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, BackwardNode]] = []
+        for t in inputs or ():
+            if t._view is not None:
+                t._refresh()
         self.leaves = None if inputs is None else {id(t): t for t in inputs if t._grad_fn is None}
         # Inputs that are not leaves: caught when the node that made them is reached.
         self.watched: dict[Any, list[Tensor]] = {}
@@ -87,6 +97,8 @@ class _Engine:
             waiting = self.pending.pop(node)
             if context.recorder is not None:
                 context.recorder.visits(node)
+            if node.hooks:
+                hooks.apply_to_outputs(node, waiting, self.tensors)
             for t in self.watched.get(node, ()):
                 if t._output in waiting:
                     g = waiting[t._output]
@@ -98,7 +110,11 @@ class _Engine:
                 node.release()
 
     def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: list[bool]) -> None:
-        for edge, shape, ct in zip(node.edges, node.shapes, node.cotangents(given, wanted, self.tensors), strict=True):
+        if context.anomaly:
+            cotangents = anomaly.watched(node, given, wanted, self.tensors)
+        else:
+            cotangents = node.cotangents(given, wanted, self.tensors)
+        for edge, shape, ct in zip(node.edges, node.shapes, cotangents, strict=True):
             if ct is None or edge is None:
                 continue
             if ct.shape != shape[0]:

@@ -74,5 +74,34 @@ class enable_grad(no_grad):
         _Mode.__init__(self, True)
 
 
+class inference_mode(_Mode):
+    """``no_grad``, of which PyTorch also demands that its results are never used with gradients. ``mode`` False: the opposite."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = object.__new__(cls)
+        if callable(mode):
+            cls.__init__(made)
+            return made(mode)
+        return made
+
+    def __init__(self, mode: Any = True) -> None:
+        super().__init__(not mode)
+        self.inference = bool(mode)
+        self.outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.outer.append(context.inference)
+        context.inference = self.inference
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        context.inference = self.outer.pop()
+
+
+def is_inference_mode_enabled() -> bool:
+    return context.inference
+
+
 def is_grad_enabled() -> bool:
     return context.grad_enabled

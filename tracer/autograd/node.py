@@ -7,12 +7,15 @@ does not refer to its own result, so that a graph is freed the moment its last t
 from __future__ import annotations
 
 import itertools
+import traceback
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..context import context
+from ..ir.ops import cast, full
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType, dtype_of
 from ..tensor import Tensor, wrap
@@ -39,18 +42,24 @@ class BackwardNode:
     edges     for each operand where its cotangent goes, as (node or leaf, output number), or None
     shapes    (shape, NumPy dtype) of each operand, None for a Python number
     sequence  later nodes have larger numbers; a node is later than all it depends on
+    hooks     by output number what is called with its cotangent; None if there are none
+    made_at   the stack of the forward call, in anomaly mode
     """
 
-    __slots__ = ("edges", "sequence", "shapes")
+    __slots__ = ("__weakref__", "edges", "hooks", "made_at", "sequence", "shapes")
 
     edges: tuple[tuple[Any, int] | None, ...]
     shapes: tuple[Any, ...]
     sequence: int
+    hooks: dict[int, OrderedDict[int, Any]] | None
+    made_at: Any
 
     def __init__(self, args: Sequence[Any]):
         self.edges = tuple([_edge(a) for a in args])
         self.shapes = tuple([(a._data.shape, a._data.dtype) if isinstance(a, Tensor) else None for a in args])
         self.sequence = next(_sequence)
+        self.hooks = None
+        self.made_at = traceback.extract_stack()[:-4] if context.anomaly else None
 
     def name(self) -> str:
         raise NotImplementedError
@@ -85,6 +94,62 @@ def _edge(a: Any) -> tuple[Any, int] | None:
     if not isinstance(a, Tensor) or not a._requires_grad:
         return None
     return (a, 0) if a._grad_fn is None else (a._grad_fn, a._output)
+
+
+class Packed:
+    """A saved tensor in the hands of the saved-tensors hooks that were in force: what ``pack`` returned."""
+
+    __slots__ = ("grad_fn", "output", "packed", "requires_grad", "unpacker")
+
+    def __init__(self, t: Tensor):
+        pack, self.unpacker = context.saved_tensors_hooks[-1]
+        self.requires_grad, self.grad_fn, self.output = t._requires_grad, t._grad_fn, t._output
+        before, context.saved_tensors_hooks = context.saved_tensors_hooks, ()
+        try:
+            self.packed = pack(t)
+        finally:
+            context.saved_tensors_hooks = before
+
+    def unpack(self) -> Tensor:
+        t = self.unpacker(self.packed)
+        if not isinstance(t, Tensor):
+            raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(t)}")
+        out = wrap(t._data)
+        out._requires_grad, out._grad_fn, out._output = self.requires_grad, self.grad_fn, self.output
+        if self.requires_grad and self.grad_fn is None:
+            return t  # a leaf is itself
+        return out
+
+
+class CopySlices(BackwardNode):
+    """A change in place of a view, or of the whole, as the tensor it belongs to sees it.
+
+    Operands are that tensor as it was, and the view's new value. The cotangent of the former is zero where the view
+    is; that of the latter is the view of the cotangent.
+    """
+
+    __slots__ = ("chain",)
+
+    def __init__(self, base: Tensor, new: Tensor, chain: Sequence[tuple[Primitive, Mapping[str, Any]]]):
+        super().__init__((base, new))
+        self.chain = chain
+
+    def name(self) -> str:
+        return "CopySlices" if self.chain else "CopyBackwards"
+
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+        parts = [given[0]]
+        for primitive, attrs in self.chain:
+            parts.append(primitive(parts[-1], **attrs))
+        rest: Any = None
+        if wanted[0]:
+            types = [TensorType(dtype_of(self.shapes[0][1]), tuple(part.shape)) for part in parts]
+            rest = full(value=0, shape=types[-1].shape, dtype=types[-1].dtype.short)
+            for (primitive, attrs), part, type_ in zip(reversed(self.chain), parts[-2::-1], types[-2::-1], strict=True):
+                assert primitive.put is not None
+                rest = primitive.put(part, rest, type_, **attrs)
+        new = cast(parts[-1], dtype=dtype_of(self.shapes[1][1]).short) if wanted[1] else None
+        return rest, new
 
 
 class AccumulateGrad:
@@ -126,6 +191,15 @@ class Node(BackwardNode):
                 # A number takes the result's dtype now: rules compute with it, and its weakness would be lost.
                 self.operands[i] = a if isinstance(a, Tensor) else np.array(a, out._data.dtype)
         self.versions = [a._counter[0] if isinstance(a, Tensor) else 0 for a in self.operands]
+        if context.saved_tensors_hooks:
+            self._pack()
+
+    def _pack(self) -> None:
+        """Hands what is saved to the innermost pair of saved-tensors hooks."""
+        assert self.operands is not None
+        self.operands = [Packed(a) if isinstance(a, Tensor) else a for a in self.operands]
+        if self.result is not None:
+            self.result = Packed(wrap(self.result))  # type: ignore[assignment]
 
     def name(self) -> str:
         return self.primitive.torch_name
@@ -139,8 +213,10 @@ class Node(BackwardNode):
         g, record, types = given[0], self.primitive, _Types(self.shapes)
         if record.vjp_all is not None:
             return record.vjp_all(g, [types[i] for i in range(len(self.shapes))], **self.attrs)
-        operands: Sequence[Any] = self.operands
+        operands: Sequence[Any] = [a.unpack() if isinstance(a, Packed) else a for a in self.operands]
         y: Any = self.result
+        if isinstance(y, Packed):
+            y = y.unpack()._data
         if not tensors:
             operands = [a._data if isinstance(a, Tensor) else a for a in operands]
         elif y is not None:

@@ -8,14 +8,13 @@ import numpy as np
 
 from ..ir import ops as P
 from ..tensor import Tensor
-from .common import is_number, one_dim, to_dtype
-from .shape import narrow
+from .common import one_dim, to_dtype
+from .shape import narrow, reshape
 
 __all__ = [
     "gather",
     "index_select",
     "masked_fill",
-    "scatter_add",
 ]
 
 
@@ -175,25 +174,17 @@ def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
     return P.index_select(flat, positions, axis=axis)
 
 
-def setitem(input: Tensor, index: Any, value: Any) -> None:
-    """``input[index] = value``, in place: a number, or a tensor that broadcasts to what is indexed."""
-    items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
-    basic, tensors = _split(items)
-    if tensors:
-        mask, *rest = tensors.values()
-        if rest or mask.dtype.name != "bool" or mask.ndim != input.ndim or not is_number(value):
-            raise NotImplementedError("assignment by index tensors")
-        from .pointwise import where
-
-        input._become(where(mask, value, input))
-        return
-    part = _basic(input, basic)
-    part.copy_(value)
-
-
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
     axis = one_dim(dim, input.ndim)
+    if index.dtype.name not in ("int64", "int32"):
+        raise RuntimeError("gather(): Expected dtype int32/int64 for index")
+    if index.numel() == 0:
+        return P.full(value=0, shape=index._data.shape, dtype=input.dtype.short)
+    if input.ndim == 0 or index.ndim == 0:
+        x = reshape(input, (1,)) if input.ndim == 0 else input
+        i = reshape(index, (1,)) if index.ndim == 0 else index
+        return reshape(P.gather(x, i, axis=0), index._data.shape)
     if input.ndim != index.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     try:
@@ -202,24 +193,25 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise RuntimeError(str(e)) from None
 
 
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with ``src`` added at result[i][index[i][j]] for dim 1, and so on."""
-    axis = one_dim(dim, input.ndim)
-    if index.shape != src.shape:
-        part = tuple(slice(n) for n in index.shape)
-        src = getitem(src, part)
-    return P.add(input, P.scatter_add(src, index, axis=axis, shape=input._data.shape))
-
-
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The slices of ``input`` along ``dim`` at the positions in the vector ``index``."""
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
+    if index.dtype.name not in ("int64", "int32"):
+        raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
+    if input.ndim == 0:
+        return reshape(P.index_select(reshape(input, (1,)), reshape(index, (-1,)), axis=0), ())
     return P.index_select(input, index, axis=one_dim(dim, input.ndim))
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """``value`` where the mask holds."""
+    if mask.dtype.name != "bool":
+        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.ctype.lower()}")
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+        )
     from .pointwise import where
 
     return where(mask, to_dtype(value, input.dtype) if isinstance(value, Tensor) else value, input)

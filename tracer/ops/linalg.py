@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from ..ir import ops as P
 from ..tensor import Tensor
-from .pointwise import add, mul
+from .pointwise import mul
 from .reduce import sum
 from .shape import expand, reshape
 
 __all__ = [
-    "addmm",
     "bmm",
     "dot",
     "matmul",
@@ -124,10 +122,3 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The outer product of two vectors."""
     return mul(reshape(input, (-1, 1)), reshape(vec2, (1, -1)))
-
-
-def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta * input + alpha * (mat1 @ mat2)."""
-    product = mm(mat1, mat2)
-    scaled = product if alpha == 1 else mul(product, alpha)
-    return add(input if beta == 1 else mul(input, beta), scaled)

@@ -47,36 +47,49 @@ def _keep(out: Tensor, input: Tensor, axes: tuple[int, ...], keepdim: bool) -> T
 
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum over ``dim``. Integers and bools add up in int64."""
-    x = to_dtype(input, dtype) if dtype else input if input.is_floating_point() else to_dtype(input, int64)
+    whole = not (input.is_floating_point() or input.is_complex())
+    x = to_dtype(input, dtype) if dtype else to_dtype(input, int64) if whole else input
     axes = dims(dim, x.ndim)
     return _keep(P.sum_(x, axes=axes), x, axes, keepdim)
 
 
-def mean(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over ``dim``. Raises RuntimeError unless the input is floating."""
-    if not input.is_floating_point():
+    x = to_dtype(input, dtype) if dtype else input
+    if not (x.is_floating_point() or x.is_complex()):
         raise RuntimeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {input.dtype.ctype}"
         )
-    axes = dims(dim, input.ndim)
-    count = math.prod(input._data.shape[a] for a in axes)
-    return pointwise.div(sum(input, axes if dim is not None or axes else None, keepdim), count)
-
-
-def var(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> Tensor:
-    """The variance over ``dim``, divided by the count less ``correction``."""
-    x = as_floating(input)
     axes = dims(dim, x.ndim)
     count = math.prod(x._data.shape[a] for a in axes)
-    centred = pointwise.sub(x, mean(x, axes or None, keepdim=True))
-    total = _keep(P.sum_(pointwise.square(centred), axes=axes), x, axes, keepdim)
+    return pointwise.div(sum(x, axes if dim is not None or axes else None, keepdim), count)
+
+
+def var(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    """The variance over ``dim``, divided by the count less ``correction`` (1, or 0 if not ``unbiased``)."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError("std and var only support floating point and complex dtypes")
+    axes = dims(dim, input.ndim)
+    count = math.prod(input._data.shape[a] for a in axes)
+    centred = pointwise.sub(input, mean(input, axes or None, keepdim=True))
+    total = _keep(P.sum_(pointwise.square(centred), axes=axes), input, axes, keepdim)
     return pointwise.div(total, builtins.max(count - correction, 0))
 
 
-def std(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> Tensor:
-    """The standard deviation over ``dim``."""
-    return pointwise.sqrt(var(input, dim, correction=correction, keepdim=keepdim))
+def std(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
+) -> Tensor:
+    """The standard deviation over ``dim``; its gradient is 0 where it is 0."""
+    v = var(input, dim, unbiased, keepdim, correction=correction)
+    zero = pointwise.eq(v, 0)
+    return pointwise.where(zero, pointwise.mul(v, 0), pointwise.sqrt(pointwise.where(zero, 1.0, v)))
 
 
 def _require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...], error: type[Exception]) -> None:
@@ -180,14 +193,14 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return out if keepdim else shape.squeeze(out, dims(dim, x.ndim))
 
 
-def softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
     x = to_dtype(input, dtype) if dtype else as_floating(input)
     e = pointwise.exp(pointwise.sub(x, amax(x.detach(), dim, keepdim=True)))
     return pointwise.div(e, sum(e, dim, keepdim=True))
 
 
-def log_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along ``dim``, without overflow."""
     x = to_dtype(input, dtype) if dtype else as_floating(input)
     z = pointwise.sub(x, amax(x.detach(), dim, keepdim=True))

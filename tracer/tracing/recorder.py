@@ -187,6 +187,9 @@ class Recorder:
         while t._view is not None:
             # The value of what is viewed, with the viewed elements replaced.
             parent, primitive, attrs = t._view
+            if parent._grad_fn is not None and not primitive.differentiable:
+                self.give_up("changes the data of a tensor that autograd follows")
+                return
             before = self.known.get(id(parent))
             base = before.value if before is not None else self.value(parent)
             self.known[id(t)] = _Known(t, v, epoch)

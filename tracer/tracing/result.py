@@ -54,6 +54,9 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
             followed.append(k)
         elif t._requires_grad:
             leaves.append((k, None if t._grad_fn is None else FreedNode(t._grad_fn.name())))
+    if followed and any(t._requires_grad and id(t) in recorder.written for t in recorder.inputs):
+        recorder.reason = "it changes a leaf in place, and a backward pass outside may follow"
+        return None
     if any(was_modified(results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
         recorder.reason = "it changes in place what a backward pass outside would need"
         return None

@@ -1,0 +1,1 @@
+"""How far tracer agrees with PyTorch, measured by PyTorch's own samples."""

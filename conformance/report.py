@@ -1,0 +1,85 @@
+"""What the runs add up to."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import Any
+
+from .tiers import FIRST, SECOND
+
+TIERS = {"first tier": set(FIRST), "second tier": set(SECOND)}
+
+
+def _passes(runs: list[dict[str, Any]]) -> bool:
+    """Whether every sample of an operation passes, and there are some."""
+    bad = sum(n for r in runs for key, n in r["counts"].items() if key.split()[-1] in ("wrong", "missing", "absent"))
+    return not bad and any(r["counts"]["ok"] for r in runs)
+
+
+def _by(results: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = collections.defaultdict(list)
+    for r in results:
+        groups[r["op"], r["mode"]].append(r)
+    return groups
+
+
+def summary(results: list[dict[str, Any]], failures: bool) -> str:
+    """Counts by tier and mode, and, if asked for, every failure."""
+    lines = []
+    groups = _by(results)
+    if failures:
+        for (op, mode), runs in groups.items():
+            if _passes(runs):
+                continue
+            total: collections.Counter[str] = sum((r["counts"] for r in runs), collections.Counter())
+            lines.append(f"{op} [{mode}] {dict(total)}")
+            lines += [f"    {r['dtype']} {reason}" for r in runs for reason in r["reasons"][:3]]
+    for mode in dict.fromkeys(m for _, m in groups):
+        ops = {op for op, m in groups if m == mode}
+        good = {op for op in ops if _passes(groups[op, mode])}
+        wrong = {op for op in ops if any("wrong" in key and n for r in groups[op, mode] for key, n in r["counts"].items())}
+        absent = {op for op in ops if any(r["counts"]["absent"] for r in groups[op, mode])}
+        replayed = {op for op in good if any(r["counts"]["replayed"] for r in groups[op, mode])}
+        parts = [f"{len(good & tier)} of {len(ops & tier)} of the {name}" for name, tier in TIERS.items()]
+        lines.append(
+            f"{mode}: {len(good)} of {len(ops)} operations pass ({', '.join(parts)}); {len(wrong)} differ somewhere, {len(absent)} absent"
+            + (f"; {len(replayed)} replayed" if mode == "traced" else "")
+        )
+        if wrong:
+            lines.append(f"  differ: {' '.join(sorted(wrong))}")
+    return "\n".join(lines)
+
+
+def write(results: list[dict[str, Any]], path: Path) -> None:
+    """The table, operation by operation."""
+    import torch
+
+    groups = _by(results)
+    modes = list(dict.fromkeys(m for _, m in groups))
+    lines = [
+        "# Conformance",
+        "",
+        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own database (`op_db`), run by PyTorch and by tracer: values, dtypes, shapes,",
+        "first derivatives, second derivatives (float64), methods and in-place methods. Made by `make conformance`.",
+        "",
+        "```",
+        summary(results, False),
+        "```",
+        "",
+        f"| operation | {' | '.join(modes)} | what differs |",
+        f"| --- | {' | '.join('---' for _ in modes)} | --- |",
+    ]
+    for op in sorted({op for op, _ in groups}):
+        cells, reason = [], ""
+        for mode in modes:
+            runs = groups[op, mode]
+            total: collections.Counter[str] = sum((r["counts"] for r in runs), collections.Counter())
+            if total["absent"]:
+                cells.append("absent")
+            else:
+                cells.append("all" if _passes(runs) else f"{total['ok']} of {total['ok'] + total['wrong'] + total['missing']}")
+            reason = reason or next((x for r in runs for x in r["reasons"]), "")
+        lines.append(f"| `{op}` | {' | '.join(cells)} | {reason.replace('|', '/')[:140]} |")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")

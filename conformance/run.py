@@ -1,0 +1,88 @@
+"""All samples of one operation, in one mode and dtype."""
+
+from __future__ import annotations
+
+import collections
+import warnings
+from typing import Any
+
+
+def name_of(op: Any) -> str:
+    return f"{op.name}/{op.variant_test_name}" if op.variant_test_name else op.name
+
+
+def resolve(name: str, tracer: Any) -> Any:
+    """Our function of the same name; None if there is none."""
+    if name.startswith("__") and name.endswith("__"):
+        return getattr(tracer.Tensor, name, None)
+    found: Any = tracer
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if name == "trace" or found is None or not callable(found):
+        found = getattr(tracer.Tensor, name, None)
+        if isinstance(found, property):
+            prop = found
+            return lambda x: prop.__get__(x)
+    return found if callable(found) else None
+
+
+def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
+    """All samples of one operation, in one mode and dtype."""
+    name, dtype_name, mode, limit, halves = job
+    warnings.simplefilter("ignore")
+    import torch
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    import tracer
+
+    from .check import check
+    from .convert import halved
+
+    torch.set_num_threads(1)
+    op = next(o for o in op_db if name_of(o) == name)
+    dtype = getattr(torch, dtype_name)
+    result: dict[str, Any] = {"op": name, "dtype": dtype_name, "mode": mode, "counts": collections.Counter(), "reasons": []}
+    mine = resolve(op.name, tracer)
+    if mine is None:
+        result["counts"]["absent"] = 1
+        return result
+    if dtype not in op.supported_dtypes("cpu"):
+        result["counts"]["skipped"] = 1
+        return result
+    differentiable = op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
+    try:
+        samples = list(op.sample_inputs("cpu", dtype, requires_grad=differentiable))
+    except Exception as e:
+        result["reasons"].append(f"no samples: {e}")
+        return result
+    for k, sample in enumerate(samples[:limit]):
+        second = differentiable and op.supports_gradgrad and dtype_name == "float64" and k < 5
+        order = 0 if not differentiable else 2 if second else 1
+        args, kwargs = (sample.input, *sample.args), sample.kwargs
+        if halves:
+            args, kwargs = halved(args), halved(kwargs)
+        kwargs = {key: v for key, v in kwargs.items() if key not in ("device", "layout", "pin_memory", "memory_format", "generator")}
+        torch.manual_seed(0)
+        outcome = check(op.name, op.op, mine, args, kwargs, mode == "traced", order)
+        result["counts"][outcome.verdict] += 1
+        result["counts"]["replayed"] += outcome.replayed
+        if outcome.verdict in ("wrong", "missing"):
+            result["reasons"].append(f"{outcome.verdict}: sample {k}: {outcome.reason}")
+        if mode == "eager" and k < 4 and not halves:
+            _variants(op, sample, result, check, order)
+    return result
+
+
+def _variants(op: Any, sample: Any, result: dict[str, Any], check: Any, order: int) -> None:
+    import tracer
+
+    for kind, theirs in (("method", op.method_variant), ("in-place", op.inplace_variant)):
+        own = getattr(tracer.Tensor, getattr(theirs, "__name__", "?"), None) if theirs is not None else None
+        if own is None or op.name.startswith("__") or isinstance(own, property):
+            continue
+        kwargs = {key: v for key, v in sample.kwargs.items() if key not in ("device", "layout", "pin_memory", "memory_format")}
+        first = order and 1
+        outcome = check(op.name, theirs, own, (sample.input, *sample.args), kwargs, False, first, inplace=kind == "in-place")
+        result["counts"][f"{kind} {outcome.verdict}"] += 1
+        if outcome.verdict in ("wrong", "missing"):
+            result["reasons"].append(f"{outcome.verdict}: {kind}: {outcome.reason}")

@@ -1,0 +1,475 @@
+"""Linear algebra by LAPACK, through NumPy: left to the host in compiled programs. Matrices may come in batches.
+
+The rules are those of Giles, "An extended collection of matrix derivative results" (2008), and, for the QR and singular value
+decompositions of rectangular matrices, of Walter and Lehmann (2010) and Townsend (2016).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import host, quiet
+from ..types import TensorType
+from .contract import matmul
+from .elementwise import add, div, eq, mul, neg, sub, where
+from .movement import broadcast, permute
+from .source import full, iota
+
+
+def t(x: Any) -> Any:
+    """The transpose of the last two axes."""
+    n = len(x.shape)
+    return permute(x, axes=(*range(n - 2), n - 1, n - 2))
+
+
+def _eye(type_: TensorType, n: int) -> Any:
+    rows, columns = _positions(n, n)
+    one = full(value=1, shape=(n, n), dtype=type_.dtype.short)
+    return _batch(where(eq(rows, columns), one, 0), type_.shape[:-2])
+
+
+def _positions(m: int, n: int) -> tuple[Any, Any]:
+    return iota(shape=(m, n), axis=0, dtype="i64"), iota(shape=(m, n), axis=1, dtype="i64")
+
+
+def _batch(x: Any, lead: tuple[int, ...]) -> Any:
+    n = len(lead)
+    return broadcast(x, shape=(*lead, *x.shape), axes=tuple(range(n, n + len(x.shape)))) if n else x
+
+
+def _mask(x: Any, lower: bool, diagonal: float) -> Any:
+    """The lower (or upper) triangle of ``x``, with its diagonal times ``diagonal``."""
+    from .elementwise import gt, lt
+
+    rows, columns = _positions(*x.shape[-2:])
+    lead = tuple(x.shape[:-2])
+    inside = _batch(gt(rows, columns) if lower else lt(rows, columns), lead)
+    on = _batch(eq(rows, columns), lead)
+    return where(inside, x, where(on, mul(x, diagonal), 0))
+
+
+def _columns(v: Any, rows: int) -> Any:
+    """A vector repeated as the rows of a matrix: element j of it in column j."""
+    n = len(v.shape)
+    return broadcast(v, shape=(*v.shape[:-1], rows, v.shape[-1]), axes=(*range(n - 1), n))
+
+
+def _rows(v: Any, columns: int) -> Any:
+    n = len(v.shape)
+    return broadcast(v, shape=(*v.shape, columns), axes=tuple(range(n)))
+
+
+def _square(x: TensorType) -> TensorType:
+    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
+        raise RuntimeError(f"A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices")
+    return x
+
+
+class LinAlgError(RuntimeError):
+    """A matrix for which the result does not exist, or was not found."""
+
+
+def _guarded(function: Any, message: str) -> Any:
+    def impl(*args: Any, **attrs: Any) -> Any:
+        try:
+            return function(*args, **attrs)
+        except np.linalg.LinAlgError as e:
+            raise LinAlgError(message.format(e)) from None
+
+    return impl
+
+
+def _solve(a: Any, b: Any) -> Any:
+    return np.linalg.solve(a, b)
+
+
+_SINGULAR = "linalg.solve: The solver failed because the input matrix is singular."
+# X with A X = B.
+solve = host(
+    "solve",
+    _guarded(_solve, _SINGULAR),
+    "a b",
+    infer=lambda a, b: b,
+    vjp=(lambda g, y, a: neg(matmul(solve(t(a), g), y, tb=True)), lambda g, a: solve(t(a), g)),
+    torch_name="LinalgSolveEx",
+)
+inv = host(
+    "inv",
+    _guarded(
+        np.linalg.inv,
+        "linalg.inv: The diagonal element is zero, the inversion could not be completed because the input matrix is singular.",
+    ),
+    infer=_square,
+    vjp=(lambda g, y: neg(matmul(matmul(y, g, ta=True), y, tb=True)),),
+    torch_name="LinalgInvEx",
+)
+cholesky = host(
+    "cholesky",
+    _guarded(
+        np.linalg.cholesky,
+        "linalg.cholesky: The factorization could not be completed because the input is not positive-definite.",
+    ),
+    infer=_square,
+    vjp=(lambda g, y: _cholesky_vjp(g, y),),
+    torch_name="LinalgCholeskyEx",
+)
+
+
+def _cholesky_vjp(g: Any, y: Any) -> Any:
+    middle = _mask(matmul(y, g, ta=True), lower=True, diagonal=0.5)
+    symmetric = mul(add(middle, t(middle)), 0.5)
+    return solve(t(y), t(solve(t(y), symmetric)))
+
+
+def _infer_vector(a: TensorType) -> TensorType:
+    return _square(a).with_shape(a.shape[:-1])
+
+
+def _eigvecs(a: Any) -> Any:
+    return np.linalg.eigh(a)[1]
+
+
+def _gaps(w: Any, n: int) -> Any:
+    """1 / (w[j] - w[i]) off the diagonal, 0 on it."""
+    difference = sub(_columns(w, n), _rows(w, n))
+    rows, columns = _positions(n, n)
+    on = _batch(eq(rows, columns), tuple(w.shape[:-1]))
+    return where(on, 0, div(full(value=1, shape=tuple(difference.shape), dtype=_short(w)), where(on, 1, difference)))
+
+
+def _short(x: Any) -> str:
+    from ..types import dtype_of
+
+    return (
+        x.type.dtype.short if hasattr(x, "type") and hasattr(x.type, "dtype") else dtype_of(getattr(x, "_data", x).dtype).short
+    )
+
+
+_NO_CONVERGENCE = "linalg.{}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues."
+# Eigenvalues of a symmetric matrix, ascending, and its eigenvectors; only the lower triangle is read.
+eigvalsh = host(
+    "eigvalsh",
+    _guarded(np.linalg.eigvalsh, _NO_CONVERGENCE.format("eigh")),
+    infer=_infer_vector,
+    vjp=(lambda g, a: _eigvalsh_vjp(g, a),),
+    torch_name="LinalgEigh",
+)
+eigvecsh = host(
+    "eigvecsh",
+    _guarded(_eigvecs, _NO_CONVERGENCE.format("eigh")),
+    infer=_square,
+    vjp=(lambda g, y, a: _eigvecsh_vjp(g, y, a),),
+    torch_name="LinalgEigh",
+)
+
+
+def _eigvalsh_vjp(g: Any, a: Any) -> Any:
+    v = eigvecsh(a)
+    return matmul(mul(v, _columns(g, v.shape[-1])), v, tb=True)
+
+
+def _eigvecsh_vjp(g: Any, v: Any, a: Any) -> Any:
+    w = eigvalsh(a)
+    inner = mul(matmul(v, g, ta=True), _gaps(w, v.shape[-1]))
+    return matmul(matmul(v, inner), v, tb=True)
+
+
+def _determinant(a: Any) -> Any:
+    return np.linalg.det(a).astype(np.asarray(a).dtype, copy=False)
+
+
+def _adjugate(a: Any) -> np.ndarray:
+    """The transposed cofactors, also of singular matrices: by the singular value decomposition."""
+    a = np.asarray(a)
+    n = a.shape[-1]
+    if n == 0:
+        return a.copy()
+    u, s, vh = np.linalg.svd(a)
+    products = np.ones_like(s)
+    for i in range(n):
+        products[..., i] = np.prod(np.delete(s, i, axis=-1), axis=-1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    result = np.swapaxes(vh, -1, -2).conj() * products[..., None, :] @ np.swapaxes(u, -1, -2).conj()
+    return (result * sign[..., None, None]).astype(a.dtype, copy=False)
+
+
+def _determinant_vjp(g: Any, a: Any) -> Any:
+    n = a.shape[-1]
+    spread = broadcast(g, shape=(*a.shape[:-2], n, n), axes=tuple(range(len(a.shape) - 2)))
+    return mul(spread, t(adjugate(a)))
+
+
+determinant = host(
+    "det",
+    _determinant,
+    infer=lambda a: _square(a).with_shape(a.shape[:-2]),
+    vjp=(_determinant_vjp,),
+    torch_name="LinalgDet",
+)
+
+
+def _adjugate_vjp(g: Any, y: Any, a: Any) -> Any:
+    """adj(A) = det(A) inv(A): exact for invertible matrices."""
+    from .reduce import sum_
+
+    rank = len(a.shape)
+    n = a.shape[-1]
+    b = inv(a)
+    total = sum_(mul(g, t(t(b))), axes=(rank - 2, rank - 1))
+    spread = broadcast(total, shape=tuple(a.shape), axes=tuple(range(rank - 2)))
+    d = broadcast(determinant(a), shape=(*a.shape[:-2], n, n), axes=tuple(range(rank - 2)))
+    return sub(mul(spread, t(y)), mul(d, matmul(matmul(b, g, ta=True), b, tb=True)))
+
+
+adjugate = host("adjugate", _adjugate, infer=_square, vjp=(_adjugate_vjp,))
+
+
+def _logabsdet(a: Any) -> Any:
+    return np.linalg.slogdet(a)[1].astype(np.asarray(a).dtype, copy=False)
+
+
+def _logabsdet_vjp(g: Any, a: Any) -> Any:
+    n = a.shape[-1]
+    return mul(broadcast(g, shape=(*a.shape[:-2], n, n), axes=tuple(range(len(a.shape) - 2))), t(inv(a)))
+
+
+logabsdet = host(
+    "logabsdet",
+    _logabsdet,
+    infer=lambda a: _square(a).with_shape(a.shape[:-2]),
+    vjp=(_logabsdet_vjp,),
+    torch_name="LinalgSlogdet",
+)
+detsign = host(
+    "detsign",
+    lambda a: np.linalg.slogdet(a)[0].astype(np.asarray(a).dtype, copy=False),
+    infer=lambda a: _square(a).with_shape(a.shape[:-2]),
+)
+
+
+def _rank_shapes(a: TensorType) -> tuple[int, int, int]:
+    m, n = a.shape[-2:]
+    return m, n, min(m, n)
+
+
+# The thin singular value decomposition A = U diag(s) V', in parts.
+def _svd_part(k: int) -> Any:
+    def impl(a: Any) -> Any:
+        return np.ascontiguousarray(np.linalg.svd(a, full_matrices=False)[k])
+
+    return _guarded(impl, _NO_CONVERGENCE.format("svd"))
+
+
+svdvals = host(
+    "svdvals",
+    _guarded(lambda a: np.linalg.svd(a, compute_uv=False), _NO_CONVERGENCE.format("svd")),
+    "a",
+    infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2])),
+    vjp=(lambda g, a: _svd_vjp(a, None, g, None),),
+    torch_name="LinalgSvd",
+)
+svd_u = host(
+    "svd_u",
+    _svd_part(0),
+    "a",
+    infer=lambda a: a.with_shape((*a.shape[:-1], _rank_shapes(a)[2])),
+    vjp=(lambda g, a: _svd_vjp(a, g, None, None),),
+    torch_name="LinalgSvd",
+)
+svd_vh = host(
+    "svd_vh",
+    _svd_part(2),
+    "a",
+    infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2], a.shape[-1])),
+    vjp=(lambda g, a: _svd_vjp(a, None, None, g),),
+    torch_name="LinalgSvd",
+)
+
+
+def _svd_vjp(a: Any, gu: Any, gs: Any, gvh: Any) -> Any:
+    u, s, vh = svd_u(a), svdvals(a), svd_vh(a)
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    if gs is not None:
+        return matmul(mul(u, _columns(gs, m)), vh)
+    squares = mul(s, s)
+    gaps = _gaps(squares, k)
+    if gu is not None:
+        skew = matmul(u, gu, ta=True)
+        inner = mul(sub(skew, t(skew)), gaps)
+        out = matmul(matmul(u, mul(inner, _columns(s, k))), vh)
+        if m > k:
+            rest = sub(gu, matmul(u, matmul(u, gu, ta=True)))
+            out = add(out, matmul(div(rest, _columns(s, m)), vh))
+        return out
+    gv = t(gvh)
+    skew = matmul(vh, gv)
+    inner = mul(sub(skew, t(skew)), gaps)
+    out = matmul(matmul(u, mul(inner, _rows(s, k))), vh)
+    if n > k:
+        rest = sub(gv, matmul(vh, matmul(vh, gv), ta=True))
+        out = add(out, matmul(u, t(div(rest, _columns(s, n)))))
+    return out
+
+
+def _qr_part(k: int) -> Any:
+    return lambda a, complete: np.ascontiguousarray(np.linalg.qr(a, "complete" if complete else "reduced")[k])
+
+
+def _infer_qr(k: int) -> Any:
+    def infer(a: TensorType, complete: bool) -> TensorType:
+        m, n, r = _rank_shapes(a)
+        inner = m if complete else r
+        return a.with_shape((*a.shape[:-2], m, inner) if k == 0 else (*a.shape[:-2], inner, n))
+
+    return infer
+
+
+qr_q = host(
+    "qr_q",
+    _qr_part(0),
+    "a",
+    infer=_infer_qr(0),
+    vjp=(lambda g, a, complete: _qr_vjp(a, g, None, complete),),
+    torch_name="LinalgQr",
+)
+qr_r = host(
+    "qr_r",
+    _qr_part(1),
+    "a",
+    infer=_infer_qr(1),
+    vjp=(lambda g, a, complete: _qr_vjp(a, None, g, complete),),
+    torch_name="LinalgQr",
+)
+
+
+def _qr_vjp(a: Any, gq: Any, gr: Any, complete: bool) -> Any:
+    m, n = a.shape[-2:]
+    if complete and m > n:
+        raise RuntimeError("The QR decomposition is not differentiable when mode='complete' and nrows > ncols.")
+    q, r = qr_q(a, complete=complete), qr_r(a, complete=complete)
+    if m >= n:
+        return _qr_tall(q, r, gq, gr)
+    # The first columns determine Q; the others only enter R.
+    square = _part(r, 0, m)
+    g_left = None if gr is None else _part(gr, 0, m)
+    right = None if gr is None else _part(gr, m, n)
+    extra = None if right is None else matmul(_part(a, m, n), right, tb=True)
+    gq = extra if gq is None else gq if extra is None else add(gq, extra)
+    left = _qr_tall(q, square, gq, g_left)
+    if right is None:
+        rest = mul(_part(a, m, n), 0)
+    else:
+        rest = matmul(q, right)
+    from .movement import concatenate
+
+    return concatenate(left, rest, axis=len(a.shape) - 1)
+
+
+def _part(x: Any, start: int, stop: int) -> Any:
+    from .movement import slice_
+
+    shape = tuple(x.shape)
+    n = len(shape)
+    return slice_(x, starts=(*(0,) * (n - 1), start), stops=(*shape[:-1], stop), steps=(1,) * n)
+
+
+def _qr_tall(q: Any, r: Any, gq: Any, gr: Any) -> Any:
+    if gr is None:
+        middle = neg(matmul(gq, q, ta=True))
+    elif gq is None:
+        middle = matmul(r, gr, tb=True)
+    else:
+        middle = sub(matmul(r, gr, tb=True), matmul(gq, q, ta=True))
+    lower = _mask(middle, lower=True, diagonal=0.5)
+    symmetric = add(lower, t(lower))
+    rhs = matmul(q, symmetric)
+    if gq is not None:
+        rhs = add(gq, rhs)
+    return t(solve(r, t(rhs)))
+
+
+
+def _pinv(a: Any, limit: Any) -> np.ndarray:
+    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    inverse = np.where(s > limit, 1 / np.where(s > limit, s, 1), 0)
+    return np.ascontiguousarray(np.swapaxes(vh, -1, -2) * inverse[..., None, :] @ np.swapaxes(u, -1, -2)).astype(s.dtype)
+
+
+def _pinv_vjp(g: Any, y: Any, a: Any) -> Any:
+    """Golub and Pereyra (1973): dB = -B dA B + B B' dA' (I - A B) + (I - B A) dA' B' B."""
+    gt = t(g)
+    first = neg(matmul(matmul(y, g, ta=True), y, tb=True))
+    second = matmul(gt, matmul(y, y, tb=True))
+    second = sub(second, matmul(a, matmul(y, second)))
+    third = matmul(matmul(y, y, ta=True), gt)
+    third = sub(third, matmul(matmul(third, y), a))
+    return add(first, add(second, third))
+
+
+# The pseudoinverse; singular values up to the limit count as zero.
+pinv = host(
+    "pinv",
+    _guarded(_pinv, _NO_CONVERGENCE.format("pinv")),
+    "a limit",
+    infer=lambda a, limit: a.with_shape((*a.shape[:-2], a.shape[-1], a.shape[-2])),
+    vjp=(_pinv_vjp, None),
+    torch_name="LinalgPinv",
+)
+
+
+def _eliminate(a: Any) -> tuple[np.ndarray, np.ndarray]:
+    """L and U with A = L U, by Gaussian elimination without exchanges."""
+    u = np.array(a)
+    n = u.shape[-1]
+    lower = np.zeros_like(u)
+    for k in range(n):
+        lower[..., k, k] = 1
+        factor = u[..., k + 1 :, k] / u[..., k, k][..., None]
+        lower[..., k + 1 :, k] = factor
+        u[..., k + 1 :, k:] -= factor[..., None] * u[..., None, k, k:]
+        u[..., k + 1 :, k] = 0
+    return lower, u
+
+
+def _lu_lower_vjp(g: Any, y: Any, a: Any) -> Any:
+    inner = _mask(matmul(y, g, ta=True), lower=True, diagonal=0)
+    return _lu_back(inner, y, lu_upper(a))
+
+
+def _lu_upper_vjp(g: Any, y: Any, a: Any) -> Any:
+    inner = _mask(matmul(g, y, tb=True), lower=False, diagonal=1)
+    return _lu_back(inner, lu_lower(a), y)
+
+
+def _lu_back(inner: Any, lower: Any, upper: Any) -> Any:
+    """L^-T F U^-T: with F = L^-1 dA U^-1, dL = L tril(F, -1) and dU = triu(F) U."""
+    return t(solve(upper, t(solve(t(lower), inner))))
+
+
+# The triangles of a square matrix whose rows have been exchanged already.
+lu_lower = host("lu_lower", quiet(lambda a: _eliminate(a)[0]), "a", infer=_square, vjp=(_lu_lower_vjp,), torch_name="LinalgLu")
+lu_upper = host("lu_upper", quiet(lambda a: _eliminate(a)[1]), "a", infer=_square, vjp=(_lu_upper_vjp,), torch_name="LinalgLu")
+
+__all__ = [
+    "LinAlgError",
+    "adjugate",
+    "cholesky",
+    "determinant",
+    "detsign",
+    "eigvalsh",
+    "eigvecsh",
+    "inv",
+    "logabsdet",
+    "lu_lower",
+    "lu_upper",
+    "pinv",
+    "qr_q",
+    "qr_r",
+    "solve",
+    "svd_u",
+    "svd_vh",
+    "svdvals",
+]

@@ -1,0 +1,189 @@
+"""Scans along an axis, and what orders elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Kind, host, primitive, quiet, same_type
+from ..types import TensorType, int64
+from .elementwise import add, mul
+from .movement import pad, slice_
+
+
+def _infer(x: TensorType, axis: int, **attrs: Any) -> TensorType:
+    if not 0 <= axis < x.rank:
+        raise ValueError(f"axis {axis} does not fit {x}")
+    return x
+
+
+def _accumulate(ufunc: Any) -> Any:
+    run = quiet(ufunc.accumulate)
+
+    def impl(x: Any, axis: int, reverse: bool = False) -> Any:
+        x = np.asarray(x)
+        if reverse:
+            return np.ascontiguousarray(np.flip(run(np.flip(x, axis), axis=axis, dtype=x.dtype), axis))
+        return run(x, axis=axis, dtype=x.dtype)
+
+    return impl
+
+
+cumsum = host(
+    "cumsum",
+    _accumulate(np.add),
+    infer=_infer,
+    vjp=(lambda g, axis, reverse: cumsum(g, axis=axis, reverse=not reverse),),
+    defaults={"reverse": False},
+)
+
+
+def _recurrence(a: Any, b: Any, axis: int, reverse: bool) -> np.ndarray:
+    a, b = np.moveaxis(np.asarray(a), axis, 0), np.moveaxis(np.asarray(b), axis, 0)
+    y = np.empty_like(b)
+    order = range(len(b))[::-1] if reverse else range(len(b))
+    before = np.zeros_like(b[0]) if len(b) else None
+    for i in order:
+        y[i] = before = a[i] * before + b[i]
+    return np.ascontiguousarray(np.moveaxis(y, 0, axis))
+
+
+def _shift(x: Any, x_type: TensorType, axis: int, back: bool) -> Any:
+    """``x`` one position later along ``axis`` (earlier if ``back``), with a zero where nothing moves in."""
+    n = x_type.shape[axis]
+    if n == 0:
+        return x
+    whole = (0,) * x_type.rank
+    starts = tuple(int(back) if i == axis else 0 for i in range(x_type.rank))
+    stops = tuple(m - (0 if back else 1) if i == axis else m for i, m in enumerate(x_type.shape))
+    cut = slice_(x, starts=starts, stops=stops, steps=(1,) * x_type.rank)
+    one = tuple(int(i == axis) for i in range(x_type.rank))
+    return pad(cut, low=whole if back else one, high=one if back else whole, interior=whole, value=0)
+
+
+# y[i] = a[i] * y[i - 1] + b[i] along the axis, from the end if reversed. Its adjoint is a recurrence the other way.
+recurrence = host(
+    "recurrence",
+    quiet(_recurrence),
+    "a b",
+    infer=lambda a, b, axis, reverse: _infer(same_type(a, b), axis),
+    vjp=(
+        lambda g, y, a, a_type, axis, reverse: mul(
+            _adjoint(g, a, a_type, axis, reverse), _shift(y, a_type, axis, back=reverse)
+        ),
+        lambda g, a, a_type, axis, reverse: _adjoint(g, a, a_type, axis, reverse),
+    ),
+    defaults={"reverse": False},
+)
+
+
+def _adjoint(g: Any, a: Any, a_type: TensorType, axis: int, reverse: bool) -> Any:
+    return recurrence(_shift(a, a_type, axis, back=not reverse), g, axis=axis, reverse=not reverse)
+
+
+def _cumprod_vjp(g: Any, x: Any, x_type: TensorType, axis: int) -> Any:
+    """With L the products of what comes before: dx[k] = L[k] * S[k], S[k] = g[k] + x[k + 1] * S[k + 1]."""
+    left = _shift(cumprod(x, axis=axis), x_type, axis, back=False)
+    first = tuple(1 if i == axis else n for i, n in enumerate(x_type.shape))
+    if x_type.shape[axis]:
+        from .source import full
+
+        ones = full(value=1, shape=first, dtype=x_type.dtype.short)
+        high = tuple(x_type.shape[axis] - 1 if i == axis else 0 for i in range(x_type.rank))
+        left = add(left, pad(ones, low=(0,) * x_type.rank, high=high, interior=(0,) * x_type.rank, value=0))
+    return mul(left, _adjoint(g, x, x_type, axis, False))
+
+
+cumprod = host("cumprod", _accumulate(np.multiply), infer=_infer, vjp=(_cumprod_vjp,))
+
+
+def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
+    """The position of the extremum so far, the last one of several; a NaN counts as the extremum."""
+    x = np.moveaxis(np.asarray(x), axis, 0)
+    y = np.empty(x.shape, np.int64)
+    best = x[0] if len(x) else None
+    at = np.zeros(x.shape[1:], np.int64)
+    for i, row in enumerate(x):
+        better = (row >= best) if largest else (row <= best)
+        better |= np.isnan(row)
+        at = np.where(better, i, at)
+        best = np.where(better, row, best)
+        y[i] = at
+    return np.ascontiguousarray(np.moveaxis(y, 0, axis))
+
+
+cumargmax = host("cumargmax", quiet(_extreme_positions), infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64))
+
+
+def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
+    x = np.asarray(x)
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable").astype(np.int64, copy=False)
+    # Backwards twice, so that equal elements keep their order.
+    order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+    return np.ascontiguousarray(x.shape[axis] - 1 - np.flip(order, axis)).astype(np.int64, copy=False)
+
+
+# Stable; NaN counts as larger than any number.
+argsort = host("argsort", _argsort, infer=lambda x, axis, descending: _infer(x, axis).with_dtype(int64))
+
+
+def _infer_searchsorted(x: TensorType, values: TensorType, right: bool) -> TensorType:
+    return values.with_dtype(int64)
+
+
+def _searchsorted(x: Any, values: Any, right: bool) -> np.ndarray:
+    x, values = np.asarray(x), np.asarray(values)
+    side = "right" if right else "left"
+    if x.ndim == 1:
+        return np.asarray(np.searchsorted(x, values, side)).astype(np.int64, copy=False)
+    y = np.empty(values.shape, np.int64)
+    for i in np.ndindex(x.shape[:-1]):
+        y[i] = np.searchsorted(x[i], values[i], side)
+    return y
+
+
+searchsorted = host("searchsorted", _searchsorted, "x values", infer=_infer_searchsorted)
+
+
+def _infer_prod(x: TensorType, axis: int) -> TensorType:
+    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i != axis))
+
+
+def _prod_vjp(g: Any, x: Any, x_type: TensorType, axis: int) -> Any:
+    """The cotangent times the product of the other elements: of those before, and of those after."""
+    from .movement import broadcast, flip
+
+    axes = tuple(i for i in range(x_type.rank) if i != axis)
+    spread = broadcast(g, shape=x_type.shape, axes=axes)
+    if not x_type.shape[axis]:
+        return spread
+    before = _exclusive(x, x_type, axis)
+    after = flip(_exclusive(flip(x, axes=(axis,)), x_type, axis), axes=(axis,))
+    return mul(spread, mul(before, after))
+
+
+def _exclusive(x: Any, x_type: TensorType, axis: int) -> Any:
+    """At each position the product of the elements before it."""
+    from .movement import concatenate
+    from .source import full
+
+    shape = tuple(1 if i == axis else n for i, n in enumerate(x_type.shape))
+    n = x_type.shape[axis]
+    ones = full(value=1, shape=shape, dtype=x_type.dtype.short)
+    stops = tuple(n - 1 if i == axis else m for i, m in enumerate(x_type.shape))
+    cut = slice_(x, starts=(0,) * x_type.rank, stops=stops, steps=(1,) * x_type.rank)
+    return cumprod(concatenate(ones, cut, axis=axis), axis=axis)
+
+
+prod = primitive(
+    "prod",
+    Kind.HOST,
+    "x",
+    infer=_infer_prod,
+    impl=quiet(lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=np.asarray(x).dtype)),
+    vjp=(_prod_vjp,),
+)
+
+__all__ = ["argsort", "cumargmax", "cumprod", "cumsum", "prod", "recurrence", "searchsorted"]

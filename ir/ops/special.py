@@ -1,0 +1,221 @@
+"""Special functions. Those without a scalar source are left to SciPy, in compiled programs too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Primitive, elementwise, floating, numeric, quiet
+from .elementwise import add, cos, div, eq, exp, log, mul, neg, rsqrt, sigmoid, sign, sin, sub, where
+
+_SQRT_PI = math.pi**0.5
+
+
+def _scipy(name: str) -> Callable[..., Any]:
+    """A function of ``scipy.special``, imported when first needed; the result has the first operand's dtype."""
+
+    def impl(*args: Any, **attrs: Any) -> Any:
+        import scipy.special
+
+        function = quiet(getattr(scipy.special, name))
+        return np.asarray(function(*args, **attrs)).astype(np.result_type(*args), copy=False)
+
+    return impl
+
+
+def _special(name: str, *vjp: Callable | None, operands: str = "x", torch_name: str = "", scipy: str = "") -> Primitive:
+    return elementwise(
+        name, _scipy(scipy or name), None, operands, infer=floating, vjp=vjp if any(vjp) else None, torch_name=torch_name
+    )
+
+
+trunc = elementwise("trunc", np.trunc, "trunc({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
+log2 = elementwise("log2", quiet(np.log2), None, infer=floating, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
+log10 = elementwise("log10", quiet(np.log10), None, infer=floating, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
+exp2 = elementwise("exp2", quiet(np.exp2), None, infer=floating, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
+asinh = elementwise("asinh", quiet(np.arcsinh), None, infer=floating, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
+acosh = elementwise("acosh", quiet(np.arccosh), None, infer=floating, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
+atanh = elementwise("atanh", quiet(np.arctanh), None, infer=floating, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
+erfc = _special("erfc", lambda g, x: mul(g, mul(exp(neg(mul(x, x))), -2 / _SQRT_PI)))
+erfinv = _special("erfinv", lambda g, y: mul(g, mul(exp(mul(y, y)), _SQRT_PI / 2)))
+erfcx = _special("erfcx", lambda g, x, y: mul(g, sub(mul(mul(x, y), 2), 2 / _SQRT_PI)))
+ndtr = _special("ndtr", lambda g, x: mul(g, mul(exp(mul(mul(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))))
+ndtri = _special("ndtri", lambda g, y: mul(g, mul(exp(mul(mul(y, y), 0.5)), math.sqrt(2 * math.pi))))
+log_ndtr = _special("log_ndtr", lambda g, x: div(mul(g, 2 / math.sqrt(2 * math.pi)), erfcx(mul(x, -(2**-0.5)))))
+i0 = _special("i0", lambda g, x: mul(g, i1(x)))
+i0e = _special("i0e", lambda g, x, y: mul(g, sub(i1e(x), mul(sign(x), y))))
+i1 = _special("i1", lambda g, x, y: mul(g, sub(i0(x), _over(y, x, 0.5))))
+i1e = _special("i1e", lambda g, x, y: mul(g, sub(i0e(x), add(mul(sign(x), y), _over(y, x, 0.5)))))
+j0 = _special("bessel_j0", lambda g, x: neg(mul(g, j1(x))), scipy="j0")
+j1 = _special("bessel_j1", lambda g, x, y: mul(g, sub(j0(x), _over(y, x, 0.5))), scipy="j1")
+y0 = _special("bessel_y0", None, scipy="y0")
+y1 = _special("bessel_y1", None, scipy="y1")
+k0 = _special("modified_bessel_k0", None, scipy="k0")
+k1 = _special("modified_bessel_k1", None, scipy="k1")
+k0e = _special("scaled_modified_bessel_k0", None, scipy="k0e")
+k1e = _special("scaled_modified_bessel_k1", None, scipy="k1e")
+
+
+def _over(y: Any, x: Any, at_zero: float) -> Any:
+    """y / x, with the limit where x is 0."""
+    zero = eq(x, 0)
+    return where(zero, at_zero, div(y, where(zero, 1.0, x)))
+
+
+def _airy(x: Any) -> Any:
+    from scipy.special import airy
+
+    return airy(x)[0].astype(np.result_type(x), copy=False)
+
+
+airy_ai = elementwise("airy_ai", _airy, None, infer=floating)
+
+
+def _spherical(x: Any) -> Any:
+    from scipy.special import spherical_jn
+
+    return spherical_jn(0, np.abs(x)).astype(np.result_type(x), copy=False)
+
+
+spherical_j0 = elementwise("spherical_bessel_j0", _spherical, None, infer=floating)
+
+
+def _poles(name: str) -> Callable[..., Any]:
+    """SciPy's function with PyTorch's values at the poles of the gamma function."""
+    function = _scipy(name)
+
+    def impl(x: Any) -> Any:
+        y = function(x)
+        return np.where(np.asarray(x) == 0, np.copysign(np.inf, -np.asarray(x)), y).astype(y.dtype) if name == "psi" else y
+
+    return impl
+
+
+lgamma = elementwise("lgamma", _scipy("gammaln"), None, infer=floating, vjp=(lambda g, x: mul(g, digamma(x)),))
+digamma = elementwise("digamma", _poles("psi"), None, infer=floating, vjp=(lambda g, x: mul(g, polygamma(x, n=1)),))
+
+
+def _polygamma(x: Any, n: int) -> Any:
+    import scipy.special
+
+    return np.asarray(quiet(scipy.special.polygamma)(n, x)).astype(np.result_type(x), copy=False)
+
+
+polygamma = elementwise(
+    "polygamma",
+    _polygamma,
+    None,
+    infer=lambda x, n: floating(x),
+    vjp=(lambda g, x, n: mul(g, polygamma(x, n=n + 1)),),
+)
+
+hypot = elementwise(
+    "hypot",
+    np.hypot,
+    None,
+    "a b",
+    infer=floating,
+    vjp=(lambda g, y, a: mul(g, _ratio(a, y)), lambda g, y, b: mul(g, _ratio(b, y))),
+)
+
+
+def _ratio(a: Any, y: Any) -> Any:
+    zero = eq(y, 0)
+    return where(zero, 0.0, div(a, where(zero, 1.0, y)))
+
+
+logaddexp = elementwise(
+    "logaddexp",
+    quiet(np.logaddexp),
+    None,
+    "a b",
+    infer=floating,
+    vjp=(lambda g, a, b: mul(g, _win(a, b)), lambda g, a, b: mul(g, _win(b, a))),
+)
+logaddexp2 = elementwise(
+    "logaddexp2",
+    quiet(np.logaddexp2),
+    None,
+    "a b",
+    infer=floating,
+    vjp=(
+        lambda g, a, b: mul(g, _win(mul(a, math.log(2)), mul(b, math.log(2)))),
+        lambda g, a, b: mul(g, _win(mul(b, math.log(2)), mul(a, math.log(2)))),
+    ),
+)
+
+
+def _win(a: Any, b: Any) -> Any:
+    """exp(a) / (exp(a) + exp(b)), where both are the same infinity too."""
+    return sigmoid(where(eq(a, b), 0.0, sub(a, b)))
+
+
+fmod = elementwise(
+    "fmod",
+    lambda a, b: _fmod(a, b),
+    lambda types, attrs: "fmod({a}, {b})" if types[0].dtype.is_floating_point else "{a} - ({a} // 1) * 0",
+    "a b",
+    infer=numeric,
+    vjp=(lambda g: g, lambda g, a, b: neg(mul(g, trunc(div(a, b))))),
+)
+
+
+def _fmod(a: Any, b: Any) -> Any:
+    if np.result_type(a, b).kind in "ui" and not np.all(b):
+        raise RuntimeError("ZeroDivisionError")
+    return quiet(np.fmod)(a, b)
+
+
+copysign = elementwise(
+    "copysign",
+    np.copysign,
+    None,
+    "a b",
+    infer=floating,
+    vjp=(lambda g, a, b: mul(g, mul(sign(a), copysign(where(eq(a, 0), 0.0, _one(a)), b))), lambda g: mul(g, 0)),
+)
+
+
+def _one(a: Any) -> Any:
+    return add(mul(a, 0), 1)
+
+
+nextafter = elementwise("nextafter", np.nextafter, None, "a b", infer=floating)
+heaviside = elementwise("heaviside", np.heaviside, None, "a b", infer=numeric)
+zeta = elementwise("zeta", quiet(lambda a, b: _zeta(a, b)), None, "a b", infer=floating)
+gcd = elementwise("gcd", np.gcd, None, "a b", infer=numeric)
+lcm = elementwise("lcm", np.lcm, None, "a b", infer=numeric)
+shift_left = elementwise("shift_left", np.left_shift, None, "a b", infer=numeric)
+shift_right = elementwise("shift_right", np.right_shift, None, "a b", infer=numeric)
+gammainc = elementwise(
+    "gammainc", _scipy("gammainc"), None, "a b", infer=floating, vjp=(None, lambda g, a, b: mul(g, _density(a, b)))
+)
+gammaincc = elementwise(
+    "gammaincc", _scipy("gammaincc"), None, "a b", infer=floating, vjp=(None, lambda g, a, b: neg(mul(g, _density(a, b))))
+)
+
+
+def _density(a: Any, x: Any) -> Any:
+    return exp(sub(sub(mul(sub(a, 1), log(x)), x), lgamma(a)))
+
+
+def _zeta(a: Any, b: Any) -> Any:
+    import scipy.special
+
+    return np.asarray(scipy.special.zeta(a, b)).astype(np.result_type(a, b), copy=False)
+
+
+def _sinc_slope(x: Any) -> Any:
+    z = mul(x, math.pi)
+    zero = eq(x, 0)
+    safe = where(zero, 1.0, x)
+    return where(zero, 0.0, div(sub(cos(z), div(sin(z), mul(safe, math.pi))), safe))
+
+
+sinc = elementwise("sinc", np.sinc, None, infer=floating, vjp=(lambda g, x: mul(g, _sinc_slope(x)),))
+
+
+__all__ = [name for name, value in list(globals().items()) if isinstance(value, Primitive)]

@@ -1,0 +1,73 @@
+"""Anomaly mode: errors of a backward pass name the line of the forward pass they come from."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..tensor import Tensor
+from .node import BackwardNode
+
+
+class set_detect_anomaly:
+    """Turns anomaly mode on or off; as a context manager, for the block only.
+
+    While it is on, nodes remember the line that made them; an exception in a backward pass, or (``check_nan``) a NaN, is preceded by
+    a warning with the stack of the forward call.
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        self.before = context.anomaly, context.check_nan
+        context.anomaly, context.check_nan = bool(mode), check_nan
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        context.anomaly, context.check_nan = self.before
+
+
+class detect_anomaly(set_detect_anomaly):
+    """A block in anomaly mode."""
+
+    def __init__(self, check_nan: bool = True):
+        super().__init__(True, check_nan)
+
+
+def is_anomaly_enabled() -> bool:
+    return context.anomaly
+
+
+def watched(node: BackwardNode, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+    """The node's cotangents, with a warning before an exception and an exception for NaN."""
+    try:
+        cotangents = node.cotangents(given, wanted, tensors)
+    except Exception:
+        _warn(node)
+        raise
+    if context.check_nan:
+        for i, ct in enumerate(cotangents):
+            data = ct._data if isinstance(ct, Tensor) else ct
+            if wanted[i] and data is not None and np.isnan(data).any():
+                _warn(node)
+                raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+    return cotangents
+
+
+def _warn(node: BackwardNode) -> None:
+    if node.made_at is None:
+        warnings.warn(
+            f"Error detected in {node.name()}. No forward pass information available. Enable detect anomaly during forward "
+            "pass for more information.",
+            UserWarning,
+            stacklevel=6,
+        )
+        return
+    stack = "".join(traceback.format_list(node.made_at))
+    text = f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{stack}"
+    warnings.warn(text, UserWarning, stacklevel=6)

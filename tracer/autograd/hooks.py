@@ -1,0 +1,128 @@
+"""Hooks: what users have called when a gradient is known."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from ..context import context
+from ..tensor import Tensor
+from .node import BackwardNode
+
+_numbers = itertools.count()
+
+
+class RemovableHandle:
+    """Takes a hook away: ``remove()``, or at the end of a ``with`` block."""
+
+    def __init__(self, hooks: OrderedDict[int, Any]):
+        self.id = next(_numbers)
+        self._hooks = weakref.ref(hooks) if type(hooks) is not OrderedDict else lambda: hooks
+
+    def remove(self) -> None:
+        hooks = self._hooks()
+        if hooks is not None:
+            hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+class _Retain:
+    """Puts the gradient into ``.grad``. Does not keep the tensor alive."""
+
+    def __init__(self, t: Tensor):
+        self.tensor = weakref.ref(t)
+
+    def __call__(self, g: Tensor) -> None:
+        t = self.tensor()
+        if t is not None:
+            t.grad = g if g._requires_grad else g.clone()
+
+
+def _of(t: Tensor) -> OrderedDict[int, Any]:
+    """The hooks on a tensor's gradient: a leaf's are its own, others belong to the node that made it."""
+    node = t.grad_fn
+    if node is None:
+        if "_hooks" not in vars(t):
+            t._hooks = OrderedDict()
+        return t._hooks
+    if node.hooks is None:
+        node.hooks = {}
+    return node.hooks.setdefault(t._output, OrderedDict())
+
+
+def _add(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
+
+
+def register(t: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    if not t.requires_grad:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    return _add(_of(t), hook)
+
+
+def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
+    if not t.requires_grad:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    if t.grad_fn is not None:
+        raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    if "_post_hooks" not in vars(t):
+        t._post_hooks = OrderedDict()
+    return _add(t._post_hooks, hook)
+
+
+def retain(t: Tensor) -> None:
+    if not t.requires_grad:
+        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+    if t.grad_fn is not None and not retains(t):
+        _add(_of(t), _Retain(t))
+
+
+def retains(t: Tensor) -> bool:
+    node = t._grad_fn
+    if node is None or node.hooks is None:
+        return False
+    return any(isinstance(h, _Retain) and h.tensor() is t for h in node.hooks.get(t._output, {}).values())
+
+
+def apply_to_outputs(node: BackwardNode, given: dict[int, Any], tensors: bool) -> None:
+    """Shows a node's cotangents to its hooks, which may replace them."""
+    for output, hooks in (node.hooks or {}).items():
+        if output in given:
+            given[output] = call(hooks, given[output], tensors)
+
+
+def call(hooks: OrderedDict[int, Any], g: Any, tensors: bool) -> Any:
+    """The gradient after the hooks, those that retain it last; hooks see tensors."""
+    from ..eager import Eager
+    from ..ir.interp import using
+    from ..tensor import wrap
+
+    shown = g if tensors else wrap(g)
+    with using(Eager()):
+        for hook in sorted(hooks.values(), key=lambda h: isinstance(h, _Retain)):
+            result = hook(shown)
+            if result is not None:
+                if not isinstance(result, Tensor):
+                    raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
+                shown = result
+    return shown if tensors else shown._data
+
+
+def accumulated(t: Tensor) -> None:
+    """Calls the hooks that wait for a leaf's gradient to have been added."""
+    hooks = vars(t).get("_post_hooks")
+    if hooks:
+        if context.recorder is not None:
+            context.recorder.give_up("a hook runs after a gradient was added")
+        for hook in list(hooks.values()):
+            hook(t)

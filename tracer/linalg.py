@@ -1,0 +1,514 @@
+"""Linear algebra on (batches of) matrices: decompositions, solutions, norms. Differentiable where the result is."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .ir import ops as P
+from .ir.ops.decompose import LinAlgError
+from .ir.types import DType, int32, int64
+from .ops import pointwise as F
+from .ops import reduce, shape
+from .ops.common import to_dtype
+from .ops.create import eye, tensor
+from .ops.linalg import matmul
+from .ops.moving import diagonal, tril, triu
+from .ops.products import linalg_cross as cross
+from .ops.products import multi_dot, vecdot
+from .ops.stats import vector_norm
+from .tensor import Tensor, wrap
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cholesky_ex",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "householder_product",
+    "inv",
+    "inv_ex",
+    "lstsq",
+    "lu",
+    "lu_factor",
+    "matmul",
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_ex",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
+
+
+class SVD(NamedTuple):
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class Eigh(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class QR(NamedTuple):
+    Q: Tensor
+    R: Tensor
+
+
+class SlogDet(NamedTuple):
+    sign: Tensor
+    logabsdet: Tensor
+
+
+class WithInfo(NamedTuple):
+    """A result, and for each matrix 0 or what went wrong."""
+
+    result: Tensor
+    info: Tensor
+
+
+class LstSq(NamedTuple):
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+class LU(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+def _matrix(name: str, a: Tensor, square: bool = True) -> None:
+    if a.ndim < 2:
+        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
+    if square and a._data.shape[-1] != a._data.shape[-2]:
+        raise RuntimeError(
+            f"{name}: A must be batches of square matrices, but they are {a._data.shape[-2]} by {a._data.shape[-1]} matrices"
+        )
+    if not (a.is_floating_point() or a.is_complex()):
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {a.dtype.ctype}")
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """L with A = L L'; or its transpose. Raises LinAlgError unless A is symmetric and positive definite (as its lower half says)."""
+    _matrix("linalg.cholesky", A)
+    lower = shape.transpose(A, -2, -1) if upper else A
+    L = P.cholesky(lower)
+    return shape.transpose(L, -2, -1) if upper else L
+
+
+def _info(A: Tensor) -> Tensor:
+    return P.full(value=0, shape=A._data.shape[:-2], dtype=int32.short)
+
+
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> WithInfo:
+    """``cholesky`` and, in ``info``, 0 for each matrix that has one."""
+    return WithInfo(cholesky(A, upper=upper), _info(A))
+
+
+def inv(A: Tensor) -> Tensor:
+    """The inverse. Raises LinAlgError if there is none."""
+    _matrix("linalg.inv", A)
+    return P.inv(A)
+
+
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> WithInfo:
+    """The inverse, and 0 for each matrix that has one."""
+    return WithInfo(inv(A), _info(A))
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X with A X = B (X A = B if not ``left``); B is a vector, a matrix, or a batch. Raises LinAlgError if A is singular."""
+    _matrix("linalg.solve", A)
+    if A.dtype is not B.dtype:
+        raise RuntimeError(
+            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype.ctype} and B of type "
+            f"{B.dtype.ctype} instead"
+        )
+    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B._data.shape == A._data.shape[:-1])
+    if vector:
+        if not left:
+            raise RuntimeError(
+                "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case "
+                "linalg.solve is equivalent to B / A.squeeze(-1)"
+            )
+        return shape.squeeze(solve(A, shape.unsqueeze(B, -1)), -1)
+    if not left:
+        return shape.transpose(solve(shape.transpose(A, -2, -1), shape.transpose(B, -2, -1)), -2, -1)
+    if A._data.shape[-1] != B._data.shape[-2]:
+        raise RuntimeError(
+            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A._data.shape[-2]}x{A._data.shape[-1]} and "
+            f"{B._data.shape[-2]}x{B._data.shape[-1]})"
+        )
+    lead = np.broadcast_shapes(A._data.shape[:-2], B._data.shape[:-2])
+    a, b = shape.expand(A, (*lead, *A._data.shape[-2:])), shape.expand(B, (*lead, *B._data.shape[-2:]))
+    return P.solve(a, b)
+
+
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> WithInfo:
+    """``solve``, and 0 for each matrix that is not singular."""
+    return WithInfo(solve(A, B, left=left), _info(A))
+
+
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """X with A X = B (X A = B if not ``left``), where only a triangle of A counts."""
+    _matrix("linalg.solve_triangular", A)
+    T = triu(A) if upper else tril(A)
+    if unitriangular:
+        n = A._data.shape[-1]
+        T = F.add(triu(A, 1) if upper else tril(A, -1), eye(n, dtype=A.dtype))
+    return solve(T, B, left=left) if B.ndim > 1 and A.ndim <= B.ndim + 1 else solve(T, B)
+
+
+def det(A: Tensor) -> Tensor:
+    """The determinant."""
+    _matrix("linalg.det", A)
+    return P.determinant(A)
+
+
+def slogdet(A: Tensor) -> SlogDet:
+    """The sign and the logarithm of the absolute value of the determinant."""
+    _matrix("linalg.slogdet", A)
+    return SlogDet(P.detsign(A), P.logabsdet(A))
+
+
+def logdet(A: Tensor) -> Tensor:
+    """The logarithm of the determinant; NaN if it is negative."""
+    sign, value = slogdet(A)
+    return F.where(F.lt(sign, 0), math.nan, value)
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix, of which one triangle is read."""
+    _matrix("linalg.eigh", A)
+    S = _from_triangle(A, UPLO)
+    return Eigh(P.eigvalsh(S), P.eigvecsh(S))
+
+
+def _from_triangle(A: Tensor, UPLO: str) -> Tensor:
+    if UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return A if UPLO.upper() == "L" else shape.transpose(A, -2, -1)
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of a symmetric matrix, ascending."""
+    _matrix("linalg.eigvalsh", A)
+    return P.eigvalsh(_from_triangle(A, UPLO))
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
+    """The singular value decomposition A = U diag(S) Vh, singular values descending.
+
+    Differentiable with ``full_matrices=False``, or where that makes no difference.
+    """
+    _matrix("linalg.svd", A, square=False)
+    m, n = A._data.shape[-2:]
+    if full_matrices and m != n:
+        if A.requires_grad:
+            u, vh = _whole_basis(P.svd_u(A)), P.svd_vh(A)
+            if n > m:
+                u, vh = P.svd_u(A), shape.transpose(_whole_basis(shape.transpose(P.svd_vh(A), -2, -1)), -2, -1)
+            return SVD(u, P.svdvals(A), vh)
+        u_, s_, vh_ = np.linalg.svd(A._observed("svd"))
+        return SVD(wrap(u_), wrap(s_), wrap(vh_))
+    return SVD(P.svd_u(A), P.svdvals(A), P.svd_vh(A))
+
+
+def _whole_basis(q: Tensor) -> Tensor:
+    raise RuntimeError(
+        "svd_backward: The singular vectors are only differentiable with full_matrices=False, or for square matrices"
+    )
+
+
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values, descending."""
+    _matrix("linalg.svdvals", A, square=False)
+    return P.svdvals(A)
+
+
+def qr(A: Tensor, mode: str = "reduced") -> QR:
+    """Q with orthonormal columns and R upper triangular with A = Q R. ``mode`` is reduced, complete, or r (R only)."""
+    _matrix("linalg.qr", A, square=False)
+    if mode not in ("reduced", "complete", "r"):
+        raise RuntimeError(
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
+        )
+    if mode == "r":
+        return QR(P.full(value=0, shape=(0,), dtype=A.dtype.short), P.qr_r(A.detach(), complete=False))
+    complete = mode == "complete" and A._data.shape[-2] > A._data.shape[-1]
+    return QR(P.qr_q(A, complete=complete), P.qr_r(A, complete=complete))
+
+
+def pinv(A: Tensor, rtol: Any = None, *, atol: Any = None, hermitian: bool = False, rcond: Any = None) -> Tensor:
+    """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero."""
+    _matrix("linalg.pinv", A, square=False)
+    if A.numel() == 0:
+        return F.mul(shape.transpose(A, -2, -1), 1)
+    s = P.svdvals(A.detach())
+    limit = _tolerance(A, s, rtol if rcond is None else rcond, atol)
+    return P.pinv(A, limit)
+
+
+def _tolerance(A: Tensor, s: Tensor, rtol: Any, atol: Any) -> Tensor:
+    if rtol is None:
+        rtol = 0.0 if atol is not None else builtins.max(A._data.shape[-2:]) * float(np.finfo(A._data.dtype).eps)
+    top = reduce.amax(s, -1, keepdim=True)
+    if isinstance(rtol, Tensor):
+        rtol = shape.unsqueeze(rtol, -1)
+    relative = F.mul(top, rtol)
+    if atol is None:
+        return relative
+    if isinstance(atol, Tensor):
+        atol = shape.unsqueeze(atol, -1)
+    return F.maximum(relative, atol)
+
+
+def matrix_rank(A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
+    """The number of singular values above max(atol, rtol * the largest)."""
+    _matrix("linalg.matrix_rank", A, square=False)
+    if A.numel() == 0:
+        return P.full(value=0, shape=A._data.shape[:-2], dtype="i64")
+    x = _from_triangle(A, "L")
+    s = F.abs(P.eigvalsh(x.detach())) if hermitian else P.svdvals(A.detach())
+    limit = _tolerance(A, s, rtol, atol) if tol is None else tol
+    if isinstance(tol, Tensor):
+        limit = shape.unsqueeze(tol, -1)
+    return reduce.sum(F.gt(s, limit), -1)
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """The n-th power, by repeated squaring; of the inverse for negative n."""
+    _matrix("linalg.matrix_power", A)
+    if n < 0:
+        return matrix_power(inv(A), -n)
+    if n == 0:
+        one = eye(A._data.shape[-1], dtype=A.dtype)
+        return F.add(F.mul(A, 0), one)
+    out, base = None, A
+    while n:
+        if n & 1:
+            out = base if out is None else matmul(out, base)
+        n >>= 1
+        if n:
+            base = matmul(base, base)
+    assert out is not None
+    return F.clone(out) if out is A else out
+
+
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """A norm of matrices: Frobenius, nuclear, spectral (2, -2), or the extreme sums of columns (1, -1) or rows (inf, -inf)."""
+    if A.ndim < 2:
+        raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+    x = to_dtype(A, dtype) if dtype else A
+    a, b = (d % A.ndim for d in dim)
+    if a == b:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    if ord == "fro":
+        return vector_norm(x, 2, (a, b), keepdim)
+    if ord in ("nuc", 2, -2):
+        order = [i for i in range(x.ndim) if i not in (a, b)] + [a, b]
+        s = P.svdvals(shape.permute(x, order))
+        out = reduce.sum(s, -1) if ord == "nuc" else reduce.amax(s, -1) if ord == 2 else reduce.amin(s, -1)
+    elif ord in (1, -1, math.inf, -math.inf):
+        inner, outer = (a, b) if abs(ord) == 1 else (b, a)
+        sums = reduce.sum(F.abs(x), inner, keepdim=True)
+        pick = reduce.amax if ord > 0 else reduce.amin
+        out = (
+            shape.squeeze(pick(sums, outer, keepdim=True), (a, b)) if x.ndim > 2 else shape.reshape(pick(sums, outer, True), ())
+        )
+    else:
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    if keepdim:
+        out = shape.reshape(out, tuple(1 if i in (a, b) else n for i, n in enumerate(x._data.shape)))
+    return out
+
+
+def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """A vector norm over one axis or (without ``ord``) all; a matrix norm over two axes."""
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if dim is None:
+        if A.ndim not in (1, 2):
+            raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D.")
+        if A.ndim == 1 and isinstance(ord, str):
+            return matrix_norm(A, ord)
+        return (
+            vector_norm(A, ord, None, keepdim, dtype=dtype)
+            if A.ndim == 1
+            else matrix_norm(A, ord, (0, 1), keepdim, dtype=dtype)
+        )
+    axes = (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(axes) == 1:
+        if isinstance(ord, str):
+            raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {axes[0]}")
+        return vector_norm(A, ord, axes, keepdim, dtype=dtype)
+    if len(axes) == 2:
+        return matrix_norm(A, ord, axes, keepdim, dtype=dtype)
+    raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(axes)}")
+
+
+def cond(A: Tensor, p: Any = None) -> Tensor:
+    """The condition number: the norm of A times that of its inverse."""
+    if p in (None, 2, -2):
+        s = svdvals(A)
+        large, small = reduce.amax(s, -1), reduce.amin(s, -1)
+        return F.div(small, large) if p == -2 else F.div(large, small)
+    _matrix("linalg.cond", A)
+    return F.mul(matrix_norm(A, p), matrix_norm(inv(A), p))
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LstSq:
+    """The least squares solution X of A X = B, with residuals, rank and singular values (by ``driver``)."""
+    _matrix("linalg.lstsq", A, square=False)
+    vector = A.ndim - 1 == B.ndim and A._data.shape[:-1] == B._data.shape
+    b = shape.unsqueeze(B, -1) if vector else B
+    X = matmul(pinv(A), b)
+    m, n = A._data.shape[-2:]
+    empty = P.full(value=0, shape=(0,), dtype=A.dtype.short)
+    residuals = empty
+    rank = matrix_rank(A) if driver in (None, "gelsy", "gelsd", "gelss") else tensor([], dtype=int64)
+    if m > n and driver != "gelsy" and bool((matrix_rank(A)._data == n).all()):
+        residuals = reduce.sum(F.square(F.abs(F.sub(matmul(A, X), b))), -2)
+    values = svdvals(A) if driver in ("gelsd", "gelss") else empty
+    return LstSq(shape.squeeze(X, -1) if vector else X, residuals, rank, values)
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """The matrix exponential, by scaling and squaring of a Taylor polynomial of degree 18 (Bader, Blanes, Casas 2019)."""
+    _matrix("linalg.matrix_exp", A)
+    n = A._data.shape[-1]
+    if A.numel() == 0:
+        return F.clone(A)
+    size = float(np.abs(A._observed("matrix_exp")).sum(-2).max())
+    squarings = builtins.max(0, math.ceil(math.log2(size))) if size > 1 else 0
+    x = F.mul(A, 0.5**squarings)
+    one = shape.expand(eye(n, dtype=A.dtype), A._data.shape)
+    out = one
+    for k in range(18, 0, -1):
+        out = F.add(one, F.mul(matmul(x, out), 1 / k))
+    for _ in range(squarings):
+        out = matmul(out, out)
+    return out
+
+
+def lu(A: Tensor, *, pivot: bool = True) -> LU:
+    """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. The factors are differentiable."""
+    _matrix("linalg.lu", A, square=False)
+    permutation, lower, upper = _lu_parts(A)
+    if not A.requires_grad:
+        return LU(permutation, lower, upper)
+    if A._data.shape[-2] != A._data.shape[-1]:
+        raise NotImplementedError("linalg.lu is differentiable for square matrices only")
+    permuted = matmul(shape.transpose(permutation, -2, -1), A)
+    return LU(permutation, P.lu_lower(permuted), P.lu_upper(permuted))
+
+
+def _lu_parts(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    import scipy.linalg
+
+    data = A._observed("lu")
+    p, lower, upper = scipy.linalg.lu(data)
+    return wrap(p.astype(data.dtype)), wrap(np.ascontiguousarray(lower)), wrap(np.ascontiguousarray(upper))
+
+
+def lu_factor(A: Tensor, *, pivot: bool = True) -> tuple[Tensor, Tensor]:
+    """L and U in one matrix, and the rows exchanged at each step, counted from 1."""
+    import scipy.linalg
+
+    _matrix("linalg.lu_factor", A, square=False)
+    p, lower, upper = lu(A)
+    k = builtins.min(A._data.shape[-2:])
+    data = A._observed("lu_factor")
+    pivots = np.empty((*data.shape[:-2], k), np.int32)
+    for i in np.ndindex(data.shape[:-2]):
+        pivots[i] = scipy.linalg.lapack.get_lapack_funcs("getrf", (data[i],))(data[i])[1] + 1
+    joined = F.add(tril(lower, -1) if lower._data.shape == upper._data.shape else lower, upper)
+    return joined, wrap(pivots)
+
+
+def vander(x: Tensor, N: int | None = None) -> Tensor:
+    """The powers of each element, from 0 to N - 1, along a last axis."""
+    n = x._data.shape[-1] if N is None else N
+    columns = [F.pow(shape.unsqueeze(x, -1), k) for k in range(n)]
+    return shape.cat(columns, -1)
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
+    """X with tensordot(A, X, X.ndim) = B."""
+    a = A
+    if dims is not None:
+        order = [i for i in range(A.ndim) if i not in [d % A.ndim for d in dims]] + [d % A.ndim for d in dims]
+        a = shape.permute(A, order)
+    tail = a._data.shape[B.ndim :]
+    n = math.prod(tail)
+    if n != B.numel():
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but got "
+            f"{n} != {B.numel()}"
+        )
+    return shape.reshape(solve(shape.reshape(a, (-1, n)), shape.reshape(B, (-1,))), tail)
+
+
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of tensordot with A over the axes after the first ``ind``."""
+    if ind <= 0:
+        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+    head, tail = A._data.shape[:ind], A._data.shape[ind:]
+    if math.prod(head) != math.prod(tail):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{math.prod(tail)} != {math.prod(head)}"
+        )
+    return shape.reshape(inv(shape.reshape(A, (math.prod(head), -1))), (*tail, *head))
+
+
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
+    m, n = A._data.shape[-2:]
+    v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
+    q = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
+    for i in range(tau._data.shape[-1]):
+        column = shape.narrow(v, v.ndim - 1, i, 1)
+        t = shape.unsqueeze(shape.narrow(tau, tau.ndim - 1, i, 1), -1)
+        q = F.sub(q, matmul(F.mul(matmul(q, column), t), shape.transpose(column, -2, -1)))
+    return shape.narrow(q, q.ndim - 1, 0, n)
+
+
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """X with L L' X = B."""
+    T = triu(L) if upper else tril(L)
+    other = shape.transpose(T, -2, -1)
+    return solve(T, solve(other, B)) if upper else solve(other, solve(T, B))
+
+
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of L L'."""
+    return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype), L._data.shape), L, upper)

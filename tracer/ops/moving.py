@@ -1,0 +1,621 @@
+"""More functions that move elements: rolls, tiles, triangles, diagonals, stacks and splits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..tensor import Tensor
+from . import pointwise as F
+from .common import one_dim, result_dtype, to_dtype
+from .create import full, zeros_like
+from .shape import _sizes, cat, expand, flip, narrow, pad, permute, reshape, split, stack, transpose, unsqueeze
+
+__all__ = [
+    "adjoint",
+    "as_strided",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "cartesian_prod",
+    "column_stack",
+    "combinations",
+    "concat",
+    "concatenate",
+    "diag",
+    "diag_embed",
+    "diagflat",
+    "diagonal",
+    "diagonal_scatter",
+    "dsplit",
+    "dstack",
+    "fliplr",
+    "flipud",
+    "hsplit",
+    "hstack",
+    "moveaxis",
+    "movedim",
+    "ravel",
+    "repeat",
+    "repeat_interleave",
+    "reshape_as",
+    "roll",
+    "rot90",
+    "row_stack",
+    "select",
+    "select_scatter",
+    "slice_scatter",
+    "sum_to_size",
+    "swapaxes",
+    "swapdims",
+    "tensor_split",
+    "tile",
+    "tril",
+    "tril_indices",
+    "triu",
+    "triu_indices",
+    "unbind",
+    "unflatten",
+    "unfold",
+    "view_as",
+    "vsplit",
+    "vstack",
+]
+
+
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Axes moved from ``source`` to ``destination``, the others in their order; a view."""
+    a = [source] if isinstance(source, int) else list(source)
+    b = [destination] if isinstance(destination, int) else list(destination)
+    if len(a) != len(b):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({a} dims) should contain the same number of dims as "
+            f"destination ({b} dims)"
+        )
+    a, b = [one_dim(i, input.ndim) for i in a], [one_dim(i, input.ndim) for i in b]
+    if len(set(a)) < len(a) or len(set(b)) < len(b):
+        what = "source" if len(set(a)) < len(a) else "destination"
+        raise RuntimeError(f"movedim: repeated dim in `{what}` ({source if what == 'source' else destination})")
+    if input.ndim == 0:
+        return P.permute(input, axes=())
+    rest = iter([i for i in range(input.ndim) if i not in a])
+    order = [a[b.index(i)] if i in b else next(rest) for i in range(input.ndim)]
+    return permute(input, order)
+
+
+moveaxis = movedim
+swapaxes = swapdims = transpose
+
+
+def ravel(input: Tensor) -> Tensor:
+    """All elements along one axis."""
+    return reshape(input, (-1,))
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """A view in the shape of another tensor."""
+    return input.view(other._data.shape)
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """The elements in the shape of another tensor."""
+    return reshape(input, other._data.shape)
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis as several."""
+    axis = one_dim(dim, input.ndim)
+    if len(sizes) == 0:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    old = input._data.shape
+    extents = list(sizes)
+    if -1 in extents:
+        known = math.prod(n for n in extents if n != -1)
+        extents[extents.index(-1)] = old[axis] // known if known else 0
+    if math.prod(extents) != old[axis]:
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({old[axis]}) in the input tensor"
+        )
+    return reshape(input, (*old[:axis], *extents, *old[axis + 1 :]))
+
+
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """The tensor as many times along each axis; new axes come first."""
+    counts = _sizes(repeats)
+    lead = len(counts) - input.ndim
+    if lead < 0:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    if any(n < 0 for n in counts):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(counts)}: {list(counts)}")
+    old = (1,) * lead + input._data.shape
+    spread = tuple(n for pair in zip(counts, old, strict=True) for n in pair)
+    x = reshape(input, tuple(n for e in old for n in (1, e)))
+    return reshape(expand(x, spread), tuple(c * n for c, n in zip(counts, old, strict=True)))
+
+
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """``repeat`` with missing counts of 1 before the given ones."""
+    counts = _sizes(dims)
+    return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
+
+
+def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+    """Each element (or slice along ``dim``) as often as ``repeats`` says, one after the other."""
+    if repeats is None:
+        return P.index_select(P.iota(shape=input._data.shape, axis=0, dtype="i64"), _positions(input), axis=0)
+    if dim is None:
+        return repeat_interleave(reshape(input, (-1,)), repeats, 0)
+    axis = one_dim(dim, input.ndim)
+    x = reshape(input, (1,)) if input.ndim == 0 else input
+    if isinstance(repeats, Tensor):
+        if repeats.numel() == 1 and repeats.ndim <= 1:
+            repeats = int(repeats.item())
+        else:
+            if repeats._data.shape != (x._data.shape[axis],):
+                raise RuntimeError("repeats must have the same size as input along dim")
+            return P.index_select(x, _positions(repeats), axis=axis)
+    if repeats < 0:
+        raise RuntimeError("Repeats must be non-negative")
+    return flatten_pair(expand_at(x, axis, repeats), axis)
+
+
+def _positions(repeats: Tensor) -> Tensor:
+    from .create import tensor
+
+    counts = repeats._observed("repeat_interleave")
+    if (counts < 0).any():
+        raise RuntimeError("repeats can not be negative")
+    return tensor(np.repeat(np.arange(len(counts)), counts))
+
+
+def expand_at(x: Tensor, axis: int, n: int) -> Tensor:
+    """``x`` with a new axis after ``axis`` that repeats it ``n`` times."""
+    old = x._data.shape
+    return expand(unsqueeze(x, axis + 1), (*old[: axis + 1], n, *old[axis + 1 :]))
+
+
+def flatten_pair(x: Tensor, axis: int) -> Tensor:
+    """Two neighbouring axes as one."""
+    old = x._data.shape
+    return reshape(x, (*old[:axis], old[axis] * old[axis + 1], *old[axis + 2 :]))
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along ``dim``, as views."""
+    if input.ndim == 0:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+    return tuple(select(input, dim, i) for i in range(input._data.shape[one_dim(dim, input.ndim)]))
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The slice at ``index`` along ``dim``, a view."""
+    if input.ndim == 0:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    axis = one_dim(dim, input.ndim)
+    extent = input._data.shape[axis]
+    if not -extent <= index < extent:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
+    part = narrow(input, axis, index % extent, 1)
+    return reshape(part, tuple(n for i, n in enumerate(part._data.shape) if i != axis))
+
+
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of nearly equal size, or those between the given positions."""
+    if input.ndim == 0:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    axis = one_dim(dim, input.ndim)
+    extent = input._data.shape[axis]
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
+    if isinstance(indices_or_sections, int):
+        n = indices_or_sections
+        if n <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {n}")
+        sizes = [extent // n + (i < extent % n) for i in range(n)]
+        return split(input, sizes, axis)
+    bounds = [0, *(slice(i, None).indices(extent)[0] for i in indices_or_sections), extent]
+    return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in itertools.pairwise(bounds))
+
+
+def _split_along(input: Tensor, indices_or_sections: Any, dim: int, name: str, least: int) -> tuple[Tensor, ...]:
+    if input.ndim < least:
+        raise RuntimeError(
+            f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor with "
+            f"{input.ndim} dimensions!"
+        )
+    if isinstance(indices_or_sections, int):
+        n, extent = indices_or_sections, input._data.shape[dim]
+        if n <= 0 or extent % n:
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {extent} is not divisible "
+                f"by the split_size {n}!"
+            )
+    return tensor_split(input, indices_or_sections, dim)
+
+
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Parts along the second axis (the first of a vector)."""
+    return _split_along(input, indices_or_sections, 0 if input.ndim == 1 else 1, "hsplit", 1)
+
+
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Parts along the first axis."""
+    return _split_along(input, indices_or_sections, 0, "vsplit", 2)
+
+
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Parts along the third axis."""
+    return _split_along(input, indices_or_sections, 2, "dsplit", 3)
+
+
+def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
+    if len(tensors) == 1:
+        one = tensors[0]
+        return function(one) if isinstance(one, Tensor) else tuple(function(x) for x in one)
+    return tuple(function(x) for x in tensors)
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """With at least one axis."""
+    return _each(lambda x: reshape(x, (1,)) if x.ndim == 0 else x, tensors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """With at least two axes."""
+    return _each(lambda x: reshape(x, (1, 1)) if x.ndim == 0 else unsqueeze(x, 0) if x.ndim == 1 else x, tensors)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """With at least three axes."""
+
+    def lift(x: Tensor) -> Tensor:
+        if x.ndim == 0:
+            return reshape(x, (1, 1, 1))
+        if x.ndim == 1:
+            return unsqueeze(unsqueeze(x, 0), 2)
+        return unsqueeze(x, 2) if x.ndim == 2 else x
+
+    return _each(lift, tensors)
+
+
+def _some(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    xs = list(tensors)
+    if not xs:
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
+    return xs
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors side by side: along the second axis (the first of vectors)."""
+    xs = atleast_1d(_some("hstack", tensors))
+    return cat(xs, 0 if xs[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors one below the other."""
+    return cat(atleast_2d(_some("vstack", tensors)), 0)
+
+
+row_stack = vstack
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors along the third axis."""
+    return cat(atleast_3d(_some("dstack", tensors)), 2)
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Vectors as the columns of a matrix, matrices side by side."""
+    return hstack([reshape(x, (-1, 1)) if x.ndim <= 1 else x for x in _some("column_stack", tensors)])
+
+
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Elements moved along axes (along all of them as one, without ``dims``); what falls off comes in again."""
+    amounts = [shifts] if isinstance(shifts, int) else list(shifts)
+    if dims is None or (not isinstance(dims, int) and len(dims) == 0):
+        if len(amounts) != 1:
+            raise RuntimeError("shifts and dimensions must align. shifts: " + f"{len(amounts)}, dims:0")
+        return reshape(roll(reshape(input, (-1,)), amounts[0], 0), input._data.shape)
+    axes = [dims] if isinstance(dims, int) else list(dims)
+    if len(axes) != len(amounts):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(axes)}")
+    out = input
+    for amount, dim in zip(amounts, axes, strict=True):
+        axis = one_dim(dim, input.ndim)
+        n = input._data.shape[axis] if input.ndim else 0
+        if n and amount % n:
+            k = amount % n
+            out = cat([narrow(out, axis, n - k, k), narrow(out, axis, 0, n - k)], axis)
+    return F.clone(out) if out is input else out
+
+
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """The plane of two axes turned by 90 degrees, ``k`` times."""
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
+    a, b = (one_dim(d, input.ndim) for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    if k % 4 == 1:
+        return transpose(flip(input, (b,)), a, b)
+    if k % 4 == 2:
+        return flip(input, (a, b))
+    if k % 4 == 3:
+        return transpose(flip(input, (a,)), a, b)
+    return F.clone(input)
+
+
+def fliplr(input: Tensor) -> Tensor:
+    """The columns backwards."""
+    if input.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, (1,))
+
+
+def flipud(input: Tensor) -> Tensor:
+    """The rows backwards."""
+    if input.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, (0,))
+
+
+def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if input.ndim < 2:
+        raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
+    m, n = input._data.shape[-2:]
+    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
+    distance = P.sub(columns, rows)
+    return F.where((P.le if lower else P.ge)(distance, diagonal), input, zeros_like(input))
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix below a diagonal, with it; zeros above."""
+    return _triangle(input, diagonal, True)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix above a diagonal, with it; zeros below."""
+    return _triangle(input, diagonal, False)
+
+
+def _triangle_positions(row: int, col: int, keep: np.ndarray) -> Tensor:
+    from .create import tensor
+
+    return tensor(np.stack(np.nonzero(keep)).astype(np.int64))
+
+
+def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
+    """The positions below a diagonal, with it: a row of row numbers, a row of column numbers."""
+    return _triangle_positions(row, col, np.tri(row, col, offset, dtype=bool))
+
+
+def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
+    """The positions above a diagonal, with it."""
+    return _triangle_positions(row, col, ~np.tri(row, col, offset - 1, dtype=bool))
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of the plane of two axes, as a last axis; a view of a matrix that is contiguous."""
+    a, b = one_dim(dim1, input.ndim), one_dim(dim2, input.ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    x = permute(input, [i for i in range(input.ndim) if i not in (a, b)] + [a, b])
+    *lead, m, n = x._data.shape
+    count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
+    first = offset if offset >= 0 else -offset * n
+    flat = reshape(x, (*lead, m * n))
+    starts = (*(0,) * len(lead), first if count else 0)
+    stops = (*lead, first + (count - 1) * (n + 1) + 1 if count else 0)
+    return P.slice_(flat, starts=starts, stops=stops, steps=(*(1,) * len(lead), n + 1))
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes."""
+    rank = input.ndim + 1
+    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n = input._data.shape[-1]
+    size = n + abs(offset)
+    # Element i is in row i of matrices above the main diagonal, in column i below it.
+    long = pad(input, (0, abs(offset)), 0)
+    lifted = unsqueeze(long, long.ndim if offset >= 0 else long.ndim - 1)
+    whole = expand(lifted, (*long._data.shape[:-1], size, size))
+    rows, columns = P.iota(shape=(size, size), axis=0, dtype="i64"), P.iota(shape=(size, size), axis=1, dtype="i64")
+    out = F.where(P.eq(P.sub(columns, rows), offset), whole, zeros_like(whole))
+    return movedim(out, (-2, -1), (a, b))
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix with a vector as a diagonal, or the diagonal of a matrix."""
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim == 2:
+        return F.clone(_diagonal(input, diagonal))
+    raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
+
+
+_diagonal = diagonal
+
+
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all elements as a diagonal."""
+    return diag_embed(reshape(input, (-1,)), offset)
+
+
+def block_diag(*tensors: Any) -> Tensor:
+    """The matrix with the given ones along its diagonal."""
+    xs = [atleast_2d(x) for x in tensors]
+    for i, x in enumerate(xs):
+        if x.ndim > 2:
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {x.ndim} dimensions"
+            )
+    if not xs:
+        return full((1, 0), 0.0)
+    dtype = result_dtype(*xs)
+    width = sum(x._data.shape[1] for x in xs)
+    rows, left = [], 0
+    for x in xs:
+        n = x._data.shape[1]
+        rows.append(pad(to_dtype(x, dtype), (left, width - left - n), 0))
+        left += n
+    return cat(rows, 0)
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All combinations of the elements of vectors, in rows."""
+    from .stats import meshgrid
+
+    for x in tensors:
+        if x.ndim != 1:
+            raise RuntimeError(f"torch.cartesian_prod: expects 1D tensors, got {x.ndim}D")
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([reshape(g, (-1,)) for g in meshgrid(*tensors)], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of ``r`` elements of a vector, in rows."""
+    if input.ndim != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if r == 0:
+        return full((0,), 0, dtype=input.dtype)
+    from .create import tensor
+
+    pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(pick(range(input._data.shape[0]), r)), np.int64).reshape(-1, r)
+    return P.index_select(input, tensor(rows), axis=0)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors, expanded to one shape."""
+    xs = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    sizes = broadcast_shapes(*(x._data.shape for x in xs))
+    return tuple(expand(x, sizes) for x in xs)
+
+
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape that all the given ones broadcast to."""
+    from ..tensor import Size
+
+    try:
+        return Size(np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else (s,) for s in shapes)))
+    except ValueError:
+        raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape") from None
+
+
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis."""
+    axis = one_dim(dimension, input.ndim)
+    if input.ndim == 0:
+        x = reshape(input, (1,))
+        return reshape(P.slice_(x, starts=(0,), stops=(size,), steps=(1,)), (size,))
+    if size > input._data.shape[axis]:
+        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {input._data.shape[axis]} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    x = movedim(input, axis, -1)
+    if size == 0:
+        count = input._data.shape[axis] // step + 1
+        shape = list(input._data.shape)
+        shape[axis] = count
+        return full((*shape, 0), 0, dtype=input.dtype)
+    w = P.windows(x, size=(size,), stride=(step,), dilation=(1,))
+    return movedim(w, (-2, -1), (-1, axis))
+
+
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+    """Elements of the tensor's memory at regular distances: a copy here, where PyTorch gives a view."""
+    from .create import tensor
+
+    root = input._root()
+    offset = storage_offset
+    if offset is None:
+        offset = (input.data_ptr() - root.data_ptr()) // max(input.element_size(), 1)
+    positions = np.full(tuple(size), offset, np.int64)
+    for axis, (n, s) in enumerate(zip(size, stride, strict=True)):
+        positions += (np.arange(n) * s).reshape([-1 if i == axis else 1 for i in range(len(size))])
+    if positions.size and (positions.min() < 0 or positions.max() >= root._data.size):
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for storage of size "
+            f"{root._data.nbytes}"
+        )
+    if root is not input and not root._data.flags.c_contiguous:
+        raise NotImplementedError("as_strided of a tensor whose memory is not contiguous")
+    return P.index_select(reshape(root, (-1,)), tensor(positions), axis=0)
+
+
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of the input with ``src`` at ``index`` along ``dim``."""
+    part = select(input, dim, index)
+    if part._data.shape != src._data.shape:
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(part.shape)}"
+        )
+    return _put(lambda x: select(x, dim, index), input, src)
+
+
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """A copy of the input with ``src`` in a slice along ``dim``."""
+    axis = one_dim(dim, input.ndim)
+    index = (*(slice(None),) * axis, slice(start, end, step))
+    return _put(lambda x: x[index], input, src)
+
+
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of the input with ``src`` as a diagonal."""
+    part = diagonal(input, offset, dim1, dim2)
+    if part._data.shape != src._data.shape:
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(part.shape)}"
+        )
+    rank = input.ndim
+    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
+    m, n = input._data.shape[a], input._data.shape[b]
+    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
+    x = movedim(input, (a, b), (-2, -1))
+    low, high = (max(-offset, 0), m - max(-offset, 0) - src._data.shape[-1]) if m else (0, 0)
+    long = pad(src, (low, high), 0)  # by row
+    whole = expand(unsqueeze(long, long.ndim), x._data.shape)
+    out = F.where(P.eq(P.sub(columns, rows), offset), whole, x)
+    return movedim(out, (-2, -1), (a, b))
+
+
+def _put(view: Any, input: Tensor, src: Tensor) -> Tensor:
+    out = F.clone(input)
+    view(out).copy_(src)
+    return out
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The last two axes exchanged."""
+    return transpose(input, -2, -1)
+
+
+def sum_to_size(input: Tensor, *size: Any) -> Tensor:
+    """The sum over the axes that broadcasting ``size`` to the input's shape repeats."""
+    sizes = _sizes(size)
+    lead = input.ndim - len(sizes)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(sizes, input._data.shape[lead:], strict=False)):
+        raise RuntimeError(f"size {{{list(sizes)}}} is not expandable to size {{{list(input.shape)}}}.")
+    axes = tuple(i for i, n in enumerate(input._data.shape) if i < lead or (sizes[i - lead] == 1 and n != 1))
+    out = P.sum_(input, axes=axes) if axes else F.clone(input)
+    return reshape(out, sizes)
+
+
+concat = concatenate = cat

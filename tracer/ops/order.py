@@ -1,0 +1,433 @@
+"""Scans along an axis, and what orders, counts and searches elements."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir import ops as P
+from ..ir.types import DType, int32, int64
+from ..tensor import Tensor, wrap
+from . import pointwise as F
+from . import reduce, shape
+from .common import as_floating, one_dim, to_dtype
+from .create import tensor
+from .index import gather
+
+__all__ = [
+    "argsort",
+    "argwhere",
+    "bincount",
+    "bucketize",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "histc",
+    "isin",
+    "kthvalue",
+    "logcumsumexp",
+    "median",
+    "mode",
+    "msort",
+    "nanmedian",
+    "nanquantile",
+    "nonzero",
+    "quantile",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unique",
+    "unique_consecutive",
+]
+
+
+class Ordered(NamedTuple):
+    """Elements and the positions they come from."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _scalar_safe(function: Any, input: Tensor, dim: int) -> Any:
+    """``function(x, axis)`` on at least one axis; results of a number are numbers again."""
+    axis = one_dim(dim, input.ndim)
+    if input.ndim:
+        return function(input, axis)
+    out = function(shape.reshape(input, (1,)), 0)
+    if isinstance(out, tuple):
+        return type(out)(*(shape.reshape(o, ()) for o in out))
+    return shape.reshape(out, ())
+
+
+def _accumulating(input: Tensor, dtype: DType | None) -> Tensor:
+    return (
+        to_dtype(input, dtype)
+        if dtype
+        else input
+        if input.is_floating_point() or input.is_complex()
+        else to_dtype(input, int64)
+    )
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The sums of the elements so far along ``dim``. Integers and bools add up in int64."""
+    return _scalar_safe(lambda x, axis: P.cumsum(x, axis=axis), _accumulating(input, dtype), dim)
+
+
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The products of the elements so far along ``dim``."""
+    return _scalar_safe(lambda x, axis: P.cumprod(x, axis=axis), _accumulating(input, dtype), dim)
+
+
+def _running(input: Tensor, dim: int, largest: bool) -> Ordered:
+    def run(x: Tensor, axis: int) -> Ordered:
+        positions = P.cumargmax(x, axis=axis, largest=largest)
+        return Ordered(gather(x, axis, positions), positions)
+
+    return _scalar_safe(run, input, dim)
+
+
+def cummax(input: Tensor, dim: int) -> Ordered:
+    """The maximum so far along ``dim``, and where it is."""
+    return _running(input, dim, True)
+
+
+def cummin(input: Tensor, dim: int) -> Ordered:
+    """The minimum so far along ``dim``, and where it is."""
+    return _running(input, dim, False)
+
+
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """log(cumsum(exp(x))) along ``dim``, without overflow: exp of differences to the maximum so far."""
+
+    def run(x: Tensor, axis: int) -> Tensor:
+        n = x._data.shape[axis]
+        rows = shape.unsqueeze(x, axis)
+        sizes = [1] * (x.ndim + 1)
+        sizes[axis] = sizes[axis + 1] = n
+        i, j = P.iota(shape=(n, n), axis=0, dtype="i64"), P.iota(shape=(n, n), axis=1, dtype="i64")
+        inside = shape.reshape(P.ge(i, j), tuple(sizes))
+        return reduce.logsumexp(F.where(inside, rows, -math.inf), axis + 1)
+
+    return _scalar_safe(run, as_floating(input), dim)
+
+
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
+    """The elements along ``dim`` in order, and where they come from. Always stable; NaN is larger than any number."""
+
+    def run(x: Tensor, axis: int) -> Ordered:
+        order = P.argsort(x, axis=axis, descending=bool(descending))
+        return Ordered(gather(x, axis, order), order)
+
+    return _scalar_safe(run, input, dim)
+
+
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """The positions that put the elements along ``dim`` in order."""
+    return _scalar_safe(lambda x, axis: P.argsort(x, axis=axis, descending=bool(descending)), input, dim)
+
+
+def msort(input: Tensor) -> Tensor:
+    """The elements along the first axis in order."""
+    return sort(input, 0).values
+
+
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Ordered:
+    """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are."""
+    axis = one_dim(dim, input.ndim)
+    if not 0 <= k <= (input._data.shape[axis] if input.ndim else 1):
+        raise RuntimeError("selected index k out of range")
+
+    def run(x: Tensor, axis: int) -> Ordered:
+        order = shape.narrow(P.argsort(x, axis=axis, descending=bool(largest)), axis, 0, k)
+        return Ordered(gather(x, axis, order), order)
+
+    if input.ndim == 0 and k == 0:
+        return run(shape.reshape(input, (1,)), 0)
+    return _scalar_safe(run, input, dim)
+
+
+def _pick(input: Tensor, dim: int, keepdim: bool, k: Any) -> Ordered:
+    """Element ``k(extent)`` in order along ``dim``, and where it is."""
+
+    def run(x: Tensor, axis: int) -> Ordered:
+        order = shape.narrow(P.argsort(x, axis=axis, descending=False), axis, k(x._data.shape[axis]), 1)
+        values = gather(x, axis, order)
+        return Ordered(values, order) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(order, axis))
+
+    if input.ndim == 0:
+        return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
+    return run(input, one_dim(dim, input.ndim))
+
+
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
+    """The k-th smallest element along ``dim`` (counting from 1), and where it is."""
+    extent = input._data.shape[one_dim(dim, input.ndim)] if input.ndim else 1
+    if not 1 <= k <= extent:
+        raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(one_dim(dim, input.ndim)))
+    return _pick(input, dim, keepdim, lambda n: k - 1)
+
+
+def _has_nan(x: Tensor, axis: int) -> Tensor:
+    return reduce.any(F.isnan(x), axis, keepdim=True)
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+    if dim is None:
+        if input.numel() == 0:
+            return P.full(value=math.nan, shape=(), dtype=input.dtype.short)
+        return median(shape.reshape(input, (-1,)), 0).values
+    if input.ndim == 0:
+        return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
+    axis = one_dim(dim, input.ndim)
+    if input._data.shape[axis] == 0:
+        raise IndexError(f"median(): Expected reduction dim {axis} to have non-zero size.")
+    order = P.argsort(input, axis=axis, descending=False)
+    at = shape.narrow(order, axis, (input._data.shape[axis] - 1) // 2, 1)
+    if input.is_floating_point():
+        first_nan = P.argmax(P.cast(F.isnan(input), dtype="i64"), axes=(axis,))
+        at = F.where(_has_nan(input, axis), shape.unsqueeze(first_nan, axis), at)
+    values = gather(input, axis, at)
+    return Ordered(values, at) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(at, axis))
+
+
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median of the elements that are not NaN."""
+    if dim is None:
+        return nanmedian(shape.reshape(input, (-1,)), 0).values if input.numel() else median(input)
+    if input.ndim == 0:
+        return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
+    axis = one_dim(dim, input.ndim)
+    order = P.argsort(input, axis=axis, descending=False)
+    count = reduce.sum(F.logical_not(F.isnan(input)), axis, keepdim=True)
+    at = gather(order, axis, F.clamp(F.floor_divide(F.sub(count, 1), 2), min=0))
+    values = gather(input, axis, at)
+    return Ordered(values, at) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(at, axis))
+
+
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
+    """The most frequent element along ``dim``, the smallest of several, and its last position."""
+    if input.ndim == 0:
+        return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
+    axis = one_dim(dim, input.ndim)
+    data = np.moveaxis(input._observed("mode"), axis, -1)
+    at = np.empty(data.shape[:-1], np.int64)
+    for i in np.ndindex(at.shape):
+        values, counts = np.unique(data[i], return_counts=True)
+        at[i] = np.flatnonzero(data[i] == values[np.argmax(counts)])[-1]
+    positions = shape.unsqueeze(tensor(at), axis)
+    values = gather(input, axis, positions)
+    return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))
+
+
+def quantile(
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    _skip_nan: bool = False,
+) -> Tensor:
+    """The ``q`` quantiles along ``dim``, or of all elements; between two elements by ``interpolation``."""
+    if interpolation not in ("linear", "lower", "higher", "nearest", "midpoint"):
+        raise RuntimeError(
+            "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got " + interpolation
+        )
+    if not input.is_floating_point():
+        raise RuntimeError("quantile() input tensor must be either float or double dtype")
+    if isinstance(q, Tensor) and q.dtype is not input.dtype:
+        raise RuntimeError("quantile() q tensor must be same dtype as the input tensor")
+    if input.numel() == 0:
+        raise RuntimeError("quantile() input tensor must be non-empty")
+    levels = q if isinstance(q, Tensor) else P.full(value=float(q), shape=(), dtype=input.dtype.short)
+    if levels.ndim > 1:
+        raise RuntimeError("quantile() q must be a scalar or 1D tensor")
+    if not isinstance(q, Tensor) and not 0 <= q <= 1:
+        raise RuntimeError("quantile() q must be in the range [0, 1] but got " + str(q))
+    x = shape.reshape(input, (-1,)) if dim is None else shape.unsqueeze(input, 0) if input.ndim == 0 else input
+    axis = 0 if dim is None else one_dim(dim, x.ndim)
+    ordered = shape.transpose(sort(x, axis).values, axis, -1)
+    n = ordered._data.shape[-1]
+    flat = shape.reshape(levels, (-1,))
+    m = flat._data.shape[0]
+    if _skip_nan:
+        last = F.sub(reduce.sum(F.logical_not(F.isnan(ordered)), -1, keepdim=True), 1)
+        ranks = F.mul(to_dtype(last, x.dtype), flat)
+        ranks = F.where(F.lt(last, 0), 0.0, ranks)
+    else:
+        ranks = F.mul(flat, float(n - 1))
+        nan = reduce.any(F.isnan(ordered), -1, keepdim=True)
+        ranks = F.where(nan, float(n - 1), ranks)
+    lower, upper = F.floor(ranks), F.ceil(ranks)
+    lead = ordered._data.shape[:-1]
+    if interpolation == "nearest":
+        lower = upper = F.round(ranks)
+    elif interpolation == "lower":
+        upper = lower
+    elif interpolation == "higher":
+        lower = upper
+
+    def at(positions: Tensor) -> Tensor:
+        whole = shape.expand(to_dtype(positions, int64), (*lead, m))
+        return gather(ordered, ordered.ndim - 1, whole)
+
+    low = at(lower)
+    if interpolation == "midpoint":
+        out = F.mul(F.add(low, at(upper)), 0.5)
+    elif interpolation == "linear":
+        out = F.add(low, F.mul(F.sub(at(upper), low), F.sub(ranks, lower)))
+    else:
+        out = low
+    # (..., levels) with the reduced axis last: put the axes back, the levels first.
+    if dim is None:
+        out = shape.reshape(out, (m,))
+        if keepdim:
+            out = shape.reshape(out, (m, *(1,) * input.ndim))
+    else:
+        out = shape.unsqueeze(out, -2)  # where the reduced axis was
+        out = shape.transpose(shape.permute(out, (out.ndim - 1, *range(out.ndim - 1))), axis + 1, -1)
+        if not keepdim:
+            out = shape.squeeze(out, axis + 1)
+        elif input.ndim == 0:
+            out = shape.reshape(out, (m,))
+    return out if levels.ndim else shape.squeeze(out, 0)
+
+
+def nanquantile(
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
+    """``quantile`` of the elements that are not NaN."""
+    return quantile(input, q, dim, keepdim, interpolation=interpolation, _skip_nan=True)
+
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    values: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where ``values`` would go in the sequence, whose last axis is in order: before equal elements, or after (``right``)."""
+    if side == "left" and right:
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
+        )
+    if sorter is not None:
+        sorted_sequence = gather(sorted_sequence, sorted_sequence.ndim - 1, sorter)
+    number = not isinstance(values, Tensor)
+    v = P.full(value=values, shape=(), dtype=sorted_sequence.dtype.short) if number else values
+    if sorted_sequence.ndim > 1 and sorted_sequence._data.shape[:-1] != v._data.shape[:-1]:
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
+            f"input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and input value tensor "
+            f"{list(v.shape)}"
+        )
+    if sorted_sequence.dtype is not v.dtype:
+        raise RuntimeError(
+            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype "
+            f"{sorted_sequence.dtype.ctype.lower()} and input value tensor dtype {v.dtype.ctype.lower()}"
+        )
+    out = P.searchsorted(sorted_sequence, v, right=right or side == "right")
+    return to_dtype(out, int32) if out_int32 else out
+
+
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """The number of the bucket each element falls into, between ``boundaries`` in order."""
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each number 0, 1, ... occurs, or the sum of the ``weights`` where it does."""
+    if input.ndim != 1 or input.dtype.kind not in "ui":
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    data = input._observed("bincount")
+    if data.size and data.min() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if weights is None:
+        return wrap(np.bincount(data, minlength=minlength).astype(np.int64))
+    if weights._data.shape != data.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    counts = np.bincount(data, weights._data, minlength)
+    return wrap(counts.astype(np.float32 if weights._data.dtype == np.float32 else np.float64))
+
+
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements fall into each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: of the elements)."""
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    data = input._observed("histc").reshape(-1)
+    low, high = float(min), float(max)
+    if low == high and data.size:
+        low, high = float(data.min()), float(data.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if low > high:
+        raise RuntimeError("max must be larger than min")
+    counts, _ = np.histogram(data, bins, (low, high))
+    return wrap(counts.astype(input._data.dtype))
+
+
+def unique(
+    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The different elements in order (or slices along ``dim``), and where and how often they occur."""
+    data = input._observed("unique")
+    axis = None if dim is None else one_dim(dim, input.ndim)
+    values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis)
+    inverse = inverse.reshape(data.shape if axis is None else (-1,))
+    found = [wrap(values)]
+    if return_inverse:
+        found.append(wrap(inverse.astype(np.int64)))
+    if return_counts:
+        found.append(wrap(counts.astype(np.int64)))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
+    """The elements without those equal to the one before."""
+    data = input._observed("unique_consecutive")
+    rows = data.reshape(-1) if dim is None else np.moveaxis(data, one_dim(dim, input.ndim), 0)
+    flat = rows.reshape(len(rows), -1)
+    starts = np.ones(len(rows), bool)
+    starts[1:] = (flat[1:] != flat[:-1]).any(1) if len(rows) else True
+    values = rows[starts] if dim is None else np.moveaxis(rows[starts], 0, one_dim(dim, input.ndim))
+    found = [wrap(np.ascontiguousarray(values))]
+    inverse = np.cumsum(starts) - 1
+    if return_inverse:
+        found.append(wrap(inverse.reshape(data.shape if dim is None else (-1,)).astype(np.int64)))
+    if return_counts:
+        found.append(wrap(np.bincount(inverse, minlength=0).astype(np.int64)))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each element is one of ``test_elements``."""
+    x = elements if isinstance(elements, Tensor) else tensor(elements)
+    y = test_elements if isinstance(test_elements, Tensor) else tensor(test_elements)
+    if y.numel() == 0:
+        found = P.full(value=False, shape=x._data.shape, dtype="bool")
+    else:
+        found = reduce.any(F.eq(shape.unsqueeze(x, -1), shape.reshape(y, (-1,))), -1)
+    return F.logical_not(found) if invert else found
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The positions of the elements that are not zero, one in each row; or, as a tuple, one tensor for each axis."""
+    data = input._observed("nonzero")
+    if as_tuple:
+        return tuple(wrap(i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(data)))
+    return wrap(np.argwhere(data).astype(np.int64))
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """The positions of the elements that are not zero, one in each row."""
+    return nonzero(input)

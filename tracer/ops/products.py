@@ -1,0 +1,385 @@
+"""More products: einsum, tensordot, Kronecker and cross products, and products that are added to something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..tensor import Tensor
+from . import pointwise as F
+from .common import one_dim, result_dtype, to_dtype
+from .linalg import bmm, dot, matmul, mm, mv
+from .moving import diagonal, movedim, roll
+from .reduce import sum
+from .shape import expand, permute, reshape, squeeze, unsqueeze
+
+__all__ = [
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "cdist",
+    "chain_matmul",
+    "cross",
+    "einsum",
+    "inner",
+    "kron",
+    "pdist",
+    "tensordot",
+    "trace",
+    "vdot",
+]
+
+
+def einsum(equation: Any, *operands: Any) -> Tensor:
+    """Sums of products of tensors with named axes: ``einsum("bij,bjk->bik", a, b)``; also in the form with lists of numbers.
+
+    Operands are taken together two at a time, from the left; each pair is one batched matrix product.
+    """
+    if not isinstance(equation, str):
+        equation, operands = _from_lists((equation, *operands))
+    xs = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    inputs, output = _parsed(equation, xs)
+    parts = [_own_diagonals(x, names) for x, names in zip(xs, inputs, strict=True)]
+    dtype = result_dtype(*xs)
+    x, names = to_dtype(parts[0][0], dtype), parts[0][1]
+    for k, (y, more) in enumerate(parts[1:], 1):
+        later = set(output).union(*(n for _, n in parts[k + 1 :]))
+        x, names = _pair(x, names, to_dtype(y, dtype), more, later)
+    gone = [i for i, n in enumerate(names) if n not in output]
+    if gone:
+        x, names = sum(x, gone), [n for n in names if n in output]
+    return permute(x, [names.index(n) for n in output]) if output else x
+
+
+def _from_lists(items: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+    def text(entries: Sequence[Any]) -> str:
+        return "".join("..." if e is Ellipsis else letters[e] for e in entries)
+
+    operands, subscripts = items[0 : len(items) // 2 * 2 : 2], items[1::2]
+    equation = ",".join(map(text, subscripts))
+    return (f"{equation}->{text(items[-1])}" if len(items) % 2 else equation), operands
+
+
+def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]]:
+    """Names of the axes of operands and result; those of an ellipsis are numbers."""
+    text = equation.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(xs):
+        more = len(terms) > len(xs)
+        raise RuntimeError(f"einsum(): {'fewer' if more else 'more'} operands were provided than specified in the equation")
+    widest = 0
+    inputs: list[list[str]] = []
+    for k, (term, x) in enumerate(zip(terms, xs, strict=True)):
+        names = list(term.replace("...", "."))
+        if any(not (c.isalpha() or c == ".") for c in names):
+            bad = next(c for c in names if not (c.isalpha() or c == "."))
+            raise RuntimeError(f"einsum(): invalid subscript given at index {term.index(bad)} in the equation string")
+        count = x.ndim - (len(names) - names.count("."))
+        if count < 0 or ("." not in names and count):
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({len(names) - names.count('.')}) "
+                f"{'is more than' if count < 0 else 'does not match'} the number of dimensions ({x.ndim}) for operand {k}"
+                + ("" if "." in names or count < 0 else " and no ellipsis was given")
+            )
+        if "." in names:
+            widest = max(widest, count)
+            at = names.index(".")
+            names[at : at + 1] = [str(-i) for i in range(count, 0, -1)]
+        inputs.append(names)
+    ellipsis = [str(-i) for i in range(widest, 0, -1)]
+    if arrow:
+        output = list(right.replace("...", "."))
+        if "." in output:
+            at = output.index(".")
+            output[at : at + 1] = ellipsis
+        known = {n for names in inputs for n in names}
+        for n in output:
+            if output.count(n) > 1:
+                raise RuntimeError(f"einsum(): output subscript {n} appears more than once in the output")
+            if n not in known:
+                raise RuntimeError(f"einsum(): output subscript {n} does not appear in the equation for any input operand")
+    else:
+        every = [n for names in inputs for n in names if n.isalpha()]
+        output = ellipsis + sorted(n for n in set(every) if every.count(n) == 1)
+    extents: dict[str, int] = {}
+    for k, (names, x) in enumerate(zip(inputs, xs, strict=True)):
+        for n, e in zip(names, x._data.shape, strict=True):
+            if e != 1 and extents.get(n, e) != e:
+                raise RuntimeError(
+                    f"einsum(): subscript {n} has size {e} for operand {k} which does not broadcast with previously seen size "
+                    f"{extents[n]}"
+                )
+            if e != 1 or n not in extents:
+                extents[n] = e if extents.get(n, 1) == 1 else extents[n]
+    return inputs, output
+
+
+def _own_diagonals(x: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
+    """An axis name that occurs twice in one operand means the diagonal."""
+    names = list(names)
+    for n in dict.fromkeys(names):
+        while names.count(n) > 1:
+            a = names.index(n)
+            b = names.index(n, a + 1)
+            x = movedim(diagonal(x, 0, a, b), -1, a)
+            del names[b]
+    return x, names
+
+
+def _pair(x: Tensor, a: list[str], y: Tensor, b: list[str], later: set[str]) -> tuple[Tensor, list[str]]:
+    """Two operands as one, summed over the names that nothing needs any more."""
+    x, a = _without(x, a, [n for n in a if n not in b and n not in later])
+    y, b = _without(y, b, [n for n in b if n not in a and n not in later])
+    shared = [n for n in a if n in b]
+    # An axis of extent 1 broadcasts: it can take part in no product.
+    for n in list(shared):
+        i, j = x._data.shape[a.index(n)], y._data.shape[b.index(n)]
+        if i != j:
+            if i == 1:
+                x = expand(x, tuple(j if m == n else e for m, e in zip(a, x._data.shape, strict=True)))
+            else:
+                y = expand(y, tuple(i if m == n else e for m, e in zip(b, y._data.shape, strict=True)))
+    batch = [n for n in shared if n in later]
+    inner = [n for n in shared if n not in later]
+    left, right = [n for n in a if n not in shared], [n for n in b if n not in shared]
+    sizes = {**dict(zip(a, x._data.shape, strict=True)), **dict(zip(b, y._data.shape, strict=True))}
+
+    def size(names: list[str]) -> int:
+        return math.prod(sizes[n] for n in names)
+
+    if not inner:
+        names = batch + left + right
+        lhs = reshape(permute(x, [a.index(n) for n in batch + left]), [sizes[n] for n in batch + left] + [1] * len(right))
+        rhs = reshape(
+            permute(y, [b.index(n) for n in batch + right]),
+            [sizes[n] for n in batch] + [1] * len(left) + [sizes[n] for n in right],
+        )
+        return F.mul(lhs, rhs), names
+    m = reshape(permute(x, [a.index(n) for n in batch + left + inner]), (size(batch), size(left), size(inner)))
+    n_ = reshape(permute(y, [b.index(n) for n in batch + inner + right]), (size(batch), size(inner), size(right)))
+    if x.dtype.name == "bool":
+        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
+    product = (
+        P.matmul(m, n_) if batch else unsqueeze(P.matmul(reshape(m, m._data.shape[1:]), reshape(n_, n_._data.shape[1:])), 0)
+    )
+    return reshape(product, [sizes[n] for n in batch + left + right]), batch + left + right
+
+
+def _without(x: Tensor, names: list[str], gone: list[str]) -> tuple[Tensor, list[str]]:
+    if not gone:
+        return x, names
+    return sum(x, [names.index(n) for n in gone]), [n for n in names if n not in gone]
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """The sum over the last ``dims`` axes of ``a`` and the first of ``b``, or over two lists of axes."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a.ndim, b.ndim):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
+        dims_a, dims_b = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    else:
+        first, second = dims
+        dims_a = [first] if isinstance(first, int) else list(first)
+        dims_b = [second] if isinstance(second, int) else list(second)
+    if len(dims_a) != len(dims_b):
+        raise RuntimeError("both dimension lists should have same length")
+    dims_a, dims_b = [one_dim(d, a.ndim) for d in dims_a], [one_dim(d, b.ndim) for d in dims_b]
+    for i, j in zip(dims_a, dims_b, strict=True):
+        m, n = a._data.shape[i], b._data.shape[j]
+        if m != n and 1 not in (m, n):
+            raise RuntimeError(
+                f"contracted dimensions need to match, but first has size {m} in dim {i} and second has size {n} in dim {j}"
+            )
+        if m != n:
+            a, b = (sum(a, i, keepdim=True), b) if n == 1 else (a, sum(b, j, keepdim=True))
+    free_a, free_b = [i for i in range(a.ndim) if i not in dims_a], [j for j in range(b.ndim) if j not in dims_b]
+    inner = math.prod(a._data.shape[i] for i in dims_a)
+    out = tuple(a._data.shape[i] for i in free_a) + tuple(b._data.shape[j] for j in free_b)
+    m = math.prod(a._data.shape[i] for i in free_a)
+    n = math.prod(b._data.shape[j] for j in free_b)
+    left = reshape(permute(a, free_a + dims_a), (m, inner))
+    right = reshape(permute(b, dims_b + free_b), (inner, n))
+    return reshape(matmul(left, right), out)
+
+
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The sum of products over the last axes."""
+    if input.ndim == 0 or other.ndim == 0:
+        return F.mul(input, other)
+    if input._data.shape[-1] != other._data.shape[-1]:
+        raise RuntimeError(
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and "
+            f"{list(other.shape)}"
+        )
+    return tensordot(input, other, ([-1], [-1]))
+
+
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """The inner product of two vectors."""
+    return dot(input, other)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The inner products of vectors along an axis."""
+    return sum(F.mul(x, y), dim)
+
+
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product."""
+    rank = max(input.ndim, other.ndim)
+    a = reshape(input, (1,) * (rank - input.ndim) + input._data.shape)
+    b = reshape(other, (1,) * (rank - other.ndim) + other._data.shape)
+    left = reshape(a, tuple(n for e in a._data.shape for n in (e, 1)))
+    right = reshape(b, tuple(n for e in b._data.shape for n in (1, e)))
+    return reshape(F.mul(left, right), tuple(m * n for m, n in zip(a._data.shape, b._data.shape, strict=True)))
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    if input.ndim != 2:
+        raise RuntimeError("trace: expected a matrix, but got tensor with dim " + str(input.ndim))
+    return sum(diagonal(input))
+
+
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product of vectors of three along ``dim`` (by default the first axis of extent 3)."""
+    if dim is None:
+        found = [i for i, n in enumerate(input._data.shape) if n == 3]
+        if not found:
+            raise RuntimeError("no dimension of size 3 in input")
+        dim = found[0]
+    return linalg_cross(input, other, dim=dim)
+
+
+def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross product of vectors of three along ``dim``."""
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    axis = one_dim(dim, input.ndim)
+    if input._data.shape[axis] != 3 or other._data.shape[axis] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input._data.shape[axis]} and {other._data.shape[axis]}"
+        )
+    a1, b2 = roll(input, -1, axis), roll(other, -2, axis)
+    a2, b1 = roll(input, -2, axis), roll(other, -1, axis)
+    return F.sub(F.mul(a1, b2), F.mul(a2, b1))
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
+    """The ``p`` norms of the differences between the rows of two matrices, each with each."""
+    from .stats import vector_norm
+
+    if x1.ndim < 2 or x2.ndim < 2:
+        raise RuntimeError(f"cdist only supports at least 2D tensors, X{1 if x1.ndim < 2 else 2} got: {min(x1.ndim, x2.ndim)}D")
+    if x1._data.shape[-1] != x2._data.shape[-1]:
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1._data.shape[-1]} X2: {x2._data.shape[-1]}")
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    return vector_norm(F.sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The ``p`` norms of the differences between the rows of a matrix, each pair once."""
+    from .create import tensor
+    from .stats import vector_norm
+
+    n = input._data.shape[0]
+    i, j = np.triu_indices(n, 1)
+    rows = P.index_select(input, tensor(i), axis=0), P.index_select(input, tensor(j), axis=0)
+    return vector_norm(F.sub(*rows), p, -1)
+
+
+def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    scaled = product if _is_one(alpha) else F.mul(product, alpha)
+    if isinstance(beta, (int, float)) and beta == 0:  # the input is ignored, NaN and all
+        return scaled if input._data.shape == product._data.shape else expand(scaled, product._data.shape)
+    return F.add(input if _is_one(beta) else F.mul(input, beta), scaled)
+
+
+def _is_one(x: Any) -> bool:
+    return isinstance(x, (int, float)) and x == 1
+
+
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2)."""
+    return _added(input, mm(mat1, mat2), beta, alpha)
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (mat @ vec)."""
+    if mat.ndim != 2 or vec.ndim != 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}, {mat.ndim}, {vec.ndim}")
+    return _added(input, mv(mat, vec), beta, alpha)
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * outer(vec1, vec2)."""
+    if vec1.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(f"addr: Expected 1-D argument vec1, but got {vec1.ndim}-D")
+    return _added(input, F.mul(unsqueeze(vec1, 1), vec2), beta, alpha)
+
+
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * the sum of the products of two batches of matrices."""
+    return _added(input, sum(bmm(batch1, batch2), 0), beta, alpha)
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * the products of two batches of matrices."""
+    return _added(input, bmm(batch1, batch2), beta, alpha)
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of several matrices, in the cheapest order."""
+    return multi_dot(matrices)
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of several matrices (the first and the last may be vectors), in the cheapest order.
+
+    The order by dynamic programming over the extents (Cormen et al., chapter 15).
+    """
+    xs = list(tensors)
+    if len(xs) < 2:
+        raise RuntimeError("multi_dot(): expected at least 2 tensors but got " + str(len(xs)))
+    first, last = xs[0].ndim == 1, xs[-1].ndim == 1
+    if first:
+        xs[0] = unsqueeze(xs[0], 0)
+    if last:
+        xs[-1] = unsqueeze(xs[-1], 1)
+    for k, x in enumerate(xs):
+        if x.ndim != 2:
+            raise RuntimeError(f"multi_dot(): tensor {k} must be 2D but got {x.ndim}D")
+    sizes = [x._data.shape[0] for x in xs] + [xs[-1]._data.shape[1]]
+    n = len(xs)
+    cost: dict[tuple[int, int], tuple[int, int]] = {(i, i): (0, i) for i in range(n)}
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            cost[i, j] = min(
+                (cost[i, k][0] + cost[k + 1, j][0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+            )
+
+    def product(i: int, j: int) -> Tensor:
+        if i == j:
+            return xs[i]
+        k = cost[i, j][1]
+        return matmul(product(i, k), product(k + 1, j))
+
+    out = product(0, n - 1)
+    if first:
+        out = squeeze(out, 0)
+    return squeeze(out, -1) if last else out

@@ -1,0 +1,415 @@
+"""Writing at positions that are data, and reading where a mask holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..ir.types import int64
+from ..tensor import Tensor
+from . import pointwise as F
+from .common import is_number, one_dim, to_dtype
+from .create import tensor
+from .index import _as_tensor, _basic, _expanded, _split, _wrapped, gather, getitem
+from .shape import expand, reshape, unsqueeze
+
+
+def _checked(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> int:
+    axis = one_dim(dim, input.ndim)
+    if index.numel() == 0:
+        return axis
+    if index.dtype.name != "int64" and index.dtype.name != "int32":
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
+    if isinstance(src, Tensor) and src.dtype is not input.dtype:
+        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+    if max(index.ndim, 1) != max(input.ndim, 1) or (isinstance(src, Tensor) and max(src.ndim, 1) != max(index.ndim, 1)):
+        what = "self" if max(index.ndim, 1) != max(input.ndim, 1) else "src"
+        raise RuntimeError(f"Index tensor must have the same number of dimensions as {what} tensor")
+    sizes = input._data.shape or (1,)
+    for d, n in enumerate(index._data.shape or (1,)):
+        wide = d != axis and n > sizes[d]
+        if wide or (isinstance(src, Tensor) and n > (src._data.shape or (1,))[d]):
+            beside = f" and to be no larger size than src {list(src.shape)}" if isinstance(src, Tensor) else ""
+            raise RuntimeError(
+                f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {axis}"
+                + beside
+            )
+    return axis
+
+
+def _as_vector(*xs: Any) -> list[Any]:
+    return [reshape(x, (1,)) if isinstance(x, Tensor) and x.ndim == 0 else x for x in xs]
+
+
+def _source(src: Any, index: Tensor, dtype: Any) -> Tensor:
+    """The part of ``src`` that ``index`` covers, or a number for each position."""
+    if not isinstance(src, Tensor):
+        return P.full(value=src, shape=index._data.shape, dtype=dtype.short)
+    return src if src._data.shape == index._data.shape else getitem(src, tuple(slice(n) for n in index._data.shape))
+
+
+def _written(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
+    """How often each position is written to, as int64."""
+    ones = P.full(value=1, shape=index._data.shape, dtype="i64")
+    return P.scatter_add(ones, index, axis=axis, shape=shape)
+
+
+def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
+    """For each written position the number of an element of ``index`` that writes to it (the last one); 0 elsewhere."""
+    return P.scatter_last(index, axis=axis, shape=shape)
+
+
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+    """``input`` with ``src`` at result[i][index[i][j]] for dim 1, and so on. Where positions repeat, the last one stays."""
+    src = value if src is None else src
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise RuntimeError("reduce argument must be either add or multiply.")
+        whole = src if isinstance(src, Tensor) else P.full(value=src, shape=index._data.shape, dtype=input.dtype.short)
+        return scatter_reduce(input, dim, index, whole, "sum" if reduce == "add" else "prod")
+    axis = _checked("scatter", input, dim, index, src)
+    if index.numel() == 0:
+        return F.clone(input)
+    if input.ndim == 0:
+        return reshape(scatter(*_as_vector(input), 0, *_as_vector(index, src)), ())
+    shape = input._data.shape
+    source = _source(src, index, input.dtype)
+    winner = _last_writer(index, axis, shape)
+    flat = reshape(source, (-1,))
+    chosen = P.index_select(flat, winner, axis=0)
+    return F.where(F.gt(_written(index, axis, shape), 0), chosen, input)
+
+
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """``input`` with ``src`` added at result[i][index[i][j]] for dim 1, and so on."""
+    axis = _checked("scatter_add", input, dim, index, src)
+    if index.numel() == 0:
+        return F.clone(input)
+    if input.ndim == 0:
+        return reshape(scatter_add(*_as_vector(input), 0, *_as_vector(index, src)), ())
+    return P.add(input, P.scatter_add(_source(src, index, input.dtype), index, axis=axis, shape=input._data.shape))
+
+
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+    """``input`` with what ``src`` brings to each position reduced by sum, prod, mean, amax or amin, with what was there or without."""
+    axis = _checked("scatter", input, dim, index, src)
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    if index.numel() == 0:
+        return F.clone(input)
+    if input.ndim == 0:
+        out = scatter_reduce(*_as_vector(input), 0, *_as_vector(index, src), reduce, include_self=include_self)
+        return reshape(out, ())
+    shape = input._data.shape
+    source = _source(src, index, input.dtype)
+    count = _written(index, axis, shape)
+    hit = F.gt(count, 0)
+    if reduce in ("sum", "mean"):
+        base = input if include_self else F.where(hit, P.full(value=0, shape=(), dtype=input.dtype.short), input)
+        total = P.add(base, P.scatter_add(source, index, axis=axis, shape=shape))
+        if reduce == "sum":
+            return total
+        number = F.add(count, 1) if include_self else count
+        number = to_dtype(F.where(hit, number, 1), input.dtype)
+        if input.is_floating_point():
+            return F.div(total, number)
+        return F.floor_divide(total, number)
+    return _reduce_others(input, axis, index, source, reduce, include_self, hit)
+
+
+def _reduce_others(
+    input: Tensor, axis: int, index: Tensor, source: Tensor, reduce: str, include_self: bool, hit: Tensor
+) -> Tensor:
+    """Products and extrema, by a table with a layer for each element along the axis of ``index``."""
+    n = index._data.shape[axis]
+    neutral = {"prod": 1, "amax": -math.inf, "amin": math.inf}[reduce]
+    if not input.is_floating_point() and reduce != "prod":
+        limits = np.iinfo(input._data.dtype) if input.dtype.name != "bool" else None
+        neutral = (limits.min if reduce == "amax" else limits.max) if limits else reduce == "amin"
+    shape = input._data.shape
+    layers = [input if include_self else F.where(hit, neutral, input)]
+    neutral_all = P.full(value=neutral, shape=shape, dtype=input.dtype.short)
+    for k in range(n):
+        at = tuple(slice(k, k + 1) if i == axis else slice(None) for i in range(index.ndim))
+        layers.append(scatter(neutral_all, axis, getitem(index, at), getitem(source, at)))
+    table = P.concatenate(*(unsqueeze(x, 0) for x in layers), axis=0)
+    if reduce == "prod":
+        return P.prod(table, axis=0)
+    return (P.max_ if reduce == "amax" else P.min_)(table, axes=(0,))
+
+
+def _vector_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:
+    axis = one_dim(dim, input.ndim)
+    if index.ndim > 1:
+        raise IndexError(f"{name}(): Index is supposed to be a vector")
+    x = reshape(input, (1,)) if input.ndim == 0 else input
+    i = _wrapped(reshape(index, (-1,)), x._data.shape[axis], axis)
+    return x, axis, i
+
+
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """``input`` with the slices of ``source`` added at the positions in ``index`` along ``dim``."""
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_add_(): self ({input.dtype.ctype}) and source ({source.dtype.ctype}) must have the same scalar type"
+        )
+    x, axis, i = _vector_index("index_add", input, dim, index)
+    s = reshape(source, (1,)) if source.ndim == 0 else source
+    if alpha != 1:
+        s = F.mul(s, alpha)
+    out = P.add(x, P.index_add(s, i, axis=axis, extent=x._data.shape[axis]))
+    return reshape(out, input._data.shape)
+
+
+def _positions_along(x: Tensor, axis: int, i: Tensor, like: tuple[int, ...]) -> Tensor:
+    """``i`` as an index for ``scatter``: the same for all other axes."""
+    return expand(reshape(i, tuple(-1 if d == axis else 1 for d in range(x.ndim))), like)
+
+
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """``input`` with the slices of ``source`` at the positions in ``index`` along ``dim``."""
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_copy_(): self and source expected to have the same dtype, but got (self) {input.dtype.ctype} and (source) "
+            f"{source.dtype.ctype}"
+        )
+    x, axis, i = _vector_index("index_copy_", input, dim, index)
+    s = reshape(source, (1,)) if source.ndim == 0 else source
+    if i._data.shape[0] != s._data.shape[axis]:
+        raise IndexError(
+            f"index_copy_(): Number of indices ({i.numel()}) should be equal to source.size(dim) ({s._data.shape[axis]})"
+        )
+    return reshape(scatter(x, axis, _positions_along(x, axis, i, s._data.shape), s), input._data.shape)
+
+
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """``input`` with a number at the positions in ``index`` along ``dim``."""
+    x, axis, i = _vector_index("index_fill_", input, dim, index)
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(
+            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+        )
+    hit = F.gt(P.index_add(P.full(value=1, shape=i._data.shape, dtype="i64"), i, axis=0, extent=x._data.shape[axis]), 0)
+    mask = expand(reshape(hit, tuple(-1 if d == axis else 1 for d in range(x.ndim))), x._data.shape)
+    fill = to_dtype(value, x.dtype) if isinstance(value, Tensor) else value
+    return reshape(F.where(mask, fill, x), input._data.shape)
+
+
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+    """``input`` with the slices of ``source`` reduced into it at the positions in ``index``: prod, mean, amax or amin."""
+    x, axis, i = _vector_index("index_reduce", input, dim, index)
+    s = reshape(source, (1,)) if source.ndim == 0 else source
+    out = scatter_reduce(x, axis, _positions_along(x, axis, i, s._data.shape), s, reduce, include_self=include_self)
+    return reshape(out, input._data.shape)
+
+
+def _flat_positions(input: Tensor, indices: Sequence[Any]) -> Tensor:
+    """The positions that index tensors choose, in the flattened input."""
+    shape = input._data.shape
+    total = None
+    axis = 0
+    tensors: list[tuple[int, Tensor]] = []
+    for item in indices:
+        if item is None:
+            axis += 1
+        elif item.dtype.name == "bool" or item.dtype.name == "uint8":
+            part = shape[axis : axis + item.ndim]
+            if part != item._data.shape:
+                raise IndexError(
+                    f"The shape of the mask {list(item.shape)} at index {axis} does not match the shape of the indexed tensor "
+                    f"{list(shape)} at index {axis}"
+                )
+            for where in np.nonzero(item._observed("a boolean mask")):
+                tensors.append((axis, tensor(where)))
+                axis += 1
+        else:
+            tensors.append((axis, _wrapped(item, shape[axis], axis)))
+            axis += 1
+    axes = [a for a, _ in tensors]
+    try:
+        sizes = np.broadcast_shapes(*(i._data.shape for _, i in tensors))
+    except ValueError:
+        text = ", ".join(str(list(i._data.shape)) for _, i in tensors)
+        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {text}") from None
+    rest = [a for a in range(len(shape)) if a not in axes]
+    together = axes == list(range(axes[0], axes[0] + len(axes)))
+    before = [a for a in rest if a < axes[0]] if together else []
+    after = [a for a in rest if a not in before]
+    out = tuple(shape[a] for a in before) + sizes + tuple(shape[a] for a in after)
+    strides = {a: math.prod(shape[a + 1 :]) for a in range(len(shape))}
+
+    def lifted(x: Tensor, lead: int, trail: int) -> Tensor:
+        return reshape(x, (1,) * lead + x._data.shape + (1,) * trail)
+
+    for a, i in tensors:
+        grown = lifted(reshape(i, (1,) * (len(sizes) - i.ndim) + i._data.shape), len(before), len(after))
+        term = F.mul(to_dtype(grown, int64), strides[a])
+        total = term if total is None else F.add(total, term)
+    for place, a in [*enumerate(before), *((len(before) + len(sizes) + k, a) for k, a in enumerate(after))]:
+        steps = P.iota(shape=(shape[a],), axis=0, dtype="i64")
+        term = F.mul(reshape(steps, tuple(-1 if d == place else 1 for d in range(len(out)))), strides[a])
+        total = term if total is None else F.add(total, term)
+    assert total is not None
+    return expand(total, out)
+
+
+def index_put(input: Tensor, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Tensor:
+    """``input`` with ``values``, which broadcast, at the positions that index tensors choose, or added there."""
+    items = [_as_tensor(i) if not isinstance(i, Tensor) and i is not None else i for i in indices]
+    if len(items) > input.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {input.ndim} (got {len(items)})")
+    positions = _flat_positions(input, items)
+    v = values if isinstance(values, Tensor) else P.full(value=values, shape=(), dtype=input.dtype.short)
+    if v.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {input.dtype.ctype} for the destination and "
+            f"{v.dtype.ctype} for the source."
+        )
+    lead = v.ndim - positions.ndim
+    if lead > 0 and all(n == 1 for n in v._data.shape[:lead]):
+        v = reshape(v, v._data.shape[lead:])
+    try:
+        v = expand(v, positions._data.shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(v.shape)} cannot be broadcast to indexing result of shape "
+            f"{list(positions.shape)}"
+        ) from None
+    flat, at, what = reshape(input, (-1,)), reshape(positions, (-1,)), reshape(v, (-1,))
+    if positions.numel() == 0:
+        return F.clone(input)
+    if accumulate:
+        out = P.add(flat, P.index_add(what, at, axis=0, extent=flat._data.shape[0]))
+    else:
+        out = scatter(flat, 0, at, what)
+    return reshape(out, input._data.shape)
+
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, in a vector. How many there are is data."""
+    if mask.dtype.name != "bool":
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    sizes = np.broadcast_shapes(input._data.shape, mask._data.shape)
+    return getitem(
+        expand(input, sizes) if sizes else reshape(input, (1,)), expand(mask, sizes) if sizes else reshape(mask, (1,))
+    )
+
+
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """The elements of ``source``, in order, where the mask holds."""
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"masked_scatter_: expected self and source to have same dtypes but got {input.dtype.ctype} and {source.dtype.ctype}"
+        )
+    if mask.dtype.name != "bool":
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.ctype}")
+    sizes = np.broadcast_shapes(input._data.shape, mask._data.shape)
+    x, m = expand(input, sizes), expand(mask, sizes)
+    rank = F.sub(P.cumsum(to_dtype(reshape(m, (-1,)), int64), axis=0), 1)
+    n = source.numel()
+    if int(m._data.sum()) > n:
+        raise RuntimeError("masked_scatter_: expected self and source to have the same number of elements")
+    if n == 0 or m.numel() == 0:
+        return F.clone(x)
+    chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)
+    return F.where(m, reshape(chosen, sizes), x)
+
+
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements at positions in the flattened input."""
+    flat = reshape(input, (-1,))
+    return P.index_select(flat, _wrapped(index, flat._data.shape[0], 0), axis=0)
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """``gather`` whose other axes broadcast; without ``dim``, in the flattened input."""
+    if indices.dtype.name != "int64":
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.ctype}")
+    if dim is None:
+        return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
+    if input.ndim != indices.ndim:
+        raise RuntimeError(
+            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.ndim} dimensions "
+            f"for input, and {indices.ndim} dimensions for indices"
+        )
+    axis = one_dim(dim, input.ndim)
+    a = [1 if i == axis else n for i, n in enumerate(input._data.shape)]
+    b = [1 if i == axis else n for i, n in enumerate(indices._data.shape)]
+    sizes = np.broadcast_shapes(tuple(a), tuple(b))
+    x = expand(input, tuple(input._data.shape[axis] if i == axis else n for i, n in enumerate(sizes)))
+    i = expand(indices, tuple(indices._data.shape[axis] if i == axis else n for i, n in enumerate(sizes)))
+    return gather(x, axis, _wrapped(i, input._data.shape[axis], axis))
+
+
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """``input`` with the elements of ``source`` at positions in the flattened input."""
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype.ctype} and source.dtype = "
+            f"{source.dtype.ctype}"
+        )
+    if index.numel() != source.numel():
+        raise RuntimeError(
+            "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
+            f"{source.numel()}, index.numel() = {index.numel()}"
+        )
+    flat = reshape(input, (-1,))
+    return reshape(index_put(flat, (reshape(index, (-1,)),), reshape(source, (-1,)), accumulate), input._data.shape)
+
+
+def setitem(input: Tensor, index: Any, value: Any) -> None:
+    """``input[index] = value``, in place: numbers, slices and None choose a view, index tensors and masks positions in it."""
+    items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
+    basic, tensors = _split(items)
+    part = _basic(input, basic)
+    if isinstance(value, np.ndarray) or (not isinstance(value, Tensor) and not is_number(value)):
+        value = tensor(value)
+    if not tensors:
+        if isinstance(value, Tensor) and value.ndim > part.ndim:
+            extra = value.ndim - part.ndim
+            if any(n != 1 for n in value._data.shape[:extra]):
+                raise RuntimeError(
+                    f"expand({value.dtype.name}{list(value.shape)}, size={list(part.shape)}): the number of sizes provided "
+                    f"({part.ndim}) must be greater or equal to the number of dimensions in the tensor ({value.ndim})"
+                )
+            value = reshape(value, value._data.shape[extra:])
+        part.copy_(value)
+        return
+    if len(tensors) == 1 and is_number(value):
+        ((axis, mask),) = tensors.items()
+        if mask.dtype.name == "bool" and axis == 0 and mask._data.shape == part._data.shape:
+            part._become(F.where(mask, P.full(value=value, shape=(), dtype=part.dtype.short), part))
+            return
+    place = 0
+    flat: list[Any] = []
+    while place < part.ndim:
+        if place in tensors:
+            flat.append(tensors[place])
+            place += tensors[place].ndim if tensors[place].dtype.name == "bool" else 1
+        else:
+            flat.append(None)
+            place += 1
+    v = to_dtype(value, part.dtype) if isinstance(value, Tensor) else value
+    before = part._snapshot() if part._requires_grad else part
+    part._become(index_put(before, flat, v))
+
+
+__all__ = [
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_reduce",
+    "masked_scatter",
+    "masked_select",
+    "put",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "take",
+    "take_along_dim",
+]

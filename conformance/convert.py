@@ -11,7 +11,20 @@ import tracer
 
 DTYPES = {
     getattr(torch, name): getattr(tracer, name)
-    for name in "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
+    for name in [
+        "bool",
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    ]
 }
 
 
@@ -52,7 +65,7 @@ def array(x: torch.Tensor) -> np.ndarray:
         import ml_dtypes
 
         return x.float().numpy().astype(ml_dtypes.bfloat16)
-    return np.array(x.numpy(), order="C")
+    return np.array(x.numpy(force=True), order="C")
 
 
 def tensors(x: Any, kind: type) -> list[Any]:

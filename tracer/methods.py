@@ -93,19 +93,34 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
-def _to(self: Tensor, *args: Any, dtype: DType | None = None, **ignored: Any) -> Tensor:
-    """The tensor in another dtype (or that of another tensor); itself if there is nothing to do."""
-    for a in args:
+def _to(
+    self: Tensor,
+    *args: Any,
+    dtype: DType | None = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """The tensor in another dtype, or in that of another tensor; itself if there is nothing to do, unless ``copy``.
+
+    ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
+    """
+    flags = [a for a in args if isinstance(a, bool)]
+    if len(flags) > 1:
+        copy = flags[1]
+    for a in (*args, device):
         if isinstance(a, DType):
             dtype = a
         elif isinstance(a, Tensor):
             dtype = a.dtype
-        elif isinstance(a, str):
-            if str(a) != "cpu":
-                raise RuntimeError(f"no device {a!r}: tensors live on 'cpu'")
-        else:
-            raise TypeError(f"to() received an invalid argument: {a!r}")
-    return self if dtype is None else to_dtype(self, dtype)
+        elif isinstance(a, bool) or a is None:
+            continue
+        elif str(a) != "cpu":
+            raise RuntimeError(f"no device {str(a)!r}: tensors live on 'cpu'")
+    if dtype is None or self.dtype is dtype:
+        return P.copy(self) if copy else self
+    return to_dtype(self, dtype)
 
 
 def _copy_(self: Tensor, src: Any) -> Tensor:

@@ -177,10 +177,10 @@ def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
     axis = one_dim(dim, input.ndim)
+    if index.numel() == 0 and (index.ndim != input.ndim or index.dtype.name not in ("int64", "int32")):
+        return P.full(value=0, shape=index._data.shape, dtype=input.dtype.short)
     if index.dtype.name not in ("int64", "int32"):
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
-    if index.numel() == 0:
-        return P.full(value=0, shape=index._data.shape, dtype=input.dtype.short)
     if input.ndim == 0 or index.ndim == 0:
         x = reshape(input, (1,)) if input.ndim == 0 else input
         i = reshape(index, (1,)) if index.ndim == 0 else index

@@ -57,7 +57,6 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
-    "softplus",
     "sqrt",
     "square",
     "sub",
@@ -266,11 +265,6 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if max is not None:
         out = where(gt(out, max), max, out)
     return out
-
-
-def softplus(input: Tensor) -> Tensor:
-    """log(1 + exp(x)), without overflow."""
-    return add(relu(input), log1p(exp(neg(abs(input)))))
 
 
 def clone(input: Tensor) -> Tensor:

@@ -187,6 +187,11 @@ def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim``, without overflow."""
     x = as_floating(input)
+    if x.ndim == 0:
+        return pointwise.clone(x)
+    axes = dims(dim, x.ndim)
+    if builtins.any(x._data.shape[a] == 0 for a in axes):
+        return pointwise.log(sum(pointwise.exp(x), dim, keepdim))
     top = amax(x.detach(), dim, keepdim=True)
     top = pointwise.where(pointwise.eq(pointwise.abs(top), math.inf), 0.0, top)
     out = pointwise.add(pointwise.log(sum(pointwise.exp(pointwise.sub(x, top)), dim, keepdim=True)), top)
@@ -196,6 +201,8 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
     x = to_dtype(input, dtype) if dtype else as_floating(input)
+    if x.numel() == 0:
+        return pointwise.clone(x)
     e = pointwise.exp(pointwise.sub(x, amax(x.detach(), dim, keepdim=True)))
     return pointwise.div(e, sum(e, dim, keepdim=True))
 
@@ -203,5 +210,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along ``dim``, without overflow."""
     x = to_dtype(input, dtype) if dtype else as_floating(input)
+    if x.numel() == 0:
+        return pointwise.clone(x)
     z = pointwise.sub(x, amax(x.detach(), dim, keepdim=True))
     return pointwise.sub(z, pointwise.log(sum(pointwise.exp(z), dim, keepdim=True)))

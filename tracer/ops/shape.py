@@ -224,16 +224,28 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` elements from ``start`` along ``dim``, a view."""
     axis = one_dim(dim, input.ndim)
     extent = input._data.shape[axis]
-    if length < 0 or start < 0 or start + length > extent:
+    start = int(start)
+    if -extent <= start < 0:
+        start += extent
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if start < 0 or start > extent:
+        raise IndexError(f"start out of range (expected to be in range of [-{extent}, {extent}], but got {start})")
+    if start + length > extent:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
     starts = tuple(start if i == axis else 0 for i in range(input.ndim))
     stops = tuple(start + length if i == axis else n for i, n in enumerate(input._data.shape))
     return P.slice_(input, starts=starts, stops=stops, steps=(1,) * input.ndim)
 
 
-def flip(input: Tensor, *dim: Any) -> Tensor:
+def flip(input: Tensor, *dims: Any, **names: Any) -> Tensor:
     """A copy with the given axes backwards."""
-    return P.flip(input, axes=dims(_sizes(dim), input.ndim))
+    chosen = _sizes(dims) if dims else _sizes((names["dims"],))
+    axes = [one_dim(d, input.ndim) for d in chosen]
+    if len(set(axes)) < len(axes):
+        repeated = next(d for d in axes if axes.count(d) > 1)
+        raise RuntimeError(f"dim {repeated} appears multiple times in the list of dims")
+    return P.flip(input, axes=tuple(sorted(axes))) if input.ndim else P.copy(input)
 
 
 def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:

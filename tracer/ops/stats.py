@@ -121,7 +121,7 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = Fal
     if ord == -math.inf:
         return _extreme(reduce.amin, size, dim, keepdim)
     if ord == 0:
-        return to_dtype(reduce.sum(F.ne(x, 0), dim, keepdim), x.dtype)
+        return reduce.sum(F.where(F.ne(x, 0), 1.0, F.mul(x, 0)), dim, keepdim)
     if ord == 1:
         return reduce.sum(size, dim, keepdim)
     if ord == 2:

@@ -1,0 +1,273 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..ir import ops as P
+from ..ops import log_softmax, relu, sigmoid, softmax, tanh
+from ..ops import pointwise as F
+from ..ops import shape as S
+from ..ops.common import one_dim
+from ..random import rand
+from ..tensor import Tensor
+
+__all__ = [
+    "celu",
+    "celu_",
+    "elu",
+    "elu_",
+    "gelu",
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hardtanh_",
+    "leaky_relu",
+    "leaky_relu_",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "rrelu",
+    "selu",
+    "selu_",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "swish",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "threshold_",
+]
+
+
+def _require_floating(name: str, x: Tensor) -> None:
+    if not x.is_floating_point():
+        raise NotImplementedError(f"\"{name}\" not implemented for '{x.dtype.ctype}'")
+
+
+def _result(input: Tensor, out: Tensor, inplace: bool) -> Tensor:
+    return input._become(out) if inplace else out
+
+
+def _before(input: Tensor, inplace: bool) -> Tensor:
+    """What rules may read: the value from before a change in place."""
+    return input._snapshot() if inplace and input.requires_grad else input
+
+
+def _relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0)."""
+    return _result(input, relu(_before(input, inplace)), inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6)."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+    """x * Phi(x) (Hendrycks, Gimpel 2016); ``approximate='tanh'`` for their approximation."""
+    _require_floating("GeluKernelImpl", input)
+    if approximate == "tanh":
+        inner = F.mul(F.add(input, F.mul(F.mul(F.square(input), input), 0.044715)), math.sqrt(2 / math.pi))
+        return F.mul(F.mul(input, 0.5), F.add(tanh(inner), 1.0))
+    if approximate != "none":
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return F.mul(F.mul(input, 0.5), F.add(F.erf(F.mul(input, 1 / math.sqrt(2))), 1.0))
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x)."""
+    x = _before(input, inplace)
+    return _result(input, F.mul(x, sigmoid(x)), inplace)
+
+
+swish = silu
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x)) (Misra 2019)."""
+    x = _before(input, inplace)
+    return _result(input, F.mul(x, tanh(softplus(x))), inplace)
+
+
+def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above ``threshold``."""
+    _require_floating("softplus_cpu", input)
+    z = input if beta == 1 else F.mul(input, beta)
+    linear = F.gt(z, threshold)
+    safe = F.where(linear, 0.0, z)
+    smooth = F.add(relu(safe), F.log1p(F.exp(F.neg(F.abs(safe)))))
+    # The derivative at 0 is 1/2: relu and the absolute value each have 0 there.
+    smooth = P.where(F.eq(safe, 0), F.add(F.mul(safe, 0.5), math.log(2)), smooth)
+    return F.where(linear, input, smooth if beta == 1 else F.div(smooth, beta))
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(1 / (1 + exp(-x)))."""
+    return F.neg(softplus(F.neg(input), threshold=math.inf))
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where positive, negative_slope * x elsewhere."""
+    x = _before(input, inplace)
+    return _result(input, F.where(F.gt(x, 0), x, F.mul(x, negative_slope)), inplace)
+
+
+def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False) -> Tensor:
+    """``leaky_relu`` with a random slope while training, the middle one otherwise."""
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    x = _before(input, inplace)
+    slope = F.add(F.mul(rand(x._data.shape, dtype=x.dtype), upper - lower), lower)
+    return _result(input, F.where(F.ge(x, 0), x, F.mul(x, slope)), inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where positive, weight * x elsewhere; one weight, or one for each channel."""
+    if weight.numel() != 1:
+        if input.ndim == 0:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input._data.shape[1] if input.ndim > 1 else 1
+        if weight.numel() != channels:
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.numel()} and channel "
+                f"size = {channels}."
+            )
+    w = weight
+    if weight.ndim:
+        w = S.reshape(weight, tuple(-1 if i == 1 or input.ndim == 1 else 1 for i in range(input.ndim)))
+    return F.where(F.gt(input, 0), input, F.mul(input, w))
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
+    return _elu(input, alpha, 1.0, 1.0, inplace)
+
+
+def _elu(input: Tensor, alpha: float, scale: float, input_scale: float, inplace: bool) -> Tensor:
+    _require_floating("elu_cpu", input)
+    x = _before(input, inplace)
+    positive = F.gt(x, 0)
+    low = F.where(positive, 0.0, x)
+    bent = F.mul(F.expm1(low if input_scale == 1 else F.mul(low, input_scale)), alpha * scale)
+    return _result(input, F.where(positive, x if scale == 1 else F.mul(x, scale), bent), inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    return _elu(input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0, inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017)."""
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return _elu(input, alpha, 1.0, 1 / alpha, inplace)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along ``dim`` times the sigmoid of the second (Dauphin et al. 2017)."""
+    if input.ndim == 0:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    axis = one_dim(dim, input.ndim)
+    extent = input._data.shape[axis]
+    if extent % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {extent}")
+    a, b = S.narrow(input, axis, 0, extent // 2), S.narrow(input, axis, extent // 2, extent // 2)
+    return F.mul(a, sigmoid(b))
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x limited to [min_val, max_val]; the derivative on the limits is 0."""
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    x = _before(input, inplace)
+    out = F.where(F.le(x, min_val), min_val, F.where(F.ge(x, max_val), max_val, x))
+    return _result(input, out, inplace)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """0 below -3, 1 above 3, x / 6 + 1 / 2 between."""
+    x = _before(input, inplace)
+    line = F.add(F.div(x, 6.0), 0.5)
+    return _result(input, F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), 1.0, line)), inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * relu6(x + 3) / 6 (Howard et al. 2019)."""
+    x = _before(input, inplace)
+    middle = F.div(F.mul(x, F.add(x, 3.0)), 6.0)
+    return _result(input, F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), x, middle)), inplace)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """0 where |x| <= lambd, x elsewhere."""
+    inside = F.bitwise_and(F.ge(input, -lambd), F.le(input, lambd))
+    return F.where(inside, 0.0, input)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by ``lambd``, 0 where |x| <= lambd."""
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
+    out = F.where(F.gt(input, lambd), F.sub(input, lambd), F.where(F.lt(input, -lambd), F.add(input, lambd), F.mul(input, 0.0)))
+    return out
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return F.div(input, F.add(F.abs(input), 1))
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return F.sub(input, tanh(input))
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x above the threshold, ``value`` elsewhere."""
+    x = _before(input, inplace)
+    return _result(input, F.where(F.le(x, threshold), value, x), inplace)
+
+
+def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """``softmax`` of -x."""
+    return softmax(F.neg(input), 0 if dim is None else dim, dtype=dtype)
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A sample of the Gumbel-softmax distribution (Jang et al. 2017); with ``hard`` one-hot, with the soft one's gradient."""
+    noise = F.neg(F.log(F.neg(F.log(F.clamp(rand(logits._data.shape, dtype=logits.dtype), min=1e-30)))))
+    soft = softmax(F.div(F.add(logits, noise), tau), dim)
+    if not hard:
+        return soft
+    axis = one_dim(dim, soft.ndim)
+    best = soft.argmax(axis, keepdim=True)
+    one = P.cast(P.eq(P.iota(shape=soft._data.shape, axis=axis, dtype="i64"), best), dtype=soft.dtype.short)
+    return F.add(F.sub(one, soft.detach()), soft)
+
+
+def _in_place(function: Any) -> Any:
+    def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(input, *args, inplace=True, **kwargs)
+
+    call.__name__ = call.__qualname__ = f"{function.__name__.lstrip('_')}_"
+    call.__doc__ = f"``{function.__name__.lstrip('_')}``, in place."
+    return call
+
+
+relu_, elu_, selu_, celu_ = map(_in_place, (_relu, elu, selu, celu))
+leaky_relu_, hardtanh_, threshold_ = map(_in_place, (leaky_relu, hardtanh, threshold))

@@ -1,0 +1,168 @@
+"""Attention, and linear maps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..ir import ops as P
+from ..ops import matmul, reshape, softmax, transpose
+from ..ops import pointwise as F
+from ..ops import shape as S
+from ..ops.moving import tril
+from ..ops.products import einsum
+from ..tensor import Tensor
+from .normalization import dropout
+
+__all__ = ["bilinear", "linear", "multi_head_attention_forward", "scaled_dot_product_attention"]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias; the weight is (out, in), or a vector."""
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {input.dtype.ctype} and {weight.dtype.ctype}")
+    out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
+    return out if bias is None else F.add(out, bias)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x1 @ weight[k] @ x2 for each k; the weight is (out, in1, in2)."""
+    if input1._data.shape[:-1] != input2._data.shape[:-1]:
+        raise RuntimeError("bilinear(): input batch dimensions do not match")
+    lead = input1._data.shape[:-1]
+    a, b = reshape(input1, (-1, input1._data.shape[-1])), reshape(input2, (-1, input2._data.shape[-1]))
+    out = einsum("ni,oij,nj->no", a, weight, b)
+    out = reshape(out, (*lead, weight._data.shape[0]))
+    return out if bias is None else F.add(out, bias)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(query @ key.T * scale + mask) @ value (Vaswani et al. 2017). A row that may look at nothing is zero."""
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if enable_gqa:
+        from ..ops.moving import repeat_interleave
+
+        times = query._data.shape[-3] // key._data.shape[-3]
+        key, value = repeat_interleave(key, times, query.ndim - 3), repeat_interleave(value, times, query.ndim - 3)
+    factor = 1 / math.sqrt(query._data.shape[-1]) if scale is None else scale
+    scores = F.mul(matmul(query, transpose(key, -2, -1)), factor)
+    if is_causal:
+        m, n = scores._data.shape[-2:]
+        attn_mask = tril(P.full(value=True, shape=(m, n), dtype="bool"))
+    if attn_mask is not None:
+        if attn_mask.dtype.name == "bool":
+            scores = F.where(attn_mask, scores, -math.inf)
+        else:
+            scores = F.add(scores, attn_mask)
+    nothing = None
+    if attn_mask is not None:
+        nothing = P.eq(P.max_(scores.detach(), axes=(scores.ndim - 1,)), -math.inf)
+        nothing = S.unsqueeze(nothing, -1)
+        scores = F.where(nothing, 0.0, scores)
+    weights = softmax(scores, -1)
+    if nothing is not None:
+        weights = F.where(nothing, 0.0, weights)
+    return matmul(dropout(weights, dropout_p, dropout_p > 0), value)
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of several heads on (L, N, E) or (L, E), with projections in and out; and the weights if wanted."""
+    single = query.ndim == 2
+    if single:
+        query, key, value = (S.unsqueeze(t, 1) for t in (query, key, value))
+        key_padding_mask = None if key_padding_mask is None else S.unsqueeze(key_padding_mask, 0)
+    length, n, e = query._data.shape
+    if e != embed_dim_to_check:
+        raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {e}")
+    head = e // num_heads
+    if head * num_heads != e:
+        raise AssertionError(f"embed_dim {e} not divisible by num_heads {num_heads}")
+    biases: Any = (None, None, None) if in_proj_bias is None else S.chunk(in_proj_bias, 3)
+    if use_separate_proj_weight:
+        weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+    else:
+        assert in_proj_weight is not None
+        weights = S.chunk(in_proj_weight, 3)
+    q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    mask = _float_mask(attn_mask, q)
+    padding = _float_mask(key_padding_mask, q)
+
+    def longer(m: Tensor | None) -> Tensor | None:
+        return None if m is None else S.pad(m, (0, 1))
+
+    if bias_k is not None and bias_v is not None:
+        k = S.cat([k, S.expand(bias_k, (1, n, bias_k._data.shape[-1]))])
+        v = S.cat([v, S.expand(bias_v, (1, n, bias_v._data.shape[-1]))])
+        mask, padding = longer(mask), longer(padding)
+
+    def heads(x: Tensor) -> Tensor:
+        return S.permute(reshape(x, (x._data.shape[0], n, num_heads, head)), (1, 2, 0, 3))
+
+    qh = heads(q)
+    kh = heads(k) if static_k is None else reshape(static_k, (n, num_heads, -1, head))
+    vh = heads(v) if static_v is None else reshape(static_v, (n, num_heads, -1, head))
+    if add_zero_attn:
+        zero = P.full(value=0, shape=(n, num_heads, 1, head), dtype=q.dtype.short)
+        kh, vh = S.cat([kh, zero], 2), S.cat([vh, zero], 2)
+        mask, padding = longer(mask), longer(padding)
+    scores = matmul(F.mul(qh, 1 / math.sqrt(head)), transpose(kh, -2, -1))
+    if mask is not None:
+        if mask.ndim == 3:
+            mask = reshape(mask, (n, num_heads, *mask._data.shape[1:]))
+        scores = F.add(scores, mask)
+    if padding is not None:
+        scores = F.add(scores, S.unsqueeze(S.unsqueeze(padding, 1), 2))
+    attention = softmax(scores, -1)
+    attention = dropout(attention, dropout_p, training)
+    joined = reshape(S.permute(matmul(attention, vh), (2, 0, 1, 3)), (length, n, e))
+    out = linear(joined, out_proj_weight, out_proj_bias)
+    if single:
+        out = S.squeeze(out, 1)
+    if not need_weights:
+        return out, None
+    shown = attention.mean(1) if average_attn_weights else attention
+    return out, S.squeeze(shown, 0) if single else shown
+
+
+def _float_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """A mask as numbers to add: where a bool mask holds, nothing is seen."""
+    if mask is None or mask.dtype.name != "bool":
+        return mask
+    zero = P.full(value=0, shape=(), dtype=like.dtype.short)
+    return F.where(mask, -math.inf, zero)

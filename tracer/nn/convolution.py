@@ -1,0 +1,569 @@
+"""Convolutions, pooling, and the windows they are made of, in one, two and three dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir import ops as P
+from ..ops import matmul, permute, reshape
+from ..ops import pointwise as F
+from ..ops import reduce as R
+from ..ops import shape as S
+from ..tensor import Tensor
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "fold",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "unfold",
+]
+
+
+def _tuple(x: Any, n: int) -> tuple[int, ...]:
+    found = (x,) * n if isinstance(x, int) else tuple(x)
+    return found * n if len(found) == 1 and n > 1 else found
+
+
+def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
+    """``function`` on a batch of one, for an input without a batch."""
+    out = function(n, S.unsqueeze(input, 0), *args)
+    if isinstance(out, tuple):
+        return tuple(S.squeeze(o, 0) for o in out)
+    return S.squeeze(out, 0)
+
+
+def _conv(
+    n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """All windows as the columns of one matrix, then one product (Chellapilla, Puri, Simard 2006)."""
+    name = f"conv{n}d"
+    if input.ndim == n + 1:
+        return _batched(_conv, n, input, weight, bias, stride, padding, dilation, groups)
+    if input.ndim != n + 2:
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}"
+        )
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
+    count, c = input._data.shape[:2]
+    out, per_group, *size = weight._data.shape
+    step, gap = _tuple(stride, n), _tuple(dilation, n)
+    if min(step) <= 0:
+        raise RuntimeError("non-positive stride is not supported")
+    if min(gap) <= 0:
+        raise RuntimeError("dilation should be greater than zero")
+    if not isinstance(padding, str) and min(_tuple(padding, n)) < 0:
+        raise RuntimeError("negative padding is not supported")
+    if bias is not None and bias._data.shape != (out,):
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {out} elements, "
+            f"but got bias of size {list(bias.shape)} instead"
+        )
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if out % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size {list(weight.shape)} instead"
+        )
+    if c != per_group * groups:
+        raise RuntimeError(
+            f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
+            f"{per_group * groups} channels, but got {c} channels instead"
+        )
+    x = _padded(n, input, size, step, padding, gap)
+    reach = [(k - 1) * d + 1 for k, d in zip(size, gap, strict=True)]
+    if any(r > e for r, e in zip(reach, x._data.shape[2:], strict=True)):
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({' x '.join(map(str, x._data.shape[2:]))}). "
+            f"Kernel size: ({' x '.join(map(str, reach))}). Kernel size can't be greater than actual input size"
+        )
+    windows = P.windows(x, size=tuple(size), stride=step, dilation=gap)
+    image = windows._data.shape[2 + n :]
+    columns = permute(windows, (1, *range(2, 2 + n), 0, *range(2 + n, 2 + 2 * n)))
+    inner, many = per_group * math.prod(size), count * math.prod(image)
+    if groups == 1:
+        product = matmul(reshape(weight, (out, inner)), reshape(columns, (inner, many)))
+    else:
+        product = matmul(reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, many)))
+    result = permute(reshape(product, (out, count, *image)), (1, 0, *range(2, 2 + n)))
+    return result if bias is None else F.add(result, reshape(bias, (out, *(1,) * n)))
+
+
+def _padded(n: int, x: Tensor, size: Sequence[int], step: Sequence[int], padding: Any, gap: Sequence[int]) -> Tensor:
+    if padding == "valid":
+        return x
+    if padding == "same":
+        if any(s != 1 for s in step):
+            raise RuntimeError("padding='same' is not supported for strided convolutions")
+        total = [(k - 1) * d for k, d in zip(size, gap, strict=True)]
+        amounts = [a for t in reversed(total) for a in (t // 2, t - t // 2)]
+    elif isinstance(padding, str):
+        raise RuntimeError(f"Invalid padding string: '{padding}'")
+    else:
+        amounts = [a for p in reversed(_tuple(padding, n)) for a in (p, p)]
+    return S.pad(x, amounts) if any(amounts) else x
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of signals (N, C, L), or one (C, L), with a weight of (O, C / groups, k)."""
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of images (N, C, H, W), or one (C, H, W), with a weight of (O, C / groups, kH, kW)."""
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of volumes (N, C, D, H, W), or one, with a weight of (O, C / groups, kD, kH, kW)."""
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_transpose(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
+    """The adjoint of a convolution: products give the windows, which are added up where they overlap."""
+    if input.ndim == n + 1:
+        return _batched(_conv_transpose, n, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if input.ndim != n + 2:
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to conv_transpose{n}d, but got input of size: "
+            f"{list(input.shape)}"
+        )
+    step, edge, extra, gap = (_tuple(v, n) for v in (stride, padding, output_padding, dilation))
+    if any(e >= max(s, d) for e, s, d in zip(extra, step, gap, strict=True)):
+        raise RuntimeError(
+            "output padding must be smaller than either stride or dilation, but got output_padding_height: "
+            f"{extra[0]} output_padding_width: {extra[-1]}"
+        )
+    count, c = input._data.shape[:2]
+    c_weight, per_group, *size = weight._data.shape
+    if c != c_weight:
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have {c_weight} "
+            f"channels, but got {c} channels instead"
+        )
+    image = input._data.shape[2:]
+    many = count * math.prod(image)
+    columns = permute(input, (1, 0, *range(2, 2 + n)))
+    w = reshape(weight, (groups, c // groups, per_group * math.prod(size)))
+    product = matmul(permute(w, (0, 2, 1)), reshape(columns, (groups, c // groups, many)))
+    windows = reshape(product, (groups * per_group, *size, count, *image))
+    windows = permute(windows, (1 + n, 0, *range(1, 1 + n), *range(2 + n, 2 + 2 * n)))
+    full = [(e - 1) * s + (k - 1) * d + 1 for e, s, k, d in zip(image, step, size, gap, strict=True)]
+    whole = P.fold(windows, extents=tuple(full), stride=step, dilation=gap)
+    cuts: list[int] = []
+    for e, p in zip(reversed(extra), reversed(edge), strict=True):
+        cuts += [-p, e - p]
+    out = S.pad(whole, cuts) if any(cuts) else whole
+    return out if bias is None else F.add(out, reshape(bias, (groups * per_group, *(1,) * n)))
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of ``conv1d`` as a layer; the weight is (C, O / groups, k)."""
+    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of ``conv2d`` as a layer; the weight is (C, O / groups, kH, kW)."""
+    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of ``conv3d`` as a layer; the weight is (C, O / groups, kD, kH, kW)."""
+    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+# Pooling.
+
+
+def _windows(
+    n: int, x: Tensor, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, value: float
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The windows of the last ``n`` axes, (..., k..., o...), of an input padded with ``value``; and the amounts before it."""
+    k, d, p = _tuple(size, n), _tuple(dilation, n), _tuple(padding, n)
+    s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else _tuple(stride, n)
+    if min(s) <= 0:
+        raise RuntimeError("stride should not be zero")
+    if any(pi > ki // 2 for pi, ki in zip(p, k, strict=True)) and dilation == 1:
+        raise RuntimeError(
+            f"pad should be at most half of effective kernel size, but got pad={max(p)}, kernel_size={max(k)} and dilation=1"
+        )
+    if min(p) < 0:
+        raise RuntimeError("pad must be non-negative, but got pad: " + str(min(p)))
+    amounts: list[int] = []
+    for e, ki, si, pi, di in zip(x._data.shape[-n:], k, s, p, d, strict=True):
+        reach = di * (ki - 1) + 1
+        room = e + 2 * pi - reach
+        count = (-(-room // si) if ceil_mode else room // si) + 1
+        if ceil_mode and (count - 1) * si >= e + pi:
+            count -= 1
+        if count < 1:
+            raise RuntimeError(f"Given input size: {list(x.shape[-n - 1 :])}. Calculated output size is too small")
+        amounts = [*amounts, pi, (count - 1) * si + reach - e - pi]
+    pairs = [tuple(amounts[2 * i : 2 * i + 2]) for i in range(n)]
+    flat = [a for pair in reversed(pairs) for a in pair]
+    padded = S.pad(x, flat, value=value) if any(flat) else x
+    return P.windows(padded, size=k, stride=s, dilation=d), s
+
+
+def _lowest(x: Tensor) -> float:
+    return -math.inf if x.is_floating_point() else int(-(2 ** (8 * x.element_size() - 1)))
+
+
+def _max_pool(
+    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool
+) -> Any:
+    if input.ndim not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got:{list(input.shape)}"
+        )
+    w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
+    lead = input.ndim - n
+    k = w._data.shape[lead : lead + n]
+    image = w._data.shape[lead + n :]
+    flat = reshape(w, (*w._data.shape[:lead], math.prod(k), *image))
+    at = P.argmax(flat, axes=(lead,))
+    values = S.squeeze(P.gather(flat, S.unsqueeze(at, lead), axis=lead), lead)
+    if not return_indices:
+        return values
+    # The positions in the input, by sending its own positions through the same windows.
+    extents = input._data.shape[lead:]
+    numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
+    spots, _ = _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)
+    spots = S.expand(reshape(spots, (math.prod(k), *image)), flat._data.shape)
+    return values, S.squeeze(P.gather(spots, S.unsqueeze(at, lead), axis=lead), lead)
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window of signals; with ``return_indices`` also where it is."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window of images; with ``return_indices`` also where it is, in the flattened image."""
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window of volumes; with ``return_indices`` also where it is, in the flattened volume."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _avg_pool(
+    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool, divisor: int | None
+) -> Tensor:
+    if divisor == 0:
+        raise RuntimeError("divisor must be not zero")
+    w, _ = _windows(n, input, kernel_size, stride, padding, 1, ceil_mode, 0.0)
+    lead = input.ndim - n
+    total = R.sum(w, tuple(range(lead, lead + n)))
+    k = _tuple(kernel_size, n)
+    p = _tuple(padding, n)
+    if divisor is not None:
+        return F.div(total, divisor)
+    if not any(p) and not ceil_mode:
+        return F.div(total, math.prod(k))
+    # How many elements each window covers: of the input, with or without its padding.
+    extents = input._data.shape[lead:]
+    ones = P.full(value=1, shape=extents, dtype=input.dtype.short)
+    if include_pad:
+        ones = S.pad(ones, [a for pi in reversed(p) for a in (pi, pi)], value=1.0)
+        counts = _counts(n, ones, k, stride, ceil_mode, total._data.shape[lead:])
+    else:
+        counts = R.sum(_windows(n, ones, kernel_size, stride, padding, 1, ceil_mode, 0.0)[0], tuple(range(n)))
+    return F.div(total, counts)
+
+
+def _counts(n: int, ones: Tensor, k: tuple[int, ...], stride: Any, ceil_mode: bool, image: tuple[int, ...]) -> Tensor:
+    s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else _tuple(stride, n)
+    need = [(o - 1) * si + ki - e for o, si, ki, e in zip(image, s, k, ones._data.shape, strict=True)]
+    flat = [a for more in reversed(need) for a in (0, more)]
+    w = P.windows(S.pad(ones, flat) if any(flat) else ones, size=k, stride=s, dilation=(1,) * n)
+    return R.sum(w, tuple(range(n)))
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of signals."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window of images."""
+    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window of volumes."""
+    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _lp_pool(n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    k = math.prod(_tuple(kernel_size, n))
+    powers = F.pow(input, norm_type)
+    mean = _avg_pool(n, powers, kernel_size, stride, 0, ceil_mode, True, None)
+    safe = relu_sign(mean)
+    return F.pow(F.mul(safe, float(k)), 1.0 / norm_type)
+
+
+def relu_sign(x: Tensor) -> Tensor:
+    """sign(x) * relu(|x|)."""
+    return F.mul(F.sign(x), F.relu(F.abs(x)))
+
+
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The power mean of each window of signals, times its size to the power of 1 / norm_type."""
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The same of images."""
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The same of volumes."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _bounds(extent: int, out: int) -> list[tuple[int, int]]:
+    return [((i * extent) // out, -(-((i + 1) * extent) // out)) for i in range(out)]
+
+
+def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
+    sizes = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
+    if len(sizes) != n:
+        raise RuntimeError(f"adaptive_pool{n}d: internal error, output_size must be {n}")
+    x = input
+    for i, out in enumerate(sizes):
+        axis = input.ndim - n + i
+        extent = x._data.shape[axis]
+        out = extent if out is None else out
+        if out and extent % out == 0:
+            old = x._data.shape
+            x = axis_wise(reshape(x, (*old[:axis], out, extent // out, *old[axis + 1 :])), axis + 1)
+        else:
+            parts = [S.unsqueeze(axis_wise(S.narrow(x, axis, a, b - a), axis), axis) for a, b in _bounds(extent, out)]
+            shape = (*x._data.shape[:axis], 0, *x._data.shape[axis + 1 :])
+            x = S.cat(parts, axis) if parts else P.full(value=0, shape=shape, dtype=x.dtype.short)
+    return x
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of ``output_size`` windows that cover the input evenly."""
+    return _adaptive(1, input, output_size, R.mean)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """The same of images."""
+    return _adaptive(2, input, output_size, R.mean)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The same of volumes."""
+    return _adaptive(3, input, output_size, R.mean)
+
+
+def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
+    """Window by window, so that a maximum is where it is first."""
+    import itertools
+
+    sizes = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
+    lead = input.ndim - n
+    extents = input._data.shape[lead:]
+    sizes = [e if o is None else o for o, e in zip(sizes, extents, strict=True)]
+    numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
+    values, places = [], []
+    for bounds in itertools.product(*(_bounds(e, o) for e, o in zip(extents, sizes, strict=True))):
+        part, spots = input, numbers
+        for i, (a, b) in enumerate(bounds):
+            part, spots = S.narrow(part, lead + i, a, b - a), S.narrow(spots, i, a, b - a)
+        flat = reshape(part, (*input._data.shape[:lead], -1))
+        at = P.argmax(flat, axes=(lead,))
+        values.append(P.gather(flat, S.unsqueeze(at, lead), axis=lead))
+        places.append(S.unsqueeze(P.index_select(reshape(spots, (-1,)), at, axis=0), lead))
+    shape = (*input._data.shape[:lead], *sizes)
+    if not values:
+        empty = P.full(value=0, shape=shape, dtype=input.dtype.short)
+        return (empty, P.full(value=0, shape=shape, dtype="i64")) if return_indices else empty
+    out = reshape(S.cat(values, lead), shape)
+    return (out, reshape(S.cat(places, lead), shape)) if return_indices else out
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The maxima of ``output_size`` windows that cover the input evenly."""
+    return _adaptive_max(1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The same of images."""
+    return _adaptive_max(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The same of volumes."""
+    return _adaptive_max(3, input, output_size, return_indices)
+
+
+def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """All windows of images as columns: (N, C * kH * kW, number of windows)."""
+    if input.ndim == 3:
+        return S.squeeze(unfold(S.unsqueeze(input, 0), kernel_size, dilation, padding, stride), 0)
+    k, d, p, s = (_tuple(v, 2) for v in (kernel_size, dilation, padding, stride))
+    amounts = [a for pi in reversed(p) for a in (pi, pi)]
+    x = S.pad(input, amounts) if any(amounts) else input
+    w = P.windows(x, size=k, stride=s, dilation=d)
+    n, c = input._data.shape[:2]
+    return reshape(w, (n, c * math.prod(k), math.prod(w._data.shape[4:])))
+
+
+def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """The adjoint of ``unfold``: columns put back as windows, added up where they overlap."""
+    if input.ndim == 2:
+        return S.squeeze(fold(S.unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride), 0)
+    size, k, d, p, s = (_tuple(v, 2) for v in (output_size, kernel_size, dilation, padding, stride))
+    whole = [e + 2 * pi for e, pi in zip(size, p, strict=True)]
+    image = [(e - di * (ki - 1) - 1) // si + 1 for e, ki, di, si in zip(whole, k, d, s, strict=True)]
+    n, rows = input._data.shape[:2]
+    if rows % math.prod(k) or input._data.shape[2] != math.prod(image):
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={k}, dilation={d}, padding={p}, stride={s}, expected size of input's dimension "
+            f"2 to match the calculated number of sliding blocks {' * '.join(map(str, image))} = {math.prod(image)}, but got "
+            f"input.size(2)={input._data.shape[2]}."
+        )
+    windows = reshape(input, (n, rows // math.prod(k), *k, *image))
+    # The windows may not reach the end of the image.
+    reach = [(o - 1) * si + di * (ki - 1) + 1 for o, si, di, ki in zip(image, s, d, k, strict=True)]
+    out = P.fold(windows, extents=tuple(reach), stride=s, dilation=d)
+    cuts: list[int] = []
+    for e, r, pi in zip(reversed(whole), reversed(reach), reversed(p), strict=True):
+        cuts += [-pi, e - r - pi]
+    return S.pad(out, cuts) if any(cuts) else out

@@ -1,0 +1,614 @@
+"""Losses as functions. ``reduction`` is mean, sum or none."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..ops import log_softmax, mean, sum
+from ..ops import pointwise as F
+from ..ops import shape as S
+from ..ops.create import tensor
+from ..ops.products import pdist
+from ..ops.special import xlogy
+from ..ops.stats import vector_norm
+from ..tensor import Tensor
+from .activation import logsigmoid, softplus
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "ctc_loss",
+    "gaussian_nll_loss",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "one_hot",
+    "pairwise_distance",
+    "pdist",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
+
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
+    """int64, 1 at the position each element names along a new last axis; by default as many classes as are named."""
+    if input.dtype.name != "int64":
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if num_classes == -1:
+        if input.numel() == 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        num_classes = int(input.max().item()) + 1
+    if num_classes <= 0 and input.numel():
+        raise RuntimeError("num_classes should be positive")
+    try:
+        checked = P.check_index(input, extent=num_classes, message="Class values must be smaller than num_classes.")
+    except IndexError as e:
+        raise RuntimeError(str(e)) from None
+    shape = (*input._data.shape, num_classes)
+    classes = P.iota(shape=shape, axis=input.ndim, dtype="i64")
+    return P.cast(P.eq(S.unsqueeze(checked, -1), classes), dtype="i64")
+
+
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return mean(losses)
+    if reduction == "sum":
+        return sum(losses)
+    if reduction == "none":
+        return losses
+    raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    return _reduced(losses if weight is None else F.mul(losses, weight), reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the input at the target class: input (N, C, ...) or (C), target (N, ...) or () of class numbers.
+
+    Elements whose target is ``ignore_index`` count for nothing, others as the ``weight`` of their class. Raises IndexError for
+    targets out of range.
+    """
+    if input.ndim == 1 and target.ndim == 0:
+        out = nll_loss(S.unsqueeze(input, 0), S.unsqueeze(target, 0), weight, None, ignore_index, None, reduction)
+        return out if reduction != "none" else S.squeeze(out, 0)
+    if input.ndim == 1:
+        raise ValueError(
+            f"Expected input batch_size ({input._data.shape[0]}) to match target batch_size ({target._data.shape[0]})."
+        )
+    shape = input._data.shape
+    if target._data.shape != (shape[0], *shape[2:]):
+        if target.ndim and target._data.shape[0] != shape[0]:
+            raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({target._data.shape[0]}).")
+        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(target.shape)}")
+    if target.dtype.kind not in "ui":
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.ctype}")
+    counted = P.ne(target, ignore_index)
+    safe = F.where(counted, target, 0)
+    safe = P.check_index(safe, extent=shape[1], message="Target {} is out of bounds.")
+    # The chosen class is found by comparison, not by a read at a position that is data: it fuses with the row.
+    chosen = P.eq(S.unsqueeze(safe, 1), P.iota(shape=shape, axis=1, dtype=target.dtype.short))
+    picked = sum(F.where(chosen, input, 0.0), 1)
+    factor = P.cast(counted, dtype=input.dtype.short)
+    if weight is not None:
+        factor = F.where(counted, P.index_select(weight, safe, axis=0), 0.0)
+    losses = F.where(counted, F.neg(picked), 0.0)
+    if weight is not None:
+        losses = F.mul(losses, factor)
+    if reduction == "mean":
+        return F.div(sum(losses), sum(factor))
+    return _reduced(losses, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Minus the log-probability of the target; targets are class numbers, or probabilities of the input's shape.
+
+    ``weight`` holds one factor for each class. Raises IndexError for class numbers out of range.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+    axis = 0 if input.ndim == 1 else 1
+    logp = log_softmax(input, axis)
+    classes = input._data.shape[axis]
+    by_class = None
+    if weight is not None:
+        by_class = S.reshape(weight, tuple(-1 if i == axis else 1 for i in range(input.ndim)))
+    if target._data.shape == input._data.shape:
+        if not target.is_floating_point():
+            raise RuntimeError(f"Expected floating point type for target with class probabilities, got {target.dtype.ctype}")
+        if label_smoothing:
+            target = F.add(F.mul(target, 1 - label_smoothing), label_smoothing / classes)
+        terms = F.mul(logp, target)
+        losses = F.neg(sum(terms if by_class is None else F.mul(terms, by_class), axis))
+        if reduction == "mean":
+            return F.div(sum(losses), max(losses.numel(), 1) if losses.numel() else 0)
+        return _reduced(losses, reduction)
+    main = nll_loss(logp, target, weight, None, ignore_index, None, reduction)
+    if not label_smoothing:
+        return main
+    counted = P.ne(target, ignore_index)
+    spread = sum(logp if by_class is None else F.mul(logp, by_class), axis)
+    smooth = F.where(counted, F.neg(spread), 0.0)
+    if reduction == "mean":
+        factor = P.cast(counted, dtype=input.dtype.short)
+        if weight is not None:
+            factor = F.where(counted, P.index_select(weight, F.where(counted, target, 0), axis=0), 0.0)
+        smooth = F.div(sum(smooth), sum(factor))
+    elif reduction == "sum":
+        smooth = sum(smooth)
+    return F.add(F.mul(main, 1 - label_smoothing), F.mul(smooth, label_smoothing / classes))
+
+
+def _same_size(input: Tensor, target: Tensor) -> None:
+    if input._data.shape != target._data.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
+            "incorrect results due to broadcasting. Please ensure they have the same size.",
+            stacklevel=3,
+        )
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The squared difference."""
+    _same_size(input, target)
+    return _averaged(F.square(F.sub(input, target)), weight, reduction)
+
+
+def _averaged(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """A mean is over the weights' sum."""
+    if weight is None:
+        return _reduced(losses, reduction)
+    if weight._data.shape != losses._data.shape:
+        raise ValueError("Weights and input must have the same size.")
+    losses = F.mul(losses, weight)
+    return F.div(sum(losses), sum(weight)) if reduction == "mean" else _reduced(losses, reduction)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The absolute difference."""
+    _same_size(input, target)
+    return _averaged(F.abs(F.sub(input, target)), weight, reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """d**2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere (Girshick 2015)."""
+    if beta < 0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    if beta == 0:
+        return l1_loss(input, target, reduction=reduction)
+    _same_size(input, target)
+    d = F.abs(F.sub(input, target))
+    small = F.lt(d, beta)
+    return _reduced(F.where(small, F.mul(F.square(d), 0.5 / beta), F.sub(d, 0.5 * beta)), reduction)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """d**2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere (Huber 1964)."""
+    if delta <= 0:
+        raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    _same_size(input, target)
+    d = F.abs(F.sub(input, target))
+    losses = F.where(F.le(d, delta), F.mul(F.square(d), 0.5), F.mul(F.sub(d, 0.5 * delta), delta))
+    return _averaged(losses, weight, reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(t log(p) + (1 - t) log(1 - p)), with logarithms of at least -100. Raises ValueError for unequal shapes."""
+    if input._data.shape != target._data.shape:
+        raise ValueError(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
+            "Please ensure they have the same size."
+        )
+    if input.numel() and not input.requires_grad and bool(((input._data < 0) | (input._data > 1)).any()):
+        raise RuntimeError("all elements of input should be between 0 and 1")
+    yes = _log_at_least(input)
+    no = _log_at_least(F.sub(1, input))
+    losses = F.neg(F.add(F.mul(target, yes), F.mul(F.sub(1, target), no)))
+    return _weighted(losses, weight, reduction)
+
+
+def _log_at_least(p: Tensor) -> Tensor:
+    """max(log(p), -100), with a derivative of at most 1e12."""
+    tiny = F.lt(p, 1e-12)
+    value = F.clamp(F.log(F.where(tiny, 1.0, p)), min=-100)
+    steep = F.add(F.mul(F.sub(p, p.detach()), 1e12), F.clamp(F.log(p.detach()), min=-100))
+    return F.where(tiny, steep, value)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """``binary_cross_entropy`` of sigmoid(input), without overflow; ``pos_weight`` is a factor for targets of 1."""
+    if input._data.shape != target._data.shape:
+        raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if pos_weight is None:
+        losses = F.sub(F.mul(F.sub(1, target), input), logsigmoid(input))
+    else:
+        factor = F.add(F.mul(F.sub(pos_weight, 1), target), 1)
+        losses = F.sub(F.mul(F.sub(1, target), input), F.mul(factor, logsigmoid(input)))
+    return _weighted(losses, weight, reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """target * (log(target) - input), of log-probabilities in ``input``; ``batchmean`` divides the sum by the batch size."""
+    if log_target:
+        losses = F.mul(F.exp(target), F.sub(target, input))
+    else:
+        losses = F.sub(xlogy(target, target), F.mul(target, input))
+    if reduction == "batchmean":
+        return F.div(sum(losses), input._data.shape[0]) if input.ndim else sum(losses)
+    if reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only by the "
+            "batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as 'batchmean' in "
+            "the next major release.",
+            stacklevel=2,
+        )
+    return _reduced(losses, reduction)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log-likelihood of counts under Poisson distributions of rate exp(input), or input."""
+    if log_input:
+        losses = F.sub(F.exp(input), F.mul(target, input))
+    else:
+        losses = F.sub(input, F.mul(target, F.log(F.add(input, eps))))
+    if full:
+        stirling = F.add(F.sub(F.mul(target, F.log(target)), target), F.mul(F.log(F.mul(target, 2 * math.pi)), 0.5))
+        losses = F.add(losses, F.where(F.gt(target, 1), stirling, 0.0))
+    return _reduced(losses, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """The negative log-likelihood of targets under normal distributions of mean ``input`` and variance ``var``."""
+    if isinstance(var, (int, float)):
+        if var < 0:
+            raise ValueError("var has negative entry/entries")
+        var = P.full(value=var, shape=input._data.shape, dtype=input.dtype.short)
+    elif var._data.shape != input._data.shape:
+        if input._data.shape[:-1] == var._data.shape:
+            var = S.unsqueeze(var, -1)
+        elif not (input._data.shape[:-1] == var._data.shape[:-1] and var._data.shape[-1] == 1):
+            raise ValueError("var is of incorrect size")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not valid")
+    if bool((var < 0).any()):
+        raise ValueError("var has negative entry/entries")
+    v = F.add(var, F.sub(F.clamp(var.detach(), min=eps), var.detach()))  # limited, with the gradient of var itself
+    losses = F.mul(F.add(F.log(v), F.div(F.square(F.sub(input, target)), v)), 0.5)
+    return _reduced(F.add(losses, 0.5 * math.log(2 * math.pi)) if full else losses, reduction)
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """x where the target is 1, max(0, margin - x) where it is -1."""
+    apart = F.where(F.ne(target, 1), F.clamp(F.sub(margin, input), min=0.0), 0.0)
+    near = F.where(F.ne(target, -1), input, 0.0)
+    return _reduced(F.add(apart, near), reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, -target * (input1 - input2) + margin)."""
+    if len({input1.ndim, input2.ndim, target.ndim}) > 1:
+        raise RuntimeError(
+            f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: {input1.shape}, input2: "
+            f"{input2.shape}, target: {target.shape} "
+        )
+    return _reduced(F.clamp(F.add(F.mul(F.neg(target), F.sub(input1, input2)), margin), min=0), reduction)
+
+
+def soft_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
+    """log(1 + exp(-target * x))."""
+    return _reduced(softplus(F.mul(F.neg(target), input), threshold=math.inf), reduction)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
+    shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
+    a, b = S.expand(x1, shape), S.expand(x2, shape)
+
+    def scaled(x: Tensor) -> Tensor:
+        size = vector_norm(x, 2, dim, keepdim=True)
+        return F.div(x, F.add(size, F.sub(F.clamp(size.detach(), min=eps), size.detach())))
+
+    return sum(F.mul(scaled(a), scaled(b)), dim)
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
+    if target.ndim > 1:
+        raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported")  # noqa: F541
+    axis = input1.ndim - 1
+    tiny = 1e-12
+    dot = sum(F.mul(input1, input2), axis)
+    a, b = F.add(sum(F.square(input1), axis), tiny), F.add(sum(F.square(input2), axis), tiny)
+    cos = F.div(dot, F.sqrt(F.mul(a, b)))
+    near = F.where(F.eq(target, 1), F.sub(1, cos), 0.0)
+    apart = F.where(F.eq(target, -1), F.clamp(F.sub(cos, margin), min=0), 0.0)
+    return _reduced(F.add(near, apart), reduction)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The ``p`` norm of x1 - x2 + eps along the last axis."""
+    return vector_norm(F.add(F.sub(x1, x2), eps), p, -1, keepdim)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) (Balntas et al. 2016)."""
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {anchor.ndim}D, positive {positive.ndim}D, and negative {negative.ndim}D inputs"
+        )
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return pairwise_distance(a, b, p, eps)
+
+    return triplet_margin_with_distance_loss(
+        anchor, positive, negative, distance_function=distance, margin=margin, swap=swap, reduction=reduction
+    )
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """``triplet_margin_loss`` with any distance."""
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    distance = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = F.minimum(far, distance(positive, negative))
+    return _reduced(F.clamp(F.add(F.sub(near, far), margin), min=0), reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes of the binary cross entropy with logits."""
+    losses = F.neg(F.add(F.mul(target, logsigmoid(input)), F.mul(F.sub(1, target), logsigmoid(F.neg(input)))))
+    if weight is not None:
+        losses = F.mul(losses, weight)
+    axis = input.ndim - 1
+    return _reduced(F.div(sum(losses, axis), input._data.shape[axis]), reduction)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over the other classes of max(0, margin - x[target] + x[i])**p."""
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    x = S.unsqueeze(input, 0) if input.ndim < 2 else input
+    t = S.reshape(target, (-1,))
+    n, classes = x._data.shape
+    t = P.check_index(t, extent=classes, message="target out of range")
+    chosen = P.eq(S.unsqueeze(t, 1), P.iota(shape=(n, classes), axis=1, dtype=t.dtype.short))
+    own = sum(F.where(chosen, x, 0.0), 1, keepdim=True)
+    z = F.clamp(F.add(F.sub(x, own), margin), min=0)
+    z = F.square(z) if p == 2 else z
+    if weight is not None:
+        z = F.mul(z, S.unsqueeze(P.index_select(weight, t, axis=0), 1))
+    losses = F.div(sum(F.where(chosen, 0.0, z), 1), classes)
+    return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
+
+
+def multilabel_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
+    """The mean of max(0, 1 - (x[label] - x[other])) over labels (up to the first -1) and the other classes."""
+    if input._data.shape != target._data.shape:
+        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
+    t = S.reshape(target, x._data.shape)
+    n, classes = x._data.shape
+    ended = P.cumsum(P.cast(F.lt(t, 0), dtype="i64"), axis=1)
+    counts = F.eq(ended, 0)
+    safe = F.where(counts, t, 0)
+    ones = P.cast(counts, dtype=x.dtype.short)
+    is_label = F.gt(P.scatter_add(ones, safe, axis=1, shape=(n, classes)), 0)
+    at_label = P.gather(x, safe, axis=1)
+    table = F.clamp(F.add(F.sub(S.unsqueeze(x, 1), S.unsqueeze(at_label, 2)), 1), min=0)
+    keep = F.bitwise_and(S.unsqueeze(counts, 2), S.unsqueeze(F.logical_not(is_label), 1))
+    losses = F.div(sum(F.where(keep, table, 0.0), (1, 2)), classes)
+    return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
+
+
+def _numbers(x: Any) -> list[int]:
+    if isinstance(x, Tensor):
+        return x.reshape(-1).tolist()
+    return [x] if isinstance(x, int) else list(x)
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion."""
+    from ..ops.special import logaddexp
+
+    single = log_probs.ndim == 2
+    lp = S.unsqueeze(log_probs, 1) if single else log_probs
+    steps, sizes = _numbers(input_lengths), _numbers(target_lengths)
+    labels = targets.numpy()
+    flat = labels.reshape(-1)
+    losses, start = [], 0
+    for b, (length, size) in enumerate(zip(steps, sizes, strict=True)):
+        if labels.ndim == 2:
+            own = labels[b, :size]
+        else:
+            own = flat[start : start + size]
+            start += size
+        extended = np.full(2 * size + 1, blank, np.int64)
+        extended[1::2] = own
+        scores = P.index_select(S.reshape(S.narrow(lp, 1, b, 1), (lp._data.shape[0], -1)), tensor(extended), axis=1)
+        n = len(extended)
+        skip = np.zeros(n, bool)
+        skip[3::2] = extended[3::2] != extended[1:-2:2]
+        allowed = tensor(skip)
+        first = tensor(np.arange(n) < 2)
+        alpha = F.where(first, S.reshape(S.narrow(scores, 0, 0, 1), (n,)), -1e30)
+        for i in range(1, length):
+            one = S.pad(S.narrow(alpha, 0, 0, n - 1), (1, 0), -1e30)
+            two = F.where(allowed, S.pad(S.narrow(alpha, 0, 0, max(n - 2, 0)), (min(2, n), 0), -1e30), -1e30)
+            alpha = F.add(logaddexp(logaddexp(alpha, one), two), S.reshape(S.narrow(scores, 0, i, 1), (n,)))
+        end = S.narrow(alpha, 0, n - 1, 1)
+        if n > 1:
+            end = logaddexp(end, S.narrow(alpha, 0, n - 2, 1))
+        loss = F.neg(S.reshape(end, ()))
+        impossible = F.gt(loss, 1e20)
+        losses.append(F.where(impossible, 0.0 if zero_infinity else math.inf, loss))
+    out = S.stack(losses)
+    if reduction == "mean":
+        return mean(F.div(out, P.cast(F.clamp(tensor(np.array(sizes)), min=1), dtype=out.dtype.short)))
+    if reduction == "none" and single:
+        return S.squeeze(out, 0)
+    return _reduced(out, reduction)

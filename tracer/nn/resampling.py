@@ -1,0 +1,216 @@
+"""Padding, resizing, and rearrangements of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..ops import permute, reshape
+from ..ops import pointwise as F
+from ..ops import shape as S
+from ..ops.create import tensor
+from ..tensor import Tensor
+
+__all__ = ["channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "upsample"]
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Something around the input: ``value`` (constant), its reflection, its edge (replicate), or its other side (circular).
+
+    Amounts in pairs from the last axis.
+    """
+    if mode == "constant":
+        return S.pad(input, pad, value=0.0 if value is None else value)
+    if value is not None and value != 0:
+        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    if mode not in ("reflect", "replicate", "circular"):
+        raise NotImplementedError(f"Unrecognised padding mode {mode}")
+    n = len(pad) // 2
+    if len(pad) % 2 or input.ndim not in (n + 1, n + 2) or n not in (1, 2, 3):
+        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
+    out = input
+    for i in range(n):
+        out = _pad_axis(out, input.ndim - 1 - i, pad[2 * i], pad[2 * i + 1], mode)
+    return out
+
+
+def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
+    extent = x._data.shape[axis]
+    at = np.arange(-before, extent + after)
+    if mode == "reflect":
+        if max(before, after) >= extent:
+            raise RuntimeError(
+                "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
+                f"({before}, {after}) at dimension {axis} of input {list(x.shape)}"
+            )
+        at = np.abs(at)
+        at = np.where(at >= extent, 2 * (extent - 1) - at, at)
+    elif mode == "replicate":
+        at = np.clip(at, 0, extent - 1)
+    else:
+        if max(before, after) > extent:
+            raise RuntimeError("Padding value causes wrapping around more than once.")
+        at = at % extent if extent else at
+    if len(at) == extent and (at == np.arange(extent)).all():
+        return x
+    return P.index_select(x, tensor(at), axis=axis)
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels as pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016)."""
+    r = upscale_factor
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    *lead, c, h, w = input._data.shape
+    if c % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+            f"input.size(-3)={c} is not divisible by {r * r}"
+        )
+    n = len(lead)
+    x = reshape(input, (*lead, c // (r * r), r, r, h, w))
+    x = permute(x, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    return reshape(x, (*lead, c // (r * r), h * r, w * r))
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Pixels as channels: (..., C, H r, W r) to (..., C r r, H, W)."""
+    r = downscale_factor
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    *lead, c, h, w = input._data.shape
+    if h % r or w % r:
+        raise RuntimeError(
+            f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {h}x{w} and {r}"
+        )
+    n = len(lead)
+    x = reshape(input, (*lead, c, h // r, r, w // r, r))
+    x = permute(x, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    return reshape(x, (*lead, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels of groups interleaved (Zhang et al. 2018)."""
+    n, c, *rest = input._data.shape
+    if groups <= 0 or c % groups:
+        raise RuntimeError(f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
+    x = reshape(input, (n, groups, c // groups, *rest))
+    return reshape(S.transpose(x, 1, 2), input._data.shape)
+
+
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
+    """The last axes resized to ``size``, or by ``scale_factor``: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area.
+
+    Every axis by itself: gathered, or a product with a sparse matrix of weights, which is the same thing.
+    """
+    n = input.ndim - 2
+    modes = {"nearest", "nearest-exact", "area", *{1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}.get(n, ())}
+    if mode not in modes:
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: nearest | linear | bilinear "
+            f"| bicubic | trilinear | area | nearest-exact (got {mode})"
+        )
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+            )
+    if antialias:
+        raise NotImplementedError("interpolate with antialias")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            "only one of size or scale_factor should be defined"
+            if size is not None
+            else "either size or scale_factor should be defined"
+        )
+    extents = input._data.shape[2:]
+    scales: list[float | None] = [None] * n
+    if size is not None:
+        sizes = [int(size)] * n if isinstance(size, (int, Tensor)) else [int(s) for s in size]
+    else:
+        factors = [float(scale_factor)] * n if isinstance(scale_factor, (int, float)) else [float(f) for f in scale_factor]
+        sizes = [math.floor(e * f) for e, f in zip(extents, factors, strict=True)]
+        if not recompute_scale_factor:
+            scales = list(factors)
+    if len(sizes) != n:
+        raise ValueError(
+            f"Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
+            f"{list(extents)} and output size of {size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and output size "
+            "in (o1, o2, ...,oK) format."
+        )
+    if mode == "area":
+        from ..ops.reduce import mean
+        from .convolution import _adaptive
+
+        return _adaptive(n, input, sizes, mean)
+    out = input
+    for i in range(n):
+        out = _resize(out, 2 + i, sizes[i], scales[i], mode, bool(align_corners))
+    return out
+
+
+def upsample(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
+) -> Tensor:
+    """``interpolate`` under its old name."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, align: bool) -> Tensor:
+    extent = x._data.shape[axis]
+    step = 1 / scale if scale is not None else extent / out if out else 0
+    if mode.startswith("nearest"):
+        shift = 0.5 if mode == "nearest-exact" else 0.0
+        f = np.float32
+        at = np.floor((np.arange(out, dtype=f) + f(shift)) * f(step)).astype(np.int64)
+        return P.index_select(x, tensor(np.minimum(at, extent - 1)), axis=axis)
+    kind = np.float64 if x.dtype.name == "float64" else np.float32
+    places = np.arange(out, dtype=kind)
+    if align:
+        where = places * kind((extent - 1) / (out - 1) if out > 1 else 0)
+    else:
+        where = (places + kind(0.5)) * kind(step) - kind(0.5)
+        if mode != "bicubic":
+            where = np.maximum(where, 0)
+    lower = np.floor(where).astype(np.int64)
+    t = (where - lower).astype(kind)
+    if mode == "bicubic":
+        a = kind(-0.75)
+        taps = [(k, _cubic(np.abs(t - k), a)) for k in (-1, 0, 1, 2)]
+    else:
+        taps = [(0, 1 - t), (1, t)]
+    total: Tensor | None = None
+    lift = tuple(-1 if i == axis else 1 for i in range(x.ndim))
+    for k, weights in taps:
+        part = P.index_select(x, tensor(np.clip(lower + k, 0, extent - 1)), axis=axis)
+        term = F.mul(part, reshape(tensor(weights.astype(x._data.dtype)), lift))
+        total = term if total is None else F.add(total, term)
+    assert total is not None
+    return total
+
+
+def _cubic(d: np.ndarray, a: Any) -> np.ndarray:
+    """Keys' convolution kernel (1981)."""
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0))

@@ -19,7 +19,7 @@ from .ops.create import eye, tensor
 from .ops.linalg import matmul
 from .ops.moving import diagonal, tril, triu
 from .ops.products import linalg_cross as cross
-from .ops.products import multi_dot, vecdot
+from .ops.products import multi_dot, trace, vecdot
 from .ops.stats import vector_norm
 from .tensor import Tensor, wrap
 
@@ -56,6 +56,7 @@ __all__ = [
     "svdvals",
     "tensorinv",
     "tensorsolve",
+    "trace",
     "vander",
     "vecdot",
     "vector_norm",
@@ -230,20 +231,13 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     _matrix("linalg.svd", A, square=False)
     m, n = A._data.shape[-2:]
     if full_matrices and m != n:
-        if A.requires_grad:
-            u, vh = _whole_basis(P.svd_u(A)), P.svd_vh(A)
-            if n > m:
-                u, vh = P.svd_u(A), shape.transpose(_whole_basis(shape.transpose(P.svd_vh(A), -2, -1)), -2, -1)
-            return SVD(u, P.svdvals(A), vh)
-        u_, s_, vh_ = np.linalg.svd(A._observed("svd"))
-        return SVD(wrap(u_), wrap(s_), wrap(vh_))
+        # The columns beyond the thin decomposition are any orthonormal basis: nothing depends on them.
+        full = np.linalg.svd(A._observed("svd"))
+        k = min(m, n)
+        u = shape.cat([P.svd_u(A), wrap(full[0][..., k:])], -1) if m > n else P.svd_u(A)
+        vh = shape.cat([P.svd_vh(A), wrap(full[2][..., k:, :])], -2) if n > m else P.svd_vh(A)
+        return SVD(u, P.svdvals(A), vh)
     return SVD(P.svd_u(A), P.svdvals(A), P.svd_vh(A))
-
-
-def _whole_basis(q: Tensor) -> Tensor:
-    raise RuntimeError(
-        "svd_backward: The singular vectors are only differentiable with full_matrices=False, or for square matrices"
-    )
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:

@@ -195,6 +195,7 @@ def attach() -> None:
             size, fill_value, dtype=dtype or self.dtype, **more
         ),
         "new_tensor": lambda self, data, dtype=None, **more: create.tensor(data, dtype=dtype or self.dtype, **more),
+        "__rdiv__": lambda self, other: pointwise.div(other, self),
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
         "bernoulli_": _bernoulli_,

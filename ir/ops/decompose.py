@@ -152,6 +152,7 @@ _NO_CONVERGENCE = "linalg.{}: The algorithm failed to converge because the input
 eigvalsh = host(
     "eigvalsh",
     _guarded(np.linalg.eigvalsh, _NO_CONVERGENCE.format("eigh")),
+    "a",
     infer=_infer_vector,
     vjp=(lambda g, a: _eigvalsh_vjp(g, a),),
     torch_name="LinalgEigh",
@@ -159,6 +160,7 @@ eigvalsh = host(
 eigvecsh = host(
     "eigvecsh",
     _guarded(_eigvecs, _NO_CONVERGENCE.format("eigh")),
+    "a",
     infer=_square,
     vjp=(lambda g, y, a: _eigvecsh_vjp(g, y, a),),
     torch_name="LinalgEigh",
@@ -172,7 +174,8 @@ def _eigvalsh_vjp(g: Any, a: Any) -> Any:
 
 def _eigvecsh_vjp(g: Any, v: Any, a: Any) -> Any:
     w = eigvalsh(a)
-    inner = mul(matmul(v, g, ta=True), _gaps(w, v.shape[-1]))
+    skew = matmul(v, g, ta=True)  # only its antisymmetric part means a rotation of the vectors
+    inner = mul(mul(sub(skew, t(skew)), 0.5), _gaps(w, v.shape[-1]))
     return matmul(matmul(v, inner), v, tb=True)
 
 
@@ -204,6 +207,7 @@ def _determinant_vjp(g: Any, a: Any) -> Any:
 determinant = host(
     "det",
     _determinant,
+    "a",
     infer=lambda a: _square(a).with_shape(a.shape[:-2]),
     vjp=(_determinant_vjp,),
     torch_name="LinalgDet",
@@ -223,7 +227,7 @@ def _adjugate_vjp(g: Any, y: Any, a: Any) -> Any:
     return sub(mul(spread, t(y)), mul(d, matmul(matmul(b, g, ta=True), b, tb=True)))
 
 
-adjugate = host("adjugate", _adjugate, infer=_square, vjp=(_adjugate_vjp,))
+adjugate = host("adjugate", _adjugate, "a", infer=_square, vjp=(_adjugate_vjp,))
 
 
 def _logabsdet(a: Any) -> Any:
@@ -238,6 +242,7 @@ def _logabsdet_vjp(g: Any, a: Any) -> Any:
 logabsdet = host(
     "logabsdet",
     _logabsdet,
+    "a",
     infer=lambda a: _square(a).with_shape(a.shape[:-2]),
     vjp=(_logabsdet_vjp,),
     torch_name="LinalgSlogdet",
@@ -245,7 +250,9 @@ logabsdet = host(
 detsign = host(
     "detsign",
     lambda a: np.linalg.slogdet(a)[0].astype(np.asarray(a).dtype, copy=False),
+    "a",
     infer=lambda a: _square(a).with_shape(a.shape[:-2]),
+    vjp=(lambda g, a: mul(broadcast(g, shape=tuple(a.shape), axes=tuple(range(len(a.shape) - 2))), 0),),
 )
 
 

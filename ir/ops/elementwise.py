@@ -24,7 +24,7 @@ def _sign(x: Any) -> Any:
     return np.subtract(np.greater(x, 0), np.less(x, 0), dtype=np.result_type(x))  # 0 at NaN, as in PyTorch
 
 
-sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(None,))
+sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(lambda g: mul(g, 0),))
 
 add = elementwise("add", quiet(np.add), "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
 sub = elementwise("sub", quiet(np.subtract), "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
@@ -77,7 +77,7 @@ def _floor_divide(types: list[TensorType], attrs: dict) -> str:
 
 
 _BY_ZERO = (RuntimeError, "ZeroDivisionError")
-floor_divide = elementwise("floor_divide", _whole(np.floor_divide), _floor_divide, "a b", infer=numeric, error=_BY_ZERO)
+floor_divide = elementwise("floor_divide", _whole(np.floor_divide), _floor_divide, "a b", infer=numeric, error=_BY_ZERO, vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)))
 remainder = elementwise(
     "remainder",
     _whole(np.remainder),

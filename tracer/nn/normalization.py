@@ -88,7 +88,7 @@ def batch_norm(
     channels = input._data.shape[1] if input.ndim > 1 else 0
     axes = tuple(i for i in range(input.ndim) if i != 1)
     lifted = tuple(channels if i == 1 else 1 for i in range(input.ndim))
-    if input.numel() == 0 and input.ndim < 2:
+    if input.numel() == 0:
         return F.clone(input)
     count = math.prod(input._data.shape[i] for i in axes)
     if training and count <= 1 and input.numel():

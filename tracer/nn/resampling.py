@@ -52,6 +52,8 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
     elif mode == "replicate":
         at = np.clip(at, 0, extent - 1)
     else:
+        if min(before, after) < 0:
+            raise NotImplementedError("circular padding by negative amounts")
         if max(before, after) > extent:
             raise RuntimeError("Padding value causes wrapping around more than once.")
         at = at % extent if extent else at

@@ -22,6 +22,7 @@ __all__ = [
     "full",
     "full_like",
     "linspace",
+    "logspace",
     "ones",
     "ones_like",
     "tensor",
@@ -154,7 +155,9 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, req
 empty_like = zeros_like
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None) -> Tensor:
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
     """start, start + step, ... below end."""
     if end is None:
         start, end = 0, start
@@ -169,20 +172,31 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     steps = P.iota(shape=(count,), axis=0, dtype="i64" if whole else "f64")
     if (start, step) != (0, 1):
         steps = P.add(P.mul(steps, step), start)
-    return steps if steps.dtype is out_dtype else P.cast(steps, dtype=out_dtype.short)
+    return _leaf(steps if steps.dtype is out_dtype else P.cast(steps, dtype=out_dtype.short), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
     """``steps`` numbers evenly spaced from start to end, both included."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     position = P.iota(shape=(steps,), axis=0, dtype=float64.short)
     out = P.add(P.mul(position, (end - start) / max(steps - 1, 1)), start)
-    return P.cast(out, dtype=(dtype or context.default_dtype).short)
+    return _leaf(P.cast(out, dtype=(dtype or context.default_dtype).short), requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: DType | None = None) -> Tensor:
+def logspace(
+    start: float, end: float, steps: int, base: float = 10.0, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """``steps`` powers of ``base``, with exponents evenly spaced from start to end."""
+    exponents = linspace(start, end, steps, dtype=float64)
+    powers = P.pow_(P.full(value=float(base), shape=(), dtype="f64"), exponents)
+    return _leaf(P.cast(powers, dtype=(dtype or context.default_dtype).short), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal, zeros elsewhere."""
     shape = (n, n if m is None else m)
     diagonal = P.eq(P.iota(shape=shape, axis=0, dtype="i64"), P.iota(shape=shape, axis=1, dtype="i64"))
-    return P.cast(diagonal, dtype=(dtype or context.default_dtype).short)
+    return _leaf(P.cast(diagonal, dtype=(dtype or context.default_dtype).short), requires_grad)

@@ -178,7 +178,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
     axis = one_dim(dim, input.ndim)
     if index.numel() == 0 and (index.ndim != input.ndim or index.dtype.name not in ("int64", "int32")):
-        return P.full(value=0, shape=index._data.shape, dtype=input.dtype.short)
+        nothing = P.full(value=0, shape=(0,), dtype="i64")
+        return reshape(P.index_select(reshape(input, (-1,)), nothing, axis=0), index._data.shape)
     if index.dtype.name not in ("int64", "int32"):
         raise RuntimeError("gather(): Expected dtype int32/int64 for index")
     if input.ndim == 0 or index.ndim == 0:

@@ -127,7 +127,6 @@ abs = _unary(P.abs_, "abs", "The absolute value", floating=False)
 sign = _unary(P.sign, "sign", "-1, 0 or 1; 0 at NaN", floating=False)
 
 mul = _binary(P.mul, "mul", "input * other")
-div = _binary(P.div, "div", "input / other; integers become the default dtype", floating=True)
 maximum = _binary(P.maximum, "maximum", "The larger; NaN wins")
 minimum = _binary(P.minimum, "minimum", "The smaller; NaN wins")
 remainder = _binary(P.remainder, "remainder", "input modulo other, with the sign of other")
@@ -141,8 +140,31 @@ ge = _binary(P.ge, "ge", "input >= other")
 bitwise_and = _bitwise(P.and_, "bitwise_and", "input & other")
 bitwise_or = _bitwise(P.or_, "bitwise_or", "input | other")
 bitwise_xor = _bitwise(P.xor, "bitwise_xor", "input ^ other")
-true_divide = div
 multiply = mul
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (``floor`` or ``trunc``)."""
+    if rounding_mode is None:
+        a, b = match(input, other, floating=True)
+        return P.div(a, b)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
+    a, b = match(input, other)
+    like = a if isinstance(a, Tensor) else b
+    if like.is_floating_point():
+        return P.trunc(P.div(a, b))
+    down = P.floor_divide(a, b)
+    short = P.ne(P.mul(down, b), a)
+    negative = P.lt(down, 0)
+    return P.add(down, P.cast(P.and_(short, negative), dtype=down.dtype.short))
+
+
+true_divide = div
 
 
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -204,7 +226,7 @@ def neg(input: Tensor) -> Tensor:
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
-    """The floor of input / other, elementwise; not differentiable."""
+    """The floor of input / other, elementwise; the derivative is 0."""
     a, b = match(input, other)
     return P.floor_divide(a, b)
 

@@ -11,7 +11,7 @@ from ..ir import ops as P
 from ..ir.types import DType, int64
 from ..tensor import Tensor
 from . import pointwise as F
-from . import reduce, shape
+from . import moving, reduce, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
 
 __all__ = [
@@ -172,6 +172,8 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     axis = one_dim(dim, input.ndim)
+    if n == 0:
+        return F.clone(input)
     parts = [p for p in (prepend, input, append) if p is not None]
     x = shape.cat(parts, axis) if len(parts) > 1 else input
     for _ in range(min(n, x._data.shape[axis])):
@@ -246,7 +248,7 @@ def corrcoef(input: Tensor) -> Tensor:
     c = cov(input)
     if c.ndim == 0:
         return F.div(c, c)
-    deviation = F.sqrt(shape.diagonal(c))
+    deviation = F.sqrt(moving.diagonal(c))
     out = F.div(F.div(c, shape.unsqueeze(deviation, 1)), shape.unsqueeze(deviation, 0))
     return F.clamp(out, -1, 1)
 
@@ -270,6 +272,4 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     grids = [
         shape.expand(shape.reshape(x, tuple(-1 if i == k else 1 for i in range(len(xs)))), sizes) for k, x in enumerate(ordered)
     ]
-    if swap:
-        grids = [shape.transpose(g, 0, 1) for g in grids]
     return tuple(grids[i] for i in order)

@@ -17,7 +17,14 @@ from .convert import Unsupported, array, fresh, ours, tensors
 # Values that two correct implementations may differ by.
 TOLERANCE = {"float32": (2e-4, 2e-5), "float64": (1e-6, 1e-8), "float16": (1e-2, 1e-3), "bfloat16": (4e-2, 1e-2)}
 # Normalizing a single element is 0; what PyTorch's rounding makes of it is not to be met.
-LENIENT = {"nn.functional.layer_norm", "nn.functional.group_norm", "nn.functional.instance_norm", "nn.functional.batch_norm", "logcumsumexp", "cov"}
+LENIENT = {
+    "nn.functional.layer_norm",
+    "nn.functional.group_norm",
+    "nn.functional.instance_norm",
+    "nn.functional.batch_norm",
+    "logcumsumexp",
+    "cov",
+}
 # Results that are determined up to a sign, or not at all: only what is made of them could be compared.
 UNDETERMINED = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
 

@@ -11,8 +11,26 @@ from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
 from .ir.types import bool_ as bool
+from .linalg import cholesky, cholesky_inverse, cholesky_solve, logdet, matrix_exp
+from .linalg import pinv as pinverse
 from .ops import *
-from .random import Generator, default_generator, manual_seed, rand, randint, randn, randperm
+from .random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    manual_seed,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+)
+from .special import gammainc as igamma
+from .special import gammaincc as igammac
 from .tensor import Size, Tensor
 from .tracing.function import TracedFunction, TraceWarning, eager, trace
 

@@ -264,9 +264,13 @@ def pinv(A: Tensor, rtol: Any = None, *, atol: Any = None, hermitian: bool = Fal
     _matrix("linalg.pinv", A, square=False)
     if A.numel() == 0:
         return F.mul(shape.transpose(A, -2, -1), 1)
+    if hermitian:
+        # As if only the lower triangle were read.
+        symmetric = F.add(tril(A), shape.transpose(tril(A, -1), -2, -1))
+        A = F.add(A, F.sub(symmetric, A).detach())
     s = P.svdvals(A.detach())
     limit = _tolerance(A, s, rtol if rcond is None else rcond, atol)
-    return P.pinv(A, limit)
+    return P.pinv(A, F.gt(s, limit))
 
 
 def _tolerance(A: Tensor, s: Tensor, rtol: Any, atol: Any) -> Tensor:
@@ -419,10 +423,20 @@ def lu(A: Tensor, *, pivot: bool = True) -> LU:
     permutation, lower, upper = _lu_parts(A)
     if not A.requires_grad:
         return LU(permutation, lower, upper)
-    if A._data.shape[-2] != A._data.shape[-1]:
-        raise NotImplementedError("linalg.lu is differentiable for square matrices only")
+    m, n = A._data.shape[-2:]
+    k = builtins.min(m, n)
+    if A.numel() == 0:
+        return LU(permutation, F.add(lower, reduce.sum(A)), F.add(upper, reduce.sum(A)))
     permuted = matmul(shape.transpose(permutation, -2, -1), A)
-    return LU(permutation, P.lu_lower(permuted), P.lu_upper(permuted))
+    square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
+    L, U = P.lu_lower(square), P.lu_upper(square)
+    if m > n:  # the rows below: B = L2 U
+        below = shape.narrow(permuted, -2, k, m - k)
+        L = shape.cat([L, solve(U, below, left=False)], -2)
+    elif n > m:  # the columns beside: C = L U2
+        beside = shape.narrow(permuted, -1, k, n - k)
+        U = shape.cat([U, solve(L, beside)], -1)
+    return LU(permutation, L, U)
 
 
 def _lu_parts(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -444,12 +458,15 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> tuple[Tensor, Tensor]:
     pivots = np.empty((*data.shape[:-2], k), np.int32)
     for i in np.ndindex(data.shape[:-2]):
         pivots[i] = scipy.linalg.lapack.get_lapack_funcs("getrf", (data[i],))(data[i])[1] + 1
-    joined = F.add(tril(lower, -1) if lower._data.shape == upper._data.shape else lower, upper)
+    m, n = A._data.shape[-2:]
+    below = shape.pad(tril(lower, -1), (0, n - k))
+    joined = F.add(below, shape.pad(upper, (0, 0, 0, m - k)))
     return joined, wrap(pivots)
 
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers of each element, from 0 to N - 1, along a last axis."""
+    x = shape.reshape(x, (1,)) if x.ndim == 0 else x
     n = x._data.shape[-1] if N is None else N
     columns = [F.pow(shape.unsqueeze(x, -1), k) for k in range(n)]
     return shape.cat(columns, -1)
@@ -489,6 +506,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     m, n = A._data.shape[-2:]
     v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
     q = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
+    q = F.add(q, F.mul(reduce.sum(tau), 0)) if tau.numel() == 0 else q
     for i in range(tau._data.shape[-1]):
         column = shape.narrow(v, v.ndim - 1, i, 1)
         t = shape.unsqueeze(shape.narrow(tau, tau.ndim - 1, i, 1), -1)
@@ -498,7 +516,9 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with L L' X = B."""
-    T = triu(L) if upper else tril(L)
+    # Only a triangle counts; the gradient is that of a whole matrix, as in PyTorch.
+    rest = tril(L, -1) if upper else triu(L, 1)
+    T = F.add(triu(L) if upper else tril(L), F.sub(rest, rest.detach()))
     other = shape.transpose(T, -2, -1)
     return solve(T, solve(other, B)) if upper else solve(other, solve(T, B))
 

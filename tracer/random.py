@@ -69,14 +69,71 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
     return _leaf(out, requires_grad)
 
 
-def randint(low: int, high: int, size: Any, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
-    """Integers in [low, high)."""
+def randint(low: int, high: Any, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
+    """Integers in [low, high), or, as ``randint(high, size)``, in [0, high)."""
+    if size is None:
+        low, high, size = 0, low, high
     if high <= low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     from .ir.types import float64
 
     u = (generator or default_generator).uniform(tuple(size), float64)
     return P.cast(P.floor(u * (high - low)) + low, dtype=dtype.short)
+
+
+def rand_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Uniform in [0, 1), with the shape and dtype of ``input``."""
+    return rand(input._data.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def randn_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+    """Standard normal, with the shape and dtype of ``input``."""
+    return randn(input._data.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None) -> Tensor:
+    """Integers in [low, high), or [0, low), with the shape and dtype of ``input``."""
+    start, end = (0, low) if high is None else (low, high)
+    return randint(start, end, input._data.shape, dtype=dtype or input.dtype)
+
+
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Ones with the probabilities in ``input`` (or ``p``), else zeros."""
+    chance = input if p is None else p
+    drawn = (generator or default_generator).uniform(input._data.shape, input.dtype)
+    return P.cast(pointwise.lt(drawn, chance), dtype=input.dtype.short)
+
+
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None
+) -> Tensor:
+    """Normal numbers with the given means and standard deviations."""
+    if size is None:
+        like = mean if isinstance(mean, Tensor) else std
+        other = std if like is mean else mean
+        size = np.broadcast_shapes(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
+        dtype = like.dtype
+    with no_grad():
+        return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), std), mean)
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """Positions drawn with the weights in the last axis: Gumbel's trick without replacement, else by the distribution function."""
+    if input.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if not replacement and num_samples > input._data.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    from .ops.order import cumsum, searchsorted, topk
+
+    stream = generator or default_generator
+    with no_grad():
+        if not replacement:
+            noise = -pointwise.log(-pointwise.log(stream.uniform(input._data.shape, input.dtype) * (1 - 1e-7) + 1e-30))
+            return topk(pointwise.log(input) + noise, num_samples).indices
+        total = cumsum(input, -1)
+        whole = total[..., -1:]
+        drawn = stream.uniform((*input._data.shape[:-1], num_samples), input.dtype) * whole
+        return searchsorted(total, drawn, right=True)
 
 
 def randperm(n: int, *, generator: Generator | None = None) -> Tensor:

@@ -398,10 +398,9 @@ def _qr_tall(q: Any, r: Any, gq: Any, gr: Any) -> Any:
     return t(solve(r, t(rhs)))
 
 
-
-def _pinv(a: Any, limit: Any) -> np.ndarray:
+def _pinv(a: Any, counts: Any) -> np.ndarray:
     u, s, vh = np.linalg.svd(a, full_matrices=False)
-    inverse = np.where(s > limit, 1 / np.where(s > limit, s, 1), 0)
+    inverse = np.where(counts, 1 / np.where(counts, s, 1), 0)
     return np.ascontiguousarray(np.swapaxes(vh, -1, -2) * inverse[..., None, :] @ np.swapaxes(u, -1, -2)).astype(s.dtype)
 
 
@@ -416,12 +415,12 @@ def _pinv_vjp(g: Any, y: Any, a: Any) -> Any:
     return add(first, add(second, third))
 
 
-# The pseudoinverse; singular values up to the limit count as zero.
+# The pseudoinverse; singular values that do not count are taken for zero.
 pinv = host(
     "pinv",
     _guarded(_pinv, _NO_CONVERGENCE.format("pinv")),
-    "a limit",
-    infer=lambda a, limit: a.with_shape((*a.shape[:-2], a.shape[-1], a.shape[-2])),
+    "a counts",
+    infer=lambda a, counts: a.with_shape((*a.shape[:-2], a.shape[-1], a.shape[-2])),
     vjp=(_pinv_vjp, None),
     torch_name="LinalgPinv",
 )

@@ -77,7 +77,15 @@ def _floor_divide(types: list[TensorType], attrs: dict) -> str:
 
 
 _BY_ZERO = (RuntimeError, "ZeroDivisionError")
-floor_divide = elementwise("floor_divide", _whole(np.floor_divide), _floor_divide, "a b", infer=numeric, error=_BY_ZERO, vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)))
+floor_divide = elementwise(
+    "floor_divide",
+    _whole(np.floor_divide),
+    _floor_divide,
+    "a b",
+    infer=numeric,
+    error=_BY_ZERO,
+    vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)),
+)
 remainder = elementwise(
     "remainder",
     _whole(np.remainder),

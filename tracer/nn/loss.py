@@ -522,7 +522,7 @@ def multi_margin_loss(
     """The mean over the other classes of max(0, margin - x[target] + x[i])**p."""
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
-    x = S.unsqueeze(input, 0) if input.ndim < 2 else input
+    x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
     t = S.reshape(target, (-1,))
     n, classes = x._data.shape
     t = P.check_index(t, extent=classes, message="target out of range")
@@ -603,7 +603,9 @@ def ctc_loss(
         end = S.narrow(alpha, 0, n - 1, 1)
         if n > 1:
             end = logaddexp(end, S.narrow(alpha, 0, n - 2, 1))
-        loss = F.neg(S.reshape(end, ()))
+        # PyTorch's gradient is that of logits behind a log-softmax: it has the softmax in it.
+        mass = sum(F.exp(S.narrow(S.narrow(lp, 1, b, 1), 0, 0, length)))
+        loss = F.add(F.neg(S.reshape(end, ())), F.sub(mass, mass.detach()))
         impossible = F.gt(loss, 1e20)
         losses.append(F.where(impossible, 0.0 if zero_infinity else math.inf, loss))
     out = S.stack(losses)

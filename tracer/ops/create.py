@@ -8,7 +8,7 @@ import numpy as np
 
 from ..context import context
 from ..ir import ops as P
-from ..ir.types import DType, dtype_of, float64, int64
+from ..ir.types import DType, bfloat16, dtype_of, float64, int64
 from ..tensor import Tensor, wrap
 from .shape import _sizes
 
@@ -58,7 +58,7 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
     except ValueError:
         _require_rectangle(data)
         raise
-    if array.dtype.kind not in "buif":
+    if array.dtype.kind not in "buifc" and array.dtype != bfloat16.numpy:
         raise TypeError(f"can't convert {type(data).__name__} to a tensor")
     if dtype is None and array.dtype == np.float64 and not _has_dtype(data):
         dtype = context.default_dtype
@@ -155,9 +155,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, req
 empty_like = zeros_like
 
 
-def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, requires_grad: bool = False
-) -> Tensor:
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below end."""
     if end is None:
         start, end = 0, start
@@ -175,9 +173,7 @@ def arange(
     return _leaf(steps if steps.dtype is out_dtype else P.cast(steps, dtype=out_dtype.short), requires_grad)
 
 
-def linspace(
-    start: float, end: float, steps: int, *, dtype: DType | None = None, requires_grad: bool = False
-) -> Tensor:
+def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """``steps`` numbers evenly spaced from start to end, both included."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")

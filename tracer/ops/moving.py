@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..ir import ops as P
+from ..ir.types import DType, int64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype
@@ -388,20 +389,20 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle(input, diagonal, False)
 
 
-def _triangle_positions(row: int, col: int, keep: np.ndarray) -> Tensor:
+def _triangle_positions(keep: np.ndarray) -> Tensor:
     from .create import tensor
 
     return tensor(np.stack(np.nonzero(keep)).astype(np.int64))
 
 
-def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
     """The positions below a diagonal, with it: a row of row numbers, a row of column numbers."""
-    return _triangle_positions(row, col, np.tri(row, col, offset, dtype=bool))
+    return to_dtype(_triangle_positions(np.tri(row, col, offset, dtype=bool)), dtype)
 
 
-def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
     """The positions above a diagonal, with it."""
-    return _triangle_positions(row, col, ~np.tri(row, col, offset - 1, dtype=bool))
+    return to_dtype(_triangle_positions(~np.tri(row, col, offset - 1, dtype=bool)), dtype)
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -396,7 +396,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     """The elements without those equal to the one before."""
     data = input._observed("unique_consecutive")
     rows = data.reshape(-1) if dim is None else np.moveaxis(data, one_dim(dim, input.ndim), 0)
-    flat = rows.reshape(len(rows), -1)
+    flat = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
     starts = np.ones(len(rows), bool)
     starts[1:] = (flat[1:] != flat[:-1]).any(1) if len(rows) else True
     values = rows[starts] if dim is None else np.moveaxis(rows[starts], 0, one_dim(dim, input.ndim))

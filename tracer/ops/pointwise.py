@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from ..ir import ops as P
@@ -151,9 +152,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode != "trunc":
-        raise RuntimeError(
-            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
-        )
+        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
     a, b = match(input, other)
     like = a if isinstance(a, Tensor) else b
     if like.is_floating_point():
@@ -241,9 +240,16 @@ def ceil(input: Tensor) -> Tensor:
     return P.ceil(input) if input.is_floating_point() else input
 
 
-def round(input: Tensor) -> Tensor:
-    """The nearest integer, half to even, elementwise, in the input's dtype."""
-    return P.round_(input) if input.is_floating_point() else input
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest integer, half to even, elementwise, in the input's dtype; or so many decimals."""
+    if not input.is_floating_point():
+        return input
+    if decimals == 0:
+        return P.round_(input)
+    scale = 10.0 ** builtins.abs(decimals)
+    if decimals > 0:
+        return P.div(P.round_(P.mul(input, scale)), scale)
+    return P.mul(P.round_(P.div(input, scale)), scale)
 
 
 def isnan(input: Tensor) -> Tensor:

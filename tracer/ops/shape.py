@@ -24,6 +24,7 @@ __all__ = [
     "permute",
     "reshape",
     "split",
+    "split_with_sizes",
     "squeeze",
     "stack",
     "t",
@@ -112,7 +113,7 @@ def t(input: Tensor) -> Tensor:
 
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without axes of extent 1: all of them, or those in ``dim``."""
-    axes = dims(dim, input.ndim)
+    axes = () if dim is not None and not isinstance(dim, int) and len(dim) == 0 else dims(dim, input.ndim)
     return reshape(input, tuple(n for i, n in enumerate(input._data.shape) if not (i in axes and n == 1)))
 
 
@@ -218,6 +219,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     return split(input, max(1, -(-input._data.shape[one_dim(dim, input.ndim)] // chunks)), dim)
+
+
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of the given sizes along ``dim``."""
+    return split(input, list(split_sizes), dim)
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from ..ir import ops as P
 from ..ir.types import DType, int64
 from ..tensor import Tensor
-from . import pointwise as F
 from . import moving, reduce, shape
+from . import pointwise as F
 from .common import Dims, as_floating, dims, one_dim, to_dtype
 
 __all__ = [

@@ -394,7 +394,7 @@ NAMESPACE: dict[str, Any] = {
     "gemm_f64": _gemm(types.float64),
     "inf": math.inf,
     "nan": math.nan,
-    **{name: _llvm(name, 1) for name in ("exp", "log", "sqrt", "sin", "cos", "floor", "ceil", "rint")},
+    **{name: _llvm(name, 1) for name in ("exp", "log", "sqrt", "sin", "cos", "floor", "ceil", "rint", "trunc")},
     **{
         name: getattr(math, name)
         for name in ("expm1", "log1p", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "erf")

@@ -43,15 +43,16 @@ def check_three_ways(primitive, args, attrs):
     close(compiled, expected, "compiled", ulps=32)
 
 
-def check_gradients(primitive, args, attrs, rules=None, order=2):
+def check_gradients(primitive, args, attrs, rules=None, order=2, symmetric=False):
     """The rules agree with finite differences; so do the rules of the graph they build, up to ``order``.
 
-    ``rules`` replaces the record's rules: the tests of this checker plant wrong ones.
+    ``rules`` replaces the record's rules: the tests of this checker plant wrong ones. ``symmetric``: operand 0 is a
+    symmetric matrix, and is moved among those only.
     """
     floating = [i for i, a in enumerate(args) if a.dtype.kind == "f"]
     graph = graph_of(primitive, args, attrs)
     if rules is None:
-        _check_graph(graph, args, floating, order, primitive.name)
+        _check_graph(graph, args, floating, order, primitive.name, symmetric)
         return
     (y,) = evaluate(graph, *args)
     g = np.random.default_rng(9).standard_normal(y.shape)
@@ -61,21 +62,23 @@ def check_gradients(primitive, args, attrs, rules=None, order=2):
         _compare(lambda *xs: evaluate(graph, *xs), [g], args, i, cotangents[i], primitive.name)
 
 
-def _check_graph(graph, args, wrt, order, what):
+def _check_graph(graph, args, wrt, order, what, symmetric):
     rng = np.random.default_rng(9)
     joint = pipeline.run(vjp(graph, wrt), pipeline.SIMPLIFY)
     m = len(graph.outputs)
     seeds = [rng.standard_normal(v.shape) for v in joint.inputs[len(graph.inputs) :]]
     outputs = evaluate(joint, *args, *seeds)
     for i, ct in zip(wrt, outputs[m:], strict=True):
-        _compare(lambda *xs: evaluate(graph, *xs), seeds, args, i, ct, f"{what}, order {3 - order}")
+        _compare(lambda *xs: evaluate(graph, *xs), seeds, args, i, ct, f"{what}, order {3 - order}", symmetric and i == 0)
     if order > 1:
-        _check_graph(joint, [*args, *seeds], [*wrt, *range(len(args), len(args) + len(seeds))], order - 1, what)
+        _check_graph(joint, [*args, *seeds], [*wrt, *range(len(args), len(args) + len(seeds))], order - 1, what, symmetric)
 
 
-def _compare(function, seeds, args, i, cotangent, what, h=1e-6):
+def _compare(function, seeds, args, i, cotangent, what, symmetric=False, h=1e-6):
     """The cotangent of argument ``i`` along a random direction, against a central difference."""
     direction = np.random.default_rng(5).standard_normal(args[i].shape)
+    if symmetric:
+        direction = direction + np.swapaxes(direction, -1, -2)
 
     def total(step):
         moved = [a + step * direction if k == i else a for k, a in enumerate(args)]

@@ -19,6 +19,7 @@ class Sample:
     args: tuple
     attrs: dict[str, Any] = field(default_factory=dict)
     smooth: bool = True
+    symmetric: bool = False  # the operand is a symmetric matrix, and is moved only among those
 
 
 def normal(*shape, seed=0, low=None, high=None):
@@ -88,6 +89,39 @@ def arg():
     ]
 
 
+def matrix(*shape, seed=0):
+    """Well-conditioned, with singular values far apart."""
+    k = min(shape[-2:])
+    u, _, vh = np.linalg.svd(normal(*shape, seed=seed), full_matrices=False)
+    return u * np.linspace(1.0, 3.0, k) @ vh
+
+
+def definite(*shape, seed=0):
+    q, _ = np.linalg.qr(normal(*shape, seed=seed))
+    return q * np.linspace(1.0, 3.0, shape[-1]) @ np.swapaxes(q, -1, -2)
+
+
+def square():
+    return [Sample((matrix(3, 3),)), Sample((matrix(2, 4, 4),))]
+
+
+def symmetric():
+    return [Sample((definite(3, 3),), symmetric=True), Sample((definite(2, 3, 3),), symmetric=True)]
+
+
+def rectangular(attrs=None):
+    return [Sample((matrix(*shape),), attrs or {}) for shape in [(3, 3), (4, 2), (2, 4), (2, 4, 3)]]
+
+
+def scan(**attrs):
+    return [
+        Sample((normal(3, 4),), {"axis": 1, **attrs}),
+        Sample((normal(3, 4),), {"axis": 0, **attrs}),
+        Sample((np.array([[2.0, 0.0, 3.0, 0.0], [NAN, 1.0, INF, -1.0]]),), {"axis": 1, **attrs}, smooth=False),
+        Sample((ints(3, 4, high=5),), {"axis": 1, **attrs}, smooth=False),
+    ]
+
+
 SMOOTH = (
     "neg",
     "abs",
@@ -104,6 +138,14 @@ SMOOTH = (
     "cosh",
     "atan",
     "copy",
+)
+SPECIAL_EVERYWHERE = (
+    *("exp2", "asinh", "erfc", "erfcx", "ndtr", "log_ndtr", "i0", "i0e", "i1", "i1e"),
+    *("bessel_j0", "bessel_j1", "airy_ai", "spherical_bessel_j0", "sinc"),
+)
+SPECIAL_POSITIVE = (
+    *("log2", "log10", "lgamma", "digamma", "bessel_y0", "bessel_y1"),
+    *("modified_bessel_k0", "modified_bessel_k1", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
 )
 
 SAMPLES: dict[str, list[Sample]] = {
@@ -233,6 +275,54 @@ SAMPLES: dict[str, list[Sample]] = {
     "scatter_add": [
         Sample((normal(3, 2), ints(3, 2, high=4)), {"axis": 1, "shape": (3, 4)}),
         Sample((normal(5, 3), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3)}),
+    ],
+    "scatter_last": [Sample((ints(5, 3, high=2),), {"axis": 0, "shape": (2, 3)}, smooth=False)],
+    **{name: unary() for name in SPECIAL_EVERYWHERE},
+    **{name: unary(0.3, 3.0) for name in SPECIAL_POSITIVE},
+    "trunc": unary(0.1, 0.9),
+    "acosh": unary(1.2, 3.0),
+    **{name: unary(-0.8, 0.8) for name in ["atanh", "erfinv"]},
+    "ndtri": unary(0.1, 0.9),
+    "polygamma": [Sample((normal(3, 4, low=0.5, high=3.0),), {"n": n}) for n in (1, 2)],
+    "hypot": binary(),
+    **{name: binary() for name in ["logaddexp", "logaddexp2"]},
+    "fmod": [Sample((np.array([5.3, -5.3, 2.2]), np.array([2.0, 2.0, -1.5]))), *binary()[2:], *integers()],
+    "copysign": binary(0.5, 3.0),
+    "nextafter": [Sample((PAIR_A, PAIR_B), smooth=False)],
+    "heaviside": [Sample((PAIR_A, PAIR_B), smooth=False)],
+    "zeta": [Sample((normal(5, low=1.5, high=4.0), normal(5, low=0.5, high=4.0, seed=1)), smooth=False)],
+    **{name: integers() for name in ["gcd", "lcm"]},
+    **{name: [Sample((np.array([1, 5, -9]), np.array([0, 2, 1])), smooth=False)] for name in ["shift_left", "shift_right"]},
+    **{
+        name: [Sample((np.array([0.5, 1.5, 3.0]), normal(3, low=0.5, high=4.0)), smooth=False)]
+        for name in ["gammainc", "gammaincc"]
+    },
+    "cumsum": [*scan(), *scan(reverse=True)],
+    "cumprod": scan(),
+    "prod": scan(),
+    "recurrence": [
+        Sample((normal(3, 4), normal(3, 4, seed=1)), {"axis": axis, "reverse": reverse})
+        for axis in (0, 1)
+        for reverse in (False, True)
+    ],
+    "cumargmax": [*scan(largest=True), *scan(largest=False)],
+    "argsort": [*scan(descending=True), *scan(descending=False)],
+    "searchsorted": [
+        Sample((np.array([1.0, 2.0, 2.0, 5.0]), np.array([[0.0, 2.0], [5.0, 9.0]])), {"right": right}, smooth=False)
+        for right in (False, True)
+    ],
+    "solve": [
+        Sample((matrix(3, 3), normal(3, 2, seed=1)), {}),
+        Sample((matrix(2, 3, 3), normal(2, 3, 1, seed=1)), {}),
+    ],
+    **{name: square() for name in ["inv", "det", "adjugate", "logabsdet"]},
+    "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],
+    **{name: [Sample((definite(3, 3),)), Sample((definite(2, 4, 4),))] for name in ["lu_lower", "lu_upper"]},
+    **{name: symmetric() for name in ["cholesky", "eigvalsh", "eigvecsh"]},
+    **{name: rectangular() for name in ["svdvals", "svd_u", "svd_vh"]},
+    **{name: rectangular({"complete": False}) for name in ["qr_q", "qr_r"]},
+    "pinv": [
+        Sample((matrix(*shape), np.ones((*shape[:-2], min(shape[-2:])), bool))) for shape in [(3, 3), (4, 2), (2, 4), (2, 4, 3)]
     ],
 }
 

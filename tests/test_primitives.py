@@ -35,7 +35,7 @@ def test_gradients_agree_with_finite_differences(name, primitive, sample):
     floating = any(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in sample.args)
     if not (sample.smooth and floating and primitive.differentiable):
         return
-    check_gradients(primitive, cast_args(sample.args, "float64"), sample.attrs)
+    check_gradients(primitive, cast_args(sample.args, "float64"), sample.attrs, symmetric=sample.symmetric)
 
 
 @pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
@@ -100,7 +100,7 @@ def test_positions_out_of_range_raise_everywhere(name):
         program(*args)  # and it works again afterwards
 
 
-@pytest.mark.parametrize("name", ["floor_divide", "remainder"])
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
 def test_integers_divided_by_zero_raise_everywhere(name):
     for dtype in (np.int64, np.int32, np.uint8):
         args = (np.array([7, 8], dtype), np.array([2, 0], dtype))

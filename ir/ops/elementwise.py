@@ -53,7 +53,7 @@ def _remainder(types: list[TensorType], attrs: dict) -> str:
     return f"select(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))), {r} + {{b}}, {r})"
 
 
-def _whole(function: Any) -> Any:
+def nonzero_divisor(function: Any) -> Any:
     """Integer division and remainder: PyTorch raises where NumPy gives 0."""
     silent = quiet(function)
 
@@ -76,23 +76,23 @@ def _floor_divide(types: list[TensorType], attrs: dict) -> str:
     return f"select({{b}} == {{T}}(0), {{a}} / {{b}}, rint(({{a}} - {r}) / {{b}} - {less}))"
 
 
-_BY_ZERO = (RuntimeError, "ZeroDivisionError")
+BY_ZERO = (RuntimeError, "ZeroDivisionError")
 floor_divide = elementwise(
     "floor_divide",
-    _whole(np.floor_divide),
+    nonzero_divisor(np.floor_divide),
     _floor_divide,
     "a b",
     infer=numeric,
-    error=_BY_ZERO,
+    error=BY_ZERO,
     vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)),
 )
 remainder = elementwise(
     "remainder",
-    _whole(np.remainder),
+    nonzero_divisor(np.remainder),
     _remainder,
     "a b",
     infer=numeric,
-    error=_BY_ZERO,
+    error=BY_ZERO,
     vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(a, b))))),
 )
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Primitive, elementwise, floating, numeric, quiet
-from .elementwise import add, cos, div, eq, exp, log, mul, neg, rsqrt, sigmoid, sign, sin, sub, where
+from ..types import TensorType
+from .elementwise import BY_ZERO, add, cos, div, eq, exp, log, mul, neg, nonzero_divisor, rsqrt, sigmoid, sign, sin, sub, where
 
 _SQRT_PI = math.pi**0.5
 
@@ -153,22 +154,23 @@ def _win(a: Any, b: Any) -> Any:
     return sigmoid(where(eq(a, b), 0.0, sub(a, b)))
 
 
+def _fmod(types: list[TensorType], attrs: dict) -> str:
+    if types[0].dtype.is_floating_point:
+        return "fmod({a}, {b})"
+    r = "{a} % check_divisor({b}, status, {site})"
+    return f"select(({r} != 0) & (({{a}} < 0) != ({{b}} < 0)), {r} - {{b}}, {r})"
+
+
+# The remainder with the dividend's sign.
 fmod = elementwise(
     "fmod",
-    lambda a, b: _fmod(a, b),
-    lambda types, attrs: "fmod({a}, {b})" if types[0].dtype.is_floating_point else "{a} - ({a} // 1) * 0",
+    nonzero_divisor(np.fmod),
+    _fmod,
     "a b",
     infer=numeric,
+    error=BY_ZERO,
     vjp=(lambda g: g, lambda g, a, b: neg(mul(g, trunc(div(a, b))))),
 )
-
-
-def _fmod(a: Any, b: Any) -> Any:
-    if np.result_type(a, b).kind in "ui" and not np.all(b):
-        raise RuntimeError("ZeroDivisionError")
-    return quiet(np.fmod)(a, b)
-
-
 copysign = elementwise(
     "copysign",
     np.copysign,

@@ -43,8 +43,8 @@ def summary(results: list[dict[str, Any]], failures: bool) -> str:
         replayed = {op for op in good if any(r["counts"]["replayed"] for r in groups[op, mode])}
         parts = [f"{len(good & tier)} of {len(ops & tier)} of the {name}" for name, tier in TIERS.items()]
         lines.append(
-            f"{mode}: {len(good)} of {len(ops)} operations pass ({', '.join(parts)}); {len(wrong)} differ somewhere, {len(absent)} absent"
-            + (f"; {len(replayed)} replayed" if mode == "traced" else "")
+            f"{mode}: {len(good)} of {len(ops)} operations pass ({', '.join(parts)}); {len(wrong)} differ somewhere, "
+            f"{len(absent)} absent" + (f"; {len(replayed)} replayed" if mode == "traced" else "")
         )
         if wrong:
             lines.append(f"  differ: {' '.join(sorted(wrong))}")
@@ -60,7 +60,8 @@ def write(results: list[dict[str, Any]], path: Path) -> None:
     lines = [
         "# Conformance",
         "",
-        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own database (`op_db`), run by PyTorch and by tracer: values, dtypes, shapes,",
+        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own database (`op_db`), run by PyTorch and by tracer: "
+        f"values, dtypes, shapes,",
         "first derivatives, second derivatives (float64), methods and in-place methods. Made by `make conformance`.",
         "",
         "```",

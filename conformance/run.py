@@ -33,27 +33,25 @@ PARTS: dict[str, Any] = {
 
 
 # What draws random numbers: ours are others.
-RANDOM = set(
-    [
-        "randn",
-        "rand",
-        "randint",
-        "randn_like",
-        "rand_like",
-        "randint_like",
-        "normal",
-        "bernoulli",
-        "multinomial",
-        "nn.functional.rrelu",
-        "nn.functional.dropout",
-        "nn.functional.dropout2d",
-        "nn.functional.dropout3d",
-        "nn.functional.alpha_dropout",
-        "nn.functional.feature_alpha_dropout",
-        "nn.functional.fractional_max_pool2d",
-        "nn.functional.fractional_max_pool3d",
-    ]
-)
+RANDOM = {
+    "randn",
+    "rand",
+    "randint",
+    "randn_like",
+    "rand_like",
+    "randint_like",
+    "normal",
+    "bernoulli",
+    "multinomial",
+    "nn.functional.rrelu",
+    "nn.functional.dropout",
+    "nn.functional.dropout2d",
+    "nn.functional.dropout3d",
+    "nn.functional.alpha_dropout",
+    "nn.functional.feature_alpha_dropout",
+    "nn.functional.fractional_max_pool2d",
+    "nn.functional.fractional_max_pool3d",
+}
 
 
 def resolve(name: str, tracer: Any) -> Any:
@@ -115,7 +113,7 @@ def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
         }
         if any(kwargs.get(key) for key in ("dropout_p", "dropout")) or (kwargs.get("training") and "dropout" in op.name):
             continue  # random
-        if op.name in RANDOM or op.name.endswith("_") and not op.name.endswith("__"):
+        if op.name in RANDOM or (op.name.endswith("_") and not op.name.endswith("__")):
             continue
         if op.name == "nn.functional.multi_head_attention_forward":
             kwargs = {**kwargs, "training": False}

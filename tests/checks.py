@@ -62,7 +62,7 @@ def check_gradients(primitive, args, attrs, rules=None, order=2, symmetric=False
         _compare(lambda *xs: evaluate(graph, *xs), [g], args, i, cotangents[i], primitive.name)
 
 
-def _check_graph(graph, args, wrt, order, what, symmetric):
+def _check_graph(graph, args, wrt, order, what, symmetric=False):
     rng = np.random.default_rng(9)
     joint = pipeline.run(vjp(graph, wrt), pipeline.SIMPLIFY)
     m = len(graph.outputs)

@@ -1,6 +1,7 @@
 """The house rules that a machine can check."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,10 +64,12 @@ def test_files_are_of_readable_size():
             assert len(path.read_text().splitlines()) <= 600, path
 
 
-def test_import_is_quick():
-    """The package's own share of the import; NumPy's is not ours."""
+def test_import_is_quick(tmp_path):
+    """The package's own share of the import, of the second process on; NumPy's is not ours."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
     code = "import numpy, time; t = time.perf_counter(); import tracer; print(time.perf_counter() - t)"
+    command = [sys.executable, "-c", code]
     best = min(
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(3)
+        float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout) for _ in range(4)
     )
     assert best < 0.25

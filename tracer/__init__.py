@@ -7,6 +7,7 @@ from . import eager as _eager
 from . import methods as _methods
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .context import context as _context
+from .device import device
 from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8

@@ -16,8 +16,8 @@ from .ops import pointwise as F
 from .ops import reduce, shape
 from .ops.common import to_dtype
 from .ops.create import eye, tensor
+from .ops.diagonals import diagonal, tril, triu
 from .ops.linalg import matmul
-from .ops.moving import diagonal, tril, triu
 from .ops.products import linalg_cross as cross
 from .ops.products import multi_dot, trace, vecdot
 from .ops.stats import vector_norm
@@ -116,7 +116,9 @@ def _matrix(name: str, a: Tensor, square: bool = True) -> None:
 
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """L with A = L L'; or its transpose. Raises LinAlgError unless A is symmetric and positive definite (as its lower half says)."""
+    """L with A = L L'; or its transpose. Raises LinAlgError unless A is symmetric and positive definite (as its lower half
+    says).
+    """
     _matrix("linalg.cholesky", A)
     lower = shape.transpose(A, -2, -1) if upper else A
     L = P.cholesky(lower)
@@ -163,7 +165,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         return shape.transpose(solve(shape.transpose(A, -2, -1), shape.transpose(B, -2, -1)), -2, -1)
     if A._data.shape[-1] != B._data.shape[-2]:
         raise RuntimeError(
-            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A._data.shape[-2]}x{A._data.shape[-1]} and "
+            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A._data.shape[-2]}x{A._data.shape[-1]} "
+            f"and "
             f"{B._data.shape[-2]}x{B._data.shape[-1]})"
         )
     lead = np.broadcast_shapes(A._data.shape[:-2], B._data.shape[:-2])
@@ -418,7 +421,7 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> LU:
-    """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. The factors are differentiable."""
+    """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. Differentiable in L and U."""
     _matrix("linalg.lu", A, square=False)
     permutation, lower, upper = _lu_parts(A)
     if not A.requires_grad:
@@ -452,7 +455,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> tuple[Tensor, Tensor]:
     import scipy.linalg
 
     _matrix("linalg.lu_factor", A, square=False)
-    p, lower, upper = lu(A)
+    _, lower, upper = lu(A)
     k = builtins.min(A._data.shape[-2:])
     data = A._observed("lu_factor")
     pivots = np.empty((*data.shape[:-2], k), np.int32)

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import ops
 from .context import context
+from .device import require_cpu
 from .ir import ops as P
 from .ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from .ops import create, index, linalg, pointwise, shape, special, writes
@@ -16,33 +17,35 @@ from .tensor import Tensor
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
 _METHODS = """
-    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr adjoint all allclose amax amin aminmax any arccos arccosh
-    arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort argwhere as_strided asin asinh atan atan2 atanh baddbmm bincount
-    bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm broadcast_to bucketize ceil chunk
-    clamp clamp_max clamp_min clip clone contiguous copysign corrcoef cos cosh count_nonzero cov cross cummax cummin cumprod
-    cumsum deg2rad diag diag_embed diagflat diagonal diagonal_scatter diff digamma dist div divide dot dsplit eq equal erf erfc
-    erfinv exp exp2 expand expand_as expm1 fix flatten flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac gather
-    gcd ge greater greater_equal gt heaviside histc hsplit hypot i0 index_add index_copy index_fill index_put index_reduce
-    index_select inner isclose isfinite isinf isnan isneginf isposinf isreal kron kthvalue lcm ldexp le lerp less less_equal
-    lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor
-    logit logsumexp lt masked_fill masked_scatter masked_select matmul max maximum mean median min minimum mm mode moveaxis
-    movedim msort mul multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow ne neg negative nextafter
-    nonzero norm not_equal outer permute positive pow prod put quantile rad2deg ravel reciprocal relu remainder
-    renorm repeat repeat_interleave reshape reshape_as roll rot90 round rsqrt scatter scatter_add scatter_reduce select
-    select_scatter sgn sigmoid sign signbit sin sinc sinh slice_scatter softmax sort split sqrt square squeeze std sub subtract
-    sum sum_to_size swapaxes swapdims t take take_along_dim tan tanh tensor_split tile topk trace transpose tril triu true_divide
-    trunc unbind unflatten unfold unique unique_consecutive unsqueeze var vdot view view_as vsplit xlogy
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr adjoint all allclose amax amin aminmax any arccos
+    arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort argwhere as_strided asin asinh atan atan2 atanh
+    baddbmm bincount bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm
+    broadcast_to bucketize ceil chunk clamp clamp_max clamp_min clip clone contiguous copysign corrcoef cos cosh
+    count_nonzero cov cross cummax cummin cumprod cumsum deg2rad diag diag_embed diagflat diagonal diagonal_scatter diff
+    digamma dist div divide dot dsplit eq equal erf erfc erfinv exp exp2 expand expand_as expm1 fix flatten flip fliplr
+    flipud float_power floor floor_divide fmax fmin fmod frac gather gcd ge greater greater_equal gt heaviside histc
+    hsplit hypot i0 index_add index_copy index_fill index_put index_reduce index_select inner isclose isfinite isinf isnan
+    isneginf isposinf isreal kron kthvalue lcm ldexp le lerp less less_equal lgamma log log10 log1p log2 log_softmax
+    logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill
+    masked_scatter masked_select matmul max maximum mean median min minimum mm mode moveaxis movedim msort mul multiply mv
+    mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow ne neg negative nextafter nonzero norm not_equal outer
+    permute positive pow prod put quantile rad2deg ravel reciprocal relu remainder renorm repeat repeat_interleave reshape
+    reshape_as roll rot90 round rsqrt scatter scatter_add scatter_reduce select select_scatter sgn sigmoid sign signbit
+    sin sinc sinh slice_scatter softmax sort split sqrt square squeeze std sub subtract sum sum_to_size swapaxes swapdims
+    t take take_along_dim tan tanh tensor_split tile topk trace transpose tril triu true_divide trunc unbind unflatten
+    unfold unique unique_consecutive unsqueeze var vdot view view_as vsplit xlogy
 """
 # Those with a twin that works in place.
 _IN_PLACE = """
-    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin
-    asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp
-    clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide eq erf erfc erfinv exp exp2 expm1 fix
-    float_power floor floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot i0 index_add index_copy index_fill
-    index_put index_reduce lcm ldexp le lerp less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or
-    logical_xor logit lt masked_fill masked_scatter mul multiply mvlgamma nan_to_num ne neg negative nextafter not_equal pow put
-    rad2deg reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt
-    square sub subtract tan tanh tril triu true_divide trunc xlogy
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
+    arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
+    bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide eq erf
+    erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt heaviside
+    hypot i0 index_add index_copy index_fill index_put index_reduce lcm ldexp le lerp less less_equal lgamma log log10
+    log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter mul multiply mvlgamma
+    nan_to_num ne neg negative nextafter not_equal pow put rad2deg reciprocal relu remainder renorm round rsqrt scatter
+    scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh tril triu true_divide
+    trunc xlogy
 """
 
 _OPERATORS = {
@@ -116,8 +119,8 @@ def _to(
             dtype = a.dtype
         elif isinstance(a, bool) or a is None:
             continue
-        elif str(a) != "cpu":
-            raise RuntimeError(f"no device {str(a)!r}: tensors live on 'cpu'")
+        else:
+            require_cpu(a)
     if dtype is None or self.dtype is dtype:
         return P.copy(self) if copy else self
     return to_dtype(self, dtype)

@@ -16,7 +16,7 @@ from .context import context
 from .ir import ops as P
 from .ir.types import DType, int64
 from .ops import create, pointwise
-from .ops.create import _leaf
+from .ops.create import _leaf, factory
 from .ops.shape import _sizes
 from .tensor import Tensor, wrap
 
@@ -53,12 +53,14 @@ def manual_seed(seed: int) -> Generator:
     return default_generator.manual_seed(seed)
 
 
+@factory
 def rand(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Uniform in [0, 1)."""
     shape = _sizes(size)
     return _leaf((generator or default_generator).uniform(shape, dtype or context.default_dtype), requires_grad)
 
 
+@factory
 def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Standard normal, by the transform of Box and Muller (1958)."""
     shape = _sizes(size)
@@ -69,6 +71,7 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
     return _leaf(out, requires_grad)
 
 
+@factory
 def randint(low: int, high: Any, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
     """Integers in [low, high), or, as ``randint(high, size)``, in [0, high)."""
     if size is None:
@@ -81,16 +84,19 @@ def randint(low: int, high: Any, size: Any = None, *, dtype: DType = int64, gene
     return P.cast(P.floor(u * (high - low)) + low, dtype=dtype.short)
 
 
+@factory
 def rand_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1), with the shape and dtype of ``input``."""
     return rand(input._data.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
+@factory
 def randn_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Standard normal, with the shape and dtype of ``input``."""
     return randn(input._data.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
+@factory
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None) -> Tensor:
     """Integers in [low, high), or [0, low), with the shape and dtype of ``input``."""
     start, end = (0, low) if high is None else (low, high)
@@ -118,7 +124,9 @@ def normal(
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
-    """Positions drawn with the weights in the last axis: Gumbel's trick without replacement, else by the distribution function."""
+    """Positions drawn with the weights in the last axis: Gumbel's trick without replacement, else by the distribution
+    function.
+    """
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not replacement and num_samples > input._data.shape[-1]:
@@ -136,6 +144,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         return searchsorted(total, drawn, right=True)
 
 
+@factory
 def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
     """The integers 0..n-1 in random order."""
     from .ir.types import float64

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .context import context, structure_changed
+from .device import CPU, device
 from .ir.types import DType, TensorType, dtype_of
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class Tensor:
         return TensorType(dtype_of(self._data.dtype), self._data.shape)
 
     @property
-    def device(self) -> str:
-        return "cpu"
+    def device(self) -> device:
+        return CPU
 
     @property
     def ndim(self) -> int:

@@ -147,7 +147,10 @@ def _short(x: Any) -> str:
     )
 
 
-_NO_CONVERGENCE = "linalg.{}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues."
+_NO_CONVERGENCE = (
+    "linalg.{}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated "
+    "eigenvalues."
+)
 # Eigenvalues of a symmetric matrix, ascending, and its eigenvectors; only the lower triangle is read.
 eigvalsh = host(
     "eigvalsh",

@@ -17,8 +17,8 @@ from .node import BackwardNode
 class set_detect_anomaly:
     """Turns anomaly mode on or off; as a context manager, for the block only.
 
-    While it is on, nodes remember the line that made them; an exception in a backward pass, or (``check_nan``) a NaN, is preceded by
-    a warning with the stack of the forward call.
+    While it is on, nodes remember the line that made them; an exception in a backward pass, or (``check_nan``) a NaN, is
+    preceded by a warning with the stack of the forward call.
     """
 
     def __init__(self, mode: bool, check_nan: bool = True):

@@ -160,7 +160,8 @@ class FunctionNode(BackwardNode):
                 fits = False
             if not fits:
                 raise RuntimeError(
-                    f"Function {self.name()} returned an invalid gradient at index {i} - got {list(g.shape)} but expected shape "
+                    f"Function {self.name()} returned an invalid gradient at index {i} - got {list(g.shape)} but expected "
+                    f"shape "
                     f"compatible with {list(shape)}"
                 )
         if g._data.dtype != dtype:
@@ -188,8 +189,8 @@ def _flat(outputs: Any) -> tuple[list[Any], bool]:
 class Function:
     """Base of operations with a derivative of their own: subclasses define static ``forward`` and ``backward``.
 
-    ``forward(ctx, *args)``, or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``; ``backward(ctx, *cotangents)`` gives a
-    cotangent, or None, for each argument. Called by ``apply``.
+    ``forward(ctx, *args)``, or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``; ``backward(ctx, *cotangents)``
+    gives a cotangent, or None, for each argument. Called by ``apply``.
     """
 
     @staticmethod
@@ -203,7 +204,8 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
+            "mode AD."
         )
 
     @classmethod

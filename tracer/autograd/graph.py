@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,6 +58,8 @@ def to_dot(t: Tensor, params: Mapping[str, Tensor] | None = None) -> str:
 
 def to_svg(t: Tensor, params: Mapping[str, Tensor] | None = None) -> str:
     """The graph behind ``t`` as a picture: each node below those that read its results."""
+    from html import escape
+
     names = {id(p): name for name, p in (params or {}).items()}
     nodes, edges = _layers(t)
     depth: dict[int, int] = {}
@@ -69,18 +70,18 @@ def to_svg(t: Tensor, params: Mapping[str, Tensor] | None = None) -> str:
         rows.setdefault(depth.get(id(x), 0), []).append(x)
     width = 180 * max(map(len, rows.values()))
     place = {id(x): ((k + 0.5) * width / len(row), 40 + 70 * d) for d, row in rows.items() for k, x in enumerate(row)}
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{70 * (max(rows) + 1) + 20}" font-family="sans-serif">'
-    ]
+    height = 70 * (max(rows) + 1) + 20
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">']
     for a, b in edges:
         (x1, y1), (x2, y2) = place[id(b)], place[id(a)]
         parts.append(f'<line x1="{x1:.0f}" y1="{y1 - 15:.0f}" x2="{x2:.0f}" y2="{y2 + 15:.0f}" stroke="gray"/>')
     for row in rows.values():
         for x in row:
             cx, cy = place[id(x)]
+            label = escape(_label(x, names))
             fill = "lightblue" if isinstance(x, Tensor) else "white"
             parts.append(
                 f'<rect x="{cx - 80:.0f}" y="{cy - 15:.0f}" width="160" height="30" rx="6" fill="{fill}" stroke="black"/>'
-                f'<text x="{cx:.0f}" y="{cy + 4:.0f}" font-size="11" text-anchor="middle">{html.escape(_label(x, names))}</text>'
+                f'<text x="{cx:.0f}" y="{cy + 4:.0f}" font-size="11" text-anchor="middle">{label}</text>'
             )
     return "".join([*parts, "</svg>"])

@@ -75,7 +75,7 @@ class enable_grad(no_grad):
 
 
 class inference_mode(_Mode):
-    """``no_grad``, of which PyTorch also demands that its results are never used with gradients. ``mode`` False: the opposite."""
+    """``no_grad``, of which PyTorch also demands that its results are not used with gradients. ``mode`` False: the opposite."""
 
     def __new__(cls, mode: Any = True) -> Any:
         made = object.__new__(cls)

@@ -1,22 +1,8 @@
 """Modules, layers and losses."""
 
-from . import functional, init
-from .layers import Conv2d, CrossEntropyLoss, Flatten, Linear, MSELoss, ReLU, Sequential, Sigmoid, Tanh
+from . import functional, init, modules, utils
 from .module import Module
-from .parameter import Parameter
+from .modules import *
+from .parameter import Buffer, Parameter
 
-__all__ = [
-    "Conv2d",
-    "CrossEntropyLoss",
-    "Flatten",
-    "Linear",
-    "MSELoss",
-    "Module",
-    "Parameter",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "Tanh",
-    "functional",
-    "init",
-]
+__all__ = ["Buffer", "Module", "Parameter", "functional", "init", "utils", *modules.__all__]

@@ -6,12 +6,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
 from ..context import structure_changed
-from ..ir.types import DType
+from ..device import require_cpu
+from ..ir.types import DType, bfloat16, float16, float32, float64
 from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict
-from .parameter import Parameter
+from . import hooks
+from .parameter import Buffer, Parameter
 
 M = TypeVar("M", bound="Module")
 
@@ -22,6 +25,11 @@ class IncompatibleKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
 
 class Module(Announcing):
     """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__`` and define ``forward``."""
@@ -29,13 +37,18 @@ class Module(Announcing):
     training: bool
 
     def __init__(self) -> None:
-        self.__dict__.update(training=True, **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")})
+        self.__dict__.update(
+            training=True,
+            _transient=AnnouncingDict(),  # names of buffers that are no part of the state
+            **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")},
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        found = self.__dict__.get("_hooks")
+        return self.forward(*args, **kwargs) if found is None else hooks.call(self, found, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         parts = self.__dict__
@@ -46,10 +59,12 @@ class Module(Announcing):
             object.__setattr__(self, name, value)
             return
         structure_changed()
-        for kind, table in ((Parameter, "_parameters"), (Module, "_modules")):
+        for kind, table in ((Parameter, "_parameters"), (Module, "_modules"), (Buffer, "_buffers")):
             if isinstance(value, kind):
                 self._forget(name)
                 parts[table][name] = value
+                if kind is Buffer:
+                    self._mark(name, value.persistent)
                 return
         for table in ("_parameters", "_modules", "_buffers"):
             if name in parts[table]:
@@ -79,13 +94,19 @@ class Module(Announcing):
         tables = (self.__dict__, self._parameters, self._buffers, self._modules)
         return sum(t.pop(name, self) is not self for t in tables) > 0
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """A tensor that belongs to the state but is not learned."""
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """A tensor that is not learned; part of the state unless not ``persistent``."""
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)"
             )
         self._enter("_buffers", "buffer", name, tensor)
+        self._mark(name, persistent)
+
+    def _mark(self, name: str, persistent: bool) -> None:
+        self._transient.pop(name, None)
+        if not persistent:
+            self._transient[name] = None
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """A parameter under the given name."""
@@ -101,6 +122,8 @@ class Module(Announcing):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._enter("_modules", "module", name, module)
 
+    register_module = add_module
+
     def _enter(self, table: str, kind: str, name: str, value: Any) -> None:
         """Puts a value into one of the tables. Raises KeyError for a name that cannot be, or is something else's."""
         if "." in name:
@@ -111,17 +134,52 @@ class Module(Announcing):
             raise KeyError(f"attribute '{name}' already exists")
         self.__dict__[table][name] = value
 
+    # Hooks.
+
+    def _add_hook(self, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False) -> RemovableHandle:
+        structure_changed()
+        tables = self.__dict__.setdefault("_hooks", {k: OrderedDict() for k in hooks.KINDS})
+        handle = RemovableHandle(tables[kind])
+        tables[kind][handle.id] = (hook, with_kwargs)
+        if prepend:
+            tables[kind].move_to_end(handle.id, last=False)
+        return handle
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(module, args)`` before ``forward``; what it returns, unless None, takes the arguments' place."""
+        return self._add_hook("forward_pre", hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Calls ``hook(module, args, output)`` after ``forward``; what it returns, unless None, takes the output's place."""
+        return self._add_hook("forward", hook, prepend, with_kwargs)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(module, grad_output)`` when the cotangents of the outputs are known; it may return others."""
+        return self._add_hook("backward_pre", hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(module, grad_input, grad_output)`` when the cotangents of the inputs are known; it may return others."""
+        return self._add_hook("backward", hook, prepend)
+
+    register_backward_hook = register_full_backward_hook
+
     # Walking.
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once, with their dotted names."""
-        seen: set[int] = set()
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once unless told otherwise, with their dotted names."""
+        seen = set() if memo is None else memo
         work: list[tuple[str, Module]] = [(prefix, self)]
         while work:
             name, module = work.pop()
-            if id(module) in seen:
+            if remove_duplicate and module in seen:
                 continue
-            seen.add(id(module))
+            seen.add(module)
             yield name, module
             children = [(f"{name}.{k}" if name else k, m) for k, m in module._modules.items() if m is not None]
             work += reversed(children)
@@ -130,50 +188,92 @@ class Module(Announcing):
         return (m for _, m in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        return ((k, m) for k, m in self._modules.items() if m is not None)
+        """The modules directly below, each once."""
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
 
     def children(self) -> Iterator[Module]:
         return (m for _, m in self.named_children())
 
-    def _named(self, table: str) -> Iterator[tuple[str, Any]]:
+    def _named(self, table: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for prefix, module in self.named_modules():
+        walked = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        for where, module in walked:
             for name, value in module.__dict__[table].items():
-                if value is not None and id(value) not in seen:
+                if value is not None and not (remove_duplicate and id(value) in seen):
                     seen.add(id(value))
-                    yield f"{prefix}.{name}" if prefix else name, value
+                    yield f"{where}.{name}" if where else name, value
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        return self._named("_parameters")
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """The parameters of this module, and of all below it if ``recurse``, with their dotted names."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
-    def parameters(self) -> Iterator[Parameter]:
-        return (p for _, p in self.named_parameters())
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        return self._named("_buffers")
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The buffers of this module, and of all below it if ``recurse``, with their dotted names."""
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
-    def buffers(self) -> Iterator[Tensor]:
-        return (b for _, b in self.named_buffers())
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (b for _, b in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of a dotted name. Raises AttributeError if there is none."""
+        module = self
+        for name in target.split(".") if target else ():
+            if not hasattr(module, name):
+                raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name. Raises AttributeError if there is none."""
+        return self._find(target, "_parameters", "an nn.Parameter")
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name. Raises AttributeError if there is none."""
+        return self._find(target, "_buffers", "a buffer")
+
+    def _find(self, target: str, table: str, what: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        if name not in module.__dict__[table]:
+            raise AttributeError(f"`{name}` is not {what}")
+        return module.__dict__[table][name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
     # State.
 
-    def state_dict(self) -> OrderedDict[str, Tensor]:
-        """Parameters and buffers by dotted name, sharing memory with the module."""
-        state: OrderedDict[str, Tensor] = OrderedDict()
-        self._save("", state)
-        return state
-
-    def _save(self, prefix: str, state: OrderedDict[str, Tensor]) -> None:
-        """A module that is reached by two names is saved under both."""
+    def state_dict(
+        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Tensor]:
+        """Parameters and buffers by dotted name, sharing memory with the module; themselves if ``keep_vars``."""
+        state: dict[str, Any] = OrderedDict() if destination is None else destination
         for table in (self._parameters, self._buffers):
             for name, value in table.items():
-                if value is not None:
-                    state[prefix + name] = value.detach()
-        for name, module in self.named_children():
-            module._save(f"{prefix}{name}.", state)
+                if value is not None and not (table is self._buffers and name in self._transient):
+                    state[prefix + name] = value if keep_vars else value.detach()
+        for name, module in self._modules.items():  # one that is reached by two names is saved under both
+            if module is not None:
+                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> IncompatibleKeys:
-        """Copies values into this module's tensors of the same names.
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+        """Copies values into this module's tensors of the same names; or, if ``assign``, takes the tensors themselves.
 
         Raises RuntimeError when shapes differ, or, if ``strict``, when names are missing or unexpected.
         """
@@ -203,9 +303,20 @@ class Module(Announcing):
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{joined}")
         with no_grad():
             for name, value in state_dict.items():
-                if name in own:
+                if name in own and not assign:
                     own[name].copy_(value)
+                elif name in own:
+                    self._assign(name, value)
         return IncompatibleKeys(missing, unexpected)
+
+    def _assign(self, target: str, value: Tensor) -> None:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if name in module._parameters:
+            value = value if isinstance(value, Parameter) else Parameter(value, module._parameters[name].requires_grad)
+            module._parameters[name] = value
+        else:
+            module._buffers[name] = value
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode, or evaluation mode, for this module and all below it."""
@@ -236,12 +347,48 @@ class Module(Announcing):
         """Forgets the parameters' gradients, or sets them to zero."""
         zero_grads(self.parameters(), set_to_none)
 
-    def to(self: M, dtype: DType) -> M:
-        """Casts floating parameters and buffers, in place."""
+    def to(self: M, *args: Any, dtype: DType | None = None, device: Any = None, **more: Any) -> M:
+        """Casts floating parameters and buffers, in place: ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
+
+        Raises TypeError for a dtype that is not floating, RuntimeError for a device that tensors cannot be on.
+        """
+        for a in (*args, device):
+            if isinstance(a, DType):
+                dtype = a
+            elif isinstance(a, Tensor):
+                dtype = a.dtype
+            elif not isinstance(a, bool):
+                require_cpu(a)
+        if dtype is None:
+            return self
+        if not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
         for t in (*self.parameters(), *self.buffers()):
             if t.is_floating_point():
                 t.data = t.detach().to(dtype)
+                if t._grad is not None:
+                    t._grad = t._grad.to(dtype)
         structure_changed()
+        return self
+
+    def float(self: M) -> M:
+        """Casts floating parameters and buffers to float32."""
+        return self.to(float32)
+
+    def double(self: M) -> M:
+        """Casts floating parameters and buffers to float64."""
+        return self.to(float64)
+
+    def half(self: M) -> M:
+        """Casts floating parameters and buffers to float16."""
+        return self.to(float16)
+
+    def bfloat16(self: M) -> M:
+        """Casts floating parameters and buffers to bfloat16."""
+        return self.to(bfloat16)
+
+    def cpu(self: M) -> M:
+        """The module itself: tensors live on the CPU."""
         return self
 
     def extra_repr(self) -> str:

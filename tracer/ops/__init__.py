@@ -1,7 +1,8 @@
 """The functions of the API, on tensors. Each is composed from primitives and differentiable where its primitives are."""
 
-from . import create, index, linalg, moving, order, pointwise, products, reduce, shape, special, stats, writes
+from . import create, diagonals, index, linalg, moving, order, pointwise, products, reduce, shape, special, stats, writes
 from .create import *
+from .diagonals import *
 from .index import *
 from .linalg import *
 from .moving import *
@@ -15,6 +16,6 @@ from .spelling import spelled
 from .stats import *
 from .writes import *
 
-_MODULES = (create, index, linalg, moving, order, pointwise, products, reduce, shape, special, stats, writes)
+_MODULES = (create, diagonals, index, linalg, moving, order, pointwise, products, reduce, shape, special, stats, writes)
 __all__ = sorted({name for module in _MODULES for name in module.__all__})
 globals().update({name: spelled(globals()[name]) for name in __all__})

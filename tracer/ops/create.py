@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..context import context
+from ..device import require_cpu
 from ..ir import ops as P
 from ..ir.types import DType, bfloat16, dtype_of, float64, int64
 from ..tensor import Tensor, wrap
@@ -31,6 +34,23 @@ __all__ = [
 ]
 
 
+_IGNORED = ("layout", "pin_memory", "memory_format", "names", "non_blocking")
+
+
+def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The factory, which takes ``device``, ``out``, and the memory layouts of PyTorch's, of which there is one here."""
+
+    @functools.wraps(function)
+    def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
+        require_cpu(device)
+        for name in _IGNORED:
+            more.pop(name, None)
+        t = function(*args, **more)
+        return t if out is None else out.copy_(t)
+
+    return make
+
+
 def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         if not t.is_floating_point():
@@ -39,6 +59,7 @@ def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
     return t
 
 
+@factory
 def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested sequences, an array.
 
@@ -96,6 +117,7 @@ def _require_rectangle(data: Any, dim: int = 0) -> None:
         _require_rectangle(x, dim + 1)
 
 
+@factory
 def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
     """``data`` as a tensor, without a copy where that is possible."""
     if isinstance(data, Tensor):
@@ -115,6 +137,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return wrap(array)
 
 
+@factory
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the given shape with every element ``fill_value``; the dtype defaults to the value's."""
     if dtype is None:
@@ -124,11 +147,13 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
     return _leaf(P.full(value=fill_value, shape=shape, dtype=dtype.short), requires_grad)
 
 
+@factory
 def zeros(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros."""
     return full(_sizes(size), 0, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
 
 
+@factory
 def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones."""
     return full(_sizes(size), 1, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
@@ -137,16 +162,19 @@ def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) ->
 empty = zeros
 
 
+@factory
 def zeros_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros, with the shape and dtype of ``input``."""
     return full(input._data.shape, 0, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
+@factory
 def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones, with the shape and dtype of ``input``."""
     return full(input._data.shape, 1, dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
+@factory
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """``fill_value``, with the shape and dtype of ``input``."""
     return full(input._data.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
@@ -155,6 +183,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, req
 empty_like = zeros_like
 
 
+@factory
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below end."""
     if end is None:
@@ -173,6 +202,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     return _leaf(steps if steps.dtype is out_dtype else P.cast(steps, dtype=out_dtype.short), requires_grad)
 
 
+@factory
 def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """``steps`` numbers evenly spaced from start to end, both included."""
     if steps < 0:
@@ -182,6 +212,7 @@ def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None
     return _leaf(P.cast(out, dtype=(dtype or context.default_dtype).short), requires_grad)
 
 
+@factory
 def logspace(
     start: float, end: float, steps: int, base: float = 10.0, *, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -191,6 +222,7 @@ def logspace(
     return _leaf(P.cast(powers, dtype=(dtype or context.default_dtype).short), requires_grad)
 
 
+@factory
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal, zeros elsewhere."""
     shape = (n, n if m is None else m)

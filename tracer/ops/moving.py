@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..ir import ops as P
-from ..ir.types import DType, int64
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import one_dim, result_dtype, to_dtype
-from .create import full, zeros_like
-from .shape import _sizes, cat, expand, flip, narrow, pad, permute, reshape, split, stack, transpose, unsqueeze
+from .common import one_dim
+from .create import full
+from .shape import _sizes, cat, expand, flip, narrow, permute, reshape, split, stack, transpose, unsqueeze
 
 __all__ = [
     "adjoint",
@@ -23,7 +22,6 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
-    "block_diag",
     "broadcast_shapes",
     "broadcast_tensors",
     "cartesian_prod",
@@ -31,11 +29,6 @@ __all__ = [
     "combinations",
     "concat",
     "concatenate",
-    "diag",
-    "diag_embed",
-    "diagflat",
-    "diagonal",
-    "diagonal_scatter",
     "dsplit",
     "dstack",
     "fliplr",
@@ -59,10 +52,6 @@ __all__ = [
     "swapdims",
     "tensor_split",
     "tile",
-    "tril",
-    "tril_indices",
-    "triu",
-    "triu_indices",
     "unbind",
     "unflatten",
     "unfold",
@@ -123,7 +112,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
         extents[extents.index(-1)] = old[axis] // known if known else 0
     if math.prod(extents) != old[axis]:
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({old[axis]}) in the input tensor"
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({old[axis]}) in the input "
+            f"tensor"
         )
     return reshape(input, (*old[:axis], *extents, *old[axis + 1 :]))
 
@@ -236,7 +226,8 @@ def _split_along(input: Tensor, indices_or_sections: Any, dim: int, name: str, l
         n, extent = indices_or_sections, input._data.shape[dim]
         if n <= 0 or extent % n:
             raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {extent} is not divisible "
+                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {extent} is not "
+                f"divisible "
                 f"by the split_size {n}!"
             )
     return tensor_split(input, indices_or_sections, dim)
@@ -370,110 +361,6 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, (0,))
 
 
-def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
-    if input.ndim < 2:
-        raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
-    m, n = input._data.shape[-2:]
-    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
-    distance = P.sub(columns, rows)
-    return F.where((P.le if lower else P.ge)(distance, diagonal), input, zeros_like(input))
-
-
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix below a diagonal, with it; zeros above."""
-    return _triangle(input, diagonal, True)
-
-
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix above a diagonal, with it; zeros below."""
-    return _triangle(input, diagonal, False)
-
-
-def _triangle_positions(keep: np.ndarray) -> Tensor:
-    from .create import tensor
-
-    return tensor(np.stack(np.nonzero(keep)).astype(np.int64))
-
-
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
-    """The positions below a diagonal, with it: a row of row numbers, a row of column numbers."""
-    return to_dtype(_triangle_positions(np.tri(row, col, offset, dtype=bool)), dtype)
-
-
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
-    """The positions above a diagonal, with it."""
-    return to_dtype(_triangle_positions(~np.tri(row, col, offset - 1, dtype=bool)), dtype)
-
-
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of the plane of two axes, as a last axis; a view of a matrix that is contiguous."""
-    a, b = one_dim(dim1, input.ndim), one_dim(dim2, input.ndim)
-    if a == b:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    x = permute(input, [i for i in range(input.ndim) if i not in (a, b)] + [a, b])
-    *lead, m, n = x._data.shape
-    count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
-    first = offset if offset >= 0 else -offset * n
-    flat = reshape(x, (*lead, m * n))
-    starts = (*(0,) * len(lead), first if count else 0)
-    stops = (*lead, first + (count - 1) * (n + 1) + 1 if count else 0)
-    return P.slice_(flat, starts=starts, stops=stops, steps=(*(1,) * len(lead), n + 1))
-
-
-def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes."""
-    rank = input.ndim + 1
-    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
-    if a == b:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    n = input._data.shape[-1]
-    size = n + abs(offset)
-    # Element i is in row i of matrices above the main diagonal, in column i below it.
-    long = pad(input, (0, abs(offset)), 0)
-    lifted = unsqueeze(long, long.ndim if offset >= 0 else long.ndim - 1)
-    whole = expand(lifted, (*long._data.shape[:-1], size, size))
-    rows, columns = P.iota(shape=(size, size), axis=0, dtype="i64"), P.iota(shape=(size, size), axis=1, dtype="i64")
-    out = F.where(P.eq(P.sub(columns, rows), offset), whole, zeros_like(whole))
-    return movedim(out, (-2, -1), (a, b))
-
-
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix with a vector as a diagonal, or the diagonal of a matrix."""
-    if input.ndim == 1:
-        return diag_embed(input, diagonal)
-    if input.ndim == 2:
-        return F.clone(_diagonal(input, diagonal))
-    raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
-
-
-_diagonal = diagonal
-
-
-def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """The matrix with all elements as a diagonal."""
-    return diag_embed(reshape(input, (-1,)), offset)
-
-
-def block_diag(*tensors: Any) -> Tensor:
-    """The matrix with the given ones along its diagonal."""
-    xs = [atleast_2d(x) for x in tensors]
-    for i, x in enumerate(xs):
-        if x.ndim > 2:
-            raise RuntimeError(
-                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {x.ndim} dimensions"
-            )
-    if not xs:
-        return full((1, 0), 0.0)
-    dtype = result_dtype(*xs)
-    width = sum(x._data.shape[1] for x in xs)
-    rows, left = [], 0
-    for x in xs:
-        n = x._data.shape[1]
-        rows.append(pad(to_dtype(x, dtype), (left, width - left - n), 0))
-        left += n
-    return cat(rows, 0)
-
-
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of the elements of vectors, in rows."""
     from .stats import meshgrid
@@ -551,7 +438,8 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
         positions += (np.arange(n) * s).reshape([-1 if i == axis else 1 for i in range(len(size))])
     if positions.size and (positions.min() < 0 or positions.max() >= root._data.size):
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for storage of size "
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for storage "
+            f"of size "
             f"{root._data.nbytes}"
         )
     if root is not input and not root._data.flags.c_contiguous:
@@ -564,7 +452,8 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     part = select(input, dim, index)
     if part._data.shape != src._data.shape:
         raise RuntimeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(part.shape)}"
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
+            f"{list(part.shape)}"
         )
     return _put(lambda x: select(x, dim, index), input, src)
 
@@ -576,25 +465,6 @@ def slice_scatter(
     axis = one_dim(dim, input.ndim)
     index = (*(slice(None),) * axis, slice(start, end, step))
     return _put(lambda x: x[index], input, src)
-
-
-def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A copy of the input with ``src`` as a diagonal."""
-    part = diagonal(input, offset, dim1, dim2)
-    if part._data.shape != src._data.shape:
-        raise RuntimeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(part.shape)}"
-        )
-    rank = input.ndim
-    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
-    m, n = input._data.shape[a], input._data.shape[b]
-    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
-    x = movedim(input, (a, b), (-2, -1))
-    low, high = (max(-offset, 0), m - max(-offset, 0) - src._data.shape[-1]) if m else (0, 0)
-    long = pad(src, (low, high), 0)  # by row
-    whole = expand(unsqueeze(long, long.ndim), x._data.shape)
-    out = F.where(P.eq(P.sub(columns, rows), offset), whole, x)
-    return movedim(out, (-2, -1), (a, b))
 
 
 def _put(view: Any, input: Tensor, src: Tensor) -> Tensor:

@@ -325,13 +325,15 @@ def searchsorted(
     v = P.full(value=values, shape=(), dtype=sorted_sequence.dtype.short) if number else values
     if sorted_sequence.ndim > 1 and sorted_sequence._data.shape[:-1] != v._data.shape[:-1]:
         raise RuntimeError(
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
+            "and "
             f"input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and input value tensor "
             f"{list(v.shape)}"
         )
     if sorted_sequence.dtype is not v.dtype:
         raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype "
+            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor "
+            "dtype "
             f"{sorted_sequence.dtype.ctype.lower()} and input value tensor dtype {v.dtype.ctype.lower()}"
         )
     out = P.searchsorted(sorted_sequence, v, right=right or side == "right")

@@ -145,7 +145,7 @@ multiply = mul
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (``floor`` or ``trunc``)."""
+    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
     if rounding_mode is None:
         a, b = match(input, other, floating=True)
         return P.div(a, b)

@@ -12,8 +12,9 @@ from ..ir import ops as P
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype
+from .diagonals import diagonal
 from .linalg import bmm, dot, matmul, mm, mv
-from .moving import diagonal, movedim, roll
+from .moving import movedim, roll
 from .reduce import sum
 from .shape import expand, permute, reshape, squeeze, unsqueeze
 
@@ -271,7 +272,8 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     axis = one_dim(dim, input.ndim)
     if input._data.shape[axis] != 3 or other._data.shape[axis] != 3:
         raise RuntimeError(
-            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input._data.shape[axis]} and {other._data.shape[axis]}"
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input._data.shape[axis]} and "
+            f"{other._data.shape[axis]}"
         )
     a1, b2 = roll(input, -1, axis), roll(other, -2, axis)
     a2, b1 = roll(input, -2, axis), roll(other, -1, axis)

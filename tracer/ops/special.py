@@ -1,4 +1,6 @@
-"""More elementwise functions: logarithms and exponentials to other bases, inverse hyperbolic and special functions, and combinations."""
+"""More elementwise functions: logarithms and exponentials to other bases, inverse hyperbolic and special functions, and
+combinations.
+"""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from ..ir import ops as P
 from ..ir.types import DType, int64
 from ..tensor import Tensor
-from . import moving, reduce, shape
 from . import pointwise as F
+from . import reduce, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
+from .diagonals import diagonal
 
 __all__ = [
     "aminmax",
@@ -113,7 +114,8 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = Fal
     empty = any(x._data.shape[a] == 0 for a in axes)
     if empty and (ord < 0 or ord == math.inf):
         raise RuntimeError(
-            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have an identity"
+            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have an "
+            f"identity"
         )
     size = F.abs(x)
     if ord == math.inf:
@@ -248,7 +250,7 @@ def corrcoef(input: Tensor) -> Tensor:
     c = cov(input)
     if c.ndim == 0:
         return F.div(c, c)
-    deviation = F.sqrt(moving.diagonal(c))
+    deviation = F.sqrt(diagonal(c))
     out = F.div(F.div(c, shape.unsqueeze(deviation, 1)), shape.unsqueeze(deviation, 0))
     return F.clamp(out, -1, 1)
 

@@ -95,7 +95,9 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
-    """``input`` with what ``src`` brings to each position reduced by sum, prod, mean, amax or amin, with what was there or without."""
+    """``input`` with what ``src`` brings to each position reduced by sum, prod, mean, amax or amin, with what was there or
+    without.
+    """
     axis = _checked("scatter", input, dim, index, src)
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
@@ -303,7 +305,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """The elements of ``source``, in order, where the mask holds."""
     if source.dtype is not input.dtype:
         raise RuntimeError(
-            f"masked_scatter_: expected self and source to have same dtypes but got {input.dtype.ctype} and {source.dtype.ctype}"
+            f"masked_scatter_: expected self and source to have same dtypes but got {input.dtype.ctype} and "
+            f"{source.dtype.ctype}"
         )
     if mask.dtype.name != "bool":
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.ctype}")
@@ -333,7 +336,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
     if input.ndim != indices.ndim:
         raise RuntimeError(
-            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.ndim} dimensions "
+            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.ndim} "
+            f"dimensions "
             f"for input, and {indices.ndim} dimensions for indices"
         )
     axis = one_dim(dim, input.ndim)
@@ -349,7 +353,8 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     """``input`` with the elements of ``source`` at positions in the flattened input."""
     if source.dtype is not input.dtype:
         raise RuntimeError(
-            f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype.ctype} and source.dtype = "
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype.ctype} and "
+            f"source.dtype = "
             f"{source.dtype.ctype}"
         )
     if index.numel() != source.numel():

@@ -1,4 +1,4 @@
-"""Convolutions, pooling, and the windows they are made of, in one, two and three dimensions."""
+"""Pooling, and the windows it is made of, in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir import ops as P
-from ..ops import matmul, permute, reshape
-from ..ops import pointwise as F
-from ..ops import reduce as R
-from ..ops import shape as S
-from ..tensor import Tensor
+from ...ir import ops as P
+from ...ops import pointwise as F
+from ...ops import reduce as R
+from ...ops import reshape
+from ...ops import shape as S
+from ...ops.writes import scatter
+from ...tensor import Tensor
+from .convolution import ntuple
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -23,12 +25,6 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
     "fold",
     "lp_pool1d",
     "lp_pool2d",
@@ -36,234 +32,19 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "unfold",
 ]
-
-
-def _tuple(x: Any, n: int) -> tuple[int, ...]:
-    found = (x,) * n if isinstance(x, int) else tuple(x)
-    return found * n if len(found) == 1 and n > 1 else found
-
-
-def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
-    """``function`` on a batch of one, for an input without a batch."""
-    out = function(n, S.unsqueeze(input, 0), *args)
-    if isinstance(out, tuple):
-        return tuple(S.squeeze(o, 0) for o in out)
-    return S.squeeze(out, 0)
-
-
-def _conv(
-    n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Tensor:
-    """All windows as the columns of one matrix, then one product (Chellapilla, Puri, Simard 2006)."""
-    name = f"conv{n}d"
-    if input.ndim == n + 1:
-        return _batched(_conv, n, input, weight, bias, stride, padding, dilation, groups)
-    if input.ndim != n + 2:
-        raise RuntimeError(
-            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}"
-        )
-    if input.dtype is not weight.dtype:
-        raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
-    count, c = input._data.shape[:2]
-    out, per_group, *size = weight._data.shape
-    step, gap = _tuple(stride, n), _tuple(dilation, n)
-    if min(step) <= 0:
-        raise RuntimeError("non-positive stride is not supported")
-    if min(gap) <= 0:
-        raise RuntimeError("dilation should be greater than zero")
-    if not isinstance(padding, str) and min(_tuple(padding, n)) < 0:
-        raise RuntimeError("negative padding is not supported")
-    if bias is not None and bias._data.shape != (out,):
-        raise RuntimeError(
-            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {out} elements, "
-            f"but got bias of size {list(bias.shape)} instead"
-        )
-    if groups <= 0:
-        raise RuntimeError("non-positive groups is not supported")
-    if out % groups:
-        raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
-            f"but got weight of size {list(weight.shape)} instead"
-        )
-    if c != per_group * groups:
-        raise RuntimeError(
-            f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
-            f"{per_group * groups} channels, but got {c} channels instead"
-        )
-    x = _padded(n, input, size, step, padding, gap)
-    reach = [(k - 1) * d + 1 for k, d in zip(size, gap, strict=True)]
-    if any(r > e for r, e in zip(reach, x._data.shape[2:], strict=True)):
-        raise RuntimeError(
-            f"Calculated padded input size per channel: ({' x '.join(map(str, x._data.shape[2:]))}). "
-            f"Kernel size: ({' x '.join(map(str, reach))}). Kernel size can't be greater than actual input size"
-        )
-    windows = P.windows(x, size=tuple(size), stride=step, dilation=gap)
-    image = windows._data.shape[2 + n :]
-    columns = permute(windows, (1, *range(2, 2 + n), 0, *range(2 + n, 2 + 2 * n)))
-    inner, many = per_group * math.prod(size), count * math.prod(image)
-    if groups == 1:
-        product = matmul(reshape(weight, (out, inner)), reshape(columns, (inner, many)))
-    else:
-        product = matmul(reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, many)))
-    result = permute(reshape(product, (out, count, *image)), (1, 0, *range(2, 2 + n)))
-    return result if bias is None else F.add(result, reshape(bias, (out, *(1,) * n)))
-
-
-def _padded(n: int, x: Tensor, size: Sequence[int], step: Sequence[int], padding: Any, gap: Sequence[int]) -> Tensor:
-    if padding == "valid":
-        return x
-    if padding == "same":
-        if any(s != 1 for s in step):
-            raise RuntimeError("padding='same' is not supported for strided convolutions")
-        total = [(k - 1) * d for k, d in zip(size, gap, strict=True)]
-        amounts = [a for t in reversed(total) for a in (t // 2, t - t // 2)]
-    elif isinstance(padding, str):
-        raise RuntimeError(f"Invalid padding string: '{padding}'")
-    else:
-        amounts = [a for p in reversed(_tuple(padding, n)) for a in (p, p)]
-    return S.pad(x, amounts) if any(amounts) else x
-
-
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of signals (N, C, L), or one (C, L), with a weight of (O, C / groups, k)."""
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of images (N, C, H, W), or one (C, H, W), with a weight of (O, C / groups, kH, kW)."""
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of volumes (N, C, D, H, W), or one, with a weight of (O, C / groups, kD, kH, kW)."""
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv_transpose(
-    n: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
-) -> Tensor:
-    """The adjoint of a convolution: products give the windows, which are added up where they overlap."""
-    if input.ndim == n + 1:
-        return _batched(_conv_transpose, n, input, weight, bias, stride, padding, output_padding, groups, dilation)
-    if input.ndim != n + 2:
-        raise RuntimeError(
-            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to conv_transpose{n}d, but got input of size: "
-            f"{list(input.shape)}"
-        )
-    step, edge, extra, gap = (_tuple(v, n) for v in (stride, padding, output_padding, dilation))
-    if any(e >= max(s, d) for e, s, d in zip(extra, step, gap, strict=True)):
-        raise RuntimeError(
-            "output padding must be smaller than either stride or dilation, but got output_padding_height: "
-            f"{extra[0]} output_padding_width: {extra[-1]}"
-        )
-    count, c = input._data.shape[:2]
-    c_weight, per_group, *size = weight._data.shape
-    if c != c_weight:
-        raise RuntimeError(
-            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have {c_weight} "
-            f"channels, but got {c} channels instead"
-        )
-    image = input._data.shape[2:]
-    many = count * math.prod(image)
-    columns = permute(input, (1, 0, *range(2, 2 + n)))
-    w = reshape(weight, (groups, c // groups, per_group * math.prod(size)))
-    product = matmul(permute(w, (0, 2, 1)), reshape(columns, (groups, c // groups, many)))
-    windows = reshape(product, (groups * per_group, *size, count, *image))
-    windows = permute(windows, (1 + n, 0, *range(1, 1 + n), *range(2 + n, 2 + 2 * n)))
-    full = [(e - 1) * s + (k - 1) * d + 1 for e, s, k, d in zip(image, step, size, gap, strict=True)]
-    whole = P.fold(windows, extents=tuple(full), stride=step, dilation=gap)
-    cuts: list[int] = []
-    for e, p in zip(reversed(extra), reversed(edge), strict=True):
-        cuts += [-p, e - p]
-    out = S.pad(whole, cuts) if any(cuts) else whole
-    return out if bias is None else F.add(out, reshape(bias, (groups * per_group, *(1,) * n)))
-
-
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The adjoint of ``conv1d`` as a layer; the weight is (C, O / groups, k)."""
-    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def conv_transpose2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The adjoint of ``conv2d`` as a layer; the weight is (C, O / groups, kH, kW)."""
-    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The adjoint of ``conv3d`` as a layer; the weight is (C, O / groups, kD, kH, kW)."""
-    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-# Pooling.
 
 
 def _windows(
     n: int, x: Tensor, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, value: float
 ) -> tuple[Tensor, tuple[int, ...]]:
     """The windows of the last ``n`` axes, (..., k..., o...), of an input padded with ``value``; and the amounts before it."""
-    k, d, p = _tuple(size, n), _tuple(dilation, n), _tuple(padding, n)
-    s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else _tuple(stride, n)
+    k, d, p = ntuple(size, n), ntuple(dilation, n), ntuple(padding, n)
+    s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else ntuple(stride, n)
     if min(s) <= 0:
         raise RuntimeError("stride should not be zero")
     if any(pi > ki // 2 for pi, ki in zip(p, k, strict=True)) and dilation == 1:
@@ -297,7 +78,8 @@ def _max_pool(
 ) -> Any:
     if input.ndim not in (n + 1, n + 2):
         raise RuntimeError(
-            f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got:{list(input.shape)}"
+            f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
+            f"got:{list(input.shape)}"
         )
     w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
     lead = input.ndim - n
@@ -355,6 +137,67 @@ def max_pool3d(
     return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+def _max_unpool(
+    n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Sequence[int] | None
+) -> Tensor:
+    k, p = ntuple(kernel_size, n), ntuple(padding, n)
+    s = k if stride is None else ntuple(stride, n)
+    *lead, _ = input._data.shape[: input.ndim - n + 1]
+    image = input._data.shape[input.ndim - n :]
+    least = [(e - 1) * si - 2 * pi + ki for e, si, pi, ki in zip(image, s, p, k, strict=True)]
+    extents = least if output_size is None else [int(e) for e in output_size][-n:]
+    if output_size is not None:
+        for i, (found, usual, si) in enumerate(zip(extents, least, s, strict=True)):
+            if not usual - si < found < usual + si:
+                raise ValueError(f"invalid output_size {extents} (dim {i} must be between {usual - si} and {usual + si})")
+    if indices._data.shape != input._data.shape:
+        raise RuntimeError(
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices tensor "
+            f"with shape: {list(indices.shape)}"
+        )
+    flat = (*lead, math.prod(image))
+    empty = P.full(value=0, shape=(*lead, math.prod(extents)), dtype=input.dtype.short)
+    # The positions of overlapping windows come several times, with equal values: one of them is kept.
+    out = scatter(empty, -1, reshape(indices, flat), reshape(input, flat))
+    return reshape(out, (*lead, *extents))
+
+
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """The elements of ``input`` at the positions where ``max_pool1d`` found them, zeros elsewhere."""
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """The elements of ``input`` at the positions where ``max_pool2d`` found them, zeros elsewhere."""
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """The elements of ``input`` at the positions where ``max_pool3d`` found them, zeros elsewhere."""
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
+
+
 def _avg_pool(
     n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool, divisor: int | None
 ) -> Tensor:
@@ -363,8 +206,8 @@ def _avg_pool(
     w, _ = _windows(n, input, kernel_size, stride, padding, 1, ceil_mode, 0.0)
     lead = input.ndim - n
     total = R.sum(w, tuple(range(lead, lead + n)))
-    k = _tuple(kernel_size, n)
-    p = _tuple(padding, n)
+    k = ntuple(kernel_size, n)
+    p = ntuple(padding, n)
     if divisor is not None:
         return F.div(total, divisor)
     if not any(p) and not ceil_mode:
@@ -381,7 +224,7 @@ def _avg_pool(
 
 
 def _counts(n: int, ones: Tensor, k: tuple[int, ...], stride: Any, ceil_mode: bool, image: tuple[int, ...]) -> Tensor:
-    s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else _tuple(stride, n)
+    s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else ntuple(stride, n)
     need = [(o - 1) * si + ki - e for o, si, ki, e in zip(image, s, k, ones._data.shape, strict=True)]
     flat = [a for more in reversed(need) for a in (0, more)]
     w = P.windows(S.pad(ones, flat) if any(flat) else ones, size=k, stride=s, dilation=(1,) * n)
@@ -427,7 +270,7 @@ def avg_pool3d(
 
 
 def _lp_pool(n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
-    k = math.prod(_tuple(kernel_size, n))
+    k = math.prod(ntuple(kernel_size, n))
     powers = F.pow(input, norm_type)
     mean = _avg_pool(n, powers, kernel_size, stride, 0, ceil_mode, True, None)
     safe = relu_sign(mean)
@@ -537,7 +380,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     """All windows of images as columns: (N, C * kH * kW, number of windows)."""
     if input.ndim == 3:
         return S.squeeze(unfold(S.unsqueeze(input, 0), kernel_size, dilation, padding, stride), 0)
-    k, d, p, s = (_tuple(v, 2) for v in (kernel_size, dilation, padding, stride))
+    k, d, p, s = (ntuple(v, 2) for v in (kernel_size, dilation, padding, stride))
     amounts = [a for pi in reversed(p) for a in (pi, pi)]
     x = S.pad(input, amounts) if any(amounts) else input
     w = P.windows(x, size=k, stride=s, dilation=d)
@@ -549,13 +392,14 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
     """The adjoint of ``unfold``: columns put back as windows, added up where they overlap."""
     if input.ndim == 2:
         return S.squeeze(fold(S.unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride), 0)
-    size, k, d, p, s = (_tuple(v, 2) for v in (output_size, kernel_size, dilation, padding, stride))
+    size, k, d, p, s = (ntuple(v, 2) for v in (output_size, kernel_size, dilation, padding, stride))
     whole = [e + 2 * pi for e, pi in zip(size, p, strict=True)]
     image = [(e - di * (ki - 1) - 1) // si + 1 for e, ki, di, si in zip(whole, k, d, s, strict=True)]
     n, rows = input._data.shape[:2]
     if rows % math.prod(k) or input._data.shape[2] != math.prod(image):
         raise RuntimeError(
-            f"Given output_size={size}, kernel_size={k}, dilation={d}, padding={p}, stride={s}, expected size of input's dimension "
+            f"Given output_size={size}, kernel_size={k}, dilation={d}, padding={p}, stride={s}, expected size of input's "
+            f"dimension "
             f"2 to match the calculated number of sliding blocks {' * '.join(map(str, image))} = {math.prod(image)}, but got "
             f"input.size(2)={input._data.shape[2]}."
         )

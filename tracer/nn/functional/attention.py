@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ir import ops as P
-from ..ops import matmul, reshape, softmax, transpose
-from ..ops import pointwise as F
-from ..ops import shape as S
-from ..ops.moving import tril
-from ..ops.products import einsum
-from ..tensor import Tensor
-from .normalization import dropout
+from ...ir import ops as P
+from ...ops import matmul, reshape, softmax, transpose
+from ...ops import pointwise as F
+from ...ops import shape as S
+from ...ops.diagonals import tril
+from ...ops.products import einsum
+from ...tensor import Tensor
+from .masking import dropout
 
 __all__ = ["bilinear", "linear", "multi_head_attention_forward", "scaled_dot_product_attention"]
 
@@ -50,7 +50,7 @@ def scaled_dot_product_attention(
     if is_causal and attn_mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if enable_gqa:
-        from ..ops.moving import repeat_interleave
+        from ...ops.moving import repeat_interleave
 
         times = query._data.shape[-3] // key._data.shape[-3]
         key, value = repeat_interleave(key, times, query.ndim - 3), repeat_interleave(value, times, query.ndim - 3)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ir import ops as P
-from ..ops import log_softmax, relu, sigmoid, softmax, tanh
-from ..ops import pointwise as F
-from ..ops import shape as S
-from ..ops.common import one_dim
-from ..random import rand
-from ..tensor import Tensor
+from ...ir import ops as P
+from ...ops import log_softmax, sigmoid, softmax, tanh
+from ...ops import pointwise as F
+from ...ops import shape as S
+from ...ops.common import one_dim
+from ...random import rand
+from ...tensor import Tensor
 
 __all__ = [
     "celu",
@@ -67,9 +67,9 @@ def _before(input: Tensor, inplace: bool) -> Tensor:
     return input._snapshot() if inplace and input.requires_grad else input
 
 
-def _relu(input: Tensor, inplace: bool = False) -> Tensor:
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
-    return _result(input, relu(_before(input, inplace)), inplace)
+    return _result(input, F.relu(_before(input, inplace)), inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -264,10 +264,10 @@ def _in_place(function: Any) -> Any:
     def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return function(input, *args, inplace=True, **kwargs)
 
-    call.__name__ = call.__qualname__ = f"{function.__name__.lstrip('_')}_"
-    call.__doc__ = f"``{function.__name__.lstrip('_')}``, in place."
+    call.__name__ = call.__qualname__ = f"{function.__name__}_"
+    call.__doc__ = f"``{function.__name__}``, in place."
     return call
 
 
-relu_, elu_, selu_, celu_ = map(_in_place, (_relu, elu, selu, celu))
+relu_, elu_, selu_, celu_ = map(_in_place, (relu, elu, selu, celu))
 leaky_relu_, hardtanh_, threshold_ = map(_in_place, (leaky_relu, hardtanh, threshold))

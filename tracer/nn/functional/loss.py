@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..ir import ops as P
-from ..ops import log_softmax, mean, sum
-from ..ops import pointwise as F
-from ..ops import shape as S
-from ..ops.create import tensor
-from ..ops.products import pdist
-from ..ops.special import xlogy
-from ..ops.stats import vector_norm
-from ..tensor import Tensor
-from .activation import logsigmoid, softplus
+from ...ir import ops as P
+from ...ops import log_softmax, mean, sum
+from ...ops import pointwise as F
+from ...ops import shape as S
+from ...ops.create import tensor
+from ...ops.special import xlogy
+from ...tensor import Tensor
+from .activation import logsigmoid
 
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
-    "cosine_embedding_loss",
-    "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
     "gaussian_nll_loss",
-    "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
-    "margin_ranking_loss",
     "mse_loss",
-    "multi_margin_loss",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
     "nll_loss",
     "one_hot",
-    "pairwise_distance",
-    "pdist",
     "poisson_nll_loss",
     "smooth_l1_loss",
-    "soft_margin_loss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
 ]
 
 
@@ -67,6 +56,33 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     return P.cast(P.eq(S.unsqueeze(checked, -1), classes), dtype="i64")
 
 
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str = "mean") -> str:
+    """The reduction that the old arguments ask for, with PyTorch's warning; ``reduction`` if they are not given."""
+    if size_average is None and reduce is None:
+        return reduction
+    found = "none" if reduce is False else "sum" if size_average is False else "mean"
+    text = f"size_average and reduce args will be deprecated, please use reduction='{found}' instead."
+    warnings.warn(text, UserWarning, stacklevel=3)
+    return found
+
+
+def _legacy(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The loss, with ``size_average`` and ``reduce`` understood as ``reduction``."""
+    names = list(inspect.signature(function).parameters)
+    first = min(names.index("size_average"), names.index("reduce"))
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        if len(args) > first or "size_average" in kwargs or "reduce" in kwargs:
+            given = dict(zip(names, args, strict=False)) | kwargs
+            old = given.pop("size_average", None), given.pop("reduce", None)
+            given["reduction"] = legacy_reduction(*old, given.get("reduction", "mean"))
+            return function(**given)
+        return function(*args, **kwargs)
+
+    return call
+
+
 def _reduced(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return mean(losses)
@@ -81,6 +97,7 @@ def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return _reduced(losses if weight is None else F.mul(losses, weight), reduction)
 
 
+@_legacy
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -126,6 +143,7 @@ def nll_loss(
     return _reduced(losses, reduction)
 
 
+@_legacy
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -177,12 +195,14 @@ def cross_entropy(
 def _same_size(input: Tensor, target: Tensor) -> None:
     if input._data.shape != target._data.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely lead to "
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
+            f"lead to "
             "incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
 
 
+@_legacy
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -206,6 +226,7 @@ def _averaged(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return F.div(sum(losses), sum(weight)) if reduction == "mean" else _reduced(losses, reduction)
 
 
+@_legacy
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -219,6 +240,7 @@ def l1_loss(
     return _averaged(F.abs(F.sub(input, target)), weight, reduction)
 
 
+@_legacy
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -250,6 +272,7 @@ def huber_loss(
     return _averaged(losses, weight, reduction)
 
 
+@_legacy
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -280,6 +303,7 @@ def _log_at_least(p: Tensor) -> Tensor:
     return F.where(tiny, steep, value)
 
 
+@_legacy
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -300,6 +324,7 @@ def binary_cross_entropy_with_logits(
     return _weighted(losses, weight, reduction)
 
 
+@_legacy
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -317,14 +342,17 @@ def kl_div(
         return F.div(sum(losses), input._data.shape[0]) if input.ndim else sum(losses)
     if reduction == "mean":
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only by the "
-            "batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as 'batchmean' in "
+            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only "
+            "by the "
+            "batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as 'batchmean' "
+            "in "
             "the next major release.",
             stacklevel=2,
         )
     return _reduced(losses, reduction)
 
 
+@_legacy
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -368,195 +396,6 @@ def gaussian_nll_loss(
     return _reduced(F.add(losses, 0.5 * math.log(2 * math.pi)) if full else losses, reduction)
 
 
-def hinge_embedding_loss(
-    input: Tensor,
-    target: Tensor,
-    margin: float = 1.0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1."""
-    apart = F.where(F.ne(target, 1), F.clamp(F.sub(margin, input), min=0.0), 0.0)
-    near = F.where(F.ne(target, -1), input, 0.0)
-    return _reduced(F.add(apart, near), reduction)
-
-
-def margin_ranking_loss(
-    input1: Tensor,
-    input2: Tensor,
-    target: Tensor,
-    margin: float = 0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """max(0, -target * (input1 - input2) + margin)."""
-    if len({input1.ndim, input2.ndim, target.ndim}) > 1:
-        raise RuntimeError(
-            f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: {input1.shape}, input2: "
-            f"{input2.shape}, target: {target.shape} "
-        )
-    return _reduced(F.clamp(F.add(F.mul(F.neg(target), F.sub(input1, input2)), margin), min=0), reduction)
-
-
-def soft_margin_loss(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
-) -> Tensor:
-    """log(1 + exp(-target * x))."""
-    return _reduced(softplus(F.mul(F.neg(target), input), threshold=math.inf), reduction)
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
-    shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
-    a, b = S.expand(x1, shape), S.expand(x2, shape)
-
-    def scaled(x: Tensor) -> Tensor:
-        size = vector_norm(x, 2, dim, keepdim=True)
-        return F.div(x, F.add(size, F.sub(F.clamp(size.detach(), min=eps), size.detach())))
-
-    return sum(F.mul(scaled(a), scaled(b)), dim)
-
-
-def cosine_embedding_loss(
-    input1: Tensor,
-    input2: Tensor,
-    target: Tensor,
-    margin: float = 0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
-    if target.ndim > 1:
-        raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported")  # noqa: F541
-    axis = input1.ndim - 1
-    tiny = 1e-12
-    dot = sum(F.mul(input1, input2), axis)
-    a, b = F.add(sum(F.square(input1), axis), tiny), F.add(sum(F.square(input2), axis), tiny)
-    cos = F.div(dot, F.sqrt(F.mul(a, b)))
-    near = F.where(F.eq(target, 1), F.sub(1, cos), 0.0)
-    apart = F.where(F.eq(target, -1), F.clamp(F.sub(cos, margin), min=0), 0.0)
-    return _reduced(F.add(near, apart), reduction)
-
-
-def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """The ``p`` norm of x1 - x2 + eps along the last axis."""
-    return vector_norm(F.add(F.sub(x1, x2), eps), p, -1, keepdim)
-
-
-def triplet_margin_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: float = 1.0,
-    p: float = 2,
-    eps: float = 1e-6,
-    swap: bool = False,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin) (Balntas et al. 2016)."""
-    if not anchor.ndim == positive.ndim == negative.ndim:
-        raise RuntimeError(
-            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
-            f"anchor {anchor.ndim}D, positive {positive.ndim}D, and negative {negative.ndim}D inputs"
-        )
-
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        return pairwise_distance(a, b, p, eps)
-
-    return triplet_margin_with_distance_loss(
-        anchor, positive, negative, distance_function=distance, margin=margin, swap=swap, reduction=reduction
-    )
-
-
-def triplet_margin_with_distance_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    *,
-    distance_function: Any = None,
-    margin: float = 1.0,
-    swap: bool = False,
-    reduction: str = "mean",
-) -> Tensor:
-    """``triplet_margin_loss`` with any distance."""
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
-    distance = pairwise_distance if distance_function is None else distance_function
-    near, far = distance(anchor, positive), distance(anchor, negative)
-    if swap:
-        far = F.minimum(far, distance(positive, negative))
-    return _reduced(F.clamp(F.add(F.sub(near, far), margin), min=0), reduction)
-
-
-def multilabel_soft_margin_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """The mean over classes of the binary cross entropy with logits."""
-    losses = F.neg(F.add(F.mul(target, logsigmoid(input)), F.mul(F.sub(1, target), logsigmoid(F.neg(input)))))
-    if weight is not None:
-        losses = F.mul(losses, weight)
-    axis = input.ndim - 1
-    return _reduced(F.div(sum(losses, axis), input._data.shape[axis]), reduction)
-
-
-def multi_margin_loss(
-    input: Tensor,
-    target: Tensor,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """The mean over the other classes of max(0, margin - x[target] + x[i])**p."""
-    if p not in (1, 2):
-        raise ValueError("only p == 1 and p == 2 supported")
-    x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
-    t = S.reshape(target, (-1,))
-    n, classes = x._data.shape
-    t = P.check_index(t, extent=classes, message="target out of range")
-    chosen = P.eq(S.unsqueeze(t, 1), P.iota(shape=(n, classes), axis=1, dtype=t.dtype.short))
-    own = sum(F.where(chosen, x, 0.0), 1, keepdim=True)
-    z = F.clamp(F.add(F.sub(x, own), margin), min=0)
-    z = F.square(z) if p == 2 else z
-    if weight is not None:
-        z = F.mul(z, S.unsqueeze(P.index_select(weight, t, axis=0), 1))
-    losses = F.div(sum(F.where(chosen, 0.0, z), 1), classes)
-    return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
-
-
-def multilabel_margin_loss(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
-) -> Tensor:
-    """The mean of max(0, 1 - (x[label] - x[other])) over labels (up to the first -1) and the other classes."""
-    if input._data.shape != target._data.shape:
-        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
-    x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
-    t = S.reshape(target, x._data.shape)
-    n, classes = x._data.shape
-    ended = P.cumsum(P.cast(F.lt(t, 0), dtype="i64"), axis=1)
-    counts = F.eq(ended, 0)
-    safe = F.where(counts, t, 0)
-    ones = P.cast(counts, dtype=x.dtype.short)
-    is_label = F.gt(P.scatter_add(ones, safe, axis=1, shape=(n, classes)), 0)
-    at_label = P.gather(x, safe, axis=1)
-    table = F.clamp(F.add(F.sub(S.unsqueeze(x, 1), S.unsqueeze(at_label, 2)), 1), min=0)
-    keep = F.bitwise_and(S.unsqueeze(counts, 2), S.unsqueeze(F.logical_not(is_label), 1))
-    losses = F.div(sum(F.where(keep, table, 0.0), (1, 2)), classes)
-    return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
-
-
 def _numbers(x: Any) -> list[int]:
     if isinstance(x, Tensor):
         return x.reshape(-1).tolist()
@@ -573,7 +412,7 @@ def ctc_loss(
     zero_infinity: bool = False,
 ) -> Tensor:
     """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion."""
-    from ..ops.special import logaddexp
+    from ...ops.special import logaddexp
 
     single = log_probs.ndim == 2
     lp = S.unsqueeze(log_probs, 1) if single else log_probs

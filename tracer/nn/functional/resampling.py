@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import ops as P
-from ..ops import permute, reshape
-from ..ops import pointwise as F
-from ..ops import shape as S
-from ..ops.create import tensor
-from ..tensor import Tensor
+from ...ir import ops as P
+from ...ops import permute, reshape
+from ...ops import pointwise as F
+from ...ops import shape as S
+from ...ops.create import tensor
+from ...tensor import Tensor
 
 __all__ = ["channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "upsample"]
 
@@ -121,22 +121,22 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """The last axes resized to ``size``, or by ``scale_factor``: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area.
+    """The last axes resized to ``size``, or by ``scale_factor``.
 
-    Every axis by itself: gathered, or a product with a sparse matrix of weights, which is the same thing.
+    Modes: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area. Every axis by itself: a gather, or
+    a product with a sparse matrix of weights, which is the same thing.
     """
     n = input.ndim - 2
     modes = {"nearest", "nearest-exact", "area", *{1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}.get(n, ())}
     if mode not in modes:
         raise NotImplementedError(
-            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: nearest | linear | bilinear "
-            f"| bicubic | trilinear | area | nearest-exact (got {mode})"
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: nearest | linear | "
+            f"bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
         )
-    if mode in ("nearest", "area", "nearest-exact"):
-        if align_corners is not None:
-            raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
-            )
+    if mode in ("nearest", "area", "nearest-exact") and align_corners is not None:
+        raise ValueError(
+            "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+        )
     if antialias:
         raise NotImplementedError("interpolate with antialias")
     if (size is None) == (scale_factor is None):
@@ -157,12 +157,12 @@ def interpolate(
     if len(sizes) != n:
         raise ValueError(
             f"Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
-            f"{list(extents)} and output size of {size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and output size "
-            "in (o1, o2, ...,oK) format."
+            f"{list(extents)} and output size of {size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
+            "output size in (o1, o2, ...,oK) format."
         )
     if mode == "area":
-        from ..ops.reduce import mean
-        from .convolution import _adaptive
+        from ...ops.reduce import mean
+        from .pooling import _adaptive
 
         return _adaptive(n, input, sizes, mean)
     out = input

@@ -1,0 +1,52 @@
+"""Where tensors live: on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class device:
+    """A kind of device and a number: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``.
+
+    Raises RuntimeError for kinds there are not.
+    """
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: Any, index: int | None = None):
+        if isinstance(type, device):
+            type, index = type.type, type.index
+        name, _, number = str(type).partition(":")
+        if name not in ("cpu", "cuda", "meta", "mps") or (number and not number.isdigit()):
+            raise RuntimeError(f"Invalid device string: '{type}'")
+        if number and index is not None:
+            raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+        self.type = name
+        self.index = int(number) if number else index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self) -> tuple:
+        return device, (self.type, self.index)
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'{'' if self.index is None else f', index={self.index}'})"
+
+
+CPU = device("cpu")
+
+
+def require_cpu(where: Any) -> None:
+    """Raises RuntimeError for a device that tensors cannot be on."""
+    if where is None or where is CPU:
+        return
+    found = device(where)
+    if found.type != "cpu":
+        raise RuntimeError(f"no device '{found}': tensors live on 'cpu'")

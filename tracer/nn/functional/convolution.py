@@ -1,0 +1,237 @@
+"""Convolutions, pooling, and the windows they are made of, in one, two and three dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...ir import ops as P
+from ...ops import matmul, permute, reshape
+from ...ops import pointwise as F
+from ...ops import shape as S
+from ...tensor import Tensor
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+]
+
+
+def ntuple(x: Any, n: int) -> tuple[int, ...]:
+    found = (x,) * n if isinstance(x, int) else tuple(x)
+    return found * n if len(found) == 1 and n > 1 else found
+
+
+def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
+    """``function`` on a batch of one, for an input without a batch."""
+    out = function(n, S.unsqueeze(input, 0), *args)
+    if isinstance(out, tuple):
+        return tuple(S.squeeze(o, 0) for o in out)
+    return S.squeeze(out, 0)
+
+
+def _conv(
+    n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """All windows as the columns of one matrix, then one product (Chellapilla, Puri, Simard 2006)."""
+    name = f"conv{n}d"
+    if input.ndim == n + 1:
+        return _batched(_conv, n, input, weight, bias, stride, padding, dilation, groups)
+    if input.ndim != n + 2:
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}"
+        )
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
+    count, c = input._data.shape[:2]
+    out, per_group, *size = weight._data.shape
+    step, gap = ntuple(stride, n), ntuple(dilation, n)
+    if min(step) <= 0:
+        raise RuntimeError("non-positive stride is not supported")
+    if min(gap) <= 0:
+        raise RuntimeError("dilation should be greater than zero")
+    if not isinstance(padding, str) and min(ntuple(padding, n)) < 0:
+        raise RuntimeError("negative padding is not supported")
+    if bias is not None and bias._data.shape != (out,):
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {out} elements, "
+            f"but got bias of size {list(bias.shape)} instead"
+        )
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if out % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size {list(weight.shape)} instead"
+        )
+    if c != per_group * groups:
+        raise RuntimeError(
+            f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
+            f"{per_group * groups} channels, but got {c} channels instead"
+        )
+    x = _padded(n, input, size, step, padding, gap)
+    reach = [(k - 1) * d + 1 for k, d in zip(size, gap, strict=True)]
+    if any(r > e for r, e in zip(reach, x._data.shape[2:], strict=True)):
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({' x '.join(map(str, x._data.shape[2:]))}). "
+            f"Kernel size: ({' x '.join(map(str, reach))}). Kernel size can't be greater than actual input size"
+        )
+    windows = P.windows(x, size=tuple(size), stride=step, dilation=gap)
+    image = windows._data.shape[2 + n :]
+    columns = permute(windows, (1, *range(2, 2 + n), 0, *range(2 + n, 2 + 2 * n)))
+    inner, many = per_group * math.prod(size), count * math.prod(image)
+    if groups == 1:
+        product = matmul(reshape(weight, (out, inner)), reshape(columns, (inner, many)))
+    else:
+        product = matmul(reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, many)))
+    result = permute(reshape(product, (out, count, *image)), (1, 0, *range(2, 2 + n)))
+    return result if bias is None else F.add(result, reshape(bias, (out, *(1,) * n)))
+
+
+def _padded(n: int, x: Tensor, size: Sequence[int], step: Sequence[int], padding: Any, gap: Sequence[int]) -> Tensor:
+    if padding == "valid":
+        return x
+    if padding == "same":
+        if any(s != 1 for s in step):
+            raise RuntimeError("padding='same' is not supported for strided convolutions")
+        total = [(k - 1) * d for k, d in zip(size, gap, strict=True)]
+        amounts = [a for t in reversed(total) for a in (t // 2, t - t // 2)]
+    elif isinstance(padding, str):
+        raise RuntimeError(f"Invalid padding string: '{padding}'")
+    else:
+        amounts = [a for p in reversed(ntuple(padding, n)) for a in (p, p)]
+    return S.pad(x, amounts) if any(amounts) else x
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of signals (N, C, L), or one (C, L), with a weight of (O, C / groups, k)."""
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of images (N, C, H, W), or one (C, H, W), with a weight of (O, C / groups, kH, kW)."""
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of volumes (N, C, D, H, W), or one, with a weight of (O, C / groups, kD, kH, kW)."""
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_transpose(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
+    """The adjoint of a convolution: products give the windows, which are added up where they overlap."""
+    if input.ndim == n + 1:
+        return _batched(_conv_transpose, n, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    if input.ndim != n + 2:
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to conv_transpose{n}d, but got input of size: "
+            f"{list(input.shape)}"
+        )
+    step, edge, extra, gap = (ntuple(v, n) for v in (stride, padding, output_padding, dilation))
+    if any(e >= max(s, d) for e, s, d in zip(extra, step, gap, strict=True)):
+        raise RuntimeError(
+            "output padding must be smaller than either stride or dilation, but got output_padding_height: "
+            f"{extra[0]} output_padding_width: {extra[-1]}"
+        )
+    count, c = input._data.shape[:2]
+    c_weight, per_group, *size = weight._data.shape
+    if c != c_weight:
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have {c_weight} "
+            f"channels, but got {c} channels instead"
+        )
+    image = input._data.shape[2:]
+    many = count * math.prod(image)
+    columns = permute(input, (1, 0, *range(2, 2 + n)))
+    w = reshape(weight, (groups, c // groups, per_group * math.prod(size)))
+    product = matmul(permute(w, (0, 2, 1)), reshape(columns, (groups, c // groups, many)))
+    windows = reshape(product, (groups * per_group, *size, count, *image))
+    windows = permute(windows, (1 + n, 0, *range(1, 1 + n), *range(2 + n, 2 + 2 * n)))
+    full = [(e - 1) * s + (k - 1) * d + 1 for e, s, k, d in zip(image, step, size, gap, strict=True)]
+    whole = P.fold(windows, extents=tuple(full), stride=step, dilation=gap)
+    cuts: list[int] = []
+    for e, p in zip(reversed(extra), reversed(edge), strict=True):
+        cuts += [-p, e - p]
+    out = S.pad(whole, cuts) if any(cuts) else whole
+    return out if bias is None else F.add(out, reshape(bias, (groups * per_group, *(1,) * n)))
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of ``conv1d`` as a layer; the weight is (C, O / groups, k)."""
+    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of ``conv2d`` as a layer; the weight is (C, O / groups, kH, kW)."""
+    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of ``conv3d`` as a layer; the weight is (C, O / groups, kD, kH, kW)."""
+    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)

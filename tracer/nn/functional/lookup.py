@@ -1,0 +1,131 @@
+"""Rows of a table by number."""
+
+from __future__ import annotations
+
+import math
+
+from ...autograd.modes import no_grad
+from ...ir import ops as P
+from ...ops import pointwise as F
+from ...ops import shape as S
+from ...ops.stats import vector_norm
+from ...tensor import Tensor
+
+__all__ = [
+    "embedding",
+    "embedding_bag",
+]
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of ``weight`` that ``input`` names. The row ``padding_idx`` gets no gradient; ``max_norm`` renormalizes in
+    place.
+    """
+    rows = weight._data.shape[0]
+    if padding_idx is not None:
+        if not -rows <= padding_idx < rows:
+            raise AssertionError("Padding_idx must be within num_embeddings")
+        padding_idx %= rows
+    if input.dtype.name not in ("int64", "int32"):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"torch.{input.dtype.ctype}Tensor instead (while checking arguments for embedding)"
+        )
+    if max_norm is not None:
+        _renormalize(weight, input, max_norm, norm_type)
+    table = weight
+    if scale_grad_by_freq:
+        ones = P.full(value=1, shape=(input.numel(),), dtype=weight.dtype.short)
+        freq = P.index_add(ones, S.reshape(input, (-1,)), axis=0, extent=rows)
+        scale = S.unsqueeze(F.reciprocal(F.clamp(freq, min=1)), 1)
+        table = F.add(F.mul(weight, scale), F.sub(weight.detach(), F.mul(weight.detach(), scale)))
+    if padding_idx is not None:
+        is_padding = S.unsqueeze(P.eq(P.iota(shape=(rows,), axis=0, dtype="i64"), padding_idx), 1)
+        table = F.where(is_padding, table.detach(), table)
+    return P.index_select(table, input, axis=0)
+
+
+def _renormalize(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
+    with no_grad():
+        ones = P.full(value=1, shape=(input.numel(),), dtype="i64")
+        used = P.index_add(ones, S.reshape(input.detach(), (-1,)), axis=0, extent=weight._data.shape[0])
+        size = vector_norm(weight, norm_type, 1, keepdim=True)
+        shrink = F.bitwise_and(S.unsqueeze(F.gt(used, 0), 1), F.gt(size, max_norm))
+        weight.copy_(F.where(shrink, F.mul(weight, F.div(max_norm, F.add(size, 1e-7))), weight))
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum, mean or maximum of the rows of ``weight`` in each bag: rows of a matrix, or parts of a vector from ``offsets``
+    on.
+    """
+    import numpy as np
+
+    from ...ops.create import tensor
+
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode="
+            f"'{mode}'). Please open a feature request on GitHub."
+        )
+    if input.ndim == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences."
+            )
+        bags = np.repeat(np.arange(input._data.shape[0]), input._data.shape[1])
+        count = input._data.shape[0]
+    else:
+        if offsets is None:
+            raise ValueError("offsets has to be a 1D Tensor but got None")
+        starts = offsets._observed("offsets of bags")
+        if include_last_offset:
+            starts = starts[:-1]
+        count = len(starts)
+        bags = np.searchsorted(starts, np.arange(input.numel()), "right") - 1
+    flat = S.reshape(input, (-1,))
+    rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    if per_sample_weights is not None:
+        rows = F.mul(rows, S.unsqueeze(S.reshape(per_sample_weights, (-1,)), 1))
+    where = tensor(bags)
+    counted = None
+    if padding_idx is not None:
+        padding_idx %= weight._data.shape[0]
+        counted = F.ne(flat, padding_idx)
+        rows = F.where(S.unsqueeze(counted, 1), rows, 0.0 if mode != "max" else -math.inf)
+    if mode == "max":
+        from ...ops.writes import scatter_reduce
+
+        base = P.full(value=-math.inf, shape=(count, weight._data.shape[1]), dtype=weight.dtype.short)
+        index = S.expand(S.unsqueeze(where, 1), rows._data.shape)
+        out = scatter_reduce(base, 0, index, rows, "amax")
+        return F.where(F.eq(out, -math.inf), 0.0, out)
+    total = P.index_add(rows, where, axis=0, extent=count)
+    if mode == "sum":
+        return total
+    ones = P.full(value=1, shape=(flat.numel(),), dtype=weight.dtype.short)
+    if counted is not None:
+        ones = P.cast(counted, dtype=weight.dtype.short)
+    number = P.index_add(ones, where, axis=0, extent=count)
+    return F.div(total, S.unsqueeze(F.clamp(number, min=1), 1))

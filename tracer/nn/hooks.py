@@ -1,0 +1,111 @@
+"""Calling a module that has hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd.function import Function
+from ..tensor import Tensor
+
+KINDS = ("forward_pre", "forward", "backward_pre", "backward")
+
+
+class _Watch(Function):
+    """The identity on several tensors; shows their cotangents to a function, all at once, which may replace them."""
+
+    @staticmethod
+    def forward(ctx: Any, seen: Callable[[tuple], tuple], *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.seen = seen
+        ctx.set_materialize_grads(False)
+        return tuple(t.view_as(t) for t in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        return (None, *ctx.seen(grads))
+
+
+def _watch(values: Any, seen: Callable[[tuple], tuple]) -> Any:
+    """A value, or a tuple of values, with the tensors among them that require gradients watched."""
+    many = isinstance(values, tuple)
+    listed = list(values) if many else [values]
+    places = [i for i, v in enumerate(listed) if isinstance(v, Tensor) and v.requires_grad]
+    if not places:
+        return values
+
+    def placed(grads: tuple) -> tuple:
+        whole: list[Any] = [None] * len(listed)
+        for i, g in zip(places, grads, strict=True):
+            whole[i] = g
+        after = seen(tuple(whole))
+        return tuple(after[i] for i in places)
+
+    for i, t in zip(places, _Watch.apply(placed, *(listed[i] for i in places)), strict=True):
+        listed[i] = t
+    return tuple(listed) if many else listed[0]
+
+
+def _tuple(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+class _Backward:
+    """One call of a module with backward hooks: remembers the cotangents of its outputs until those of its inputs are known."""
+
+    def __init__(self, module: Any, pre: list[Callable[..., Any]], hooks: list[Callable[..., Any]]):
+        self.module, self.pre, self.hooks = module, pre, hooks
+        self.outputs: tuple = ()
+        self.followed = False  # whether an input requires gradients
+
+    def watch_inputs(self, args: tuple) -> tuple:
+        self.followed = any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        return _watch(args, self._inputs_seen) if self.followed and self.hooks else args
+
+    def watch_outputs(self, result: Any) -> Any:
+        return _watch(result, self._outputs_seen)
+
+    def _outputs_seen(self, grads: tuple) -> tuple:
+        for hook in self.pre:
+            replaced = hook(self.module, grads)
+            if replaced is not None:
+                grads = _tuple(replaced)
+        self.outputs = grads
+        if not self.followed:
+            for hook in self.hooks:
+                if hook(self.module, (), grads) is not None:
+                    raise RuntimeError("Backward hooks for Modules where no input requires gradient should always return None.")
+        return grads
+
+    def _inputs_seen(self, grads: tuple) -> tuple:
+        for hook in self.hooks:
+            replaced = hook(self.module, grads, self.outputs)
+            if replaced is not None:
+                grads = _tuple(replaced)
+        return grads
+
+
+def call(module: Any, hooks: dict[str, dict[int, tuple[Callable[..., Any], bool]]], args: tuple, kwargs: dict) -> Any:
+    """``module.forward`` between its hooks. Each is stored with a flag: whether it wants the keyword arguments."""
+    for hook, with_kwargs in list(hooks["forward_pre"].values()):
+        if with_kwargs:
+            replaced = hook(module, args, kwargs)
+            if replaced is not None:
+                if not (isinstance(replaced, tuple) and len(replaced) == 2):
+                    raise RuntimeError(
+                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {replaced}."
+                    )
+                args, kwargs = replaced
+        else:
+            replaced = hook(module, args)
+            if replaced is not None:
+                args = _tuple(replaced)
+    backward = None
+    if hooks["backward"] or hooks["backward_pre"]:
+        backward = _Backward(module, *([h for h, _ in hooks[kind].values()] for kind in ("backward_pre", "backward")))
+        args = backward.watch_inputs(args)
+    result = module.forward(*args, **kwargs)
+    for hook, with_kwargs in list(hooks["forward"].values()):
+        replaced = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
+        if replaced is not None:
+            result = replaced
+    return result if backward is None else backward.watch_outputs(result)

@@ -1,0 +1,58 @@
+"""Dropout, while training only."""
+
+from __future__ import annotations
+
+from ...tensor import Tensor
+from .. import functional as F
+from .declared import Declared
+
+
+class _Dropout(Declared):
+    p: float = 0.5
+    inplace: bool = False
+
+    def check(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {self.p}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return type(self).function(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """Each element zero with probability ``p``, the others scaled by 1 / (1 - p) (Srivastava et al. 2014)."""
+
+    function = F.dropout
+
+
+class Dropout1d(_Dropout):
+    """Whole channels of (N, C, L) dropped."""
+
+    function = F.dropout1d
+
+
+class Dropout2d(_Dropout):
+    """Whole channels of (N, C, H, W) dropped."""
+
+    function = F.dropout2d
+
+
+class Dropout3d(_Dropout):
+    """Whole channels of (N, C, D, H, W) dropped."""
+
+    function = F.dropout3d
+
+
+class AlphaDropout(_Dropout):
+    """Dropout that keeps mean and variance after SELU (Klambauer et al. 2017)."""
+
+    function = F.alpha_dropout
+
+
+class FeatureAlphaDropout(_Dropout):
+    """``AlphaDropout`` of whole channels."""
+
+    function = F.feature_alpha_dropout

@@ -1,0 +1,413 @@
+"""Pooling, windows, padding and resampling as modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ...tensor import Tensor
+from .. import functional as F
+from ..functional.convolution import ntuple
+from .declared import Declared
+
+
+class _MaxPool(Declared):
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    return_indices: bool = False
+    ceil_mode: bool = False
+
+    def check(self) -> None:
+        self.stride = self.kernel_size if self.stride is None else self.stride
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool1d(_MaxPool):
+    """The largest element of each window of (N, C, L)."""
+
+    function = F.max_pool1d
+
+
+class MaxPool2d(_MaxPool):
+    """The largest element of each window of (N, C, H, W)."""
+
+    function = F.max_pool2d
+
+
+class MaxPool3d(_MaxPool):
+    """The largest element of each window of (N, C, D, H, W)."""
+
+    function = F.max_pool3d
+
+
+class _MaxUnpool(Declared):
+    rank: ClassVar[int]
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+
+    def check(self) -> None:
+        stride = self.kernel_size if self.stride is None else self.stride
+        self.kernel_size, self.stride, self.padding = (ntuple(x, self.rank) for x in (self.kernel_size, stride, self.padding))
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return type(self).function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Puts elements back where ``MaxPool1d(return_indices=True)`` found them."""
+
+    rank = 1
+    function = F.max_unpool1d
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Puts elements back where ``MaxPool2d(return_indices=True)`` found them."""
+
+    rank = 2
+    function = F.max_unpool2d
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Puts elements back where ``MaxPool3d(return_indices=True)`` found them."""
+
+    rank = 3
+    function = F.max_unpool3d
+
+
+class AvgPool1d(Declared):
+    """The mean of each window of (N, C, L)."""
+
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    function = F.avg_pool1d
+
+    def check(self) -> None:
+        stride = self.kernel_size if self.stride is None else self.stride
+        self.kernel_size, self.stride, self.padding = (ntuple(x, 1) for x in (self.kernel_size, stride, self.padding))
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _AvgPool(Declared):
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    divisor_override: int | None = None
+
+    def check(self) -> None:
+        self.stride = self.kernel_size if self.stride is None else self.stride
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of each window of (N, C, H, W)."""
+
+    function = F.avg_pool2d
+
+
+class AvgPool3d(_AvgPool):
+    """The mean of each window of (N, C, D, H, W)."""
+
+    function = F.avg_pool3d
+
+
+class _LPPool(Declared):
+    norm_type: float
+    kernel_size: Any
+    stride: Any = None
+    ceil_mode: bool = False
+
+    def extra_repr(self) -> str:
+        return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
+
+
+class LPPool1d(_LPPool):
+    """The p-norm of each window of (N, C, L)."""
+
+    function = F.lp_pool1d
+
+
+class LPPool2d(_LPPool):
+    """The p-norm of each window of (N, C, H, W)."""
+
+    function = F.lp_pool2d
+
+
+class LPPool3d(_LPPool):
+    """The p-norm of each window of (N, C, D, H, W)."""
+
+    function = F.lp_pool3d
+
+
+class _Adaptive(Declared):
+    output_size: Any
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    """Means of as many windows as the result has elements."""
+
+    function = F.adaptive_avg_pool1d
+
+
+class AdaptiveAvgPool2d(_Adaptive):
+    """Means of as many windows as the result has elements."""
+
+    function = F.adaptive_avg_pool2d
+
+
+class AdaptiveAvgPool3d(_Adaptive):
+    """Means of as many windows as the result has elements."""
+
+    function = F.adaptive_avg_pool3d
+
+
+class _AdaptiveMax(_Adaptive):
+    return_indices: bool = False
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """Maxima of as many windows as the result has elements."""
+
+    function = F.adaptive_max_pool1d
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """Maxima of as many windows as the result has elements."""
+
+    function = F.adaptive_max_pool2d
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """Maxima of as many windows as the result has elements."""
+
+    function = F.adaptive_max_pool3d
+
+
+class Unfold(Declared):
+    """The windows of images as columns: (N, C * k, L)."""
+
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
+    function = F.unfold
+
+
+class Fold(Declared):
+    """The adjoint of ``Unfold``: columns summed into images."""
+
+    output_size: Any
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
+    function = F.fold
+
+
+# Padding.
+
+
+class _Padding(Declared):
+    rank: ClassVar[int]
+    mode: ClassVar[str]
+    padding: Any
+
+    def check(self) -> None:
+        self.padding = ntuple(self.padding, 2 * self.rank)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
+
+
+class _ConstantPad(_Padding):
+    value: float
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, "constant", self.value)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPad):
+    """``value`` beside signals."""
+
+    rank = 1
+
+
+class ConstantPad2d(_ConstantPad):
+    """``value`` around images."""
+
+    rank = 2
+
+
+class ConstantPad3d(_ConstantPad):
+    """``value`` around volumes."""
+
+    rank = 3
+
+
+class _ZeroPad(_Padding):
+    mode = "constant"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, "constant", 0)
+
+
+class ZeroPad1d(_ZeroPad):
+    """Zeros beside signals."""
+
+    rank = 1
+
+
+class ZeroPad2d(_ZeroPad):
+    """Zeros around images."""
+
+    rank = 2
+
+
+class ZeroPad3d(_ZeroPad):
+    """Zeros around volumes."""
+
+    rank = 3
+
+
+class ReflectionPad1d(_Padding):
+    """Signals mirrored at their ends, which are not repeated."""
+
+    rank, mode = 1, "reflect"
+
+
+class ReflectionPad2d(_Padding):
+    """Images mirrored at their edges, which are not repeated."""
+
+    rank, mode = 2, "reflect"
+
+
+class ReflectionPad3d(_Padding):
+    """Volumes mirrored at their faces, which are not repeated."""
+
+    rank, mode = 3, "reflect"
+
+
+class ReplicationPad1d(_Padding):
+    """The ends of signals repeated."""
+
+    rank, mode = 1, "replicate"
+
+
+class ReplicationPad2d(_Padding):
+    """The edges of images repeated."""
+
+    rank, mode = 2, "replicate"
+
+
+class ReplicationPad3d(_Padding):
+    """The faces of volumes repeated."""
+
+    rank, mode = 3, "replicate"
+
+
+class CircularPad1d(_Padding):
+    """Signals continued by their other end."""
+
+    rank, mode = 1, "circular"
+
+
+class CircularPad2d(_Padding):
+    """Images continued by their other edge."""
+
+    rank, mode = 2, "circular"
+
+
+class CircularPad3d(_Padding):
+    """Volumes continued by their other face."""
+
+    rank, mode = 3, "circular"
+
+
+# Resampling.
+
+
+class _Resized(Declared):
+    size: Any = None
+    scale_factor: Any = None
+
+    def check(self) -> None:
+        factor = self.scale_factor
+        if factor is not None:
+            self.scale_factor = tuple(float(f) for f in factor) if isinstance(factor, (tuple, list)) else float(factor)
+
+    def extra_repr(self) -> str:
+        what = f"scale_factor={self.scale_factor!r}" if self.scale_factor is not None else f"size={self.size!r}"
+        return f"{what}, mode={self.mode!r}"
+
+
+class Upsample(_Resized):
+    """The last axes resized to ``size``, or by ``scale_factor``. See ``functional.interpolate``."""
+
+    mode: str = "nearest"
+    align_corners: bool | None = None
+    recompute_scale_factor: bool | None = None
+    function = F.interpolate
+
+
+class UpsamplingNearest2d(_Resized):
+    """Images resized by the nearest pixel."""
+
+    mode: ClassVar[str] = "nearest"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.interpolate(input, self.size, self.scale_factor, self.mode)
+
+
+class UpsamplingBilinear2d(_Resized):
+    """Images resized by bilinear interpolation, corner to corner."""
+
+    mode: ClassVar[str] = "bilinear"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.interpolate(input, self.size, self.scale_factor, self.mode, align_corners=True)
+
+
+class PixelShuffle(Declared):
+    """Channels as the pixels of finer images: (N, C * r * r, H, W) to (N, C, H * r, W * r)."""
+
+    upscale_factor: int
+    function = F.pixel_shuffle
+
+
+class PixelUnshuffle(Declared):
+    """The inverse of ``PixelShuffle``."""
+
+    downscale_factor: int
+    function = F.pixel_unshuffle
+
+
+class ChannelShuffle(Declared):
+    """Channels of the groups taken in turn."""
+
+    groups: int
+    function = F.channel_shuffle

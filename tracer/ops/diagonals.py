@@ -1,0 +1,153 @@
+"""Diagonals and triangles of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..ir.types import DType, int64
+from ..tensor import Tensor
+from . import pointwise as F
+from .common import one_dim, result_dtype, to_dtype
+from .create import full, zeros_like
+from .moving import atleast_2d, movedim
+from .shape import cat, expand, pad, permute, reshape, unsqueeze
+
+__all__ = [
+    "block_diag",
+    "diag",
+    "diag_embed",
+    "diagflat",
+    "diagonal",
+    "diagonal_scatter",
+    "tril",
+    "tril_indices",
+    "triu",
+    "triu_indices",
+]
+
+
+def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if input.ndim < 2:
+        raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
+    m, n = input._data.shape[-2:]
+    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
+    distance = P.sub(columns, rows)
+    return F.where((P.le if lower else P.ge)(distance, diagonal), input, zeros_like(input))
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix below a diagonal, with it; zeros above."""
+    return _triangle(input, diagonal, True)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix above a diagonal, with it; zeros below."""
+    return _triangle(input, diagonal, False)
+
+
+def _triangle_positions(keep: np.ndarray) -> Tensor:
+    from .create import tensor
+
+    return tensor(np.stack(np.nonzero(keep)).astype(np.int64))
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
+    """The positions below a diagonal, with it: a row of row numbers, a row of column numbers."""
+    return to_dtype(_triangle_positions(np.tri(row, col, offset, dtype=bool)), dtype)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
+    """The positions above a diagonal, with it."""
+    return to_dtype(_triangle_positions(~np.tri(row, col, offset - 1, dtype=bool)), dtype)
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of the plane of two axes, as a last axis; a view of a matrix that is contiguous."""
+    a, b = one_dim(dim1, input.ndim), one_dim(dim2, input.ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    x = permute(input, [i for i in range(input.ndim) if i not in (a, b)] + [a, b])
+    *lead, m, n = x._data.shape
+    count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
+    first = offset if offset >= 0 else -offset * n
+    flat = reshape(x, (*lead, m * n))
+    starts = (*(0,) * len(lead), first if count else 0)
+    stops = (*lead, first + (count - 1) * (n + 1) + 1 if count else 0)
+    return P.slice_(flat, starts=starts, stops=stops, steps=(*(1,) * len(lead), n + 1))
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes."""
+    rank = input.ndim + 1
+    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n = input._data.shape[-1]
+    size = n + abs(offset)
+    # Element i is in row i of matrices above the main diagonal, in column i below it.
+    long = pad(input, (0, abs(offset)), 0)
+    lifted = unsqueeze(long, long.ndim if offset >= 0 else long.ndim - 1)
+    whole = expand(lifted, (*long._data.shape[:-1], size, size))
+    rows, columns = P.iota(shape=(size, size), axis=0, dtype="i64"), P.iota(shape=(size, size), axis=1, dtype="i64")
+    out = F.where(P.eq(P.sub(columns, rows), offset), whole, zeros_like(whole))
+    return movedim(out, (-2, -1), (a, b))
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix with a vector as a diagonal, or the diagonal of a matrix."""
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim == 2:
+        return F.clone(_diagonal(input, diagonal))
+    raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
+
+
+_diagonal = diagonal
+
+
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all elements as a diagonal."""
+    return diag_embed(reshape(input, (-1,)), offset)
+
+
+def block_diag(*tensors: Any) -> Tensor:
+    """The matrix with the given ones along its diagonal."""
+    xs = [atleast_2d(x) for x in tensors]
+    for i, x in enumerate(xs):
+        if x.ndim > 2:
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {x.ndim} dimensions"
+            )
+    if not xs:
+        return full((1, 0), 0.0)
+    dtype = result_dtype(*xs)
+    width = sum(x._data.shape[1] for x in xs)
+    rows, left = [], 0
+    for x in xs:
+        n = x._data.shape[1]
+        rows.append(pad(to_dtype(x, dtype), (left, width - left - n), 0))
+        left += n
+    return cat(rows, 0)
+
+
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of the input with ``src`` as a diagonal."""
+    part = diagonal(input, offset, dim1, dim2)
+    if part._data.shape != src._data.shape:
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
+            f"{list(part.shape)}"
+        )
+    rank = input.ndim
+    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
+    m, n = input._data.shape[a], input._data.shape[b]
+    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
+    x = movedim(input, (a, b), (-2, -1))
+    low, high = (max(-offset, 0), m - max(-offset, 0) - src._data.shape[-1]) if m else (0, 0)
+    long = pad(src, (low, high), 0)  # by row
+    whole = expand(unsqueeze(long, long.ndim), x._data.shape)
+    out = F.where(P.eq(P.sub(columns, rows), offset), whole, x)
+    return movedim(out, (-2, -1), (a, b))

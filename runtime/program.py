@@ -171,7 +171,8 @@ def _array_at(where: int, t: TensorType) -> np.ndarray:
     """An array on memory of the given address."""
     if not t.nbytes:
         return np.empty(t.shape, t.dtype.numpy)
-    return np.frombuffer((ctypes.c_char * t.nbytes).from_address(where), t.dtype.numpy).reshape(t.shape)
+    memory: Any = (ctypes.c_char * t.nbytes).from_address(where)
+    return np.frombuffer(memory, t.dtype.numpy).reshape(t.shape)
 
 
 @functools.cache

@@ -135,7 +135,7 @@ def _infer_searchsorted(x: TensorType, values: TensorType, right: bool) -> Tenso
 
 def _searchsorted(x: Any, values: Any, right: bool) -> np.ndarray:
     x, values = np.asarray(x), np.asarray(values)
-    side = "right" if right else "left"
+    side: Any = "right" if right else "left"
     if x.ndim == 1:
         return np.asarray(np.searchsorted(x, values, side)).astype(np.int64, copy=False)
     y = np.empty(values.shape, np.int64)

@@ -51,8 +51,8 @@ def _of(t: Tensor) -> OrderedDict[int, Any]:
     node = t.grad_fn
     if node is None:
         if "_hooks" not in vars(t):
-            t._hooks = OrderedDict()
-        return t._hooks
+            vars(t)["_hooks"] = OrderedDict()
+        return vars(t)["_hooks"]
     if node.hooks is None:
         node.hooks = {}
     return node.hooks.setdefault(t._output, OrderedDict())
@@ -76,8 +76,8 @@ def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> Remov
     if t.grad_fn is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     if "_post_hooks" not in vars(t):
-        t._post_hooks = OrderedDict()
-    return _add(t._post_hooks, hook)
+        vars(t)["_post_hooks"] = OrderedDict()
+    return _add(vars(t)["_post_hooks"], hook)
 
 
 def retain(t: Tensor) -> None:

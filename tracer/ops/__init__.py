@@ -1,6 +1,8 @@
 """The functions of the API, on tensors. Each is composed from primitives and differentiable where its primitives are."""
 
-from . import create, diagonals, index, linalg, moving, order, pointwise, products, reduce, shape, special, stats, writes
+import sys as _sys
+import typing as _typing
+
 from .create import *
 from .diagonals import *
 from .index import *
@@ -12,10 +14,12 @@ from .products import *
 from .reduce import *
 from .shape import *
 from .special import *
-from .spelling import spelled
+from .spelling import spelled as _spelled
 from .stats import *
 from .writes import *
 
-_MODULES = (create, diagonals, index, linalg, moving, order, pointwise, products, reduce, shape, special, stats, writes)
-__all__ = sorted({name for module in _MODULES for name in module.__all__})
-globals().update({name: spelled(globals()[name]) for name in __all__})
+_MODULES = "create diagonals index linalg moving order pointwise products reduce shape special stats writes"
+
+if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
+    __all__ = sorted({name for module in _MODULES.split() for name in _sys.modules[f"{__name__}.{module}"].__all__})
+    globals().update({name: _spelled(globals()[name]) for name in __all__})

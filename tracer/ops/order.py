@@ -217,8 +217,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     data = np.moveaxis(input._observed("mode"), axis, -1)
     at = np.empty(data.shape[:-1], np.int64)
     for i in np.ndindex(at.shape):
-        values, counts = np.unique(data[i], return_counts=True)
-        at[i] = np.flatnonzero(data[i] == values[np.argmax(counts)])[-1]
+        distinct, counts = np.unique(data[i], return_counts=True)
+        at[i] = np.flatnonzero(data[i] == distinct[np.argmax(counts)])[-1]
     positions = shape.unsqueeze(tensor(at), axis)
     values = gather(input, axis, positions)
     return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))

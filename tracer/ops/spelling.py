@@ -15,7 +15,7 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
     except (TypeError, ValueError):
         return function
     names = {"axis": next((n for n in ("dim", "dims") if n in parameters), None), "keepdims": "keepdim"}
-    known = {new: old for new, old in names.items() if old in parameters and new not in parameters}
+    known = {new: old for new, old in names.items() if old is not None and old in parameters and new not in parameters}
     if not known:
         return function
 

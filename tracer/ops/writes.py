@@ -41,7 +41,7 @@ def _checked(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> int
     return axis
 
 
-def _as_vector(*xs: Any) -> list[Any]:
+def _as_vector(*xs: Any) -> Any:
     return [reshape(x, (1,)) if isinstance(x, Tensor) and x.ndim == 0 else x for x in xs]
 
 
@@ -75,7 +75,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if index.numel() == 0:
         return F.clone(input)
     if input.ndim == 0:
-        return reshape(scatter(*_as_vector(input), 0, *_as_vector(index, src)), ())
+        i, s = _as_vector(index, src)
+        return reshape(scatter(_as_vector(input)[0], 0, i, s), ())
     shape = input._data.shape
     source = _source(src, index, input.dtype)
     winner = _last_writer(index, axis, shape)
@@ -90,7 +91,8 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     if index.numel() == 0:
         return F.clone(input)
     if input.ndim == 0:
-        return reshape(scatter_add(*_as_vector(input), 0, *_as_vector(index, src)), ())
+        i, s = _as_vector(index, src)
+        return reshape(scatter_add(_as_vector(input)[0], 0, i, s), ())
     return P.add(input, P.scatter_add(_source(src, index, input.dtype), index, axis=axis, shape=input._data.shape))
 
 
@@ -104,8 +106,8 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     if index.numel() == 0:
         return F.clone(input)
     if input.ndim == 0:
-        out = scatter_reduce(*_as_vector(input), 0, *_as_vector(index, src), reduce, include_self=include_self)
-        return reshape(out, ())
+        i, s = _as_vector(index, src)
+        return reshape(scatter_reduce(_as_vector(input)[0], 0, i, s, reduce, include_self=include_self), ())
     shape = input._data.shape
     source = _source(src, index, input.dtype)
     count = _written(index, axis, shape)

@@ -1,8 +1,5 @@
 """Layers, activations and losses as functions."""
 
-from __future__ import annotations
-
-from . import activation, attention, convolution, lookup, loss, margin, masking, normalization, pooling, resampling
 from .activation import *
 from .attention import *
 from .convolution import *
@@ -13,6 +10,3 @@ from .masking import *
 from .normalization import *
 from .pooling import *
 from .resampling import *
-
-_MODULES = (activation, attention, convolution, lookup, loss, margin, masking, normalization, pooling, resampling)
-__all__ = sorted({name for module in _MODULES for name in module.__all__})

@@ -302,7 +302,7 @@ def _bounds(extent: int, out: int) -> list[tuple[int, int]]:
 
 
 def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
-    sizes = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
+    sizes: list[Any] = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
     if len(sizes) != n:
         raise RuntimeError(f"adaptive_pool{n}d: internal error, output_size must be {n}")
     x = input
@@ -339,7 +339,7 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
     """Window by window, so that a maximum is where it is first."""
     import itertools
 
-    sizes = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
+    sizes: list[Any] = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
     lead = input.ndim - n
     extents = input._data.shape[lead:]
     sizes = [e if o is None else o for o, e in zip(sizes, extents, strict=True)]

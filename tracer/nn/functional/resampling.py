@@ -183,10 +183,10 @@ def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, alig
     step = 1 / scale if scale is not None else extent / out if out else 0
     if mode.startswith("nearest"):
         shift = 0.5 if mode == "nearest-exact" else 0.0
-        f = np.float32
+        f: Any = np.float32
         at = np.floor((np.arange(out, dtype=f) + f(shift)) * f(step)).astype(np.int64)
         return P.index_select(x, tensor(np.minimum(at, extent - 1)), axis=axis)
-    kind = np.float64 if x.dtype.name == "float64" else np.float32
+    kind: Any = np.float64 if x.dtype.name == "float64" else np.float32
     places = np.arange(out, dtype=kind)
     if align:
         where = places * kind((extent - 1) / (out - 1) if out > 1 else 0)

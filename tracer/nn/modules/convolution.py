@@ -110,7 +110,7 @@ class _Convolution(_Conv):
         self._setup(False, *sizes, groups, bias, padding_mode, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._amounts(), mode=self.padding_mode)
             padding = 0
@@ -124,7 +124,7 @@ class _Convolution(_Conv):
             totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             pairs = [(t // 2, t - t // 2) for t in totals]
         else:
-            pairs = [(p, p) for p in self.padding]
+            pairs = [(p, p) for p in ntuple(self.padding, self.rank)]
         return [amount for pair in reversed(pairs) for amount in pair]
 
 
@@ -183,7 +183,8 @@ class _Transposed(_Conv):
                 f"ConvTranspose{n}D: for {input.ndim}D input, output_size must have {n} or {n + 2} elements "
                 f"(got {len(output_size)})"
             )
-        rows = zip(input.shape[-n:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
+        padding = ntuple(self.padding, n)
+        rows = zip(input.shape[-n:], self.stride, padding, self.dilation, self.kernel_size, strict=True)
         least = [(e - 1) * s - 2 * p + d * (k - 1) + 1 for e, s, p, d, k in rows]
         most = [m + s - 1 for m, s in zip(least, self.stride, strict=True)]
         if any(not a <= size <= b for a, size, b in zip(least, output_size, most, strict=True)):

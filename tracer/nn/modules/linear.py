@@ -174,7 +174,8 @@ class Embedding(_Table):
         """A table with the given rows, which are not learned unless ``freeze`` is False."""
         if embeddings.ndim != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
-        return cls(*embeddings.shape, padding_idx=padding_idx, _weight=embeddings, _freeze=freeze, **more)
+        rows, columns = embeddings.shape
+        return cls(rows, columns, padding_idx=padding_idx, _weight=embeddings, _freeze=freeze, **more)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(

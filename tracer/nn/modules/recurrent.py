@@ -16,16 +16,19 @@ from .. import init
 from ..module import Module
 from ..parameter import Parameter
 
+# The weight and bias that h is multiplied by, and that of the projection.
+_Weights = tuple[Any, Any, Any]
+
 
 def _rnn_cell(activation: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    def cell(x: Tensor, state: tuple[Tensor, ...], w: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
         """h = activation(x W' + h U'), the product with x already taken."""
         return (activation(P.add(x, F.linear(state[0], w[0], w[1]))),)
 
     return cell
 
 
-def _lstm_cell(x: Tensor, state: tuple[Tensor, ...], w: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _lstm_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
     """Hochreiter, Schmidhuber 1997; with a projection of h, Sak et al. 2014."""
     h, c = state
     i, f, g, o = shape.chunk(P.add(x, F.linear(h, w[0], w[1])), 4, -1)
@@ -34,7 +37,7 @@ def _lstm_cell(x: Tensor, state: tuple[Tensor, ...], w: tuple[Tensor, ...]) -> t
     return (h if w[2] is None else F.linear(h, w[2]), c)
 
 
-def _gru_cell(x: Tensor, state: tuple[Tensor, ...], w: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _gru_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
     """Cho et al. 2014, the reset gate after the product."""
     (h,) = state
     xr, xz, xn = shape.chunk(x, 3, -1)

@@ -33,7 +33,7 @@ from .random import (
 from .special import gammainc as igamma
 from .special import gammaincc as igammac
 from .tensor import Size, Tensor
-from .tracing.function import TracedFunction, TraceWarning, eager, trace  # type: ignore[assignment]
+from .tracing.function import TracedFunction, TraceWarning, eager, trace
 
 float = float32
 double = float64

@@ -19,7 +19,8 @@ from .ops.create import eye, tensor
 from .ops.diagonals import diagonal, tril, triu
 from .ops.linalg import matmul
 from .ops.products import linalg_cross as cross
-from .ops.products import multi_dot, trace, vecdot
+from .ops.products import matrix_trace as trace
+from .ops.products import multi_dot, vecdot
 from .ops.stats import vector_norm
 from .tensor import Tensor, wrap
 

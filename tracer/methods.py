@@ -32,7 +32,7 @@ _METHODS = """
     permute positive pow prod put quantile rad2deg ravel reciprocal relu remainder renorm repeat repeat_interleave reshape
     reshape_as roll rot90 round rsqrt scatter scatter_add scatter_reduce select select_scatter sgn sigmoid sign signbit
     sin sinc sinh slice_scatter softmax sort split sqrt square squeeze std sub subtract sum sum_to_size swapaxes swapdims
-    t take take_along_dim tan tanh tensor_split tile topk trace transpose tril triu true_divide trunc unbind unflatten
+    t take take_along_dim tan tanh tensor_split tile topk transpose tril triu true_divide trunc unbind unflatten
     unfold unique unique_consecutive unsqueeze var vdot view view_as vsplit xlogy
 """
 # Those with a twin that works in place.
@@ -187,6 +187,7 @@ def attach() -> None:
         "__getitem__": index.getitem,
         "__setitem__": writes.setitem,
         "__hash__": object.__hash__,
+        "trace": ops.matrix_trace,
         "polygamma": lambda self, n: special.polygamma(n, self),
         "index_put": writes.index_put,
         "H": property(lambda self: shape.transpose(self, -1, -2)),

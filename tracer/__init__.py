@@ -12,6 +12,18 @@ from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
 from .ir.types import bool_ as bool
+from .legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+)
 from .linalg import cholesky, cholesky_inverse, cholesky_solve, logdet, matrix_exp
 from .linalg import pinv as pinverse
 from .ops import *

@@ -51,8 +51,11 @@ class Tensor:
     _data: np.ndarray
     _counter: list[int]  # changes made in place, and those that autograd followed; shared among the views of one storage
 
-    def __init__(self, data: Any = (), dtype: DType | None = None):
-        self._data = np.array(data, dtype=(dtype or context.default_dtype).numpy)
+    def __init__(self, *args: Any):
+        """``Tensor(2, 3)``: of these extents; ``Tensor([2, 3])``: of this data. Of the default dtype."""
+        from .legacy import construct
+
+        self._data = construct(args, context.default_dtype)._data
         self._counter = [0, 0]
 
     if TYPE_CHECKING:  # what `methods` attaches

@@ -44,15 +44,17 @@ class BackwardNode:
     sequence  later nodes have larger numbers; a node is later than all it depends on
     hooks     by output number what is called with its cotangent; None if there are none
     made_at   the stack of the forward call, in anomaly mode
+    label     what to call it, if the operation was composed of several primitives
     """
 
-    __slots__ = ("__weakref__", "edges", "hooks", "made_at", "sequence", "shapes")
+    __slots__ = ("__weakref__", "edges", "hooks", "label", "made_at", "sequence", "shapes")
 
     edges: tuple[tuple[Any, int] | None, ...]
     shapes: tuple[Any, ...]
     sequence: int
     hooks: dict[int, OrderedDict[int, Any]] | None
     made_at: Any
+    label: str
 
     def __init__(self, args: Sequence[Any]):
         self.edges = tuple([_edge(a) for a in args])
@@ -202,7 +204,7 @@ class Node(BackwardNode):
             self.result = Packed(wrap(self.result))  # type: ignore[assignment]
 
     def name(self) -> str:
-        return self.primitive.torch_name
+        return getattr(self, "label", None) or self.primitive.torch_name
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
         if self.operands is None:

@@ -9,7 +9,7 @@ class Parameter(Tensor):
     """A tensor that registers itself when assigned to a module's attribute. Requires gradients unless told otherwise."""
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
-        source = Tensor([]) if data is None else data
+        source = Tensor() if data is None else data
         self._data = source._data
         self._counter = source._counter
         if requires_grad and not (source.is_floating_point() or source.is_complex()):
@@ -24,7 +24,7 @@ class Buffer(Tensor):
     """A tensor that becomes a buffer when assigned to a module's attribute; part of its state unless not ``persistent``."""
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
-        source = Tensor([]) if data is None else data
+        source = Tensor() if data is None else data
         self._data = source._data
         self._counter = source._counter
         self.persistent = persistent

@@ -8,6 +8,7 @@ from .diagonals import *
 from .index import *
 from .linalg import *
 from .moving import *
+from .names import named as _named
 from .order import *
 from .pointwise import *
 from .products import *
@@ -22,4 +23,4 @@ _MODULES = "create diagonals index linalg moving order pointwise products reduce
 
 if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
     __all__ = sorted({name for module in _MODULES.split() for name in _sys.modules[f"{__name__}.{module}"].__all__})
-    globals().update({name: _spelled(globals()[name]) for name in __all__})
+    globals().update({name: _named(_spelled(globals()[name]), name) for name in __all__})

@@ -1,0 +1,72 @@
+"""What the graph calls an operation: PyTorch's names, also for those that are composed here of several primitives."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..tensor import Tensor
+
+# `softmax` is shown as SoftmaxBackward0, and so on.
+_PLAIN = """
+    addbmm addcdiv addcmul addmm addmv addr adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d
+    adaptive_max_pool3d amax amin aminmax as_strided avg_pool2d avg_pool3d baddbmm binary_cross_entropy
+    binary_cross_entropy_with_logits block_diag bmm cdist celu channel_shuffle cholesky_inverse cholesky_solve clamp ctc_loss
+    cummax cummin cumprod cumsum deg2rad diag_embed diagonal diagonal_scatter dist dot elu embedding embedding_bag fmax fmin
+    frac gather gelu glu hardshrink hardsigmoid hardswish hardtanh huber_loss index_add index_copy index_reduce index_select
+    kthvalue ldexp leaky_relu lerp log_softmax logcumsumexp logit logsumexp masked_scatter masked_select max_unpool2d
+    max_unpool3d mish mode mse_loss multi_margin_loss multilabel_margin_loss mv mvlgamma nan_to_num nansum pdist pixel_shuffle
+    pixel_unshuffle put quantile rad2deg renorm repeat roll rot90 rsub scatter scatter_add scatter_reduce select select_scatter
+    silu slice_scatter smooth_l1_loss soft_margin_loss softmax softplus softshrink sort split split_with_sizes stack std
+    std_mean take threshold topk transpose tril triu unbind unfold unsqueeze var var_mean vdot xlogy
+"""
+_OTHER = {
+    "batch_norm": "NativeBatchNorm",
+    "chunk": "Split",
+    "cross": "LinalgCross",
+    "cross_entropy": "NllLoss",
+    "group_norm": "NativeGroupNorm",
+    "l1_loss": "Mean",
+    "layer_norm": "NativeLayerNorm",
+    "logsigmoid": "LogSigmoid",
+    "matrix_trace": "Trace",
+    "max_pool2d": "MaxPool2DWithIndices",
+    "max_pool3d": "MaxPool3DWithIndices",
+    "nll_loss": "NllLoss",
+    "norm": "LinalgVectorNorm",
+    "prelu": "PreluKernel",
+    "relu6": "Hardtanh",
+    "selu": "Elu",
+    "softmin": "Softmax",
+    "swapaxes": "Transpose",
+    "swapdims": "Transpose",
+    "t": "T",
+    "tile": "Repeat",
+    "vector_norm": "LinalgVectorNorm",
+}
+_NAMES = {name: name.title().replace("_", "") for name in _PLAIN.split()} | _OTHER
+# Those with a second variant when axes are given; the full reductions of max, min and median are the second one.
+_BY_AXES = {"mean": (0, 1), "sum": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "squeeze": (0, 1)}
+
+
+def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
+    given = len(args) > 1 or any(key in kwargs for key in ("dim", "axis"))
+    return f"{name.title()}Backward{_BY_AXES[name][given]}"
+
+
+def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function; the nodes it makes have PyTorch's name for it. Itself where its last primitive has that name."""
+    fixed = f"{_NAMES[name]}Backward0" if name in _NAMES else None
+    if fixed is None and name not in _BY_AXES:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
+            if isinstance(out, Tensor) and out._grad_fn is not None and not (args and out is args[0]):
+                out._grad_fn.label = fixed or _variant(name, args, kwargs)
+        return result
+
+    return call

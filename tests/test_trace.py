@@ -2239,3 +2239,47 @@ def test_a_block_turns_tracing_off(capsys):
         raise KeyError
     f(vec())
     assert capsys.readouterr().out == ""
+
+
+# What a backward pass outside would call in Python.
+
+
+class _Seven(tracer.autograd.Function):
+    """Rounds; its gradient is 7 everywhere, which no derivative of its forward pass is."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return tracer.round(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 7
+
+
+def _hooked(x):
+    y = x * 2
+    y.register_hook(lambda g: g * 7)
+    return y.sum()
+
+
+@pytest.mark.parametrize("function", [lambda x: _Seven.apply(x * 2).sum(), _hooked], ids=["function", "hook"])
+def test_functions_and_hooks_of_ones_own_run_eagerly(function):
+    f = tracer.trace(function)
+    for _ in range(3):
+        x = tracer.tensor([0.3, 1.2], requires_grad=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tracer.TraceWarning)
+            f(x).backward()
+        assert x.grad.tolist() == [14, 14]
+    assert not f.graphs()
+
+
+def test_a_function_of_ones_own_inside_a_traced_step_is_replayed():
+    @tracer.trace
+    def step(x):
+        (g,) = tracer.autograd.grad(_Seven.apply(x * 2).sum(), x)
+        return g
+
+    for _ in range(3):
+        assert step(tracer.tensor([0.3, 1.2], requires_grad=True)).tolist() == [14, 14]
+    assert len(step.graphs()) == 1

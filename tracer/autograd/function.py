@@ -254,17 +254,13 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
     def backward(ctx: Any, *grads: Any) -> Any:
         with no_grad():
             results = function(ctx, *grads)
-        if not context.grad_enabled or not any(isinstance(g, Tensor) and g.requires_grad for g in (*grads, *_saved(ctx))):
+        if not context.grad_enabled or not any(isinstance(g, Tensor) and g.requires_grad for g in grads):
             return results
         several = isinstance(results, tuple)
         marked = [_Refuse.apply(r, *[g for g in grads if isinstance(g, Tensor)]) for r in (results if several else (results,))]
         return tuple(marked) if several else marked[0]
 
     return backward
-
-
-def _saved(ctx: Any) -> tuple[Any, ...]:
-    return tuple(t for t in getattr(ctx, "saved_tensors", ()) if t is not None)
 
 
 class _Refuse(Function):

@@ -303,6 +303,19 @@ def was_modified(node: BackwardNode) -> bool:
     return any(isinstance(n, Node) and n.stale() is not None for n in walk(node))
 
 
+def python_runs(node: BackwardNode) -> str | None:
+    """What of the user's a backward pass from this node calls, in words; None if nothing."""
+    for n in walk(node):
+        if n.hooks and any(n.hooks.values()):
+            return "a hook on a result of its operations"
+        if isinstance(n, Node):
+            if any(isinstance(a, Packed) for a in n.operands or ()):
+                return "a hook on a saved tensor"
+        elif not isinstance(n, CopySlices):
+            return f"the backward of {n.name()}"
+    return None
+
+
 def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> RuntimeError:
     """PyTorch's error for a saved value that is no longer what it was."""
     names = {"float32": "torch.FloatTensor", "float64": "torch.DoubleTensor"}

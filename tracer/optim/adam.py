@@ -9,7 +9,7 @@ from ..ir.types import float64
 from ..ops import create, pointwise
 from ..ops.pointwise import where
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, options, regularized, require
+from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
 
 
 def _check(lr: Any, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
@@ -33,8 +33,8 @@ class _Moments(Optimizer):
         state = self._state(
             p,
             step=create.zeros,
-            exp_avg=lambda: create.zeros_like(p),
-            exp_avg_sq=lambda: create.zeros_like(p),
+            exp_avg=zeros_for(p),
+            exp_avg_sq=zeros_for(p),
             **more,
         )
         step, mean, square = state["step"], state["exp_avg"], state["exp_avg_sq"]
@@ -73,7 +73,7 @@ class Adam(_Moments):
             g = regularized(p, group, decay=not decoupled)
             if decoupled and group["weight_decay"]:
                 p.mul_(1 - lr * group["weight_decay"])
-            largest = {"max_exp_avg_sq": lambda p=p: create.zeros_like(p)} if group["amsgrad"] else {}
+            largest = {"max_exp_avg_sq": zeros_for(p)} if group["amsgrad"] else {}
             state, mean, square, t = self._moments(p, g, group, **largest)
             if group["amsgrad"]:
                 state["max_exp_avg_sq"].copy_(pointwise.maximum(state["max_exp_avg_sq"], square))
@@ -200,8 +200,8 @@ class Adamax(Optimizer):
             state = self._state(
                 p,
                 step=create.zeros,
-                exp_avg=lambda p=p: create.zeros_like(p),
-                exp_inf=lambda p=p: create.zeros_like(p),
+                exp_avg=zeros_for(p),
+                exp_inf=zeros_for(p),
             )
             step, mean, norm = state["step"], state["exp_avg"], state["exp_inf"]
             step.add_(1)

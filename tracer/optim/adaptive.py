@@ -8,7 +8,7 @@ from typing import Any
 from ..ir.types import float64
 from ..ops import create
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, options, regularized, require
+from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
 
 
 class Adagrad(Optimizer):
@@ -81,8 +81,8 @@ class Adadelta(Optimizer):
             state = self._state(
                 p,
                 step=create.zeros,
-                square_avg=lambda p=p: create.zeros_like(p),
-                acc_delta=lambda p=p: create.zeros_like(p),
+                square_avg=zeros_for(p),
+                acc_delta=zeros_for(p),
             )
             square, moved = state["square_avg"], state["acc_delta"]
             state["step"].add_(1)
@@ -121,7 +121,7 @@ class RMSprop(Optimizer):
         lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
         for p in params:
             g = regularized(p, group)
-            zeros = lambda p=p: create.zeros_like(p)
+            zeros = zeros_for(p)
             more = {"momentum_buffer": zeros} if momentum > 0 else {}
             more |= {"grad_avg": zeros} if group["centered"] else {}
             state = self._state(p, step=create.zeros, square_avg=zeros, **more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad
 from ..context import structure_changed
 from ..nn.module import zero_grads
+from ..ops import create
 from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict, AnnouncingList
 from ..tracing.scalars import runtime_float
@@ -64,7 +66,7 @@ class Optimizer(Announcing):
         if not given:
             raise ValueError("optimizer got an empty parameter list")
         self.defaults = AnnouncingDict(defaults)
-        self.state: dict[Tensor, dict[str, Tensor]] = AnnouncingDict()
+        self.state: dict[Tensor, dict[str, Any]] = AnnouncingDict()
         self.param_groups: list[ParamGroup] = AnnouncingList()
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
@@ -162,7 +164,7 @@ class Optimizer(Announcing):
             )
         return text + ")"
 
-    def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Tensor]:
+    def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Any]:
         """The parameter's state, made at its first step: names and functions that make the tensors."""
         state = self.state.get(p)
         if state is None:
@@ -235,6 +237,11 @@ def options(names: str, given: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise TypeError(f"__init__() got an unexpected keyword argument '{name}'")
     return {name: given.get(name, _OPTIONS[name]) for name in known}
+
+
+def zeros_for(p: Tensor) -> Callable[[], Tensor]:
+    """What makes a parameter's state of zeros, when it is first needed."""
+    return functools.partial(create.zeros_like, p)
 
 
 def regularized(p: Tensor, group: ParamGroup, decay: bool = True) -> Tensor:

@@ -9,7 +9,7 @@ from ..ir.types import float64
 from ..ops import create, pointwise
 from ..ops.pointwise import where
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, options, regularized, require
+from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
 
 
 class SGD(Optimizer):
@@ -79,13 +79,13 @@ class ASGD(Optimizer):
                 step=create.zeros,
                 eta=lambda: create.ones() * lr,
                 mu=create.ones,
-                ax=lambda p=p: create.zeros_like(p),
+                ax=zeros_for(p),
             )
             step, eta, mu, average = state["step"], state["eta"], state["mu"], state["ax"]
             step.add_(1)
             rate = eta.to(p.dtype)
             p.copy_(p * (1 - rate * group["lambd"]) - g * rate)
-            average.copy_(where(mu == 1, p, average + (p - average) * mu.to(p.dtype)))
+            average.copy_(where(pointwise.eq(mu, 1), p, average + (p - average) * mu.to(p.dtype)))
             t = step.to(float64)
             eta.copy_(lr / (1 + t * (group["lambd"] * lr)) ** group["alpha"])
             mu.copy_(1 / pointwise.clamp(t - group["t0"], min=1))
@@ -114,12 +114,11 @@ class Rprop(Optimizer):
         (smaller, larger), (least, most), lr = group["etas"], group["step_sizes"], group["lr"]
         for p in params:
             g = regularized(p, group)
-            state = self._state(
-                p,
-                step=create.zeros,
-                prev=lambda p=p: create.zeros_like(p),
-                step_size=lambda p=p: create.ones_like(p) * lr,
-            )
+
+            def first(p: Tensor = p) -> Tensor:
+                return create.zeros_like(p) + lr
+
+            state = self._state(p, step=create.zeros, prev=zeros_for(p), step_size=first)
             state["step"].add_(1)
             turn = g * state["prev"]
             before = state["step_size"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.modes import no_grad
-from ..autograd.node import FreedNode, was_freed, was_modified
+from ..autograd.node import FreedNode, python_runs, was_freed, was_modified
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..tensor import Tensor
@@ -59,6 +59,10 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
         return None
     if any(was_modified(results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
         recorder.reason = "it changes in place what a backward pass outside would need"
+        return None
+    why = next((why for k in followed if (why := python_runs(results.tensors[k]._grad_fn)) is not None), None)  # type: ignore
+    if why is not None:
+        recorder.reason = f"a backward pass outside would call {why}"
         return None
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if followed else []
     function = GraphFunction(recorder.builder.finish(outputs, updates), active, followed)

@@ -1,0 +1,108 @@
+"""Datasets and loaders."""
+
+import pytest
+
+import tracer
+from tracer.utils.data import DataLoader, Dataset, TensorDataset, random_split
+
+
+class Squares(Dataset):
+    def __init__(self, n):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        return tracer.tensor([float(i)]), i * i
+
+
+def test_tensor_dataset():
+    x, y = tracer.arange(6).reshape(3, 2), tracer.tensor([5, 6, 7])
+    data = TensorDataset(x, y)
+    assert len(data) == 3
+    assert [t.tolist() for t in data[1]] == [[2, 3], 6]
+    with pytest.raises(AssertionError, match="Size mismatch"):
+        TensorDataset(x, y[:2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_in_order(workers):
+    batches = list(DataLoader(Squares(7), batch_size=3, num_workers=workers))
+    assert [b[0].reshape(-1).tolist() for b in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [b[1].tolist() for b in batches] == [[0, 1, 4], [9, 16, 25], [36]]
+    assert batches[0][1].dtype is tracer.int64
+    assert len(DataLoader(Squares(7), batch_size=3)) == 3
+    assert len(DataLoader(Squares(7), batch_size=3, drop_last=True)) == 2
+    assert len(list(DataLoader(Squares(7), batch_size=3, drop_last=True, num_workers=workers))) == 2
+
+
+def test_shuffled_by_a_generator():
+    def order(seed):
+        loader = DataLoader(Squares(20), batch_size=4, shuffle=True, generator=tracer.Generator().manual_seed(seed))
+        return [i for b in loader for i in b[0].reshape(-1).tolist()]
+
+    assert order(1) == order(1) != order(2)
+    assert sorted(order(1)) == list(range(20)) != order(1)
+
+
+def test_collate():
+    class Records(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            return {"x": tracer.ones(2) * i, "name": f"n{i}", "pair": (i, float(i))}
+
+    (batch,) = DataLoader(Records(), batch_size=4)
+    assert batch["x"].shape == (4, 2)
+    assert batch["name"] == ["n0", "n1", "n2", "n3"]
+    assert batch["pair"][0].tolist() == [0, 1, 2, 3]
+    assert batch["pair"][1].dtype is tracer.float64
+    (batch,) = DataLoader(Records(), batch_size=4, collate_fn=len)
+    assert batch == 4
+
+
+class Fails(Squares):
+    def __getitem__(self, i):
+        if i == 5:
+            raise ValueError("number five")
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_in_a_dataset_reaches_the_loop(workers):
+    with pytest.raises(ValueError, match="number five"):
+        list(DataLoader(Fails(8), batch_size=2, num_workers=workers))
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="batch_size"):
+        DataLoader(Squares(3), batch_size=0)
+    with pytest.raises(ValueError, match="num_workers"):
+        DataLoader(Squares(3), num_workers=-1)
+
+
+def test_random_split():
+    a, b = random_split(Squares(10), [7, 3], generator=tracer.Generator().manual_seed(0))
+    assert (len(a), len(b)) == (7, 3)
+    assert sorted(int(x) for part in (a, b) for x, _ in part) == list(range(10))
+    with pytest.raises(ValueError, match=r"[Ss]um of input lengths"):
+        random_split(Squares(10), [7, 4])
+
+
+def test_a_training_loop():
+    tracer.manual_seed(0)
+    x = tracer.randn(64, 3)
+    y = x @ tracer.tensor([[1.0], [-2.0], [0.5]])
+    model = tracer.nn.Linear(3, 1)
+    optimizer = tracer.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(30):
+        for inputs, targets in DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True):
+            optimizer.zero_grad()
+            loss = tracer.nn.functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+    assert loss.item() < 1e-3

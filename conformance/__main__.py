@@ -19,7 +19,7 @@ from . import modules, optimizers
 from .run import name_of, run_op
 from .tiers import FIRST, SECOND
 
-SKIPPED = ("_", "torch.", "masked.", "sparse", "to_sparse", "jiterator", "fft.", "ops.", "signal.")
+SKIPPED = ("_", "torch.", "masked.", "sparse", "to_sparse", "jiterator", "ops.", "signal.")
 
 
 def _suite(suite: str, tier: str) -> tuple[Callable[[Any], dict[str, Any]], list[str]]:

@@ -44,11 +44,15 @@ def vjp(graph: Graph, wrt: Sequence[int] | None = None, cotangents: Sequence[int
     return rewriter.builder.finish([*(rewriter.map[v] for v in graph.outputs), *results], graph.updates)
 
 
+def _inexact(v: Value) -> bool:
+    return v.dtype.is_floating_point or v.dtype.is_complex
+
+
 def _floating(values: Sequence[Value], chosen: Sequence[int] | None) -> list[int]:
     if chosen is None:
-        return [i for i, v in enumerate(values) if v.type.dtype.is_floating_point]
+        return [i for i, v in enumerate(values) if _inexact(v)]
     for i in chosen:
-        if not values[i].type.dtype.is_floating_point:
+        if not _inexact(values[i]):
             raise TypeError(f"only floating values have cotangents, {values[i]!r} has none")
     return list(chosen)
 
@@ -62,7 +66,7 @@ def _reverse(
         if op.primitive.kind is Kind.FUSION:
             raise TypeError(f"@{graph.name} is fused: differentiate it before fusion")
         if op.primitive.differentiable and any(v in active for v in op.operands):
-            active.update(r for r in op.results if r.type.dtype.is_floating_point)
+            active.update(r for r in op.results if _inexact(r))
 
     adjoint: dict[Value, Value] = {}
 

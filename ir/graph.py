@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .types import TensorType
+from .types import DType, TensorType
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -32,6 +32,10 @@ class Value:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
 
     def __repr__(self) -> str:
         return f"%{self.name}: {self.type}"

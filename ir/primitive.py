@@ -42,10 +42,11 @@ class Kind(enum.Enum):
 class Rule:
     """A differentiation rule with the list of what it reads (see the module's text)."""
 
-    __slots__ = ("function", "reads", "saves_operands", "saves_result")
+    __slots__ = ("function", "holomorphic", "reads", "saves_operands", "saves_result")
 
-    def __init__(self, function: Callable, operands: tuple[str, ...]):
+    def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool | None = True):
         self.function = function
+        self.holomorphic = holomorphic
         self.reads: tuple[tuple[str, Any], ...] = tuple(
             _reading(name, operands) for name in function.__code__.co_varnames[: function.__code__.co_argcount]
         )
@@ -65,6 +66,13 @@ class Rule:
                 values.append(types[key])
             else:
                 values.append(attrs[key])
+        if self.holomorphic is None and types[0].dtype.is_complex:
+            raise NotImplementedError("the derivative of this decomposition of complex matrices")
+        if self.holomorphic and g.dtype.kind == "c":
+            # g * conj(dy/dx), as PyTorch has it, from a rule that says g * dy/dx.
+            from .ops import conj
+
+            return conj(self.function(*[conj(v) if v is g else v for v in values]))
         return self.function(*values)
 
 
@@ -162,11 +170,16 @@ def primitive(
     impl: Callable[..., Any],
     vjp: Sequence[Callable | None] | None = None,
     torch_name: str = "",
+    holomorphic: bool | None = True,
     **more: Any,
 ) -> Primitive:
-    """Makes a record and enters it in the registry. ``operands`` is a string of names."""
+    """Makes a record and enters it in the registry. ``operands`` is a string of names.
+
+    Rules say g * dy/dx. For complex numbers that is conjugated around, unless the record is not ``holomorphic``: then its rules
+    give the cotangent of PyTorch's convention themselves. None: complex numbers are refused.
+    """
     names = tuple(operands.split())
-    rules = None if vjp is None else tuple(r and Rule(r, names) for r in vjp)
+    rules = None if vjp is None else tuple(r and Rule(r, names, holomorphic) for r in vjp)
     shown = torch_name or name.title().replace("_", "")
     record = Primitive(name, kind, names, infer, impl, vjp=rules, torch_name=f"{shown}Backward0", **more)
     if name in PRIMITIVES:
@@ -239,6 +252,14 @@ def numeric(*types: TensorType) -> TensorType:
 def floating(*types: TensorType) -> TensorType:
     result = same_type(*types)
     if not result.dtype.is_floating_point:
+        raise TypeError(f"needs a floating dtype, got {result}")
+    return result
+
+
+def inexact(*types: TensorType) -> TensorType:
+    """Floating or complex."""
+    result = same_type(*types)
+    if not (result.dtype.is_floating_point or result.dtype.is_complex):
         raise TypeError(f"needs a floating dtype, got {result}")
     return result
 

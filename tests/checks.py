@@ -26,7 +26,7 @@ def graph_of(primitive, args, attrs):
 def close(actual, expected, what, ulps=8):
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype and actual.shape == expected.shape, f"{what}: {actual.dtype}{actual.shape}"
-    if expected.dtype.kind != "f":
+    if expected.dtype.kind not in "fc":
         np.testing.assert_array_equal(actual, expected, what)
         return
     eps = np.finfo(expected.dtype).eps

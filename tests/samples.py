@@ -37,6 +37,9 @@ PAIR_B = np.array([0.0, 0.0, 1.0, 3.0, -1.0, INF, 1.0, NAN, 3.0, -3.0])
 BOOLS = np.array([[True, False, True], [False, False, True]])
 
 
+COMPLEX = normal(2, 3) + 1j * normal(2, 3, seed=1)
+
+
 def unary(low=-3.0, high=3.0, special=SPECIAL):
     return [
         Sample((normal(3, 4, low=low, high=high),)),
@@ -275,6 +278,14 @@ SAMPLES: dict[str, list[Sample]] = {
     "scatter_add": [
         Sample((normal(3, 2), ints(3, 2, high=4)), {"axis": 1, "shape": (3, 4)}),
         Sample((normal(5, 3), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3)}),
+    ],
+    **{name: [*unary(), Sample((COMPLEX,), smooth=False)] for name in ["conj", "real"]},
+    **{name: [Sample((COMPLEX,), smooth=False)] for name in ["imag", "angle"]},
+    "complex": [Sample((normal(3), normal(3, seed=1)), smooth=False)],
+    "fft": [
+        Sample((COMPLEX,), {"axes": axes, "inverse": inverse, "scale": 0.5}, smooth=False)
+        for axes in ((0,), (0, 1))
+        for inverse in (False, True)
     ],
     "scatter_last": [Sample((ints(5, 3, high=2),), {"axis": 0, "shape": (2, 3)}, smooth=False)],
     **{name: unary() for name in SPECIAL_EVERYWHERE},

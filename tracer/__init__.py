@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from . import autograd, linalg, nn, ops, optim, special, utils
+from . import autograd, fft, linalg, nn, ops, optim, special, utils
 from . import eager as _eager
+from . import einops_backend as _einops_backend
+from . import interop as _interop
 from . import methods as _methods
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .context import context as _context
 from .device import device
+from .interop import from_dlpack
 from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
@@ -42,6 +45,7 @@ from .random import (
     randn_like,
     randperm,
 )
+from .serialization import load, save
 from .special import gammainc as igamma
 from .special import gammaincc as igammac
 from .tensor import Size, Tensor
@@ -72,4 +76,6 @@ def set_default_dtype(d: dtype) -> None:
 
 
 _methods.attach()
+_interop.attach()
+_einops_backend.register()
 _interp.set_default(_eager.Eager())

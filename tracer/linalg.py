@@ -116,6 +116,11 @@ def _matrix(name: str, a: Tensor, square: bool = True) -> None:
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {a.dtype.ctype}")
 
 
+def _real_only(name: str, *matrices: Tensor) -> None:
+    if any(a.is_complex() for a in matrices):
+        raise NotImplementedError(f"{name} of complex matrices")
+
+
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L with A = L L'; or its transpose. Raises LinAlgError unless A is symmetric and positive definite (as its lower half
     says).
@@ -198,12 +203,14 @@ def det(A: Tensor) -> Tensor:
 
 def slogdet(A: Tensor) -> SlogDet:
     """The sign and the logarithm of the absolute value of the determinant."""
+    _real_only("linalg.slogdet", A)
     _matrix("linalg.slogdet", A)
     return SlogDet(P.detsign(A), P.logabsdet(A))
 
 
 def logdet(A: Tensor) -> Tensor:
     """The logarithm of the determinant; NaN if it is negative."""
+    _real_only("linalg.logdet", A)
     sign, value = slogdet(A)
     return F.where(F.lt(sign, 0), math.nan, value)
 
@@ -265,6 +272,7 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
 
 def pinv(A: Tensor, rtol: Any = None, *, atol: Any = None, hermitian: bool = False, rcond: Any = None) -> Tensor:
     """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero."""
+    _real_only("linalg.pinv", A)
     _matrix("linalg.pinv", A, square=False)
     if A.numel() == 0:
         return F.mul(shape.transpose(A, -2, -1), 1)
@@ -389,6 +397,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LstSq:
     """The least squares solution X of A X = B, with residuals, rank and singular values (by ``driver``)."""
+    _real_only("linalg.lstsq", A, B)
     _matrix("linalg.lstsq", A, square=False)
     vector = A.ndim - 1 == B.ndim and A._data.shape[:-1] == B._data.shape
     b = shape.unsqueeze(B, -1) if vector else B
@@ -423,6 +432,7 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 def lu(A: Tensor, *, pivot: bool = True) -> LU:
     """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. Differentiable in L and U."""
+    _real_only("linalg.lu", A)
     _matrix("linalg.lu", A, square=False)
     permutation, lower, upper = _lu_parts(A)
     if not A.requires_grad:
@@ -507,6 +517,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
+    _real_only("linalg.householder_product", A, tau)
     m, n = A._data.shape[-2:]
     v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
     q = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
@@ -520,6 +531,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with L L' X = B."""
+    _real_only("linalg.cholesky_solve", B, L)
     # Only a triangle counts; the gradient is that of a whole matrix, as in PyTorch.
     rest = tril(L, -1) if upper else triu(L, 1)
     T = F.add(triu(L) if upper else tril(L), F.sub(rest, rest.detach()))
@@ -529,4 +541,5 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L'."""
+    _real_only("linalg.cholesky_inverse", L)
     return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype), L._data.shape), L, upper)

@@ -17,23 +17,24 @@ from .tensor import Tensor
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
 _METHODS = """
-    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr adjoint all allclose amax amin aminmax any arccos
-    arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort argwhere as_strided asin asinh atan atan2 atanh
-    baddbmm bincount bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm
-    broadcast_to bucketize ceil chunk clamp clamp_max clamp_min clip clone contiguous copysign corrcoef cos cosh
-    count_nonzero cov cross cummax cummin cumprod cumsum deg2rad diag diag_embed diagflat diagonal diagonal_scatter diff
-    digamma dist div divide dot dsplit eq equal erf erfc erfinv exp exp2 expand expand_as expm1 fix flatten flip fliplr
-    flipud float_power floor floor_divide fmax fmin fmod frac gather gcd ge greater greater_equal gt heaviside histc
-    hsplit hypot i0 index_add index_copy index_fill index_put index_reduce index_select inner isclose isfinite isinf isnan
-    isneginf isposinf isreal kron kthvalue lcm ldexp le lerp less less_equal lgamma log log10 log1p log2 log_softmax
-    logaddexp logaddexp2 logcumsumexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill
-    masked_scatter masked_select matmul max maximum mean median min minimum mm mode moveaxis movedim msort mul multiply mv
-    mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow ne neg negative nextafter nonzero norm not_equal outer
-    permute positive pow prod put quantile rad2deg ravel reciprocal relu remainder renorm repeat repeat_interleave reshape
-    reshape_as roll rot90 round rsqrt scatter scatter_add scatter_reduce select select_scatter sgn sigmoid sign signbit
-    sin sinc sinh slice_scatter softmax sort split sqrt square squeeze std sub subtract sum sum_to_size swapaxes swapdims
-    t take take_along_dim tan tanh tensor_split tile topk transpose tril triu true_divide trunc unbind unflatten
-    unfold unique unique_consecutive unsqueeze var vdot view view_as vsplit xlogy
+    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr adjoint all allclose angle amax amin aminmax any
+    arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort argwhere as_strided asin asinh atan atan2
+    atanh baddbmm bincount bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor bmm
+    broadcast_to bucketize ceil chunk conj conj_physical clamp clamp_max clamp_min clip clone contiguous copysign corrcoef
+    cos cosh count_nonzero cov cross cummax cummin cumprod cumsum deg2rad diag diag_embed diagflat diagonal
+    diagonal_scatter diff digamma dist div divide dot dsplit eq equal erf erfc erfinv exp exp2 expand expand_as expm1 fix
+    flatten flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac gather gcd ge greater greater_equal gt
+    heaviside histc hsplit hypot i0 index_add index_copy index_fill index_put index_reduce index_select inner isclose
+    isfinite isinf isnan isneginf isposinf isreal is_conj kron resolve_conj resolve_neg kthvalue lcm ldexp le lerp less
+    less_equal lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and logical_not
+    logical_or logical_xor logit logsumexp lt masked_fill masked_scatter masked_select matmul max maximum mean median min
+    minimum mm mode moveaxis movedim msort mul multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow
+    ne neg negative nextafter nonzero norm not_equal outer permute positive pow prod put quantile rad2deg ravel reciprocal
+    relu remainder renorm repeat repeat_interleave reshape reshape_as roll rot90 round rsqrt scatter scatter_add
+    scatter_reduce select select_scatter sgn sigmoid sign signbit sin sinc sinh slice_scatter softmax sort split sqrt
+    square squeeze std sub subtract sum sum_to_size swapaxes swapdims t take take_along_dim tan tanh tensor_split tile
+    topk transpose tril triu true_divide trunc unbind unflatten unfold unique unique_consecutive unsqueeze var vdot view
+    view_as vsplit xlogy
 """
 # Those with a twin that works in place.
 _IN_PLACE = """
@@ -190,8 +191,10 @@ def attach() -> None:
         "trace": ops.matrix_trace,
         "polygamma": lambda self, n: special.polygamma(n, self),
         "index_put": writes.index_put,
-        "H": property(lambda self: shape.transpose(self, -1, -2)),
-        "mH": property(lambda self: shape.transpose(self, -1, -2)),
+        "H": property(lambda self: ops.conj(shape.transpose(self, -1, -2))),
+        "mH": property(lambda self: ops.conj(shape.transpose(self, -1, -2))),
+        "real": property(ops.real),
+        "imag": property(ops.imag),
         "new_zeros": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),
         "new_ones": lambda self, *size, dtype=None, **more: create.ones(*size, dtype=dtype or self.dtype, **more),
         "new_empty": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),

@@ -58,7 +58,23 @@ def _summary(data: np.ndarray) -> np.ndarray:
     return data
 
 
-def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter) -> str:
+class _ComplexFormatter:
+    """A form for the real parts and one for the imaginary ones."""
+
+    def __init__(self, data: np.ndarray):
+        self.real, self.imag = _Formatter(data.real), _Formatter(data.imag)
+        self.width = self.real.width + self.imag.width + 1
+
+    def __call__(self, v: Any) -> str:
+        imag = self.imag(v.imag).lstrip() + "j"
+        return self.real(v.real) + (imag if imag[0] == "-" else "+" + imag)
+
+
+def _formatter(data: np.ndarray) -> _Formatter | _ComplexFormatter:
+    return _ComplexFormatter(data) if data.dtype.kind == "c" else _Formatter(data)
+
+
+def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _ComplexFormatter) -> str:
     if data.ndim == 0:
         return form(data[()])
     short = summarize and len(data) > 2 * _EDGE
@@ -81,7 +97,7 @@ def show(t: Tensor) -> str:
     data = t._data
     suffixes = []
     dtype = f"dtype=torch.{t.dtype.name}"
-    default = t.dtype in (context.default_dtype,) or t.dtype.name in ("int64", "bool")
+    default = t.dtype in (context.default_dtype, context.default_dtype.to_complex()) or t.dtype.name in ("int64", "bool")
     if data.size == 0:
         text = "[]"
         if data.ndim != 1:
@@ -90,7 +106,7 @@ def show(t: Tensor) -> str:
             suffixes.append(dtype)
     else:
         summarize = data.size > _THRESHOLD
-        text = _body(data, len(_PREFIX), summarize, _Formatter(_summary(data) if summarize else data))
+        text = _body(data, len(_PREFIX), summarize, _formatter(_summary(data) if summarize else data))
         if not default:
             suffixes.append(dtype)
     if t._grad_fn is not None:

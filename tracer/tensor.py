@@ -148,7 +148,6 @@ class Tensor:
         return iter([self[i] for i in range(len(self._data))])
 
     __hash__ = object.__hash__
-    __array_ufunc__ = None  # NumPy's scalars leave `scalar * tensor` to us
 
     # Its place in the graph.
 
@@ -487,7 +486,9 @@ class Tensor:
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if self._grad_fn is not None:
-            raise RuntimeError("Only Tensors created explicitly by the user support the deepcopy protocol at the moment.")
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
+            )
         out: Tensor = object.__new__(type(self))
         out._data, out._counter = self._data.copy(), [0, 0]
         out._requires_grad = self._requires_grad

@@ -112,6 +112,7 @@ cholesky = host(
         "linalg.cholesky: The factorization could not be completed because the input is not positive-definite.",
     ),
     infer=_square,
+    holomorphic=None,
     vjp=(lambda g, y: _cholesky_vjp(g, y),),
     torch_name="LinalgCholeskyEx",
 )
@@ -157,6 +158,7 @@ eigvalsh = host(
     _guarded(np.linalg.eigvalsh, _NO_CONVERGENCE.format("eigh")),
     "a",
     infer=_infer_vector,
+    holomorphic=None,
     vjp=(lambda g, a: _eigvalsh_vjp(g, a),),
     torch_name="LinalgEigh",
 )
@@ -165,6 +167,7 @@ eigvecsh = host(
     _guarded(_eigvecs, _NO_CONVERGENCE.format("eigh")),
     "a",
     infer=_square,
+    holomorphic=None,
     vjp=(lambda g, y, a: _eigvecsh_vjp(g, y, a),),
     torch_name="LinalgEigh",
 )
@@ -247,6 +250,7 @@ logabsdet = host(
     _logabsdet,
     "a",
     infer=lambda a: _square(a).with_shape(a.shape[:-2]),
+    holomorphic=None,
     vjp=(_logabsdet_vjp,),
     torch_name="LinalgSlogdet",
 )
@@ -255,6 +259,7 @@ detsign = host(
     lambda a: np.linalg.slogdet(a)[0].astype(np.asarray(a).dtype, copy=False),
     "a",
     infer=lambda a: _square(a).with_shape(a.shape[:-2]),
+    holomorphic=None,
     vjp=(lambda g, a: mul(broadcast(g, shape=tuple(a.shape), axes=tuple(range(len(a.shape) - 2))), 0),),
 )
 
@@ -277,6 +282,7 @@ svdvals = host(
     _guarded(lambda a: np.linalg.svd(a, compute_uv=False), _NO_CONVERGENCE.format("svd")),
     "a",
     infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2])),
+    holomorphic=None,
     vjp=(lambda g, a: _svd_vjp(a, None, g, None),),
     torch_name="LinalgSvd",
 )
@@ -285,6 +291,7 @@ svd_u = host(
     _svd_part(0),
     "a",
     infer=lambda a: a.with_shape((*a.shape[:-1], _rank_shapes(a)[2])),
+    holomorphic=None,
     vjp=(lambda g, a: _svd_vjp(a, g, None, None),),
     torch_name="LinalgSvd",
 )
@@ -293,6 +300,7 @@ svd_vh = host(
     _svd_part(2),
     "a",
     infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2], a.shape[-1])),
+    holomorphic=None,
     vjp=(lambda g, a: _svd_vjp(a, None, None, g),),
     torch_name="LinalgSvd",
 )
@@ -342,6 +350,7 @@ qr_q = host(
     _qr_part(0),
     "a",
     infer=_infer_qr(0),
+    holomorphic=None,
     vjp=(lambda g, a, complete: _qr_vjp(a, g, None, complete),),
     torch_name="LinalgQr",
 )
@@ -350,6 +359,7 @@ qr_r = host(
     _qr_part(1),
     "a",
     infer=_infer_qr(1),
+    holomorphic=None,
     vjp=(lambda g, a, complete: _qr_vjp(a, None, g, complete),),
     torch_name="LinalgQr",
 )
@@ -424,6 +434,7 @@ pinv = host(
     _guarded(_pinv, _NO_CONVERGENCE.format("pinv")),
     "a counts",
     infer=lambda a, counts: a.with_shape((*a.shape[:-2], a.shape[-1], a.shape[-2])),
+    holomorphic=None,
     vjp=(_pinv_vjp, None),
     torch_name="LinalgPinv",
 )
@@ -459,8 +470,24 @@ def _lu_back(inner: Any, lower: Any, upper: Any) -> Any:
 
 
 # The triangles of a square matrix whose rows have been exchanged already.
-lu_lower = host("lu_lower", quiet(lambda a: _eliminate(a)[0]), "a", infer=_square, vjp=(_lu_lower_vjp,), torch_name="LinalgLu")
-lu_upper = host("lu_upper", quiet(lambda a: _eliminate(a)[1]), "a", infer=_square, vjp=(_lu_upper_vjp,), torch_name="LinalgLu")
+lu_lower = host(
+    "lu_lower",
+    quiet(lambda a: _eliminate(a)[0]),
+    "a",
+    infer=_square,
+    holomorphic=None,
+    vjp=(_lu_lower_vjp,),
+    torch_name="LinalgLu",
+)
+lu_upper = host(
+    "lu_upper",
+    quiet(lambda a: _eliminate(a)[1]),
+    "a",
+    infer=_square,
+    holomorphic=None,
+    vjp=(_lu_upper_vjp,),
+    torch_name="LinalgLu",
+)
 
 __all__ = [
     "LinAlgError",

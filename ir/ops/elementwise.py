@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, elementwise, floating, numeric, predicate, primitive, quiet, same_shape, same_type
+from ..primitive import Kind, elementwise, floating, inexact, numeric, predicate, primitive, quiet, same_shape, same_type
 from ..types import TensorType, bool_, dtype_named
 
 
@@ -17,14 +17,40 @@ def _where(*args: Any) -> Any:
 # Arithmetic.
 
 neg = elementwise("neg", np.negative, "-{x}", vjp=(lambda g: neg(g),))
-abs_ = elementwise("abs", np.abs, "abs_({x})", vjp=(lambda g, x: mul(g, sign(x)),))
+abs_ = elementwise(
+    "abs",
+    np.abs,
+    "abs_({x})",
+    infer=lambda x: x.with_dtype(x.dtype.real),
+    vjp=(lambda g, x, x_type: mul(_widened(g, x_type), sign(x)),),
+    holomorphic=False,
+)
+
+
+def _widened(g: Any, type_: TensorType) -> Any:
+    """A real cotangent as a complex number, where the operand is one."""
+    return cast(g, dtype=type_.dtype.short) if type_.dtype.is_complex else g
 
 
 def _sign(x: Any) -> Any:
+    if np.iscomplexobj(x):
+        return np.sign(x)
     return np.subtract(np.greater(x, 0), np.less(x, 0), dtype=np.result_type(x))  # 0 at NaN, as in PyTorch
 
 
-sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(lambda g: mul(g, 0),))
+def _sign_vjp(g: Any, y: Any, x: Any, x_type: TensorType) -> Any:
+    """Of a complex number the part of ``g`` across its direction, over its size."""
+    if not x_type.dtype.is_complex:
+        return mul(g, 0)
+    from .complex import conj, real
+
+    size = abs_(x)
+    zero = eq(size, 0)
+    across = sub(g, mul(y, _widened(real(mul(conj(y), g)), x_type)))
+    return _where(zero, 0.0, div(across, _widened(_where(zero, 1.0, size), x_type)))
+
+
+sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(_sign_vjp,), holomorphic=False)
 
 add = elementwise("add", quiet(np.add), "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
 sub = elementwise("sub", quiet(np.subtract), "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
@@ -34,11 +60,11 @@ div = elementwise(
     quiet(np.divide),
     "{a} / {b}",
     "a b",
-    infer=floating,
+    infer=inexact,
     vjp=(lambda g, b: div(g, b), lambda g, a, b: neg(mul(g, div(div(a, b), b)))),
 )
 reciprocal = elementwise(
-    "reciprocal", quiet(np.reciprocal), "{T}(1) / {x}", infer=floating, vjp=(lambda g, y: neg(mul(g, mul(y, y))),)
+    "reciprocal", quiet(np.reciprocal), "{T}(1) / {x}", infer=inexact, vjp=(lambda g, y: neg(mul(g, mul(y, y))),)
 )
 square = elementwise(
     "square", quiet(np.square), "{x} * {x}", infer=numeric, torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),)
@@ -142,29 +168,29 @@ def _share(wins: Any, ties: Any, type: TensorType) -> Any:
 
 # Exponentials, logarithms, roots.
 
-exp = elementwise("exp", quiet(np.exp), "exp({x})", infer=floating, vjp=(lambda g, y: mul(g, y),))
-expm1 = elementwise("expm1", quiet(np.expm1), "expm1({x})", infer=floating, vjp=(lambda g, y: mul(g, add(y, 1)),))
-log = elementwise("log", quiet(np.log), "log({x})", infer=floating, vjp=(lambda g, x: div(g, x),))
-log1p = elementwise("log1p", quiet(np.log1p), "log1p({x})", infer=floating, vjp=(lambda g, x: div(g, add(x, 1)),))
-sqrt = elementwise("sqrt", quiet(np.sqrt), "sqrt({x})", infer=floating, vjp=(lambda g, y: div(g, mul(y, 2)),))
+exp = elementwise("exp", quiet(np.exp), "exp({x})", infer=inexact, vjp=(lambda g, y: mul(g, y),))
+expm1 = elementwise("expm1", quiet(np.expm1), "expm1({x})", infer=inexact, vjp=(lambda g, y: mul(g, add(y, 1)),))
+log = elementwise("log", quiet(np.log), "log({x})", infer=inexact, vjp=(lambda g, x: div(g, x),))
+log1p = elementwise("log1p", quiet(np.log1p), "log1p({x})", infer=inexact, vjp=(lambda g, x: div(g, add(x, 1)),))
+sqrt = elementwise("sqrt", quiet(np.sqrt), "sqrt({x})", infer=inexact, vjp=(lambda g, y: div(g, mul(y, 2)),))
 rsqrt = elementwise(
     "rsqrt",
     quiet(lambda x: np.reciprocal(np.sqrt(x))),
     "{T}(1) / sqrt({x})",
-    infer=floating,
+    infer=inexact,
     vjp=(lambda g, y: mul(mul(g, mul(y, mul(y, y))), -0.5),),
 )
 
 # Trigonometry and its relatives.
 
-sin = elementwise("sin", quiet(np.sin), "sin({x})", infer=floating, vjp=(lambda g, x: mul(g, cos(x)),))
-cos = elementwise("cos", quiet(np.cos), "cos({x})", infer=floating, vjp=(lambda g, x: neg(mul(g, sin(x))),))
-tan = elementwise("tan", quiet(np.tan), "tan({x})", infer=floating, vjp=(lambda g, y: mul(g, add(mul(y, y), 1)),))
-asin = elementwise("asin", quiet(np.arcsin), "asin({x})", infer=floating, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),))
+sin = elementwise("sin", quiet(np.sin), "sin({x})", infer=inexact, vjp=(lambda g, x: mul(g, cos(x)),))
+cos = elementwise("cos", quiet(np.cos), "cos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, sin(x))),))
+tan = elementwise("tan", quiet(np.tan), "tan({x})", infer=inexact, vjp=(lambda g, y: mul(g, add(mul(y, y), 1)),))
+asin = elementwise("asin", quiet(np.arcsin), "asin({x})", infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),))
 acos = elementwise(
-    "acos", quiet(np.arccos), "acos({x})", infer=floating, vjp=(lambda g, x: neg(mul(g, rsqrt(sub(1, mul(x, x))))),)
+    "acos", quiet(np.arccos), "acos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, rsqrt(sub(1, mul(x, x))))),)
 )
-atan = elementwise("atan", np.arctan, "atan({x})", infer=floating, vjp=(lambda g, x: div(g, add(mul(x, x), 1)),))
+atan = elementwise("atan", np.arctan, "atan({x})", infer=inexact, vjp=(lambda g, x: div(g, add(mul(x, x), 1)),))
 atan2 = elementwise(
     "atan2",
     np.arctan2,
@@ -176,14 +202,14 @@ atan2 = elementwise(
         lambda g, a, b: mul(g, div(neg(a), add(mul(a, a), mul(b, b)))),
     ),
 )
-sinh = elementwise("sinh", quiet(np.sinh), "sinh({x})", infer=floating, vjp=(lambda g, x: mul(g, cosh(x)),))
-cosh = elementwise("cosh", quiet(np.cosh), "cosh({x})", infer=floating, vjp=(lambda g, x: mul(g, sinh(x)),))
-tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=floating, vjp=(lambda g, y: mul(g, sub(1, mul(y, y))),))
+sinh = elementwise("sinh", quiet(np.sinh), "sinh({x})", infer=inexact, vjp=(lambda g, x: mul(g, cosh(x)),))
+cosh = elementwise("cosh", quiet(np.cosh), "cosh({x})", infer=inexact, vjp=(lambda g, x: mul(g, sinh(x)),))
+tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=inexact, vjp=(lambda g, y: mul(g, sub(1, mul(y, y))),))
 sigmoid = elementwise(
     "sigmoid",
     quiet(lambda x: np.reciprocal(1 + np.exp(-x))),
     "{T}(1) / ({T}(1) + exp(-{x}))",
-    infer=floating,
+    infer=inexact,
     vjp=(lambda g, y: mul(g, mul(y, sub(1, y))),),
 )
 
@@ -220,7 +246,7 @@ lt = elementwise("lt", np.less, "{a} < {b}", "a b", infer=predicate)
 le = elementwise("le", np.less_equal, "{a} <= {b}", "a b", infer=predicate)
 gt = elementwise("gt", np.greater, "{a} > {b}", "a b", infer=predicate)
 ge = elementwise("ge", np.greater_equal, "{a} >= {b}", "a b", infer=predicate)
-isnan = elementwise("isnan", np.isnan, "{x} != {x}", infer=lambda x: floating(x).with_dtype(bool_))
+isnan = elementwise("isnan", np.isnan, "{x} != {x}", infer=lambda x: inexact(x).with_dtype(bool_))
 
 
 def _bits(*types: TensorType) -> TensorType:
@@ -270,12 +296,18 @@ copy = elementwise(
 
 # Casts.
 
+
+def _parts(x: np.ndarray, dtype: str) -> np.ndarray:
+    """What of complex numbers another dtype holds: the real part."""
+    return x.real if x.dtype.kind == "c" and dtype not in ("c64", "c128", "bool") else x
+
+
 cast = primitive(
     "cast",
     Kind.ELEMENTWISE,
     "x",
     infer=lambda x, dtype: x.with_dtype(dtype_named(dtype)),
-    impl=quiet(lambda x, dtype: np.asarray(x).astype(dtype_named(dtype).numpy)),
+    impl=quiet(lambda x, dtype: _parts(np.asarray(x), dtype).astype(dtype_named(dtype).numpy)),
     scalar=lambda types, attrs: "{x} != {D}(0)" if attrs["dtype"] == "bool" else "{T}({x})",
     vjp=(lambda g, x_type: cast(g, dtype=x_type.dtype.short),),
     torch_name="ToCopy",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Primitive, elementwise, floating, numeric, quiet
+from ..primitive import Primitive, elementwise, floating, inexact, numeric, quiet
 from ..types import TensorType
 from .elementwise import BY_ZERO, add, cos, div, eq, exp, log, mul, neg, nonzero_divisor, rsqrt, sigmoid, sign, sin, sub, where
 
@@ -34,12 +34,12 @@ def _special(name: str, *vjp: Callable | None, operands: str = "x", torch_name: 
 
 
 trunc = elementwise("trunc", np.trunc, "trunc({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
-log2 = elementwise("log2", quiet(np.log2), None, infer=floating, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
-log10 = elementwise("log10", quiet(np.log10), None, infer=floating, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
-exp2 = elementwise("exp2", quiet(np.exp2), None, infer=floating, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
-asinh = elementwise("asinh", quiet(np.arcsinh), None, infer=floating, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
-acosh = elementwise("acosh", quiet(np.arccosh), None, infer=floating, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
-atanh = elementwise("atanh", quiet(np.arctanh), None, infer=floating, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
+log2 = elementwise("log2", quiet(np.log2), None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
+log10 = elementwise("log10", quiet(np.log10), None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
+exp2 = elementwise("exp2", quiet(np.exp2), None, infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
+asinh = elementwise("asinh", quiet(np.arcsinh), None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
+acosh = elementwise("acosh", quiet(np.arccosh), None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
+atanh = elementwise("atanh", quiet(np.arctanh), None, infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
 erfc = _special("erfc", lambda g, x: mul(g, mul(exp(neg(mul(x, x))), -2 / _SQRT_PI)))
 erfinv = _special("erfinv", lambda g, y: mul(g, mul(exp(mul(y, y)), _SQRT_PI / 2)))
 erfcx = _special("erfcx", lambda g, x, y: mul(g, sub(mul(mul(x, y), 2), 2 / _SQRT_PI)))
@@ -217,7 +217,7 @@ def _sinc_slope(x: Any) -> Any:
     return where(zero, 0.0, div(sub(cos(z), div(sin(z), mul(safe, math.pi))), safe))
 
 
-sinc = elementwise("sinc", np.sinc, None, infer=floating, vjp=(lambda g, x: mul(g, _sinc_slope(x)),))
+sinc = elementwise("sinc", np.sinc, None, infer=inexact, vjp=(lambda g, x: mul(g, _sinc_slope(x)),))
 
 
 __all__ = [

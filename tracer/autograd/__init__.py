@@ -54,6 +54,8 @@ def _seeds(outputs: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor
         if g is None:
             if out.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if out.is_complex():
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.dtype}")
             with no_grad():
                 g = ones_like(out)
         elif not isinstance(g, Tensor):

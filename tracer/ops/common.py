@@ -38,7 +38,7 @@ def dims(dim: Dims, rank: int) -> tuple[int, ...]:
 
 
 def is_number(x: Any) -> bool:
-    return isinstance(x, (bool, int, float, RuntimeFloat, np.number, np.bool_))
+    return isinstance(x, (bool, int, float, complex, RuntimeFloat, np.number, np.bool_))
 
 
 def to_dtype(x: Tensor, dtype: DType) -> Tensor:
@@ -78,7 +78,7 @@ def match(*xs: Any, floating: bool = False) -> list[Any]:
     simple = all(t._data.dtype == dtype for t in tensors)
     if not (simple and dtype.kind == "f"):
         wanted = result_dtype(*xs)
-        if floating and not wanted.is_floating_point:
+        if floating and not (wanted.is_floating_point or wanted.is_complex):
             wanted = context.default_dtype
         xs = tuple(to_dtype(x, wanted) if isinstance(x, Tensor) else x for x in xs)
         dtype = wanted.numpy

@@ -53,7 +53,7 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
-        if not t.is_floating_point():
+        if not (t.is_floating_point() or t.is_complex()):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         t.requires_grad_()
     return t
@@ -83,6 +83,8 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         raise TypeError(f"can't convert {type(data).__name__} to a tensor")
     if dtype is None and array.dtype == np.float64 and not _has_dtype(data):
         dtype = context.default_dtype
+    if dtype is None and array.dtype == np.complex128 and not _has_dtype(data):
+        dtype = context.default_dtype.to_complex()
     t = wrap(array.astype((dtype or dtype_of(array.dtype)).numpy, copy=False))
     if context.recorder is not None:
         context.recorder.constant(t)
@@ -142,7 +144,8 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
     """A tensor of the given shape with every element ``fill_value``; the dtype defaults to the value's."""
     if dtype is None:
         kind = type(fill_value)
-        dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else context.default_dtype
+        number = context.default_dtype.to_complex() if kind is complex else context.default_dtype
+        dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else number
     shape = (size,) if isinstance(size, int) else tuple(size)
     return _leaf(P.full(value=fill_value, shape=shape, dtype=dtype.short), requires_grad)
 

@@ -102,6 +102,8 @@ def cummin(input: Tensor, dim: int) -> Ordered:
 
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(x))) along ``dim``, without overflow: exp of differences to the maximum so far."""
+    if input.is_complex():
+        raise NotImplementedError("logcumsumexp of complex numbers")
 
     def run(x: Tensor, axis: int) -> Tensor:
         n = x._data.shape[axis]

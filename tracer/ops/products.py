@@ -12,6 +12,7 @@ from ..ir import ops as P
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype
+from .complex import conj
 from .diagonals import diagonal
 from .linalg import bmm, dot, matmul, mm, mv
 from .moving import movedim, roll
@@ -229,13 +230,13 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """The inner product of two vectors."""
-    return dot(input, other)
+    """The inner product of two vectors, the first conjugated."""
+    return dot(conj(input), other)
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The inner products of vectors along an axis."""
-    return sum(F.mul(x, y), dim)
+    """The inner products of vectors along an axis, the first conjugated."""
+    return sum(F.mul(conj(x), y), dim)
 
 
 def kron(input: Tensor, other: Tensor) -> Tensor:

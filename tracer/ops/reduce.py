@@ -79,7 +79,8 @@ def var(
     axes = dims(dim, input.ndim)
     count = math.prod(input._data.shape[a] for a in axes)
     centred = pointwise.sub(input, mean(input, axes or None, keepdim=True))
-    total = _keep(P.sum_(pointwise.square(centred), axes=axes), input, axes, keepdim)
+    squares = P.real(pointwise.mul(centred, P.conj(centred))) if input.is_complex() else pointwise.square(centred)
+    total = _keep(P.sum_(squares, axes=axes), input, axes, keepdim)
     return pointwise.div(total, builtins.max(count - correction, 0))
 
 
@@ -187,6 +188,8 @@ def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim``, without overflow."""
     x = as_floating(input)
+    if x.is_complex():
+        raise NotImplementedError("logsumexp of complex numbers")
     if x.ndim == 0:
         return pointwise.clone(x)
     axes = dims(dim, x.ndim)

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from ..ir import ops as P
-from ..ir.types import bool_, float64
+from ..ir.types import bool_, complex128, float64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import as_floating, match, result_dtype, to_dtype
@@ -250,6 +250,8 @@ def isfinite(input: Tensor) -> Tensor:
 
 def isreal(input: Tensor) -> Tensor:
     """Whether each element is real."""
+    if input.is_complex():
+        return F.eq(P.imag(input), 0)
     return F.bitwise_or(F.eq(input, input), F.isnan(input)) if input.is_floating_point() else F.eq(input, input)
 
 
@@ -369,10 +371,11 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:
-    """The power in float64."""
-    a, b = (to_dtype(x, float64) if isinstance(x, Tensor) else x for x in (input, exponent))
+    """The power in float64, or complex128."""
+    wide = complex128 if result_dtype(input, exponent).is_complex else float64
+    a, b = (to_dtype(x, wide) if isinstance(x, Tensor) else x for x in (input, exponent))
     if not isinstance(a, Tensor):
-        a = P.full(value=float(a), shape=(), dtype="f64")
+        a = P.full(value=a, shape=(), dtype=wide.short)
     return F.pow(a, b)
 
 

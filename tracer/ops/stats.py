@@ -13,6 +13,7 @@ from ..tensor import Tensor
 from . import pointwise as F
 from . import reduce, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
+from .complex import conj, real
 from .diagonals import diagonal
 
 __all__ = [
@@ -123,7 +124,7 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = Fal
     if ord == -math.inf:
         return _extreme(reduce.amin, size, dim, keepdim)
     if ord == 0:
-        return reduce.sum(F.where(F.ne(x, 0), 1.0, F.mul(x, 0)), dim, keepdim)
+        return reduce.sum(F.where(F.ne(x, 0), 1.0, F.mul(size, 0)), dim, keepdim)
     if ord == 1:
         return reduce.sum(size, dim, keepdim)
     if ord == 2:
@@ -241,7 +242,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
     else:
         norm = F.clamp(F.sub(total, correction), min=0)
     right = centred if weights is None else F.mul(centred, weights)
-    out = F.div(P.matmul(right, centred, ta=False, tb=True), norm)
+    out = F.div(P.matmul(right, conj(centred), ta=False, tb=True), norm)
     return shape.squeeze(out) if out.numel() == 1 else out
 
 
@@ -250,7 +251,7 @@ def corrcoef(input: Tensor) -> Tensor:
     c = cov(input)
     if c.ndim == 0:
         return F.div(c, c)
-    deviation = F.sqrt(diagonal(c))
+    deviation = F.sqrt(real(diagonal(c)))
     out = F.div(F.div(c, shape.unsqueeze(deviation, 1)), shape.unsqueeze(deviation, 0))
     return F.clamp(out, -1, 1)
 

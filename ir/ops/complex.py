@@ -1,0 +1,98 @@
+"""Complex numbers and their parts, and Fourier transforms: left to NumPy.
+
+Cotangents are PyTorch's: of a real function of z = x + iy, d/dx + i d/dy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import elementwise, host, inexact
+from ..types import TensorType
+from .elementwise import add, cast, div, eq, mul, neg, square, where
+
+
+def _as(g: Any, type_: TensorType) -> Any:
+    return cast(g, dtype=type_.dtype.short)
+
+
+conj = elementwise("conj", np.conj, None, vjp=(lambda g: conj(g),), holomorphic=False)
+real = elementwise(
+    "real",
+    lambda x: np.array(np.real(x), order="C"),
+    None,
+    infer=lambda x: x.with_dtype(x.dtype.real),
+    vjp=(lambda g, x_type: _as(g, x_type),),
+    holomorphic=False,
+)
+imag = elementwise(
+    "imag",
+    lambda x: np.array(np.imag(x), order="C"),
+    None,
+    infer=lambda x: x.with_dtype(x.dtype.real),
+    vjp=(lambda g, x_type: complex_(mul(g, 0), g) if x_type.dtype.is_complex else mul(g, 0),),
+    holomorphic=False,
+)
+
+
+def _infer_complex(a: TensorType, b: TensorType) -> TensorType:
+    return inexact(a, b).with_dtype(a.dtype.to_complex())
+
+
+def _complex(a: Any, b: Any) -> Any:
+    a, b = np.asarray(a), np.asarray(b)
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.complex128 if a.dtype == np.float64 else np.complex64)
+    out.real, out.imag = a, b
+    return out
+
+
+complex_ = elementwise(
+    "complex",
+    _complex,
+    None,
+    "a b",
+    infer=_infer_complex,
+    vjp=(lambda g: real(g), lambda g: imag(g)),
+    holomorphic=False,
+)
+
+
+def _angle(x: Any) -> Any:
+    x = np.asarray(x)
+    if x.dtype.kind == "c":
+        return np.angle(x)
+    return np.where(np.isnan(x), x, np.where(x < 0, np.pi, 0.0)).astype(x.dtype)
+
+
+def _angle_vjp(g: Any, x: Any, x_type: TensorType) -> Any:
+    if not x_type.dtype.is_complex:
+        return mul(g, 0)
+    a, b = real(x), imag(x)
+    size = add(square(a), square(b))
+    zero = eq(size, 0)
+    safe = where(zero, 1.0, size)
+    return complex_(where(zero, 0.0, neg(div(mul(g, b), safe))), where(zero, 0.0, div(mul(g, a), safe)))
+
+
+angle = elementwise("angle", _angle, None, infer=lambda x: x.with_dtype(x.dtype.real), vjp=(_angle_vjp,), holomorphic=False)
+
+
+def _transform(x: Any, axes: tuple[int, ...], inverse: bool, scale: float) -> np.ndarray:
+    x = np.asarray(x)
+    run = np.fft.ifftn if inverse else np.fft.fftn
+    y = run(x, axes=axes, norm="forward" if inverse else "backward")  # neither scales
+    return (y if scale == 1 else y * scale).astype(x.dtype, copy=False)
+
+
+# scale * sum over n of x[n] exp(-+ 2 pi i k n / N) along the axes. The matrix is symmetric: its own transpose.
+fft = host(
+    "fft",
+    _transform,
+    infer=lambda x, axes, inverse, scale: x,
+    vjp=(lambda g, axes, inverse, scale: fft(g, axes=axes, inverse=inverse, scale=scale),),
+    torch_name="FftC2C",
+)
+
+__all__ = ["angle", "complex_", "conj", "fft", "imag", "real"]

@@ -1,0 +1,115 @@
+"""Complex numbers and Fourier transforms; gradients recorded from PyTorch 2.13."""
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer import fft
+
+
+def leaf(values):
+    return tracer.tensor(values, dtype=tracer.complex128, requires_grad=True)
+
+
+def close(t, expected):
+    np.testing.assert_allclose(t.detach().numpy(), expected, atol=1e-12)
+
+
+def test_parts():
+    z = tracer.tensor([1 + 2j, -3.25 - 1j])
+    assert z.dtype is tracer.complex64 and z.is_complex()
+    assert z.real.tolist() == [1, -3.25] and z.imag.tolist() == [2, -1]
+    assert z.conj().tolist() == [1 - 2j, -3.25 + 1j]
+    assert z.abs().dtype is tracer.float32
+    assert tracer.angle(tracer.tensor([1j, -1 + 0j])).tolist() == pytest.approx([np.pi / 2, np.pi])
+    assert tracer.complex(tracer.tensor([1.0]), tracer.tensor([2.0])).tolist() == [1 + 2j]
+    assert tracer.view_as_real(z).shape == (2, 2)
+    assert tracer.equal(tracer.view_as_complex(tracer.view_as_real(z)), z)
+    with pytest.raises(RuntimeError, match="imag is not implemented"):
+        tracer.imag(tracer.ones(2))
+
+
+def test_promotion():
+    z, x = tracer.tensor([1j]), tracer.tensor([2.0], dtype=tracer.float64)
+    assert (z + 1).dtype is tracer.complex64
+    assert (z * x).dtype is tracer.complex128
+    assert (tracer.ones(1) * 2j).dtype is tracer.complex64
+
+
+def test_print():
+    assert repr(tracer.tensor([1 + 2j, -3.25 - 1j])) == "tensor([ 1.0000+2.j, -3.2500-1.j])"
+    assert repr(tracer.tensor([1 + 2j], dtype=tracer.complex128)) == "tensor([1.+2.j], dtype=torch.complex128)"
+
+
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (lambda z: (z * z.conj()).real.sum(), [2 + 4j, 6 - 2j]),
+        (lambda z: (z**2).abs().sum(), [2 + 4j, 6 - 2j]),
+        (lambda z: z.abs().sum(), [1 / 5**0.5 + 2j / 5**0.5, 3 / 10**0.5 - 1j / 10**0.5]),
+        (lambda z: (z * (2 - 1j)).imag.sum(), [-1 + 2j, -1 + 2j]),
+        (lambda z: z.angle().sum(), [-0.4 + 0.2j, 0.1 + 0.3j]),
+        (lambda z: tracer.exp(z).real.sum(), np.conj(np.exp([1 + 2j, 3 - 1j]))),
+        (lambda z: (z @ z).real, [2 - 4j, 6 + 2j]),
+    ],
+)
+def test_gradients(function, expected):
+    z = leaf([1 + 2j, 3 - 1j])
+    function(z).backward()
+    close(z.grad, expected)
+
+
+def test_second_derivatives():
+    z = leaf([1 + 2j, 3 - 1j])
+    (g,) = tracer.autograd.grad((z * z * z).real.sum(), z, create_graph=True)
+    (h,) = tracer.autograd.grad(g.real.sum(), z)
+    close(g, 3 * np.conj(np.array([1 + 2j, 3 - 1j])) ** 2)
+    close(h, 6 * np.conj(np.array([1 + 2j, 3 - 1j])))
+
+
+def test_a_complex_loss_is_refused():
+    with pytest.raises(RuntimeError, match="real scalar outputs"):
+        leaf([1j]).sum().backward()
+
+
+@pytest.mark.parametrize("norm", [None, "ortho", "forward"])
+@pytest.mark.parametrize("name", ["fft", "ifft", "fftn", "ifftn", "fft2", "hfft", "irfft", "irfftn"])
+def test_transforms_agree_with_numpy(name, norm):
+    x = np.random.default_rng(0).standard_normal((3, 4, 6)) + 1j * np.random.default_rng(1).standard_normal((3, 4, 6))
+    close(getattr(fft, name)(tracer.tensor(x), norm=norm), getattr(np.fft, name)(x, norm=norm))
+
+
+@pytest.mark.parametrize("name", ["rfft", "rfftn", "rfft2", "ihfft"])
+def test_transforms_of_real_numbers_agree_with_numpy(name):
+    x = np.random.default_rng(0).standard_normal((3, 4, 5))
+    close(getattr(fft, name)(tracer.tensor(x)), getattr(np.fft, name)(x))
+    if name.endswith("fft"):
+        close(getattr(fft, name)(tracer.tensor(x), 8, dim=1), getattr(np.fft, name)(x, 8, axis=1))
+
+
+def test_round_trip_and_gradient():
+    x = tracer.tensor(np.random.default_rng(0).standard_normal(7)).requires_grad_()
+    close(fft.irfft(fft.rfft(x), 7), x.detach().numpy())
+    fft.rfft(x).abs().square().sum().backward()
+    # Parseval, with the frequencies that are there once counted once.
+    total = np.fft.rfft(x.detach().numpy())
+    close(x.grad, np.fft.irfft(np.concatenate([total[:1] * 2, total[1:]]), 7) * 7)
+
+
+def test_frequencies():
+    assert fft.fftfreq(5).tolist() == pytest.approx(np.fft.fftfreq(5).tolist())
+    assert fft.rfftfreq(6, 0.5).tolist() == pytest.approx(np.fft.rfftfreq(6, 0.5).tolist())
+    x = tracer.arange(7)
+    assert fft.fftshift(x).tolist() == np.fft.fftshift(np.arange(7)).tolist()
+    assert fft.ifftshift(fft.fftshift(x)).tolist() == x.tolist()
+
+
+def test_traced():
+    f = tracer.trace(lambda x: fft.irfft(fft.rfft(x) * 2j).sum() + (x * 3).sum())
+    for seed in range(3):
+        x = tracer.tensor(np.random.default_rng(seed).standard_normal(8)).requires_grad_()
+        y = f(x)
+        expected = np.fft.irfft(np.fft.rfft(x.detach().numpy()) * 2j).sum() + (x.detach().numpy() * 3).sum()
+        assert y.item() == pytest.approx(expected)
+        y.backward()
+    assert len(f.graphs()) == 1

@@ -8,8 +8,7 @@ The choice depends on the context, never on the operands, so a rule is written o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -95,15 +94,20 @@ def set_default(interpreter: Interpreter) -> None:
     _default = interpreter
 
 
-@contextmanager
-def using(interpreter: Interpreter) -> Iterator[None]:
+class using:
     """Primitives applied in this block, in this thread, go to ``interpreter``."""
-    before = _current.interpreter
-    _current.interpreter = interpreter
-    try:
-        yield
-    finally:
-        _current.interpreter = before
+
+    __slots__ = ("before", "interpreter")
+
+    def __init__(self, interpreter: Interpreter):
+        self.interpreter = interpreter
+
+    def __enter__(self) -> None:
+        self.before = _current.interpreter
+        _current.interpreter = self.interpreter
+
+    def __exit__(self, *exception: object) -> None:
+        _current.interpreter = self.before
 
 
 def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:

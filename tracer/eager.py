@@ -26,7 +26,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     except ValueError as e:
         raise _clearer(e, primitive, args) from None
     out = wrap(data)
-    if primitive.put is not None and data.__class__ is np.ndarray and primitive.kind is Kind.MOVEMENT:
+    if primitive.put is not None and primitive.kind is Kind.MOVEMENT and data.__class__ is np.ndarray:
         parent = args[0]
         if data.base is not None and np.may_share_memory(data, parent._data):
             out._view = (parent, primitive, attrs)
@@ -34,7 +34,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
             out._history = parent._counter[1]
             if parent._view is not None:
                 parent._refresh()
-    if context.grad_enabled and primitive.differentiable and out._data.dtype.kind in "fcV":
+    if context.grad_enabled and primitive.differentiable:
         followed = False
         for a in args:
             if isinstance(a, Tensor):
@@ -42,7 +42,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
                     a._refresh()
                 if a._requires_grad:
                     followed = True
-        if followed:
+        if followed and out._data.dtype.kind in "fcV":
             out._requires_grad = True
             out._grad_fn = Node(primitive, args, attrs, out)
     if context.recorder is not None:
@@ -74,5 +74,4 @@ def _fits(a: Sequence[int], b: Sequence[int]) -> bool:
 class Eager:
     """The interpreter that primitives speak to once ``tracer`` is imported."""
 
-    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
-        return apply(primitive, args, attrs)
+    bind = staticmethod(apply)

@@ -10,6 +10,8 @@ from . import ops
 from .context import context
 from .device import require_cpu
 from .ir import ops as P
+from .ir.interp import current
+from .ir.primitive import quiet
 from .ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from .ops import create, index, linalg, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
@@ -67,10 +69,22 @@ _OPERATORS = {
 _COMPARISONS = {name: getattr(pointwise, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
 
 
+# Operators that are one primitive, on floating tensors of one dtype and Python numbers.
+_DIRECT = {pointwise.add: P.add, pointwise.sub: P.sub, pointwise.mul: P.mul, pointwise.div: P.div}
+
+
 def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Tensor, Any], Any]:
+    primitive = None if reflected else _DIRECT.get(function)
+
     def method(self: Tensor, other: Any) -> Any:
-        if not (isinstance(other, Tensor) or (is_number(other) and function is not linalg.matmul)):
+        if isinstance(other, Tensor):
+            dtype = self._data.dtype
+            if primitive is not None and other._data.dtype is dtype and dtype.kind == "f":
+                return current().bind(primitive, (self, other), {})
+        elif not is_number(other) or function is linalg.matmul:
             return NotImplemented
+        elif primitive is not None and type(other) is float and self._data.dtype.kind == "f":
+            return current().bind(primitive, (self, other), {})
         return function(other, self) if reflected else function(self, other)
 
     return method
@@ -86,8 +100,16 @@ def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    primitive = _DIRECT.get(function)
+    ufunc = primitive and primitive.ufunc
+
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if ufunc is not None and not kwargs and len(args) == 1 and _overwritable(self, args[0]):
+            other = args[0]
+            _compute(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
+            self._counter[0] += 1
+            return self
         followed = context.grad_enabled and any(isinstance(a, Tensor) and a._requires_grad for a in (self, *args))
         # Rules may read the old value, which is about to be overwritten.
         before = self._snapshot() if followed else self
@@ -95,6 +117,29 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     method.__doc__ = f"``{function.__name__}``, in place."
     return method
+
+
+@quiet
+def _compute(ufunc: Any, *args: Any, out: Any) -> None:
+    ufunc(*args, out=out)
+
+
+def _overwritable(t: Tensor, other: Any) -> bool:
+    """Whether NumPy may compute into the memory of ``t``: nobody follows or records the change, and the result fits."""
+    data = t._data
+    if context.recorder is not None or data.dtype.kind != "f" or not data.flags.writeable:
+        return False
+    if context.grad_enabled and (t._requires_grad or t._view is not None):
+        return False
+    if isinstance(other, Tensor):
+        theirs = other._data
+        if theirs.dtype is not data.dtype or (context.grad_enabled and (other._requires_grad or other._view is not None)):
+            return False
+        return theirs.shape == data.shape or (
+            theirs.ndim <= data.ndim
+            and all(m in (1, n) for m, n in zip(reversed(theirs.shape), reversed(data.shape), strict=False))
+        )
+    return type(other) in (float, int)
 
 
 def _to(

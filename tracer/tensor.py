@@ -252,7 +252,10 @@ class Tensor:
                 g = g.detach()
             if context.recorder is not None and not create_graph:
                 g = g.clone()
-            self.grad = g
+            if context.recorder is None and g._data.dtype is self._data.dtype:
+                self._grad = g  # of the right shape: the engine sees to it
+            else:
+                self.grad = g
         elif create_graph:
             self.grad = before + g
         else:

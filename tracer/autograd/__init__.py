@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..tensor import Tensor
+import numpy as np
+
+from ..context import context
+from ..tensor import Tensor, wrap
 from . import functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from .engine import run
 from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
 from .hooks import accumulated
@@ -56,8 +60,11 @@ def _seeds(outputs: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if out.is_complex():
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.dtype}")
-            with no_grad():
-                g = ones_like(out)
+            if context.recorder is None:
+                g = wrap(np.ones_like(out._data))
+            else:
+                with no_grad():
+                    g = ones_like(out)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g.shape != out.shape:
@@ -83,8 +90,6 @@ def backward(
     ``grad_tensors`` are the cotangents, of the tensors' shapes; ones where a tensor has a single element. The
     graph is freed unless ``retain_graph`` (default: as ``create_graph``). Raises RuntimeError as PyTorch does.
     """
-    from .engine import run
-
     outputs = _list(tensors)
     if inputs is not None and len(_list(inputs)) == 0:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
@@ -106,8 +111,6 @@ def grad(
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` is touched."""
-    from .engine import run
-
     outs, wrt = _list(outputs), _list(inputs)
     if not wrt:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")

@@ -36,7 +36,7 @@ def run(
     """Cotangents of the leaves (or of ``inputs``): id -> (tensor, cotangent), as tensors."""
     tensors = create_graph or context.recorder is not None
     interpreter = current() if tensors else _EVALUATE
-    with set_grad_enabled(create_graph), using(interpreter), np.errstate(all="ignore"):
+    with set_grad_enabled(create_graph), using(interpreter):
         engine = _Engine(tensors, inputs)
         for root, ct in zip(roots, cotangents, strict=True):
             if root._view is not None:
@@ -153,8 +153,12 @@ class _Engine:
 
 
 def _own(ct: Any, given: dict[int, Any]) -> Any:
-    shared = not isinstance(ct, np.ndarray) or ct.base is not None or any(ct is g for g in given.values())
-    return np.array(ct, order="C") if shared else ct
+    if not isinstance(ct, np.ndarray) or ct.base is not None:
+        return np.array(ct, order="C")
+    for g in given.values():
+        if ct is g:
+            return np.array(ct, order="C")
+    return ct
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:

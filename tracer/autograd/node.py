@@ -57,8 +57,17 @@ class BackwardNode:
     label: str
 
     def __init__(self, args: Sequence[Any]):
-        self.edges = tuple([_edge(a) for a in args])
-        self.shapes = tuple([(a._data.shape, a._data.dtype) if isinstance(a, Tensor) else None for a in args])
+        edges: list[Any] = []
+        shapes: list[Any] = []
+        for a in args:
+            if isinstance(a, Tensor):
+                data = a._data
+                shapes.append((data.shape, data.dtype))
+                edges.append(None if not a._requires_grad else (a, 0) if a._grad_fn is None else (a._grad_fn, a._output))
+            else:
+                shapes.append(None)
+                edges.append(None)
+        self.edges, self.shapes = tuple(edges), tuple(shapes)
         self.sequence = next(_sequence)
         self.hooks = None
         self.made_at = traceback.extract_stack()[:-4] if context.anomaly else None
@@ -90,12 +99,6 @@ class BackwardNode:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
-
-
-def _edge(a: Any) -> tuple[Any, int] | None:
-    if not isinstance(a, Tensor) or not a._requires_grad:
-        return None
-    return (a, 0) if a._grad_fn is None else (a._grad_fn, a._output)
 
 
 class Packed:
@@ -182,17 +185,17 @@ class Node(BackwardNode):
         self.attrs = attrs
         self.operands: list[Any] | None = [None] * len(args)
         self.result: np.ndarray | None = None
-        for rule, edge in zip(primitive.vjp or (), self.edges, strict=False):
-            if edge is None or rule is None:
+        for saved, edge in zip(primitive.saves, self.edges, strict=False):
+            if edge is None or saved is None:
                 continue
-            if rule.saves_result:
+            if saved[0]:
                 # Not the tensor: it refers to this node, and a cycle would keep both alive.
                 self.result, self.counter, self.version = out._data, out._counter, out._counter[0]
-            for i in rule.saves_operands:
+            for i in saved[1]:
                 a = args[i]
                 # A number takes the result's dtype now: rules compute with it, and its weakness would be lost.
-                self.operands[i] = a if isinstance(a, Tensor) else np.array(a, out._data.dtype)
-        self.versions = [a._counter[0] if isinstance(a, Tensor) else 0 for a in self.operands]
+                self.operands[i] = a if isinstance(a, Tensor) else out._data.dtype.type(a)
+        self.versions = [0 if a is None or not isinstance(a, Tensor) else a._counter[0] for a in self.operands]
         if context.saved_tensors_hooks:
             self._pack()
 
@@ -224,7 +227,7 @@ class Node(BackwardNode):
         elif y is not None:
             y = self._result_tensor(y)
         if tensors:
-            operands = [_number_tensor(a) if isinstance(a, np.ndarray) else a for a in operands]
+            operands = [_number_tensor(a) if isinstance(a, np.generic) else a for a in operands]
         return [
             rule(g, y, operands, types, self.attrs) if want and rule is not None else None
             for want, rule in zip(wanted, record.vjp or (), strict=True)
@@ -256,8 +259,8 @@ class Node(BackwardNode):
             self.operands = self.result = None
 
 
-def _number_tensor(number: np.ndarray) -> Tensor:
-    t = wrap(number)
+def _number_tensor(number: np.generic) -> Tensor:
+    t = wrap(np.array(number))
     if context.recorder is not None:
         context.recorder.constant(t)
     return t

@@ -66,8 +66,19 @@ def result_dtype(*xs: Any) -> DType:
     return best
 
 
-def match(*xs: Any, floating: bool = False) -> list[Any]:
+_PLAIN = (float, int)
+
+
+def match(*xs: Any, floating: bool = False) -> Sequence[Any]:
     """Operands of one dtype. Numbers stay numbers beside a tensor. ``floating``: at least the default float dtype."""
+    if len(xs) == 2:  # what most programs do, ahead of the general case
+        a, b = xs
+        if (
+            isinstance(a, Tensor)
+            and (dtype := a._data.dtype).kind == "f"
+            and ((isinstance(b, Tensor) and b._data.dtype is dtype) or type(b) in _PLAIN)
+        ):
+            return xs
     xs = tuple(map(operand, xs))
     tensors = [x for x in xs if isinstance(x, Tensor)]
     if not tensors:

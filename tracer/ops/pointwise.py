@@ -174,8 +174,8 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input - alpha * other, elementwise. Raises RuntimeError for bools."""
-    bools = [isinstance(x, bool) or (isinstance(x, Tensor) and x.dtype.name == "bool") for x in (input, other)]
-    if any(bools):
+    bools = [isinstance(x, bool) or (isinstance(x, Tensor) and x._data.dtype.kind == "b") for x in (input, other)]
+    if True in bools:
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. "
             "Use the `^` or `logical_xor()` operator instead."

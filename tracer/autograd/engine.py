@@ -99,11 +99,15 @@ class _Engine:
                 context.recorder.visits(node)
             if node.hooks:
                 hooks.apply_to_outputs(node, waiting, self.tensors)
-            for t in self.watched.get(node, ()):
-                if t._output in waiting:
-                    g = waiting[t._output]
-                    self._add(t, g if self.tensors else np.array(g))
-            wanted = [e is not None and self._leads_somewhere(e) for e in node.edges]
+            if self.watched:
+                for t in self.watched.get(node, ()):
+                    if t._output in waiting:
+                        g = waiting[t._output]
+                        self._add(t, g if self.tensors else np.array(g))
+            if self.leaves is None:
+                wanted = [e is not None for e in node.edges]
+            else:
+                wanted = [e is not None and self._leads_somewhere(e) for e in node.edges]
             if any(wanted) or not node.edges:
                 self._visit(node, waiting, wanted)
             if not retain_graph:
@@ -120,10 +124,11 @@ class _Engine:
             if ct.shape != shape[0]:
                 ct = unbroadcast(ct, shape[0])
             target, output = edge
-            if isinstance(target, Tensor) and not self.tensors:
+            if isinstance(target, Tensor):
                 # A leaf's cotangent becomes somebody's .grad: it must be nobody else's memory.
-                ct = _own(ct, given)
-            self.send(target, output, ct)
+                self._add(target, ct if self.tensors else _own(ct, given))
+            else:
+                self.send(target, output, ct)
 
     def _leads_somewhere(self, edge: tuple[Any, int]) -> bool:
         target = edge[0]

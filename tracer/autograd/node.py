@@ -218,19 +218,25 @@ class Node(BackwardNode):
         g, record, types = given[0], self.primitive, _Types(self.shapes)
         if record.vjp_all is not None:
             return record.vjp_all(g, [types[i] for i in range(len(self.shapes))], **self.attrs)
-        operands: Sequence[Any] = [a.unpack() if isinstance(a, Packed) else a for a in self.operands]
         y: Any = self.result
-        if isinstance(y, Packed):
-            y = y.unpack()._data
-        if not tensors:
-            operands = [a._data if isinstance(a, Tensor) else a for a in operands]
-        elif y is not None:
-            y = self._result_tensor(y)
-        if tensors:
-            operands = [_number_tensor(a) if isinstance(a, np.generic) else a for a in operands]
+        operands: list[Any] = []
+        for a in self.operands:
+            if isinstance(a, Packed):
+                a = a.unpack()
+            if isinstance(a, Tensor):
+                a = a if tensors else a._data
+            elif tensors and a is not None:
+                a = _number_tensor(a)
+            operands.append(a)
+        if y is not None:
+            if isinstance(y, Packed):
+                y = y.unpack()._data
+            if tensors:
+                y = self._result_tensor(y)
+        attrs, rules = self.attrs, record.vjp or ()
         return [
-            rule(g, y, operands, types, self.attrs) if want and rule is not None else None
-            for want, rule in zip(wanted, record.vjp or (), strict=True)
+            rule(g, y, operands, types, attrs) if want and rule is not None else None
+            for want, rule in zip(wanted, rules, strict=True)
         ]
 
     def _result_tensor(self, result: np.ndarray) -> Tensor:
@@ -244,7 +250,7 @@ class Node(BackwardNode):
     def stale(self) -> RuntimeError | None:
         """The error to raise if something saved has been changed in place since."""
         for a, version in zip(self.operands or (), self.versions, strict=False):
-            if isinstance(a, Tensor) and a._counter[0] != version:
+            if a is not None and isinstance(a, Tensor) and a._counter[0] != version:
                 return modified(a._data, a._counter[0], version, a._grad_fn)
         if self.result is not None and self.counter[0] != self.version:
             return modified(self.result, self.counter[0], self.version, self)
@@ -334,6 +340,8 @@ def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> Ru
 
 class _Types(Sequence[TensorType]):
     """Operand types on demand: most rules do not read them."""
+
+    __slots__ = ("shapes",)
 
     def __init__(self, shapes: tuple):
         self.shapes = shapes

@@ -98,5 +98,7 @@ def match(*xs: Any, floating: bool = False) -> Sequence[Any]:
 
 def as_floating(x: Any) -> Tensor:
     """A floating tensor: integers become the default dtype."""
+    if isinstance(x, Tensor) and x._data.dtype.kind == "f":
+        return x
     (x,) = match(x, floating=True)
     return x

@@ -26,7 +26,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The product of vectors, matrices or batches of matrices; batches broadcast."""
     if not isinstance(other, Tensor):
         raise TypeError(f"matmul(): argument 'other' must be Tensor, not {type(other).__name__}")
-    if input._data.dtype != other._data.dtype:
+    x, y = input._data, other._data
+    if x.ndim == y.ndim == 2 and x.dtype is y.dtype and x.shape[1] == y.shape[0]:
+        return P.matmul(input, other)
+    if x.dtype != y.dtype:
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {input.dtype.ctype.lower()} != {other.dtype.ctype.lower()}"
         )
@@ -35,7 +38,6 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D")
     if a.ndim == b.ndim == 2:
         _check(a._data.shape, b._data.shape)
-        return P.matmul(a, b)
     m, n = a._data.shape, b._data.shape
     if a.ndim == b.ndim == 1 and m != n:
         raise RuntimeError(_inconsistent(m[0], n[0]))

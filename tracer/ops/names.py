@@ -50,6 +50,19 @@ _NAMES = {name: name.title().replace("_", "") for name in _PLAIN.split()} | _OTH
 _BY_AXES = {"mean": (0, 1), "sum": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "squeeze": (0, 1)}
 
 
+def _named_sum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The commonest of them: without axes the primitive's own name is right."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        out = function(*args, **kwargs)
+        if (len(args) > 1 or kwargs) and out._grad_fn is not None:
+            out._grad_fn.label = _variant("sum", args, kwargs)
+        return out
+
+    return call
+
+
 def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
     given = len(args) > 1 or any(key in kwargs for key in ("dim", "axis"))
     return f"{name.title()}Backward{_BY_AXES[name][given]}"
@@ -57,6 +70,8 @@ def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
 
 def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The function; the nodes it makes have PyTorch's name for it. Itself where its last primitive has that name."""
+    if name == "sum":
+        return _named_sum(function)
     fixed = f"{_NAMES[name]}Backward0" if name in _NAMES else None
     if fixed is None and name not in _BY_AXES:
         return function

@@ -47,10 +47,11 @@ def _keep(out: Tensor, input: Tensor, axes: tuple[int, ...], keepdim: bool) -> T
 
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum over ``dim``. Integers and bools add up in int64."""
-    whole = not (input.is_floating_point() or input.is_complex())
+    whole = input._data.dtype.kind in "bui"
     x = to_dtype(input, dtype) if dtype else to_dtype(input, int64) if whole else input
-    axes = dims(dim, x.ndim)
-    return _keep(P.sum_(x, axes=axes), x, axes, keepdim)
+    axes = dims(dim, x._data.ndim)
+    total = P.sum_(x, axes=axes)
+    return _keep(total, x, axes, True) if keepdim else total
 
 
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:

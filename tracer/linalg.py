@@ -430,17 +430,25 @@ def matrix_exp(A: Tensor) -> Tensor:
     return out
 
 
+def _identity(n: int) -> Tensor:
+    return P.eq(P.iota(shape=(n, n), axis=0, dtype="i64"), P.iota(shape=(n, n), axis=1, dtype="i64"))
+
+
 def lu(A: Tensor, *, pivot: bool = True) -> LU:
     """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. Differentiable in L and U."""
     _real_only("linalg.lu", A)
     _matrix("linalg.lu", A, square=False)
+    if A.numel() == 0:
+        m, n = A._data.shape[-2:]
+        k, lead = builtins.min(m, n), A._data.shape[:-2]
+        unit = shape.expand(P.cast(_identity(m), dtype=A.dtype.short), (*lead, m, m))
+        nothing = reduce.sum(A)  # 0, and followed
+        return LU(unit, F.add(shape.narrow(unit, -1, 0, k), nothing), F.mul(shape.narrow(A, -2, 0, k), 1))
     permutation, lower, upper = _lu_parts(A)
     if not A.requires_grad:
         return LU(permutation, lower, upper)
     m, n = A._data.shape[-2:]
     k = builtins.min(m, n)
-    if A.numel() == 0:
-        return LU(permutation, F.add(lower, reduce.sum(A)), F.add(upper, reduce.sum(A)))
     permuted = matmul(shape.transpose(permutation, -2, -1), A)
     square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
     L, U = P.lu_lower(square), P.lu_upper(square)

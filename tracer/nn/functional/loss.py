@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ...ir import ops as P
+from ...ir.types import float64
 from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
+from ...ops.common import to_dtype
 from ...ops.create import tensor
 from ...ops.special import xlogy
 from ...tensor import Tensor
@@ -416,6 +418,7 @@ def ctc_loss(
 
     single = log_probs.ndim == 2
     lp = S.unsqueeze(log_probs, 1) if single else log_probs
+    lp = to_dtype(lp, float64)  # sums of many probabilities, most of them tiny
     steps, sizes = _numbers(input_lengths), _numbers(target_lengths)
     labels = targets.numpy()
     flat = labels.reshape(-1)
@@ -447,7 +450,7 @@ def ctc_loss(
         loss = F.add(F.neg(S.reshape(end, ())), F.sub(mass, mass.detach()))
         impossible = F.gt(loss, 1e20)
         losses.append(F.where(impossible, 0.0 if zero_infinity else math.inf, loss))
-    out = S.stack(losses)
+    out = to_dtype(S.stack(losses), log_probs.dtype)
     if reduction == "mean":
         return mean(F.div(out, P.cast(F.clamp(tensor(np.array(sizes)), min=1), dtype=out.dtype.short)))
     if reduction == "none" and single:

@@ -11,7 +11,7 @@ from ...ops import pointwise as F
 from ...ops import reduce as R
 from ...ops import reshape
 from ...ops import shape as S
-from ...ops.writes import scatter
+from ...ops.writes import scatter, scatter_add
 from ...tensor import Tensor
 from .convolution import ntuple
 
@@ -157,8 +157,12 @@ def _max_unpool(
         )
     flat = (*lead, math.prod(image))
     empty = P.full(value=0, shape=(*lead, math.prod(extents)), dtype=input.dtype.short)
-    # The positions of overlapping windows come several times, with equal values: one of them is kept.
-    out = scatter(empty, -1, reshape(indices, flat), reshape(input, flat))
+    # The positions of overlapping windows come several times, with equal values: one of them is kept, and all get its gradient.
+    places, values = reshape(indices, flat), reshape(input, flat)
+    out = scatter(empty, -1, places, values.detach())
+    if values.requires_grad:
+        total = scatter_add(empty, -1, places, values)
+        out = F.add(out, F.sub(total, total.detach()))
     return reshape(out, (*lead, *extents))
 
 

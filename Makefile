@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-slow lint types bench conformance clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
@@ -26,6 +26,11 @@ types: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/small_step.py
+	$(BIN)/python benchmarks/eager.py
+
+# Every sample of PyTorch's own databases, eager and traced: up to an hour. `make conformance ARGS='--tier 1 --mode eager'` is quick.
+conformance: $(VENV)/.conformance
+	$(BIN)/python -m conformance $(or $(ARGS),--write)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +41,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[test]'
+	touch $@
+
+$(VENV)/.conformance: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[conformance]'
 	touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python

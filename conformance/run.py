@@ -119,6 +119,9 @@ def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
             kwargs = {**kwargs, "training": False}
         torch.manual_seed(0)
         theirs, ours = op.op, mine
+        if halves and op.name == "topk":  # which of several equal elements come first is nobody's promise
+            order = 0
+            theirs, ours = (lambda *a, **k: torch.topk(*a, **k).values), (lambda *a, **k: tracer.topk(*a, **k).values)
         if op.name in PARTS:
             part = PARTS[op.name]
             theirs, ours = (lambda *a, f=op.op, **k: part(f(*a, **k))), (lambda *a, **k: part(mine(*a, **k)))

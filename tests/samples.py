@@ -143,6 +143,7 @@ SMOOTH = (
     "copy",
 )
 SPECIAL_EVERYWHERE = (
+    "softplus",
     *("exp2", "asinh", "erfc", "erfcx", "ndtr", "log_ndtr", "i0", "i0e", "i1", "i1e"),
     *("bessel_j0", "bessel_j1", "airy_ai", "spherical_bessel_j0", "sinc"),
 )
@@ -286,6 +287,10 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((COMPLEX,), {"axes": axes, "inverse": inverse, "scale": 0.5}, smooth=False)
         for axes in ((0,), (0, 1))
         for inverse in (False, True)
+    ],
+    "binary_cross_entropy": [
+        *binary(0.1, 0.9)[:2],
+        Sample((np.array([0.0, 1.0, 0.0, 1.0, 0.5]), np.array([0.0, 1.0, 1.0, 0.0, NAN])), smooth=False),
     ],
     "scatter_last": [Sample((ints(5, 3, high=2),), {"axis": 0, "shape": (2, 3)}, smooth=False)],
     **{name: unary() for name in SPECIAL_EVERYWHERE},

@@ -119,7 +119,7 @@ remainder = elementwise(
     "a b",
     infer=numeric,
     error=BY_ZERO,
-    vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(a, b))))),
+    vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(detach(a), detach(b)))))),
 )
 
 # pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative.
@@ -198,10 +198,19 @@ atan2 = elementwise(
     "a b",
     infer=floating,
     vjp=(
-        lambda g, a, b: mul(g, div(b, add(mul(a, a), mul(b, b)))),
-        lambda g, a, b: mul(g, div(neg(a), add(mul(a, a), mul(b, b)))),
+        lambda g, a, b: mul(g, mul(b, _over_squares(a, b))),
+        lambda g, a, b: neg(mul(g, mul(a, _over_squares(a, b)))),
     ),
 )
+
+
+def _over_squares(a: Any, b: Any) -> Any:
+    """1 / (a**2 + b**2), and 0 at the origin, where the angle has no derivative."""
+    total = add(mul(a, a), mul(b, b))
+    origin = eq(total, 0)
+    return _where(origin, 0.0, reciprocal(_where(origin, 1.0, total)))
+
+
 sinh = elementwise("sinh", quiet(np.sinh), "sinh({x})", infer=inexact, vjp=(lambda g, x: mul(g, cosh(x)),))
 cosh = elementwise("cosh", quiet(np.cosh), "cosh({x})", infer=inexact, vjp=(lambda g, x: mul(g, sinh(x)),))
 tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=inexact, vjp=(lambda g, y: mul(g, sub(1, mul(y, y))),))

@@ -10,7 +10,27 @@ import numpy as np
 
 from ..primitive import Primitive, elementwise, floating, inexact, numeric, quiet
 from ..types import TensorType
-from .elementwise import BY_ZERO, add, cos, div, eq, exp, log, mul, neg, nonzero_divisor, rsqrt, sigmoid, sign, sin, sub, where
+from .elementwise import (
+    BY_ZERO,
+    add,
+    cos,
+    detach,
+    div,
+    eq,
+    exp,
+    log,
+    log1p,
+    maximum,
+    mul,
+    neg,
+    nonzero_divisor,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sub,
+    where,
+)
 
 _SQRT_PI = math.pi**0.5
 
@@ -32,6 +52,34 @@ def _special(name: str, *vjp: Callable | None, operands: str = "x", torch_name: 
         name, _scipy(scipy or name), None, operands, infer=floating, vjp=vjp if any(vjp) else None, torch_name=torch_name
     )
 
+
+# log(1 + exp(x)), whose derivatives are smooth where its formula is not.
+softplus = elementwise(
+    "softplus",
+    quiet(lambda x: np.logaddexp(x, np.zeros((), np.result_type(x)))),
+    "maximum({x}, {T}(0)) + log1p(exp(-abs_({x})))",
+    infer=floating,
+    vjp=(lambda g, x: mul(g, sigmoid(x)),),
+)
+
+
+def _cross_entropy(p: Any, t: Any) -> Any:
+    yes, no = np.maximum(np.log(p), -100), np.maximum(np.log1p(-np.asarray(p)), -100)
+    return -(t * yes + (1 - t) * no)
+
+
+# -(t log(p) + (1 - t) log(1 - p)), with logarithms of at least -100, and PyTorch's derivatives at the ends.
+binary_cross_entropy = elementwise(
+    "binary_cross_entropy",
+    quiet(_cross_entropy),
+    "-({t} * maximum(log({p}), {T}(-100)) + ({T}(1) - {t}) * maximum(log1p(-{p}), {T}(-100)))",
+    "p t",
+    infer=floating,
+    vjp=(
+        lambda g, p, t: div(mul(g, sub(p, t)), maximum(mul(p, sub(1, p)), 1e-12)),
+        lambda g, p: mul(g, sub(log1p(neg(p)), log(p))),
+    ),
+)
 
 trunc = elementwise("trunc", np.trunc, "trunc({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
 log2 = elementwise("log2", quiet(np.log2), None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
@@ -169,7 +217,7 @@ fmod = elementwise(
     "a b",
     infer=numeric,
     error=BY_ZERO,
-    vjp=(lambda g: g, lambda g, a, b: neg(mul(g, trunc(div(a, b))))),
+    vjp=(lambda g: g, lambda g, a, b: neg(mul(g, trunc(div(detach(a), detach(b)))))),
 )
 copysign = elementwise(
     "copysign",
@@ -225,6 +273,7 @@ __all__ = [
     "airy_ai",
     "asinh",
     "atanh",
+    "binary_cross_entropy",
     "copysign",
     "digamma",
     "erfc",
@@ -261,6 +310,7 @@ __all__ = [
     "shift_left",
     "shift_right",
     "sinc",
+    "softplus",
     "spherical_j0",
     "trunc",
     "y0",

@@ -287,6 +287,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Limited to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, Tensor) and isinstance(max, Tensor):
+        # Where the limits meet, or cross, nothing flows to the lower one.
+        low = where(ge(min, max), min.detach(), min)
+        raised = where(lt(input, low), low, input)
+        return where(gt(raised, max), max, raised)
     out = input
     if min is not None:
         out = where(lt(out, min), min, out)

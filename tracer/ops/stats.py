@@ -128,7 +128,8 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = Fal
     if ord == 1:
         return reduce.sum(size, dim, keepdim)
     if ord == 2:
-        return _root(reduce.sum(F.square(size), dim, keepdim), lambda s: F.sqrt(s))
+        squares = F.square(size) if x.is_complex() else F.square(x)
+        return _root(reduce.sum(squares, dim, keepdim), lambda s: F.sqrt(s))
     zero = F.eq(size, 0)
     powers = F.where(zero, 0.0 if ord > 0 else math.inf, F.pow(F.where(zero, 1.0, size), ord))
     return _root(reduce.sum(powers, dim, keepdim), lambda s: F.pow(s, 1 / ord))

@@ -109,15 +109,14 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     z = input if beta == 1 else F.mul(input, beta)
     linear = F.gt(z, threshold)
     safe = F.where(linear, 0.0, z)
-    smooth = F.add(relu(safe), F.log1p(F.exp(F.neg(F.abs(safe)))))
-    # The derivative at 0 is 1/2: relu and the absolute value each have 0 there.
-    smooth = P.where(F.eq(safe, 0), F.add(F.mul(safe, 0.5), math.log(2)), smooth)
+    smooth = P.softplus(safe)
     return F.where(linear, input, smooth if beta == 1 else F.div(smooth, beta))
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(1 / (1 + exp(-x)))."""
-    return F.neg(softplus(F.neg(input), threshold=math.inf))
+    _require_floating("log_sigmoid_cpu", input)
+    return F.neg(P.softplus(F.neg(input)))
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

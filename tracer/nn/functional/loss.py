@@ -16,7 +16,7 @@ from ...ir.types import float64
 from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...ops.common import to_dtype
+from ...ops.common import match, to_dtype
 from ...ops.create import tensor
 from ...ops.special import xlogy
 from ...tensor import Tensor
@@ -257,9 +257,9 @@ def smooth_l1_loss(
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
     _same_size(input, target)
-    d = F.abs(F.sub(input, target))
-    small = F.lt(d, beta)
-    return _reduced(F.where(small, F.mul(F.square(d), 0.5 / beta), F.sub(d, 0.5 * beta)), reduction)
+    d = F.sub(input, target)
+    size = F.abs(d)
+    return _reduced(F.where(F.lt(size, beta), F.mul(F.square(d), 0.5 / beta), F.sub(size, 0.5 * beta)), reduction)
 
 
 def huber_loss(
@@ -269,8 +269,9 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     _same_size(input, target)
-    d = F.abs(F.sub(input, target))
-    losses = F.where(F.le(d, delta), F.mul(F.square(d), 0.5), F.mul(F.sub(d, 0.5 * delta), delta))
+    d = F.sub(input, target)
+    size = F.abs(d)
+    losses = F.where(F.le(size, delta), F.mul(F.square(d), 0.5), F.mul(F.sub(size, 0.5 * delta), delta))
     return _averaged(losses, weight, reduction)
 
 
@@ -291,18 +292,8 @@ def binary_cross_entropy(
         )
     if input.numel() and not input.requires_grad and bool(((input._data < 0) | (input._data > 1)).any()):
         raise RuntimeError("all elements of input should be between 0 and 1")
-    yes = _log_at_least(input)
-    no = _log_at_least(F.sub(1, input))
-    losses = F.neg(F.add(F.mul(target, yes), F.mul(F.sub(1, target), no)))
+    losses = P.binary_cross_entropy(*match(input, target))
     return _weighted(losses, weight, reduction)
-
-
-def _log_at_least(p: Tensor) -> Tensor:
-    """max(log(p), -100), with a derivative of at most 1e12."""
-    tiny = F.lt(p, 1e-12)
-    value = F.clamp(F.log(F.where(tiny, 1.0, p)), min=-100)
-    steep = F.add(F.mul(F.sub(p, p.detach()), 1e12), F.clamp(F.log(p.detach()), min=-100))
-    return F.where(tiny, steep, value)
 
 
 @_legacy

@@ -159,7 +159,7 @@ class Primitive:
     @functools.cached_property
     def saves(self) -> tuple[tuple[bool, tuple[int, ...]] | None, ...]:
         """For each operand what its rule reads: whether the result, and which operands; None without a rule."""
-        return tuple(r and (r.saves_result, r.saves_operands) for r in self.vjp or ())
+        return tuple(None if r is None else (r.saves_result, r.saves_operands) for r in self.vjp or ())
 
     def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
         result = self.infer(*types, **attrs)

@@ -80,6 +80,9 @@ class DType:
 _CTYPES = {
     "bool": "Bool",
     "uint8": "Byte",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
     "int8": "Char",
     "int16": "Short",
     "int32": "Int",
@@ -101,6 +104,9 @@ def _dtype(name: str, short: str, kind: str = "") -> DType:
 
 bool_ = _dtype("bool", "bool")
 uint8 = _dtype("uint8", "u8")
+uint16 = _dtype("uint16", "u16")
+uint32 = _dtype("uint32", "u32")
+uint64 = _dtype("uint64", "u64")
 int8 = _dtype("int8", "i8")
 int16 = _dtype("int16", "i16")
 int32 = _dtype("int32", "i32")
@@ -113,7 +119,23 @@ bfloat16 = _dtype("bfloat16", "bf16", "f")
 complex64 = _dtype("complex64", "c64")
 complex128 = _dtype("complex128", "c128")
 
-DTYPES = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
+DTYPES = (
+    bool_,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    int8,
+    int16,
+    int32,
+    int64,
+    float16,
+    bfloat16,
+    float32,
+    float64,
+    complex64,
+    complex128,
+)
 _BY_NUMPY = {d.numpy: d for d in DTYPES}
 _BY_SHORT = {d.short: d for d in DTYPES}
 

@@ -13,7 +13,22 @@ from .device import device
 from .interop import from_dlpack
 from .ir import interp as _interp
 from .ir.types import DType as dtype
-from .ir.types import bfloat16, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
+from .ir.types import (
+    bfloat16,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from .ir.types import bool_ as bool
 from .legacy import (
     BFloat16Tensor,

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import linalg, ops
 from .context import context
+from .device import require_cpu
 from .ops import create
 from .tensor import Tensor, wrap
 
@@ -127,6 +128,21 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     return wrap(array if array.flags.writeable else array.copy())
 
 
+def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """``tracer.array_api``: the Python array API standard's names and semantics. Raises ValueError for unknown versions."""
+    from . import array_api
+
+    if api_version is not None and api_version not in array_api.VERSIONS:
+        raise ValueError(f"unknown version of the array API standard: {api_version!r}")
+    return array_api
+
+
+def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor itself: there is one device."""
+    require_cpu(device)
+    return self
+
+
 def attach() -> None:
     """Called once, when ``tracer`` is imported."""
     more: dict[str, Any] = {
@@ -134,6 +150,8 @@ def attach() -> None:
         "__array_function__": array_function,
         "__dlpack__": dlpack,
         "__dlpack_device__": lambda self: (1, 0),
+        "__array_namespace__": array_namespace,
+        "to_device": to_device,
     }
     for name, value in more.items():
         setattr(Tensor, name, value)

@@ -50,6 +50,10 @@ def ours(x: Any, made: list[tuple[torch.Tensor, tracer.Tensor]]) -> Any:
         return tuple(x)
     if isinstance(x, (torch.device, torch.layout, torch.memory_format, torch.Generator)):
         raise Unsupported(type(x).__name__)
+    if isinstance(x, torch.nn.PairwiseDistance):
+        return tracer.nn.PairwiseDistance(x.norm, x.eps, x.keepdim)
+    if callable(x) and getattr(tracer.nn.functional, getattr(x, "__name__", ""), None) is not None:
+        return getattr(tracer.nn.functional, x.__name__)
     if isinstance(x, (list, tuple)):
         items = [ours(item, made) for item in x]
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)

@@ -52,11 +52,12 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
     elif mode == "replicate":
         at = np.clip(at, 0, extent - 1)
     else:
-        if min(before, after) < 0:
-            raise NotImplementedError("circular padding by negative amounts")
         if max(before, after) > extent:
             raise RuntimeError("Padding value causes wrapping around more than once.")
-        at = at % extent if extent else at
+        # Negative amounts cut; what is left goes round.
+        first, left = max(-before, 0), extent - max(-before, 0) - max(-after, 0)
+        around = np.arange(-max(before, 0), left + max(after, 0))
+        at = around % left + first if left > 0 else around
     if len(at) == extent and (at == np.arange(extent)).all():
         return x
     return P.index_select(x, tensor(at), axis=axis)

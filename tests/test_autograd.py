@@ -708,3 +708,16 @@ def test_in_place_on_what_a_rule_reads():
     x.pow_(2)
     x.sum().backward()
     assert w.grad.tolist() == [32, 108]
+
+
+@pytest.mark.slow
+def test_a_graph_of_a_million_nodes():
+    """Forward, backward and freeing, without recursion."""
+    x = tracer.tensor(1.0, dtype=tracer.float64, requires_grad=True)
+    y = x
+    for _ in range(1_000_000):
+        y = y + 1e-6
+    y.backward()
+    assert x.grad.item() == 1
+    assert y.item() == pytest.approx(2)
+    del y

@@ -901,3 +901,46 @@ def test_bad_input(name):
         wrong()
     assert caught.type is exception
     assert words in str(caught.value)
+
+
+# Questions, old names, numbers drawn in place.
+
+
+def test_questions_about_tensors_and_dtypes():
+    x = tracer.ones(2, 3)
+    assert tracer.is_tensor(x) and not tracer.is_tensor([1])
+    assert tracer.numel(x) == 6 and tracer.is_floating_point(x) and x.stride() == (3, 1) and x.T.stride(0) == 1
+    assert tracer.promote_types(tracer.int8, tracer.float32) is tracer.float32
+    assert tracer.result_type(tracer.ones(2, dtype=tracer.int32), 1.5) is tracer.float32
+    assert tracer.can_cast(tracer.int64, tracer.float32) and not tracer.can_cast(tracer.float32, tracer.int64)
+    assert tracer.finfo(tracer.float32).eps == 2**-23 and tracer.iinfo(tracer.int16).max == 32767
+    assert x.type() == "torch.FloatTensor" and x.type(tracer.DoubleTensor).dtype is tracer.float64
+    assert tracer.device("cuda" if tracer.cuda.is_available() else "cpu") == x.device
+    with pytest.raises(RuntimeError, match="ambiguous"):
+        tracer.is_nonzero(x)
+    with pytest.raises(TypeError, match="floating point input type"):
+        tracer.finfo(tracer.int8)
+
+
+def test_numbers_drawn_in_place():
+    tracer.manual_seed(0)
+    u = tracer.empty(2000).uniform_(2, 4)
+    assert 2 <= u.min() and u.max() < 4 and abs(u.mean().item() - 3) < 0.1
+    n = tracer.empty(2000).normal_(5, 2)
+    assert abs(n.mean().item() - 5) < 0.2 and abs(n.std().item() - 2) < 0.2
+    e = tracer.empty(2000).exponential_(0.5)
+    assert e.min() >= 0 and abs(e.mean().item() - 2) < 0.3
+    r = tracer.empty(2000, dtype=tracer.int64).random_(3, 7)
+    assert sorted(set(r.tolist())) == [3, 4, 5, 6]
+
+
+def test_in_place_arithmetic_on_overlapping_memory():
+    x = tracer.arange(6, dtype=tracer.float32)
+    x[1:] += x[:-1]
+    assert x.tolist() == [0, 1, 3, 5, 7, 9]
+    y = tracer.ones(3)
+    y *= y
+    y -= 0.5
+    assert y.tolist() == [0.5] * 3 and y._version == 2
+    with pytest.raises(RuntimeError, match="broadcast shape"):
+        y += tracer.ones(2, 3)

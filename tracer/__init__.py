@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import autograd, fft, linalg, nn, ops, optim, special, utils
+from . import autograd, cuda, fft, linalg, nn, ops, optim, special, utils
 from . import eager as _eager
 from . import einops_backend as _einops_backend
 from . import interop as _interop
@@ -42,7 +42,8 @@ from .legacy import (
     LongTensor,
     ShortTensor,
 )
-from .linalg import cholesky, cholesky_inverse, cholesky_solve, logdet, matrix_exp
+from .linalg import cholesky, cholesky_inverse, cholesky_solve, det, logdet, matrix_exp, matrix_power, slogdet
+from .linalg import inv as inverse
 from .linalg import pinv as pinverse
 from .ops import *
 from .random import (

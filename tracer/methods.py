@@ -199,6 +199,59 @@ def _bernoulli_(self: Tensor, p: float = 0.5) -> Tensor:
     return _copy_(self, pointwise.lt(rand(self._data.shape), p))
 
 
+def _uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
+    """Uniform numbers in [from_, to)."""
+    from .random import rand
+
+    return _copy_(self, rand(self._data.shape, dtype=_drawn(self), generator=generator) * (to - from_) + from_)
+
+
+def _normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
+    """Normal numbers."""
+    from .random import randn
+
+    return _copy_(self, randn(self._data.shape, dtype=_drawn(self), generator=generator) * std + mean)
+
+
+def _exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
+    """Numbers of the exponential distribution: by the inverse of its distribution function."""
+    from .random import rand
+
+    return _copy_(self, pointwise.log1p(-rand(self._data.shape, dtype=_drawn(self), generator=generator)) / -lambd)
+
+
+def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Any = None) -> Tensor:
+    """Integers in [from_, to); ``random_(to)``: in [0, to); without limits as large as the dtype holds exactly."""
+    from .random import randint
+
+    if to is None:
+        exact = {2: 2**8, 4: 2**24, 8: 2**53} if self.is_floating_point() else {1: 2**7, 2: 2**15, 4: 2**31, 8: 2**62}
+        from_, to = 0, from_ or exact[self.element_size()]
+    return _copy_(self, randint(from_, to, self._data.shape, generator=generator))
+
+
+def _drawn(t: Tensor) -> DType:
+    return t.dtype if t.dtype in (float32, float64) else float32
+
+
+def _type(self: Tensor, dtype: Any = None) -> Any:
+    """The old name of the dtype (``torch.FloatTensor``); or the tensor in another dtype."""
+    return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
+
+
+def _linalg(name: str) -> Callable[..., Any]:
+    """A function of ``tracer.linalg`` as a method."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        from . import linalg as matrices
+
+        return getattr(matrices, name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"``linalg.{name}`` of this matrix."
+    return method
+
+
 def attach() -> None:
     """Called once, when ``tracer`` is imported."""
     for name in _METHODS.split():
@@ -251,6 +304,23 @@ def attach() -> None:
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
         "bernoulli_": _bernoulli_,
+        "uniform_": _uniform_,
+        "normal_": _normal_,
+        "exponential_": _exponential_,
+        "random_": _random_,
+        "type": _type,
+        "where": lambda self, condition, other: ops.where(condition, self, other),
+        "split_with_sizes": lambda self, sizes, dim=0: ops.split(self, sizes, dim),
+        "is_cuda": False,
+        "is_sparse": False,
+        "is_signed": ops.is_signed,
+        "is_nonzero": ops.is_nonzero,
+        "is_same_size": ops.is_same_size,
+        "nbytes": property(lambda self: int(self._data.nbytes)),
+        "itemsize": property(Tensor.element_size),
+        "inverse": _linalg("inv"),
+        "pinverse": _linalg("pinv"),
+        **{name: _linalg(name) for name in ("cholesky", "det", "logdet", "slogdet", "matrix_power", "matrix_exp", "qr", "svd")},
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
         "mT": property(lambda self: shape.transpose(self, -1, -2)),
         "to": _to,

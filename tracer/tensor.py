@@ -134,6 +134,15 @@ class Tensor:
     def is_contiguous(self) -> bool:
         return bool(self._data.flags.c_contiguous)
 
+    def stride(self, dim: int | None = None) -> Any:
+        """The distances, in elements, between neighbours along each axis, or along one."""
+        strides = tuple(s // self._data.itemsize for s in self._data.strides)
+        if dim is None:
+            return strides
+        from .ops.common import one_dim
+
+        return strides[one_dim(dim, self.ndim)]
+
     def data_ptr(self) -> int:
         return int(self._data.__array_interface__["data"][0])
 

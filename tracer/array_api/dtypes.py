@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..context import context
 from ..device import CPU, require_cpu
 from ..ir import types as T
 from ..ir.types import DType, TensorType, combine, promoted, scalar_dtype
+from ..ops.inquiry import FloatInfo, IntInfo
 from ..tensor import Tensor
 
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
@@ -76,40 +76,14 @@ def can_cast(from_: Any, to: DType, /) -> bool:
     return bool(np.can_cast(dtype.numpy, to.numpy))
 
 
-@dataclass(frozen=True)
-class _FloatInfo:
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: DType
-
-
-@dataclass(frozen=True)
-class _IntInfo:
-    bits: int
-    max: int
-    min: int
-    dtype: DType
-
-
-def finfo(type: Any, /) -> _FloatInfo:
+def finfo(type: Any, /) -> FloatInfo:
     """The limits of a floating dtype, or of an array's."""
-    dtype = (type.dtype if isinstance(type, Tensor) else type).real
-    if not dtype.is_floating_point:
-        raise TypeError(f"not a floating dtype: {dtype}")
-    info = np.finfo(dtype.numpy)
-    return _FloatInfo(info.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), dtype)
+    return ops.finfo(type.dtype if isinstance(type, Tensor) else type)
 
 
-def iinfo(type: Any, /) -> _IntInfo:
+def iinfo(type: Any, /) -> IntInfo:
     """The limits of an integer dtype, or of an array's."""
-    dtype = type.dtype if isinstance(type, Tensor) else type
-    if dtype.kind not in "ui":
-        raise TypeError(f"not an integer dtype: {dtype}")
-    info = np.iinfo(dtype.numpy)
-    return _IntInfo(info.bits, int(info.max), int(info.min), dtype)
+    return ops.iinfo(type.dtype if isinstance(type, Tensor) else type)
 
 
 def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,7 @@ from .complex import *
 from .create import *
 from .diagonals import *
 from .index import *
+from .inquiry import *
 from .linalg import *
 from .moving import *
 from .names import named as _named
@@ -20,7 +21,7 @@ from .spelling import spelled as _spelled
 from .stats import *
 from .writes import *
 
-_MODULES = "complex create diagonals index linalg moving order pointwise products reduce shape special stats writes"
+_MODULES = "complex create diagonals index inquiry linalg moving order pointwise products reduce shape special stats writes"
 
 if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
     __all__ = sorted({name for module in _MODULES.split() for name in _sys.modules[f"{__name__}.{module}"].__all__})

@@ -1,0 +1,122 @@
+"""Questions about tensors and dtypes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..context import context
+from ..ir.types import DType, promote
+from ..tensor import Tensor
+from .common import result_dtype
+
+__all__ = [
+    "can_cast",
+    "finfo",
+    "iinfo",
+    "is_floating_point",
+    "is_nonzero",
+    "is_same_size",
+    "is_signed",
+    "is_tensor",
+    "numel",
+    "promote_types",
+    "result_type",
+]
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether this is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is floating."""
+    return input.is_floating_point()
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input.dtype.kind in "ifc"
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element is not zero. Raises RuntimeError for other numbers of elements."""
+    if input.numel() != 1:
+        word = "more than one value" if input.numel() else "no values"
+        raise RuntimeError(f"Boolean value of Tensor with {word} is ambiguous")
+    return bool(input)
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether the shapes are equal."""
+    return input._data.shape == other._data.shape
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def promote_types(type1: DType, type2: DType) -> DType:
+    """The dtype of an operation on tensors of two dtypes."""
+    return promote(type1, type2)
+
+
+def result_type(tensor1: Any, tensor2: Any) -> DType:
+    """The dtype of an operation on tensors and numbers."""
+    return result_dtype(tensor1, tensor2)
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether an in-place operation may turn a result of one dtype into another: not to a lower category."""
+    return from_.category <= to.category and not (from_.is_signed and to.kind == "u" and from_.kind == "i")
+
+
+@dataclass(frozen=True)
+class FloatInfo:
+    """The limits of a floating dtype."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+    resolution: float
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class IntInfo:
+    """The limits of an integer dtype."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: DType
+
+
+def finfo(type: DType | None = None) -> FloatInfo:
+    """The limits of a floating dtype; of a complex one, of its parts. Raises TypeError for others."""
+    dtype = (type or context.default_dtype).real
+    if not dtype.is_floating_point:
+        raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype.name}'")
+    if dtype.name == "bfloat16":
+        import ml_dtypes
+
+        info: Any = ml_dtypes.finfo(dtype.numpy)
+    else:
+        info = np.finfo(dtype.numpy)
+    tiny = float(info.smallest_normal)
+    return FloatInfo(info.bits, float(info.eps), float(info.max), float(info.min), tiny, tiny, float(info.resolution), dtype)
+
+
+def iinfo(type: DType) -> IntInfo:
+    """The limits of an integer dtype. Raises TypeError for others."""
+    if type.kind not in "ui":
+        raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type.name}'")
+    info = np.iinfo(type.numpy)
+    return IntInfo(info.bits, int(info.max), int(info.min), type)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .tiers import FIRST, SECOND
 
+ERRORS = ("errors agree", "errors of another type", "errors not raised")
 TIERS = {"first tier": set(FIRST), "second tier": set(SECOND)}
 
 
@@ -46,6 +47,9 @@ def summary(results: list[dict[str, Any]], failures: bool) -> str:
             f"{mode}: {len(good)} of {len(ops)} operations pass ({', '.join(parts)}); {len(wrong)} differ somewhere, "
             f"{len(absent)} absent" + (f"; {len(replayed)} replayed" if mode == "traced" else "")
         )
+        errors = {key: sum(r["counts"][key] for op in ops for r in groups[op, mode]) for key in ERRORS}
+        if any(errors.values()):
+            lines.append("  bad input: " + ", ".join(f"{n} {key}" for key, n in errors.items()))
         if wrong:
             lines.append(f"  differ: {' '.join(sorted(wrong))}")
     return "\n".join(lines)
@@ -80,7 +84,7 @@ def write(results: list[dict[str, Any]], path: Path) -> None:
                 cells.append("absent")
             else:
                 cells.append("all" if _passes(runs) else f"{total['ok']} of {total['ok'] + total['wrong'] + total['missing']}")
-            reason = reason or next((x for r in runs for x in r["reasons"]), "")
+            reason = reason or next((x for r in runs for x in r["reasons"] if not x.startswith("error")), "")
         lines.append(f"| `{op}` | {' | '.join(cells)} | {reason.replace('|', '/')[:140]} |")
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")

@@ -102,6 +102,8 @@ def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
     except Exception as e:
         result["reasons"].append(f"no samples: {e}")
         return result
+    if mode == "eager" and dtype_name == "float32" and not halves:
+        _errors(op, mine, result)
     for k, sample in enumerate(samples[:limit]):
         second = differentiable and op.supports_gradgrad and dtype_name == "float64" and k < 5
         order = 0 if not differentiable else 2 if second else 1
@@ -135,6 +137,36 @@ def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
         if mode == "eager" and k < 4 and not halves:
             _variants(op, sample, result, check, order)
     return result
+
+
+def _errors(op: Any, mine: Any, result: dict[str, Any]) -> None:
+    """Bad input: whether what PyTorch refuses is refused with the same type of exception."""
+    from .convert import fresh, ours
+
+    try:
+        bad = list(op.error_inputs("cpu")) if op.error_inputs_func is not None else []
+    except Exception:
+        return
+    for error in bad:
+        given = error.sample_input
+        try:
+            args, kwargs = ours((given.input, *given.args), []), ours(given.kwargs, [])
+            op.op(*fresh((given.input, *given.args)), **fresh(given.kwargs))
+        except error.error_type:
+            pass
+        except Exception:
+            continue
+        else:
+            continue
+        try:
+            mine(*args, **kwargs)
+        except error.error_type:
+            result["counts"]["errors agree"] += 1
+        except Exception as e:
+            result["counts"]["errors of another type"] += 1
+            result["reasons"].append(f"error: {type(e).__name__} instead of {error.error_type.__name__}: {str(e)[:80]}")
+        else:
+            result["counts"]["errors not raised"] += 1
 
 
 def _variants(op: Any, sample: Any, result: dict[str, Any], check: Any, order: int) -> None:

@@ -193,6 +193,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
         start, end = 0, start
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if not np.isfinite(float(start) + float(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     whole = all(isinstance(v, int) for v in (start, end, step))
@@ -210,6 +212,8 @@ def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None
     """``steps`` numbers evenly spaced from start to end, both included."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
+    if any(isinstance(v, Tensor) and v.ndim for v in (start, end)):
+        raise RuntimeError("linspace only supports 0-dimensional start and end tensors")
     position = P.iota(shape=(steps,), axis=0, dtype=float64.short)
     out = P.add(P.mul(position, (end - start) / max(steps - 1, 1)), start)
     return _leaf(P.cast(out, dtype=(dtype or context.default_dtype).short), requires_grad)

@@ -109,14 +109,14 @@ def _require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...]
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The maximum over ``dim``; elements that attain it share the gradient evenly."""
     axes = dims(dim, input.ndim)
-    _require_elements("amax", input, dim, axes, IndexError)
+    _require_elements("amax", input, dim, axes, RuntimeError)
     return _keep(P.max_(input, axes=axes), input, axes, keepdim)
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The minimum over ``dim``; elements that attain it share the gradient evenly."""
     axes = dims(dim, input.ndim)
-    _require_elements("amin", input, dim, axes, IndexError)
+    _require_elements("amin", input, dim, axes, RuntimeError)
     return _keep(P.min_(input, axes=axes), input, axes, keepdim)
 
 

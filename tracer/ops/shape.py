@@ -165,6 +165,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     xs = list(tensors)
     if not xs:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    for k, x in enumerate(xs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")
     dtype = result_dtype(*xs)
     xs = [x for x in xs if x._data.shape != (0,)] or xs[:1]  # as in PyTorch, an empty vector fits anywhere
     axis = one_dim(dim, xs[0].ndim)
@@ -228,6 +231,10 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``length`` elements from ``start`` along ``dim``, a view."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.kind not in "ui"):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     axis = one_dim(dim, input.ndim)
     extent = input._data.shape[axis]
     start = int(start)

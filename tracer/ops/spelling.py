@@ -1,4 +1,4 @@
-"""NumPy's names for arguments, understood wherever PyTorch's are: ``axis`` for ``dim``, ``keepdims`` for ``keepdim``."""
+"""Arguments that every function takes: NumPy's names for PyTorch's (``axis``, ``keepdims``), and ``out``."""
 
 from __future__ import annotations
 
@@ -7,22 +7,42 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..context import context
+from ..tensor import Tensor
+
 
 def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which takes both spellings; itself if it has no such argument."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return function
+    """The function, which takes both spellings, and ``out``, where results are put."""
+    parameters = inspect.signature(function).parameters
     names = {"axis": next((n for n in ("dim", "dims") if n in parameters), None), "keepdims": "keepdim"}
     known = {new: old for new, old in names.items() if old is not None and old in parameters and new not in parameters}
-    if not known:
-        return function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {known.get(name, name): value for name, value in kwargs.items()}
+            if "out" in kwargs:
+                return _into(kwargs.pop("out"), function(*args, **kwargs))
         return function(*args, **kwargs)
 
     return call
+
+
+def _into(out: Any, result: Any) -> Any:
+    """Puts a result, or each of several, into the tensors given for it, which take its shape."""
+    if out is None:
+        return result
+    if not isinstance(out, Tensor):
+        return type(result)(*(_into(o, r) for o, r in zip(out, result, strict=True)))
+    if context.grad_enabled and (out.requires_grad or result.requires_grad):
+        raise RuntimeError(
+            "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+        )
+    if not np.can_cast(result._data.dtype, out._data.dtype, "same_kind"):
+        raise RuntimeError(f"result type {result.dtype.ctype} can't be cast to the desired output type {out.dtype.ctype}")
+    if out._data.shape != result._data.shape:
+        out.data = result.to(out.dtype)
+        return out
+    return out.copy_(result)

@@ -162,6 +162,8 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
 
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``."""
+    if input.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
     axis = one_dim(dim, input.ndim)
     others = [i for i in range(input.ndim) if i != axis]
     size = vector_norm(input, p, others, keepdim=True)
@@ -225,6 +227,18 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
         )
     x = shape.reshape(input, (1, -1)) if input.ndim < 2 else input
     x = as_floating(x)
+    for name, w, whole in (("fweights", fweights, True), ("aweights", aweights, False)):
+        if w is None:
+            continue
+        if w.ndim > 1:
+            raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {w.ndim}")
+        if whole != (w.dtype.kind in "ui"):
+            kind = "integral" if whole else "floating point"
+            raise RuntimeError(f"cov(): expected {name} to have {kind} dtype but got {name} with {w.dtype.ctype} dtype")
+        if w.numel() != x._data.shape[1]:
+            raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input")
+        if bool((w < 0).any()):
+            raise RuntimeError(f"cov(): {name} cannot be negative")
     weights = None
     if fweights is not None:
         weights = to_dtype(fweights, x.dtype)

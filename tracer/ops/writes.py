@@ -58,6 +58,16 @@ def _written(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     return P.scatter_add(ones, index, axis=axis, shape=shape)
 
 
+def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
+    """The index; a position out of range is a RuntimeError to PyTorch here, an IndexError elsewhere."""
+    try:
+        return P.check_index(
+            index, extent=extent, message=f"index {{}} is out of bounds for dimension {axis} with size {extent}"
+        )
+    except IndexError as e:
+        raise RuntimeError(str(e)) from None
+
+
 def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     """For each written position the number of an element of ``index`` that writes to it (the last one); 0 elsewhere."""
     return P.scatter_last(index, axis=axis, shape=shape)
@@ -79,6 +89,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
         return reshape(scatter(_as_vector(input)[0], 0, i, s), ())
     shape = input._data.shape
     source = _source(src, index, input.dtype)
+    index = _in_range(index, shape[axis], axis)
     winner = _last_writer(index, axis, shape)
     flat = reshape(source, (-1,))
     chosen = P.index_select(flat, winner, axis=0)
@@ -93,6 +104,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter_add(_as_vector(input)[0], 0, i, s), ())
+    index = _in_range(index, input._data.shape[axis], axis)
     return P.add(input, P.scatter_add(_source(src, index, input.dtype), index, axis=axis, shape=input._data.shape))
 
 

@@ -48,6 +48,13 @@ def _conv(
         )
     if input.dtype is not weight.dtype:
         raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
+    if bias is not None and input.dtype is not bias.dtype:
+        raise RuntimeError(f"Input type ({input.dtype.ctype}) and bias type ({bias.dtype.ctype}) should be the same")
+    if weight.ndim != n + 2:
+        raise RuntimeError(
+            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight {list(weight.shape)}, but got "
+            f"{input.ndim}-dimensional input of size {list(input.shape)} instead"
+        )
     count, c = input._data.shape[:2]
     out, per_group, *size = weight._data.shape
     step, gap = ntuple(stride, n), ntuple(dilation, n)

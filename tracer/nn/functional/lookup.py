@@ -29,6 +29,8 @@ def embedding(
     """The rows of ``weight`` that ``input`` names. The row ``padding_idx`` gets no gradient; ``max_norm`` renormalizes in
     place.
     """
+    if weight.ndim != 2:
+        raise RuntimeError("'weight' must be 2-D")
     rows = weight._data.shape[0]
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:

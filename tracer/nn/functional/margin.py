@@ -181,6 +181,15 @@ def multilabel_soft_margin_loss(
     return _reduced(F.div(sum(losses, axis), input._data.shape[axis]), reduction)
 
 
+def _labelled(name: str, input: Tensor, reduction: str) -> None:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    if input.ndim > 2 or 0 in input._data.shape[1 if input.ndim > 1 else 0 :]:
+        raise RuntimeError(
+            f"{name}: Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
+        )
+
+
 @_legacy
 def multi_margin_loss(
     input: Tensor,
@@ -195,6 +204,12 @@ def multi_margin_loss(
     """The mean over the other classes of max(0, margin - x[target] + x[i])**p."""
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
+    _labelled("multi_margin_loss", input, reduction)
+    if target._data.shape != input._data.shape[:-1] and target.numel() != 1:
+        raise RuntimeError(
+            f"target tensor should be 1-D with size equal to batch size. Expected target size {list(input.shape[:-1])}, got "
+            f"{list(target.shape)}"
+        )
     x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
     t = S.reshape(target, (-1,))
     n, classes = x._data.shape
@@ -214,6 +229,7 @@ def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
     """The mean of max(0, 1 - (x[label] - x[other])) over labels (up to the first -1) and the other classes."""
+    _labelled("multilabel_margin_loss", input, reduction)
     if input._data.shape != target._data.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     x = S.reshape(input, (1, -1)) if input.ndim < 2 else input

@@ -47,9 +47,10 @@ def _windows(
     s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else ntuple(stride, n)
     if min(s) <= 0:
         raise RuntimeError("stride should not be zero")
-    if any(pi > ki // 2 for pi, ki in zip(p, k, strict=True)) and dilation == 1:
+    if any(pi > ((ki - 1) * di + 1) // 2 for pi, ki, di in zip(p, k, d, strict=True)):
         raise RuntimeError(
-            f"pad should be at most half of effective kernel size, but got pad={max(p)}, kernel_size={max(k)} and dilation=1"
+            f"pad should be at most half of effective kernel size, but got pad={max(p)}, kernel_size={max(k)} and "
+            f"dilation={max(d)}"
         )
     if min(p) < 0:
         raise RuntimeError("pad must be non-negative, but got pad: " + str(min(p)))
@@ -80,6 +81,10 @@ def _max_pool(
         raise RuntimeError(
             f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
             f"got:{list(input.shape)}"
+        )
+    if 0 in input._data.shape[input.ndim - n - 1 :]:
+        raise RuntimeError(
+            f"Expected input's non-batch dimensions to have positive length, but input has a shape of {list(input.shape)}"
         )
     w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
     lead = input.ndim - n
@@ -305,10 +310,19 @@ def _bounds(extent: int, out: int) -> list[tuple[int, int]]:
     return [((i * extent) // out, -(-((i + 1) * extent) // out)) for i in range(out)]
 
 
-def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
-    sizes: list[Any] = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
+def _sizes(n: int, input: Tensor, output_size: Any) -> list[Any]:
+    sizes = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
     if len(sizes) != n:
-        raise RuntimeError(f"adaptive_pool{n}d: internal error, output_size must be {n}")
+        raise RuntimeError(f"adaptive_pool{n}d: internal error: 'output_size' should contain {n} ints")
+    if input.ndim not in (n + 1, n + 2):
+        raise (RuntimeError if n == 1 else ValueError)(
+            f"adaptive_pool{n}d(): Input dimension should be at least {n + 1}, got input of {list(input.shape)}"
+        )
+    return sizes
+
+
+def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
+    sizes = _sizes(n, input, output_size)
     x = input
     for i, out in enumerate(sizes):
         axis = input.ndim - n + i
@@ -343,7 +357,7 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
     """Window by window, so that a maximum is where it is first."""
     import itertools
 
-    sizes: list[Any] = [output_size] * n if isinstance(output_size, int) or output_size is None else list(output_size)
+    sizes = _sizes(n, input, output_size)
     lead = input.ndim - n
     extents = input._data.shape[lead:]
     sizes = [e if o is None else o for o, e in zip(sizes, extents, strict=True)]

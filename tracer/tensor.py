@@ -14,10 +14,14 @@ import numpy as np
 
 from .context import context, structure_changed
 from .device import CPU, device
+from .ir.primitive import quiet
 from .ir.types import DType, TensorType, dtype_of
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
+
+
+_add_into = quiet(np.add)
 
 
 class Size(tuple):
@@ -267,6 +271,9 @@ class Tensor:
                 self.grad = g
         elif create_graph:
             self.grad = before + g
+        elif context.recorder is None and before._data.dtype is g._data.dtype and before._data.flags.writeable:
+            _add_into(before._data, g._data, out=before._data)
+            before._counter[0] += 1
         else:
             from .autograd.modes import no_grad
 

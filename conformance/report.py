@@ -42,9 +42,10 @@ def summary(results: list[dict[str, Any]], failures: bool) -> str:
         wrong = {op for op in ops if any("wrong" in key and n for r in groups[op, mode] for key, n in r["counts"].items())}
         absent = {op for op in ops if any(r["counts"]["absent"] for r in groups[op, mode])}
         replayed = {op for op in good if any(r["counts"]["replayed"] for r in groups[op, mode])}
-        parts = [f"{len(good & tier)} of {len(ops & tier)} of the {name}" for name, tier in TIERS.items()]
+        parts = [f"{len(good & tier)} of {len(ops & tier)} of the {name}" for name, tier in TIERS.items() if ops & tier]
+        tiers = f" ({', '.join(parts)})" if parts else ""
         lines.append(
-            f"{mode}: {len(good)} of {len(ops)} operations pass ({', '.join(parts)}); {len(wrong)} differ somewhere, "
+            f"{mode}: {len(good)} of {len(ops)} pass{tiers}; {len(wrong)} differ somewhere, "
             f"{len(absent)} absent" + (f"; {len(replayed)} replayed" if mode == "traced" else "")
         )
         errors = {key: sum(r["counts"][key] for op in ops for r in groups[op, mode]) for key in ERRORS}
@@ -55,26 +56,36 @@ def summary(results: list[dict[str, Any]], failures: bool) -> str:
     return "\n".join(lines)
 
 
-def write(results: list[dict[str, Any]], path: Path) -> None:
-    """The table, operation by operation."""
+TITLES = {
+    "ops": "Operations (`op_db`)",
+    "halves": "Operations of the first tier on inputs rounded to multiples of a half",
+    "modules": "Modules (`module_db`)",
+    "optimizers": "Optimizers and schedules (`optim_db`)",
+}
+
+
+def write(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """The tables, operation by operation."""
     import torch
 
-    groups = _by(results)
-    modes = list(dict.fromkeys(m for _, m in groups))
     lines = [
         "# Conformance",
         "",
-        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own database (`op_db`), run by PyTorch and by tracer: "
-        f"values, dtypes, shapes,",
-        "first derivatives, second derivatives (float64), methods and in-place methods. Made by `make conformance`.",
-        "",
-        "```",
-        summary(results, False),
-        "```",
-        "",
-        f"| operation | {' | '.join(modes)} | what differs |",
-        f"| --- | {' | '.join('---' for _ in modes)} | --- |",
+        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own databases, run by PyTorch and by tracer, in float32 and "
+        "float64 (integers where",
+        "there are no floats): values, dtypes, shapes, first derivatives, second derivatives (float64), methods and in-place methods.",
+        "Made by `make conformance`.",
     ]
+    for suite, results in found.items():
+        lines += ["", f"## {TITLES[suite]}", "", "```", summary(results, False), "```", "", *_table(results)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _table(results: list[dict[str, Any]]) -> list[str]:
+    groups = _by(results)
+    modes = list(dict.fromkeys(m for _, m in groups))
+    lines = [f"| name | {' | '.join(modes)} | what differs |", f"| --- | {' | '.join('---' for _ in modes)} | --- |"]
     for op in sorted({op for op, _ in groups}):
         cells, reason = [], ""
         for mode in modes:
@@ -85,6 +96,5 @@ def write(results: list[dict[str, Any]], path: Path) -> None:
             else:
                 cells.append("all" if _passes(runs) else f"{total['ok']} of {total['ok'] + total['wrong'] + total['missing']}")
             reason = reason or next((x for r in runs for x in r["reasons"] if not x.startswith("error")), "")
-        lines.append(f"| `{op}` | {' | '.join(cells)} | {reason.replace('|', '/')[:140]} |")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+        lines.append(f"| `{op}` | {' | '.join(cells)} | {' '.join(reason.replace('|', '/').split())[:140]} |")
+    return lines

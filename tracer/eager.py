@@ -20,7 +20,19 @@ from .tensor import Tensor, wrap
 
 def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
     """Applies a primitive to tensors (and, if it is elementwise, Python numbers). Returns a new tensor."""
-    arrays = [a._data if isinstance(a, Tensor) else a for a in args]
+    follow = context.grad_enabled and primitive.differentiable
+    followed = False
+    arrays = []
+    for a in args:
+        if isinstance(a, Tensor):
+            arrays.append(a._data)
+            if follow:
+                if a._view is not None:
+                    a._refresh()
+                if a._requires_grad:
+                    followed = True
+        else:
+            arrays.append(a)
     try:
         data = primitive.impl(*arrays, **attrs)
     except ValueError as e:
@@ -34,17 +46,9 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
             out._history = parent._counter[1]
             if parent._view is not None:
                 parent._refresh()
-    if context.grad_enabled and primitive.differentiable:
-        followed = False
-        for a in args:
-            if isinstance(a, Tensor):
-                if a._view is not None:
-                    a._refresh()
-                if a._requires_grad:
-                    followed = True
-        if followed and out._data.dtype.kind in "fcV":
-            out._requires_grad = True
-            out._grad_fn = Node(primitive, args, attrs, out)
+    if followed and out._data.dtype.kind in "fcV":
+        out._requires_grad = True
+        out._grad_fn = Node(primitive, args, attrs, out)
     if context.recorder is not None:
         context.recorder.record(primitive, args, attrs, out)
     return out

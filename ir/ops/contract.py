@@ -23,7 +23,7 @@ def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool) -> TensorType:
 
 
 def _impl(a: Any, b: Any, ta: bool, tb: bool) -> Any:
-    return np.matmul(np.swapaxes(a, -1, -2) if ta else a, np.swapaxes(b, -1, -2) if tb else b)
+    return np.matmul(a.swapaxes(-1, -2) if ta else a, b.swapaxes(-1, -2) if tb else b)
 
 
 # C = A' B' with A' = A or its transpose (ta), likewise B. Operands are matrices, or equal batches of matrices.

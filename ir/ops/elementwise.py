@@ -216,7 +216,7 @@ cosh = elementwise("cosh", quiet(np.cosh), "cosh({x})", infer=inexact, vjp=(lamb
 tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=inexact, vjp=(lambda g, y: mul(g, sub(1, mul(y, y))),))
 sigmoid = elementwise(
     "sigmoid",
-    quiet(lambda x: np.reciprocal(1 + np.exp(-x))),
+    quiet(lambda x: np.reciprocal(np.exp(-x) + 1)),
     "{T}(1) / ({T}(1) + exp(-{x}))",
     infer=inexact,
     vjp=(lambda g, y: mul(g, mul(y, sub(1, y))),),

@@ -61,7 +61,7 @@ def _seeds(outputs: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor
             if out.is_complex():
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.dtype}")
             if context.recorder is None:
-                g = wrap(np.ones_like(out._data))
+                g = wrap(np.ones(out._data.shape, out._data.dtype))
             else:
                 with no_grad():
                     g = ones_like(out)

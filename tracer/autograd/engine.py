@@ -104,21 +104,22 @@ class _Engine:
                     if t._output in waiting:
                         g = waiting[t._output]
                         self._add(t, g if self.tensors else np.array(g))
-            if self.leaves is None:
-                wanted = [e is not None for e in node.edges]
+            edges = node.edges
+            if self.leaves is None:  # every edge that there is
+                self._visit(node, waiting, edges)
             else:
-                wanted = [e is not None and self._leads_somewhere(e) for e in node.edges]
-            if any(wanted) or not node.edges:
-                self._visit(node, waiting, wanted)
+                wanted = [e is not None and self._leads_somewhere(e) for e in edges]
+                if any(wanted) or not edges:
+                    self._visit(node, waiting, wanted)
             if not retain_graph:
                 node.release()
 
-    def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: list[bool]) -> None:
+    def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: Sequence[Any]) -> None:
         if context.anomaly:
             cotangents = anomaly.watched(node, given, wanted, self.tensors)
         else:
             cotangents = node.cotangents(given, wanted, self.tensors)
-        for edge, shape, ct in zip(node.edges, node.shapes, cotangents, strict=True):
+        for edge, shape, ct in zip(node.edges, node.shapes, cotangents):  # noqa: B905  lengths are the node's affair
             if ct is None or edge is None:
                 continue
             if ct.shape != shape[0]:

@@ -49,8 +49,8 @@ class BackwardNode:
 
     __slots__ = ("__weakref__", "edges", "hooks", "label", "made_at", "sequence", "shapes")
 
-    edges: tuple[tuple[Any, int] | None, ...]
-    shapes: tuple[Any, ...]
+    edges: Sequence[tuple[Any, int] | None]
+    shapes: Sequence[Any]
     sequence: int
     hooks: dict[int, OrderedDict[int, Any]] | None
     made_at: Any
@@ -67,7 +67,7 @@ class BackwardNode:
             else:
                 shapes.append(None)
                 edges.append(None)
-        self.edges, self.shapes = tuple(edges), tuple(shapes)
+        self.edges, self.shapes = edges, shapes
         self.sequence = next(_sequence)
         self.hooks = None
         self.made_at = traceback.extract_stack()[:-4] if context.anomaly else None
@@ -185,7 +185,8 @@ class Node(BackwardNode):
         self.attrs = attrs
         self.operands: list[Any] | None = [None] * len(args)
         self.result: np.ndarray | None = None
-        for saved, edge in zip(primitive.saves, self.edges, strict=False):
+        self.versions = [0] * len(args)
+        for saved, edge in zip(primitive.saves, self.edges):  # noqa: B905  variadic operations save nothing
             if edge is None or saved is None:
                 continue
             if saved[0]:
@@ -193,9 +194,11 @@ class Node(BackwardNode):
                 self.result, self.counter, self.version = out._data, out._counter, out._counter[0]
             for i in saved[1]:
                 a = args[i]
-                # A number takes the result's dtype now: rules compute with it, and its weakness would be lost.
-                self.operands[i] = a if isinstance(a, Tensor) else out._data.dtype.type(a)
-        self.versions = [0 if a is None or not isinstance(a, Tensor) else a._counter[0] for a in self.operands]
+                if isinstance(a, Tensor):
+                    self.operands[i] = a
+                    self.versions[i] = a._counter[0]
+                else:  # a number takes the result's dtype now: rules compute with it, and its weakness would be lost
+                    self.operands[i] = out._data.dtype.type(a)
         if context.saved_tensors_hooks:
             self._pack()
 
@@ -219,25 +222,16 @@ class Node(BackwardNode):
         if record.vjp_all is not None:
             return record.vjp_all(g, [types[i] for i in range(len(self.shapes))], **self.attrs)
         y: Any = self.result
-        operands: list[Any] = []
-        for a in self.operands:
-            if isinstance(a, Packed):
-                a = a.unpack()
-            if isinstance(a, Tensor):
-                a = a if tensors else a._data
-            elif tensors and a is not None:
-                a = _number_tensor(a)
-            operands.append(a)
+        operands = [None if a is None else _read(a, tensors) for a in self.operands]
         if y is not None:
             if isinstance(y, Packed):
                 y = y.unpack()._data
             if tensors:
                 y = self._result_tensor(y)
-        attrs, rules = self.attrs, record.vjp or ()
-        return [
-            rule(g, y, operands, types, attrs) if want and rule is not None else None
-            for want, rule in zip(wanted, rules, strict=True)
-        ]
+        cotangents: list[Any] = []
+        for want, rule in zip(wanted, record.vjp or ()):  # noqa: B905  both are as long as the operands
+            cotangents.append(rule(g, y, operands, types, self.attrs) if want and rule is not None else None)
+        return cotangents
 
     def _result_tensor(self, result: np.ndarray) -> Tensor:
         """The saved result as a tensor whose history is this node."""
@@ -261,8 +255,17 @@ class Node(BackwardNode):
         return self.operands is None
 
     def release(self) -> None:
-        if self.result is not None or any(a is not None for a in self.operands or ()):
+        if self.result is not None or (self.operands and any([a is not None for a in self.operands])):
             self.operands = self.result = None
+
+
+def _read(saved: Any, tensors: bool) -> Any:
+    """A saved operand as its rule wants it: a tensor, or an array or number."""
+    if isinstance(saved, Packed):
+        saved = saved.unpack()
+    if isinstance(saved, Tensor):
+        return saved if tensors else saved._data
+    return _number_tensor(saved) if tensors else saved
 
 
 def _number_tensor(number: np.generic) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..ir import ops as P
+from ..ir.interp import current
 from ..tensor import Tensor
 from .pointwise import mul
 from .reduce import sum
@@ -28,7 +29,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         raise TypeError(f"matmul(): argument 'other' must be Tensor, not {type(other).__name__}")
     x, y = input._data, other._data
     if x.ndim == y.ndim == 2 and x.dtype is y.dtype and x.shape[1] == y.shape[0]:
-        return P.matmul(input, other)
+        return current().bind(P.matmul, (input, other), P.matmul.defaults)
     if x.dtype != y.dtype:
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {input.dtype.ctype.lower()} != {other.dtype.ctype.lower()}"

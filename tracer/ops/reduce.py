@@ -49,7 +49,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType 
     """The sum over ``dim``. Integers and bools add up in int64."""
     whole = input._data.dtype.kind in "bui"
     x = to_dtype(input, dtype) if dtype else to_dtype(input, int64) if whole else input
-    axes = dims(dim, x._data.ndim)
+    axes = tuple(range(x._data.ndim)) if dim is None else dims(dim, x._data.ndim)
     total = P.sum_(x, axes=axes)
     return _keep(total, x, axes, True) if keepdim else total
 

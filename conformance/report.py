@@ -71,10 +71,9 @@ def write(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     lines = [
         "# Conformance",
         "",
-        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own databases, run by PyTorch and by tracer, in float32 and "
-        "float64 (integers where",
-        "there are no floats): values, dtypes, shapes, first derivatives, second derivatives (float64), methods and in-place methods.",
-        "Made by `make conformance`.",
+        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own databases, run by PyTorch and by tracer,",
+        "in float32 and float64 (integers where there are no floats): values, dtypes, shapes, first derivatives,",
+        "second derivatives (float64), methods and in-place methods. Made by `make conformance`.",
     ]
     for suite, results in found.items():
         lines += ["", f"## {TITLES[suite]}", "", "```", summary(results, False), "```", "", *_table(results)]

@@ -149,6 +149,11 @@ class Program:
 
         return _KERNEL(run)
 
+    def forget_failure(self) -> None:
+        """After a call that met an error which nobody will raise."""
+        self._status[:] = 0
+        self._failure = None
+
     def _raise_failure(self) -> None:
         for i in self._checked:
             site, bad = self._status[i]

@@ -255,7 +255,7 @@ class Node(BackwardNode):
         return self.operands is None
 
     def release(self) -> None:
-        if self.result is not None or (self.operands and any([a is not None for a in self.operands])):
+        if self.result is not None or (self.operands and any(a is not None for a in self.operands)):
             self.operands = self.result = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 from ..context import context
 from ..ir.graph import Graph
+from .express import MISS, Express, express
 from .guards import Call, Environment
 from .recording import Recording, containers
 from .replay import Refused, Trace
@@ -20,6 +22,7 @@ from .walk import Untraceable, Wrapper
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
+_MAX_EXPRESS = 16  # replays that are written out: each costs its guards in every call
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
 
@@ -58,6 +61,7 @@ class TracedFunction(Wrapper):
         self.environment = Environment(function)
         self.traces: dict[Any, list[Trace]] = {}
         self.eager_reasons: dict[Any, str] = {}
+        self._express: list[Express] = []  # replays written out
         self._kept: list[Any] = []  # what the signatures refer to by identity
         self._untraceable = False
         self._unstable = 0
@@ -72,6 +76,16 @@ class TracedFunction(Wrapper):
         return getattr(self.function, "__name__", "function").replace("<", "").replace(">", "")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            for replay in self._express:
+                result = replay(args, kwargs)
+                if result is not MISS:
+                    return result
+        except Untraceable:
+            pass
+        return self._call(args, kwargs)
+
+    def _call(self, args: tuple, kwargs: dict) -> Any:
         if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED:
             return self.function(*args, **kwargs)
         try:
@@ -87,20 +101,26 @@ class TracedFunction(Wrapper):
         key = (call.key, surroundings, context.grad_enabled, context.default_dtype)
         for trace in self.traces.get(key, ()):
             if trace.matches(call):
-                return self._replay(trace, call, args, kwargs)
+                return self._replay(trace, key, call, args, kwargs)
         if key in self.eager_reasons:
             return self.function(*args, **kwargs)
         with self._lock:
             for trace in self.traces.get(key, ()):  # another thread may have recorded it
                 if trace.matches(call):
-                    return self._replay(trace, call, args, kwargs)
+                    return self._replay(trace, key, call, args, kwargs)
             return self._record(key, call, args, kwargs)
 
-    def _replay(self, trace: Trace, call: Call, args: tuple, kwargs: dict) -> Any:
+    def _replay(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
         try:
-            return trace.replay(call)
+            result = trace.replay(call)
         except Refused:
             return self.function(*args, **kwargs)  # raises the exception where the function does
+        if not trace.replayed and len(self._express) < _MAX_EXPRESS:
+            trace.replayed = True
+            written = express(trace, call, args, kwargs, self.environment, key, _mode)
+            if written is not None:
+                self._express.append(written)
+        return result
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         traces = self.traces.setdefault(key, [])
@@ -143,6 +163,7 @@ class TracedFunction(Wrapper):
     def _give_up(self, reason: str) -> None:
         """Runs the function eagerly from now on."""
         self._untraceable = True
+        self._express.clear()
         self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str) -> None:
@@ -151,7 +172,7 @@ class TracedFunction(Wrapper):
             self._warned = True
             code = getattr(self.function, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            warnings.warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning, stacklevel=4)
+            warnings.warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning, stacklevel=_depth_of_caller())
 
     def explain(self) -> str:
         """What is compiled, what is not, and why."""
@@ -168,6 +189,14 @@ class TracedFunction(Wrapper):
     def fused_graphs(self) -> list[Graph]:
         """What is run for each trace: its graph after all passes."""
         return [t.executable.fused for traces in self.traces.values() for t in traces]
+
+
+def _depth_of_caller() -> int:
+    """How many frames above its caller the user's code is, as ``warnings.warn`` counts them."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def trace(function: Callable[..., Any]) -> TracedFunction:

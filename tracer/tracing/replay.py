@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +12,22 @@ import numpy as np
 from ..autograd.node import FreedNode
 from ..runtime.memory import address
 from ..tensor import Tensor, wrap
+from .express import Unwritten
 from .graph_function import Executable, GraphFunction
 from .guards import Call, storage
 from .recorder import Recorder, Source
 
-Build = Callable[["Run"], Any]
+
+def _unwritten(writer: Any) -> str:
+    raise Unwritten
+
+
+@dataclass(frozen=True)
+class Build:
+    """How something that a run leaves behind is made in a replay; ``write`` says the same as source, to ``express``."""
+
+    make: Callable[[Run], Any]
+    write: Callable[[Any], str] = _unwritten
 
 
 class Refused(Exception):
@@ -56,6 +68,7 @@ class Trace:
         self.function = function
         self.build = build
         self.leaves = leaves
+        self.replayed = False  # at least once
         self.floats = recorder.floats
         self.sources = recorder.sources
         self.types = [v.type for v in self.graph.inputs]
@@ -65,6 +78,7 @@ class Trace:
         bumps = [(self.sources[i], recorder.inputs[i], changes[i]) for i in self.written if changes[i]]
         self.fixed_bumps = [(t._counter, change) for source, t, change in bumps if source.kind == "captured"]
         self.bumps = [(source, change) for source, _, change in bumps if source.kind != "captured"]
+        self.all_grads = grads
         self.fixed_grads = [(source.holder, grad) for source, grad in grads if source.holder is not None]
         self.grads = [(source, grad) for source, grad in grads if source.holder is None]
         # A captured tensor, or its gradient, keeps its memory from call to call: it is looked at when it is another one.
@@ -72,6 +86,8 @@ class Trace:
         self.captured = [(i, s.holder) for i, s in enumerate(self.sources) if s.kind == "captured"]
         self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
         self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and s.holder is None]
+        # Inputs that are found anew in each call, but for floats.
+        self.others_changing = [i for i in self.others if self.sources[i].kind != "float"]
         self.addresses = [0] * len(self.sources)
         self.arrays: list[Any] = [None] * len(self.sources)
         self.storages: set[int] = set()
@@ -185,10 +201,10 @@ class Trace:
         for k, node in self.leaves:
             out = run.outputs[k]
             out._requires_grad, out._grad_fn = True, node
-        result = self.build(run)
-        new = [(t, grad(run)) for t, grad in self.fixed_grads]
+        result = self.build.make(run)
+        new = [(t, grad.make(run)) for t, grad in self.fixed_grads]
         if self.grads:
-            new += [(_locate(source, call), grad(run)) for source, grad in self.grads]
+            new += [(_locate(source, call), grad.make(run)) for source, grad in self.grads]
         for t, g in new:
             t._grad = g
         return result

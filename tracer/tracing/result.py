@@ -115,15 +115,15 @@ class _Results:
         self._containers: set[int] = set()
 
     def describe(self, x: Any) -> Build:
-        """A function that builds ``x`` from a replay's outputs."""
+        """How ``x`` is built from a replay's outputs."""
         if isinstance(x, Tensor):
             self.leaves.append(x)
             return self._place(x)
         if isinstance(x, RuntimeFloat):
             index = x._index
-            return lambda run: run.values[index]
+            return Build(lambda run: run.values[index], lambda writer: writer.value(index))
         if isinstance(x, (*STATIC, np.generic)):
-            return lambda run: x
+            return Build(lambda run: x, lambda writer: writer.literal(x))
         if isinstance(x, tuple):
             return self._tuple(x)
         if id(x) in self._containers or id(x) in self.held:
@@ -131,29 +131,35 @@ class _Results:
         self._containers.add(id(x))
         if type(x) is list:
             parts = [self.describe(item) for item in x]
-            return lambda run: [p(run) for p in parts]
+            return Build(lambda run: [p.make(run) for p in parts], lambda writer: f"[{_written(parts, writer)}]")
         if type(x) in (dict, OrderedDict):
             kind, keys = type(x), list(x)
             values = [self.describe(v) for v in x.values()]
-            return lambda run: kind(zip(keys, [v(run) for v in values], strict=True))
+            return Build(
+                lambda run: kind(zip(keys, [v.make(run) for v in values], strict=True)),
+                lambda writer: f"{writer.constant(kind)}(zip({writer.constant(keys)}, [{_written(values, writer)}]))",
+            )
         raise Unreplayable(f"it returns a {type(x).__name__}")
 
     def _tuple(self, x: tuple) -> Build:
         if all(isinstance(item, STATIC) and not isinstance(item, RuntimeFloat) for item in x):
-            return lambda run: x
+            return Build(lambda run: x, lambda writer: writer.constant(x))
         kind, parts = type(x), [self.describe(item) for item in x]
         if hasattr(x, "_fields"):
-            return lambda run: kind(*[p(run) for p in parts])
+            return Build(
+                lambda run: kind(*[p.make(run) for p in parts]),
+                lambda writer: f"{writer.constant(kind)}({_written(parts, writer)})",
+            )
         if kind is not tuple:
             raise Unreplayable(f"it returns a {kind.__name__}")
-        return lambda run: tuple([p(run) for p in parts])
+        return Build(lambda run: tuple([p.make(run) for p in parts]), lambda writer: f"({_written(parts, writer)},)")
 
     def gradient(self, t: Tensor) -> Build:
         """What becomes of ``t.grad``."""
-        return (lambda run: None) if t._grad is None else self._place(t._grad)
+        return Build(lambda run: None, lambda writer: "None") if t._grad is None else self._place(t._grad)
 
     def _place(self, t: Tensor) -> Build:
-        """A function that gives the tensor of a replay that ``t`` is in the run."""
+        """How the tensor of a replay is found that ``t`` is in the run."""
         if id(t) not in self._places:
             self._places[id(t)] = self._find(t)
         return self._places[id(t)]
@@ -161,7 +167,7 @@ class _Results:
     def _find(self, t: Tensor) -> Build:
         for i, known in enumerate(self.recorder.inputs):
             if known is t:
-                return lambda run: run.input(i)
+                return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
         if t._view is not None:
             return self._view(t)
         if type(t) is not Tensor:
@@ -171,7 +177,7 @@ class _Results:
         self.tensors.append(t)
         if t._data.flags.c_contiguous:
             self.outputs.append(value)
-            return lambda run: run.outputs[k]
+            return Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
         # Eager arithmetic keeps the order of axes in memory; a program's results are contiguous.
         order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
         self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
@@ -189,8 +195,8 @@ class _Results:
 
         def make(run: Run) -> Tensor:
             if primitive is not P.detach:
-                return primitive(base(run), **attrs)
-            return base(run).detach() if counted else base(run).data
+                return primitive(base.make(run), **attrs)
+            return base.make(run).detach() if counted else base.make(run).data
 
         return _made_once(id(t), follows, make)
 
@@ -205,4 +211,8 @@ def _made_once(key: int, follows: bool, make: Callable[[Run], Tensor]) -> Build:
                     run.made[key] = make(run)
         return run.made[key]
 
-    return build
+    return Build(build)
+
+
+def _written(parts: list[Build], writer: Any) -> str:
+    return ", ".join([p.write(writer) for p in parts])

@@ -1,0 +1,306 @@
+"""The replay of a trace, written out as one Python function for its signature.
+
+``Trace.replay`` says what a replay is, for every trace; of the commonest ones this module writes the same as straight-line
+source: each guard is a comparison with a constant, each tensor an unpacked name, and between the last guard and the native
+call nothing is looked up that does not change. Where a guard does not hold, the function answers ``MISS`` and has changed
+nothing: the call then goes the general way, which also has the cases that are not written out here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..context import context
+from ..runtime import memory
+from ..tensor import Tensor
+from .guards import Call, Environment, storage
+from .scalars import static
+from .walk import OF_A_TENSOR, STATIC
+
+if TYPE_CHECKING:
+    from .replay import Trace
+
+MISS: Any = object()  # what a written-out replay answers where it does not apply
+
+Express = Callable[[tuple, Mapping[str, Any]], Any]
+
+
+class Unwritten(Exception):
+    """A case that only the general replay has."""
+
+
+class _Floats:
+    """The floats among a call's arguments, as the float program fetches them."""
+
+    __slots__ = ("floats",)
+
+    def __init__(self, floats: list[float]):
+        self.floats = floats
+
+
+def express(
+    trace: Trace, call: Call, args: tuple, kwargs: Mapping, environment: Environment, key: tuple, mode: Any
+) -> Express | None:
+    """The replay of ``trace`` for calls like this one, whose key is ``key``; None if it is not one of the simple ones."""
+    try:
+        return _Writer(trace, call, environment, key, mode).write(args, kwargs)
+    except Unwritten:
+        return None
+
+
+class _Writer:
+    """Writes the function; ``constants`` are the objects that its source names."""
+
+    def __init__(self, trace: Trace, call: Call, environment: Environment, key: tuple, mode: Any):
+        self.trace, self.call, self.environment, self.key = trace, call, environment, key
+        self.lines: list[str] = []
+        self.tensors = self.floats = 0
+        self.constants: dict[str, Any] = {
+            "MISS": MISS,
+            "Tensor": Tensor,
+            "context": context,
+            "mode": mode,
+            "new": object.__new__,
+            "of_a_tensor": OF_A_TENSOR.issuperset,
+            "refcount": getrefcount,
+            "static": static,
+            "storage": storage,
+            "FREE": memory.FREE,
+        }
+
+    def constant(self, x: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = x
+        return name
+
+    def literal(self, x: Any) -> str:
+        """A value of a plain type as an expression."""
+        return repr(x) if type(x) in (int, bool, str, type(None)) else self.constant(x)
+
+    def say(self, line: str, depth: int = 1) -> None:
+        self.lines.append("    " * depth + line)
+
+    def require(self, condition: str) -> None:
+        self.say(f"if not ({condition}): return MISS")
+
+    # The parts of a replay.
+
+    def write(self, args: tuple, kwargs: Mapping[str, Any]) -> Express:
+        trace, (_, surroundings, grad_enabled, dtype) = self.trace, self.key
+        program = trace.executable.program
+        if program.unsafe or trace.others_changing:
+            raise Unwritten
+        self.require(f"len(args) == {len(args)} and " + (f"tuple(kwargs) == {tuple(kwargs)!r}" if kwargs else "not kwargs"))
+        for i, a in enumerate(args):
+            self.argument(f"args[{i}]", a)
+        for name, a in kwargs.items():
+            self.argument(f"kwargs[{name!r}]", a)
+        modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
+        self.require(f"context.recorder is None and not mode.eager and {modes}")
+        self.require(f"{self.constant(self.environment.key)}() == {surroundings}")
+        self.memory()
+        self.values()
+        self.captured()
+        outputs = self.graph_function() if trace.function.active else self.program()
+        for k, node in trace.leaves:
+            self.say(f"{outputs[k]}._requires_grad = True; {outputs[k]}._grad_fn = {self.constant(node)}")
+        self.outputs = outputs
+        result = trace.build.write(self)
+        new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
+        self.say(f"result = {result}")
+        for t, g in new:
+            self.say(f"{t}._grad = {g}")
+        self.say("return result")
+        text = "\n".join(["def replay(args, kwargs):", *self.lines])
+        exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)
+        return self.constants["replay"]
+
+    def argument(self, place: str, x: Any) -> None:
+        """Checks what ``Call`` would put into the key, and names the tensors and floats in its order."""
+        if isinstance(x, Tensor):
+            self.tensor(place, x)
+        elif type(x) is float and not self.environment.asks_types:
+            self.say(f"f{self.floats} = {place}")
+            self.require(f"type(f{self.floats}) is float")
+            self.floats += 1
+        elif isinstance(x, STATIC) and not isinstance(x, np.generic):
+            if type(x) in (int, bool, str, type(None)):
+                self.require(f"type({place}) is {self.constant(type(x))} and {place} == {x!r}")
+            else:
+                self.require(f"static({place}) == {self.constant(static(x))}")
+        elif type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
+            self.require(f"type({place}) is {self.constant(type(x))} and len({place}) == {len(x)}")
+            for i, item in enumerate(x):
+                self.argument(f"{place}[{i}]", item)
+        elif type(x) is dict and all(type(name) is str for name in x):
+            self.require(f"type({place}) is dict and tuple({place}) == {tuple(x)!r}")
+            for name, item in x.items():
+                self.argument(f"{place}[{name!r}]", item)
+        else:
+            raise Unwritten
+
+    def tensor(self, place: str, x: Tensor) -> None:
+        k, data = self.tensors, x._data
+        self.tensors += 1
+        if not data.flags.c_contiguous or (len(vars(x)) > 2 and not OF_A_TENSOR.issuperset(vars(x))):
+            raise Unwritten
+        self.say(f"a{k} = {place}")
+        self.require(f"type(a{k}) is {self.constant(type(x))}")
+        self.say(f"d{k} = a{k}._data")
+        leaf = "is" if x._grad_fn is None else "is not"
+        self.require(
+            f"d{k}.shape == {data.shape!r} and d{k}.dtype is {self.constant(data.dtype)}"
+            f" and a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and d{k}.flags.c_contiguous"
+            f" and (len(a{k}.__dict__) == 2 or of_a_tensor(a{k}.__dict__))"
+        )
+
+    def memory(self) -> None:
+        """No argument shares memory with another one, nor with what the function captured and something is changed."""
+        n = self.tensors
+        if len(set(self.call.storages)) < n:
+            raise Unwritten
+        for k in range(n):
+            self.say(f"s{k} = id(d{k}) if d{k}.base is None else id(storage(d{k}))")
+        if n > 1:
+            names = ", ".join(f"s{k}" for k in range(n))
+            self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
+        if self.trace.written:
+            storages = self.constant(self.trace)
+            for k in range(n):
+                self.require(f"s{k} not in {storages}.storages")
+        captured = self.environment.tensors
+        if captured:
+            if any(id(t) in captured or id(t._root()) in captured for t in self.call.tensors):
+                raise Unwritten  # the graph takes one for the other
+            ids = self.constant(frozenset(captured))
+            for k in range(n):
+                self.require(f"id(a{k}) not in {ids} and (a{k}._view is None or id(a{k}._root()) not in {ids})")
+
+    def values(self) -> None:
+        """The float program."""
+        floats = self.trace.floats
+        if not floats.template:
+            return
+        self.say("try:")
+        arguments = ", ".join(f"f{k}" for k in range(self.floats))
+        self.say(f"floats = {self.constant(_Floats)}([{arguments}])", 2)
+        for i, fetch in floats.roots:
+            self.say(f"v{i} = {self.constant(fetch)}(floats)", 2)
+            self.say(f"if type(v{i}) is not float: return MISS", 2)
+        known = {i for i, _ in floats.roots} | {i for i, _, _ in floats.steps}
+        for i, function, places in floats.steps:
+            operands = ", ".join(f"v{k}" if k in known else self.literal(floats.template[k]) for k in places)
+            self.say(f"v{i} = {self.constant(function)}({operands})", 2)
+        self.say("except (ArithmeticError, ValueError, TypeError, LookupError): return MISS")
+        for i, seen in floats.guards.items():
+            self.require(f"static(v{i}) == {self.constant(seen)}")
+
+    def captured(self) -> None:
+        """What the function captured, and gradients that it reads, are where they were."""
+        trace = self.trace
+        arrays = self.constant(trace.arrays)
+        for i, follows in trace.gradients:
+            holder = trace.sources[i].holder
+            self.say(f"g{i} = {self.constant(holder)}._grad")
+            self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
+        for i, t in trace.captured:
+            self.require(f"{self.constant(t)}._data is {arrays}[{i}]")
+        for source, at in trace.same_gradient:
+            self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
+
+    def program(self) -> list[str]:
+        """The native call of a function that nobody will differentiate. Returns the names of its outputs."""
+        trace, program = self.trace, self.trace.executable.program
+        self.drop_gradients()
+        lock, pools = self.constant(program._lock), program.pools
+        self.say(f"with {lock}:")
+        for j, pool in enumerate(pools):
+            self.say(f"for e{j} in {self.constant(pool.entries)}:", 2)
+            self.say(f"if refcount(e{j}[0]) == FREE: break", 3)
+            self.say(f"else: e{j} = {self.constant(pool.grow)}()", 2)
+        slots = []
+        fixed = self.constant(trace.addresses)
+        numbers = [i for i, s in enumerate(trace.sources) if s.kind == "float"]
+        cells = np.zeros(len(numbers))
+        self.constants["cells"], self.constants["cells_view"] = cells, cells.data
+        for i, source in enumerate(trace.sources):
+            if source.kind == "argument":
+                slots.append(self.address(f"d{source.index}"))
+            elif source.kind == "float":
+                at = numbers.index(i)
+                self.say(f"cells_view[{at}] = {self.value(source.index)}", 2)
+                slots.append(str(memory.address(cells) + 8 * at))
+            else:
+                slots.append(f"{fixed}[{i}]")
+        slots += [f"e{j}[1]" for j in range(len(pools))]
+        self.say(f"{self.constant(program._pack)}({self.constant(program._slots_view)}, 0, {', '.join(slots)})", 2)
+        failed = f"if {self.constant(program._call)}({self.constant(program._header_address)}):"
+        self.say(f"{failed} {self.constant(program.forget_failure)}(); return MISS", 2)
+        for j in range(len(pools)):
+            # Still locked: a buffer that no array object of ours holds is free to other threads.
+            self.say(f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = [0, 0]", 2)
+        self.count_changes()
+        return [f"o{j}" for j in range(len(pools))]
+
+    def graph_function(self) -> list[str]:
+        """The forward run of a function that may be differentiated from outside."""
+        trace = self.trace
+        if trace.fixed_bumps or trace.bumps or any(s.kind == "float" for s in trace.sources):
+            raise Unwritten
+        self.drop_gradients()
+        tensors = ", ".join(self.fetch(i) for i in range(len(trace.sources)))
+        arrays = ", ".join(f"{self.fetch(i)}._data" for i in range(len(trace.sources)))
+        self.say(f"try: outputs = {self.constant(trace.function.call)}([{arrays}], [{tensors}])")
+        self.say("except (IndexError, RuntimeError): return MISS")
+        count = len(trace.graph.outputs) - len(trace.graph.updates)
+        return [f"outputs[{k}]" for k in range(count)]
+
+    def drop_gradients(self) -> None:
+        """Gradients that are only replaced give their buffers back before the run."""
+        trace = self.trace
+        if trace.executable.program.may_fail:
+            return
+        for t in trace.fixed_early:
+            self.say(f"{self.constant(t)}._grad = None")
+        for source in trace.early:
+            self.say(f"{self.owner(source)}._grad = None")
+
+    def count_changes(self) -> None:
+        for counter, change in self.trace.fixed_bumps:
+            self.say(f"{self.constant(counter)}[0] += {change}")
+        for source, change in self.trace.bumps:
+            if source.kind != "argument":
+                raise Unwritten
+            self.say(f"a{source.index}._counter[0] += {change}")
+
+    def address(self, array: str) -> str:
+        """The address of an array's memory, as ``memory.address`` finds it."""
+        if memory.address is not memory._address_by_layout:
+            return f"{self.constant(memory.address)}({array})"
+        word = self.constant(ctypes.c_size_t.from_address)
+        return f"{word}(id({array}) + {memory._HEAD}).value"
+
+    # What results and gradients are made of: called by ``Build.write``.
+
+    def output(self, k: int) -> str:
+        return self.outputs[k]
+
+    def value(self, i: int) -> str:
+        floats = self.trace.floats
+        known = any(i == k for k, _ in floats.roots) or any(i == k for k, _, _ in floats.steps)
+        return f"v{i}" if known else self.literal(floats.template[i])
+
+    def fetch(self, i: int) -> str:
+        """Input ``i`` as a tensor."""
+        source = self.trace.sources[i]
+        if source.kind == "float":
+            raise Unwritten
+        return self.owner(source) + ("._grad" if source.kind == "grad" else "")
+
+    def owner(self, source: Any) -> str:
+        return f"a{source.index}" if source.holder is None else self.constant(source.holder)

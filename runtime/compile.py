@@ -62,9 +62,12 @@ def _machine(jit: bool) -> llvm.TargetMachine:
 def _toolchain() -> str:
     from importlib.metadata import version
 
-    # What kernel text means is decided by these two files.
+    from ..codegen import math
+
+    # What kernel text means is decided by these files.
     here = Path(__file__).parent
-    meaning = hashlib.sha256(b"".join((here / name).read_bytes() for name in ("compile.py", "intrinsics.py"))).hexdigest()
+    files = (here / "compile.py", here / "intrinsics.py", Path(math.__file__))
+    meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join((meaning, version("numba"), llvmlite.__version__, *_host()))
 
 

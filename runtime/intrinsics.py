@@ -16,6 +16,8 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
+from ..codegen.math import FUNCTIONS
+
 _NUMBA = {
     "bool": types.boolean,
     "u8": types.uint8,
@@ -135,6 +137,119 @@ def _llvm(name: str, operands: int) -> Any:
         return a(a, a), lambda context, builder, sig, values: call(builder, values)
 
     return binary
+
+
+class _Number:
+    """An LLVM value with Python's operators, as ``codegen.math`` wants it."""
+
+    __slots__ = ("arithmetic", "value")
+
+    def __init__(self, arithmetic: _Arithmetic, value: ir.Value):
+        self.arithmetic, self.value = arithmetic, value
+
+    def _with(self, other: Any, real: str, integer: str, swap: bool = False) -> _Number:
+        m = self.arithmetic
+        b = other.value if isinstance(other, _Number) else self.value.type(other)
+        operands = (b, self.value) if swap else (self.value, b)
+        return _Number(m, getattr(m.builder, integer if isinstance(self.value.type, ir.IntType) else real)(*operands))
+
+    def _compare(self, other: Any, sign: str) -> _Number:
+        b = other.value if isinstance(other, _Number) else self.value.type(other)
+        return _Number(self.arithmetic, self.arithmetic.builder.fcmp_ordered(sign, self.value, b))
+
+    def __add__(self, other: Any) -> _Number:
+        return self._with(other, "fadd", "add")
+
+    def __sub__(self, other: Any) -> _Number:
+        return self._with(other, "fsub", "sub")
+
+    def __rsub__(self, other: Any) -> _Number:
+        return self._with(other, "fsub", "sub", swap=True)
+
+    def __mul__(self, other: Any) -> _Number:
+        return self._with(other, "fmul", "mul")
+
+    def __truediv__(self, other: Any) -> _Number:
+        return self._with(other, "fdiv", "sdiv")
+
+    def __rtruediv__(self, other: Any) -> _Number:
+        return self._with(other, "fdiv", "sdiv", swap=True)
+
+    def __lshift__(self, other: Any) -> _Number:
+        return self._with(other, "shl", "shl")
+
+    def __rshift__(self, other: Any) -> _Number:
+        return self._with(other, "ashr", "ashr")
+
+    def __neg__(self) -> _Number:
+        return _Number(self.arithmetic, self.arithmetic.builder.fneg(self.value))
+
+    def __lt__(self, other: Any) -> _Number:
+        return self._compare(other, "<")
+
+    def __le__(self, other: Any) -> _Number:
+        return self._compare(other, "<=")
+
+    def __gt__(self, other: Any) -> _Number:
+        return self._compare(other, ">")
+
+    def __eq__(self, other: object) -> _Number:  # type: ignore[override]
+        return self._compare(other, "==")
+
+
+class _Arithmetic:
+    """``codegen.math.Arithmetic`` in LLVM, for one floating type."""
+
+    def __init__(self, builder: ir.IRBuilder, type_: Any):
+        self.builder, self.type = builder, type_
+        self.bits = 32 if isinstance(type_, ir.FloatType) else 64
+        self.integer = ir.IntType(self.bits)
+
+    def _call(self, name: str, *values: _Number) -> _Number:
+        type_ = ir.FunctionType(self.type, [self.type] * len(values))
+        function = cgutils.get_or_insert_function(self.builder.module, type_, f"llvm.{name}.f{self.bits}")
+        return _Number(self, self.builder.call(function, [v.value for v in values]))
+
+    def real(self, x: float) -> _Number:
+        return _Number(self, self.type(x))
+
+    def fma(self, a: _Number, b: _Number, c: _Number) -> _Number:
+        return self._call("fma", a, b, c)
+
+    def select(self, condition: _Number, a: _Number, b: _Number) -> _Number:
+        return _Number(self, self.builder.select(condition.value, a.value, b.value))
+
+    def absolute(self, x: _Number) -> _Number:
+        return self._call("fabs", x)
+
+    def copysign(self, x: _Number, sign: _Number) -> _Number:
+        return self._call("copysign", x, sign)
+
+    def to_bits(self, x: _Number) -> _Number:
+        return _Number(self, self.builder.bitcast(x.value, self.integer))
+
+    def from_bits(self, n: _Number) -> _Number:
+        return _Number(self, self.builder.bitcast(n.value, self.type))
+
+    def to_real(self, n: _Number) -> _Number:
+        return _Number(self, self.builder.sitofp(n.value, self.type))
+
+
+def _elementary(function: Any) -> Any:
+    """A function of ``codegen.math`` on f32 and f64."""
+
+    @intrinsic
+    def call(tyctx, x):
+        if not isinstance(x, types.Float):
+            return None
+
+        def codegen(context, builder, sig, values):
+            arithmetic = _Arithmetic(builder, values[0].type)
+            return function(arithmetic, _Number(arithmetic, values[0])).value
+
+        return x(x), codegen
+
+    return call
 
 
 def _extremum(name: str, signed: str) -> Any:
@@ -394,11 +509,9 @@ NAMESPACE: dict[str, Any] = {
     "gemm_f64": _gemm(types.float64),
     "inf": math.inf,
     "nan": math.nan,
-    **{name: _llvm(name, 1) for name in ("exp", "log", "sqrt", "sin", "cos", "floor", "ceil", "rint", "trunc")},
-    **{
-        name: getattr(math, name)
-        for name in ("expm1", "log1p", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "erf")
-    },
+    **{name: _elementary(function) for name, function in FUNCTIONS.items()},
+    **{name: _llvm(name, 1) for name in ("sqrt", "sin", "cos", "floor", "ceil", "rint", "trunc")},
+    **{name: getattr(math, name) for name in ("tan", "asin", "acos", "atan", "atan2", "sinh", "cosh")},
     **{f"buffer_{short}": _buffer(t) for short, t in _NUMBA.items()},
     **{short: getattr(np, str(t) if short != "bool" else "bool_") for short, t in _NUMBA.items()},
 }

@@ -217,7 +217,7 @@ tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=inexact, vjp=(lambda g, y
 sigmoid = elementwise(
     "sigmoid",
     quiet(lambda x: np.reciprocal(np.exp(-x) + 1)),
-    "{T}(1) / ({T}(1) + exp(-{x}))",
+    "sigmoid({x})",
     infer=inexact,
     vjp=(lambda g, y: mul(g, mul(y, sub(1, y))),),
 )

@@ -1,0 +1,204 @@
+"""The workloads, ours beside PyTorch and JAX, in one run: ``make bench``.
+
+    python -m benchmarks.suite [--only NAME] [--rounds 12] [--without CONTENDER] [--write]
+
+Every contender is first run and compared with the others' results, then all are timed in turn, in rounds, so that the machine's
+drift meets all of them. The table gives the least time of a round, the ratio of the best peer's to ours (traced), and what part of the
+machine's roof we reach: the bytes that must be moved over the measured bandwidth of a copy, or the arithmetic over the measured rate of
+a product of matrices, whichever is longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import math
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from .workloads import WORKLOADS, Library, Step, Workload
+
+PEERS = ("PyTorch", "torch.compile", "JAX")
+
+
+def contenders(workload: Workload) -> dict[str, Callable[[], Step]]:
+    """Those whose library is installed."""
+    import tracer
+
+    found: dict[str, Callable[[], Step]] = {
+        "traced": lambda: workload.build(Library(tracer, whole=tracer.trace)),
+        "eager": lambda: workload.build(Library(tracer)),
+    }
+    try:
+        import torch
+
+        found["PyTorch"] = lambda: workload.build(Library(torch))
+        found["torch.compile"] = lambda: workload.build(Library(torch, part=torch.compile))
+    except ImportError:
+        pass
+    try:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        found["JAX"] = workload.jax
+    except ImportError:
+        pass
+    return found
+
+
+def arrays(result: Any) -> list[np.ndarray]:
+    """What a step returned, as NumPy arrays; waits for it to be computed."""
+    parts = result if isinstance(result, (tuple, list)) else [result]
+    return [np.asarray(p.detach() if hasattr(p, "detach") else p) for p in parts]
+
+
+def wait(result: Any) -> None:
+    """JAX computes in the background."""
+    for part in result if isinstance(result, (tuple, list)) else [result]:
+        if hasattr(part, "block_until_ready"):
+            part.block_until_ready()
+
+
+def run(workload: Workload, rounds: int, without: list[str], console: Console) -> dict[str, Any]:
+    """Times of each contender in seconds, and of its first call."""
+    steps: dict[str, Step] = {}
+    first: dict[str, float] = {}
+    reference: list[np.ndarray] | None = None
+    for name, make in contenders(workload).items():
+        if name in without:
+            continue
+        step = make()
+        begin = time.perf_counter()
+        result = step()
+        wait(result)
+        first[name] = time.perf_counter() - begin
+        values = arrays(result)
+        if reference is None:
+            reference = values
+        for a, b in zip(values, reference, strict=True):
+            gap = float(np.abs(a - b).max() / (np.abs(b).max() + 1e-12))
+            if not gap < workload.tolerance:
+                raise AssertionError(f"{workload.name}: {name} computes something else, by {gap:.1e}")
+        for _ in range(3):
+            wait(step())
+        steps[name] = step
+    counts: dict[str, int] = {}
+    for name, step in steps.items():
+        begin = time.perf_counter()
+        wait(step())
+        counts[name] = max(1, min(500, int(0.03 / (time.perf_counter() - begin))))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            for _ in range(counts[name]):
+                wait(step())
+            times[name].append((time.perf_counter() - begin) / counts[name])
+    return {"workload": workload, "times": times, "first": first}
+
+
+def roof() -> tuple[float, float]:
+    """Bytes a second of a copy that does not fit the cache, and flops a second of a large product, by NumPy on all cores."""
+    a, b = np.ones(40_000_000, np.float32), np.ones(40_000_000, np.float32)
+    m = np.ones((1024, 1024), np.float32)
+    copies, products = [], []
+    for _ in range(7):
+        begin = time.perf_counter()
+        np.copyto(b, a)
+        copies.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        m @ m
+        products.append(time.perf_counter() - begin)
+    return 2 * a.nbytes / min(copies), 2 * 1024**3 / min(products)
+
+
+def table(results: list[dict[str, Any]], bandwidth: float, rate: float) -> list[list[str]]:
+    names = ["traced", "eager", *PEERS]
+    rows = [
+        [
+            "workload",
+            *(f"{n}, us" for n in names),
+            "best peer / traced",
+            "of the roof",
+            "first call, s: " + ", ".join(["traced", *PEERS]),
+        ]
+    ]
+    for r in results:
+        best = {name: min(ts) for name, ts in r["times"].items()}
+        peers = [best[n] for n in PEERS if n in best]
+        w = r["workload"]
+        limit = max(w.nbytes / bandwidth, w.flops / rate)
+        rows.append(
+            [
+                w.name,
+                *(f"{best[n] * 1e6:.1f}" if n in best else "" for n in names),
+                f"{min(peers) / best['traced']:.2f}" if peers else "",
+                f"{limit / best['traced']:.0%}" if limit else "",
+                ", ".join(f"{r['first'][n]:.1f}" if n in r["first"] else "-" for n in ("traced", *PEERS)),
+            ]
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.suite", description=__doc__)
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    console = Console()
+    results = []
+    for w in WORKLOADS:
+        if options.only and not any(fnmatch.fnmatch(w.name, p) for p in options.only):
+            continue
+        results.append(run(w, options.rounds, options.without, console))
+        best = {n: min(ts) * 1e6 for n, ts in results[-1]["times"].items()}
+        console.print(w.name, {n: round(t, 1) for n, t in best.items()})
+    bandwidth, rate = roof()
+    rows = table(results, bandwidth, rate)
+    shown = Table(*rows[0])
+    for row in rows[1:]:
+        shown.add_row(*row)
+    console.print(shown)
+    ratios = [float(row[6]) for row in rows[1:] if row[6]]
+    mean = math.exp(statistics.fmean(map(math.log, ratios))) if ratios else float("nan")
+    summary = f"Geometric mean of best peer / traced: {mean:.2f}; least {min(ratios, default=float('nan')):.2f}."
+    console.print(summary)
+    if options.write:
+        write(rows, summary, bandwidth, rate)
+
+
+def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float) -> None:
+    import llvmlite.binding as llvm
+
+    versions = ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "llvmlite", "torch", "jax"))
+    text = [
+        "# Results",
+        "",
+        f"Measured by `make bench` on {os.cpu_count()} CPUs ({llvm.get_host_cpu_name()}), Python {platform.python_version()}, {versions}.",
+        f"Copy bandwidth {bandwidth / 1e9:.0f} GB/s, product of matrices {rate / 1e9:.0f} GFLOP/s. Least time of a call in microseconds.",
+        "",
+        *(f"| {' | '.join(row)} |" for row in rows[:1]),
+        f"| --- |{' ---: |' * (len(rows[0]) - 1)}",
+        *(f"| {' | '.join(row)} |" for row in rows[1:]),
+        "",
+        summary,
+    ]
+    Path(__file__).with_name("RESULTS.md").write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()

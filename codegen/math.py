@@ -1,0 +1,301 @@
+"""Elementary functions as straight-line arithmetic, which LLVM vectorises; for every back end.
+
+A function here is written over an ``Arithmetic``: the operations of one floating format on one back end. Values are combined with
+Python's operators; there are no branches, only ``select``. All are right to 2 units in the last place, at zeros, infinities, NaN
+and subnormal numbers.
+
+Methods: reduction of the argument to a small interval, then a polynomial that interpolates the rest of the function at the
+Chebyshev nodes of that interval, computed with sixty digits. (Muller, Elementary Functions, 2016; the reductions of log, log1p and
+expm1 are those of Tang, ACM TOMS 16 and 18.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Value = Any  # a floating number, an integer or a truth value of the back end, with Python's operators
+
+
+class Arithmetic(Protocol):
+    """What the functions need. ``bits`` is 32 or 64; integers have as many."""
+
+    bits: int
+
+    def real(self, x: float) -> Value: ...
+    def fma(self, a: Value, b: Value, c: Value) -> Value: ...
+    def select(self, condition: Value, a: Value, b: Value) -> Value: ...
+    def absolute(self, x: Value) -> Value: ...
+    def copysign(self, x: Value, sign: Value) -> Value: ...
+    def to_bits(self, x: Value) -> Value: ...
+    def from_bits(self, n: Value) -> Value: ...
+    def to_real(self, n: Value) -> Value: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """The numbers that depend on the floating format."""
+
+    mantissa: int  # bits after the point
+    bias: int
+    magic: float  # adding it rounds to an integer, found in the low bits
+    highest: float  # the exponential overflows above this
+    lowest: float  # and is zero below this
+    ln2: tuple[float, float]  # in two parts, the first short enough that products with exponents are exact
+    exp: Sequence[float]  # (e^r - 1 - r) / r^2 on |r| <= ln(2)/2
+    expm1: Sequence[float]  # the same on |x| <= 1/2
+    log: Sequence[float]  # (2 atanh(s) - 2 s) / s^3 in s^2, on |s| <= 3 - 2 sqrt(2)
+    tanh: Sequence[float]  # (tanh(x) - x) / x^3 in x^2, on |x| <= 5/8
+    erf: Sequence[float]  # erf(x) / x - 1 in x^2, on |x| <= 1
+
+
+_FORMATS = {
+    32: Format(
+        23,
+        127,
+        1.5 * 2**23,
+        89.0,
+        -104.0,
+        (0.693115234375, 3.1946184945309415e-05),
+        (0.5, 0.16666576266288757, 0.041666556149721146, 0.008363178931176662, 0.0013926184037700295),
+        (0.5, 0.1666666716337204, 0.041665785014629364, 0.008333235047757626, 0.0013982560485601425, 0.00019945290114264935),
+        (0.6666666865348816, 0.4000012278556824, 0.28550779819488525, 0.23331613838672638),
+        (-0.333333283662796, 0.1333276778459549, -0.05385059490799904, 0.020995695143938065, -0.006094554904848337),
+        (
+            0.12837916612625122,
+            -0.3761262595653534,
+            0.11283594369888306,
+            -0.02685421146452427,
+            0.005189087241888046,
+            -0.000801686430349946,
+            7.875874871388078e-05,
+        ),
+    ),
+    64: Format(
+        52,
+        1023,
+        1.5 * 2**52,
+        710.0,
+        -746.0,
+        (float.fromhex("0x1.62e42fefa3800p-1"), float.fromhex("0x1.ef35793c76730p-45")),
+        (
+            0.5,
+            0.1666666666666667,
+            0.04166666666666667,
+            0.008333333333326136,
+            0.0013888888888883748,
+            0.00019841269874820627,
+            2.4801587325547743e-05,
+            2.7557255400206422e-06,
+            2.75572736431103e-07,
+            2.5105217004720745e-08,
+            2.0914686968086876e-09,
+        ),
+        (
+            0.5,
+            0.16666666666666666,
+            0.041666666666666664,
+            0.008333333333333401,
+            0.001388888888888893,
+            0.00019841269841053426,
+            2.4801587301452085e-05,
+            2.7557319519553605e-06,
+            2.755731940865969e-07,
+            2.5051912181924982e-08,
+            2.0876634393986503e-09,
+            1.6121541090196928e-10,
+            1.1509798368964402e-11,
+        ),
+        (
+            0.6666666666666666,
+            0.40000000000000885,
+            0.28571428570799784,
+            0.22222222392581045,
+            0.18181795547521137,
+            0.15386244737621665,
+            0.13268638369266825,
+            0.13088034850927555,
+        ),
+        (
+            -0.3333333333333333,
+            0.1333333333333332,
+            -0.05396825396823572,
+            0.0218694885351239,
+            -0.008863235499557543,
+            0.0035921275038310256,
+            -0.0014558283631233406,
+            0.0005899815811274601,
+            -0.00023888844776970479,
+            9.603829184742069e-05,
+            -3.707610183975954e-05,
+            1.2204868570057292e-05,
+            -2.4365865605863497e-06,
+        ),
+        (
+            0.12837916709551256,
+            -0.3761263890318375,
+            0.11283791670954879,
+            -0.026866170645076792,
+            0.0052239776248180145,
+            -0.000854832698083379,
+            0.0001205533111164271,
+            -1.4925595266831182e-05,
+            1.6461000484121368e-06,
+            -1.6350312701054695e-07,
+            1.4659775274047436e-08,
+            -1.1372848856791674e-09,
+            5.957176147748911e-11,
+        ),
+    ),
+}
+# log(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on.
+_LOG_ERFC = (
+    0.0003209143760614097,
+    -1.1302367448806763,
+    -0.6318202614784241,
+    -0.11008568108081818,
+    0.02642437070608139,
+    -0.004760747775435448,
+    0.0005970529746264219,
+    -4.6087447117315605e-05,
+    1.6386372863053111e-06,
+)
+# exp(x^2) erfc(x) on [1, 6] in (x - 3) / (x + 3), for 64 bits.
+_ERFCX = (
+    0.17900115118138996,
+    -0.3262335600430372,
+    0.2456038017123351,
+    -0.15011593650078225,
+    0.07166583719744636,
+    -0.024392499318701324,
+    0.004269136358224983,
+    0.0007077464609774446,
+    -0.0005970625264967634,
+    4.525441392984132e-05,
+    6.406317224688518e-05,
+    -1.2846071521652843e-05,
+    -8.012226568147506e-06,
+    2.0128954131341006e-06,
+    1.281853868587828e-06,
+    9.28455028932115e-09,
+)
+
+
+def _polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
+    """By Horner's rule, constant first."""
+    value = m.real(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        value = m.fma(value, x, m.real(c))
+    return value
+
+
+def exp(m: Arithmetic, x: Value) -> Value:
+    """e^x = 2^n e^r with n the integer next to x / ln 2."""
+    f = _FORMATS[m.bits]
+    x = m.select(x > f.highest, m.real(f.highest), x)
+    x = m.select(x < f.lowest, m.real(f.lowest), x)
+    shifted = m.fma(x, m.real(1.4426950408889634), m.real(f.magic))
+    n = shifted - f.magic
+    exact = m.fma(n, m.real(-f.ln2[0]), x)
+    r = m.fma(n, m.real(-f.ln2[1]), exact)
+    rest = m.fma(n, m.real(-f.ln2[1]), exact - r)  # what rounding took from r
+    e = (m.fma(r * r, _polynomial(m, r, f.exp), rest) + r) + 1.0
+    # In two factors: 2^n itself may be too large or too small.
+    k = m.to_bits(shifted) - m.to_bits(m.real(f.magic))
+    half = k >> 1
+    return e * _power_of_2(m, half) * _power_of_2(m, k - half)
+
+
+def _power_of_2(m: Arithmetic, n: Value) -> Value:
+    f = _FORMATS[m.bits]
+    return m.from_bits((n + f.bias) << f.mantissa)
+
+
+def expm1(m: Arithmetic, x: Value) -> Value:
+    """e^x - 1; near zero by a polynomial of its own."""
+    near = m.fma(x * x, _polynomial(m, x, _FORMATS[m.bits].expm1), x)
+    small = m.absolute(x) < 0.5
+    value = m.select(small, near, exp(m, x) - 1.0)
+    return m.select(x == 0.0, x, value)  # -0
+
+
+def _log(m: Arithmetic, u: Value) -> Value:
+    """log(u) of a normal u > 0: log(2^k) + 2 atanh(t / (2 + t)), where 1 + t = u / 2^k is in [sqrt(1/2), sqrt(2))."""
+    f = _FORMATS[m.bits]
+    least = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}[m.bits]  # sqrt(1/2)
+    bits = m.to_bits(u)
+    k = (bits - least) >> f.mantissa
+    t = m.from_bits(bits - (k << f.mantissa)) - 1.0
+    s = t / (t + 2.0)
+    z = s * s
+    half = t * t * 0.5
+    tail = s * m.fma(z, _polynomial(m, z, f.log), half)
+    n = m.to_real(k)
+    return m.fma(n, m.real(f.ln2[0]), t - (half - m.fma(n, m.real(f.ln2[1]), tail)))
+
+
+def log(m: Arithmetic, x: Value) -> Value:
+    f = _FORMATS[m.bits]
+    smallest, up = 2.0 ** (1 - f.bias), 2.0 ** (f.mantissa + 1)
+    subnormal = x < smallest
+    normal = m.select(subnormal, x * up, x)
+    value = _log(m, normal)
+    value = m.select(subnormal, value - (f.mantissa + 1) * 0.6931471805599453, value)
+    return _log_specials(m, x, value)
+
+
+def _log_specials(m: Arithmetic, x: Value, value: Value) -> Value:
+    """Infinity and NaN are themselves; the logarithm of zero is -inf, of what is less NaN."""
+    value = m.select(x == 0.0, m.real(-float("inf")), value)
+    value = m.select(x < 0.0, m.real(float("nan")), value)
+    return m.select(x < float("inf"), value, x)
+
+
+def log1p(m: Arithmetic, x: Value) -> Value:
+    """log(u) for u = 1 + x as rounded, and what rounding took away, over u."""
+    u = x + 1.0
+    large = x > 2.0 ** (_FORMATS[m.bits].mantissa + 1)
+    rest = m.select(large, m.real(0.0), m.select(x < 1.0, x - (u - 1.0), 1.0 - (u - x)))
+    value = _log_specials(m, u, _log(m, u) + rest / u)
+    return m.select(m.absolute(x) < 2.0 ** -(_FORMATS[m.bits].mantissa + 2), x, value)
+
+
+def sigmoid(m: Arithmetic, x: Value) -> Value:
+    """1 / (1 + e^-x), from e^-|x|, which does not overflow."""
+    e = exp(m, -m.absolute(x))
+    numerator, d = m.select(x < 0.0, e, m.real(1.0)), e + 1.0
+    rest = e - (d - 1.0)  # what rounding took from d
+    r = 1.0 / d
+    q = numerator * r
+    return m.fma(m.fma(-q, rest, m.fma(-q, d, numerator)), r, q)  # one step of Newton's
+
+
+def tanh(m: Arithmetic, x: Value) -> Value:
+    """Near zero a polynomial, else 1 - 2 / (e^(2|x|) + 1)."""
+    z = x * x
+    near = m.fma(x * z, _polynomial(m, z, _FORMATS[m.bits].tanh), x)
+    a = m.absolute(x)
+    far = 1.0 - 2.0 / (exp(m, a + a) + 1.0)
+    value = m.select(a < 0.625, near, m.copysign(far, x))
+    return m.select(x == 0.0, x, value)
+
+
+def erf(m: Arithmetic, x: Value) -> Value:
+    """Up to 1 a polynomial, then 1 - erfc(x), with erfc from its logarithm or as e^(-x^2) times a smooth function."""
+    a = m.absolute(x)
+    near = m.fma(x, _polynomial(m, x * x, _FORMATS[m.bits].erf), x)
+    if m.bits == 32:
+        c = m.select(a < 4.0, a, m.real(4.0))
+        complement = exp(m, _polynomial(m, c, _LOG_ERFC))
+    else:
+        c = m.select(a < 6.0, a, m.real(6.0))
+        complement = exp(m, -(c * c)) * _polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)
+    far = m.copysign(1.0 - complement, x)
+    value = m.select(a < 1.0, near, far)
+    return m.select(a <= float("inf"), value, x)  # NaN
+
+
+FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {
+    f.__name__: f for f in (exp, expm1, log, log1p, sigmoid, tanh, erf)
+}

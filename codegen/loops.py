@@ -226,11 +226,23 @@ class Lowering:
 
     def value(self, v: Value, index: Index) -> str:
         """A name for element ``index`` of ``v``."""
-        key = (v, index)
-        name = self.known(key)
-        if name is None:
-            name = self._compute(v, index)
-            self.scopes[self.depth_of(name)].known[key] = name
+        name = self.known((v, index))
+        if name is not None:
+            return name
+        # Chains of elementwise operations may be longer than Python's stack: their operands are written first.
+        work = [v]
+        while work:
+            u = work[-1]
+            if _is_elementwise(u):
+                assert u.op is not None
+                before = next((o for o in u.op.operands if _is_elementwise(o) and self.known((o, index)) is None), None)
+                if before is not None:
+                    work.append(before)
+                    continue
+            work.pop()
+            name = self._compute(u, index)
+            self.scopes[self.depth_of(name)].known[u, index] = name
+        assert name is not None
         return name
 
     def _compute(self, v: Value, index: Index) -> str:
@@ -379,6 +391,10 @@ class Lowering:
         """The index of the whole domain, from that of the row and the reduced axes' variables."""
         kept, reduced = iter(row), dict(zip(axes, variables, strict=True))
         return tuple(reduced[i] if i in reduced else next(kept) for i in range(len(row) + len(axes)))
+
+
+def _is_elementwise(v: Value) -> bool:
+    return v.op is not None and v.op.primitive.kind is Kind.ELEMENTWISE
 
 
 def identity(op: Op) -> str:

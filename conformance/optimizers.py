@@ -99,10 +99,11 @@ def _check(name: str, kwargs: dict[str, Any], dtype: str, traced: bool) -> None:
     if not any(isinstance(v, torch.Tensor) for v in kwargs.values()) and repr(a) != repr(b):
         raise Wrong(f"repr is {repr(b)!r} instead of {repr(a)!r}")
     step_a, step_b = _advance(a, loss_a, False, closure), _advance(b, loss_b, traced, closure)
-    for k in range(STEPS):
+    # Near zero, rounding chooses the sign of a gradient, which is all that Rprop goes by.
+    steps = 10 if name == "Rprop" and dtype == "float32" else STEPS
+    for k in range(steps):
         step_a(), step_b()
-        # Near zero, rounding chooses the sign of a gradient, which is all that Rprop goes by.
-        if k in (0, 9) or (k == STEPS - 1 and not (name == "Rprop" and dtype == "float32")):
+        if k in (0, 9, steps - 1):
             _same(params_a, params_b, tolerance, f"step {k + 1}")
     if set(a.state_dict()["param_groups"][0]) != set(b.state_dict()["param_groups"][0]):
         difference = set(a.state_dict()["param_groups"][0]) ^ set(b.state_dict()["param_groups"][0])

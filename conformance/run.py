@@ -28,6 +28,7 @@ ADAPTERS: dict[str, Any] = {
 PARTS: dict[str, Any] = {
     "linalg.eigh": lambda r: (r[0], abs(r[1])),
     "linalg.svd": lambda r: (abs(r[0][..., : r[1].shape[-1]]), r[1], abs(r[2][..., : r[1].shape[-1], :])),
+    "svd": lambda r: (abs(r[0][..., : r[1].shape[-1]]), r[1], abs(r[2][..., : r[1].shape[-1]])),
     "linalg.lstsq": lambda r: r[0],
 }
 

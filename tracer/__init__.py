@@ -41,6 +41,7 @@ from .legacy import (
     IntTensor,
     LongTensor,
     ShortTensor,
+    svd,
 )
 from .linalg import cholesky, cholesky_inverse, cholesky_solve, det, logdet, matrix_exp, matrix_power, slogdet
 from .linalg import inv as inverse

@@ -1,8 +1,8 @@
-"""Constructors by type, as PyTorch had them before dtypes: ``FloatTensor([[2, 3]])``, ``LongTensor(2, 3)``."""
+"""What PyTorch had before: constructors by type (``FloatTensor([[2, 3]])``, ``LongTensor(2, 3)``), ``svd`` with V."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,3 +54,23 @@ BFloat16Tensor, BoolTensor, ByteTensor = (
 CharTensor, ShortTensor, IntTensor, LongTensor = (
     _typed(*pair) for pair in (("CharTensor", int8), ("ShortTensor", int16), ("IntTensor", int32), ("LongTensor", int64))
 )
+
+
+class SVD(NamedTuple):
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVD:
+    """U, S, V with A = U diag(S) V^H, thin if ``some``; zeros for U and V unless ``compute_uv``. See ``linalg.svd``."""
+    from . import linalg
+    from .ops import conj, create, transpose
+
+    if not compute_uv:
+        batch, (m, n) = input._data.shape[:-2], input._data.shape[-2:]
+        return SVD(
+            create.zeros(*batch, m, m, dtype=input.dtype), linalg.svdvals(input), create.zeros(*batch, n, n, dtype=input.dtype)
+        )
+    u, s, vh = linalg.svd(input, full_matrices=not some)
+    return SVD(u, s, conj(transpose(vh, -1, -2)))

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import ops
+from . import legacy, ops
 from .context import context
 from .device import require_cpu
 from .ir import ops as P
@@ -318,9 +318,10 @@ def attach() -> None:
         "is_same_size": ops.is_same_size,
         "nbytes": property(lambda self: int(self._data.nbytes)),
         "itemsize": property(Tensor.element_size),
+        "svd": lambda self, *args, **kwargs: legacy.svd(self, *args, **kwargs),
         "inverse": _linalg("inv"),
         "pinverse": _linalg("pinv"),
-        **{name: _linalg(name) for name in ("cholesky", "det", "logdet", "slogdet", "matrix_power", "matrix_exp", "qr", "svd")},
+        **{name: _linalg(name) for name in ("cholesky", "det", "logdet", "slogdet", "matrix_power", "matrix_exp", "qr")},
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
         "mT": property(lambda self: shape.transpose(self, -1, -2)),
         "to": _to,

@@ -214,6 +214,7 @@ def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None
         raise RuntimeError("number of steps must be non-negative")
     if any(isinstance(v, Tensor) and v.ndim for v in (start, end)):
         raise RuntimeError("linspace only supports 0-dimensional start and end tensors")
+    start, end = (P.cast(v, dtype=float64.short) if isinstance(v, Tensor) else v for v in (start, end))
     position = P.iota(shape=(steps,), axis=0, dtype=float64.short)
     out = P.add(P.mul(position, (end - start) / max(steps - 1, 1)), start)
     return _leaf(P.cast(out, dtype=(dtype or context.default_dtype).short), requires_grad)

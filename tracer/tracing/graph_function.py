@@ -87,6 +87,13 @@ class GraphFunction:
         return GraphFunction(graph, floating, range(len(results)))
 
     @cached_property
+    def adjoint_reads(self) -> set[int]:
+        """The inputs that the cotangents depend on."""
+        graph = self.adjoint.graph
+        read = {v for op in graph.ops for v in op.operands} | set(graph.outputs)
+        return {i for i, v in enumerate(graph.inputs[: len(self.graph.inputs)]) if v in read}
+
+    @cached_property
     def _split(self) -> tuple[Graph, Graph, list[int]]:
         unsaved = [i for i in range(len(self.graph.inputs)) if i not in self._saved]
         return split(self.joint, self.graph, unsaved)
@@ -263,15 +270,16 @@ class CompiledNode(BackwardNode):
         if self.inputs is None:
             raise RuntimeError(FREED)
         function, inputs = self.function, self.inputs
-        overwritten = set(function.graph.updates.values())
-        for i in range(len(inputs)) if tensors else function.reads:
+        for i in function.adjoint_reads if tensors else function.reads:
             if inputs[i]._counter[0] != self.versions[i]:
                 raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i]._grad_fn)
         cts = [given[k] if k in given else self._zero(k, tensors) for k in range(len(function.outputs))]
         results: list[Any]
         if tensors:
-            if overwritten:
-                raise RuntimeError(f"{function.graph.name} changes its inputs in place: it cannot be differentiated twice")
+            if not function.adjoint_reads.isdisjoint(function.graph.updates.values()):
+                raise RuntimeError(
+                    f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
+                )
             results = function.adjoint([*inputs, *cts])
         else:
             read = [inputs[i]._data for i in function.reads]

@@ -2,10 +2,10 @@
 
     python -m benchmarks.suite [--only NAME] [--rounds 12] [--without CONTENDER] [--write]
 
-Every contender is first run and compared with the others' results, then all are timed in turn, in rounds, so that the machine's
-drift meets all of them. The table gives the least time of a round, the ratio of the best peer's to ours (traced), and what part of the
-machine's roof we reach: the bytes that must be moved over the measured bandwidth of a copy, or the arithmetic over the measured rate of
-a product of matrices, whichever is longer.
+Every contender is first run and compared with the others' results, then all are timed in turn, in rounds, so that the
+machine's drift meets all of them. The table gives the least time of a round, the ratio of the best peer's to ours (traced), and
+what part of the machine's roof we reach: the bytes that must be moved over the measured bandwidth of a copy, or the
+arithmetic over the measured rate of a product of matrices, whichever is longer.
 """
 
 from __future__ import annotations
@@ -188,8 +188,9 @@ def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float) ->
     text = [
         "# Results",
         "",
-        f"Measured by `make bench` on {os.cpu_count()} CPUs ({llvm.get_host_cpu_name()}), Python {platform.python_version()}, {versions}.",
-        f"Copy bandwidth {bandwidth / 1e9:.0f} GB/s, product of matrices {rate / 1e9:.0f} GFLOP/s. Least time of a call in microseconds.",
+        f"Measured by `make bench` on {os.cpu_count()} CPUs ({llvm.get_host_cpu_name()}), Python {platform.python_version()},",
+        f"{versions}. Copy bandwidth {bandwidth / 1e9:.0f} GB/s, product of matrices {rate / 1e9:.0f} GFLOP/s.",
+        "Least time of a call in microseconds.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows[:1]),
         f"| --- |{' ---: |' * (len(rows[0]) - 1)}",

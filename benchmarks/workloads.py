@@ -1,8 +1,8 @@
 """The workloads, each written once for the libraries that speak PyTorch's language and once for JAX.
 
 ``build(lib)`` gives a function of no arguments that does the work once and returns what it computed. A library is its module
-and two ways of compiling: ``whole`` is put around everything a step does, ``part`` around what is computed before ``backward``; of the
-two PyTorch's compiler can only take the latter, and tracer takes the former.
+and two ways of compiling: ``whole`` is put around everything a step does, ``part`` around what is computed before
+``backward``; of the two PyTorch's compiler can only take the latter, and tracer takes the former.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Elementary functions as straight-line arithmetic, which LLVM vectorises; for every back end.
 
-A function here is written over an ``Arithmetic``: the operations of one floating format on one back end. Values are combined with
-Python's operators; there are no branches, only ``select``. All are right to 2 units in the last place, at zeros, infinities, NaN
-and subnormal numbers.
+A function here is written over an ``Arithmetic``: the operations of one floating format on one back end. Values are
+combined with Python's operators; there are no branches, only ``select``. All are right to 2 units in the last place, at zeros,
+infinities, NaN and subnormal numbers.
 
 Methods: reduction of the argument to a small interval, then a polynomial that interpolates the rest of the function at the
-Chebyshev nodes of that interval, computed with sixty digits. (Muller, Elementary Functions, 2016; the reductions of log, log1p and
-expm1 are those of Tang, ACM TOMS 16 and 18.)
+Chebyshev nodes of that interval, computed with sixty digits. (Muller, Elementary Functions, 2016; the reductions of exp and
+log are those of Tang, ACM TOMS 15 and 16.)
 """
 
 from __future__ import annotations

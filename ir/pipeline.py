@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .graph import Graph
+from .passes.blocks import block_reductions
 from .passes.canonicalize import canonicalize
 from .passes.cse import cse
 from .passes.dce import dce
@@ -30,6 +31,7 @@ COMPILE: tuple[Pass, ...] = (
     undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
     *SIMPLIFY,
     fuse,  # after everything that looks at single operations: it hides them in bodies
+    block_reductions,  # after fuse, which decides what is reduced in one kernel
 )
 
 

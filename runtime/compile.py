@@ -162,14 +162,14 @@ class _Loader:
         self.engine = llvm.create_mcjit_compiler(empty, _machine(jit=True))
         self.addresses: dict[str, int] = {}
 
-    def add(self, code: bytes, symbol: str) -> int:
+    def add(self, code: bytes, *symbols: str) -> None:
         self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
-        address = self.engine.get_function_address(symbol)
-        if not address:
-            raise RuntimeError(f"the object file has no symbol {symbol}")
-        self.addresses[symbol] = address
-        return address
+        for symbol in symbols:
+            address = self.engine.get_function_address(symbol)
+            if not address:
+                raise RuntimeError(f"the object file has no symbol {symbol}")
+            self.addresses[symbol] = address
 
 
 @functools.cache
@@ -197,84 +197,20 @@ def _load(source: str) -> int:
         cache.write(symbol, code)
         stats.compiled += 1
         stats.seconds += time.perf_counter() - begin
-    return loader.add(code, symbol)
+    loader.add(code, symbol)
+    return loader.addresses[symbol]
 
 
-# A program is a header of seven words: steps, their number, patches, their number, slots, arguments, status cells.
-# A patch (position, slot) writes the address in a slot to a position in the argument blocks; then the steps run in order,
-# up to one that has written to its status cell.
-_DRIVER = """
-define i32 @SYMBOL(ptr %header) {
-entry:
-  %h1 = getelementptr i64, ptr %header, i64 1
-  %h2 = getelementptr i64, ptr %header, i64 2
-  %h3 = getelementptr i64, ptr %header, i64 3
-  %h4 = getelementptr i64, ptr %header, i64 4
-  %h5 = getelementptr i64, ptr %header, i64 5
-  %h6 = getelementptr i64, ptr %header, i64 6
-  %steps = load ptr, ptr %header
-  %count = load i64, ptr %h1
-  %patches = load ptr, ptr %h2
-  %patch_count = load i64, ptr %h3
-  %slots = load ptr, ptr %h4
-  %arguments = load ptr, ptr %h5
-  %cells = load ptr, ptr %h6
-  br label %patch_test
-patch_test:
-  %j = phi i64 [0, %entry], [%j_next, %patch]
-  %patch_more = icmp slt i64 %j, %patch_count
-  br i1 %patch_more, label %patch, label %step_test
-patch:
-  %j2 = mul i64 %j, 2
-  %q0 = getelementptr i64, ptr %patches, i64 %j2
-  %q1 = getelementptr i64, ptr %q0, i64 1
-  %position = load i64, ptr %q0
-  %slot = load i64, ptr %q1
-  %from = getelementptr i64, ptr %slots, i64 %slot
-  %address = load i64, ptr %from
-  %to = getelementptr i64, ptr %arguments, i64 %position
-  store i64 %address, ptr %to
-  %j_next = add i64 %j, 1
-  br label %patch_test
-step_test:
-  %i = phi i64 [0, %patch_test], [%i_next, %passed]
-  %step_more = icmp slt i64 %i, %count
-  br i1 %step_more, label %step, label %done
-step:
-  %row = mul i64 %i, 4
-  %p0 = getelementptr i64, ptr %steps, i64 %row
-  %p1 = getelementptr i64, ptr %p0, i64 1
-  %p2 = getelementptr i64, ptr %p0, i64 2
-  %p3 = getelementptr i64, ptr %p0, i64 3
-  %kernel = load ptr, ptr %p0
-  %args = load ptr, ptr %p1
-  %start = load i64, ptr %p2
-  %stop = load i64, ptr %p3
-  call void %kernel(ptr %args, i64 %start, i64 %stop)
-  %pair = mul i64 %i, 2
-  %cell = getelementptr i64, ptr %cells, i64 %pair
-  %status = load i64, ptr %cell
-  %failed = icmp ne i64 %status, 0
-  br i1 %failed, label %stopped, label %passed
-passed:
-  %i_next = add i64 %i, 1
-  br label %step_test
-done:
-  ret i32 0
-stopped:
-  ret i32 1
-}
-"""
-
-
-@functools.cache
-def driver() -> int:
-    """The address of the function that runs a program, given the address of its header."""
+def native(code: str, names: Iterable[str]) -> dict[str, int]:
+    """The addresses of functions given as LLVM IR, which are called SYMBOL_name there."""
     with _lock:
-        symbol = f"run_{key(_DRIVER)}"
-        code = cache.read(symbol)
-        if code is None:
-            _host()
-            code = _machine(jit=False).emit_object(llvm.parse_assembly(_DRIVER.replace("SYMBOL", symbol)))
-            cache.write(symbol, code)
-        return _loader().add(code, symbol)
+        symbol = f"n_{key(code)}"
+        loader = _loader()
+        wanted = {name: f"{symbol}_{name}" for name in names}
+        if any(s not in loader.addresses for s in wanted.values()):
+            object_code = cache.read(symbol)
+            if object_code is None:
+                object_code = _machine(jit=False).emit_object(llvm.parse_assembly(code.replace("SYMBOL", symbol)))
+                cache.write(symbol, object_code)
+            loader.add(object_code, *wanted.values())
+        return {name: loader.addresses[s] for name, s in wanted.items()}

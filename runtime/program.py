@@ -26,9 +26,10 @@ from ..ir.ops import constant, fusion, reshape
 from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
-from . import blas
+from . import blas, driver
 from . import compile as compiler
 from .memory import ResultPool, address, aligned_empty, plan, take
+from .team import functions, team
 
 
 @dataclass
@@ -42,6 +43,16 @@ class Step:
     kernel: Kernel | None
     source: str
     arrays: list[Value]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the work is worth sharing among threads: it takes ten times as long as to tell them, or more."""
+        if self.kernel is None or self.kernel.domain < 2 or "(blas," in self.source:
+            return False
+        operations = len(self.op.attrs["body"].ops) if self.op.primitive is fusion else 1
+        body = self.op.attrs["body"].ops if self.op.primitive is fusion else ()
+        elements = max([v.type.numel for v in (*self.arrays, *(o.result for o in body))])
+        return elements * (operations + 1) >= _LARGE
 
     @property
     def may_fail(self) -> bool:
@@ -101,11 +112,13 @@ class Program:
         self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
         at = address(self._blocks)
         domains = [step.kernel.domain if step.kernel is not None else 1 for step in self.steps]
-        rows = [(a, at + 8 * s, 0, n) for a, s, n in zip(addresses, starts, domains, strict=True)]
-        self._table = np.array(rows or [(0, 0, 0, 0)], np.int64)
+        large = [step.is_large for step in self.steps]
+        rows = [(a, at + 8 * s, 0, n, w) for a, s, n, w in zip(addresses, starts, domains, large, strict=True)]
+        self._table = np.array(rows or [(0, 0, 0, 0, 0)], np.int64)
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
-        self._header = np.array(header, np.int64)
+        shared = (team().address, functions()[1]) if any(large) else (0, 0)
+        self._header = np.array([*header, *shared], np.int64)
         self._header_address = address(self._header)
         self._call = _driver()
 
@@ -169,6 +182,7 @@ class Program:
                 raise error(message.format(bad) + where)
 
 
+_LARGE = 1 << 18  # operations on elements: some tens of microseconds
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -182,7 +196,7 @@ def _array_at(where: int, t: TensorType) -> np.ndarray:
 
 @functools.cache
 def _driver() -> ctypes._FuncPointer:  # type: ignore[name-defined]
-    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(compiler.driver())
+    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(driver.run())
 
 
 def _identity(v: Value) -> Op:

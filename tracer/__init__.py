@@ -66,6 +66,7 @@ from .serialization import load, save
 from .special import gammainc as igamma
 from .special import gammaincc as igammac
 from .tensor import Size, Tensor
+from .threads import get_num_threads, set_num_threads
 from .tracing.function import TracedFunction, TraceWarning, eager, trace
 
 float = float32

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import llvmlite.binding as llvm
 
 from .. import __version__
-from ..runtime import cache
+from ..runtime import cache, team
 
 
 def _version(package: str) -> str:
@@ -52,8 +52,8 @@ def lines() -> list[tuple[str, str]]:
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((p, _version(p)) for p in packages),
         ("cpu", _cpu()),
-        ("threads", f"kernels run on the calling thread; {os.cpu_count()} CPUs for BLAS"),
-        ("layer", "none: no threading layer is used"),
+        ("threads", f"{team.get_num_threads()} for large kernels (TRACER_NUM_THREADS), {os.cpu_count()} CPUs"),
+        ("layer", "a team of our own on POSIX threads" if team.get_num_threads() > 1 else "none: the calling thread"),
         ("cache", f"{cache.directory()}: {number} kernels, {size / 1024:.0f} KiB"),
         ("cuda", _cuda()),
     ]

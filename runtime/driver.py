@@ -1,0 +1,98 @@
+"""The native function that runs a program: steps in order, large ones shared among the team.
+
+A program is a header of nine words: steps, their number, patches, their number, slots, arguments, status cells, the team
+(0: none), the function that shares a step. A step is a kernel, its argument block, its range, whether it is worth sharing.
+A patch (position, slot) writes the address in a slot to a position in the argument blocks; then the steps run in order, up
+to one that has written to its status cell.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from . import compile as compiler
+
+_CODE = """
+define i32 @SYMBOL_run(ptr %header) {
+entry:
+  %h1 = getelementptr i64, ptr %header, i64 1
+  %h2 = getelementptr i64, ptr %header, i64 2
+  %h3 = getelementptr i64, ptr %header, i64 3
+  %h4 = getelementptr i64, ptr %header, i64 4
+  %h5 = getelementptr i64, ptr %header, i64 5
+  %h6 = getelementptr i64, ptr %header, i64 6
+  %h7 = getelementptr i64, ptr %header, i64 7
+  %h8 = getelementptr i64, ptr %header, i64 8
+  %steps = load ptr, ptr %header
+  %count = load i64, ptr %h1
+  %patches = load ptr, ptr %h2
+  %patch_count = load i64, ptr %h3
+  %slots = load ptr, ptr %h4
+  %arguments = load ptr, ptr %h5
+  %cells = load ptr, ptr %h6
+  %team = load ptr, ptr %h7
+  %share = load ptr, ptr %h8
+  br label %patch_test
+patch_test:
+  %j = phi i64 [0, %entry], [%j_next, %patch]
+  %patch_more = icmp slt i64 %j, %patch_count
+  br i1 %patch_more, label %patch, label %step_test
+patch:
+  %j2 = mul i64 %j, 2
+  %q0 = getelementptr i64, ptr %patches, i64 %j2
+  %q1 = getelementptr i64, ptr %q0, i64 1
+  %position = load i64, ptr %q0
+  %slot = load i64, ptr %q1
+  %from = getelementptr i64, ptr %slots, i64 %slot
+  %address = load i64, ptr %from
+  %to = getelementptr i64, ptr %arguments, i64 %position
+  store i64 %address, ptr %to
+  %j_next = add i64 %j, 1
+  br label %patch_test
+step_test:
+  %i = phi i64 [0, %patch_test], [%i_next, %passed]
+  %step_more = icmp slt i64 %i, %count
+  br i1 %step_more, label %step, label %done
+step:
+  %row = mul i64 %i, 5
+  %p0 = getelementptr i64, ptr %steps, i64 %row
+  %p1 = getelementptr i64, ptr %p0, i64 1
+  %p2 = getelementptr i64, ptr %p0, i64 2
+  %p3 = getelementptr i64, ptr %p0, i64 3
+  %kernel = load ptr, ptr %p0
+  %args = load ptr, ptr %p1
+  %start = load i64, ptr %p2
+  %stop = load i64, ptr %p3
+  %p4 = getelementptr i64, ptr %p0, i64 4
+  %large = load i64, ptr %p4
+  %worth = icmp ne i64 %large, 0
+  %there = icmp ne ptr %team, null
+  %both = and i1 %worth, %there
+  br i1 %both, label %shared, label %alone
+shared:
+  call void %share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop)
+  br label %ran
+alone:
+  call void %kernel(ptr %args, i64 %start, i64 %stop)
+  br label %ran
+ran:
+  %pair = mul i64 %i, 2
+  %cell = getelementptr i64, ptr %cells, i64 %pair
+  %status = load i64, ptr %cell
+  %failed = icmp ne i64 %status, 0
+  br i1 %failed, label %stopped, label %passed
+passed:
+  %i_next = add i64 %i, 1
+  br label %step_test
+done:
+  ret i32 0
+stopped:
+  ret i32 1
+}
+"""
+
+
+@functools.cache
+def run() -> int:
+    """The address of the function, which takes that of a header and returns whether a step failed."""
+    return compiler.native(_CODE, ("run",))["run"]

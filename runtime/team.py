@@ -1,0 +1,291 @@
+"""Threads that share the work of one kernel: a team of our own, so that no library of threads need be installed.
+
+The team waits for work by spinning for some microseconds and then sleeps. A job is a kernel, its argument block and a
+range; the calling thread takes the first part of it. One program has the team at a time: another that runs meanwhile
+works alone. How a range is split changes no result: every element of a kernel's domain is computed by itself.
+
+The code is LLVM's, on POSIX threads. Where there are none, or a single CPU, kernels run on the calling thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import os
+import platform
+import threading
+
+import numpy as np
+
+from . import compile as compiler
+from .memory import address, aligned_empty
+
+# The words of a team's state, each written by one side on a cache line of its own.
+GENERATION, PENDING, JOB, SLEEPERS, BUSY, SIZE, MUTEX, CONDITION = 0, 8, 16, 24, 32, 40, 48, 64
+_WORDS = 96
+_MAX = 64
+
+# Worker: waits until the generation changes, does its part of the job (kernel, arguments, start, stop), says so. A job
+# without a kernel ends it. @SHARE gives a job to the team and returns when all of it is done.
+_CODE = """
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @sched_yield()
+
+define private void @part(ptr %team, i64 %index, ptr %kernel, ptr %args, i64 %start, i64 %stop) {
+  %at = getelementptr i64, ptr %team, i64 40
+  %size = load i64, ptr %at
+  %n = sub i64 %stop, %start
+  %a = mul i64 %n, %index
+  %b = udiv i64 %a, %size
+  %from = add i64 %start, %b
+  %next = add i64 %index, 1
+  %c = mul i64 %n, %next
+  %d = udiv i64 %c, %size
+  %to = add i64 %start, %d
+  %some = icmp slt i64 %from, %to
+  br i1 %some, label %work, label %done
+work:
+  call void %kernel(ptr %args, i64 %from, i64 %to)
+  br label %done
+done:
+  ret void
+}
+
+define ptr @SYMBOL_worker(ptr %me) {
+entry:
+  %team = load ptr, ptr %me
+  %me1 = getelementptr i64, ptr %me, i64 1
+  %index = load i64, ptr %me1
+  %me2 = getelementptr i64, ptr %me, i64 2
+  %first = load i64, ptr %me2
+  %generation = getelementptr i64, ptr %team, i64 0
+  %pending = getelementptr i64, ptr %team, i64 8
+  %job = getelementptr i64, ptr %team, i64 16
+  %sleepers = getelementptr i64, ptr %team, i64 24
+  %mutex = getelementptr i64, ptr %team, i64 48
+  %condition = getelementptr i64, ptr %team, i64 64
+  br label %wait
+wait:
+  %seen = phi i64 [%first, %entry], [%now, %finished]
+  br label %spin
+spin:
+  %turns = phi i64 [0, %wait], [%more, %again]
+  %g = load atomic i64, ptr %generation acquire, align 8
+  %new = icmp ne i64 %g, %seen
+  br i1 %new, label %work, label %again
+again:
+  PAUSE
+  %more = add i64 %turns, 1
+  %tired = icmp ugt i64 %more, 2000
+  br i1 %tired, label %sleep, label %spin
+sleep:
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  atomicrmw add ptr %sleepers, i64 1 seq_cst
+  br label %look
+look:
+  %g2 = load atomic i64, ptr %generation seq_cst, align 8
+  %new2 = icmp ne i64 %g2, %seen
+  br i1 %new2, label %awake, label %rest
+rest:
+  call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
+  br label %look
+awake:
+  atomicrmw sub ptr %sleepers, i64 1 seq_cst
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %work
+work:
+  %now = load atomic i64, ptr %generation acquire, align 8
+  %kernel = load ptr, ptr %job
+  %j1 = getelementptr i64, ptr %job, i64 1
+  %j2 = getelementptr i64, ptr %job, i64 2
+  %j3 = getelementptr i64, ptr %job, i64 3
+  %args = load ptr, ptr %j1
+  %start = load i64, ptr %j2
+  %stop = load i64, ptr %j3
+  %end = icmp eq ptr %kernel, null
+  br i1 %end, label %over, label %go
+go:
+  call void @part(ptr %team, i64 %index, ptr %kernel, ptr %args, i64 %start, i64 %stop)
+  br label %finished
+finished:
+  atomicrmw sub ptr %pending, i64 1 release
+  br label %wait
+over:
+  ret ptr null
+}
+
+define void @SYMBOL_share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop) {
+entry:
+  %busy = getelementptr i64, ptr %team, i64 32
+  %taken = cmpxchg ptr %busy, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %taken, 1
+  br i1 %mine, label %post, label %alone
+alone:
+  call void %kernel(ptr %args, i64 %start, i64 %stop)
+  ret void
+post:
+  %generation = getelementptr i64, ptr %team, i64 0
+  %pending = getelementptr i64, ptr %team, i64 8
+  %job = getelementptr i64, ptr %team, i64 16
+  %sleepers = getelementptr i64, ptr %team, i64 24
+  %at = getelementptr i64, ptr %team, i64 40
+  %mutex = getelementptr i64, ptr %team, i64 48
+  %condition = getelementptr i64, ptr %team, i64 64
+  %j1 = getelementptr i64, ptr %job, i64 1
+  %j2 = getelementptr i64, ptr %job, i64 2
+  %j3 = getelementptr i64, ptr %job, i64 3
+  store ptr %kernel, ptr %job
+  store ptr %args, ptr %j1
+  store i64 %start, ptr %j2
+  store i64 %stop, ptr %j3
+  %size = load i64, ptr %at
+  %others = sub i64 %size, 1
+  store atomic i64 %others, ptr %pending release, align 8
+  atomicrmw add ptr %generation, i64 1 seq_cst
+  %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
+  %any = icmp ne i64 %asleep, 0
+  br i1 %any, label %wake, label %own
+wake:
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  call i32 @pthread_cond_broadcast(ptr %condition)
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %own
+own:
+  call void @part(ptr %team, i64 0, ptr %kernel, ptr %args, i64 %start, i64 %stop)
+  br label %spin
+spin:
+  %turns = phi i64 [0, %own], [0, %yield], [%more, %again]
+  %left = load atomic i64, ptr %pending acquire, align 8
+  %all = icmp eq i64 %left, 0
+  br i1 %all, label %done, label %again
+again:
+  PAUSE
+  %more = add i64 %turns, 1
+  %tired = icmp ugt i64 %more, 20000
+  br i1 %tired, label %yield, label %spin
+yield:
+  call i32 @sched_yield()
+  br label %spin
+done:
+  store atomic i64 0, ptr %busy release, align 8
+  ret void
+}
+"""
+
+
+def _code() -> str:
+    """With the hint that tells the CPU of a spinning loop, where we know it."""
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        return "declare void @llvm.x86.sse2.pause()" + _CODE.replace("PAUSE", "call void @llvm.x86.sse2.pause()")
+    if machine in ("aarch64", "arm64"):
+        return "declare void @llvm.aarch64.hint(i32)" + _CODE.replace("PAUSE", "call void @llvm.aarch64.hint(i32 1)")
+    return _CODE.replace("PAUSE", "")
+
+
+class Team:
+    """The process's team. Its state is never freed nor moved: programs and workers know its address."""
+
+    def __init__(self) -> None:
+        self.state = aligned_empty(_WORDS * 8).view(np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.state))
+        self.address = address(self.state)
+        self._threads: list[ctypes.c_void_p] = []
+        self._libc = ctypes.CDLL(None)
+        self._lock = threading.Lock()
+        self._places: list[np.ndarray] = []
+        self.forget()
+
+    @property
+    def size(self) -> int:
+        return int(self.state[SIZE])
+
+    def forget(self) -> None:
+        """As if no worker had ever been started: in a forked child the threads are the parent's."""
+        self.state[:] = 0
+        self.state[SIZE] = 1
+        self._threads.clear()
+        self._lock = threading.Lock()
+        self._libc.pthread_mutex_init(ctypes.c_void_p(self.address + 8 * MUTEX), None)
+        self._libc.pthread_cond_init(ctypes.c_void_p(self.address + 8 * CONDITION), None)
+
+    def resize(self, size: int) -> None:
+        """Ends the workers and starts others, between two jobs."""
+        with self._lock:
+            # Programs that run meanwhile find the team busy, and work alone.
+            while self.state[BUSY]:
+                self._libc.sched_yield()
+            self.state[BUSY] = 1
+            self._stop()
+            worker, _ = functions()
+            for index in range(1, size):
+                place = np.array([self.address, index, self.state[GENERATION]], np.int64)
+                self._places.append(place)
+                thread = ctypes.c_void_p()
+                where = (ctypes.c_void_p(worker), ctypes.c_void_p(address(place)))
+                if self._libc.pthread_create(ctypes.byref(thread), None, *where):
+                    break
+                self._threads.append(thread)
+            self.state[SIZE] = 1 + len(self._threads)
+            self.state[BUSY] = 0
+
+    def _stop(self) -> None:
+        self.state[JOB] = 0
+        mutex, condition = (ctypes.c_void_p(self.address + 8 * k) for k in (MUTEX, CONDITION))
+        self._libc.pthread_mutex_lock(mutex)
+        self.state[GENERATION] += 1
+        self._libc.pthread_cond_broadcast(condition)
+        self._libc.pthread_mutex_unlock(mutex)
+        for thread in self._threads:
+            self._libc.pthread_join(thread, None)
+        self._threads.clear()
+        self._places.clear()
+
+
+def functions() -> tuple[int, int]:
+    """The addresses of the worker's function and of that which shares a job."""
+    symbols = compiler.native(_code(), ("worker", "share"))
+    return symbols["worker"], symbols["share"]
+
+
+@functools.cache
+def _available() -> bool:
+    return os.name == "posix" and hasattr(ctypes.CDLL(None), "pthread_create")
+
+
+@functools.cache
+def team() -> Team:
+    """The team, made with the chosen number of threads when first asked for."""
+    made = Team()
+    atexit.register(made.resize, 1)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=made.forget)
+    if _available():
+        made.resize(_chosen())
+    return made
+
+
+def _chosen() -> int:
+    given = os.environ.get("TRACER_NUM_THREADS", "")
+    if given:
+        if not given.isdecimal() or not 1 <= int(given) <= _MAX:
+            raise ValueError(f"TRACER_NUM_THREADS is a number from 1 to {_MAX}, not {given!r}")
+        return int(given)
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MAX)
+
+
+def get_num_threads() -> int:
+    """How many threads large kernels are shared among."""
+    return team().size
+
+
+def set_num_threads(n: int) -> None:
+    """Shares large kernels among ``n`` threads from now on, 1 to 64 (else ValueError). Results do not depend on it."""
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX:
+        raise ValueError(f"the number of threads is from 1 to {_MAX}, not {n!r}")
+    if _available():
+        team().resize(n)

@@ -1,0 +1,20 @@
+"""How many threads compiled kernels are shared among. (Importing the compiler waits until somebody asks.)"""
+
+from __future__ import annotations
+
+
+def set_num_threads(n: int) -> None:
+    """Shares large kernels among ``n`` threads from now on.
+
+    ``TRACER_NUM_THREADS`` says how many to begin with; by default as many as there are CPUs. Results do not depend on it, bit for bit. Raises ValueError unless 1 <= n <= 64.
+    """
+    from .runtime import team
+
+    team.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads large kernels are shared among."""
+    from .runtime import team
+
+    return team.get_num_threads()

@@ -6,7 +6,8 @@ from __future__ import annotations
 def set_num_threads(n: int) -> None:
     """Shares large kernels among ``n`` threads from now on.
 
-    ``TRACER_NUM_THREADS`` says how many to begin with; by default as many as there are CPUs. Results do not depend on it, bit for bit. Raises ValueError unless 1 <= n <= 64.
+    ``TRACER_NUM_THREADS`` says how many to begin with; by default as many as there are CPUs. Results do not depend on it, bit
+    for bit. Raises ValueError unless 1 <= n <= 64.
     """
     from .runtime import team
 

@@ -9,6 +9,8 @@ from ..ir.ops import fold, index_add, matmul, scatter_add
 from ..ir.types import int64
 from .loops import Array, Do, Index, Kernel, Let, Loop, Lowering, Store, literal
 
+LARGE_PRODUCT = 4e6  # operations: some tens of microseconds
+
 
 def lower_op(op: Op) -> Kernel:
     """The kernel of an operation that stands by itself. Raises NotImplementedError where there is none."""
@@ -82,18 +84,39 @@ def _checked(low: Lowering, position: str, extent: int, axis: int) -> str:
     return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
 
 
+_BLOCK = 512  # rows or columns of a product that one call of the library computes, about
+
+
 def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
+    """Calls the library: for each product of a batch, or for blocks of the rows or columns of a large one.
+
+    The blocks depend on the shape alone, so the result is the same for any number of threads.
+    """
     a, b = op.operands
     c, ta, tb = op.result, op.attrs["ta"], op.attrs["tb"]
-    k = a.shape[-2] if ta else a.shape[-1]
     if c.type.dtype.kind != "f":
         return _integer_matmul(low, op, out)
-    sizes = [low.param(n) for n in (*c.shape[-2:], k)]
-    steps = [low.param(math.prod(v.shape[-2:])) for v in (a, b, c)]
+    (m, n), k = c.shape[-2:], a.shape[-2] if ta else a.shape[-1]
+    batch = math.prod(c.shape[:-2])
+    blocks = max(2, max(m, n) // _BLOCK) if batch == 1 and 2.0 * m * n * k >= LARGE_PRODUCT and max(m, n) >= 64 else 1
+    rows, columns, inner = low.param(m), low.param(n), low.param(k)
+    leading = (rows if ta else inner, inner if tb else columns, columns)
+    steps = [low.param(math.prod(v.shape[-2:])) for v in (a, b, c)] if blocks == 1 else ["0", "0", "0"]
+    call = f"gemm_{c.type.dtype.short}(blas, {ta}, {tb}"
     with low.loop(Loop("i0", "start", "stop")):
-        places = [f"{arr.name}, i0 * {s}" for arr, s in zip(low.arrays, steps, strict=True)]
-        low.scopes[-1].body.append(Do(f"gemm_{c.type.dtype.short}(blas, {ta}, {tb}, {', '.join(sizes)}, {', '.join(places)})"))
-    return low.finish(math.prod(c.shape[:-2]))
+        offsets, sizes = [f"i0 * {s}" for s in steps], [rows, columns]
+        if blocks > 1:
+            split = 0 if m > n else 1  # of the rows of A' and C, or of the columns of B' and C
+            size = low.param(-(-(m, n)[split] // blocks))
+            first = low.let(f"i0 * {size}")
+            sizes[split] = low.let(f"minimum({size}, {sizes[split]} - {first})")
+            # Along a stored row the next element is the next one in memory; else it is a whole row further.
+            along = ta if split == 0 else not tb
+            offsets[split] = first if along else f"{first} * {leading[split]}"
+            offsets[2] = f"{first} * {leading[2]}" if split == 0 else first
+        places = [f"{x.name}, {o}, {lead}" for x, o, lead in zip(low.arrays, offsets, leading, strict=True)]
+        low.scopes[-1].body.append(Do(f"{call}, {', '.join([*sizes, inner, *places])})"))
+    return low.finish(batch if blocks == 1 else blocks)
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

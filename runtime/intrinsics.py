@@ -381,11 +381,11 @@ def int_pow(tyctx, a, b):
 
 def _gemm(dtype: types.Type) -> Any:
     @intrinsic(prefer_literal=True)
-    def gemm(tyctx, blas, ta, tb, m, n, k, a, ia, b, ib, c, ic):
-        """Row-major C = A' B' by a Fortran gemm, as column-major C^T = B'^T A'^T."""
+    def gemm(tyctx, blas, ta, tb, m, n, k, a, ia, la, b, ib, lb, c, ic, lc):
+        """Row-major C = A' B' by a Fortran gemm, as column-major C^T = B'^T A'^T; la, lb, lc are the lengths of stored rows."""
 
         def codegen(context, builder, sig, values):
-            address, ta_, tb_, m_, n_, k_, a_, ia_, b_, ib_, c_, ic_ = values
+            address, ta_, tb_, m_, n_, k_, a_, ia_, la_, b_, ib_, lb_, c_, ic_, lc_ = values
             i32, real, char = ir.IntType(32), context.get_value_type(dtype), ir.IntType(8)
 
             def place(value):
@@ -414,19 +414,20 @@ def _gemm(dtype: types.Type) -> Any:
                 number(k_),
                 place(real(1)),
                 builder.gep(b_, [ib_]),
-                leading(builder.select(tb_, k_, n_)),
+                leading(lb_),
                 builder.gep(a_, [ia_]),
-                leading(builder.select(ta_, m_, k_)),
+                leading(la_),
                 place(real(0)),
                 builder.gep(c_, [ic_]),
-                leading(n_),
+                leading(lc_),
             ]
             signature = ir.FunctionType(ir.VoidType(), [p.type for p in pointers])
             builder.call(builder.inttoptr(address, signature.as_pointer()), pointers)
             return context.get_dummy_value()
 
         size = types.int64
-        return types.void(size, types.boolean, types.boolean, size, size, size, a, size, b, size, c, size), codegen
+        flags, sizes = (types.boolean,) * 2, (size,) * 3
+        return types.void(size, *flags, *sizes, a, size, size, b, size, size, c, size, size), codegen
 
     return gemm
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import struct
 import threading
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..codegen.cpu import source
-from ..codegen.library import lower_op
+from ..codegen.library import LARGE_PRODUCT, lower_op
 from ..codegen.loops import Kernel, lower
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.interp import evaluate
@@ -47,8 +48,11 @@ class Step:
     @property
     def is_large(self) -> bool:
         """Whether the work is worth sharing among threads: it takes ten times as long as to tell them, or more."""
-        if self.kernel is None or self.kernel.domain < 2 or "(blas," in self.source:
+        if self.kernel is None or self.kernel.domain < 2:
             return False
+        if "(blas," in self.source:
+            inner = self.op.operands[0].shape[-2 if self.op.attrs["ta"] else -1]
+            return bool(blas.guard()) and 2.0 * math.prod(self.op.result.shape) * inner >= LARGE_PRODUCT
         operations = len(self.op.attrs["body"].ops) if self.op.primitive is fusion else 1
         body = self.op.attrs["body"].ops if self.op.primitive is fusion else ()
         elements = max([v.type.numel for v in (*self.arrays, *(o.result for o in body))])
@@ -117,7 +121,8 @@ class Program:
         self._table = np.array(rows or [(0, 0, 0, 0, 0)], np.int64)
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
-        shared = (team().address, functions()[1]) if any(large) else (0, 0)
+        products = any(w and "(blas," in step.source for w, step in zip(large, self.steps, strict=True))
+        shared = (team().address, functions()[1], blas.guard() if products else 0) if any(large) else (0, 0, 0)
         self._header = np.array([*header, *shared], np.int64)
         self._header_address = address(self._header)
         self._call = _driver()

@@ -113,8 +113,10 @@ class _Writer:
         result = trace.build.write(self)
         new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
         self.say(f"result = {result}")
-        for t, g in new:
-            self.say(f"{t}._grad = {g}")
+        for k, (_, g) in enumerate(new):  # all of them before any is set: gradients may be exchanged
+            self.say(f"n{k} = {g}")
+        for k, (t, _) in enumerate(new):
+            self.say(f"{t}._grad = n{k}")
         self.say("return result")
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)

@@ -111,16 +111,18 @@ class TracedFunction(Wrapper):
             return self._record(key, call, args, kwargs)
 
     def _replay(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
-        try:
-            result = trace.replay(call)
-        except Refused:
-            return self.function(*args, **kwargs)  # raises the exception where the function does
         if not trace.replayed and len(self._express) < _MAX_EXPRESS:
             trace.replayed = True
             written = express(trace, call, args, kwargs, self.environment, key, _mode)
             if written is not None:
                 self._express.append(written)
-        return result
+                result = written(args, kwargs)
+                if result is not MISS:
+                    return result
+        try:
+            return trace.replay(call)
+        except Refused:
+            return self.function(*args, **kwargs)  # raises the exception where the function does
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         traces = self.traces.setdefault(key, [])

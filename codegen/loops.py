@@ -6,11 +6,12 @@ known. So what depends on the row alone is computed once a row, a reduction beco
 depends on nothing is computed before the loops: loop-invariant code is never inside a loop in the first place.
 
 A kernel takes one block of 64-bit arguments, addresses first, then integers (extents, strides, offsets), and a range of its
-domain to work on. Its text depends on the shapes only through what is 1 and what is not.
+domain to work on. Its text depends on the shapes only through what is 1 and what is short (written out).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +88,7 @@ class Kernel:
     body: list[Statement]
     domain: int
     checks: list[tuple[type[Exception], str]]  # what is raised, by site
+    grain: int = 1  # the shortest part of the domain that is worth giving away
 
 
 @dataclass
@@ -96,6 +98,11 @@ class _Scope:
     body: list[Statement]
     known: dict[Any, str] = field(default_factory=dict)
     guard: bool = False
+
+
+_SHORT = 8  # iterations that are written out
+_FEW = 8  # columns: fewer are summed one by one
+_COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
 
 
 _NAME = re.compile(r"[a-z]\d+\b")
@@ -128,6 +135,7 @@ class Lowering:
         self.array_of: dict[Value, int] = {}
         self.strides: dict[tuple[int, ...], list[str]] = {}
         self.extents: dict[tuple[tuple[int, ...], int], str] = {}
+        self.grain = 1
         for v in body.inputs:
             self.add_array(v)
 
@@ -220,7 +228,7 @@ class Lowering:
         return " + ".join(terms) or "0"
 
     def finish(self, domain: int) -> Kernel:
-        return Kernel(self.arrays, self.params, self.values, self.scopes[0].body, domain, self.checks)
+        return Kernel(self.arrays, self.params, self.values, self.scopes[0].body, domain, self.checks, self.grain)
 
     # Elements.
 
@@ -357,15 +365,15 @@ class Lowering:
                 body += [Let(name, "0"), Let(best, start)]
             else:
                 body.append(Let(name, start))
-            with self.loops(op.attrs["axes"], x) as variables:
-                full_index = self.join(index, op.attrs["axes"], variables)
-                element = self.value(x, full_index)
-                if is_arg:
-                    better = f"{'better' if op.primitive is argmax else 'worse'}({element}, {best})"
-                    first = " or ".join([better, f"{variables[0]} == 0"])
-                    self.scopes[-1].body.append(If(first, [Let(name, variables[0]), Let(best, element)], []))
-                else:
-                    self.scopes[-1].body.append(Let(name, combine(op, name, element)))
+            with self.iterations(op.attrs["axes"], x) as elements:
+                for variables in elements:
+                    element = self.value(x, self.join(index, op.attrs["axes"], variables))
+                    if is_arg:
+                        better = f"{'better' if op.primitive is argmax else 'worse'}({element}, {best})"
+                        first = " or ".join([better, f"{variables[0]} == 0"])
+                        self.scopes[-1].body.append(If(first, [Let(name, variables[0]), Let(best, element)], []))
+                    else:
+                        self.scopes[-1].body.append(Let(name, combine(op, name, element)))
         return name
 
     @contextmanager
@@ -377,6 +385,19 @@ class Lowering:
                 if i != "0":
                     stack.enter_context(self.loop(Loop(i, "0", self.extent(v, a))))
             yield variables
+
+    @contextmanager
+    def iterations(self, axes: Sequence[int], v: Value) -> Iterator[list[Index]]:
+        """As ``loops``, but short axes are written out: what an element needs is then known to the others, and the loop around
+        them is the innermost, which is the one that becomes vector code."""
+        short: list[int] = []
+        for a in sorted(axes, key=lambda a: v.shape[a]):
+            if math.prod(v.shape[b] for b in (*short, a)) <= _SHORT:
+                short.append(a)
+        with self.loops([a for a in axes if a not in short], v) as variables:
+            long = iter(variables)
+            choices = [[str(i) for i in range(v.shape[a])] if a in short else [next(long)] for a in axes]
+            yield list(itertools.product(*choices))
 
     @contextmanager
     def loop(self, loop: Loop) -> Iterator[None]:
@@ -422,14 +443,15 @@ Results = Sequence[tuple[Value, int]]  # values to store, with the number of the
 
 def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
     """The loop nest of a fusion's body. ``inplace`` maps a result's position to that of the operand it replaces."""
-    body = _flattened(body)
+    body = _collapsed(body)
     low = Lowering(body)
     reused = inplace or {}
     results = [(v, reused[i] if i in reused else low.add_array(v)) for i, v in enumerate(body.outputs)]
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     if reductions:
         axes, x = reductions[0].attrs["axes"], reductions[0].operands[0]
-        if len(x.shape) - 1 not in axes and all(op.primitive in (sum_, max_, min_) for op in reductions):
+        columns = len(x.shape) - 1 not in axes and x.shape[-1] >= _FEW
+        if columns and all(op.primitive in (sum_, max_, min_) for op in reductions):
             domain = _column_nest(low, results, x.shape, axes, x)
         else:
             domain = _row_nest(low, results, x.shape, axes)
@@ -442,29 +464,45 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
     return low.finish(domain)
 
 
-def _flattened(body: Graph) -> Graph:
-    """The same body over one axis, where every operation is elementwise and every operand whole or a single number."""
-    shape = body.outputs[0].shape
-    flat = (math.prod(shape),)
+def _collapsed(body: Graph) -> Graph:
+    """The same body with neighbouring axes as one where all of its operations treat them alike: longer loops, and fewer.
+
+    Those are elementwise, or reduce the same axes, or repeat rows along them.
+    """
+    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
+    shape = reductions[0].operands[0].shape if reductions else body.outputs[0].shape
+    axes = reductions[0].attrs["axes"] if reductions else ()
+    kept = kept_axes(len(shape), axes)
+    runs = [list(run) for _, run in itertools.groupby(range(len(shape)), lambda a: a in axes)]
+    if len(runs) == len(shape):
+        return body
+    new_shape = {shape: tuple(math.prod(shape[a] for a in run) for run in runs)}
+    new_axes = {axes: tuple(i for i, run in enumerate(runs) if run[0] in axes)}
+    if reductions:
+        new_shape[tuple(shape[a] for a in kept)] = tuple(math.prod(shape[a] for a in run) for run in runs if run[0] not in axes)
+        new_axes[kept] = tuple(i for i, run in enumerate(runs) if run[0] not in axes)
 
     def simple(op: Op) -> bool:
+        if op.primitive.kind is Kind.REDUCTION:
+            return op.attrs["axes"] == axes and op.operands[0].shape == shape and op.primitive not in (argmax, argmin)
         if op.primitive is broadcast:
-            return not op.operands[0].shape
-        return op.primitive.kind is Kind.ELEMENTWISE or op.primitive in (full, uniform)
+            return not op.operands[0].shape or (op.result.shape == shape and op.attrs["axes"] == kept != ())
+        return op.primitive.kind is Kind.ELEMENTWISE or op.primitive is full or (op.primitive is uniform and not reductions)
 
-    wanted = all(v.shape in (shape, ()) or (v.shape == (2,) and _only_state(body, v)) for v in body.inputs)
-    if len(shape) < 2 or not wanted or not all(map(simple, body.ops)) or any(v.shape != shape for v in body.outputs):
-        return body
-    if any(v.shape not in (shape, ()) for op in body.ops for v in op.results):
+    state = {v for v in body.inputs if v.shape == (2,) and _only_state(body, v)}
+    values = [*(v for v in body.inputs if v not in state), *(op.result for op in body.ops)]
+    if not all(map(simple, body.ops)) or any(v.shape and v.shape not in new_shape for v in values):
         return body
     builder = Builder(body.name)
-
-    def flattened(v: Value) -> Any:
-        return v.type.with_shape(flat) if v.shape == shape else v.type
-
-    new = {v: builder.input(flattened(v), v.name) for v in body.inputs}
+    new = {
+        v: builder.input(v.type.with_shape(new_shape.get(v.shape, v.shape) if v not in state else v.shape)) for v in body.inputs
+    }
     for op in body.ops:
-        attrs = {**op.attrs, "shape": flat} if op.attrs.get("shape") == shape else op.attrs
+        attrs = dict(op.attrs)
+        if attrs.get("shape"):
+            attrs["shape"] = new_shape[attrs["shape"]]
+        if attrs.get("axes"):
+            attrs["axes"] = new_axes[attrs["axes"]]
         new[op.result] = builder.append(op.primitive, [new[v] for v in op.operands], attrs, op.loc)[0]
     return builder.finish([new[v] for v in body.outputs])
 
@@ -488,8 +526,9 @@ def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tup
         _store(low, [(v, k) for v, k in results if len(v.shape) != len(shape)], row)
         whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
         if whole:
-            with low.loops(axes, like) as inner:
-                _store(low, whole, low.join(row, axes, inner))
+            with low.iterations(axes, like) as elements:
+                for inner in elements:
+                    _store(low, whole, low.join(row, axes, inner))
     return 1 if first is None else shape[first]
 
 
@@ -501,21 +540,38 @@ def _store(low: Lowering, results: Results, index: Index) -> None:
 
 
 def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...], x: Value) -> int:
-    """for each row: add its elements to results that stay in memory, a range of columns at a time."""
+    """for each row: add its elements to results that stay in memory.
+
+    The range that is split is the outermost axis that is kept; the columns, a range of them at a time, where there is no other.
+    """
     last = len(shape) - 1
     sums = [(v, k, v.op) for v, k in results if len(v.shape) < len(shape) and v.op is not None]
     whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
-    with low.loops([a for a in kept_axes(len(shape), axes) if a != last], x) as outer:
-        with low.loop(Loop("i0", "start", "stop")):
+    outer = [a for a in kept_axes(len(shape), axes) if a != last]
+    split = next((a for a in outer if shape[a] != 1), None)
+    others = [a for a in outer if a != split]
+
+    def columns() -> Loop:
+        return Loop(low.fresh("c"), *(("start", "stop") if split is None else ("0", low.extent(x, last))))
+
+    with ExitStack() as stack:
+        if split is not None:
+            stack.enter_context(low.loop(Loop("i0", "start", "stop")))
+        names = dict(zip(others, stack.enter_context(low.loops(others, x)), strict=True))
+        lead = tuple("i0" if a == split else names[a] for a in outer)
+        with low.loop(first := columns()):
             for v, k, op in sums:
-                low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, (*outer, "i0")), identity(op)))
-        with low.loops(axes, x) as reduced, low.loop(Loop("c0", "start", "stop")):
-            index = low.join((*outer, "c0"), axes, reduced)
+                low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, (*lead, first.variable)), identity(op)))
+        with low.loops(axes, x) as reduced, low.loop(loop := columns()):
+            index = low.join((*lead, loop.variable), axes, reduced)
             body = low.scopes[-1].body
             elements = [low.value(op.operands[0], index) for _, _, op in sums]
             _store(low, whole, index)
             for (v, k, op), element in zip(sums, elements, strict=True):
-                name, offset, so_far = low.arrays[k].name, low.offset(v, (*outer, "c0")), low.fresh("t")
+                name, offset, so_far = low.arrays[k].name, low.offset(v, (*lead, loop.variable)), low.fresh("t")
                 body.append(Let(so_far, f"load({name}, {offset})"))
                 body.append(Store(name, offset, combine(op, so_far, element)))
-    return shape[last]
+    if split is None:
+        low.grain = _COLUMNS
+        return shape[last]
+    return shape[split]

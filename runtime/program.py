@@ -48,7 +48,7 @@ class Step:
     @property
     def is_large(self) -> bool:
         """Whether the work is worth sharing among threads: it takes ten times as long as to tell them, or more."""
-        if self.kernel is None or self.kernel.domain < 2:
+        if self.kernel is None or self.kernel.domain < 2 * self.kernel.grain:
             return False
         if "(blas," in self.source:
             inner = self.op.operands[0].shape[-2 if self.op.attrs["ta"] else -1]

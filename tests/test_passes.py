@@ -153,8 +153,8 @@ def test_kernels_do_not_depend_on_shapes(rows, columns):
     program = Program(pipeline.run(graph, pipeline.COMPILE))
     x = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
     np.testing.assert_allclose(program(x)[0], evaluate(graph, x)[0], rtol=1e-6)
-    if rows > 1 and columns > 1:
-        other = body(SOFTMAX)
+    if rows > 1 and columns > 8:  # fewer are written out
+        other = body(SOFTMAX.replace("2,3", "3,17").replace("[2]", "[3]"), "%x: f32[3,17]", "f32[3,17]")
         assert [s.source for s in program.steps] == [s.source for s in Program(pipeline.run(other, pipeline.COMPILE)).steps]
 
 

@@ -449,8 +449,11 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
     results = [(v, reused[i] if i in reused else low.add_array(v)) for i, v in enumerate(body.outputs)]
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     if reductions:
-        axes, x = reductions[0].attrs["axes"], reductions[0].operands[0]
-        columns = len(x.shape) - 1 not in axes and x.shape[-1] >= _FEW
+        # Where both rows and columns are reduced, the columns say how the nest is made: rows are complete inside it.
+        last = next((op for op in reductions if len(op.operands[0].shape) - 1 not in op.attrs["axes"]), reductions[0])
+        axes, x = last.attrs["axes"], last.operands[0]
+        both = any(op.attrs["axes"] != axes for op in reductions)
+        columns = len(x.shape) - 1 not in axes and (x.shape[-1] >= _FEW or both)
         if columns and all(op.primitive in (sum_, max_, min_) for op in reductions):
             domain = _column_nest(low, results, x.shape, axes, x)
         else:
@@ -539,14 +542,20 @@ def _store(low: Lowering, results: Results, index: Index) -> None:
         low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, index), name))
 
 
+def _is_sum(v: Value, axes: tuple[int, ...]) -> bool:
+    """Whether a value is a reduction over these axes."""
+    return v.op is not None and v.op.primitive.kind is Kind.REDUCTION and v.op.attrs["axes"] == axes
+
+
 def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...], x: Value) -> int:
     """for each row: add its elements to results that stay in memory.
 
     The range that is split is the outermost axis that is kept; the columns, a range of them at a time, where there is no other.
     """
     last = len(shape) - 1
-    sums = [(v, k, v.op) for v, k in results if len(v.shape) < len(shape) and v.op is not None]
+    sums = [(v, k, v.op) for v, k in results if _is_sum(v, axes)]
     whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
+    rows = [(v, k) for v, k in results if len(v.shape) < len(shape) and not _is_sum(v, axes)]
     outer = [a for a in kept_axes(len(shape), axes) if a != last]
     split = next((a for a in outer if shape[a] != 1), None)
     others = [a for a in outer if a != split]
@@ -562,15 +571,17 @@ def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: 
         with low.loop(first := columns()):
             for v, k, op in sums:
                 low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, (*lead, first.variable)), identity(op)))
-        with low.loops(axes, x) as reduced, low.loop(loop := columns()):
-            index = low.join((*lead, loop.variable), axes, reduced)
-            body = low.scopes[-1].body
-            elements = [low.value(op.operands[0], index) for _, _, op in sums]
-            _store(low, whole, index)
-            for (v, k, op), element in zip(sums, elements, strict=True):
-                name, offset, so_far = low.arrays[k].name, low.offset(v, (*lead, loop.variable)), low.fresh("t")
-                body.append(Let(so_far, f"load({name}, {offset})"))
-                body.append(Store(name, offset, combine(op, so_far, element)))
+        with low.loops(axes, x) as reduced:
+            _store(low, rows, low.join((*lead, ""), axes, reduced)[:-1])
+            with low.loop(loop := columns()):
+                index = low.join((*lead, loop.variable), axes, reduced)
+                body = low.scopes[-1].body
+                elements = [low.value(op.operands[0], index) for _, _, op in sums]
+                _store(low, whole, index)
+                for (v, k, op), element in zip(sums, elements, strict=True):
+                    name, offset, so_far = low.arrays[k].name, low.offset(v, (*lead, loop.variable)), low.fresh("t")
+                    body.append(Let(so_far, f"load({name}, {offset})"))
+                    body.append(Store(name, offset, combine(op, so_far, element)))
     if split is None:
         low.grain = _COLUMNS
         return shape[last]

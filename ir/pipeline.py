@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from .graph import Graph
 from .passes.blocks import block_reductions
 from .passes.canonicalize import canonicalize
+from .passes.columns import partial_columns
 from .passes.cse import cse
 from .passes.dce import dce
 from .passes.fold import fold
@@ -31,6 +32,7 @@ COMPILE: tuple[Pass, ...] = (
     undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
     *SIMPLIFY,
     fuse,  # after everything that looks at single operations: it hides them in bodies
+    partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
     block_reductions,  # after fuse, which decides what is reduced in one kernel
 )
 

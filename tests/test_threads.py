@@ -14,6 +14,7 @@ from tracer.ir.interp import evaluate
 from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.blocks import block_reductions
+from tracer.ir.passes.columns import partial_columns
 from tracer.runtime.program import Program
 
 F = tracer.nn.functional
@@ -39,7 +40,14 @@ def loss_and_gradients(*tensors):
     return loss
 
 
+def layer_norm(x, w, g):
+    x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+    y = F.layer_norm(x, w.shape, w)
+    return (y.detach(), *tracer.autograd.grad(y, (x, w), g))
+
+
 PROGRAMS = {
+    "rows and columns": (layer_norm, [(260, 517), (517,), (260, 517)]),
     "elementwise": (lambda x: tracer.tanh(x) * x + 1, [(700_001,)]),
     "sum": (lambda x: (x * x).sum(), [(720_720,)]),
     "sum of a prime number": (lambda x: (x * x).sum(), [(200_003,)]),
@@ -182,6 +190,46 @@ def test_whole_sums_are_split_into_blocks():
         np.testing.assert_allclose(a, b, rtol=1e-5)
     for a, b in zip(evaluate(before, x, c), Program(pipeline.run(after, ()))(x, np.array(c)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+COLUMNS = """\
+func @f(%x: f32[256,520], %w: f32[520]) -> (f32[256,520], f32[520], f32[520], f32[256]) {
+  %y: f32[256,520], %z: f32[256,520], %m: f32[256] = fusion @k0 %x, %w {
+    (%x: f32[256,520], %w: f32[520]):
+    %m: f32[256] = max %x {axes=(1)}
+    %b: f32[256,520] = broadcast %m {shape=(256,520), axes=(0)}
+    %d: f32[256,520] = sub %x, %b
+    %v: f32[256,520] = broadcast %w {shape=(256,520), axes=(1)}
+    %y: f32[256,520] = mul %d, %v
+    %z: f32[256,520] = mul %y, %x
+    yield %y, %z, %m
+  }
+  %s: f32[520] = fusion @k1 %z {
+    (%z: f32[256,520]):
+    %s: f32[520] = sum %z {axes=(0)}
+    yield %s
+  }
+  %t: f32[520] = fusion @k2 %x {
+    (%x: f32[256,520]):
+    %t: f32[520] = sum %x {axes=(0)}
+    yield %t
+  }
+  return %y, %s, %t, %m
+}
+"""
+
+
+def test_column_sums_go_to_the_kernel_that_has_the_rows():
+    before = parse_graph(COLUMNS)
+    after = partial_columns(before)
+    first, *totals = [op for op in after.ops if op.primitive is fusion]
+    assert [v.shape for v in first.results] == [(64, 520), (64, 520), (64, 4, 520), (64, 4)]
+    assert [op.operands[0].shape for op in totals] == [(64, 520)] * 2
+    x, w = drawn(256, 520).numpy(), drawn(520, seed=1).numpy()
+    compiled = Program(pipeline.run(after, ()))(x, w)
+    for a, b, c in zip(evaluate(before, x, w), evaluate(after, x, w), compiled, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-4)
 
 
 def test_what_reads_a_sum_again_stays_whole():

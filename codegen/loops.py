@@ -553,7 +553,7 @@ def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: 
     The range that is split is the outermost axis that is kept; the columns, a range of them at a time, where there is no other.
     """
     last = len(shape) - 1
-    sums = [(v, k, v.op) for v, k in results if _is_sum(v, axes)]
+    sums = [(v, k, v.op) for v, k in results if v.op is not None and _is_sum(v, axes)]
     whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
     rows = [(v, k) for v, k in results if len(v.shape) < len(shape) and not _is_sum(v, axes)]
     outer = [a for a in kept_axes(len(shape), axes) if a != last]

@@ -117,7 +117,7 @@ class Program:
         at = address(self._blocks)
         domains = [step.kernel.domain if step.kernel is not None else 1 for step in self.steps]
         large = [step.is_large for step in self.steps]
-        rows = [(a, at + 8 * s, 0, n, w) for a, s, n, w in zip(addresses, starts, domains, large, strict=True)]
+        rows = [(a, at + 8 * s, 0, n, int(w)) for a, s, n, w in zip(addresses, starts, domains, large, strict=True)]
         self._table = np.array(rows or [(0, 0, 0, 0, 0)], np.int64)
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)

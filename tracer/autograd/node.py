@@ -346,7 +346,7 @@ class _Types(Sequence[TensorType]):
 
     __slots__ = ("shapes",)
 
-    def __init__(self, shapes: tuple):
+    def __init__(self, shapes: Sequence[Any]):
         self.shapes = shapes
 
     def __len__(self) -> int:

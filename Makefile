@@ -25,8 +25,8 @@ types: $(VENV)/.test
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p tracer
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/small_step.py
-	$(BIN)/python benchmarks/eager.py
+	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
+	$(BIN)/python -m benchmarks.eager
 
 # Every sample of PyTorch's own databases, eager and traced: up to an hour. `make conformance ARGS='--tier 1 --mode eager'` is quick.
 conformance: $(VENV)/.conformance

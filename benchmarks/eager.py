@@ -1,6 +1,6 @@
 """Eager mode's own cost, beside PyTorch's and NumPy's in the same run.
 
-    python benchmarks/eager.py            # needs the extra `bench`
+    python -m benchmarks.eager            # needs the extra `bench`
 
 Small tensors show what an operation costs beside its arithmetic; large ones that nothing but arithmetic is left. Minima of
 several rounds, in microseconds, and ratios: these compare between machines.

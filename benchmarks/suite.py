@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from . import overheads
 from .workloads import WORKLOADS, Library, Step, Workload
 
 PEERS = ("PyTorch", "torch.compile", "JAX")
@@ -159,7 +160,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    console = Console()
+    console = Console(width=200)
     results = []
     for w in WORKLOADS:
         if options.only and not any(fnmatch.fnmatch(w.name, p) for p in options.only):
@@ -178,10 +179,11 @@ def main() -> None:
     summary = f"Geometric mean of best peer / traced: {mean:.2f}; least {min(ratios, default=float('nan')):.2f}."
     console.print(summary)
     if options.write:
-        write(rows, summary, bandwidth, rate)
+        costs = {**overheads.calls(), **overheads.processes()}
+        write(rows, summary, bandwidth, rate, costs)
 
 
-def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float) -> None:
+def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float, costs: dict[str, float]) -> None:
     import llvmlite.binding as llvm
 
     versions = ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "llvmlite", "torch", "jax"))
@@ -197,6 +199,10 @@ def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float) ->
         *(f"| {' | '.join(row)} |" for row in rows[1:]),
         "",
         summary,
+        "",
+        "| beside the arithmetic | |",
+        "| --- | ---: |",
+        *(f"| {what} | {value:.2f} |" for what, value in costs.items()),
     ]
     Path(__file__).with_name("RESULTS.md").write_text("\n".join(text) + "\n")
 

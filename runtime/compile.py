@@ -52,8 +52,9 @@ def _machine(jit: bool) -> llvm.TargetMachine:
         cpu=name,
         features=features,
         opt=3,
-        reloc="pic" if not jit else "default",
-        codemodel="default" if not jit else "jitdefault",
+        # Absolute addresses of 64 bits: in a large process the loader puts code and its constants further apart than 32 can say.
+        reloc="static",
+        codemodel="large",
         jit=jit,
     )
 

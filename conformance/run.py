@@ -26,6 +26,7 @@ ADAPTERS: dict[str, Any] = {
 
 # Results that are determined up to a sign, or only in part: what is compared of them.
 PARTS: dict[str, Any] = {
+    "linalg.eig": lambda r: (r[0], abs(r[1])),
     "linalg.eigh": lambda r: (r[0], abs(r[1])),
     "linalg.svd": lambda r: (abs(r[0][..., : r[1].shape[-1]]), r[1], abs(r[2][..., : r[1].shape[-1], :])),
     "svd": lambda r: (abs(r[0][..., : r[1].shape[-1]]), r[1], abs(r[2][..., : r[1].shape[-1]])),

@@ -52,7 +52,7 @@ def _machine(jit: bool) -> llvm.TargetMachine:
         cpu=name,
         features=features,
         opt=3,
-        # Absolute addresses of 64 bits: in a large process the loader puts code and its constants further apart than 32 can say.
+        # Absolute addresses of 64 bits: a large process may have code and its constants further apart than 32 can say.
         reloc="static",
         codemodel="large",
         jit=jit,

@@ -335,6 +335,8 @@ SAMPLES: dict[str, list[Sample]] = {
     "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],
     **{name: [Sample((definite(3, 3),)), Sample((definite(2, 4, 4),))] for name in ["lu_lower", "lu_upper"]},
     **{name: symmetric() for name in ["cholesky", "eigvalsh", "eigvecsh"]},
+    # Complex: the gradients are tested in test_complex.
+    **{name: [Sample((matrix(*s),), smooth=False) for s in [(3, 3), (2, 4, 4)]] for name in ["eigvals", "eigvecs"]},
     **{name: rectangular() for name in ["svdvals", "svd_u", "svd_vh"]},
     **{name: rectangular({"complete": False}) for name in ["qr_q", "qr_r"]},
     "pinv": [

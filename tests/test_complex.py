@@ -113,3 +113,32 @@ def test_traced():
         assert y.item() == pytest.approx(expected)
         y.backward()
     assert len(f.graphs()) == 1
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_eigenvalues_and_their_gradients(kind):
+    """A V = V diag(w); gradients by central differences of what no phase changes."""
+    a = np.random.default_rng(0).standard_normal((2, 4, 4))
+    if kind == "complex":
+        a = a + 1j * np.random.default_rng(1).standard_normal((2, 4, 4))
+
+    def loss(x):
+        w, v = tracer.linalg.eig(x)
+        return (w.real**2 + w.imag.cos()).sum() + (v.abs() ** 2 * w.real[..., None, :]).sum()
+
+    x = tracer.tensor(a, requires_grad=True)
+    w, v = (t.detach().numpy() for t in tracer.linalg.eig(x))
+    np.testing.assert_allclose(a @ v, v * w[..., None, :], atol=1e-12)
+    alone = tracer.linalg.eigvals(x).detach().numpy()
+    np.testing.assert_allclose(np.sort_complex(alone[0]), np.sort_complex(w[0]))
+    (g,) = tracer.autograd.grad(loss(x), x)
+    assert g.dtype is x.dtype
+    steps = (1e-6, 1e-6j) if kind == "complex" else (1e-6,)
+    for index in [(0, 0, 0), (0, 2, 1), (1, 3, 3)]:
+        for step in steps:
+            up, down = a.copy(), a.copy()
+            up[index] += step
+            down[index] -= step
+            slope = (loss(tracer.tensor(up)) - loss(tracer.tensor(down))).item() / 2e-6
+            part = g.numpy()[index]
+            assert slope == pytest.approx(float(np.imag(part) if step == 1e-6j else np.real(part)), rel=1e-5, abs=1e-6)

@@ -32,7 +32,9 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
     "householder_product",
     "inv",
@@ -62,6 +64,11 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+
+class Eig(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
 
 
 class SVD(NamedTuple):
@@ -220,6 +227,18 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     _matrix("linalg.eigh", A)
     S = _from_triangle(A, UPLO)
     return Eigh(P.eigvalsh(S), P.eigvecsh(S))
+
+
+def eig(A: Tensor) -> Eig:
+    """Eigenvalues and eigenvectors of a square matrix, complex, in no order."""
+    _matrix("linalg.eig", A)
+    return Eig(P.eigvals(A), P.eigvecs(A))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """The eigenvalues of a square matrix, complex, in no order."""
+    _matrix("linalg.eigvals", A)
+    return P.eigvals(A)
 
 
 def _from_triangle(A: Tensor, UPLO: str) -> Tensor:

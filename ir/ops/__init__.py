@@ -3,6 +3,7 @@
 from .complex import *
 from .contract import matmul as matmul
 from .decompose import *
+from .eigen import *
 from .elementwise import *
 from .fusion import fusion as fusion
 from .index import *

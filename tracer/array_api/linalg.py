@@ -12,6 +12,13 @@ from .dtypes import promote
 from .reductions import sum
 
 
+class EigResult(NamedTuple):
+    """What ``eig`` returns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
 class EighResult(NamedTuple):
     """What ``eigh`` returns."""
 
@@ -84,6 +91,16 @@ def det(x: Tensor, /) -> Tensor:
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
     """A diagonal of each matrix."""
     return ops.diagonal(x, offset, -2, -1)
+
+
+def eig(x: Tensor, /) -> EigResult:
+    """Eigenvalues and eigenvectors of square matrices, complex."""
+    return EigResult(*L.eig(x))
+
+
+def eigvals(x: Tensor, /) -> Tensor:
+    """Eigenvalues of square matrices, complex."""
+    return L.eigvals(x)
 
 
 def eigh(x: Tensor, /) -> EighResult:

@@ -27,9 +27,8 @@ NAMES = """
     max mean min prod std sum var all any diff linalg fft __array_api_version__
 """
 LINALG = """
-    cholesky cross det diagonal eig eigh eigvals eigvalsh inv matmul matrix_norm matrix_power matrix_rank matrix_transpose outer pinv
-    qr
-    slogdet solve svd svdvals tensordot trace vecdot vector_norm
+    cholesky cross det diagonal eig eigh eigvals eigvalsh inv matmul matrix_norm matrix_power matrix_rank matrix_transpose
+    outer pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm
 """
 FFT = "fft ifft fftn ifftn rfft irfft rfftn irfftn hfft ihfft fftfreq rfftfreq fftshift ifftshift"
 

@@ -30,7 +30,7 @@ from ..ir.types import TensorType
 from . import blas, driver
 from . import compile as compiler
 from .memory import ResultPool, address, aligned_empty, plan, take
-from .team import functions, team
+from .team import sharing
 
 
 @dataclass
@@ -122,8 +122,8 @@ class Program:
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
         products = any(w and "(blas," in step.source for w, step in zip(large, self.steps, strict=True))
-        shared = (team().address, functions()[1], blas.guard() if products else 0) if any(large) else (0, 0, 0)
-        self._header = np.array([*header, *shared], np.int64)
+        at_team, share = sharing() if any(large) else (0, 0)
+        self._header = np.array([*header, at_team, share, blas.guard() if products and at_team else 0], np.int64)
         self._header_address = address(self._header)
         self._call = _driver()
 

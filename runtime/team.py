@@ -118,6 +118,14 @@ over:
   ret ptr null
 }
 
+define i32 @SYMBOL_take(ptr %team) {
+  %busy = getelementptr i64, ptr %team, i64 32
+  %taken = cmpxchg ptr %busy, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %taken, 1
+  %result = zext i1 %mine to i32
+  ret i32 %result
+}
+
 define void @SYMBOL_share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop) {
 entry:
   %busy = getelementptr i64, ptr %team, i64 32
@@ -217,11 +225,11 @@ class Team:
         """Ends the workers and starts others, between two jobs."""
         with self._lock:
             # Programs that run meanwhile find the team busy, and work alone.
-            while self.state[BUSY]:
+            take = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_functions()["take"])
+            while not take(self.address):
                 self._libc.sched_yield()
-            self.state[BUSY] = 1
             self._stop()
-            worker, _ = functions()
+            worker = _functions()["worker"]
             for index in range(1, size):
                 place = np.array([self.address, index, self.state[GENERATION]], np.int64)
                 self._places.append(place)
@@ -246,27 +254,27 @@ class Team:
         self._places.clear()
 
 
-def functions() -> tuple[int, int]:
-    """The addresses of the worker's function and of that which shares a job."""
-    symbols = compiler.native(_code(), ("worker", "share"))
-    return symbols["worker"], symbols["share"]
+def _functions() -> dict[str, int]:
+    """The addresses of the native functions: what workers run, what takes the team, what shares a job."""
+    return compiler.native(_code(), ("worker", "take", "share"))
 
 
 @functools.cache
-def _available() -> bool:
-    return os.name == "posix" and hasattr(ctypes.CDLL(None), "pthread_create")
-
-
-@functools.cache
-def team() -> Team:
-    """The team, made with the chosen number of threads when first asked for."""
+def _team() -> Team | None:
+    """The team, made with the chosen number of threads when first asked for; None where there are no POSIX threads."""
+    if os.name != "posix" or not hasattr(ctypes.CDLL(None), "pthread_create"):
+        return None
     made = Team()
     atexit.register(made.resize, 1)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=made.forget)
-    if _available():
-        made.resize(_chosen())
+    os.register_at_fork(after_in_child=made.forget)
+    made.resize(_chosen())
     return made
+
+
+def sharing() -> tuple[int, int]:
+    """The addresses of the team's state and of the function that shares a job with it; zeros if there is no team."""
+    team = _team()
+    return (0, 0) if team is None else (team.address, _functions()["share"])
 
 
 def _chosen() -> int:
@@ -280,12 +288,14 @@ def _chosen() -> int:
 
 def get_num_threads() -> int:
     """How many threads large kernels are shared among."""
-    return team().size
+    team = _team()
+    return 1 if team is None else team.size
 
 
 def set_num_threads(n: int) -> None:
     """Shares large kernels among ``n`` threads from now on, 1 to 64 (else ValueError). Results do not depend on it."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX:
         raise ValueError(f"the number of threads is from 1 to {_MAX}, not {n!r}")
-    if _available():
-        team().resize(n)
+    team = _team()
+    if team is not None:
+        team.resize(n)

@@ -3,6 +3,7 @@
 import sys as _sys
 import typing as _typing
 
+from .arguments import checked as _checked
 from .complex import *
 from .create import *
 from .diagonals import *
@@ -25,4 +26,4 @@ _MODULES = "complex create diagonals index inquiry linalg moving order pointwise
 
 if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
     __all__ = sorted({name for module in _MODULES.split() for name in _sys.modules[f"{__name__}.{module}"].__all__})
-    globals().update({name: _named(_spelled(globals()[name]), name) for name in __all__})
+    globals().update({name: _named(_spelled(_checked(globals()[name], name)), name) for name in __all__})

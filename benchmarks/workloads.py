@@ -165,6 +165,22 @@ def _weights(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
+def _training(lib: Library, model: Any, optimizer: Any, inputs: np.ndarray, labels: np.ndarray) -> Step:
+    """A step on cross entropy, read as a float."""
+    x, y = lib.tensor_of(inputs), lib.tensor_of(labels)
+    loss_of = lib.part(lambda x, y: lib.nn.functional.cross_entropy(model(x), y))
+
+    @lib.whole
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(x, y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return lambda: step(x, y).item()
+
+
 def _mlp(sizes: Sequence[int], batch: int) -> tuple[Callable[[Library], Step], Callable[[], Step]]:
     """A step of plain SGD on cross entropy, read as a float."""
     inputs, labels = _f32(batch, sizes[0]), _rng().integers(0, sizes[-1], batch)
@@ -177,18 +193,7 @@ def _mlp(sizes: Sequence[int], batch: int) -> tuple[Callable[[Library], Step], C
             layers += [layer, lib.nn.ReLU()]
         model = lib.nn.Sequential(*layers[:-1])
         optimizer = lib.optim.SGD(model.parameters(), lr=0.01)
-        x, y = lib.tensor_of(inputs), lib.tensor_of(labels)
-        loss_of = lib.part(lambda x, y: lib.nn.functional.cross_entropy(model(x), y))
-
-        @lib.whole
-        def step(x: Any, y: Any) -> Any:
-            optimizer.zero_grad()
-            loss = loss_of(x, y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        return lambda: step(x, y).item()
+        return _training(lib, model, optimizer, inputs, labels)
 
     def jax_step() -> Step:
         import jax
@@ -232,18 +237,7 @@ def convnet(lib: Library) -> Step:
         {k: lib.tensor_of((rng.standard_normal(tuple(v.shape)) * 0.1).astype(np.float32)) for k, v in state.items()}
     )
     optimizer = lib.optim.Adam(model.parameters(), lr=1e-3)
-    x, y = lib.tensor_of(inputs), lib.tensor_of(labels)
-    loss_of = lib.part(lambda x, y: lib.nn.functional.cross_entropy(model(x), y))
-
-    @lib.whole
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = loss_of(x, y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return lambda: step(x, y).item()
+    return _training(lib, model, optimizer, inputs, labels)
 
 
 def convnet_jax() -> Step:

@@ -128,14 +128,14 @@ define i32 @SYMBOL_take(ptr %team) {
 
 define void @SYMBOL_share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop) {
 entry:
-  %busy = getelementptr i64, ptr %team, i64 32
-  %taken = cmpxchg ptr %busy, i64 0, i64 1 acquire monotonic
-  %mine = extractvalue { i64, i1 } %taken, 1
+  %taken = call i32 @SYMBOL_take(ptr %team)
+  %mine = icmp ne i32 %taken, 0
   br i1 %mine, label %post, label %alone
 alone:
   call void %kernel(ptr %args, i64 %start, i64 %stop)
   ret void
 post:
+  %busy = getelementptr i64, ptr %team, i64 32
   %generation = getelementptr i64, ptr %team, i64 0
   %pending = getelementptr i64, ptr %team, i64 8
   %job = getelementptr i64, ptr %team, i64 16

@@ -71,7 +71,7 @@ def wait(result: Any) -> None:
             part.block_until_ready()
 
 
-def run(workload: Workload, rounds: int, without: list[str], console: Console) -> dict[str, Any]:
+def run(workload: Workload, rounds: int, without: list[str]) -> dict[str, Any]:
     """Times of each contender in seconds, and of its first call."""
     steps: dict[str, Step] = {}
     first: dict[str, float] = {}
@@ -165,7 +165,7 @@ def main() -> None:
     for w in WORKLOADS:
         if options.only and not any(fnmatch.fnmatch(w.name, p) for p in options.only):
             continue
-        results.append(run(w, options.rounds, options.without, console))
+        results.append(run(w, options.rounds, options.without))
         best = {n: min(ts) * 1e6 for n, ts in results[-1]["times"].items()}
         console.print(w.name, {n: round(t, 1) for n, t in best.items()})
     bandwidth, rate = roof()

@@ -8,7 +8,7 @@ from typing import Any
 
 from .tiers import FIRST, SECOND
 
-ERRORS = ("errors agree", "errors of another type", "errors not raised")
+ERRORS = ("errors agree", "errors of another type", "errors not raised", "errors not comparable")
 TIERS = {"first tier": set(FIRST), "second tier": set(SECOND)}
 
 

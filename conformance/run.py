@@ -147,7 +147,8 @@ def _errors(op: Any, mine: Any, result: dict[str, Any]) -> None:
 
     try:
         bad = list(op.error_inputs("cpu")) if op.error_inputs_func is not None else []
-    except Exception:
+    except Exception as e:  # PyTorch's own making of them fails, for want of a device
+        result["reasons"].append(f"error: no samples of bad input: {e}")
         return
     for error in bad:
         given = error.sample_input
@@ -156,9 +157,11 @@ def _errors(op: Any, mine: Any, result: dict[str, Any]) -> None:
             op.op(*fresh((given.input, *given.args)), **fresh(given.kwargs))
         except error.error_type:
             pass
-        except Exception:
+        except Exception:  # not the error it promises here, or tensors of a kind we have none of
+            result["counts"]["errors not comparable"] += 1
             continue
         else:
+            result["counts"]["errors not comparable"] += 1
             continue
         try:
             mine(*args, **kwargs)

@@ -15,10 +15,8 @@ so the engines, which know no operation, save exactly what the rule will read an
 
 from __future__ import annotations
 
-import contextvars
 import enum
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,7 +109,8 @@ class Primitive:
     kind      how code is generated for it
     operands  names of the operands; one name beginning with ``*`` takes any number
     infer     (types..., **attrs) -> the result's type; raises what PyTorch raises for bad operands
-    impl      (arrays..., **attrs) -> array: the meaning, in NumPy. Also the eager implementation.
+    impl      (arrays..., **attrs) -> array: the meaning, in NumPy. Also the eager implementation. Who calls it silences
+              NumPy's floating-point warnings (``interp.silence``): 1/0 is inf here, as everywhere else.
     scalar    Python source of one element, for elementwise operations, operands in braces;
               or a function (operand types, attrs) -> source
     vjp       a rule for each operand, None where no gradient flows; None if not differentiable.
@@ -150,13 +149,17 @@ class Primitive:
     @functools.cached_property
     def ufunc(self) -> np.ufunc | None:
         """The NumPy function that is all there is to the implementation, and can write into memory it is given."""
-        function = getattr(self.impl, "__wrapped__", self.impl)
-        return function if isinstance(function, np.ufunc) else None
+        return self.impl if isinstance(self.impl, np.ufunc) else None
 
     @functools.cached_property
     def saves(self) -> tuple[tuple[bool, tuple[int, ...]] | None, ...]:
         """For each operand what its rule reads: whether the result, and which operands; None without a rule."""
         return tuple(None if r is None else (r.saves_result, r.saves_operands) for r in self.vjp or ())
+
+    @functools.cached_property
+    def saves_something(self) -> bool:
+        """Whether any rule reads the result or an operand."""
+        return any(saved is not None and (saved[0] or saved[1]) for saved in self.saves)
 
     def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
         result = self.infer(*types, **attrs)
@@ -166,7 +169,7 @@ class Primitive:
         if self.defaults:
             attrs = {**self.defaults, **attrs}
         interpreter = interp.current()
-        if interpreter.__class__ is interp.Evaluate:
+        if interpreter is interp.DIRECT:
             return self.impl(*args, **attrs)
         return interpreter.bind(self, args, attrs)
 
@@ -282,29 +285,3 @@ def inexact(*types: TensorType) -> TensorType:
 
 def predicate(*types: TensorType) -> TensorType:
     return same_type(*types).with_dtype(bool_)
-
-
-class _Silence(threading.local):
-    """A context of each thread in which NumPy reports no floating-point errors: a third of the cost of ``np.errstate``."""
-
-    def __init__(self) -> None:
-        silent = contextvars.copy_context()
-        silent.run(np.seterr, all="ignore")
-        silent.run(_silenced.set, True)
-        self.run = silent.run
-
-
-_silenced = contextvars.ContextVar("silenced", default=False)
-_silence = _Silence()
-
-
-def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` without NumPy's floating-point warnings: 1/0 is inf here, as everywhere else."""
-
-    def call(*args: Any, **attrs: Any) -> Any:
-        if _silenced.get():  # a context cannot be entered twice
-            return function(*args, **attrs)
-        return _silence.run(function, *args, **attrs)
-
-    call.__wrapped__ = function  # type: ignore[attr-defined]
-    return call

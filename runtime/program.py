@@ -22,7 +22,7 @@ from ..codegen.cpu import source
 from ..codegen.library import LARGE_PRODUCT, lower_op
 from ..codegen.loops import Kernel, lower
 from ..ir.graph import Builder, Graph, Op, Value
-from ..ir.interp import evaluate
+from ..ir.interp import EVALUATE, evaluate
 from ..ir.ops import constant, fusion, reshape
 from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
@@ -150,15 +150,16 @@ class Program:
     def _callback(self, i: int, step: Step) -> Any:
         """A function with a kernel's signature that computes a step with NumPy."""
         op, types = step.op, [v.type for v in step.arrays]
-        compute = functools.partial(evaluate, op.attrs["body"]) if op.primitive is fusion else op.primitive.impl
-        attrs = {} if op.primitive is fusion else op.attrs
+        n = len(op.operands)
 
         def run(args: int, start: int, stop: int) -> None:
             try:
                 where = (ctypes.c_int64 * len(types)).from_address(args)
                 arrays = [_array_at(at, t) for at, t in zip(where, types, strict=True)]
-                n = len(op.operands)
-                out = compute(*arrays[:n], **attrs)
+                if op.primitive is fusion:
+                    out = evaluate(op.attrs["body"], *arrays[:n])
+                else:
+                    out = EVALUATE.bind(op.primitive, arrays[:n], op.attrs)
                 for target, value in zip(arrays[n:], out if isinstance(out, tuple) else (out,), strict=True):
                     np.copyto(target, value)
             except Exception as e:
@@ -288,7 +289,7 @@ class _Layout:
         return None if moved else k
 
     def _add_constant(self, op: Op) -> None:
-        array = np.array(op.primitive.impl(**op.attrs), order="C")
+        array = np.array(EVALUATE.bind(op.primitive, (), op.attrs), order="C")
         self.constants.append(array)
         self._places[op.result] = ("constant", address(array))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .autograd.node import Node
 from .context import context
+from .ir.interp import restore, silence
 from .ir.primitive import Kind, Primitive
 from .tensor import Tensor, wrap
 
@@ -33,10 +34,13 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
                     followed = True
         else:
             arrays.append(a)
+    token = silence()
     try:
         data = primitive.impl(*arrays, **attrs)
     except ValueError as e:
         raise _clearer(e, primitive, args) from None
+    finally:
+        restore(token)
     out = wrap(data)
     if primitive.put is not None and primitive.kind is Kind.MOVEMENT and data.__class__ is np.ndarray:
         parent = args[0]

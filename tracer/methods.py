@@ -11,11 +11,10 @@ from .context import context
 from .device import require_cpu
 from .ir import ops as P
 from .ir.interp import current
-from .ir.primitive import quiet
 from .ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from .ops import create, index, linalg, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
-from .tensor import Tensor
+from .tensor import Tensor, compute_into
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
 _METHODS = """
@@ -107,7 +106,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if ufunc is not None and not kwargs and len(args) == 1 and _overwritable(self, args[0]):
             other = args[0]
-            _compute(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
+            compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
             self._counter[0] += 1
             return self
         followed = context.grad_enabled and any(isinstance(a, Tensor) and a._requires_grad for a in (self, *args))
@@ -117,11 +116,6 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     method.__doc__ = f"``{function.__name__}``, in place."
     return method
-
-
-@quiet
-def _compute(ufunc: Any, *args: Any, out: Any) -> None:
-    ufunc(*args, out=out)
 
 
 def _overwritable(t: Tensor, other: Any) -> bool:

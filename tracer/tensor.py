@@ -14,14 +14,20 @@ import numpy as np
 
 from .context import context, structure_changed
 from .device import CPU, device
-from .ir.primitive import quiet
+from .ir.interp import restore, silence
 from .ir.types import DType, TensorType, dtype_of
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
 
 
-_add_into = quiet(np.add)
+def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
+    """Runs a NumPy function into an array that exists, without floating-point warnings."""
+    token = silence()
+    try:
+        ufunc(*args, out=out)
+    finally:
+        restore(token)
 
 
 class Size(tuple):
@@ -272,7 +278,7 @@ class Tensor:
         elif create_graph:
             self.grad = before + g
         elif context.recorder is None and before._data.dtype is g._data.dtype and before._data.flags.writeable:
-            _add_into(before._data, g._data, out=before._data)
+            compute_into(np.add, before._data, g._data, out=before._data)
             before._counter[0] += 1
         else:
             from .autograd.modes import no_grad

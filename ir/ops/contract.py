@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, primitive, quiet
+from ..primitive import Kind, primitive
 from ..types import TensorType, bool_
 
 
@@ -33,7 +33,7 @@ matmul = primitive(
     Kind.CONTRACTION,
     "a b",
     infer=_infer,
-    impl=quiet(_impl),
+    impl=_impl,
     vjp=(
         lambda g, b, ta, tb: matmul(b, g, ta=tb, tb=True) if ta else matmul(g, b, tb=not tb),
         lambda g, a, ta, tb: matmul(g, a, ta=True, tb=ta) if tb else matmul(a, g, ta=not ta),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, elementwise, floating, inexact, numeric, predicate, primitive, quiet, same_shape, same_type
+from ..primitive import Kind, elementwise, floating, inexact, numeric, predicate, primitive, same_shape, same_type
 from ..types import TensorType, bool_, dtype_named
 
 
@@ -52,23 +52,19 @@ def _sign_vjp(g: Any, y: Any, x: Any, x_type: TensorType) -> Any:
 
 sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(_sign_vjp,), holomorphic=False)
 
-add = elementwise("add", quiet(np.add), "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
-sub = elementwise("sub", quiet(np.subtract), "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
-mul = elementwise("mul", quiet(np.multiply), "{a} * {b}", "a b", vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)))
+add = elementwise("add", np.add, "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
+sub = elementwise("sub", np.subtract, "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
+mul = elementwise("mul", np.multiply, "{a} * {b}", "a b", vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)))
 div = elementwise(
     "div",
-    quiet(np.divide),
+    np.divide,
     "{a} / {b}",
     "a b",
     infer=inexact,
     vjp=(lambda g, b: div(g, b), lambda g, a, b: neg(mul(g, div(div(a, b), b)))),
 )
-reciprocal = elementwise(
-    "reciprocal", quiet(np.reciprocal), "{T}(1) / {x}", infer=inexact, vjp=(lambda g, y: neg(mul(g, mul(y, y))),)
-)
-square = elementwise(
-    "square", quiet(np.square), "{x} * {x}", infer=numeric, torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),)
-)
+reciprocal = elementwise("reciprocal", np.reciprocal, "{T}(1) / {x}", infer=inexact, vjp=(lambda g, y: neg(mul(g, mul(y, y))),))
+square = elementwise("square", np.square, "{x} * {x}", infer=numeric, torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),))
 
 
 def _remainder(types: list[TensorType], attrs: dict) -> str:
@@ -81,7 +77,7 @@ def _remainder(types: list[TensorType], attrs: dict) -> str:
 
 def nonzero_divisor(function: Any) -> Any:
     """Integer division and remainder: PyTorch raises where NumPy gives 0."""
-    silent = quiet(function)
+    silent = function
 
     def impl(a: Any, b: Any) -> Any:
         if np.result_type(a, b).kind in "ui" and not np.all(b):
@@ -125,7 +121,7 @@ remainder = elementwise(
 # pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative.
 pow_ = elementwise(
     "pow",
-    quiet(np.power),
+    np.power,
     lambda types, attrs: (
         "pow_({a}, {b})" if types[0].dtype.kind == "f" else "int_pow({a}, check_exponent({b}, status, {site}))"
     ),
@@ -168,14 +164,14 @@ def _share(wins: Any, ties: Any, type: TensorType) -> Any:
 
 # Exponentials, logarithms, roots.
 
-exp = elementwise("exp", quiet(np.exp), "exp({x})", infer=inexact, vjp=(lambda g, y: mul(g, y),))
-expm1 = elementwise("expm1", quiet(np.expm1), "expm1({x})", infer=inexact, vjp=(lambda g, y: mul(g, add(y, 1)),))
-log = elementwise("log", quiet(np.log), "log({x})", infer=inexact, vjp=(lambda g, x: div(g, x),))
-log1p = elementwise("log1p", quiet(np.log1p), "log1p({x})", infer=inexact, vjp=(lambda g, x: div(g, add(x, 1)),))
-sqrt = elementwise("sqrt", quiet(np.sqrt), "sqrt({x})", infer=inexact, vjp=(lambda g, y: div(g, mul(y, 2)),))
+exp = elementwise("exp", np.exp, "exp({x})", infer=inexact, vjp=(lambda g, y: mul(g, y),))
+expm1 = elementwise("expm1", np.expm1, "expm1({x})", infer=inexact, vjp=(lambda g, y: mul(g, add(y, 1)),))
+log = elementwise("log", np.log, "log({x})", infer=inexact, vjp=(lambda g, x: div(g, x),))
+log1p = elementwise("log1p", np.log1p, "log1p({x})", infer=inexact, vjp=(lambda g, x: div(g, add(x, 1)),))
+sqrt = elementwise("sqrt", np.sqrt, "sqrt({x})", infer=inexact, vjp=(lambda g, y: div(g, mul(y, 2)),))
 rsqrt = elementwise(
     "rsqrt",
-    quiet(lambda x: np.reciprocal(np.sqrt(x))),
+    lambda x: np.reciprocal(np.sqrt(x)),
     "{T}(1) / sqrt({x})",
     infer=inexact,
     vjp=(lambda g, y: mul(mul(g, mul(y, mul(y, y))), -0.5),),
@@ -183,13 +179,11 @@ rsqrt = elementwise(
 
 # Trigonometry and its relatives.
 
-sin = elementwise("sin", quiet(np.sin), "sin({x})", infer=inexact, vjp=(lambda g, x: mul(g, cos(x)),))
-cos = elementwise("cos", quiet(np.cos), "cos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, sin(x))),))
-tan = elementwise("tan", quiet(np.tan), "tan({x})", infer=inexact, vjp=(lambda g, y: mul(g, add(mul(y, y), 1)),))
-asin = elementwise("asin", quiet(np.arcsin), "asin({x})", infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),))
-acos = elementwise(
-    "acos", quiet(np.arccos), "acos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, rsqrt(sub(1, mul(x, x))))),)
-)
+sin = elementwise("sin", np.sin, "sin({x})", infer=inexact, vjp=(lambda g, x: mul(g, cos(x)),))
+cos = elementwise("cos", np.cos, "cos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, sin(x))),))
+tan = elementwise("tan", np.tan, "tan({x})", infer=inexact, vjp=(lambda g, y: mul(g, add(mul(y, y), 1)),))
+asin = elementwise("asin", np.arcsin, "asin({x})", infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(1, mul(x, x)))),))
+acos = elementwise("acos", np.arccos, "acos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, rsqrt(sub(1, mul(x, x))))),))
 atan = elementwise("atan", np.arctan, "atan({x})", infer=inexact, vjp=(lambda g, x: div(g, add(mul(x, x), 1)),))
 atan2 = elementwise(
     "atan2",
@@ -211,12 +205,12 @@ def _over_squares(a: Any, b: Any) -> Any:
     return _where(origin, 0.0, reciprocal(_where(origin, 1.0, total)))
 
 
-sinh = elementwise("sinh", quiet(np.sinh), "sinh({x})", infer=inexact, vjp=(lambda g, x: mul(g, cosh(x)),))
-cosh = elementwise("cosh", quiet(np.cosh), "cosh({x})", infer=inexact, vjp=(lambda g, x: mul(g, sinh(x)),))
+sinh = elementwise("sinh", np.sinh, "sinh({x})", infer=inexact, vjp=(lambda g, x: mul(g, cosh(x)),))
+cosh = elementwise("cosh", np.cosh, "cosh({x})", infer=inexact, vjp=(lambda g, x: mul(g, sinh(x)),))
 tanh = elementwise("tanh", np.tanh, "tanh({x})", infer=inexact, vjp=(lambda g, y: mul(g, sub(1, mul(y, y))),))
 sigmoid = elementwise(
     "sigmoid",
-    quiet(lambda x: np.reciprocal(np.exp(-x) + 1)),
+    lambda x: np.reciprocal(np.exp(-x) + 1),
     "sigmoid({x})",
     infer=inexact,
     vjp=(lambda g, y: mul(g, mul(y, sub(1, y))),),
@@ -316,7 +310,7 @@ cast = primitive(
     Kind.ELEMENTWISE,
     "x",
     infer=lambda x, dtype: x.with_dtype(dtype_named(dtype)),
-    impl=quiet(lambda x, dtype: _parts(np.asarray(x), dtype).astype(dtype_named(dtype).numpy)),
+    impl=lambda x, dtype: _parts(np.asarray(x), dtype).astype(dtype_named(dtype).numpy),
     scalar=lambda types, attrs: "{x} != {D}(0)" if attrs["dtype"] == "bool" else "{T}({x})",
     vjp=(lambda g, x_type: cast(g, dtype=x_type.dtype.short),),
     torch_name="ToCopy",

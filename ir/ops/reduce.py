@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, primitive, quiet
+from ..primitive import Kind, primitive
 from ..types import TensorType, bool_, int64
 from .elementwise import cast, div, eq, mul
 from .movement import broadcast
@@ -39,14 +39,12 @@ def _back(g: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
     return broadcast(g, shape=x_type.shape, axes=kept_axes(x_type.rank, axes))
 
 
-_add_reduce = quiet(np.add.reduce)
-
 sum_ = primitive(
     "sum",
     Kind.REDUCTION,
     "x",
     infer=_infer_numeric,
-    impl=lambda x, axes: _add_reduce(x, axis=axes, dtype=np.asarray(x).dtype),
+    impl=lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
     vjp=(lambda g, x_type, axes: _back(g, x_type, axes),),
 )
 

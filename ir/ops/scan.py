@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, host, primitive, quiet, same_type
+from ..primitive import Kind, host, primitive, same_type
 from ..types import TensorType, int64
 from .elementwise import add, mul
 from .movement import pad, slice_
@@ -19,7 +19,7 @@ def _infer(x: TensorType, axis: int, **attrs: Any) -> TensorType:
 
 
 def _accumulate(ufunc: Any) -> Any:
-    run = quiet(ufunc.accumulate)
+    run = ufunc.accumulate
 
     def impl(x: Any, axis: int, reverse: bool = False) -> Any:
         x = np.asarray(x)
@@ -65,7 +65,7 @@ def _shift(x: Any, x_type: TensorType, axis: int, back: bool) -> Any:
 # y[i] = a[i] * y[i - 1] + b[i] along the axis, from the end if reversed. Its adjoint is a recurrence the other way.
 recurrence = host(
     "recurrence",
-    quiet(_recurrence),
+    _recurrence,
     "a b",
     infer=lambda a, b, axis, reverse: _infer(same_type(a, b), axis),
     vjp=(
@@ -113,7 +113,7 @@ def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
-cumargmax = host("cumargmax", quiet(_extreme_positions), infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64))
+cumargmax = host("cumargmax", _extreme_positions, infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64))
 
 
 def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
@@ -182,7 +182,7 @@ prod = primitive(
     Kind.HOST,
     "x",
     infer=_infer_prod,
-    impl=quiet(lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=np.asarray(x).dtype)),
+    impl=lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=np.asarray(x).dtype),
     vjp=(_prod_vjp,),
 )
 

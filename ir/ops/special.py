@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Primitive, elementwise, floating, inexact, numeric, quiet
+from ..primitive import Primitive, elementwise, floating, inexact, numeric
 from ..types import TensorType
 from .elementwise import (
     BY_ZERO,
@@ -41,7 +41,7 @@ def _scipy(name: str) -> Callable[..., Any]:
     def impl(*args: Any, **attrs: Any) -> Any:
         import scipy.special
 
-        function = quiet(getattr(scipy.special, name))
+        function = getattr(scipy.special, name)
         return np.asarray(function(*args, **attrs)).astype(np.result_type(*args), copy=False)
 
     return impl
@@ -56,7 +56,7 @@ def _special(name: str, *vjp: Callable | None, operands: str = "x", torch_name: 
 # log(1 + exp(x)), whose derivatives are smooth where its formula is not.
 softplus = elementwise(
     "softplus",
-    quiet(lambda x: np.logaddexp(x, np.zeros((), np.result_type(x)))),
+    lambda x: np.logaddexp(x, np.zeros((), np.result_type(x))),
     "maximum({x}, {T}(0)) + log1p(exp(-abs_({x})))",
     infer=floating,
     vjp=(lambda g, x: mul(g, sigmoid(x)),),
@@ -71,7 +71,7 @@ def _cross_entropy(p: Any, t: Any) -> Any:
 # -(t log(p) + (1 - t) log(1 - p)), with logarithms of at least -100, and PyTorch's derivatives at the ends.
 binary_cross_entropy = elementwise(
     "binary_cross_entropy",
-    quiet(_cross_entropy),
+    _cross_entropy,
     "-({t} * maximum(log({p}), {T}(-100)) + ({T}(1) - {t}) * maximum(log1p(-{p}), {T}(-100)))",
     "p t",
     infer=floating,
@@ -82,12 +82,12 @@ binary_cross_entropy = elementwise(
 )
 
 trunc = elementwise("trunc", np.trunc, "trunc({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
-log2 = elementwise("log2", quiet(np.log2), None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
-log10 = elementwise("log10", quiet(np.log10), None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
-exp2 = elementwise("exp2", quiet(np.exp2), None, infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
-asinh = elementwise("asinh", quiet(np.arcsinh), None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
-acosh = elementwise("acosh", quiet(np.arccosh), None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
-atanh = elementwise("atanh", quiet(np.arctanh), None, infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
+log2 = elementwise("log2", np.log2, None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
+log10 = elementwise("log10", np.log10, None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
+exp2 = elementwise("exp2", np.exp2, None, infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
+asinh = elementwise("asinh", np.arcsinh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
+acosh = elementwise("acosh", np.arccosh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
+atanh = elementwise("atanh", np.arctanh, None, infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
 erfc = _special("erfc", lambda g, x: mul(g, mul(exp(neg(mul(x, x))), -2 / _SQRT_PI)))
 erfinv = _special("erfinv", lambda g, y: mul(g, mul(exp(mul(y, y)), _SQRT_PI / 2)))
 erfcx = _special("erfcx", lambda g, x, y: mul(g, sub(mul(mul(x, y), 2), 2 / _SQRT_PI)))
@@ -150,7 +150,7 @@ digamma = elementwise("digamma", _poles("psi"), None, infer=floating, vjp=(lambd
 def _polygamma(x: Any, n: int) -> Any:
     import scipy.special
 
-    return np.asarray(quiet(scipy.special.polygamma)(n, x)).astype(np.result_type(x), copy=False)
+    return np.asarray(scipy.special.polygamma(n, x)).astype(np.result_type(x), copy=False)
 
 
 polygamma = elementwise(
@@ -178,7 +178,7 @@ def _ratio(a: Any, y: Any) -> Any:
 
 logaddexp = elementwise(
     "logaddexp",
-    quiet(np.logaddexp),
+    np.logaddexp,
     None,
     "a b",
     infer=floating,
@@ -186,7 +186,7 @@ logaddexp = elementwise(
 )
 logaddexp2 = elementwise(
     "logaddexp2",
-    quiet(np.logaddexp2),
+    np.logaddexp2,
     None,
     "a b",
     infer=floating,
@@ -235,7 +235,7 @@ def _one(a: Any) -> Any:
 
 nextafter = elementwise("nextafter", np.nextafter, None, "a b", infer=floating, vjp=(lambda g: g, lambda g: mul(g, 0)))
 heaviside = elementwise("heaviside", np.heaviside, None, "a b", infer=numeric)
-zeta = elementwise("zeta", quiet(lambda a, b: _zeta(a, b)), None, "a b", infer=floating)
+zeta = elementwise("zeta", lambda a, b: _zeta(a, b), None, "a b", infer=floating)
 gcd = elementwise("gcd", np.gcd, None, "a b", infer=numeric)
 lcm = elementwise("lcm", np.lcm, None, "a b", infer=numeric)
 shift_left = elementwise("shift_left", np.left_shift, None, "a b", infer=numeric)

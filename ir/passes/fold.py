@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Graph, Op, Rewriter
+from ..interp import EVALUATE
 from ..ops import full
 from ..primitive import Kind
 
@@ -15,7 +16,7 @@ def _number(op: Op, rewriter: Rewriter) -> object | None:
     if op.primitive.kind is not Kind.ELEMENTWISE or not all(o is not None and o.primitive is full for o in values):
         return None
     arrays = [np.full((), o.attrs["value"], v.type.dtype.numpy) for o, v in zip(values, op.operands, strict=True) if o]
-    return np.asarray(op.primitive.impl(*arrays, **op.attrs)).item()
+    return np.asarray(EVALUATE.bind(op.primitive, arrays, op.attrs)).item()
 
 
 def fold(graph: Graph) -> Graph:

@@ -49,20 +49,20 @@ def _list(x: Any) -> list[Any]:
 
 def _seeds(outputs: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
     """The cotangents to start from: implicit ones for numbers only."""
-    from ..ops import ones_like
-
     seeds = []
     for i, (out, g) in enumerate(zip(outputs, given, strict=True)):
-        if not out.requires_grad:
+        if not (out._requires_grad or out.requires_grad):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
         if g is None:
-            if out.numel() != 1:
+            if out._data.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            if out.is_complex():
+            if out._data.dtype.kind == "c":
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.dtype}")
             if context.recorder is None:
-                g = wrap(np.ones(out._data.shape, out._data.dtype))
+                g = wrap(np.array(1, out._data.dtype, ndmin=out._data.ndim))
             else:
+                from ..ops import ones_like
+
                 with no_grad():
                     g = ones_like(out)
         elif not isinstance(g, Tensor):

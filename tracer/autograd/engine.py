@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..context import context
-from ..ir.interp import Evaluate, current, using
+from ..ir.interp import DIRECT, current, restore, silence, using
 from ..ir.ops import add, reshape, sum_
 from ..tensor import Tensor, wrap
 from . import anomaly, hooks
-from .modes import set_grad_enabled
 from .node import BackwardNode
-
-_EVALUATE = Evaluate()
 
 
 def run(
@@ -35,21 +32,27 @@ def run(
 ) -> dict[int, tuple[Tensor, Any]]:
     """Cotangents of the leaves (or of ``inputs``): id -> (tensor, cotangent), as tensors."""
     tensors = create_graph or context.recorder is not None
-    interpreter = current() if tensors else _EVALUATE
-    with set_grad_enabled(create_graph), using(interpreter):
-        engine = _Engine(tensors, inputs)
-        for root, ct in zip(roots, cotangents, strict=True):
-            if root._view is not None:
-                root._refresh()
-            if root._grad_fn is not None:
-                engine.send(root._grad_fn, root._output, ct if tensors else ct._data)
-            elif engine.wants(root):
-                engine.send(root, 0, ct.clone() if tensors else np.array(ct._data))
-        engine.drain(retain_graph)
-        for i, (t, g) in engine.found.items():
-            own = vars(t).get("_hooks")
-            if own and t._grad_fn is None:
-                engine.found[i] = (t, hooks.call(own, g, tensors))
+    before = context.grad_enabled
+    context.grad_enabled = create_graph
+    token = silence()
+    try:
+        with using(current() if tensors else DIRECT):
+            engine = _Engine(tensors, inputs)
+            for root, ct in zip(roots, cotangents, strict=True):
+                if root._view is not None:
+                    root._refresh()
+                if root._grad_fn is not None:
+                    engine.send(root._grad_fn, root._output, ct if tensors else ct._data)
+                elif engine.wants(root):
+                    engine.send(root, 0, ct.clone() if tensors else np.array(ct._data))
+            engine.drain(retain_graph)
+            for i, (t, g) in engine.found.items():
+                own = vars(t).get("_hooks")
+                if own and t._grad_fn is None:
+                    engine.found[i] = (t, hooks.call(own, g, tensors))
+    finally:
+        restore(token)
+        context.grad_enabled = before
     return {i: (t, g if isinstance(g, Tensor) else wrap(g)) for i, (t, g) in engine.found.items()}
 
 
@@ -59,16 +62,19 @@ class _Engine:
         self.found: dict[int, tuple[Tensor, Any]] = {}
         self.pending: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, BackwardNode]] = []
-        for t in inputs or ():
-            if t._view is not None:
-                t._refresh()
-        self.leaves = None if inputs is None else {id(t): t for t in inputs if t._grad_fn is None}
+        self.leaves: dict[int, Tensor] | None = None
         # Inputs that are not leaves: caught when the node that made them is reached.
         self.watched: dict[Any, list[Tensor]] = {}
-        for t in inputs or ():
-            if t._grad_fn is not None:
-                self.watched.setdefault(t._grad_fn, []).append(t)
         self.useful: set[Any] | None = None
+        if inputs is not None:
+            self.leaves = {}
+            for t in inputs:
+                if t._view is not None:
+                    t._refresh()
+                if t._grad_fn is None:
+                    self.leaves[id(t)] = t
+                else:
+                    self.watched.setdefault(t._grad_fn, []).append(t)
 
     def send(self, target: Any, output: int, g: Any) -> None:
         """Adds ``g`` to the cotangent of a node's output, or of a leaf."""
@@ -90,29 +96,32 @@ class _Engine:
         self.found[id(t)] = (t, g if before is None else add(before[1], g))
 
     def drain(self, retain_graph: bool) -> None:
+        """Visits nodes until none has a cotangent waiting."""
         if self.leaves is not None:
             self.useful = self._useful_nodes()
-        while self.queue:
-            _, node = heapq.heappop(self.queue)
-            waiting = self.pending.pop(node)
-            if context.recorder is not None:
-                context.recorder.visits(node)
+        queue, pending, recorder = self.queue, self.pending, context.recorder
+        while queue:
+            node = heapq.heappop(queue)[1]
+            waiting = pending.pop(node)
+            if recorder is not None:
+                recorder.visits(node)
             if node.hooks:
                 hooks.apply_to_outputs(node, waiting, self.tensors)
-            if self.watched:
-                for t in self.watched.get(node, ()):
-                    if t._output in waiting:
-                        g = waiting[t._output]
-                        self._add(t, g if self.tensors else np.array(g))
-            edges = node.edges
-            if self.leaves is None:  # every edge that there is
-                self._visit(node, waiting, edges)
-            else:
-                wanted = [e is not None and self._leads_somewhere(e) for e in edges]
-                if any(wanted) or not edges:
-                    self._visit(node, waiting, wanted)
+            wanted: Sequence[Any] = node.edges  # every edge that there is
+            if self.leaves is not None:
+                self._catch(node, waiting)
+                wanted = [e is not None and self._leads_somewhere(e) for e in wanted]
+            if self.leaves is None or any(wanted) or not wanted:
+                self._visit(node, waiting, wanted)
             if not retain_graph:
                 node.release()
+
+    def _catch(self, node: BackwardNode, waiting: dict[int, Any]) -> None:
+        """Keeps the cotangents of the inputs that this node made."""
+        for t in self.watched.get(node, ()):
+            if t._output in waiting:
+                g = waiting[t._output]
+                self._add(t, g if self.tensors else np.array(g))
 
     def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: Sequence[Any]) -> None:
         if context.anomaly:
@@ -159,11 +168,13 @@ class _Engine:
 
 
 def _own(ct: Any, given: dict[int, Any]) -> Any:
-    if not isinstance(ct, np.ndarray) or ct.base is not None:
-        return np.array(ct, order="C")
+    if not isinstance(ct, np.ndarray):
+        return np.array(ct)
+    if ct.base is not None:
+        return ct.copy()
     for g in given.values():
         if ct is g:
-            return np.array(ct, order="C")
+            return ct.copy()
     return ct
 
 

@@ -183,10 +183,17 @@ class Node(BackwardNode):
         super().__init__(args)
         self.primitive = primitive
         self.attrs = attrs
-        self.operands: list[Any] | None = [None] * len(args)
+        self.operands: Sequence[Any] | None = ()
+        self.versions: Sequence[int] = ()
         self.result: np.ndarray | None = None
-        self.versions = [0] * len(args)
-        for saved, edge in zip(primitive.saves, self.edges):  # noqa: B905  variadic operations save nothing
+        if primitive.saves_something:
+            self._save(args, out)
+
+    def _save(self, args: Sequence[Any], out: Tensor) -> None:
+        """Keeps what the rules of the operands that require gradients will read."""
+        operands: list[Any] = [None] * len(args)
+        versions = [0] * len(args)
+        for saved, edge in zip(self.primitive.saves, self.edges):  # noqa: B905  variadic operations save nothing
             if edge is None or saved is None:
                 continue
             if saved[0]:
@@ -195,10 +202,11 @@ class Node(BackwardNode):
             for i in saved[1]:
                 a = args[i]
                 if isinstance(a, Tensor):
-                    self.operands[i] = a
-                    self.versions[i] = a._counter[0]
+                    operands[i] = a
+                    versions[i] = a._counter[0]
                 else:  # a number takes the result's dtype now: rules compute with it, and its weakness would be lost
-                    self.operands[i] = out._data.dtype.type(a)
+                    operands[i] = out._data.dtype.type(a)
+        self.operands, self.versions = operands, versions
         if context.saved_tensors_hooks:
             self._pack()
 
@@ -213,24 +221,31 @@ class Node(BackwardNode):
         return getattr(self, "label", None) or self.primitive.torch_name
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
-        if self.operands is None:
+        saved = self.operands
+        if saved is None:
             raise RuntimeError(FREED)
-        error = self.stale()
-        if error is not None:
-            raise error
-        g, record, types = given[0], self.primitive, _Types(self.shapes)
-        if record.vjp_all is not None:
-            return record.vjp_all(g, [types[i] for i in range(len(self.shapes))], **self.attrs)
+        operands: list[Any] = []
+        for a, version in zip(saved, self.versions):  # noqa: B905  of one length
+            if isinstance(a, Tensor):
+                if a._counter[0] != version:
+                    raise modified(a._data, a._counter[0], version, a._grad_fn)
+                operands.append(a if tensors else a._data)
+            else:
+                operands.append(a if a is None else _read(a, tensors))
         y: Any = self.result
-        operands = [None if a is None else _read(a, tensors) for a in self.operands]
         if y is not None:
-            if isinstance(y, Packed):
+            if isinstance(y, Packed):  # what hooks return has no version to follow
                 y = y.unpack()._data
+            elif self.counter[0] != self.version:
+                raise modified(y, self.counter[0], self.version, self)
             if tensors:
                 y = self._result_tensor(y)
+        g, record, attrs, types = given[0], self.primitive, self.attrs, _Types(self.shapes)
+        if record.vjp_all is not None:
+            return record.vjp_all(g, list(types), **attrs)
         cotangents: list[Any] = []
         for want, rule in zip(wanted, record.vjp or ()):  # noqa: B905  both are as long as the operands
-            cotangents.append(rule(g, y, operands, types, self.attrs) if want and rule is not None else None)
+            cotangents.append(rule(g, y, operands, types, attrs) if want and rule is not None else None)
         return cotangents
 
     def _result_tensor(self, result: np.ndarray) -> Tensor:
@@ -241,21 +256,20 @@ class Node(BackwardNode):
             context.recorder.identify(y)
         return y
 
-    def stale(self) -> RuntimeError | None:
-        """The error to raise if something saved has been changed in place since."""
+    @property
+    def stale(self) -> bool:
+        """Whether something saved has been changed in place since."""
         for a, version in zip(self.operands or (), self.versions, strict=False):
-            if a is not None and isinstance(a, Tensor) and a._counter[0] != version:
-                return modified(a._data, a._counter[0], version, a._grad_fn)
-        if self.result is not None and self.counter[0] != self.version:
-            return modified(self.result, self.counter[0], self.version, self)
-        return None
+            if isinstance(a, Tensor) and a._counter[0] != version:
+                return True
+        return isinstance(self.result, np.ndarray) and self.counter[0] != self.version
 
     @property
     def released(self) -> bool:
         return self.operands is None
 
     def release(self) -> None:
-        if self.result is not None or (self.operands and any(a is not None for a in self.operands)):
+        if self.result is not None or any(a is not None for a in self.operands or ()):
             self.operands = self.result = None
 
 
@@ -312,7 +326,7 @@ def was_freed(node: BackwardNode) -> bool:
 
 def was_modified(node: BackwardNode) -> bool:
     """Whether anything that a backward pass from this node needs has been changed in place."""
-    return any(isinstance(n, Node) and n.stale() is not None for n in walk(node))
+    return any(isinstance(n, Node) and n.stale for n in walk(node))
 
 
 def python_runs(node: BackwardNode) -> str | None:

@@ -20,6 +20,7 @@ ADAPTERS: dict[str, Any] = {
     "nn.functional.embedding": lambda t: lambda weight, i, **k: t.nn.functional.embedding(i, weight, **k),
     "nn.functional.embedding_bag": lambda t: lambda weight, i, *a, **k: t.nn.functional.embedding_bag(i, weight, *a, **k),
     "linalg.pinv/singular": lambda t: lambda a, b: t.linalg.pinv(a @ b.mT),
+    "normal/in_place": lambda t: t.Tensor.normal_,
     "meshgrid": lambda t: lambda x, *more, **k: t.meshgrid(*(x if isinstance(x, (list, tuple)) else (x, *more)), **k),
 }
 

@@ -889,6 +889,28 @@ BAD = {
         RuntimeError,
         "more than one element of the written-to tensor refers to a single memory location",
     ),
+    "a number too large for a dtype": (
+        lambda: tracer.full((2,), 1e300, dtype=tracer.float32),
+        RuntimeError,
+        "value cannot be converted to type float without overflow",
+    ),
+    "a complex number for an integer": (
+        lambda: ones(2).long().masked_fill(tensor([True, False]), 1j),
+        RuntimeError,
+        "value cannot be converted to type int64_t without overflow",
+    ),
+    "roll of a number along an axis": (lambda: tracer.roll(tensor(1.0), 1, 0), IndexError, "tensor has no dimensions"),
+    "cat of a tensor": (lambda: tracer.cat(ones(2)), TypeError, "must be tuple of Tensors, not Tensor"),
+    "max of a number": (lambda: tracer.max(1, ones(2)), TypeError, "must be Tensor, not int"),
+    "igamma of a number": (lambda: tracer.igamma(1.0, ones(2)), TypeError, "must be Tensor, not float"),
+    "xlog1py of numbers": (lambda: tracer.special.xlog1py(1, 2), TypeError, "invalid combination of arguments"),
+    "an operator called with numbers": (lambda: tracer.Tensor.__radd__(1, 2), TypeError, "requires a 'Tensor'"),
+    "a negative deviation": (lambda: ones(2).normal_(0, -1), RuntimeError, "normal expects std >= 0.0"),
+    "out of another dtype": (
+        lambda: tracer.gather(ones(2), 0, tensor([0]), out=tracer.zeros(1, dtype=tracer.float64)),
+        RuntimeError,
+        "Expected out tensor to have dtype Float, but got Double instead",
+    ),
     "to an unknown device": (lambda: ones(2).to("nowhere"), RuntimeError, "nowhere"),
     "unknown attribute": (lambda: ones(2).nope, AttributeError, "'Tensor' object has no attribute 'nope'"),
 }
@@ -944,3 +966,39 @@ def test_in_place_arithmetic_on_overlapping_memory():
     assert y.tolist() == [0.5] * 3 and y._version == 2
     with pytest.raises(RuntimeError, match="broadcast shape"):
         y += tracer.ones(2, 3)
+
+
+BOTH_SPELLINGS = {
+    "linalg.vector_norm": lambda x, **k: tracer.linalg.vector_norm(x, **k),
+    "linalg.norm": lambda x, **k: tracer.linalg.norm(x, **k),
+    "special.logsumexp": lambda x, **k: tracer.special.logsumexp(x, **k),
+    "sum": lambda x, **k: x.sum(**k),
+}
+
+
+@pytest.mark.parametrize("name", BOTH_SPELLINGS)
+def test_axis_and_keepdims(name):
+    function, x = BOTH_SPELLINGS[name], tracer.arange(6.0).reshape(2, 3)
+    check(function(x, axis=1, keepdims=True), function(x, dim=1, keepdim=True).tolist())
+
+
+def test_axis_in_other_namespaces():
+    x = tracer.arange(6.0).reshape(2, 3)
+    F = tracer.nn.functional
+    assert tracer.equal(tracer.fft.fft(x, axis=0), tracer.fft.fft(x, dim=0))
+    assert tracer.equal(F.normalize(x, axis=0), F.normalize(x, dim=0))
+    assert tracer.equal(F.cosine_similarity(x, x + 1, axis=0), F.cosine_similarity(x, x + 1, dim=0))
+    out = tracer.empty(2)
+    assert tracer.linalg.vector_norm(x, dim=1, out=out) is out
+    check(out, [5**0.5, 50**0.5])
+
+
+def test_numpy_warns_as_before_after_operations():
+    """Warnings are silenced around each operation and each backward pass, and only there."""
+    with np.errstate(all="raise"):
+        x = tensor([0.0], requires_grad=True)
+        (1 / x).sum().backward()
+        with pytest.raises(RuntimeError):
+            ones(2) + ones(3)
+        with pytest.raises(FloatingPointError):
+            np.ones(1) / np.zeros(1)

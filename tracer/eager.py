@@ -47,6 +47,8 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
         if data.base is not None and np.may_share_memory(data, parent._data):
             out._view = (parent, primitive, attrs)
             out._counter = parent._counter
+            if parent._formers:
+                out._since = len(parent._formers)
             out._history = parent._counter[1]
             if parent._view is not None:
                 parent._refresh()

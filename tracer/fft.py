@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .context import context
 from .ir import ops as P
@@ -14,6 +14,7 @@ from .ops import shape as S
 from .ops.common import one_dim
 from .ops.complex import conj, real
 from .ops.moving import roll
+from .ops.offering import offer
 from .tensor import Tensor
 
 __all__ = [
@@ -229,3 +230,7 @@ def fftshift(input: Tensor, dim: Any = None) -> Tensor:
 def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     """The inverse of ``fftshift``."""
     return _shifted(input, dim, True)
+
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(globals(), __all__)

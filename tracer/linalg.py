@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .ops.common import to_dtype
 from .ops.create import eye, tensor
 from .ops.diagonals import diagonal, tril, triu
 from .ops.linalg import matmul
+from .ops.offering import offer
 from .ops.products import linalg_cross as cross
 from .ops.products import matrix_trace as trace
 from .ops.products import multi_dot, vecdot
@@ -570,3 +571,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L'."""
     _real_only("linalg.cholesky_inverse", L)
     return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype), L._data.shape), L, upper)
+
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(globals(), __all__)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import legacy, ops
+from . import legacy, ops, reshaping
 from .context import context
 from .device import require_cpu
 from .ir import ops as P
@@ -39,7 +39,7 @@ _METHODS = """
 """
 # Those with a twin that works in place.
 _IN_PLACE = """
-    abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
+    abs absolute acos acosh add addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
     arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
     bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide eq erf
     erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt heaviside
@@ -76,6 +76,8 @@ def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Ten
     primitive = None if reflected else _DIRECT.get(function)
 
     def method(self: Tensor, other: Any) -> Any:
+        if reflected and not isinstance(self, Tensor):
+            raise TypeError(f"the operator requires a 'Tensor' but received a '{type(self).__name__}'")
         if isinstance(other, Tensor):
             dtype = self._data.dtype
             if primitive is not None and other._data.dtype is dtype and dtype.kind == "f":
@@ -202,6 +204,8 @@ def _uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any =
 
 def _normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Normal numbers."""
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     from .random import randn
 
     return _copy_(self, randn(self._data.shape, dtype=_drawn(self), generator=generator) * std + mean)
@@ -294,7 +298,7 @@ def attach() -> None:
             size, fill_value, dtype=dtype or self.dtype, **more
         ),
         "new_tensor": lambda self, data, dtype=None, **more: create.tensor(data, dtype=dtype or self.dtype, **more),
-        "__rdiv__": lambda self, other: pointwise.div(other, self),
+        "__rdiv__": Tensor.__rtruediv__,
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
         "bernoulli_": _bernoulli_,
@@ -324,6 +328,7 @@ def attach() -> None:
         "copy_": _copy_,
         "fill_": _fill_,
         "zero_": _zero_,
+        **reshaping.METHODS,
     }
     for name, value in extra.items():
         setattr(Tensor, name, value)

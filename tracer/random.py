@@ -7,7 +7,7 @@ and traced code consume the same counters in the same order and give the same nu
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .ir import ops as P
 from .ir.types import DType, int64
 from .ops import create, pointwise
 from .ops.create import _leaf, factory
+from .ops.offering import offer
 from .ops.shape import _sizes
 from .tensor import Tensor, wrap
 
@@ -119,6 +120,8 @@ def normal(
         other = std if like is mean else mean
         size = np.broadcast_shapes(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
         dtype = like.dtype
+    if not isinstance(std, Tensor) and std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     with no_grad():
         return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), std), mean)
 
@@ -160,3 +163,7 @@ def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
 
     u = (generator or default_generator).uniform((n,), float64)
     return create.tensor(np.argsort(u.numpy(), kind="stable").astype(np.int64))
+
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(globals(), ["bernoulli", "multinomial", "normal"])

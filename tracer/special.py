@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from .ops.offering import offer
 from .ops.pointwise import erf, expm1, log1p, round
 from .ops.reduce import log_softmax, logsumexp, softmax
 from .ops.special import (
@@ -90,3 +93,6 @@ __all__ = [
     "xlogy",
     "zeta",
 ]
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(globals(), __all__)

@@ -58,6 +58,8 @@ class Tensor:
     _output: int = 0  # which output of the node this is
     _view: tuple[Tensor, Any, Mapping[str, Any]] | None = None  # (viewed tensor, primitive, attributes)
     _history: int = 0  # of the storage, when a view's place in the graph was looked up
+    _formers: tuple[Tensor, ...] = ()  # what this tensor was before each change of its shape in place
+    _since: int = 0  # for a view: how many such changes the viewed tensor had seen
     _data: np.ndarray
     _counter: list[int]  # changes made in place, and those that autograd followed; shared among the views of one storage
 
@@ -170,12 +172,20 @@ class Tensor:
 
     # Its place in the graph.
 
+    def _viewed(self) -> tuple[Tensor, Any, Mapping[str, Any]]:
+        """Of a view: what it is a view of, the primitive and its attributes."""
+        assert self._view is not None
+        parent, primitive, attrs = self._view
+        if self._since < len(parent._formers):
+            parent = parent._formers[self._since]
+        return parent, primitive, attrs
+
     def _refresh(self) -> None:
         """Looks up a view's place in the graph again if its storage has been changed, with autograd following."""
         if self._history == self._counter[1]:
             return
         chain = [self]
-        while (link := chain[-1]._view) is not None and link[1].differentiable:
+        while chain[-1]._view is not None and (link := chain[-1]._viewed())[1].differentiable:
             chain.append(link[0])
         from .autograd.node import Node
 
@@ -477,8 +487,7 @@ class Tensor:
         chain: list[Any] = []
         t = self
         while t is not base:
-            assert t._view is not None
-            t, *step = t._view
+            t, *step = t._viewed()
             chain.append(step)
         base._grad_fn = CopySlices(base, new, chain[::-1])
         base._requires_grad, base._output = True, 0
@@ -498,13 +507,13 @@ class Tensor:
         """The tensor that this is a view of as far as autograd is concerned: ``detach`` ends a chain of views."""
         t = self
         while t._view is not None and t._view[1].differentiable:
-            t = t._view[0]
+            t = t._viewed()[0]
         return t
 
     def _root(self) -> Tensor:
         t = self
         while t._view is not None:
-            t = t._view[0]
+            t = t._viewed()[0]
         return t
 
     # Copies and pickles share nothing with the original.

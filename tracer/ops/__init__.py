@@ -3,7 +3,6 @@
 import sys as _sys
 import typing as _typing
 
-from .arguments import checked as _checked
 from .complex import *
 from .create import *
 from .diagonals import *
@@ -11,14 +10,13 @@ from .index import *
 from .inquiry import *
 from .linalg import *
 from .moving import *
-from .names import named as _named
+from .offering import offer as _offer
 from .order import *
 from .pointwise import *
 from .products import *
 from .reduce import *
 from .shape import *
 from .special import *
-from .spelling import spelled as _spelled
 from .stats import *
 from .writes import *
 
@@ -26,4 +24,4 @@ _MODULES = "complex create diagonals index inquiry linalg moving order pointwise
 
 if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
     __all__ = sorted({name for module in _MODULES.split() for name in _sys.modules[f"{__name__}.{module}"].__all__})
-    globals().update({name: _named(_spelled(_checked(globals()[name], name)), name) for name in __all__})
+    _offer(globals(), __all__)

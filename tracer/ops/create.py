@@ -13,6 +13,7 @@ from ..device import require_cpu
 from ..ir import ops as P
 from ..ir.types import DType, bfloat16, dtype_of, float64, int64
 from ..tensor import Tensor, wrap
+from .inquiry import fitting
 from .shape import _sizes
 
 __all__ = [
@@ -147,7 +148,7 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
         number = context.default_dtype.to_complex() if kind is complex else context.default_dtype
         dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else number
     shape = (size,) if isinstance(size, int) else tuple(size)
-    return _leaf(P.full(value=fill_value, shape=shape, dtype=dtype.short), requires_grad)
+    return _leaf(P.full(value=fitting(fill_value, dtype), shape=shape, dtype=dtype.short), requires_grad)
 
 
 @factory

@@ -9,6 +9,7 @@ import numpy as np
 from ..ir import ops as P
 from ..tensor import Tensor
 from .common import one_dim, to_dtype
+from .inquiry import fitting
 from .shape import narrow, reshape
 
 __all__ = [
@@ -215,4 +216,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         )
     from .pointwise import where
 
-    return where(mask, to_dtype(value, input.dtype) if isinstance(value, Tensor) else value, input)
+    if isinstance(value, Tensor):
+        fitting(1j if value.is_complex() else 0, input.dtype)
+        return where(mask, to_dtype(value, input.dtype), input)
+    return where(mask, fitting(value, input.dtype), input)

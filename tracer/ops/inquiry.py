@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,3 +121,28 @@ def iinfo(type: DType) -> IntInfo:
         raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type.name}'")
     info = np.iinfo(type.numpy)
     return IntInfo(info.bits, int(info.max), int(info.min), type)
+
+
+_C_NAMES = {"float16": "at::Half", "bfloat16": "at::BFloat16", "float32": "float", "float64": "double"}
+
+
+def fitting(value: Any, dtype: DType) -> Any:
+    """A number as an element of ``dtype``: a complex one without imaginary part becomes real.
+
+    Infinities and NaN fit floating types; negative numbers no larger than its maximum fit an unsigned one, where they wrap.
+    Raises RuntimeError for a number out of range.
+    """
+    if not isinstance(value, (int, float, complex)) or isinstance(value, bool) or dtype.is_complex or dtype.kind == "b":
+        return value
+    if isinstance(value, complex):
+        fits, value = value.imag == 0, value.real
+    elif dtype.is_floating_point:
+        fits = not math.isfinite(value) or abs(value) <= finfo(dtype).max
+    else:
+        limits = iinfo(dtype)
+        lowest = limits.min if dtype.is_signed else -limits.max
+        fits = math.isfinite(value) and lowest <= value <= limits.max
+    if not fits:
+        name = _C_NAMES.get(dtype.name, f"{dtype.name}_t")
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+    return value

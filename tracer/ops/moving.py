@@ -322,7 +322,9 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     out = input
     for amount, dim in zip(amounts, axes, strict=True):
         axis = one_dim(dim, input.ndim)
-        n = input._data.shape[axis] if input.ndim else 0
+        if input.ndim == 0:
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+        n = input._data.shape[axis]
         if n and amount % n:
             k = amount % n
             out = cat([narrow(out, axis, n - k, k), narrow(out, axis, 0, n - k)], axis)

@@ -154,6 +154,8 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any, both: Any) -> Any:
     if isinstance(dim, Tensor):
+        if not isinstance(input, Tensor):
+            raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         return both(input, dim)
     if dim is None:
         _require_elements(amount.__name__[1:], input, None, (), RuntimeError)

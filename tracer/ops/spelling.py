@@ -12,6 +12,9 @@ import numpy as np
 from ..context import context
 from ..tensor import Tensor
 
+# Those whose results are not converted to the dtype of ``out``.
+_EXACT = {"aminmax", "complex", "gather", "multinomial", "polar"}
+
 
 def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which takes both spellings, and ``out``, where results are put."""
@@ -24,22 +27,24 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
         if kwargs:
             kwargs = {known.get(name, name): value for name, value in kwargs.items()}
             if "out" in kwargs:
-                return _into(kwargs.pop("out"), function(*args, **kwargs))
+                return _into(kwargs.pop("out"), function(*args, **kwargs), function.__name__ in _EXACT)
         return function(*args, **kwargs)
 
     return call
 
 
-def _into(out: Any, result: Any) -> Any:
+def _into(out: Any, result: Any, exact: bool) -> Any:
     """Puts a result, or each of several, into the tensors given for it, which take its shape."""
     if out is None:
         return result
     if not isinstance(out, Tensor):
-        return type(result)(*(_into(o, r) for o, r in zip(out, result, strict=True)))
+        return type(result)(*(_into(o, r, exact) for o, r in zip(out, result, strict=True)))
     if context.grad_enabled and (out.requires_grad or result.requires_grad):
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
         )
+    if exact and out.dtype is not result.dtype:
+        raise RuntimeError(f"Expected out tensor to have dtype {result.dtype.ctype}, but got {out.dtype.ctype} instead")
     if not np.can_cast(result._data.dtype, out._data.dtype, "same_kind"):
         raise RuntimeError(f"result type {result.dtype.ctype} can't be cast to the desired output type {out.dtype.ctype}")
     if out._data.shape != result._data.shape:

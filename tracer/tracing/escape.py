@@ -55,7 +55,7 @@ def _references(recorder: Recorder, holders: Sequence[Sequence[Tensor]]) -> Coun
     found += [t for read in recorder.grads_read.values() for t in read]
     owners = {id(t): t for t in (*recorder.made, *recorder.inputs, *recorder.grads_written.values())}
     for t in owners.values():
-        found += [t._grad, t._view[0] if t._view is not None else None]
+        found += [t._grad, t._view[0] if t._view is not None else None, *t._formers]
     nodes: dict[int, Any] = {}
     work: list[Any] = [t._grad_fn for t in recorder.made if t._grad_fn is not None]
     while work:

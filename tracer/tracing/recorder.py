@@ -147,7 +147,7 @@ class Recorder:
         if known is None:
             return self.input(t, Source("captured", holder=t))
         if known.epoch != self.epochs.get(id(t._root()), 0) and t._view is not None:
-            parent, primitive, attrs = t._view
+            parent, primitive, attrs = t._viewed()
             base = self.value(parent)
             known.value = self.build.bind(primitive, [base], attrs)
             known.epoch = self.epochs.get(id(t._root()), 0)
@@ -186,7 +186,7 @@ class Recorder:
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
         while t._view is not None:
             # The value of what is viewed, with the viewed elements replaced.
-            parent, primitive, attrs = t._view
+            parent, primitive, attrs = t._viewed()
             if parent._grad_fn is not None and not primitive.differentiable:
                 self.give_up("changes the data of a tensor that autograd follows")
                 return
@@ -199,6 +199,11 @@ class Recorder:
             t = parent
         self._set(t, v)
         self.written[id(root)] = root
+
+    def reshapes(self, t: Tensor) -> None:
+        """``t`` is about to change its shape."""
+        if not self._is_new(t):
+            self.give_up("changes the shape of a tensor made outside")
 
     def reads_grad(self, t: Tensor) -> None:
         if id(t) in self.grads_written or id(t) in self.grads_read or self._is_new(t):

@@ -186,8 +186,7 @@ class _Results:
 
     def _view(self, t: Tensor) -> Build:
         """A view of a result or of an input shares its memory: it is made of it again."""
-        assert t._view is not None
-        parent, primitive, attrs = t._view
+        parent, primitive, attrs = t._viewed()
         follows, counted = t._requires_grad, t._counter is parent._counter
         if follows and (t._grad_fn is None or was_freed(t._grad_fn) or not parent._requires_grad):
             raise Unreplayable("it returns a view that does not take part in autograd as what it belongs to does")

@@ -101,7 +101,9 @@ _CLASS_NOISE = re.compile(
 )
 MISSING = object()
 # What is in a tensor's ``__dict__`` beside what users put there.
-OF_A_TENSOR = frozenset({"_data", "_counter", "_requires_grad", "_grad", "_grad_fn", "_output", "_view"})
+OF_A_TENSOR = frozenset(
+    {"_data", "_counter", "_requires_grad", "_grad", "_grad_fn", "_output", "_view", "_history", "_formers", "_since"}
+)
 
 
 class Untraceable(Exception):

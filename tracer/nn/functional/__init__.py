@@ -2,7 +2,7 @@
 
 import typing as _typing
 
-from ...ops.names import named as _named
+from ...ops.offering import offer as _offer
 from .activation import *
 from .attention import *
 from .convolution import *
@@ -14,7 +14,5 @@ from .normalization import *
 from .pooling import *
 from .resampling import *
 
-if not _typing.TYPE_CHECKING:
-    globals().update(
-        {name: _named(value, name) for name, value in list(globals().items()) if name[0] != "_" and callable(value)}
-    )
+if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
+    _offer(globals(), [name for name in globals() if name[0] != "_"])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import ops as P
+from ...ir.types import int64
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops import sum
@@ -210,7 +211,13 @@ def multi_margin_loss(
             f"target tensor should be 1-D with size equal to batch size. Expected target size {list(input.shape[:-1])}, got "
             f"{list(target.shape)}"
         )
+    if weight is not None and weight.ndim != 1:
+        raise ValueError("weight must be one-dimensional")
     x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
+    if weight is not None and weight.numel() != x._data.shape[1]:
+        raise RuntimeError(f"inconsistent weight size, expected {x._data.shape[1]} but got {list(weight.shape)}")
+    if target.dtype is not int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.ctype}")
     t = S.reshape(target, (-1,))
     n, classes = x._data.shape
     t = P.check_index(t, extent=classes, message="target out of range")

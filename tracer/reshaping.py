@@ -1,0 +1,114 @@
+"""Methods that change the shape of a tensor itself: ``x.unsqueeze_(0)``, ``x.t_()``, ``x.resize_(2, 3)``.
+
+The tensor becomes a view of what it was. What it was lives on under another name, for the views of it that there are: they keep
+the shape they had (see ``Tensor._viewed``).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .context import context
+from .ops.shape import _sizes
+from .tensor import Tensor
+
+
+def _former(t: Tensor) -> Tensor:
+    """Another tensor that is all that ``t`` is now."""
+    former: Tensor = object.__new__(Tensor)
+    vars(former).update({name: value for name, value in vars(t).items() if name not in ("_formers", "_grad")})
+    if context.recorder is not None:
+        context.recorder.snapshot(t, former)
+    return former
+
+
+def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """Makes ``t`` what the function makes of it, memory and history."""
+    if t._view is not None:
+        t._refresh()
+    leaf = t._requires_grad and t._grad_fn is None
+    if leaf and context.grad_enabled:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if context.recorder is not None:
+        context.recorder.reshapes(t)
+    former = _former(t)
+    new = function(former, *args, **kwargs)
+    t._formers = (*t._formers, former)
+    t._data, t._view, t._history = new._data, None if leaf else new._view, new._history
+    if new._requires_grad:
+        t._requires_grad, t._grad_fn, t._output = True, new._grad_fn, new._output
+    t._counter[0] += 1
+    if context.recorder is not None:
+        context.recorder.snapshot(new, t)
+    return t
+
+
+def _reshaping(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that makes a view, as a method that makes its tensor that view."""
+
+    @functools.wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return _transform(self, function, *args, **kwargs)
+
+    method.__doc__ = f"``{function.__name__}``, in place: the tensor itself takes the shape."
+    return method
+
+
+def resize_(self: Tensor, *sizes: Any) -> Tensor:
+    """Takes another shape, of the elements as they lie in memory from its first one on; zeros where there are too few.
+
+    Memory is kept if it suffices. Raises RuntimeError if the tensor requires gradients.
+    """
+    wanted = _sizes(sizes)
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    if any(n < 0 for n in wanted):
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {next(n for n in wanted if n < 0)}: {list(wanted)}"
+        )
+    if wanted == self._data.shape:
+        return self
+    if context.recorder is not None:
+        context.recorder.give_up("resizes a tensor")
+    memory, count = _from_here(self), math.prod(wanted)
+    if count > memory.size:
+        memory = np.concatenate([memory, np.zeros(count - memory.size, memory.dtype)])
+    self._formers = (*self._formers, _former(self))
+    self._data, self._view = memory[:count].reshape(wanted), None
+    self._counter[0] += 1
+    return self
+
+
+def _from_here(t: Tensor) -> np.ndarray:
+    """The elements in memory from the first one of ``t`` on."""
+    root = t._root()
+    storage = max((x._data for x in (root, *root._formers)), key=lambda data: data.size).ravel(order="K")
+    if not np.may_share_memory(storage, t._data) or t._data.size == 0:
+        return t._data.ravel()
+    start = t._data.__array_interface__["data"][0] - storage.__array_interface__["data"][0]
+    return storage[start // storage.itemsize :]
+
+
+def _addbmm_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """``addbmm``, in place. A tensor that is broadcast to the product's shape takes that shape."""
+    before = self._snapshot() if context.grad_enabled else self
+    result = ops.addbmm(before, *args, **kwargs)
+    if result._data.shape == self._data.shape:
+        return self._become(result)
+    return _transform(self, lambda former: result)
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {
+    **{f"{f.__name__}_": _reshaping(f) for f in (ops.squeeze, ops.unsqueeze, ops.transpose, ops.t)},
+    "swapaxes_": _reshaping(ops.transpose),
+    "swapdims_": _reshaping(ops.transpose),
+    "resize_": resize_,
+    "resize_as_": lambda self, other: resize_(self, *other._data.shape),
+    "addbmm_": _addbmm_,
+}

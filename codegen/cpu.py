@@ -25,8 +25,8 @@ def source(kernel: Kernel) -> str:
     text = "\n".join(lines)
     if "status" in text:
         body.append(f"    status = args[{tail}]")
-    if "(blas," in text:
-        body.append(f"    blas = args[{tail + 1}]")
+    if "(gemm," in text:
+        body.append(f"    gemm = args[{tail + 1}]")
     return "\n".join(["def kernel(args, start, stop):", *body, text, ""])
 
 

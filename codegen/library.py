@@ -84,13 +84,13 @@ def _checked(low: Lowering, position: str, extent: int, axis: int) -> str:
     return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
 
 
-_BLOCK = 512  # rows or columns of a product that one call of the library computes, about
+_SHARE = 64  # rows or columns of a large product, the least that a thread is given
 
 
 def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
-    """Calls the library: for each product of a batch, or for blocks of the rows or columns of a large one.
+    """Calls the product of the back end: for each of a batch, or for a part of the rows or columns of a large one.
 
-    The blocks depend on the shape alone, so the result is the same for any number of threads.
+    How they are divided changes no bit: each element's terms are added in an order of their own.
     """
     a, b = op.operands
     c, ta, tb = op.result, op.attrs["ta"], op.attrs["tb"]
@@ -98,25 +98,30 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         return _integer_matmul(low, op, out)
     (m, n), k = c.shape[-2:], a.shape[-2] if ta else a.shape[-1]
     batch = math.prod(c.shape[:-2])
-    blocks = max(2, max(m, n) // _BLOCK) if batch == 1 and 2.0 * m * n * k >= LARGE_PRODUCT and max(m, n) >= 64 else 1
-    rows, columns, inner = low.param(m), low.param(n), low.param(k)
-    leading = (rows if ta else inner, inner if tb else columns, columns)
-    steps = [low.param(math.prod(v.shape[-2:])) for v in (a, b, c)] if blocks == 1 else ["0", "0", "0"]
-    call = f"gemm_{c.type.dtype.short}(blas, {ta}, {tb}"
+    divided = batch == 1 and 2.0 * m * n * k >= LARGE_PRODUCT
+    # Distances in memory of neighbours in a row's and in a column's direction.
+    strides = [(1, m) if ta else (k, 1), (1, k) if tb else (n, 1), (n, 1)]
+    extents = [low.param(m), low.param(n)]
+    if divided:
+        split = 0 if m > n else 1  # the rows of A and C, or the columns of B and C
+        first = low.let(f"start * {_SHARE}")
+        last = low.let(f"minimum(stop * {_SHARE}, {extents[split]})")
+        extents[split] = low.let(f"{last} - {first}")
+        places = [f"{first} * {low.param(s[split])}" if x in (split, 2) else "0" for x, s in enumerate(strides)]
+        _call(low, op, extents, low.param(k), places, strides)
+        return low.finish(-(-(m, n)[split] // _SHARE))
     with low.loop(Loop("i0", "start", "stop")):
-        offsets, sizes = [f"i0 * {s}" for s in steps], [rows, columns]
-        if blocks > 1:
-            split = 0 if m > n else 1  # of the rows of A' and C, or of the columns of B' and C
-            size = low.param(-(-(m, n)[split] // blocks))
-            first = low.let(f"i0 * {size}")
-            sizes[split] = low.let(f"minimum({size}, {sizes[split]} - {first})")
-            # Along a stored row the next element is the next one in memory; else it is a whole row further.
-            along = ta if split == 0 else not tb
-            offsets[split] = first if along else f"{first} * {leading[split]}"
-            offsets[2] = f"{first} * {leading[2]}" if split == 0 else first
-        places = [f"{x.name}, {o}, {lead}" for x, o, lead in zip(low.arrays, offsets, leading, strict=True)]
-        low.scopes[-1].body.append(Do(f"{call}, {', '.join([*sizes, inner, *places])})"))
-    return low.finish(batch if blocks == 1 else blocks)
+        places = [f"i0 * {low.param(math.prod(v.shape[-2:]))}" for v in (a, b, c)]
+        _call(low, op, extents, low.param(k), places, strides)
+    return low.finish(batch)
+
+
+def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[str], strides: list[tuple[int, int]]) -> None:
+    steps = [[low.param(s) for s in pair] for pair in strides]
+    steps[2] = steps[2][:1]  # the rows of the result are contiguous
+    arrays = [", ".join([x.name, at, *by]) for x, at, by in zip(low.arrays, places, steps, strict=True)]
+    call = f"gemm_{op.result.type.dtype.short}(gemm, {', '.join([*extents, inner, *arrays])})"
+    low.scopes[-1].body.append(Do(call))
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

@@ -117,6 +117,17 @@ define void @{symbol}(ptr noalias %args, i64 %start, i64 %stop) {{
     )
 
 
+def _optimise(module: llvm.ModuleRef) -> None:
+    machine = _machine(jit=False)
+    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    options.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+
+
 def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     text, inner = _lower(source)
     module = llvm.parse_assembly(_wrap(text, inner, symbol))
@@ -126,14 +137,7 @@ def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     for g in module.global_variables:
         if not g.is_declaration:
             g.linkage = "internal"
-    machine = _machine(jit=False)
-    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
-    options.loop_unrolling = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    _optimise(module)
     module.verify()
     for f in module.functions:
         # The linker would end the process.
@@ -202,7 +206,12 @@ def _load(source: str) -> int:
     return loader.addresses[symbol]
 
 
-def native(code: str, names: Iterable[str]) -> dict[str, int]:
+def features() -> str:
+    """The instruction sets of this CPU, as LLVM names them."""
+    return _host()[1]
+
+
+def native(code: str, names: Iterable[str], optimise: bool = False) -> dict[str, int]:
     """The addresses of functions given as LLVM IR, which are called SYMBOL_name there."""
     with _lock:
         symbol = f"n_{key(code)}"
@@ -211,7 +220,10 @@ def native(code: str, names: Iterable[str]) -> dict[str, int]:
         if any(s not in loader.addresses for s in wanted.values()):
             object_code = cache.read(symbol)
             if object_code is None:
-                object_code = _machine(jit=False).emit_object(llvm.parse_assembly(code.replace("SYMBOL", symbol)))
+                module = llvm.parse_assembly(code.replace("SYMBOL", symbol))
+                if optimise:
+                    _optimise(module)
+                object_code = _machine(jit=False).emit_object(module)
                 cache.write(symbol, object_code)
             loader.add(object_code, *wanted.values())
         return {name: loader.addresses[s] for name, s in wanted.items()}

@@ -380,54 +380,21 @@ def int_pow(tyctx, a, b):
 
 
 def _gemm(dtype: types.Type) -> Any:
-    @intrinsic(prefer_literal=True)
-    def gemm(tyctx, blas, ta, tb, m, n, k, a, ia, la, b, ib, lb, c, ic, lc):
-        """Row-major C = A' B' by a Fortran gemm, as column-major C^T = B'^T A'^T; la, lb, lc are the lengths of stored rows."""
+    @intrinsic
+    def gemm(tyctx, function, m, n, k, a, ia, a_row, a_column, b, ib, b_row, b_column, c, ic, c_row):
+        """Calls the function of ``gemm`` at an address, on matrices at offsets in arrays."""
 
         def codegen(context, builder, sig, values):
-            address, ta_, tb_, m_, n_, k_, a_, ia_, la_, b_, ib_, lb_, c_, ic_, lc_ = values
-            i32, real, char = ir.IntType(32), context.get_value_type(dtype), ir.IntType(8)
-
-            def place(value):
-                slot = cgutils.alloca_once(builder, value.type)
-                builder.store(value, slot)
-                return slot
-
-            def number(value):
-                return place(builder.trunc(value, i32))
-
-            def flag(transposed):
-                return place(builder.select(transposed, char(ord("T")), char(ord("N"))))
-
-            one = i32(1)
-
-            def leading(value):
-                # BLAS wants at least 1, also for empty matrices.
-                short = builder.trunc(value, i32)
-                return place(builder.select(builder.icmp_signed(">", short, one), short, one))
-
-            pointers = [
-                flag(tb_),
-                flag(ta_),
-                number(n_),
-                number(m_),
-                number(k_),
-                place(real(1)),
-                builder.gep(b_, [ib_]),
-                leading(lb_),
-                builder.gep(a_, [ia_]),
-                leading(la_),
-                place(real(0)),
-                builder.gep(c_, [ic_]),
-                leading(lc_),
-            ]
-            signature = ir.FunctionType(ir.VoidType(), [p.type for p in pointers])
-            builder.call(builder.inttoptr(address, signature.as_pointer()), pointers)
+            address, m_, n_, k_, a_, ia_, a_row_, a_column_, b_, ib_, b_row_, b_column_, c_, ic_, c_row_ = values
+            left = [builder.gep(a_, [ia_]), a_row_, a_column_]
+            right = [builder.gep(b_, [ib_]), b_row_, b_column_]
+            arguments = [m_, n_, k_, *left, *right, builder.gep(c_, [ic_]), c_row_]
+            signature = ir.FunctionType(ir.VoidType(), [p.type for p in arguments])
+            builder.call(builder.inttoptr(address, signature.as_pointer()), arguments)
             return context.get_dummy_value()
 
-        size = types.int64
-        flags, sizes = (types.boolean,) * 2, (size,) * 3
-        return types.void(size, *flags, *sizes, a, size, size, b, size, size, c, size, size), codegen
+        left, right, out = ((x, *[types.int64] * n) for x, n in ((a, 3), (b, 3), (c, 2)))
+        return types.void(*[types.int64] * 4, *left, *right, *out), codegen
 
     return gemm
 

@@ -1,8 +1,9 @@
 """A fused graph as one native program: kernels in order, buffers planned, one call to run it all.
 
 Every step is a kernel's address, its argument block and the range of its domain. A block holds addresses of arrays,
-then integers, then the address of a status cell and of the BLAS routine. Inputs and results have *slots*: their addresses are
-given at each call, and the driver copies them into the blocks that want them. All else is fixed when the program is made.
+then integers, then the addresses of a status cell and of the product of matrices. Inputs and results have *slots*: their
+addresses are given at each call, and the driver copies them into the blocks that want them. All else is fixed when the
+program is made.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from ..ir.ops import constant, fusion, reshape
 from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
-from . import blas, driver
 from . import compile as compiler
+from . import driver
+from .gemm import gemm
 from .memory import ResultPool, address, aligned_empty, plan, take
 from .team import sharing
 
@@ -50,9 +52,9 @@ class Step:
         """Whether the work is worth sharing among threads: it takes ten times as long as to tell them, or more."""
         if self.kernel is None or self.kernel.domain < 2 * self.kernel.grain:
             return False
-        if "(blas," in self.source:
+        if "(gemm," in self.source:
             inner = self.op.operands[0].shape[-2 if self.op.attrs["ta"] else -1]
-            return bool(blas.guard()) and 2.0 * math.prod(self.op.result.shape) * inner >= LARGE_PRODUCT
+            return 2.0 * math.prod(self.op.result.shape) * inner >= LARGE_PRODUCT
         operations = len(self.op.attrs["body"].ops) if self.op.primitive is fusion else 1
         body = self.op.attrs["body"].ops if self.op.primitive is fusion else ()
         elements = max([v.type.numel for v in (*self.arrays, *(o.result for o in body))])
@@ -108,7 +110,7 @@ class Program:
                 blocks.append(where)
             blocks += step.kernel.values if step.kernel is not None else []
             blocks.append(address(self._status) + i * 16)
-            blocks.append(blas.gemm(step.op.result.type.dtype) if "(blas," in step.source else 0)
+            blocks.append(gemm(step.op.result.type.dtype) if "(gemm," in step.source else 0)
         self._blocks = np.array(blocks or [0], np.int64)
         self._patches = np.array(patches or [(0, 0)], np.int64)
         self._slots = np.zeros(len(self.graph.inputs) + len(self.results) + 1, np.int64)
@@ -121,9 +123,8 @@ class Program:
         self._table = np.array(rows or [(0, 0, 0, 0, 0)], np.int64)
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
-        products = any(w and "(blas," in step.source for w, step in zip(large, self.steps, strict=True))
         at_team, share = sharing() if any(large) else (0, 0)
-        self._header = np.array([*header, at_team, share, blas.guard() if products and at_team else 0], np.int64)
+        self._header = np.array([*header, at_team, share], np.int64)
         self._header_address = address(self._header)
         self._call = _driver()
 

@@ -1,6 +1,6 @@
 """Threads that share the work of one kernel: a team of our own, so that no library of threads need be installed.
 
-The team waits for work by spinning for some microseconds and then sleeps. A job is a kernel, its argument block and a
+The team waits for work by spinning for some hundred microseconds and then sleeps. A job is a kernel, its argument block and a
 range; the calling thread takes the first part of it. One program has the team at a time: another that runs meanwhile
 works alone. How a range is split changes no result: every element of a kernel's domain is computed by itself.
 
@@ -80,7 +80,7 @@ spin:
 again:
   PAUSE
   %more = add i64 %turns, 1
-  %tired = icmp ugt i64 %more, 2000
+  %tired = icmp ugt i64 %more, 20000
   br i1 %tired, label %sleep, label %spin
 sleep:
   call i32 @pthread_mutex_lock(ptr %mutex)

@@ -147,22 +147,6 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), (f(x).numpy() == 2).al
     assert result.stdout.split() == ["0", "True"], result.stderr
 
 
-def test_the_library_of_products_gets_its_threads_back():
-    import ctypes
-
-    from tracer.runtime import blas
-
-    if not blas.guard():
-        pytest.skip("not OpenBLAS")
-    words = (ctypes.c_int64 * 5).from_address(blas.guard())
-    threads = ctypes.CFUNCTYPE(ctypes.c_int)(words[3])
-    before = threads()
-    f = tracer.trace(lambda x: x @ x)
-    x = drawn(256, 256)
-    f(x), f(x)
-    assert threads() == before and words[0] == words[1] == 0
-
-
 WHOLE = """\
 func @f(%x: f32[1000,720], %c: f32[]) -> (f32[], f32[1000,720]) {
   %s: f32[], %y: f32[1000,720] = fusion @k0 %x, %c {

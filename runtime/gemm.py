@@ -1,0 +1,354 @@
+"""The product of matrices, for calls from compiled code: C = A B, with any strides.
+
+The algorithm is that of K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM Transactions on
+Mathematical Software 34 (2008), in the form of F. Van Zee and R. van de Geijn, "BLIS", the same 41 (2015). A block of B that
+fits the second cache, and one of A, are packed so that the innermost loop reads them one after the other; it keeps a
+tile of C in registers:
+
+    for columns of C, NC at a time
+        for the inner dimension, KC at a time
+            pack B into slivers of NR columns
+            for rows of C, MC at a time
+                pack A into slivers of MR rows
+                for each sliver of B, for each sliver of A
+                    tile of C += sliver of A times sliver of B
+
+The order in which an element's terms are added depends on the inner extent alone, hence not on who computes which part of C.
+The code is LLVM's, in vectors of the machine's width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from ..ir.types import DType, float32
+from . import compile as compiler
+
+_INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
+_KC, _ROWS = 256, 640  # of a packed block of A
+_POOLED = 16  # blocks of memory kept for calls to come; more threads than that at once pay for their own
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What the registers hold: ``rows`` times ``columns`` elements of C, the columns in two vectors of ``lanes``."""
+
+    rows: int
+    lanes: int
+
+    @property
+    def columns(self) -> int:
+        return 2 * self.lanes
+
+
+def tile(dtype: DType) -> Tile:
+    """As many rows as leave registers for two vectors of B and one of A."""
+    features = compiler.features()
+    if "+avx512f" in features:
+        rows, size = 14, 64
+    elif "+fma" in features:
+        rows, size = 6, 32
+    else:
+        rows, size = 4, 16
+    return Tile(rows, size // dtype.itemsize)
+
+
+class _Writer:
+    """Writes functions of one module on elements of one dtype."""
+
+    def __init__(self, dtype: DType):
+        self.element = ir.FloatType() if dtype is float32 else ir.DoubleType()
+        self.pointer = self.element.as_pointer()
+        self.itemsize = dtype.itemsize
+        self.tile = tile(dtype)
+        self.vector = ir.VectorType(self.element, self.tile.lanes)
+        self.module = ir.Module("gemm")
+        name = f"llvm.fmuladd.v{self.tile.lanes}f{8 * self.itemsize}"
+        self.fma = ir.Function(self.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
+        self.malloc = ir.Function(self.module, ir.FunctionType(ir.IntType(8).as_pointer(), [_INT]), "malloc")
+        self.free = ir.Function(self.module, ir.FunctionType(_VOID, [_INT]), "free")
+        slots = ir.ArrayType(self.pointer, _POOLED)
+        self.pool = ir.GlobalVariable(self.module, slots, "pool")
+        self.pool.linkage, self.pool.initializer = "private", ir.Constant(slots, None)
+        word = ir.IntType(32)
+        self.prefetch = ir.Function(self.module, ir.FunctionType(_VOID, [self.pointer, word, word, word]), "llvm.prefetch.p0")
+
+    def function(self, name: str, types: Sequence[Any], public: bool = False) -> tuple[ir.Function, ir.IRBuilder]:
+        f = ir.Function(self.module, ir.FunctionType(_VOID, types), name)
+        if not public:
+            f.linkage = "private"
+            f.attributes.add("noinline")
+        self.b = ir.IRBuilder(f.append_basic_block("entry"))
+        return f, self.b
+
+    @contextlib.contextmanager
+    def loop(self, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
+        """Code for each index from ``start`` while it is less than ``stop``."""
+        b = self.b
+        before, head = b.block, b.append_basic_block("head")
+        body, after = b.append_basic_block("body"), b.append_basic_block("after")
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(_INT)
+        index.add_incoming(self.int(start), before)
+        b.cbranch(b.icmp_signed("<", index, self.int(stop)), body, after)
+        b.position_at_end(body)
+        yield index
+        index.add_incoming(b.add(index, _INT(step)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+
+    def borrow(self, elements: int) -> Any:
+        """Memory for so many elements, at an address that is a multiple of 64: from the pool, or new."""
+        b, found = self.b, self.b.alloca(self.pointer)
+        nothing = ir.Constant(self.pointer, None)
+        b.store(nothing, found)
+        with self.loop(0, _POOLED) as i, b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
+            b.store(b.atomic_rmw("xchg", self._pooled(i), nothing, "acquire"), found)
+        with b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
+            raw = b.ptrtoint(b.call(self.malloc, [_INT(elements * self.itemsize + 128)]), _INT)
+            aligned = b.inttoptr(b.and_(b.add(raw, _INT(127)), _INT(-64)), self.pointer)
+            b.store(raw, self._allocation(aligned))
+            b.store(aligned, found)
+        return b.load(found)
+
+    def _allocation(self, memory: Any) -> Any:
+        """Where the address that ``malloc`` returned is kept: before the memory."""
+        return self.b.gep(self.b.bitcast(memory, _INT.as_pointer()), [_INT(-1)])
+
+    def give_back(self, memory: Any) -> None:
+        """To the pool, or freed if that is full."""
+        b, kept = self.b, self.b.alloca(_BIT)
+        b.store(_BIT(0), kept)
+        with self.loop(0, _POOLED) as i, b.if_then(b.not_(b.load(kept))):
+            pair = b.cmpxchg(self._pooled(i), ir.Constant(self.pointer, None), memory, "release", "monotonic")
+            b.store(b.extract_value(pair, 1), kept)
+        with b.if_then(b.not_(b.load(kept))):
+            b.call(self.free, [b.load(self._allocation(memory))])
+
+    def _pooled(self, i: Any) -> Any:
+        return self.b.gep(self.pool, [_INT(0), i])
+
+    @staticmethod
+    def int(x: Any) -> Any:
+        return _INT(x) if isinstance(x, int) else x
+
+    def least(self, x: Any, y: Any) -> Any:
+        x, y = self.int(x), self.int(y)
+        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
+
+    def at(self, p: Any, *terms: Any) -> Any:
+        """The address that many elements further: the sum of ``terms``, of which pairs are products."""
+        offset: Any = None
+        for term in terms:
+            value = self.b.mul(*map(self.int, term)) if isinstance(term, tuple) else self.int(term)
+            offset = value if offset is None else self.b.add(offset, value)
+        return self.b.gep(p, [offset])
+
+    def load(self, p: Any) -> Any:
+        return self.b.load(self.b.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
+
+    def store(self, v: Any, p: Any) -> None:
+        self.b.store(v, self.b.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
+
+    def splat(self, x: Any) -> Any:
+        one = self.b.insert_element(ir.Constant(self.vector, ir.Undefined), x, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.tile.lanes), [0] * self.tile.lanes)
+        return self.b.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
+
+    def shuffled(self, x: Any, y: Any, lanes: Sequence[int]) -> Any:
+        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes)))
+
+
+def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
+    """(k, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or what is to be added to them.
+
+    ``ahead``: fetches the next sliver of B meanwhile; (start, step for each of eight k, step for eight k) say where it is.
+    """
+    pitch, lanes = w.tile.rows, w.tile.lanes
+    types = (_INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
+    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *((w.pointer, _INT, _INT) if ahead else ())))
+    count, left, right, right_stride, out, out_stride, more = f.args[:7]
+    for p in (left, right, out):
+        p.attributes.add("noalias")
+    places = [(i, j) for i in range(rows) for j in range(2)]
+    for i, j in places:  # needed at the end, from memory that nothing else would bring near
+        b.call(w.prefetch, [w.at(out, (i, out_stride), j * lanes), *map(ir.IntType(32), (1, 3, 1))])
+    before, head = b.block, b.append_basic_block("head")
+    after, add, done = (b.append_basic_block(name) for name in ("after", "add", "set"))
+    b.branch(head)
+    b.position_at_end(head)
+    k = b.phi(_INT)
+    k.add_incoming(_INT(0), before)
+    sums = {}
+    for place in places:
+        sums[place] = b.phi(w.vector)
+        sums[place].add_incoming(ir.Constant(w.vector, [0.0] * lanes), before)
+    row = w.at(right, (k, right_stride))
+    columns = [w.load(w.at(row, j * lanes)) for j in range(2)]
+    column = w.at(left, (k, pitch))
+    if ahead:
+        start, few, many = f.args[7:]
+        place = w.at(start, (b.and_(k, _INT(7)), few), (b.lshr(k, _INT(3)), many))
+        for j in range(0, w.tile.columns * w.itemsize, 64):
+            b.call(w.prefetch, [w.at(place, j // w.itemsize), *map(ir.IntType(32), (0, 2, 1))])
+    new = {}
+    for i in range(rows):
+        element = w.splat(b.load(w.at(column, i)))
+        for j in range(2):
+            new[i, j] = b.call(w.fma, [element, columns[j], sums[i, j]])
+    following = b.add(k, _INT(1))
+    k.add_incoming(following, head)
+    for place in places:
+        sums[place].add_incoming(new[place], head)
+    b.cbranch(b.icmp_signed("<", following, count), head, after)
+    b.position_at_end(after)
+    b.cbranch(more, add, done)
+    for block in (add, done):
+        b.position_at_end(block)
+        for i, j in places:
+            target = w.at(out, (i, out_stride), j * lanes)
+            w.store(b.fadd(w.load(target), new[i, j]) if block is add else new[i, j], target)
+        b.ret_void()
+    return f
+
+
+def _packing(w: _Writer, name: str, width: int) -> ir.Function:
+    """(from, stride along a sliver's lanes, stride along k, lanes, k, to): slivers of ``width`` lanes, padded with zeros.
+
+    A sliver has room for one k more: the last whole vector stored may reach into it.
+    """
+    lanes, zero = w.tile.lanes, ir.Constant(w.element, 0.0)
+    f, b = w.function(name, (w.pointer, _INT, _INT, _INT, _INT, w.pointer))
+    source, across, along, total, count, target = f.args
+    vectors = range(0, width, lanes)
+    together = b.icmp_signed("==", across, _INT(1))
+    apart = b.icmp_signed("==", along, _INT(1))
+    # A few k at a time, for all slivers: memory is read along its rows.
+    with w.loop(0, count, lanes) as k0, w.loop(0, total, width) as first:
+        deep, here = w.least(lanes, b.sub(count, k0)), w.least(width, b.sub(total, first))
+        start = w.at(source, (first, across), (k0, along))
+        sliver = w.at(target, (first, b.add(count, _INT(1))), (k0, width))
+        # Whole vectors are copied only where they end inside the matrix.
+        inside = b.icmp_signed(">", b.sub(total, first), _INT(len(vectors) * lanes - 1))
+        with b.if_else(b.and_(together, inside)) as (copy, other):
+            with copy, w.loop(0, deep) as k:
+                for j in vectors:
+                    w.store(w.load(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
+            with other, b.if_else(b.and_(apart, b.icmp_signed("==", deep, _INT(lanes)))) as (turn, rest):
+                with turn:
+                    columns = []
+                    for j in vectors:
+                        # Rows that are not there are read as the last one; zeros would do as well.
+                        places = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
+                        columns.append(_transposed(w, [w.load(w.at(start, (p, across))) for p in places]))
+                    for k in range(lanes):
+                        for j, column in zip(vectors, columns, strict=True):  # what is beyond a row, the next one covers
+                            w.store(column[k], w.at(sliver, k * width + j))
+                with rest, w.loop(0, deep) as k:
+                    with w.loop(0, here) as i:
+                        b.store(b.load(w.at(start, (i, across), (k, along))), w.at(sliver, (k, width), i))
+                    with w.loop(here, width) as i:
+                        b.store(zero, w.at(sliver, (k, width), i))
+    b.ret_void()
+    return f
+
+
+def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
+    """A square of elements with rows and columns exchanged: quarters first, then quarters of these."""
+    n, size = len(vectors), len(vectors) // 2
+    while size:
+        below = [n + i - size if i & size else i for i in range(n)]
+        above = [n + i if i & size else i + size for i in range(n)]
+        new = list(vectors)
+        for i in range(n):
+            if not i & size:
+                new[i] = w.shuffled(vectors[i], vectors[i + size], below)
+                new[i + size] = w.shuffled(vectors[i], vectors[i + size], above)
+        vectors, size = new, size // 2
+    return vectors
+
+
+def _put(w: _Writer, new: Any, place: Any, more: Any) -> None:
+    """Stores a vector, or adds it to what is there."""
+    w.store(w.b.select(more, w.b.fadd(w.load(place), new), new), place)
+
+
+def _code(dtype: DType) -> str:
+    w = _Writer(dtype)
+    rows, columns, lanes = w.tile.rows, w.tile.columns, w.tile.lanes
+    product, lower = _tile_product(w, rows), {n: _tile_product(w, n) for n in (rows // 4, rows // 2) if n}
+    leading = _tile_product(w, rows, ahead=True)
+    pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
+    most_rows = _ROWS // rows * rows
+    f, b = w.function("SYMBOL_gemm", (_INT, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT), True)
+    m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row = f.args
+    with b.if_then(b.icmp_signed("==", k, _INT(0))), w.loop(0, m) as i, w.loop(0, n) as j:
+        b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), j))
+    # A tile, a sliver of B and a block of A; what is stored beyond the last sliver of A may be a vector long.
+    sizes = [rows * columns, (_KC + 1) * columns, (_KC + 1) * most_rows + lanes]
+    scratch = w.borrow(sum(sizes))
+    b_sliver, a_block = w.at(scratch, sizes[0]), w.at(scratch, sizes[0] + sizes[1])
+    with w.loop(0, k, _KC) as k0, w.loop(0, m, most_rows) as i0:
+        height, depth = w.least(most_rows, b.sub(m, i0)), w.least(_KC, b.sub(k, k0))
+        more = b.icmp_signed(">", k0, _INT(0))
+        b.call(pack_a, [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column, height, depth, a_block])
+        # Few rows do not repay the packing of B, if its rows are stored as rows.
+        low = b.and_(b.icmp_signed("<=", height, _INT(2 * rows)), b.icmp_signed("==", right_column, _INT(1)))
+        with w.loop(0, n, columns) as j:
+            wide = w.least(columns, b.sub(n, j))
+            start = w.at(right, (k0, right_row), (j, right_column))
+            direct = b.and_(low, b.icmp_signed("==", wide, _INT(columns)))
+            with b.if_then(b.not_(direct)):
+                b.call(pack_b, [start, right_column, right_row, wide, depth, b_sliver])
+            following = w.at(start, (columns, right_column))
+            by_rows = b.icmp_signed("==", right_column, _INT(1))
+            few = b.select(by_rows, right_row, _INT(columns))
+            many = b.select(by_rows, b.mul(right_row, _INT(8)), right_column)
+            b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
+            with w.loop(0, height, rows) as i:
+                operands = [depth, w.at(a_block, (i, b.add(depth, _INT(1)))), *b_operand]
+                target = w.at(out, (b.add(i0, i), out_row), j)
+                tall = w.least(rows, b.sub(height, i))
+                full = b.icmp_signed("==", wide, _INT(columns))
+                whole = b.and_(b.icmp_signed("==", tall, _INT(rows)), full)
+                with b.if_else(whole) as (inside, edge):
+                    with inside, b.if_else(b.icmp_signed("==", i, _INT(0))) as (first, others):
+                        with first:
+                            b.call(leading, [*operands, target, out_row, more, following, few, many])
+                        with others:
+                            b.call(product, [*operands, target, out_row, more])
+                    with edge:
+                        # The lowest of the functions that have that many rows, and from its tile what is inside the matrix.
+                        chosen: Any = product
+                        for height_of, function in sorted(lower.items(), reverse=True):
+                            chosen = b.select(b.icmp_signed("<=", tall, _INT(height_of)), function, chosen)
+                        b.call(chosen, [*operands, scratch, _INT(columns), _BIT(0)])
+                        with w.loop(0, tall) as p:
+                            to, new = w.at(target, (p, out_row)), w.at(scratch, (p, columns))
+                            vectors = b.select(full, _INT(columns), _INT(0))
+                            with w.loop(0, vectors, lanes) as q:
+                                _put(w, w.load(w.at(new, q)), w.at(to, q), more)
+                            with w.loop(vectors, wide) as q:
+                                x, place = b.load(w.at(new, q)), w.at(to, q)
+                                b.store(b.select(more, b.fadd(b.load(place), x), x), place)
+    w.give_back(scratch)
+    b.ret_void()
+    return str(w.module)
+
+
+@functools.cache
+def gemm(dtype: DType) -> int:
+    """The address of the function for a dtype:
+
+    void gemm(m, n, k, a, row stride of a, column stride of a, b, row stride of b, column stride of b, c, row stride of c)
+
+    with extents and strides as 64-bit integers, in elements.
+    """
+    return compiler.native(_code(dtype), ("gemm",), optimise=True)["gemm"]

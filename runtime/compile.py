@@ -11,7 +11,7 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ def _toolchain() -> str:
 
     from ..codegen import math
 
-    # What kernel text means is decided by these files.
-    here = Path(__file__).parent
-    files = (here / "compile.py", here / "intrinsics.py", Path(math.__file__))
+    # What kernel text means is decided by these files, and what native functions are.
+    names = ("compile", "intrinsics", "driver", "team", "gemm")
+    files = (*(Path(__file__).parent / f"{name}.py" for name in names), Path(math.__file__))
     meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join((meaning, version("numba"), llvmlite.__version__, *_host()))
 
@@ -117,17 +117,6 @@ define void @{symbol}(ptr noalias %args, i64 %start, i64 %stop) {{
     )
 
 
-def _optimise(module: llvm.ModuleRef) -> None:
-    machine = _machine(jit=False)
-    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
-    options.loop_unrolling = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-
-
 def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     text, inner = _lower(source)
     module = llvm.parse_assembly(_wrap(text, inner, symbol))
@@ -137,7 +126,14 @@ def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     for g in module.global_variables:
         if not g.is_declaration:
             g.linkage = "internal"
-    _optimise(module)
+    machine = _machine(jit=False)
+    module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    options.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
     module.verify()
     for f in module.functions:
         # The linker would end the process.
@@ -211,19 +207,19 @@ def features() -> str:
     return _host()[1]
 
 
-def native(code: str, names: Iterable[str], optimise: bool = False) -> dict[str, int]:
-    """The addresses of functions given as LLVM IR, which are called SYMBOL_name there."""
+def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str, int]:
+    """The addresses of functions of the runtime, given as LLVM IR, which are called SYMBOL_name there.
+
+    ``what`` identifies the code together with the text of the files that write it.
+    """
     with _lock:
-        symbol = f"n_{key(code)}"
+        symbol = f"n_{key(what)}"
         loader = _loader()
         wanted = {name: f"{symbol}_{name}" for name in names}
         if any(s not in loader.addresses for s in wanted.values()):
             object_code = cache.read(symbol)
             if object_code is None:
-                module = llvm.parse_assembly(code.replace("SYMBOL", symbol))
-                if optimise:
-                    _optimise(module)
-                object_code = _machine(jit=False).emit_object(module)
+                object_code = _machine(jit=False).emit_object(llvm.parse_assembly(code().replace("SYMBOL", symbol)))
                 cache.write(symbol, object_code)
             loader.add(object_code, *wanted.values())
         return {name: loader.addresses[s] for name, s in wanted.items()}

@@ -95,4 +95,4 @@ stopped:
 @functools.cache
 def run() -> int:
     """The address of the function, which takes that of a header and returns whether a step failed."""
-    return compiler.native(_CODE, ("run",))["run"]
+    return compiler.native("driver", lambda: _CODE, ("run",))["run"]

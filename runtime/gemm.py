@@ -351,4 +351,4 @@ def gemm(dtype: DType) -> int:
 
     with extents and strides as 64-bit integers, in elements.
     """
-    return compiler.native(_code(dtype), ("gemm",), optimise=True)["gemm"]
+    return compiler.native(f"gemm_{dtype.short}", lambda: _code(dtype), ("gemm",))["gemm"]

@@ -256,7 +256,7 @@ class Team:
 
 def _functions() -> dict[str, int]:
     """The addresses of the native functions: what workers run, what takes the team, what shares a job."""
-    return compiler.native(_code(), ("worker", "take", "share"))
+    return compiler.native("team", _code, ("worker", "take", "share"))
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from .passes.cse import cse
 from .passes.dce import dce
 from .passes.fold import fold
 from .passes.fuse import fuse
+from .passes.recompute import recompute
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
 from .verify import VerifyError, verify
@@ -33,6 +34,7 @@ COMPILE: tuple[Pass, ...] = (
     *SIMPLIFY,
     fuse,  # after everything that looks at single operations: it hides them in bodies
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
+    recompute,  # after these two: what passes between kernels is known, and what was stored for a column's sum is not any more
     block_reductions,  # after fuse, which decides what is reduced in one kernel
 )
 

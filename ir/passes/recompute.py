@@ -1,0 +1,186 @@
+"""Large values between two kernels are computed again by the reader where that moves fewer bytes.
+
+What a forward pass leaves for the backward one is often elementwise in something that is in memory anyway: the pieces of a
+gelu's derivative, the exponentials of a softmax, the mask of a relu. To store such a value costs its bytes twice (memory is
+read before it is written) and to read it once more; to compute it again costs reading what it is made of. Arithmetic is
+free beside that. Values that a cache holds are left alone: for them nothing is gained.
+
+A value qualifies if it is elementwise, within the kernel that makes it, in that kernel's operands and in its *rows* (sums,
+extrema and the like, which are small and are stored for the reader if they are not yet), and if all its readers are kernels
+that read it element by element. The values that pass from one kernel to others are judged together, since they are made of the
+same things, and then one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..graph import Builder, Graph, Op, Rewriter, Value
+from ..ops import broadcast, full, fusion, iota
+from ..primitive import Kind
+
+_SMALLEST = 4 << 20  # bytes: more than the caches of a CPU hold
+_LONGEST = 40  # operations to compute a value again
+_SMALL = 8  # so many times smaller than a value is what counts as its row
+
+
+@dataclass
+class _Recipe:
+    """How a value is made inside its kernel: the operations, and what they begin with."""
+
+    ops: list[Op] = field(default_factory=list)
+    leaves: list[Value] = field(default_factory=list)
+
+
+def recompute(graph: Graph) -> Graph:
+    return _Recomputer(graph).run()
+
+
+class _Recomputer:
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.users = graph.users()
+        self.outputs = set(graph.outputs)
+        self.rewriter = Rewriter(graph)
+        # Values that are no longer stored: the recipe, and for each of its leaves the value outside.
+        self.recipes: dict[Value, tuple[_Recipe, dict[Value, Value]]] = {}
+
+    def run(self) -> Graph:
+        for op in self.graph.ops:
+            if op.primitive is fusion:
+                self.emit(op)
+            else:
+                self.rewriter.copy(op)
+        return self.rewriter.finish()
+
+    def emit(self, op: Op) -> None:
+        """Appends a kernel: without the results that its readers shall compute, with the rows that they need for it."""
+        chosen = self.choose(op)
+        body = Builder(op.attrs["body"].name)
+        inner: dict[Value, Value] = {}
+        operands: list[Value] = []
+
+        def read(outside: Value) -> Value:
+            mapped = self.rewriter.map[outside]
+            if mapped not in operands:
+                operands.append(mapped)
+                body.input(mapped.type, mapped.name)
+            return body.inputs[operands.index(mapped)]
+
+        for outside, inside in zip(op.operands, op.attrs["body"].inputs, strict=True):
+            if outside in self.recipes:
+                recipe, places = self.recipes[outside]
+                made = {leaf: read(place) for leaf, place in places.items()}
+                _append(body, recipe.ops, made)
+                inner[inside] = made[recipe.ops[-1].result]
+            else:
+                inner[inside] = read(outside)
+        _append(body, op.attrs["body"].ops, inner)
+        stored = [v for v in op.results if v not in chosen]
+        given = dict(zip(op.results, op.attrs["body"].outputs, strict=True))
+        results = {given[v]: v for v in stored}
+        rows = [leaf for recipe in chosen.values() for leaf in recipe.leaves if leaf.op is not None]
+        extra = [leaf for leaf in dict.fromkeys(rows) if leaf not in results]
+        self.rewriter.builder.loc = op.loc
+        made = self.rewriter.builder.append(
+            fusion, operands, {"body": body.finish([inner[v] for v in (*(given[v] for v in stored), *extra)])}
+        )
+        for v, new in zip(stored, made, strict=False):
+            new.name = v.name
+            self.rewriter.map[v] = new
+        for leaf, new in zip(extra, made[len(stored) :], strict=True):
+            self.rewriter.map[leaf] = new
+        outside_of = {**dict(zip(op.attrs["body"].inputs, op.operands, strict=True)), **results, **{v: v for v in extra}}
+        for v, recipe in chosen.items():
+            self.recipes[v] = recipe, {leaf: outside_of[leaf] for leaf in recipe.leaves}
+
+    def choose(self, op: Op) -> dict[Value, _Recipe]:
+        """The results of a kernel that are better computed by those that read them."""
+        body = op.attrs["body"]
+        outside = dict(zip(body.inputs, op.operands, strict=True))
+        found: dict[Value, _Recipe] = {}
+        for v, inside in zip(op.results, body.outputs, strict=True):
+            # What the kernel itself must compute again would be one step more for each reader.
+            if v.type.nbytes < _SMALLEST or v in self.outputs or not self.users.get(v):
+                continue
+            recipe = _recipe(inside)
+            if recipe is None or not all(_reads_elements(u, v) for u in self.users[v]):
+                continue
+            if all(leaf.op is not None or outside[leaf] not in self.recipes for leaf in recipe.leaves):
+                found[v] = recipe
+        if self.gain(op, found) > 0:
+            return found
+        return {v: r for v, r in found.items() if self.gain(op, {v: r}) > 0}
+
+    def gain(self, op: Op, chosen: dict[Value, _Recipe]) -> int:
+        """How many bytes fewer are moved."""
+        body = op.attrs["body"]
+        stored = {inside for v, inside in zip(op.results, body.outputs, strict=True) if v not in chosen}
+        outside = dict(zip(body.inputs, op.operands, strict=True))
+        total = 0
+        needs: dict[Op, set[Value]] = {}
+        for v, recipe in chosen.items():
+            total += 2 * v.type.nbytes
+            for reader in self.users[v]:
+                total += v.type.nbytes
+                needs.setdefault(reader, set()).update(recipe.leaves)
+        for leaf in {leaf for recipe in chosen.values() for leaf in recipe.leaves}:
+            if leaf.op is not None and leaf not in stored:
+                total -= 2 * leaf.type.nbytes
+        for reader, leaves in needs.items():
+            total -= sum(leaf.type.nbytes for leaf in leaves if outside.get(leaf) not in reader.operands)
+        return total
+
+
+def _append(body: Builder, ops: list[Op] | tuple[Op, ...], inner: dict[Value, Value]) -> None:
+    """Appends copies of operations whose operands ``inner`` maps, and maps their results."""
+    for op in ops:
+        made = body.append(op.primitive, [inner[v] for v in op.operands], op.attrs, op.loc)
+        for old, new in zip(op.results, made, strict=True):
+            new.name = old.name
+            inner[old] = new
+
+
+def _recipe(v: Value) -> _Recipe | None:
+    """How ``v`` is made of operands of its kernel and of rows; None if that is not elementwise, or too long."""
+    recipe = _Recipe()
+    seen: set[Value] = set()
+    work = [(v, False)]
+    while work:
+        u, ready = work.pop()
+        if ready:
+            assert u.op is not None
+            recipe.ops.append(u.op)
+            continue
+        if u in seen:
+            continue
+        seen.add(u)
+        if u.op is None or (u is not v and u.type.numel * _SMALL <= v.type.numel and not _is_constant(u)):
+            recipe.leaves.append(u)
+        elif _is_repeatable(u.op):
+            work.append((u, True))
+            work += [(operand, False) for operand in u.op.operands]
+        else:
+            return None
+    return recipe if recipe.ops and len(recipe.ops) <= _LONGEST else None
+
+
+def _is_constant(v: Value) -> bool:
+    return v.op is not None and v.op.primitive in (full, iota)
+
+
+def _is_repeatable(op: Op) -> bool:
+    elementwise = op.primitive.kind is Kind.ELEMENTWISE and op.primitive.error is None
+    return elementwise or op.primitive in (broadcast, full, iota)
+
+
+def _reads_elements(reader: Op, v: Value) -> bool:
+    """Whether a kernel reads ``v`` only at the element that it computes."""
+    if reader.primitive is not fusion:
+        return False
+    body = reader.attrs["body"]
+    inside = [x for outside, x in zip(reader.operands, body.inputs, strict=True) if outside is v]
+    if any(x in body.outputs for x in inside):
+        return False
+    readers = [o for o in body.ops if any(x in o.operands for x in inside)]
+    return all(o.primitive.kind in (Kind.ELEMENTWISE, Kind.REDUCTION) for o in readers)

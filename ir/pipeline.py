@@ -13,6 +13,7 @@ from .passes.dce import dce
 from .passes.fold import fold
 from .passes.fuse import fuse
 from .passes.recompute import recompute
+from .passes.recurrence import batch_products
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
 from .verify import VerifyError, verify
@@ -32,6 +33,7 @@ SIMPLIFY: tuple[Pass, ...] = (
 COMPILE: tuple[Pass, ...] = (
     undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
     *SIMPLIFY,
+    batch_products,  # after the simplifications, which show that products have an operand in common; nothing is fused yet
     fuse,  # after everything that looks at single operations: it hides them in bodies
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
     recompute,  # after these two: what passes between kernels is known, and what was stored for a column's sum is not any more

@@ -2,8 +2,8 @@
 
 A program is a header of nine words: steps, their number, patches, their number, slots, arguments, status cells, the team
 (0: none), the function that shares a step. A step is a kernel, its argument block, its range, whether it is worth sharing.
-A patch (position, slot) writes the address in a slot to a position in the argument blocks; then the steps run in order, up to
-one that has written to its status cell.
+A patch (position, slot, offset) writes the address in a slot, so many bytes further, to a position in the argument blocks;
+then the steps run in order, up to one that has written to its status cell.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ patch_test:
   %patch_more = icmp slt i64 %j, %patch_count
   br i1 %patch_more, label %patch, label %step_test
 patch:
-  %j2 = mul i64 %j, 2
-  %q0 = getelementptr i64, ptr %patches, i64 %j2
+  %j3 = mul i64 %j, 3
+  %q0 = getelementptr i64, ptr %patches, i64 %j3
   %q1 = getelementptr i64, ptr %q0, i64 1
+  %q2 = getelementptr i64, ptr %q0, i64 2
   %position = load i64, ptr %q0
   %slot = load i64, ptr %q1
   %from = getelementptr i64, ptr %slots, i64 %slot
-  %address = load i64, ptr %from
+  %given = load i64, ptr %from
+  %offset = load i64, ptr %q2
+  %address = add i64 %given, %offset
   %to = getelementptr i64, ptr %arguments, i64 %position
   store i64 %address, ptr %to
   %j_next = add i64 %j, 1

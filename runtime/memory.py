@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import ctypes
+import heapq
 import sys
 from collections.abc import Sequence
 from sys import getrefcount
@@ -48,25 +50,53 @@ def aligned_empty(nbytes: int) -> np.ndarray:
 def plan(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     """Offsets in one arena for buffers given as (size, first step, last step), and the arena's size.
 
-    Buffers whose lives overlap do not overlap in memory. Greedy: largest first, each in the lowest gap that holds it.
+    Buffers whose lives overlap do not overlap in memory. In order of time, larger ones first, each takes the smallest gap that
+    holds it; where there is none the arena grows.
     """
-    order = sorted(range(len(lifetimes)), key=lambda i: (-lifetimes[i][0], lifetimes[i][1]))
+    order = sorted(range(len(lifetimes)), key=lambda i: (lifetimes[i][1], -lifetimes[i][0]))
     offsets = [0] * len(lifetimes)
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    gaps: list[tuple[int, int]] = []  # (size, offset), sorted
+    begins: dict[int, int] = {}  # of gaps: offset -> size
+    ends: dict[int, int] = {}  # and end -> size
+    alive: list[tuple[int, int, int]] = []  # a heap of (last step, offset, size)
     total = 0
+
+    def remove(size: int, offset: int) -> None:
+        del gaps[bisect.bisect_left(gaps, (size, offset))], begins[offset], ends[offset + size]
+
+    def insert(size: int, offset: int) -> None:
+        """A gap, joined with those it touches."""
+        if offset in ends:
+            before = ends[offset]
+            remove(before, offset - before)
+            size, offset = size + before, offset - before
+        if offset + size in begins:
+            after = begins[offset + size]
+            remove(after, offset + size)
+            size += after
+        bisect.insort(gaps, (size, offset))
+        begins[offset] = ends[offset + size] = size
+
     for i in order:
-        size, first, last = lifetimes[i]
-        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
-        at = 0
-        for o, e, f, t in placed:  # kept sorted by offset
-            if f <= last and first <= t:
-                if at + size <= o:
-                    break
-                at = max(at, e)
+        nbytes, first, last = lifetimes[i]
+        size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        while alive and alive[0][0] < first:
+            _, offset, freed = heapq.heappop(alive)
+            insert(freed, offset)
+        k = bisect.bisect_left(gaps, (size, 0))
+        if k < len(gaps):
+            room, at = gaps[k]
+            remove(room, at)
+            if room > size:
+                insert(room - size, at + size)
+        else:
+            # The last gap, if it ends where the arena does, need only be extended.
+            at = total - ends.get(total, 0)
+            if at < total:
+                remove(total - at, at)
+            total = at + size
         offsets[i] = at
-        placed.append((at, at + size, first, last))
-        placed.sort()
-        total = max(total, at + size)
+        heapq.heappush(alive, (last, at, size))
     return offsets, total
 
 

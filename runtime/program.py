@@ -24,7 +24,7 @@ from ..codegen.library import LARGE_PRODUCT, lower_op
 from ..codegen.loops import Kernel, lower
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.interp import EVALUATE, evaluate
-from ..ir.ops import constant, fusion, reshape
+from ..ir.ops import adjoin, constant, fusion, reshape
 from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
@@ -92,27 +92,24 @@ class Program:
         self._checked = [i for i, s in enumerate(self.steps) if s.may_fail]
         self.may_fail = bool(self._checked)
         risky = self.steps[: max(self._checked, default=-1) + 1]
-        written = {layout.place(v) for s in risky for v in s.op.results}
+        written = {layout.place(v)[:2] for s in risky for v in s.op.results}
         # The inputs that have been written to when the last step that may fail does.
         self.unsafe = [i for i in sorted(set(self.graph.updates.values())) if ("slot", i) in written]
         blocks: list[int] = []
-        patches: list[tuple[int, int]] = []
+        patches: list[tuple[int, int, int]] = []
         starts: list[int] = []
         for i, step in enumerate(self.steps):
             starts.append(len(blocks))
             for v in step.arrays:
-                kind, where = layout.place(v)
+                kind, where, offset = layout.place(v)
                 if kind == "slot":
-                    patches.append((len(blocks), where))
-                    where = 0
-                elif kind == "arena":
-                    where += base
-                blocks.append(where)
+                    patches.append((len(blocks), where, offset))
+                blocks.append({"slot": 0, "arena": base + where + offset, "constant": where + offset}[kind])
             blocks += step.kernel.values if step.kernel is not None else []
             blocks.append(address(self._status) + i * 16)
             blocks.append(gemm(step.op.result.type.dtype) if "(gemm," in step.source else 0)
         self._blocks = np.array(blocks or [0], np.int64)
-        self._patches = np.array(patches or [(0, 0)], np.int64)
+        self._patches = np.array(patches or [(0, 0, 0)], np.int64)
         self._slots = np.zeros(len(self.graph.inputs) + len(self.results) + 1, np.int64)
         self._slots_view = self._slots.data
         self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
@@ -222,12 +219,15 @@ class _Layout:
         self._places: dict[Value, tuple[str, int]] = {v: ("slot", i) for i, v in enumerate(graph.inputs)}
         for j, k in enumerate(results):
             self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
+        self._part_of: dict[Value, tuple[Value, int]] = {}
         self._readers = self._last_reads()
         copies = self._place_updates()
         self.steps: list[Step] = []
         for op in [*graph.ops, *(op for op, _ in copies)]:
             if op.primitive is constant:
                 self._add_constant(op)
+            elif op.primitive is adjoin:
+                self._adjoin(op)
             elif op.primitive is not reshape:
                 self.steps.append(self._step(op))
         for op, i in copies:
@@ -240,8 +240,30 @@ class _Layout:
             v = v.op.operands[0]
         return v
 
-    def place(self, v: Value) -> tuple[str, int]:
-        return self._places[self.root(v)]
+    def place(self, v: Value) -> tuple[str, int, int]:
+        """The kind of memory, which of that kind (a slot, an offset in the arena, an address), and how many bytes further."""
+        whole, offset = self._whole(v)
+        return *self._places[whole], offset
+
+    def _whole(self, v: Value) -> tuple[Value, int]:
+        """The value that has memory of its own of which that of ``v`` is a part, and where in it that begins."""
+        v, offset = self.root(v), 0
+        while v in self._part_of:
+            v, more = self._part_of[v]
+            offset += more
+        return v, offset
+
+    def _adjoin(self, op: Op) -> None:
+        """Lets the operands be computed where they shall be; those that are elsewhere, or twice, are copied."""
+        offset = 0
+        for v in op.operands:
+            part = self.root(v)
+            if part.op is None or part.op.primitive in (constant, adjoin) or part in self._places or part in self._part_of:
+                copy = _identity(v)
+                self.steps.append(self._step(copy))
+                part = copy.result
+            self._part_of[part] = op.result, offset
+            offset += v.type.nbytes
 
     def _last_reads(self) -> dict[Value, list[int]]:
         readers: dict[Value, list[int]] = {}
@@ -264,7 +286,8 @@ class _Layout:
             op = self.root(new).op
             last = max(self._readers.get(old, [-1]))
             at = position[op] if op is not None else -1
-            if op is None or op.primitive is constant or self.root(new) in self._places or last > at:
+            # What adjoins others is written part by part, before its turn.
+            if op is None or op.primitive in (constant, adjoin) or self.root(new) in self._places or last > at:
                 copies.append((_identity(new), i))
                 continue
             if last == at:
@@ -310,7 +333,7 @@ class _Layout:
         lives: dict[Value, list[int]] = {}
         for i, step in enumerate(self.steps):
             for v in step.arrays:
-                r = self.root(v)
+                r, _ = self._whole(v)
                 if r not in self._places:
                     lives.setdefault(r, [i, i])[1] = i
         offsets, size = plan([(v.type.nbytes, first, last) for v, (first, last) in lives.items()])

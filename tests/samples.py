@@ -228,6 +228,11 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(3),), {"low": (2,), "high": (1,), "interior": (2,), "value": 0}),
     ],
     "flip": [Sample((normal(3, 4),), {"axes": (1,)}), Sample((normal(3, 4),), {"axes": (0, 1)})],
+    "adjoin": [
+        Sample((normal(2, 3), normal(1, 3, seed=1), normal(4, 3, seed=2))),
+        Sample((normal(2, 3),)),
+        Sample((np.zeros((0, 3)), normal(2, 3))),
+    ],
     "concatenate": [
         Sample((normal(2, 3), normal(2, 1, seed=1), normal(2, 2, seed=2)), {"axis": 1}),
         Sample((normal(2), normal(3, seed=1)), {"axis": 0}),

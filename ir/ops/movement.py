@@ -359,6 +359,19 @@ concatenate = primitive(
     torch_name="Cat",
 )
 
+# adjoin: concatenate along the first axis, for a program that computes its operands where they shall be.
+
+adjoin = primitive(
+    "adjoin",
+    Kind.MOVEMENT,
+    "*xs",
+    infer=lambda *xs: _infer_concatenate(*xs, axis=0),
+    impl=lambda *xs: np.concatenate(xs),
+    vjp_all=lambda g, types: _concatenate_vjp(g, types, 0),
+    pieces=lambda index, types, attrs, param: _concatenate_pieces(index, types, {"axis": 0}, param),
+    torch_name="Cat",
+)
+
 # windows: all windows over the last axes, as an axis of positions inside the window and one of windows,
 #   result[..., k1, k2, o1, o2] = x[..., o1*stride1 + k1*dilation1, o2*stride2 + k2*dilation2]
 # and fold, its adjoint, which adds overlapping windows up.

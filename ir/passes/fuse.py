@@ -28,11 +28,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
-from ..ops import broadcast, constant, fusion, gather, index_select, reshape, uniform
+from ..ops import adjoin, broadcast, constant, fusion, gather, index_select, reshape, uniform
 from ..ops.reduce import kept_axes
 from ..primitive import Kind
 
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
+
+_MEMORY = (reshape, adjoin)  # only say where values are
 
 
 def has_kernel(op: Op) -> bool:
@@ -60,7 +62,7 @@ def _is_fusible(op: Op) -> bool:
     return has_kernel(op) and (
         kind in (Kind.ELEMENTWISE, Kind.REDUCTION)
         or op.primitive in (uniform, gather, index_select)
-        or (kind is Kind.MOVEMENT and op.primitive is not reshape)
+        or (kind is Kind.MOVEMENT and op.primitive not in _MEMORY)
     )
 
 
@@ -100,7 +102,7 @@ class _Planner:
             elif _is_fusible(op):
                 self.place(op)
             else:
-                bound = 0 if op.primitive is reshape else 1
+                bound = 0 if op.primitive in _MEMORY else 1
                 stage = max((self.ready(v, bound) for v in op.operands), default=0)
                 for r in op.results:
                     self.stage[r] = stage

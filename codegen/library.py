@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from ..ir.graph import Graph, Op, Value
@@ -84,6 +85,7 @@ def _checked(low: Lowering, position: str, extent: int, axis: int) -> str:
     return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
 
 
+_NARROW = 16  # columns: fewer than a vector of the widest kind holds
 _SHARE = 64  # rows or columns of a large product, the least that a thread is given
 
 
@@ -118,10 +120,14 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
 
 def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[str], strides: list[tuple[int, int]]) -> None:
     steps = [[low.param(s) for s in pair] for pair in strides]
-    steps[2] = steps[2][:1]  # the rows of the result are contiguous
-    arrays = [", ".join([x.name, at, *by]) for x, at, by in zip(low.arrays, places, steps, strict=True)]
-    call = f"gemm_{op.result.type.dtype.short}(gemm, {', '.join([*extents, inner, *arrays])})"
-    low.scopes[-1].body.append(Do(call))
+    matrices = [[x.name, at, *by] for x, at, by in zip(low.arrays, places, steps, strict=True)]
+    m, n = op.result.shape[-2:]
+    if n < min(m, _NARROW):
+        # C' = B' A': few rows cost less than few columns.
+        extents = extents[::-1]
+        matrices = [[name, at, column, row] for name, at, row, column in (matrices[1], matrices[0], matrices[2])]
+    arguments = ", ".join([*extents, inner, *itertools.chain(*matrices)])
+    low.scopes[-1].body.append(Do(f"gemm_{op.result.type.dtype.short}(gemm, {arguments})"))
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

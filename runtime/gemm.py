@@ -76,7 +76,9 @@ class _Writer:
         slots = ir.ArrayType(self.pointer, _POOLED)
         self.pool = ir.GlobalVariable(self.module, slots, "pool")
         self.pool.linkage, self.pool.initializer = "private", ir.Constant(slots, None)
-        word = ir.IntType(32)
+        word, mask = ir.IntType(32), ir.VectorType(_BIT, self.tile.lanes)
+        load = ir.FunctionType(self.vector, [self.vector.as_pointer(), word, mask, self.vector])
+        self.masked_load = ir.Function(self.module, load, f"llvm.masked.load.v{self.tile.lanes}f{8 * self.itemsize}.p0")
         self.prefetch = ir.Function(self.module, ir.FunctionType(_VOID, [self.pointer, word, word, word]), "llvm.prefetch.p0")
 
     def function(self, name: str, types: Sequence[Any], public: bool = False) -> tuple[ir.Function, ir.IRBuilder]:
@@ -157,10 +159,22 @@ class _Writer:
     def store(self, v: Any, p: Any) -> None:
         self.b.store(v, self.b.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
 
+    def lanes_below(self, count: Any) -> Any:
+        """The mask of the first lanes, so many of them."""
+        numbers = ir.Constant(ir.VectorType(_INT, self.tile.lanes), list(range(self.tile.lanes)))
+        return self.b.icmp_signed("<", numbers, self.splat(count))
+
+    def load_some(self, p: Any, mask: Any) -> Any:
+        """Those lanes of a vector; zeros elsewhere, where memory is not touched."""
+        zeros = ir.Constant(self.vector, [0.0] * self.tile.lanes)
+        place = self.b.bitcast(p, self.vector.as_pointer())
+        return self.b.call(self.masked_load, [place, ir.IntType(32)(self.itemsize), mask, zeros])
+
     def splat(self, x: Any) -> Any:
-        one = self.b.insert_element(ir.Constant(self.vector, ir.Undefined), x, ir.IntType(32)(0))
+        nothing = ir.Constant(ir.VectorType(x.type, self.tile.lanes), ir.Undefined)
+        one = self.b.insert_element(nothing, x, ir.IntType(32)(0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.tile.lanes), [0] * self.tile.lanes)
-        return self.b.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), lanes)
+        return self.b.shuffle_vector(one, nothing, lanes)
 
     def shuffled(self, x: Any, y: Any, lanes: Sequence[int]) -> Any:
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes)))
@@ -235,12 +249,19 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
         deep, here = w.least(lanes, b.sub(count, k0)), w.least(width, b.sub(total, first))
         start = w.at(source, (first, across), (k0, along))
         sliver = w.at(target, (first, b.add(count, _INT(1))), (k0, width))
-        # Whole vectors are copied only where they end inside the matrix.
-        inside = b.icmp_signed(">", b.sub(total, first), _INT(len(vectors) * lanes - 1))
-        with b.if_else(b.and_(together, inside)) as (copy, other):
-            with copy, w.loop(0, deep) as k:
-                for j in vectors:
-                    w.store(w.load(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
+        with b.if_else(together) as (copy, other):
+            with copy:
+                # Whole vectors are read only where they end inside the matrix.
+                inside = b.icmp_signed(">", b.sub(total, first), _INT(len(vectors) * lanes - 1))
+                with b.if_else(inside) as (whole, part):
+                    with whole, w.loop(0, deep) as k:
+                        for j in vectors:
+                            w.store(w.load(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
+                    with part:
+                        masks = [w.lanes_below(b.sub(here, _INT(j))) for j in vectors]
+                        with w.loop(0, deep) as k:
+                            for j, mask in zip(vectors, masks, strict=True):
+                                w.store(w.load_some(w.at(start, (k, along), j), mask), w.at(sliver, (k, width), j))
             with other, b.if_else(b.and_(apart, b.icmp_signed("==", deep, _INT(lanes)))) as (turn, rest):
                 with turn:
                     columns = []
@@ -287,10 +308,12 @@ def _code(dtype: DType) -> str:
     leading = _tile_product(w, rows, ahead=True)
     pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
     most_rows = _ROWS // rows * rows
-    f, b = w.function("SYMBOL_gemm", (_INT, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT), True)
-    m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row = f.args
+    f, b = w.function(
+        "SYMBOL_gemm", (_INT, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT), True
+    )
+    m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = f.args
     with b.if_then(b.icmp_signed("==", k, _INT(0))), w.loop(0, m) as i, w.loop(0, n) as j:
-        b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), j))
+        b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), (j, out_column)))
     # A tile, a sliver of B and a block of A; what is stored beyond the last sliver of A may be a vector long.
     sizes = [rows * columns, (_KC + 1) * columns, (_KC + 1) * most_rows + lanes]
     scratch = w.borrow(sum(sizes))
@@ -314,9 +337,9 @@ def _code(dtype: DType) -> str:
             b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
             with w.loop(0, height, rows) as i:
                 operands = [depth, w.at(a_block, (i, b.add(depth, _INT(1)))), *b_operand]
-                target = w.at(out, (b.add(i0, i), out_row), j)
+                target = w.at(out, (b.add(i0, i), out_row), (j, out_column))
                 tall = w.least(rows, b.sub(height, i))
-                full = b.icmp_signed("==", wide, _INT(columns))
+                full = b.and_(b.icmp_signed("==", wide, _INT(columns)), b.icmp_signed("==", out_column, _INT(1)))
                 whole = b.and_(b.icmp_signed("==", tall, _INT(rows)), full)
                 with b.if_else(whole) as (inside, edge):
                     with inside, b.if_else(b.icmp_signed("==", i, _INT(0))) as (first, others):
@@ -336,7 +359,7 @@ def _code(dtype: DType) -> str:
                             with w.loop(0, vectors, lanes) as q:
                                 _put(w, w.load(w.at(new, q)), w.at(to, q), more)
                             with w.loop(vectors, wide) as q:
-                                x, place = b.load(w.at(new, q)), w.at(to, q)
+                                x, place = b.load(w.at(new, q)), w.at(to, (q, out_column))
                                 b.store(b.select(more, b.fadd(b.load(place), x), x), place)
     w.give_back(scratch)
     b.ret_void()
@@ -347,8 +370,9 @@ def _code(dtype: DType) -> str:
 def gemm(dtype: DType) -> int:
     """The address of the function for a dtype:
 
-    void gemm(m, n, k, a, row stride of a, column stride of a, b, row stride of b, column stride of b, c, row stride of c)
+    void gemm(m, n, k, a, row stride of a, column stride of a, b, row stride of b, column stride of b, c, row stride of c,
+              column stride of c)
 
-    with extents and strides as 64-bit integers, in elements.
+    with extents and strides as 64-bit integers, in elements. Fastest where the columns of c are neighbours in memory.
     """
     return compiler.native(f"gemm_{dtype.short}", lambda: _code(dtype), ("gemm",))["gemm"]

@@ -381,20 +381,20 @@ def int_pow(tyctx, a, b):
 
 def _gemm(dtype: types.Type) -> Any:
     @intrinsic
-    def gemm(tyctx, function, m, n, k, a, ia, a_row, a_column, b, ib, b_row, b_column, c, ic, c_row):
+    def gemm(tyctx, function, m, n, k, a, ia, a_row, a_column, b, ib, b_row, b_column, c, ic, c_row, c_column):
         """Calls the function of ``gemm`` at an address, on matrices at offsets in arrays."""
 
         def codegen(context, builder, sig, values):
-            address, m_, n_, k_, a_, ia_, a_row_, a_column_, b_, ib_, b_row_, b_column_, c_, ic_, c_row_ = values
-            left = [builder.gep(a_, [ia_]), a_row_, a_column_]
-            right = [builder.gep(b_, [ib_]), b_row_, b_column_]
-            arguments = [m_, n_, k_, *left, *right, builder.gep(c_, [ic_]), c_row_]
+            address, m_, n_, k_, *matrices = values
+            arguments = [m_, n_, k_]
+            for array, offset, row, column in (matrices[:4], matrices[4:8], matrices[8:]):
+                arguments += [builder.gep(array, [offset]), row, column]
             signature = ir.FunctionType(ir.VoidType(), [p.type for p in arguments])
             builder.call(builder.inttoptr(address, signature.as_pointer()), arguments)
             return context.get_dummy_value()
 
-        left, right, out = ((x, *[types.int64] * n) for x, n in ((a, 3), (b, 3), (c, 2)))
-        return types.void(*[types.int64] * 4, *left, *right, *out), codegen
+        matrices = [t for array in (a, b, c) for t in (array, *[types.int64] * 3)]
+        return types.void(*[types.int64] * 4, *matrices), codegen
 
     return gemm
 

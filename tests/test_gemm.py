@@ -13,14 +13,14 @@ from tracer.runtime.gemm import gemm, tile
 
 _WORD = ctypes.c_int64
 _DTYPES = {"f": float32, "d": float64}
-_functions = {k: ctypes.CFUNCTYPE(None, *[_WORD] * 11)(gemm(d)) for k, d in _DTYPES.items()}
+_functions = {k: ctypes.CFUNCTYPE(None, *[_WORD] * 12)(gemm(d)) for k, d in _DTYPES.items()}
 
 
 def product(a, b, out=None):
     (m, k), n, size = a.shape, b.shape[1], a.itemsize
     c = np.full((m, n), np.nan, a.dtype) if out is None else out
     left, right = ([x.ctypes.data, *(s // size for s in x.strides)] for x in (a, b))
-    _functions[a.dtype.char](m, n, k, *left, *right, c.ctypes.data, c.strides[0] // size)
+    _functions[a.dtype.char](m, n, k, *left, *right, c.ctypes.data, *(s // size for s in c.strides))
     return c
 
 
@@ -84,6 +84,12 @@ def test_what_is_outside_the_matrices_is_neither_read_nor_written():
     assert (out[:33, :70] == 20).all()
     assert (out[33:] == 7).all()
     assert (out[:, 70:] == 7).all()
+
+
+def test_a_result_stored_by_columns():
+    rng = np.random.default_rng(3)
+    a, b = drawn(rng, 50, 270, "d", "rows"), drawn(rng, 270, 33, "d", "columns")
+    np.testing.assert_array_equal(product(a, b, np.empty((33, 50)).T), product(a, b))
 
 
 def test_not_a_number_and_infinity_stay_in_their_rows_and_columns():

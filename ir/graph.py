@@ -158,8 +158,14 @@ class Rewriter:
         self.map: dict[Value, Value] = {v: self.builder.input(v.type, v.name) for v in graph.inputs}
 
     def copy(self, op: Op) -> tuple[Value, ...]:
-        self.builder.loc = op.loc
-        results = self.builder.append(op.primitive, [self.map[v] for v in op.operands], op.attrs)
+        operands = [self.map[v] for v in op.operands]
+        if all(new.type is old.type for new, old in zip(operands, op.operands, strict=True)):
+            # What was inferred once is not inferred again: most operations are copied by most passes.
+            copy = Op(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
+            self.builder.ops.append(copy)
+            results = copy.results
+        else:
+            results = self.builder.append(op.primitive, operands, op.attrs, op.loc)
         for old, new in zip(op.results, results, strict=True):
             new.name = old.name
             self.map[old] = new

@@ -2,11 +2,13 @@
 
 A file is named by the content address of its kernel and begins with the SHA-256 of the rest, checked when
 it is read; a damaged file counts as absent. Files are written whole, under another name, and then renamed, so
-processes may share the directory. Only its owner can write there: machine code is read from it.
+processes may share the directory. Only its owner can write there: machine code is read from it. It is bounded in size:
+what was used longest ago goes first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -14,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 _DIGEST = 32
+LIMIT = 512 << 20  # bytes: some ten thousand kernels
 
 
 def directory() -> Path:
@@ -48,7 +51,11 @@ def read(name: str) -> bytes | None:
     except OSError:
         return None
     digest, code = data[:_DIGEST], data[_DIGEST:]
-    return code if hashlib.sha256(code).digest() == digest else None
+    if hashlib.sha256(code).digest() != digest:
+        return None
+    with contextlib.suppress(OSError):  # the time of last use, for who makes room
+        os.utime(path / f"{name}.o")
+    return code
 
 
 def write(name: str, code: bytes) -> None:
@@ -66,8 +73,30 @@ def write(name: str, code: bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+        _make_room(path)
     except OSError:
         return
+
+
+def _make_room(path: Path) -> None:
+    """Removes what was used longest ago when there is more than the limit: down to three quarters of it."""
+    global _written
+    _written += 1
+    if _written % _BETWEEN_LOOKS != 1:
+        return
+    files = [(f, f.stat()) for f in path.glob("*.o")]
+    total = sum(info.st_size for _, info in files)
+    if total <= LIMIT:
+        return
+    for f, info in sorted(files, key=lambda pair: pair[1].st_mtime):
+        f.unlink(missing_ok=True)
+        total -= info.st_size
+        if total <= LIMIT * 3 // 4:
+            return
+
+
+_BETWEEN_LOOKS = 64  # files written by this process
+_written = 0
 
 
 def entries() -> tuple[int, int]:

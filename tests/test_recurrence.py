@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tracer
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.recurrence import batch_products
-from tracer.runtime.memory import plan
 from tracer.runtime.program import Program
 
 
@@ -117,22 +114,3 @@ def test_a_recurrence_and_its_gradient():
     names = [s.op.primitive.name for s in trace.executable.program.steps]
     # One for all inputs; each step forward but the first, and back; one for each weight's gradient.
     assert names.count("matmul") <= 1 + 10 + 10 + 2
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 700), st.integers(0, 30), st.integers(0, 12)), max_size=40))
-def test_buffers_that_live_at_once_do_not_overlap(drawn):
-    lives = [(size, first, first + length) for size, first, length in drawn]
-    offsets, total = plan(lives)
-    placed = list(zip(offsets, lives, strict=True))
-    for k, (a, (size, first, last)) in enumerate(placed):
-        assert a % 64 == 0
-        assert a + size <= total
-        for b, (other, begin, end) in placed[:k]:
-            if first <= end and begin <= last and size and other:
-                assert a + size <= b or b + other <= a
-
-
-def test_buffers_are_used_again():
-    assert plan([(64, i, i + 1) for i in range(100)])[1] == 128
-    assert plan([(64, 0, 1), (64, 0, 1), (128, 2, 3)])[1] == 128

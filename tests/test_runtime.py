@@ -73,6 +73,11 @@ def test_the_plan_keeps_live_buffers_apart():
     assert total < sum(n for n, _, _ in lives) / 2
 
 
+def test_buffers_are_used_again():
+    assert plan([(64, i, i + 1) for i in range(100)])[1] == 128
+    assert plan([(64, 0, 1), (64, 0, 1), (128, 2, 3)])[1] == 128
+
+
 def test_result_buffers_are_reused_only_when_free():
     from tracer.ir.types import TensorType, float32
 
@@ -101,6 +106,19 @@ def test_cache_checks_what_it_reads(tmp_path, monkeypatch):
     assert cache.read("k_a") is None  # anybody could have written there
     cache.write("k_b", b"code")
     assert not (tmp_path / "c" / "k_b.o").exists()
+
+
+def test_the_cache_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path / "c"))
+    monkeypatch.setattr(cache, "LIMIT", 10_000)
+    monkeypatch.setattr(cache, "_BETWEEN_LOOKS", 2)
+    for k in range(40):
+        cache.write(f"k_{k}", bytes(1000))
+        os.utime(tmp_path / "c" / f"k_{k}.o", (k, k))
+        assert cache.read("k_0") is not None  # what is used stays
+    assert cache.entries()[1] <= 11_000 + 1100
+    assert cache.read("k_39") is not None
+    assert cache.read("k_1") is None
 
 
 def test_an_unwritable_cache_is_no_error(tmp_path, monkeypatch):

@@ -270,17 +270,18 @@ class _Emitter:
         self.graph, self.planner = graph, planner
         self.rewriter = Rewriter(graph)
         self.users = graph.users()
+        self.outputs = set(graph.outputs)
         self.count = 0
 
     def run(self) -> Graph:
         order = {op: i for i, op in enumerate(self.graph.ops)}
-        outputs = set(self.graph.outputs)
+        outputs = self.outputs
         work: list[tuple[int, int, Op | _Group]] = []
         seen: set[int] = set()
         for op in self.graph.ops:
-            if _is_free(op):
+            if op.results[0] in self.planner.free:
                 continue
-            if _is_fusible(op):
+            if op.results[0] in self.planner.group:
                 group = _find(self.planner.group[op.result])
                 if group.ops and id(group) not in seen:
                     seen.add(id(group))
@@ -331,9 +332,9 @@ class _Emitter:
         while work:
             u = work.pop()
             for op in self.users.get(u, ()):
-                if _is_free(op):
+                if op.results[0] in self.planner.free:
                     work.append(op.result)
-                    if op.result in self.graph.outputs:
+                    if op.result in self.outputs:
                         found.append(op)
                 else:
                     found.append(op)

@@ -32,9 +32,9 @@ class Executable:
         self.graph = graph
         from ..runtime.program import Program  # brings llvmlite: not before something is compiled
 
-        self.fused = pipeline.run(graph, pipeline.COMPILE)
-        self.program = Program(self.fused)
-
+        self.fused = pipeline.run(graph, pipeline.COMPILE, thorough=False)
+        with pipeline.collector_paused():
+            self.program = Program(self.fused)
         self.run = self.program.run
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -51,10 +51,14 @@ class GraphFunction:
 
     def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int]):
         self.recorded = graph
-        self.graph = pipeline.run(graph, pipeline.SIMPLIFY)
         self.active = tuple(active)
         self.outputs = list(outputs)
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What was recorded, simplified."""
+        return pipeline.run(self.recorded, pipeline.SIMPLIFY, thorough=False)
 
     @cached_property
     def forward(self) -> Executable:
@@ -69,11 +73,11 @@ class GraphFunction:
     @cached_property
     def plain(self) -> Executable:
         """Computes the outputs alone, for calls that nobody will differentiate."""
-        return Executable(self.graph)
+        return Executable(self.recorded)
 
     @cached_property
     def joint(self) -> Graph:
-        return pipeline.run(vjp(self.graph, self.active, self.outputs), pipeline.SIMPLIFY)
+        return pipeline.run(vjp(self.graph, self.active, self.outputs), pipeline.SIMPLIFY, thorough=False)
 
     @cached_property
     def adjoint(self) -> GraphFunction:

@@ -19,9 +19,14 @@ Value = Any  # a floating number, an integer or a truth value of the back end, w
 
 
 class Arithmetic(Protocol):
-    """What the functions need. ``bits`` is 32 or 64; integers have as many."""
+    """What the functions need. ``bits`` is 32 or 64; integers have as many.
+
+    ``wide`` is the arithmetic of 64 bits. ``table`` looks up an element of a constant array, ``library`` calls a function of
+    the platform.
+    """
 
     bits: int
+    wide: Arithmetic
 
     def real(self, x: float) -> Value: ...
     def fma(self, a: Value, b: Value, c: Value) -> Value: ...
@@ -31,6 +36,11 @@ class Arithmetic(Protocol):
     def to_bits(self, x: Value) -> Value: ...
     def from_bits(self, n: Value) -> Value: ...
     def to_real(self, n: Value) -> Value: ...
+    def sqrt(self, x: Value) -> Value: ...
+    def table(self, name: str, numbers: Sequence[float], index: Value) -> Value: ...
+    def library(self, name: str, x: Value) -> Value: ...
+    def widened(self, x: Value) -> Value: ...
+    def narrowed(self, x: Value) -> Value: ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class Format:
     log: Sequence[float]  # (2 atanh(s) - 2 s) / s^3 in s^2, on |s| <= 3 - 2 sqrt(2)
     tanh: Sequence[float]  # (tanh(x) - x) / x^3 in x^2, on |x| <= 5/8
     erf: Sequence[float]  # erf(x) / x - 1 in x^2, on |x| <= 1
+    sinh: Sequence[float]  # (sinh(x) - x) / x^3 in x^2, on |x| <= 1
+    log2: tuple[float, float]  # log(2) and what is missing
 
 
 _FORMATS = {
@@ -71,6 +83,8 @@ _FORMATS = {
             -0.000801686430349946,
             7.875874871388078e-05,
         ),
+        (0.1666666716337204, 0.008333339355885983, 0.00019838094885926694, 2.8063311674486613e-06),
+        (0.6931471824645996, -1.904654299957768e-09),
     ),
     64: Format(
         52,
@@ -147,6 +161,16 @@ _FORMATS = {
             -1.1372848856791674e-09,
             5.957176147748911e-11,
         ),
+        (
+            0.16666666666666666,
+            0.008333333333333299,
+            0.00019841269841324471,
+            2.7557319191250885e-06,
+            2.50521177239532e-08,
+            1.6057676882739475e-10,
+            7.746278224810715e-13,
+        ),
+        (0.6931471805599453, 2.3190468138462996e-17),
     ),
 }
 # log(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on.
@@ -182,7 +206,7 @@ _ERFCX = (
 )
 
 
-def _polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
+def polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
     """Constant first; by Estrin's scheme, whose pairs wait for one another less than Horner's chain does."""
     terms = [m.real(c) for c in coefficients]
     while len(terms) > 1:
@@ -196,8 +220,11 @@ def exp(m: Arithmetic, x: Value) -> Value:
     f = _FORMATS[m.bits]
     x = m.select(x > f.highest, m.real(f.highest), x)
     x = m.select(x < f.lowest, m.real(f.lowest), x)
-    e, k = _exp(m, x)
-    # In two factors: 2^n itself may be too large or too small.
+    return _scaled(m, *_exp(m, x))
+
+
+def _scaled(m: Arithmetic, e: Value, k: Value) -> Value:
+    """e 2^k, in two factors: 2^k itself may be too large or too small."""
     half = k >> 1
     return e * _power_of_2(m, half) * _power_of_2(m, k - half)
 
@@ -210,8 +237,12 @@ def _exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
     exact = m.fma(n, m.real(-f.ln2[0]), x)
     r = m.fma(n, m.real(-f.ln2[1]), exact)
     rest = m.fma(n, m.real(-f.ln2[1]), exact - r)  # what rounding took from r
-    e = (m.fma(r * r, _polynomial(m, r, f.exp), rest) + r) + 1.0
-    return e, m.to_bits(shifted) - m.to_bits(m.real(f.magic))
+    return _exp_near(m, r, rest), m.to_bits(shifted) - m.to_bits(m.real(f.magic))
+
+
+def _exp_near(m: Arithmetic, r: Value, rest: Value) -> Value:
+    """e^(r + rest) for |r| <= ln(2)/2."""
+    return (m.fma(r * r, polynomial(m, r, _FORMATS[m.bits].exp), rest) + r) + 1.0
 
 
 def _normal_exp(m: Arithmetic, x: Value) -> Value:
@@ -225,16 +256,63 @@ def _power_of_2(m: Arithmetic, n: Value) -> Value:
     return m.from_bits((n + f.bias) << f.mantissa)
 
 
+def exp2(m: Arithmetic, x: Value) -> Value:
+    """2^x = 2^n e^((x - n) ln 2)."""
+    f = _FORMATS[m.bits]
+    highest, lowest = float(f.bias + 2), float(-f.bias - f.mantissa - 2)
+    x = m.select(x > highest, m.real(highest), x)
+    x = m.select(x < lowest, m.real(lowest), x)
+    shifted = x + f.magic
+    r = x - (shifted - f.magic)
+    y = r * f.log2[0]
+    rest = m.fma(r, m.real(f.log2[0]), -y) + r * f.log2[1]
+    return _scaled(m, _exp_near(m, y, rest), m.to_bits(shifted) - m.to_bits(m.real(f.magic)))
+
+
+def cosh(m: Arithmetic, x: Value) -> Value:
+    """h + 1/(4 h) with h = e^|x| / 2, which does not overflow before the result does."""
+    half, quarter = _half_exp(m, x)
+    return half + quarter
+
+
+def sinh(m: Arithmetic, x: Value) -> Value:
+    """Near zero a polynomial, else as the hyperbolic cosine."""
+    z = x * x
+    near = m.fma(x * z, polynomial(m, z, _FORMATS[m.bits].sinh), x)
+    half, quarter = _half_exp(m, x)
+    value = m.select(m.absolute(x) < 1.0, near, m.copysign(half - quarter, x))
+    return m.select(x == 0.0, x, value)
+
+
+def _half_exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
+    """e^|x| / 2 and e^-|x| / 2."""
+    f = _FORMATS[m.bits]
+    a = m.absolute(x)
+    a = m.select(a > f.highest + 1.0, m.real(f.highest + 1.0), a)
+    e, k = _exp(m, a)
+    half = _scaled(m, e, k - 1)
+    return half, 0.25 / half
+
+
 def expm1(m: Arithmetic, x: Value) -> Value:
     """e^x - 1; near zero by a polynomial of its own."""
-    near = m.fma(x * x, _polynomial(m, x, _FORMATS[m.bits].expm1), x)
+    near = m.fma(x * x, polynomial(m, x, _FORMATS[m.bits].expm1), x)
     small = m.absolute(x) < 0.5
     value = m.select(small, near, exp(m, x) - 1.0)
     return m.select(x == 0.0, x, value)  # -0
 
 
 def _log(m: Arithmetic, u: Value) -> Value:
-    """log(u) of a normal u > 0: log(2^k) + 2 atanh(t / (2 + t)), where 1 + t = u / 2^k is in [sqrt(1/2), sqrt(2))."""
+    """log(u) of a normal u > 0, as log(2^k) + log(1 + t)."""
+    f = _FORMATS[m.bits]
+    n, t, half, tail = _log_parts(m, u)
+    return m.fma(n, m.real(f.ln2[0]), t - (half - m.fma(n, m.real(f.ln2[1]), tail)))
+
+
+def _log_parts(m: Arithmetic, u: Value) -> tuple[Value, Value, Value, Value]:
+    """k, t, t^2 / 2 and the rest of log(1 + t) = t - (t^2 / 2 - rest): 2 atanh(t / (2 + t)), where 1 + t = u / 2^k is in
+    [sqrt(1/2), sqrt(2)).
+    """
     f = _FORMATS[m.bits]
     least = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}[m.bits]  # sqrt(1/2)
     bits = m.to_bits(u)
@@ -243,18 +321,40 @@ def _log(m: Arithmetic, u: Value) -> Value:
     s = t / (t + 2.0)
     z = s * s
     half = t * t * 0.5
-    tail = s * m.fma(z, _polynomial(m, z, f.log), half)
-    n = m.to_real(k)
-    return m.fma(n, m.real(f.ln2[0]), t - (half - m.fma(n, m.real(f.ln2[1]), tail)))
+    tail = s * m.fma(z, polynomial(m, z, f.log), half)
+    return m.to_real(k), t, half, tail
 
 
 def log(m: Arithmetic, x: Value) -> Value:
-    f = _FORMATS[m.bits]
-    smallest, up = 2.0 ** (1 - f.bias), 2.0 ** (f.mantissa + 1)
-    subnormal = x < smallest
-    normal = m.select(subnormal, x * up, x)
+    normal, subnormal, digits = _normalised(m, x)
     value = _log(m, normal)
-    value = m.select(subnormal, value - (f.mantissa + 1) * 0.6931471805599453, value)
+    value = m.select(subnormal, value - digits * 0.6931471805599453, value)
+    return _log_specials(m, x, value)
+
+
+def _normalised(m: Arithmetic, x: Value) -> tuple[Value, Value, int]:
+    """x, or x 2^d where that is subnormal; whether it is; and d."""
+    f = _FORMATS[m.bits]
+    subnormal = x < 2.0 ** (1 - f.bias)
+    return m.select(subnormal, x * 2.0 ** (f.mantissa + 1), x), subnormal, f.mantissa + 1
+
+
+def log2(m: Arithmetic, x: Value) -> Value:
+    return _log_of_base(m, x, 1.0, 1 / 0.6931471805599453)
+
+
+def log10(m: Arithmetic, x: Value) -> Value:
+    return _log_of_base(m, x, 0.3010299956639812, 0.4342944819032518)
+
+
+def _log_of_base(m: Arithmetic, x: Value, of_2: float, of_e: float) -> Value:
+    """k log(2) + log(1 + t), in another base, of which the logarithms of 2 and e are given."""
+    normal, subnormal, digits = _normalised(m, x)
+    k, t, half, tail = _log_parts(m, normal)
+    k = m.select(subnormal, k - float(digits), k)
+    near = t - (half - tail)
+    rest = (t - near) - (half - tail)  # what rounding took
+    value = m.fma(k, m.real(of_2), m.fma(near, m.real(of_e), rest * of_e))
     return _log_specials(m, x, value)
 
 
@@ -287,7 +387,7 @@ def sigmoid(m: Arithmetic, x: Value) -> Value:
 def tanh(m: Arithmetic, x: Value) -> Value:
     """Near zero a polynomial, else 1 - 2 / (e^(2|x|) + 1)."""
     z = x * x
-    near = m.fma(x * z, _polynomial(m, z, _FORMATS[m.bits].tanh), x)
+    near = m.fma(x * z, polynomial(m, z, _FORMATS[m.bits].tanh), x)
     a = m.absolute(x)
     c = m.select(a < 20.0, a, m.real(20.0))
     far = 1.0 - 2.0 / (_normal_exp(m, c + c) + 1.0)
@@ -298,17 +398,17 @@ def tanh(m: Arithmetic, x: Value) -> Value:
 def erf(m: Arithmetic, x: Value) -> Value:
     """Up to 1 a polynomial, then 1 - erfc(x), with erfc from its logarithm or as e^(-x^2) times a smooth function."""
     a = m.absolute(x)
-    near = m.fma(x, _polynomial(m, x * x, _FORMATS[m.bits].erf), x)
+    near = m.fma(x, polynomial(m, x * x, _FORMATS[m.bits].erf), x)
     if m.bits == 32:
         c = m.select(a < 4.0, a, m.real(4.0))
-        complement = _normal_exp(m, _polynomial(m, c, _LOG_ERFC))
+        complement = _normal_exp(m, polynomial(m, c, _LOG_ERFC))
     else:
         c = m.select(a < 6.0, a, m.real(6.0))
-        complement = _normal_exp(m, -(c * c)) * _polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)
+        complement = _normal_exp(m, -(c * c)) * polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)
     far = m.copysign(1.0 - complement, x)
     return m.select(a < 1.0, near, m.select(x == x, far, x))
 
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {
-    f.__name__: f for f in (exp, expm1, log, log1p, sigmoid, tanh, erf)
+    f.__name__: f for f in (exp, exp2, expm1, log, log1p, log2, log10, sigmoid, tanh, erf, sinh, cosh)
 }

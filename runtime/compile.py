@@ -63,11 +63,11 @@ def _machine(jit: bool) -> llvm.TargetMachine:
 def _toolchain() -> str:
     from importlib.metadata import version
 
-    from ..codegen import math
+    from ..codegen import circular, math
 
     # What kernel text means is decided by these files, and what native functions are.
     names = ("compile", "intrinsics", "driver", "team", "gemm")
-    files = (*(Path(__file__).parent / f"{name}.py" for name in names), Path(math.__file__))
+    files = (*(Path(__file__).parent / f"{name}.py" for name in names), *(Path(m.__file__) for m in (math, circular)))
     meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join((meaning, version("numba"), llvmlite.__version__, *_host()))
 

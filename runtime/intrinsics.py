@@ -7,6 +7,7 @@ arrays without run-time overlap checks. A result that replaces an operand shares
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
+from ..codegen import circular
 from ..codegen.math import FUNCTIONS
 
 _NUMBA = {
@@ -63,10 +65,18 @@ def _buffer(dtype: types.Type) -> Any:
     return buffer
 
 
+_MANY = 64  # arrays, more than a kernel that should be vector code has
+
+
+def _scopes(module: Any, n: int) -> list[Any]:
+    """The alias scopes of the first arrays of a kernel."""
+    domain = module.add_metadata([ir.MetaDataString(module, "kernel")])
+    return [module.add_metadata([ir.MetaDataString(module, f"p{j}"), domain]) for j in range(n)]
+
+
 def _tag(builder: ir.IRBuilder, instruction: Any, array: Buffer) -> None:
     module = builder.module
-    domain = module.add_metadata([ir.MetaDataString(module, "kernel")])
-    scopes = [module.add_metadata([ir.MetaDataString(module, f"p{j}"), domain]) for j in range(array.n)]
+    scopes = _scopes(module, array.n)
     instruction.set_metadata("alias.scope", module.add_metadata([scopes[array.k]]))
     others = [s for j, s in enumerate(scopes) if j != array.k]
     if others:
@@ -155,7 +165,9 @@ class _Number:
 
     def _compare(self, other: Any, sign: str) -> _Number:
         b = other.value if isinstance(other, _Number) else self.value.type(other)
-        return _Number(self.arithmetic, self.arithmetic.builder.fcmp_ordered(sign, self.value, b))
+        builder = self.arithmetic.builder
+        compare = builder.icmp_signed if isinstance(self.value.type, ir.IntType) else builder.fcmp_ordered
+        return _Number(self.arithmetic, compare(sign, self.value, b))
 
     def __add__(self, other: Any) -> _Number:
         return self._with(other, "fadd", "add")
@@ -181,11 +193,20 @@ class _Number:
     def __rshift__(self, other: Any) -> _Number:
         return self._with(other, "ashr", "ashr")
 
+    def __and__(self, other: Any) -> _Number:
+        return self._with(other, "and_", "and_")
+
+    def __or__(self, other: Any) -> _Number:
+        return self._with(other, "or_", "or_")
+
     def __neg__(self) -> _Number:
         return _Number(self.arithmetic, self.arithmetic.builder.fneg(self.value))
 
     def __lt__(self, other: Any) -> _Number:
         return self._compare(other, "<")
+
+    def __ge__(self, other: Any) -> _Number:
+        return self._compare(other, ">=")
 
     def __le__(self, other: Any) -> _Number:
         return self._compare(other, "<=")
@@ -233,6 +254,34 @@ class _Arithmetic:
 
     def to_real(self, n: _Number) -> _Number:
         return _Number(self, self.builder.sitofp(n.value, self.type))
+
+    def sqrt(self, x: _Number) -> _Number:
+        return self._call("sqrt", x)
+
+    def table(self, name: str, numbers: Sequence[float], index: _Number) -> _Number:
+        array = ir.ArrayType(self.type, len(numbers))
+        found = self.builder.module.globals.get(name)
+        if found is None:
+            found = ir.GlobalVariable(self.builder.module, array, name)
+            found.linkage, found.global_constant, found.initializer = "internal", True, array(list(numbers))
+        element = self.builder.load(self.builder.gep(found, [self.integer(0), index.value]))
+        element.set_metadata("noalias", self.builder.module.add_metadata(_scopes(self.builder.module, _MANY)))
+        return _Number(self, element)
+
+    def library(self, name: str, x: _Number) -> _Number:
+        type_ = ir.FunctionType(self.type, [self.type])
+        function = cgutils.get_or_insert_function(self.builder.module, type_, name if self.bits == 64 else f"{name}f")
+        return _Number(self, self.builder.call(function, [x.value]))
+
+    @property
+    def wide(self) -> _Arithmetic:
+        return _Arithmetic(self.builder, ir.DoubleType())
+
+    def widened(self, x: _Number) -> _Number:
+        return _Number(self, self.builder.fpext(x.value, self.type))
+
+    def narrowed(self, x: _Number) -> _Number:
+        return _Number(self, self.builder.fptrunc(x.value, self.type))
 
 
 def _elementary(function: Any) -> Any:
@@ -477,9 +526,9 @@ NAMESPACE: dict[str, Any] = {
     "gemm_f64": _gemm(types.float64),
     "inf": math.inf,
     "nan": math.nan,
-    **{name: _elementary(function) for name, function in FUNCTIONS.items()},
-    **{name: _llvm(name, 1) for name in ("sqrt", "sin", "cos", "floor", "ceil", "rint", "trunc")},
-    **{name: getattr(math, name) for name in ("tan", "asin", "acos", "atan", "atan2", "sinh", "cosh")},
+    **{name: _elementary(function) for name, function in {**FUNCTIONS, **circular.FUNCTIONS}.items()},
+    **{name: _llvm(name, 1) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
+    "atan2": math.atan2,
     **{f"buffer_{short}": _buffer(t) for short, t in _NUMBA.items()},
     **{short: getattr(np, str(t) if short != "bool" else "bool_") for short, t in _NUMBA.items()},
 }

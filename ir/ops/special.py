@@ -82,9 +82,9 @@ binary_cross_entropy = elementwise(
 )
 
 trunc = elementwise("trunc", np.trunc, "trunc({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
-log2 = elementwise("log2", np.log2, None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
-log10 = elementwise("log10", np.log10, None, infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
-exp2 = elementwise("exp2", np.exp2, None, infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
+log2 = elementwise("log2", np.log2, "log2({x})", infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
+log10 = elementwise("log10", np.log10, "log10({x})", infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
+exp2 = elementwise("exp2", np.exp2, "exp2({x})", infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
 asinh = elementwise("asinh", np.arcsinh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
 acosh = elementwise("acosh", np.arccosh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
 atanh = elementwise("atanh", np.arctanh, None, infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))

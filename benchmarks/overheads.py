@@ -23,7 +23,9 @@ step = next(w for w in WORKLOADS if w.name == {name!r}).build(Library(tracer, wh
 begin_calls = time.perf_counter()
 for _ in range(4):
     step()
-print(imported - begin, time.perf_counter() - begin_calls)
+seconds = time.perf_counter() - begin_calls
+import resource
+print(imported - begin, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -55,8 +57,8 @@ def calls() -> dict[str, float]:
     return {"an empty traced function, us": least(empty), "a traced function of ten tensors, us": least(lambda: ten(*tensors))}
 
 
-def processes(names: tuple[str, ...] = ("MLP 784-128-10 b64", "LSTM 50 steps")) -> dict[str, float]:
-    """Import, and the first calls up to a replay, with an empty and with a filled cache of kernels."""
+def processes(names: tuple[str, ...] = ("MLP 784-128-10 b64", "LSTM 50 steps", "transformer block")) -> dict[str, float]:
+    """Import, the first calls up to a replay with an empty and with a filled cache of kernels, and the memory it takes."""
     found: dict[str, float] = {}
     for name in names:
         with tempfile.TemporaryDirectory() as cache:
@@ -66,6 +68,7 @@ def processes(names: tuple[str, ...] = ("MLP 784-128-10 b64", "LSTM 50 steps")) 
                 output = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
                 found["import tracer, s"] = min(found.get("import tracer, s", 1e9), float(output[0]))
                 found[f"{name}, first calls in a {state} process, s"] = float(output[1])
+            found[f"{name}, peak memory of the process, MiB"] = float(output[2])
     return found
 
 

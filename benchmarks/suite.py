@@ -31,6 +31,7 @@ from . import overheads
 from .workloads import WORKLOADS, Library, Step, Workload
 
 PEERS = ("PyTorch", "torch.compile", "JAX")
+_PAUSE = 0.01  # seconds, after which the threads of who ran before no longer spin
 
 
 def contenders(workload: Workload) -> dict[str, Callable[[], Step]]:
@@ -102,6 +103,8 @@ def run(workload: Workload, rounds: int, without: list[str]) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
+            time.sleep(_PAUSE)
+            wait(step())
             begin = time.perf_counter()
             for _ in range(counts[name]):
                 wait(step())
@@ -130,6 +133,7 @@ def table(results: list[dict[str, Any]], bandwidth: float, rate: float) -> list[
         [
             "workload",
             *(f"{n}, us" for n in names),
+            "medians: traced, best peer",
             "best peer / traced",
             "of the roof",
             "first call, s: " + ", ".join(["traced", *PEERS]),
@@ -138,12 +142,15 @@ def table(results: list[dict[str, Any]], bandwidth: float, rate: float) -> list[
     for r in results:
         best = {name: min(ts) for name, ts in r["times"].items()}
         peers = [best[n] for n in PEERS if n in best]
+        middle = {name: statistics.median(ts) for name, ts in r["times"].items()}
+        middles = [middle["traced"], *([min(middle[n] for n in PEERS if n in middle)] if peers else [])]
         w = r["workload"]
         limit = max(w.nbytes / bandwidth, w.flops / rate)
         rows.append(
             [
                 w.name,
                 *(f"{best[n] * 1e6:.1f}" if n in best else "" for n in names),
+                ", ".join(f"{t * 1e6:.1f}" for t in middles),
                 f"{min(peers) / best['traced']:.2f}" if peers else "",
                 f"{limit / best['traced']:.0%}" if limit else "",
                 ", ".join(f"{r['first'][n]:.1f}" if n in r["first"] else "-" for n in ("traced", *PEERS)),
@@ -174,13 +181,14 @@ def main() -> None:
     for row in rows[1:]:
         shown.add_row(*row)
     console.print(shown)
-    ratios = [float(row[6]) for row in rows[1:] if row[6]]
+    ratios = [float(row[7]) for row in rows[1:] if row[7]]
     mean = math.exp(statistics.fmean(map(math.log, ratios))) if ratios else float("nan")
     summary = f"Geometric mean of best peer / traced: {mean:.2f}; least {min(ratios, default=float('nan')):.2f}."
     console.print(summary)
     if options.write:
         costs = {**overheads.calls(), **overheads.processes()}
         write(rows, summary, bandwidth, rate, costs)
+        plot(results)
 
 
 def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float, costs: dict[str, float]) -> None:
@@ -203,8 +211,33 @@ def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float, co
         "| beside the arithmetic | |",
         "| --- | ---: |",
         *(f"| {what} | {value:.2f} |" for what, value in costs.items()),
+        "",
+        "![times of the peers over ours](results.svg)",
     ]
     Path(__file__).with_name("RESULTS.md").write_text("\n".join(text) + "\n")
+
+
+def plot(results: list[dict[str, Any]]) -> None:
+    """The peers' least times over ours, workload by workload, as ``results.svg``."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "tracer"  # the same figures give the same file
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 0.36 * len(results) + 1.2), layout="constrained")
+    for name, mark in zip(PEERS, "os^", strict=True):
+        points = [(min(r["times"][name]) / min(r["times"]["traced"]), k) for k, r in enumerate(results) if name in r["times"]]
+        if points:
+            axes.plot(*zip(*points, strict=True), mark, label=name, alpha=0.8)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("time / time of a traced function")
+    axes.set_yticks(range(len(results)), [r["workload"].name for r in results])
+    axes.invert_yaxis()
+    axes.grid(axis="x", which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(Path(__file__).with_name("results.svg"), metadata={"Date": None})
 
 
 if __name__ == "__main__":

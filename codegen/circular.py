@@ -71,7 +71,8 @@ _LAST = 127
 def _powers() -> list[list[float]]:
     """For each exponent e: 2^(e - 23) 2/pi modulo 4 in two parts, of which the first times 24 bits is exact in 64.
 
-    What the second lacks is 2^-56 of a quarter turn at most; no such number of 32 bits is nearer to a multiple of one than 2^-30.
+    What the second lacks is 2^-56 of a quarter turn at most; no number of 32 bits from 2^28 on is nearer to a multiple of one
+    than 2^-30.
     """
     parts: list[list[float]] = [[], []]
     for e in range(_FIRST, _LAST + 1):

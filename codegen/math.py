@@ -173,18 +173,19 @@ _FORMATS = {
         (0.6931471805599453, 2.3190468138462996e-17),
     ),
 }
-# log(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on.
-_LOG_ERFC = (
-    0.0003209143760614097,
-    -1.1302367448806763,
-    -0.6318202614784241,
-    -0.11008568108081818,
-    0.02642437070608139,
-    -0.004760747775435448,
-    0.0005970529746264219,
-    -4.6087447117315605e-05,
-    1.6386372863053111e-06,
+# log2(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on. And (2^r - 1) / r on |r| <= 1/2, as exact as that needs.
+_LOG2_ERFC = (
+    0.0004637846432160586,
+    -1.6305904388427734,
+    -0.9115173816680908,
+    -0.1588265746831894,
+    0.03812616318464279,
+    -0.006869705859571695,
+    0.0008616704144515097,
+    -6.652687443420291e-05,
+    2.3659304133616388e-06,
 )
+_EXP2 = (0.6931471824645996, 0.2402234822511673, 0.055503811687231064, 0.009666387923061848, 0.0013381321914494038)
 # exp(x^2) erfc(x) on [1, 6] in (x - 3) / (x + 3), for 64 bits.
 _ERFCX = (
     0.17900115118138996,
@@ -249,6 +250,15 @@ def _normal_exp(m: Arithmetic, x: Value) -> Value:
     """e^x where that is a normal number."""
     e, k = _exp(m, x)
     return m.from_bits(m.to_bits(e) + (k << _FORMATS[m.bits].mantissa))
+
+
+def _rough_exp2(m: Arithmetic, x: Value) -> Value:
+    """2^x to some units in the last place of 32 bits, where that is a normal number."""
+    f = _FORMATS[m.bits]
+    shifted = x + f.magic
+    r = x - (shifted - f.magic)
+    # What the integer is added to in its low bits, the shift moves out.
+    return m.from_bits(m.to_bits(m.fma(r, polynomial(m, r, _EXP2), m.real(1.0))) + (m.to_bits(shifted) << f.mantissa))
 
 
 def _power_of_2(m: Arithmetic, n: Value) -> Value:
@@ -401,7 +411,7 @@ def erf(m: Arithmetic, x: Value) -> Value:
     near = m.fma(x, polynomial(m, x * x, _FORMATS[m.bits].erf), x)
     if m.bits == 32:
         c = m.select(a < 4.0, a, m.real(4.0))
-        complement = _normal_exp(m, polynomial(m, c, _LOG_ERFC))
+        complement = _rough_exp2(m, polynomial(m, c, _LOG2_ERFC))
     else:
         c = m.select(a < 6.0, a, m.real(6.0))
         complement = _normal_exp(m, -(c * c)) * polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)

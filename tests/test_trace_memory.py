@@ -1,0 +1,650 @@
+"""The program means the same without the decorator: shared memory, changes in place, results, what escapes, looks at values."""
+
+import collections
+import dataclasses
+import functools
+import math
+import types
+import warnings
+
+import numpy as np
+import pytest
+from twice import Pair, batch, both, leaf, outcome, vec
+
+import tracer
+from tracer import nn, optim
+
+# One tensor in two places.
+
+
+def test_the_same_tensor_twice():
+    def program(trace):
+        f = trace(lambda a, b: (a * b, a - b))
+        return [f(*pair) for x in (vec(1), vec(2)) for pair in ((x, x), (x, vec(5)), (vec(5), x))]
+
+    both(program, graphs=2)
+
+
+def pairs(n=3):
+    """Two vectors in memory of their own, one vector twice, two that overlap, one and the same memory; all of one signature."""
+    base = vec(n=8)
+    base2 = vec(n=8)
+    base3 = vec(n=8)
+    return [(vec(), vec(2)), (base[0:n], base[1 : n + 1]), (base2, base2), (base3[0:n], base3[0:n]), (vec(), vec(4))]
+
+
+ALIASING = {
+    "first": lambda a, b: (a.add_(1), a + b)[1],
+    "second": lambda a, b: (b.mul_(2), a + b)[1],
+    "both": lambda a, b: (a.add_(b), b.add_(a), a * b)[2],
+    "swap": lambda a, b: (a.copy_(b), b.zero_(), a + 0)[2],
+    "item": lambda a, b: (a.__setitem__(1, 50.0), a * b)[1],
+}
+
+
+@pytest.mark.parametrize("name", ALIASING)
+@pytest.mark.parametrize("order", [1, -1])
+def test_arguments_that_share_memory(name, order):
+    def program(trace):
+        f = trace(ALIASING[name])
+        results = []
+        for _ in range(2):
+            for a, b in pairs()[::order]:
+                results += [f(a, b), a.clone(), b.clone()]
+        return results
+
+    both(program)
+
+
+@pytest.mark.parametrize("first", ["captured", "other"])
+def test_an_argument_that_is_captured_too(first):
+    def program(trace):
+        w, other = vec(2), vec(7)
+        f = trace(lambda x: x * w + x)
+        g = trace(lambda x: (w.add_(1), x * w)[1])
+        order = [w, other, w, other] if first == "captured" else [other, w, other, w]
+        return [(h(x), w.clone(), x.clone()) for h in (f, g) for x in order]
+
+    both(program)
+
+
+def test_a_view_of_a_captured_tensor_as_argument():
+    def program(trace):
+        w = vec(2, n=6)
+        f = trace(lambda x: (w.add_(1), x * 2)[1])
+        return [f(x) for x in (vec(), w[:3], vec(), w[1:4])]
+
+    both(program)
+
+
+def test_a_gradient_as_argument():
+    def program(trace):
+        p, q = leaf(), leaf(2)
+        p.grad, q.grad = vec(3), vec(4)
+        f = trace(lambda g: p.grad * g + g)
+        h = trace(lambda g: (p.grad.add_(1), g * 2)[1])
+        return [k(x) for k in (f, h) for x in (p.grad, q.grad, p.grad, q.grad, vec(4))]
+
+    both(program)
+
+
+def test_parameters_that_share_a_gradient():
+    def program(trace):
+        p, q = leaf(), leaf(2)
+        step = trace(lambda x: (p * x + q).sum().backward())
+        results = []
+        for i in range(8):
+            if i in (2, 6):
+                p.grad = q.grad = tracer.zeros(3)
+            if i == 4:
+                p.grad, q.grad = tracer.zeros(3), tracer.zeros(3)
+            step(vec(i))
+            results.append((p.grad.clone(), q.grad.clone()))
+        return results
+
+    both(program)
+
+
+def test_gradients_that_share_memory():
+    def program(trace):
+        p, q = leaf(), leaf(2)
+        f = trace(lambda x: (p.grad.add_(x), q.grad.mul_(2), p.grad * 1)[2])
+        results = []
+        for i in range(8):
+            base = vec(i, n=4)
+            p.grad, q.grad = [(vec(i), vec(2)), (base[:3], base[1:]), (base[:3], base[:3])][i % 3]
+            results += [f(vec(i)), p.grad.clone(), q.grad.clone()]
+            p.grad = q.grad = vec(i)
+            results += [f(vec(i)), p.grad.clone()]
+        return results
+
+    both(program)
+
+
+def test_parameters_that_share_memory():
+    def program(trace):
+        base = vec(n=6)
+        p, q = nn.Parameter(vec()), nn.Parameter(vec(2))
+        optimizer = optim.SGD([p, q], lr=0.1, weight_decay=0.5)
+
+        @trace
+        def step(x):
+            optimizer.zero_grad()
+            (p * x + q * x * x).sum().backward()
+            optimizer.step()
+
+        results = []
+        for i in range(6):
+            if i == 3:
+                p.data, q.data = base[:3], base[1:4]
+            step(vec(i))
+            results.append((p.detach().clone(), q.detach().clone()))
+        return results, base
+
+    both(program)
+
+
+def test_a_gradient_whose_memory_is_not_contiguous():
+    def program(trace):
+        p = tracer.ones(2, 3, requires_grad=True)
+        step = trace(lambda x: (p * x).sum().backward())
+        x = vec(n=6).reshape(2, 3)
+        step(x)
+        step(x)
+        p.grad = tracer.zeros(3, 2).t()
+        step(x)
+        step(x)
+        return p.grad
+
+    both(program)
+
+
+# Changes in place.
+
+IN_PLACE = {
+    "item": lambda x: x.__setitem__(0, 5.0),
+    "row": lambda x: x.__setitem__(1, vec(9)),
+    "column": lambda x: x.__setitem__((slice(None), 1), 5.0),
+    "from itself": lambda x: x.__setitem__(0, x[1]),
+    "row added": lambda x: x[0].add_(1),
+    "strided": lambda x: x[:, ::2].mul_(3),
+    "transposed": lambda x: x.t().add_(vec(n=2)),
+    "transposed item": lambda x: x.t()[2].sub_(1),
+    "reshaped": lambda x: x.reshape(6)[1:4].mul_(2),
+    "view of a view": lambda x: x[0][1:][0].fill_(8.0),
+    "detached": lambda x: x.detach().mul_(2),
+    "data": lambda x: x.data.mul_(2),
+    "iterated": lambda x: [row.add_(i) for i, row in enumerate(x)] and None,
+    "split": lambda x: [part.mul_(i) for i, part in enumerate(x.split(1, 0))] and None,
+    "operator": lambda x: x.__iadd__(1) and None if x is None else x.__imul__(x.sum()),
+    "twice": lambda x: (x.add_(1).mul_(2), x[0].sub_(x[1]), x.mul_(x))[0],
+    "masked": lambda x: x.__setitem__(x > 3, 0.0),
+    "two views": lambda x: (x[0].add_(x[1]), x[1].add_(x[0]), x.sum())[2],
+    "view read later": lambda x: (lambda row: (x.mul_(10), row + 1)[1])(x[0]),
+    "whole through a view": lambda x: x.reshape(6).copy_(vec(n=6)),
+    "cast": lambda x: x.copy_(tracer.arange(6).reshape(2, 3)),
+}
+
+
+@pytest.mark.parametrize("where", ["argument", "captured", "view", "transposed"])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name, where):
+    def program(trace):
+        change, results = IN_PLACE[name], []
+        base = vec(n=6).reshape(2, 3)
+        captured = trace(lambda: change(base))
+        argument = trace(lambda x: change(x))
+        for i in range(4):
+            x = vec(i, n=6).reshape(2, 3)
+            if where == "captured":
+                r, x = captured(), base
+            elif where == "argument":
+                r = argument(x)
+            elif where == "view":
+                x = vec(i, n=9).reshape(3, 3)
+                r = argument(x[1:])
+            else:
+                x = vec(i, n=6).reshape(3, 2)
+                r = argument(x.t())
+            results += [r.clone() if isinstance(r, tracer.Tensor) else r, x.clone()]
+        return results
+
+    both(program)
+
+
+def test_versions_count_changes():
+    def program(trace):
+        buffer = vec()
+        f = trace(lambda x: (x.add_(1), buffer.mul_(2), x * 2)[2])
+        seen = []
+        for k in range(4):
+            x = vec(k)
+            before = x._version, buffer._version
+            f(x)
+            seen.append((x._version > before[0], buffer._version > before[1]))
+        return seen
+
+    both(program, graphs=1)
+
+
+DATA = {
+    "in place": lambda x: (x.mul_(2), None)[1],
+    "a view in place": lambda x: (x[1:].mul_(2), None)[1],
+    "data": lambda x: (x.data.mul_(2), None)[1],  # autograd does not see that
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_change_inside_and_a_backward_pass_outside(name):
+    def program(trace):
+        f, results = trace(DATA[name]), []
+        for _ in range(4):
+            x, w = vec(), leaf()
+            y = (x * w).sum()
+            f(x)
+            results.append((outcome(y.backward), w.grad))
+        return results
+
+    both(program)
+
+
+def test_a_running_mean():
+    def program(trace):
+        mean, steps = tracer.zeros(4), tracer.tensor(0)
+
+        @trace
+        def f(x):
+            steps.add_(1)
+            mean.copy_(mean * 0.9 + x.mean(0) * 0.1)
+            return x - mean, steps * 1
+
+        return [f(batch(i)[0]) for i in range(6)], mean, steps
+
+    both(program, graphs=1)
+
+
+# Results.
+
+RESULTS = {
+    "argument": lambda x: x,
+    "argument changed": lambda x: x.add_(1),
+    "argument twice": lambda x: (x, x),
+    "contiguous": lambda x: x.contiguous(),
+    "cast to itself": lambda x: x.float(),
+    "view": lambda x: x[1:],
+    "reshaped": lambda x: x.reshape(3, 1),
+    "detached": lambda x: x.detach(),
+    "whole": lambda x: x[:],
+    "expanded": lambda x: x.expand(2, 3),
+    "view of new": lambda x: (x * 2)[1:],
+    "transposed new": lambda x: (x * 2).reshape(3, 1).t(),
+    "new twice": lambda x: [x * 2] * 2,
+    "new and its view": lambda x: (lambda y: (y, y[0]))(x * 2),
+    "parts": lambda x: (x * 2).split(1),
+    "nested": lambda x: {"a": [x * 2, (x + 1, None)], "b": Pair(x - 1, {"c": x.sum()}), 3: "s"},
+    "nothing": lambda x: None,
+    "constants": lambda x: (1, 2.5, True, "s", b"b", None, 1j, x.shape, x.dtype, x.ndim),
+    "empty": lambda x: ([], (), {}),
+    "ordered dict": lambda x: collections.OrderedDict(a=x * 2),
+    "default dict": lambda x: collections.defaultdict(list, a=x * 2),
+    "set": lambda x: (x * 2, {1, 2}),
+    "list subclass": lambda x: types.SimpleNamespace(a=x * 2).__dict__,
+    "fresh": lambda x: (tracer.zeros(2), tracer.arange(3), tracer.tensor([1.0, 2.0])),
+    "bool": lambda x: x > 2,
+    "extremum": lambda x: tuple(x.reshape(1, 3).max(1)),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results(name):
+    def program(trace):
+        f, results = trace(RESULTS[name]), []
+        for k in range(4):
+            x = vec(k)
+            r = f(x)
+            results += [r, r is x, x]
+        return results
+
+    both(program)
+
+
+@pytest.mark.parametrize(
+    "name", ["argument", "view", "reshaped", "detached", "whole", "new twice", "new and its view", "parts"]
+)
+def test_results_share_memory_as_without_the_decorator(name):
+    def program(trace):
+        f, results = trace(RESULTS[name]), []
+        for k in range(4):
+            x = vec(k)
+            r = f(x)
+            (r[0] if isinstance(r, (tuple, list)) else r).add_(10)
+            results += [r, x]
+        return results
+
+    both(program)
+
+
+def test_a_result_that_holds_tensors_in_an_object():
+    def program(trace):
+        @dataclasses.dataclass
+        class Out:
+            y: object
+            n: int
+
+        f = trace(lambda x: Out(x * 2, len(x)))
+        g = trace(lambda x: (x * i for i in range(2)))
+        h = trace(lambda x: lambda: x * 2)
+        j = trace(lambda x: iter([x * 2]))
+        results = []
+        for k in range(3):
+            out = f(vec(k))
+            results += [out.y, out.n, list(g(vec(k))), h(vec(k))(), list(j(vec(k)))]
+        return results
+
+    both(program)
+
+
+def test_a_mutable_result_is_new_in_every_call():
+    def program(trace):
+        f = trace(lambda x: {"a": [x * 2], "n": []})
+        results = []
+        for k in range(4):
+            r = f(vec(k))
+            r["n"].append(k)
+            results.append(r)
+        return results
+
+    both(program, graphs=1)
+
+
+def test_a_captured_tensor_as_result():
+    def program(trace):
+        w = vec()
+        f = trace(lambda x: (w.add_(x), w)[1])
+        results = []
+        for k in range(4):
+            r = f(vec(k))
+            results.append(r is w)
+        return results, w
+
+    both(program)
+
+
+def test_a_gradient_as_result():
+    def program(trace):
+        p = leaf()
+
+        @trace
+        def f(x):
+            p.grad = None
+            (p * x).sum().backward()
+            return p.grad
+
+        results = []
+        for k in range(4):
+            g = f(vec(k))
+            g.mul_(2)
+            results += [g, p.grad]
+        return results
+
+    both(program)
+
+
+GRADIENTS = {
+    "argument": lambda p, q, x: setattr(p, "grad", x),
+    "view of argument": lambda p, q, x: setattr(p, "grad", x.reshape(3)),
+    "computed": lambda p, q, x: setattr(p, "grad", x * 2),
+    "shared": lambda p, q, x: (lambda g: (setattr(p, "grad", g), setattr(q, "grad", g), None)[2])(x * 2),
+    "swapped": lambda p, q, x: (lambda a, b: (setattr(p, "grad", b), setattr(q, "grad", a), None)[2])(p.grad, q.grad),
+    "moved": lambda p, q, x: (setattr(p, "grad", q.grad), setattr(q, "grad", None))[0],
+    "scaled": lambda p, q, x: (p.grad.mul_(0.5), None)[1],
+    "clipped": lambda p, q, x: (p.grad.clamp_(0, 1), q.grad.clamp_(0, 1), None)[2],
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_are_assigned_inside(name):
+    def program(trace):
+        p, q = leaf(), leaf(2)
+        f = trace(lambda x: GRADIENTS[name](p, q, x))
+        results = []
+        for k in range(5):
+            p.grad, q.grad = vec(k), vec(2 * k)
+            x = vec(5 + k)
+            f(x)
+            results += [None if t.grad is None else t.grad.clone() for t in (p, q)] + [p.grad is x]
+            if p.grad is not None:
+                p.grad.add_(1)  # who shares this memory?
+            results += [q.grad, x.clone()]
+        return results
+
+    both(program)
+
+
+def test_results_are_not_overwritten_by_later_calls():
+    def program(trace):
+        f = trace(lambda x: (x * 2, x.sum(), (x * x).reshape(3, 1)))
+        g = trace(lambda x: x * x)
+        results = []
+        for i in range(20):
+            a, b, c = f(vec(i))
+            results.append((a, b, c[1:], a.detach(), a.numpy(), f(vec(-i))[0].numpy()[1:]))
+            x = leaf(i)
+            y = g(x)
+            y.sum().backward()
+            results.append((y.detach(), x.grad, g(x).detach()[1:]))
+        return results
+
+    both(program, graphs=2)
+
+
+# Tensors that escape.
+
+
+class Keeper(nn.Module):
+    def forward(self, x):
+        self.last = x * 2
+        return self.last
+
+
+KEEPERS = {
+    "list": lambda x, kept: kept.append(x * 3),
+    "returned too": lambda x, kept: (lambda y: (kept.append(y), y)[1])(x * 3),
+    "returned in a tuple": lambda x, kept: (lambda y: (kept.append(y), (y, x + 1))[1])(x * 3),
+    "returned in a dict": lambda x, kept: (lambda y: (kept.append(y), {"y": y})[1])(x * 3),
+    "returned in a nest": lambda x, kept: (lambda y: (kept.append(y), [{"y": [y]}])[1])(x * 3),
+    "view": lambda x, kept: (lambda y: (kept.append(y[:2]), y)[1])(x * 3),
+    "viewed": lambda x, kept: (lambda y: (kept.append(y), y[:2])[1])(x * 3),
+    "detached": lambda x, kept: (lambda y: (kept.append(y.detach()), y)[1])(x * 3),
+    "in a tuple": lambda x, kept: kept.append((x * 3, 1)),
+    "closure": lambda x, kept: kept.append((lambda y: lambda: y)(x * 3)()),
+    "twice": lambda x, kept: (lambda y: (kept.append(y), kept.append(y), y)[2])(x * 3),
+}
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize("name", KEEPERS)
+def test_a_tensor_that_escapes_is_not_stale(name, hidden):
+    def program(trace):
+        kept = []
+        holder = types.SimpleNamespace(append=kept.append) if hidden else kept
+        f = trace(lambda x: KEEPERS[name](x, holder))
+        results = []
+        for i in range(7):
+            r = f(vec(i))
+            results += [r, kept[-1]]
+        return results
+
+    both(program)
+
+
+def test_a_tensor_stored_on_a_module():
+    def program(trace):
+        keeper, results = Keeper(), []
+        f = trace(lambda x: keeper(x).sum())
+        g = trace(keeper)
+        for i in range(7):
+            for h in (f, g):
+                results += [h(vec(i)), keeper.last]
+        return results
+
+    both(program)
+
+
+def test_an_argument_that_is_a_container_is_filled():
+    def program(trace):
+        @trace
+        def f(x, items, named):
+            items.append(x * 2)
+            named["y"] = x * 3
+            return x + 1
+
+        results = []
+        for i in range(4):
+            items, named = [], {}
+            results += [f(vec(i), items, named), items, named]
+        return results
+
+    both(program)
+
+
+def test_an_argument_that_is_a_container_is_returned():
+    def program(trace):
+        f = trace(lambda d: d)
+        g = trace(lambda d: {**d, "y": d["x"] * 2})
+        results = []
+        for i in range(3):
+            d, items = {"x": vec(i)}, [vec(i), 0.5]
+            results += [f(d) is d, f(items) is items, g(d)]
+        return results
+
+    both(program)
+
+
+def test_an_argument_is_emptied():
+    def program(trace):
+        f = trace(lambda items: items.pop() * 2)
+        results = []
+        for i in range(4):
+            items = [vec(i), vec(i + 1)]
+            results += [f(items), items]
+        return results
+
+    both(program)
+
+
+# Looks at values.
+
+LOOKS = {
+    "item": lambda x: x * 2 if x.sum().item() > 0 else -x,
+    "bool": lambda x: x * 2 if (x > 0).all() else -x,
+    "numpy": lambda x: x + float(x.numpy().max()),
+    "tolist": lambda x: x + x.tolist()[0],
+    "float": lambda x: x * float(x[0]) + math.exp(x[1]),
+    "int": lambda x: x * int(x[2]),
+    "index": lambda x: x[: x.long()[0].abs() + 1] * 1,
+    "range": lambda x: x * sum(range(x.long()[2].abs())),
+    "print": lambda x: (x * 2, str(x), f"{x[0]}", repr(x)),
+    "in": lambda x: x * 2 if 2.0 in x else x,
+    "array": lambda x: x + tracer.tensor(np.asarray(x)),
+    "mask": lambda x: x[x > 0],
+    "while": lambda x: functools.reduce(lambda y, _: y * 2 if y.abs().sum() < 20 else y, range(9), x),
+    "assert": lambda x: (x * 2, [v for v in x if v > 1]),
+    "max": lambda x: max(*x) * x,
+    "zip": lambda x: sorted(x),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_look_at_a_value(name):
+    def program(trace):
+        f = trace(LOOKS[name])
+        return [f(vec(i)) for i in (1, -1, 2, -5, 1)]
+
+    (f,) = both(program)
+    f = tracer.trace(LOOKS[name])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for i in (1, -1, 2):
+            f(vec(i))
+    messages = [str(w.message) for w in caught if issubclass(w.category, tracer.TraceWarning)]
+    line = LOOKS[name].__code__.co_firstlineno
+    assert len(messages) == 1 and f"test_trace_memory.py:{line}" in messages[0].partition("eagerly")[2], messages
+
+
+def test_a_copy_or_pickle_of_a_value():
+    import copy
+    import pickle
+
+    def program(trace):
+        f = trace(lambda x: pickle.dumps(x * 2))
+        g = trace(lambda x: copy.deepcopy(x.detach() * 2) + 1)
+        h = trace(lambda x: copy.copy(x) * 2)
+        return [pickle.loads(f(vec(i))) for i in range(3)], [k(vec(i)) for k in (g, h) for i in range(3)]
+
+    both(program)
+
+
+def test_a_change_before_a_look_happens_once():
+    def program(trace):
+        w = vec()
+
+        @trace
+        def f(x):
+            w.add_(x)
+            return x * 2 if w.sum().item() > 20 else x * 3
+
+        return [(f(vec(i)), w.clone()) for i in range(6)]
+
+    both(program)
+
+
+# Odd tensors.
+
+ODD = {
+    "transposed": lambda: vec(n=6).reshape(2, 3).t(),
+    "strided": lambda: vec(n=9).reshape(3, 3)[:, ::2],
+    "reversed": lambda: tracer.from_numpy(np.arange(6, dtype=np.float32)[::-1]),
+    "expanded": lambda: tracer.ones(1, 3).expand(2, 3),
+    "empty": lambda: tracer.zeros(0, 3),
+    "empty rows": lambda: tracer.zeros(2, 0),
+    "number": lambda: tracer.tensor(2.5),
+    "one": lambda: tracer.tensor([[2.5]]),
+    "offset": lambda: vec(n=7)[1:],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_arguments(name):
+    def program(trace):
+        f = trace(lambda x: (x * 2 + x.sum(), x.exp().mean()))
+        g = trace(lambda x: (x * x).sum())
+        results = []
+        for k in range(3):
+            x = ODD[name]()
+            results.append(f(x * k) if k == 2 else f(x))
+            y = ODD[name]().detach().requires_grad_()
+            g(y).backward()
+            results.append(y.grad)
+        return results
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        both(program)
+
+
+def test_contiguous_and_not_of_one_shape():
+    def program(trace):
+        f = trace(lambda x: x * vec(n=4).reshape(2, 2) + x.t())
+        a = vec(n=4).reshape(2, 2)
+        return [f(x) for x in (a, a.t(), a, a.t(), vec(n=8).reshape(2, 4)[:, ::2])]
+
+    both(program)
+
+
+def test_layout_of_results():
+    def program(trace):
+        f = trace(lambda x: ((x * 2).t(), (x * 2)[:, ::2], x.t().clone()))
+        return [[t.is_contiguous() for t in f(vec(n=6).reshape(2, 3))] for _ in range(3)]
+
+    both(program)

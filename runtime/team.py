@@ -27,7 +27,8 @@ _WORDS = 96
 _MAX = 64
 
 # Worker: waits until the generation changes, does its part of the job (kernel, arguments, start, stop), says so. A job
-# without a kernel ends it. @SHARE gives a job to the team and returns when all of it is done.
+# without a kernel ends it. @SHARE gives a job to the team and returns when all of it is done. It yields its CPU soon
+# while it waits: a worker may have been put on that very CPU.
 _CODE = """
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
@@ -173,7 +174,7 @@ spin:
 again:
   PAUSE
   %more = add i64 %turns, 1
-  %tired = icmp ugt i64 %more, 20000
+  %tired = icmp ugt i64 %more, 1000
   br i1 %tired, label %yield, label %spin
 yield:
   call i32 @sched_yield()

@@ -1,16 +1,16 @@
 """The product of matrices, for calls from compiled code: C = A B, with any strides.
 
-The algorithm is that of K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM Transactions on
-Mathematical Software 34 (2008), in the form of F. Van Zee and R. van de Geijn, "BLIS", the same 41 (2015). A block of B that
-fits the second cache, and one of A, are packed so that the innermost loop reads them one after the other; it keeps a
-tile of C in registers:
+After K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM Transactions on Mathematical
+Software 34 (2008), and F. Van Zee and R. van de Geijn, "BLIS", the same 41 (2015). A block of A that fits the second cache is
+packed, and one sliver of B after the other that fits the first, so that the innermost loop reads both from end to end; it
+keeps a tile of C in registers:
 
-    for columns of C, NC at a time
-        for the inner dimension, KC at a time
-            pack B into slivers of NR columns
-            for rows of C, MC at a time
-                pack A into slivers of MR rows
-                for each sliver of B, for each sliver of A
+    for the inner dimension, KC at a time
+        for rows, MC at a time
+            pack a block of A into slivers of MR rows
+            for columns, NR at a time
+                pack a sliver of B
+                for each sliver of A
                     tile of C += sliver of A times sliver of B
 
 The order in which an element's terms are added depends on the inner extent alone, hence not on who computes which part of C.
@@ -31,7 +31,7 @@ from ..ir.types import DType, float32
 from . import compile as compiler
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
-_KC, _ROWS = 256, 640  # of a packed block of A
+_KC, _MC = 256, 640  # of a packed block of A: inner extent, and rows at most
 _POOLED = 16  # blocks of memory kept for calls to come; more threads than that at once pay for their own
 
 
@@ -296,9 +296,17 @@ def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
     return vectors
 
 
-def _put(w: _Writer, new: Any, place: Any, more: Any) -> None:
-    """Stores a vector, or adds it to what is there."""
-    w.store(w.b.select(more, w.b.fadd(w.load(place), new), new), place)
+def _copy(w: _Writer, source: Any, target: Any, extents: tuple[Any, Any, Any], strides: tuple[Any, Any], add: Any) -> None:
+    """Copies the inner part of a tile, or adds it: so many rows, of each so many elements in vectors, and up to which one."""
+    (rows, vectors, columns), (row, column), b = extents, strides, w.b
+    with w.loop(0, rows) as p:
+        new, old = w.at(source, (p, w.tile.columns)), w.at(target, (p, row))
+        with w.loop(0, vectors, w.tile.lanes) as q:
+            x, place = w.load(w.at(new, q)), w.at(old, q)
+            w.store(b.select(add, b.fadd(w.load(place), x), x), place)
+        with w.loop(vectors, columns) as q:
+            x, place = b.load(w.at(new, q)), w.at(old, (q, column))
+            b.store(b.select(add, b.fadd(b.load(place), x), x), place)
 
 
 def _code(dtype: DType) -> str:
@@ -307,7 +315,7 @@ def _code(dtype: DType) -> str:
     product, lower = _tile_product(w, rows), {n: _tile_product(w, n) for n in (rows // 4, rows // 2) if n}
     leading = _tile_product(w, rows, ahead=True)
     pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
-    most_rows = _ROWS // rows * rows
+    most_rows = _MC // rows * rows
     f, b = w.function(
         "SYMBOL_gemm", (_INT, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT), True
     )
@@ -350,17 +358,11 @@ def _code(dtype: DType) -> str:
                     with edge:
                         # The lowest of the functions that have that many rows, and from its tile what is inside the matrix.
                         chosen: Any = product
-                        for height_of, function in sorted(lower.items(), reverse=True):
-                            chosen = b.select(b.icmp_signed("<=", tall, _INT(height_of)), function, chosen)
+                        for count, function in sorted(lower.items(), reverse=True):
+                            chosen = b.select(b.icmp_signed("<=", tall, _INT(count)), function, chosen)
                         b.call(chosen, [*operands, scratch, _INT(columns), _BIT(0)])
-                        with w.loop(0, tall) as p:
-                            to, new = w.at(target, (p, out_row)), w.at(scratch, (p, columns))
-                            vectors = b.select(full, _INT(columns), _INT(0))
-                            with w.loop(0, vectors, lanes) as q:
-                                _put(w, w.load(w.at(new, q)), w.at(to, q), more)
-                            with w.loop(vectors, wide) as q:
-                                x, place = b.load(w.at(new, q)), w.at(to, (q, out_column))
-                                b.store(b.select(more, b.fadd(b.load(place), x), x), place)
+                        vectors = b.select(full, _INT(columns), _INT(0))
+                        _copy(w, scratch, target, (tall, vectors, wide), (out_row, out_column), more)
     w.give_back(scratch)
     b.ret_void()
     return str(w.module)

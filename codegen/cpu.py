@@ -9,7 +9,7 @@ intrinsics; this module knows them by name only.
 
 from __future__ import annotations
 
-from .loops import Do, If, Kernel, Let, Loop, Statement, Store
+from .nest import Do, If, Kernel, Let, Loop, Statement, Store
 
 
 def source(kernel: Kernel) -> str:

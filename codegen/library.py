@@ -8,7 +8,8 @@ import math
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import fold, index_add, matmul, scatter_add
 from ..ir.types import int64
-from .loops import Array, Do, Index, Kernel, Let, Loop, Lowering, Store, literal
+from .loops import Index, Lowering, literal
+from .nest import Array, Do, Kernel, Let, Loop, Store
 
 LARGE_PRODUCT = 4e6  # operations: some tens of microseconds
 

@@ -26,69 +26,10 @@ from ..ir.ops import argmax, argmin, broadcast, full, gather, index_select, iota
 from ..ir.ops.reduce import kept_axes
 from ..ir.primitive import Kind
 from ..ir.types import DType
+from .jam import jam
+from .nest import Array, If, Kernel, Let, Loop, Statement, Store
 
 Index = tuple[str, ...]
-
-
-@dataclass
-class Let:
-    """``name = expression``."""
-
-    name: str
-    expression: str
-
-
-@dataclass
-class Store:
-    array: str
-    offset: str
-    value: str
-
-
-@dataclass
-class Loop:
-    variable: str
-    start: str
-    stop: str
-    body: list[Any] = field(default_factory=list)
-
-
-@dataclass
-class If:
-    condition: str
-    then: list[Any]
-    otherwise: list[Any]
-
-
-@dataclass
-class Do:
-    """An expression evaluated for its effect."""
-
-    expression: str
-
-
-Statement = Let | Store | Loop | If | Do
-
-
-@dataclass(frozen=True)
-class Array:
-    """An operand or result of a kernel: contiguous, in row-major order."""
-
-    name: str
-    dtype: DType
-
-
-@dataclass
-class Kernel:
-    """A loop nest. ``domain`` is the range to be split: the kernel is called with a part of [0, domain)."""
-
-    arrays: list[Array]
-    params: list[str]  # names of the integers that follow the addresses in the argument block
-    values: list[int]  # and what they are for the shapes at hand
-    body: list[Statement]
-    domain: int
-    checks: list[tuple[type[Exception], str]]  # what is raised, by site
-    grain: int = 1  # the shortest part of the domain that is worth giving away
 
 
 @dataclass
@@ -228,7 +169,7 @@ class Lowering:
         return " + ".join(terms) or "0"
 
     def finish(self, domain: int) -> Kernel:
-        return Kernel(self.arrays, self.params, self.values, self.scopes[0].body, domain, self.checks, self.grain)
+        return Kernel(self.arrays, self.params, self.values, jam(self.scopes[0].body), domain, self.checks, self.grain)
 
     # Elements.
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from ..codegen.cpu import source
 from ..codegen.library import LARGE_PRODUCT, lower_op
-from ..codegen.loops import Kernel, lower
+from ..codegen.loops import lower
+from ..codegen.nest import Kernel
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.interp import EVALUATE, evaluate
 from ..ir.ops import adjoin, constant, fusion, reshape

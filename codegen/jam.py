@@ -1,0 +1,161 @@
+"""Loops over the same range that read the same data become one: what both compute is then computed once.
+
+A row's sum and a row's results are written as a loop each. Where the second needs nothing of the first (the value of an option
+and its derivatives, a loss and its gradient), its body moves into the first, and expressions that are there already are
+not repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from .nest import Do, If, Let, Loop, Statement, Store
+
+_NAME = re.compile(r"[a-z]\d+\b")
+_LOAD = re.compile(r"load\((p\d+), ([^()]*)(\)?)")
+_SINGLE = "tj"  # letters of names that are assigned once
+
+
+def jam(statements: Sequence[Statement]) -> list[Statement]:
+    """The same statements with loops joined, here and inside of loops and branches."""
+    result: list[Statement] = []
+    for s in statements:
+        if isinstance(s, Loop):
+            s = Loop(s.variable, s.start, s.stop, jam(s.body))
+            if _join(result, s):
+                continue
+        elif isinstance(s, If):
+            s = If(s.condition, jam(s.then), jam(s.otherwise))
+        result.append(s)
+    return result
+
+
+def _join(before: list[Statement], loop: Loop) -> bool:
+    """Moves a loop's body into an earlier loop, if that changes nothing and they have something in common."""
+    for at in reversed(range(len(before))):
+        first = before[at]
+        if isinstance(first, Loop) and (first.start, first.stop) == (loop.start, loop.stop):
+            body = [_renamed(s, {loop.variable: first.variable}) for s in loop.body]
+            lets = _needed(body, before[at + 1 :], _defined([first]) - {first.variable})
+            if lets is not None and _may_pass(first, before[at + 1 :], body) and _have_in_common(first.body, body):
+                before[at + 1 :] = [s for s in before[at + 1 :] if s not in lets]
+                before[at] = Loop(first.variable, first.start, first.stop, _appended(first.body, body))
+                before[at:at] = lets
+                return True
+    return False
+
+
+def _walk(statements: Sequence[Statement]) -> Iterator[Statement]:
+    for s in statements:
+        yield s
+        if isinstance(s, Loop):
+            yield from _walk(s.body)
+        elif isinstance(s, If):
+            yield from _walk(s.then)
+            yield from _walk(s.otherwise)
+
+
+def _texts(s: Statement) -> tuple[str, ...]:
+    """The expressions of a statement itself."""
+    if isinstance(s, Let):
+        return (s.expression,)
+    if isinstance(s, Store):
+        return s.offset, s.value
+    if isinstance(s, Loop):
+        return s.start, s.stop
+    return (s.condition,) if isinstance(s, If) else (s.expression,)
+
+
+def _defined(statements: Sequence[Statement]) -> set[str]:
+    return {s.name if isinstance(s, Let) else s.variable for s in _walk(statements) if isinstance(s, (Let, Loop))}
+
+
+def _used(statements: Sequence[Statement]) -> set[str]:
+    return {name for s in _walk(statements) for text in _texts(s) for name in _NAME.findall(text)}
+
+
+def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[str]) -> list[Statement] | None:
+    """The definitions between two loops that the second needs, in order; None if they cannot go before the first."""
+    lets = {s.name: s for s in between if isinstance(s, Let)}
+    inside = made | (_defined(between) - set(lets))
+    wanted: set[str] = set()
+    work = list(_used(body) - _defined([s for s in body if not (isinstance(s, Let) and s.name[0] not in _SINGLE)]))
+    while work:
+        name = work.pop()
+        if name in inside:
+            return None
+        if name in lets and name not in wanted:
+            if "load(" in lets[name].expression or "check" in lets[name].expression:
+                return None
+            wanted.add(name)
+            work += _NAME.findall(lets[name].expression)
+    return [s for s in between if isinstance(s, Let) and s.name in wanted]
+
+
+def _loads(statements: Sequence[Statement]) -> dict[str, set[str]]:
+    """The arrays that are read, and where."""
+    found: dict[str, set[str]] = {}
+    for s in _walk(statements):
+        for text in _texts(s):
+            for array, offset, end in _LOAD.findall(text):
+                found.setdefault(array, set()).add(offset if end else text)  # an offset with parentheses: like no other
+    return found
+
+
+def _stores(statements: Sequence[Statement]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for s in _walk(statements):
+        if isinstance(s, Store):
+            found.setdefault(s.array, set()).add(s.offset)
+    return found
+
+
+def _may_pass(first: Loop, between: Sequence[Statement], body: Sequence[Statement]) -> bool:
+    """Whether memory is the same after the body has moved: an array that both touch is read by the first where the body
+    writes, in the same turn, and not otherwise.
+    """
+    if any(isinstance(s, Do) for s in _walk([first, *between, *body])):
+        return False
+    reads, writes = _loads(body), _stores(body)
+    earlier = _stores([first, *between])
+    if any(array in earlier for array in (*reads, *writes)) or any(array in _loads(between) for array in writes):
+        return False
+    seen = _loads([first])
+    return all(array not in seen or (seen[array] == where and len(where) == 1) for array, where in writes.items())
+
+
+def _have_in_common(first: Sequence[Statement], body: Sequence[Statement]) -> bool:
+    loads = {s.expression for s in first if isinstance(s, Let) and "load(" in s.expression}
+    return any(isinstance(s, Let) and s.expression in loads for s in body)
+
+
+def _appended(first: Sequence[Statement], body: Sequence[Statement]) -> list[Statement]:
+    """One body after the other; what the first has computed is used again."""
+    known = {s.expression: s.name for s in first if isinstance(s, Let) and s.name[0] in _SINGLE}
+    names: dict[str, str] = {}
+    result = list(first)
+    for s in body:
+        s = _renamed(s, names)
+        if isinstance(s, Let) and s.name[0] in _SINGLE:
+            if s.expression in known:
+                names[s.name] = known[s.expression]
+                continue
+            known[s.expression] = s.name
+        result.append(s)
+    return result
+
+
+def _renamed(s: Statement, names: Mapping[str, str]) -> Statement:
+    def text(t: str) -> str:
+        return _NAME.sub(lambda m: names.get(m.group(), m.group()), t)
+
+    if isinstance(s, Let):
+        return Let(s.name, text(s.expression))
+    if isinstance(s, Store):
+        return Store(s.array, text(s.offset), text(s.value))
+    if isinstance(s, Loop):
+        return Loop(s.variable, text(s.start), text(s.stop), [_renamed(x, names) for x in s.body])
+    if isinstance(s, If):
+        return If(text(s.condition), [_renamed(x, names) for x in s.then], [_renamed(x, names) for x in s.otherwise])
+    return Do(text(s.expression))

@@ -63,11 +63,12 @@ def _machine(jit: bool) -> llvm.TargetMachine:
 def _toolchain() -> str:
     from importlib.metadata import version
 
-    from ..codegen import circular, math
+    from .. import codegen
 
     # What kernel text means is decided by these files, and what native functions are.
-    names = ("compile", "intrinsics", "driver", "team", "gemm")
-    files = (*(Path(__file__).parent / f"{name}.py" for name in names), *(Path(m.__file__) for m in (math, circular)))
+    here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
+    files = [here / f"{name}.py" for name in ("compile", "intrinsics", "driver", "team", "gemm")]
+    files += [text / "math.py", text / "circular.py"]
     meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join((meaning, version("numba"), llvmlite.__version__, *_host()))
 

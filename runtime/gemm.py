@@ -98,8 +98,8 @@ class _Writer:
         b.branch(head)
         b.position_at_end(head)
         index = b.phi(_INT)
-        index.add_incoming(self.int(start), before)
-        b.cbranch(b.icmp_signed("<", index, self.int(stop)), body, after)
+        index.add_incoming(self.number(start), before)
+        b.cbranch(b.icmp_signed("<", index, self.number(stop)), body, after)
         b.position_at_end(body)
         yield index
         index.add_incoming(b.add(index, _INT(step)), b.block)
@@ -138,18 +138,18 @@ class _Writer:
         return self.b.gep(self.pool, [_INT(0), i])
 
     @staticmethod
-    def int(x: Any) -> Any:
+    def number(x: Any) -> Any:
         return _INT(x) if isinstance(x, int) else x
 
     def least(self, x: Any, y: Any) -> Any:
-        x, y = self.int(x), self.int(y)
+        x, y = self.number(x), self.number(y)
         return self.b.select(self.b.icmp_signed("<", x, y), x, y)
 
     def at(self, p: Any, *terms: Any) -> Any:
         """The address that many elements further: the sum of ``terms``, of which pairs are products."""
         offset: Any = None
         for term in terms:
-            value = self.b.mul(*map(self.int, term)) if isinstance(term, tuple) else self.int(term)
+            value = self.b.mul(*map(self.number, term)) if isinstance(term, tuple) else self.number(term)
             offset = value if offset is None else self.b.add(offset, value)
         return self.b.gep(p, [offset])
 

@@ -70,9 +70,9 @@ class _Recomputer:
         for outside, inside in zip(op.operands, op.attrs["body"].inputs, strict=True):
             if outside in self.recipes:
                 recipe, places = self.recipes[outside]
-                made = {leaf: read(place) for leaf, place in places.items()}
-                _append(body, recipe.ops, made)
-                inner[inside] = made[recipe.ops[-1].result]
+                computed = {leaf: read(place) for leaf, place in places.items()}
+                _append(body, recipe.ops, computed)
+                inner[inside] = computed[recipe.ops[-1].result]
             else:
                 inner[inside] = read(outside)
         _append(body, op.attrs["body"].ops, inner)

@@ -78,7 +78,7 @@ def _used(statements: Sequence[Statement]) -> set[str]:
 def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[str]) -> list[Statement] | None:
     """The definitions between two loops that the second needs, in order; None if they cannot go before the first."""
     lets = {s.name: s for s in between if isinstance(s, Let)}
-    inside = made | (_defined(between) - set(lets))
+    inside = made | _defined([s for s in between if not isinstance(s, Let)])  # sums among them, begun by a Let
     wanted: set[str] = set()
     work = list(_used(body) - _defined([s for s in body if not (isinstance(s, Let) and s.name[0] not in _SINGLE)]))
     while work:

@@ -50,6 +50,32 @@ def test_what_it_needs_and_the_sum_does_not_goes_first():
     assert result[1] == Let("t8", "n1 * n1")
 
 
+def test_a_sum_that_is_made_between_is_not_taken_for_its_beginning():
+    """The second loop needs the first's maximum, the fourth the third's minimum, which joins the second."""
+    starts = [Let("a1", "f64(-inf)"), Let("a2", "f64(0.0)"), Let("a3", "f64(inf)"), Let("a4", "f64(0.0)")]
+
+    def count(variable, accumulator, extremum):
+        x = f"t{variable[1:]}"
+        text = f"accumulate({accumulator}, {x} == {extremum})"
+        return loop(variable, Let(x, f"load(p0, {variable})"), Let(accumulator, text))
+
+    loops = [total("r5", "a1"), count("r6", "a2", "a1"), total("r7", "a3"), count("r8", "a4", "a3")]
+    result = jam([s for pair in zip(starts, loops, strict=True) for s in pair])
+    joined = [s for s in result if isinstance(s, Loop)]
+    assert len(joined) == 3
+    made = [{s.name for s in one.body if isinstance(s, Let) and s.name[0] == "a"} for one in joined]
+    assert made == [{"a1"}, {"a2", "a3"}, {"a4"}]
+
+
+def test_extrema_differentiated_from_outside():
+    f = tracer.trace(lambda x: tuple(tracer.aminmax(x)))
+    data = np.random.default_rng(0).standard_normal((5, 5, 5))
+    for _ in range(3):
+        x = tracer.from_numpy(data.copy()).requires_grad_()
+        (g,) = tracer.autograd.grad([o * 1.0 for o in f(x)], [x], [tracer.tensor(2.0).double()] * 2, create_graph=True)
+        assert g.sum().item() == 4
+
+
 def test_other_ranges_and_other_arrays_stay():
     assert len(jam([START, total("r2"), copy("r3"), copy("r4", array="p2")])) == 3
     assert len(jam([START, total("r2", stop="n1"), copy("r3")])) == 3

@@ -194,7 +194,7 @@ def main() -> None:
 def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float, costs: dict[str, float]) -> None:
     import llvmlite.binding as llvm
 
-    versions = ", ".join(f"{p} {version(p)}" for p in ("numpy", "numba", "llvmlite", "torch", "jax"))
+    versions = ", ".join(f"{p} {version(p)}" for p in ("numpy", "llvmlite", "torch", "jax"))
     text = [
         "# Results",
         "",

@@ -165,6 +165,27 @@ def atan(m: Arithmetic, x: Value) -> Value:
     return m.copysign(m.select(a == a, value, a), x)
 
 
+def atan2(m: Arithmetic, y: Value, x: Value) -> Value:
+    """atan of the lesser over the greater, as an angle of the triangle, and from there that of the quadrant."""
+    high, low = _HALF_PI if m.bits == 64 else _HALF_PI_32
+    a, b, infinity = m.absolute(y), m.absolute(x), float("inf")
+    steep = a > b
+    less, more = m.select(steep, b, a), m.select(steep, a, b)
+    less = m.select(more == infinity, m.select(less == infinity, m.real(1.0), m.real(0.0)), less)
+    more = m.select(more == infinity, m.real(1.0), m.select(more == 0.0, m.real(1.0), more))
+    scale = m.select(more > 1.0, m.real(0.25), m.real(1.0))  # their sum may overflow
+    less, more = less * scale, more * scale
+    middle = less > more * 0.41421356237309503
+    q = m.select(middle, less - more, less) / m.select(middle, less + more, more)
+    z = q * q
+    whole, rest = m.select(middle, m.real(high / 2), m.real(0.0)), m.select(middle, m.real(low / 2), m.real(0.0))
+    angle = whole + (q + m.fma(q * z, polynomial(m, z, _ATAN[m.bits]), rest))
+    left = m.to_bits(x) < 0  # also -0
+    quarters = m.select(steep, m.real(1.0), m.select(left, m.real(2.0), m.real(0.0)))
+    angle = quarters * high + (m.select(steep == left, angle, -angle) + quarters * low)
+    return m.select(x == x, m.select(a == a, m.copysign(angle, y), y), x)
+
+
 def _asin_near(m: Arithmetic, s: Value, z: Value) -> Value:
     """asin(s) for |s| <= 1/2, z = s^2."""
     return m.fma(s * z, polynomial(m, z, _ASIN[m.bits]), s)
@@ -194,3 +215,4 @@ def acos(m: Arithmetic, x: Value) -> Value:
 
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (sin, cos, tan, asin, acos, atan)}
+BINARY: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {"atan2": atan2}

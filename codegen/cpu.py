@@ -1,4 +1,4 @@
-"""Loop nests as Python source for Numba: one flat function per kernel.
+"""Loop nests as kernel source, a small part of Python: one flat function per kernel.
 
     def kernel(args, start, stop):
 

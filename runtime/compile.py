@@ -1,8 +1,7 @@
 """Kernel source to machine code.
 
-Numba types the source and lowers it to LLVM IR; from there on it is ours: optimised for this CPU with vectors of
-full width, compiled to an object file that exports one symbol, kept on disk (``cache``) and
-loaded without Numba the next time.
+The source is translated to LLVM IR (``lower``), optimised for this CPU with vectors of full width, compiled to an object file
+that exports one symbol, and kept on disk (``cache``), from where the next process loads it.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from . import cache
+from .lower import lower
 
 _lock = threading.RLock()
 
@@ -61,16 +60,14 @@ def _machine(jit: bool) -> llvm.TargetMachine:
 
 @functools.cache
 def _toolchain() -> str:
-    from importlib.metadata import version
-
     from .. import codegen
 
     # What kernel text means is decided by these files, and what native functions are.
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
-    files = [here / f"{name}.py" for name in ("compile", "intrinsics", "driver", "team", "gemm")]
+    files = [here / f"{name}.py" for name in ("compile", "lower", "intrinsics", "arithmetic", "driver", "team", "gemm")]
     files += [text / "math.py", text / "circular.py"]
     meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
-    return "|".join((meaning, version("numba"), llvmlite.__version__, *_host()))
+    return "|".join((meaning, llvmlite.__version__, *_host()))
 
 
 def key(source: str) -> str:
@@ -78,55 +75,8 @@ def key(source: str) -> str:
     return hashlib.sha256(f"{_toolchain()}\n{source}".encode()).hexdigest()[:40]
 
 
-def _lower(source: str) -> tuple[str, str]:
-    """LLVM IR of the kernel's source, not yet optimised, and the name of its function."""
-    from numba.core import compiler, types
-    from numba.core.registry import cpu_target
-
-    from .intrinsics import NAMESPACE
-
-    space: dict[str, Any] = dict(NAMESPACE)
-    exec(compile(source, "<kernel>", "exec"), space)
-    flags: Any = compiler.Flags()
-    flags.no_compile = True
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    flags.nrt = False
-    flags.boundscheck = False
-    flags.error_model = "numpy"
-    typing, target = cpu_target.typing_context, cpu_target.target_context
-    typing.refresh()
-    target.refresh()
-    args = (types.CPointer(types.int64), types.int64, types.int64)
-    result = compiler.compile_extra(typing, target, space["kernel"], args, types.void, flags, {})
-    return str(result.library._final_module), result.fndesc.llvm_func_name
-
-
-def _wrap(text: str, inner: str, symbol: str) -> str:
-    """Numba's convention, (ret, exception, args...) -> status, behind the program's: (args, start, stop)."""
-    name = f'@"{inner}"' if f'@"{inner}"' in text else f"@{inner}"
-    return (
-        text
-        + f"""
-define void @{symbol}(ptr noalias %args, i64 %start, i64 %stop) {{
-  %ret = alloca ptr
-  %exc = alloca ptr
-  %status = call i32 {name}(ptr %ret, ptr %exc, ptr %args, i64 %start, i64 %stop)
-  ret void
-}}
-"""
-    )
-
-
 def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
-    text, inner = _lower(source)
-    module = llvm.parse_assembly(_wrap(text, inner, symbol))
-    for f in module.functions:
-        if f.name != symbol and not f.is_declaration:
-            f.linkage = "internal"
-    for g in module.global_variables:
-        if not g.is_declaration:
-            g.linkage = "internal"
+    module = llvm.parse_assembly(lower(source, symbol))
     machine = _machine(jit=False)
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=3)

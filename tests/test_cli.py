@@ -101,7 +101,7 @@ def test_an_unknown_stage_is_exit_code_2(run):
 
 def test_info(run):
     output = run("info").output
-    for name in ("tracer", "python", "numpy", "numba", "llvmlite", "cpu", "threads", "layer", "cache", "cuda"):
+    for name in ("tracer", "python", "numpy", "llvmlite", "cpu", "threads", "layer", "cache", "cuda"):
         assert re.search(rf"^{name} ", output, re.M), name
 
 

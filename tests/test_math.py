@@ -41,16 +41,18 @@ SPECIAL = [
 ]
 
 
-def computed(name: str, x: np.ndarray) -> np.ndarray:
-    """A kernel of the one function, on an array."""
+def computed(name: str, *operands: np.ndarray) -> np.ndarray:
+    """A kernel of the one function, on arrays."""
+    x, n = operands[0], len(operands)
     t = {np.float32: "f32", np.float64: "f64"}[x.dtype.type]
+    buffers = "".join(f"    p{k} = buffer_{t}(args, {k}, {n + 1})\n" for k in range(n + 1))
+    loads = ", ".join(f"load(p{k}, i)" for k in range(n))
     source = (
-        f"def kernel(args, start, stop):\n    p0 = buffer_{t}(args, 0, 2)\n    p1 = buffer_{t}(args, 1, 2)\n"
-        f"    for i in range(start, stop):\n        store(p1, i, {name}(load(p0, i)))\n"
+        f"def kernel(args, start, stop):\n{buffers}    for i in range(start, stop):\n        store(p{n}, i, {name}({loads}))\n"
     )
     kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(compiler.load([source])[0])
     y = np.empty_like(x)
-    block = np.array([address(x), address(y)], np.int64)
+    block = np.array([address(a) for a in (*operands, y)], np.int64)
     kernel(address(block), 0, len(x))
     return y
 
@@ -59,17 +61,21 @@ def computed(name: str, x: np.ndarray) -> np.ndarray:
 def check(name: str, x: np.ndarray, exact: np.ndarray) -> None:
     """``exact`` is of a wider type."""
     y = computed(name, x)
-    rounded = exact.astype(x.dtype)
+    within_2_ulp(y, exact, x)
+    odd = name in ("expm1", "log1p", "tanh", "erf", "sinh", "sin", "tan", "asin", "atan")
+    assert np.array_equal(np.signbit(y[x == 0]), np.signbit(x[x == 0]) if odd else np.signbit(exact[x == 0]))
+
+
+def within_2_ulp(y: np.ndarray, exact: np.ndarray, x: np.ndarray) -> None:
+    rounded = exact.astype(y.dtype)
     same = (y == rounded) | (np.isnan(y) & np.isnan(rounded))
     assert np.isfinite(rounded[~same]).all() and np.isfinite(y[~same]).all(), x[
         ~same & ~(np.isfinite(rounded) & np.isfinite(y))
     ]
-    unit = np.spacing(np.maximum(np.abs(rounded), np.finfo(x.dtype).tiny)).astype(exact.dtype)
+    unit = np.spacing(np.maximum(np.abs(rounded), np.finfo(y.dtype).tiny)).astype(exact.dtype)
     error = np.abs(y.astype(exact.dtype) - exact) / unit
     error[same] = 0
     assert error.max() <= 2, (error.max(), x[error.argmax()])
-    odd = name in ("expm1", "log1p", "tanh", "erf", "sinh", "sin", "tan", "asin", "atan")
-    assert np.array_equal(np.signbit(y[x == 0]), np.signbit(x[x == 0]) if odd else np.signbit(rounded[x == 0]))
 
 
 def wide(name: str, x: np.ndarray) -> np.ndarray:
@@ -121,3 +127,26 @@ def _exact(name: str, x: np.ndarray) -> np.ndarray:
     complement = np.exp(-a * a) / np.sqrt(np.arctan(np.longdouble(1)) * 4) / fraction
     value = np.where(a < 2, series, 1 - complement)
     return np.where(np.isnan(x), x, np.copysign(value, x))
+
+
+BINARY = {"atan2": np.arctan2}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("name", BINARY)
+def test_binary(name, kind):
+    wider = {np.float32: np.float64, np.float64: np.longdouble}[kind]
+    if np.finfo(wider).nmant <= np.finfo(kind).nmant:
+        pytest.skip("no wider type")
+    rng, special = np.random.default_rng(0), np.array(SPECIAL, kind)
+    bits = 32 if kind is np.float32 else 64
+    anything = rng.integers(0, 2**bits - 1, (2, 100_000), dtype=f"u{bits // 8}", endpoint=True).view(kind)
+    near = np.array([rng.standard_normal(100_000), rng.standard_normal(100_000)]).astype(kind)
+    pairs = np.concatenate([anything, near, np.array(np.meshgrid(special, special)).reshape(2, -1)], axis=1)
+    a, b = np.ascontiguousarray(pairs[0]), np.ascontiguousarray(pairs[1])
+    with np.errstate(all="ignore"):
+        exact = BINARY[name](a.astype(wider), b.astype(wider))
+        result = computed(name, a, b)
+        within_2_ulp(result, exact, a)
+    zero = result == 0
+    assert np.array_equal(np.signbit(result[zero]), np.signbit(exact[zero]))

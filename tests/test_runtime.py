@@ -145,8 +145,7 @@ def step(x, y):
     return loss
 x, y = tracer.ones(3, 4), tracer.tensor([0, 1, 1])
 losses = [step(x, y).item() for _ in range(3)]
-import sys
-print(stats.compiled, stats.loaded > 0, "numba" in sys.modules, *losses)
+print(stats.compiled, stats.loaded > 0, *losses)
 """
 
 
@@ -156,16 +155,16 @@ def run_python(code, **env):
     ).stdout.split()
 
 
-def test_a_second_process_compiles_nothing_and_does_not_import_numba(tmp_path):
+def test_a_second_process_compiles_nothing(tmp_path):
     first = run_python(SECOND_PROCESS, TRACER_CACHE_DIR=str(tmp_path))
     second = run_python(SECOND_PROCESS, TRACER_CACHE_DIR=str(tmp_path))
-    assert int(first[0]) > 0 and first[2] == "True"
-    assert second[:3] == ["0", "True", "False"]
-    assert first[3:] == second[3:]
+    assert int(first[0]) > 0
+    assert second[:2] == ["0", "True"]
+    assert first[2:] == second[2:]
 
 
-def test_importing_does_not_import_numba_or_scipy():
-    loaded = run_python("import sys, tracer; print(*(m for m in ('numba', 'scipy', 'llvmlite') if m in sys.modules))")
+def test_importing_does_not_import_scipy_or_llvmlite():
+    loaded = run_python("import sys, tracer; print(*(m for m in ('scipy', 'llvmlite') if m in sys.modules))")
     assert loaded == []
 
 

@@ -89,9 +89,7 @@ def nonzero_divisor(function: Any) -> Any:
 
 def _floor_divide(types: list[TensorType], attrs: dict) -> str:
     if not types[0].dtype.is_floating_point:
-        quotient = "{a} // check_divisor({b}, status, {site})"
-        # The least integer has no opposite; it stays itself, as in NumPy.
-        return f"select({{b}} == {{T}}(-1), -{{a}}, {quotient})" if types[0].dtype.kind == "i" else quotient
+        return "{a} // check_divisor({b}, status, {site})"
     # As NumPy: the exact quotient of a - fmod(a, b), less 1 where fmod has the dividend's sign and not the divisor's.
     r = "fmod({a}, {b})"
     less = f"{{T}}(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))))"

@@ -46,7 +46,7 @@ def _cuda() -> str:
 def lines() -> list[tuple[str, str]]:
     """Pairs of a name and what there is to say."""
     number, size = cache.entries()
-    packages = ("numpy", "numba", "llvmlite", "scipy")
+    packages = ("numpy", "llvmlite", "scipy")
     return [
         ("tracer", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),

@@ -1,7 +1,7 @@
 """The IR: values in SSA form, operations, graphs, and the builder that makes them.
 
 A graph is a list of operations in an order in which every operand is defined before it is
-used. Graphs do not change once built; a pass builds a new one.
+used. Graphs do not change once built; a pass builds a new one, which shares the operations that stay as they were.
 
 ``Graph.updates`` maps an output's position to an input's: a caller that owns the input's
 memory stores the output there when the graph has run. That is how in-place operations look in
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Value:
-    """A typed SSA value: an input of a graph (``op is None``) or a result of an operation."""
+    """A typed SSA value: an input of a graph (``op is None``) or a result of an operation.
+
+    ``name`` is what it would like to be called; ``Graph.names`` sees to it that no two values of a graph are called the same.
+    """
 
     __slots__ = ("name", "op", "type")
 
@@ -38,7 +41,7 @@ class Value:
         return self.type.dtype
 
     def __repr__(self) -> str:
-        return f"%{self.name}: {self.type}"
+        return f"%{self.name or '_'}: {self.type}"
 
 
 class Op:
@@ -82,7 +85,6 @@ class Graph:
         self.ops = tuple(ops)
         self.outputs = tuple(outputs)
         self.updates = dict(updates or {})
-        _assign_names(self)
 
     def __eq__(self, other: object) -> bool:
         """Equal in structure, names and locations: printing says everything about a graph."""
@@ -95,6 +97,20 @@ class Graph:
 
         return print_graph(self)
 
+    def names(self) -> dict[Value, str]:
+        """What each value is called in text: its own name where that is free, else a number."""
+        names: dict[Value, str] = {}
+        taken: set[str] = set()
+        fresh = 0
+        for v in (*self.inputs, *(r for op in self.ops for r in op.results)):
+            name = v.name
+            if not name or name.isdigit() or name in taken:
+                name = str(fresh)
+                fresh += 1
+            taken.add(name)
+            names[v] = name
+        return names
+
     def users(self) -> dict[Value, list[Op]]:
         """The operations that read each value."""
         users: dict[Value, list[Op]] = {}
@@ -102,17 +118,6 @@ class Graph:
             for v in dict.fromkeys(op.operands):
                 users.setdefault(v, []).append(op)
         return users
-
-
-def _assign_names(graph: Graph) -> None:
-    """Gives every value a name of its own: its own where that is free, else a number."""
-    taken: set[str] = set()
-    fresh = 0
-    for v in (*graph.inputs, *(r for op in graph.ops for r in op.results)):
-        if not v.name or v.name.isdigit() or v.name in taken:
-            v.name = str(fresh)
-            fresh += 1
-        taken.add(v.name)
 
 
 class Builder:
@@ -146,21 +151,26 @@ class Builder:
 
 
 class Rewriter:
-    """Copies a graph into a new builder, value by value; the base of every pass.
+    """Writes a graph anew, value by value; the base of every pass.
 
     ``map`` takes values of the old graph to values of the new one. A pass calls ``copy`` for what it
-    keeps, or sets ``map[old] = new`` for what it replaces.
+    keeps, or sets ``map[old] = new`` for what it replaces. An operation whose operands stay is taken over as it is.
     """
 
     def __init__(self, graph: Graph, name: str | None = None):
         self.graph = graph
         self.builder = Builder(name or graph.name)
-        self.map: dict[Value, Value] = {v: self.builder.input(v.type, v.name) for v in graph.inputs}
+        self.builder.inputs = list(graph.inputs)
+        self.map: dict[Value, Value] = {v: v for v in graph.inputs}
 
     def copy(self, op: Op) -> tuple[Value, ...]:
-        operands = [self.map[v] for v in op.operands]
+        operands = tuple([self.map[v] for v in op.operands])
+        if operands == op.operands:
+            self.builder.ops.append(op)
+            self.map.update(zip(op.results, op.results, strict=True))
+            return op.results
         if all(new.type is old.type for new, old in zip(operands, op.operands, strict=True)):
-            # What was inferred once is not inferred again: most operations are copied by most passes.
+            # What was inferred once is not inferred again.
             copy = Op(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
             self.builder.ops.append(copy)
             results = copy.results

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .graph import Graph, Op, Value
 
 
 def print_graph(graph: Graph) -> str:
-    params = ", ".join(_typed(v) for v in graph.inputs)
+    names = graph.names()
     types = [str(v.type) for v in graph.outputs]
     result = types[0] if len(types) == 1 else f"({', '.join(types)})"
-    lines = [f"func @{graph.name}({params}) -> {result} {{", *_body(graph, "  ", "return"), "}"]
-    return "\n".join(lines) + "\n"
+    head = f"func @{graph.name}({_typed(graph.inputs, names)}) -> {result} {{"
+    return "\n".join([head, *_body(graph, names, "  ", "return"), "}"]) + "\n"
 
 
-def _typed(v: Value) -> str:
-    return f"%{v.name}: {v.type}"
+Names = Mapping[Value, str]
 
 
-def _body(graph: Graph, indent: str, last: str) -> list[str]:
+def _typed(values: Iterable[Value], names: Names) -> str:
+    return ", ".join(f"%{names[v]}: {v.type}" for v in values)
+
+
+def _body(graph: Graph, names: Names, indent: str, last: str) -> list[str]:
     lines: list[str] = []
     for op in graph.ops:
-        lines += _op(op, indent)
+        lines += _op(op, names, indent)
     returned = []
     for k, v in enumerate(graph.outputs):
-        stored = f" -> %{graph.inputs[graph.updates[k]].name}" if k in graph.updates else ""
-        returned.append(f"%{v.name}{stored}")
+        stored = f" -> %{names[graph.inputs[graph.updates[k]]]}" if k in graph.updates else ""
+        returned.append(f"%{names[v]}{stored}")
     lines.append(f"{indent}{last} {', '.join(returned)}".rstrip())
     return lines
 
 
-def _op(op: Op, indent: str) -> list[str]:
-    results = ", ".join(_typed(v) for v in op.results)
-    operands = ", ".join(f"%{v.name}" for v in op.operands)
+def _op(op: Op, names: Names, indent: str) -> list[str]:
+    results = _typed(op.results, names)
+    operands = ", ".join(f"%{names[v]}" for v in op.operands)
     loc = f"  # {op.loc}" if op.loc else ""
     body = op.attrs.get("body")
     if isinstance(body, Graph):
         head = f"{indent}{results} = {op.primitive.name} @{body.name} {operands}".rstrip()
-        params = ", ".join(_typed(v) for v in body.inputs)
-        inner = indent + "  "
-        return [f"{head} {{{loc}", f"{inner}({params}):", *_body(body, inner, "yield"), f"{indent}}}"]
+        inner, own = indent + "  ", body.names()
+        lines = [f"{inner}({_typed(body.inputs, own)}):", *_body(body, own, inner, "yield")]
+        return [f"{head} {{{loc}", *lines, f"{indent}}}"]
     defaults = op.primitive.defaults
     shown = {k: v for k, v in op.attrs.items() if k not in defaults or defaults[k] != v}
     attrs = f" {{{', '.join(f'{k}={_attr(v)}' for k, v in shown.items())}}}" if shown else ""

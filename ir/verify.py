@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from .graph import Graph, Value
+from .graph import Graph, Op, Value
 from .primitive import Kind
 
 
@@ -22,41 +22,43 @@ def verify(graph: Graph) -> None:
     """Raises VerifyError unless all the invariants above hold."""
     defined: set[Value] = set()
 
+    def named(v: Value) -> str:
+        return f"%{graph.names().get(v, v.name)}"
+
+    def what(op: Op) -> str:
+        return f"@{graph.name}: {op.primitive.name} of {named(op.results[0])}"
+
     def define(v: Value) -> None:
         if v in defined:
-            raise VerifyError(f"@{graph.name}: %{v.name} is defined twice")
+            raise VerifyError(f"@{graph.name}: {named(v)} is defined twice")
         defined.add(v)
 
     for v in graph.inputs:
         define(v)
     for op in graph.ops:
-        what = f"@{graph.name}: {op.primitive.name} of %{op.results[0].name}"
         for v in op.operands:
             if v not in defined:
-                raise VerifyError(f"{what} reads %{v.name} before it is defined")
+                raise VerifyError(f"{what(op)} reads {named(v)} before it is defined")
         try:
             types = op.primitive.infer_types([v.type for v in op.operands], op.attrs)
         except Exception as e:  # whatever the record objects to is what is wrong with the graph
-            raise VerifyError(f"{what}: {e}") from e
+            raise VerifyError(f"{what(op)}: {e}") from e
         if types != tuple(v.type for v in op.results):
             given = ", ".join(str(v.type) for v in op.results)
-            raise VerifyError(f"{what} has type {given}, inferred {', '.join(map(str, types))}")
+            raise VerifyError(f"{what(op)} has type {given}, inferred {', '.join(map(str, types))}")
         if op.primitive.kind is Kind.FUSION:
-            _verify_body(op.attrs["body"], what)
+            body = op.attrs["body"]
+            verify(body)
+            for inner in body.ops:
+                if inner.primitive.kind in (Kind.CONTRACTION, Kind.FUSION):
+                    raise VerifyError(f"{what(op)}: {inner.primitive.name} cannot be in a fusion")
         for v in op.results:
             define(v)
     for v in graph.outputs:
         if v not in defined:
-            raise VerifyError(f"@{graph.name} returns %{v.name}, which is not defined")
+            raise VerifyError(f"@{graph.name} returns {named(v)}, which is not defined")
     if len(set(graph.updates.values())) < len(graph.updates):
         raise VerifyError(f"@{graph.name} updates an input twice")
     for k, i in graph.updates.items():
         if graph.outputs[k].type != graph.inputs[i].type:
             raise VerifyError(f"@{graph.name} stores {graph.outputs[k]!r} in {graph.inputs[i]!r}")
-
-
-def _verify_body(body: Graph, what: str) -> None:
-    verify(body)
-    for op in body.ops:
-        if op.primitive.kind in (Kind.CONTRACTION, Kind.FUSION):
-            raise VerifyError(f"{what}: {op.primitive.name} cannot be in a fusion")

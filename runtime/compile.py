@@ -18,7 +18,6 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from . import cache
-from .lower import lower
 
 _lock = threading.RLock()
 
@@ -76,6 +75,8 @@ def key(source: str) -> str:
 
 
 def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
+    from .lower import lower  # not before something is compiled
+
     module = llvm.parse_assembly(lower(source, symbol))
     machine = _machine(jit=False)
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)

@@ -210,16 +210,18 @@ class _Simplify(Builder):
     def append(
         self, primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any], loc: str | None = None
     ) -> tuple[Value, ...]:
-        if primitive.kind is not Kind.FUSION:
-            for r in _RULES.get(primitive.name, ()):
-                simpler = r(*operands, **attrs)
-                if simpler is not None:
-                    return (simpler,)
-        if primitive.kind is Kind.ELEMENTWISE:
-            moved = _reshapes_outward(primitive, operands, attrs)
-            if moved is not None:
-                return (moved,)
-        return super().append(primitive, operands, attrs, loc)
+        simpler = _simpler(primitive, operands, attrs)
+        return super().append(primitive, operands, attrs, loc) if simpler is None else (simpler,)
+
+
+def _simpler(primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Value | None:
+    """What the first rule that applies puts in an operation's place."""
+    if primitive.kind is not Kind.FUSION:
+        for r in _RULES.get(primitive.name, ()):
+            simpler = r(*operands, **attrs)
+            if simpler is not None:
+                return simpler
+    return _reshapes_outward(primitive, operands, attrs) if primitive.kind is Kind.ELEMENTWISE else None
 
 
 def canonicalize(graph: Graph) -> Graph:
@@ -230,9 +232,11 @@ def canonicalize(graph: Graph) -> Graph:
     with using(Build(simplify)):
         for op in graph.ops:
             simplify.loc = op.loc
-            results = simplify.append(op.primitive, [rewriter.map[v] for v in op.operands], op.attrs)
-            for old, new in zip(op.results, results, strict=True):
-                if new.op is not None and not new.name:
-                    new.name = old.name
-                rewriter.map[old] = new
+            simpler = _simpler(op.primitive, [rewriter.map[v] for v in op.operands], op.attrs)
+            if simpler is None:
+                rewriter.copy(op)
+                continue
+            if simpler.op is not None and not simpler.name:
+                simpler.name = op.result.name
+            rewriter.map[op.result] = simpler
     return rewriter.finish()

@@ -111,6 +111,17 @@ class Graph:
             names[v] = name
         return names
 
+    def structure(self) -> tuple:
+        """What two graphs have in common that are the same but for names and locations."""
+        number: dict[Value, int] = {v: i for i, v in enumerate(self.inputs)}
+        rows = []
+        for op in self.ops:
+            # repr tells 1, 1.0 and True apart, and -0.0 from 0.0; equality does not.
+            rows.append((op.primitive.name, tuple([number[v] for v in op.operands]), repr(op.attrs)))
+            for v in op.results:
+                number[v] = len(number)
+        return tuple([v.type for v in self.inputs]), tuple(rows), tuple([number[v] for v in self.outputs])
+
     def users(self) -> dict[Value, list[Op]]:
         """The operations that read each value."""
         users: dict[Value, list[Op]] = {}
@@ -164,11 +175,16 @@ class Rewriter:
         self.map: dict[Value, Value] = {v: v for v in graph.inputs}
 
     def copy(self, op: Op) -> tuple[Value, ...]:
-        operands = tuple([self.map[v] for v in op.operands])
-        if operands == op.operands:
+        map = self.map
+        for v in op.operands:
+            if map[v] is not v:
+                break
+        else:
             self.builder.ops.append(op)
-            self.map.update(zip(op.results, op.results, strict=True))
+            for v in op.results:
+                map[v] = v
             return op.results
+        operands = [map[v] for v in op.operands]
         if all(new.type is old.type for new, old in zip(operands, op.operands, strict=True)):
             # What was inferred once is not inferred again.
             copy = Op(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
@@ -178,7 +194,7 @@ class Rewriter:
             results = self.builder.append(op.primitive, operands, op.attrs, op.loc)
         for old, new in zip(op.results, results, strict=True):
             new.name = old.name
-            self.map[old] = new
+            map[old] = new
         return results
 
     def finish(self) -> Graph:

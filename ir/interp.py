@@ -67,41 +67,41 @@ class Build:
     """
 
     def __init__(self, builder: Builder):
-        self.builder = builder
-
-    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        from . import ops
         from .primitive import Kind
 
-        if primitive.kind is Kind.ELEMENTWISE and len(args) > 1:
+        self.builder = builder
+        self._ops, self._elementwise = ops, Kind.ELEMENTWISE
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        if primitive.kind is self._elementwise and len(args) > 1:
             args = self._broadcast_operands(primitive, args)
         results = self.builder.append(primitive, args, attrs)
         return results[0] if len(results) == 1 else results
 
     def _broadcast_operands(self, primitive: Primitive, args: Sequence[Any]) -> list[Value]:
         values = [a for a in args if isinstance(a, Value)]
+        if len(values) == len(args) and all(v.type.shape == values[0].type.shape for v in values):
+            return values
         shape = np.broadcast_shapes(*(v.shape for v in values))
         # A number takes the dtype beside it; a condition (bool) says nothing about it.
         like = max((v.type for v in values), key=lambda t: t.dtype.category)
         return [self.expand(a if isinstance(a, Value) else self.number(a, like), shape) for a in args]
 
     def number(self, value: Any, like: TensorType) -> Value:
-        from .ops import full
-
-        (v,) = self.builder.append(full, (), {"value": value, "shape": (), "dtype": like.dtype.short})
+        (v,) = self.builder.append(self._ops.full, (), {"value": value, "shape": (), "dtype": like.dtype.short})
         return v
 
     def expand(self, v: Value, shape: tuple[int, ...]) -> Value:
         """``v`` broadcast to ``shape`` by NumPy's rule, in the IR's explicit form."""
-        from .ops import broadcast, reshape
-
         if v.shape == shape:
             return v
         offset = len(shape) - len(v.shape)
         kept = tuple(i for i, n in enumerate(v.shape) if n == shape[i + offset])
         if len(kept) < len(v.shape):
-            (v,) = self.builder.append(reshape, (v,), {"shape": tuple(v.shape[i] for i in kept)})
+            (v,) = self.builder.append(self._ops.reshape, (v,), {"shape": tuple(v.shape[i] for i in kept)})
         axes = tuple(i + offset for i in kept)
-        return self.builder.append(broadcast, (v,), {"shape": shape, "axes": axes})[0]
+        return self.builder.append(self._ops.broadcast, (v,), {"shape": shape, "axes": axes})[0]
 
 
 class _Current(threading.local):

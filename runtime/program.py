@@ -221,6 +221,7 @@ class _Layout:
         for j, k in enumerate(results):
             self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
         self._part_of: dict[Value, tuple[Value, int]] = {}
+        self._kernels: dict[tuple, tuple[Kernel, str]] = {}
         self._readers = self._last_reads()
         copies = self._place_updates()
         self.steps: list[Step] = []
@@ -322,13 +323,17 @@ class _Layout:
         body = op.attrs["body"].ops if op.primitive is fusion else [op]
         if not all(map(has_kernel, body)) or not all(map(has_kernel, [op])):
             return Step(op, None, "", [*op.operands, *op.results])
-        if op.primitive is not fusion:
-            kernel = lower_op(op)
-            return Step(op, kernel, source(kernel), [*op.operands, *op.results])
         reused = self.inplace.get(op, {})
-        kernel = lower(op.attrs["body"], reused)
+        key: tuple  # unrolled loops have many steps that are alike: their kernel is written once
+        if op.primitive is fusion:
+            key = op.attrs["body"].structure(), tuple(reused.items())
+        else:
+            key = op.primitive, tuple([v.type for v in op.operands]), repr(op.attrs)
+        if key not in self._kernels:
+            kernel = lower(op.attrs["body"], reused) if op.primitive is fusion else lower_op(op)
+            self._kernels[key] = kernel, source(kernel)
         results = [v for i, v in enumerate(op.results) if i not in reused]
-        return Step(op, kernel, source(kernel), [*op.operands, *results])
+        return Step(op, *self._kernels[key], [*op.operands, *results])
 
     def _plan_arena(self) -> int:
         lives: dict[Value, list[int]] = {}

@@ -56,6 +56,9 @@ class _Recomputer:
     def emit(self, op: Op) -> None:
         """Appends a kernel: without the results that its readers shall compute, with the rows that they need for it."""
         chosen = self.choose(op)
+        if not chosen and not any(v in self.recipes for v in op.operands):
+            self.rewriter.copy(op)
+            return
         body = Builder(op.attrs["body"].name)
         inner: dict[Value, Value] = {}
         operands: list[Value] = []

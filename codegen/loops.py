@@ -1,6 +1,6 @@
-"""A fusion as a loop nest over its domain: what both back ends read.
+"""Elements as statements: what both back ends read.
 
-The nest is made on demand, from the results backwards: ``value(v, index)`` gives a name for element ``index`` of ``v``,
+A nest of loops is made on demand, from the results backwards: ``value(v, index)`` gives a name for element ``index`` of ``v``,
 writing the statements that compute it. Each statement goes to the outermost loop in which all it reads is
 known. So what depends on the row alone is computed once a row, a reduction becomes a loop of its own inside the row, and what
 depends on nothing is computed before the loops: loop-invariant code is never inside a loop in the first place.
@@ -14,16 +14,31 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..ir.graph import Builder, Graph, Op, Value
-from ..ir.ops import argmax, argmin, broadcast, full, gather, index_select, iota, max_, min_, sum_, uniform
-from ..ir.ops.reduce import kept_axes
+from ..ir.graph import Graph, Op, Value
+from ..ir.ops import (
+    argmax,
+    argmin,
+    broadcast,
+    cast,
+    eq,
+    full,
+    gather,
+    index_select,
+    iota,
+    max_,
+    min_,
+    neg,
+    sum_,
+    uniform,
+    where,
+)
 from ..ir.primitive import Kind
 from ..ir.types import DType
 from .jam import jam
@@ -41,9 +56,7 @@ class _Scope:
     guard: bool = False
 
 
-_SHORT = 8  # iterations that are written out
-_FEW = 8  # columns: fewer are summed one by one
-_COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
+SHORT = 8  # iterations that are written out
 
 
 _NAME = re.compile(r"[a-z]\d+\b")
@@ -77,6 +90,8 @@ class Lowering:
         self.strides: dict[tuple[int, ...], list[str]] = {}
         self.extents: dict[tuple[tuple[int, ...], int], str] = {}
         self.grain = 1
+        self.kept: dict[Value, str] = {}  # values kept from loop to loop of a row, and the array where
+        self._complete: set[tuple[Value, Index]] = set()  # and the rows that are there
         for v in body.inputs:
             self.add_array(v)
 
@@ -200,6 +215,8 @@ class Lowering:
             return self.let(self._load(v, index))
         kind = op.primitive.kind
         if kind is Kind.ELEMENTWISE:
+            if v in self.kept and (v, index[:-1]) in self._complete:
+                return self.let(f"load({self.kept[v]}, {self.offset(v, index)})")
             names = [self.value(o, index) for o in op.operands]
             return self.let(self._scalar(op, names))
         if kind is Kind.REDUCTION:
@@ -295,6 +312,9 @@ class Lowering:
     def _reduction(self, op: Op, index: Index) -> str:
         """A loop over the reduced axes, in the scope of the row."""
         (x,) = op.operands
+        position = picks_one(op)
+        if position is not None:
+            return self._picked(op, index, position)
         depth = self.depth_of(*index)
         name, best = self.fresh("a"), self.fresh("b")
         self.depth[name] = self.depth[best] = depth
@@ -306,16 +326,37 @@ class Lowering:
                 body += [Let(name, "0"), Let(best, start)]
             else:
                 body.append(Let(name, start))
+            kept: list[tuple[Value, Index]] = []
             with self.iterations(op.attrs["axes"], x) as elements:
                 for variables in elements:
-                    element = self.value(x, self.join(index, op.attrs["axes"], variables))
+                    whole = self.join(index, op.attrs["axes"], variables)
+                    element = self.value(x, whole)
+                    kept += self._keep(whole)
                     if is_arg:
                         better = f"{'better' if op.primitive is argmax else 'worse'}({element}, {best})"
                         first = " or ".join([better, f"{variables[0]} == 0"])
                         self.scopes[-1].body.append(If(first, [Let(name, variables[0]), Let(best, element)], []))
                     else:
                         self.scopes[-1].body.append(Let(name, combine(op, name, element)))
+            self._complete.update(kept)
         return name
+
+    def _keep(self, index: Index) -> Iterator[tuple[Value, Index]]:
+        """Stores what is to be kept of an element, if this loop has computed it; gives the rows that are begun by that."""
+        for v, array in self.kept.items():
+            name = self.scopes[-1].known.get((v, index))
+            if name is not None and (v, index[:-1]) not in self._complete:
+                self.scopes[-1].body.append(Store(array, self.offset(v, index), name))
+                yield v, index[:-1]
+
+    def _picked(self, op: Op, index: Index, position: Value) -> str:
+        """A sum of which one term alone is not zero: that term, if the position is one of the axis."""
+        (x,), axes = op.operands, op.attrs["axes"]
+        at = self.value(position, self.join(index, axes, ("0",)))
+        inside = self.let(f"({at} >= 0) & ({at} < {self.extent(x, axes[0])})")
+        safe = self.let(f"select({inside}, i64({at}), 0)")
+        element = self.value(x, self.join(index, axes, (safe,)))
+        return self.let(combine(op, identity(op), f"select({inside}, {element}, {literal(0, x.type.dtype)})"))
 
     @contextmanager
     def loops(self, axes: Sequence[int], v: Value) -> Iterator[Index]:
@@ -333,7 +374,7 @@ class Lowering:
         them is the innermost, which is the one that becomes vector code."""
         short: list[int] = []
         for a in sorted(axes, key=lambda a: v.shape[a]):
-            if math.prod(v.shape[b] for b in (*short, a)) <= _SHORT:
+            if math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
                 short.append(a)
         with self.loops([a for a in axes if a not in short], v) as variables:
             long = iter(variables)
@@ -353,6 +394,32 @@ class Lowering:
         """The index of the whole domain, from that of the row and the reduced axes' variables."""
         kept, reduced = iter(row), dict(zip(axes, variables, strict=True))
         return tuple(reduced[i] if i in reduced else next(kept) for i in range(len(row) + len(axes)))
+
+
+def picks_one(op: Op) -> Value | None:
+    """Of a sum over one axis whose terms are zero but where the axis's own numbers equal a value: that value.
+
+    Such sums pick the score of a class, for instance.
+    """
+    axes = op.attrs["axes"]
+    (x,) = op.operands
+    if op.primitive is not sum_ or len(axes) != 1 or x.shape[axes[0]] == 0:
+        return None
+    while x.op is not None and x.op.primitive in (neg, cast):
+        (x,) = x.op.operands
+    if x.op is None or x.op.primitive is not where:
+        return None
+    condition, _, otherwise = (v.op for v in x.op.operands)
+    if otherwise is None or otherwise.primitive is not full or otherwise.attrs["value"] != 0:
+        return None
+    if condition is None or condition.primitive is not eq:
+        return None
+    for numbers, position in itertools.permutations(condition.operands):
+        made, moved = numbers.op, position.op
+        counts = made is not None and made.primitive is iota and made.attrs["axis"] == axes[0]
+        if counts and moved is not None and moved.primitive is broadcast and axes[0] not in moved.attrs["axes"]:
+            return position
+    return None
 
 
 def _is_elementwise(v: Value) -> bool:
@@ -377,153 +444,3 @@ def combine(op: Op, so_far: str, element: str) -> str:
     text = f"{function}({so_far}, {element})"
     dtype = op.result.type.dtype
     return f"{dtype.short}({text})" if dtype.kind in "ui" and dtype.short != "i64" else text
-
-
-Results = Sequence[tuple[Value, int]]  # values to store, with the number of the array
-
-
-def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
-    """The loop nest of a fusion's body. ``inplace`` maps a result's position to that of the operand it replaces."""
-    body = _collapsed(body)
-    low = Lowering(body)
-    reused = inplace or {}
-    results = [(v, reused[i] if i in reused else low.add_array(v)) for i, v in enumerate(body.outputs)]
-    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
-    if reductions:
-        # Where both rows and columns are reduced, the columns say how the nest is made: rows are complete inside it.
-        last = next((op for op in reductions if len(op.operands[0].shape) - 1 not in op.attrs["axes"]), reductions[0])
-        axes, x = last.attrs["axes"], last.operands[0]
-        both = any(op.attrs["axes"] != axes for op in reductions)
-        columns = len(x.shape) - 1 not in axes and (x.shape[-1] >= _FEW or both)
-        if columns and all(op.primitive in (sum_, max_, min_) for op in reductions):
-            domain = _column_nest(low, results, x.shape, axes, x)
-        else:
-            domain = _row_nest(low, results, x.shape, axes)
-    else:
-        shape = max((v.shape for v in body.outputs), key=len)
-        rank = min(len(v.shape) for v in body.outputs)
-        # Without reductions the last axis is the inner loop, unless it is the only one; or those that rows lack.
-        inner = range(rank, len(shape)) if rank < len(shape) else range(max(len(shape) - 1, 1), len(shape))
-        domain = _row_nest(low, results, shape, tuple(inner))
-    return low.finish(domain)
-
-
-def _collapsed(body: Graph) -> Graph:
-    """The same body with neighbouring axes as one where all of its operations treat them alike: longer loops, and fewer.
-
-    Those are elementwise, or reduce the same axes, or repeat rows along them.
-    """
-    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
-    shape = reductions[0].operands[0].shape if reductions else body.outputs[0].shape
-    axes = reductions[0].attrs["axes"] if reductions else ()
-    kept = kept_axes(len(shape), axes)
-    runs = [list(run) for _, run in itertools.groupby(range(len(shape)), lambda a: a in axes)]
-    if len(runs) == len(shape):
-        return body
-    new_shape = {shape: tuple(math.prod(shape[a] for a in run) for run in runs)}
-    new_axes = {axes: tuple(i for i, run in enumerate(runs) if run[0] in axes)}
-    if reductions:
-        new_shape[tuple(shape[a] for a in kept)] = tuple(math.prod(shape[a] for a in run) for run in runs if run[0] not in axes)
-        new_axes[kept] = tuple(i for i, run in enumerate(runs) if run[0] not in axes)
-
-    def simple(op: Op) -> bool:
-        if op.primitive.kind is Kind.REDUCTION:
-            return op.attrs["axes"] == axes and op.operands[0].shape == shape and op.primitive not in (argmax, argmin)
-        if op.primitive is broadcast:
-            return not op.operands[0].shape or (op.result.shape == shape and op.attrs["axes"] == kept != ())
-        return op.primitive.kind is Kind.ELEMENTWISE or op.primitive is full or (op.primitive is uniform and not reductions)
-
-    state = {v for v in body.inputs if v.shape == (2,) and _only_state(body, v)}
-    values = [*(v for v in body.inputs if v not in state), *(op.result for op in body.ops)]
-    if not all(map(simple, body.ops)) or any(v.shape and v.shape not in new_shape for v in values):
-        return body
-    builder = Builder(body.name)
-    new = {
-        v: builder.input(v.type.with_shape(new_shape.get(v.shape, v.shape) if v not in state else v.shape)) for v in body.inputs
-    }
-    for op in body.ops:
-        attrs = dict(op.attrs)
-        if attrs.get("shape"):
-            attrs["shape"] = new_shape[attrs["shape"]]
-        if attrs.get("axes"):
-            attrs["axes"] = new_axes[attrs["axes"]]
-        new[op.result] = builder.append(op.primitive, [new[v] for v in op.operands], attrs, op.loc)[0]
-    return builder.finish([new[v] for v in body.outputs])
-
-
-def _only_state(body: Graph, v: Value) -> bool:
-    return all(op.primitive is uniform for op in body.users().get(v, []))
-
-
-def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    """for each row: its reductions, what depends on the row alone, and a loop over its elements.
-
-    The range that is split among callers is the outermost axis of the rows that has more than one element.
-    """
-    kept = kept_axes(len(shape), axes)
-    like = Value(results[0][0].type.with_shape(shape))
-    first = next((a for a in kept if shape[a] != 1), None)
-    others = [a for a in kept if a != first]
-    with low.loop(Loop("i0", "start", "stop")), low.loops(others, like) as variables:
-        names = dict(zip(others, variables, strict=True))
-        row = tuple("i0" if a == first else names[a] for a in kept)
-        _store(low, [(v, k) for v, k in results if len(v.shape) != len(shape)], row)
-        whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
-        if whole:
-            with low.iterations(axes, like) as elements:
-                for inner in elements:
-                    _store(low, whole, low.join(row, axes, inner))
-    return 1 if first is None else shape[first]
-
-
-def _store(low: Lowering, results: Results, index: Index) -> None:
-    """Stores element ``index`` of each result, all of them computed before any is stored: one may replace an operand."""
-    names = [low.value(v, index) for v, _ in results]
-    for (v, k), name in zip(results, names, strict=True):
-        low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, index), name))
-
-
-def _is_sum(v: Value, axes: tuple[int, ...]) -> bool:
-    """Whether a value is a reduction over these axes."""
-    return v.op is not None and v.op.primitive.kind is Kind.REDUCTION and v.op.attrs["axes"] == axes
-
-
-def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...], x: Value) -> int:
-    """for each row: add its elements to results that stay in memory.
-
-    The range that is split is the outermost axis that is kept; the columns, a range of them at a time, where there is no other.
-    """
-    last = len(shape) - 1
-    sums = [(v, k, v.op) for v, k in results if v.op is not None and _is_sum(v, axes)]
-    whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
-    rows = [(v, k) for v, k in results if len(v.shape) < len(shape) and not _is_sum(v, axes)]
-    outer = [a for a in kept_axes(len(shape), axes) if a != last]
-    split = next((a for a in outer if shape[a] != 1), None)
-    others = [a for a in outer if a != split]
-
-    def columns() -> Loop:
-        return Loop(low.fresh("c"), *(("start", "stop") if split is None else ("0", low.extent(x, last))))
-
-    with ExitStack() as stack:
-        if split is not None:
-            stack.enter_context(low.loop(Loop("i0", "start", "stop")))
-        names = dict(zip(others, stack.enter_context(low.loops(others, x)), strict=True))
-        lead = tuple("i0" if a == split else names[a] for a in outer)
-        with low.loop(first := columns()):
-            for v, k, op in sums:
-                low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, (*lead, first.variable)), identity(op)))
-        with low.loops(axes, x) as reduced:
-            _store(low, rows, low.join((*lead, ""), axes, reduced)[:-1])
-            with low.loop(loop := columns()):
-                index = low.join((*lead, loop.variable), axes, reduced)
-                body = low.scopes[-1].body
-                elements = [low.value(op.operands[0], index) for _, _, op in sums]
-                _store(low, whole, index)
-                for (v, k, op), element in zip(sums, elements, strict=True):
-                    name, offset, so_far = low.arrays[k].name, low.offset(v, (*lead, loop.variable)), low.fresh("t")
-                    body.append(Let(so_far, f"load({name}, {offset})"))
-                    body.append(Store(name, offset, combine(op, so_far, element)))
-    if split is None:
-        low.grain = _COLUMNS
-        return shape[last]
-    return shape[split]

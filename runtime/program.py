@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..codegen.cpu import source
+from ..codegen.fusion import lower
 from ..codegen.library import LARGE_PRODUCT, lower_op
-from ..codegen.loops import lower
 from ..codegen.nest import Kernel
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.interp import EVALUATE, evaluate

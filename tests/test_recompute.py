@@ -16,13 +16,14 @@ from tracer.runtime.program import Program
 
 # A kernel of rows, and one that reads its exponentials and its sums at another time: the product is between them.
 SOFTMAX = """\
-func @f(%x: f32[256,256], %w: f32[256,256]) -> (f32[256,256], f32[256]) {
+func @f(%x: f32[256,256], %w: f32[1,256]) -> (f32[256,256], f32[256]) {
   %m: f32[256] = max %x {axes=(1)}
   %mb: f32[256,256] = broadcast %m {shape=(256,256), axes=(0)}
   %d: f32[256,256] = sub %x, %mb
   %e: f32[256,256] = exp %d
   %s: f32[256] = sum %e {axes=(1)}
-  %p: f32[256,256] = matmul %x, %w
+  %c: f32[256,1] = reshape %s {shape=(256,1)}
+  %p: f32[256,256] = matmul %c, %w
   %y: f32[256,256] = mul %p, %e
   return %y, %s
 }
@@ -62,7 +63,7 @@ def test_results_of_the_graph_are_stored(always):
 def test_values_agree(always):
     graph = parse_graph(SOFTMAX)
     rng = np.random.default_rng(0)
-    args = [rng.standard_normal((256, 256)).astype(np.float32) for _ in range(2)]
+    args = [rng.standard_normal(shape).astype(np.float32) for shape in ((256, 256), (1, 256))]
     for a, b in zip(Program(pipeline.run(graph, pipeline.COMPILE))(*args), evaluate(graph, *args), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
 

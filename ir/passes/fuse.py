@@ -19,8 +19,10 @@ softmax, a layer norm or a cross entropy with its gradient is one kernel. When t
 Operations are assigned *stages*, in one forward sweep: an operation is in the stage of its latest operand where the
 two can share a kernel, and in the next one where they cannot. Operations of one stage never depend on each other
 through another kernel, so any of them may be put together, and no cycle can arise. A second sweep, backwards, moves
-operations that were placed early only because they could be into the one later kernel that reads them. Both sweeps are
-linear in the graph.
+operations that were placed early only because they could be into the one later kernel that reads them. A third unites a
+kernel with a later one that reads its elements, where no other kernel must run between the two: a loss with its gradient,
+which waits for the count of targets. Simple operations on one input are repeated like movements, or the mask that is counted
+would make the count wait for the loss. All sweeps are linear in the graph: the third looks at a few kernels around each.
 """
 
 from __future__ import annotations
@@ -28,7 +30,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
-from ..ops import adjoin, broadcast, constant, fusion, gather, index_select, reshape, uniform
+from ..ops import (
+    add,
+    adjoin,
+    broadcast,
+    cast,
+    constant,
+    eq,
+    fusion,
+    gather,
+    ge,
+    gt,
+    index_select,
+    le,
+    lt,
+    mul,
+    ne,
+    neg,
+    reshape,
+    sub,
+    uniform,
+    where,
+)
 from ..ops.reduce import kept_axes
 from ..primitive import Kind
 
@@ -54,6 +77,11 @@ def _is_free(op: Op) -> bool:
 def _only_units_move(op: Op) -> bool:
     old, new = op.operands[0].shape, op.result.shape
     return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+_SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
+_AROUND = 50  # kernels that are looked at to find out if one must run between two others
+_LITTLE = 1 << 16  # bytes of an input that are read once more without regret
 
 
 def _is_fusible(op: Op) -> bool:
@@ -96,9 +124,13 @@ class _Planner:
         self.stage: dict[Value, int] = {}  # of values that some kernel makes; inputs are in stage 0
         self.group: dict[Value, _Group] = {}
         self.free: dict[Value, Op] = {}
+        self.users, self.outputs = graph.users(), set(graph.outputs)
+        self.inputs_of: dict[Value, frozenset[Value]] = {v: frozenset([v]) for v in graph.inputs}  # also of what is free
         for op in graph.ops:
-            if _is_free(op):
+            if _is_free(op) or self._is_simple(op):
                 self.free[op.result] = op
+                if all(v in self.inputs_of for v in op.operands):
+                    self.inputs_of[op.result] = frozenset().union(*(self.inputs_of[v] for v in op.operands))
             elif _is_fusible(op):
                 self.place(op)
             else:
@@ -107,6 +139,17 @@ class _Planner:
                 for r in op.results:
                     self.stage[r] = stage
         self.sink(graph)
+        self.unite(graph)
+
+    def _is_simple(self, op: Op) -> bool:
+        """Whether an operation is repeated by its readers: its result is no less to read than the one input it is made of."""
+        if op.primitive not in _SIMPLE or not has_kernel(op) or not all(v in self.inputs_of for v in op.operands):
+            return False
+        inputs = frozenset().union(*(self.inputs_of[v] for v in op.operands))
+        if len(inputs) != 1 or op.result in self.outputs:
+            return False
+        nbytes = next(iter(inputs)).type.nbytes
+        return (nbytes <= _LITTLE or nbytes <= op.result.type.nbytes) and all(map(_is_fusible, self.users.get(op.result, ())))
 
     def made(self, v: Value) -> list[Value]:
         """The computed values and inputs that ``v`` is, after looking through movements that cost nothing."""
@@ -149,19 +192,81 @@ class _Planner:
 
     def sink(self, graph: Graph) -> None:
         """Moves operations to the one later kernel that reads them, where that stores nothing else instead."""
-        users, outputs = graph.users(), set(graph.outputs)
         for op in reversed(graph.ops):
-            if op.primitive.kind is not Kind.ELEMENTWISE or op.result in outputs or op.result not in self.group:
+            if op.primitive.kind is not Kind.ELEMENTWISE or op.result in self.outputs or op.result not in self.group:
                 continue
-            here, readers = _find(self.group[op.result]), users.get(op.result, [])
+            here, readers = _find(self.group[op.result]), self.users.get(op.result, [])
             targets = {id(g): g for r in readers if (g := self._group_reading(r, op.result)) is not None}
             if len(targets) != 1 or any(self._group_reading(r, op.result) is None for r in readers):
                 continue
             (there,) = targets.values()
-            if there.stage > here.stage and op.result.shape == there.domain and self._in_memory(op, here, users):
+            if there.stage > here.stage and op.result.shape == there.domain and self._in_memory(op, here):
                 here.ops.remove(op)
                 there.ops.append(op)
                 self.stage[op.result], self.group[op.result] = there.stage, there
+
+    def unite(self, graph: Graph) -> None:
+        """Joins a kernel with a later one that reads its elements, where no other kernel lies between them."""
+        apart: set[tuple[int, int]] = set()
+        for op in graph.ops:
+            if op.results[0] not in self.group:
+                continue
+            for v in op.operands:
+                here, there = self.group.get(v), _find(self.group[op.result])
+                if here is None or (here := _find(here)) is there or v.shape != there.domain:
+                    continue
+                if (id(here), id(there)) in apart:
+                    continue
+                if self._read_alike(here, there) and not self._has_between(here, there):
+                    _merge(here, there)
+                else:
+                    apart.add((id(here), id(there)))
+
+    def _read_alike(self, here: _Group, there: _Group) -> bool:
+        """Whether two kernels have a domain in common on which the second could read all it reads of the first."""
+        if here.is_column or there.is_column or _merged_domain(here, there) is None:
+            return False
+        for op in there.ops:
+            for k, v in enumerate(op.operands):
+                u = next(iter(self.made(v)), None)
+                if u in self.group and _find(self.group[u]) is here and self._shared(op, k, v, u, there) is None:
+                    return False
+        return True
+
+    def _has_between(self, here: _Group, there: _Group) -> bool:
+        """Whether something must run after one kernel and before the other, or if that takes long to find out."""
+        seen: set[int] = {id(here), id(there)}
+        work: list[Op] = list(here.ops)
+        first = True
+        while work:
+            ops, work = work, []
+            for op in ops:
+                for reader in [r for v in op.results for r in self.readers(v)]:
+                    group = self.group.get(reader.results[0])
+                    item: _Group | Op = reader if group is None else _find(group)
+                    if item is there and not first:
+                        return True
+                    if id(item) not in seen:
+                        seen.add(id(item))
+                        work += [item] if isinstance(item, Op) else item.ops
+                        if len(seen) > _AROUND:
+                            return True
+            first = False
+        return False
+
+    def readers(self, v: Value) -> list[Op]:
+        """The operations that read ``v``, directly or through what costs nothing."""
+        found: list[Op] = []
+        work = [v]
+        while work:
+            for op in self.users.get(work.pop(), ()):
+                if op.results[0] in self.free:
+                    work.append(op.result)
+                    if op.result in self.outputs:
+                        found.append(op)
+                else:
+                    found.append(op)
+        return found
 
     def _group_reading(self, reader: Op, v: Value) -> _Group | None:
         """The group of an operation that reads ``v`` element by element."""
@@ -170,13 +275,13 @@ class _Planner:
         in_place = all(_reads_in_place(reader, k) for k, u in enumerate(reader.operands) if u is v)
         return _find(self.group[reader.results[0]]) if in_place else None
 
-    def _in_memory(self, op: Op, here: _Group, users: dict[Value, list[Op]]) -> bool:
+    def _in_memory(self, op: Op, here: _Group) -> bool:
         """Whether all that ``op`` reads is stored anyway."""
         for v in op.operands:
             for u in self.made(v):
                 inside = u in self.group and _find(self.group[u]) is here
                 if inside and all(
-                    _find(self.group[r.results[0]]) is here if r.results[0] in self.group else False for r in users[u]
+                    _find(self.group[r.results[0]]) is here if r.results[0] in self.group else False for r in self.users[u]
                 ):
                     return False
         return True
@@ -269,26 +374,13 @@ class _Emitter:
     def __init__(self, graph: Graph, planner: _Planner):
         self.graph, self.planner = graph, planner
         self.rewriter = Rewriter(graph)
-        self.users = graph.users()
         self.outputs = set(graph.outputs)
         self.count = 0
 
     def run(self) -> Graph:
         order = {op: i for i, op in enumerate(self.graph.ops)}
         outputs = self.outputs
-        work: list[tuple[int, int, Op | _Group]] = []
-        seen: set[int] = set()
-        for op in self.graph.ops:
-            if op.results[0] in self.planner.free:
-                continue
-            if op.results[0] in self.planner.group:
-                group = _find(self.planner.group[op.result])
-                if group.ops and id(group) not in seen:
-                    seen.add(id(group))
-                    work.append((group.stage, order[op], group))
-            else:
-                work.append((self.planner.stage[op.results[0]], order[op], op))
-        for _, _, item in sorted(work, key=lambda w: w[:2]):
+        for item in self.ordered():
             if isinstance(item, _Group):
                 item.ops.sort(key=order.__getitem__)
                 self.emit_group(item, outputs)
@@ -310,47 +402,55 @@ class _Emitter:
             taken.add(_root(results[-1]))
         return self.rewriter.builder.finish(results, self.graph.updates)
 
+    def ordered(self) -> list[Op | _Group]:
+        """What becomes a step, each after what it reads; as early as the first of its operations was otherwise."""
+        item_of: dict[Value, Op | _Group] = {}
+        for op in self.graph.ops:
+            if op.results[0] not in self.planner.free:
+                item = _find(self.planner.group[op.result]) if op.results[0] in self.planner.group else op
+                item_of.update(dict.fromkeys(op.results, item))
+        result: list[Op | _Group] = []
+        begun: set[int] = set()
+        work: list[tuple[Op | _Group, bool]] = [(item, False) for item in reversed(item_of.values())]
+        while work:
+            item, complete = work.pop()
+            if complete:
+                result.append(item)
+            elif id(item) not in begun:
+                begun.add(id(item))
+                work.append((item, True))
+                reads = [v for op in ([item] if isinstance(item, Op) else item.ops) for v in op.operands]
+                sources = [item_of[u] for v in reads for u in self.planner.made(v) if u in item_of]
+                work += [(s, False) for s in reversed(sources) if id(s) not in begun]
+        return result
+
     def emit_group(self, group: _Group, outputs: set[Value]) -> None:
         inside = set(group.ops)
         results = []
         for op in group.ops:
-            readers = self.readers(op.result)
+            readers = self.planner.readers(op.result)
             if op.result in outputs or any(r not in inside for r in readers) or not readers:
                 results.append(op.result)
         chain: dict[Op, None] = {}
         for op in group.ops:
             for v in op.operands:
-                self._free_chain(v, chain, inside)
+                self._free_chain(v, chain)
             chain[op] = None
         made = {op.result for op in chain}
         self.emit(results, list(chain), {v: v for op in chain for v in op.operands if v not in made})
 
-    def readers(self, v: Value) -> list[Op]:
-        """The operations that read ``v``, directly or through movements that cost nothing."""
-        found: list[Op] = []
-        work = [v]
+    def _free_chain(self, v: Value, chain: dict[Op, None]) -> None:
+        """Puts what is free between ``v`` and memory in front of the operation that reads it."""
+        work = [(v, False)]
         while work:
-            u = work.pop()
-            for op in self.users.get(u, ()):
-                if op.results[0] in self.planner.free:
-                    work.append(op.result)
-                    if op.result in self.outputs:
-                        found.append(op)
-                else:
-                    found.append(op)
-        return found
-
-    def _free_chain(self, v: Value, chain: dict[Op, None], inside: set[Op]) -> None:
-        """Puts the movements between ``v`` and memory in front of the operation that reads it."""
-        path: list[Op] = []
-        while v in self.planner.free and v not in {o.result for o in path}:
-            op = self.planner.free[v]
-            path.append(op)
-            if not op.operands:
-                break
-            v = op.operands[0]
-        for op in reversed(path):
-            chain.setdefault(op)
+            u, complete = work.pop()
+            op = self.planner.free.get(u)
+            if op is None or op in chain:
+                continue
+            if complete:
+                chain[op] = None
+            else:
+                work += [(u, True), *((operand, False) for operand in reversed(op.operands))]
 
     def stored(self, v: Value) -> None:
         """Makes sure that ``v`` is in memory: a movement whose reader is not a kernel of ours is run as one."""
@@ -362,7 +462,7 @@ class _Emitter:
             self.rewriter.copy(op)
             return
         chain: dict[Op, None] = {}
-        self._free_chain(v, chain, set())
+        self._free_chain(v, chain)
         # A reshape at the start of the chain names memory that is already there.
         made = {o.result for o in chain}
         self.rewriter.map[v] = self.emit([v], list(chain), {u: u for o in chain for u in o.operands if u not in made})[0]

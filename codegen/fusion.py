@@ -1,0 +1,209 @@
+"""A fusion's kernel: the nest of loops over its domain, by rows or by columns."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from ..ir.graph import Builder, Graph, Op, Value
+from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, sum_, uniform
+from ..ir.ops.reduce import kept_axes
+from ..ir.primitive import Kind
+from .loops import SHORT, Index, Lowering, combine, identity, picks_one
+from .nest import Kernel, Let, Loop, Store
+
+_FEW = 8  # columns: fewer are summed one by one
+_COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
+_LONG = 1 << 15  # elements: a longer row leaves the cache before it is read again
+_DEAR = ("exp", "expm1", "exp2", "log", "log1p", "log2", "tanh", "sigmoid", "erf", "sin", "cos", "sinh", "cosh", "pow")
+
+Results = Sequence[tuple[Value, int]]  # values to store, with the number of the array
+
+
+def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
+    """The loop nest of a fusion's body. ``inplace`` maps a result's position to that of the operand it replaces."""
+    body = _collapsed(body)
+    low = Lowering(body)
+    reused = inplace or {}
+    results = [(v, reused[i] if i in reused else low.add_array(v)) for i, v in enumerate(body.outputs)]
+    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
+    if reductions:
+        # Where both rows and columns are reduced, the columns say how the nest is made: rows are complete inside it.
+        last = next((op for op in reductions if len(op.operands[0].shape) - 1 not in op.attrs["axes"]), reductions[0])
+        axes, x = last.attrs["axes"], last.operands[0]
+        both = any(op.attrs["axes"] != axes for op in reductions)
+        columns = len(x.shape) - 1 not in axes and (x.shape[-1] >= _FEW or both)
+        if columns and all(op.primitive in (sum_, max_, min_) for op in reductions):
+            domain = _column_nest(low, results, x.shape, axes, x)
+        else:
+            low.kept = _kept(low, [(v, k) for i, (v, k) in enumerate(results) if i not in reused], x.shape, axes)
+            domain = _row_nest(low, results, x.shape, axes)
+    else:
+        shape = max((v.shape for v in body.outputs), key=len)
+        rank = min(len(v.shape) for v in body.outputs)
+        # Without reductions the last axis is the inner loop, unless it is the only one; or those that rows lack.
+        inner = range(rank, len(shape)) if rank < len(shape) else range(max(len(shape) - 1, 1), len(shape))
+        domain = _row_nest(low, results, shape, tuple(inner))
+    return low.finish(domain)
+
+
+def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> dict[Value, str]:
+    """Values that several loops of a row need and that are dear to compute: kept in the memory of a result of the row.
+
+    The result is written by the last loop, each element after what is kept there has been read. ``results`` are those that
+    replace no operand.
+    """
+    last = len(shape) - 1
+    if axes != (last,) or not SHORT < shape[last] <= _LONG:
+        return {}
+    sums = [op for op in low.graph.ops if op.primitive.kind is Kind.REDUCTION and picks_one(op) is None]
+    loops = [[op.operands[0]] for op in sums if op.operands[0].shape == shape]
+    loops.append([v for v in low.graph.outputs if v.shape == shape])
+    count = Counter(v for roots in loops for v in _dear(roots))
+    places = {v.type.dtype: low.arrays[k].name for v, k in results if v.shape == shape}
+    kept: dict[Value, str] = {}
+    for v, n in count.items():
+        if n > 1 and v.type.dtype in places:
+            kept[v] = places.pop(v.type.dtype)
+    return kept
+
+
+def _dear(roots: Sequence[Value]) -> set[Value]:
+    """The values dear to compute that elementwise operations make the roots of: the outermost ones."""
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    work = list(roots)
+    while work:
+        v = work.pop()
+        if v in seen or v.op is None or v.op.primitive.kind is not Kind.ELEMENTWISE:
+            continue
+        seen.add(v)
+        if v.op.primitive.name in _DEAR:
+            found.add(v)
+        else:
+            work += v.op.operands
+    return found
+
+
+def _collapsed(body: Graph) -> Graph:
+    """The same body with neighbouring axes as one where all of its operations treat them alike: longer loops, and fewer.
+
+    Those are elementwise, or reduce the same axes, or repeat rows along them.
+    """
+    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
+    shape = reductions[0].operands[0].shape if reductions else body.outputs[0].shape
+    axes = reductions[0].attrs["axes"] if reductions else ()
+    kept = kept_axes(len(shape), axes)
+    runs = [list(run) for _, run in itertools.groupby(range(len(shape)), lambda a: a in axes)]
+    if len(runs) == len(shape):
+        return body
+    new_shape = {shape: tuple(math.prod(shape[a] for a in run) for run in runs)}
+    new_axes = {axes: tuple(i for i, run in enumerate(runs) if run[0] in axes)}
+    if reductions:
+        new_shape[tuple(shape[a] for a in kept)] = tuple(math.prod(shape[a] for a in run) for run in runs if run[0] not in axes)
+        new_axes[kept] = tuple(i for i, run in enumerate(runs) if run[0] not in axes)
+
+    def simple(op: Op) -> bool:
+        if op.primitive.kind is Kind.REDUCTION:
+            return op.attrs["axes"] == axes and op.operands[0].shape == shape and op.primitive not in (argmax, argmin)
+        if op.primitive is broadcast:
+            return not op.operands[0].shape or (op.result.shape == shape and op.attrs["axes"] == kept != ())
+        return op.primitive.kind is Kind.ELEMENTWISE or op.primitive is full or (op.primitive is uniform and not reductions)
+
+    state = {v for v in body.inputs if v.shape == (2,) and _only_state(body, v)}
+    values = [*(v for v in body.inputs if v not in state), *(op.result for op in body.ops)]
+    if not all(map(simple, body.ops)) or any(v.shape and v.shape not in new_shape for v in values):
+        return body
+    builder = Builder(body.name)
+    new = {
+        v: builder.input(v.type.with_shape(new_shape.get(v.shape, v.shape) if v not in state else v.shape)) for v in body.inputs
+    }
+    for op in body.ops:
+        attrs = dict(op.attrs)
+        if attrs.get("shape"):
+            attrs["shape"] = new_shape[attrs["shape"]]
+        if attrs.get("axes"):
+            attrs["axes"] = new_axes[attrs["axes"]]
+        new[op.result] = builder.append(op.primitive, [new[v] for v in op.operands], attrs, op.loc)[0]
+    return builder.finish([new[v] for v in body.outputs])
+
+
+def _only_state(body: Graph, v: Value) -> bool:
+    return all(op.primitive is uniform for op in body.users().get(v, []))
+
+
+def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """for each row: its reductions, what depends on the row alone, and a loop over its elements.
+
+    The range that is split among callers is the outermost axis of the rows that has more than one element.
+    """
+    kept = kept_axes(len(shape), axes)
+    like = Value(results[0][0].type.with_shape(shape))
+    first = next((a for a in kept if shape[a] != 1), None)
+    others = [a for a in kept if a != first]
+    with low.loop(Loop("i0", "start", "stop")), low.loops(others, like) as variables:
+        names = dict(zip(others, variables, strict=True))
+        row = tuple("i0" if a == first else names[a] for a in kept)
+        _store(low, [(v, k) for v, k in results if len(v.shape) != len(shape)], row)
+        whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
+        if whole:
+            with low.iterations(axes, like) as elements:
+                for inner in elements:
+                    _store(low, whole, low.join(row, axes, inner))
+    return 1 if first is None else shape[first]
+
+
+def _store(low: Lowering, results: Results, index: Index) -> None:
+    """Stores element ``index`` of each result, all of them computed before any is stored: one may replace an operand."""
+    names = [low.value(v, index) for v, _ in results]
+    for (v, k), name in zip(results, names, strict=True):
+        low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, index), name))
+
+
+def _is_sum(v: Value, axes: tuple[int, ...]) -> bool:
+    """Whether a value is a reduction over these axes."""
+    return v.op is not None and v.op.primitive.kind is Kind.REDUCTION and v.op.attrs["axes"] == axes
+
+
+def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...], x: Value) -> int:
+    """for each row: add its elements to results that stay in memory.
+
+    The range that is split is the outermost axis that is kept; the columns, a range of them at a time, where there is no other.
+    """
+    last = len(shape) - 1
+    sums = [(v, k, v.op) for v, k in results if v.op is not None and _is_sum(v, axes)]
+    whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
+    rows = [(v, k) for v, k in results if len(v.shape) < len(shape) and not _is_sum(v, axes)]
+    outer = [a for a in kept_axes(len(shape), axes) if a != last]
+    split = next((a for a in outer if shape[a] != 1), None)
+    others = [a for a in outer if a != split]
+
+    def columns() -> Loop:
+        return Loop(low.fresh("c"), *(("start", "stop") if split is None else ("0", low.extent(x, last))))
+
+    with ExitStack() as stack:
+        if split is not None:
+            stack.enter_context(low.loop(Loop("i0", "start", "stop")))
+        names = dict(zip(others, stack.enter_context(low.loops(others, x)), strict=True))
+        lead = tuple("i0" if a == split else names[a] for a in outer)
+        with low.loop(first := columns()):
+            for v, k, op in sums:
+                low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, (*lead, first.variable)), identity(op)))
+        with low.loops(axes, x) as reduced:
+            _store(low, rows, low.join((*lead, ""), axes, reduced)[:-1])
+            with low.loop(loop := columns()):
+                index = low.join((*lead, loop.variable), axes, reduced)
+                body = low.scopes[-1].body
+                elements = [low.value(op.operands[0], index) for _, _, op in sums]
+                _store(low, whole, index)
+                for (v, k, op), element in zip(sums, elements, strict=True):
+                    name, offset, so_far = low.arrays[k].name, low.offset(v, (*lead, loop.variable)), low.fresh("t")
+                    body.append(Let(so_far, f"load({name}, {offset})"))
+                    body.append(Store(name, offset, combine(op, so_far, element)))
+    if split is None:
+        low.grain = _COLUMNS
+        return shape[last]
+    return shape[split]

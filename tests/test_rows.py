@@ -1,0 +1,153 @@
+"""Kernels of rows: sums that pick one element, values kept from loop to loop, kernels united with later ones."""
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer.ir import pipeline
+from tracer.ir.interp import evaluate
+from tracer.ir.ops import fusion
+from tracer.ir.parse import parse_graph
+from tracer.nn import functional as F
+from tracer.runtime.program import Program
+
+
+def compiled(graph):
+    return Program(pipeline.run(graph, pipeline.COMPILE))
+
+
+def agree(graph, *args):
+    for a, b in zip(compiled(graph)(*args), evaluate(graph, *args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+PICK = """\
+func @f(%x: {t}[5,40], %i: {p}[5]) -> {t}[5] {{
+  %ib: {p}[5,40] = broadcast %i {{shape=(5,40), axes=(0)}}
+  %n: {p}[5,40] = iota {{shape=(5,40), axis=1, dtype="{p}"}}
+  %c: bool[5,40] = eq {order}
+  %z: {t}[5,40] = full {{value={zero}, shape=(5,40), dtype="{t}"}}
+  %y: {t}[5,40] = where %c, %x, %z
+  %m: {t}[5,40] = neg %y
+  %s: {t}[5] = sum %m {{axes=(1)}}
+  return %s
+}}
+"""
+
+
+@pytest.mark.parametrize("order", ["%ib, %n", "%n, %ib"])
+@pytest.mark.parametrize(("t", "p"), [("f32", "i64"), ("f64", "i32"), ("i64", "i64"), ("i32", "u8")])
+def test_a_sum_that_picks_one_element_reads_it(t, p, order):
+    graph = parse_graph(PICK.format(t=t, p=p, order=order, zero=0.0 if t[0] == "f" else 0))
+    (step,) = compiled(graph).steps
+    assert step.source.count("for ") == 1  # over the rows
+    kind, positions = (np.dtype({"f": "float", "i": "int", "u": "uint"}[n[0]] + n[1:].replace("8", "8")) for n in (t, p))
+    x = np.random.default_rng(0).integers(-9, 9, (5, 40)).astype(kind)
+    if t[0] == "f":
+        x[0, 3], x[1, 0] = np.nan, np.inf  # not picked
+    agree(graph, x, np.array([39, 7, 0, 40, 200], positions))
+    if p[0] == "i":
+        agree(graph, x, np.array([-1, -40, 5, 2**31 - 1, -(2**31)], positions))
+
+
+def test_another_number_than_zero_elsewhere_is_summed():
+    text = PICK.format(t="f32", p="i64", order="%ib, %n", zero=0.0).replace("value=0.0", "value=1.0")
+    agree(parse_graph(text), np.ones((5, 40), np.float32), np.arange(5))
+
+
+SOFTMAX = """\
+func @f(%x: f32[64,{n}]) -> (f32[64,{n}], f32[64]) {{
+  %m: f32[64] = max %x {{axes=(1)}}
+  %mb: f32[64,{n}] = broadcast %m {{shape=(64,{n}), axes=(0)}}
+  %d: f32[64,{n}] = sub %x, %mb
+  %e: f32[64,{n}] = exp %d
+  %s: f32[64] = sum %e {{axes=(1)}}
+  %sb: f32[64,{n}] = broadcast %s {{shape=(64,{n}), axes=(0)}}
+  %y: f32[64,{n}] = div %e, %sb
+  return %y, %s
+}}
+"""
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 9, 33, 1000, 40_000])
+def test_exponentials_of_a_row_are_kept(n):
+    graph = parse_graph(SOFTMAX.format(n=n))
+    if 8 < n < 40_000:
+        (step,) = compiled(graph).steps
+        assert step.source.count(" exp(") == 1
+    agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))
+
+
+def test_nothing_is_kept_where_a_result_replaces_an_operand():
+    x = tracer.randn(8, 40, generator=tracer.Generator().manual_seed(0))
+
+    @tracer.trace
+    def run(x):
+        x.copy_(F.softmax(x, 1) + x)
+
+    y = x.clone()
+    for _ in range(3):
+        run(x)
+        y.copy_(F.softmax(y, 1) + y)
+    np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_loss_and_its_gradient_are_one_kernel_of_rows(reduction, smoothing):
+    x = tracer.randn(64, 100, generator=tracer.Generator().manual_seed(0)).requires_grad_()
+    y = tracer.tensor([-100, *range(63)])
+
+    def run(x, y):
+        x.grad = None
+        loss = F.cross_entropy(x, y, reduction=reduction, label_smoothing=smoothing)
+        loss.backward()
+        return loss
+
+    expected, gradient = run(x, y).item(), x.grad.numpy().copy()
+    traced = tracer.trace(run)
+    for _ in range(3):
+        assert traced(x, y).item() == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=1e-4, atol=1e-7)
+    (trace,) = next(iter(traced.traces.values()))
+    rows = [s for s in trace.executable.program.steps if (64, 100) in [v.shape for v in s.arrays]]
+    assert len(rows) == 1
+    assert rows[0].source.count(" exp(") == 1
+
+
+BETWEEN = """\
+func @f(%x: f32[8,8], %w: f32[8,8]) -> f32[8,8] {
+  %e: f32[8,8] = exp %x
+  %s: f32[8] = sum %e {axes=(1)}
+  %c: f32[8,1] = reshape %s {shape=(8,1)}
+  %r: f32[1,8] = sum %w {axes=(0)}
+  %p: f32[8,8] = matmul %c, %r
+  %y: f32[8,8] = mul %p, %e
+  return %y
+}
+"""
+
+
+def test_kernels_with_another_between_them_stay_apart():
+    text = BETWEEN.replace(
+        "%r: f32[1,8] = sum %w {axes=(0)}", "%t: f32[8] = sum %w {axes=(0)}\n  %r: f32[1,8] = reshape %t {shape=(1,8)}"
+    )
+    graph = parse_graph(text)
+    fused = pipeline.run(graph, pipeline.COMPILE)
+    assert sum(op.primitive is fusion for op in fused.ops) == 3
+    rng = np.random.default_rng(0)
+    agree(graph, *(rng.standard_normal((8, 8)).astype(np.float32) for _ in range(2)))
+
+
+def test_kernels_with_nothing_between_them_are_united():
+    text = BETWEEN.replace(
+        "%c: f32[8,1] = reshape %s {shape=(8,1)}", "%c: f32[8,1] = slice %w {starts=(0,0), stops=(8,1), steps=(1,1)}"
+    )
+    text = text.replace("%r: f32[1,8] = sum %w {axes=(0)}", "%r: f32[1,8] = slice %w {starts=(0,0), stops=(1,8), steps=(1,1)}")
+    text = text.replace("-> f32[8,8] {", "-> (f32[8,8], f32[8]) {").replace("return %y", "return %y, %s")
+    graph = parse_graph(text)
+    fused = pipeline.run(graph, pipeline.COMPILE)
+    whole = [op for op in fused.ops if op.primitive is fusion and "exp" in str(op.attrs["body"])]
+    assert len(whole) == 1 and len(whole[0].results) == 2
+    rng = np.random.default_rng(0)
+    agree(graph, *(rng.standard_normal((8, 8)).astype(np.float32) for _ in range(2)))

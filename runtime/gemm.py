@@ -244,31 +244,37 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
     vectors = range(0, width, lanes)
     together = b.icmp_signed("==", across, _INT(1))
     apart = b.icmp_signed("==", along, _INT(1))
-    # A few k at a time, for all slivers: memory is read along its rows.
-    with w.loop(0, count, lanes) as k0, w.loop(0, total, width) as first:
+
+    def places(k0: Any, first: Any) -> tuple[Any, Any, Any, Any]:
+        """How many k and lanes there are from here on, at most; where they are, and where they go."""
         deep, here = w.least(lanes, b.sub(count, k0)), w.least(width, b.sub(total, first))
         start = w.at(source, (first, across), (k0, along))
-        sliver = w.at(target, (first, b.add(count, _INT(1))), (k0, width))
-        with b.if_else(together) as (copy, other):
-            with copy:
-                # Whole vectors are read only where they end inside the matrix.
-                inside = b.icmp_signed(">", b.sub(total, first), _INT(len(vectors) * lanes - 1))
-                with b.if_else(inside) as (whole, part):
-                    with whole, w.loop(0, deep) as k:
-                        for j in vectors:
-                            w.store(w.load(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
-                    with part:
-                        masks = [w.lanes_below(b.sub(here, _INT(j))) for j in vectors]
-                        with w.loop(0, deep) as k:
-                            for j, mask in zip(vectors, masks, strict=True):
-                                w.store(w.load_some(w.at(start, (k, along), j), mask), w.at(sliver, (k, width), j))
-            with other, b.if_else(b.and_(apart, b.icmp_signed("==", deep, _INT(lanes)))) as (turn, rest):
+        return deep, here, start, w.at(target, (first, b.add(count, _INT(1))), (k0, width))
+
+    # Memory is read along its rows: those of a few k for all slivers, or a sliver's from end to end.
+    with b.if_else(together) as (copy, other):
+        with copy, w.loop(0, count, lanes) as k0, w.loop(0, total, width) as first:
+            deep, here, start, sliver = places(k0, first)
+            # Whole vectors are read only where they end inside the matrix.
+            inside = b.icmp_signed(">", b.sub(total, first), _INT(len(vectors) * lanes - 1))
+            with b.if_else(inside) as (whole, part):
+                with whole, w.loop(0, deep) as k:
+                    for j in vectors:
+                        w.store(w.load(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
+                with part:
+                    masks = [w.lanes_below(b.sub(here, _INT(j))) for j in vectors]
+                    with w.loop(0, deep) as k:
+                        for j, mask in zip(vectors, masks, strict=True):
+                            w.store(w.load_some(w.at(start, (k, along), j), mask), w.at(sliver, (k, width), j))
+        with other, w.loop(0, total, width) as first, w.loop(0, count, lanes) as k0:
+            deep, here, start, sliver = places(k0, first)
+            with b.if_else(b.and_(apart, b.icmp_signed("==", deep, _INT(lanes)))) as (turn, rest):
                 with turn:
                     columns = []
                     for j in vectors:
                         # Rows that are not there are read as the last one; zeros would do as well.
-                        places = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
-                        columns.append(_transposed(w, [w.load(w.at(start, (p, across))) for p in places]))
+                        near = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
+                        columns.append(_transposed(w, [w.load(w.at(start, (p, across))) for p in near]))
                     for k in range(lanes):
                         for j, column in zip(vectors, columns, strict=True):  # what is beyond a row, the next one covers
                             w.store(column[k], w.at(sliver, k * width + j))

@@ -19,8 +19,10 @@ from ..context import Structure
 from ..tensor import Tensor
 from .announce import Announcing
 from .scalars import static
+from .unchanged import written
 from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, contents, items_of
 
+_OFTEN = 3  # times that nothing has changed, before the question is written out
 _KEPT = 64  # descriptions that are remembered, with all they refer to
 
 
@@ -128,6 +130,8 @@ class Environment:
         self._epoch = -1
         self._walk = Walk()
         self._live: list[tuple[Any, list[Any]]] = []
+        self._asked = 0  # how often nothing had changed since the last walk
+        self._same = _unknown
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self._count = itertools.count()
         self._key = -1
@@ -156,7 +160,7 @@ class Environment:
 
     def key(self) -> int:
         """A number that is the same as long as nothing that can be reached has changed. Raises Untraceable."""
-        if self._epoch != Structure.epoch or self._changed():
+        if self._epoch != Structure.epoch or (not self._same() and self._changed()):
             walk = Walk()
             description = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
             if description not in self._keys:
@@ -166,6 +170,7 @@ class Environment:
             self._key, self._walk, self._epoch = self._keys[description][0], walk, Structure.epoch
             # Plain containers and objects change without saying so.
             self._live = [(x, list(items_of(x))) for x in walk.live]
+            self._asked, self._same = 0, _unknown
         return self._key
 
     def _changed(self) -> bool:
@@ -191,7 +196,14 @@ class Environment:
             for item, was in zip(items, before, strict=True):
                 if item is not was and _differs(item, was):
                     return True
+        self._asked += 1
+        if self._asked == _OFTEN:
+            self._same = written(walk, self._live)
         return False
+
+
+def _unknown() -> bool:
+    return False
 
 
 def _differs(now: Any, was: Any) -> bool:

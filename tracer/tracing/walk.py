@@ -152,6 +152,11 @@ def items_of(x: Any) -> Collection[Any]:
     return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
 
 
+def is_plain(x: Any) -> bool:
+    """Whether all that an object holds is in its dictionary."""
+    return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not _slots(type(x))
+
+
 @functools.cache
 def _slots(cls: Any) -> tuple[str, ...]:
     found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]

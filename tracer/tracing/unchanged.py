@@ -1,0 +1,59 @@
+"""The question whether anything has changed that a function can reach, written out as one Python expression.
+
+``Environment._changed`` asks it of any walk; of one that has been asked about before, the same is asked here without loops over
+tables. It may say no where nothing has changed (an equal object in another's place), never yes where something has.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from operator import is_
+from typing import Any
+
+from .walk import MISSING, Walk, contents, is_plain
+
+
+def written(walk: Walk, live: list[tuple[Any, list[Any]]]) -> Callable[[], bool]:
+    """A function that says whether all that the walk found is as it was; ``live`` are containers and what they held."""
+    constants: dict[str, Any] = {"contents": contents, "is_": is_, "MISSING": MISSING}
+
+    def constant(x: Any) -> str:
+        name = f"c{len(constants)}"
+        constants[name] = x
+        return name
+
+    terms = []
+    for cell, was in walk.cells:
+        terms.append(f"contents({constant(cell)}) is {constant(was)}")
+    for space, name, was in walk.names:
+        if was is MISSING:
+            terms.append(f"{name!r} not in {constant(space)}")
+        else:
+            terms.append(f"{constant(space)}[{name!r}] is {constant(was)}")
+    for x, name, was in walk.attributes:
+        terms.append(f"{constant(x)}.{name} is {constant(was)}")
+    for space, length in walk.sizes:
+        terms.append(f"len({constant(space)}) == {length}")
+    for x, before in live:
+        if isinstance(x, (dict, types.MappingProxyType)):
+            terms.append(_mapping(constant(x), before, constant))
+        elif isinstance(x, (list, tuple, set)):
+            held = constant(x)
+            terms.append(f"len({held}) == {len(before)} and all(map(is_, {held}, {constant(before)}))")
+        elif is_plain(x):
+            terms.append(_mapping(f"{constant(x)}.__dict__", before, constant))
+        else:
+            return lambda: False
+    lines = ["def same():", "    try:", f"        return {' and '.join(terms) or 'True'}"]
+    lines += ["    except (KeyError, AttributeError): return False"]
+    exec(compile("\n".join(lines), "<unchanged>", "exec"), constants)
+    same: Callable[[], bool] = constants["same"]
+    return same
+
+
+def _mapping(place: str, before: list[tuple[Any, Any]], constant: Callable[[Any], str]) -> str:
+    """Whether a dictionary has the same keys in the same order, and the same values."""
+    keys, values = constant([k for k, _ in before]), constant([v for _, v in before])
+    same_keys = f"len({place}) == {len(before)} and all(map(is_, {place}, {keys}))"
+    return f"{same_keys} and all(map(is_, {place}.values(), {values}))"

@@ -2,8 +2,9 @@
 
 A program is a header of nine words: steps, their number, patches, their number, slots, arguments, status cells, the team
 (0: none), the function that shares a step. A step is a kernel, its argument block, its range, whether it is worth sharing.
-A patch (position, slot, offset) writes the address in a slot, so many bytes further, to a position in the argument blocks;
-then the steps run in order, up to one that has written to its status cell.
+A patch (position, slot, offset, head) writes the address in a slot, so many bytes further, to a position in the argument
+blocks. Unless its head is 0, the slot holds an array object, which has the address that many bytes from its beginning.
+Then the steps run in order, up to one that has written to its status cell.
 """
 
 from __future__ import annotations
@@ -34,20 +35,31 @@ entry:
   %share = load ptr, ptr %h8
   br label %patch_test
 patch_test:
-  %j = phi i64 [0, %entry], [%j_next, %patch]
+  %j = phi i64 [0, %entry], [%j_next, %write]
   %patch_more = icmp slt i64 %j, %patch_count
   br i1 %patch_more, label %patch, label %step_test
 patch:
-  %j3 = mul i64 %j, 3
-  %q0 = getelementptr i64, ptr %patches, i64 %j3
+  %j4 = mul i64 %j, 4
+  %q0 = getelementptr i64, ptr %patches, i64 %j4
   %q1 = getelementptr i64, ptr %q0, i64 1
   %q2 = getelementptr i64, ptr %q0, i64 2
   %position = load i64, ptr %q0
   %slot = load i64, ptr %q1
   %from = getelementptr i64, ptr %slots, i64 %slot
   %given = load i64, ptr %from
+  %q3 = getelementptr i64, ptr %q0, i64 3
+  %head = load i64, ptr %q3
+  %is_array = icmp ne i64 %head, 0
+  br i1 %is_array, label %look, label %write
+look:
+  %field = add i64 %given, %head
+  %place = inttoptr i64 %field to ptr
+  %found = load i64, ptr %place
+  br label %write
+write:
+  %begin = phi i64 [%given, %patch], [%found, %look]
   %offset = load i64, ptr %q2
-  %address = add i64 %given, %offset
+  %address = add i64 %begin, %offset
   %to = getelementptr i64, ptr %arguments, i64 %position
   store i64 %address, ptr %to
   %j_next = add i64 %j, 1

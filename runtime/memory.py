@@ -23,10 +23,10 @@ def _address_by_interface(array: np.ndarray) -> int:
 def _address_by_layout(array: np.ndarray) -> int:
     # The first field of an array object after the object's head: NumPy's C ABI, read by PyArray_DATA in
     # every extension. Ten times as fast as the interface, which builds a dictionary.
-    return _word_at(id(array) + _HEAD).value
+    return _word_at(id(array) + HEAD).value
 
 
-_HEAD = object.__basicsize__
+HEAD = object.__basicsize__  # where in an array object the address is
 _word_at = ctypes.c_size_t.from_address
 
 

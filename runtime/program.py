@@ -32,7 +32,7 @@ from ..ir.types import TensorType
 from . import compile as compiler
 from . import driver
 from .gemm import gemm
-from .memory import ResultPool, address, aligned_empty, plan, take
+from .memory import HEAD, ResultPool, address, aligned_empty, plan, take
 from .team import sharing
 
 
@@ -97,20 +97,20 @@ class Program:
         # The inputs that have been written to when the last step that may fail does.
         self.unsafe = [i for i in sorted(set(self.graph.updates.values())) if ("slot", i) in written]
         blocks: list[int] = []
-        patches: list[tuple[int, int, int]] = []
+        patches: list[tuple[int, int, int, int]] = []
         starts: list[int] = []
         for i, step in enumerate(self.steps):
             starts.append(len(blocks))
             for v in step.arrays:
                 kind, where, offset = layout.place(v)
                 if kind == "slot":
-                    patches.append((len(blocks), where, offset))
+                    patches.append((len(blocks), where, offset, 0))
                 blocks.append({"slot": 0, "arena": base + where + offset, "constant": where + offset}[kind])
             blocks += step.kernel.values if step.kernel is not None else []
             blocks.append(address(self._status) + i * 16)
             blocks.append(gemm(step.op.result.type.dtype) if "(gemm," in step.source else 0)
         self._blocks = np.array(blocks or [0], np.int64)
-        self._patches = np.array(patches or [(0, 0, 0)], np.int64)
+        self._patches = np.array(patches or [(0, 0, 0, 0)], np.int64)
         self._slots = np.zeros(len(self.graph.inputs) + len(self.results) + 1, np.int64)
         self._slots_view = self._slots.data
         self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
@@ -124,6 +124,7 @@ class Program:
         at_team, share = sharing() if any(large) else (0, 0)
         self._header = np.array([*header, at_team, share], np.int64)
         self._header_address = address(self._header)
+        self._others: list[tuple[np.ndarray, np.ndarray]] = []
         self._call = _driver()
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
@@ -138,6 +139,15 @@ class Program:
             if self._call(self._header_address):
                 self._raise_failure()
         return arrays
+
+    def header_for_arrays(self, slots: Sequence[int]) -> int:
+        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs."""
+        patches = self._patches.copy()
+        patches[np.isin(patches[:, 1], slots), 3] = HEAD
+        header = self._header.copy()
+        header[2] = address(patches)
+        self._others.append((header, patches))
+        return address(header)
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Runs on arrays and returns all outputs, updates included. Inputs are not written to."""

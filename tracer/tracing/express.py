@@ -8,7 +8,6 @@ nothing: the call then goes the general way, which also has the cases that are n
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
@@ -154,12 +153,16 @@ class _Writer:
         self.say(f"a{k} = {place}")
         self.require(f"type(a{k}) is {self.constant(type(x))}")
         self.say(f"d{k} = a{k}._data")
+        self.require(f"d{k}.shape == {data.shape!r} and d{k}.dtype is {self.constant(data.dtype)} and d{k}.flags.c_contiguous")
         leaf = "is" if x._grad_fn is None else "is not"
-        self.require(
-            f"d{k}.shape == {data.shape!r} and d{k}.dtype is {self.constant(data.dtype)}"
-            f" and a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and d{k}.flags.c_contiguous"
-            f" and (len(a{k}.__dict__) == 2 or of_a_tensor(a{k}.__dict__))"
-        )
+        as_it_was = f"a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and of_a_tensor(a{k}.__dict__)"
+        if len(vars(x)) == 2:
+            # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
+            self.say(f"plain{k} = len(a{k}.__dict__) == 2")
+            self.require(f"plain{k} or ({as_it_was})")
+        else:
+            self.say(f"plain{k} = False")
+            self.require(as_it_was)
 
     def memory(self) -> None:
         """No argument shares memory with another one, nor with what the function captured and something is changed."""
@@ -181,7 +184,7 @@ class _Writer:
                 raise Unwritten  # the graph takes one for the other
             ids = self.constant(frozenset(captured))
             for k in range(n):
-                self.require(f"id(a{k}) not in {ids} and (a{k}._view is None or id(a{k}._root()) not in {ids})")
+                self.require(f"id(a{k}) not in {ids} and (plain{k} or a{k}._view is None or id(a{k}._root()) not in {ids})")
 
     def values(self) -> None:
         """The float program."""
@@ -227,12 +230,16 @@ class _Writer:
             self.say(f"else: e{j} = {self.constant(pool.grow)}()", 2)
         slots = []
         fixed = self.constant(trace.addresses)
+        by_layout = memory.address is memory._address_by_layout
+        of_arrays = [i for i, source in enumerate(trace.sources) if source.kind == "argument" and by_layout]
+        header = program.header_for_arrays(of_arrays) if of_arrays else program._header_address
         numbers = [i for i, s in enumerate(trace.sources) if s.kind == "float"]
         cells = np.zeros(len(numbers))
         self.constants["cells"], self.constants["cells_view"] = cells, cells.data
         for i, source in enumerate(trace.sources):
             if source.kind == "argument":
-                slots.append(self.address(f"d{source.index}"))
+                array = f"d{source.index}"
+                slots.append(f"id({array})" if by_layout else f"{self.constant(memory.address)}({array})")
             elif source.kind == "float":
                 at = numbers.index(i)
                 self.say(f"cells_view[{at}] = {self.value(source.index)}", 2)
@@ -241,7 +248,7 @@ class _Writer:
                 slots.append(f"{fixed}[{i}]")
         slots += [f"e{j}[1]" for j in range(len(pools))]
         self.say(f"{self.constant(program._pack)}({self.constant(program._slots_view)}, 0, {', '.join(slots)})", 2)
-        failed = f"if {self.constant(program._call)}({self.constant(program._header_address)}):"
+        failed = f"if {self.constant(program._call)}({header}):"
         self.say(f"{failed} {self.constant(program.forget_failure)}(); return MISS", 2)
         for j in range(len(pools)):
             # Still locked: a buffer that no array object of ours holds is free to other threads.
@@ -279,13 +286,6 @@ class _Writer:
             if source.kind != "argument":
                 raise Unwritten
             self.say(f"a{source.index}._counter[0] += {change}")
-
-    def address(self, array: str) -> str:
-        """The address of an array's memory, as ``memory.address`` finds it."""
-        if memory.address is not memory._address_by_layout:
-            return f"{self.constant(memory.address)}({array})"
-        word = self.constant(ctypes.c_size_t.from_address)
-        return f"{word}(id({array}) + {memory._HEAD}).value"
 
     # What results and gradients are made of: called by ``Build.write``.
 

@@ -1,22 +1,42 @@
 """The circular functions and their inverses, as straight-line arithmetic; see ``math``.
 
-In 32 bits the sine, cosine and tangent are computed in 64: the argument less its multiple of pi/2 is then exact enough
-however large it is, with a table of the powers of two (Payne and Hanek's idea, SIGNUM Newsletter 18, 1983). In 64 bits
-they are the platform's.
+The argument less its multiple of pi/2 is exact enough however large it is: up to some power of two by subtraction with
+products that are not rounded (Cody and Waite, Software Manual for the Elementary Functions, 1980), beyond with a table of
+the powers of two modulo pi/2 (Payne and Hanek, SIGNUM Newsletter 18, 1983). In 32 bits the sine, cosine and tangent are
+computed in 64.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
-from fractions import Fraction
 
 from .math import Arithmetic, Value, polynomial
 
 _HALF_PI = (1.5707963267948966, 6.123233995736766e-17)  # in 64 bits, and what is missing
+_REST_OF_HALF_PI = -1.4973849048591698e-33  # from both
 _HALF_PI_32 = (1.5707963705062866, -4.3711390001862426e-08)
 # (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 in r^2, on |r| <= pi/4, for 32 bits.
 _SIN = (-0.16666666663853044, 0.008333331873837089, -0.00019840086263755443, 2.7249864655139585e-06)
 _COS = (0.04166666465830042, -0.0013888302802309161, 2.454789161981386e-05)
+# The same for 64 bits, where |r| may be 1.02 times as large.
+_SIN_64 = (
+    -0.16666666666666663,
+    0.008333333333330428,
+    -0.00019841269835985584,
+    2.7557315709635293e-06,
+    -2.505105158684691e-08,
+    1.5912461499839467e-10,
+)
+_COS_64 = (
+    0.041666666666666664,
+    -0.001388888888888707,
+    2.4801587298282115e-05,
+    -2.755731702592346e-07,
+    2.0876096058995368e-09,
+    -1.1379086634729478e-11,
+)
 # (atan(q) - q) / q^3 in q^2, on |q| <= sqrt(2) - 1.
 _ATAN = {
     32: (-0.3333333134651184, 0.19999536871910095, -0.14263838529586792, 0.10742467641830444, -0.06447742879390717),
@@ -62,51 +82,113 @@ _ASIN = {
         0.02886097438799853,
     ),
 }
-# 2/pi to 320 bits: enough for 2^128 and what lies below the point.
-_TWO_OVER_PI = Fraction(0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163ABDEBBC561B7246E3A424DD2E0, 1 << 320)
-_FIRST = 28  # the exponent from which arguments are large
-_LAST = 127
+_MAGIC = 1.5 * 2**52  # adding it rounds to an integer, found in the low bits
+_FIRST, _LAST = 28, 127  # the exponents of what is large in 32 bits
+_FIRST_64, _LAST_64 = 40, 1023  # and in 64
+_DIGITS = 1300  # binary, of 2/pi: enough for 2^1023 and what lies below the point
 
 
-def _powers() -> list[list[float]]:
-    """For each exponent e: 2^(e - 23) 2/pi modulo 4 in two parts, of which the first times 24 bits is exact in 64.
+@functools.cache
+def _two_over_pi() -> int:
+    """2/pi in units of 2^-1300, by Machin's formula: pi/4 = 4 arctan(1/5) - arctan(1/239)."""
+    one = 1 << (_DIGITS + 64)
 
-    What the second lacks is 2^-56 of a quarter turn at most; no number of 32 bits from 2^28 on is nearer to a multiple of one
-    than 2^-30.
-    """
-    parts: list[list[float]] = [[], []]
-    for e in range(_FIRST, _LAST + 1):
-        whole = _TWO_OVER_PI * Fraction(2) ** (e - 23) % 4
-        first = Fraction(int(whole * 2**27), 2**27)
-        parts[0].append(float(first))
-        parts[1].append(float(whole - first))
+    def arctan_of_inverse(n: int) -> int:
+        total, power, k = 0, one // n, 1
+        while power:
+            total += power // k if k % 4 == 1 else -(power // k)
+            power //= n * n
+            k += 2
+        return total
+
+    quarter = 4 * arctan_of_inverse(5) - arctan_of_inverse(239)
+    return (one * one) // (2 * quarter) >> 64
+
+
+@functools.cache
+def _powers(first: int, last: int, mantissa: int, widths: tuple[int, ...]) -> list[list[float]]:
+    """For each exponent e: 2^(e - mantissa) 2/pi modulo 4, in parts of so many binary digits."""
+    parts: list[list[float]] = [[] for _ in widths]
+    total = sum(widths)
+    for e in range(first, last + 1):
+        whole = (_two_over_pi() >> (_DIGITS - (e - mantissa) - (total - 2))) % (1 << total)
+        below = total
+        for part, width in zip(parts, widths, strict=True):
+            below -= width
+            part.append(math.ldexp(whole >> below, below - (total - 2)))
+            whole %= 1 << below
     return parts
 
 
-_TABLE = _powers()
+def _exponent(m: Arithmetic, x: Value, first: int, last: int) -> tuple[Value, Value]:
+    """The place of |x| in a table of exponents (0 if it is smaller or not finite), and its digits as an integer."""
+    bits = m.to_bits(m.absolute(x))
+    exponent = (bits >> 52) - 1023
+    index = m.select(exponent >= first, exponent - first, exponent - exponent)
+    index = m.select(index > last - first, index - index, index)
+    return index, (bits & ((1 << 52) - 1)) | (1 << 52)
 
 
 def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
-    """In 64 bits: r with x = n pi/2 + r and |r| <= pi/4, whether n is odd, and whether n is 2 or 3 modulo 4."""
-    magic = m.real(1.5 * 2**52)
+    """For x of 32 bits, in 64: r with x = n pi/2 + r and |r| <= pi/4, whether n is odd, and whether n is 2 or 3 modulo 4."""
+    magic = m.real(_MAGIC)
     n = m.fma(x, m.real(0.6366197723675814), magic)
-    near = n - 1.5 * 2**52
+    near = n - _MAGIC
     small = m.fma(near, m.real(-_HALF_PI[1]), m.fma(near, m.real(-_HALF_PI[0]), x))
-    # A large x is an integer of 24 bits times a power of two.
-    bits = m.to_bits(m.absolute(x))
-    exponent = (bits >> 52) - 1023
+    # A large x is an integer of 24 bits times a power of two, whose first part times that is exact. What the second part lacks
+    # is 2^-56 of a quarter turn at most; no number of 32 bits from 2^28 on is nearer to a multiple of one than 2^-30.
+    index, digits = _exponent(m, x, _FIRST, _LAST)
+    first, second = _powers(_FIRST, _LAST, 23, (29, 53))
+    integer = m.to_real(digits >> 29)
+    turns = integer * m.table("turns_0", first, index)
+    k = turns + _MAGIC
+    fraction = m.fma(integer, m.table("turns_1", second, index), turns - (k - _MAGIC))
     large = m.absolute(x) >= 2.0**_FIRST
-    index = m.select(large, exponent - _FIRST, exponent - exponent)
-    index = m.select(index > _LAST - _FIRST, index - index, index)  # infinity and NaN
-    digits = m.from_bits((bits & ((1 << 52) - 1)) | ((1023 + 23) << 52))
-    turns = digits * m.table("turns_0", _TABLE[0], index)
-    k = turns + 1.5 * 2**52
-    fraction = turns - (k - 1.5 * 2**52)
-    fraction = m.fma(digits, m.table("turns_1", _TABLE[1], index), fraction)
-    far = m.copysign(m.real(1.0), x)
-    r = m.select(large, fraction * _HALF_PI[0] * far, small)
-    count = m.to_bits(m.select(large, m.select(x < 0.0, magic + magic - k, k), n))
-    return r, (count & 1) == 1, (count & 2) == 2
+    r = m.select(large, fraction * _HALF_PI[0] * m.copysign(m.real(1.0), x), small)
+    return r, *_quadrant(m, m.select(large, m.select(x < 0.0, magic + magic - k, k), n))
+
+
+def _quadrant(m: Arithmetic, n: Value) -> tuple[Value, Value]:
+    """Of an integer to which the magic number was added: whether it is odd, and whether it is 2 or 3 modulo 4."""
+    count = m.to_bits(n)
+    return (count & 1) == 1, (count & 2) == 2
+
+
+def _two_sum(a: Value, b: Value) -> tuple[Value, Value]:
+    """a + b and what rounding took from it (Knuth, The Art of Computer Programming 2, 4.2.2)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _reduced_64(m: Arithmetic, x: Value) -> tuple[Value, Value, Value, Value]:
+    """r and a small rest, with x = n pi/2 + r + rest; and of n what ``_quadrant`` says."""
+    n = m.fma(x, m.real(0.6366197723675814), m.real(_MAGIC))
+    near = -(n - _MAGIC)
+    high, low = m.real(_HALF_PI[0]), m.real(_HALF_PI[1])
+    taken = near * low
+    r, rest = _two_sum(m.fma(near, high, x), taken)  # the first is exact: it has no digits below those of pi/2
+    rest = rest + m.fma(near, m.real(_REST_OF_HALF_PI), m.fma(near, low, -taken))
+    # A large x is an integer of 53 bits times a power of two. Products are taken with what rounding takes from them.
+    index, digits = _exponent(m, x, _FIRST_64, _LAST_64)
+    integer = m.to_real(digits)
+    parts = [m.table(f"turns_64_{i}", part, index) for i, part in enumerate(_powers(_FIRST_64, _LAST_64, 52, (53, 53, 53, 53)))]
+    a, b, c = (integer * p for p in parts[:3])
+    a_rest, b_rest, c_rest = (m.fma(integer, p, -y) for p, y in zip(parts, (a, b, c), strict=False))
+    a = a - m.rint(a * 0.25) * 4.0
+    s, s_rest = _two_sum(a, a_rest)
+    turns, turns_rest = _two_sum(s, b)
+    whole = m.rint(turns)
+    (d, d_rest), (e, e_rest) = _two_sum(s_rest, turns_rest), _two_sum(b_rest, c)
+    lower, lower_rest = _two_sum(d, e)
+    lower_rest = lower_rest + (d_rest + e_rest) + m.fma(integer, parts[3], c_rest)
+    fraction, fraction_rest = _two_sum(turns - whole, lower)
+    angle = fraction * high
+    angle_rest = m.fma(fraction, high, -angle) + m.fma(fraction, low, (fraction_rest + lower_rest) * high)
+    large = m.absolute(x) >= 2.0**_FIRST_64
+    sign = m.copysign(m.real(1.0), x)
+    r, rest = m.select(large, angle * sign, r), m.select(large, angle_rest * sign, rest)
+    return *_two_sum(r, rest), *_quadrant(m, m.select(large, whole * sign + _MAGIC, n))
 
 
 def _sine_and_cosine(m: Arithmetic, r: Value) -> tuple[Value, Value]:
@@ -114,20 +196,37 @@ def _sine_and_cosine(m: Arithmetic, r: Value) -> tuple[Value, Value]:
     return m.fma(r * z, polynomial(m, z, _SIN), r), m.fma(z * z, polynomial(m, z, _COS), m.fma(z, m.real(-0.5), m.real(1.0)))
 
 
+def _sine_and_cosine_64(m: Arithmetic, r: Value, rest: Value) -> tuple[Value, Value, Value, Value]:
+    """Sine and cosine of r + rest, each with what its last addition took."""
+    z = r * r
+    sine, sine_rest = r, m.fma(r * z, polynomial(m, z, _SIN_64), rest)
+    half = z * 0.5
+    cosine = 1.0 - half
+    cosine_rest = ((1.0 - cosine) - half) + m.fma(z * z, polynomial(m, z, _COS_64), -(r * rest))
+    return sine, sine_rest, cosine, cosine_rest
+
+
 def sin(m: Arithmetic, x: Value) -> Value:
     if m.bits == 64:
-        return m.library("sin", x)
-    w = m.wide
-    r, odd, upper = _reduced(w, w.widened(x))
-    s, c = _sine_and_cosine(w, r)
-    value = w.select(odd, c, s)
-    value = m.narrowed(w.select(upper, -value, value))
+        r, rest, odd, upper = _reduced_64(m, x)
+        s, s_rest, c, c_rest = _sine_and_cosine_64(m, r, rest)
+        value = m.select(odd, c, s) + m.select(odd, c_rest, s_rest)
+        value = m.select(upper, -value, value)
+    else:
+        w = m.wide
+        r, odd, upper = _reduced(w, w.widened(x))
+        s, c = _sine_and_cosine(w, r)
+        value = w.select(odd, c, s)
+        value = m.narrowed(w.select(upper, -value, value))
     return _finite(m, x, m.select(x == 0.0, x, value))
 
 
 def cos(m: Arithmetic, x: Value) -> Value:
     if m.bits == 64:
-        return m.library("cos", x)
+        r, rest, odd, upper = _reduced_64(m, m.absolute(x))
+        s, s_rest, c, c_rest = _sine_and_cosine_64(m, r, rest)
+        value = m.select(odd, -s, c) + m.select(odd, -s_rest, c_rest)
+        return _finite(m, x, m.select(upper, -value, value))
     w = m.wide
     r, odd, upper = _reduced(w, w.widened(m.absolute(x)))
     s, c = _sine_and_cosine(w, r)
@@ -137,11 +236,18 @@ def cos(m: Arithmetic, x: Value) -> Value:
 
 def tan(m: Arithmetic, x: Value) -> Value:
     if m.bits == 64:
-        return m.library("tan", x)
-    w = m.wide
-    r, odd, _ = _reduced(w, w.widened(x))
-    s, c = _sine_and_cosine(w, r)
-    value = m.narrowed(w.select(odd, -c, s) / w.select(odd, s, c))
+        r, rest, odd, _ = _reduced_64(m, x)
+        s, s_rest, c, c_rest = _sine_and_cosine_64(m, r, rest)
+        above, above_rest = m.select(odd, -c, s), m.select(odd, -c_rest, s_rest)
+        below, below_rest = m.select(odd, s, c), m.select(odd, s_rest, c_rest)
+        q = (above + above_rest) / (below + below_rest)
+        error = (m.fma(-q, below, above) + above_rest) - q * below_rest
+        value = q + error / below
+    else:
+        w = m.wide
+        r, odd, _ = _reduced(w, w.widened(x))
+        s, c = _sine_and_cosine(w, r)
+        value = m.narrowed(w.select(odd, -c, s) / w.select(odd, s, c))
     return _finite(m, x, m.select(x == 0.0, x, value))
 
 

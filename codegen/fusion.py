@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -59,33 +58,38 @@ def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[i
     last = len(shape) - 1
     if axes != (last,) or not SHORT < shape[last] <= _LONG:
         return {}
-    sums = [op for op in low.graph.ops if op.primitive.kind is Kind.REDUCTION and picks_one(op) is None]
-    loops = [[op.operands[0]] for op in sums if op.operands[0].shape == shape]
-    loops.append([v for v in low.graph.outputs if v.shape == shape])
-    count = Counter(v for roots in loops for v in _dear(roots))
     places = {v.type.dtype: low.arrays[k].name for v, k in results if v.shape == shape}
+    sums = [op for op in low.graph.ops if op.primitive.kind is Kind.REDUCTION and op.operands[0].shape == shape]
+    earlier = [(op.result, _dear(op.operands, shape)[0]) for op in sums if picks_one(op) is None]
     kept: dict[Value, str] = {}
-    for v, n in count.items():
-        if n > 1 and v.type.dtype in places:
-            kept[v] = places.pop(v.type.dtype)
+    for roots in ([v for v in low.graph.outputs if v.shape == shape], *(op.operands for op in sums)):
+        needed, awaited = _dear(roots, shape)
+        for sum_of, made in earlier:
+            # Of loops that do not wait for one another ``jam`` makes one, which computes nothing twice.
+            for v in [v for v in made if v in needed] if sum_of in awaited else ():
+                if v not in kept and v.type.dtype in places:
+                    kept[v] = places.pop(v.type.dtype)
     return kept
 
 
-def _dear(roots: Sequence[Value]) -> set[Value]:
-    """The values dear to compute that elementwise operations make the roots of: the outermost ones."""
-    found: set[Value] = set()
-    seen: set[Value] = set()
-    work = list(roots)
+def _dear(roots: Sequence[Value], shape: tuple[int, ...]) -> tuple[dict[Value, None], set[Value]]:
+    """What the elements ``roots`` are made of: the values that are dear to compute, the outermost ones, and reductions."""
+    dear: dict[Value, None] = {}  # in order: kernels' text must be the same every time
+    reductions: set[Value] = set()
+    seen: set[tuple[Value, bool]] = set()
+    work = [(v, True) for v in roots]
     while work:
-        v = work.pop()
-        if v in seen or v.op is None or v.op.primitive.kind is not Kind.ELEMENTWISE:
+        v, outermost = work.pop()
+        if (v, outermost) in seen or v.op is None:
             continue
-        seen.add(v)
-        if v.op.primitive.name in _DEAR:
-            found.add(v)
-        else:
-            work += v.op.operands
-    return found
+        seen.add((v, outermost))
+        if v.op.primitive.kind is Kind.REDUCTION:
+            reductions.add(v)
+        if outermost and v.shape == shape and v.op.primitive.name in _DEAR:
+            dear[v] = None
+            outermost = False
+        work += [(u, outermost and v.op.primitive.kind is Kind.ELEMENTWISE) for u in v.op.operands]
+    return dear, reductions
 
 
 def _collapsed(body: Graph) -> Graph:

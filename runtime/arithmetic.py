@@ -131,6 +131,9 @@ class LLVMArithmetic:
     def sqrt(self, x: Number) -> Number:
         return self._call("sqrt", x)
 
+    def rint(self, x: Number) -> Number:
+        return self._call("rint", x)
+
     def table(self, name: str, numbers: Sequence[float], index: Number) -> Number:
         array = ir.ArrayType(self.type, len(numbers))
         found = self.builder.module.globals.get(name)
@@ -140,11 +143,6 @@ class LLVMArithmetic:
         element = self.builder.load(self.builder.gep(found, [self.integer(0), index.value]))
         element.set_metadata("noalias", self.builder.module.add_metadata(alias_scopes(self.builder.module, _MANY)))
         return Number(self, element)
-
-    def library(self, name: str, x: Number) -> Number:
-        type_ = ir.FunctionType(self.type, [self.type])
-        function = declared(self.builder.module, type_, name if self.bits == 64 else f"{name}f")
-        return Number(self, self.builder.call(function, [x.value]))
 
     @property
     def wide(self) -> LLVMArithmetic:

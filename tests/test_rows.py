@@ -151,3 +151,11 @@ def test_kernels_with_nothing_between_them_are_united():
     assert len(whole) == 1 and len(whole[0].results) == 2
     rng = np.random.default_rng(0)
     agree(graph, *(rng.standard_normal((8, 8)).astype(np.float32) for _ in range(2)))
+
+
+def test_nothing_is_kept_for_loops_that_become_one():
+    text = SOFTMAX.format(n=40).replace("%y: f32[64,40] = div %e, %sb", "%y: f32[64,40] = mul %e, %mb")
+    graph = parse_graph(text)
+    (step,) = compiled(graph).steps
+    assert step.source.count(" exp(") == 1 and step.source.count("for ") == 3  # rows, the maximum, and all else
+    agree(graph, np.random.default_rng(0).standard_normal((64, 40)).astype(np.float32))

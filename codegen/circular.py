@@ -154,7 +154,7 @@ def _quadrant(m: Arithmetic, n: Value) -> tuple[Value, Value]:
     return (count & 1) == 1, (count & 2) == 2
 
 
-def _two_sum(a: Value, b: Value) -> tuple[Value, Value]:
+def two_sum(a: Value, b: Value) -> tuple[Value, Value]:
     """a + b and what rounding took from it (Knuth, The Art of Computer Programming 2, 4.2.2)."""
     s = a + b
     t = s - a
@@ -167,7 +167,7 @@ def _reduced_64(m: Arithmetic, x: Value) -> tuple[Value, Value, Value, Value]:
     near = -(n - _MAGIC)
     high, low = m.real(_HALF_PI[0]), m.real(_HALF_PI[1])
     taken = near * low
-    r, rest = _two_sum(m.fma(near, high, x), taken)  # the first is exact: it has no digits below those of pi/2
+    r, rest = two_sum(m.fma(near, high, x), taken)  # the first is exact: it has no digits below those of pi/2
     rest = rest + m.fma(near, m.real(_REST_OF_HALF_PI), m.fma(near, low, -taken))
     # A large x is an integer of 53 bits times a power of two. Products are taken with what rounding takes from them.
     index, digits = _exponent(m, x, _FIRST_64, _LAST_64)
@@ -176,19 +176,19 @@ def _reduced_64(m: Arithmetic, x: Value) -> tuple[Value, Value, Value, Value]:
     a, b, c = (integer * p for p in parts[:3])
     a_rest, b_rest, c_rest = (m.fma(integer, p, -y) for p, y in zip(parts, (a, b, c), strict=False))
     a = a - m.rint(a * 0.25) * 4.0
-    s, s_rest = _two_sum(a, a_rest)
-    turns, turns_rest = _two_sum(s, b)
+    s, s_rest = two_sum(a, a_rest)
+    turns, turns_rest = two_sum(s, b)
     whole = m.rint(turns)
-    (d, d_rest), (e, e_rest) = _two_sum(s_rest, turns_rest), _two_sum(b_rest, c)
-    lower, lower_rest = _two_sum(d, e)
+    (d, d_rest), (e, e_rest) = two_sum(s_rest, turns_rest), two_sum(b_rest, c)
+    lower, lower_rest = two_sum(d, e)
     lower_rest = lower_rest + (d_rest + e_rest) + m.fma(integer, parts[3], c_rest)
-    fraction, fraction_rest = _two_sum(turns - whole, lower)
+    fraction, fraction_rest = two_sum(turns - whole, lower)
     angle = fraction * high
     angle_rest = m.fma(fraction, high, -angle) + m.fma(fraction, low, (fraction_rest + lower_rest) * high)
     large = m.absolute(x) >= 2.0**_FIRST_64
     sign = m.copysign(m.real(1.0), x)
     r, rest = m.select(large, angle * sign, r), m.select(large, angle_rest * sign, rest)
-    return *_two_sum(r, rest), *_quadrant(m, m.select(large, whole * sign + _MAGIC, n))
+    return *two_sum(r, rest), *_quadrant(m, m.select(large, whole * sign + _MAGIC, n))
 
 
 def _sine_and_cosine(m: Arithmetic, r: Value) -> tuple[Value, Value]:
@@ -196,7 +196,7 @@ def _sine_and_cosine(m: Arithmetic, r: Value) -> tuple[Value, Value]:
     return m.fma(r * z, polynomial(m, z, _SIN), r), m.fma(z * z, polynomial(m, z, _COS), m.fma(z, m.real(-0.5), m.real(1.0)))
 
 
-def _sine_and_cosine_64(m: Arithmetic, r: Value, rest: Value) -> tuple[Value, Value, Value, Value]:
+def sine_and_cosine(m: Arithmetic, r: Value, rest: Value) -> tuple[Value, Value, Value, Value]:
     """Sine and cosine of r + rest, each with what its last addition took."""
     z = r * r
     sine, sine_rest = r, m.fma(r * z, polynomial(m, z, _SIN_64), rest)
@@ -209,7 +209,7 @@ def _sine_and_cosine_64(m: Arithmetic, r: Value, rest: Value) -> tuple[Value, Va
 def sin(m: Arithmetic, x: Value) -> Value:
     if m.bits == 64:
         r, rest, odd, upper = _reduced_64(m, x)
-        s, s_rest, c, c_rest = _sine_and_cosine_64(m, r, rest)
+        s, s_rest, c, c_rest = sine_and_cosine(m, r, rest)
         value = m.select(odd, c, s) + m.select(odd, c_rest, s_rest)
         value = m.select(upper, -value, value)
     else:
@@ -224,7 +224,7 @@ def sin(m: Arithmetic, x: Value) -> Value:
 def cos(m: Arithmetic, x: Value) -> Value:
     if m.bits == 64:
         r, rest, odd, upper = _reduced_64(m, m.absolute(x))
-        s, s_rest, c, c_rest = _sine_and_cosine_64(m, r, rest)
+        s, s_rest, c, c_rest = sine_and_cosine(m, r, rest)
         value = m.select(odd, -s, c) + m.select(odd, -s_rest, c_rest)
         return _finite(m, x, m.select(upper, -value, value))
     w = m.wide
@@ -237,7 +237,7 @@ def cos(m: Arithmetic, x: Value) -> Value:
 def tan(m: Arithmetic, x: Value) -> Value:
     if m.bits == 64:
         r, rest, odd, _ = _reduced_64(m, x)
-        s, s_rest, c, c_rest = _sine_and_cosine_64(m, r, rest)
+        s, s_rest, c, c_rest = sine_and_cosine(m, r, rest)
         above, above_rest = m.select(odd, -c, s), m.select(odd, -c_rest, s_rest)
         below, below_rest = m.select(odd, s, c), m.select(odd, s_rest, c_rest)
         q = (above + above_rest) / (below + below_rest)

@@ -17,7 +17,25 @@ from .nest import Kernel, Let, Loop, Store
 _FEW = 8  # columns: fewer are summed one by one
 _COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
 _LONG = 1 << 15  # elements: a longer row leaves the cache before it is read again
-_DEAR = ("exp", "expm1", "exp2", "log", "log1p", "log2", "tanh", "sigmoid", "erf", "sin", "cos", "sinh", "cosh", "pow")
+_DEAR = (
+    "exp",
+    "expm1",
+    "exp2",
+    "log",
+    "log1p",
+    "log2",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "sin",
+    "cos",
+    "sinh",
+    "cosh",
+    "pow",
+    "erfc",
+    "lgamma",
+    "digamma",
+)
 
 Results = Sequence[tuple[Value, int]]  # values to store, with the number of the array
 

@@ -217,10 +217,26 @@ def polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
 
 def exp(m: Arithmetic, x: Value) -> Value:
     """e^x = 2^n e^r with n the integer next to x / ln 2."""
+    return _scaled(m, *_exp(m, _within_range(m, x)))
+
+
+def exp_of_sum(m: Arithmetic, x: Value, rest: Value) -> Value:
+    """e^(x + rest) for a rest that is small beside 1."""
+    t, k = _exp_less_1(m, _within_range(m, x))
+    return _scaled(m, (t + m.fma(t, rest, rest)) + 1.0, k)
+
+
+def exp_times(m: Arithmetic, x: Value, factor: Value) -> Value:
+    """e^x times a factor of at most 1,."""
+    t, k = _exp_less_1(m, _within_range(m, x))
+    return _scaled(m, m.fma(t, factor, factor), k)
+
+
+def _within_range(m: Arithmetic, x: Value) -> Value:
+    """x, or from where on the exponential overflows or is zero."""
     f = _FORMATS[m.bits]
     x = m.select(x > f.highest, m.real(f.highest), x)
-    x = m.select(x < f.lowest, m.real(f.lowest), x)
-    return _scaled(m, *_exp(m, x))
+    return m.select(x < f.lowest, m.real(f.lowest), x)
 
 
 def _scaled(m: Arithmetic, e: Value, k: Value) -> Value:
@@ -231,6 +247,12 @@ def _scaled(m: Arithmetic, e: Value, k: Value) -> Value:
 
 def _exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
     """e^r and n. For |x| no larger than where the exponential overflows."""
+    t, n = _exp_less_1(m, x)
+    return t + 1.0, n
+
+
+def _exp_less_1(m: Arithmetic, x: Value) -> tuple[Value, Value]:
+    """e^r - 1 and n."""
     f = _FORMATS[m.bits]
     shifted = m.fma(x, m.real(1.4426950408889634), m.real(f.magic))
     n = shifted - f.magic
@@ -241,8 +263,8 @@ def _exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
 
 
 def _exp_near(m: Arithmetic, r: Value, rest: Value) -> Value:
-    """e^(r + rest) for |r| <= ln(2)/2."""
-    return (m.fma(r * r, polynomial(m, r, _FORMATS[m.bits].exp), rest) + r) + 1.0
+    """e^(r + rest) - 1 for |r| <= ln(2)/2."""
+    return m.fma(r * r, polynomial(m, r, _FORMATS[m.bits].exp), rest) + r
 
 
 def _normal_exp(m: Arithmetic, x: Value) -> Value:
@@ -275,7 +297,7 @@ def exp2(m: Arithmetic, x: Value) -> Value:
     r = x - (shifted - f.magic)
     y = r * f.log2[0]
     rest = m.fma(r, m.real(f.log2[0]), -y) + r * f.log2[1]
-    return _scaled(m, _exp_near(m, y, rest), m.to_bits(shifted) - m.to_bits(m.real(f.magic)))
+    return _scaled(m, _exp_near(m, y, rest) + 1.0, m.to_bits(shifted) - m.to_bits(m.real(f.magic)))
 
 
 def cosh(m: Arithmetic, x: Value) -> Value:
@@ -335,13 +357,13 @@ def _log_parts(m: Arithmetic, u: Value) -> tuple[Value, Value, Value, Value]:
 
 
 def log(m: Arithmetic, x: Value) -> Value:
-    normal, subnormal, digits = _normalised(m, x)
+    normal, subnormal, digits = normalised(m, x)
     value = _log(m, normal)
     value = m.select(subnormal, value - digits * 0.6931471805599453, value)
     return _log_specials(m, x, value)
 
 
-def _normalised(m: Arithmetic, x: Value) -> tuple[Value, Value, int]:
+def normalised(m: Arithmetic, x: Value) -> tuple[Value, Value, int]:
     """x, or x 2^d where that is subnormal; whether it is; and d."""
     f = _FORMATS[m.bits]
     subnormal = x < 2.0 ** (1 - f.bias)
@@ -358,7 +380,7 @@ def log10(m: Arithmetic, x: Value) -> Value:
 
 def _log_of_base(m: Arithmetic, x: Value, of_2: float, of_e: float) -> Value:
     """k log(2) + log(1 + t), in another base, of which the logarithms of 2 and e are given."""
-    normal, subnormal, digits = _normalised(m, x)
+    normal, subnormal, digits = normalised(m, x)
     k, t, half, tail = _log_parts(m, normal)
     k = m.select(subnormal, k - float(digits), k)
     near = t - (half - tail)
@@ -404,10 +426,15 @@ def tanh(m: Arithmetic, x: Value) -> Value:
     return m.select(x * x > 0.0, value, x)  # zeros and NaN
 
 
+def near_erf(m: Arithmetic, x: Value) -> Value:
+    """erf(x) for |x| <= 1."""
+    return m.fma(x, polynomial(m, x * x, _FORMATS[m.bits].erf), x)
+
+
 def erf(m: Arithmetic, x: Value) -> Value:
     """Up to 1 a polynomial, then 1 - erfc(x), with erfc from its logarithm or as e^(-x^2) times a smooth function."""
     a = m.absolute(x)
-    near = m.fma(x, polynomial(m, x * x, _FORMATS[m.bits].erf), x)
+    near = near_erf(m, x)
     if m.bits == 32:
         c = m.select(a < 4.0, a, m.real(4.0))
         complement = _rough_exp2(m, polynomial(m, c, _LOG2_ERFC))

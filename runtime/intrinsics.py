@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from ..codegen import circular
+from ..codegen import circular, powers, special
 from ..codegen.math import FUNCTIONS
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from .arithmetic import LLVMArithmetic, Number, alias_scopes, declared
@@ -303,6 +303,14 @@ def _uniform(dtype: DType, digits: int) -> Intrinsic:
 
 
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in ("bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64")}
+_ELEMENTARY: tuple[dict[str, Any], ...] = (
+    FUNCTIONS,
+    circular.FUNCTIONS,
+    circular.BINARY,
+    powers.FUNCTIONS,
+    powers.BINARY,
+    special.FUNCTIONS,
+)
 INTRINSICS: dict[str, Intrinsic] = {
     **{f.__name__: f for f in (load, store, accumulate, select, fmod, abs_, int_pow)},
     **{f.__name__: f for f in (check_index, check_divisor, check_exponent)},
@@ -310,9 +318,8 @@ INTRINSICS: dict[str, Intrinsic] = {
     "minimum": _extremum("minimum", "<"),
     "better": _better(">"),
     "worse": _better("<"),
-    "pow_": _floating("pow"),
     **{name: _floating(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
-    **{name: _elementary(f) for table in (FUNCTIONS, circular.FUNCTIONS, circular.BINARY) for name, f in table.items()},
+    **{name: _elementary(f) for table in _ELEMENTARY for name, f in table.items()},
     "uniform_f32": _uniform(float32, 24),
     "uniform_f64": _uniform(float64, 53),
     "gemm_f32": _gemm,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import linalg, ops
+from . import linalg, ops, special
 from .context import context
 from .device import require_cpu
 from .ops import create
@@ -77,7 +77,8 @@ def _operand(x: Any) -> Any:
 
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
     """What ``np.add(a, t)`` and the like call."""
-    function = getattr(ops, _UFUNCS.get(ufunc.__name__, ufunc.__name__), None)
+    name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
+    function = getattr(ops, name, None) or getattr(special, name, None)
     into_array = out is not None and not all(isinstance(o, Tensor) for o in out)  # `array += tensor`
     if method != "__call__" or function is None or kwargs or into_array:
         arrays = [x.numpy() if isinstance(x, Tensor) else x for x in inputs]

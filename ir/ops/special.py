@@ -47,9 +47,11 @@ def _scipy(name: str) -> Callable[..., Any]:
     return impl
 
 
-def _special(name: str, *vjp: Callable | None, operands: str = "x", torch_name: str = "", scipy: str = "") -> Primitive:
+def _special(
+    name: str, *vjp: Callable | None, operands: str = "x", torch_name: str = "", scipy: str = "", scalar: str | None = None
+) -> Primitive:
     return elementwise(
-        name, _scipy(scipy or name), None, operands, infer=floating, vjp=vjp if any(vjp) else None, torch_name=torch_name
+        name, _scipy(scipy or name), scalar, operands, infer=floating, vjp=vjp if any(vjp) else None, torch_name=torch_name
     )
 
 
@@ -85,10 +87,11 @@ trunc = elementwise("trunc", np.trunc, "trunc({x})", infer=floating, vjp=(lambda
 log2 = elementwise("log2", np.log2, "log2({x})", infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(2))),))
 log10 = elementwise("log10", np.log10, "log10({x})", infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
 exp2 = elementwise("exp2", np.exp2, "exp2({x})", infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
+cbrt = elementwise("cbrt", np.cbrt, "cbrt({x})", infer=floating, vjp=(lambda g, y: div(g, mul(mul(y, y), 3)),))
 asinh = elementwise("asinh", np.arcsinh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
 acosh = elementwise("acosh", np.arccosh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
 atanh = elementwise("atanh", np.arctanh, None, infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
-erfc = _special("erfc", lambda g, x: mul(g, mul(exp(neg(mul(x, x))), -2 / _SQRT_PI)))
+erfc = _special("erfc", lambda g, x: mul(g, mul(exp(neg(mul(x, x))), -2 / _SQRT_PI)), scalar="erfc({x})")
 erfinv = _special("erfinv", lambda g, y: mul(g, mul(exp(mul(y, y)), _SQRT_PI / 2)))
 erfcx = _special("erfcx", lambda g, x, y: mul(g, sub(mul(mul(x, y), 2), 2 / _SQRT_PI)))
 ndtr = _special("ndtr", lambda g, x: mul(g, mul(exp(mul(mul(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))))
@@ -132,19 +135,21 @@ def _spherical(x: Any) -> Any:
 spherical_j0 = elementwise("spherical_bessel_j0", _spherical, None, infer=floating)
 
 
-def _poles(name: str) -> Callable[..., Any]:
-    """SciPy's function with PyTorch's values at the poles of the gamma function."""
+def _amended(name: str, where: Callable[[Any], Any], value: Callable[[Any], Any]) -> Callable[..., Any]:
+    """SciPy's function with PyTorch's values where the two differ."""
     function = _scipy(name)
 
     def impl(x: Any) -> Any:
-        y = function(x)
-        return np.where(np.asarray(x) == 0, np.copysign(np.inf, -np.asarray(x)), y).astype(y.dtype) if name == "psi" else y
+        x, y = np.asarray(x), function(x)
+        return np.where(where(x), value(x), y).astype(y.dtype)
 
     return impl
 
 
-lgamma = elementwise("lgamma", _scipy("gammaln"), None, infer=floating, vjp=(lambda g, x: mul(g, digamma(x)),))
-digamma = elementwise("digamma", _poles("psi"), None, infer=floating, vjp=(lambda g, x: mul(g, polygamma(x, n=1)),))
+_lgamma = _amended("gammaln", np.isneginf, lambda x: np.inf)
+_digamma = _amended("psi", lambda x: x == 0, lambda x: np.copysign(np.inf, -x))
+lgamma = elementwise("lgamma", _lgamma, "lgamma({x})", infer=floating, vjp=(lambda g, x: mul(g, digamma(x)),))
+digamma = elementwise("digamma", _digamma, "digamma({x})", infer=floating, vjp=(lambda g, x: mul(g, polygamma(x, n=1)),))
 
 
 def _polygamma(x: Any, n: int) -> Any:
@@ -274,6 +279,7 @@ __all__ = [
     "asinh",
     "atanh",
     "binary_cross_entropy",
+    "cbrt",
     "copysign",
     "digamma",
     "erfc",

@@ -94,6 +94,7 @@ __all__ = [
 log2 = _unary(P.log2, "log2", "The logarithm to base 2")
 log10 = _unary(P.log10, "log10", "The logarithm to base 10")
 exp2 = _unary(P.exp2, "exp2", "2 to the power of the input")
+cbrt = _unary(P.cbrt, "cbrt", "The cube root")
 asinh = _unary(P.asinh, "asinh", "The inverse hyperbolic sine")
 acosh = _unary(P.acosh, "acosh", "The inverse hyperbolic cosine")
 atanh = _unary(P.atanh, "atanh", "The inverse hyperbolic tangent")

@@ -154,7 +154,7 @@ def items_of(x: Any) -> Collection[Any]:
 
 def is_plain(x: Any) -> bool:
     """Whether all that an object holds is in its dictionary."""
-    return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not _slots(type(x))
+    return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not _slots(type(x))  # type: ignore[arg-type]
 
 
 @functools.cache

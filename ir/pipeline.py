@@ -12,6 +12,7 @@ from .passes.canonicalize import canonicalize
 from .passes.columns import partial_columns
 from .passes.cse import cse
 from .passes.dce import dce
+from .passes.expand import expand
 from .passes.fold import fold
 from .passes.fuse import fuse
 from .passes.recompute import recompute
@@ -35,6 +36,7 @@ SIMPLIFY: tuple[Pass, ...] = (
 COMPILE: tuple[Pass, ...] = (
     undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
     *SIMPLIFY,
+    expand,  # after cse, which would find what a gradient computes again, and keep it
     batch_products,  # after the simplifications, which show that products have an operand in common; nothing is fused yet
     fuse,  # after everything that looks at single operations: it hides them in bodies
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common

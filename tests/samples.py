@@ -152,7 +152,29 @@ SPECIAL_POSITIVE = (
     *("modified_bessel_k0", "modified_bessel_k1", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
 )
 
+_QKV = (normal(4, 6, 3), normal(4, 5, 3, seed=1), normal(4, 5, 2, seed=2))
+_ATTENTION = [{"scale": 0.5, "causal": causal, "part": part} for causal in (False, True) for part in (1000, 60, 12)]
+
 SAMPLES: dict[str, list[Sample]] = {
+    "attention": [
+        *(Sample(_QKV, attrs) for attrs in _ATTENTION),
+        Sample(tuple(x.reshape(2, 2, *x.shape[1:]) for x in _QKV), _ATTENTION[2]),
+    ],
+    "attention_gradient": [
+        Sample((normal(4, 6, 2, seed=4), normal(4, 6, 2, seed=5), *_QKV), {**_ATTENTION[k], "what": what})
+        for k, what in enumerate("qkvqkv")
+    ],
+    "biased_attention_gradient": [
+        Sample(
+            (normal(4, 6, 2, seed=4), normal(4, 6, 2, seed=5), *_QKV, normal(m, rows, 5, seed=3)), {**_ATTENTION[k], "what": w}
+        )
+        for k, (m, rows, w) in enumerate(
+            [(1, 1, "q"), (2, 6, "k"), (4, 6, "v"), (2, 1, "bias"), (1, 6, "bias"), (4, 6, "bias")]
+        )
+    ],
+    "biased_attention": [
+        Sample((*_QKV, normal(m, rows, 5, seed=3)), _ATTENTION[(m + rows) % 6]) for m in (1, 2, 4) for rows in (1, 6)
+    ],
     **{name: unary() for name in SMOOTH},
     "detach": unary(),
     "relu": [*unary(), Sample((np.array([-3, 0, 4]),), smooth=False)],

@@ -1,5 +1,6 @@
 """The records of all operations. Importing this package fills the registry."""
 
+from .attention import *
 from .complex import *
 from .contract import matmul as matmul
 from .decompose import *

@@ -80,6 +80,7 @@ def _only_units_move(op: Op) -> bool:
 
 
 _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
+_LARGE = 1 << 20  # bytes: more than a program may well hold many of
 _AROUND = 50  # kernels that are looked at to find out if one must run between two others
 _LITTLE = 1 << 16  # bytes of an input that are read once more without regret
 
@@ -403,25 +404,46 @@ class _Emitter:
         return self.rewriter.builder.finish(results, self.graph.updates)
 
     def ordered(self) -> list[Op | _Group]:
-        """What becomes a step, each after what it reads; as early as the first of its operations was otherwise."""
+        """What becomes a step, each after what it reads; as early as the first of its operations was otherwise.
+
+        Who reads a large value has its turn as soon as it can: then the value's memory is free for others.
+        """
         item_of: dict[Value, Op | _Group] = {}
         for op in self.graph.ops:
             if op.results[0] not in self.planner.free:
                 item = _find(self.planner.group[op.result]) if op.results[0] in self.planner.group else op
                 item_of.update(dict.fromkeys(op.results, item))
+        items = {id(item): item for item in item_of.values()}
+        sources: dict[int, list[Op | _Group]] = {}
+        readers: dict[int, list[Op | _Group]] = {}
+        hasty: set[int] = set()  # read large values
+        for key, item in items.items():
+            reads = [v for op in ([item] if isinstance(item, Op) else item.ops) for v in op.operands]
+            made = [u for v in reads for u in self.planner.made(v) if u in item_of and item_of[u] is not item]
+            sources[key] = [*{id(item_of[u]): item_of[u] for u in made}.values()]
+            for source in sources[key]:
+                readers.setdefault(id(source), []).append(item)
+            if any(u.type.nbytes >= _LARGE for u in made):
+                hasty.add(key)
+        missing = {key: len(found) for key, found in sources.items()}
         result: list[Op | _Group] = []
-        begun: set[int] = set()
-        work: list[tuple[Op | _Group, bool]] = [(item, False) for item in reversed(item_of.values())]
+        done: set[int] = set()
+        work = [(item, False) for item in reversed(items.values())]
         while work:
             item, complete = work.pop()
-            if complete:
-                result.append(item)
-            elif id(item) not in begun:
-                begun.add(id(item))
+            key = id(item)
+            if key in done:
+                continue
+            if missing[key] and not complete:
                 work.append((item, True))
-                reads = [v for op in ([item] if isinstance(item, Op) else item.ops) for v in op.operands]
-                sources = [item_of[u] for v in reads for u in self.planner.made(v) if u in item_of]
-                work += [(s, False) for s in reversed(sources) if id(s) not in begun]
+                work += [(s, False) for s in reversed(sources[key]) if id(s) not in done]
+                continue
+            done.add(key)
+            result.append(item)
+            for reader in reversed(readers.get(key, [])):
+                missing[id(reader)] -= 1
+                if not missing[id(reader)] and id(reader) in hasty:
+                    work.append((reader, False))
         return result
 
     def emit_group(self, group: _Group, outputs: set[Value]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ...ir import ops as P
 from ...ops import matmul, reshape, softmax, transpose
 from ...ops import pointwise as F
@@ -46,7 +48,10 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(query @ key.T * scale + mask) @ value (Vaswani et al. 2017). A row that may look at nothing is zero."""
+    """softmax(query @ key.T * scale + mask) @ value (Vaswani et al. 2017). A row that may look at nothing is zero.
+
+    Where the scores are large and nothing is dropped, a part of them at a time is in memory, in the backward pass too.
+    """
     if is_causal and attn_mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if enable_gqa:
@@ -55,6 +60,8 @@ def scaled_dot_product_attention(
         times = query._data.shape[-3] // key._data.shape[-3]
         key, value = repeat_interleave(key, times, query.ndim - 3), repeat_interleave(value, times, query.ndim - 3)
     factor = 1 / math.sqrt(query._data.shape[-1]) if scale is None else scale
+    if dropout_p == 0 and query.dtype.is_native and _size_of_scores(query, key, value) >= _LARGE:
+        return _attend_by_parts(query, key, value, attn_mask, factor, is_causal)
     scores = F.mul(matmul(query, transpose(key, -2, -1)), factor)
     if is_causal:
         m, n = scores._data.shape[-2:]
@@ -73,6 +80,42 @@ def scaled_dot_product_attention(
     if nothing is not None:
         weights = F.where(nothing, 0.0, weights)
     return matmul(dropout(weights, dropout_p, dropout_p > 0), value)
+
+
+_LARGE = 1 << 26  # bytes: fewer scores than that are not divided
+_PARTS = 256  # about as many parts at most: each is some operations of a graph
+
+
+def _lead(*tensors: Tensor) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(t._data.shape[:-2] for t in tensors))
+
+
+def _size_of_scores(query: Tensor, key: Tensor, value: Tensor) -> int:
+    matrix = query._data.shape[-2] * key._data.shape[-2]
+    return math.prod(_lead(query, key, value)) * matrix * query._data.itemsize
+
+
+def _attend_by_parts(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
+    lead = _lead(query, key, value)
+    operands = [S.expand(t, (*lead, *t._data.shape[-2:])) for t in (query, key, value)]
+    if not lead:
+        operands = [S.unsqueeze(t, 0) for t in operands]
+    part = max(P.PART, _size_of_scores(query, key, value) // query._data.itemsize // _PARTS)
+    attrs = {"scale": float(scale), "causal": causal, "part": part}
+    if mask is None:
+        result = P.attention(*operands, **attrs)
+    else:
+        columns = key._data.shape[-2]
+        bias = _float_mask(F.logical_not(mask), query) if mask.dtype.name == "bool" else mask
+        assert bias is not None
+        shape = (1,) * (len(lead) + 2 - bias.ndim) + tuple(bias._data.shape)
+        own = shape[:-2]
+        # One for all of the batch, or for all of its last axes; or else one for each.
+        after = next((i for i in range(len(lead) + 1) if own == lead[:i] + (1,) * (len(lead) - i)), None)
+        kept = lead if after is None else own
+        bias = S.expand(reshape(bias, shape), (*kept, shape[-2], columns))
+        result = P.biased_attention(*operands, reshape(bias, (-1, shape[-2], columns)), **attrs)
+    return result if lead else S.squeeze(result, 0)
 
 
 def multi_head_attention_forward(
@@ -141,20 +184,24 @@ def multi_head_attention_forward(
         zero = P.full(value=0, shape=(n, num_heads, 1, head), dtype=q.dtype.short)
         kh, vh = S.cat([kh, zero], 2), S.cat([vh, zero], 2)
         mask, padding = longer(mask), longer(padding)
-    scores = matmul(F.mul(qh, 1 / math.sqrt(head)), transpose(kh, -2, -1))
-    if mask is not None:
-        if mask.ndim == 3:
-            mask = reshape(mask, (n, num_heads, *mask._data.shape[1:]))
-        scores = F.add(scores, mask)
+    if mask is not None and mask.ndim == 3:
+        mask = reshape(mask, (n, num_heads, *mask._data.shape[1:]))
     if padding is not None:
-        scores = F.add(scores, S.unsqueeze(S.unsqueeze(padding, 1), 2))
-    attention = softmax(scores, -1)
-    attention = dropout(attention, dropout_p, training)
-    joined = reshape(S.permute(matmul(attention, vh), (2, 0, 1, 3)), (length, n, e))
+        padding = S.unsqueeze(S.unsqueeze(padding, 1), 2)
+        mask = padding if mask is None else F.add(mask, padding)
+    attention = None
+    if need_weights:
+        scores = matmul(F.mul(qh, 1 / math.sqrt(head)), transpose(kh, -2, -1))
+        scores = scores if mask is None else F.add(scores, mask)
+        attention = dropout(softmax(scores, -1), dropout_p, training)
+        seen = matmul(attention, vh)
+    else:
+        seen = scaled_dot_product_attention(qh, kh, vh, mask, dropout_p if training else 0.0)
+    joined = reshape(S.permute(seen, (2, 0, 1, 3)), (length, n, e))
     out = linear(joined, out_proj_weight, out_proj_bias)
     if single:
         out = S.squeeze(out, 1)
-    if not need_weights:
+    if attention is None:
         return out, None
     shown = attention.mean(1) if average_attn_weights else attention
     return out, S.squeeze(shown, 0) if single else shown

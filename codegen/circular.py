@@ -135,17 +135,21 @@ def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
     n = m.fma(x, m.real(0.6366197723675814), magic)
     near = n - _MAGIC
     small = m.fma(near, m.real(-_HALF_PI[1]), m.fma(near, m.real(-_HALF_PI[0]), x))
-    # A large x is an integer of 24 bits times a power of two, whose first part times that is exact. What the second part lacks
-    # is 2^-56 of a quarter turn at most; no number of 32 bits from 2^28 on is nearer to a multiple of one than 2^-30.
-    index, digits = _exponent(m, x, _FIRST, _LAST)
-    first, second = _powers(_FIRST, _LAST, 23, (29, 53))
-    integer = m.to_real(digits >> 29)
-    turns = integer * m.table("turns_0", first, index)
-    k = turns + _MAGIC
-    fraction = m.fma(integer, m.table("turns_1", second, index), turns - (k - _MAGIC))
-    large = m.absolute(x) >= 2.0**_FIRST
-    r = m.select(large, fraction * _HALF_PI[0] * m.copysign(m.real(1.0), x), small)
-    return r, *_quadrant(m, m.select(large, m.select(x < 0.0, magic + magic - k, k), n))
+
+    def far() -> tuple[Value, Value]:
+        # An integer of 24 bits times a power of two, whose first part times that is exact. What the second part lacks is 2^-56
+        # of a quarter turn at most; no number of 32 bits from 2^28 on is nearer to a multiple of one than 2^-30.
+        index, digits = _exponent(m, x, _FIRST, _LAST)
+        first, second = _powers(_FIRST, _LAST, 23, (29, 53))
+        integer = m.to_real(digits >> 29)
+        turns = integer * m.table("turns_0", first, index)
+        k = turns + _MAGIC
+        fraction = m.fma(integer, m.table("turns_1", second, index), turns - (k - _MAGIC))
+        r = fraction * _HALF_PI[0] * m.copysign(m.real(1.0), x)
+        return r, m.select(x < 0.0, magic + magic - k, k)
+
+    r, n = m.rarely(m.absolute(x) >= 2.0**_FIRST, (small, n), far)
+    return r, *_quadrant(m, n)
 
 
 def _quadrant(m: Arithmetic, n: Value) -> tuple[Value, Value]:
@@ -169,26 +173,30 @@ def _reduced_64(m: Arithmetic, x: Value) -> tuple[Value, Value, Value, Value]:
     taken = near * low
     r, rest = two_sum(m.fma(near, high, x), taken)  # the first is exact: it has no digits below those of pi/2
     rest = rest + m.fma(near, m.real(_REST_OF_HALF_PI), m.fma(near, low, -taken))
-    # A large x is an integer of 53 bits times a power of two. Products are taken with what rounding takes from them.
-    index, digits = _exponent(m, x, _FIRST_64, _LAST_64)
-    integer = m.to_real(digits)
-    parts = [m.table(f"turns_64_{i}", part, index) for i, part in enumerate(_powers(_FIRST_64, _LAST_64, 52, (53, 53, 53, 53)))]
-    a, b, c = (integer * p for p in parts[:3])
-    a_rest, b_rest, c_rest = (m.fma(integer, p, -y) for p, y in zip(parts, (a, b, c), strict=False))
-    a = a - m.rint(a * 0.25) * 4.0
-    s, s_rest = two_sum(a, a_rest)
-    turns, turns_rest = two_sum(s, b)
-    whole = m.rint(turns)
-    (d, d_rest), (e, e_rest) = two_sum(s_rest, turns_rest), two_sum(b_rest, c)
-    lower, lower_rest = two_sum(d, e)
-    lower_rest = lower_rest + (d_rest + e_rest) + m.fma(integer, parts[3], c_rest)
-    fraction, fraction_rest = two_sum(turns - whole, lower)
-    angle = fraction * high
-    angle_rest = m.fma(fraction, high, -angle) + m.fma(fraction, low, (fraction_rest + lower_rest) * high)
-    large = m.absolute(x) >= 2.0**_FIRST_64
-    sign = m.copysign(m.real(1.0), x)
-    r, rest = m.select(large, angle * sign, r), m.select(large, angle_rest * sign, rest)
-    return *two_sum(r, rest), *_quadrant(m, m.select(large, whole * sign + _MAGIC, n))
+
+    def far() -> tuple[Value, Value, Value]:
+        # An integer of 53 bits times a power of two. Products are taken with what rounding takes from them.
+        index, digits = _exponent(m, x, _FIRST_64, _LAST_64)
+        integer = m.to_real(digits)
+        tables = _powers(_FIRST_64, _LAST_64, 52, (53, 53, 53, 53))
+        parts = [m.table(f"turns_64_{i}", numbers, index) for i, numbers in enumerate(tables)]
+        a, b, c = (integer * p for p in parts[:3])
+        a_rest, b_rest, c_rest = (m.fma(integer, p, -y) for p, y in zip(parts, (a, b, c), strict=False))
+        a = a - m.rint(a * 0.25) * 4.0
+        s, s_rest = two_sum(a, a_rest)
+        turns, turns_rest = two_sum(s, b)
+        whole = m.rint(turns)
+        (d, d_rest), (e, e_rest) = two_sum(s_rest, turns_rest), two_sum(b_rest, c)
+        lower, lower_rest = two_sum(d, e)
+        lower_rest = lower_rest + (d_rest + e_rest) + m.fma(integer, parts[3], c_rest)
+        fraction, fraction_rest = two_sum(turns - whole, lower)
+        angle = fraction * high
+        angle_rest = m.fma(fraction, high, -angle) + m.fma(fraction, low, (fraction_rest + lower_rest) * high)
+        sign = m.copysign(m.real(1.0), x)
+        return angle * sign, angle_rest * sign, whole * sign + _MAGIC
+
+    r, rest, n = m.rarely(m.absolute(x) >= 2.0**_FIRST_64, (r, rest, n), far)
+    return *two_sum(r, rest), *_quadrant(m, n)
 
 
 def _sine_and_cosine(m: Arithmetic, r: Value) -> tuple[Value, Value]:
@@ -322,3 +330,4 @@ def acos(m: Arithmetic, x: Value) -> Value:
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (sin, cos, tan, asin, acos, atan)}
 BINARY: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {"atan2": atan2}
+BRANCHING = (sin, cos, tan)  # by ``rarely``

@@ -272,9 +272,12 @@ def lgamma(m: Arithmetic, x: Value) -> Value:
     lower = m.select(product < infinity, lower, m.real(0.0))
     far = (product - a) + (lower + m.fma(r, polynomial(m, r * r, _STIRLING), m.real(_HALF_LOG_2_PI)))
     value = m.select(low, (near - high) - rest, m.select(small, near, m.select(a < 8.0, middle, far)))
-    sine, _ = _sine_and_cosine_of_turns(m, a)
-    reflected = (_LOG_PI - log(m, m.select(low, sine, sine * a))) - m.select(low, near, value)
-    value = m.select(x < 0.0, reflected, value)
+
+    def reflected() -> tuple[Value]:
+        sine, _ = _sine_and_cosine_of_turns(m, a)
+        return ((_LOG_PI - log(m, m.select(low, sine, sine * a))) - m.select(low, near, value),)
+
+    (value,) = m.rarely(x < 0.0, (value,), reflected)
     value = m.select(a < infinity, value, m.real(infinity))
     return m.select(x == x, value, x)
 
@@ -301,13 +304,17 @@ def digamma(m: Arithmetic, x: Value) -> Value:
     r = 1.0 / c
     far = log(m, c) - m.fma(r * r, polynomial(m, r * r, _DIGAMMA_FAR), r * 0.5)
     value = m.select(a < 3.0, near, m.select(a < 8.0, middle, far))  # below 1, of a + 1
-    sine, cosine = _sine_and_cosine_of_turns(m, a)
-    turned = m.select(low, value, value + inverse) + cosine / sine * _PI[0]
-    turned = m.select(sine == 0.0, m.real(float("nan")), turned)  # poles
-    value = m.select(x < 0.0, turned, m.select(low, value - inverse, value))
+
+    def reflected() -> tuple[Value]:
+        sine, cosine = _sine_and_cosine_of_turns(m, a)
+        turned = m.select(low, value, value + inverse) + cosine / sine * _PI[0]
+        return (m.select(sine == 0.0, m.real(float("nan")), turned),)  # poles
+
+    (value,) = m.rarely(x < 0.0, (m.select(low, value - inverse, value),), reflected)
     value = m.select(a == 0.0, m.copysign(m.real(infinity), -x), value)
     value = m.select(a < infinity, value, m.select(x > 0.0, x, m.real(float("nan"))))
     return m.select(x == x, value, x)
 
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (erfc, lgamma, digamma)}
+BRANCHING = (lgamma, digamma)  # by ``rarely``

@@ -1,13 +1,11 @@
-"""The arithmetic of ``codegen.math`` in LLVM's instructions."""
+"""The arithmetic of ``codegen.math`` in LLVM's instructions, on numbers or on vectors of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-
-_MANY = 64  # arrays, more than a kernel that should be vector code has
 
 
 def alias_scopes(module: ir.Module, n: int) -> list[Any]:
@@ -22,6 +20,15 @@ def declared(module: ir.Module, type_: ir.FunctionType, name: str) -> ir.Functio
     return ir.Function(module, type_, name) if found is None else found
 
 
+def constant(type_: Any, x: float) -> ir.Constant:
+    """The number, in all lanes of a vector."""
+    return ir.Constant(type_, [x] * type_.count if isinstance(type_, ir.VectorType) else x)
+
+
+def element(type_: Any) -> Any:
+    return type_.element if isinstance(type_, ir.VectorType) else type_
+
+
 class Number:
     """An LLVM value with Python's operators, as ``codegen.math`` wants it."""
 
@@ -32,14 +39,18 @@ class Number:
 
     def _with(self, other: Any, real: str, integer: str, swap: bool = False) -> Number:
         m = self.arithmetic
-        b = other.value if isinstance(other, Number) else self.value.type(other)
+        b = other.value if isinstance(other, Number) else constant(self.value.type, other)
         operands = (b, self.value) if swap else (self.value, b)
-        return Number(m, getattr(m.builder, integer if isinstance(self.value.type, ir.IntType) else real)(*operands))
+        return Number(m, getattr(m.builder, integer if self.is_integer else real)(*operands))
+
+    @property
+    def is_integer(self) -> bool:
+        return isinstance(element(self.value.type), ir.IntType)
 
     def _compare(self, other: Any, sign: str) -> Number:
-        b = other.value if isinstance(other, Number) else self.value.type(other)
+        b = other.value if isinstance(other, Number) else constant(self.value.type, other)
         builder = self.arithmetic.builder
-        compare = builder.icmp_signed if isinstance(self.value.type, ir.IntType) else builder.fcmp_ordered
+        compare = builder.icmp_signed if self.is_integer else builder.fcmp_ordered
         return Number(self.arithmetic, compare(sign, self.value, b))
 
     def __add__(self, other: Any) -> Number:
@@ -92,20 +103,25 @@ class Number:
 
 
 class LLVMArithmetic:
-    """``codegen.math.Arithmetic`` in LLVM, for one floating type."""
+    """``codegen.math.Arithmetic`` in LLVM, for one floating type or a vector of it."""
 
     def __init__(self, builder: ir.IRBuilder, type_: Any):
         self.builder, self.type = builder, type_
-        self.bits = 32 if isinstance(type_, ir.FloatType) else 64
-        self.integer = ir.IntType(self.bits)
+        self.lanes = type_.count if isinstance(type_, ir.VectorType) else 0
+        self.bits = 32 if isinstance(element(type_), ir.FloatType) else 64
+        self.integer = self.of(ir.IntType(self.bits))
+
+    def of(self, type_: Any) -> Any:
+        """A type, with as many lanes."""
+        return ir.VectorType(type_, self.lanes) if self.lanes else type_
 
     def _call(self, name: str, *values: Number) -> Number:
         type_ = ir.FunctionType(self.type, [self.type] * len(values))
-        function = declared(self.builder.module, type_, f"llvm.{name}.f{self.bits}")
+        function = declared(self.builder.module, type_, f"llvm.{name}.{f'v{self.lanes}' if self.lanes else ''}f{self.bits}")
         return Number(self, self.builder.call(function, [v.value for v in values]))
 
     def real(self, x: float) -> Number:
-        return Number(self, self.type(x))
+        return Number(self, constant(self.type, x))
 
     def fma(self, a: Number, b: Number, c: Number) -> Number:
         return self._call("fma", a, b, c)
@@ -135,18 +151,44 @@ class LLVMArithmetic:
         return self._call("rint", x)
 
     def table(self, name: str, numbers: Sequence[float], index: Number) -> Number:
-        array = ir.ArrayType(self.type, len(numbers))
-        found = self.builder.module.globals.get(name)
+        builder, array = self.builder, ir.ArrayType(element(self.type), len(numbers))
+        found = builder.module.globals.get(name)
         if found is None:
-            found = ir.GlobalVariable(self.builder.module, array, name)
+            found = ir.GlobalVariable(builder.module, array, name)
             found.linkage, found.global_constant, found.initializer = "internal", True, array(list(numbers))
-        element = self.builder.load(self.builder.gep(found, [self.integer(0), index.value]))
-        element.set_metadata("noalias", self.builder.module.add_metadata(alias_scopes(self.builder.module, _MANY)))
-        return Number(self, element)
+
+        def at(place: Any) -> Any:
+            return builder.load(builder.gep(found, [element(self.integer)(0), place]))
+
+        if not self.lanes:
+            return Number(self, at(index.value))
+        vector = ir.Constant(self.type, ir.Undefined)
+        for i in range(self.lanes):
+            lane = ir.IntType(32)(i)
+            vector = builder.insert_element(vector, at(builder.extract_element(index.value, lane)), lane)
+        return Number(self, vector)
+
+    def rarely(self, condition: Number, usual: Sequence[Number], rare: Callable[[], Sequence[Number]]) -> list[Number]:
+        builder, at_all = self.builder, condition.value
+        if self.lanes:
+            mask = ir.VectorType(ir.IntType(1), self.lanes)
+            name = f"llvm.vector.reduce.or.v{self.lanes}i1"
+            at_all = builder.call(declared(builder.module, ir.FunctionType(ir.IntType(1), [mask]), name), [at_all])
+        before = builder.block
+        with builder.if_then(at_all, likely=False):
+            chosen = [self.select(condition, a, b) for a, b in zip(rare(), usual, strict=True)]
+            after = builder.block
+        results = []
+        for a, b in zip(chosen, usual, strict=True):
+            phi = builder.phi(b.value.type)
+            phi.add_incoming(b.value, before)
+            phi.add_incoming(a.value, after)
+            results.append(Number(self, phi))
+        return results
 
     @property
     def wide(self) -> LLVMArithmetic:
-        return LLVMArithmetic(self.builder, ir.DoubleType())
+        return LLVMArithmetic(self.builder, self.of(ir.DoubleType()))
 
     def widened(self, x: Number) -> Number:
         return Number(self, self.builder.fpext(x.value, self.type))

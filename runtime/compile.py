@@ -63,7 +63,9 @@ def _toolchain() -> str:
 
     # What kernel text means is decided by these files, and what native functions are.
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
-    files = [here / f"{name}.py" for name in ("compile", "lower", "intrinsics", "arithmetic", "driver", "team", "gemm")]
+    files = [
+        here / f"{name}.py" for name in ("compile", "lower", "intrinsics", "arithmetic", "vector", "driver", "team", "gemm")
+    ]
     files += [text / f"{name}.py" for name in ("math", "circular", "powers", "special")]
     meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join((meaning, llvmlite.__version__, *_host()))

@@ -16,6 +16,7 @@ from llvmlite import ir
 from ..codegen import circular, powers, special
 from ..codegen.math import FUNCTIONS
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
+from . import vector
 from .arithmetic import LLVMArithmetic, Number, alias_scopes, declared
 
 I1, I8, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
@@ -189,8 +190,11 @@ def _elementary(function: Callable[..., Any]) -> Intrinsic:
     """A function of ``codegen.math``."""
 
     def call(builder: Builder, *operands: Scalar) -> Scalar:
-        m = LLVMArithmetic(builder, operands[0].value.type)
-        return Scalar(function(m, *[Number(m, x.value) for x in operands]).value, operands[0].dtype)
+        values = [x.value for x in operands]
+        if function in _BRANCHING:
+            return Scalar(vector.call(builder, function.__name__, function, values), operands[0].dtype)
+        m = LLVMArithmetic(builder, values[0].type)
+        return Scalar(function(m, *[Number(m, v) for v in values]).value, operands[0].dtype)
 
     return call
 
@@ -303,6 +307,7 @@ def _uniform(dtype: DType, digits: int) -> Intrinsic:
 
 
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in ("bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64")}
+_BRANCHING = (*circular.BRANCHING, *special.BRANCHING)
 _ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
     circular.FUNCTIONS,

@@ -20,6 +20,7 @@ from llvmlite import ir
 
 from ..ir.types import DType, bool_, int64
 from .intrinsics import DTYPES, I64, INTRINSICS, Buffer, Scalar, alike, buffer, compare, convert, integer, llvm_type
+from .vector import annotated
 
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _CONSTANTS = {"inf": math.inf, "nan": math.nan}
@@ -39,7 +40,7 @@ def lower(source: str, symbol: str) -> str:
     writer = _Writer(function, definition)
     writer.statements(definition.body)
     writer.builder.ret_void()
-    return str(module)
+    return annotated(module)
 
 
 class _Writer:

@@ -8,12 +8,6 @@ from typing import Any
 from llvmlite import ir
 
 
-def alias_scopes(module: ir.Module, n: int) -> list[Any]:
-    """Metadata that stand for the first arrays of a kernel."""
-    domain = module.add_metadata([ir.MetaDataString(module, "kernel")])
-    return [module.add_metadata([ir.MetaDataString(module, f"p{j}"), domain]) for j in range(n)]
-
-
 def declared(module: ir.Module, type_: ir.FunctionType, name: str) -> ir.Function:
     """The function of that name, declared once."""
     found = module.globals.get(name)

@@ -17,7 +17,7 @@ from ..codegen import circular, powers, special
 from ..codegen.math import FUNCTIONS
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import vector
-from .arithmetic import LLVMArithmetic, Number, alias_scopes, declared
+from .arithmetic import LLVMArithmetic, Number, declared
 
 I1, I8, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
 _FLOATS = {float32: ir.FloatType(), float64: ir.DoubleType()}
@@ -95,11 +95,17 @@ def _call(builder: Builder, name: str, *operands: Scalar) -> Scalar:
 # Memory.
 
 
+def _alias_scopes(module: ir.Module, n: int) -> list[Any]:
+    """Metadata that stand for the first arrays of a kernel."""
+    domain = module.add_metadata([ir.MetaDataString(module, "kernel")])
+    return [module.add_metadata([ir.MetaDataString(module, f"p{j}"), domain]) for j in range(n)]
+
+
 def buffer(builder: Builder, dtype: DType, args: ir.Value, k: int, n: int) -> Buffer:
     """Array ``k`` of a kernel that has ``n``."""
     address = builder.load(builder.gep(args, [I64(k)]))
     element = I8 if dtype is bool_ else llvm_type(dtype)
-    scopes = alias_scopes(builder.module, n)
+    scopes = _alias_scopes(builder.module, n)
     others = [s for j, s in enumerate(scopes) if j != k]
     add = builder.module.add_metadata
     return Buffer(builder.inttoptr(address, element.as_pointer()), dtype, add([scopes[k]]), add(others) if others else None)

@@ -175,7 +175,9 @@ class Lowering:
         """Where element ``index`` of ``v`` is, in elements from its start."""
         if v.shape not in self.strides:
             steps = [math.prod(v.shape[a + 1 :]) for a in range(len(v.shape))]
-            self.strides[v.shape] = [self.param(s) if n != 1 else "0" for s, n in zip(steps, v.shape, strict=True)]
+            # A short stride is text, so that neighbours of a vector are known to be some elements apart.
+            texts = [str(s) if s <= SHORT else self.param(s) for s in steps]
+            self.strides[v.shape] = [s if n != 1 else "0" for s, n in zip(texts, v.shape, strict=True)]
         terms = [
             i if s == "1" else f"{i} * {s}"
             for i, s, n in zip(index, self.strides[v.shape], v.shape, strict=True)
@@ -403,7 +405,7 @@ def picks_one(op: Op) -> Value | None:
     """
     axes = op.attrs["axes"]
     (x,) = op.operands
-    if op.primitive is not sum_ or len(axes) != 1 or x.shape[axes[0]] == 0:
+    if op.primitive is not sum_ or len(axes) != 1 or x.shape[axes[0]] <= SHORT:  # what is short is written out
         return None
     while x.op is not None and x.op.primitive in (neg, cast):
         (x,) = x.op.operands

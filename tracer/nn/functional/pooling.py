@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...ir import ops as P
+from ...ops import permute, reshape
 from ...ops import pointwise as F
 from ...ops import reduce as R
-from ...ops import reshape
 from ...ops import shape as S
 from ...ops.writes import scatter, scatter_add
 from ...tensor import Tensor
@@ -67,7 +67,19 @@ def _windows(
     pairs = [tuple(amounts[2 * i : 2 * i + 2]) for i in range(n)]
     flat = [a for pair in reversed(pairs) for a in pair]
     padded = S.pad(x, flat, value=value) if any(flat) else x
+    extents = padded._data.shape[-n:]
+    if s == k and set(d) == {1} and not any(e % ki for e, ki in zip(extents, k, strict=True)):
+        return _tiles(n, padded, k), s
     return P.windows(padded, size=k, stride=s, dilation=d), s
+
+
+def _tiles(n: int, x: Tensor, k: Sequence[int]) -> Tensor:
+    """Windows that touch one another and do not overlap: the same memory by other axes."""
+    *lead, _ = x._data.shape[: x.ndim - n + 1]
+    pairs = [m for e, ki in zip(x._data.shape[-n:], k, strict=True) for m in (e // ki, ki)]
+    first = len(lead)
+    axes = [*range(first), *range(first + 1, first + 2 * n, 2), *range(first, first + 2 * n, 2)]
+    return permute(reshape(x, (*lead, *pairs)), axes)
 
 
 def _lowest(x: Tensor) -> float:
@@ -86,21 +98,37 @@ def _max_pool(
         raise RuntimeError(
             f"Expected input's non-batch dimensions to have positive length, but input has a shape of {list(input.shape)}"
         )
-    w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
-    lead = input.ndim - n
-    k = w._data.shape[lead : lead + n]
-    image = w._data.shape[lead + n :]
-    flat = reshape(w, (*w._data.shape[:lead], math.prod(k), *image))
-    at = P.argmax(flat, axes=(lead,))
-    values = S.squeeze(P.gather(flat, S.unsqueeze(at, lead), axis=lead), lead)
+    w = _windows_last(n, _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))[0])
+    shape, axes = tuple(w._data.shape), tuple(range(w.ndim - n, w.ndim))
+    # The first position of the maximum, or of what is not a number. By comparison with it all is elementwise, the gradient too.
+    number = P.iota(shape=shape, axis=axes[0], dtype="i64")
+    for a in axes[1:]:
+        number = F.add(F.mul(number, shape[a]), P.iota(shape=shape, axis=a, dtype="i64"))
+    fixed = w.detach()
+    hit = P.eq(fixed, _as_windows(P.max_(fixed, axes=axes), n))
+    if w.is_floating_point():
+        hit = P.or_(hit, P.isnan(fixed))
+    first = P.min_(F.where(hit, number, math.prod(shape[-n:])), axes=axes)
+    here = P.eq(number, _as_windows(first, n))
+    values = P.sum_(F.where(here, w, 0), axes=axes)
     if not return_indices:
         return values
     # The positions in the input, by sending its own positions through the same windows.
-    extents = input._data.shape[lead:]
+    extents = input._data.shape[input.ndim - n :]
     numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
-    spots, _ = _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)
-    spots = S.expand(reshape(spots, (math.prod(k), *image)), flat._data.shape)
-    return values, S.squeeze(P.gather(spots, S.unsqueeze(at, lead), axis=lead), lead)
+    spots = _windows_last(n, _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)[0])
+    return values, P.sum_(F.where(here, spots, 0), axes=axes)
+
+
+def _windows_last(n: int, w: Tensor) -> Tensor:
+    """Windows (..., k..., o...) as (..., o..., k...)."""
+    lead = w.ndim - 2 * n
+    return permute(w, (*range(lead), *range(lead + n, lead + 2 * n), *range(lead, lead + n)))
+
+
+def _as_windows(x: Tensor, n: int) -> Tensor:
+    """One number for each window, beside all of its elements."""
+    return reshape(x, (*x._data.shape, *(1,) * n))
 
 
 def max_pool1d(

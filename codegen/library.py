@@ -114,7 +114,7 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         _call(low, op, extents, low.param(k), places, strides)
         return low.finish(-(-(m, n)[split] // _SHARE))
     with low.loop(Loop("i0", "start", "stop")):
-        places = [f"i0 * {low.param(math.prod(v.shape[-2:]))}" for v in (a, b, c)]
+        places = ["0" if len(v.shape) < len(c.shape) else f"i0 * {low.param(math.prod(v.shape[-2:]))}" for v in (a, b, c)]
         _call(low, op, extents, low.param(k), places, strides)
     return low.finish(batch)
 
@@ -141,8 +141,9 @@ def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         with low.loops(range(n), y) as index:
             k = low.fresh("r")
             with low.loop(Loop(k, "0", low.param(inner))):
-                lead, i, j = index[:-2], index[-2], index[-1]
-                left = low.value(a, (*lead, k, i) if op.attrs["ta"] else (*lead, i, k))
-                right = low.value(b, (*lead, j, k) if op.attrs["tb"] else (*lead, k, j))
+                i, j = index[-2:]
+                lead_a, lead_b = (index[:-2] if len(v.shape) == n else () for v in (a, b))
+                left = low.value(a, (*lead_a, k, i) if op.attrs["ta"] else (*lead_a, i, k))
+                right = low.value(b, (*lead_b, j, k) if op.attrs["tb"] else (*lead_b, k, j))
                 _add(low, y, out, index, f"{left} * {right}")
     return low.finish(1)

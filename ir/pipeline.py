@@ -15,6 +15,7 @@ from .passes.dce import dce
 from .passes.expand import expand
 from .passes.fold import fold
 from .passes.fuse import fuse
+from .passes.permutes import hoist_permutes
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
 from .passes.transpose import transpose_products
@@ -37,6 +38,7 @@ COMPILE: tuple[Pass, ...] = (
     undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
     *SIMPLIFY,
     expand,  # after cse, which would find what a gradient computes again, and keep it
+    hoist_permutes,  # after cse, for it asks who else reads a value
     batch_products,  # after the simplifications, which show that products have an operand in common; nothing is fused yet
     fuse,  # after everything that looks at single operations: it hides them in bodies
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common

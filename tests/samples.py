@@ -274,6 +274,20 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(4, 3), normal(2, 4, seed=1)), {"ta": True, "tb": True}),
         Sample((normal(2, 3, 4), normal(2, 4, 5, seed=1)), {"ta": False, "tb": False}),
         Sample((normal(2, 4, 3), normal(2, 5, 4, seed=1)), {"ta": True, "tb": True}),
+        # One matrix for a batch: cotangents added up, or (where they are larger than the operands) of one product.
+        *(
+            Sample((normal(*(a[::-1] if ta else a)), normal(2, *(b[::-1] if tb else b), seed=1)), {"ta": ta, "tb": tb})
+            for a, b in (((3, 4), (4, 9)), ((5, 6), (6, 1)))
+            for ta in (False, True)
+            for tb in (False, True)
+        ),
+        *(
+            Sample((normal(2, 2, *(a[::-1] if ta else a)), normal(*(b[::-1] if tb else b), seed=1)), {"ta": ta, "tb": tb})
+            for a, b in (((9, 4), (4, 3)), ((1, 6), (6, 5)))
+            for ta in (False, True)
+            for tb in (False, True)
+        ),
+        Sample((ints(3, 4, high=5), ints(2, 4, 2, high=5)), {"ta": False, "tb": False}, smooth=False),
         Sample((ints(3, 4, high=5), ints(4, 2, high=5)), {"ta": False, "tb": False}, smooth=False),
     ],
     "full": [

@@ -10,7 +10,9 @@ from tracer.ir.passes.canonicalize import canonicalize
 from tracer.ir.passes.cse import cse
 from tracer.ir.passes.dce import dce
 from tracer.ir.passes.fold import fold
+from tracer.ir.passes.permutes import hoist_permutes
 from tracer.ir.passes.transpose import transpose_products
+from tracer.ir.primitive import PRIMITIVES
 from tracer.runtime.program import Program
 
 
@@ -226,3 +228,40 @@ def test_the_driver_notices_a_pass_that_changes_types():
 
     with pytest.raises(VerifyError, match="changes the type"):
         pipeline.run(body("return %x"), [lambda g: body("return %x", "%x: f32[3]", "f32[3]")])
+
+
+PERMUTED = """\
+func @f(%x: f32[3,4], %y: f32[3]) -> f32[4,3] {
+  %b: f32[3,4] = broadcast %y {shape=(3,4), axes=(0)}
+  %e: f32[3,4] = exp %x
+  %m: f32[3,4] = mul %e, %b
+  %p: f32[4,3] = permute %m {axes=(1,0)}
+  return %p
+}
+"""
+
+
+def test_a_permutation_of_what_is_elementwise_goes_to_the_operands():
+    assert (
+        str(hoist_permutes(parse_graph(PERMUTED)))
+        == """\
+func @f(%x: f32[3,4], %y: f32[3]) -> f32[4,3] {
+  %0: f32[4,3] = broadcast %y {shape=(4,3), axes=(1)}
+  %1: f32[4,3] = permute %x {axes=(1,0)}
+  %2: f32[4,3] = exp %1
+  %3: f32[4,3] = mul %2, %0
+  return %3
+}
+"""
+    )
+
+
+def test_a_permutation_stays_where_its_operand_has_other_readers():
+    text = PERMUTED.replace("f32[4,3] {", "(f32[4,3], f32[3,4]) {").replace("return %p", "return %p, %m")
+    assert "permute %m" in str(hoist_permutes(parse_graph(text)))
+
+
+def test_a_long_chain_is_permuted():
+    chain = "".join(f"  %a{k}: f32[2,3] = exp %a{k - 1}\n" for k in range(1, 3000))
+    text = f"func @f(%a0: f32[2,3]) -> f32[3,2] {{\n{chain}  %p: f32[3,2] = permute %a2999 {{axes=(1,0)}}\n  return %p\n}}\n"
+    assert hoist_permutes(parse_graph(text)).ops[0].primitive is PRIMITIVES["permute"]

@@ -129,7 +129,13 @@ class _Batcher:
                 given.update(op.results)
             if op.primitive is matmul and not op.attrs["ta"]:
                 a, b = op.operands
-                if a in given and b in given and len(a.shape) == 2 and a.shape[0] <= _TALLEST and a.dtype.is_floating_point:
+                if (
+                    a in given
+                    and b in given
+                    and len(a.shape) == len(b.shape) == 2
+                    and a.shape[0] <= _TALLEST
+                    and a.dtype.is_floating_point
+                ):
                     groups.setdefault((b, op.attrs["tb"], a.shape), []).append(op)
         return {group[0]: group for group in groups.values() if len(group) >= _FEWEST}
 

@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 
+_WIDE = 32  # positions of an image: fewer columns make no good product
+
+
 def ntuple(x: Any, n: int) -> tuple[int, ...]:
     found = (x,) * n if isinstance(x, int) else tuple(x)
     return found * n if len(found) == 1 and n > 1 else found
@@ -38,7 +41,9 @@ def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
 def _conv(
     n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    """All windows as the columns of one matrix, then one product (Chellapilla, Puri, Simard 2006)."""
+    """Windows as the columns of a matrix, one for each image or, if images are small, for all; then products
+    (Chellapilla, Puri, Simard 2006).
+    """
     name = f"conv{n}d"
     if input.ndim == n + 1:
         return _batched(_conv, n, input, weight, bias, stride, padding, dilation, groups)
@@ -90,6 +95,11 @@ def _conv(
         )
     windows = P.windows(x, size=tuple(size), stride=step, dilation=gap)
     image = windows._data.shape[2 + n :]
+    if groups == 1 and math.prod(image) >= _WIDE:
+        columns = reshape(windows, (count, per_group * math.prod(size), math.prod(image)))
+        product = P.matmul(reshape(weight, (out, -1)), columns)
+        result = reshape(product, (count, out, *image))
+        return result if bias is None else F.add(result, reshape(bias, (out, *(1,) * n)))
     columns = permute(windows, (1, *range(2, 2 + n), 0, *range(2 + n, 2 + 2 * n)))
     inner, many = per_group * math.prod(size), count * math.prod(image)
     if groups == 1:

@@ -1,0 +1,229 @@
+"""Optimizers, against values recorded from PyTorch 2.13 in float64."""
+
+import math
+import pickle
+
+import pytest
+
+import tracer
+from tracer import nn, optim, tensor
+from tracer.nn import functional as F
+
+
+def pattern(*shape, period):
+    """0, 1, ... counted modulo ``period`` around 0: small whole numbers, so that sums of products are exact."""
+    return tensor([i % period - period // 2 for i in range(math.prod(shape))], dtype=tracer.float64).reshape(shape)
+
+
+def flat(t):
+    return t.detach().reshape(-1).tolist()
+
+
+def leaf(values):
+    return tensor(values, dtype=tracer.float64, requires_grad=True)
+
+
+def problem():
+    """Two parameters, and a function that sets their gradients."""
+    x = leaf([[1, 2, -1], [0.5, -1, 2], [-2, 0.25, 1], [0, 1, 1]]).detach()
+    y = leaf([1, -1, 0.5, 2]).detach()
+    w, b = leaf([1, -2, 0.5]), leaf([0.25])
+
+    def differentiate():
+        w.grad = b.grad = None
+        ((tracer.tanh(x @ w + b) - y) ** 2).mean().backward()
+
+    return [w, b], differentiate
+
+
+# Optimizer, settings, and the parameters after 1, 2 and 20 steps.
+# fmt: off
+TRAJECTORIES = [
+    (optim.SGD, {"lr": 0.1},
+     [0.9840836408, -1.9565961617, 0.5470969468, 0.2985151567], [0.9637145093, -1.9029211231, 0.6060090209, 0.3589939485],
+     [0.9236438399, -0.79123469, 1.2052594682, 1.3593237124]),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9},
+     [0.9840836408, -1.9565961617, 0.5470969468, 0.2985151567], [0.9493897861, -1.8638576686, 0.648396273, 0.4026575895],
+     [0.6208804169, 2.9129828854, 2.984252837, 4.6854216621]),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+     [0.9697589176, -1.9175327072, 0.5894841988, 0.3421787976], [0.9089245005, -1.7606036667, 0.7625126576, 0.5196428372],
+     [0.8313481244, 2.371614269, 2.4786545999, 4.0938369571]),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5},
+     [0.9840836408, -1.9565961617, 0.5470969468, 0.2985151567], [0.9595743518, -1.8906951879, 0.6189402359, 0.3724181936],
+     [0.6767562228, 1.4573424787, 2.3518397677, 3.4115885784]),
+    (optim.SGD, {"lr": 0.1, "weight_decay": 0.1},
+     [0.9740836408, -1.9365961617, 0.5420969468, 0.2960151567], [0.9433647801, -1.862445271, 0.5967594548, 0.3548118565],
+     [0.8574313713, -0.3013968956, 0.8820584685, 1.3202764874]),
+    (optim.SGD, {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.01, "nesterov": True},
+     [0.9847752768, -1.9591365455, 0.5419372521, 0.293438641], [0.960535699, -1.8954321492, 0.6083393199, 0.3620018053],
+     [1.0693447713, 0.2605793493, 1.3097773615, 2.0620404474]),
+    (optim.SGD, {"lr": 0.1, "maximize": True, "weight_decay": 0.1},
+     [1.0059163592, -2.0234038383, 0.4479030532, 0.1989848433], [1.0086056723, -2.0386519167, 0.4055234789, 0.1577027119],
+     [0.9462166344, -1.9936546552, 0.0972119475, -0.1478356742]),
+    (optim.Adam, {"lr": 0.1},
+     [0.9000000063, -1.9000000023, 0.5999999979, 0.3499999979], [0.8038975279, -1.8012118281, 0.6983513478, 0.4484257828],
+     [0.2634659863, -0.307945446, 1.7581534796, 1.7667990339]),
+    (optim.Adam, {"lr": 0.05, "betas": (0.8, 0.9), "eps": 0.001},
+     [0.9503121808, -1.9501149324, 0.5498940609, 0.2998971514], [0.9008582139, -1.9002077347, 0.5997683534, 0.3497822653],
+     [0.3782076254, -1.0780107015, 1.366208214, 1.1337444316]),
+    (optim.Adam, {"lr": 0.1, "weight_decay": 0.1},
+     [0.9000000039, -1.9000000016, 0.5999999976, 0.3499999978], [0.8015045699, -1.8003922934, 0.6980769253, 0.4483609631],
+     [0.1499585457, -0.2667625983, 1.5665398748, 1.6392050969]),
+    (optim.Adam, {"lr": 0.1, "maximize": True},
+     [1.0999999937, -2.0999999977, 0.4000000021, 0.1500000021], [1.1914695949, -2.1958487769, 0.3050233896, 0.0547910781],
+     [1.970099278, -3.1332690134, -0.2789989139, -0.6561824024]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "settings", "one", "two", "twenty"), TRAJECTORIES, ids=[str(c[:2]) for c in TRAJECTORIES])
+def test_trajectory(kind, settings, one, two, twenty):
+    params, differentiate = problem()
+    optimizer = kind(params, **settings)
+    seen = {}
+    for i in range(1, 21):
+        differentiate()
+        optimizer.step()
+        seen[i] = flat(params[0]) + flat(params[1])
+    for i, expected in ((1, one), (2, two), (20, twenty)):
+        assert seen[i] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+def test_single_precision_follows_double(kind):
+    settings = {"lr": 0.05, "momentum": 0.9} if kind is optim.SGD else {"lr": 0.05}
+    found = []
+    for dtype in (tracer.float64, tracer.float32):
+        w = tensor([1.0, -2.0], dtype=dtype, requires_grad=True)
+        optimizer = kind([w], **settings)
+        for _ in range(20):
+            optimizer.zero_grad()
+            (w * w * tensor([1.0, 3.0], dtype=dtype)).sum().backward()
+            optimizer.step()
+        assert w.dtype is dtype
+        found.append(w.tolist())
+    assert found[1] == pytest.approx(found[0], abs=1e-5)
+
+
+def test_groups():
+    a, b, c = leaf([1]), leaf([1]), leaf([1])
+    optimizer = optim.SGD([{"params": [a], "lr": 0.5}, {"params": b}], lr=0.25)
+    optimizer.add_param_group({"params": [c], "lr": 1.0})
+    assert [g["lr"] for g in optimizer.param_groups] == [0.5, 0.25, 1.0]
+    assert all(g["momentum"] == 0 for g in optimizer.param_groups)
+    (a + b + c).sum().backward()
+    optimizer.step()
+    assert (a.item(), b.item(), c.item()) == (0.5, 0.75, 0)
+    optimizer.param_groups[0]["lr"] = 0.125
+    optimizer.step()
+    assert a.item() == 0.375
+    with pytest.raises(ValueError, match="some parameters appear in more than one parameter group"):
+        optimizer.add_param_group({"params": [a]})
+
+
+def test_parameters_without_gradients_stay():
+    a, b = leaf([1]), leaf([1])
+    optimizer = optim.Adam(iter([a, b]), lr=0.1)
+    a.sum().backward()
+    optimizer.step()
+    assert a.item() == pytest.approx(0.9)
+    assert b.item() == 1
+    assert b not in optimizer.state
+
+
+def test_zero_grad():
+    a = leaf([1])
+    optimizer = optim.SGD([a], lr=0.1)
+    a.sum().backward()
+    kept = a.grad
+    optimizer.zero_grad(set_to_none=False)
+    assert a.grad is kept
+    assert kept.item() == 0
+    optimizer.zero_grad()
+    assert a.grad is None
+
+
+def test_a_step_keeps_the_parameter_and_its_memory():
+    a = leaf([1, 2])
+    where = a.data_ptr()
+    optimizer = optim.Adam([a], lr=0.1)
+    a.sum().backward()
+    optimizer.step()
+    assert (a.data_ptr(), a.is_leaf, a.requires_grad) == (where, True, True)
+
+
+def test_step_with_a_closure():
+    a = leaf([1])
+    optimizer = optim.SGD([a], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (a * a).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 1
+    assert a.item() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(optim.SGD, {"lr": 0.1, "momentum": 0.9}), (optim.Adam, {"lr": 0.1})], ids=["SGD", "Adam"]
+)
+def test_state_dict_round_trip(kind, settings):
+    """Saved after 5 steps and loaded elsewhere, it goes on as if nothing had happened."""
+
+    def steps(optimizer, differentiate, n):
+        for _ in range(n):
+            differentiate()
+            optimizer.step()
+
+    params, differentiate = problem()
+    optimizer = kind(params, **settings)
+    steps(optimizer, differentiate, 5)
+    saved = pickle.loads(pickle.dumps(optimizer.state_dict()))
+    others, differentiate_others = problem()
+    for p, q in zip(params, others, strict=True):
+        q.detach().numpy()[...] = p.detach().numpy()
+    steps(optimizer, differentiate, 5)
+
+    other = kind(others, lr=123.0)
+    other.load_state_dict(saved)
+    assert other.param_groups[0]["lr"] == 0.1
+    steps(other, differentiate_others, 5)
+    assert flat(others[0]) + flat(others[1]) == flat(params[0]) + flat(params[1])
+
+
+def test_state_dict_contents():
+    a, b = leaf([1]), leaf([1])
+    optimizer = optim.Adam([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=0.1)
+    (a + 2 * b).sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert [(g["params"], g["lr"]) for g in state["param_groups"]] == [([0], 0.1), ([1], 0.5)]
+    assert list(state["state"]) == [0, 1]
+    assert state["state"][1]["step"].item() == 1
+    assert state["state"][1]["exp_avg"].item() == pytest.approx(0.2)
+    assert state["state"][1]["exp_avg_sq"].item() == pytest.approx(0.004)
+    assert optim.SGD([a], lr=0.1).state_dict()["state"] == {}
+
+
+def test_load_state_dict_errors():
+    optimizer = optim.SGD([leaf([1])], lr=0.1)
+    with pytest.raises(ValueError, match="loaded state dict has a different number of parameter groups"):
+        optimizer.load_state_dict({"state": {}, "param_groups": []})
+    with pytest.raises(ValueError, match="loaded state dict contains a parameter group that doesn't match the size of"):
+        optimizer.load_state_dict({"state": {}, "param_groups": [{"params": [0, 1]}]})
+
+
+def test_a_model_learns():
+    tracer.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    optimizer = optim.Adam(model.parameters(), lr=0.05)
+    x, target = tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), tensor([0, 1, 1, 0])
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), target)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+    assert model(x).argmax(1).tolist() == target.tolist()

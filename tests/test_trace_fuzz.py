@@ -203,3 +203,52 @@ def test_random_programs_and_arguments_of_all_kinds(seed):
 def test_many_random_programs(block):
     for seed in range(1000 + 20 * block, 1020 + 20 * block):
         check(seed, ["apart", "apart", "transposed", "twice", "apart", "transposed", "twice"])
+
+
+SMOOTH = (
+    "add",
+    "mul",
+    "sin",
+    "exp",
+    "div",
+    "matmul",
+    "softmax",
+    "center",
+    "scale",
+    "total",
+    "shuffle",
+    "flip",
+    "halves",
+    "columns",
+)
+
+
+def derivatives(f, x, y):
+    """The value of a function, its gradients, and the gradients of a sum of their squares, all taken from outside."""
+    value = f(x, y)
+    first = tracer.autograd.grad((value * value).sum(), (x, y), create_graph=True, allow_unused=True)
+    first = [g for g in first if g is not None]
+    second = tracer.autograd.grad(sum((g.sin() * g).sum() for g in first), (x, y), allow_unused=True)
+    return [value, *first, *(g for g in second if g is not None)]
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_functions_are_differentiated_twice_from_outside(block):
+    for seed in range(10 * block, 10 * block + 10):
+        rng = np.random.default_rng(900 + seed)
+        steps = [(rng.choice(SMOOTH), int(rng.integers(9)), int(rng.integers(9)), float(rng.uniform(0.5, 2))) for _ in range(6)]
+
+        def f(x, y, steps=steps):
+            values = [x, y]
+            for name, i, j, k in steps:
+                values.append(PURE[name](values[i % len(values)], values[j % len(values)], k))
+            return values[-1] + values[-2]
+
+        x, y = (tracer.tensor(rng.standard_normal(SHAPE), requires_grad=True) for _ in range(2))
+        expected = derivatives(f, x, y)
+        traced = tracer.trace(f)
+        for _ in range(3):
+            results = derivatives(traced, x, y)
+        assert not traced.eager_reasons, traced.explain()
+        for a, b in zip(results, expected, strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-7, atol=1e-9, err_msg=str((seed, steps)))

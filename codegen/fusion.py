@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, sum_, uniform
-from ..ir.ops.reduce import kept_axes
+from ..ir.ops.reduce import SHORT, kept_axes
 from ..ir.primitive import Kind
-from .loops import SHORT, Index, Lowering, combine, identity, picks_one
+from .loops import Index, Lowering, combine, identity, picks_one
 from .nest import Kernel, Let, Loop, Store
 
 _FEW = 8  # columns: fewer are summed one by one
@@ -52,7 +52,9 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
         last = next((op for op in reductions if len(op.operands[0].shape) - 1 not in op.attrs["axes"]), reductions[0])
         axes, x = last.attrs["axes"], last.operands[0]
         both = any(op.attrs["axes"] != axes for op in reductions)
-        columns = len(x.shape) - 1 not in axes and (x.shape[-1] >= _FEW or both)
+        # A few rows are written out for each column.
+        many = x.shape[-1] >= _FEW and math.prod(x.shape[a] for a in axes) > SHORT
+        columns = len(x.shape) - 1 not in axes and (many or both)
         if columns and all(op.primitive in (sum_, max_, min_) for op in reductions):
             domain = _column_nest(low, results, x.shape, axes, x)
         else:

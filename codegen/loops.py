@@ -39,6 +39,7 @@ from ..ir.ops import (
     uniform,
     where,
 )
+from ..ir.ops.reduce import SHORT
 from ..ir.primitive import Kind
 from ..ir.types import DType
 from .jam import jam
@@ -54,9 +55,6 @@ class _Scope:
     body: list[Statement]
     known: dict[Any, str] = field(default_factory=dict)
     guard: bool = False
-
-
-SHORT = 8  # iterations that are written out
 
 
 _NAME = re.compile(r"[a-z]\d+\b")

@@ -69,10 +69,10 @@ func @f(%x: f32[64,{n}]) -> (f32[64,{n}], f32[64]) {{
 """
 
 
-@pytest.mark.parametrize("n", [1, 3, 8, 9, 33, 1000, 40_000])
+@pytest.mark.parametrize("n", [1, 3, 9, 10, 33, 1000, 40_000])
 def test_exponentials_of_a_row_are_kept(n):
     graph = parse_graph(SOFTMAX.format(n=n))
-    if 8 < n < 40_000:
+    if 9 < n < 40_000:
         (step,) = compiled(graph).steps
         assert step.source.count(" exp(") == 1
     agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))

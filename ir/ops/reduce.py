@@ -11,6 +11,8 @@ from ..types import TensorType, bool_, int64
 from .elementwise import cast, div, eq, mul
 from .movement import broadcast
 
+SHORT = 9  # elements that a kernel writes out instead of looping over them: a window of 3 by 3
+
 
 def kept_axes(rank: int, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(i for i in range(rank) if i not in axes)

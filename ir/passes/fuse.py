@@ -14,7 +14,8 @@ Movements and constants cost nothing: they are repeated inside every kernel that
 A kernel works on one *domain*: a shape, and the set of its axes that are reduced (perhaps none). Its operations live
 on the whole domain or on a *row*: the domain without the reduced axes. Rows flow back to the whole by broadcast, so a
 softmax, a layer norm or a cross entropy with its gradient is one kernel. When the last axis is not among those reduced
-(a *column* reduction: bias gradients), results become known only after the last row, and nothing in the same kernel reads them.
+(a *column* reduction, of more than a few: bias gradients), results become known only after the last row, and nothing in the
+same kernel reads them.
 
 Operations are assigned *stages*, in one forward sweep: an operation is in the stage of its latest operand where the
 two can share a kernel, and in the next one where they cannot. Operations of one stage never depend on each other
@@ -27,6 +28,7 @@ would make the count wait for the loss. All sweeps are linear in the graph: the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
@@ -52,7 +54,7 @@ from ..ops import (
     uniform,
     where,
 )
-from ..ops.reduce import kept_axes
+from ..ops.reduce import SHORT, kept_axes
 from ..primitive import Kind
 
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
@@ -111,7 +113,9 @@ class _Group:
 
     @property
     def is_column(self) -> bool:
-        return bool(self.axes) and len(self.domain) - 1 not in (self.axes or ())
+        if not self.axes or len(self.domain) - 1 in self.axes:
+            return False
+        return math.prod(self.domain[a] for a in self.axes) > SHORT
 
 
 def _find(group: _Group) -> _Group:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...context import context
 from ...ir import ops as P
 from ...ops import permute, reshape
 from ...ops import pointwise as F
@@ -98,37 +99,48 @@ def _max_pool(
         raise RuntimeError(
             f"Expected input's non-batch dimensions to have positive length, but input has a shape of {list(input.shape)}"
         )
-    w = _windows_last(n, _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))[0])
-    shape, axes = tuple(w._data.shape), tuple(range(w.ndim - n, w.ndim))
-    # The first position of the maximum, or of what is not a number. By comparison with it all is elementwise, the gradient too.
+    w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
+    lead = input.ndim - n
+    shape, axes = tuple(w._data.shape), tuple(range(lead, input.ndim))
+    pick = _first_maximum if context.recorder is None else _first_maximum_by_comparison
+    picked = pick(n, w, shape, axes)
+    if not return_indices:
+        return picked(w)
+    # The positions in the input, by sending its own positions through the same windows.
+    extents = input._data.shape[lead:]
+    numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
+    spots, _ = _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)
+    return picked(w), picked(S.expand(spots, shape))
+
+
+def _first_maximum(n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    """Reads, in each window, where the first maximum of ``w`` is, or what is not a number."""
+    lead, image = axes[0], shape[axes[-1] + 1 :]
+    flat = (*shape[:lead], math.prod(shape[a] for a in axes), *image)
+    at = S.unsqueeze(P.argmax(reshape(w, flat), axes=(lead,)), lead)
+    return lambda x: S.squeeze(P.gather(reshape(x, flat), at, axis=lead), lead)
+
+
+def _first_maximum_by_comparison(
+    n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]
+) -> Callable[[Tensor], Tensor]:
+    """The same for compiled code: all is elementwise, the gradient too. NumPy would pass over the windows nine times."""
     number = P.iota(shape=shape, axis=axes[0], dtype="i64")
     for a in axes[1:]:
         number = F.add(F.mul(number, shape[a]), P.iota(shape=shape, axis=a, dtype="i64"))
     fixed = w.detach()
-    hit = P.eq(fixed, _as_windows(P.max_(fixed, axes=axes), n))
+    hit = P.eq(fixed, _beside_windows(P.max_(fixed, axes=axes), n))
     if w.is_floating_point():
         hit = P.or_(hit, P.isnan(fixed))
-    first = P.min_(F.where(hit, number, math.prod(shape[-n:])), axes=axes)
-    here = P.eq(number, _as_windows(first, n))
-    values = P.sum_(F.where(here, w, 0), axes=axes)
-    if not return_indices:
-        return values
-    # The positions in the input, by sending its own positions through the same windows.
-    extents = input._data.shape[input.ndim - n :]
-    numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
-    spots = _windows_last(n, _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)[0])
-    return values, P.sum_(F.where(here, spots, 0), axes=axes)
+    first = P.min_(F.where(hit, number, math.prod(shape[a] for a in axes)), axes=axes)
+    here = P.eq(number, _beside_windows(first, n))
+    return lambda x: P.sum_(F.where(here, x, 0), axes=axes)
 
 
-def _windows_last(n: int, w: Tensor) -> Tensor:
-    """Windows (..., k..., o...) as (..., o..., k...)."""
-    lead = w.ndim - 2 * n
-    return permute(w, (*range(lead), *range(lead + n, lead + 2 * n), *range(lead, lead + n)))
-
-
-def _as_windows(x: Tensor, n: int) -> Tensor:
+def _beside_windows(x: Tensor, n: int) -> Tensor:
     """One number for each window, beside all of its elements."""
-    return reshape(x, (*x._data.shape, *(1,) * n))
+    image = x._data.shape[x.ndim - n :]
+    return reshape(x, (*x._data.shape[: x.ndim - n], *(1,) * n, *image))
 
 
 def max_pool1d(

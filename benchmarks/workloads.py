@@ -78,7 +78,8 @@ def gelu_chain_jax() -> Step:
 
 def sigmoid_mse(lib: Library) -> Step:
     x, y = lib.tensor_of(_f32(1_000_000), True), lib.tensor_of(_f32(1_000_000) ** 2)
-    loss_of = lib.part(lambda x, y: ((lib.sigmoid(x) - y) ** 2).mean())
+    module = lib.module
+    loss_of = lib.part(lambda x, y: ((module.sigmoid(x) - y) ** 2).mean())
 
     @lib.whole
     def run(x: Any, y: Any) -> Any:
@@ -100,7 +101,8 @@ def sigmoid_mse_jax() -> Step:
 
 def cross_entropy(lib: Library) -> Step:
     x, y = lib.tensor_of(_f32(4096, 1024), True), lib.tensor_of(_rng().integers(0, 1024, 4096))
-    loss_of = lib.part(lambda x, y: lib.nn.functional.cross_entropy(x, y))
+    F = lib.nn.functional
+    loss_of = lib.part(lambda x, y: F.cross_entropy(x, y))
 
     @lib.whole
     def run(x: Any, y: Any) -> Any:
@@ -124,7 +126,8 @@ def cross_entropy_jax() -> Step:
 def layer_norm(lib: Library) -> Step:
     x, w, b = lib.tensor_of(_f32(4096, 1024), True), lib.tensor_of(_f32(1024), True), lib.tensor_of(_f32(1024), True)
     g = lib.tensor_of(_f32(4096, 1024, scale=0.5))
-    out_of = lib.part(lambda x, w, b: lib.nn.functional.layer_norm(x, (1024,), w, b))
+    F = lib.nn.functional
+    out_of = lib.part(lambda x, w, b: F.layer_norm(x, (1024,), w, b))
 
     @lib.whole
     def run(x: Any, w: Any, b: Any, g: Any) -> Any:
@@ -168,7 +171,8 @@ def _weights(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
 def _training(lib: Library, model: Any, optimizer: Any, inputs: np.ndarray, labels: np.ndarray) -> Step:
     """A step on cross entropy, read as a float."""
     x, y = lib.tensor_of(inputs), lib.tensor_of(labels)
-    loss_of = lib.part(lambda x, y: lib.nn.functional.cross_entropy(model(x), y))
+    F = lib.nn.functional
+    loss_of = lib.part(lambda x, y: F.cross_entropy(model(x), y))
 
     @lib.whole
     def step(x: Any, y: Any) -> Any:
@@ -290,14 +294,15 @@ def lstm(lib: Library) -> Step:
         lib.tensor_of(_f32(256, 64, scale=0.1), True),
     )
     b = lib.tensor_of(_f32(256, scale=0.1), True)
+    module = lib.module
 
     @lib.part
     def loss_of(x: Any, w: Any, u: Any, b: Any) -> Any:
-        h, c = lib.zeros(16, 64), lib.zeros(16, 64)
+        h, c = module.zeros(16, 64), module.zeros(16, 64)
         for t in range(50):
             i, f, g, o = (x[t] @ w.T + h @ u.T + b).chunk(4, 1)
-            c = lib.sigmoid(f) * c + lib.sigmoid(i) * lib.tanh(g)
-            h = lib.sigmoid(o) * lib.tanh(c)
+            c = module.sigmoid(f) * c + module.sigmoid(i) * module.tanh(g)
+            h = module.sigmoid(o) * module.tanh(c)
         return h.sum()
 
     @lib.whole
@@ -446,7 +451,8 @@ def _call_price(s: Any, k: Any, t: Any, v: Any, log: Any, sqrt: Any, exp: Any, e
 
 
 def black_scholes(lib: Library) -> Step:
-    price = lambda s, k, t, v: _call_price(s, k, t, v, lib.log, lib.sqrt, lib.exp, lib.erf)
+    module = lib.module
+    price = lambda s, k, t, v: _call_price(s, k, t, v, module.log, module.sqrt, module.exp, module.erf)
     return _gradient(lib, price, *_options())
 
 
@@ -466,10 +472,11 @@ def _regression() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def logistic(lib: Library) -> Step:
     w, x, y = _regression()
     x, y = lib.tensor_of(x), lib.tensor_of(y)
+    F = lib.nn.functional
 
     def log_density(w: Any) -> Any:
         z = x @ w
-        return (y * z - lib.nn.functional.softplus(z)).sum() - 0.5 * (w * w).sum()
+        return (y * z - F.softplus(z)).sum() - 0.5 * (w * w).sum()
 
     return _gradient(lib, log_density, w)
 
@@ -500,12 +507,12 @@ def _mixture() -> tuple[np.ndarray, ...]:
 
 def mixture(lib: Library) -> Step:
     data, *parameters = _mixture()
-    x = lib.tensor_of(data)
+    x, module = lib.tensor_of(data), lib.module
 
     def log_likelihood(weights: Any, means: Any, scales: Any) -> Any:
-        z = (x[:, None, :] - means) * lib.exp(-scales)
-        log_p = lib.log_softmax(weights, 0) - 0.5 * (z * z).sum(-1) - scales.sum(-1)
-        return lib.logsumexp(log_p, 1).sum()
+        z = (x[:, None, :] - means) * module.exp(-scales)
+        log_p = module.log_softmax(weights, 0) - 0.5 * (z * z).sum(-1) - scales.sum(-1)
+        return module.logsumexp(log_p, 1).sum()
 
     return _gradient(lib, log_likelihood, *parameters)
 
@@ -588,7 +595,8 @@ def neural_ode_jax() -> Step:
 
 def layer(lib: Library) -> Step:
     x = lib.tensor_of(_f32(8, 16))
-    return _gradient(lib, lambda w, b: lib.sigmoid(x @ w + b).sum(), _f32(16, 4), _f32(4))
+    module = lib.module
+    return _gradient(lib, lambda w, b: module.sigmoid(x @ w + b).sum(), _f32(16, 4), _f32(4))
 
 
 def layer_jax() -> Step:

@@ -25,7 +25,9 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]]) -> Callable[[], bool]
 
     terms = []
     for cell, was in walk.cells:
-        terms.append(f"contents({constant(cell)}) is {constant(was)}")
+        # An empty cell counts as one that holds None.
+        inside = f"contents({constant(cell)})" if was is None else f"{constant(cell)}.cell_contents"
+        terms.append(f"{inside} is {constant(was)}")
     for space, name, was in walk.names:
         if was is MISSING:
             terms.append(f"{name!r} not in {constant(space)}")
@@ -39,14 +41,13 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]]) -> Callable[[], bool]
         if isinstance(x, (dict, types.MappingProxyType)):
             terms.append(_mapping(constant(x), before, constant))
         elif isinstance(x, (list, tuple, set)):
-            held = constant(x)
-            terms.append(f"len({held}) == {len(before)} and all(map(is_, {held}, {constant(before)}))")
+            terms.append(_sequence(constant(x), before, constant))
         elif is_plain(x):
             terms.append(_mapping(f"{constant(x)}.__dict__", before, constant))
         else:
             return lambda: False
     lines = ["def same():", "    try:", f"        return {' and '.join(terms) or 'True'}"]
-    lines += ["    except (KeyError, AttributeError): return False"]
+    lines += ["    except (KeyError, AttributeError, ValueError): return False"]
     exec(compile("\n".join(lines), "<unchanged>", "exec"), constants)
     same: Callable[[], bool] = constants["same"]
     return same
@@ -54,6 +55,12 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]]) -> Callable[[], bool]
 
 def _mapping(place: str, before: list[tuple[Any, Any]], constant: Callable[[Any], str]) -> str:
     """Whether a dictionary has the same keys in the same order, and the same values."""
-    keys, values = constant([k for k, _ in before]), constant([v for _, v in before])
-    same_keys = f"len({place}) == {len(before)} and all(map(is_, {place}, {keys}))"
-    return f"{same_keys} and all(map(is_, {place}.values(), {values}))"
+    keys, values = [k for k, _ in before], [v for _, v in before]
+    same = _sequence(place, keys, constant)
+    return f"{same} and all(map(is_, {place}.values(), {constant(values)}))" if before else same
+
+
+def _sequence(place: str, before: list[Any], constant: Callable[[Any], str]) -> str:
+    """Whether a container holds the same in the same order."""
+    same = f" and all(map(is_, {place}, {constant(before)}))" if before else ""
+    return f"len({place}) == {len(before)}{same}"

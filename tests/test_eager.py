@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from values import ones
 
 import tracer
 from tracer import tensor
@@ -17,10 +18,6 @@ from tracer.nn import functional as F
 INF, NAN = float("inf"), float("nan")
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 quick = settings(max_examples=50, deadline=None)
-
-
-def ones(*shape, dtype="float32"):
-    return tracer.ones(*shape, dtype=getattr(tracer, dtype))
 
 
 def name_of(dtype):

@@ -6,6 +6,7 @@ import pickle
 from collections import OrderedDict
 
 import pytest
+from values import flat, leaf, raises_exactly
 
 import tracer
 from tracer import nn, optim, tensor
@@ -15,14 +16,6 @@ from tracer.nn import functional as F
 def pattern(*shape, period):
     """0, 1, ... counted modulo ``period`` around 0: small whole numbers, so that sums of products are exact."""
     return tensor([i % period - period // 2 for i in range(math.prod(shape))], dtype=tracer.float64).reshape(shape)
-
-
-def flat(t):
-    return t.detach().reshape(-1).tolist()
-
-
-def leaf(values):
-    return tensor(values, dtype=tracer.float64, requires_grad=True)
 
 
 # Layers.
@@ -407,11 +400,7 @@ BAD_CALLS = {
 
 @pytest.mark.parametrize("name", BAD_CALLS)
 def test_bad_call(name):
-    wrong, exception, words = BAD_CALLS[name]
-    with pytest.raises(exception) as caught:
-        wrong()
-    assert caught.type is exception
-    assert words in str(caught.value.args[0])
+    raises_exactly(*BAD_CALLS[name])
 
 
 # Modules.

@@ -1,26 +1,13 @@
 """Optimizers, against values recorded from PyTorch 2.13 in float64."""
 
-import math
 import pickle
 
 import pytest
+from values import flat, leaf
 
 import tracer
 from tracer import nn, optim, tensor
 from tracer.nn import functional as F
-
-
-def pattern(*shape, period):
-    """0, 1, ... counted modulo ``period`` around 0: small whole numbers, so that sums of products are exact."""
-    return tensor([i % period - period // 2 for i in range(math.prod(shape))], dtype=tracer.float64).reshape(shape)
-
-
-def flat(t):
-    return t.detach().reshape(-1).tolist()
-
-
-def leaf(values):
-    return tensor(values, dtype=tracer.float64, requires_grad=True)
 
 
 def problem():

@@ -1,15 +1,12 @@
 """How tensors look as text: as PyTorch's."""
 
 import pytest
+from values import ones
 
 import tracer
 from tracer import tensor
 
 INF, NAN = float("inf"), float("nan")
-
-
-def ones(*shape, dtype="float32"):
-    return tracer.ones(*shape, dtype=getattr(tracer, dtype))
 
 
 PRINTED = [

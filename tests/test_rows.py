@@ -159,3 +159,12 @@ def test_nothing_is_kept_for_loops_that_become_one():
     (step,) = compiled(graph).steps
     assert step.source.count(" exp(") == 1 and step.source.count("for ") == 3  # rows, the maximum, and all else
     agree(graph, np.random.default_rng(0).standard_normal((64, 40)).astype(np.float32))
+
+
+def test_a_long_chain_on_an_input_is_stored_and_not_repeated():
+    chain = "".join(f"  %a{k}: f32[8,40] = add %a{k - 1}, %a{k - 1}\n" for k in range(1, 30))
+    text = f"func @f(%a0: f32[8,40]) -> (f32[8], f32[40]) {{\n{chain}  %r: f32[8] = sum %a29 {{axes=(1)}}\n"
+    graph = parse_graph(text + "  %c: f32[40] = max %a29 {axes=(0)}\n  return %r, %c\n}\n")
+    bodies = [op.attrs["body"] for op in pipeline.run(graph, pipeline.COMPILE).ops if op.primitive is fusion]
+    assert sum(len(b.ops) for b in bodies) < 40
+    agree(graph, np.ones((8, 40), np.float32))

@@ -82,6 +82,7 @@ def _only_units_move(op: Op) -> bool:
 
 
 _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
+_CHAIN = 4  # simple operations, one on the other, that are repeated without regret
 _LARGE = 1 << 20  # bytes: more than a program may well hold many of
 _AROUND = 50  # kernels that are looked at to find out if one must run between two others
 _LITTLE = 1 << 16  # bytes of an input that are read once more without regret
@@ -131,9 +132,12 @@ class _Planner:
         self.free: dict[Value, Op] = {}
         self.users, self.outputs = graph.users(), set(graph.outputs)
         self.inputs_of: dict[Value, frozenset[Value]] = {v: frozenset([v]) for v in graph.inputs}  # also of what is free
+        self.length: dict[Value, int] = {}  # of the longest chain of simple operations
         for op in graph.ops:
-            if _is_free(op) or self._is_simple(op):
+            simple = self._is_simple(op)
+            if _is_free(op) or simple:
                 self.free[op.result] = op
+                self.length[op.result] = simple + max((self.length.get(v, 0) for v in op.operands), default=0)
                 if all(v in self.inputs_of for v in op.operands):
                     self.inputs_of[op.result] = frozenset().union(*(self.inputs_of[v] for v in op.operands))
             elif _is_fusible(op):
@@ -151,7 +155,8 @@ class _Planner:
         if op.primitive not in _SIMPLE or not has_kernel(op) or not all(v in self.inputs_of for v in op.operands):
             return False
         inputs = frozenset().union(*(self.inputs_of[v] for v in op.operands))
-        if len(inputs) != 1 or op.result in self.outputs:
+        long = max(self.length.get(v, 0) for v in op.operands) >= _CHAIN
+        if len(inputs) != 1 or op.result in self.outputs or long:
             return False
         nbytes = next(iter(inputs)).type.nbytes
         return (nbytes <= _LITTLE or nbytes <= op.result.type.nbytes) and all(map(_is_fusible, self.users.get(op.result, ())))

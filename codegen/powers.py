@@ -42,13 +42,11 @@ def pow_(m: Arithmetic, x: Value, y: Value) -> Value:
     else:
         value, one = _power_64(m, m.absolute(x), y)
     value = m.select(one, m.real(1.0), value)  # also for y infinite
-    whole = m.rint(y) == y
-    half = y * 0.5
-    odd = m.select(whole, m.absolute(m.rint(half) - half), m.real(0.0)) == 0.5
-    negative = m.select(m.to_bits(x) < 0, m.real(-1.0), m.real(1.0))  # also -0
-    value = value * m.select(odd, negative, m.real(1.0))
-    impossible = m.select(x < 0.0, m.select(x > -infinity, m.select(whole, m.real(0.0), m.real(1.0)), m.real(0.0)), m.real(0.0))
-    value = m.select(impossible == 1.0, m.real(float("nan")), value)
+    rounded, half = m.rint(y), y * 0.5
+    odd = (rounded == y) & (m.absolute(m.rint(half) - half) == 0.5)
+    value = m.select(odd & (m.to_bits(x) < 0), -value, value)  # also of -0
+    impossible = (x < 0.0) & (x > -infinity) & ((rounded < y) | (rounded > y))
+    value = m.select(impossible, m.real(float("nan")), value)
     value = m.select(x == x, m.select(y == y, value, y), x)
     return m.select(y == 0.0, m.real(1.0), m.select(x == 1.0, m.real(1.0), value))
 

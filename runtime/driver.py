@@ -1,10 +1,13 @@
 """The native function that runs a program: steps in order, large ones shared among the team.
 
-A program is a header of nine words: steps, their number, patches, their number, slots, arguments, status cells, the team
-(0: none), the function that shares a step. A step is a kernel, its argument block, its range, whether it is worth sharing.
+A program is a header of eleven words: steps, their number, patches, their number, slots, arguments, status cells, the team
+(0: none), the function that shares a step, checks, their number. A step is a kernel, its argument block, its range, whether
+it is worth sharing.
 A patch (position, slot, offset, head) writes the address in a slot, so many bytes further, to a position in the argument
 blocks. Unless its head is 0, the slot holds an array object, which has the address that many bytes from its beginning.
-Then the steps run in order, up to one that has written to its status cell.
+A check (slot, offset, further, mask, expected) looks at the object in a slot: the word so many bytes from its beginning, or,
+unless further is negative, the one so many bytes from where that word points; under the mask it must be what is expected.
+If every check holds, the steps run in order, up to one that has written to its status cell.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ entry:
   %h6 = getelementptr i64, ptr %header, i64 6
   %h7 = getelementptr i64, ptr %header, i64 7
   %h8 = getelementptr i64, ptr %header, i64 8
+  %h9 = getelementptr i64, ptr %header, i64 9
+  %h10 = getelementptr i64, ptr %header, i64 10
   %steps = load ptr, ptr %header
   %count = load i64, ptr %h1
   %patches = load ptr, ptr %h2
@@ -33,9 +38,44 @@ entry:
   %cells = load ptr, ptr %h6
   %team = load ptr, ptr %h7
   %share = load ptr, ptr %h8
-  br label %patch_test
+  %checks = load ptr, ptr %h9
+  %check_count = load i64, ptr %h10
+  br label %check_test
+check_test:
+  %c = phi i64 [0, %entry], [%c_next, %compare]
+  %check_more = icmp slt i64 %c, %check_count
+  br i1 %check_more, label %check, label %patch_test
+check:
+  %c5 = mul i64 %c, 5
+  %r0 = getelementptr i64, ptr %checks, i64 %c5
+  %r1 = getelementptr i64, ptr %r0, i64 1
+  %r2 = getelementptr i64, ptr %r0, i64 2
+  %r3 = getelementptr i64, ptr %r0, i64 3
+  %r4 = getelementptr i64, ptr %r0, i64 4
+  %looked_at = load i64, ptr %r0
+  %in_slot = getelementptr ptr, ptr %slots, i64 %looked_at
+  %object = load ptr, ptr %in_slot
+  %field_offset = load i64, ptr %r1
+  %word_at = getelementptr i8, ptr %object, i64 %field_offset
+  %word = load i64, ptr %word_at
+  %further = load i64, ptr %r2
+  %is_direct = icmp slt i64 %further, 0
+  br i1 %is_direct, label %compare, label %follow
+follow:
+  %target = inttoptr i64 %word to ptr
+  %target_at = getelementptr i8, ptr %target, i64 %further
+  %pointed = load i64, ptr %target_at
+  br label %compare
+compare:
+  %seen = phi i64 [%word, %check], [%pointed, %follow]
+  %mask = load i64, ptr %r3
+  %expected = load i64, ptr %r4
+  %masked = and i64 %seen, %mask
+  %holds = icmp eq i64 %masked, %expected
+  %c_next = add i64 %c, 1
+  br i1 %holds, label %check_test, label %other
 patch_test:
-  %j = phi i64 [0, %entry], [%j_next, %write]
+  %j = phi i64 [0, %check_test], [%j_next, %write]
   %patch_more = icmp slt i64 %j, %patch_count
   br i1 %patch_more, label %patch, label %step_test
 patch:
@@ -103,11 +143,13 @@ done:
   ret i32 0
 stopped:
   ret i32 1
+other:
+  ret i32 2
 }
 """
 
 
 @functools.cache
 def run() -> int:
-    """The address of the function, which takes that of a header and returns whether a step failed."""
+    """The address of the function of a header. It returns 0, 1 if a step failed, 2 if a check did: then nothing has run."""
     return compiler.native("driver", lambda: _CODE, ("run",))["run"]

@@ -32,7 +32,7 @@ from ..ir.types import TensorType
 from . import compile as compiler
 from . import driver
 from .gemm import gemm
-from .memory import HEAD, ResultPool, address, aligned_empty, plan, take
+from .memory import HEAD, ResultPool, address, aligned_empty, array_checks, plan, take
 from .team import sharing
 
 
@@ -122,9 +122,9 @@ class Program:
         cells = address(self._status)
         header = (address(self._table), len(rows), address(self._patches), len(patches), address(self._slots), at, cells)
         at_team, share = sharing() if any(large) else (0, 0)
-        self._header = np.array([*header, at_team, share], np.int64)
+        self._header = np.array([*header, at_team, share, 0, 0], np.int64)
         self._header_address = address(self._header)
-        self._others: list[tuple[np.ndarray, np.ndarray]] = []
+        self._others: list[tuple[np.ndarray, ...]] = []
         self._call = _driver()
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
@@ -141,12 +141,18 @@ class Program:
         return arrays
 
     def header_for_arrays(self, slots: Sequence[int]) -> int:
-        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs."""
+        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs.
+
+        The call returns 2 and does nothing unless each is of its input's type, contiguous, and owns its memory.
+        """
         patches = self._patches.copy()
         patches[np.isin(patches[:, 1], slots), 3] = HEAD
+        types = [(i, self.graph.inputs[i].type) for i in slots]
+        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy)]
+        checks = np.array(rows, np.int64)
         header = self._header.copy()
-        header[2] = address(patches)
-        self._others.append((header, patches))
+        header[2], header[9:] = address(patches), (address(checks), len(rows))
+        self._others.append((header, patches, checks))
         return address(header)
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

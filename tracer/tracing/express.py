@@ -8,6 +8,7 @@ nothing: the call then goes the general way, which also has the cases that are n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,15 @@ Express = Callable[[tuple, Mapping[str, Any]], Any]
 
 class Unwritten(Exception):
     """A case that only the general replay has."""
+
+
+def _refcount_when_owned() -> int:
+    """What ``getrefcount`` says of an object that an attribute and a local variable refer to."""
+    own = _refcount_when_owned.__dict__["it"] = []  # type: ignore[attr-defined]
+    return getrefcount(own)
+
+
+OWNED = _refcount_when_owned()
 
 
 class _Floats:
@@ -58,6 +68,7 @@ class _Writer:
     def __init__(self, trace: Trace, call: Call, environment: Environment, key: tuple, mode: Any):
         self.trace, self.call, self.environment, self.key = trace, call, environment, key
         self.lines: list[str] = []
+        self.names: dict[int, str] = {}
         self.tensors = self.floats = 0
         self.constants: dict[str, Any] = {
             "MISS": MISS,
@@ -70,12 +81,19 @@ class _Writer:
             "static": static,
             "storage": storage,
             "FREE": memory.FREE,
+            "HELD": memory.FREE + 1,
+            "OWNED": OWNED,
         }
+        # Programs look at array objects themselves; a graph of no kernels has no program to call.
+        self.native = memory.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
+        self.looked_at: set[int] = set()  # the tensors whose arrays the program looks at
+        self.used: Counter[int] = Counter()  # outputs, by how often the result and gradients mention them
 
     def constant(self, x: Any) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = x
-        return name
+        if id(x) not in self.names:
+            self.names[id(x)] = name = f"c{len(self.constants)}"
+            self.constants[name] = x
+        return self.names[id(x)]
 
     def literal(self, x: Any) -> str:
         """A value of a plain type as an expression."""
@@ -101,21 +119,25 @@ class _Writer:
             self.argument(f"kwargs[{name!r}]", a)
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
         self.require(f"context.recorder is None and not mode.eager and {modes}")
-        self.require(f"{self.constant(self.environment.key)}() == {surroundings}")
+        same, key = f"{self.constant(self.environment)}.same()", f"{self.constant(self.environment.key)}()"
+        self.require(f"{same} == {surroundings} or {key} == {surroundings}")
         self.memory()
         self.values()
         self.captured()
-        outputs = self.graph_function() if trace.function.active else self.program()
-        for k, node in trace.leaves:
-            self.say(f"{outputs[k]}._requires_grad = True; {outputs[k]}._grad_fn = {self.constant(node)}")
-        self.outputs = outputs
         result = trace.build.write(self)
         new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
+        if trace.function.active:
+            self.graph_function()
+        else:
+            self.program(dict(new))
+        for k, node in trace.leaves:
+            self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = {self.constant(node)}")
         self.say(f"result = {result}")
-        for k, (_, g) in enumerate(new):  # all of them before any is set: gradients may be exchanged
-            self.say(f"n{k} = {g}")
-        for k, (t, _) in enumerate(new):
-            self.say(f"{t}._grad = n{k}")
+        if any("_grad" in g for _, g in new):  # gradients may be exchanged: all are read before any is set
+            self.say(f"{', '.join(t + '._grad' for t, _ in new)} = {', '.join(g for _, g in new)}")
+        else:
+            for t, g in new:
+                self.say(f"{t}._grad = {g}")
         self.say("return result")
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)
@@ -153,38 +175,39 @@ class _Writer:
         self.say(f"a{k} = {place}")
         self.require(f"type(a{k}) is {self.constant(type(x))}")
         self.say(f"d{k} = a{k}._data")
-        self.require(f"d{k}.shape == {data.shape!r} and d{k}.dtype is {self.constant(data.dtype)} and d{k}.flags.c_contiguous")
-        leaf = "is" if x._grad_fn is None else "is not"
-        as_it_was = f"a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and of_a_tensor(a{k}.__dict__)"
-        if len(vars(x)) == 2:
-            # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
-            self.say(f"plain{k} = len(a{k}.__dict__) == 2")
-            self.require(f"plain{k} or ({as_it_was})")
+        if self.native and data.base is None:
+            self.looked_at.add(k)
         else:
-            self.say(f"plain{k} = False")
-            self.require(as_it_was)
+            kind = f"d{k}.dtype is {self.constant(data.dtype)} and d{k}.flags.c_contiguous"
+            self.require(f"d{k}.shape == {data.shape!r} and {kind}")
+        leaf, view = ("is" if y is None else "is not" for y in (x._grad_fn, x._view))
+        as_it_was = f"a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and a{k}._view {view} None"
+        as_it_was += f" and of_a_tensor(a{k}.__dict__)"
+        # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
+        self.require(f"len(a{k}.__dict__) == 2 or ({as_it_was})" if len(vars(x)) == 2 else as_it_was)
 
     def memory(self) -> None:
         """No argument shares memory with another one, nor with what the function captured and something is changed."""
         n = self.tensors
+        if not n:
+            return
         if len(set(self.call.storages)) < n:
             raise Unwritten
+        # An array that the program looks at owns its memory.
         for k in range(n):
-            self.say(f"s{k} = id(d{k}) if d{k}.base is None else id(storage(d{k}))")
+            self.say(f"s{k} = id(d{k})" if k in self.looked_at else f"s{k} = id(storage(d{k}))")
+        names = ", ".join(f"s{k}" for k in range(n))
         if n > 1:
-            names = ", ".join(f"s{k}" for k in range(n))
             self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
         if self.trace.written:
-            storages = self.constant(self.trace)
-            for k in range(n):
-                self.require(f"s{k} not in {storages}.storages")
+            self.require(f"{self.constant(self.trace)}.storages.isdisjoint(({names},))")
         captured = self.environment.tensors
         if captured:
             if any(id(t) in captured or id(t._root()) in captured for t in self.call.tensors):
                 raise Unwritten  # the graph takes one for the other
-            ids = self.constant(frozenset(captured))
-            for k in range(n):
-                self.require(f"id(a{k}) not in {ids} and (plain{k} or a{k}._view is None or id(a{k}._root()) not in {ids})")
+            views = [f"id(a{k}._root())" for k, t in enumerate(self.call.tensors) if t._view is not None]
+            them = ", ".join([*(f"id(a{k})" for k in range(n)), *views])
+            self.require(f"{self.constant(frozenset(captured))}.isdisjoint(({them},))")
 
     def values(self) -> None:
         """The float program."""
@@ -218,45 +241,69 @@ class _Writer:
         for source, at in trace.same_gradient:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
 
-    def program(self) -> list[str]:
-        """The native call of a function that nobody will differentiate. Returns the names of its outputs."""
+    def program(self, gradients: Mapping[str, str]) -> None:
+        """The native call of a function that nobody will differentiate; ``gradients`` are set afterwards, by owner."""
         trace, program = self.trace, self.trace.executable.program
-        self.drop_gradients()
-        lock, pools = self.constant(program._lock), program.pools
-        self.say(f"with {lock}:")
-        for j, pool in enumerate(pools):
-            self.say(f"for e{j} in {self.constant(pool.entries)}:", 2)
-            self.say(f"if refcount(e{j}[0]) == FREE: break", 3)
-            self.say(f"else: e{j} = {self.constant(pool.grow)}()", 2)
+        n = len(program.pools)
+        if not program.steps:
+            return
+        # A gradient that is only replaced, and that nobody else refers to, becomes the new one.
+        early = set() if program.may_fail else {self.owner(s) for s in trace.early}
+        early |= set() if program.may_fail else {self.constant(t) for t in trace.fixed_early}
+        leaves = {k for k, _ in trace.leaves}
+        replaced = {g: t for t, g in gradients.items() if t in early}
+        reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in leaves}
+        self.say(f"{self.constant(program._lock.acquire)}()")
+        self.say("try:")
+        for j, pool in enumerate(program.pools):
+            entries, grow = self.constant(pool.entries), self.constant(pool.grow)
+            if j in reused:
+                self.say(f"o{j} = {reused[j]}._grad", 2)
+                self.say(f"for e{j} in {entries}:", 2)
+                self.say(f"count = refcount(e{j}[0])", 3)
+                self.say(f"if count == FREE: o{j} = None; break", 3)
+                mine = f"o{j} is not None and o{j}._data is e{j}[0] and refcount(o{j}) == OWNED and len(o{j}.__dict__) == 2"
+                self.say(f"if count == HELD and {mine}: break", 3)
+                self.say(f"else: e{j} = {grow}(); o{j} = None", 2)
+            else:
+                self.say(f"for e{j} in {entries}:", 2)
+                self.say(f"if refcount(e{j}[0]) == FREE: break", 3)
+                self.say(f"else: e{j} = {grow}()", 2)
         slots = []
         fixed = self.constant(trace.addresses)
-        by_layout = memory.address is memory._address_by_layout
-        of_arrays = [i for i, source in enumerate(trace.sources) if source.kind == "argument" and by_layout]
-        header = program.header_for_arrays(of_arrays) if of_arrays else program._header_address
+        looked_at = [
+            i for i, source in enumerate(trace.sources) if source.kind == "argument" and source.index in self.looked_at
+        ]
+        header = program.header_for_arrays(looked_at) if looked_at else program._header_address
         numbers = [i for i, s in enumerate(trace.sources) if s.kind == "float"]
         cells = np.zeros(len(numbers))
         self.constants["cells"], self.constants["cells_view"] = cells, cells.data
         for i, source in enumerate(trace.sources):
             if source.kind == "argument":
                 array = f"d{source.index}"
-                slots.append(f"id({array})" if by_layout else f"{self.constant(memory.address)}({array})")
+                slots.append(f"id({array})" if i in looked_at else f"{self.constant(memory.address)}({array})")
             elif source.kind == "float":
                 at = numbers.index(i)
                 self.say(f"cells_view[{at}] = {self.value(source.index)}", 2)
                 slots.append(str(memory.address(cells) + 8 * at))
             else:
                 slots.append(f"{fixed}[{i}]")
-        slots += [f"e{j}[1]" for j in range(len(pools))]
+        slots += [f"e{j}[1]" for j in range(n)]
         self.say(f"{self.constant(program._pack)}({self.constant(program._slots_view)}, 0, {', '.join(slots)})", 2)
-        failed = f"if {self.constant(program._call)}({header}):"
-        self.say(f"{failed} {self.constant(program.forget_failure)}(); return MISS", 2)
-        for j in range(len(pools)):
-            # Still locked: a buffer that no array object of ours holds is free to other threads.
-            self.say(f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = [0, 0]", 2)
+        self.say(f"failed = {self.constant(program._call)}({header})", 2)
+        # Still locked: a buffer that no array object of ours holds is free to other threads.
+        self.say("if failed:", 2)
+        self.say(f"if failed == 1: {self.constant(program.forget_failure)}()", 3)
+        self.say("return MISS", 3)
+        for j in range(n):
+            make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = [0, 0]"
+            self.say(f"if o{j} is None: {make}" if j in reused else make, 2)
+            if j in reused:
+                self.say(f"else: o{j}._counter[0] = 0", 2)
+        self.say(f"finally: {self.constant(program._lock.release)}()")
         self.count_changes()
-        return [f"o{j}" for j in range(len(pools))]
 
-    def graph_function(self) -> list[str]:
+    def graph_function(self) -> None:
         """The forward run of a function that may be differentiated from outside."""
         trace = self.trace
         if trace.fixed_bumps or trace.bumps or any(s.kind == "float" for s in trace.sources):
@@ -267,7 +314,7 @@ class _Writer:
         self.say(f"try: outputs = {self.constant(trace.function.call)}([{arrays}], [{tensors}])")
         self.say("except (IndexError, RuntimeError): return MISS")
         count = len(trace.graph.outputs) - len(trace.graph.updates)
-        return [f"outputs[{k}]" for k in range(count)]
+        self.say(f"{''.join(f'o{k}, ' for k in range(count))}= outputs" if count else "pass")
 
     def drop_gradients(self) -> None:
         """Gradients that are only replaced give their buffers back before the run."""
@@ -290,7 +337,8 @@ class _Writer:
     # What results and gradients are made of: called by ``Build.write``.
 
     def output(self, k: int) -> str:
-        return self.outputs[k]
+        self.used[k] += 1
+        return f"o{k}"
 
     def value(self, i: int) -> str:
         floats = self.trace.floats

@@ -19,7 +19,7 @@ from ..context import Structure
 from ..tensor import Tensor
 from .announce import Announcing
 from .scalars import static
-from .unchanged import written
+from .unchanged import unknown, written
 from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, contents, items_of
 
 _OFTEN = 3  # times that nothing has changed, before the question is written out
@@ -131,7 +131,7 @@ class Environment:
         self._walk = Walk()
         self._live: list[tuple[Any, list[Any]]] = []
         self._asked = 0  # how often nothing had changed since the last walk
-        self._same = _unknown
+        self.same = unknown  # gives the key if nothing has changed, or None, fast
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self._count = itertools.count()
         self._key = -1
@@ -160,7 +160,10 @@ class Environment:
 
     def key(self) -> int:
         """A number that is the same as long as nothing that can be reached has changed. Raises Untraceable."""
-        if self._epoch != Structure.epoch or (not self._same() and self._changed()):
+        key = self.same()
+        if key is not None:
+            return key
+        if self._epoch != Structure.epoch or self._changed():
             walk = Walk()
             description = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
             if description not in self._keys:
@@ -170,7 +173,7 @@ class Environment:
             self._key, self._walk, self._epoch = self._keys[description][0], walk, Structure.epoch
             # Plain containers and objects change without saying so.
             self._live = [(x, list(items_of(x))) for x in walk.live]
-            self._asked, self._same = 0, _unknown
+            self._asked, self.same = 0, unknown
         return self._key
 
     def _changed(self) -> bool:
@@ -198,12 +201,8 @@ class Environment:
                     return True
         self._asked += 1
         if self._asked == _OFTEN:
-            self._same = written(walk, self._live)
+            self.same = written(walk, self._live, self._epoch, self._key)
         return False
-
-
-def _unknown() -> bool:
-    return False
 
 
 def _differs(now: Any, was: Any) -> bool:

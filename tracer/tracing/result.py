@@ -32,10 +32,10 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     containers that somebody outside holds, by id.
     """
     try:
-        _check_inputs(recorder, allowed)
         results = _Results(recorder, held)
         build = results.describe(box[0])
         grads = [(recorder.owner(t), results.gradient(t)) for t in recorder.grads_written.values()]
+        _check_inputs(recorder, allowed)
         stray = escaped(recorder, results.leaves, results.tensors)
         if stray is not None:
             raise Unreplayable(f"a tensor of shape {list(stray.shape)} made by the function is kept by something outside it")
@@ -165,6 +165,8 @@ class _Results:
         return self._places[id(t)]
 
     def _find(self, t: Tensor) -> Build:
+        if id(t) not in self.recorder.known and t._view is None:
+            self.recorder.value(t)  # what was not made in the run is an input of it
         for i, known in enumerate(self.recorder.inputs):
             if known is t:
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))

@@ -1,7 +1,7 @@
 """The question whether anything has changed that a function can reach, written out as one Python expression.
 
-``Environment._changed`` asks it of any walk; of one that has been asked about before, the same is asked here without loops over
-tables. It may say no where nothing has changed (an equal object in another's place), never yes where something has.
+``Environment.key`` asks it of any walk; of one that has been asked about before, the same is asked here without loops over
+tables. It may say that something has changed where nothing has (an equal object in another's place), never the other way round.
 """
 
 from __future__ import annotations
@@ -11,19 +11,28 @@ from collections.abc import Callable
 from operator import is_
 from typing import Any
 
+from ..context import Structure
 from .walk import MISSING, Walk, contents, is_plain
 
 
-def written(walk: Walk, live: list[tuple[Any, list[Any]]]) -> Callable[[], bool]:
-    """A function that says whether all that the walk found is as it was; ``live`` are containers and what they held."""
-    constants: dict[str, Any] = {"contents": contents, "is_": is_, "MISSING": MISSING}
+def unknown() -> int | None:
+    """What is said of a walk that has not been asked about often."""
+    return None
+
+
+def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int) -> Callable[[], int | None]:
+    """A function that gives ``key`` if all that the walk of this epoch found is as it was, else None.
+
+    ``live`` are containers and what they held.
+    """
+    constants: dict[str, Any] = {"contents": contents, "is_": is_, "MISSING": MISSING, "Structure": Structure}
 
     def constant(x: Any) -> str:
         name = f"c{len(constants)}"
         constants[name] = x
         return name
 
-    terms = []
+    terms = [f"Structure.epoch == {epoch}"]
     for cell, was in walk.cells:
         # An empty cell counts as one that holds None.
         inside = f"contents({constant(cell)})" if was is None else f"{constant(cell)}.cell_contents"
@@ -45,11 +54,11 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]]) -> Callable[[], bool]
         elif is_plain(x):
             terms.append(_mapping(f"{constant(x)}.__dict__", before, constant))
         else:
-            return lambda: False
-    lines = ["def same():", "    try:", f"        return {' and '.join(terms) or 'True'}"]
-    lines += ["    except (KeyError, AttributeError, ValueError): return False"]
+            return unknown
+    lines = ["def same():", "    try:", f"        return {key} if {' and '.join(terms)} else None"]
+    lines += ["    except (KeyError, AttributeError, ValueError): return None"]
     exec(compile("\n".join(lines), "<unchanged>", "exec"), constants)
-    same: Callable[[], bool] = constants["same"]
+    same: Callable[[], int | None] = constants["same"]
     return same
 
 

@@ -1,0 +1,191 @@
+"""Replays written out: what they look at natively, and gradients that become the next ones."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer.runtime.memory import array_checks, reads_arrays
+
+CALLS = 6  # recorded, replayed, written out, and some more
+
+
+def gradient_step():
+    x = tracer.arange(4.0).requires_grad_()
+
+    @tracer.trace
+    def step(k):
+        x.grad = None
+        (x * x * k).sum().backward()
+
+    return x, step
+
+
+def test_a_gradient_that_nobody_holds_becomes_the_next_one():
+    x, step = gradient_step()
+    seen = set()
+    for k in range(CALLS):
+        step(tracer.full((), float(k)))
+        assert x.grad.tolist() == [2.0 * k * i for i in range(4)]
+        assert x.grad._version == 0
+        seen.add(id(x.grad._data))
+    assert len(seen) < CALLS
+
+
+def multiplied_by(g):
+    leaf = tracer.ones(4).requires_grad_()
+    return leaf, leaf * g
+
+
+HOLD = {
+    "the tensor": lambda g: g,
+    "a view": lambda g: g[1:],
+    "detached": lambda g: g.detach(),
+    "an array": lambda g: g.numpy(),
+    "a memoryview": lambda g: memoryview(g.numpy()),
+    "a computation": multiplied_by,
+}
+
+
+@pytest.mark.parametrize("how", HOLD)
+def test_a_gradient_that_somebody_holds_stays(how):
+    x, step = gradient_step()
+    held = []
+    for k in range(CALLS):
+        step(tracer.full((), float(k)))
+        held.append(HOLD[how](x.grad))
+    for k, kept in enumerate(held):
+        expected = [2.0 * k * i for i in range(4)]
+        if how == "a computation":
+            leaf, product = kept
+            product.sum().backward()
+            assert leaf.grad.tolist() == expected
+        else:
+            assert np.asarray(kept).tolist() == expected[4 - len(np.asarray(kept)) :]
+
+
+def test_what_was_put_on_a_gradient_is_not_on_the_next_one():
+    x, step = gradient_step()
+    for k in range(CALLS):
+        step(tracer.full((), float(k)))
+        assert not hasattr(x.grad, "note") and not x.grad.requires_grad and x.grad._version == 0
+        x.grad.mul_(2)
+        x.grad.note = k
+        step(tracer.full((), float(k)))
+        assert not hasattr(x.grad, "note")
+        assert x.grad.tolist() == [2.0 * k * i for i in range(4)]
+        x.grad.requires_grad_()
+
+
+def test_a_gradient_of_two_tensors_is_no_longer_of_both():
+    x, step = gradient_step()
+    other = tracer.zeros(4).requires_grad_()
+    for k in range(CALLS):
+        step(tracer.full((), float(k)))
+        if k % 2:
+            assert other.grad.tolist() == [2.0 * (k - 1) * i for i in range(4)]
+        else:
+            other.grad = x.grad
+
+
+def test_a_gradient_of_the_users_own_is_not_written_to():
+    x, step = gradient_step()
+    for k in range(CALLS):
+        mine = np.full(4, 7.0, np.float32)
+        x.grad = tracer.from_numpy(mine)
+        step(tracer.full((), float(k)))
+        assert mine.tolist() == [7.0] * 4
+        assert x.grad.tolist() == [2.0 * k * i for i in range(4)]
+
+
+def test_a_gradient_stays_where_another_signature_adds_to_it():
+    x = tracer.ones(3).requires_grad_()
+
+    @tracer.trace
+    def step(y):
+        if y.shape[0] == 1:
+            x.grad = None
+        (x * y).sum().backward()
+
+    for k in range(CALLS):
+        step(tracer.full((1,), float(k)))
+        step(tracer.full((3,), 10.0))
+        assert x.grad.tolist() == [k + 10.0] * 3
+
+
+def test_a_gradient_dies_with_its_owner():
+    x, step = gradient_step()
+    for k in range(CALLS):
+        step(tracer.full((), float(k)))
+    gone = weakref.ref(x.grad)
+    x.grad = None
+    gc.collect()
+    assert gone() is None
+
+
+ARRAYS = {
+    "shape": lambda a: tracer.from_numpy(np.ones((3, 2), np.float32)),
+    "rank": lambda a: tracer.from_numpy(np.ones((2, 3, 1), np.float32)),
+    "dtype": lambda a: tracer.from_numpy(np.ones((2, 3), np.float64)),
+    "strides": lambda a: tracer.from_numpy(np.ones((3, 2), np.float32).T),
+    "order": lambda a: tracer.from_numpy(np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))),
+    "part": lambda a: tracer.from_numpy(np.arange(12, dtype=np.float32).reshape(4, 3)[1:3]),
+    "view": lambda a: tracer.arange(6.0).reshape(2, 3),
+    "unaligned": lambda a: tracer.from_numpy(np.frombuffer(bytes(1) + np.ones(6, np.float32).tobytes(), np.float32, 6, 1)),
+    "same": lambda a: a,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*not writable")
+@pytest.mark.parametrize("what", ARRAYS)
+def test_an_argument_of_another_kind_goes_the_general_way(what):
+    def plain(a, b):
+        return a * 2 + b.sum(), a.sum()
+
+    f = tracer.trace(plain)
+    a = tracer.arange(6.0).clone().reshape(2, 3).clone()
+    for _ in range(CALLS):
+        f(a, tracer.ones(2, 3))
+    other = ARRAYS[what](a)
+    for _ in range(CALLS):
+        for pair in ((other, a), (a, other), (a, a.clone())):
+            assert [x.tolist() for x in f(*pair)] == [x.tolist() for x in plain(*pair)]
+
+
+@pytest.mark.skipif(not reads_arrays, reason="array objects are laid out otherwise here")
+def test_checks_of_arrays_tell_what_they_say():
+    from tracer.runtime.memory import _passes
+
+    probe = np.zeros((2, 3), np.float32)
+    checks = array_checks(probe.shape, probe.dtype)
+    assert _passes(probe, checks)
+    for other in (probe[:1], probe[:], probe.T, probe.reshape(3, 2), np.zeros((2, 3)), np.zeros((2, 3), np.int32), np.zeros(2)):
+        assert not _passes(other, checks)
+
+
+def test_a_graph_without_kernels_is_not_run():
+    x = tracer.ones(3)
+    f = tracer.trace(lambda y: (y, x, None, 3))
+    for _ in range(CALLS):
+        y = tracer.ones(2)
+        result = f(y)
+        assert result[0] is y and result[1] is x and result[2:] == (None, 3)
+
+
+def test_changes_in_place_are_counted():
+    x = tracer.zeros(3)
+
+    @tracer.trace
+    def f(y):
+        x.add_(y)
+        y.mul_(2)
+
+    y = tracer.ones(3)
+    versions = []
+    for _ in range(CALLS):
+        f(y)
+        versions.append((x._version, y._version))
+    assert versions == [(k + 1, k + 1) for k in range(CALLS)]
+    assert x.tolist() == [2.0**CALLS - 1] * 3

@@ -60,7 +60,7 @@ class Op:
         self.primitive = primitive
         self.operands = tuple(operands)
         self.attrs = dict(attrs)
-        self.results = tuple(Value(t, self) for t in types)
+        self.results = tuple([Value(t, self) for t in types])
         self.loc = loc
 
     @property
@@ -134,7 +134,7 @@ class Graph:
 class Builder:
     """Appends operations to a graph under construction.
 
-    ``append`` infers the result types, so a graph is well typed by construction; broadcasting
+    ``append`` infers the result types, so a graph is well typed by construction; whoever knows them uses ``add``. Broadcasting
     and promotion are the front end's (see ``interp.Build``).
     """
 
@@ -152,7 +152,17 @@ class Builder:
     def append(
         self, primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any], loc: str | None = None
     ) -> tuple[Value, ...]:
-        types = primitive.infer_types([v.type for v in operands], attrs)
+        return self.add(primitive, operands, attrs, primitive.infer_types([v.type for v in operands], attrs), loc)
+
+    def add(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any],
+        types: Sequence[TensorType],
+        loc: str | None = None,
+    ) -> tuple[Value, ...]:
+        """Appends an operation whose result types are known."""
         op = Op(primitive, operands, attrs, types, self.loc if loc is None else loc)
         self.ops.append(op)
         return op.results
@@ -187,9 +197,7 @@ class Rewriter:
         operands = [map[v] for v in op.operands]
         if all(new.type is old.type for new, old in zip(operands, op.operands, strict=True)):
             # What was inferred once is not inferred again.
-            copy = Op(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
-            self.builder.ops.append(copy)
-            results = copy.results
+            results = self.builder.add(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
         else:
             results = self.builder.append(op.primitive, operands, op.attrs, op.loc)
         for old, new in zip(op.results, results, strict=True):

@@ -72,6 +72,7 @@ class Build:
 
         self.builder = builder
         self._ops, self._elementwise = ops, Kind.ELEMENTWISE
+        self._numbers: dict[tuple[str, str, tuple[int, ...]], Value] = {}  # of each value, dtype and shape there need be one
 
     def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         if primitive.kind is self._elementwise and len(args) > 1:
@@ -79,18 +80,32 @@ class Build:
         results = self.builder.append(primitive, args, attrs)
         return results[0] if len(results) == 1 else results
 
-    def _broadcast_operands(self, primitive: Primitive, args: Sequence[Any]) -> list[Value]:
-        values = [a for a in args if isinstance(a, Value)]
-        if len(values) == len(args) and all(v.type.shape == values[0].type.shape for v in values):
-            return values
-        shape = np.broadcast_shapes(*(v.shape for v in values))
-        # A number takes the dtype beside it; a condition (bool) says nothing about it.
-        like = max((v.type for v in values), key=lambda t: t.dtype.category)
-        return [self.expand(a if isinstance(a, Value) else self.number(a, like), shape) for a in args]
+    def bind_typed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
+        """The one result of what has been computed already and found to be of this type: it is not inferred again."""
+        if primitive.kind is self._elementwise and len(args) > 1:
+            args = self._broadcast_operands(primitive, args)
+        return self.builder.add(primitive, args, attrs, (type,))[0]
 
-    def number(self, value: Any, like: TensorType) -> Value:
-        (v,) = self.builder.append(self._ops.full, (), {"value": value, "shape": (), "dtype": like.dtype.short})
-        return v
+    def _broadcast_operands(self, primitive: Primitive, args: Sequence[Any]) -> list[Value]:
+        types = [a.type for a in args if isinstance(a, Value)]
+        shape = types[0].shape
+        for t in types:
+            if t.shape != shape:
+                shape = np.broadcast_shapes(*[t.shape for t in types])
+                break
+        if len(types) == len(args):
+            return [a if a.type.shape == shape else self.expand(a, shape) for a in args]
+        # A number takes the dtype beside it; a condition (bool) says nothing about it.
+        like = max(types, key=lambda t: t.dtype.category)
+        return [self.expand(a, shape) if isinstance(a, Value) else self.number(a, like, shape) for a in args]
+
+    def number(self, value: Any, like: TensorType, shape: tuple[int, ...]) -> Value:
+        """A Python number as a tensor."""
+        key = repr(value), like.dtype.short, shape
+        if key not in self._numbers:
+            (v,) = self.builder.append(self._ops.full, (), {"value": value, "shape": (), "dtype": like.dtype.short})
+            self._numbers[key] = self.expand(v, shape)
+        return self._numbers[key]
 
     def expand(self, v: Value, shape: tuple[int, ...]) -> Value:
         """``v`` broadcast to ``shape`` by NumPy's rule, in the IR's explicit form."""

@@ -140,6 +140,11 @@ class _Parser:
             return int(token.text) if re.fullmatch(r"-?\d+", token.text) else float(token.text)
         if token.text in ("True", "False"):
             return token.text == "True"
+        if token.text == "complex":
+            parts = self.literal()
+            if not isinstance(parts, tuple) or len(parts) != 2 or not all(isinstance(x, (int, float)) for x in parts):
+                raise self.fail("a complex number is written complex(real,imaginary)", token)
+            return complex(*parts)
         if token.text == "(":
             items = []
             while not self.accept(")"):

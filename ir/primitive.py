@@ -109,8 +109,9 @@ class Primitive:
     kind      how code is generated for it
     operands  names of the operands; one name beginning with ``*`` takes any number
     infer     (types..., **attrs) -> the result's type; raises what PyTorch raises for bad operands
-    impl      (arrays..., **attrs) -> array: the meaning, in NumPy. Also the eager implementation. Who calls it silences
-              NumPy's floating-point warnings (``interp.silence``): 1/0 is inf here, as everywhere else.
+    impl      (arrays..., **attrs) -> array: the meaning, in NumPy. Also the eager implementation, ``eager``, unless
+              ``compute_eagerly_by`` says otherwise. Who calls it silences NumPy's floating-point warnings
+              (``interp.silence``): 1/0 is inf here, as everywhere else.
     scalar    Python source of one element, for elementwise operations, operands in braces;
               or a function (operand types, attrs) -> source
     vjp       a rule for each operand, None where no gradient flows; None if not differentiable.
@@ -145,6 +146,15 @@ class Primitive:
     @functools.cached_property
     def differentiable(self) -> bool:
         return self.vjp is not None or self.vjp_all is not None
+
+    @functools.cached_property
+    def eager(self) -> Callable[..., Any]:
+        """What eager runs call."""
+        return self.impl
+
+    def compute_eagerly_by(self, function: Callable[..., Any]) -> None:
+        """Eager runs call ``function`` from here on; the interpreter of graphs keeps to ``impl``."""
+        self.__dict__["eager"] = function
 
     @functools.cached_property
     def ufunc(self) -> np.ufunc | None:

@@ -59,4 +59,6 @@ def _attr(v: Any) -> str:
         return f"({','.join(map(_attr, v))})"
     if isinstance(v, (bool, int, float)):
         return repr(v)
+    if isinstance(v, complex):
+        return f"complex({v.real!r},{v.imag!r})"
     raise TypeError(f"an attribute is a number, a string or a tuple of them, not {v!r}")

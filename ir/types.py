@@ -6,6 +6,7 @@ Types are frozen and compare by value, so the verifier can infer again and compa
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -204,9 +205,15 @@ class TensorType:
         return f"{self.dtype.short}[{','.join(map(str, self.shape))}]{place}"
 
 
+@functools.lru_cache(1 << 14)
+def array_type(numpy: np.dtype, shape: tuple[int, ...]) -> TensorType:
+    """The type of NumPy arrays of this dtype and shape; one object for equal ones, as far as it remembers."""
+    return TensorType(dtype_of(numpy), shape)
+
+
 def type_of(array: np.ndarray | np.generic) -> TensorType:
     """The type of a NumPy array or scalar."""
-    return TensorType(dtype_of(array.dtype), array.shape)
+    return array_type(array.dtype, array.shape)
 
 
 def combine(strong: DType | None, weak: DType | None) -> DType | None:

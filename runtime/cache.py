@@ -1,6 +1,6 @@
-"""Compiled kernels on disk, by content.
+"""What was compiled, kept on disk by content: machine code (``k_``, ``n_``) and fused graphs (``g_``).
 
-A file is named by the content address of its kernel and begins with the SHA-256 of the rest, checked when
+A file is named by the content address of what it was made of and begins with the SHA-256 of the rest, checked when
 it is read; a damaged file counts as absent. Files are written whole, under another name, and then renamed, so
 processes may share the directory. Only its owner can write there: machine code is read from it. It is bounded in size:
 what was used longest ago goes first.
@@ -47,14 +47,14 @@ def read(name: str) -> bytes | None:
     if not _usable(path):
         return None
     try:
-        data = (path / f"{name}.o").read_bytes()
+        data = (path / name).read_bytes()
     except OSError:
         return None
     digest, code = data[:_DIGEST], data[_DIGEST:]
     if hashlib.sha256(code).digest() != digest:
         return None
     with contextlib.suppress(OSError):  # the time of last use, for who makes room
-        os.utime(path / f"{name}.o")
+        os.utime(path / name)
     return code
 
 
@@ -69,7 +69,7 @@ def write(name: str, code: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(hashlib.sha256(code).digest() + code)
-            os.replace(temporary, path / f"{name}.o")
+            os.replace(temporary, path / name)
         except BaseException:
             os.unlink(temporary)
             raise
@@ -84,7 +84,7 @@ def _make_room(path: Path) -> None:
     _written += 1
     if _written % _BETWEEN_LOOKS != 1:
         return
-    files = [(f, f.stat()) for f in path.glob("*.o")]
+    files = [(f, f.stat()) for f in path.glob("[a-z]_*")]
     total = sum(info.st_size for _, info in files)
     if total <= LIMIT:
         return
@@ -101,5 +101,5 @@ _written = 0
 
 def entries() -> tuple[int, int]:
     """How many kernels are stored, and their size in bytes."""
-    files = list(directory().glob("k_*.o"))
+    files = list(directory().glob("k_*"))
     return len(files), sum(f.stat().st_size for f in files)

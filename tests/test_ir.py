@@ -7,6 +7,7 @@ from tracer.ir import ops, pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.graph import Builder, Graph, Op, Value
 from tracer.ir.interp import evaluate
+from tracer.ir.pack import pack, unpack
 from tracer.ir.parse import IRSyntaxError, parse_graph
 from tracer.ir.types import TensorType, float32, float64, int64
 from tracer.ir.verify import VerifyError, verify
@@ -39,7 +40,7 @@ def test_every_stage_round_trips_and_computes_the_same():
     expected = evaluate(adjoint, *args)
     for stage in (adjoint, pipeline.run(adjoint, pipeline.SIMPLIFY), pipeline.run(adjoint, pipeline.COMPILE)):
         again = parse_graph(str(stage))
-        assert again == stage
+        assert again == stage == unpack(pack(stage))
         for a, b in zip(evaluate(again, *args), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -50,13 +51,38 @@ func @f(%p: f64[2], %i: i64[]) -> (f64[2], f64[]) {
   %inf: f64[2] = full {value=-inf, shape=(2), dtype="f64"}
   %nan: f64[] = full {value=nan, shape=(), dtype="f64"}
   %m: f64[2] = maximum %p, %inf
+  %z: c128[] = full {value=complex(-0.0,inf), shape=(), dtype="c128"}
   %k: i64[] = check_index %i {extent=3, message="a \\"quoted\\" {}"}
   return %m -> %p, %nan
 }
 """
     graph = parse_graph(text)
     assert graph.updates == {0: 0}
-    assert str(graph) == text
+    assert str(graph) == text == str(unpack(pack(graph)))
+
+
+def test_a_packed_graph_keeps_what_numbers_are():
+    """1, 1.0 and True are equal, 0.0 and -0.0 are; they are not the same."""
+    fulls = [
+        f'  %{i}: f64[] = full {{value={v}, shape=(), dtype="f64"}}' for i, v in enumerate(["1", "1.0", "True", "0.0", "-0.0"])
+    ]
+    text = "\n".join(["func @f() -> (f64[], f64[]) {", *fulls, "  return %0, %4", "}\n"])
+    assert str(unpack(pack(parse_graph(text)))) == text
+
+
+def test_equal_bodies_are_one_when_unpacked():
+    text = "func @f(%x: f32[4]) -> f32[4] {\n"
+    for i in range(3):
+        before = f"%{i - 1}" if i else "%x"
+        text += f"  %{i}: f32[4] = fusion @k {before} {{\n    (%a: f32[4]):\n    %0: f32[4] = tanh %a\n    yield %0\n  }}\n"
+    graph = unpack(pack(parse_graph(text + "  return %2\n}\n")))
+    assert len({id(op.attrs["body"]) for op in graph.ops}) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"tables": {}, "graphs": []}', b"__import__('os')"])
+def test_what_is_no_packed_graph_is_refused(data):
+    with pytest.raises(ValueError):
+        unpack(data)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +101,7 @@ func @f(%p: f64[2], %i: i64[]) -> (f64[2], f64[]) {
         ("func @f(%x: i64[2]) -> i64[2] {\n  %y: i64[2] = exp %x\n  return %y\n}", 2, 16, "needs a floating dtype"),
         ("func @f(%x: f32[2]) -> f32[2] {\n  %y: f32[2] = sum %x {axes}\n  return %y\n}", 2, 28, "expected '='"),
         ("func @f(%x: f32[2]) -> f32[2] {\n  %y: f32[2] = tanh %x\n  return %y -> %y\n}", 3, 16, "%y is not an input"),
+        ("func @f() -> c64[] {\n  %y: c64[] = full {value=complex(1)}\n  return %y\n}", 2, 27, "a complex number is written"),
     ],
 )
 def test_malformed_text_says_where(text, line, column, message):

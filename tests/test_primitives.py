@@ -9,6 +9,7 @@ from samples import NOT_SAMPLED, SAMPLES, cases
 
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
+from tracer.ir.pack import pack, unpack
 from tracer.ir.parse import parse_graph
 from tracer.ir.primitive import PRIMITIVES, Rule
 from tracer.ir.verify import verify
@@ -43,6 +44,7 @@ def test_text_round_trips(name, primitive, sample):
     graph = graph_of(primitive, cast_args(sample.args, "float32"), sample.attrs)
     verify(graph)
     assert parse_graph(str(graph)) == graph
+    assert unpack(pack(graph)) == graph
 
 
 def test_a_wrong_rule_is_caught():

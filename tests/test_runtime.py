@@ -12,6 +12,7 @@ from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.runtime import cache
+from tracer.runtime.fused import fused
 from tracer.runtime.memory import ResultPool, address, plan, take
 from tracer.runtime.program import Program
 
@@ -98,14 +99,14 @@ def test_cache_checks_what_it_reads(tmp_path, monkeypatch):
     cache.write("k_a", b"code")
     assert cache.read("k_a") == b"code"
     assert stat.S_IMODE(os.stat(tmp_path / "c").st_mode) == 0o700
-    path = tmp_path / "c" / "k_a.o"
+    path = tmp_path / "c" / "k_a"
     path.write_bytes(path.read_bytes()[:-1] + b"X")
     assert cache.read("k_a") is None
     cache.write("k_a", b"code")
     os.chmod(tmp_path / "c", 0o777)
     assert cache.read("k_a") is None  # anybody could have written there
     cache.write("k_b", b"code")
-    assert not (tmp_path / "c" / "k_b.o").exists()
+    assert not (tmp_path / "c" / "k_b").exists()
 
 
 def test_the_cache_is_bounded(tmp_path, monkeypatch):
@@ -114,7 +115,7 @@ def test_the_cache_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_BETWEEN_LOOKS", 2)
     for k in range(40):
         cache.write(f"k_{k}", bytes(1000))
-        os.utime(tmp_path / "c" / f"k_{k}.o", (k, k))
+        os.utime(tmp_path / "c" / f"k_{k}", (k, k))
         assert cache.read("k_0") is not None  # what is used stays
     assert cache.entries()[1] <= 11_000 + 1100
     assert cache.read("k_39") is not None
@@ -163,9 +164,50 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert first[2:] == second[2:]
 
 
+def test_what_was_fused_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    text = "func @f(%x: f32[4]) -> f32[4] {\n  %y: f32[4] = tanh %x  # a.py:1\n  %z: f32[4] = neg %y\n  return %z\n}\n"
+    graph = parse_graph(text)
+    expected = pipeline.run(graph, pipeline.COMPILE)
+    assert fused(graph) == expected
+    (file,) = tmp_path.glob("g_*")
+    monkeypatch.setattr(pipeline, "run", None)  # not called
+    assert fused(parse_graph(text)) == expected
+    monkeypatch.undo()
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    for other in (
+        text.replace("a.py:1", "a.py:2"),
+        text.replace("%y", "%w"),
+        text.replace("tanh", "sin"),
+        text.replace("@f", "@g"),
+    ):
+        assert fused(parse_graph(other)) == pipeline.run(parse_graph(other), pipeline.COMPILE)
+    assert len(list(tmp_path.glob("g_*"))) == 5
+    file.write_bytes(file.read_bytes()[:-1])
+    assert fused(graph) == expected
+
+
 def test_importing_does_not_import_scipy_or_llvmlite():
     loaded = run_python("import sys, tracer; print(*(m for m in ('scipy', 'llvmlite') if m in sys.modules))")
     assert loaded == []
+
+
+def test_eager_error_functions_are_kernels():
+    code = """
+import sys, math, tracer
+for name in ("float32", "float64"):
+    for shape in ((), (3,), (0, 2), (40, 50), (2000,)):
+        x = tracer.linspace(-3, 3, max(1, math.prod(shape)), dtype=getattr(tracer, name))[: math.prod(shape)].reshape(shape)
+        for f, g in ((tracer.erf, math.erf), (tracer.erfc, math.erfc)):
+            y = f(x)
+            assert y.shape == x.shape and y.dtype == x.dtype
+            for a, b in zip(x.flatten().tolist(), y.flatten().tolist()):
+                assert abs(b - g(a)) <= (3e-7 if name == "float32" else 5e-16) * abs(g(a)), (a, b, g(a))
+x = tracer.ones(30, 40)[::2].T
+assert tracer.erf(x).tolist() == tracer.erf(x.contiguous()).tolist()
+print("scipy" in sys.modules, tracer.erf(tracer.ones(3, dtype=tracer.float16)).dtype)
+"""
+    assert run_python(code) == ["False", "tracer.float16"]
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])

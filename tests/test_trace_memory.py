@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 import math
+import tracemalloc
 import types
 import warnings
 
@@ -646,5 +647,45 @@ def test_layout_of_results():
     def program(trace):
         f = trace(lambda x: ((x * 2).t(), (x * 2)[:, ::2], x.t().clone()))
         return [[t.is_contiguous() for t in f(vec(n=6).reshape(2, 3))] for _ in range(3)]
+
+    both(program)
+
+
+# Memory of the recorded run.
+
+
+def test_a_recorded_run_keeps_no_intermediate_values():
+    x = tracer.ones(1 << 18)  # a mebibyte
+
+    def chain(x):
+        with tracer.no_grad():
+            for _ in range(40):
+                x = x * 1.5 - 0.5
+        return x
+
+    def peak(f):
+        tracemalloc.start()
+        f(x)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(tracer.trace(chain)) < peak(chain) + (1 << 20)
+
+
+def test_a_tensor_that_died_in_the_run_is_not_taken_for_another():
+    """New tensors, made where the recorder does not see it, may have the identity of dead ones."""
+
+    def program(trace):
+        kept = [vec(k) for k in range(20)]
+
+        @trace
+        def f(x):
+            total = x * 0
+            for k in range(20):
+                total = total + (x * k).exp().log() * kept[k]
+            return total
+
+        return [f(vec(k)) for k in range(4)]
 
     both(program)

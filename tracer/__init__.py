@@ -6,6 +6,7 @@ from . import autograd, cuda, fft, linalg, nn, ops, optim, special, utils
 from . import eager as _eager
 from . import einops_backend as _einops_backend
 from . import interop as _interop
+from . import kernels as _kernels
 from . import methods as _methods
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .context import context as _context
@@ -93,6 +94,7 @@ def set_default_dtype(d: dtype) -> None:
     _context.default_dtype = d
 
 
+_kernels.use_kernels()
 _methods.attach()
 _interop.attach()
 _einops_backend.register()

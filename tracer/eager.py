@@ -36,7 +36,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
             arrays.append(a)
     token = silence()
     try:
-        data = primitive.impl(*arrays, **attrs)
+        data = primitive.eager(*arrays, **attrs)
     except ValueError as e:
         raise _clearer(e, primitive, args) from None
     finally:

@@ -15,7 +15,7 @@ import numpy as np
 from .context import context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
-from .ir.types import DType, TensorType, dtype_of
+from .ir.types import DType, TensorType, array_type, dtype_of
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
@@ -111,7 +111,7 @@ class Tensor:
     @property
     def type_(self) -> TensorType:
         """The tensor's type in the IR."""
-        return TensorType(dtype_of(self._data.dtype), self._data.shape)
+        return array_type(self._data.dtype, self._data.shape)
 
     @property
     def device(self) -> device:

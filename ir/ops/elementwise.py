@@ -218,7 +218,7 @@ sigmoid = elementwise(
 def _erf(x: Any) -> Any:
     from scipy.special import erf  # NumPy has none; imported when first needed
 
-    return erf(x)
+    return np.asarray(erf(x)).astype(x.dtype, copy=False)
 
 
 _TWO_OVER_SQRT_PI = 2 / np.pi**0.5

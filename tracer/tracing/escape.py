@@ -30,8 +30,9 @@ def escaped(recorder: Recorder, leaves: Sequence[Tensor], *holders: Sequence[Ten
 
 
 def _find(recorder: Recorder, leaves: Sequence[Tensor], holders: Sequence[Sequence[Tensor]]) -> Tensor | None:
-    counts = _references(recorder, [leaves, leaves, *holders])
-    for t in recorder.made:
+    alive = recorder.alive()
+    counts = _references(recorder, alive, [leaves, leaves, *holders])
+    for t in alive:
         if sys.getrefcount(t) > counts[id(t)] + _BASE:
             return t
     return None
@@ -47,17 +48,17 @@ def _refcount_in_a_loop() -> int:
 _BASE = _refcount_in_a_loop()
 
 
-def _references(recorder: Recorder, holders: Sequence[Sequence[Tensor]]) -> Counter[int]:
-    """How often each tensor is referred to by the recorder, by the dynamic graph, by views and by gradients."""
-    found: list[Any] = [k.tensor for k in recorder.known.values()]
-    for tensors in (recorder.made, recorder.written.values(), recorder.grads_written.values(), *holders):
+def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[Sequence[Tensor]]) -> Counter[int]:
+    """How often each tensor is referred to by ``alive``, by the recorder, by the dynamic graph, by views and by gradients."""
+    found: list[Any] = []
+    for tensors in (alive, recorder.written.values(), recorder.grads_written.values(), *holders):
         found += tensors
     found += [t for read in recorder.grads_read.values() for t in read]
-    owners = {id(t): t for t in (*recorder.made, *recorder.inputs, *recorder.grads_written.values())}
+    owners = {id(t): t for t in (*alive, *recorder.inputs, *recorder.grads_written.values())}
     for t in owners.values():
         found += [t._grad, t._view[0] if t._view is not None else None, *t._formers]
     nodes: dict[int, Any] = {}
-    work: list[Any] = [t._grad_fn for t in recorder.made if t._grad_fn is not None]
+    work: list[Any] = [t._grad_fn for t in alive if t._grad_fn is not None]
     while work:
         node = work.pop()
         if id(node) in nodes:

@@ -30,9 +30,10 @@ class Executable:
 
     def __init__(self, graph: Graph):
         self.graph = graph
+        from ..runtime.fused import fused
         from ..runtime.program import Program  # brings llvmlite: not before something is compiled
 
-        self.fused = pipeline.run(graph, pipeline.COMPILE, thorough=False)
+        self.fused = fused(graph)
         with pipeline.collector_paused():
             self.program = Program(self.fused)
         self.run = self.program.run

@@ -9,6 +9,8 @@ updates of the graph.
 from __future__ import annotations
 
 import sys
+import types
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,12 +30,29 @@ from .scalars import FloatProgram, RuntimeFloat
 _PACKAGE = __name__.split(".")[0] + "."
 
 
-def user_location() -> str:
-    """``file:line`` of the innermost frame outside this package."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else ""
+class Locations:
+    """Where in the user's code a run is. Each instruction is looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[types.CodeType, dict[int, str] | None]] = {}  # None: code of this package
+
+    def here(self) -> str:
+        """``file:line`` of the innermost frame outside this package."""
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            known = self._known.get(id(code))
+            if known is None:
+                ours = frame.f_globals.get("__name__", "").startswith(_PACKAGE)
+                known = self._known[id(code)] = code, None if ours else {}
+            lines = known[1]
+            if lines is not None:
+                at = frame.f_lasti
+                if at not in lines:
+                    lines[at] = f"{code.co_filename}:{frame.f_lineno}"
+                return lines[at]
+            frame = frame.f_back
+        return ""
 
 
 @dataclass(frozen=True)
@@ -51,13 +70,16 @@ class Source:
     holder: Any = None
 
 
-@dataclass
 class _Known:
-    """What the recorder knows of a tensor. ``epoch``: how often its storage had been written to by then."""
+    """What the recorder knows of a tensor, which it does not keep alive: a recorded run needs no more memory than another.
 
-    tensor: Tensor
-    value: Value
-    epoch: int
+    ``epoch``: how often its storage had been written to by then.
+    """
+
+    __slots__ = ("epoch", "tensor", "value")
+
+    def __init__(self, tensor: weakref.ref[Tensor], value: Value, epoch: int):
+        self.tensor, self.value, self.epoch = tensor, value, epoch
 
 
 @dataclass
@@ -74,13 +96,14 @@ class Recorder:
         self.builder = Builder(self.name)
         self.build = Build(self.builder)
         self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are not ours
-        self.known: dict[int, _Known] = {}
+        self.locations = Locations()
+        self._known: dict[int, _Known] = {}
         self.sensitive: set[Value] = set()  # values through which gradients of the inputs could flow
-        self.by_array: dict[int, Value] = {}
+        self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
         self.epochs: dict[int, int] = {}
-        self.made: list[Tensor] = []  # tensors made while recording
+        self.made: list[weakref.ref[Tensor]] = []  # tensors made while recording
         self.grads_read: dict[int, tuple[Tensor, Tensor | None]] = {}  # tensor, and its .grad at the start
         self.grads_written: dict[int, Tensor] = {}
         self.versions: list[int] = []  # of the inputs, at the start
@@ -124,15 +147,15 @@ class Recorder:
     # What happens.
 
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
-        self.builder.loc = user_location()
+        self.builder.loc = self.locations.here()
         operands = [self._operand(a, out) if isinstance(a, Tensor) else a for a in args]
-        v = self.build.bind(primitive, operands, attrs)
-        if v.type != out.type_:
-            raise AssertionError(f"{primitive.name} was recorded as {v.type} but computed {out.type_}")
-        if primitive.differentiable and any(o in self.sensitive for o in operands if isinstance(o, Value)):
-            self.sensitive.add(v)
-        self._set(out, v)
-        self.made.append(out)
+        v = self.build.bind_typed(primitive, operands, attrs, out.type_)
+        if primitive.differentiable:
+            for o in operands:
+                if o in self.sensitive:
+                    self.sensitive.add(v)
+                    break
+        self._make(out, v)
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
         """The value of an operand; detached if autograd follows ``out`` but did not follow ``a``, made under ``no_grad``."""
@@ -143,44 +166,57 @@ class Recorder:
 
     def value(self, t: Tensor) -> Value:
         """The graph's value of a tensor as it is now."""
-        known = self.known.get(id(t))
-        if known is None:
+        known = self._known.get(id(t))
+        if known is None or known.tensor() is not t:
             return self.input(t, Source("captured", holder=t))
-        if known.epoch != self.epochs.get(id(t._root()), 0) and t._view is not None:
+        if t._view is not None and known.epoch != self.epochs.get(id(t._root()), 0):
             parent, primitive, attrs = t._viewed()
             base = self.value(parent)
             known.value = self.build.bind(primitive, [base], attrs)
             known.epoch = self.epochs.get(id(t._root()), 0)
         return known.value
 
-    def _set(self, t: Tensor, v: Value) -> None:
-        self.known[id(t)] = _Known(t, v, self.epochs.get(id(t._root()), 0))
-        self.by_array[id(t._data)] = v
+    def knows(self, t: Tensor) -> bool:
+        """Whether it has met this tensor."""
+        known = self._known.get(id(t))
+        return known is not None and known.tensor() is t
+
+    def _set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
+        self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(t._root()), 0) if self.epochs else 0)
+        self._by_array[id(t._data)] = weakref.ref(t._data), v
+        return known.tensor
+
+    def alive(self) -> list[Tensor]:
+        """The tensors made by the run that somebody holds."""
+        return [t for t in [made() for made in self.made] if t is not None]
+
+    def _make(self, t: Tensor, v: Value) -> None:
+        """``t`` is a tensor made by the run."""
+        self.made.append(self._set(t, v))
 
     def identify(self, t: Tensor) -> None:
-        """``t`` is a new tensor on an array that some known tensor has."""
-        self._set(t, self.by_array[id(t._data)])
-        self.made.append(t)
+        """``t`` is a new tensor on an array that some tensor made by the run has, or had."""
+        array, v = self._by_array[id(t._data)]
+        assert array() is t._data
+        self._make(t, v)
 
     def snapshot(self, t: Tensor, copy: Tensor) -> None:
         """``copy`` is a new tensor with the value that ``t`` has now."""
-        self._set(copy, self.value(t))
-        self.made.append(copy)
+        self._make(copy, self.value(t))
 
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
-        self.builder.loc = user_location()
+        self.builder.loc = self.locations.here()
         attrs: dict[str, Any] = {"shape": t._data.shape, "dtype": t.dtype.short}
         if t._data.ndim == 0:
             v = self.build.bind(P.full, (), {"value": t._data.item(), **attrs})
         else:
             v = self.build.bind(P.constant, (), {"data": encode(t._data), **attrs})
-        self._set(t, v)
-        self.made.append(t)
+        self._make(t, v)
 
     def update(self, t: Tensor, new: Tensor) -> None:
         """``t`` has been overwritten with the values of ``new``."""
-        self.builder.loc = user_location()
+        self.builder.loc = self.locations.here()
         v = self.value(new)
         root = t._root()
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
@@ -190,9 +226,8 @@ class Recorder:
             if parent._grad_fn is not None and not primitive.differentiable:
                 self.give_up("changes the data of a tensor that autograd follows")
                 return
-            before = self.known.get(id(parent))
-            base = before.value if before is not None else self.value(parent)
-            self.known[id(t)] = _Known(t, v, epoch)
+            base = self._known[id(parent)].value if self.knows(parent) else self.value(parent)
+            self._known[id(t)] = _Known(weakref.ref(t), v, epoch)
             with using(self.build):
                 assert primitive.put is not None
                 v = primitive.put(base, v, base.type, **attrs)
@@ -209,7 +244,7 @@ class Recorder:
         if id(t) in self.grads_written or id(t) in self.grads_read or self._is_new(t):
             return
         self.grads_read[id(t)] = (t, t._grad)
-        if t._grad is not None and id(t._grad) not in self.known:
+        if t._grad is not None and not self.knows(t._grad):
             owner = self.owner(t)
             self.input(t._grad, Source("grad", owner.index) if owner.kind == "argument" else Source("grad", holder=t))
 
@@ -225,8 +260,7 @@ class Recorder:
             self._set(t, self.build.bind(P.detach, [self.value(t)], {}))
 
     def _is_new(self, t: Tensor) -> bool:
-        known = self.known.get(id(t))
-        return known is not None and not any(t is i for i in self.inputs)
+        return self.knows(t) and not any(t is i for i in self.inputs)
 
     def visits(self, node: BackwardNode) -> None:
         """A backward pass reaches a node. One made before the call is another one in the next call."""
@@ -239,5 +273,5 @@ class Recorder:
 
     def give_up(self, why: str) -> None:
         """This run cannot be replayed; it goes on eagerly."""
-        self.reason = f"{why} at {user_location()}"
+        self.reason = f"{why} at {self.locations.here()}"
         context.recorder = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..context import context
+from ..ir.pipeline import collector_paused
 from .escape import plain, release
 from .guards import Call
 from .recorder import Recorder, Source
@@ -19,7 +20,7 @@ class Recording:
         self.copies: set[int] = set()
         self._copied: list[tuple[Any, Any, list[Any]]] = []  # copy, original, what the copy held
         for i, t in enumerate(call.tensors):
-            if id(t) not in self.recorder.known:
+            if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
         root = self.recorder.floats.root
         self._floats = iter([root(lambda call, i=i: call.floats[i], x) for i, x in enumerate(call.floats)])  # type: ignore[misc]
@@ -31,7 +32,8 @@ class Recording:
         new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
         context.recorder = self.recorder
         try:
-            return function(*new_args, **new_kwargs)
+            with collector_paused():  # the graph grows, and nothing of it is garbage
+                return function(*new_args, **new_kwargs)
         except BaseException:
             self.recorder.reason = self.recorder.reason or "it raised an exception"
             del new_args, new_kwargs

@@ -47,7 +47,7 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     for i, t in enumerate(recorder.inputs):
         if id(t) in recorder.written:
             updates[len(outputs)] = i
-            outputs.append(recorder.known[id(t)].value)
+            outputs.append(recorder.value(t))
     followed, leaves = [], []
     for k, t in enumerate(results.tensors):
         if t._requires_grad and t._grad_fn is not None and not was_freed(t._grad_fn):
@@ -93,7 +93,7 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
     written = [t for t in recorder.inputs if id(t) in recorder.written]
     if any(o is not t and np.may_share_memory(t._data, o._data) for t in written for o in recorder.inputs):
         raise Unreplayable("it changes a tensor that shares memory with another one it reads")
-    new = {id(t) for t in recorder.made}
+    new = {id(t) for t in recorder.alive()}
     if any(i not in new and i not in inputs for i in recorder.written):
         raise Unreplayable("it changes, through a view made outside, a tensor it was not given")
 
@@ -165,7 +165,7 @@ class _Results:
         return self._places[id(t)]
 
     def _find(self, t: Tensor) -> Build:
-        if id(t) not in self.recorder.known and t._view is None:
+        if not self.recorder.knows(t) and t._view is None:
             self.recorder.value(t)  # what was not made in the run is an input of it
         for i, known in enumerate(self.recorder.inputs):
             if known is t:

@@ -1,0 +1,54 @@
+"""Elementwise functions that NumPy does not have, as compiled kernels for eager runs.
+
+The implementation in their records is SciPy's, whose import takes longer than most programs' use of these functions.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .ir import ops as P
+from .ir.graph import Builder
+from .ir.primitive import Primitive
+from .ir.types import TensorType, dtype_of
+from .runtime.memory import address
+
+if TYPE_CHECKING:
+    from .runtime.program import Program
+
+_FUNCTIONS = (P.erf, P.erfc)
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_LEAST = 64  # elements of a kernel: shorter ones would be kernels of their own
+
+
+def use_kernels() -> None:
+    """From here on eager runs compute these functions by kernels."""
+    for primitive in _FUNCTIONS:
+        primitive.compute_eagerly_by(functools.partial(_compute, primitive))
+
+
+def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:
+    if x.dtype not in _DTYPES:
+        return primitive.impl(x)
+    x = np.asarray(x)
+    if x.size < _LEAST:
+        padded = np.zeros(_LEAST, x.dtype)
+        padded[: x.size] = x.reshape(-1)
+        return _compute(primitive, padded)[: x.size].reshape(x.shape).copy()
+    given, result = np.ascontiguousarray(x), np.empty(x.shape, x.dtype)
+    _program(primitive, x.dtype, x.size).run([address(given), address(result)])
+    return result
+
+
+@functools.lru_cache(64)
+def _program(primitive: Primitive, dtype: np.dtype, n: int) -> Program:
+    from .runtime.fused import fused
+    from .runtime.program import Program
+
+    builder = Builder(primitive.name)
+    vector = TensorType(dtype_of(dtype), (n,))
+    x, _ = builder.input(vector), builder.input(vector)
+    return Program(fused(builder.finish(builder.append(primitive, (x,), {}), {0: 1})))

@@ -134,8 +134,9 @@ def _loader() -> _Loader:
 
 def load(sources: Iterable[str]) -> list[int]:
     """The address of each kernel, compiling those that neither this process nor the disk has."""
+    found: dict[str, int] = {}
     with _lock:
-        return [_load(s) for s in sources]
+        return [found.get(s) or found.setdefault(s, _load(s)) for s in sources]
 
 
 def _load(source: str) -> int:

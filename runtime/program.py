@@ -237,7 +237,9 @@ class _Layout:
         for j, k in enumerate(results):
             self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
         self._part_of: dict[Value, tuple[Value, int]] = {}
-        self._kernels: dict[tuple, tuple[Kernel, str]] = {}
+        self._kernels: dict[tuple, tuple[Kernel | None, str]] = {}
+        self._alike: dict[int, int] = {}  # bodies, by identity: the first one of the same structure
+        self._first: dict[tuple, int] = {}
         self._readers = self._last_reads()
         copies = self._place_updates()
         self.steps: list[Step] = []
@@ -336,20 +338,28 @@ class _Layout:
         self._places[op.result] = ("constant", address(array))
 
     def _step(self, op: Op) -> Step:
-        body = op.attrs["body"].ops if op.primitive is fusion else [op]
-        if not all(map(has_kernel, body)) or not all(map(has_kernel, [op])):
-            return Step(op, None, "", [*op.operands, *op.results])
         reused = self.inplace.get(op, {})
-        key: tuple  # unrolled loops have many steps that are alike: their kernel is written once
-        if op.primitive is fusion:
-            key = op.attrs["body"].structure(), tuple(reused.items())
+        kernel, text = self._kernel(op, reused)
+        if kernel is None:
+            return Step(op, None, "", [*op.operands, *op.results])
+        return Step(op, kernel, text, [*op.operands, *(v for i, v in enumerate(op.results) if i not in reused)])
+
+    def _kernel(self, op: Op, reused: dict[int, int]) -> tuple[Kernel | None, str]:
+        """The kernel and its source, written once for steps that are alike; none for what is left to NumPy."""
+        body = op.attrs.get("body")
+        if body is None:
+            key: tuple = op.primitive, tuple([v.type for v in op.operands]), repr(op.attrs)
         else:
-            key = op.primitive, tuple([v.type for v in op.operands]), repr(op.attrs)
+            if id(body) not in self._alike:
+                self._alike[id(body)] = self._first.setdefault(body.structure(), id(body))
+            key = self._alike[id(body)], tuple(reused.items())
         if key not in self._kernels:
-            kernel = lower(op.attrs["body"], reused) if op.primitive is fusion else lower_op(op)
-            self._kernels[key] = kernel, source(kernel)
-        results = [v for i, v in enumerate(op.results) if i not in reused]
-        return Step(op, *self._kernels[key], [*op.operands, *results])
+            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op):
+                self._kernels[key] = None, ""
+            else:
+                kernel = lower(body, reused) if body is not None else lower_op(op)
+                self._kernels[key] = kernel, source(kernel)
+        return self._kernels[key]
 
     def _plan_arena(self) -> int:
         lives: dict[Value, list[int]] = {}

@@ -242,26 +242,31 @@ def _within_range(m: Arithmetic, x: Value) -> Value:
 
 
 def _scaled(m: Arithmetic, e: Value, k: Value) -> Value:
-    """e 2^k, in two factors: 2^k itself may be too large or too small."""
+    """e 2^k, in two factors: 2^k itself may be too large or too small. What ``magic`` leaves in k, shifts move out."""
     half = k >> 1
     return e * _power_of_2(m, half) * _power_of_2(m, k - half)
 
 
 def _exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
-    """e^r and n. For |x| no larger than where the exponential overflows."""
-    t, n = _exp_less_1(m, x)
-    return t + 1.0, n
+    """e^r and n, for ``_scaled``. For |x| no larger than where the exponential overflows."""
+    r, _, n = _reduced(m, x)
+    return m.fma(r * r, polynomial(m, r, _FORMATS[m.bits].exp), r) + 1.0, n
 
 
 def _exp_less_1(m: Arithmetic, x: Value) -> tuple[Value, Value]:
-    """e^r - 1 and n."""
+    """e^r - 1, a quarter of a unit in the last place better, and n."""
+    r, rest, n = _reduced(m, x)
+    return _exp_near(m, r, rest), n
+
+
+def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
+    """r = x - n ln 2, what rounding took from it, and the integer n with ``magic`` above it."""
     f = _FORMATS[m.bits]
     shifted = m.fma(x, m.real(1.4426950408889634), m.real(f.magic))
     n = shifted - f.magic
     exact = m.fma(n, m.real(-f.ln2[0]), x)
     r = m.fma(n, m.real(-f.ln2[1]), exact)
-    rest = m.fma(n, m.real(-f.ln2[1]), exact - r)  # what rounding took from r
-    return _exp_near(m, r, rest), m.to_bits(shifted) - m.to_bits(m.real(f.magic))
+    return r, m.fma(n, m.real(-f.ln2[1]), exact - r), m.to_bits(shifted)
 
 
 def _exp_near(m: Arithmetic, r: Value, rest: Value) -> Value:
@@ -299,7 +304,7 @@ def exp2(m: Arithmetic, x: Value) -> Value:
     r = x - (shifted - f.magic)
     y = r * f.log2[0]
     rest = m.fma(r, m.real(f.log2[0]), -y) + r * f.log2[1]
-    return _scaled(m, _exp_near(m, y, rest) + 1.0, m.to_bits(shifted) - m.to_bits(m.real(f.magic)))
+    return _scaled(m, _exp_near(m, y, rest) + 1.0, m.to_bits(shifted))
 
 
 def cosh(m: Arithmetic, x: Value) -> Value:
@@ -331,7 +336,8 @@ def expm1(m: Arithmetic, x: Value) -> Value:
     """e^x - 1; near zero by a polynomial of its own."""
     near = m.fma(x * x, polynomial(m, x, _FORMATS[m.bits].expm1), x)
     small = m.absolute(x) < 0.5
-    value = m.select(small, near, exp(m, x) - 1.0)
+    t, k = _exp_less_1(m, _within_range(m, x))
+    value = m.select(small, near, _scaled(m, t + 1.0, k) - 1.0)
     return m.select(x == 0.0, x, value)  # -0
 
 

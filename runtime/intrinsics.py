@@ -130,6 +130,14 @@ def store(builder: Builder, array: Buffer, i: Scalar, value: Scalar) -> None:
     _tag(builder.store(v, builder.gep(array.pointer, [i.value])), array)
 
 
+def prefetch(builder: Builder, array: Buffer, i: Scalar) -> None:
+    """Asks for an element's memory, which may lie beyond the array, to be read soon."""
+    place, flag = builder.gep(array.pointer, [i.value]), ir.IntType(32)
+    types = [place.type, flag, flag, flag]
+    function = declared(builder.module, ir.FunctionType(ir.VoidType(), types), "llvm.prefetch.p0")
+    builder.call(function, [place, flag(0), flag(2), flag(1)])  # to read; into the second cache; data
+
+
 # Numbers.
 
 
@@ -323,7 +331,7 @@ _ELEMENTARY: tuple[dict[str, Any], ...] = (
     special.FUNCTIONS,
 )
 INTRINSICS: dict[str, Intrinsic] = {
-    **{f.__name__: f for f in (load, store, accumulate, select, fmod, abs_, int_pow)},
+    **{f.__name__: f for f in (load, store, prefetch, accumulate, select, fmod, abs_, int_pow)},
     **{f.__name__: f for f in (check_index, check_divisor, check_exponent)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),

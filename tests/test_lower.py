@@ -38,6 +38,7 @@ def as_python(source: str, arrays: list[np.ndarray], start: int, stop: int) -> N
         "store": store,
         "select": lambda c, a, b: a if c else b,
         "accumulate": lambda a, b: a + b,
+        "prefetch": lambda array, i: None,
         "maximum": max,
         "minimum": min,
         "abs_": abs,

@@ -174,17 +174,15 @@ _FORMATS = {
         (0.6931471805599453, 2.3190468138462996e-17),
     ),
 }
-# log2(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on. And (2^r - 1) / r on |r| <= 1/2, as exact as that needs.
+# log2(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on. Nearest in erfc(x), not in its logarithm (Lawson's weights).
+# And (2^r - 1) / r on |r| <= 1/2, as exact as that needs.
 _LOG2_ERFC = (
-    0.0004637846432160586,
-    -1.6305904388427734,
-    -0.9115173816680908,
-    -0.1588265746831894,
-    0.03812616318464279,
-    -0.006869705859571695,
-    0.0008616704144515097,
-    -6.652687443420291e-05,
-    2.3659304133616388e-06,
+    -0.0038544770979687115,
+    -1.612122865383362,
+    -0.9442280897141708,
+    -0.1278719914029901,
+    0.02132028878443142,
+    -0.0016597040261536002,
 )
 _EXP2 = (0.6931471824645996, 0.2402234822511673, 0.055503811687231064, 0.009666387923061848, 0.0013381321914494038)
 # exp(x^2) erfc(x) on [1, 6] in (x - 3) / (x + 3), for 64 bits.
@@ -425,13 +423,12 @@ def sigmoid(m: Arithmetic, x: Value) -> Value:
 
 def tanh(m: Arithmetic, x: Value) -> Value:
     """Near zero a polynomial, else 1 - 2 / (e^(2|x|) + 1)."""
-    z = x * x
-    near = m.fma(x * z, polynomial(m, z, _FORMATS[m.bits].tanh), x)
     a = m.absolute(x)
+    z = a * a
+    near = m.fma(a * z, polynomial(m, z, _FORMATS[m.bits].tanh), a)
     c = m.select(a < 20.0, a, m.real(20.0))
     far = 1.0 - 2.0 / (_normal_exp(m, c + c) + 1.0)
-    value = m.select(a < 0.625, near, m.copysign(far, x))
-    return m.select(x * x > 0.0, value, x)  # zeros and NaN
+    return m.copysign(m.select(a >= 0.625, far, near), x)  # near for NaN
 
 
 def near_erf(m: Arithmetic, x: Value) -> Value:
@@ -450,7 +447,7 @@ def erf(m: Arithmetic, x: Value) -> Value:
         c = m.select(a < 6.0, a, m.real(6.0))
         complement = _normal_exp(m, -(c * c)) * polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)
     far = m.copysign(1.0 - complement, x)
-    return m.select(a < 1.0, near, m.select(x == x, far, x))
+    return m.select(a >= 1.0, far, near)  # near for NaN
 
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -419,7 +420,8 @@ def _gradient(lib: Library, function: Callable[..., Any], *arrays: np.ndarray) -
         y.backward()
         return y
 
-    return lambda: (run(*tensors), *(t.grad for t in tensors))
+    grad_of = operator.attrgetter("grad")
+    return lambda: (run(*tensors), *map(grad_of, tensors))
 
 
 def _gradient_jax(function: Callable[..., Any], *arrays: np.ndarray) -> Step:

@@ -94,8 +94,9 @@ class Program:
         self.may_fail = bool(self._checked)
         risky = self.steps[: max(self._checked, default=-1) + 1]
         written = {layout.place(v)[:2] for s in risky for v in s.op.results}
-        # The inputs that have been written to when the last step that may fail does.
+        # The inputs, and the results, that have been written to when the last step that may fail does.
         self.unsafe = [i for i in sorted(set(self.graph.updates.values())) if ("slot", i) in written]
+        self.unsafe_results = [j for j in range(len(self.results)) if ("slot", len(self.graph.inputs) + j) in written]
         blocks: list[int] = []
         patches: list[tuple[int, int, int, int]] = []
         starts: list[int] = []

@@ -189,3 +189,49 @@ def test_changes_in_place_are_counted():
         versions.append((x._version, y._version))
     assert versions == [(k + 1, k + 1) for k in range(CALLS)]
     assert x.tolist() == [2.0**CALLS - 1] * 3
+
+
+def test_a_step_that_fails_leaves_gradients_as_they_were():
+    """Gradients that are written to after the last step that may fail become the next ones; after a failure they are the old."""
+    w = tracer.ones(4, 3).requires_grad_()
+
+    @tracer.trace
+    def step(x, y):
+        w.grad = None
+        loss = tracer.nn.functional.cross_entropy(x @ w, y)
+        loss.backward()
+        return loss
+
+    x, good, bad = tracer.ones(2, 4), tracer.tensor([0, 2]), tracer.tensor([0, 3])
+    seen = set()
+    for k in range(CALLS):
+        step(x * k, good)
+        seen.add(id(w.grad._data))
+        before, values = w.grad, w.grad.tolist()
+        if k % 2:
+            with pytest.raises(IndexError):
+                step(x, bad)
+            assert before.tolist() == values
+        del before
+    assert len(seen) < CALLS
+
+
+def test_a_learning_rate_is_read_in_every_call():
+    w = tracer.zeros(3).requires_grad_()
+    optimizer = tracer.optim.SGD([w], lr=1.0)
+
+    @tracer.trace
+    def step(x, scale):
+        optimizer.zero_grad()
+        (w * x * scale).sum().backward()
+        optimizer.step()
+
+    expected = 0.0
+    for k in range(CALLS):
+        optimizer.param_groups[0]["lr"] = 0.5 * k
+        step(tracer.ones(3), 1.0 + k)
+        expected -= 0.5 * k * (1.0 + k)
+        assert w.tolist() == [expected] * 3
+    optimizer.param_groups[0]["lr"] = 1  # an int is another signature
+    step(tracer.ones(3), 1.0)
+    assert w.tolist() == [expected - 1.0] * 3

@@ -19,7 +19,7 @@ from ..context import context
 from ..runtime import memory
 from ..tensor import Tensor
 from .guards import Call, Environment, storage
-from .scalars import static
+from .scalars import Argument, static
 from .walk import OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
@@ -41,15 +41,6 @@ def _refcount_when_owned() -> int:
 
 
 OWNED = _refcount_when_owned()
-
-
-class _Floats:
-    """The floats among a call's arguments, as the float program fetches them."""
-
-    __slots__ = ("floats",)
-
-    def __init__(self, floats: list[float]):
-        self.floats = floats
 
 
 def express(
@@ -82,6 +73,7 @@ class _Writer:
             "storage": storage,
             "FREE": memory.FREE,
             "HELD": memory.FREE + 1,
+            "item": dict.__getitem__,
             "OWNED": OWNED,
         }
         # Programs look at array objects themselves; a graph of no kernels has no program to call.
@@ -215,11 +207,12 @@ class _Writer:
         if not floats.template:
             return
         self.say("try:")
-        arguments = ", ".join(f"f{k}" for k in range(self.floats))
-        self.say(f"floats = {self.constant(_Floats)}([{arguments}])", 2)
-        for i, fetch in floats.roots:
-            self.say(f"v{i} = {self.constant(fetch)}(floats)", 2)
-            self.say(f"if type(v{i}) is not float: return MISS", 2)
+        for i, source in floats.roots:
+            if isinstance(source, Argument):
+                self.say(f"v{i} = f{source.index}", 2)  # a float, or the call would not have come so far
+            else:
+                self.say(f"v{i} = item({self.constant(source.holder)}, {source.key!r})", 2)
+                self.say(f"if type(v{i}) is not float: return MISS", 2)
         known = {i for i, _ in floats.roots} | {i for i, _, _ in floats.steps}
         for i, function, places in floats.steps:
             operands = ", ".join(f"v{k}" if k in known else self.literal(floats.template[k]) for k in places)
@@ -247,12 +240,12 @@ class _Writer:
         n = len(program.pools)
         if not program.steps:
             return
-        # A gradient that is only replaced, and that nobody else refers to, becomes the new one.
-        early = set() if program.may_fail else {self.owner(s) for s in trace.early}
-        early |= set() if program.may_fail else {self.constant(t) for t in trace.fixed_early}
-        leaves = {k for k, _ in trace.leaves}
-        replaced = {g: t for t, g in gradients.items() if t in early}
-        reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in leaves}
+        # A gradient that is only replaced, and that nobody else refers to, becomes the new one: unless it may be written to
+        # before the program fails.
+        only_replaced = {*map(self.owner, trace.early), *map(self.constant, trace.fixed_early)}
+        replaced = {g: t for t, g in gradients.items() if t in only_replaced}
+        others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
+        reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
         self.say(f"{self.constant(program._lock.acquire)}()")
         self.say("try:")
         for j, pool in enumerate(program.pools):

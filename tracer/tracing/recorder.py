@@ -25,7 +25,7 @@ from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
 from ..tensor import Tensor, wrap
-from .scalars import FloatProgram, RuntimeFloat
+from .scalars import FloatProgram, Item, RuntimeFloat
 
 _PACKAGE = __name__.split(".")[0] + "."
 
@@ -141,7 +141,7 @@ class Recorder:
         """``holder[key]``, which is ``value`` now."""
         at = (id(holder), key)
         if at not in self.hosts:
-            self.hosts[at] = self.floats.root(lambda call: dict.__getitem__(holder, key), value)
+            self.hosts[at] = self.floats.root(Item(holder, key), value)
         return self.hosts[at]
 
     # What happens.

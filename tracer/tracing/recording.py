@@ -10,6 +10,7 @@ from ..ir.pipeline import collector_paused
 from .escape import plain, release
 from .guards import Call
 from .recorder import Recorder, Source
+from .scalars import Argument
 
 
 class Recording:
@@ -23,7 +24,7 @@ class Recording:
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
         root = self.recorder.floats.root
-        self._floats = iter([root(lambda call, i=i: call.floats[i], x) for i, x in enumerate(call.floats)])  # type: ignore[misc]
+        self._floats = iter([root(Argument(i), x) for i, x in enumerate(call.floats)])
         self._plain = not call.floats
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:

@@ -12,6 +12,7 @@ import numbers
 import operator
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,16 +30,37 @@ def static(x: Any) -> tuple:
     return type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x
 
 
+@dataclass(frozen=True)
+class Argument:
+    """Float number ``index`` among a call's."""
+
+    index: int
+
+    def fetch(self, call: Any) -> float:
+        return call.floats[self.index]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """``holder[key]``: what an optimizer has under a name."""
+
+    holder: dict
+    key: str
+
+    def fetch(self, call: Any) -> float:
+        return dict.__getitem__(self.holder, self.key)  # type: ignore[no-any-return]
+
+
 class FloatProgram:
     """What Python computes from the floats of a run, to be computed again in a replay.
 
-    The values are numbered. ``roots`` fetch theirs from a call, the others follow from a function of earlier ones;
+    The values are numbered. ``roots`` say where a call finds theirs, the others follow from a function of earlier ones;
     ``guards`` say which must come out as they did.
     """
 
     def __init__(self) -> None:
         self.template: list[Any] = []
-        self.roots: list[tuple[int, Callable[[Any], float]]] = []
+        self.roots: list[tuple[int, Argument | Item]] = []
         self.steps: list[tuple[int, Callable[..., Any], tuple[int, ...]]] = []
         self.guards: dict[int, tuple] = {}
         self.made: list[weakref.ref[RuntimeFloat]] = []
@@ -47,10 +69,10 @@ class FloatProgram:
         self.template.append(value)
         return len(self.template) - 1
 
-    def root(self, fetch: Callable[[Any], float], value: float) -> RuntimeFloat:
+    def root(self, source: Argument | Item, value: float) -> RuntimeFloat:
         """A float that a call brings."""
         i = self._new(None)
-        self.roots.append((i, fetch))
+        self.roots.append((i, source))
         return RuntimeFloat(self, i, value)
 
     def apply(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -74,8 +96,8 @@ class FloatProgram:
         """All values of a call; None if Python refuses to compute one, or a guarded one differs."""
         values = self.template.copy()
         try:
-            for i, fetch in self.roots:
-                values[i] = fetch(call)
+            for i, source in self.roots:
+                values[i] = source.fetch(call)
                 if type(values[i]) is not float:
                     return None
             for i, function, places in self.steps:

@@ -5,27 +5,28 @@ python -m benchmarks.overheads
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from .workloads import WORKLOADS
 
 _FIRST = """
 import time
-begin = time.perf_counter()
 import tracer
-imported = time.perf_counter()
 from benchmarks.workloads import WORKLOADS, Library
 step = next(w for w in WORKLOADS if w.name == {name!r}).build(Library(tracer, whole=tracer.trace))
-begin_calls = time.perf_counter()
+begin = time.perf_counter()
 for _ in range(4):
     step()
-seconds = time.perf_counter() - begin_calls
+seconds = time.perf_counter() - begin
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(imported - begin, seconds, int(status["VmHWM"].split()[0]) / 1024)
+print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 """
 
 
@@ -57,24 +58,41 @@ def calls() -> dict[str, float]:
     return {"an empty traced function, us": least(empty), "a traced function of ten tensors, us": least(lambda: ten(*tensors))}
 
 
-def processes(names: tuple[str, ...] = ("MLP 784-128-10 b64", "LSTM 50 steps", "transformer block")) -> dict[str, float]:
-    """Import, the first calls up to a replay with an empty and with a filled cache of kernels, and the memory it takes."""
-    found: dict[str, float] = {}
-    for name in names:
-        with tempfile.TemporaryDirectory() as cache:
-            env = {**os.environ, "TRACER_CACHE_DIR": cache}
-            for state in ("cold", "warm"):
-                command = [sys.executable, "-c", _FIRST.format(name=name)]
-                output = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
-                found["import tracer, s"] = min(found.get("import tracer, s", 1e9), float(output[0]))
-                found[f"{name}, first calls in a {state} process, s"] = float(output[1])
-            found[f"{name}, peak memory of the process, MiB"] = float(output[2])
-    return found
+def importing() -> float:
+    """Seconds, in a process whose modules have been compiled before."""
+    code = "import time; begin = time.perf_counter(); import tracer; print(time.perf_counter() - begin)"
+    with _caches() as env:
+        return min(float(_output(code, env)[0]) for _ in range(5))
+
+
+def first_calls(name: str) -> tuple[float, float, float]:
+    """A workload's calls up to its second replay, in seconds, with empty and with filled caches; and the process's peak in MiB."""
+    with _caches() as env:
+        cold, _ = _output(_FIRST.format(name=name), env)
+        warm = [_output(_FIRST.format(name=name), env) for _ in range(3)]
+    return float(cold), min(float(seconds) for seconds, _ in warm), float(warm[0][1])
+
+
+@contextlib.contextmanager
+def _caches() -> Iterator[dict[str, str]]:
+    """An environment with caches of its own: of machine code, and of Python's."""
+    with tempfile.TemporaryDirectory() as path:
+        env = {**os.environ, "TRACER_CACHE_DIR": path, "PYTHONPYCACHEPREFIX": f"{path}/python"}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield env
+
+
+def _output(code: str, env: dict[str, str]) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def main() -> None:
-    for what, value in {**calls(), **processes()}.items():
+    for what, value in calls().items():
         print(f"{what}: {value:.2f}")
+    print(f"import, s: {importing():.2f}")
+    for w in WORKLOADS:
+        print(f"{w.name}: {', '.join(f'{x:.2f}' for x in first_calls(w.name))}")
 
 
 if __name__ == "__main__":

@@ -185,12 +185,20 @@ def main() -> None:
     summary = f"Geometric mean of best peer / traced: {mean:.2f}; least {min(ratios, default=float('nan')):.2f}."
     console.print(summary)
     if options.write:
-        costs = {**overheads.calls(), **overheads.processes()}
-        write(rows, summary, bandwidth, rate, costs)
+        costs = {**overheads.calls(), "import tracer, s": overheads.importing()}
+        first = {w.name: overheads.first_calls(w.name) for w in WORKLOADS}
+        write(rows, summary, bandwidth, rate, costs, first)
         plot(results)
 
 
-def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float, costs: dict[str, float]) -> None:
+def write(
+    rows: list[list[str]],
+    summary: str,
+    bandwidth: float,
+    rate: float,
+    costs: dict[str, float],
+    first: dict[str, tuple[float, float, float]],
+) -> None:
     import llvmlite.binding as llvm
 
     versions = ", ".join(f"{p} {version(p)}" for p in ("numpy", "llvmlite", "torch", "jax"))
@@ -210,6 +218,12 @@ def write(rows: list[list[str]], summary: str, bandwidth: float, rate: float, co
         "| beside the arithmetic | |",
         "| --- | ---: |",
         *(f"| {what} | {value:.2f} |" for what, value in costs.items()),
+        "",
+        "First calls, up to the second replay, in a process that has imported tracer, with empty and with filled caches.",
+        "",
+        "| workload | cold, s | warm, s | peak memory of the process, MiB |",
+        "| --- | ---: | ---: | ---: |",
+        *(f"| {name} | {cold:.2f} | {warm:.2f} | {peak:.0f} |" for name, (cold, warm, peak) in first.items()),
         "",
         "![times of the peers over ours](results.svg)",
     ]

@@ -66,7 +66,7 @@ def importing() -> float:
 
 
 def first_calls(name: str) -> tuple[float, float, float]:
-    """A workload's calls up to its second replay, in seconds, with empty and with filled caches; and the process's peak in MiB."""
+    """Seconds of a workload's calls up to its second replay, with empty and with filled caches; the process's peak in MiB."""
     with _caches() as env:
         cold, _ = _output(_FIRST.format(name=name), env)
         warm = [_output(_FIRST.format(name=name), env) for _ in range(3)]

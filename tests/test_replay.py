@@ -192,7 +192,7 @@ def test_changes_in_place_are_counted():
 
 
 def test_a_step_that_fails_leaves_gradients_as_they_were():
-    """Gradients that are written to after the last step that may fail become the next ones; after a failure they are the old."""
+    """What is written to after the last step that may fail becomes the next gradient; after a failure all are as before."""
     w = tracer.ones(4, 3).requires_grad_()
 
     @tracer.trace

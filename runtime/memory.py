@@ -1,86 +1,18 @@
-"""Where values live: addresses of arrays, the plan of a program's arena, and buffers for its results."""
+"""Where values live: the plan of a program's arena, and buffers for its results."""
 
 from __future__ import annotations
 
 import bisect
-import ctypes
 import heapq
-import sys
 from collections.abc import Sequence
 from sys import getrefcount
 
 import numpy as np
 
 from ..ir.types import TensorType
+from .objects import address
 
 ALIGNMENT = 64
-
-
-def _address_by_interface(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
-def _address_by_layout(array: np.ndarray) -> int:
-    # The first field of an array object after the object's head: NumPy's C ABI, read by PyArray_DATA in
-    # every extension. Ten times as fast as the interface, which builds a dictionary.
-    return _word_at(id(array) + HEAD).value
-
-
-HEAD = object.__basicsize__  # where in an array object the address is
-_word_at = ctypes.c_size_t.from_address
-_INT = (1 << 32) - 1
-
-
-def array_checks(shape: Sequence[int], dtype: np.dtype) -> list[tuple[int, int, int, int]]:
-    """What holds for the array objects of this shape and dtype that are contiguous and own their memory, and for no others.
-
-    Rows (offset, further, mask, expected), as the driver reads them, of ``PyArrayObject_fields`` in NumPy's C ABI: data, nd,
-    dimensions, strides, base, descr, flags.
-    """
-    extents = [(HEAD + 16, 8 * i, -1, n) for i, n in enumerate(shape)]
-    flags = 1 | 0x100  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED
-    whole = [
-        (HEAD + 8, -1, _INT, len(shape)),
-        (HEAD + 32, -1, -1, 0),
-        (HEAD + 40, -1, -1, id(dtype)),
-        (HEAD + 48, -1, flags, flags),
-    ]
-    return [*whole, *extents]
-
-
-def _passes(array: np.ndarray, checks: Sequence[tuple[int, int, int, int]]) -> bool:
-    """Whether the checks hold for an array: what the driver finds."""
-    for offset, further, mask, expected in checks:
-        word = _word_at(id(array) + offset).value
-        if further >= 0:
-            word = _word_at(word + further).value
-        if word & (mask & (1 << 64) - 1) != expected:
-            return False
-    return True
-
-
-def _layout_holds() -> bool:
-    """Whether array objects are laid out as assumed."""
-    if sys.implementation.name != "cpython":
-        return False
-    probe = np.zeros((3, 4))
-    arrays = (
-        probe,
-        probe[1:, 2:],
-        probe.T,
-        probe[:2],
-        np.zeros(()),
-        np.zeros((4, 3)),
-        np.zeros((3, 4), np.float32),
-        np.zeros((3, 4, 1)),
-    )
-    checks = array_checks(probe.shape, probe.dtype)
-    return all(_address_by_layout(a) == _address_by_interface(a) and _passes(a, checks) is (a is probe) for a in arrays)
-
-
-# Whether array objects may be handed to programs, and the address of an array's first element.
-reads_arrays = _layout_holds()
-address = _address_by_layout if reads_arrays else _address_by_interface
 
 
 def aligned_empty(nbytes: int) -> np.ndarray:

@@ -32,7 +32,8 @@ from ..ir.types import TensorType
 from . import compile as compiler
 from . import driver
 from .gemm import gemm
-from .memory import HEAD, ResultPool, address, aligned_empty, array_checks, plan, take
+from .memory import ResultPool, aligned_empty, plan, take
+from .objects import HEAD, address, array_checks
 from .team import sharing
 
 
@@ -141,15 +142,17 @@ class Program:
                 self._raise_failure()
         return arrays
 
-    def header_for_arrays(self, slots: Sequence[int]) -> int:
+    def header_for_arrays(self, slots: Sequence[int], words: Sequence[tuple[int, int]] = ()) -> int:
         """The address of a header for calls that put array objects, not addresses, into the slots of some inputs.
 
-        The call returns 2 and does nothing unless each is of its input's type, contiguous, and owns its memory.
+        The call returns 2 and does nothing unless each is of its input's type, contiguous, and owns its memory, and unless
+        ``words``, pairs of an address and what is there, are as given.
         """
         patches = self._patches.copy()
         patches[np.isin(patches[:, 1], slots), 3] = HEAD
         types = [(i, self.graph.inputs[i].type) for i in slots]
         rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy)]
+        rows += [(len(self._slots) - 1, where, -1, -1, word) for where, word in words]  # the last slot is always zero
         checks = np.array(rows, np.int64)
         header = self._header.copy()
         header[2], header[9:] = address(patches), (address(checks), len(rows))

@@ -19,7 +19,8 @@ import threading
 import numpy as np
 
 from . import compile as compiler
-from .memory import address, aligned_empty
+from .memory import aligned_empty
+from .objects import address
 
 # The words of a team's state, each written by one side on a cache line of its own.
 GENERATION, PENDING, JOB, SLEEPERS, BUSY, SIZE, MUTEX, CONDITION = 0, 8, 16, 24, 32, 40, 48, 64

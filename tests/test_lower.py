@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracer.runtime import compile as compiler
 from tracer.runtime.lower import lower
-from tracer.runtime.memory import address
+from tracer.runtime.objects import address
 
 KINDS = {
     "bool": np.bool_,

@@ -13,7 +13,7 @@ import scipy.special
 from tracer.codegen import circular, math, powers, special
 from tracer.ir.primitive import PRIMITIVES
 from tracer.runtime import compile as compiler
-from tracer.runtime.memory import address
+from tracer.runtime.objects import address
 
 FUNCTIONS = {**math.FUNCTIONS, **circular.FUNCTIONS, **powers.FUNCTIONS, **special.FUNCTIONS}
 _ARC = {"asin": np.arcsin, "acos": np.arccos, "atan": np.arctan}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tracer
-from tracer.runtime.memory import array_checks, reads_arrays
+from tracer.runtime.objects import array_checks, holds, reads_arrays
 
 CALLS = 6  # recorded, replayed, written out, and some more
 
@@ -156,13 +156,11 @@ def test_an_argument_of_another_kind_goes_the_general_way(what):
 
 @pytest.mark.skipif(not reads_arrays, reason="array objects are laid out otherwise here")
 def test_checks_of_arrays_tell_what_they_say():
-    from tracer.runtime.memory import _passes
-
     probe = np.zeros((2, 3), np.float32)
     checks = array_checks(probe.shape, probe.dtype)
-    assert _passes(probe, checks)
+    assert all(holds(probe, c) for c in checks)
     for other in (probe[:1], probe[:], probe.T, probe.reshape(3, 2), np.zeros((2, 3)), np.zeros((2, 3), np.int32), np.zeros(2)):
-        assert not _passes(other, checks)
+        assert not all(holds(other, c) for c in checks)
 
 
 def test_a_graph_without_kernels_is_not_run():
@@ -235,3 +233,91 @@ def test_a_learning_rate_is_read_in_every_call():
     optimizer.param_groups[0]["lr"] = 1  # an int is another signature
     step(tracer.ones(3), 1.0)
     assert w.tolist() == [expected - 1.0] * 3
+
+
+def surroundings():
+    """A traced function that reaches another one and a variable; and ways to change what it reaches."""
+    factor = 2.0
+
+    def scaled(x, shift=1.0, *, power=1):
+        return (x * factor + shift) ** power
+
+    def set_factor(value):
+        nonlocal factor
+        factor = value
+
+    def clear_factor():
+        nonlocal factor
+        del factor
+
+    return tracer.trace(lambda x: scaled(x)), scaled, set_factor, clear_factor
+
+
+CHANGES = {
+    "a variable": lambda f, scaled, set, clear: set(3.0),
+    "a default": lambda f, scaled, set, clear: setattr(scaled, "__defaults__", (5.0,)),
+    "no default": lambda f, scaled, set, clear: setattr(scaled, "__defaults__", None),
+    "a default by name": lambda f, scaled, set, clear: setattr(scaled, "__kwdefaults__", {"power": 2}),
+    "no default by name": lambda f, scaled, set, clear: setattr(scaled, "__kwdefaults__", None),
+    "no variable": lambda f, scaled, set, clear: clear(),
+    "an attribute": lambda f, scaled, set, clear: setattr(scaled, "note", 1),
+    "nothing": lambda f, scaled, set, clear: None,
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_a_function_reaches_is_looked_at_in_every_call(what):
+    f, *rest = surroundings()
+    plain = f.function
+    x = tracer.arange(3.0).clone()
+    for _ in range(CALLS):
+        assert f(x).tolist() == [1.0, 3.0, 5.0]
+    CHANGES[what](f, *rest)
+    for _ in range(CALLS):
+        try:
+            expected = plain(x).tolist()
+        except (NameError, TypeError) as e:
+            with pytest.raises(type(e)):
+                f(x)
+        else:
+            assert f(x).tolist() == expected
+
+
+def test_other_code_in_the_same_function_is_another_function():
+    def first(x):
+        return x + 1
+
+    def second(x):
+        return x * 10
+
+    f = tracer.trace(lambda x: first(x))
+    x = tracer.ones(2).clone()
+    for _ in range(CALLS):
+        assert f(x).tolist() == [2.0, 2.0]
+    first.__code__ = second.__code__
+    for _ in range(CALLS):
+        assert f(x).tolist() == [10.0, 10.0]
+
+
+def test_words_of_functions_and_cells():
+    from tracer.runtime.objects import word_of
+
+    def outer():
+        inner = [1]
+
+        def function(a=3, *, b=4):
+            return inner
+
+        return function
+
+    function = outer()
+    (cell,) = function.__closure__
+    known = [(function, name, getattr(function, name)) for name in ("__code__", "__defaults__", "__kwdefaults__")]
+    for x, name, value in [*known, (cell, "cell_contents", function())]:
+        assert word_of(x, name, value) is not None
+        assert word_of(x, name, object()) is None
+    function.__defaults__ = function.__kwdefaults__ = None
+    assert word_of(function, "__defaults__", None) is not None
+    assert word_of(function, "__kwdefaults__", {}) is None
+    assert word_of(function, "__name__", "function") is None
+    assert word_of(object(), "cell_contents", None) is None

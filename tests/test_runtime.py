@@ -13,7 +13,8 @@ from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.runtime import cache
 from tracer.runtime.fused import fused
-from tracer.runtime.memory import ResultPool, address, plan, take
+from tracer.runtime.memory import ResultPool, plan, take
+from tracer.runtime.objects import address
 from tracer.runtime.program import Program
 
 UPDATE = """\

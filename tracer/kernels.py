@@ -14,7 +14,7 @@ from .ir import ops as P
 from .ir.graph import Builder
 from .ir.primitive import Primitive
 from .ir.types import TensorType, dtype_of
-from .runtime.memory import address
+from .runtime.objects import address
 
 if TYPE_CHECKING:
     from .runtime.program import Program

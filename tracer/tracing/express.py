@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import context
-from ..runtime import memory
+from ..context import Structure, context
+from ..runtime import memory, objects
 from ..tensor import Tensor
 from .guards import Call, Environment, storage
 from .scalars import Argument, static
@@ -63,6 +63,7 @@ class _Writer:
         self.tensors = self.floats = 0
         self.constants: dict[str, Any] = {
             "MISS": MISS,
+            "Structure": Structure,
             "Tensor": Tensor,
             "context": context,
             "mode": mode,
@@ -77,8 +78,9 @@ class _Writer:
             "OWNED": OWNED,
         }
         # Programs look at array objects themselves; a graph of no kernels has no program to call.
-        self.native = memory.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
+        self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program looks at
+        self.words: list[tuple[int, int]] = []  # and words beside them
         self.used: Counter[int] = Counter()  # outputs, by how often the result and gradients mention them
 
     def constant(self, x: Any) -> str:
@@ -111,8 +113,7 @@ class _Writer:
             self.argument(f"kwargs[{name!r}]", a)
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
         self.require(f"context.recorder is None and not mode.eager and {modes}")
-        same, key = f"{self.constant(self.environment)}.same()", f"{self.constant(self.environment.key)}()"
-        self.require(f"{same} == {surroundings} or {key} == {surroundings}")
+        self.surroundings(surroundings)
         self.memory()
         self.values()
         self.captured()
@@ -134,6 +135,18 @@ class _Writer:
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)
         return self.constants["replay"]
+
+    def surroundings(self, key: int) -> None:
+        """Nothing has changed that the function can reach. Of most functions the program looks at the words that say so."""
+        found = self.environment.words() if self.native else None
+        if found is None:
+            same = f"{self.constant(self.environment)}.same() == {key}"
+        else:
+            epoch, walk, self.words = found
+            self.constant(walk)  # to keep what it refers to
+            sizes = [f"len({self.constant(space)}) == {length}" for space, length in walk.sizes]
+            same = " and ".join([f"Structure.epoch == {epoch}", *sizes])
+        self.require(f"({same}) or {self.constant(self.environment.key)}() == {key}")
 
     def argument(self, place: str, x: Any) -> None:
         """Checks what ``Call`` would put into the key, and names the tensors and floats in its order."""
@@ -267,18 +280,20 @@ class _Writer:
         looked_at = [
             i for i, source in enumerate(trace.sources) if source.kind == "argument" and source.index in self.looked_at
         ]
-        header = program.header_for_arrays(looked_at) if looked_at else program._header_address
+        header = program._header_address
+        if looked_at or self.words:
+            header = program.header_for_arrays(looked_at, self.words)
         numbers = [i for i, s in enumerate(trace.sources) if s.kind == "float"]
         cells = np.zeros(len(numbers))
         self.constants["cells"], self.constants["cells_view"] = cells, cells.data
         for i, source in enumerate(trace.sources):
             if source.kind == "argument":
                 array = f"d{source.index}"
-                slots.append(f"id({array})" if i in looked_at else f"{self.constant(memory.address)}({array})")
+                slots.append(f"id({array})" if i in looked_at else f"{self.constant(objects.address)}({array})")
             elif source.kind == "float":
                 at = numbers.index(i)
                 self.say(f"cells_view[{at}] = {self.value(source.index)}", 2)
-                slots.append(str(memory.address(cells) + 8 * at))
+                slots.append(str(objects.address(cells) + 8 * at))
             else:
                 slots.append(f"{fixed}[{i}]")
         slots += [f"e{j}[1]" for j in range(n)]

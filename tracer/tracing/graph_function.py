@@ -21,7 +21,7 @@ from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.ops import reshape
 from ..ir.primitive import Kind
-from ..runtime.memory import address
+from ..runtime.objects import address
 from ..tensor import Tensor, wrap
 
 

@@ -19,7 +19,7 @@ from ..context import Structure
 from ..tensor import Tensor
 from .announce import Announcing
 from .scalars import static
-from .unchanged import unknown, written
+from .unchanged import unknown, words, written
 from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, contents, items_of
 
 _OFTEN = 3  # times that nothing has changed, before the question is written out
@@ -157,6 +157,11 @@ class Environment:
         if x not in self._of:
             self._of[x] = Environment(weakref.ref(x))
         return self._of[x]
+
+    def words(self) -> tuple[int, Walk, list[tuple[int, int]]] | None:
+        """What ``unchanged.words`` says, if it does, of the walk given; and the count of announced changes it belongs to."""
+        found = words(self._walk, self._live)
+        return None if found is None else (self._epoch, self._walk, found)
 
     def key(self) -> int:
         """A number that is the same as long as nothing that can be reached has changed. Raises Untraceable."""

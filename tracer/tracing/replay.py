@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.node import FreedNode
-from ..runtime.memory import address
+from ..runtime.objects import address
 from ..tensor import Tensor, wrap
 from .express import Unwritten
 from .graph_function import Executable, GraphFunction

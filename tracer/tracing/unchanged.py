@@ -12,6 +12,7 @@ from operator import is_
 from typing import Any
 
 from ..context import Structure
+from ..runtime.objects import word_of
 from .walk import MISSING, Walk, contents, is_plain
 
 
@@ -60,6 +61,19 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
     exec(compile("\n".join(lines), "<unchanged>", "exec"), constants)
     same: Callable[[], int | None] = constants["same"]
     return same
+
+
+def words(walk: Walk, live: list[tuple[Any, list[Any]]]) -> list[tuple[int, int]] | None:
+    """The same as words of memory, for native code: addresses, and what is there; None where they do not say all.
+
+    They do for functions with closures, as long as the walk is kept. That nothing was announced, and that the dictionaries
+    of ``walk.sizes`` are still as long, is for the caller to see.
+    """
+    if walk.names or live:
+        return None
+    found = [word_of(cell, "cell_contents", was) for cell, was in walk.cells]
+    found += [word_of(x, name, was) for x, name, was in walk.attributes]
+    return None if None in found else found  # type: ignore[return-value]
 
 
 def _mapping(place: str, before: list[tuple[Any, Any]], constant: Callable[[Any], str]) -> str:

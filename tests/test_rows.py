@@ -78,6 +78,27 @@ def test_exponentials_of_a_row_are_kept(n):
     agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))
 
 
+@pytest.mark.parametrize("n", [9, 40, 255, 256, 1000])
+def test_long_rows_are_asked_for_while_the_one_before_is_computed(n):
+    graph = parse_graph(SOFTMAX.format(n=n))
+    (step,) = compiled(graph).steps
+    asked = [line.strip() for line in step.source.split("\n") if "prefetch(" in line]
+    loops = step.source.count("for r") + step.source.count("for c")
+    assert len(asked) == (loops if n >= 256 else 0)  # a part before each loop over the row
+    assert all(line.startswith("prefetch(p0, (i0 + 1) * n") for line in asked)  # what is only read, of the next row
+    agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))
+
+
+def test_each_line_of_a_row_is_asked_for_once():
+    """The parts before the loops are a partition of the row, whatever its extent."""
+    graph = parse_graph(SOFTMAX.format(n=1000))
+    (step,) = compiled(graph).steps
+    parts = [line.strip() for line in step.source.split("\n") if "for line in" in line]
+    for extent in (256, 1000, 1024, 4097):
+        ranges = [eval(part[len("for line in ") : -1], dict.fromkeys(("n0", "n1", "n2", "n3"), extent)) for part in parts]
+        assert [k for r in ranges for k in r] == list(range(extent // 16))
+
+
 def test_nothing_is_kept_where_a_result_replaces_an_operand():
     x = tracer.randn(8, 40, generator=tracer.Generator().manual_seed(0))
 

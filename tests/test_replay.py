@@ -66,6 +66,20 @@ def test_a_gradient_that_somebody_holds_stays(how):
             assert np.asarray(kept).tolist() == expected[4 - len(np.asarray(kept)) :]
 
 
+def test_a_gradient_becomes_the_next_one_again_after_one_was_held():
+    x, step = gradient_step()
+    for _ in range(CALLS):
+        step(tracer.ones(()))
+    held = x.grad
+    for _ in range(CALLS):
+        step(tracer.ones(()))
+    again = id(x.grad._data)
+    for _ in range(CALLS):
+        step(tracer.ones(()))
+        assert id(x.grad._data) == again
+    assert held.tolist() == [0.0, 2.0, 4.0, 6.0] and held._data is not x.grad._data
+
+
 def test_what_was_put_on_a_gradient_is_not_on_the_next_one():
     x, step = gradient_step()
     for k in range(CALLS):

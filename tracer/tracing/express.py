@@ -263,18 +263,19 @@ class _Writer:
         self.say("try:")
         for j, pool in enumerate(program.pools):
             entries, grow = self.constant(pool.entries), self.constant(pool.grow)
+            depth = 2
             if j in reused:
                 self.say(f"o{j} = {reused[j]}._grad", 2)
-                self.say(f"for e{j} in {entries}:", 2)
-                self.say(f"count = refcount(e{j}[0])", 3)
-                self.say(f"if count == FREE: o{j} = None; break", 3)
-                mine = f"o{j} is not None and o{j}._data is e{j}[0] and refcount(o{j}) == OWNED and len(o{j}.__dict__) == 2"
-                self.say(f"if count == HELD and {mine}: break", 3)
-                self.say(f"else: e{j} = {grow}(); o{j} = None", 2)
-            else:
-                self.say(f"for e{j} in {entries}:", 2)
-                self.say(f"if refcount(e{j}[0]) == FREE: break", 3)
-                self.say(f"else: e{j} = {grow}()", 2)
+                self.say(f"if o{j} is not None and refcount(o{j}) == OWNED and len(o{j}.__dict__) == 2:", 2)
+                self.say(f"for e{j} in {entries}:", 3)
+                self.say(f"if e{j}[0] is o{j}._data and refcount(e{j}[0]) == HELD: break", 4)
+                self.say(f"else: o{j} = None", 3)
+                self.say(f"else: o{j} = None", 2)
+                self.say(f"if o{j} is None:", 2)
+                depth = 3
+            self.say(f"for e{j} in {entries}:", depth)
+            self.say(f"if refcount(e{j}[0]) == FREE: break", depth + 1)
+            self.say(f"else: e{j} = {grow}()", depth)
         slots = []
         fixed = self.constant(trace.addresses)
         looked_at = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from pathlib import Path
@@ -19,7 +20,7 @@ def fused(graph: Graph) -> Graph:
     name = f"g_{_key(graph)}"
     data = cache.read(name)
     if data is not None:
-        with pipeline.collector_paused():
+        with pipeline.collector_paused(), contextlib.suppress(ValueError):  # one that cannot be read counts as absent
             return unpack(data)
     result = pipeline.run(graph, pipeline.COMPILE, thorough=False)
     cache.write(name, pack(result))

@@ -18,10 +18,12 @@ _word_at = ctypes.c_size_t.from_address
 _INT = (1 << 32) - 1
 
 Check = tuple[int, int, int, int]  # offset, further, mask, expected: as the driver reads them
+Word = tuple[int, int, int]  # address, mask, expected
 
 # Arrays: ``PyArrayObject_fields`` in NumPy's C ABI, which is data, nd, dimensions, strides, base, descr, flags.
 
 HEAD = object.__basicsize__  # where in an array object the address is
+_WRITABLE = 0x400  # NPY_ARRAY_WRITEABLE
 
 
 def _address_by_interface(array: np.ndarray) -> int:
@@ -33,12 +35,19 @@ def _address_by_layout(array: np.ndarray) -> int:
     return _word_at(id(array) + HEAD).value
 
 
-def array_checks(shape: Sequence[int], dtype: np.dtype) -> list[Check]:
-    """What holds for the array objects of this shape and dtype that are contiguous and own their memory, and for no others."""
+def array_checks(shape: Sequence[int], dtype: np.dtype, written: bool = False) -> list[Check]:
+    """What holds for the array objects of this shape and dtype that are contiguous and own their memory, and for no others;
+    if they are written to, of those that may be.
+    """
     extents = [(HEAD + 16, 8 * i, -1, n) for i, n in enumerate(shape)]
-    flags = 1 | 0x100  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED
+    flags = 1 | 0x100 | (_WRITABLE if written else 0)  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED
     rank, base = (HEAD + 8, -1, _INT, len(shape)), (HEAD + 32, -1, -1, 0)
     return [rank, base, (HEAD + 40, -1, -1, id(dtype)), (HEAD + 48, -1, flags, flags), *extents]
+
+
+def writable(array: np.ndarray) -> Word:
+    """The word that says that an array may be written to."""
+    return id(array) + HEAD + 48, _WRITABLE, _WRITABLE
 
 
 def holds(x: Any, check: Check) -> bool:
@@ -54,10 +63,18 @@ def _layout_holds() -> bool:
     """Whether array objects are laid out as assumed."""
     if sys.implementation.name != "cpython":
         return False
-    probe = np.zeros((3, 4))
-    others = (np.zeros(()), np.zeros((4, 3)), np.zeros((3, 4), np.float32), np.zeros((3, 4, 1)), np.zeros((3, 4), order="F"))
-    arrays = (probe, probe[1:, 2:], probe.T, probe[:], *others)
-    checks = array_checks(probe.shape, probe.dtype)
+    probe, locked = np.zeros((3, 4)), np.zeros((3, 4))
+    locked.flags.writeable = False
+    others = (
+        locked,
+        np.zeros(()),
+        np.zeros((4, 3)),
+        np.zeros((3, 4), np.float32),
+        np.zeros((3, 4, 1)),
+        np.zeros((3, 4), order="F"),
+    )
+    arrays = (probe, locked, probe[1:, 2:], probe.T, probe[:], *others)
+    checks = array_checks(probe.shape, probe.dtype, written=True)
     return all(
         _address_by_layout(a) == _address_by_interface(a) and all(holds(a, c) for c in checks) is (a is probe) for a in arrays
     )
@@ -86,8 +103,8 @@ _FUNCTION = {name: _field(_probe, getattr(_probe, name)) for name in ("__code__"
 _CELL = _field(types.CellType(_probe), _probe)
 
 
-def word_of(x: Any, name: str, value: Any) -> tuple[int, int] | None:
-    """The address of the word that says what ``x.name`` is, and what is there while that is ``value``; None if not known.
+def word_of(x: Any, name: str, value: Any) -> Word | None:
+    """The word that says what ``x.name`` is, and what is there while that is ``value``; None if not known.
 
     Of functions and of closure cells that are not empty. The object must be kept alive.
     """
@@ -96,4 +113,4 @@ def word_of(x: Any, name: str, value: Any) -> tuple[int, int] | None:
         return None
     expected = 0 if value is None and isinstance(x, types.FunctionType) else id(value)
     where = id(x) + offset
-    return (where, expected) if _word_at(where).value == expected else None
+    return (where, -1, expected) if _word_at(where).value == expected else None

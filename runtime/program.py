@@ -33,7 +33,7 @@ from . import compile as compiler
 from . import driver
 from .gemm import gemm
 from .memory import ResultPool, aligned_empty, plan, take
-from .objects import HEAD, address, array_checks
+from .objects import HEAD, Word, address, array_checks
 from .team import sharing
 
 
@@ -142,17 +142,18 @@ class Program:
                 self._raise_failure()
         return arrays
 
-    def header_for_arrays(self, slots: Sequence[int], words: Sequence[tuple[int, int]] = ()) -> int:
+    def header_for_arrays(self, slots: Sequence[int], words: Sequence[Word] = ()) -> int:
         """The address of a header for calls that put array objects, not addresses, into the slots of some inputs.
 
-        The call returns 2 and does nothing unless each is of its input's type, contiguous, and owns its memory, and unless
-        ``words``, pairs of an address and what is there, are as given.
+        The call returns 2 and does nothing unless each is of its input's type, contiguous, owns its memory, and may be written
+        to if it is updated; and unless ``words`` are as given.
         """
         patches = self._patches.copy()
         patches[np.isin(patches[:, 1], slots), 3] = HEAD
         types = [(i, self.graph.inputs[i].type) for i in slots]
-        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy)]
-        rows += [(len(self._slots) - 1, where, -1, -1, word) for where, word in words]  # the last slot is always zero
+        written = set(self.graph.updates.values())
+        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written)]
+        rows += [(len(self._slots) - 1, where, -1, mask, word) for where, mask, word in words]  # the last slot is always zero
         checks = np.array(rows, np.int64)
         header = self._header.copy()
         header[2], header[9:] = address(patches), (address(checks), len(rows))
@@ -324,7 +325,7 @@ class _Layout:
         return copies
 
     def _replaced_operand(self, op: Op, new: Value, old: Value) -> int | None:
-        """The operand of a fusion that its result may overwrite: read only at the element that is written."""
+        """The operand of a fusion that its result may overwrite: read, and what is computed from it, only at that element."""
         if op.primitive is not fusion or [self.root(v) for v in op.operands].count(old) != 1:
             return None
         k = [self.root(v) for v in op.operands].index(old)
@@ -333,8 +334,14 @@ class _Layout:
         whole = max((v.shape for v in body.outputs), key=len)
         if inner.shape != outer.shape or outer.shape != whole:
             return None
-        moved = any(inner in o.operands and o.primitive.kind in (Kind.MOVEMENT, Kind.INDEXING, Kind.SOURCE) for o in body.ops)
-        return None if moved else k
+        computed = {inner}
+        for o in body.ops:
+            if not computed.isdisjoint(o.operands):
+                if o.primitive.kind in (Kind.MOVEMENT, Kind.INDEXING, Kind.SOURCE):
+                    return None
+                if o.primitive.kind is not Kind.REDUCTION:  # known before the row's elements are written
+                    computed.update(o.results)
+        return k
 
     def _add_constant(self, op: Op) -> None:
         array = np.array(EVALUATE.bind(op.primitive, (), op.attrs), order="C")

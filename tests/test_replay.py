@@ -1,6 +1,7 @@
 """Replays written out: what they look at natively, and gradients that become the next ones."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -335,3 +336,39 @@ def test_words_of_functions_and_cells():
     assert word_of(function, "__kwdefaults__", {}) is None
     assert word_of(function, "__name__", "function") is None
     assert word_of(object(), "cell_contents", None) is None
+
+
+def test_a_gradient_that_is_only_watched_is_not_written_to():
+    x, step = gradient_step()
+    watched = []
+    for k in range(CALLS):
+        step(tracer.full((), float(k)))
+        watched.append(weakref.ref(x.grad))
+    assert [w() is None for w in watched] == [True] * (CALLS - 1) + [False]
+
+
+def test_another_thread_sees_whole_gradients():
+    p = tracer.zeros(1 << 18).requires_grad_()
+
+    @tracer.trace
+    def step(x):
+        p.grad = None
+        (p * x).sum().backward()
+
+    stop, torn = threading.Event(), []
+
+    def watch():
+        while not stop.is_set():
+            g = p.grad
+            if g is not None:
+                a = g.numpy().copy()
+                if a.min() != a.max():
+                    torn.append((a.min(), a.max()))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    for k in range(200):
+        step(tracer.full((1 << 18,), float(k)))
+    stop.set()
+    thread.join()
+    assert not torn

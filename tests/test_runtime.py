@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import tracer
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
@@ -226,3 +227,21 @@ def test_products_of_every_orientation_and_size(dtype):
                 )
                 graph, program = compiled(text)
                 np.testing.assert_allclose(program(a, b)[0], evaluate(graph, a, b)[0], rtol=2e-5, atol=1e-5)
+
+
+def test_a_graph_on_disk_that_cannot_be_read_counts_as_absent(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    graph = parse_graph("func @f(%x: f32[4]) -> f32[4] {\n  %y: f32[4] = tanh %x\n  return %y\n}\n")
+    expected = fused(graph)
+    (file,) = tmp_path.glob("g_*")
+    cache.write(file.name, b"{}")
+    assert fused(graph) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_eager_error_functions_keep_the_order_of_axes(dtype):
+    x = tracer.linspace(-1, 1, 120).reshape(3, 40).to(getattr(tracer, dtype))
+    for view in (x.T, x[:, ::2], x[None].expand(2, 3, 40), x[:2, :3].T, x.reshape(3, 4, 10).permute(2, 0, 1)):
+        y = tracer.erf(view)
+        assert y.stride() == tracer.exp(view).stride()
+        assert y.tolist() == tracer.erf(view.contiguous()).tolist()

@@ -689,3 +689,100 @@ def test_a_tensor_that_died_in_the_run_is_not_taken_for_another():
         return [f(vec(k)) for k in range(4)]
 
     both(program)
+
+
+# Found by trying to break it.
+
+
+def test_what_is_updated_in_place_is_read_elsewhere_too():
+    """An element that is computed from the old values of others: not in the kernel that overwrites them."""
+
+    def program(trace):
+        @trace
+        def f(x):
+            y = x * 1.5
+            x.mul_(0.5)
+            y[:, 1] = y[:, 0]
+            return (x + y).sum(), y
+
+        xs = [vec(k, 16).reshape(4, 4).clone() for k in range(3)]
+        return [(f(x), x.clone()) for x in xs]
+
+    both(program)
+
+
+@pytest.mark.parametrize("what", ["bytes", "locked"])
+@pytest.mark.parametrize("where", ["argument", "captured"])
+def test_memory_that_may_not_be_written_to_is_not(what, where):
+    def array(lock):
+        if what == "bytes":
+            return np.frombuffer(bytes(40) if lock else bytearray(40), np.float32)
+        a = np.zeros(10, np.float32)
+        a.flags.writeable = not lock
+        return a
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        good, bad = (tracer.from_numpy(array(lock)) for lock in (False, True))
+    held = tracer.from_numpy(np.zeros(10, np.float32))
+    if where == "argument":
+        f = tracer.trace(lambda x: x.add_(1).sum())
+    else:
+        g = tracer.trace(lambda y: held.add_(y).sum())
+
+        def f(x):
+            held._data.flags.writeable = x is good
+            return g(tracer.ones(10))
+
+    for _ in range(5):
+        f(good)
+    for _ in range(3):
+        with pytest.raises((RuntimeError, ValueError)):
+            f(bad)
+    assert bad.sum().item() == 0
+    if where == "captured":
+        assert held.tolist() == [5.0] * 10
+
+
+def test_hooks_and_attributes_put_on_a_captured_tensor_later():
+    def program(trace):
+        p = leaf()
+        scale_of = lambda t: getattr(t, "scale", 1.0)
+
+        @trace
+        def f(x):
+            p.grad = None
+            loss = (p * x * scale_of(p)).sum()
+            loss.backward()
+            return loss, p.grad.clone()
+
+        results = [f(vec(k)) for k in range(4)]
+        handle = p.register_hook(lambda g: g * 2)
+        results += [f(vec(k)) for k in range(4)]
+        handle.remove()
+        results += [f(vec(k)) for k in range(2)]
+        p.scale = 3.0
+        results += [f(vec(k)) for k in range(4)]
+        return results
+
+    both(program)
+
+
+def test_a_variable_that_is_deleted_is_missed():
+    def program(trace):
+        z = None
+
+        def delete():
+            nonlocal z
+            del z
+
+        @trace
+        def f(x):
+            return x * z if z is not None else x + 0
+
+        results = [f(vec()).tolist() for _ in range(4)]
+        delete()
+        return [*results, outcome(f, vec())]
+
+    assert program(tracer.trace) == program(lambda f: f)
+    assert program(tracer.trace)[-1][0] is NameError

@@ -37,10 +37,22 @@ def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:
     if x.size < _LEAST:
         padded = np.zeros(_LEAST, x.dtype)
         padded[: x.size] = x.reshape(-1)
-        return _compute(primitive, padded)[: x.size].reshape(x.shape).copy()
-    given, result = np.ascontiguousarray(x), np.empty(x.shape, x.dtype)
-    _program(primitive, x.dtype, x.size).run([address(given), address(result)])
+        result = _like(x)
+        result[...] = _compute(primitive, padded)[: x.size].reshape(x.shape)
+        return result
+    result = _like(x)
+    if result.strides == x.strides or x.flags.c_contiguous:
+        _program(primitive, x.dtype, x.size).run([address(x), address(result)])
+    else:
+        result[...] = _compute(primitive, np.ascontiguousarray(x))
     return result
+
+
+def _like(x: np.ndarray) -> np.ndarray:
+    """New memory with its axes in the order that NumPy's functions would give it."""
+    if x.flags.c_contiguous:
+        return np.empty(x.shape, x.dtype)
+    return np.nditer((x, None), ["zerosize_ok"], [["readonly"], ["writeonly", "allocate"]]).operands[1]
 
 
 @functools.lru_cache(64)

@@ -20,6 +20,7 @@ from ..runtime import memory, objects
 from ..tensor import Tensor
 from .guards import Call, Environment, storage
 from .scalars import Argument, static
+from .unchanged import lengths
 from .walk import OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ class Unwritten(Exception):
     """A case that only the general replay has."""
 
 
-def _refcount_when_owned() -> int:
-    """What ``getrefcount`` says of an object that an attribute and a local variable refer to."""
-    own = _refcount_when_owned.__dict__["it"] = []  # type: ignore[attr-defined]
+def _refcount_when_alone() -> int:
+    """What ``getrefcount`` says of an object that only a local variable refers to."""
+    own: list[Any] = []
     return getrefcount(own)
 
 
-OWNED = _refcount_when_owned()
+ALONE = _refcount_when_alone()
 
 
 def express(
@@ -75,12 +76,12 @@ class _Writer:
             "FREE": memory.FREE,
             "HELD": memory.FREE + 1,
             "item": dict.__getitem__,
-            "OWNED": OWNED,
+            "ALONE": ALONE,
         }
         # Programs look at array objects themselves; a graph of no kernels has no program to call.
         self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program looks at
-        self.words: list[tuple[int, int]] = []  # and words beside them
+        self.words: list[tuple[int, int, int]] = []  # and words beside them
         self.used: Counter[int] = Counter()  # outputs, by how often the result and gradients mention them
 
     def constant(self, x: Any) -> str:
@@ -142,10 +143,10 @@ class _Writer:
         if found is None:
             same = f"{self.constant(self.environment)}.same() == {key}"
         else:
-            epoch, walk, self.words = found
+            epoch, walk, words = found
+            self.words += words
             self.constant(walk)  # to keep what it refers to
-            sizes = [f"len({self.constant(space)}) == {length}" for space, length in walk.sizes]
-            same = " and ".join([f"Structure.epoch == {epoch}", *sizes])
+            same = " and ".join([f"Structure.epoch == {epoch}", *lengths(walk, self.constant)])
         self.require(f"({same}) or {self.constant(self.environment.key)}() == {key}")
 
     def argument(self, place: str, x: Any) -> None:
@@ -184,12 +185,18 @@ class _Writer:
             self.looked_at.add(k)
         else:
             kind = f"d{k}.dtype is {self.constant(data.dtype)} and d{k}.flags.c_contiguous"
+            kind += f" and d{k}.flags.writeable" if self.is_written(k) else ""
             self.require(f"d{k}.shape == {data.shape!r} and {kind}")
         leaf, view = ("is" if y is None else "is not" for y in (x._grad_fn, x._view))
         as_it_was = f"a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and a{k}._view {view} None"
         as_it_was += f" and of_a_tensor(a{k}.__dict__)"
         # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
         self.require(f"len(a{k}.__dict__) == 2 or ({as_it_was})" if len(vars(x)) == 2 else as_it_was)
+
+    def is_written(self, k: int) -> bool:
+        """Whether tensor ``k`` of the call is changed."""
+        sources = [self.trace.sources[i] for i in self.trace.written]
+        return any(s.kind == "argument" and s.index == k for s in sources)
 
     def memory(self) -> None:
         """No argument shares memory with another one, nor with what the function captured and something is changed."""
@@ -244,6 +251,8 @@ class _Writer:
             self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
         for i, t in trace.captured:
             self.require(f"{self.constant(t)}._data is {arrays}[{i}]")
+            if i in trace.written:
+                self.words += [objects.writable(trace.arrays[i])] if self.native else []
         for source, at in trace.same_gradient:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
 
@@ -265,12 +274,14 @@ class _Writer:
             entries, grow = self.constant(pool.entries), self.constant(pool.grow)
             depth = 2
             if j in reused:
-                self.say(f"o{j} = {reused[j]}._grad", 2)
-                self.say(f"if o{j} is not None and refcount(o{j}) == OWNED and len(o{j}.__dict__) == 2:", 2)
+                # First it is taken away: then nobody else can come by it.
+                self.say(f"was{j} = {reused[j]}._grad; {reused[j]}._grad = None; o{j} = None", 2)
+                alone = f"refcount(was{j}) == ALONE and was{j}.__weakref__ is None and len(was{j}.__dict__) == 2"
+                self.say(f"if was{j} is not None and {alone}:", 2)
+                self.say(f"o{j} = was{j}", 3)
                 self.say(f"for e{j} in {entries}:", 3)
                 self.say(f"if e{j}[0] is o{j}._data and refcount(e{j}[0]) == HELD: break", 4)
                 self.say(f"else: o{j} = None", 3)
-                self.say(f"else: o{j} = None", 2)
                 self.say(f"if o{j} is None:", 2)
                 depth = 3
             self.say(f"for e{j} in {entries}:", depth)
@@ -303,6 +314,8 @@ class _Writer:
         # Still locked: a buffer that no array object of ours holds is free to other threads.
         self.say("if failed:", 2)
         self.say(f"if failed == 1: {self.constant(program.forget_failure)}()", 3)
+        for j, t in reused.items():
+            self.say(f"{t}._grad = was{j}", 3)
         self.say("return MISS", 3)
         for j in range(n):
             make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = [0, 0]"

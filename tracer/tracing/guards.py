@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..context import Structure
+from ..runtime.objects import Word
 from ..tensor import Tensor
 from .announce import Announcing
 from .scalars import static
@@ -158,7 +159,7 @@ class Environment:
             self._of[x] = Environment(weakref.ref(x))
         return self._of[x]
 
-    def words(self) -> tuple[int, Walk, list[tuple[int, int]]] | None:
+    def words(self) -> tuple[int, Walk, list[Word]] | None:
         """What ``unchanged.words`` says, if it does, of the walk given; and the count of announced changes it belongs to."""
         found = words(self._walk, self._live)
         return None if found is None else (self._epoch, self._walk, found)

@@ -130,7 +130,7 @@ class Trace:
         for i, t in self.captured:
             if t._data is not self.arrays[i] and not self._adopt(i, t._data):
                 return False
-        if self.written and not self._apart(call):
+        if self.written and not (self._apart(call) and self._writable(call)):
             return False
         call.values = values
         return True
@@ -165,6 +165,10 @@ class Trace:
                     if k != i and source.kind != "float" and np.may_share_memory(mine, self.fetch(k, call)._data):
                         return False
         return True
+
+    def _writable(self, call: Call) -> bool:
+        """Whether what is changed may be: an eager run raises where it may not."""
+        return all(self.fetch(i, call)._data.flags.writeable for i in self.written)
 
     def replay(self, call: Call) -> Any:
         """Runs the trace for a call that it matches. Raises Refused, nothing changed, where the program meets an error."""

@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any
 
 from ..context import Structure
-from ..runtime.objects import word_of
+from ..runtime.objects import Word, word_of
 from .walk import MISSING, Walk, contents, is_plain
 
 
@@ -35,8 +35,7 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
 
     terms = [f"Structure.epoch == {epoch}"]
     for cell, was in walk.cells:
-        # An empty cell counts as one that holds None.
-        inside = f"contents({constant(cell)})" if was is None else f"{constant(cell)}.cell_contents"
+        inside = f"contents({constant(cell)})" if was is MISSING else f"{constant(cell)}.cell_contents"
         terms.append(f"{inside} is {constant(was)}")
     for space, name, was in walk.names:
         if was is MISSING:
@@ -45,8 +44,7 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
             terms.append(f"{constant(space)}[{name!r}] is {constant(was)}")
     for x, name, was in walk.attributes:
         terms.append(f"{constant(x)}.{name} is {constant(was)}")
-    for space, length in walk.sizes:
-        terms.append(f"len({constant(space)}) == {length}")
+    terms += lengths(walk, constant)
     for x, before in live:
         if isinstance(x, (dict, types.MappingProxyType)):
             terms.append(_mapping(constant(x), before, constant))
@@ -63,8 +61,16 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
     return same
 
 
-def words(walk: Walk, live: list[tuple[Any, list[Any]]]) -> list[tuple[int, int]] | None:
-    """The same as words of memory, for native code: addresses, and what is there; None where they do not say all.
+def lengths(walk: Walk, constant: Callable[[Any], str]) -> list[str]:
+    """The expression, if there is one, that says that the dictionaries of ``walk.sizes`` are as long as they were."""
+    if not walk.sizes:
+        return []
+    spaces, known = zip(*walk.sizes, strict=True)
+    return [f"[*map(len, {constant(spaces)})] == {constant(list(known))}"]
+
+
+def words(walk: Walk, live: list[tuple[Any, list[Any]]]) -> list[Word] | None:
+    """The same as words of memory, for native code to look at; None where they do not say all.
 
     They do for functions with closures, as long as the walk is kept. That nothing was announced, and that the dictionaries
     of ``walk.sizes`` are still as long, is for the caller to see.

@@ -180,10 +180,11 @@ def is_trusted(module: str | None) -> bool:
 
 
 def contents(cell: Any) -> Any:
+    """What a closure variable holds; ``MISSING`` if it has not been assigned, or deleted."""
     try:
         return cell.cell_contents
     except ValueError:
-        return None  # not assigned yet
+        return MISSING
 
 
 class Walk:
@@ -193,7 +194,7 @@ class Walk:
     live        containers and objects to look at in every call
     names       (mapping, key, value) of variables, attributes of modules and classes
     attributes  (object, name, value) of functions and cells
-    sizes       (mapping, length): whose values are among the names
+    sizes       (mapping, length): whose values are among the names, or of which more would matter
     """
 
     def __init__(self, identified: Mapping[int, Any] | None = None) -> None:
@@ -264,6 +265,7 @@ class Walk:
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x
         out.append(("tensor", id(x), type(x), x._data.dtype.char, x._data.shape, x._requires_grad, x._grad_fn is None))
+        self.sizes.append((vars(x), len(vars(x))))  # hooks, and what users may put there
         own = [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
         if own:
             self.live.append(x)
@@ -302,7 +304,9 @@ class Walk:
         for cell in cells.values():
             value = contents(cell)
             self.cells.append((cell, value))
-            if not isinstance(value, types.ModuleType):
+            if value is MISSING:
+                out.append("empty")
+            elif not isinstance(value, types.ModuleType):
                 self._describe(value, out)
         for kind, name, attributes, level in references(code):
             if kind == "global":

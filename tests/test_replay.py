@@ -372,3 +372,19 @@ def test_another_thread_sees_whole_gradients():
     stop.set()
     thread.join()
     assert not torn
+
+
+def test_after_an_announced_change_elsewhere_replays_look_no_further(monkeypatch):
+    from tracer.context import structure_changed
+    from tracer.tracing import guards
+
+    w = tracer.ones(3).requires_grad_()
+    f = tracer.trace(lambda x: (x * w.detach()).sum())
+    x = tracer.ones(3)
+    for _ in range(CALLS):
+        f(x)
+    structure_changed()
+    f(x)
+    monkeypatch.setattr(guards, "Walk", None)
+    monkeypatch.setattr(guards.Environment, "key", None)
+    assert f._express[0]((x,), {}).item() == 3.0

@@ -143,10 +143,12 @@ class _Writer:
         if found is None:
             same = f"{self.constant(self.environment)}.same() == {key}"
         else:
-            epoch, walk, words = found
+            walk, words = found
             self.words += words
             self.constant(walk)  # to keep what it refers to
-            same = " and ".join([f"Structure.epoch == {epoch}", *lengths(walk, self.constant)])
+            seen = self.constant(self.environment)
+            announced = [f"{seen}.latest == {key}", f"Structure.epoch == {seen}.epoch"]
+            same = " and ".join([*announced, *lengths(walk, self.constant)])
         self.require(f"({same}) or {self.constant(self.environment.key)}() == {key}")
 
     def argument(self, place: str, x: Any) -> None:

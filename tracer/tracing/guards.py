@@ -128,14 +128,14 @@ class Environment:
     def __init__(self, root: Any):
         self.root = root
         self.number = next(Environment._numbers)
-        self._epoch = -1
+        self.epoch = -1
         self._walk = Walk()
         self._live: list[tuple[Any, list[Any]]] = []
         self._asked = 0  # how often nothing had changed since the last walk
         self.same = unknown  # gives the key if nothing has changed, or None, fast
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self._count = itertools.count()
-        self._key = -1
+        self.latest = -1
         self._of: weakref.WeakKeyDictionary[Any, Environment] = weakref.WeakKeyDictionary()
 
     @property
@@ -159,28 +159,28 @@ class Environment:
             self._of[x] = Environment(weakref.ref(x))
         return self._of[x]
 
-    def words(self) -> tuple[int, Walk, list[Word]] | None:
-        """What ``unchanged.words`` says, if it does, of the walk given; and the count of announced changes it belongs to."""
+    def words(self) -> tuple[Walk, list[Word]] | None:
+        """What ``unchanged.words`` says, if it does, of the walk given. It holds for every walk of the same key."""
         found = words(self._walk, self._live)
-        return None if found is None else (self._epoch, self._walk, found)
+        return None if found is None else (self._walk, found)
 
     def key(self) -> int:
         """A number that is the same as long as nothing that can be reached has changed. Raises Untraceable."""
         key = self.same()
         if key is not None:
             return key
-        if self._epoch != Structure.epoch or self._changed():
+        if self.epoch != Structure.epoch or self._changed():
             walk = Walk()
             description = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
             if description not in self._keys:
                 if len(self._keys) >= _KEPT:
                     self._keys.clear()
                 self._keys[description] = (next(self._count), walk.kept)
-            self._key, self._walk, self._epoch = self._keys[description][0], walk, Structure.epoch
+            self.latest, self._walk, self.epoch = self._keys[description][0], walk, Structure.epoch
             # Plain containers and objects change without saying so.
             self._live = [(x, list(items_of(x))) for x in walk.live]
             self._asked, self.same = 0, unknown
-        return self._key
+        return self.latest
 
     def _changed(self) -> bool:
         """Whether a name means something else than it did, or a container or object holds something else."""
@@ -207,7 +207,7 @@ class Environment:
                     return True
         self._asked += 1
         if self._asked == _OFTEN:
-            self.same = written(walk, self._live, self._epoch, self._key)
+            self.same = written(walk, self._live, self.epoch, self.latest)
         return False
 
 

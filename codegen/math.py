@@ -227,7 +227,7 @@ def exp_of_sum(m: Arithmetic, x: Value, rest: Value) -> Value:
 
 
 def exp_times(m: Arithmetic, x: Value, factor: Value) -> Value:
-    """e^x times a factor of at most 1,."""
+    """e^x times a factor of at most 1."""
     t, k = _exp_less_1(m, _within_range(m, x))
     return _scaled(m, m.fma(t, factor, factor), k)
 

@@ -18,12 +18,11 @@ _word_at = ctypes.c_size_t.from_address
 _INT = (1 << 32) - 1
 
 Check = tuple[int, int, int, int]  # offset, further, mask, expected: as the driver reads them
-Word = tuple[int, int, int]  # address, mask, expected
+Word = tuple[int, int]  # address, expected
 
 # Arrays: ``PyArrayObject_fields`` in NumPy's C ABI, which is data, nd, dimensions, strides, base, descr, flags.
 
 HEAD = object.__basicsize__  # where in an array object the address is
-_WRITABLE = 0x400  # NPY_ARRAY_WRITEABLE
 
 
 def _address_by_interface(array: np.ndarray) -> int:
@@ -40,14 +39,9 @@ def array_checks(shape: Sequence[int], dtype: np.dtype, written: bool = False) -
     if they are written to, of those that may be.
     """
     extents = [(HEAD + 16, 8 * i, -1, n) for i, n in enumerate(shape)]
-    flags = 1 | 0x100 | (_WRITABLE if written else 0)  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED
+    flags = 1 | 0x100 | (0x400 if written else 0)  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE
     rank, base = (HEAD + 8, -1, _INT, len(shape)), (HEAD + 32, -1, -1, 0)
     return [rank, base, (HEAD + 40, -1, -1, id(dtype)), (HEAD + 48, -1, flags, flags), *extents]
-
-
-def writable(array: np.ndarray) -> Word:
-    """The word that says that an array may be written to."""
-    return id(array) + HEAD + 48, _WRITABLE, _WRITABLE
 
 
 def holds(x: Any, check: Check) -> bool:
@@ -66,7 +60,6 @@ def _layout_holds() -> bool:
     probe, locked = np.zeros((3, 4)), np.zeros((3, 4))
     locked.flags.writeable = False
     others = (
-        locked,
         np.zeros(()),
         np.zeros((4, 3)),
         np.zeros((3, 4), np.float32),
@@ -113,4 +106,4 @@ def word_of(x: Any, name: str, value: Any) -> Word | None:
         return None
     expected = 0 if value is None and isinstance(x, types.FunctionType) else id(value)
     where = id(x) + offset
-    return (where, -1, expected) if _word_at(where).value == expected else None
+    return (where, expected) if _word_at(where).value == expected else None

@@ -153,7 +153,7 @@ class Program:
         types = [(i, self.graph.inputs[i].type) for i in slots]
         written = set(self.graph.updates.values())
         rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written)]
-        rows += [(len(self._slots) - 1, where, -1, mask, word) for where, mask, word in words]  # the last slot is always zero
+        rows += [(len(self._slots) - 1, where, -1, -1, word) for where, word in words]  # the last slot is always zero
         checks = np.array(rows, np.int64)
         header = self._header.copy()
         header[2], header[9:] = address(patches), (address(checks), len(rows))

@@ -388,3 +388,18 @@ def test_after_an_announced_change_elsewhere_replays_look_no_further(monkeypatch
     monkeypatch.setattr(guards, "Walk", None)
     monkeypatch.setattr(guards.Environment, "key", None)
     assert f._express[0]((x,), {}).item() == 3.0
+
+
+def test_other_memory_of_an_updated_tensor_is_looked_at_instead():
+    """The array that was there before is gone: nothing of it is looked at any more."""
+    w = tracer.zeros(1000)
+    f = tracer.trace(lambda x: w.add_(x).sum())
+    x = tracer.ones(1000)
+    for _ in range(CALLS):
+        f(x)
+    for k in range(3):
+        w.data = tracer.full((1000,), 10.0 * k)
+        gc.collect()
+        for i in range(CALLS):
+            assert f(x).item() == 1000 * (10 * k + i + 1)
+        assert f._express[0]((x,), {}).item() == 1000 * (10 * k + CALLS + 1)

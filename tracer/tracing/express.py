@@ -81,7 +81,8 @@ class _Writer:
         # Programs look at array objects themselves; a graph of no kernels has no program to call.
         self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program looks at
-        self.words: list[tuple[int, int, int]] = []  # and words beside them
+        self.updated: set[int] = set()  # and the inputs that are no arguments, but changed, whose arrays it looks at
+        self.words: list[objects.Word] = []  # and words beside them
         self.used: Counter[int] = Counter()  # outputs, by how often the result and gradients mention them
 
     def constant(self, x: Any) -> str:
@@ -253,8 +254,13 @@ class _Writer:
             self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
         for i, t in trace.captured:
             self.require(f"{self.constant(t)}._data is {arrays}[{i}]")
-            if i in trace.written:
-                self.words += [objects.writable(trace.arrays[i])] if self.native else []
+        for i in trace.written:
+            if trace.sources[i].kind == "argument":
+                continue
+            if self.native and trace.arrays[i].base is None:
+                self.updated.add(i)
+            else:
+                self.require(f"{arrays}[{i}].flags.writeable")
         for source, at in trace.same_gradient:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
 
@@ -290,10 +296,9 @@ class _Writer:
             self.say(f"if refcount(e{j}[0]) == FREE: break", depth + 1)
             self.say(f"else: e{j} = {grow}()", depth)
         slots = []
-        fixed = self.constant(trace.addresses)
-        looked_at = [
-            i for i, source in enumerate(trace.sources) if source.kind == "argument" and source.index in self.looked_at
-        ]
+        fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
+        arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
+        looked_at = [*arguments, *sorted(self.updated)]
         header = program._header_address
         if looked_at or self.words:
             header = program.header_for_arrays(looked_at, self.words)
@@ -309,7 +314,7 @@ class _Writer:
                 self.say(f"cells_view[{at}] = {self.value(source.index)}", 2)
                 slots.append(str(objects.address(cells) + 8 * at))
             else:
-                slots.append(f"{fixed}[{i}]")
+                slots.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
         slots += [f"e{j}[1]" for j in range(n)]
         self.say(f"{self.constant(program._pack)}({self.constant(program._slots_view)}, 0, {', '.join(slots)})", 2)
         self.say(f"failed = {self.constant(program._call)}({header})", 2)

@@ -22,7 +22,7 @@ def aligned_empty(nbytes: int) -> np.ndarray:
     return raw[start : start + nbytes]
 
 
-def plan(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+def arrange(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
     """Offsets in one arena for buffers given as (size, first step, last step), and the arena's size.
 
     Buffers whose lives overlap do not overlap in memory. In order of time, larger ones first, each takes the smallest gap that

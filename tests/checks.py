@@ -8,6 +8,7 @@ from tracer.ir.autodiff import vjp
 from tracer.ir.graph import Builder
 from tracer.ir.interp import Evaluate, evaluate, using
 from tracer.ir.types import type_of
+from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
 
@@ -39,7 +40,7 @@ def check_three_ways(primitive, args, attrs):
     (expected,) = evaluate(graph, *args)
     eager = primitive(*(tracer.from_numpy(np.array(a)) for a in args), **attrs)
     close(eager.numpy(), expected, "eager")
-    (compiled,) = Program(pipeline.run(graph, pipeline.COMPILE))(*args)
+    (compiled,) = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*args)
     close(compiled, expected, "compiled", ulps=32)
 
 

@@ -11,6 +11,7 @@ from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
+from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
 
@@ -31,7 +32,7 @@ def check(seed, compiled, empty=False):
             assert parse_graph(str(after)) == after
             agree(evaluate(after, *args), expected, after)
         if compiled:
-            agree(Program(after)(*args), expected, after)
+            agree(Program(lay_out(after))(*args), expected, after)
 
 
 @pytest.mark.parametrize("block", range(6))
@@ -59,7 +60,7 @@ def test_gradients(block):
 def test_compiled_gradients(seed):
     joint = vjp(RandomGraph(seed, 8, smooth=True).finish())
     args = arguments(joint, seed)
-    agree(Program(pipeline.run(joint, pipeline.COMPILE))(*args), evaluate(joint, *args), joint)
+    agree(Program(lay_out(pipeline.run(joint, pipeline.COMPILE)))(*args), evaluate(joint, *args), joint)
 
 
 @pytest.mark.slow

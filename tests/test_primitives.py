@@ -1,5 +1,6 @@
 """Every primitive, on every sample: three executors agree, gradients to order 2 agree with finite differences."""
 
+import marshal
 import warnings
 
 import numpy as np
@@ -9,10 +10,11 @@ from samples import NOT_SAMPLED, SAMPLES, cases
 
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
-from tracer.ir.pack import pack, unpack
 from tracer.ir.parse import parse_graph
 from tracer.ir.primitive import PRIMITIVES, Rule
 from tracer.ir.verify import verify
+from tracer.runtime.layout import lay_out
+from tracer.runtime.plan import from_bytes, to_bytes
 from tracer.runtime.program import Program
 
 CASES = list(cases())
@@ -44,7 +46,16 @@ def test_text_round_trips(name, primitive, sample):
     graph = graph_of(primitive, cast_args(sample.args, "float32"), sample.attrs)
     verify(graph)
     assert parse_graph(str(graph)) == graph
-    assert unpack(pack(graph)) == graph
+
+
+@pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
+def test_plans_round_trip(name, primitive, sample):
+    graph = graph_of(primitive, cast_args(sample.args, "float32"), sample.attrs)
+    for op in graph.ops:  # a plan's key is made of attributes: they are plain numbers, strings and tuples
+        assert marshal.loads(marshal.dumps(op.attrs)) == op.attrs
+        assert {type(x).__module__ for x in op.attrs.values()} <= {"builtins"}
+    plan = lay_out(pipeline.run(graph, pipeline.COMPILE))
+    assert from_bytes(to_bytes(plan)) == plan
 
 
 def test_a_wrong_rule_is_caught():
@@ -96,7 +107,7 @@ def test_positions_out_of_range_raise_everywhere(name):
         graph = graph_of(primitive, args, sample.attrs)
         with pytest.raises(IndexError, match=str(bad)):
             evaluate(graph, *wrong)
-        program = Program(pipeline.run(graph, pipeline.COMPILE))
+        program = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))
         with pytest.raises(IndexError, match=str(bad)):
             program(*wrong)
         program(*args)  # and it works again afterwards
@@ -110,7 +121,7 @@ def test_integers_divided_by_zero_raise_everywhere(name):
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             evaluate(graph, *args)
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-            Program(pipeline.run(graph, pipeline.COMPILE))(*args)
+            Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*args)
 
 
 EMPTY_AXES = {
@@ -127,7 +138,7 @@ def test_every_position_on_an_empty_axis_is_out_of_range(name):
     inputs, result, attrs = EMPTY_AXES[name]
     graph = parse_graph(f"func @f({inputs}) -> {result} {{\n  %2: {result} = {name} %0, %1 {attrs}\n  return %2\n}}")
     args = [np.zeros(v.shape, v.type.dtype.numpy) for v in graph.inputs]
-    program = Program(pipeline.run(graph, pipeline.COMPILE))
+    program = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))
     assert all("load(p0" not in s.source and "load(p2" not in s.source for s in program.steps)
     for run in (lambda: evaluate(graph, *args), lambda: program(*args)):
         with pytest.raises(IndexError, match="out of bounds for dimension 0 with size 0"):
@@ -137,7 +148,7 @@ def test_every_position_on_an_empty_axis_is_out_of_range(name):
 def test_integers_to_negative_powers_raise_everywhere():
     args = (np.array([2, 3]), np.array([2, -1]))
     graph = graph_of(PRIMITIVES["pow"], args, {})
-    for run in (lambda: evaluate(graph, *args), lambda: Program(pipeline.run(graph, pipeline.COMPILE))(*args)):
+    for run in (lambda: evaluate(graph, *args), lambda: Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*args)):
         with pytest.raises((RuntimeError, ValueError), match="negative integer powers"):
             run()
 
@@ -146,4 +157,4 @@ def test_source_that_is_no_kernel_is_an_exception(monkeypatch):
     monkeypatch.setitem(PRIMITIVES["pow"].__dict__, "scalar", "power({a}, {b})")
     graph = graph_of(PRIMITIVES["pow"], (np.array([2]), np.array([3])), {})
     with pytest.raises(NameError, match="a kernel calls 'power'"):
-        Program(pipeline.run(graph, pipeline.COMPILE))
+        Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))

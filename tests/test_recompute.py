@@ -12,6 +12,7 @@ from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes import recompute as module
 from tracer.nn import functional as F
+from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
 # A kernel of rows, and one that reads its exponentials and its sums at another time: the product is between them.
@@ -64,7 +65,7 @@ def test_values_agree(always):
     graph = parse_graph(SOFTMAX)
     rng = np.random.default_rng(0)
     args = [rng.standard_normal(shape).astype(np.float32) for shape in ((256, 256), (1, 256))]
-    for a, b in zip(Program(pipeline.run(graph, pipeline.COMPILE))(*args), evaluate(graph, *args), strict=True):
+    for a, b in zip(Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*args), evaluate(graph, *args), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
 
 

@@ -8,6 +8,7 @@ from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.recurrence import batch_products
+from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
 
@@ -22,7 +23,7 @@ def agree(graph, seed=0):
     expected = evaluate(graph, *args)
     after = batch_products(graph)
     assert parse_graph(str(after)) == after
-    for got in (evaluate(after, *args), Program(pipeline.run(graph, pipeline.COMPILE))(*args)):
+    for got in (evaluate(after, *args), Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*args)):
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     return after
@@ -111,6 +112,6 @@ def test_a_recurrence_and_its_gradient():
         for a, b in zip(got, found[0], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     (trace,) = (t for ts in traced.traces.values() for t in ts)
-    names = [s.op.primitive.name for s in trace.executable.program.steps]
+    names = [s.name for s in trace.executable.program.steps]
     # One for all inputs; each step forward but the first, and back; one for each weight's gradient.
     assert names.count("matmul") <= 1 + 10 + 10 + 2

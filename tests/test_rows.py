@@ -9,11 +9,12 @@ from tracer.ir.interp import evaluate
 from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.nn import functional as F
+from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
 
 def compiled(graph):
-    return Program(pipeline.run(graph, pipeline.COMPILE))
+    return Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))
 
 
 def agree(graph, *args):
@@ -131,7 +132,8 @@ def test_a_loss_and_its_gradient_are_one_kernel_of_rows(reduction, smoothing):
         assert traced(x, y).item() == pytest.approx(expected, rel=1e-5)
         np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=1e-4, atol=1e-7)
     (trace,) = next(iter(traced.traces.values()))
-    rows = [s for s in trace.executable.program.steps if (64, 100) in [v.shape for v in s.arrays]]
+    ops = zip(trace.executable.fused.ops, trace.executable.program.steps, strict=True)
+    rows = [step for op, step in ops if (64, 100) in [v.shape for v in (*op.operands, *op.results)]]
     assert len(rows) == 1
     assert rows[0].source.count(" exp(") == 1
 

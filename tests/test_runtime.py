@@ -13,9 +13,11 @@ from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.runtime import cache
-from tracer.runtime.fused import fused
-from tracer.runtime.memory import ResultPool, plan, take
+from tracer.runtime.layout import lay_out
+from tracer.runtime.memory import ResultPool, arrange, take
 from tracer.runtime.objects import address
+from tracer.runtime.plan import from_bytes, to_bytes
+from tracer.runtime.planned import planned
 from tracer.runtime.program import Program
 
 UPDATE = """\
@@ -29,7 +31,7 @@ func @f(%p: f32[4], %g: f32[4]) -> (f32[], f32[4]) {
 
 def compiled(text):
     graph = parse_graph(text)
-    return graph, Program(pipeline.run(graph, pipeline.COMPILE))
+    return graph, Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))
 
 
 def test_an_update_goes_straight_to_its_input():
@@ -37,7 +39,7 @@ def test_an_update_goes_straight_to_its_input():
     p, g = np.arange(4, dtype=np.float32), np.ones(4, np.float32)
     (s,) = program.run([address(p), address(g)])
     assert s == 6 and p.tolist() == [-1, 0, 1, 2]
-    assert not any(step.op.attrs.get("body") and step.op.attrs["body"].name == "copy" for step in program.steps)
+    assert "@copy" not in [step.name for step in program.steps]
 
 
 def test_an_update_that_would_spoil_a_later_read_is_copied_at_the_end():
@@ -66,7 +68,7 @@ def test_two_updates_that_exchange_their_inputs():
 def test_the_plan_keeps_live_buffers_apart():
     rng = np.random.default_rng(0)
     lives = [(int(rng.integers(1, 5000)), a := int(rng.integers(0, 30)), a + int(rng.integers(0, 8))) for _ in range(200)]
-    offsets, total = plan(lives)
+    offsets, total = arrange(lives)
     for i, (size, first, last) in enumerate(lives):
         assert offsets[i] % 64 == 0 and offsets[i] + size <= total
         for j in range(i):
@@ -77,8 +79,8 @@ def test_the_plan_keeps_live_buffers_apart():
 
 
 def test_buffers_are_used_again():
-    assert plan([(64, i, i + 1) for i in range(100)])[1] == 128
-    assert plan([(64, 0, 1), (64, 0, 1), (128, 2, 3)])[1] == 128
+    assert arrange([(64, i, i + 1) for i in range(100)])[1] == 128
+    assert arrange([(64, 0, 1), (64, 0, 1), (128, 2, 3)])[1] == 128
 
 
 def test_result_buffers_are_reused_only_when_free():
@@ -166,27 +168,73 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert first[2:] == second[2:]
 
 
-def test_what_was_fused_is_read_again(tmp_path, monkeypatch):
+PLANS = {
+    "chain": "func @f(%x: f32[4]) -> f32[4] {\n  %y: f32[4] = tanh %x  # a.py:1\n  %z: f32[4] = neg %y\n  return %z\n}\n",
+    "update": UPDATE,
+    "constant": """\
+func @f(%x: f64[3]) -> f64[3] {
+  %c: f64[3] = constant {data="000000000000f03f00000000000000400000000000000840", dtype="f64", shape=(3)}
+  %y: f64[3] = mul %x, %c
+  return %y
+}
+""",
+    "left to NumPy": """\
+func @f(%x: f32[5], %i: i64[2]) -> f32[2] {
+  %s: i64[5] = argsort %x {axis=0, descending=False}
+  %j: i64[2] = gather %s, %i {axis=0}
+  %y: f32[2] = gather %x, %j {axis=0}  # a.py:2
+  return %y
+}
+""",
+    "product": """\
+func @f(%x: f32[5,6], %w: f32[6,7]) -> f32[5,7] {
+  %y: f32[5,7] = matmul %x, %w {ta=False, tb=False}
+  return %y
+}
+""",
+}
+
+
+def values_for(graph):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 4, v.shape).astype(v.type.dtype.numpy) for v in graph.inputs]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_plan_is_read_again(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
-    text = "func @f(%x: f32[4]) -> f32[4] {\n  %y: f32[4] = tanh %x  # a.py:1\n  %z: f32[4] = neg %y\n  return %z\n}\n"
-    graph = parse_graph(text)
-    expected = pipeline.run(graph, pipeline.COMPILE)
-    assert fused(graph) == expected
-    (file,) = tmp_path.glob("g_*")
-    monkeypatch.setattr(pipeline, "run", None)  # not called
-    assert fused(parse_graph(text)) == expected
-    monkeypatch.undo()
-    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
-    for other in (
-        text.replace("a.py:1", "a.py:2"),
-        text.replace("%y", "%w"),
-        text.replace("tanh", "sin"),
-        text.replace("@f", "@g"),
-    ):
-        assert fused(parse_graph(other)) == pipeline.run(parse_graph(other), pipeline.COMPILE)
-    assert len(list(tmp_path.glob("g_*"))) == 5
+    graph = parse_graph(PLANS[name])
+    expected = planned(graph)
+    (file,) = tmp_path.glob("p_*")
+    with monkeypatch.context() as m:
+        m.setattr(pipeline, "run", None)  # not called
+        again = planned(parse_graph(PLANS[name]))
+    assert again == expected
+    args = values_for(graph)
+    for a, b in zip(Program(again)(*args), evaluate(graph, *args), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
     file.write_bytes(file.read_bytes()[:-1])
-    assert fused(graph) == expected
+    assert planned(graph) == expected
+
+
+def test_a_plan_belongs_to_one_graph(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    text = PLANS["chain"]
+    others = [text.replace("a.py:1", "a.py:2"), text.replace("tanh", "sin"), text.replace("@f", "@g"), text.replace("4", "5")]
+    fulls = [f'  %z: f64[] = full {{value={v}, shape=(), dtype="f64"}}\n' for v in ("1", "1.0", "True", "0.0", "-0.0")]
+    others += [f"func @f() -> f64[] {{\n{full}  return %z\n}}\n" for full in fulls]
+    for n, other in enumerate(others, 1):
+        graph = parse_graph(other)
+        assert planned(graph) == lay_out(pipeline.run(graph, pipeline.COMPILE))
+        assert len(list(tmp_path.glob("p_*"))) == n
+    planned(parse_graph(text.replace("%y", "%w").replace("a.py:1", "a.py:2")))  # names do not matter
+    assert len(list(tmp_path.glob("p_*"))) == n
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"inputs": 3}', b"__import__('os')"])
+def test_what_is_no_plan_is_refused(data):
+    with pytest.raises(ValueError):
+        from_bytes(data)
 
 
 def test_importing_does_not_import_scipy_or_llvmlite():
@@ -229,13 +277,13 @@ def test_products_of_every_orientation_and_size(dtype):
                 np.testing.assert_allclose(program(a, b)[0], evaluate(graph, a, b)[0], rtol=2e-5, atol=1e-5)
 
 
-def test_a_graph_on_disk_that_cannot_be_read_counts_as_absent(tmp_path, monkeypatch):
+def test_a_plan_on_disk_that_cannot_be_read_counts_as_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
-    graph = parse_graph("func @f(%x: f32[4]) -> f32[4] {\n  %y: f32[4] = tanh %x\n  return %y\n}\n")
-    expected = fused(graph)
-    (file,) = tmp_path.glob("g_*")
+    graph = parse_graph(PLANS["chain"])
+    expected = planned(graph)
+    (file,) = tmp_path.glob("p_*")
     cache.write(file.name, b"{}")
-    assert fused(graph) == expected
+    assert planned(graph) == expected == from_bytes(to_bytes(expected))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -113,12 +113,12 @@ def _adjoint(graph: Graph) -> Graph:
 
 def _code(fused: Graph, stage: str) -> str:
     from ..runtime import compile as compiler
-    from ..runtime.program import Program
+    from ..runtime.layout import lay_out
 
     show = {"source": lambda s: s, "llvm": compiler.llvm_ir, "asm": compiler.assembly}[stage]
     mark = {"source": "#", "llvm": ";", "asm": "#"}[stage]
     kernels: dict[str, list[str]] = {}
-    for step in Program(fused).steps:
-        body = step.op.attrs.get("body")
-        kernels.setdefault(step.source, []).append(f"@{body.name}" if body else step.op.primitive.name)
+    plan = lay_out(fused)
+    for step in (plan.kinds[k] for k in plan.steps):
+        kernels.setdefault(step.source, []).append(step.name)
     return "\n".join(f"{mark} kernel of {', '.join(names)}\n{show(source)}" for source, names in kernels.items())

@@ -30,13 +30,16 @@ class Executable:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        from ..runtime.fused import fused
+        from ..runtime.planned import planned
         from ..runtime.program import Program  # brings llvmlite: not before something is compiled
 
-        self.fused = fused(graph)
-        with pipeline.collector_paused():
-            self.program = Program(self.fused)
+        self.program = Program(planned(graph))
         self.run = self.program.run
+
+    @cached_property
+    def fused(self) -> Graph:
+        """What is run, as a graph."""
+        return pipeline.run(self.graph, pipeline.COMPILE, thorough=False)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         whole = [np.ascontiguousarray(a) if a.ndim else a for a in arrays]

@@ -1,0 +1,256 @@
+"""From a fused graph to the plan of its program: the steps in order, and where every value lives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..codegen.cpu import source
+from ..codegen.fusion import lower
+from ..codegen.library import LARGE_PRODUCT, lower_op
+from ..codegen.nest import Kernel
+from ..ir.graph import Builder, Graph, Op, Value
+from ..ir.interp import EVALUATE
+from ..ir.ops import adjoin, constant, fusion, reshape
+from ..ir.passes.fuse import has_kernel
+from ..ir.primitive import Kind
+from .memory import ALIGNMENT, arrange
+from .plan import STATUS, Plan, StepKind
+
+
+def lay_out(graph: Graph) -> Plan:
+    """The plan of a fused graph."""
+    layout = _Layout(graph)
+    layout.write()
+    return layout.plan
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step: what it computes, the number of its kind, its kernel, the values its arrays are."""
+
+    op: Op
+    kind: int
+    kernel: Kernel | None
+    arrays: list[Value]
+
+
+class _Layout:
+    """Decides the steps and where every value lives: an input's or result's slot, the arena, or among the constants."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.plan = Plan([v.type for v in graph.inputs], [v.type for v in graph.outputs], graph.updates)
+        self._places: dict[Value, tuple[str, int]] = {v: ("slot", i) for i, v in enumerate(graph.inputs)}
+        for j, k in enumerate(self.plan.results):
+            self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
+        self._constants = bytearray()
+        self._part_of: dict[Value, tuple[Value, int]] = {}
+        self._kinds: dict[tuple, tuple[int, Kernel | None]] = {}
+        self._alike: dict[int, int] = {}  # bodies, by identity: the first one of the same structure
+        self._first: dict[tuple, int] = {}
+        self._readers = self._last_reads()
+        copies = self._place_updates()
+        self.steps: list[_Step] = []
+        for op in [*graph.ops, *(op for op, _ in copies)]:
+            if op.primitive is constant:
+                self._add_constant(op)
+            elif op.primitive is adjoin:
+                self._adjoin(op)
+            elif op.primitive is not reshape:
+                self.steps.append(self._step(op))
+        for op, i in copies:
+            self._places[op.result] = ("slot", i)
+        self._arrange_arena()
+
+    def write(self) -> None:
+        """Writes the steps and their argument blocks into the plan."""
+        plan = self.plan
+        plan.constants = bytes(self._constants)
+        words, relocations = plan.words, plan.relocations
+        for i, step in enumerate(self.steps):
+            kind = plan.kinds[step.kind]
+            plan.steps.append(step.kind)
+            plan.starts.append(len(words))
+            for v in step.arrays:
+                base, where, offset = self.place(v)
+                if base == "slot":
+                    plan.patches.append((len(words), where, offset))
+                    words.append(0)
+                else:
+                    relocations.setdefault(base, []).append(len(words))
+                    words.append(where + offset)
+            words += step.kernel.values if step.kernel is not None else []
+            relocations.setdefault("status", []).append(len(words))
+            words.append(i * STATUS)
+            if "(gemm," in kind.source:
+                relocations.setdefault(step.op.result.type.dtype.short, []).append(len(words))
+            words.append(0)
+            if kind.may_fail:
+                plan.locs[i] = step.op.loc
+        risky = self.steps[: max(plan.locs, default=-1) + 1]
+        written = {self.place(v)[:2] for s in risky for v in s.op.results}
+        plan.unsafe = [i for i in sorted(set(plan.updates.values())) if ("slot", i) in written]
+        plan.unsafe_results = [j for j in range(len(plan.results)) if ("slot", len(plan.inputs) + j) in written]
+
+    def root(self, v: Value) -> Value:
+        """The value whose memory ``v`` is: a reshape only names it anew."""
+        while v.op is not None and v.op.primitive is reshape:
+            v = v.op.operands[0]
+        return v
+
+    def place(self, v: Value) -> tuple[str, int, int]:
+        """The kind of memory, which of that kind (a slot, or an offset), and how many bytes further."""
+        whole, offset = self._whole(v)
+        return *self._places[whole], offset
+
+    def _whole(self, v: Value) -> tuple[Value, int]:
+        """The value that has memory of its own of which that of ``v`` is a part, and where in it that begins."""
+        v, offset = self.root(v), 0
+        while v in self._part_of:
+            v, more = self._part_of[v]
+            offset += more
+        return v, offset
+
+    def _adjoin(self, op: Op) -> None:
+        """Lets the operands be computed where they shall be; those that are elsewhere, or twice, are copied."""
+        offset = 0
+        for v in op.operands:
+            part = self.root(v)
+            if part.op is None or part.op.primitive in (constant, adjoin) or part in self._places or part in self._part_of:
+                copy = _identity(v)
+                self.steps.append(self._step(copy))
+                part = copy.result
+            self._part_of[part] = op.result, offset
+            offset += v.type.nbytes
+
+    def _last_reads(self) -> dict[Value, list[int]]:
+        readers: dict[Value, list[int]] = {}
+        for i, op in enumerate(self.graph.ops):
+            for v in op.operands:
+                if op.primitive is not reshape:
+                    readers.setdefault(self.root(v), []).append(i)
+        return readers
+
+    def _place_updates(self) -> list[tuple[Op, int]]:
+        """Puts updated values straight into their inputs' memory where no later step reads the old value.
+
+        Returns the copies that the others need at the end, with the input each goes to.
+        """
+        position = {op: i for i, op in enumerate(self.graph.ops)}
+        copies: list[tuple[Op, int]] = []
+        self.inplace: dict[Op, dict[int, int]] = {}
+        for k, i in self.graph.updates.items():
+            new, old = self.graph.outputs[k], self.graph.inputs[i]
+            op = self.root(new).op
+            last = max(self._readers.get(old, [-1]))
+            at = position[op] if op is not None else -1
+            # What adjoins others is written part by part, before its turn.
+            if op is None or op.primitive in (constant, adjoin) or self.root(new) in self._places or last > at:
+                copies.append((_identity(new), i))
+                continue
+            if last == at:
+                operand = self._replaced_operand(op, self.root(new), old)
+                if operand is None:
+                    copies.append((_identity(new), i))
+                    continue
+                self.inplace.setdefault(op, {})[op.results.index(self.root(new))] = operand
+            self._places[self.root(new)] = ("slot", i)
+        return copies
+
+    def _replaced_operand(self, op: Op, new: Value, old: Value) -> int | None:
+        """The operand of a fusion that its result may overwrite: read, and what is computed from it, only at that element."""
+        if op.primitive is not fusion or [self.root(v) for v in op.operands].count(old) != 1:
+            return None
+        k = [self.root(v) for v in op.operands].index(old)
+        body = op.attrs["body"]
+        inner, outer = body.inputs[k], body.outputs[op.results.index(new)]
+        whole = max((v.shape for v in body.outputs), key=len)
+        if inner.shape != outer.shape or outer.shape != whole:
+            return None
+        computed = {inner}
+        for o in body.ops:
+            if not computed.isdisjoint(o.operands):
+                if o.primitive.kind in (Kind.MOVEMENT, Kind.INDEXING, Kind.SOURCE):
+                    return None
+                if o.primitive.kind is not Kind.REDUCTION:  # known before the row's elements are written
+                    computed.update(o.results)
+        return k
+
+    def _add_constant(self, op: Op) -> None:
+        array = np.array(EVALUATE.bind(op.primitive, (), op.attrs), order="C")
+        self._constants += bytes(-len(self._constants) % ALIGNMENT)
+        self._places[op.result] = ("constants", len(self._constants))
+        self._constants += array.tobytes()
+
+    def _step(self, op: Op) -> _Step:
+        reused = self.inplace.get(op, {})
+        kind, kernel = self._kind(op, reused)
+        if kernel is None:
+            return _Step(op, kind, None, [*op.operands, *op.results])
+        return _Step(op, kind, kernel, [*op.operands, *(v for i, v in enumerate(op.results) if i not in reused)])
+
+    def _kind(self, op: Op, reused: dict[int, int]) -> tuple[int, Kernel | None]:
+        """What steps that are alike have in common, found once."""
+        body = op.attrs.get("body")
+        if body is None:
+            key: tuple = op.primitive, tuple([v.type for v in op.operands]), repr(op.attrs)
+        else:
+            if id(body) not in self._alike:
+                self._alike[id(body)] = self._first.setdefault(body.structure(), id(body))
+            key = self._alike[id(body)], tuple(reused.items())
+        if key not in self._kinds:
+            name = op.primitive.name if body is None else f"@{body.name}"
+            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op):
+                kernel, kind = None, StepKind(name, "", str(_alone(op) if body is None else body), 1, False, [])
+            else:
+                kernel = lower(body, reused) if body is not None else lower_op(op)
+                text = source(kernel)
+                checks = [[error.__name__, message] for error, message in kernel.checks]
+                kind = StepKind(name, text, "", kernel.domain, _is_large(op, kernel, text), checks)
+            self._kinds[key] = len(self.plan.kinds), kernel
+            self.plan.kinds.append(kind)
+        return self._kinds[key]
+
+    def _arrange_arena(self) -> None:
+        lives: dict[Value, list[int]] = {}
+        for i, step in enumerate(self.steps):
+            for v in step.arrays:
+                r, _ = self._whole(v)
+                if r not in self._places:
+                    lives.setdefault(r, [i, i])[1] = i
+        offsets, self.plan.arena = arrange([(v.type.nbytes, first, last) for v, (first, last) in lives.items()])
+        for v, offset in zip(lives, offsets, strict=True):
+            self._places[v] = ("arena", offset)
+
+
+_LARGE = 1 << 18  # operations on elements: some tens of microseconds
+
+
+def _is_large(op: Op, kernel: Kernel, text: str) -> bool:
+    """Whether the work is worth sharing among threads."""
+    if kernel.domain < 2 * kernel.grain:
+        return False
+    if "(gemm," in text:
+        inner = op.operands[0].shape[-2 if op.attrs["ta"] else -1]
+        return 2.0 * math.prod(op.result.shape) * inner >= LARGE_PRODUCT
+    body = op.attrs["body"].ops if op.primitive is fusion else ()
+    operations = len(body) if op.primitive is fusion else 1
+    elements = max([v.type.numel for v in (*op.operands, *op.results, *(o.result for o in body))])
+    return elements * (operations + 1) >= _LARGE
+
+
+def _alone(op: Op) -> Graph:
+    """A graph of one operation."""
+    builder = Builder(op.primitive.name)
+    inputs = [builder.input(v.type) for v in op.operands]
+    return builder.finish(builder.add(op.primitive, inputs, op.attrs, [v.type for v in op.results]))
+
+
+def _identity(v: Value) -> Op:
+    """A fusion that copies a value."""
+    body = Builder("copy")
+    x = body.input(v.type)
+    return Op(fusion, [v], {"body": body.finish([x])}, [v.type])

@@ -1,0 +1,60 @@
+"""The plan of a recorded graph: made by the passes and laid out, or read from the disk, where another process left it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import marshal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir import pipeline
+from ..ir.graph import Graph, Value
+from . import cache
+from .plan import Plan, from_bytes, to_bytes
+
+
+def planned(graph: Graph) -> Plan:
+    """The plan of ``graph`` after the passes of ``pipeline.COMPILE``."""
+    name = f"p_{_key(graph)}"
+    data = cache.read(name)
+    if data is not None:
+        with contextlib.suppress(ValueError):  # one that cannot be read counts as absent
+            return from_bytes(data)
+    from .layout import lay_out  # brings the code generator: not before something is compiled
+
+    with pipeline.collector_paused():
+        plan = lay_out(pipeline.run(graph, pipeline.COMPILE, thorough=False))
+    cache.write(name, to_bytes(plan))
+    return plan
+
+
+def _key(graph: Graph) -> str:
+    """What decides the plan of a graph: all that it says but its names, and what makes plans."""
+    # Version 2 of the format: equal contents, equal bytes. It tells 1, 1.0 and True apart, and -0.0 from 0.0.
+    said = marshal.dumps((_compiler(), _said(graph)), 2)
+    return hashlib.sha256(said).hexdigest()[:40]
+
+
+def _said(graph: Graph) -> tuple:
+    number: dict[Value, int] = {v: i for i, v in enumerate(graph.inputs)}
+    rows: list[Any] = []
+    for op in graph.ops:
+        attrs = [(name, _said(x) if isinstance(x, Graph) else x) for name, x in op.attrs.items()]
+        rows.append((op.primitive.name, [number[v] for v in op.operands], attrs, op.loc))
+        for v in op.results:
+            number[v] = len(number)
+    inputs = [(v.type.dtype.short, v.type.shape, v.type.device) for v in graph.inputs]
+    return graph.name, inputs, rows, [number[v] for v in graph.outputs], list(graph.updates.items())
+
+
+@functools.cache
+def _compiler() -> str:
+    """What makes plans: the passes, the code generator, the layout; and NumPy, which folds constants."""
+    here = Path(__file__).parent
+    files = [f for room in ("ir", "codegen") for f in sorted((here.parent / room).rglob("*.py"))]
+    files += [here / "layout.py", here / "plan.py", here / "memory.py"]
+    return f"{hashlib.sha256(b''.join(f.read_bytes() for f in files)).hexdigest()} {np.__version__}"

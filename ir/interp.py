@@ -72,51 +72,66 @@ class Build:
 
         self.builder = builder
         self._ops, self._elementwise = ops, Kind.ELEMENTWISE
-        self._numbers: dict[tuple[str, str, tuple[int, ...]], Value] = {}  # of each value, dtype and shape there need be one
+        # Of each number of a dtype, and of each value broadcast to a shape, there need be one.
+        self._numbers: dict[tuple[str, str], Value] = {}
+        self._expanded: dict[tuple[Value, tuple[int, ...]], Value] = {}
 
     def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         if primitive.kind is self._elementwise and len(args) > 1:
-            args = self._broadcast_operands(primitive, args)
+            args = self._broadcast_operands(args)
         results = self.builder.append(primitive, args, attrs)
         return results[0] if len(results) == 1 else results
 
     def bind_typed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
         """The one result of what has been computed already and found to be of this type: it is not inferred again."""
         if primitive.kind is self._elementwise and len(args) > 1:
-            args = self._broadcast_operands(primitive, args)
+            args = self._broadcast_operands(args)
         return self.builder.add(primitive, args, attrs, (type,))[0]
 
-    def _broadcast_operands(self, primitive: Primitive, args: Sequence[Any]) -> list[Value]:
-        types = [a.type for a in args if isinstance(a, Value)]
-        shape = types[0].shape
+    def _broadcast_operands(self, args: Sequence[Any]) -> Sequence[Any]:
+        types = [a.type for a in args if a.__class__ is Value]
+        like, shape = types[0], types[0].shape
         for t in types:
-            if t.shape != shape:
-                shape = np.broadcast_shapes(*[t.shape for t in types])
-                break
-        if len(types) == len(args):
-            return [a if a.type.shape == shape else self.expand(a, shape) for a in args]
-        # A number takes the dtype beside it; a condition (bool) says nothing about it.
-        like = max(types, key=lambda t: t.dtype.category)
-        return [self.expand(a, shape) if isinstance(a, Value) else self.number(a, like, shape) for a in args]
+            if t is not like:
+                if t.shape != shape:
+                    shape = _joint_shape(shape, t.shape)
+                # A number takes the dtype beside it; a condition (bool) says nothing about it.
+                if t.dtype.category > like.dtype.category:
+                    like = t
+        return [
+            (a if a.type.shape == shape else self.expand(a, shape)) if a.__class__ is Value else self.number(a, like, shape)
+            for a in args
+        ]
 
     def number(self, value: Any, like: TensorType, shape: tuple[int, ...]) -> Value:
         """A Python number as a tensor."""
-        key = repr(value), like.dtype.short, shape
+        key = repr(value), like.dtype.short
         if key not in self._numbers:
             (v,) = self.builder.append(self._ops.full, (), {"value": value, "shape": (), "dtype": like.dtype.short})
-            self._numbers[key] = self.expand(v, shape)
-        return self._numbers[key]
+            self._numbers[key] = v
+        return self.expand(self._numbers[key], shape)
 
     def expand(self, v: Value, shape: tuple[int, ...]) -> Value:
         """``v`` broadcast to ``shape`` by NumPy's rule, in the IR's explicit form."""
-        if v.shape == shape:
+        if v.type.shape == shape:
             return v
+        expanded = self._expanded.get((v, shape))
+        if expanded is None:
+            expanded = self._expanded[v, shape] = self._expand(v, shape)
+        return expanded
+
+    def _expand(self, v: Value, shape: tuple[int, ...]) -> Value:
         offset = len(shape) - len(v.shape)
         kept = tuple(i for i, n in enumerate(v.shape) if n == shape[i + offset])
         if len(kept) < len(v.shape):
             (v,) = self.builder.append(self._ops.reshape, (v,), {"shape": tuple(v.shape[i] for i in kept)})
         axes = tuple(i + offset for i in kept)
         return self.builder.append(self._ops.broadcast, (v,), {"shape": shape, "axes": axes})[0]
+
+
+@functools.lru_cache(1024)
+def _joint_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return np.broadcast_shapes(a, b)
 
 
 class _Current(threading.local):

@@ -19,16 +19,16 @@ from .plan import Plan, from_bytes, to_bytes
 
 def planned(graph: Graph) -> Plan:
     """The plan of ``graph`` after the passes of ``pipeline.COMPILE``."""
-    name = f"p_{_key(graph)}"
-    data = cache.read(name)
-    if data is not None:
-        with contextlib.suppress(ValueError):  # one that cannot be read counts as absent
-            return from_bytes(data)
-    from .layout import lay_out  # brings the code generator: not before something is compiled
-
     with pipeline.collector_paused():
+        name = f"p_{_key(graph)}"
+        data = cache.read(name)
+        if data is not None:
+            with contextlib.suppress(ValueError):  # one that cannot be read counts as absent
+                return from_bytes(data)
+        from .layout import lay_out  # brings the code generator: not before something is compiled
+
         plan = lay_out(pipeline.run(graph, pipeline.COMPILE, thorough=False))
-    cache.write(name, to_bytes(plan))
+        cache.write(name, to_bytes(plan))
     return plan
 
 

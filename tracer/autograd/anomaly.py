@@ -11,6 +11,7 @@ import numpy as np
 
 from ..context import context
 from ..tensor import Tensor
+from .forms import Form
 from .node import BackwardNode
 
 
@@ -43,10 +44,10 @@ def is_anomaly_enabled() -> bool:
     return context.anomaly
 
 
-def watched(node: BackwardNode, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+def watched(node: BackwardNode, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
     """The node's cotangents, with a warning before an exception and an exception for NaN."""
     try:
-        cotangents = node.cotangents(given, wanted, tensors)
+        cotangents = node.cotangents(given, wanted, form)
     except Exception:
         _warn(node)
         raise

@@ -3,8 +3,7 @@
 Nodes are processed from the latest to the earliest: whatever reads a value was made after it, so when a node's turn
 comes its cotangent is complete. There is no recursion, hence no limit on depth.
 
-Rules run on plain arrays where nobody will look behind the gradients, and on tensors where somebody will: when the backward
-pass is itself differentiated (``create_graph``) or recorded into a trace.
+What the cotangents are, arrays or tensors, is the pass's *form* (``forms``).
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..context import context
-from ..ir.interp import DIRECT, current, restore, silence, using
+from ..ir.interp import current, restore, silence, using
 from ..ir.ops import add, reshape, sum_
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from . import anomaly, hooks
+from .forms import ARRAYS, TENSORS, Form, form_for
 from .node import BackwardNode
 
 
@@ -31,34 +29,38 @@ def run(
     create_graph: bool,
 ) -> dict[int, tuple[Tensor, Any]]:
     """Cotangents of the leaves (or of ``inputs``): id -> (tensor, cotangent), as tensors."""
-    tensors = create_graph or context.recorder is not None
+    form = form_for(create_graph)
     before = context.grad_enabled
     context.grad_enabled = create_graph
     token = silence()
     try:
-        with using(current() if tensors else DIRECT):
-            engine = _Engine(tensors, inputs)
-            for root, ct in zip(roots, cotangents, strict=True):
-                if root._view is not None:
-                    root._refresh()
+        engine = _Engine(form, inputs)
+        given = []
+        for root, ct in zip(roots, cotangents, strict=True):
+            if root._view is not None:
+                root._refresh()
+            given.append(form.take(ct if root._grad_fn is not None else ct.clone()))
+        with using(form.interpreter()):
+            for root, g in zip(roots, given, strict=True):
                 if root._grad_fn is not None:
-                    engine.send(root._grad_fn, root._output, ct if tensors else ct._data)
+                    engine.send(root._grad_fn, root._output, g)
                 elif engine.wants(root):
-                    engine.send(root, 0, ct.clone() if tensors else np.array(ct._data))
+                    engine.send(root, 0, g)
             engine.drain(retain_graph)
             for i, (t, g) in engine.found.items():
                 own = vars(t).get("_hooks")
                 if own and t._grad_fn is None:
-                    engine.found[i] = (t, hooks.call(own, g, tensors))
+                    engine.found[i] = (t, hooks.call(own, g, form))
+            return {i: (t, form.give(g)) for i, (t, g) in engine.found.items()}
     finally:
         restore(token)
         context.grad_enabled = before
-    return {i: (t, g if isinstance(g, Tensor) else wrap(g)) for i, (t, g) in engine.found.items()}
 
 
 class _Engine:
-    def __init__(self, tensors: bool, inputs: Sequence[Tensor] | None):
-        self.tensors = tensors
+    def __init__(self, form: Form, inputs: Sequence[Tensor] | None):
+        self.form = form
+        self.outside = current()  # whom primitives speak to outside the rules
         self.found: dict[int, tuple[Tensor, Any]] = {}
         self.pending: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, BackwardNode]] = []
@@ -106,7 +108,7 @@ class _Engine:
             if recorder is not None:
                 recorder.visits(node)
             if node.hooks:
-                hooks.apply_to_outputs(node, waiting, self.tensors)
+                hooks.apply_to_outputs(node, waiting, self.form)
             wanted: Sequence[Any] = node.edges  # every edge that there is
             if self.leaves is not None:
                 self._catch(node, waiting)
@@ -120,14 +122,18 @@ class _Engine:
         """Keeps the cotangents of the inputs that this node made."""
         for t in self.watched.get(node, ()):
             if t._output in waiting:
-                g = waiting[t._output]
-                self._add(t, g if self.tensors else np.array(g))
+                self._add(t, self.form.own(waiting[t._output], waiting))
 
     def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: Sequence[Any]) -> None:
+        form = self.form
         if context.anomaly:
-            cotangents = anomaly.watched(node, given, wanted, self.tensors)
+            cotangents = anomaly.watched(node, given, wanted, form)
+        elif form is ARRAYS or form is TENSORS or node.by_rules:
+            cotangents = node.cotangents(given, wanted, form)
         else:
-            cotangents = node.cotangents(given, wanted, self.tensors)
+            with using(self.outside):
+                shown = node.cotangents({k: form.give(g) for k, g in given.items()}, wanted, TENSORS)
+            cotangents = [None if g is None else form.take(g) for g in shown]
         for edge, shape, ct in zip(node.edges, node.shapes, cotangents):  # noqa: B905  lengths are the node's affair
             if ct is None or edge is None:
                 continue
@@ -136,7 +142,7 @@ class _Engine:
             target, output = edge
             if isinstance(target, Tensor):
                 # A leaf's cotangent becomes somebody's .grad: it must be nobody else's memory.
-                self._add(target, ct if self.tensors else _own(ct, given))
+                self._add(target, form.own(ct, given))
             else:
                 self.send(target, output, ct)
 
@@ -165,17 +171,6 @@ class _Engine:
             if leaf or node in self.watched or any(t in useful for t in targets if not isinstance(t, Tensor)):
                 useful.add(node)
         return useful
-
-
-def _own(ct: Any, given: dict[int, Any]) -> Any:
-    if not isinstance(ct, np.ndarray):
-        return np.array(ct)
-    if ct.base is not None:
-        return ct.copy()
-    for g in given.values():
-        if ct is g:
-            return ct.copy()
-    return ct
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:

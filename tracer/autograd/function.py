@@ -12,6 +12,7 @@ from ..context import context
 from ..ir.interp import using
 from ..ir.types import dtype_of
 from ..tensor import Tensor, wrap
+from .forms import Form
 from .modes import no_grad
 from .node import FREED, BackwardNode, Packed, modified
 
@@ -113,14 +114,14 @@ class FunctionNode(BackwardNode):
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         from ..eager import Eager
 
         ctx = self.ctx
         grads: list[Any] = []
         for k, (shape, dtype) in enumerate(self.outputs):
             if k in given:
-                grads.append(given[k] if tensors else wrap(given[k]))
+                grads.append(form.give(given[k]))
             elif ctx._materialize:
                 from ..ops import zeros
 
@@ -129,13 +130,13 @@ class FunctionNode(BackwardNode):
             else:
                 grads.append(None)
         with using(Eager()):
-            if tensors:
+            if form.tensors:
                 results = self.function.backward(ctx, *grads)
             else:
                 with no_grad():
                     results = self.function.backward(ctx, *grads)
         results = list(results) if isinstance(results, (tuple, list)) else [results]
-        return [self._checked(i, r, tensors) for i, r in enumerate(self._fitted(results))]
+        return [self._checked(i, r, form) for i, r in enumerate(self._fitted(results))]
 
     def _fitted(self, results: list[Any]) -> list[Any]:
         n = len(self.edges)
@@ -147,7 +148,7 @@ class FunctionNode(BackwardNode):
             )
         return results
 
-    def _checked(self, i: int, g: Any, tensors: bool) -> Any:
+    def _checked(self, i: int, g: Any, form: Form) -> Any:
         if g is None or self.edges[i] is None:
             return None
         if not isinstance(g, Tensor):
@@ -166,7 +167,7 @@ class FunctionNode(BackwardNode):
                 )
         if g._data.dtype != dtype:
             g = g.to(dtype_of(dtype))
-        return g if tensors else g._data
+        return form.take(g)
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:

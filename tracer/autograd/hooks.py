@@ -10,6 +10,7 @@ from typing import Any
 
 from ..context import context
 from ..tensor import Tensor
+from .forms import Form
 from .node import BackwardNode
 
 _numbers = itertools.count()
@@ -94,20 +95,19 @@ def retains(t: Tensor) -> bool:
     return any(isinstance(h, _Retain) and h.tensor() is t for h in node.hooks.get(t._output, {}).values())
 
 
-def apply_to_outputs(node: BackwardNode, given: dict[int, Any], tensors: bool) -> None:
+def apply_to_outputs(node: BackwardNode, given: dict[int, Any], form: Form) -> None:
     """Shows a node's cotangents to its hooks, which may replace them."""
     for output, hooks in (node.hooks or {}).items():
         if output in given:
-            given[output] = call(hooks, given[output], tensors)
+            given[output] = call(hooks, given[output], form)
 
 
-def call(hooks: OrderedDict[int, Any], g: Any, tensors: bool) -> Any:
+def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
     """The gradient after the hooks, those that retain it last; hooks see tensors."""
     from ..eager import Eager
     from ..ir.interp import using
-    from ..tensor import wrap
 
-    shown = g if tensors else wrap(g)
+    shown = form.give(g)
     with using(Eager()):
         for hook in sorted(hooks.values(), key=lambda h: isinstance(h, _Retain)):
             result = hook(shown)
@@ -115,7 +115,7 @@ def call(hooks: OrderedDict[int, Any], g: Any, tensors: bool) -> Any:
                 if not isinstance(result, Tensor):
                     raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
                 shown = result
-    return shown if tensors else shown._data
+    return form.take(shown)
 
 
 def accumulated(t: Tensor) -> None:

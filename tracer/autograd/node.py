@@ -19,6 +19,7 @@ from ..ir.ops import cast, full
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType, dtype_of
 from ..tensor import Tensor, wrap
+from .forms import ARRAYS, Form
 
 _sequence = itertools.count()
 
@@ -45,7 +46,10 @@ class BackwardNode:
     hooks     by output number what is called with its cotangent; None if there are none
     made_at   the stack of the forward call, in anomaly mode
     label     what to call it, if the operation was composed of several primitives
+    by_rules  whether its cotangents come from a primitive's rules, which speak in primitives alone
     """
+
+    by_rules = False
 
     __slots__ = ("__weakref__", "edges", "hooks", "label", "made_at", "sequence", "shapes")
 
@@ -75,10 +79,10 @@ class BackwardNode:
     def name(self) -> str:
         raise NotImplementedError
 
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
-        """A cotangent for each operand, None where none is wanted, from those given by output number.
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
+        """A cotangent for each operand, None where none is wanted, from those given by output number, all in one form.
 
-        In tensors if ``tensors``, else in arrays. Raises RuntimeError when what was saved has been freed or modified.
+        Raises RuntimeError when what was saved has been freed or modified.
         """
         raise NotImplementedError
 
@@ -142,7 +146,7 @@ class CopySlices(BackwardNode):
     def name(self) -> str:
         return "CopySlices" if self.chain else "CopyBackwards"
 
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         parts = [given[0]]
         for primitive, attrs in self.chain:
             parts.append(primitive(parts[-1], **attrs))
@@ -176,6 +180,8 @@ class AccumulateGrad:
 
 class Node(BackwardNode):
     """An application of a primitive."""
+
+    by_rules = True
 
     __slots__ = ("attrs", "counter", "operands", "primitive", "result", "version", "versions")
 
@@ -220,7 +226,7 @@ class Node(BackwardNode):
     def name(self) -> str:
         return getattr(self, "label", None) or self.primitive.torch_name
 
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         saved = self.operands
         if saved is None:
             raise RuntimeError(FREED)
@@ -229,17 +235,17 @@ class Node(BackwardNode):
             if isinstance(a, Tensor):
                 if a._counter[0] != version:
                     raise modified(a._data, a._counter[0], version, a._grad_fn)
-                operands.append(a if tensors else a._data)
+                operands.append(a._data if form is ARRAYS else form.take(a))
             else:
-                operands.append(a if a is None else _read(a, tensors))
+                operands.append(a if a is None else _read(a, form))
         y: Any = self.result
         if y is not None:
             if isinstance(y, Packed):  # what hooks return has no version to follow
                 y = y.unpack()._data
             elif self.counter[0] != self.version:
                 raise modified(y, self.counter[0], self.version, self)
-            if tensors:
-                y = self._result_tensor(y)
+            if form is not ARRAYS:
+                y = form.result(y, self)
         g, record, attrs, types = given[0], self.primitive, self.attrs, _Types(self.shapes)
         if record.vjp_all is not None:
             return record.vjp_all(g, list(types), **attrs)
@@ -247,14 +253,6 @@ class Node(BackwardNode):
         for want, rule in zip(wanted, record.vjp or ()):  # noqa: B905  both are as long as the operands
             cotangents.append(rule(g, y, operands, types, attrs) if want and rule is not None else None)
         return cotangents
-
-    def _result_tensor(self, result: np.ndarray) -> Tensor:
-        """The saved result as a tensor whose history is this node."""
-        y = wrap(result)
-        y._requires_grad, y._grad_fn, y._counter = True, self, self.counter
-        if context.recorder is not None:
-            context.recorder.identify(y)
-        return y
 
     @property
     def stale(self) -> bool:
@@ -273,20 +271,11 @@ class Node(BackwardNode):
             self.operands = self.result = None
 
 
-def _read(saved: Any, tensors: bool) -> Any:
-    """A saved operand as its rule wants it: a tensor, or an array or number."""
+def _read(saved: Any, form: Form) -> Any:
+    """A saved operand as its rule wants it."""
     if isinstance(saved, Packed):
         saved = saved.unpack()
-    if isinstance(saved, Tensor):
-        return saved if tensors else saved._data
-    return _number_tensor(saved) if tensors else saved
-
-
-def _number_tensor(number: np.generic) -> Tensor:
-    t = wrap(np.array(number))
-    if context.recorder is not None:
-        context.recorder.constant(t)
-    return t
+    return form.take(saved) if isinstance(saved, Tensor) else form.number(saved)
 
 
 class FreedNode(BackwardNode):
@@ -301,7 +290,7 @@ class FreedNode(BackwardNode):
     def name(self) -> str:
         return self._name
 
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         raise RuntimeError(FREED)
 
     released = True

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.forms import Form
 from ..autograd.node import FREED, BackwardNode, modified
 from ..context import context
 from ..ir import pipeline
@@ -274,7 +275,8 @@ class CompiledNode(BackwardNode):
     def name(self) -> str:
         return f"{self.function.graph.name}Backward"
 
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], tensors: bool) -> Sequence[Any]:
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
+        tensors = form.tensors
         if self.inputs is None:
             raise RuntimeError(FREED)
         function, inputs = self.function, self.inputs

@@ -24,7 +24,9 @@ from ..ir.graph import Builder, Value
 from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
+from ..ir.types import TensorType
 from ..tensor import Tensor, wrap
+from .cotangents import Cotangents
 from .scalars import FloatProgram, Item, RuntimeFloat
 
 _PACKAGE = __name__.split(".")[0] + "."
@@ -149,13 +151,17 @@ class Recorder:
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
         self.builder.loc = self.locations.here()
         operands = [self._operand(a, out) if isinstance(a, Tensor) else a for a in args]
-        v = self.build.bind_typed(primitive, operands, attrs, out.type_)
+        self.make(out, self.bind(primitive, operands, attrs, out.type_))
+
+    def bind(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
+        """The value of what has been computed already from operands that are values and numbers."""
+        v = self.build.bind_typed(primitive, operands, attrs, type)
         if primitive.differentiable:
             for o in operands:
                 if o in self.sensitive:
                     self.sensitive.add(v)
                     break
-        self._make(out, v)
+        return v
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
         """The value of an operand; detached if autograd follows ``out`` but did not follow ``a``, made under ``no_grad``."""
@@ -190,19 +196,27 @@ class Recorder:
         """The tensors made by the run that somebody holds."""
         return [t for t in [made() for made in self.made] if t is not None]
 
-    def _make(self, t: Tensor, v: Value) -> None:
+    def make(self, t: Tensor, v: Value) -> None:
         """``t`` is a tensor made by the run."""
         self.made.append(self._set(t, v))
 
     def identify(self, t: Tensor) -> None:
         """``t`` is a new tensor on an array that some tensor made by the run has, or had."""
-        array, v = self._by_array[id(t._data)]
-        assert array() is t._data
-        self._make(t, v)
+        self.make(t, self.value_of(t._data))
+
+    def value_of(self, data: np.ndarray) -> Value:
+        """The value of an array that some tensor made by the run has, or had."""
+        array, v = self._by_array[id(data)]
+        assert array() is data
+        return v
+
+    def cotangents(self) -> Cotangents:
+        """What a backward pass that begins now computes with."""
+        return Cotangents(self)
 
     def snapshot(self, t: Tensor, copy: Tensor) -> None:
         """``copy`` is a new tensor with the value that ``t`` has now."""
-        self._make(copy, self.value(t))
+        self.make(copy, self.value(t))
 
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
@@ -212,7 +226,7 @@ class Recorder:
             v = self.build.bind(P.full, (), {"value": t._data.item(), **attrs})
         else:
             v = self.build.bind(P.constant, (), {"data": encode(t._data), **attrs})
-        self._make(t, v)
+        self.make(t, v)
 
     def update(self, t: Tensor, new: Tensor) -> None:
         """``t`` has been overwritten with the values of ``new``."""

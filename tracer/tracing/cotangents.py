@@ -1,0 +1,85 @@
+"""A backward pass that a recorder listens to: a cotangent is an array with its value in the graph beside it.
+
+Nobody looks behind gradients made without ``create_graph``, so the rules' primitives need not go through tensors, which do much
+that is not needed here: each computes its array and is appended to the graph. Only hooks, and nodes that are no applications of
+primitives, see tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..ir.graph import Value
+from ..ir.interp import Interpreter
+from ..ir.primitive import Primitive
+from ..ir.types import DType, type_of
+from ..tensor import Tensor, wrap
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+class Recorded:
+    """An array and its value."""
+
+    __slots__ = ("array", "value")
+
+    def __init__(self, array: Any, value: Value):
+        self.array, self.value = array, value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.value.type.dtype
+
+
+class Cotangents:
+    """The form of one backward pass (``autograd.forms``), and the interpreter of its rules."""
+
+    tensors = False
+
+    def __init__(self, recorder: Recorder):
+        self.recorder = recorder
+        self.loc = recorder.locations.here()
+        self.given: dict[int, np.ndarray] = {}  # memory that tensors outside the pass have, by id
+
+    def interpreter(self) -> Interpreter:
+        return self
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Recorded:
+        array = primitive.impl(*[a.array if a.__class__ is Recorded else a for a in args], **attrs)
+        self.recorder.builder.loc = self.loc
+        operands = [a.value if a.__class__ is Recorded else a for a in args]
+        return Recorded(array, self.recorder.bind(primitive, operands, attrs, type_of(array)))
+
+    def take(self, t: Tensor) -> Recorded:
+        return Recorded(t._data, self.recorder.value(t))
+
+    def give(self, x: Recorded) -> Tensor:
+        """On memory of its own, for whoever has it may change it."""
+        x = self.own(x, {})
+        t = wrap(x.array)
+        self.given[id(t._data)] = t._data
+        self.recorder.make(t, x.value)
+        return t
+
+    def number(self, x: np.generic) -> Recorded:
+        return Recorded(x, self.recorder.build.number(x.item(), type_of(x), ()))
+
+    def result(self, y: np.ndarray, node: Any) -> Recorded:
+        return Recorded(y, self.recorder.value_of(y))
+
+    def own(self, x: Recorded, given: Mapping[int, Any]) -> Recorded:
+        array = x.array
+        if isinstance(array, np.ndarray) and (
+            array.base is not None or id(array) in self.given or any(array is g.array for g in given.values())
+        ):
+            return self.bind(P.copy, (x,), {})
+        return x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from ..types import TensorType, bool_, int64
 from .elementwise import cast, div, eq, mul
 from .movement import broadcast
 
+_FEW, _MANY = 32, 1 << 10  # elements of a window, and windows
 SHORT = 9  # elements that a kernel writes out instead of looping over them: a window of 3 by 3
 
 
@@ -51,6 +54,21 @@ sum_ = primitive(
 )
 
 
+def _extremum(combine: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
+    """The extremum over the axes. NumPy is slow where they are short: a loop of a few elements for each result."""
+    x = np.asarray(x)
+    extents = [x.shape[a] for a in axes]
+    count = math.prod(extents)
+    if not extents or count > _FEW or x.size < _MANY * count:
+        return combine.reduce(x, axis=axes)
+    parts = np.moveaxis(x, axes, range(len(axes)))
+    first, *others = (parts[index] for index in np.ndindex(*extents))
+    result = first.copy()
+    for part in others:
+        combine(result, part, out=result)
+    return result
+
+
 def _extremum_vjp(g: Any, y: Any, x: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
     """Elements that attain the extremum share the cotangent evenly, as in PyTorch."""
     ties = cast(eq(x, _back(y, x_type, axes)), dtype=x_type.dtype.short)
@@ -62,7 +80,7 @@ max_ = primitive(
     Kind.REDUCTION,
     "x",
     infer=_infer_nonempty,
-    impl=lambda x, axes: np.maximum.reduce(x, axis=axes),
+    impl=functools.partial(_extremum, np.maximum),
     vjp=(_extremum_vjp,),
     torch_name="Amax",
 )
@@ -71,7 +89,7 @@ min_ = primitive(
     Kind.REDUCTION,
     "x",
     infer=_infer_nonempty,
-    impl=lambda x, axes: np.minimum.reduce(x, axis=axes),
+    impl=functools.partial(_extremum, np.minimum),
     vjp=(_extremum_vjp,),
     torch_name="Amin",
 )

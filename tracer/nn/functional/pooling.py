@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...context import context
 from ...ir import ops as P
 from ...ops import permute, reshape
 from ...ops import pointwise as F
@@ -102,8 +101,7 @@ def _max_pool(
     w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
     lead = input.ndim - n
     shape, axes = tuple(w._data.shape), tuple(range(lead, input.ndim))
-    pick = _first_maximum if context.recorder is None else _first_maximum_by_comparison
-    picked = pick(n, w, shape, axes)
+    picked = _first_maximum(n, w, shape, axes)
     if not return_indices:
         return picked(w)
     # The positions in the input, by sending its own positions through the same windows.
@@ -114,25 +112,17 @@ def _max_pool(
 
 
 def _first_maximum(n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """Reads, in each window, where the first maximum of ``w`` is, or what is not a number."""
-    lead, image = axes[0], shape[axes[-1] + 1 :]
-    flat = (*shape[:lead], math.prod(shape[a] for a in axes), *image)
-    at = S.unsqueeze(P.argmax(reshape(w, flat), axes=(lead,)), lead)
-    return lambda x: S.squeeze(P.gather(reshape(x, flat), at, axis=lead), lead)
+    """Reads, in each window, where the first maximum of ``w`` is, or what is not a number.
 
-
-def _first_maximum_by_comparison(
-    n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]
-) -> Callable[[Tensor], Tensor]:
-    """The same for compiled code: all is elementwise, the gradient too. NumPy would pass over the windows nine times."""
-    number = P.iota(shape=shape, axis=axes[0], dtype="i64")
-    for a in axes[1:]:
-        number = F.add(F.mul(number, shape[a]), P.iota(shape=shape, axis=a, dtype="i64"))
+    By comparison: all is elementwise, the gradient too, where positions would be scattered.
+    """
+    extents = shape[axes[0] : axes[-1] + 1]
+    number = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i32"), (*extents, *(1,) * n))
     fixed = w.detach()
     hit = P.eq(fixed, _beside_windows(P.max_(fixed, axes=axes), n))
     if w.is_floating_point():
         hit = P.or_(hit, P.isnan(fixed))
-    first = P.min_(F.where(hit, number, math.prod(shape[a] for a in axes)), axes=axes)
+    first = P.min_(F.where(hit, number, math.prod(extents)), axes=axes)
     here = P.eq(number, _beside_windows(first, n))
     return lambda x: P.sum_(F.where(here, x, 0), axes=axes)
 

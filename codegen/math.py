@@ -58,7 +58,6 @@ class Format:
     expm1: Sequence[float]  # the same on |x| <= 1/2
     log: Sequence[float]  # (2 atanh(s) - 2 s) / s^3 in s^2, on |s| <= 3 - 2 sqrt(2)
     tanh: Sequence[float]  # (tanh(x) - x) / x^3 in x^2, on |x| <= 5/8
-    erf: Sequence[float]  # erf(x) / x - 1 in x^2, on |x| <= 1
     sinh: Sequence[float]  # (sinh(x) - x) / x^3 in x^2, on |x| <= 1
     log2: tuple[float, float]  # log(2) and what is missing
 
@@ -75,15 +74,6 @@ _FORMATS = {
         (0.5, 0.1666666716337204, 0.041665785014629364, 0.008333235047757626, 0.0013982560485601425, 0.00019945290114264935),
         (0.6666666865348816, 0.4000012278556824, 0.28550779819488525, 0.23331613838672638),
         (-0.333333283662796, 0.1333276778459549, -0.05385059490799904, 0.020995695143938065, -0.006094554904848337),
-        (
-            0.12837916612625122,
-            -0.3761262595653534,
-            0.11283594369888306,
-            -0.02685421146452427,
-            0.005189087241888046,
-            -0.000801686430349946,
-            7.875874871388078e-05,
-        ),
         (0.1666666716337204, 0.008333339355885983, 0.00019838094885926694, 2.8063311674486613e-06),
         (0.6931471824645996, -1.904654299957768e-09),
     ),
@@ -148,21 +138,6 @@ _FORMATS = {
             -2.4365865605863497e-06,
         ),
         (
-            0.12837916709551256,
-            -0.3761263890318375,
-            0.11283791670954879,
-            -0.026866170645076792,
-            0.0052239776248180145,
-            -0.000854832698083379,
-            0.0001205533111164271,
-            -1.4925595266831182e-05,
-            1.6461000484121368e-06,
-            -1.6350312701054695e-07,
-            1.4659775274047436e-08,
-            -1.1372848856791674e-09,
-            5.957176147748911e-11,
-        ),
-        (
             0.16666666666666666,
             0.008333333333333299,
             0.00019841269841324471,
@@ -174,36 +149,6 @@ _FORMATS = {
         (0.6931471805599453, 2.3190468138462996e-17),
     ),
 }
-# log2(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on. Nearest in erfc(x), not in its logarithm (Lawson's weights).
-# And (2^r - 1) / r on |r| <= 1/2, as exact as that needs.
-_LOG2_ERFC = (
-    -0.0038544770979687115,
-    -1.612122865383362,
-    -0.9442280897141708,
-    -0.1278719914029901,
-    0.02132028878443142,
-    -0.0016597040261536002,
-)
-_EXP2 = (0.6931471824645996, 0.2402234822511673, 0.055503811687231064, 0.009666387923061848, 0.0013381321914494038)
-# exp(x^2) erfc(x) on [1, 6] in (x - 3) / (x + 3), for 64 bits.
-_ERFCX = (
-    0.17900115118138996,
-    -0.3262335600430372,
-    0.2456038017123351,
-    -0.15011593650078225,
-    0.07166583719744636,
-    -0.024392499318701324,
-    0.004269136358224983,
-    0.0007077464609774446,
-    -0.0005970625264967634,
-    4.525441392984132e-05,
-    6.406317224688518e-05,
-    -1.2846071521652843e-05,
-    -8.012226568147506e-06,
-    2.0128954131341006e-06,
-    1.281853868587828e-06,
-    9.28455028932115e-09,
-)
 
 
 def polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
@@ -272,19 +217,10 @@ def _exp_near(m: Arithmetic, r: Value, rest: Value) -> Value:
     return m.fma(r * r, polynomial(m, r, _FORMATS[m.bits].exp), rest) + r
 
 
-def _normal_exp(m: Arithmetic, x: Value) -> Value:
+def normal_exp(m: Arithmetic, x: Value) -> Value:
     """e^x where that is a normal number."""
     e, k = _exp(m, x)
     return m.from_bits(m.to_bits(e) + (k << _FORMATS[m.bits].mantissa))
-
-
-def _rough_exp2(m: Arithmetic, x: Value) -> Value:
-    """2^x to some units in the last place of 32 bits, where that is a normal number."""
-    f = _FORMATS[m.bits]
-    shifted = x + f.magic
-    r = x - (shifted - f.magic)
-    # What the integer is added to in its low bits, the shift moves out.
-    return m.from_bits(m.to_bits(m.fma(r, polynomial(m, r, _EXP2), m.real(1.0))) + (m.to_bits(shifted) << f.mantissa))
 
 
 def _power_of_2(m: Arithmetic, n: Value) -> Value:
@@ -427,29 +363,10 @@ def tanh(m: Arithmetic, x: Value) -> Value:
     z = a * a
     near = m.fma(a * z, polynomial(m, z, _FORMATS[m.bits].tanh), a)
     c = m.select(a < 20.0, a, m.real(20.0))
-    far = 1.0 - 2.0 / (_normal_exp(m, c + c) + 1.0)
+    far = 1.0 - 2.0 / (normal_exp(m, c + c) + 1.0)
     return m.copysign(m.select(a >= 0.625, far, near), x)  # near for NaN
 
 
-def near_erf(m: Arithmetic, x: Value) -> Value:
-    """erf(x) for |x| <= 1."""
-    return m.fma(x, polynomial(m, x * x, _FORMATS[m.bits].erf), x)
-
-
-def erf(m: Arithmetic, x: Value) -> Value:
-    """Up to 1 a polynomial, then 1 - erfc(x), with erfc from its logarithm or as e^(-x^2) times a smooth function."""
-    a = m.absolute(x)
-    near = near_erf(m, x)
-    if m.bits == 32:
-        c = m.select(a < 4.0, a, m.real(4.0))
-        complement = _rough_exp2(m, polynomial(m, c, _LOG2_ERFC))
-    else:
-        c = m.select(a < 6.0, a, m.real(6.0))
-        complement = _normal_exp(m, -(c * c)) * polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)
-    far = m.copysign(1.0 - complement, x)
-    return m.select(a >= 1.0, far, near)  # near for NaN
-
-
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {
-    f.__name__: f for f in (exp, exp2, expm1, log, log1p, log2, log10, sigmoid, tanh, erf, sinh, cosh)
+    f.__name__: f for f in (exp, exp2, expm1, log, log1p, log2, log10, sigmoid, tanh, sinh, cosh)
 }

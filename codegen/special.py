@@ -9,49 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .circular import sine_and_cosine, two_sum
-from .math import Arithmetic, Value, exp_times, log, near_erf, polynomial
+from .math import Arithmetic, Value, log, polynomial
 from .powers import long_log
 
-# (1 + 2 x) exp(x^2) erfc(x) on [0.49, 28] in (x - 3) / (x + 3), and on [0.49, 12] as exact as 32 bits need it.
-_ERFC = (
-    1.2530080582697296,
-    -0.13562110612458136,
-    -0.04756229435345035,
-    0.1296451587027847,
-    -0.11927366341533967,
-    0.0683080273430306,
-    -0.02377051491763201,
-    0.0025293918332412275,
-    0.0018886903412002926,
-    -0.0007798324436924849,
-    -0.00010515961080947247,
-    0.00012510038368595703,
-    4.948260349531643e-06,
-    -2.0104442858127044e-05,
-    -7.265035961226077e-07,
-    3.481522301508069e-06,
-    3.4385712343733725e-07,
-    -6.294535471384477e-07,
-    -1.2076132723726115e-07,
-    1.1120321749911207e-07,
-    2.254392220630657e-08,
-    -1.5134576095404133e-08,
-)
-_ERFC_32 = (
-    1.2530080582846754,
-    -0.13562110599909988,
-    -0.04756229725496982,
-    0.12964514983427036,
-    -0.11927357270695357,
-    0.06830821637365579,
-    -0.02377154875333227,
-    0.0025275932148304875,
-    0.0018940058584544,
-    -0.0007712494423710275,
-    -0.00011770446550126336,
-    0.00010478076771172096,
-    1.57932880575934e-05,
-)
 # lgamma(y) / ((y - 1) (y - 2)) on [1, 3] in y - 2.
 _LGAMMA_NEAR = (
     0.42278433509846713,
@@ -211,31 +171,6 @@ def _times(m: Arithmetic, d: Value, d_rest: Value, x: Value, coefficients: tuple
     return product + (m.fma(d, h, -product) + m.fma(d, lost, d_rest * h))
 
 
-def erfc(m: Arithmetic, x: Value) -> Value:
-    """Near zero 1 - erf(x), else e^(-x^2) times a smooth function."""
-    if m.bits == 32:
-        w = m.wide
-        return m.narrowed(_erfc(w, w.widened(x), _ERFC_32, 12.0))
-    return _erfc(m, x, _ERFC, 28.0)
-
-
-def _erfc(m: Arithmetic, x: Value, smooth: tuple[float, ...], most: float) -> Value:
-    a = m.absolute(x)
-    c = m.select(a < most, a, m.real(most))
-    square, d = c * c, c + c + 1.0
-    u = (c - 3.0) / (c + 3.0)
-    p = polynomial(m, u, smooth[1:])
-    h = m.fma(u, p, m.real(smooth[0]))
-    inverse = 1.0 / d
-    q = h * inverse
-    # Added at once: what the last sum, the quotient, the divisor and the square lose by rounding.
-    lost = m.fma(u, p, smooth[0] - h) + m.fma(-q, d, h) - q * (c + c - (d - 1.0))
-    rest = lost * inverse - q * m.fma(c, c, -square)
-    far = exp_times(m, -square, q + rest)
-    far = m.select(x < 0.0, 2.0 - far, far)
-    return m.select(x == x, m.select(a < 0.5, 1.0 - near_erf(m, x), far), x)
-
-
 def _sine_and_cosine_of_turns(m: Arithmetic, a: Value) -> tuple[Value, Value]:
     """|sin(pi a)|, and cos(pi a) / sin(pi a) times that, for a >= 0."""
     f = a - m.rint(a)
@@ -316,5 +251,5 @@ def digamma(m: Arithmetic, x: Value) -> Value:
     return m.select(x == x, value, x)
 
 
-FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (erfc, lgamma, digamma)}
+FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (lgamma, digamma)}
 BRANCHING = (lgamma, digamma)  # by ``rarely``

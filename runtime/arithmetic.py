@@ -156,11 +156,29 @@ class LLVMArithmetic:
 
         if not self.lanes:
             return Number(self, at(index.value))
+        if self.bits == 32 and len(numbers) == 16:
+            return Number(self, self._permuted(numbers, index.value))
         vector = ir.Constant(self.type, ir.Undefined)
         for i in range(self.lanes):
             lane = ir.IntType(32)(i)
             vector = builder.insert_element(vector, at(builder.extract_element(index.value, lane)), lane)
         return Number(self, vector)
+
+    def _permuted(self, numbers: Sequence[float], index: ir.Value) -> ir.Value:
+        """Of 16 numbers, which are in a register, those that the index says."""
+        wide, places = ir.VectorType(ir.FloatType(), 16), ir.VectorType(ir.IntType(32), 16)
+        type_ = ir.FunctionType(wide, [wide, places])
+        pick = declared(self.builder.module, type_, "llvm.x86.avx512.permvar.sf.512")
+        return self._of_lanes(
+            self.builder.call(pick, [ir.Constant(wide, list(numbers)), self._of_lanes(index, 16)]), self.lanes
+        )
+
+    def _of_lanes(self, x: ir.Value, lanes: int) -> ir.Value:
+        """A vector with fewer lanes, or with more of any content."""
+        if x.type.count == lanes:
+            return x
+        places = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [i % x.type.count for i in range(lanes)])
+        return self.builder.shuffle_vector(x, x, places)
 
     def rarely(self, condition: Number, usual: Sequence[Number], rare: Callable[[], Sequence[Number]]) -> list[Number]:
         builder, at_all = self.builder, condition.value

@@ -66,7 +66,7 @@ def _toolchain() -> str:
     files = [
         here / f"{name}.py" for name in ("compile", "lower", "intrinsics", "arithmetic", "vector", "driver", "team", "gemm")
     ]
-    files += [text / f"{name}.py" for name in ("math", "circular", "powers", "special")]
+    files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special")]
     meaning = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join((meaning, llvmlite.__version__, *_host()))
 
@@ -79,7 +79,8 @@ def key(source: str) -> str:
 def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     from .lower import lower  # not before something is compiled
 
-    module = llvm.parse_assembly(lower(source, symbol))
+    text = lower(source, symbol)
+    module = llvm.parse_assembly(text)
     machine = _machine(jit=False)
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -88,6 +89,11 @@ def _optimised(source: str, symbol: str) -> llvm.ModuleRef:
     options.loop_unrolling = True
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
+    if "alwaysinline" in text:  # what loops over vectors call, once they are such (``vector``)
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.add_instruction_combine_pass()
+        passes.run(module, builder)
     module.verify()
     for f in module.functions:
         # The linker would end the process.

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from ..codegen import circular, powers, special
+from ..codegen import circular, error, powers, special
 from ..codegen.math import FUNCTIONS
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import vector
@@ -200,15 +200,17 @@ def _floating(name: str) -> Intrinsic:
     return lambda builder, *operands: _call(builder, name, *operands)
 
 
-def _elementary(function: Callable[..., Any]) -> Intrinsic:
+def _elementary(name: str, function: Callable[..., Any]) -> Intrinsic:
     """A function of ``codegen.math``."""
 
     def call(builder: Builder, *operands: Scalar) -> Scalar:
-        values = [x.value for x in operands]
+        dtype, values = operands[0].dtype, [x.value for x in operands]
+        if name in error.BY_TABLE and dtype is float32 and vector.registers_hold(16):
+            return Scalar(vector.call(builder, name, error.BY_TABLE[name], values, inline=True), dtype)
         if function in _BRANCHING:
-            return Scalar(vector.call(builder, function.__name__, function, values), operands[0].dtype)
+            return Scalar(vector.call(builder, name, function, values, inline=False), dtype)
         m = LLVMArithmetic(builder, values[0].type)
-        return Scalar(function(m, *[Number(m, v) for v in values]).value, operands[0].dtype)
+        return Scalar(function(m, *[Number(m, v) for v in values]).value, dtype)
 
     return call
 
@@ -326,6 +328,7 @@ _ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
     circular.FUNCTIONS,
     circular.BINARY,
+    error.FUNCTIONS,
     powers.FUNCTIONS,
     powers.BINARY,
     special.FUNCTIONS,
@@ -338,7 +341,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "better": _better(">"),
     "worse": _better("<"),
     **{name: _floating(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
-    **{name: _elementary(f) for table in _ELEMENTARY for name, f in table.items()},
+    **{name: _elementary(name, f) for table in _ELEMENTARY for name, f in table.items()},
     "uniform_f32": _uniform(float32, 24),
     "uniform_f64": _uniform(float64, 53),
     "gemm_f32": _gemm,

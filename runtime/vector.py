@@ -1,7 +1,8 @@
-"""Elementary functions that branch, as functions of their own: on one number, and on vectors of the machine's widths.
+"""Elementary functions that branch or have tables, as functions of their own: on one number, and on vectors.
 
 LLVM makes vector code of a loop that calls such a function if it is told which function does the same on vectors
-("vector-function-abi-variant"). So a branch that is hardly ever taken costs a test for each vector.
+("vector-function-abi-variant"). So a branch that is hardly ever taken costs a test for each vector. What looks
+numbers up in a table, of which LLVM makes no vector code, is written for vectors here, and becomes part of the loop.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ _PREFIX = "elementary_"
 _CALL = re.compile(rf'(call (?:float|double) @"?({_PREFIX}\w+?)"?\(.*\))$', re.MULTILINE)
 
 
+def registers_hold(lanes: int) -> bool:
+    """Whether a vector of so many numbers of 32 bits can be a table."""
+    return lanes == 16 and "+avx512f" in compiler.features()
+
+
 def _lanes(bits: int) -> tuple[int, ...]:
     """Of numbers with so many bits: those of the widest vectors, and of half of them, beside numbers twice as long."""
     features = compiler.features()
@@ -26,22 +32,22 @@ def _lanes(bits: int) -> tuple[int, ...]:
     return (width // bits, width // 64) if bits == 32 else (width // 64,)
 
 
-def call(builder: ir.IRBuilder, name: str, function: Callable[..., Number], operands: list[ir.Value]) -> ir.Value:
-    """A call of the function on numbers, which a loop may turn into one on vectors."""
+def call(builder: ir.IRBuilder, name: str, function: Callable[..., Number], operands: list[ir.Value], inline: bool) -> ir.Value:
+    """A call of the function on numbers, which a loop may turn into one on vectors; ``inline``: which becomes part of it."""
     module, number = builder.module, operands[0].type
     bits = 32 if isinstance(number, ir.FloatType) else 64
     name = f"{_PREFIX}{name}_f{bits}"
     if name not in module.globals:
-        _define(module, name, number, len(operands), function)
+        _define(module, name, number, len(operands), function, inline=False)
         for lanes in _lanes(bits):
-            _define(module, f"{name}_x{lanes}", ir.VectorType(number, lanes), len(operands), function)
+            _define(module, f"{name}_x{lanes}", ir.VectorType(number, lanes), len(operands), function, inline)
     return builder.call(module.globals[name], operands)
 
 
-def _define(module: ir.Module, name: str, type_: Any, count: int, function: Callable[..., Number]) -> None:
+def _define(module: ir.Module, name: str, type_: Any, count: int, function: Callable[..., Number], inline: bool) -> None:
     f = ir.Function(module, ir.FunctionType(type_, [type_] * count), name)
     f.linkage = "internal"
-    f.attributes.add("noinline")
+    f.attributes.add("alwaysinline" if inline else "noinline")
     builder = ir.IRBuilder(f.append_basic_block("entry"))
     m = LLVMArithmetic(builder, type_)
     builder.ret(function(m, *[Number(m, x) for x in f.args]).value)

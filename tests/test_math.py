@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tracer.codegen import circular, math, powers, special
+from tracer.codegen import circular, error, math, powers, special
 from tracer.ir.primitive import PRIMITIVES
 from tracer.runtime import compile as compiler
 from tracer.runtime.objects import address
 
-FUNCTIONS = {**math.FUNCTIONS, **circular.FUNCTIONS, **powers.FUNCTIONS, **special.FUNCTIONS}
+FUNCTIONS = {**math.FUNCTIONS, **error.FUNCTIONS, **circular.FUNCTIONS, **powers.FUNCTIONS, **special.FUNCTIONS}
 _ARC = {"asin": np.arcsin, "acos": np.arccos, "atan": np.arctan}
 REFERENCE = {name: _ARC.get(name) or getattr(np, name, None) or getattr(scipy.special, name, None) for name in FUNCTIONS}
 REFERENCE["sigmoid"] = scipy.special.expit
@@ -95,6 +95,34 @@ def test_float32(name):
     bits = np.arange(0, 2**32, 9973, dtype=np.uint64).astype(np.uint32)
     x = np.concatenate([bits.view(np.float32), np.array(SPECIAL, np.float32)])
     check(name, x, wide(name, x))
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Code for processors like this one, but without its widest vectors."""
+    _, features = compiler._host()
+    if "+avx512f" not in features:
+        pytest.skip("this processor has none")
+    without = ",".join(f if "avx512" not in f else f"-{f[1:]}" for f in features.split(","))
+    monkeypatch.setattr(compiler, "_host", lambda: ("haswell", without))
+    compiler._toolchain.cache_clear()
+    yield
+    compiler._toolchain.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["erf", "exp", "sin"])
+def test_float32_on_narrower_vectors(narrow, name):
+    test_float32(name)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_result_does_not_depend_on_the_place(name):
+    """The rest of a loop over vectors is computed one by one."""
+    x = np.random.default_rng(0).standard_normal(200).astype(np.float32) * 3
+    whole = computed(name, x)
+    for n in (1, 7, 15, 31):
+        parts = [computed(name, x[i : i + n].copy()) for i in range(0, 200, n)]
+        assert np.array_equal(np.concatenate(parts), whole, equal_nan=True)
 
 
 @pytest.mark.slow

@@ -145,6 +145,8 @@ class GraphFunction:
 
 def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> tuple[list[frozenset[int]], set[int]]:
     """For each of ``outputs`` the active inputs that autograd reaches from it; and the inputs that eager autograd saves."""
+    if not outputs:
+        return [], set()
     masks: dict[Value, int] = {graph.inputs[i]: 1 << i for i in active}
     origin: dict[Value, int] = {v: i for i, v in enumerate(graph.inputs)}  # values that are views of inputs
     saved: set[int] = set()

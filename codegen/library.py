@@ -106,7 +106,7 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
     strides = [(1, m) if ta else (k, 1), (1, k) if tb else (n, 1), (n, 1)]
     extents = [low.param(m), low.param(n)]
     if divided:
-        split = 0 if m > n else 1  # the rows of A and C, or the columns of B and C
+        split = 0 if m >= n else 1  # the rows of A and C, or the columns of B and C
         first = low.let(f"start * {_SHARE}")
         last = low.let(f"minimum(stop * {_SHARE}, {extents[split]})")
         extents[split] = low.let(f"{last} - {first}")

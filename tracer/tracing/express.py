@@ -193,8 +193,13 @@ class _Writer:
         leaf, view = ("is" if y is None else "is not" for y in (x._grad_fn, x._view))
         as_it_was = f"a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and a{k}._view {view} None"
         as_it_was += f" and of_a_tensor(a{k}.__dict__)"
-        # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
-        self.require(f"len(a{k}.__dict__) == 2 or ({as_it_was})" if len(vars(x)) == 2 else as_it_was)
+        short = ""
+        if len(vars(x)) == 2:
+            # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
+            short = f"len(a{k}.__dict__) == 2"
+        elif x._requires_grad and vars(x).keys() == {"_data", "_counter", "_requires_grad", "_grad"}:
+            short = f"a{k}._requires_grad is True and '_grad' in a{k}.__dict__ and len(a{k}.__dict__) == 4"
+        self.require(f"{short} or ({as_it_was})" if short else as_it_was)
 
     def is_written(self, k: int) -> bool:
         """Whether tensor ``k`` of the call is changed."""
@@ -220,9 +225,14 @@ class _Writer:
         if captured:
             if any(id(t) in captured or id(t._root()) in captured for t in self.call.tensors):
                 raise Unwritten  # the graph takes one for the other
-            views = [f"id(a{k}._root())" for k, t in enumerate(self.call.tensors) if t._view is not None]
-            them = ", ".join([*(f"id(a{k})" for k in range(n)), *views])
-            self.require(f"{self.constant(frozenset(captured))}.isdisjoint(({them},))")
+            views = [f"a{k}._root()" for k, t in enumerate(self.call.tensors) if t._view is not None]
+            them = [*(f"a{k}" for k in range(n)), *views]
+            if len(captured) == 1:
+                (only,) = map(self.constant, captured.values())
+                self.require(" and ".join(f"{t} is not {only}" for t in them))
+            else:
+                ids = ", ".join(f"id({t})" for t in them)
+                self.require(f"{self.constant(frozenset(captured))}.isdisjoint(({ids},))")
 
     def values(self) -> None:
         """The float program."""

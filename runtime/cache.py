@@ -1,4 +1,4 @@
-"""What was compiled, kept on disk by content: machine code (``k_``, ``n_``) and fused graphs (``g_``).
+"""What was compiled, kept on disk by content: machine code (``k_``, ``n_``) and the plans of programs (``p_``).
 
 A file is named by the content address of what it was made of and begins with the SHA-256 of the rest, checked when
 it is read; a damaged file counts as absent. Files are written whole, under another name, and then renamed, so

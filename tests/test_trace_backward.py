@@ -1,0 +1,134 @@
+"""Backward passes inside traced functions: hooks and callers may do with gradients what they may in eager runs."""
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer import autograd
+from tracer.nn import functional as F
+
+
+class Twice(autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * 2 + x * 0
+
+
+def a_hook_replaces(w, x):
+    w.grad = None
+    y = (x @ w).tanh()
+    y.register_hook(lambda g: g * 2)
+    y.sum().backward()
+    return w.grad.clone()
+
+
+def a_hook_changes_its_argument(w, x):
+    w.grad = None
+    y = w * 1.0
+    y.register_hook(lambda g: None if g.mul_(2) is g else g)
+    y.exp().sum().backward()
+    return w.grad * 1
+
+
+def one_cotangent_for_two(w, x):
+    a, b = w * 1.0, w * 2.0
+    ga, gb = autograd.grad((a + b).sum(), [a, b])
+    ga.mul_(3)
+    return ga, gb
+
+
+def a_cotangent_and_views_of_it(w, x):
+    v, u = w.reshape(-1), w.t()
+    gv, gu, gw = autograd.grad((v * v).sum() + u.sum(), [v, u, w])
+    gv.mul_(2)
+    return gv, gu, gw
+
+
+def of_what_is_no_leaf(w, x):
+    h = x @ w
+    gh, gw = autograd.grad((h.relu() ** 2).sum(), [h, w])
+    gh.add_(1)
+    return gh, gw
+
+
+def a_given_cotangent_changes_afterwards(w, x):
+    g = tracer.ones(4, 3)
+    w.grad = None
+    (x @ w).backward(g)
+    g.mul_(5)
+    return w.grad * 1, g
+
+
+def through_a_function_of_ones_own(w, x):
+    w.grad = None
+    Twice.apply(x @ w).exp().mean().backward()
+    return w.grad * 1
+
+
+def differentiated_again(w, x):
+    (g,) = autograd.grad((x @ w).sin().sum(), [w], create_graph=True)
+    (h,) = autograd.grad((g * g).sum(), [w])
+    return g.detach(), h
+
+
+def accumulated(w, x):
+    w.grad = None
+    w.sum().backward()
+    w.grad.add_(1)
+    (w * 1).sum().backward()
+    return w.grad * 1
+
+
+def retained(w, x):
+    y = x @ w
+    y.retain_grad()
+    w.grad = None
+    (y * y).sum().backward()
+    y.grad.mul_(2)
+    return y.grad * 1, w.grad * 1
+
+
+def after_a_change_in_place(w, x):
+    y = w * x[:3, :3].sum()
+    y[0].mul_(2)
+    return autograd.grad((y**3).sum(), [w])[0]
+
+
+def of_complex_numbers(w, x):
+    c = tracer.complex(w, w * 2)
+    return autograd.grad((c * c.conj()).real.sum(), [w])[0]
+
+
+def of_many_kinds(w, x):
+    y = tracer.where(w > 0, w, 2.0 * w) * 3.0 / (w.abs() + 1.0)
+    s = y.max() + y.min() + y.std() + y.softmax(0).prod() + F.cross_entropy(w, tracer.tensor([0, 1, 2]))
+    return autograd.grad(s, [w])[0]
+
+
+FUNCTIONS = [f for f in list(globals().values()) if callable(f) and getattr(f, "__module__", "") == __name__ and f is not Twice]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_gradients_made_inside_are_those_of_an_eager_run(function):
+    runs = []
+    for f in (function, tracer.trace(function)):
+        rng = np.random.default_rng(0)
+        w = tracer.from_numpy(rng.standard_normal((3, 3)).astype(np.float32)).requires_grad_()
+        x = tracer.from_numpy(rng.standard_normal((4, 3)).astype(np.float32))
+        found = []
+        for _ in range(4):
+            out = f(w, x)
+            found += [t.detach().numpy().copy() for t in (out if isinstance(out, tuple) else (out,))]
+            found.append(np.zeros(0) if w.grad is None else w.grad.numpy().copy())
+            with tracer.no_grad():
+                w.add_(0.1)
+        runs.append(found)
+    assert "eager" not in f.explain()
+    for traced, eager in zip(runs[1], runs[0], strict=True):
+        np.testing.assert_allclose(traced, eager, rtol=1e-4, atol=1e-5)

@@ -22,11 +22,13 @@ class Arithmetic(Protocol):
     """What the functions need. ``bits`` is 32 or 64; integers have as many.
 
     ``wide`` is the arithmetic of 64 bits. ``table`` looks up an element of a constant array. ``rarely`` gives the values
-    ``usual``, or others where a condition holds: they are computed only if it holds somewhere.
+    ``usual``, or others where a condition holds: computed only if it holds somewhere. ``scales``: with 32 bits, whether
+    ``scaled``, x 2^n for an integer n, is one instruction.
     """
 
     bits: int
     wide: Arithmetic
+    scales: bool
 
     def real(self, x: float) -> Value: ...
     def fma(self, a: Value, b: Value, c: Value) -> Value: ...
@@ -38,6 +40,7 @@ class Arithmetic(Protocol):
     def to_real(self, n: Value) -> Value: ...
     def sqrt(self, x: Value) -> Value: ...
     def rint(self, x: Value) -> Value: ...
+    def scaled(self, x: Value, n: Value) -> Value: ...
     def rarely(self, condition: Value, usual: Sequence[Value], rare: Callable[[], Sequence[Value]]) -> Sequence[Value]: ...
     def table(self, name: str, numbers: Sequence[float], index: Value) -> Value: ...
     def widened(self, x: Value) -> Value: ...
@@ -184,9 +187,14 @@ def _within_range(m: Arithmetic, x: Value) -> Value:
     return m.select(x < f.lowest, m.real(f.lowest), x)
 
 
+_MAGIC_BITS = 0x4B400000  # those of the magic number, with 32 bits
+
+
 def _scaled(m: Arithmetic, e: Value, k: Value) -> Value:
-    """e 2^k, in two factors: 2^k itself may be too large or too small. What ``magic`` leaves in k, shifts move out."""
-    half = k >> 1
+    """e 2^k, where k has ``magic`` above it. In two factors, if no instruction does it: 2^k may be too large or too small."""
+    if m.scales:
+        return m.scaled(e, k - _MAGIC_BITS)
+    half = k >> 1  # what the magic number leaves in k, shifts move out
     return e * _power_of_2(m, half) * _power_of_2(m, k - half)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from . import compile as compiler
+
 
 def declared(module: ir.Module, type_: ir.FunctionType, name: str) -> ir.Function:
     """The function of that name, declared once."""
@@ -140,6 +142,16 @@ class LLVMArithmetic:
 
     def sqrt(self, x: Number) -> Number:
         return self._call("sqrt", x)
+
+    @property
+    def scales(self) -> bool:
+        return self.bits == 32 and "+avx512f" in compiler.features()
+
+    def scaled(self, x: Number, n: Number) -> Number:
+        lanes = f"v{self.lanes}" if self.lanes else ""
+        type_ = ir.FunctionType(self.type, [self.type, self.integer])
+        function = declared(self.builder.module, type_, f"llvm.ldexp.{lanes}f32.{lanes}i32")
+        return Number(self, self.builder.call(function, [x.value, n.value]))
 
     def rint(self, x: Number) -> Number:
         return self._call("rint", x)

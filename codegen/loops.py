@@ -41,7 +41,7 @@ from ..ir.ops import (
 )
 from ..ir.ops.reduce import SHORT
 from ..ir.primitive import Kind
-from ..ir.types import DType
+from ..ir.types import DType, bool_
 from .jam import jam
 from .nest import Array, If, Kernel, Let, Loop, Statement, Store
 from .prefetch import fetch_next_rows
@@ -324,11 +324,13 @@ class Lowering:
         with self.at(depth):
             body = self.scopes[-1].body
             is_arg = op.primitive in (argmax, argmin)
+            # A NaN wins, but what is found by comparison becomes better vector code if that is seen to apart.
+            nan_apart = op.primitive in (max_, min_) and x.type.dtype.kind == "f"
             start = identity(op)
             if is_arg:
                 body += [Let(name, "0"), Let(best, start)]
             else:
-                body.append(Let(name, start))
+                body += [Let(name, start), *([Let(best, literal(False, bool_))] if nan_apart else [])]
             kept: list[tuple[Value, Index]] = []
             with self.iterations(op.attrs["axes"], x) as elements:
                 for variables in elements:
@@ -339,9 +341,14 @@ class Lowering:
                         better = f"{'better' if op.primitive is argmax else 'worse'}({element}, {best})"
                         first = " or ".join([better, f"{variables[0]} == 0"])
                         self.scopes[-1].body.append(If(first, [Let(name, variables[0]), Let(best, element)], []))
+                    elif nan_apart:
+                        extreme = f"{'greater' if op.primitive is max_ else 'less'}({name}, {element})"
+                        self.scopes[-1].body += [Let(name, extreme), Let(best, f"{best} | ({element} != {element})")]
                     else:
                         self.scopes[-1].body.append(Let(name, combine(op, name, element)))
             self._complete.update(kept)
+            if nan_apart:
+                return self.let(f"select({best}, {literal(np.nan, x.type.dtype)}, {name})")
         return name
 
     def _keep(self, index: Index) -> Iterator[tuple[Value, Index]]:

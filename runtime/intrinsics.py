@@ -182,6 +182,17 @@ def _extremum(name: str, sign: str) -> Intrinsic:
     return extremum
 
 
+def _extreme_number(sign: str) -> Intrinsic:
+    """The greater, or the less, of two numbers; of anything if one is none."""
+
+    def call(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
+        flags = ("nnan", "nsz")
+        condition = builder.fcmp_ordered(sign, a.value, b.value, flags=flags)
+        return Scalar(builder.select(condition, a.value, b.value, flags=flags), a.dtype)
+
+    return call
+
+
 def _better(sign: str) -> Intrinsic:
     """Whether a comes before b in an argmax (`>`) or argmin (`<`): a NaN comes first, the first of equals stays."""
 
@@ -338,6 +349,8 @@ INTRINSICS: dict[str, Intrinsic] = {
     **{f.__name__: f for f in (check_index, check_divisor, check_exponent)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),
+    "greater": _extreme_number(">"),
+    "less": _extreme_number("<"),
     "better": _better(">"),
     "worse": _better("<"),
     **{name: _floating(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},

@@ -138,6 +138,27 @@ def test_a_loss_and_its_gradient_are_one_kernel_of_rows(reduction, smoothing):
     assert rows[0].source.count(" exp(") == 1
 
 
+EXTREMA = """\
+func @f(%x: {t}[9,{n}]) -> ({t}[9], {t}[9]) {{
+  %m: {t}[9] = max %x {{axes=(1)}}
+  %l: {t}[9] = min %x {{axes=(1)}}
+  return %m, %l
+}}
+"""
+
+
+@pytest.mark.parametrize("t", ["f32", "f64", "i32"])
+@pytest.mark.parametrize("n", [1, 3, 9, 10, 17, 64, 1000])
+def test_a_number_that_is_none_is_the_extremum_wherever_it_is(t, n):
+    graph = parse_graph(EXTREMA.format(t=t, n=n))
+    x = (np.random.default_rng(0).standard_normal((9, n)) * 100).astype({"f": "float", "i": "int"}[t[0]] + t[1:])
+    if t[0] == "f":
+        x[0, 0] = x[1, n // 2] = x[2, n - 1] = x[3] = np.nan
+        x[4], x[5, 0], x[6, n - 1] = -np.inf, np.inf, np.nan
+    for got, expected in zip(compiled(graph)(x), evaluate(graph, x), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 BETWEEN = """\
 func @f(%x: f32[8,8], %w: f32[8,8]) -> f32[8,8] {
   %e: f32[8,8] = exp %x

@@ -11,6 +11,7 @@ from ..ir.types import int64
 from .loops import Index, Lowering, literal
 from .nest import Array, Do, Kernel, Let, Loop, Store
 
+_TINY = 1 << 12  # multiplications of one product
 LARGE_PRODUCT = 4e6  # operations: some tens of microseconds
 
 
@@ -101,6 +102,8 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         return _integer_matmul(low, op, out)
     (m, n), k = c.shape[-2:], a.shape[-2] if ta else a.shape[-1]
     batch = math.prod(c.shape[:-2])
+    if 0 < m * n * k <= _TINY:
+        return _tiny_matmul(low, op, out)
     divided = batch == 1 and 2.0 * m * n * k >= LARGE_PRODUCT
     # Distances in memory of neighbours in a row's and in a column's direction.
     strides = [(1, m) if ta else (k, 1), (1, k) if tb else (n, 1), (n, 1)]
@@ -129,6 +132,25 @@ def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[st
         matrices = [[name, at, column, row] for name, at, row, column in (matrices[1], matrices[0], matrices[2])]
     arguments = ", ".join([*extents, inner, *itertools.chain(*matrices)])
     low.scopes[-1].body.append(Do(f"gemm_{op.result.type.dtype.short}(gemm, {arguments})"))
+
+
+def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
+    """As loops with extents that are numbers, which LLVM writes out: less than packing costs."""
+    (a, b), c = op.operands, op.result
+    ta, tb = op.attrs["ta"], op.attrs["tb"]
+    (m, n), inner = c.shape[-2:], a.shape[-2] if ta else a.shape[-1]
+    with low.loop(Loop("i0", "start", "stop")):
+        i, j, k = (low.fresh("r") for _ in range(3))
+        rows = [f"{k} * {m} + {i}" if ta else f"{i} * {inner} + {k}", f"{j} * {inner} + {k}" if tb else f"{k} * {n} + {j}"]
+        sizes = [0 if len(v.shape) < len(c.shape) else math.prod(v.shape[-2:]) for v in (a, b)]
+        x, y = (f"load({p.name}, i0 * {size} + {at})" for p, size, at in zip(low.arrays, sizes, rows, strict=False))
+        total = low.fresh("a")
+        with low.loop(Loop(i, "0", str(m))), low.loop(Loop(j, "0", str(n))):
+            low.scopes[-1].body.append(Let(total, literal(0, c.type.dtype)))
+            with low.loop(Loop(k, "0", str(inner))):
+                low.scopes[-1].body.append(Let(total, f"accumulate({total}, {x} * {y})"))
+            low.scopes[-1].body.append(Store(out.name, f"i0 * {m * n} + {i} * {n} + {j}", total))
+    return low.finish(math.prod(c.shape[:-2]))
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

@@ -12,6 +12,7 @@ from .loops import Index, Lowering, literal
 from .nest import Array, Do, Kernel, Let, Loop, Store
 
 _TINY = 1 << 12  # multiplications of one product
+_LONG_ROW = 64  # terms of a sum that repay its end, where a vector's lanes are added
 LARGE_PRODUCT = 4e6  # operations: some tens of microseconds
 
 
@@ -104,6 +105,9 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
     batch = math.prod(c.shape[:-2])
     if 0 < m * n * k <= _TINY:
         return _tiny_matmul(low, op, out)
+    in_columns = ta if n == 1 else not tb  # the terms, in the matrix that a vector is multiplied by
+    if batch == 1 and 1 in (m, n) and k and (in_columns or k >= _LONG_ROW):
+        return _matrix_vector(low, op, out, in_columns)
     divided = batch == 1 and 2.0 * m * n * k >= LARGE_PRODUCT
     # Distances in memory of neighbours in a row's and in a column's direction.
     strides = [(1, m) if ta else (k, 1), (1, k) if tb else (n, 1), (n, 1)]
@@ -151,6 +155,40 @@ def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
                 low.scopes[-1].body.append(Let(total, f"accumulate({total}, {x} * {y})"))
             low.scopes[-1].body.append(Store(out.name, f"i0 * {m * n} + {i} * {n} + {j}", total))
     return low.finish(math.prod(c.shape[:-2]))
+
+
+def _matrix_vector(low: Lowering, op: Op, out: Array, in_columns: bool) -> Kernel:
+    """The product of a matrix and a vector: it reads each element once, and there is nothing to pack.
+
+    Where the matrix has its terms in rows, row after row is summed; where it has them in columns, rows are added to the result.
+    """
+    c, dtype = op.result, op.result.type.dtype
+    matrix, vector = low.arrays[:2] if c.shape[-1] == 1 else low.arrays[1::-1]
+    count = c.type.numel
+    terms = low.param(op.operands[0].shape[-2 if op.attrs["ta"] else -1])
+    i, k = low.fresh("r"), low.fresh("r")
+    if in_columns:
+        stride = low.param(count)
+        with low.loop(Loop(i, "start", "stop")):
+            low.scopes[-1].body.append(Store(out.name, i, literal(0, dtype)))
+        j, x, so_far = low.fresh("r"), low.fresh("t"), low.fresh("t")
+        with low.loop(Loop(k, "0", terms)):
+            low.scopes[-1].body.append(Let(x, f"load({vector.name}, {k})"))
+            with low.loop(Loop(j, "start", "stop")):
+                product = f"load({matrix.name}, {k} * {stride} + {j}) * {x}"
+                low.scopes[-1].body += [
+                    Let(so_far, f"load({out.name}, {j})"),
+                    Store(out.name, j, f"accumulate({so_far}, {product})"),
+                ]
+    else:
+        total = low.fresh("a")
+        with low.loop(Loop(i, "start", "stop")):
+            low.scopes[-1].body.append(Let(total, literal(0, dtype)))
+            with low.loop(Loop(k, "0", terms)):
+                product = f"load({matrix.name}, {i} * {terms} + {k}) * load({vector.name}, {k})"
+                low.scopes[-1].body.append(Let(total, f"accumulate({total}, {product})"))
+            low.scopes[-1].body.append(Store(out.name, i, total))
+    return low.finish(count)
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

@@ -264,7 +264,8 @@ print("scipy" in sys.modules, tracer.erf(tracer.ones(3, dtype=tracer.float16)).d
 def test_products_of_every_orientation_and_size(dtype):
     rng = np.random.default_rng(0)
     kind = np.float32 if dtype == "f32" else np.float64
-    for m, k, n in ((1, 1, 1), (3, 1, 2), (7, 5, 1), (64, 33, 17), (0, 3, 2), (2, 0, 3)):
+    sizes = [(1, 1, 1), (3, 1, 2), (7, 5, 1), (64, 33, 17), (0, 3, 2), (2, 0, 3), (16, 16, 16), (17, 16, 16)]
+    for m, k, n in [*sizes, (300, 25, 1), (1, 25, 300), (70, 100, 1), (1, 100, 70), (1, 5000, 1), (5000, 1, 1), (1, 0, 3)]:
         for ta in (False, True):
             for tb in (False, True):
                 a = rng.standard_normal((k, m) if ta else (m, k)).astype(kind)
@@ -284,6 +285,20 @@ def test_a_plan_on_disk_that_cannot_be_read_counts_as_absent(tmp_path, monkeypat
     (file,) = tmp_path.glob("p_*")
     cache.write(file.name, b"{}")
     assert planned(graph) == expected == from_bytes(to_bytes(expected))
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (6, 3, 5)), ((6, 4, 3), (3, 5)), ((2, 3, 4, 3), (2, 3, 3, 5))])
+@pytest.mark.parametrize("transposed", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_batches_of_tiny_products(shapes, transposed):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((*s[:-2], *s[-2:][:: -1 if t else 1])) for s, t in zip(shapes, transposed, strict=True))
+    lead = ",".join(map(str, max(shapes, key=len)[:-2]))
+    types = [f"f64[{','.join(map(str, x.shape))}]" for x in (a, b)]
+    ta, tb = map(bool, transposed)
+    text = f"func @f(%a: {types[0]}, %b: {types[1]}) -> f64[{lead},4,5] {{\n  %c: f64[{lead},4,5] = matmul %a, %b "
+    graph, program = compiled(text + f"{{ta={ta}, tb={tb}}}\n  return %c\n}}")
+    assert "gemm" not in program.steps[0].source
+    np.testing.assert_allclose(program(a, b)[0], evaluate(graph, a, b)[0], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -57,6 +57,10 @@ PROGRAMS = {
     "product": (lambda x, y: x @ y, [(300, 200), (200, 333)]),
     "product of a transpose": (lambda x, y: x.T @ y, [(200, 301), (200, 130)]),
     "product by a transpose": (lambda x, y: x @ y.T, [(700, 64), (90, 64)]),
+    "matrix and vector": (lambda x, y: x @ y, [(801, 517), (517,)]),
+    "transpose and vector": (lambda x, y: x.T @ y, [(517, 801), (517,)]),
+    "vector and matrix": (lambda x, y: y @ x, [(517, 801), (517,)]),
+    "tiny products": (lambda x, y: x @ y, [(3000, 5, 7), (3000, 7, 9)]),
     "extrema": (lambda x: (x.max(), x.min(), x.mean()), [(1000, 720)]),
 }
 

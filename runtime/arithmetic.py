@@ -10,6 +10,11 @@ from llvmlite import ir
 from . import compile as compiler
 
 
+def wide_registers() -> bool:
+    """Whether a register holds sixteen numbers of 32 bits: a table to look up, say."""
+    return "+avx512f" in compiler.features()
+
+
 def declared(module: ir.Module, type_: ir.FunctionType, name: str) -> ir.Function:
     """The function of that name, declared once."""
     found = module.globals.get(name)
@@ -145,7 +150,7 @@ class LLVMArithmetic:
 
     @property
     def scales(self) -> bool:
-        return self.bits == 32 and "+avx512f" in compiler.features()
+        return self.bits == 32 and wide_registers()
 
     def scaled(self, x: Number, n: Number) -> Number:
         lanes = f"v{self.lanes}" if self.lanes else ""
@@ -168,7 +173,7 @@ class LLVMArithmetic:
 
         if not self.lanes:
             return Number(self, at(index.value))
-        if self.bits == 32 and len(numbers) == 16:
+        if self.bits == 32 and len(numbers) == 16 and wide_registers():
             return Number(self, self._permuted(numbers, index.value))
         vector = ir.Constant(self.type, ir.Undefined)
         for i in range(self.lanes):

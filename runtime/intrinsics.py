@@ -17,7 +17,7 @@ from ..codegen import circular, error, powers, special
 from ..codegen.math import FUNCTIONS
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import vector
-from .arithmetic import LLVMArithmetic, Number, declared
+from .arithmetic import LLVMArithmetic, Number, declared, wide_registers
 
 I1, I8, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
 _FLOATS = {float32: ir.FloatType(), float64: ir.DoubleType()}
@@ -216,7 +216,7 @@ def _elementary(name: str, function: Callable[..., Any]) -> Intrinsic:
 
     def call(builder: Builder, *operands: Scalar) -> Scalar:
         dtype, values = operands[0].dtype, [x.value for x in operands]
-        if name in error.BY_TABLE and dtype is float32 and vector.registers_hold(16):
+        if name in error.BY_TABLE and dtype is float32 and wide_registers():
             return Scalar(vector.call(builder, name, error.BY_TABLE[name], values, inline=True), dtype)
         if function in _BRANCHING:
             return Scalar(vector.call(builder, name, function, values, inline=False), dtype)

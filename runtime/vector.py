@@ -20,11 +20,6 @@ _PREFIX = "elementary_"
 _CALL = re.compile(rf'(call (?:float|double) @"?({_PREFIX}\w+?)"?\(.*\))$', re.MULTILINE)
 
 
-def registers_hold(lanes: int) -> bool:
-    """Whether a vector of so many numbers of 32 bits can be a table."""
-    return lanes == 16 and "+avx512f" in compiler.features()
-
-
 def _lanes(bits: int) -> tuple[int, ...]:
     """Of numbers with so many bits: those of the widest vectors, and of half of them, beside numbers twice as long."""
     features = compiler.features()

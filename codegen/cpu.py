@@ -10,6 +10,7 @@ intrinsics; this module knows them by name only.
 from __future__ import annotations
 
 from .nest import Do, If, Kernel, Let, Loop, Statement, Store
+from .prefetch import with_requests
 
 
 def source(kernel: Kernel) -> str:
@@ -21,7 +22,7 @@ def source(kernel: Kernel) -> str:
     for k, name in enumerate(kernel.params):
         body.append(f"    {name} = args[{n + k}]")
     tail = n + len(kernel.params)
-    lines = _lines(kernel.body, 1)
+    lines = _lines(with_requests(kernel), 1)
     text = "\n".join(lines)
     if "status" in text:
         body.append(f"    status = args[{tail}]")

@@ -44,7 +44,6 @@ from ..ir.primitive import Kind
 from ..ir.types import DType, bool_
 from .jam import jam
 from .nest import Array, If, Kernel, Let, Loop, Statement, Store
-from .prefetch import fetch_next_rows
 
 Index = tuple[str, ...]
 
@@ -185,9 +184,7 @@ class Lowering:
         return " + ".join(terms) or "0"
 
     def finish(self, domain: int) -> Kernel:
-        kernel = Kernel(self.arrays, self.params, self.values, jam(self.scopes[0].body), domain, self.checks, self.grain)
-        fetch_next_rows(kernel)
-        return kernel
+        return Kernel(self.arrays, self.params, self.values, jam(self.scopes[0].body), domain, self.checks, self.grain)
 
     # Elements.
 

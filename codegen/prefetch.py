@@ -9,33 +9,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .nest import Array, Do, If, Kernel, Let, Loop, Statement, Store
 
-_LINE = 64  # bytes that are fetched together
 _LONG = 1024  # bytes of a row that is worth asking for
 
 
-def fetch_next_rows(kernel: Kernel) -> None:
-    """Adds the requests to loops over long rows, each of which several loops read."""
+def with_requests(kernel: Kernel) -> list[Statement]:
+    """The kernel's body, in which loops over long rows that several loops read request the row after."""
     written = _written(kernel.body)
     only_read = {a.name: a for a in kernel.arrays if a.name not in written}
-    _add(only_read, dict(zip(kernel.params, kernel.values, strict=True)), kernel.body)
+    return _add(only_read, dict(zip(kernel.params, kernel.values, strict=True)), kernel.body)
 
 
-def _add(arrays: Mapping[str, Array], extents: Mapping[str, int], body: list[Statement]) -> None:
-    for rows in body:
-        if not isinstance(rows, Loop):
-            continue
-        _add(arrays, extents, rows.body)
-        loops = [s for s in rows.body if isinstance(s, Loop)]
-        if len(loops) < 2:
-            continue
-        requests = []
-        for name, (start, extent) in _read(rows, loops).items():
-            if name in arrays and extents[extent] * arrays[name].dtype.itemsize >= _LONG:
-                requests.append(_request(rows.variable, arrays[name], start, extent))
-        rows.body = _between(rows.body, requests, len(loops))
+def _add(arrays: Mapping[str, Array], extents: Mapping[str, int], body: list[Statement]) -> list[Statement]:
+    return [_in_rows(arrays, extents, s) if isinstance(s, Loop) else s for s in body]
+
+
+def _in_rows(arrays: Mapping[str, Array], extents: Mapping[str, int], rows: Loop) -> Loop:
+    body = _add(arrays, extents, rows.body)
+    loops = [s for s in body if isinstance(s, Loop)]
+    requests = []
+    for name, (start, extent) in _read(rows, loops).items() if len(loops) > 1 else ():
+        if name in arrays and extents[extent] * arrays[name].dtype.itemsize >= _LONG:
+            following = start.replace(f"{rows.variable} * {extent}", f"({rows.variable} + 1) * {extent}")
+            requests.append((name, following, extent))
+    return replace(rows, body=_between(body, requests, len(loops)))
 
 
 def _read(rows: Loop, loops: list[Loop]) -> dict[str, tuple[str, str]]:
@@ -62,22 +62,15 @@ def _written(body: list[Statement]) -> set[str]:
     return written
 
 
-def _request(row: str, array: Array, start: str, extent: str) -> tuple[str, int, Do]:
-    """The extent of a row, how many of its elements come at once, and the request for them in the next row."""
-    step = _LINE // array.dtype.itemsize
-    following = start.replace(f"{row} * {extent}", f"({row} + 1) * {extent}")
-    return extent, step, Do(f"prefetch({array.name}, {following} + line * {step})")
-
-
-def _between(body: list[Statement], requests: list[tuple[str, int, Do]], parts: int) -> list[Statement]:
+def _between(body: list[Statement], requests: list[tuple[str, str, str]], parts: int) -> list[Statement]:
     """The body, with a part of the requests before each of its loops."""
     new: list[Statement] = []
     part = 0
     for s in body:
         if isinstance(s, Loop):
-            for extent, step, request in requests:
-                first, last = (f"{extent} * {k} // {parts * step}" for k in (part, part + 1))
-                new.append(Loop("line", first, last, [request]))
+            for array, start, extent in requests:
+                first, last = (f"{start} + {extent} * {k} // {parts}" for k in (part, part + 1))
+                new.append(Do(f"prefetch({array}, {first}, {last})"))
             part += 1
         new.append(s)
     return new

@@ -7,12 +7,12 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import compile as compiler
+from .machine import selected
 
 
 def wide_registers() -> bool:
     """Whether a register holds sixteen numbers of 32 bits: a table to look up, say."""
-    return "+avx512f" in compiler.features()
+    return selected().vector_bits == 512
 
 
 def declared(module: ir.Module, type_: ir.FunctionType, name: str) -> ir.Function:
@@ -125,6 +125,10 @@ class LLVMArithmetic:
         return Number(self, constant(self.type, x))
 
     def fma(self, a: Number, b: Number, c: Number) -> Number:
+        if self.bits == 32 and not selected().fuses:
+            # Without the instruction LLVM calls a function for each number. A product of two f32 is exact in 64 bits.
+            x, y, z = (self.builder.fpext(v.value, self.wide.type) for v in (a, b, c))
+            return self.narrowed(Number(self, self.builder.fadd(self.builder.fmul(x, y), z)))
         return self._call("fma", a, b, c)
 
     def select(self, condition: Number, a: Number, b: Number) -> Number:

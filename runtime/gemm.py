@@ -29,6 +29,7 @@ from llvmlite import ir
 
 from ..ir.types import DType, float32
 from . import compile as compiler
+from .machine import CPU, selected
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
 _KC, _MC = 256, 640  # of a packed block of A: inner extent, and rows at most
@@ -49,14 +50,8 @@ class Tile:
 
 def tile(dtype: DType) -> Tile:
     """As many rows as leave registers for two vectors of B and one of A."""
-    features = compiler.features()
-    if "+avx512f" in features:
-        rows, size = 14, 64
-    elif "+fma" in features:
-        rows, size = 6, 32
-    else:
-        rows, size = 4, 16
-    return Tile(rows, size // dtype.itemsize)
+    bits = selected().vector_bits
+    return Tile({512: 14, 256: 6, 128: 4}[bits], bits // 8 // dtype.itemsize)
 
 
 class _Writer:
@@ -374,7 +369,6 @@ def _code(dtype: DType) -> str:
     return str(w.module)
 
 
-@functools.cache
 def gemm(dtype: DType) -> int:
     """The address of the function for a dtype:
 
@@ -383,4 +377,9 @@ def gemm(dtype: DType) -> int:
 
     with extents and strides as 64-bit integers, in elements. Fastest where the columns of c are neighbours in memory.
     """
+    return _gemm(dtype, selected())
+
+
+@functools.cache
+def _gemm(dtype: DType, cpu: CPU) -> int:
     return compiler.native(f"gemm_{dtype.short}", lambda: _code(dtype), ("gemm",))["gemm"]

@@ -7,6 +7,7 @@ overlap checks. A result that replaces an operand shares that operand's array.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import vector
 from .arithmetic import LLVMArithmetic, Number, declared, wide_registers
 
+_LINE = 64  # bytes of a cache line
 I1, I8, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
 _FLOATS = {float32: ir.FloatType(), float64: ir.DoubleType()}
 
@@ -103,12 +105,17 @@ def _alias_scopes(module: ir.Module, n: int) -> list[Any]:
 
 def buffer(builder: Builder, dtype: DType, args: ir.Value, k: int, n: int) -> Buffer:
     """Array ``k`` of a kernel that has ``n``."""
-    address = builder.load(builder.gep(args, [I64(k)]))
     element = I8 if dtype is bool_ else llvm_type(dtype)
+    address = builder.load(builder.gep(args, [I64(k)]))
+    return buffer_at(builder, dtype, builder.inttoptr(address, element.as_pointer()), k, n)
+
+
+def buffer_at(builder: Builder, dtype: DType, pointer: ir.Value, k: int, n: int) -> Buffer:
+    """Array ``k`` of a kernel that has ``n``, from its pointer."""
     scopes = _alias_scopes(builder.module, n)
     others = [s for j, s in enumerate(scopes) if j != k]
     add = builder.module.add_metadata
-    return Buffer(builder.inttoptr(address, element.as_pointer()), dtype, add([scopes[k]]), add(others) if others else None)
+    return Buffer(pointer, dtype, add([scopes[k]]), add(others) if others else None)
 
 
 def _tag(instruction: Any, array: Buffer) -> None:
@@ -130,12 +137,39 @@ def store(builder: Builder, array: Buffer, i: Scalar, value: Scalar) -> None:
     _tag(builder.store(v, builder.gep(array.pointer, [i.value])), array)
 
 
-def prefetch(builder: Builder, array: Buffer, i: Scalar) -> None:
-    """Asks for an element's memory, which may lie beyond the array, to be read soon."""
-    place, flag = builder.gep(array.pointer, [i.value]), ir.IntType(32)
-    types = [place.type, flag, flag, flag]
-    function = declared(builder.module, ir.FunctionType(ir.VoidType(), types), "llvm.prefetch.p0")
-    builder.call(function, [place, flag(0), flag(2), flag(1)])  # to read; into the second cache; data
+def prefetch(builder: Builder, array: Buffer, first: Scalar, last: Scalar) -> None:
+    """Requests the memory of elements ``first`` to ``last``, which may lie beyond the array, into the second-level cache.
+
+    It is a function of its own, so that LLVM spends no time on its loop in every place where it is called.
+    """
+    at = [builder.bitcast(builder.gep(array.pointer, [i.value]), I8.as_pointer()) for i in (first, last)]
+    builder.call(_prefetch_function(builder.module), at)
+
+
+def _prefetch_function(module: ir.Module) -> ir.Function:
+    name, pointer, flag = "prefetch_lines", I8.as_pointer(), ir.IntType(32)
+    found = module.globals.get(name)
+    if found is not None:
+        return found
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer, pointer]), name)
+    function.linkage = "internal"
+    function.attributes.update(("noinline", "minsize", "optsize"))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    loop, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
+    start, stop = function.args
+    entry = builder.block
+    builder.cbranch(builder.icmp_unsigned("<", start, stop), loop, done)
+    builder.position_at_end(loop)
+    line = builder.phi(pointer)
+    request = declared(module, ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag]), "llvm.prefetch.p0")
+    builder.call(request, [line, flag(0), flag(2), flag(1)])  # to read; into the second cache; data
+    following = builder.gep(line, [I64(_LINE)])
+    line.add_incoming(start, entry)
+    line.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_unsigned("<", following, stop), loop, done)
+    builder.position_at_end(done)
+    builder.ret_void()
+    return function
 
 
 # Numbers.
@@ -360,3 +394,13 @@ INTRINSICS: dict[str, Intrinsic] = {
     "gemm_f32": _gemm,
     "gemm_f64": _gemm,
 }
+
+
+def operand_count(name: str) -> int:
+    """How many operands an intrinsic takes."""
+    if name.startswith("gemm_"):
+        return 16
+    if any(name in table for table in _ELEMENTARY):
+        return 2 if name in circular.BINARY or name in powers.BINARY else 1
+    parameters = inspect.signature(INTRINSICS[name]).parameters
+    return len(parameters) - 1 if not any(p.kind is p.VAR_POSITIONAL for p in parameters.values()) else 1

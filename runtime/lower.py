@@ -1,4 +1,4 @@
-"""Kernel source to LLVM IR.
+"""Kernel source to LLVM instructions.
 
 The language of kernels is a small part of Python: one function, ``kernel(args, start, stop)``, of assignments, ``for`` over a
 ``range``, ``if`` and calls of intrinsics, on typed numbers. What a type is follows from what is loaded and converted; there is
@@ -20,35 +20,26 @@ from llvmlite import ir
 
 from ..ir.types import DType, bool_, int64
 from .intrinsics import DTYPES, I64, INTRINSICS, Buffer, Scalar, alike, buffer, compare, convert, integer, llvm_type
-from .vector import annotated
 
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _CONSTANTS = {"inf": math.inf, "nan": math.nan}
 
 
-def lower(source: str, symbol: str) -> str:
-    """The kernel as a module of LLVM IR with one function, ``void symbol(ptr args, i64 start, i64 stop)``.
+def write(builder: ir.IRBuilder, source: str, args: ir.Value, start: ir.Value, stop: ir.Value) -> None:
+    """Writes the body of a kernel into a function that is under construction.
 
     Raises TypeError or NameError for text that is not a kernel.
     """
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.FunctionDef)
-    module = ir.Module()
-    type_ = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64, I64])
-    function = ir.Function(module, type_, symbol)
-    function.args[0].add_attribute("noalias")
-    writer = _Writer(function, definition)
-    writer.statements(definition.body)
-    writer.builder.ret_void()
-    return annotated(module)
+    _Writer(builder, definition, args, start, stop).statements(definition.body)
 
 
 class _Writer:
     """Writes the body of one kernel."""
 
-    def __init__(self, function: ir.Function, definition: ast.FunctionDef):
-        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.args, start, stop = function.args
+    def __init__(self, builder: ir.IRBuilder, definition: ast.FunctionDef, args: ir.Value, start: ir.Value, stop: ir.Value):
+        self.builder, self.args = builder, args
         self.names: dict[str, Scalar | Buffer] = {"start": Scalar(start, int64), "stop": Scalar(stop, int64)}
         self.slots: dict[str, tuple[ir.Value, DType]] = {}
         targets = [n.targets[0] for n in ast.walk(definition) if isinstance(n, ast.Assign)]

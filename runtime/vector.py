@@ -13,8 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import compile as compiler
 from .arithmetic import LLVMArithmetic, Number
+from .machine import selected
 
 _PREFIX = "elementary_"
 _CALL = re.compile(rf'(call (?:float|double) @"?({_PREFIX}\w+?)"?\(.*\))$', re.MULTILINE)
@@ -22,8 +22,7 @@ _CALL = re.compile(rf'(call (?:float|double) @"?({_PREFIX}\w+?)"?\(.*\))$', re.M
 
 def _lanes(bits: int) -> tuple[int, ...]:
     """Of numbers with so many bits: those of the widest vectors, and of half of them, beside numbers twice as long."""
-    features = compiler.features()
-    width = 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
+    width = selected().vector_bits
     return (width // bits, width // 64) if bits == 32 else (width // 64,)
 
 

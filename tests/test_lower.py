@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.runtime import compile as compiler
-from tracer.runtime.lower import lower
 from tracer.runtime.objects import address
 
 KINDS = {
@@ -38,7 +37,7 @@ def as_python(source: str, arrays: list[np.ndarray], start: int, stop: int) -> N
         "store": store,
         "select": lambda c, a, b: a if c else b,
         "accumulate": lambda a, b: a + b,
-        "prefetch": lambda array, i: None,
+        "prefetch": lambda array, first, last: None,
         "maximum": max,
         "minimum": min,
         "abs_": abs,
@@ -165,4 +164,4 @@ def test_the_range_is_the_callers():
 )
 def test_text_that_is_no_kernel(text, error, message):
     with pytest.raises(error, match=message):
-        lower(f"def kernel(args, start, stop):\n    {text}\n", "kernel")
+        compiler.llvm_ir(f"def kernel(args, start, stop):\n    {text}\n")

@@ -90,14 +90,15 @@ def test_long_rows_are_asked_for_while_the_one_before_is_computed(n):
     agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))
 
 
-def test_each_line_of_a_row_is_asked_for_once():
+def test_each_element_of_a_row_is_requested_once():
     """The parts before the loops are a partition of the row, whatever its extent."""
     graph = parse_graph(SOFTMAX.format(n=1000))
     (step,) = compiled(graph).steps
-    parts = [line.strip() for line in step.source.split("\n") if "for line in" in line]
+    parts = [line.strip() for line in step.source.split("\n") if "prefetch(" in line]
     for extent in (256, 1000, 1024, 4097):
-        ranges = [eval(part[len("for line in ") : -1], dict.fromkeys(("n0", "n1", "n2", "n3"), extent)) for part in parts]
-        assert [k for r in ranges for k in r] == list(range(extent // 16))
+        names = {**dict.fromkeys(("n0", "n1", "n2", "n3"), extent), "i0": 2, "p0": None}
+        ranges = [eval(part, {**names, "prefetch": lambda _, first, last: range(first, last)}) for part in parts]
+        assert [k for r in ranges for k in r] == list(range(3 * extent, 4 * extent))
 
 
 def test_nothing_is_kept_where_a_result_replaces_an_operand():

@@ -1,0 +1,137 @@
+"""The CPU that code is generated for: this machine's, or one that is named.
+
+``TRACER_CPU`` chooses it for a process: ``host``, one of x86-64's levels (``x86-64-v2`` to ``x86-64-v4``), or ``aarch64``.
+Code for another CPU can be printed and compiled anywhere; it runs where the CPU has the instructions.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+_V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
+_V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
+_V4 = (*_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+_LEVELS = {"x86-64": (), "x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4}
+_OTHERS = {"aarch64": ("aarch64-unknown-linux-gnu", "generic", "+neon")}
+
+
+@dataclass(frozen=True)
+class CPU:
+    """What LLVM is told of a CPU: its name, ``+feature,-feature`` of what it has and lacks, and the target triple."""
+
+    name: str
+    features: str
+    triple: str
+
+    @property
+    def arch(self) -> str:
+        return self.triple.split("-")[0]
+
+    def has(self, feature: str) -> bool:
+        return f"+{feature}" in self.features.split(",")
+
+    @property
+    def vector_bits(self) -> int:
+        """The width of the widest vector register."""
+        return 512 if self.has("avx512f") else 256 if self.has("avx2") else 128
+
+    @property
+    def fuses(self) -> bool:
+        """Whether one instruction multiplies and adds with one rounding."""
+        return self.has("fma") or self.arch == "aarch64"
+
+
+def cpu_named(name: str) -> CPU:
+    """The CPU of that name. Raises ValueError for a name that is not known."""
+    if name == "host":
+        return _host()
+    if name in _OTHERS:
+        triple, model, features = _OTHERS[name]
+        return CPU(model, features, triple)
+    if name not in _LEVELS:
+        raise ValueError(f"there is no CPU {name!r}; known are {', '.join(['host', *_LEVELS, *_OTHERS])}")
+    features = ",".join(f"+{f}" for f in _LEVELS[name])
+    triple = _host().triple if _host().arch == "x86_64" else "x86_64-unknown-linux-gnu"
+    return CPU(name, _wide(features), triple)
+
+
+@functools.cache
+def _host() -> CPU:
+    return CPU(llvm.get_host_cpu_name(), _wide(llvm.get_host_cpu_features().flatten()), llvm.get_process_triple())
+
+
+def _wide(features: str) -> str:
+    """The features, with vectors of full width: LLVM halves them on CPUs that once lowered their clock for wide ones."""
+    return f"{features},-prefer-256-bit" if "+avx512f" in features else features
+
+
+_selected: list[CPU] = []
+
+
+def selected() -> CPU:
+    """The CPU that this process generates code for. Raises ValueError if ``TRACER_CPU`` names none."""
+    if not _selected:
+        try:
+            _selected.append(cpu_named(os.environ.get("TRACER_CPU") or "host"))
+        except ValueError as e:
+            raise ValueError(f"TRACER_CPU: {e}") from None
+    return _selected[-1]
+
+
+@contextmanager
+def selecting(name: str) -> Iterator[CPU]:
+    """In this block code is generated for the CPU of that name."""
+    _selected.append(cpu_named(name))
+    try:
+        yield _selected[-1]
+    finally:
+        _selected.pop()
+
+
+def check_runs_here(cpu: CPU) -> None:
+    """Raises RuntimeError if this machine lacks instructions of the CPU."""
+    host = _host()
+    missing = [f for f in cpu.features.split(",") if f.startswith("+") and not host.has(f[1:])]
+    if cpu.arch != host.arch:
+        raise RuntimeError(f"this machine is {host.arch}: code for {cpu.arch} can be printed, not run")
+    if missing:
+        raise RuntimeError(f"this machine cannot run code for {cpu.name}: it lacks {', '.join(f[1:] for f in missing)}")
+
+
+def target_machine(cpu: CPU, jit: bool = False) -> llvm.TargetMachine:
+    """LLVM's code generator for the CPU."""
+    if cpu.arch == _host().arch:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    else:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(cpu.triple).create_target_machine(
+        cpu=cpu.name,
+        features=cpu.features,
+        opt=3,
+        # Absolute addresses of 64 bits: a large process may have code and its constants further apart than 32 can say.
+        reloc="static",
+        codemodel="large",
+        jit=jit,
+    )
+
+
+def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
+    """LLVM's passes at their highest level, once."""
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    if "alwaysinline" not in str(module):
+        return
+    passes = llvm.create_new_module_pass_manager()  # what loops over vectors call, once they are such (``vector``)
+    passes.add_always_inliner_pass()
+    passes.add_instruction_combine_pass()
+    passes.run(module, builder)

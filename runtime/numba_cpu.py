@@ -1,0 +1,255 @@
+"""A Numba target for kernels on the CPU. Everything of the CPU back end that touches Numba's internals is in this file.
+
+A kernel is given to Numba as a function of one statement, the call of an object of a Numba type (``Body``). Numba analyses the
+function, types it, makes the module, links and optimises it and emits the object code; the body's instructions are written by
+``lower`` through the builder that Numba hands to lowering functions. What differs from Numba's own CPU target, and why:
+
+- the calling convention is C's, ``void (ptr args, i64 start, i64 stop)``: no status and no exceptions, hence no wrappers;
+- none of the registries for Python's and NumPy's library, which take 0.35 s to load, and no reference counting;
+- the CPU is a parameter, vectors have their full width, and modules are optimised once;
+- a pipeline of the passes that a kernel needs;
+- no execution engine: object code is loaded by ``compile``, whether it is new or from the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+from llvmlite import ir
+from numba.core import callconv, codegen, compiler, cpu, datamodel, imputils, typed_passes, types, typing, untyped_passes
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import PassManager
+from numba.core.datamodel import models
+from numba.core.target_extension import CPU as NumbaCPU
+from numba.core.target_extension import target_registry
+from numba.core.typing.typeof import typeof_impl
+
+from . import machine
+from .lower import write
+from .vector import annotated
+
+OLDEST, NEWEST = (0, 65), (0, 68)  # the versions that are tested
+_NAME = "tracer-cpu"
+_ARGUMENTS = (types.CPointer(types.int64), types.int64, types.int64)
+
+
+def check_version(version: str = numba.__version__) -> None:
+    """Raises ImportError for a version of Numba that this file was not tested with."""
+    found = tuple(int(n) for n in version.split(".")[:2])
+    if not OLDEST <= found <= NEWEST:
+        low, high = (".".join(map(str, v)) for v in (OLDEST, NEWEST))
+        raise ImportError(f"Numba {version} is not supported: install one from {low} to {high} (pip install 'numba~={high}.0')")
+
+
+check_version()
+
+
+class _Target(NumbaCPU):
+    """The kernels' target in Numba's hierarchy."""
+
+
+target_registry[_NAME] = _Target
+
+
+class Body:
+    """A kernel's body, as its text."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+
+class BodyType(types.Callable, types.Opaque):
+    """The type of a ``Body``: a call of it is typed as returning nothing, and lowered by ``lower.write``."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        super().__init__(f"Body({hash(source):x})")
+
+    @property
+    def key(self) -> str:
+        return self.source
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        return typing.signature(types.void, *args, recvr=self)
+
+    def get_call_signatures(self) -> tuple:
+        return (), False
+
+    def get_impl_key(self, sig: Any) -> Any:
+        return BodyType
+
+
+datamodel.register_default(BodyType)(models.OpaqueModel)
+_REGISTRY = imputils.Registry("tracer")
+
+
+@typeof_impl.register(Body)
+def _(value: Body, c: Any) -> BodyType:
+    return BodyType(value.source)
+
+
+@_REGISTRY.lower_constant(types.NoneType)
+@_REGISTRY.lower_constant(BodyType)
+def _(context: Any, builder: Any, type_: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@_REGISTRY.lower(BodyType, types.VarArg(types.Any))
+def _(context: Any, builder: ir.IRBuilder, sig: Any, values: list) -> Any:
+    body, *_ = sig.args
+    write(builder, body.source, *values[1:])
+    return context.get_dummy_value()
+
+
+class _CConvention(callconv.BaseCallConv):
+    """C's calling convention for functions that return nothing."""
+
+    def get_function_type(self, restype: Any, argtypes: Any) -> ir.FunctionType:
+        return ir.FunctionType(ir.VoidType(), [self.context.get_value_type(t) for t in argtypes])
+
+    def decorate_function(self, fn: ir.Function, args: Any, fe_argtypes: Any, noalias: bool = False) -> None:
+        fn.args[0].add_attribute("noalias")
+
+    def get_arguments(self, func: ir.Function) -> Any:
+        return func.args
+
+    def decode_arguments(self, builder: Any, argtypes: Any, func: ir.Function) -> list:
+        return list(func.args)
+
+    def init_call_helper(self, builder: Any) -> None:
+        return None
+
+    def return_value(self, builder: ir.IRBuilder, retval: Any) -> None:
+        builder.ret_void()
+
+
+class _Library(codegen.AOTCodeLibrary):
+    """A module, optimised once. Its object code is asked for, not run."""
+
+    def add_ir_module(self, ir_module: ir.Module) -> None:
+        self._raise_if_finalized()
+        module = llvm.parse_assembly(annotated(ir_module))
+        module.data_layout = self._codegen._data_layout
+        self._final_module.link_in(module)
+
+    def _optimize_final_module(self) -> None:
+        machine.optimise(self._final_module, self._codegen._tm)
+
+
+class _Codegen(codegen.AOTCPUCodegen):
+    """Makes libraries for one CPU."""
+
+    _library_class = _Library
+
+    def __init__(self, target: machine.CPU) -> None:
+        self._target = target
+        super().__init__("tracer")
+
+    def _init(self, llvm_module: Any) -> None:
+        self._tm = machine.target_machine(self._target)
+        self._tm_features = self._target.features
+        self._target_data = self._tm.target_data
+        self._data_layout = str(self._target_data)
+
+    def _create_empty_module(self, name: str) -> ir.Module:
+        module = super()._create_empty_module(name)
+        module.triple = self._target.triple
+        return module
+
+    def _check_llvm_bugs(self) -> None:
+        """Numba looks for an error of LLVM 3.4 whenever it compiles."""
+
+
+class _Context(cpu.CPUContext):
+    """Lowers one kind of call, and nothing else."""
+
+    def __init__(self, typing_context: Any, target: machine.CPU) -> None:
+        self._target = target
+        super().__init__(typing_context, _NAME)
+
+    def init(self) -> None:
+        self.is32bit = False
+        self._internal_codegen = _Codegen(self._target)
+
+    def load_additional_registries(self) -> None:
+        self.install_registry(_REGISTRY)
+
+    def refresh(self) -> None:
+        """Loads the registry, once: it does not change."""
+        if not self._registries:
+            self.load_additional_registries()
+
+    def post_lowering(self, mod: Any, library: Any) -> None:
+        """There is no run-time library to link with."""
+
+    def mangler(self, name: str, types: Any, *, abi_tags: Any = (), uid: Any = None) -> str:
+        """Kernels keep their names, which are content addresses."""
+        return name if name.startswith(".NumbaEnv.") else name.rpartition(".")[2]
+
+    @property
+    def call_conv(self) -> _CConvention:
+        return _CConvention(self)
+
+
+class _Typing(typing.BaseContext):
+    """Knows no functions: what a kernel calls says itself what it takes."""
+
+    def refresh(self) -> None:
+        """There is nothing to load."""
+
+
+class _Pipeline(compiler.CompilerBase):
+    def define_pipelines(self) -> list:
+        passes = PassManager("kernel")
+        passes.add_pass(untyped_passes.TranslateByteCode, "bytecode")
+        passes.add_pass(untyped_passes.FixupArgs, "arguments")
+        passes.add_pass(untyped_passes.IRProcessing, "post-processing")
+        passes.add_pass(typed_passes.NopythonTypeInference, "types")
+        passes.add_pass(typed_passes.NativeLowering, "lowering")
+        passes.add_pass(typed_passes.NoPythonBackend, "result")
+        passes.finalize()
+        return [passes]
+
+
+@functools.cache
+def _contexts(target: machine.CPU) -> tuple[_Typing, _Context]:
+    typing_context = _Typing()
+    return typing_context, _Context(typing_context, target)
+
+
+def _flags() -> Any:
+    flags: Any = compiler.Flags()
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.nrt = flags.boundscheck = False
+    flags.error_model = "numpy"
+    return flags
+
+
+compiled = 0  # kernels that this process has had Numba compile
+
+
+@global_compiler_lock
+def library(source: str, symbol: str) -> _Library:
+    """Numba's code library of a kernel for the selected CPU, optimised.
+
+    ``get_llvm_str``, ``get_asm_str`` and ``emit_native_object`` give its forms. Raises TypeError or NameError for text that is
+    no kernel.
+    """
+    global compiled
+    body = Body(source)
+
+    def kernel(args: Any, start: int, stop: int) -> None:
+        body(args, start, stop)  # type: ignore[operator]
+
+    kernel.__name__ = kernel.__qualname__ = symbol
+    typing_context, context = _contexts(machine.selected())
+    result = compiler.compile_extra(
+        typing_context, context, kernel, _ARGUMENTS, types.void, _flags(), {}, pipeline_class=_Pipeline
+    )
+    compiled += 1
+    made: _Library = result.library
+    made.finalize()
+    return made

@@ -83,6 +83,8 @@ def _result_type(name: str, t: Sequence[Any]) -> types.Type:
         return _TYPES[name.removeprefix("uniform_")]
     if name == "select":
         return t[1]
+    if name in ("floor_div", "floor_mod"):
+        return types.int64
     if name in ("accumulate", "maximum", "minimum") and t[0] != t[1]:
         return types.int64  # integers that differ in type have 64 bits
     return t[0]
@@ -164,7 +166,7 @@ def compiled(source: str) -> Any:
     """The kernel of that text, compiled by ``numba.njit``."""
     space = dict(NAMES)
     exec(compile(source, "<kernel>", "exec"), space)
-    return njit(SIGNATURE)(space["kernel"])
+    return njit(SIGNATURE, error_model="numpy")(space["kernel"])
 
 
 def call(kernel: Any, arrays: Sequence[np.ndarray], integers: Sequence[int], start: int, stop: int) -> None:

@@ -273,6 +273,26 @@ def abs_(builder: Builder, x: Scalar) -> Scalar:
     return Scalar(builder.select(negative, builder.neg(x.value), x.value), x.dtype)
 
 
+def _divided(builder: Builder, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Quotient, rounded down, and remainder. The least integer over -1 is itself, not a trap."""
+    opposite = builder.icmp_signed("==", b, I64(-1))
+    divisor = builder.select(opposite, I64(1), b)
+    q, r = builder.sdiv(a, divisor), builder.srem(a, divisor)
+    below = builder.and_(builder.icmp_signed("!=", r, I64(0)), builder.icmp_signed("<", builder.xor(r, divisor), I64(0)))
+    q = builder.select(opposite, builder.neg(a), builder.sub(q, builder.zext(below, I64)))
+    return q, builder.add(r, builder.select(below, divisor, I64(0)))
+
+
+def floor_div(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
+    """The quotient of integers rounded down, in 64 bits."""
+    return Scalar(_divided(builder, convert(builder, a, int64).value, convert(builder, b, int64).value)[0], int64)
+
+
+def floor_mod(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
+    """The remainder with the divisor's sign, in 64 bits."""
+    return Scalar(_divided(builder, convert(builder, a, int64).value, convert(builder, b, int64).value)[1], int64)
+
+
 def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
     """a to the power of b >= 0, modulo the width, by squaring."""
     base, exponent = a.value, b.value
@@ -379,7 +399,7 @@ _ELEMENTARY: tuple[dict[str, Any], ...] = (
     special.FUNCTIONS,
 )
 INTRINSICS: dict[str, Intrinsic] = {
-    **{f.__name__: f for f in (load, store, prefetch, accumulate, select, fmod, abs_, int_pow)},
+    **{f.__name__: f for f in (load, store, prefetch, accumulate, select, fmod, abs_, floor_div, floor_mod, int_pow)},
     **{f.__name__: f for f in (check_index, check_divisor, check_exponent)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),

@@ -19,7 +19,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..ir.types import DType, bool_, int64
-from .intrinsics import DTYPES, I64, INTRINSICS, Buffer, Scalar, alike, buffer, compare, convert, integer, llvm_type
+from .intrinsics import DTYPES, I64, INTRINSICS, Buffer, Scalar, alike, buffer, compare, convert, floor_div, floor_mod, integer, llvm_type
 
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _CONSTANTS = {"inf": math.inf, "nan": math.nan}
@@ -175,22 +175,10 @@ class _Writer:
         bits = {ast.BitAnd: builder.and_, ast.BitOr: builder.or_, ast.BitXor: builder.xor}
         if kind in bits:
             return Scalar(bits[kind](a.value, b.value), dtype)
-        a, b = convert(builder, a, int64), convert(builder, b, int64)
+        if kind in (ast.FloorDiv, ast.Mod):
+            return (floor_div if kind is ast.FloorDiv else floor_mod)(builder, a, b)
         whole = {ast.Add: builder.add, ast.Sub: builder.sub, ast.Mult: builder.mul}
-        if kind in whole:
-            return Scalar(whole[kind](a.value, b.value), int64)
-        quotient, remainder = self._divided(a.value, b.value)
-        return Scalar({ast.FloorDiv: quotient, ast.Mod: remainder}[kind], int64)
-
-    def _divided(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Quotient, rounded down, and remainder. The least integer over -1 is itself, not a trap."""
-        builder = self.builder
-        opposite = builder.icmp_signed("==", b, I64(-1))
-        divisor = builder.select(opposite, I64(1), b)
-        q, r = builder.sdiv(a, divisor), builder.srem(a, divisor)
-        below = builder.and_(builder.icmp_signed("!=", r, I64(0)), builder.icmp_signed("<", builder.xor(r, divisor), I64(0)))
-        q = builder.select(opposite, builder.neg(a), builder.sub(q, builder.zext(below, I64)))
-        return q, builder.add(r, builder.select(below, divisor, I64(0)))
+        return Scalar(whole[kind](convert(builder, a, int64).value, convert(builder, b, int64).value), int64)
 
 
 def _number(e: ast.expr) -> float | None:

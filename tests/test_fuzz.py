@@ -14,6 +14,8 @@ from tracer.ir.parse import parse_graph
 from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
+pytestmark = pytest.mark.usefixtures("each_cpu")
+
 
 def agree(results, expected, graph):
     for a, b in zip(results, expected, strict=True):

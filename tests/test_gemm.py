@@ -13,14 +13,15 @@ from tracer.runtime.gemm import gemm, tile
 
 _WORD = ctypes.c_int64
 _DTYPES = {"f": float32, "d": float64}
-_functions = {k: ctypes.CFUNCTYPE(None, *[_WORD] * 12)(gemm(d)) for k, d in _DTYPES.items()}
+pytestmark = pytest.mark.usefixtures("each_cpu")
 
 
 def product(a, b, out=None):
     (m, k), n, size = a.shape, b.shape[1], a.itemsize
     c = np.full((m, n), np.nan, a.dtype) if out is None else out
     left, right = ([x.ctypes.data, *(s // size for s in x.strides)] for x in (a, b))
-    _functions[a.dtype.char](m, n, k, *left, *right, c.ctypes.data, *(s // size for s in c.strides))
+    function = ctypes.CFUNCTYPE(None, *[_WORD] * 12)(gemm(_DTYPES[a.dtype.char]))
+    function(m, n, k, *left, *right, c.ctypes.data, *(s // size for s in c.strides))
     return c
 
 

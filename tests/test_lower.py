@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 
 import numpy as np
 import pytest
@@ -41,6 +42,8 @@ def as_python(source: str, arrays: list[np.ndarray], start: int, stop: int) -> N
         "maximum": max,
         "minimum": min,
         "abs_": abs,
+        "floor_div": operator.floordiv,
+        "floor_mod": operator.mod,
         "fmod": np.fmod,
         "inf": np.inf,
         "nan": np.nan,
@@ -80,7 +83,7 @@ def agree(body: str, x: np.ndarray, y: np.ndarray, out: str, *integers: int, cou
 INTEGERS = np.array([0, 1, -1, 2, 7, -7, 100, -100, 2**40, -(2**62), 2**63 - 1, -(2**63)], np.int64)
 
 
-@pytest.mark.parametrize("text", ["a // b", "a % b"])
+@pytest.mark.parametrize("text", ["a // b", "a % b", "floor_div(a, b)", "floor_mod(a, b)"])
 @pytest.mark.parametrize("divisor", [1, -1, 2, 3, -3, 2**33])
 def test_integers_divide_as_in_python(text, divisor):
     agree(f"store(p2, i0, i64({text}))", INTEGERS, np.full(len(INTEGERS), divisor), "i64")

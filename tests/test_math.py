@@ -15,6 +15,7 @@ from tracer.ir.primitive import PRIMITIVES
 from tracer.runtime import compile as compiler
 from tracer.runtime.objects import address
 
+pytestmark = pytest.mark.usefixtures("each_cpu")
 FUNCTIONS = {**math.FUNCTIONS, **error.FUNCTIONS, **circular.FUNCTIONS, **powers.FUNCTIONS, **special.FUNCTIONS}
 _ARC = {"asin": np.arcsin, "acos": np.arccos, "atan": np.arctan}
 REFERENCE = {name: _ARC.get(name) or getattr(np, name, None) or getattr(scipy.special, name, None) for name in FUNCTIONS}
@@ -95,24 +96,6 @@ def test_float32(name):
     bits = np.arange(0, 2**32, 9973, dtype=np.uint64).astype(np.uint32)
     x = np.concatenate([bits.view(np.float32), np.array(SPECIAL, np.float32)])
     check(name, x, wide(name, x))
-
-
-@pytest.fixture
-def narrow(monkeypatch):
-    """Code for processors like this one, but without its widest vectors."""
-    _, features = compiler._host()
-    if "+avx512f" not in features:
-        pytest.skip("this processor has no vectors of 512 bits: the other tests are of the narrower ones")
-    without = ",".join(f if "avx512" not in f else f"-{f[1:]}" for f in features.split(","))
-    monkeypatch.setattr(compiler, "_host", lambda: ("haswell", without))
-    compiler._toolchain.cache_clear()
-    yield
-    compiler._toolchain.cache_clear()
-
-
-@pytest.mark.parametrize("name", ["erf", "exp", "sin"])
-def test_float32_on_narrower_vectors(narrow, name):
-    test_float32(name)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -18,6 +18,7 @@ from tracer.ir.passes.columns import partial_columns
 from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
+pytestmark = pytest.mark.usefixtures("each_cpu")
 F = tracer.nn.functional
 
 

@@ -9,6 +9,7 @@ import tracer
 from tracer import optim
 from tracer.context import context
 
+pytestmark = pytest.mark.usefixtures("each_cpu")
 SHAPE = (2, 3)
 
 # What makes a new tensor of SHAPE from two, and a float of the run.

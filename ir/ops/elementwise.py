@@ -70,7 +70,7 @@ square = elementwise("square", np.square, "{x} * {x}", infer=numeric, torch_name
 def _remainder(types: list[TensorType], attrs: dict) -> str:
     # Python's and PyTorch's sign: the divisor's. `fmod` has the dividend's.
     if not types[0].dtype.is_floating_point:
-        return "{a} % check_divisor({b}, status, {site})"
+        return "floor_mod({a}, check_divisor({b}, status, {site}))"
     r = "fmod({a}, {b})"
     return f"select(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))), {r} + {{b}}, {r})"
 
@@ -89,7 +89,7 @@ def nonzero_divisor(function: Any) -> Any:
 
 def _floor_divide(types: list[TensorType], attrs: dict) -> str:
     if not types[0].dtype.is_floating_point:
-        return "{a} // check_divisor({b}, status, {site})"
+        return "floor_div({a}, check_divisor({b}, status, {site}))"
     # As NumPy: the exact quotient of a - fmod(a, b), less 1 where fmod has the dividend's sign and not the divisor's.
     r = "fmod({a}, {b})"
     less = f"{{T}}(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))))"

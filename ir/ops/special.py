@@ -210,7 +210,7 @@ def _win(a: Any, b: Any) -> Any:
 def _fmod(types: list[TensorType], attrs: dict) -> str:
     if types[0].dtype.is_floating_point:
         return "fmod({a}, {b})"
-    r = "{a} % check_divisor({b}, status, {site})"
+    r = "floor_mod({a}, check_divisor({b}, status, {site}))"
     return f"select(({r} != 0) & (({{a}} < 0) != ({{b}} < 0)), {r} - {{b}}, {r})"
 
 

@@ -9,7 +9,7 @@ intrinsics; this module knows them by name only.
 
 from __future__ import annotations
 
-from .nest import Do, If, Kernel, Let, Loop, Statement, Store
+from .nest import Accumulate, Do, If, Kernel, Let, Loop, Reduce, Statement, Store
 from .prefetch import with_requests
 
 
@@ -39,6 +39,8 @@ def _lines(statements: list[Statement], depth: int) -> list[str]:
             lines.append(f"{pad}{s.name} = {s.expression}")
         elif isinstance(s, Store):
             lines.append(f"{pad}store({s.array}, {s.offset}, {s.value})")
+        elif isinstance(s, (Reduce, Accumulate)):
+            lines += _lines(s.lines(), depth)
         elif isinstance(s, Do):
             lines.append(f"{pad}{s.expression}")
         elif isinstance(s, Loop):

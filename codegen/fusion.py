@@ -11,8 +11,8 @@ from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, sum_, uniform
 from ..ir.ops.reduce import SHORT, kept_axes
 from ..ir.primitive import Kind
-from .loops import Index, Lowering, combine, identity, picks_one
-from .nest import Kernel, Let, Loop, Store
+from .loops import Index, Lowering, combination, identity, picks_one
+from .nest import Accumulate, Kernel, Loop, Store
 
 _FEW = 8  # columns: fewer are summed one by one
 _COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
@@ -216,7 +216,7 @@ def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: 
         with low.loop(first := columns()):
             for v, k, op in sums:
                 low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, (*lead, first.variable)), identity(op)))
-        with low.loops(axes, x) as reduced:
+        with low.loops(axes, x, sequential=True) as reduced:
             _store(low, rows, low.join((*lead, ""), axes, reduced)[:-1])
             with low.loop(loop := columns()):
                 index = low.join((*lead, loop.variable), axes, reduced)
@@ -224,9 +224,8 @@ def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: 
                 elements = [low.value(op.operands[0], index) for _, _, op in sums]
                 _store(low, whole, index)
                 for (v, k, op), element in zip(sums, elements, strict=True):
-                    name, offset, so_far = low.arrays[k].name, low.offset(v, (*lead, loop.variable)), low.fresh("t")
-                    body.append(Let(so_far, f"load({name}, {offset})"))
-                    body.append(Store(name, offset, combine(op, so_far, element)))
+                    offset = low.offset(v, (*lead, loop.variable))
+                    body.append(Accumulate(low.arrays[k].name, offset, combination(op), element, v.type.dtype))
     if split is None:
         low.grain = _COLUMNS
         return shape[last]

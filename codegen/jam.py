@@ -8,9 +8,10 @@ not repeated.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from .nest import Do, If, Let, Loop, Statement, Store
+from .nest import Accumulate, Do, If, Let, Loop, Reduce, Statement, Store, walk
 
 _NAME = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"load\((p\d+), ([^()]*)(\)?)")
@@ -22,7 +23,7 @@ def jam(statements: Sequence[Statement]) -> list[Statement]:
     result: list[Statement] = []
     for s in statements:
         if isinstance(s, Loop):
-            s = Loop(s.variable, s.start, s.stop, jam(s.body))
+            s = replace(s, body=jam(s.body))
             if _join(result, s):
                 continue
         elif isinstance(s, If):
@@ -35,25 +36,19 @@ def _join(before: list[Statement], loop: Loop) -> bool:
     """Moves a loop's body into an earlier loop, if that changes nothing and they have something in common."""
     for at in reversed(range(len(before))):
         first = before[at]
-        if isinstance(first, Loop) and (first.start, first.stop) == (loop.start, loop.stop):
+        if isinstance(first, Loop) and _range(first) == _range(loop):
             body = [_renamed(s, {loop.variable: first.variable}) for s in loop.body]
             lets = _needed(body, before[at + 1 :], _defined([first]) - {first.variable})
             if lets is not None and _may_pass(first, before[at + 1 :], body) and _have_in_common(first.body, body):
                 before[at + 1 :] = [s for s in before[at + 1 :] if s not in lets]
-                before[at] = Loop(first.variable, first.start, first.stop, _appended(first.body, body))
+                before[at] = replace(first, body=_appended(first.body, body))
                 before[at:at] = lets
                 return True
     return False
 
 
-def _walk(statements: Sequence[Statement]) -> Iterator[Statement]:
-    for s in statements:
-        yield s
-        if isinstance(s, Loop):
-            yield from _walk(s.body)
-        elif isinstance(s, If):
-            yield from _walk(s.then)
-            yield from _walk(s.otherwise)
+def _range(loop: Loop) -> tuple[str, str, bool]:
+    return loop.start, loop.stop, loop.sequential
 
 
 def _texts(s: Statement) -> tuple[str, ...]:
@@ -62,17 +57,34 @@ def _texts(s: Statement) -> tuple[str, ...]:
         return (s.expression,)
     if isinstance(s, Store):
         return s.offset, s.value
+    if isinstance(s, Accumulate):
+        return f"load({s.array}, {s.offset})", s.value
+    if isinstance(s, Reduce):
+        return *s.names, *s.values
     if isinstance(s, Loop):
         return s.start, s.stop
     return (s.condition,) if isinstance(s, If) else (s.expression,)
 
 
 def _defined(statements: Sequence[Statement]) -> set[str]:
-    return {s.name if isinstance(s, Let) else s.variable for s in _walk(statements) if isinstance(s, (Let, Loop))}
+    names: set[str] = set()
+    for s in walk(statements):
+        if isinstance(s, Let):
+            names.add(s.name)
+        elif isinstance(s, Loop):
+            names.add(s.variable)
+        elif isinstance(s, Reduce):
+            names.update(s.names)
+    return names
+
+
+def _is_carried(s: Statement) -> bool:
+    """Whether a statement changes a name that exists already."""
+    return isinstance(s, Reduce) or (isinstance(s, Let) and s.name[0] not in _SINGLE)
 
 
 def _used(statements: Sequence[Statement]) -> set[str]:
-    return {name for s in _walk(statements) for text in _texts(s) for name in _NAME.findall(text)}
+    return {name for s in walk(statements) for text in _texts(s) for name in _NAME.findall(text)}
 
 
 def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[str]) -> list[Statement] | None:
@@ -80,7 +92,7 @@ def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[s
     lets = {s.name: s for s in between if isinstance(s, Let)}
     inside = made | _defined([s for s in between if not isinstance(s, Let)])  # sums among them, begun by a Let
     wanted: set[str] = set()
-    work = list(_used(body) - _defined([s for s in body if not (isinstance(s, Let) and s.name[0] not in _SINGLE)]))
+    work = list(_used(body) - _defined([s for s in body if not _is_carried(s)]))
     while work:
         name = work.pop()
         if name in inside:
@@ -96,7 +108,7 @@ def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[s
 def _loads(statements: Sequence[Statement]) -> dict[str, set[str]]:
     """The arrays that are read, and where."""
     found: dict[str, set[str]] = {}
-    for s in _walk(statements):
+    for s in walk(statements):
         for text in _texts(s):
             for array, offset, end in _LOAD.findall(text):
                 found.setdefault(array, set()).add(offset if end else text)  # an offset with parentheses: like no other
@@ -105,8 +117,8 @@ def _loads(statements: Sequence[Statement]) -> dict[str, set[str]]:
 
 def _stores(statements: Sequence[Statement]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for s in _walk(statements):
-        if isinstance(s, Store):
+    for s in walk(statements):
+        if isinstance(s, (Store, Accumulate)):
             found.setdefault(s.array, set()).add(s.offset)
     return found
 
@@ -115,7 +127,7 @@ def _may_pass(first: Loop, between: Sequence[Statement], body: Sequence[Statemen
     """Whether memory is the same after the body has moved: an array that both touch is read by the first where the body
     writes, in the same turn, and not otherwise.
     """
-    if any(isinstance(s, Do) for s in _walk([first, *between, *body])):
+    if any(isinstance(s, Do) for s in walk([first, *between, *body])):
         return False
     reads, writes = _loads(body), _stores(body)
     earlier = _stores([first, *between])
@@ -154,8 +166,12 @@ def _renamed(s: Statement, names: Mapping[str, str]) -> Statement:
         return Let(s.name, text(s.expression))
     if isinstance(s, Store):
         return Store(s.array, text(s.offset), text(s.value))
+    if isinstance(s, Reduce):
+        return replace(s, names=tuple(map(text, s.names)), values=tuple(map(text, s.values)))
+    if isinstance(s, Accumulate):
+        return replace(s, offset=text(s.offset), value=text(s.value))
     if isinstance(s, Loop):
-        return Loop(s.variable, text(s.start), text(s.stop), [_renamed(x, names) for x in s.body])
+        return replace(s, start=text(s.start), stop=text(s.stop), body=[_renamed(x, names) for x in s.body])
     if isinstance(s, If):
         return If(text(s.condition), [_renamed(x, names) for x in s.then], [_renamed(x, names) for x in s.otherwise])
     return Do(text(s.expression))

@@ -7,9 +7,8 @@ import math
 
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import fold, index_add, matmul, scatter_add
-from ..ir.types import int64
 from .loops import Index, Lowering, literal
-from .nest import Array, Do, Kernel, Let, Loop, Store
+from .nest import Accumulate, Array, Combine, Do, Kernel, Let, Loop, Reduce, Store
 
 _TINY = 1 << 12  # multiplications of one product
 _LONG_ROW = 64  # terms of a sum that repay its end, where a vector's lanes are added
@@ -35,11 +34,7 @@ def _zero(low: Lowering, y: Value, out: Array, index: Index = ()) -> None:
 
 
 def _add(low: Lowering, y: Value, out: Array, index: Index, element: str) -> None:
-    offset, so_far = low.atom(low.offset(y, index)), low.fresh("t")
-    text = f"{so_far} + {element}"
-    if out.dtype.kind in "ui" and out.dtype is not int64:
-        text = f"{out.dtype.short}({text})"
-    low.scopes[-1].body += [Let(so_far, f"load({out.name}, {offset})"), Store(out.name, offset, text)]
+    low.scopes[-1].body.append(Accumulate(out.name, low.atom(low.offset(y, index)), Combine.SUM, element, out.dtype))
 
 
 def _fold(low: Lowering, op: Op, out: Array) -> Kernel:
@@ -51,7 +46,7 @@ def _fold(low: Lowering, op: Op, out: Array) -> Kernel:
     low.array_of[x1] = low.array_of[x]
     with low.loop(Loop("i0", "start", "stop")):
         _zero(low, y1, out, ("i0",))
-        with low.loops(range(1, 1 + n), x1) as k, low.loops(range(1 + n, 1 + 2 * n), x1) as o:
+        with low.loops(range(1, 1 + n), x1, sequential=True) as k, low.loops(range(1 + n, 1 + 2 * n), x1) as o:
             at = []
             for ki, oi, s, d in zip(k, o, op.attrs["stride"], op.attrs["dilation"], strict=True):
                 at.append(low.atom(f"{oi} * {low.param(s)} + {ki} * {low.param(d)}"))
@@ -64,7 +59,7 @@ def _index_add(low: Lowering, op: Op, out: Array) -> Kernel:
     (x, where), y, axis = op.operands, op.result, op.attrs["axis"]
     with low.loop(Loop("i0", "start", "stop")):
         _zero(low, y, out)
-        with low.loops(range(len(x.shape)), x) as index:
+        with low.loops(range(len(x.shape)), x, sequential=True) as index:
             position = low.value(where, index[axis : axis + len(where.shape)])
             safe = _checked(low, position, op.attrs["extent"], axis)
             if op.attrs["extent"]:
@@ -76,7 +71,7 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
     (x, where), y, axis = op.operands, op.result, op.attrs["axis"]
     with low.loop(Loop("i0", "start", "stop")):
         _zero(low, y, out)
-        with low.loops(range(len(x.shape)), x) as index:
+        with low.loops(range(len(x.shape)), x, sequential=True) as index:
             safe = _checked(low, low.value(where, index), y.shape[axis], axis)
             if y.shape[axis]:
                 _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), low.value(x, index))
@@ -152,7 +147,7 @@ def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         with low.loop(Loop(i, "0", str(m))), low.loop(Loop(j, "0", str(n))):
             low.scopes[-1].body.append(Let(total, literal(0, c.type.dtype)))
             with low.loop(Loop(k, "0", str(inner))):
-                low.scopes[-1].body.append(Let(total, f"accumulate({total}, {x} * {y})"))
+                low.scopes[-1].body.append(Reduce(Combine.SUM, (total,), (f"{x} * {y}",), c.type.dtype))
             low.scopes[-1].body.append(Store(out.name, f"i0 * {m * n} + {i} * {n} + {j}", total))
     return low.finish(math.prod(c.shape[:-2]))
 
@@ -171,22 +166,19 @@ def _matrix_vector(low: Lowering, op: Op, out: Array, in_columns: bool) -> Kerne
         stride = low.param(count)
         with low.loop(Loop(i, "start", "stop")):
             low.scopes[-1].body.append(Store(out.name, i, literal(0, dtype)))
-        j, x, so_far = low.fresh("r"), low.fresh("t"), low.fresh("t")
-        with low.loop(Loop(k, "0", terms)):
+        j, x = low.fresh("r"), low.fresh("t")
+        with low.loop(Loop(k, "0", terms, sequential=True)):
             low.scopes[-1].body.append(Let(x, f"load({vector.name}, {k})"))
             with low.loop(Loop(j, "start", "stop")):
                 product = f"load({matrix.name}, {k} * {stride} + {j}) * {x}"
-                low.scopes[-1].body += [
-                    Let(so_far, f"load({out.name}, {j})"),
-                    Store(out.name, j, f"accumulate({so_far}, {product})"),
-                ]
+                low.scopes[-1].body.append(Accumulate(out.name, j, Combine.SUM, product, dtype))
     else:
         total = low.fresh("a")
         with low.loop(Loop(i, "start", "stop")):
             low.scopes[-1].body.append(Let(total, literal(0, dtype)))
             with low.loop(Loop(k, "0", terms)):
                 product = f"load({matrix.name}, {i} * {terms} + {k}) * load({vector.name}, {k})"
-                low.scopes[-1].body.append(Let(total, f"accumulate({total}, {product})"))
+                low.scopes[-1].body.append(Reduce(Combine.SUM, (total,), (product,), dtype))
             low.scopes[-1].body.append(Store(out.name, i, total))
     return low.finish(count)
 
@@ -200,7 +192,7 @@ def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         _zero(low, y, out)
         with low.loops(range(n), y) as index:
             k = low.fresh("r")
-            with low.loop(Loop(k, "0", low.param(inner))):
+            with low.loop(Loop(k, "0", low.param(inner), sequential=True)):
                 i, j = index[-2:]
                 lead_a, lead_b = (index[:-2] if len(v.shape) == n else () for v in (a, b))
                 left = low.value(a, (*lead_a, k, i) if op.attrs["ta"] else (*lead_a, i, k))

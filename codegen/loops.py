@@ -43,7 +43,7 @@ from ..ir.ops.reduce import SHORT
 from ..ir.primitive import Kind
 from ..ir.types import DType, bool_
 from .jam import jam
-from .nest import Array, If, Kernel, Let, Loop, Statement, Store
+from .nest import Array, Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, wrapped
 
 Index = tuple[str, ...]
 
@@ -247,8 +247,7 @@ class Lowering:
         if "{site}" in template:
             words.update(site=self.site(*(record.error or (IndexError, op.attrs["message"]))))
         text = template.format(**words)
-        # Integer arithmetic is done in 64 bits and wraps when it is stored in fewer.
-        return f"{result.short}({text})" if result.kind in "ui" and result.short != "i64" else text
+        return wrapped(text, result)
 
     def site(self, error: type[Exception], message: str) -> str:
         """The number of a place in the kernel that may fail, and how."""
@@ -320,7 +319,8 @@ class Lowering:
         self.depth[name] = self.depth[best] = depth
         with self.at(depth):
             body = self.scopes[-1].body
-            is_arg = op.primitive in (argmax, argmin)
+            combine = combination(op)
+            is_arg = combine.is_pair
             # A NaN wins, but what is found by comparison becomes better vector code if that is seen to apart.
             nan_apart = op.primitive in (max_, min_) and x.type.dtype.kind == "f"
             start = identity(op)
@@ -334,15 +334,15 @@ class Lowering:
                     whole = self.join(index, op.attrs["axes"], variables)
                     element = self.value(x, whole)
                     kept += self._keep(whole)
+                    inside, dtype = self.scopes[-1].body, op.result.type.dtype
                     if is_arg:
-                        better = f"{'better' if op.primitive is argmax else 'worse'}({element}, {best})"
-                        first = " or ".join([better, f"{variables[0]} == 0"])
-                        self.scopes[-1].body.append(If(first, [Let(name, variables[0]), Let(best, element)], []))
+                        inside.append(Reduce(combine, (name, best), (variables[0], element), dtype))
                     elif nan_apart:
-                        extreme = f"{'greater' if op.primitive is max_ else 'less'}({name}, {element})"
-                        self.scopes[-1].body += [Let(name, extreme), Let(best, f"{best} | ({element} != {element})")]
+                        number = Combine.GREATER if combine is Combine.MAX else Combine.LESS
+                        inside.append(Reduce(number, (name,), (element,), dtype))
+                        inside.append(Reduce(Combine.ANY, (best,), (f"{element} != {element}",), bool_))
                     else:
-                        self.scopes[-1].body.append(Let(name, combine(op, name, element)))
+                        inside.append(Reduce(combine, (name,), (element,), dtype))
             self._complete.update(kept)
             if nan_apart:
                 return self.let(f"select({best}, {literal(np.nan, x.type.dtype)}, {name})")
@@ -363,16 +363,17 @@ class Lowering:
         inside = self.let(f"({at} >= 0) & ({at} < {self.extent(x, axes[0])})")
         safe = self.let(f"select({inside}, i64({at}), 0)")
         element = self.value(x, self.join(index, axes, (safe,)))
-        return self.let(combine(op, identity(op), f"select({inside}, {element}, {literal(0, x.type.dtype)})"))
+        picked = f"select({inside}, {element}, {literal(0, x.type.dtype)})"
+        return self.let(wrapped(Combine.SUM.text(identity(op), picked), op.result.type.dtype))
 
     @contextmanager
-    def loops(self, axes: Sequence[int], v: Value) -> Iterator[Index]:
+    def loops(self, axes: Sequence[int], v: Value, sequential: bool = False) -> Iterator[Index]:
         """Nested loops over the given axes of ``v``, entered; gives the variables."""
         variables = tuple(self.fresh("r") if v.shape[a] != 1 else "0" for a in axes)
         with ExitStack() as stack:
             for i, a in zip(variables, axes, strict=True):
                 if i != "0":
-                    stack.enter_context(self.loop(Loop(i, "0", self.extent(v, a))))
+                    stack.enter_context(self.loop(Loop(i, "0", self.extent(v, a), sequential=sequential)))
             yield variables
 
     @contextmanager
@@ -446,8 +447,7 @@ def identity(op: Op) -> str:
     return literal(info.min if op.primitive in (max_, argmax) else info.max, dtype)
 
 
-def combine(op: Op, so_far: str, element: str) -> str:
-    function = {sum_: "accumulate", max_: "maximum", min_: "minimum"}[op.primitive]
-    text = f"{function}({so_far}, {element})"
-    dtype = op.result.type.dtype
-    return f"{dtype.short}({text})" if dtype.kind in "ui" and dtype.short != "i64" else text
+def combination(op: Op) -> Combine:
+    """How a reduction joins two elements."""
+    kinds = {sum_: Combine.SUM, max_: Combine.MAX, min_: Combine.MIN, argmax: Combine.ARGMAX, argmin: Combine.ARGMIN}
+    return kinds[op.primitive]

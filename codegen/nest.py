@@ -1,8 +1,15 @@
-"""What a kernel is before it is text: statements, loops and branches over named numbers and arrays."""
+"""What a kernel is before it is text: statements, loops and branches over named numbers and arrays.
+
+A nest says what may be divided, and says it once for all back ends. The iterations of a loop are independent of one another, but for
+what its reductions carry, unless the loop is ``sequential``. Who goes through a loop (the threads of a block, say) is decided by
+``mapping``, and ignored where there is one thread.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from ..ir.types import DType
@@ -23,12 +30,94 @@ class Store:
     value: str
 
 
+class Combine(StrEnum):
+    """How a reduction joins two values. ``GREATER`` and ``LESS`` ignore NaN; ``ARGMAX`` and ``ARGMIN`` join pairs."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+    GREATER = "greater"
+    LESS = "less"
+    ANY = "any"
+    ARGMAX = "argmax"
+    ARGMIN = "argmin"
+
+    @property
+    def is_pair(self) -> bool:
+        return self in (Combine.ARGMAX, Combine.ARGMIN)
+
+    def text(self, so_far: str, value: str) -> str:
+        """The two values joined, as an expression."""
+        if self is Combine.ANY:
+            return f"{so_far} | ({value})"
+        function = {"sum": "accumulate", "max": "maximum", "min": "minimum"}.get(self, self.value)
+        return f"{function}({so_far}, {value})"
+
+
+@dataclass
+class Reduce:
+    """A reduction's step: ``names`` joined with ``values``. Pairs are a position and its element.
+
+    ``dtype``: narrow integers wrap to it.
+    """
+
+    combine: Combine
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    dtype: DType
+
+    def lines(self) -> list[Statement]:
+        """The step as plain statements."""
+        if self.combine.is_pair:
+            (position, best), (index, element) = self.names, self.values
+            better = "better" if self.combine is Combine.ARGMAX else "worse"
+            return [If(f"{better}({element}, {best}) or {index} == 0", [Let(position, index), Let(best, element)], [])]
+        (name,), (value,) = self.names, self.values
+        return [Let(name, wrapped(self.combine.text(name, value), self.dtype))]
+
+
+@dataclass
+class Accumulate:
+    """An element of an array, joined with a value."""
+
+    array: str
+    offset: str
+    combine: Combine
+    value: str
+    dtype: DType
+
+    def lines(self) -> list[Statement]:
+        """The step as plain statements."""
+        text = self.combine.text(f"load({self.array}, {self.offset})", self.value)
+        return [Store(self.array, self.offset, wrapped(text, self.dtype))]
+
+
+def wrapped(text: str, dtype: DType) -> str:
+    """Integer arithmetic is done in 64 bits, and wraps when it is stored in fewer."""
+    return f"{dtype.short}({text})" if dtype.kind in "ui" and dtype.short != "i64" else text
+
+
+class Who(StrEnum):
+    """Who goes through the iterations of a loop."""
+
+    EACH = "range"  # every thread, one after the other
+    GRID = "grid"  # shared among all threads
+    BLOCKS = "blocks"  # a block takes one at a time
+    WARPS = "warps"  # a warp takes one at a time
+    THREADS = "threads"  # shared among the threads of the block, or of the warp, that the loop around it is given to
+
+
 @dataclass
 class Loop:
+    """``lanes``: neighbouring iterations that a thread takes at once."""
+
     variable: str
     start: str
     stop: str
     body: list[Any] = field(default_factory=list)
+    sequential: bool = False
+    who: Who = Who.EACH
+    lanes: int = 1
 
 
 @dataclass
@@ -45,7 +134,18 @@ class Do:
     expression: str
 
 
-Statement = Let | Store | Loop | If | Do
+Statement = Let | Store | Reduce | Accumulate | Loop | If | Do
+
+
+def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements, and those inside of them."""
+    for s in statements:
+        yield s
+        if isinstance(s, Loop):
+            yield from walk(s.body)
+        elif isinstance(s, If):
+            yield from walk(s.then)
+            yield from walk(s.otherwise)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .nest import Array, Do, If, Kernel, Let, Loop, Statement, Store
+from .nest import Accumulate, Array, Do, Kernel, Let, Loop, Statement, Store, walk
 
 _LONG = 1024  # bytes of a row that is worth asking for
 
 
 def with_requests(kernel: Kernel) -> list[Statement]:
     """The kernel's body, in which loops over long rows that several loops read request the row after."""
-    written = _written(kernel.body)
+    written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
     only_read = {a.name: a for a in kernel.arrays if a.name not in written}
     return _add(only_read, dict(zip(kernel.params, kernel.values, strict=True)), kernel.body)
 
@@ -48,18 +48,6 @@ def _read(rows: Loop, loops: list[Loop]) -> dict[str, tuple[str, str]]:
             if match:
                 read[match[1]] = match[2], match[3]
     return read
-
-
-def _written(body: list[Statement]) -> set[str]:
-    written: set[str] = set()
-    for s in body:
-        if isinstance(s, Store):
-            written.add(s.array)
-        elif isinstance(s, Loop):
-            written |= _written(s.body)
-        elif isinstance(s, If):
-            written |= _written([*s.then, *s.otherwise])
-    return written
 
 
 def _between(body: list[Statement], requests: list[tuple[str, str, str]], parts: int) -> list[Statement]:

@@ -159,7 +159,7 @@ NAMES: dict[str, Any] = {
     "nan": math.nan,
 }
 globals().update(NAMES)
-__all__ = ["SIGNATURE", "call", "compiled", *NAMES]  # noqa: PLE0604
+__all__ = ["SIGNATURE", "call", "compiled", *NAMES]
 
 
 def compiled(source: str) -> Any:

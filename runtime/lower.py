@@ -19,7 +19,21 @@ from typing import Any
 from llvmlite import ir
 
 from ..ir.types import DType, bool_, int64
-from .intrinsics import DTYPES, I64, INTRINSICS, Buffer, Scalar, alike, buffer, compare, convert, floor_div, floor_mod, integer, llvm_type
+from .intrinsics import (
+    DTYPES,
+    I64,
+    INTRINSICS,
+    Buffer,
+    Scalar,
+    alike,
+    buffer,
+    compare,
+    convert,
+    floor_div,
+    floor_mod,
+    integer,
+    llvm_type,
+)
 
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _CONSTANTS = {"inf": math.inf, "nan": math.nan}

@@ -9,7 +9,7 @@ from .grid import Fault, Grid, Group
 OUTSIDE, DECLARED, WRITTEN = 0, 1, 2
 GAP = 256  # bytes between variables that belong to none: what runs over the end of one does not end in the next
 
-_NONE = -1
+_NOBODY = 0
 _SEVERAL = np.iinfo(np.int64).max
 _SEVERAL_TEAMS = -1
 
@@ -33,37 +33,46 @@ class Clock:
 
 
 class Accesses:
-    """For each cell of memory, the thread that last did something there and when: a summary of all that are not in order."""
+    """For each cell of memory, the thread that last did something there and when: a summary of all that are not in order.
+
+    Threads are numbered from 1 on. Arrays of zeros cost nothing where nobody comes: most of a large array is never touched.
+    """
 
     def __init__(self, cells: int, clock: Clock) -> None:
-        self.thread = np.full(cells, _NONE)
-        self.moment = np.full(cells, _NONE)
+        self.thread = np.zeros(cells, np.int64)
+        self.moment = np.zeros(cells, np.int64)
         self.clock = clock
 
     def clear(self, cells: slice) -> None:
-        self.thread[cells] = _NONE
+        self.thread[cells] = _NOBODY
+
+    def any(self, cells: np.ndarray) -> np.ndarray:
+        return self.thread[cells] != _NOBODY
 
     def conflicts(self, cells: np.ndarray, threads: np.ndarray, now: np.ndarray) -> np.ndarray | None:
         """Where another thread was, with no synchronisation since. None where nobody was anywhere, the usual case."""
         other = self.thread[cells]
-        if other.max() == _NONE:
+        if not other.any():
             return None
         then, teams = self.moment[cells], self.clock.teams
         unordered = (then == now) | (then % teams != now % teams) | (then == _SEVERAL_TEAMS)
-        return (other != _NONE) & (other != threads) & unordered
+        return (other != _NOBODY) & (other != threads + 1) & unordered
 
-    def record(self, cells: np.ndarray, threads: np.ndarray, now: np.ndarray) -> None:
+    def record(self, cells: np.ndarray, threads: np.ndarray, now: np.ndarray) -> np.ndarray | None:
+        """Gives where threads come to one cell together; None where none do."""
         before, then = self.thread[cells], self.moment[cells]
-        self.thread[cells], self.moment[cells] = threads, now
-        together = self.thread[cells] != threads
-        if before.max() == _NONE and not together.any():
-            return
-        seen, teams = before != _NONE, self.clock.teams
+        self.thread[cells], self.moment[cells] = threads + 1, now
+        together = self.thread[cells] != threads + 1
+        crowded = together.any()
+        if not crowded and not before.any():
+            return None
+        seen, teams = before != _NOBODY, self.clock.teams
         several_teams = self.moment[cells] != now
         several_teams |= seen & ((then % teams != now % teams) | (then == _SEVERAL_TEAMS))
-        several = together | several_teams | (seen & (then == now) & (before != threads))
+        several = together | several_teams | (seen & (then == now) & (before != threads + 1))
         self.thread[cells[several]] = _SEVERAL
         self.moment[cells[several_teams]] = _SEVERAL_TEAMS
+        return together if crowded else None
 
 
 class Watch:
@@ -90,9 +99,9 @@ class Watch:
 
     def load_constant(self, cells: np.ndarray, group: Group, text: str) -> None:
         """A load that presumes that the whole launch writes nothing there."""
-        written = self.writers.thread[cells] != _NONE
+        written = self.writers.any(cells)
         if self.atomics is not None:
-            written |= self.atomics.thread[cells] != _NONE
+            written |= self.atomics.any(cells)
         self._raise("read-only load", written, group, text, "the launch writes this")
         if self.constant is None:
             self.constant = np.zeros(self.cells, bool)
@@ -108,9 +117,9 @@ class Watch:
         conflicts = self.writers.conflicts(cells, group.threads, now)
         if conflicts is not None:
             self._raise(self._stores, conflicts & changes if self.same_value else conflicts, group, text)
-        self.writers.record(cells, group.threads, now)
-        if not self.same_value:
-            self._raise(self._stores, self.writers.thread[cells] != group.threads, group, text)
+        together = self.writers.record(cells, group.threads, now)
+        if together is not None and not self.same_value:
+            self._raise(self._stores, together, group, text)
 
     def differing(self, differs: np.ndarray, group: Group, text: str) -> None:
         """After a store: ``differs`` where a place does not hold the value that a thread has just put there."""

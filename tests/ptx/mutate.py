@@ -11,5 +11,5 @@ def without(text: str, pattern: str) -> Iterator[str]:
 
     ``pattern``: a regular expression for the beginning of the instruction, after its predicate: ``bar.sync`` will do.
     """
-    for m in re.finditer(rf"(?<![\w.$%])(?:@!?\s*[%\w$]+\s+)?(?:{pattern})(?![\w])[^;]*;", text):
-        yield text[: m.start()] + text[m.end() :]
+    for m in re.finditer(rf"(?<=[;{{}}:\n])[ \t]*((?:@!?\s*[%\w$]+\s+)?(?:{pattern})[^;]*;)", text):
+        yield text[: m.start(1)] + text[m.end(1) :]

@@ -61,7 +61,8 @@ def fma(a: Values, b: Values, c: Values) -> Values:
     a, b, c = np.asarray(a), np.asarray(b), np.asarray(c)
     result = np.empty(max(a.size, b.size, c.size), a.dtype)
     strides = [x.strides[0] // x.itemsize if x.ndim else 0 for x in (a, b, c)]
-    pointers = [x.ctypes.data for x in (result, a, b, c)]
+    # A quarter of the time that `ctypes.data` takes, and this is the most frequent instruction.
+    pointers = [ctypes.byref(ctypes.c_char.from_buffer(x)) for x in (result, a, b, c)]
     _fma_loop(a.dtype)(*pointers, *strides, result.size)
     return result
 
@@ -145,6 +146,8 @@ def _count(count: Values, dtype: np.dtype) -> Values:
 def shift_left(a: Values, count: Values) -> Values:
     """Counts of the width and more give 0."""
     bits = 8 * a.dtype.itemsize
+    if not count.ndim and count < bits:  # by a literal
+        return np.left_shift(a, a.dtype.type(count))
     near = count < bits
     shifted = np.left_shift(a, _count(np.where(near, count, np.uint32(0)), a.dtype))
     return np.where(near, shifted, a.dtype.type(0))
@@ -153,6 +156,8 @@ def shift_left(a: Values, count: Values) -> Values:
 def shift_right(a: Values, count: Values) -> Values:
     """Counts of the width and more give 0, or the sign of signed numbers in every bit."""
     bits = 8 * a.dtype.itemsize
+    if not count.ndim and count < bits:  # by a literal
+        return np.right_shift(a, a.dtype.type(count))
     if a.dtype.kind == "i":
         return np.right_shift(a, _count(np.minimum(count, np.uint32(bits - 1)), a.dtype))
     near = count < bits

@@ -113,11 +113,15 @@ def _placed(arrays: list[Array]) -> tuple[list[_Region], list[int], int]:
 
 
 def _region(arrays: list[Array], top: int) -> tuple[_Region, int]:
-    """Also gives the host's address of the region. A view has an alignment of its own only if the whole is passed too."""
+    """Also gives the host's address of the region.
+
+    Several views of an array keep their distances from its beginning, and so their alignments; one alone is aligned.
+    """
     bounds = [byte_bounds(a.data) for a in arrays]
     lowest = min(low for low, _ in bounds)
     alone = all(low == lowest for low, _ in bounds)
-    origin = lowest if alone else min(byte_bounds(_root(a.data))[0] for a in arrays)
+    root = lowest if alone else min(byte_bounds(_root(a.data))[0] for a in arrays)
+    origin = lowest - (lowest - root) % ALIGN
     size = max(high for _, high in bounds) - origin
     anchor = next((a for a in arrays if a.align), arrays[0])
     offset = anchor.align - (byte_bounds(anchor.data)[0] - origin if anchor.align else 0)

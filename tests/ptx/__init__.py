@@ -1,13 +1,15 @@
-"""An emulator of PTX on NumPy, for tests: it runs what compilers for NVIDIA's GPUs write, with no GPU, and watches it.
+"""A PTX emulator on NumPy, for tests: runs compiled GPU kernels without a GPU and checks what they do.
 
     results = launch(Kernel(text), arguments, blocks, threads)
 
-It looks for what NVIDIA's compute-sanitizer looks for. Memory: every access is inside an array and aligned, and what is
-read of shared and local memory was stored before. Barriers: all threads of a block come to the same one, all lanes that a
-shuffle names to the same shuffle. Races: no thread touches what another thread writes unless a barrier stands between
-them. It also finds threads that store different values in one place, and loops that do not end. All these raise ``Fault``.
+The checks are those of NVIDIA's compute-sanitizer, and each violation raises ``Fault``:
 
-Instructions that have no exactly defined value (``.approx``), or that are unknown, raise NotImplementedError.
+- memory: every access is in bounds and aligned; shared and local memory and registers are written before they are read;
+- synchronisation: all threads of a block reach the same barrier, and all lanes in the mask of a shuffle reach that shuffle;
+- races: no thread accesses memory that another thread writes, in shared or in global memory, without a barrier between;
+- stores of different values by several threads to one address, read-only loads of written memory, and endless loops.
+
+Unknown instructions, and those without an exactly defined result (``.approx``), raise NotImplementedError.
 """
 
 from .grid import Fault

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .run import Run
 
 SPACES = ("global", "shared", "local", "const", "param")
-# Not .acquire and .release: what they order is not followed.
+# .acquire and .release are left out: the race detection does not model the order that they establish.
 _CACHED = frozenset(("weak", "volatile", "relaxed", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "v2", "v4"))
 _SCOPES = frozenset(("cta", "gpu", "sys"))
 
 
 def space_of(instruction: Instruction) -> str:
-    """The space that is named, or ``generic``."""
+    """The state space in the instruction's name, or ``generic``."""
     for modifier in instruction.modifiers:
         if modifier.partition(":")[0] in SPACES:
             return modifier.partition(":")[0]
@@ -97,7 +97,7 @@ def _store(instruction: Instruction) -> Execute:
 
 
 def _resolved(run: Run, space: str, where: np.ndarray, text: str) -> tuple[Space, np.ndarray]:
-    """The memory that addresses are in, and the addresses in it. Generic ones say it by the window they are in."""
+    """The memory space of an access, and the addresses within it. Generic addresses encode the space as a window."""
     if space != "generic":
         return run.spaces[space], where
     for name, window in run.windows.items():
@@ -122,7 +122,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def _atomic(instruction: Instruction) -> Execute:
-    """One thread after the other. Sums in floating point depend on the order, which hardware does not promise."""
+    """Runs the threads one by one. Floating-point operations are left out: their results depend on the order."""
     _check(instruction, {"relaxed", *_SCOPES} | frozenset(_OPERATIONS))
     dtype, text, space = DTYPES[instruction.type], instruction.text, space_of(instruction)
     operation = next((f for m, f in _OPERATIONS.items() if m in instruction.modifiers), None)

@@ -1,4 +1,4 @@
-"""Instructions that decide where threads go: branches, ends, barriers."""
+"""Control flow: branches, exits and barriers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .parse import Instruction, Symbol
 if TYPE_CHECKING:
     from .run import Run
 
-# From the number of the instruction, the threads there and which of them execute it (None: all), to the number of the
-# next instruction of all these threads. None where they part or stop: then they are where the run keeps them.
+# Takes the program counter, the threads there, and the mask of those whose guard holds (None: all). Returns the next
+# program counter of the whole group, or None if it was split or suspended; then the run holds the threads.
 Control = Callable[["Run", int, Group, np.ndarray | None], int | None]
 
 
 def control(instruction: Instruction, labels: dict[str, int], tables: dict[str, list[str]]) -> Control | None:
-    """None for other instructions."""
+    """The control function of an instruction; None if it has no effect on control flow."""
     name = instruction.name
     if name == "bra":
         return _branch(labels[_label(instruction, 0)])
@@ -43,7 +43,7 @@ def _label(instruction: Instruction, place: int) -> str:
 
 
 def split(group: Group, mask: np.ndarray | None) -> tuple[Group, Group]:
-    """Those that execute an instruction, and those that pass it by."""
+    """The threads that execute an instruction, and those whose guard is false."""
     if mask is None:
         return group, group.where(np.zeros(group.count, bool))
     return group.where(mask), group.where(~mask)

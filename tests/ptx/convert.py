@@ -1,4 +1,4 @@
-"""Conversions between the types of PTX, in all modes of rounding."""
+"""Conversions between PTX types, in all rounding modes."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def _rounding(to: str, source: str, modifiers: frozenset[str]) -> Callable[[Valu
     if directed is not None:
         return lambda v: _directed(v, dtype, directed)
     if to == "bf16" and DTYPES[source].kind in "iu":
-        raise NotImplementedError("integers to bf16")  # the cast would round twice
+        raise NotImplementedError("integers to bf16")  # the cast rounds twice
     if _is_float(to):
-        # The casts of NumPy and of ml_dtypes round once, to the nearest and to even ones.
+        # The casts of NumPy and ml_dtypes round once, to nearest even.
         return lambda v: v.astype(dtype)
     if "sat" in modifiers:
         return lambda v: _clamped_integer(v, dtype)
@@ -67,7 +67,7 @@ def _double(v: Values) -> Values:
 
 
 def _to_integer(v: Values, dtype: np.dtype, source: np.dtype) -> Values:
-    """Clamps. NaN gives 0, or the highest bit alone where one of the two types has 64 bits."""
+    """Clamps. As the PTX ISA says, NaN gives 0, or only the highest bit if one of the two types has 64 bits."""
     info = np.iinfo(dtype)
     low, high = float(info.min), float(info.max) + 1 if dtype.itemsize < 8 else 2.0 ** (63 + (dtype.kind == "u"))
     inside = (v >= low) & (v < high)
@@ -86,7 +86,7 @@ def _clamped_integer(v: Values, dtype: np.dtype) -> Values:
 
 
 def _directed(v: Values, dtype: np.dtype, mode: str) -> Values:
-    """Rounds to the nearest, then steps to the neighbour where that went the wrong way."""
+    """Rounds to nearest, then moves to the adjacent number where that was the wrong direction."""
     near = np.asarray(v.astype(dtype))
     exact, result = np.asarray(v).astype(_WIDE), near.astype(_WIDE)
     if mode == "rz":
@@ -97,6 +97,6 @@ def _directed(v: Values, dtype: np.dtype, mode: str) -> Values:
 
 
 def _stepped(near: Values, steps: Values) -> Values:
-    """Numbers some steps further from zero. Their bits, read as integers, are in order of magnitude."""
+    """Moves numbers away from zero by some units in the last place: bit patterns are ordered by magnitude."""
     integers = near.view(f"i{near.dtype.itemsize}")
     return (integers + steps.astype(integers.dtype)).view(near.dtype)

@@ -1,4 +1,4 @@
-"""Instructions that work on the registers of each thread alone."""
+"""Instructions that compute on the registers of each thread, independently of other threads."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from .run import Run
 
 Execute = Callable[["Run", Group], None]
+Signature = tuple[list[str], str, Callable[..., Any]]  # the types of the operands, that of the result, and the function
+Build = Callable[[Instruction], Signature]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How an instruction is computed: ``build`` gives the types of its sources, that of its result, and the function."""
+    """How an instruction is computed, and the modifiers that this covers."""
 
     modifiers: frozenset[str]
-    build: Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]
+    build: Build
 
 
 def compiled(instruction: Instruction) -> Execute | None:
-    """None where the instruction is of another sort."""
+    """Compiles an instruction; None if it is not an elementwise one."""
     if instruction.name in _SPECIAL:
         modifiers, build = _SPECIAL[instruction.name]
         _check(instruction, modifiers)
@@ -52,7 +54,7 @@ def _check(instruction: Instruction, known: frozenset[str]) -> None:
 
 
 def _applied(function: Callable[..., Any], readers: list[Reader], write: Callable[..., None]) -> Execute:
-    """Loops over so few operands are written out: this runs for every instruction."""
+    """Special cases for one and two operands: this is the emulator's innermost code."""
     if len(readers) == 1:
         (a,) = readers
         return lambda run, group: write(run, group, function(a(run, group)))
@@ -63,7 +65,7 @@ def _applied(function: Callable[..., Any], readers: list[Reader], write: Callabl
 
 
 def _finished(function: Callable[..., Any], instruction: Instruction) -> Callable[..., Any]:
-    """With what ``.ftz`` and ``.sat`` add to arithmetic in floating point."""
+    """Adds the effects of ``.ftz`` and ``.sat`` to a function."""
     if instruction.name == "cvt" or not instruction.types:
         return function
     sat = "sat" in instruction.modifiers
@@ -85,13 +87,13 @@ def _is_float(type_: str) -> bool:
     return DTYPES[type_].kind not in "iub"
 
 
-def _uniform(count: int, function: Callable[..., Any]) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
-    """Sources and result of the one type that the instruction names."""
+def _uniform(count: int, function: Callable[..., Any]) -> Build:
+    """All operands and the result have the type of the instruction."""
     return lambda i: ([i.type] * count, i.type, function)
 
 
-def _float_only(count: int, function: Callable[..., Any]) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
-    def build(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _float_only(count: int, function: Callable[..., Any]) -> Build:
+    def build(i: Instruction) -> Signature:
         if i.type not in ("f32", "f64"):
             raise NotImplementedError(i.text)
         return [i.type] * count, i.type, function
@@ -99,27 +101,16 @@ def _float_only(count: int, function: Callable[..., Any]) -> Callable[[Instructi
     return build
 
 
-def _arithmetic(function: Callable[..., Any]) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
-    """bf16 is left out: its rounding of sums through f32 is not what hardware does."""
-
-    def build(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
-        if i.type == "bf16":
-            raise NotImplementedError(i.text)
-        return [i.type] * 2, i.type, function
-
-    return build
-
-
-def _mul(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _mul(i: Instruction) -> Signature:
     t = i.type
     if "wide" in i.modifiers:
         return [t, t], _wider(t), numbers.wide_product
     if "hi" in i.modifiers:
         return [t, t], t, numbers.high_product
-    return _arithmetic(np.multiply)(i)
+    return [t, t], t, np.multiply
 
 
-def _mad(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _mad(i: Instruction) -> Signature:
     t = i.type
     if _is_float(t):
         return _float_only(3, numbers.fma)(i)
@@ -134,7 +125,7 @@ def _wider(type_: str) -> str:
     return f"{type_[0]}{2 * int(type_[1:])}"
 
 
-def _div(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _div(i: Instruction) -> Signature:
     if not _is_float(i.type):
         return [i.type] * 2, i.type, numbers.quotient
     _needs(i, "rn")
@@ -146,18 +137,18 @@ def _needs(i: Instruction, modifier: str) -> None:
         raise NotImplementedError(i.text)
 
 
-def _rounded(count: int, function: Callable[..., Any]) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
-    """Only the rounding to the nearest has a value that is defined."""
+def _rounded(count: int, function: Callable[..., Any]) -> Build:
+    """Requires ``.rn``; the approximate variants have no exactly defined result."""
 
-    def build(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+    def build(i: Instruction) -> Signature:
         _needs(i, "rn")
         return _float_only(count, function)(i)
 
     return build
 
 
-def _extreme(integer: Any, plain: Any, nan: Any) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
-    def build(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _extreme(integer: Any, plain: Any, nan: Any) -> Build:
+    def build(i: Instruction) -> Signature:
         if not _is_float(i.type):
             return [i.type] * 2, i.type, integer
         return [i.type] * 2, i.type, nan if "NaN" in i.modifiers else plain
@@ -165,20 +156,20 @@ def _extreme(integer: Any, plain: Any, nan: Any) -> Callable[[Instruction], tupl
     return build
 
 
-def _shift(function: Callable[..., Any]) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
+def _shift(function: Callable[..., Any]) -> Build:
     return lambda i: ([i.type, "u32"], i.type, function)
 
 
-def _funnel(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _funnel(i: Instruction) -> Signature:
     left, wrap = "l" in i.modifiers, "wrap" in i.modifiers
     return ["u32"] * 3, "u32", lambda a, b, c: numbers.funnel(a, b, c, left, wrap)
 
 
-def _counted(function: Callable[..., Any]) -> Callable[[Instruction], tuple[list[str], str, Callable[..., Any]]]:
+def _counted(function: Callable[..., Any]) -> Build:
     return lambda i: ([i.type], "u32", function)
 
 
-def _logic3(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _logic3(i: Instruction) -> Signature:
     *_, table = i.operands
     if not isinstance(table, Immediate):
         raise NotImplementedError(i.text)
@@ -186,12 +177,12 @@ def _logic3(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
     return ["b32"] * 4, "b32", lambda a, b, c, _: numbers.logic3(a, b, c, bits)
 
 
-def _slct(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _slct(i: Instruction) -> Signature:
     t, by = i.types
     return [t, t, by], t, lambda a, b, c: np.where(c >= 0, a, b)
 
 
-def _testp(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _testp(i: Instruction) -> Signature:
     tiny = np.finfo(DTYPES[i.type]).tiny
     tests = {
         "finite": np.isfinite,
@@ -204,7 +195,7 @@ def _testp(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
     return [i.type], "pred", tests[i.modifiers[0]]
 
 
-def _cvt(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _cvt(i: Instruction) -> Signature:
     modifiers = frozenset(i.modifiers)
     packed = next((m for m in i.modifiers if m in ("f16x2", "bf16x2")), None)
     if packed is None:
@@ -218,7 +209,7 @@ def _cvt(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
     return [i.type] * 2, "b32", both
 
 
-def _set(i: Instruction) -> tuple[list[str], str, Callable[..., Any]]:
+def _set(i: Instruction) -> Signature:
     to, source = i.types
     compare = _comparison(i, source)
     yes, no = (np.float32(1), np.float32(0)) if to == "f32" else (~DTYPES[to].type(0), DTYPES[to].type(0))
@@ -236,7 +227,7 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {"and": np.logical_and, "or": n
 
 
 def _setp(i: Instruction) -> Execute:
-    """``setp.cmp{.bool}.type p{|q}, a, b{, c}``: p is the comparison combined with c, and q its opposite."""
+    """``setp.cmp{.bool}.type p{|q}, a, b{, c}``: p is the comparison combined with c, q its negation combined with c."""
     t = i.type
     target, left, right, *third = i.operands
     function = _finished(_comparison(i, t), i)
@@ -264,7 +255,6 @@ def _setp(i: Instruction) -> Execute:
 
 
 def _selp(i: Instruction) -> Execute:
-    """Whatever the type is, bits are chosen: so that immediates and registers keep theirs."""
     destination, left, right, by = i.operands
     a, b, p, write = reader(left, i.type), reader(right, i.type), reader(by, "pred"), writer(destination, i.type)
     return lambda run, group: write(run, group, np.where(p(run, group), a(run, group), b(run, group)))
@@ -279,7 +269,7 @@ def _mov(i: Instruction) -> Execute:
 
 
 def _cvta(i: Instruction) -> Execute:
-    """Addresses of global memory are generic ones as they are; the other spaces have windows."""
+    """Generic addresses of shared and local memory are offset by a window; those of global memory are unchanged."""
     space = next(m for m in i.modifiers if m in ("global", "shared", "local", "const", "param"))
     if space == "param":
         raise NotImplementedError(i.text)
@@ -300,8 +290,8 @@ _NOTHING: frozenset[str] = frozenset()
 _COMPARE = frozenset({*numbers.FLOAT_COMPARISONS, *numbers.INTEGER_COMPARISONS, "ftz"})
 
 RULES: dict[str, Rule] = {
-    "add": Rule(_FLOAT, _arithmetic(np.add)),
-    "sub": Rule(_FLOAT, _arithmetic(np.subtract)),
+    "add": Rule(_FLOAT, _uniform(2, np.add)),
+    "sub": Rule(_FLOAT, _uniform(2, np.subtract)),
     "mul": Rule(_FLOAT | {"lo", "hi", "wide"}, _mul),
     "mad": Rule(_FLOAT | {"lo", "hi", "wide"}, _mad),
     "fma": Rule(_FLOAT, _float_only(3, numbers.fma)),

@@ -1,4 +1,4 @@
-"""The threads of a launch, groups of them, and the faults they run into."""
+"""The threads of a launch, groups of threads, and faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WARP = 32
 
 
 class Fault(Exception):
-    """Something that hardware rejects, or for which it promises no result.
+    """An operation that hardware rejects, or whose result is undefined.
 
     ``kind`` is one of: out of bounds, misaligned, uninitialised memory, uninitialised register, divergent barrier,
     barrier after exit, missing lanes, shared race, global race, conflicting stores, read-only load, endless, trap.
@@ -23,7 +23,7 @@ class Fault(Exception):
 
 
 class Group:
-    """Threads that are at one instruction, in ascending order. ``at`` selects their elements of a register."""
+    """Threads at one instruction, in ascending order. ``at`` indexes their elements in a register, as a slice if possible."""
 
     __slots__ = ("at", "count", "present", "threads", "whole")
 
@@ -40,13 +40,13 @@ class Group:
         chosen = np.count_nonzero(mask)
         if chosen == self.count:
             return self
-        return Group(self.threads[mask]) if chosen else NOBODY
+        return Group(self.threads[mask]) if chosen else EMPTY
 
     def merged(self, other: Group) -> Group:
         return Group(np.sort(np.concatenate([self.threads, other.threads])))
 
 
-NOBODY = Group(np.zeros(0, np.int64))
+EMPTY = Group(np.zeros(0, np.int64))
 
 
 def _extents(size: int | Sequence[int]) -> tuple[int, int, int]:
@@ -55,7 +55,7 @@ def _extents(size: int | Sequence[int]) -> tuple[int, int, int]:
 
 
 class Grid:
-    """Where each thread of a launch is. Threads are numbered through the whole grid, block by block."""
+    """The coordinates of all threads of a launch. Threads are numbered across the grid, block by block."""
 
     def __init__(self, blocks: int | Sequence[int], threads: int | Sequence[int]) -> None:
         grid, block = _extents(blocks), _extents(threads)
@@ -82,22 +82,22 @@ class Grid:
         }
 
     def present(self, group: Group) -> np.ndarray:
-        """For each warp of the grid, the bits of its lanes that are in the group. Remembered in the group."""
+        """For each warp of the grid, the mask of its lanes in the group. Cached in the group."""
         if group.present is None:
             group.present = self._bits_by_warp(group.threads)
             group.whole = not ((group.present != 0) & (group.present != self.existing)).any()
         return group.present
 
     def ballot(self, group: Group, votes: np.ndarray) -> np.ndarray:
-        """For each thread of the group, the bits of the lanes of its warp that vote for it."""
+        """For each thread of the group, the mask of the lanes of its warp that vote for it."""
         return self._bits_by_warp(group.threads[votes])[self.warp[group.threads]]
 
     def fault(self, kind: str, text: str, thread: int, detail: str = "") -> Fault:
-        """A fault of a thread, which is given by its number in the grid."""
+        """A fault of the thread with that number in the grid."""
         return Fault(kind, text, int(thread) % self.threads, int(thread) // self.threads, detail)
 
     def _bits_by_warp(self, threads: np.ndarray) -> np.ndarray:
-        # Each bit is added once, so that sums in double precision are exact.
+        # Each bit occurs once, so the sums are exact in double precision.
         return np.bincount(self.warp[threads], self.bit[threads], self.warps).astype(np.uint32)
 
 

@@ -1,4 +1,4 @@
-"""A kernel made ready to run: every instruction a function, memory laid out, registers that need watching found."""
+"""Compiles a kernel for emulation: instructions to functions, and the layout of its memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """An instruction to execute. ``control`` decides where threads go next; most go to the next instruction."""
+    """A compiled instruction: ``control`` for those that affect control flow, ``execute`` for all others."""
 
     text: str
     guard: Reader | None
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the variables of one space are, in the part that each block or thread has of it."""
+    """Offsets of the variables of one state space, within the part of each block or thread."""
 
     offsets: dict[str, int]
     variables: tuple[Variable, ...]
@@ -103,7 +103,7 @@ def _together(execute: Execute, lanes: Reader) -> Control:
 
 
 def _layout(variables: Iterable[Variable]) -> Layout:
-    """One variable after the other, with gaps. Those of open size come last, at one place, as on hardware."""
+    """Places variables with gaps between them. Those of dynamic size share the last offset, as on hardware."""
     ordered = sorted(variables, key=lambda v: v.external)
     offsets, top = {}, 0
     for variable in ordered:
@@ -113,18 +113,18 @@ def _layout(variables: Iterable[Variable]) -> Layout:
     return Layout(offsets, tuple(ordered), top)
 
 
-# Registers that are read before anything was written into them.
+# Reads of uninitialised registers.
 
 
 def _is_copy(instruction: Instruction) -> bool:
-    """A copy of a value that is undefined is no fault: compilers write such for values that no path uses."""
+    """Copies of undefined values are no faults: compilers emit them for values that are not used later."""
     return instruction.name == "mov" and len(instruction.operands) == 2 and isinstance(instruction.operands[1], Register)
 
 
 def _read_early(function: Function) -> frozenset[int]:
-    """The registers that some path through the kernel reads before it writes them.
+    """The registers that some path through the kernel may read before it writes them.
 
-    Only these are watched while the kernel runs. The sets of registers that are surely written are bits of integers.
+    Only these are checked at run time. Sets of definitely assigned registers are bit masks in Python integers.
     """
     code = function.code
     written: list[int | None] = [None] * len(code)
@@ -178,7 +178,7 @@ def _check_defined(run: Run, group: Group, registers: list[Register], text: str)
 
 
 def _watching(instruction: Instruction, execute: Execute, watched: frozenset[int]) -> Execute:
-    """The instruction, and who has written the registers that are watched."""
+    """Adds the run-time check of the registers in ``watched`` to an instruction."""
     reads = [r for r in instruction.reads() if r.key in watched and r != instruction.guard]
     writes = [r for r in instruction.writes() if r.key in watched]
     source = reads[0] if _is_copy(instruction) and reads else None

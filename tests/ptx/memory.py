@@ -1,4 +1,4 @@
-"""Memory of a launch, and who touched what: bounds, alignment, first writes, races."""
+"""Memory of a launch, with checks of bounds, alignment, initialisation and races."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from .grid import Fault, Grid, Group
 
 OUTSIDE, DECLARED, WRITTEN = 0, 1, 2
-GAP = 256  # bytes between variables that belong to none: what runs over the end of one does not end in the next
+GAP = 256  # invalid bytes between variables, so that overruns do not reach the next variable
 
-_NOBODY = 0
+_NONE = 0
 _SEVERAL = np.iinfo(np.int64).max
 _SEVERAL_TEAMS = -1
 
 
 class Clock:
-    """When threads were last synchronised. Those of one team (a warp, or a block) are synchronised together.
+    """A logical clock: counts the synchronisations of each team. Teams are the warps, or the blocks.
 
-    A moment is one number for a team and the count of its synchronisations. Two accesses of a team are in order if
-    their moments differ; those of different teams never are.
+    A moment encodes a team and its count. Two accesses by one team are ordered if their moments differ; accesses by
+    different teams are never ordered.
     """
 
     def __init__(self, team: np.ndarray, teams: int) -> None:
@@ -33,9 +33,9 @@ class Clock:
 
 
 class Accesses:
-    """For each cell of memory, the thread that last did something there and when: a summary of all that are not in order.
+    """For each memory cell, a summary of its accesses of one kind: the thread and the moment, or that there were several.
 
-    Threads are numbered from 1 on. Arrays of zeros cost nothing where nobody comes: most of a large array is never touched.
+    The threads are stored plus one. ``np.zeros`` gets pages lazily, so cells that are never accessed cost nothing.
     """
 
     def __init__(self, cells: int, clock: Clock) -> None:
@@ -44,29 +44,29 @@ class Accesses:
         self.clock = clock
 
     def clear(self, cells: slice) -> None:
-        self.thread[cells] = _NOBODY
+        self.thread[cells] = _NONE
 
     def any(self, cells: np.ndarray) -> np.ndarray:
-        return self.thread[cells] != _NOBODY
+        return self.thread[cells] != _NONE
 
     def conflicts(self, cells: np.ndarray, threads: np.ndarray, now: np.ndarray) -> np.ndarray | None:
-        """Where another thread was, with no synchronisation since. None where nobody was anywhere, the usual case."""
+        """Where another thread made an unordered access. None if no cell was accessed before, the usual case."""
         other = self.thread[cells]
         if not other.any():
             return None
         then, teams = self.moment[cells], self.clock.teams
         unordered = (then == now) | (then % teams != now % teams) | (then == _SEVERAL_TEAMS)
-        return (other != _NOBODY) & (other != threads + 1) & unordered
+        return (other != _NONE) & (other != threads + 1) & unordered
 
     def record(self, cells: np.ndarray, threads: np.ndarray, now: np.ndarray) -> np.ndarray | None:
-        """Gives where threads come to one cell together; None where none do."""
+        """Adds accesses. Returns where several threads access one cell now, or None."""
         before, then = self.thread[cells], self.moment[cells]
         self.thread[cells], self.moment[cells] = threads + 1, now
         together = self.thread[cells] != threads + 1
         crowded = together.any()
         if not crowded and not before.any():
             return None
-        seen, teams = before != _NOBODY, self.clock.teams
+        seen, teams = before != _NONE, self.clock.teams
         several_teams = self.moment[cells] != now
         several_teams |= seen & ((then % teams != now % teams) | (then == _SEVERAL_TEAMS))
         several = together | several_teams | (seen & (then == now) & (before != threads + 1))
@@ -76,7 +76,7 @@ class Accesses:
 
 
 class Watch:
-    """Raises for races in one space. ``same_value``: threads may store one value in one place without being in order."""
+    """Detects races in one space. ``same_value``: unordered stores of equal values to one address are allowed."""
 
     def __init__(self, grid: Grid, name: str, cells: int, clock: Clock, same_value: bool) -> None:
         self.grid, self.name, self.clock, self.same_value = grid, name, clock, same_value
@@ -98,7 +98,7 @@ class Watch:
         self.readers.record(cells, group.threads, now)
 
     def load_constant(self, cells: np.ndarray, group: Group, text: str) -> None:
-        """A load that presumes that the whole launch writes nothing there."""
+        """A load through the read-only path: nothing in the launch may write there."""
         written = self.writers.any(cells)
         if self.atomics is not None:
             written |= self.atomics.any(cells)
@@ -108,7 +108,7 @@ class Watch:
         self.constant[cells] = True
 
     def store(self, cells: np.ndarray, changes: np.ndarray, group: Group, text: str) -> None:
-        """``changes``: whether the store gives a place another value than it has."""
+        """``changes``: whether the stored value differs from the value in memory."""
         now = self.clock.now(group)
         if self.constant is not None:
             self._raise("read-only load", self.constant[cells], group, text, "the launch loads this as read-only")
@@ -122,7 +122,7 @@ class Watch:
             self._raise(self._stores, together, group, text)
 
     def differing(self, differs: np.ndarray, group: Group, text: str) -> None:
-        """After a store: ``differs`` where a place does not hold the value that a thread has just put there."""
+        """Called after a store: ``differs`` where memory does not hold a thread's value, because another one overwrote it."""
         self._raise(self._stores, differs, group, text)
 
     def atomic(self, cells: np.ndarray, group: Group, text: str) -> None:
@@ -154,14 +154,14 @@ class Watch:
 
 
 def first(where: np.ndarray) -> int:
-    """The place of the first thread for which something holds. The last axis is that of threads."""
+    """The index of the first thread for which the mask holds. The last axis is the threads."""
     return int(np.argmax(where.reshape(-1, where.shape[-1]).any(0)))
 
 
 class Space:
-    """Memory of one kind. ``base``: where each thread's own part begins, of ``size`` bytes each.
+    """The memory of one state space. ``base``: the offset of each thread's part, ``size`` bytes long; None if there is one.
 
-    A cell is as large as the smallest element that the kernel loads or stores, so that an access is one or more of them.
+    A cell has the size of the kernel's smallest access, so that each access covers whole cells.
     """
 
     def __init__(self, grid: Grid, name: str, size: int, base: np.ndarray | None, parts: int, cell: int) -> None:
@@ -171,7 +171,7 @@ class Space:
         self.watch: Watch | None = None
 
     def declare(self, offset: int, size: int, status: int) -> None:
-        """Gives these bytes of every part to a variable."""
+        """Sets the status of the bytes of a variable, in every part."""
         cells = self.status.reshape(-1, self.size // self.cell)
         cells[:, offset // self.cell : -(-(offset + size) // self.cell)] = status
 
@@ -179,7 +179,7 @@ class Space:
         self.bytes[offset : offset + data.size] = data
 
     def load(self, dtype: np.dtype, lanes: int, addresses: np.ndarray, group: Group, text: str, constant: bool) -> np.ndarray:
-        """The values of each lane of a vector, one row each."""
+        """Loads vectors: one row of values for each element."""
         at, cells = self._locate(dtype.itemsize * lanes, addresses, group, text)
         self._check(cells, WRITTEN, group, text)
         if self.watch is not None:
@@ -187,7 +187,7 @@ class Space:
         return self.bytes.view(dtype)[_neighbours(at // dtype.itemsize, lanes)]
 
     def store(self, values: np.ndarray, addresses: np.ndarray, group: Group, text: str) -> None:
-        """Stores one row of values for each lane of a vector."""
+        """Stores vectors: one row of values for each element."""
         lanes, size = len(values), values.dtype.itemsize
         at, cells = self._locate(size * lanes, addresses, group, text)
         self._check(cells, DECLARED, group, text)
@@ -202,7 +202,7 @@ class Space:
         self.status[cells] = WRITTEN
 
     def update(self, dtype: np.dtype, addresses: np.ndarray, group: Group, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """For an atomic operation: memory as numbers of a type, and the place of each thread in it."""
+        """Prepares an atomic operation: a view of the memory, and each thread's index in it."""
         at, cells = self._locate(dtype.itemsize, addresses, group, text)
         self._check(cells, WRITTEN, group, text)
         if self.watch is not None:
@@ -229,7 +229,7 @@ class Space:
         if (status == OUTSIDE).any():
             raise self._outside(status == OUTSIDE, group, text)
         thread = group.threads[first(status < least)]
-        raise self.grid.fault("uninitialised memory", text, thread, f"nothing has been stored here, in {self.name} memory")
+        raise self.grid.fault("uninitialised memory", text, thread, f"{self.name} memory is read before it is written")
 
     def _outside(self, where: np.ndarray, group: Group, text: str) -> Fault:
         return self.grid.fault(

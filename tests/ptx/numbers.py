@@ -1,4 +1,4 @@
-"""Arithmetic of PTX that NumPy does differently, or not at all. Integers wrap; payloads of NaN are not specified."""
+"""PTX arithmetic that NumPy lacks or defines differently. NaN payloads are not modelled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ done:
 
 @functools.cache
 def _fma_loop(dtype: np.dtype) -> Callable[..., None]:
-    """The CPU's fused multiply-add as a loop: NumPy has none, and what rounds once cannot be put together quickly."""
+    """A loop over the CPU's fused multiply-add: NumPy has none, and exact emulation in NumPy is slow."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -61,7 +61,7 @@ def fma(a: Values, b: Values, c: Values) -> Values:
     a, b, c = np.asarray(a), np.asarray(b), np.asarray(c)
     result = np.empty(max(a.size, b.size, c.size), a.dtype)
     strides = [x.strides[0] // x.itemsize if x.ndim else 0 for x in (a, b, c)]
-    # A quarter of the time that `ctypes.data` takes, and this is the most frequent instruction.
+    # Several times faster than `ctypes.data`; this is the most frequent instruction.
     pointers = [ctypes.byref(ctypes.c_char.from_buffer(x)) for x in (result, a, b, c)]
     _fma_loop(a.dtype)(*pointers, *strides, result.size)
     return result
@@ -79,7 +79,7 @@ def saturate(x: Values) -> Values:
 
 
 def minimum(a: Values, b: Values) -> Values:
-    """A number wins over NaN, and -0 over +0."""
+    """The other operand if one is NaN; -0 is less than +0."""
     return np.where(a == b, np.where(np.signbit(a), a, b), np.fmin(a, b))
 
 
@@ -88,7 +88,7 @@ def maximum(a: Values, b: Values) -> Values:
 
 
 def minimum_nan(a: Values, b: Values) -> Values:
-    """As ``minimum``, but NaN wins."""
+    """As ``minimum``, but NaN if one operand is NaN."""
     return np.where(a == b, np.where(np.signbit(a), a, b), np.minimum(a, b))
 
 
@@ -97,7 +97,7 @@ def maximum_nan(a: Values, b: Values) -> Values:
 
 
 def quotient(a: Values, b: Values) -> Values:
-    """Integer division towards zero. By zero it gives all ones, as NVIDIA's hardware does: PTX leaves it open."""
+    """Integer division towards zero. Division by zero gives all ones: PTX leaves it open, hardware does this."""
     one = a.dtype.type(1)
     if a.dtype.kind == "u":
         return np.where(b == 0, ~a.dtype.type(0), a // np.where(b == 0, one, b))
@@ -108,7 +108,7 @@ def quotient(a: Values, b: Values) -> Values:
 
 
 def remainder(a: Values, b: Values) -> Values:
-    """With the sign of the dividend; the dividend itself where the divisor is zero."""
+    """The remainder with the sign of the dividend; the dividend if the divisor is zero."""
     one = a.dtype.type(1)
     plain = (b != 0) if a.dtype.kind == "u" else (b != 0) & (b != -1)
     return np.where(plain, np.fmod(a, np.where(plain, b, one)), np.where(b == 0, a, a.dtype.type(0)))
@@ -144,9 +144,9 @@ def _count(count: Values, dtype: np.dtype) -> Values:
 
 
 def shift_left(a: Values, count: Values) -> Values:
-    """Counts of the width and more give 0."""
+    """Shift counts of the width and more give 0."""
     bits = 8 * a.dtype.itemsize
-    if not count.ndim and count < bits:  # by a literal
+    if not count.ndim and count < bits:  # a literal
         return np.left_shift(a, a.dtype.type(count))
     near = count < bits
     shifted = np.left_shift(a, _count(np.where(near, count, np.uint32(0)), a.dtype))
@@ -154,9 +154,9 @@ def shift_left(a: Values, count: Values) -> Values:
 
 
 def shift_right(a: Values, count: Values) -> Values:
-    """Counts of the width and more give 0, or the sign of signed numbers in every bit."""
+    """Shift counts of the width and more give 0, or copies of the sign bit for signed types."""
     bits = 8 * a.dtype.itemsize
-    if not count.ndim and count < bits:  # by a literal
+    if not count.ndim and count < bits:  # a literal
         return np.right_shift(a, a.dtype.type(count))
     if a.dtype.kind == "i":
         return np.right_shift(a, _count(np.minimum(count, np.uint32(bits - 1)), a.dtype))
@@ -166,7 +166,7 @@ def shift_right(a: Values, count: Values) -> Values:
 
 
 def funnel(low: Values, high: Values, count: Values, left: bool, wrap: bool) -> Values:
-    """32 bits out of 64, shifted."""
+    """Shifts the 64 bits high:low, and returns the upper (left) or lower (right) 32."""
     count = (count & np.uint32(31) if wrap else np.minimum(count, np.uint32(32))).astype(np.uint64)
     both = high.astype(np.uint64) << np.uint64(32) | low
     return ((both << count) >> np.uint64(32) if left else both >> count).astype(np.uint32)
@@ -186,7 +186,7 @@ def leading_zeros(a: Values) -> Values:
 
 
 def highest_bit(a: Values) -> Values:
-    """The place of the highest bit that differs from the sign; all ones where there is none."""
+    """The index of the highest bit that differs from the sign; all ones if there is none."""
     u = np.where(a < 0, ~a, a).view(f"u{a.dtype.itemsize}") if a.dtype.kind == "i" else a
     return np.uint32(8 * a.dtype.itemsize - 1) - leading_zeros(u)
 
@@ -201,7 +201,7 @@ def reversed_bits(a: Values) -> Values:
 
 
 def extract_bits(a: Values, position: Values, length: Values) -> Values:
-    """``length`` bits from ``position`` on; signed numbers are filled up with the highest of them."""
+    """The bit field at ``position``; for signed types, sign-extended."""
     u, bits = np.dtype(f"u{a.dtype.itemsize}"), 8 * a.dtype.itemsize
     position, length = np.broadcast_arrays(position & np.uint32(0xFF), length & np.uint32(0xFF))
     inside = np.minimum(length, np.where(position < bits, np.uint32(bits) - position, np.uint32(0)))
@@ -226,7 +226,7 @@ def _low_bits(count: Values, dtype: np.dtype) -> Values:
 
 
 def permuted_bytes(a: Values, b: Values, selectors: Values) -> Values:
-    """Four of the eight bytes of b:a. The highest bit of a selector asks for the sign of its byte, in all bits."""
+    """Selects four of the eight bytes of b:a. The high bit of a selector replicates the sign of its byte."""
     both = b.astype(np.uint64) << np.uint64(32) | a
     result = np.uint32(0)
     for k in range(4):
@@ -238,7 +238,7 @@ def permuted_bytes(a: Values, b: Values, selectors: Values) -> Values:
 
 
 def logic3(a: Values, b: Values, c: Values, table: int) -> Values:
-    """The logic function of three bits whose truth table is given."""
+    """The bitwise function with that truth table."""
     result = a & ~a
     for k in range(8):
         if table >> k & 1:
@@ -250,7 +250,7 @@ def _unordered(a: Values, b: Values) -> Values:
     return (a != a) | (b != b)
 
 
-# A comparison with NaN is false, `ne` among them; the names in -u are true.
+# Ordered comparisons with NaN are false, including `ne`; the unordered ones (-u) are true.
 FLOAT_COMPARISONS: dict[str, Callable[[Values, Values], Values]] = {
     "eq": np.equal, "ne": lambda a, b: (a < b) | (a > b),
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,

@@ -1,4 +1,4 @@
-"""Operands as functions: from a launch and a group of threads to values, or from values to registers."""
+"""Compiles operands to functions that read or write registers for a group of threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Writer = Callable[["Run", Group, Values], None]
 
 
 def reader(operand: Operand, type_: str) -> Reader:
-    """Reads an operand as numbers of a type: an array for the group, or one number for all."""
+    """Compiles a source operand: reads an array with one value per thread, or one value for all threads."""
     match operand:
         case Register():
             return _register_reader(operand, type_)
@@ -59,7 +59,7 @@ def _special_reader(name: str, dtype: np.dtype) -> Reader:
 
 
 def _vector_reader(parts: tuple[Operand, ...], type_: str) -> Reader:
-    """Parts packed into one number, the lowest first."""
+    """Packs a vector operand into one number, lowest part first."""
     dtype = DTYPES[type_]
     bits = 8 * dtype.itemsize // len(parts)
     readers = [reader(p, f"b{bits}") for p in parts]
@@ -75,7 +75,7 @@ def _vector_reader(parts: tuple[Operand, ...], type_: str) -> Reader:
 
 
 def writer(operand: Operand, type_: str) -> Writer:
-    """Writes numbers of a type into a register of its size, or into a larger one, extended."""
+    """Compiles a destination operand. Registers wider than the type get sign- or zero-extended values."""
     match operand:
         case Register():
             return _register_writer(operand, type_)
@@ -106,7 +106,7 @@ def _register_writer(register: Register, type_: str) -> Writer:
 
 
 def _vector_writer(parts: tuple[Operand, ...], type_: str) -> Writer:
-    """A number unpacked into its parts, the lowest first."""
+    """Unpacks a number into a vector operand, lowest part first."""
     dtype = DTYPES[type_]
     bits = 8 * dtype.itemsize // len(parts)
     writers = [writer(p, f"b{bits}") for p in parts]
@@ -122,7 +122,7 @@ def _vector_writer(parts: tuple[Operand, ...], type_: str) -> Writer:
 
 
 def addresses(operand: Operand) -> Reader:
-    """The addresses that an operand in brackets names, one for each thread, in 64 bits."""
+    """Compiles an address operand: reads 64-bit addresses, one per thread."""
     if not isinstance(operand, Address):
         raise ValueError(f"{operand} is no address")
     wide = isinstance(operand.base, Register) and operand.base.size == 4
@@ -141,5 +141,5 @@ def addresses(operand: Operand) -> Reader:
 
 
 def spread(values: Values, group: Group) -> np.ndarray:
-    """One value for each thread."""
+    """Expands a scalar to one value per thread."""
     return values if values.ndim else np.full(group.count, values)

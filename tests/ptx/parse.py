@@ -1,4 +1,4 @@
-"""Reads PTX text: the variables of the module and, of one kernel, its parameters, registers, labels and instructions."""
+"""Parses PTX text: the variables of the module, and the parameters, registers, labels and instructions of one kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Number = int | np.float32 | np.float64
 
 @dataclass(frozen=True)
 class Register:
-    """``slot`` numbers the registers of one size. ``key`` is unique in the kernel: scopes may reuse names."""
+    """``slot``: index among the registers of its size. ``key``: unique in the kernel, because scopes may reuse names."""
 
     name: str
     type: str
@@ -77,7 +77,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Sink:
-    """A destination that is thrown away, ``_``."""
+    """A discarded destination, ``_``."""
 
 
 Operand = Register | Immediate | Special | Symbol | Address | Vector | Negated | Pair | Sink
@@ -144,7 +144,7 @@ class Variable:
 class Parameter:
     name: str
     type: str
-    count: int  # of elements; 0 means a scalar
+    count: int  # of elements; 0 for a scalar
 
     @property
     def size(self) -> int:
@@ -157,12 +157,12 @@ class Function:
 
     name: str
     parameters: list[Parameter]
-    limit: int | None  # threads in a block
+    limit: int | None  # threads per block
     variables: list[Variable]
     code: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     tables: dict[str, list[str]] = field(default_factory=dict)
-    registers: dict[int, int] = field(default_factory=dict)  # how many there are of each size; 0 stands for predicates
+    registers: dict[int, int] = field(default_factory=dict)  # count by size in bytes; 0 stands for predicates
 
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
@@ -188,7 +188,7 @@ _SYMBOL = re.compile(r"([\w$.]+)\s*(?:\+\s*(-?\w+))?$")
 
 
 def number(text: str) -> Number | None:
-    """The value of a literal; None where the text is none."""
+    """The value of a literal; None if the text is not a literal."""
     if re.fullmatch(r"0[fF][0-9a-fA-F]{8}", text):
         return np.array(int(text[2:], 16), np.uint32).view(np.float32)[()]
     if re.fullmatch(r"0[dD][0-9a-fA-F]{16}", text):
@@ -206,7 +206,7 @@ def number(text: str) -> Number | None:
 
 
 def constant(value: Number, type_: str) -> np.generic:
-    """A literal as a number of a PTX type: integers wrap, and floating-point literals of bit types are their bits."""
+    """Converts a literal to a PTX type: integers wrap, and integer types take the bits of floating-point literals."""
     dtype = DTYPES[type_]
     if type_ == "pred":
         return np.bool_(value != 0)
@@ -220,7 +220,7 @@ def constant(value: Number, type_: str) -> np.generic:
 
 
 def parse(text: str, name: str | None = None) -> Function:
-    """The kernel of that name, or the only one."""
+    """Parses the kernel with that name, or the only one."""
     text = _LINE_DIRECTIVE.sub("", _COMMENT.sub(" ", text))
     module, kernels = _functions(text)
     if name is None and len(kernels) != 1:
@@ -241,7 +241,7 @@ def parse(text: str, name: str | None = None) -> Function:
 
 
 def _functions(text: str) -> tuple[str, dict[str, tuple[re.Match[str], str]]]:
-    """The text outside of functions, and the kernels: what stands before their bodies, and the bodies."""
+    """Splits a module into the text outside of functions, and the header and body of each kernel."""
     outside, kernels, position = [], {}, 0
     for m in _FUNCTION.finditer(text):
         if m.start() < position:
@@ -289,11 +289,11 @@ def _literal(text: str, declaration: str) -> Number:
 
 
 class _Body:
-    """Reads what stands between the braces of a kernel."""
+    """Parses the body of a kernel."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.scopes: list[dict[str, str | Register]] = []  # a type until the first use of the register
+        self.scopes: list[dict[str, str | Register]] = []  # the type, until the register is first used
         self.keys = 0
 
     def read(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs a kernel: all threads of a grid as the elements of vectors, one instruction for all that are at it."""
+"""Runs a kernel: registers are vectors over all threads, and one NumPy operation runs an instruction for a group."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .memory import DECLARED, GAP, WRITTEN, Clock, Space, Watch, rounded_up
 from .operands import Reader, spread
 from .parse import DTYPES, Parameter
 
-ALIGN = 256  # of what drivers allocate
-_FIRST = 4096  # no array is at lower addresses
+ALIGN = 256  # alignment of allocations
+_FIRST = 4096  # lower addresses are invalid
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array as an argument, at an address that is a multiple of 256, plus ``align``: so it has no larger alignment."""
+    """An array argument at an address ``align`` bytes above a multiple of 256: aligned to ``align``, but not more."""
 
     data: np.ndarray
     align: int = 0
@@ -42,11 +42,11 @@ def launch(
     shared: int = 0,
     limit: int = 10**6,
 ) -> list[np.ndarray]:
-    """Runs a kernel and gives the arrays among its arguments as it left them; those passed stay as they are.
+    """Runs a kernel. Returns copies of the array arguments as the kernel left them; the arguments are not changed.
 
-    An array is a pointer to its first element, a number is passed as the parameter's type. Arrays that share memory do so
-    in the launch. ``shared``: bytes of shared memory of open size; ``limit``: of the instructions that are executed.
-    Raises ``Fault`` for what hardware rejects, or for which it promises no result.
+    An array is passed as a pointer to its first element, a number as the parameter's type. Arrays that share memory on
+    the host share it in the launch. ``shared``: bytes of dynamic shared memory. ``limit``: maximum number of executed
+    instructions. Raises ``Fault``.
     """
     grid = Grid(blocks, threads)
     if kernel.limit is not None and grid.threads > kernel.limit:
@@ -68,16 +68,16 @@ def _values(arguments: Sequence[Argument], places: list[int]) -> list[Any]:
     return [next(addresses) if isinstance(a, np.ndarray | Array) else a for a in arguments]
 
 
-# Where arrays are in device memory.
+# Placement of arrays in device memory.
 
 
 @dataclass(frozen=True)
 class _Region:
-    """Memory of the host that arrays share, and its address on the device."""
+    """Host memory shared by one or more arrays, and its address on the device."""
 
     address: int
     raw: np.ndarray
-    parts: list[tuple[int, int]]  # the bytes that belong to arrays, from the region's first one on
+    parts: list[tuple[int, int]]  # byte ranges of the arrays, relative to the region
 
 
 def _pointer(array: np.ndarray) -> int:
@@ -91,7 +91,7 @@ def _root(array: np.ndarray) -> np.ndarray:
 
 
 def _placed(arrays: list[Array]) -> tuple[list[_Region], list[int], int]:
-    """Regions for all arrays, the address of each array, and where the next thing can be."""
+    """The regions, the address of each array, and the next free address."""
     order = sorted(range(len(arrays)), key=lambda k: byte_bounds(_root(arrays[k].data))[0])
     together: list[list[int]] = []
     end = -1
@@ -113,9 +113,9 @@ def _placed(arrays: list[Array]) -> tuple[list[_Region], list[int], int]:
 
 
 def _region(arrays: list[Array], top: int) -> tuple[_Region, int]:
-    """Also gives the host's address of the region.
+    """The region of arrays that share memory, and its address on the host.
 
-    Several views of an array keep their distances from its beginning, and so their alignments; one alone is aligned.
+    Several views keep their offsets in the array that they share, and so their alignment. A single array is aligned.
     """
     bounds = [byte_bounds(a.data) for a in arrays]
     lowest = min(low for low, _ in bounds)
@@ -137,7 +137,10 @@ def _result(memory: np.ndarray, array: np.ndarray, place: int) -> np.ndarray:
 
 
 class Run:
-    """One launch. ``fronts``: the threads that can go on, by the number of their next instruction."""
+    """One launch.
+
+    ``fronts``: groups of runnable threads by program counter; ``parked``: groups that wait at a warp instruction.
+    """
 
     def __init__(self, kernel: Kernel, grid: Grid, values: list[Any], top: int, shared: int) -> None:
         self.kernel, self.grid = kernel, grid
@@ -160,7 +163,7 @@ class Run:
     # Memory.
 
     def symbol(self, name: str) -> int:
-        """The address of a variable in its space."""
+        """The address of a variable within its state space."""
         if name not in self._symbols:
             raise NotImplementedError(f"the address of {name}")
         return self._symbols[name]
@@ -207,13 +210,13 @@ class Run:
 
     def run(self, limit: int) -> None:
         while self.fronts:
-            # Threads that are behind go first, so that those which have parted meet again.
+            # The lowest program counter runs first, so that divergent threads reconverge.
             pc = min(self.fronts)
             self._advance(pc, self.fronts.pop(pc), limit)
-        self._complain()
+        self._check_finished()
 
     def _advance(self, pc: int, group: Group, limit: int) -> None:
-        """Runs threads until they part, stop, or reach others."""
+        """Runs a group until it diverges, is suspended, or reaches another group."""
         code = self.kernel.code
         stop = min(self.fronts, default=len(code))
         while pc < stop:
@@ -238,7 +241,7 @@ class Run:
             self.join(pc, group)
 
     def join(self, pc: int, group: Group) -> None:
-        """Lets threads go on at an instruction."""
+        """Makes threads runnable at an instruction."""
         if group.count:
             self.fronts[pc] = self.fronts[pc].merged(group) if pc in self.fronts else group
 
@@ -246,7 +249,7 @@ class Run:
         self.ended[group.at] = True
 
     def together(self, pc: int, group: Group, mask: np.ndarray | None, execute: Execute, lanes: Reader) -> int | None:
-        """Executes an instruction of a warp in the threads whose partners are all here. The others wait for theirs."""
+        """Executes a warp instruction for the threads whose mask is complete, and suspends the others until theirs is."""
         active, rest = split(group, mask)
         if pc in self.parked:
             active = active.merged(self.parked.pop(pc))
@@ -266,7 +269,7 @@ class Run:
         return None
 
     def _absent(self, pc: int, group: Group, lanes: Reader) -> np.ndarray | None:
-        """For each thread, the bits of the lanes that are named and not here. None where all are here."""
+        """For each thread, the lanes of its mask that are missing. None if no lanes are missing."""
         if not group.count:
             return None
         named = lanes(self, group)
@@ -282,7 +285,7 @@ class Run:
         return absent if absent.any() else None
 
     def arrive(self, pc: int, group: Group) -> None:
-        """Threads wait at a barrier; blocks that are complete go on."""
+        """Suspends threads at a barrier, and releases the blocks that are complete."""
         if not group.count:
             return
         self.waiting[group.at] = pc
@@ -312,8 +315,8 @@ class Run:
         for block in blocks:
             space.watch.clear(slice(block * cells, (block + 1) * cells))
 
-    def _complain(self) -> None:
-        """No thread can go on: none may be left that waits."""
+    def _check_finished(self) -> None:
+        """Raises if threads are still suspended when no thread can run."""
         for pc, group in self.parked.items():
             thread = group.threads[0]
             raise self.grid.fault("missing lanes", self.kernel.texts[pc], thread, "lanes that the mask names do not come here")
@@ -327,7 +330,7 @@ class Run:
 
 
 def _registers(kernel: Kernel, count: int) -> dict[str, list[np.ndarray]]:
-    """The registers as rows, one list for each type in which they can be read."""
+    """Views of the registers: for each type, the list of rows by slot."""
     rows: dict[str, list[np.ndarray]] = {}
     for size, number in kernel.registers.items():
         file = np.zeros((number, count), np.bool_ if size == 0 else f"u{size}")
@@ -338,7 +341,7 @@ def _registers(kernel: Kernel, count: int) -> dict[str, list[np.ndarray]]:
 
 
 def _encoded(parameter: Parameter, value: Any) -> bytes:
-    """A parameter's bytes. Integers wrap, as arguments of the launch do."""
+    """The bytes of a parameter. Integers wrap."""
     if isinstance(value, bytes):
         return value.ljust(parameter.size, b"\0")
     dtype = DTYPES[parameter.type]

@@ -1,4 +1,4 @@
-"""Instructions that the lanes of a warp execute together. All lanes that the mask names are there when they run."""
+"""Warp instructions: shuffles, votes, reductions. The run executes them once all lanes in the mask are present."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERY_LANE = np.uint32(0xFFFFFFFF)
 
 
 def mask_of(instruction: Instruction) -> Reader | None:
-    """The operand that names the lanes; None for instructions that do not wait for others."""
+    """The reader of the lane mask; None for instructions that do not wait for other lanes."""
     name, modifiers = instruction.name, instruction.modifiers
     if name in ("shfl", "vote", "redux") and "sync" in modifiers:
         return reader(instruction.operands[-1], "b32")
@@ -45,13 +45,13 @@ def compiled(instruction: Instruction) -> Execute | None:
 
 
 def _synchronise(run: Run, group: Group) -> None:
-    """Orders the accesses of whole warps. A part of a warp is not followed: races may be reported there that are none."""
+    """Orders accesses within complete warps. Partial masks establish no order here, so false races are possible."""
     present = run.grid.present(group)
     run.warp_clock.advance(np.flatnonzero((present != 0) & (present == run.grid.existing)))
 
 
 def _sources(mode: str, lane: Any, b: Any, c: Any) -> tuple[Any, Any]:
-    """The lane that each lane reads, and whether that is in the segment: as the PTX ISA defines shfl.sync."""
+    """The source lane of each lane, and whether it is in range, by the definition of shfl.sync in the PTX ISA."""
     b, clamp, segment = b & 31, c & 31, c >> 8 & 31
     lowest = lane & segment
     highest = lowest | (clamp & ~segment)
@@ -129,7 +129,7 @@ def _redux(instruction: Instruction) -> Execute:
 
     def execute(run: Run, group: Group) -> None:
         values, named = spread(read(run, group), group), spread(mask(run, group), group)
-        # Lanes of one warp may execute this for different masks at once.
+        # Disjoint masks of one warp may be active at once.
         teams = run.grid.warp[group.at] << WARP | named
         result = np.empty(group.count, dtype)
         for team in np.unique(teams):

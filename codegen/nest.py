@@ -1,8 +1,8 @@
 """What a kernel is before it is text: statements, loops and branches over named numbers and arrays.
 
-A nest says what may be divided, and says it once for all back ends. The iterations of a loop are independent of one another, but for
-what its reductions carry, unless the loop is ``sequential``. Who goes through a loop (the threads of a block, say) is decided by
-``mapping``, and ignored where there is one thread.
+A nest says once, for all back ends, what may be divided. The iterations of a loop are independent of one another, but for what
+its reductions carry, unless the loop is ``sequential``. Who goes through a loop (the threads of a block, say) is decided by
+``mapping``, and ignored by the text for the CPU.
 """
 
 from __future__ import annotations

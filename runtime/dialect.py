@@ -49,7 +49,7 @@ _SHORT = {t: short for short, t in _TYPES.items()}
 
 
 class Buffer(types.Type):
-    """The type of array ``k`` of a kernel that has ``n``: a pointer to elements, and the alias scope of its loads and stores."""
+    """The type of array ``k`` of a kernel that has ``n``: a pointer, and the alias scope of its loads and stores."""
 
     def __init__(self, short: str, k: int, n: int) -> None:
         super().__init__(f"buffer_{short}({k}, {n})")

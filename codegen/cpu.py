@@ -9,8 +9,9 @@ intrinsics; this module knows them by name only.
 
 from __future__ import annotations
 
-from .nest import Accumulate, Do, If, Kernel, Let, Loop, Reduce, Statement, Store
+from .nest import Kernel
 from .prefetch import with_requests
+from .text import lines
 
 
 def source(kernel: Kernel) -> str:
@@ -22,34 +23,9 @@ def source(kernel: Kernel) -> str:
     for k, name in enumerate(kernel.params):
         body.append(f"    {name} = args[{n + k}]")
     tail = n + len(kernel.params)
-    lines = _lines(with_requests(kernel), 1)
-    text = "\n".join(lines)
+    text = "\n".join(lines(with_requests(kernel), 1))
     if "status" in text:
         body.append(f"    status = args[{tail}]")
     if "(gemm," in text:
         body.append(f"    gemm = args[{tail + 1}]")
     return "\n".join(["def kernel(args, start, stop):", *body, text, ""])
-
-
-def _lines(statements: list[Statement], depth: int) -> list[str]:
-    pad = "    " * depth
-    lines: list[str] = []
-    for s in statements:
-        if isinstance(s, Let):
-            lines.append(f"{pad}{s.name} = {s.expression}")
-        elif isinstance(s, Store):
-            lines.append(f"{pad}store({s.array}, {s.offset}, {s.value})")
-        elif isinstance(s, (Reduce, Accumulate)):
-            lines += _lines(s.lines(), depth)
-        elif isinstance(s, Do):
-            lines.append(f"{pad}{s.expression}")
-        elif isinstance(s, Loop):
-            lines += [
-                f"{pad}for {s.variable} in range({s.start}, {s.stop}):",
-                *(_lines(s.body, depth + 1) or [f"{pad}    pass"]),
-            ]
-        elif isinstance(s, If):
-            lines += [f"{pad}if {s.condition}:", *_lines(s.then, depth + 1)]
-            if s.otherwise:
-                lines += [f"{pad}else:", *_lines(s.otherwise, depth + 1)]
-    return lines

@@ -25,9 +25,12 @@ class Let:
 
 @dataclass
 class Store:
+    """``lanes``: neighbours that are stored at once."""
+
     array: str
     offset: str
     value: str
+    lanes: int = 1
 
 
 class Combine(StrEnum):
@@ -134,7 +137,16 @@ class Do:
     expression: str
 
 
-Statement = Let | Store | Reduce | Accumulate | Loop | If | Do
+@dataclass
+class Join:
+    """Makes one value, the same in all threads of a ``unit`` (block or warp), of what a reduction has given each of them."""
+
+    combine: Combine
+    names: tuple[str, ...]
+    unit: str
+
+
+Statement = Let | Store | Reduce | Accumulate | Loop | If | Do | Join
 
 
 def walk(statements: Sequence[Statement]) -> Iterator[Statement]:

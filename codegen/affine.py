@@ -1,0 +1,55 @@
+"""Offsets as sums of products: which elements of an array neighbouring iterations of a loop touch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Affine:
+    """``constant + sum(coefficient * name)``, with known coefficients and names of unknown integers."""
+
+    constant: int = 0
+    terms: dict[str, int] = field(default_factory=dict)
+
+    def plus(self, other: Affine, sign: int = 1) -> Affine:
+        terms = dict(self.terms)
+        for name, k in other.terms.items():
+            terms[name] = terms.get(name, 0) + sign * k
+        return Affine(self.constant + sign * other.constant, {n: k for n, k in terms.items() if k})
+
+    def times(self, k: int) -> Affine:
+        return Affine(self.constant * k, {n: c * k for n, c in self.terms.items() if c * k})
+
+
+def affine(text: str, known: Mapping[str, int], defined: Mapping[str, str]) -> Affine | None:
+    """An expression as an ``Affine``; None if it is not of that form.
+
+    ``known`` are names of known integers. A name in ``defined`` stands for that expression, where it has the form.
+    """
+    return _of(ast.parse(text, mode="eval").body, known, defined)
+
+
+def _of(e: ast.expr, known: Mapping[str, int], defined: Mapping[str, str]) -> Affine | None:
+    if isinstance(e, ast.Constant) and type(e.value) is int:
+        return Affine(e.value)
+    if isinstance(e, ast.Name):
+        if e.id in known:
+            return Affine(known[e.id])
+        inner = affine(defined[e.id], known, defined) if e.id in defined else None
+        return inner or Affine(0, {e.id: 1})
+    if isinstance(e, ast.UnaryOp) and isinstance(e.op, ast.USub):
+        inner = _of(e.operand, known, defined)
+        return None if inner is None else inner.times(-1)
+    if not isinstance(e, ast.BinOp):
+        return None
+    a, b = _of(e.left, known, defined), _of(e.right, known, defined)
+    if a is None or b is None:
+        return None
+    if isinstance(e.op, (ast.Add, ast.Sub)):
+        return a.plus(b, 1 if isinstance(e.op, ast.Add) else -1)
+    if isinstance(e.op, ast.Mult) and not (a.terms and b.terms):
+        return b.times(a.constant) if not a.terms else a.times(b.constant)
+    return None

@@ -1,0 +1,33 @@
+"""Loop nests as kernel source for a GPU: the same small part of Python, with loops that say who goes through them.
+
+    for i0 in blocks(start, stop):     a block takes one iteration at a time; ``warps``: a warp
+    for r1 in threads4(0, n0):         shared among the threads of the block, or warp, four neighbours at a time
+    for e2 in grid(0, n1):             shared among all threads
+    for r3 in range(0, n2):            every thread, one iteration after the other
+
+``block_sum(a)`` joins what each thread of the block has; ``load4`` and ``store4`` access four neighbours at once. What stands
+outside of loops over threads is computed by every thread and stored by the first. ``readonly_f32`` is an array that is not written.
+"""
+
+from __future__ import annotations
+
+from .mapping import Mapped
+from .nest import Accumulate, Store, walk
+from .text import lines
+
+
+def source(mapped: Mapped) -> str:
+    """The kernel's text."""
+    kernel = mapped.kernel
+    written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
+    body: list[str] = []
+    n = len(kernel.arrays)
+    for k, array in enumerate(kernel.arrays):
+        kind = "buffer" if array.name in written else "readonly"
+        body.append(f"    {array.name} = {kind}_{array.dtype.short}(args, {k}, {n})")
+    for k, name in enumerate(kernel.params):
+        body.append(f"    {name} = args[{n + k}]")
+    text = "\n".join(lines(kernel.body, 1))
+    if "status" in text:
+        body.append(f"    status = args[{n + len(kernel.params)}]")
+    return "\n".join(["def kernel(args, start, stop):", *body, text, ""])

@@ -1,0 +1,454 @@
+"""A loop nest given to the threads of a GPU.
+
+What is given to whom follows from the nest and its extents alone, so results do not depend on the device:
+
+- *Elements.* Nested loops without a reduction are one loop over all their iterations, shared by the threads of the grid.
+- *Columns.* Where rows are added up for each column, a thread takes columns and goes through the rows with the sums in registers.
+- *Rows.* Of a nest with loops inside of rows a thread takes a row of at most 16 elements, a warp one of at most 1,024, a block of
+  256 or 1,024 threads a longer one. The loops over a row's elements, nested ones as one, are shared among the threads of the warp
+  or block; short loops inside of these stay in a thread. After a loop its reductions are joined in the order of the threads.
+- *In order.* A loop whose iterations depend on one another is gone through by every thread of the block; loops in it are shared.
+- *Neighbours.* A thread takes as many neighbouring elements as 16 bytes hold where the extent is a multiple of that; the accesses
+  that then begin at multiples of 16 bytes are vector accesses (``load4``). A loop over a single row takes the rest one by one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from .affine import affine
+from .nest import Accumulate, Combine, Do, If, Join, Kernel, Let, Loop, Reduce, Statement, Store, Who, walk
+
+_FEW, _SOME, _MANY = 16, 1024, 8192  # elements of a row: for a thread, for a warp, for a block of 256
+WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 1024  # threads
+_MOST_BLOCKS = 1 << 16
+_VECTOR = 16  # bytes of the widest access
+_LONG_BODY = 100  # statements: more of them for several elements at once need too many registers
+_NAME = re.compile(r"[a-z]\d+\b")
+_LOAD = re.compile(r"\bload\((p\d+), ")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How many blocks of how many threads."""
+
+    blocks: int
+    threads: int
+
+
+@dataclass
+class Mapped:
+    """A kernel whose loops say who goes through them."""
+
+    kernel: Kernel
+    launch: Launch
+
+
+def mapped(kernel: Kernel) -> Mapped:
+    """The same kernel, for the threads of a GPU."""
+    return _Mapping(kernel).run()
+
+
+@dataclass
+class _Nest:
+    """Perfectly nested parallel loops, what their bodies compute on the way, and the body of the innermost."""
+
+    loops: list[Loop]
+    lets: list[Statement]
+    body: list[Statement]
+
+
+def _nest(loop: Loop) -> _Nest:
+    loops, lets, body = [loop], [], loop.body
+    carried = _carried(loop)
+    while True:
+        *before, last = body or [Do("")]
+        perfect = isinstance(last, Loop) and not last.sequential and all(_is_pure(s) for s in before)
+        if not perfect or _carried(last) - carried:  # type: ignore[arg-type]
+            return _Nest(loops, lets, body)
+        assert isinstance(last, Loop)
+        loops, lets, body = [*loops, last], [*lets, *before], last.body
+
+
+def _is_pure(s: Statement) -> bool:
+    """Whether a statement may be repeated for each iteration of the loop that follows it."""
+    return isinstance(s, Let) and s.name[0] in "tj" and "check_" not in s.expression
+
+
+def _carried(loop: Loop) -> set[str]:
+    """The names that the loop's reductions carry from one iteration to the next."""
+    inside = {s.name for s in walk(loop.body) if isinstance(s, Let)}
+    return {n for s in walk(loop.body) if isinstance(s, Reduce) for n in s.names if n not in inside}
+
+
+@dataclass
+class _Unit:
+    """Who takes a row, and how its threads are called in joins."""
+
+    who: Who
+    threads: int
+    name: str = field(default="block")
+
+
+class _Mapping:
+    def __init__(self, kernel: Kernel):
+        self.kernel = replace(kernel, params=list(kernel.params), values=list(kernel.values))
+        self.known = {**dict(zip(kernel.params, kernel.values, strict=True)), "start": 0, "stop": kernel.domain}
+        self.written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
+        self.sizes = {a.name: 1 if a.dtype.short == "bool" else a.dtype.itemsize for a in kernel.arrays}
+        self.count = 0
+
+    def run(self) -> Mapped:
+        body = self.kernel.body
+        loops = [s for s in body if isinstance(s, Loop)]
+        before = [s for s in body if not isinstance(s, Loop)]
+        registers = _in_registers(body)
+        if registers is not None:
+            loops, before = [registers[-1]], registers[:-1]  # type: ignore[list-item]
+        if len(loops) == 1 and not loops[0].sequential and not _carried(loops[0]):
+            statements, launch = self._rows(_nest(loops[0]))
+        else:
+            unit = _Unit(Who.BLOCKS, LARGE_BLOCK)
+            statements, launch = self._shared(loops, unit), Launch(1, unit.threads)
+        self.kernel.body = [*before, *statements]
+        return Mapped(self.kernel, launch)
+
+    # Rows.
+
+    def _rows(self, nest: _Nest) -> tuple[list[Statement], Launch]:
+        registers = _in_registers(nest.body)
+        if registers is not None:  # sums of columns, for each row of the nest
+            columns = registers[-1]
+            assert isinstance(columns, Loop)
+            if all(_is_pure(s) for s in registers[:-1]):
+                nest = _Nest([*nest.loops, columns], [*nest.lets, *registers[:-1]], columns.body)
+        count = math.prod(self._extent(loop) for loop in nest.loops)
+        longest = max((self._iterations(s) for s in nest.body if isinstance(s, (Loop, If))), default=0)
+        if registers is not None or longest <= _FEW or not _has_parallel_loop(nest.body):
+            statements, lanes = self._flat(nest, Who.GRID)
+            units = -(-count // lanes)
+            return statements, Launch(_blocks(-(-units // SMALL_BLOCK)), SMALL_BLOCK)
+        if longest <= _SOME and count > 1:
+            unit = _Unit(Who.WARPS, WARP, "warp")
+            launch = Launch(_blocks(-(-count // (SMALL_BLOCK // WARP))), SMALL_BLOCK)
+        else:
+            unit = _Unit(Who.BLOCKS, SMALL_BLOCK if longest <= _MANY else LARGE_BLOCK)
+            launch = Launch(_blocks(count), unit.threads)
+        nest = _Nest(nest.loops, nest.lets, self._shared(nest.body, unit))
+        return self._one(nest, unit.who, 1), launch
+
+    def _shared(self, body: Sequence[Statement], unit: _Unit) -> list[Statement]:
+        """The body of a row: its loops are given to the threads of the unit."""
+        result: list[Statement] = []
+        touched = _Touched()
+        for s in body:
+            new, loop = [s], s if isinstance(s, Loop) else None
+            if isinstance(s, If):
+                new = [If(s.condition, self._shared(s.then, unit), self._shared(s.otherwise, unit))]
+            elif loop is not None:
+                new = self._shared_loop(loop, unit)
+            if touched.conflict(new):
+                result.append(Do(f"{unit.name}_barrier()"))
+                touched = _Touched()
+            touched.add(new)
+            result += new
+        return result
+
+    def _shared_loop(self, loop: Loop, unit: _Unit) -> list[Statement]:
+        nest = _nest(loop)
+        inner = _has_parallel_loop(nest.body)
+        serial = loop.sequential or (inner and math.prod(map(self._extent, nest.loops)) < unit.threads // 2)
+        if not serial:
+            statements, _ = self._flat(nest, Who.THREADS)
+            return [*statements, *_joins(loop, unit)]
+        body = self._shared(loop.body, unit)
+        if _Touched().add(body).conflict(body, loop.variable):
+            body.append(Do(f"{unit.name}_barrier()"))
+        return [replace(loop, body=body)]
+
+    # Loops over all iterations of a nest.
+
+    def _flat(self, nest: _Nest, who: Who) -> tuple[list[Statement], int]:
+        """The nest as one loop, or as two where neighbours are taken together and some are left; and how many those are."""
+        lanes = self._lanes(nest)
+        extent = self._extent(nest.loops[-1])
+        if lanes > 1 and extent % lanes:
+            if len(nest.loops) > 1 or extent < 64 * lanes:
+                return self._one(nest, who, 1), 1
+            whole = self._param(extent - extent % lanes)
+            first, rest = replace(nest.loops[0], stop=whole), replace(nest.loops[0], start=whole)
+            return [
+                *self._one(_Nest([first], nest.lets, nest.body), who, lanes),
+                *self._one(_Nest([rest], nest.lets, nest.body), who, 1),
+            ], lanes
+        return self._one(nest, who, lanes), lanes
+
+    def _one(self, nest: _Nest, who: Who, lanes: int) -> list[Statement]:
+        body = self._vectors(nest, [*nest.lets, *nest.body], lanes)
+        if len(nest.loops) == 1:
+            (loop,) = nest.loops
+            return [Loop(loop.variable, loop.start, loop.stop, body, who=who, lanes=lanes)]
+        total = math.prod(map(self._extent, nest.loops))
+        bits = 32 if total < 1 << 31 else 64
+        variable, left = self._fresh("e"), self._fresh("e")
+        lets: list[Statement] = [Let(left, f"first({variable})" if lanes > 1 else variable)]
+        for k, loop in reversed(list(enumerate(nest.loops))):
+            index = left if k == 0 else f"remainder{bits}({left}, {self._size(loop)})"
+            lets.append(Let(loop.variable, f"neighbours({index})" if k == len(nest.loops) - 1 and lanes > 1 else index))
+            if k:
+                before, left = left, self._fresh("e")
+                lets.append(Let(left, f"quotient{bits}({before}, {self._size(loop)})"))
+        return [Loop(variable, "0", self._param(total), [*lets, *body], who=who, lanes=lanes)]
+
+    def _lanes(self, nest: _Nest) -> int:
+        """How many neighbours a thread takes: those that 16 bytes hold of the widest array that can be accessed so."""
+        body = [*nest.lets, *nest.body]
+        if sum(1 for _ in walk(body)) > _LONG_BODY:
+            return 1
+        if any(isinstance(s, Reduce) and s.combine.is_pair for s in walk(body)):
+            return 1
+        for lanes in (16, 8, 4, 2):
+            sizes = [self.sizes[array] for array in self._aligned(nest, body, lanes)]
+            if sizes and lanes == _VECTOR // max(sizes):
+                return lanes
+        return 1
+
+    def _aligned(self, nest: _Nest, body: Sequence[Statement], lanes: int) -> dict[str, set[str]]:
+        """The arrays of which neighbours are accessed from multiples of their number on, and the offsets where."""
+        variable = nest.loops[-1].variable
+        defined = {s.name: s.expression for s in walk(body) if isinstance(s, Let) and s.name[0] in "tj"}
+        found: dict[str, set[str]] = {}
+        for array, offset in _accesses(body):
+            form = affine(offset, self.known, defined)
+            if form is None or form.terms.get(variable) != 1 or form.constant % lanes:
+                continue
+            others = {n: k for n, k in form.terms.items() if n != variable}
+            if all(k % lanes == 0 for k in others.values()) and not self._depends(others, variable, defined):
+                found.setdefault(array, set()).add(offset)
+        return found
+
+    def _depends(self, names: Iterable[str], variable: str, defined: Mapping[str, str]) -> bool:
+        """Whether any of the names is computed from the variable."""
+        work, seen = list(names), set()
+        while work:
+            name = work.pop()
+            if name == variable:
+                return True
+            if name in defined and name not in seen:
+                seen.add(name)
+                work += _NAME.findall(defined[name])
+        return False
+
+    def _vectors(self, nest: _Nest, body: Sequence[Statement], lanes: int) -> list[Statement]:
+        """The body, with the vector accesses as such."""
+        if lanes == 1:
+            return list(body)
+        aligned = self._aligned(nest, body, lanes)
+
+        def load(text: str) -> str:
+            for array, offsets in aligned.items():
+                for offset in offsets:
+                    text = text.replace(f"load({array}, {offset})", f"load{lanes}({array}, {offset})")
+            return text
+
+        def new(s: Statement) -> Statement:
+            if isinstance(s, Let):
+                return Let(s.name, load(s.expression))
+            if isinstance(s, Store):
+                whole = s.offset in aligned.get(s.array, ())
+                return Store(s.array, s.offset, load(s.value), lanes if whole else 1)
+            if isinstance(s, Reduce):
+                return replace(s, values=tuple(map(load, s.values)))
+            if isinstance(s, Loop):
+                return replace(s, body=[new(x) for x in s.body])
+            return s  # branches stay: their elements are accessed one by one
+
+        return [new(s) for s in body]
+
+    # Extents.
+
+    def _extent(self, loop: Loop) -> int:
+        return self._value(loop.stop) - self._value(loop.start)
+
+    def _value(self, text: str) -> int:
+        return self.known[text] if text in self.known else int(text)
+
+    def _size(self, loop: Loop) -> str:
+        return loop.stop if loop.start in ("0", "start") else f"{loop.stop} - {loop.start}"
+
+    def _iterations(self, s: Statement) -> int:
+        """How many times the innermost statement of a loop is executed, at most."""
+        if isinstance(s, If):
+            return max((self._iterations(x) for x in (*s.then, *s.otherwise)), default=0)
+        if not isinstance(s, Loop):
+            return 1
+        return self._extent(s) * max((self._iterations(x) for x in s.body if isinstance(x, (Loop, If))), default=1)
+
+    def _param(self, value: int) -> str:
+        name = f"n{len(self.kernel.params)}"
+        self.kernel.params.append(name)
+        self.kernel.values.append(value)
+        self.known[name] = value
+        return name
+
+    def _fresh(self, letter: str) -> str:
+        self.count += 1
+        return f"{letter}{9000 + self.count}"
+
+
+def _blocks(wanted: int) -> int:
+    return max(1, min(wanted, _MOST_BLOCKS))
+
+
+def _has_parallel_loop(body: Sequence[Statement]) -> bool:
+    return any(isinstance(s, Loop) and not s.sequential for s in walk(body))
+
+
+def _accesses(body: Sequence[Statement]) -> Iterable[tuple[str, str]]:
+    """The arrays and offsets of loads and stores, but for those in branches."""
+    for s in body:
+        if isinstance(s, Loop):
+            yield from _accesses(s.body)
+        texts = (s.expression,) if isinstance(s, Let) else (s.value,) if isinstance(s, Store) else ()
+        texts = s.values if isinstance(s, Reduce) else texts
+        for text in texts:
+            yield from _loads(text)
+        if isinstance(s, Store):
+            yield s.array, s.offset
+
+
+def _loads(text: str) -> Iterable[tuple[str, str]]:
+    """The arrays and offsets of the loads in an expression."""
+    for match in _LOAD.finditer(text):
+        depth, end = 1, match.end()
+        while depth:
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        yield match[1], text[match.end() : end - 1]
+
+
+def _joins(loop: Loop, unit: _Unit) -> list[Statement]:
+    """What makes one value of those that the threads' reductions carry."""
+    inside = {s.name for s in walk(loop.body) if isinstance(s, Let)}
+    found: dict[tuple[str, ...], Combine] = {}
+    for s in walk(loop.body):
+        if isinstance(s, Reduce) and s.names[0] not in inside:
+            found[s.names] = s.combine
+    return [Join(combine, names, unit.name) for names, combine in found.items()]
+
+
+class _Touched:
+    """What loops have done to memory since the last barrier: by array, the ranges and offsets of accesses."""
+
+    def __init__(self) -> None:
+        self.reads: dict[str, set[tuple]] = {}
+        self.writes: dict[str, set[tuple]] = {}
+
+    def add(self, statements: Sequence[Statement]) -> _Touched:
+        for kind, array, where in _effects(statements):
+            (self.writes if kind == "w" else self.reads).setdefault(array, set()).add(where)
+        return self
+
+    def conflict(self, statements: Sequence[Statement], variable: str | None = None) -> bool:
+        """Whether threads would touch what other threads have: any access of an element by the same thread is none.
+
+        ``variable``: between iterations of the loop over it.
+        """
+        for kind, array, where in _effects(statements):
+            earlier = self.writes.get(array, set()) | (self.reads.get(array, set()) if kind == "w" else set())
+            if any(e != where for e in earlier):
+                return True
+            if variable is not None and earlier and re.search(rf"\b{variable}\b", where[-1]):
+                return True
+        return False
+
+
+def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping[str, str] | None = None) -> Iterable[tuple]:
+    """(``r`` or ``w``, array, (loops around, offset)) of each access; loop variables are numbered, so that equal loops compare."""
+    names = dict(names or {})
+
+    def plain(text: str) -> str:
+        for _ in range(8):  # names of offsets stand for their definitions
+            new = _NAME.sub(lambda m: names.get(m.group(), m.group()), text)
+            if new == text:
+                break
+            text = new
+        return text
+
+    for s in statements:
+        if isinstance(s, Loop):
+            inner = {**names, s.variable: f"<{len(ranges)}>"}
+            yield from _effects(s.body, (*ranges, (s.start, s.stop, s.who, s.lanes)), inner)
+            continue
+        if isinstance(s, If):
+            yield from _effects(s.then, ranges, names)
+            yield from _effects(s.otherwise, ranges, names)
+            continue
+        if isinstance(s, Let):
+            texts: Sequence[str] = (s.expression,)
+        elif isinstance(s, Store):
+            texts = (s.offset, s.value)
+        elif isinstance(s, Accumulate):
+            texts = (s.offset, s.value)
+        else:
+            texts = s.values if isinstance(s, Reduce) else ()
+        for text in texts:
+            for array, offset in _loads(re.sub(r"\bload\d+\(", "load(", text)):
+                yield "r", array, (ranges, plain(offset))
+        if isinstance(s, (Store, Accumulate)):
+            yield "w", s.array, (ranges, plain(s.offset))
+        if isinstance(s, Let) and s.name[0] in "ej" and "load" not in s.expression:
+            names[s.name] = f"({s.expression})"
+
+
+def _in_registers(body: Sequence[Statement]) -> list[Statement] | None:
+    """A loop that begins sums of columns in memory, and one over rows that adds to them, as one loop over columns.
+
+    Each sum is then in a register. None if the statements are not of that form.
+    """
+    loops = [s for s in body if isinstance(s, Loop)]
+    if len(loops) != 2 or not loops[1].sequential or not isinstance(body[-1], Loop):
+        return None
+    first, rows = loops
+    around: list[Loop] = []
+    while rows.sequential:
+        around.append(rows)
+        *lets, last = rows.body
+        if not isinstance(last, Loop) or not all(_is_pure(s) for s in lets):
+            return None
+        rows = last
+    if (first.start, first.stop) != (rows.start, rows.stop) or any(isinstance(s, (Loop, If, Store)) for s in walk(rows.body)):
+        return None
+    if not all(isinstance(s, Store) for s in first.body):
+        return None
+    names = {s.array: f"s{k}" for k, s in enumerate(first.body)}  # type: ignore[union-attr]
+    if any(array in names for array, _ in _accesses(rows.body)):
+        return None
+
+    def renamed(text: str) -> str:
+        return re.sub(rf"\b{rows.variable}\b", first.variable, text)
+
+    inner: list[Statement] = []
+    for s in rows.body:
+        if isinstance(s, Accumulate):
+            inner.append(Reduce(s.combine, (names[s.array],), (renamed(s.value),), s.dtype))
+        elif isinstance(s, Let):
+            inner.append(Let(s.name, renamed(s.expression)))
+        else:
+            return None
+    for loop in reversed(around):
+        inner = [replace(loop, body=[*loop.body[:-1], *inner], sequential=True)]
+    columns = Loop(
+        first.variable,
+        first.start,
+        first.stop,
+        [
+            *(Let(names[s.array], s.value) for s in first.body),  # type: ignore[union-attr]
+            *inner,
+            *(Store(s.array, s.offset, names[s.array]) for s in first.body),  # type: ignore[union-attr]
+        ],
+    )
+    return [*(s for s in body if not isinstance(s, Loop)), columns]

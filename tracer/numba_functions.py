@@ -147,23 +147,18 @@ class PositionError(IndexError):
 
 
 def _raiser(failures: Sequence[Failure]) -> Any:
-    """A function for Numba code that raises the exception of a status."""
-    before = tuple([f.before if f.numbered else f.before + f.after for f in failures])
-    after = tuple([f.after for f in failures])
-    kinds = tuple(["PositionError" if f.numbered else f.error.__name__ for f in failures])
-
-    @numba.njit
-    def fail(status, number):  # type: ignore[no-untyped-def]
-        k = status - 1
-        if kinds[k] == "PositionError":
-            raise PositionError(before[k], number, after[k])
-        if kinds[k] == "IndexError":
-            raise IndexError(before[k])
-        if kinds[k] == "ZeroDivisionError":
-            raise ZeroDivisionError(before[k])
-        raise RuntimeError(before[k])
-
-    return fail
+    """A function for Numba code that raises the exception of a status, in which ``number`` may stand."""
+    different = list(dict.fromkeys(failures))
+    lines = ["k = __which[status - 1]"]
+    for k, f in enumerate(different):
+        said = (
+            f"__PositionError({f.before!r}, number, {f.after!r})"
+            if f.numbered
+            else f"{f.error.__name__}({f.before + f.after!r})"
+        )
+        lines.append(f"if k == {k}: raise {said}")
+    which = tuple(map(different.index, failures))
+    return numba.njit(_compiled("status, number", lines, {"__which": which, "__PositionError": PositionError}))
 
 
 # Functions for Numba.
@@ -180,22 +175,23 @@ def dispatcher(exported: Exported) -> Any:
     def implement(*given: Any) -> Any:
         for p, t in zip(exported.parameters, given, strict=True):
             _check_type(exported.name, p, t)
-        return _compiled(_body(exported, given), space)
+        return _compiled(names, _body(exported, given), space)
 
     def typed() -> None:
         raise NotImplementedError
 
     typed.__name__ = typed.__qualname__ = exported.name
     space["__typed"], space["__implement"] = typed, implement
-    overload(typed)(_compiled(f"def __call({names}):\n    return __implement({names})\n", space))
-    function = _compiled(f"def __call({names}):\n    return __typed({names})\n", space)
+    overload(typed)(_compiled(names, [f"return __implement({names})"], space))
+    function = _compiled(names, [f"return __typed({names})"], space)
     function.__name__ = function.__qualname__ = exported.name
     function.__doc__ = _documented(exported)
     return numba.njit(nogil=True)(function)
 
 
-def _compiled(source: str, space: dict[str, Any]) -> Any:
-    """The function ``__call`` that the source defines."""
+def _compiled(parameters: str, lines: Sequence[str], space: dict[str, Any]) -> Any:
+    """A Python function with these parameters and lines, whose globals are ``space``."""
+    source = f"def __call({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
     space = dict(space)
     exec(compile(source, "<written by tracer>", "exec"), space)
     return space["__call"]
@@ -205,7 +201,7 @@ def _check_type(name: str, p: Parameter, given: Any) -> None:
     """Raises TypingError unless values of a Numba type can be the argument."""
     given = types.unliteral(given)
     if not p.type.shape and not isinstance(given, types.Array):
-        fits = isinstance(given, (types.Number, types.Boolean)) and _casts(given, p.type)
+        fits = _casts(given, p.type)
     else:
         expected = _scalar(p.type)
         fits = isinstance(given, types.Array) and given.dtype == expected and given.ndim == p.type.rank and given.aligned
@@ -213,20 +209,23 @@ def _check_type(name: str, p: Parameter, given: Any) -> None:
         raise numba.TypingError(f"{name}: argument '{p.name}' must be {_expected(p.type)}, got {given}")
 
 
+_NUMBERS = {
+    numba.from_dtype(np.dtype(name)): np.dtype(name)
+    for name in ["bool", "float32", "float64", *(f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64))]
+}
+
+
 def _casts(given: Any, wanted: TensorType) -> bool:
-    """Whether a number can be given where a scalar is wanted: it loses nothing, as NumPy sees it."""
-    try:
-        return bool(np.can_cast(numba.np.numpy_support.as_dtype(given), wanted.dtype.numpy, "safe"))
-    except NotImplementedError:
-        return False
+    """Whether a number can be given where a scalar is wanted: NumPy would call it safe."""
+    return given in _NUMBERS and np.can_cast(_NUMBERS[given], wanted.dtype.numpy, "safe")
 
 
 def _expected(t: TensorType) -> str:
     return f"an array of {t.dtype.name}, shape {t.shape}" if t.shape else f"a scalar of {t.dtype.name}"
 
 
-def _body(exported: Exported, given: Sequence[Any]) -> str:
-    """The source of the function for arguments of the given types."""
+def _body(exported: Exported, given: Sequence[Any]) -> list[str]:
+    """The lines of the function for arguments of the given types."""
     lines: list[str] = []
     inputs: list[str] = []
     for p, t in zip(exported.parameters, given, strict=True):
@@ -248,9 +247,7 @@ def _body(exported: Exported, given: Sequence[Any]) -> str:
     if exported.native.failures:
         lines.append("if __out[0] != 0: __fail(__out[0], __out[1])")
     names = {k: f"__r{k}" for k in arrays} | {k: f"__out[{i + 2}]" for i, k in enumerate(scalars)}
-    lines.append(f"return {_built(exported.structure, names)}")
-    arguments = ", ".join(p.name for p in exported.parameters)
-    return f"def __call({arguments}):\n" + "".join(f"    {line}\n" for line in lines)
+    return [*lines, f"return {_built(exported.structure, names)}"]
 
 
 def _numpy_name(t: TensorType) -> str:
@@ -356,8 +353,8 @@ def _documented_for_c(exported: Exported, signature: str, form: str | None) -> s
 def _default_form(exported: Exported) -> Any:
     """A pointer for each parameter, then for each result; returns the status."""
     inputs, outputs = [f"__p{i}" for i in range(len(exported.parameters))], [f"__r{k}" for k in range(len(exported.results))]
-    source = f"def __call({', '.join(inputs + outputs)}):\n    return __invoke({_tuple(inputs)}, {_tuple(outputs)})[0]\n"
-    function = _compiled(source, {"__invoke": _invoke(exported, ())})
+    lines = [f"return __invoke({_tuple(inputs)}, {_tuple(outputs)})[0]"]
+    function = _compiled(", ".join(inputs + outputs), lines, {"__invoke": _invoke(exported, ())})
     pointers = [types.CPointer(_scalar(t)) for t in (*(p.type for p in exported.parameters), *exported.results)]
     return numba.cfunc(types.int32(*pointers))(function)
 
@@ -371,8 +368,7 @@ def _scipy_form(exported: Exported, form: str) -> Any:
     lines = [f"if __n != {length}: return __np.nan"] if vector else []
     lines += [f"__out = __invoke({_tuple(inputs)}, ())", "return __np.float64(__out[2]) if __out[0] == 0 else __np.nan"]
     arguments = (["__n", "__x"] if vector else ["__x"]) + ["__data"] * data
-    source = f"def __call({', '.join(arguments)}):\n" + "".join(f"    {line}\n" for line in lines)
-    function = _compiled(source, {"__np": np, "__invoke": _invoke(exported, (0,))})
+    function = _compiled(", ".join(arguments), lines, {"__np": np, "__invoke": _invoke(exported, (0,))})
     given = ([types.intc, types.CPointer(types.float64)] if vector else [types.float64]) + [types.voidptr] * data
     return numba.cfunc(types.float64(*given))(function)
 

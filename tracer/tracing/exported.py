@@ -18,7 +18,6 @@ from ..context import context
 from ..ir import ops as P
 from ..ir.types import TensorType, dtype_of
 from ..ops import zeros_like
-from ..random import Generator, default_generator
 from ..runtime.native import NativeFunction
 from ..runtime.planned import planned
 from ..tensor import Tensor, wrap
@@ -27,11 +26,10 @@ from .recording import Recording
 from .replay import Trace
 from .result import finish
 from .scalars import static
-from .walk import Untraceable
+from .walk import STATIC, Untraceable
 
 Structure = int | tuple["Structure", ...]  # of a result: the number of a tensor, or a tuple of structures
 Differentiated = tuple[tuple[int, ...], bool]  # the numbers of parameters, and whether a tuple of gradients is wanted
-_CONSTANT = (bool, int, str, bytes, type(None))
 
 
 @dataclass(frozen=True)
@@ -216,14 +214,10 @@ def _why_updates(examples: Examples, trace: Trace) -> str:
         source = trace.sources[i]
         if source.kind == "argument":
             return f"it changes its argument '{examples.parameters[i].name}' in place. Return the new value instead"
-        if source.kind == "captured" and _is_random_state(source.holder, trace.types[i]):
+        if any(op.primitive is P.uniform and trace.graph.inputs[i] in op.operands for op in trace.graph.ops):
             return "it draws random numbers. Draw them in the calling code and pass them as an argument"
     shape = list(trace.types[trace.written[0]].shape)
     return f"it changes a tensor of shape {shape} in place. Return the new value instead; modules can be put in evaluation mode"
-
-
-def _is_random_state(t: Tensor, type: TensorType) -> bool:
-    return t is default_generator.state or type == Generator().state.type_
 
 
 def _names(function: Callable[..., Any], examples: tuple) -> list[str]:
@@ -247,7 +241,7 @@ def _as_tensor(x: Any, what: str) -> Tensor | None:
         array = np.asarray(x)
     elif isinstance(x, float):
         array = np.array(x, np.float64)
-    elif isinstance(x, _CONSTANT):
+    elif isinstance(x, STATIC):
         return None
     else:
         kinds = "tensors, NumPy arrays, floats, and as constants ints, bools, strings and None"

@@ -27,6 +27,7 @@ types: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.eager
+	$(BIN)/python -m benchmarks.numba_calls
 
 # Every sample of PyTorch's own databases, eager and traced: up to an hour. `make conformance ARGS='--tier 1 --mode eager'` is quick.
 conformance: $(VENV)/.conformance

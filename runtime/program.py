@@ -140,6 +140,14 @@ class Program:
 
         return _KERNEL(run)
 
+    def instance(self, first: int, addresses: Sequence[int]) -> tuple[int, int, int]:
+        """The addresses of header, slots and status cells, for native code that calls the driver itself.
+
+        The slots from number ``first`` on hold ``addresses`` from now on.
+        """
+        self._slots[first : first + len(addresses)] = addresses
+        return self._header_address, address(self._slots), address(self._status)
+
     def forget_failure(self) -> None:
         """After a call that met an error which nobody will raise."""
         self._status[:] = 0
@@ -155,10 +163,10 @@ class Program:
                     failure, self._failure = self._failure, None
                     raise failure
                 error, message = self.plan.kinds[self.plan.steps[i]].checks[site - 1]
-                raise _ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
+                raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
 
 
-_ERRORS = {error.__name__: error for error in (IndexError, RuntimeError, ZeroDivisionError)}
+ERRORS = {error.__name__: error for error in (IndexError, RuntimeError, ZeroDivisionError)}
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 

@@ -1,0 +1,755 @@
+"""Traced functions in Numba code and in C: the same values and errors, from any thread, without Python."""
+
+import ctypes
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.integrate
+from numba import TypingError, njit, prange
+
+import tracer
+from tracer import nn, random
+
+ROOT = Path(__file__).parent.parent
+
+# Sampling and optimising.
+
+PRECISION = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, 0.3], [0.0, 0.3, 0.5]])
+MEAN = np.array([1.0, -2.0, 0.5])
+precision, mean = tracer.tensor(PRECISION), tracer.tensor(MEAN)
+
+
+@tracer.trace
+def log_density(x):
+    """Of a correlated Gaussian."""
+    d = x - mean
+    return -0.5 * (d @ (precision @ d))
+
+
+@tracer.trace
+def valley(x):
+    """Rosenbrock's function in any number of dimensions."""
+    return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+
+
+# Loops, which Numba compiles faster than expressions of arrays.
+
+
+@njit
+def dot(a, b):
+    t = 0.0
+    for i in range(a.size):
+        t += a[i] * b[i]
+    return t
+
+
+@njit
+def plus(a, t, b):
+    c = np.empty(a.size)
+    for i in range(a.size):
+        c[i] = a[i] + t * b[i]
+    return c
+
+
+@njit
+def put(rows, k, row):
+    for i in range(row.size):
+        rows[k, i] = row[i]
+
+
+def test_hamiltonian_monte_carlo():
+    value_and_grad = log_density.numba_value_and_grad(np.zeros(3))
+
+    @njit(nogil=True)
+    def sample(momenta, thresholds, steps, size):
+        x = np.zeros(3)
+        value, gradient = value_and_grad(x)
+        drawn = np.empty(momenta.shape)
+        calls = 0
+        for n in range(len(momenta)):
+            p = momenta[n]
+            energy = value - 0.5 * dot(p, p)
+            y, new, g = x, value, gradient
+            for _ in range(steps):
+                p = plus(p, 0.5 * size, g)
+                y = plus(y, size, p)
+                new, g = value_and_grad(y)
+                p = plus(p, 0.5 * size, g)
+                calls += 1
+            if thresholds[n] < new - 0.5 * dot(p, p) - energy:
+                x, value, gradient = y, new, g
+            put(drawn, n, x)
+        return drawn, calls
+
+    rng = np.random.default_rng(0)
+    drawn, calls = sample(rng.normal(size=(12_500, 3)), np.log(rng.uniform(size=12_500)), 8, 0.35)
+    assert calls == 100_000
+    covariance = np.linalg.inv(PRECISION)
+    error = 4 * np.sqrt(np.diag(covariance) / 5000)  # four standard errors, were half of the draws independent
+    assert np.all(np.abs(drawn.mean(0) - MEAN) < error)
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.15)
+
+
+def test_lbfgs():
+    value_and_grad = valley.numba_value_and_grad(np.zeros(3))
+
+    @njit
+    def minimise(x, memory, limit):
+        f, g = value_and_grad(x)
+        s, y, rho, alpha = np.zeros((memory, 3)), np.zeros((memory, 3)), np.zeros(memory), np.zeros(memory)
+        kept, calls, zero = 0, 1, np.zeros(3)
+        while dot(g, g) > 1e-18 and calls < limit:
+            d = plus(zero, -1.0, g)
+            for n in range(kept - 1, max(kept - memory, 0) - 1, -1):
+                k = n % memory
+                alpha[k] = rho[k] * dot(s[k], d)
+                d = plus(d, -alpha[k], y[k])
+            if kept:
+                k = (kept - 1) % memory
+                d = plus(zero, 1.0 / (rho[k] * dot(y[k], y[k])), d)
+            for n in range(max(kept - memory, 0), kept):
+                k = n % memory
+                d = plus(d, alpha[k] - rho[k] * dot(y[k], d), s[k])
+            slope, step = dot(g, d), 2.0
+            new, h = f + 1.0, g
+            while new > f + 1e-4 * step * slope and step > 1e-12:
+                step *= 0.5
+                new, h = value_and_grad(plus(x, step, d))
+                calls += 1
+            change = plus(h, -1.0, g)
+            if dot(change, d) > 0.0:
+                k = kept % memory
+                put(s, k, plus(zero, step, d))
+                put(y, k, change)
+                rho[k] = 1.0 / dot(s[k], y[k])
+                kept += 1
+            x, f, g = plus(x, step, d), new, h
+        return x, calls
+
+    rng, calls = np.random.default_rng(0), 0
+    while calls < 100_000:
+        x, n = minimise(rng.uniform(0, 2, 3), 5, 2000)
+        calls += n
+        np.testing.assert_allclose(x, 1.0, atol=1e-6)
+
+
+# Values and gradients, as in eager runs.
+
+
+@tracer.trace
+def mixed(x, k, flags, s):
+    y = tracer.where(flags, x * s, x) * k
+    return y.sum(), (y, (y.T, k)), flags
+
+
+def eager(function, *args):
+    return function.function(*[tracer.tensor(a) for a in args])
+
+
+def same(given, expected):
+    if isinstance(expected, tuple):
+        assert len(given) == len(expected)
+        for a, b in zip(given, expected, strict=True):
+            same(a, b)
+        return
+    assert np.shape(given) == tuple(expected.shape)
+    if np.ndim(given):
+        assert given.dtype == expected.numpy().dtype and given.flags.c_contiguous
+    np.testing.assert_allclose(given, expected.numpy(), rtol=1e-6)
+
+
+def test_dtypes_ranks_and_structures():
+    rng = np.random.default_rng(0)
+    x, k, flags = rng.normal(size=(2, 3)).astype(np.float32), np.arange(3, dtype=np.float32), np.array([[True], [False]])
+    f = mixed.numba(x, k, flags, np.float32(2))
+    same(f(x, k, flags, np.float32(2)), eager(mixed, x, k, flags, np.float32(2)))
+
+
+def test_every_dtype():
+    names = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+    xs = [np.ones(2, name) for name in names]
+    f = tracer.trace(lambda *xs: tuple((x, x[0]) for x in xs)).numba(*xs)
+    for x, (y, first) in zip(xs, f(*xs), strict=True):
+        assert y.dtype == x.dtype and y.tolist() == x.tolist() and first == 1
+
+
+def test_from_numba_code():
+    f = mixed.numba(np.zeros((2, 3)), np.zeros(3), np.zeros((2, 1), bool), 0.0)
+
+    @njit
+    def use(x, k, flags):
+        total, (y, (z, _)), _ = f(x.T, k, flags, 2)  # an int where a float is expected
+        return total, y, z
+
+    x, k, flags = np.arange(6.0).reshape(3, 2), np.arange(3.0), np.array([[True], [False]])
+    total, y, z = use(x, k, flags)
+    expected = eager(mixed, x.T, k, flags, 2.0)
+    same((total, y, z), (expected[0], expected[1][0], expected[1][1][0]))
+
+
+def test_scalars_and_constants():
+    @tracer.trace
+    def f(x, n, s, name, flag, nothing=None):
+        return (x * n + s) if name == "plus" and nothing is None else x, x > s, flag & (x > 0)
+
+    g = f.numba(1.0, 3, np.float32(0), "plus", np.True_)
+    assert g(np.float32(2), np.float32(1), True) == (7.0, True, True)
+    assert g(np.array(2.0), np.array(1, np.float32), np.array(True)) == (7.0, True, True)
+    assert g(x=np.float32(2), s=np.float32(3), flag=False) == (9.0, False, False)
+    assert g.__name__ == "f" and "s: a scalar of float32" in g.__doc__
+
+
+def test_arrays_of_any_layout():
+    f = tracer.trace(lambda x: x * 2).numba(np.zeros((2, 3)))
+    x = np.arange(6.0).reshape(2, 3)
+    locked = x.copy()
+    locked.flags.writeable = False
+    for y in (x, x.repeat(2, 1)[:, ::2], x[::-1, ::-1][::-1, ::-1], locked):
+        assert f(y).tolist() == (x * 2).tolist()
+
+
+def test_without_parameters():
+    f = tracer.trace(lambda n, name: (mean * n, ())).numba(2, "name")
+    values, nothing = f()
+    assert values.tolist() == (MEAN * 2).tolist() and nothing == ()
+
+
+def test_results_are_new_and_may_be_the_same_value():
+    @tracer.trace
+    def f(x):
+        y = x + 1
+        return x, y, y, y[::2], tracer.zeros(2), x.T
+
+    g = f.numba(np.zeros(3))
+    x = np.arange(3.0)
+    first = g(x)
+    kept = [a.copy() for a in first]
+    first[0][:] = -1
+    assert x[1] == 1
+    g(np.full(3, 9.0))
+    for a, b in zip(first[1:], kept[1:], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len({a.ctypes.data for a in first}) == 6
+    same(tuple(kept), eager(f, x))
+
+
+def test_gradients_are_those_of_autograd():
+    @tracer.trace
+    def f(x, w, s, n):
+        return tracer.tanh(w @ x * s).sum() * n
+
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=3), rng.normal(size=(4, 3))
+    leaves = [tracer.tensor(a).requires_grad_() for a in (x, w, 0.7)]
+    value = f.function(*leaves, 2)
+    gradients = tracer.autograd.grad(value, leaves)
+    g = f.numba_value_and_grad(x, w, 0.7, 2, argnums=(1, 0, 2))
+    same(g(x, w, 0.7), (value.detach(), (gradients[1], gradients[0], gradients[2])))
+    same(f.numba_value_and_grad(x, w, 0.7, 2)(x, w, 0.7), (value.detach(), gradients[0]))
+    same(f.numba_value_and_grad(x, w, 0.7, 2, argnums=-2)(x, w, 0.7), (value.detach(), gradients[2]))
+
+
+def test_gradients_of_unused_arguments_are_zero():
+    @tracer.trace
+    def f(x, y):
+        return (x * x).sum().reshape(1)
+
+    value, (dx, dy) = f.numba_value_and_grad(np.zeros(2), np.zeros(3), argnums=(0, 1))(np.ones(2), np.full(3, np.inf))
+    assert value == 2.0 and dx.tolist() == [2.0, 2.0] and dy.tolist() == [0.0, 0.0, 0.0]
+
+    @tracer.trace
+    def constant(x):
+        return tracer.tensor(3.0)
+
+    assert constant.numba_value_and_grad(1.0)(5.0) == (3.0, 0.0)
+
+
+def test_a_function_that_takes_gradients_itself():
+    @tracer.trace
+    def score(x):
+        y = x.detach().requires_grad_()
+        (g,) = tracer.autograd.grad((y**3).sum(), [y])
+        return g
+
+    np.testing.assert_allclose(score.numba(np.zeros(2))(np.array([1.0, 2.0])), [3.0, 12.0])
+
+
+def test_a_network_and_its_parameters_changed_in_place():
+    tracer.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    @tracer.trace
+    def potential(x):
+        return model(x).sum()
+
+    x = np.ones((2, 3), np.float32)
+    g = potential.numba_value_and_grad(x)
+    before = g(x)
+    with tracer.no_grad():
+        model[0].weight.mul_(2.0)
+    leaf = tracer.tensor(x).requires_grad_()
+    value = potential.function(leaf)
+    same(g(x), (value.detach(), tracer.autograd.grad(value, [leaf])[0]))
+    assert g(x)[0] != before[0]
+    assert potential.numba_value_and_grad(x) is g
+    model[0].weight.data = tracer.zeros(4, 3)  # other memory: another object
+    again = potential.numba_value_and_grad(x)
+    assert again is not g and not again(x)[1].any()
+
+
+def test_the_same_object_is_given_again():
+    a = log_density.numba(np.zeros(3))
+    assert log_density.numba(np.ones(3)) is a and log_density.numba(tracer.zeros(3, dtype=tracer.float64)) is a
+    assert log_density.numba_value_and_grad(np.zeros(3)) is not a
+    assert log_density.cfunc(np.zeros(3)) is log_density.cfunc(np.zeros(3))
+    assert log_density.cfunc(np.zeros(3)) is not log_density.cfunc(np.zeros(3), signature="double (int, double *)")
+
+
+# Threads.
+
+
+def test_python_threads():
+    value_and_grad = valley.numba_value_and_grad(np.zeros(6))
+
+    @njit(nogil=True)
+    def total(seed, n):
+        np.random.seed(seed)
+        x, t = np.random.random(6), 0.0
+        for i in range(n):
+            value, gradient = value_and_grad(x * (i % 7))
+            t += value + gradient.sum()
+        return t
+
+    expected = [total(seed, 20_000) for seed in range(12)]
+    found = [0.0] * 12
+
+    def work(seed):
+        found[seed] = total(seed, 20_000)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(12)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert found == expected
+
+
+def test_prange():
+    value_and_grad = valley.numba_value_and_grad(np.zeros(6))
+
+    @njit(parallel=True)
+    def together(xs, values):
+        for i in prange(len(xs)):
+            value, gradient = value_and_grad(xs[i])
+            values[i] = value + gradient[0]
+
+    xs, values = np.random.default_rng(0).normal(size=(5000, 6)), np.empty(5000)
+    together(xs, values)
+    for i in range(0, 5000, 50):
+        value, gradient = value_and_grad(xs[i])
+        assert value + gradient[0] == values[i]
+
+
+def test_failures_beside_successes_in_threads():
+    @tracer.trace
+    def pick(table, i):
+        return table[i]
+
+    f = pick.numba(np.zeros(4), np.zeros(2, np.int64))
+
+    @njit(nogil=True)
+    def many(positions, n):
+        t = 0.0
+        table = np.ones(4)
+        for _ in range(n):
+            t += f(table, positions)[1]
+        return t
+
+    good, bad = np.array([0, 3]), np.array([0, 8])
+    many(good, 1)
+    outcomes = []
+
+    def work(k):
+        for _ in range(20):
+            try:
+                outcomes.append((k, many(bad if k % 2 else good, 500)))
+            except IndexError as e:
+                outcomes.append((k, str(e)))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(outcomes) == 160
+    for k, outcome in outcomes:
+        assert outcome == 500.0 if k % 2 == 0 else "index 8 is out of bounds" in outcome
+
+
+def test_large_steps_are_shared_among_threads():
+    @tracer.trace
+    def f(x):
+        return tracer.exp(x) + tracer.sin(x), x.sum()
+
+    x = np.random.default_rng(0).normal(size=300_000)
+    g = f.numba(x)
+    same(g(x), eager(f, x))
+
+
+# Errors.
+
+
+def test_errors_of_kernels():
+    @tracer.trace
+    def f(table, i, n, d):
+        return table[i], n // d
+
+    g = f.numba(np.zeros((4, 2)), np.zeros(3, np.int64), np.zeros(2, np.int64), np.ones(2, np.int64))
+
+    @njit
+    def use(table, i, n, d):
+        return g(table, i, n, d)
+
+    table, i, n, d = np.arange(8.0).reshape(4, 2), np.array([0, 3, -1]), np.array([7, 8]), np.array([2, 3])
+    for function in (g, use):
+        same(function(table, i, n, d), eager(f, table, i, n, d))
+        for wrong in ((table, np.array([0, 4, 0]), n, d), (table, i, n, np.array([1, 0]))):
+            with pytest.raises((IndexError, RuntimeError)) as expected:
+                eager(f, *wrong)
+            with pytest.raises(expected.type, match=re.escape(str(expected.value))):
+                function(*wrong)
+        same(function(table, i, n, d), eager(f, table, i, n, d))  # an error leaves nothing behind
+
+
+def test_an_error_is_caught_in_numba_code():
+    @tracer.trace
+    def f(table, i):
+        return table[i].sum()
+
+    g = f.numba(np.zeros(4), np.zeros(1, np.int64))
+
+    @njit
+    def use(i):
+        try:
+            return g(np.ones(4), i)
+        except Exception:
+            return -1.0
+
+    assert use(np.array([1])) == 1.0 and use(np.array([5])) == -1.0
+
+
+def test_mistakes_in_types_and_shapes():
+    f = mixed.numba(np.zeros((2, 3), np.float32), np.zeros(3, np.float32), np.zeros((2, 1), bool), np.float32(0))
+    good = (np.ones((2, 3), np.float32), np.ones(3, np.float32), np.ones((2, 1), bool), np.float32(2))
+
+    @njit
+    def use(x, k, flags, s):
+        return f(x, k, flags, s)[0]
+
+    wrong = {
+        r"'x' must be an array of float32, shape \(2, 3\), got array\(float64, 2d, C\)": (0, np.ones((2, 3))),
+        r"'k' must be an array of float32, shape \(3,\), got array\(float32, 2d, C\)": (1, np.ones((3, 1), np.float32)),
+        r"'k' must be an array of float32, shape \(3,\), got int64": (1, 1),
+        r"'flags' must be an array of bool, shape \(2, 1\), got array\(int64, 2d, C\)": (2, np.ones((2, 1), int)),
+        r"'s' must be a scalar of float32, got complex128": (3, 1j),
+        r"'s' must be a scalar of float32, got float64": (3, 1.0),
+        r"'s' must be a scalar of float32, got array\(float32, 1d, C\)": (3, np.ones(1, np.float32)),
+    }
+    for function in (f, use):
+        function(*good)
+        for message, (i, value) in wrong.items():
+            with pytest.raises(TypingError, match=message):
+                function(*good[:i], value, *good[i + 1 :])
+        with pytest.raises(ValueError, match=re.escape("mixed: argument 'x' must have the shape (2, 3), got (2, 4)")):
+            function(np.ones((2, 4), np.float32), *good[1:])
+    with pytest.raises(TypeError):
+        f(*good[:2])
+
+
+def refused(error, message, function, *examples, gradient=False, **settings):
+    traced = tracer.trace(function)
+    with pytest.raises(error, match=message):
+        (traced.numba_value_and_grad if gradient else traced.numba)(*examples, **settings)
+
+
+state, counter = tracer.zeros(3), tracer.zeros(2, dtype=tracer.int64)
+sliced = tracer.zeros(4, 3).T
+generator = random.Generator(3)
+array = np.zeros(3)
+
+
+def adds_to_state(x):
+    state.add_(1)
+    return x
+
+
+def counts(x):
+    counter.add_(1)
+    return x
+
+
+def keeps(x, kept=[]):  # noqa: B006
+    kept.append(x * 2)
+    return x
+
+
+leaf = tracer.zeros(3, requires_grad=True)
+
+
+def goes_backward(x):
+    (x * leaf).sum().backward()
+    return x
+
+
+def halves(x):
+    return (x.half() + 1).float()
+
+
+def test_what_cannot_be_compiled_is_refused():
+    x = np.ones(3)
+    refused(NotImplementedError, "argument 'x' in place. Return the new value", lambda x: x.add_(1), x)
+    refused(NotImplementedError, r"a tensor of shape \[3\] in place", adds_to_state, x)
+    refused(NotImplementedError, r"a tensor of shape \[2\] in place", counts, x)
+    refused(NotImplementedError, "every call changes what it depends on", keeps, x)
+    refused(NotImplementedError, "sets the gradient of a tensor. Use numba_value_and_grad", goes_backward, x)
+    refused(NotImplementedError, "computed by NumPy, which needs Python: cast", halves, x)
+    refused(NotImplementedError, "draws random numbers. Draw them in the calling code", lambda x: x + tracer.rand(3), x)
+    refused(NotImplementedError, "draws random numbers", lambda x: x + tracer.rand(3, generator=generator), x)
+    refused(NotImplementedError, rf"sort.*\({re.escape(__file__)}:\d+\)", lambda x: x.sort().values, x)
+    refused(NotImplementedError, "looks at a value", lambda x: x if float(x.sum()) > 0 else -x, x)
+    refused(NotImplementedError, "not contiguous. Make it so", lambda x: x + sliced.sum(), x)
+    refused(NotImplementedError, "cannot be called from native code", lambda x: x + array, x)
+    refused(TypeError, "return a tensor or a tuple of tensors, not a dict", lambda x: {"a": x}, x)
+    refused(TypeError, "argument 'x' is a list", lambda x: x[0], [x])
+    refused(TypeError, "dtype complex128", lambda x: x, np.ones(3, complex))
+    refused(TypeError, "dtype float16", lambda x: x, np.ones(3, np.float16))
+    refused(TypeError, "missing a required argument", lambda x, y: x, x)
+    refused(ZeroDivisionError, "by zero", lambda x: x / (1 // 0), x)
+
+
+def test_gradients_that_do_not_exist_are_refused():
+    x = np.ones(3)
+    refused(TypeError, r"not a float64 tensor of shape \[3\]", lambda x: x * 2, x, gradient=True)
+    refused(TypeError, "not a int64 tensor", lambda x: x.long().sum(), x, gradient=True)
+    refused(TypeError, "has no gradient", lambda x, n: x.sum() * n, x, 2, gradient=True, argnums=1)
+    refused(TypeError, "has no gradient", lambda x: x.sum(), np.ones(3, int), gradient=True)
+    refused(TypeError, "int or a tuple of ints", lambda x: x.sum(), x, gradient=True, argnums=[0])
+    refused(ValueError, "there are 1 example", lambda x: x.sum(), x, gradient=True, argnums=1)
+    refused(ValueError, "different arguments", lambda x: x.sum(), x, gradient=True, argnums=(0, 0))
+    refused(ValueError, "at least one", lambda x: x.sum(), x, gradient=True, argnums=())
+
+
+def test_inside_a_traced_function_it_is_refused():
+    @tracer.trace
+    def outer(x):
+        log_density.numba(np.zeros((2, 3)))
+        return x
+
+    with pytest.raises(RuntimeError, match="inside a traced function"):
+        outer(tracer.ones(3))
+
+
+# C.
+
+
+@tracer.trace
+def bump(x):
+    return tracer.exp(-x * x)
+
+
+@tracer.trace
+def wave(x, a, b):
+    return tracer.sin(a * x) * b
+
+
+@tracer.trace
+def length(v):
+    return (v * v).sum().sqrt()
+
+
+def test_quad_by_each_of_scipys_forms():
+    integral = math.sqrt(math.pi) * math.erf(1) / 2
+    for form in ("double (double)", "double(double,void*)"):
+        assert scipy.integrate.quad(bump.cfunc(0.0, signature=form).low_level_callable(), 0, 1)[0] == pytest.approx(integral)
+    expected = 5 * (1 - math.cos(3.0)) / 3
+    for form in ("double (int, double *)", "double (int, double *, void *)"):
+        function = wave.cfunc(0.0, np.float32(0), 0.0, signature=form).low_level_callable()
+        assert scipy.integrate.quad(function, 0, 1, args=(3.0, 5.0))[0] == pytest.approx(expected)
+        function = length.cfunc(np.zeros(2), signature=form).low_level_callable()
+        assert scipy.integrate.nquad(function, [[0, 1], [0, 1]])[0] == pytest.approx(0.7651957164642126)
+
+
+def test_nan_stands_for_errors():
+    @tracer.trace
+    def f(x):
+        return tracer.arange(3.0)[x.long().reshape(1)].double().sum()
+
+    c = f.cfunc(0.0, signature="double (double)")
+    assert c.ctypes(2.0) == 2.0 and math.isnan(c.ctypes(3.0)) and c.ctypes(1.0) == 1.0
+    v = length.cfunc(np.zeros(2), signature="double (int, double *)")
+    two = (ctypes.c_double * 2)(3.0, 4.0)
+    assert v.ctypes(2, two) == 5.0 and math.isnan(v.ctypes(3, two))
+
+
+def test_the_default_signature():
+    @tracer.trace
+    def f(table, i, flag):
+        return table[i], (flag & (i > 0)).sum()
+
+    c = f.cfunc(np.zeros((4, 2), np.float32), np.zeros(3, np.int32), np.zeros(3, bool))
+    assert c.signature == "int32_t f(const float *table, const int32_t *i, const bool *flag, float *out0, int64_t *out1)"
+    table, i, flag = np.arange(8, dtype=np.float32).reshape(4, 2), np.array([3, 0, 1], np.int32), np.array([True, True, False])
+    out, count = np.zeros((3, 2), np.float32), np.zeros((), np.int64)
+
+    def call():
+        pairs = zip((table, i, flag, out, count), c.ctypes.argtypes, strict=True)
+        return c.ctypes(*[ctypes.cast(a.ctypes.data, t) for a, t in pairs])
+
+    assert call() == 0 and out.tolist() == [[6, 7], [0, 1], [2, 3]] and count == 1
+    i[1] = 9
+    status = call()
+    assert status > 0 and c.errors[status - 1].startswith("IndexError: index ... is out of bounds for dimension 0 with size 4")
+    assert c.signature in c.__doc__ and "shape (4, 2)" in c.__doc__ and c.errors[0] in c.__doc__
+    assert c.address == ctypes.cast(c.ctypes, ctypes.c_void_p).value and "int32_t f" in repr(c)
+    with pytest.raises(TypeError, match="SciPy does not call"):
+        c.low_level_callable()
+
+
+def test_gradients_in_c():
+    c = wave.cfunc(0.0, 0.0, 0.0, gradient=True, argnums=(0, 2))
+    assert c.signature.endswith("double *out0, double *out1, double *out2)")
+    given = [ctypes.byref(ctypes.c_double(x)) for x in (0.5, 3.0, 2.0)]
+    out = [ctypes.c_double() for _ in range(3)]
+    assert c.ctypes(*given, *map(ctypes.byref, out)) == 0
+    assert [o.value for o in out] == pytest.approx([2 * math.sin(1.5), 6 * math.cos(1.5), math.sin(1.5)])
+
+
+def test_signatures_that_do_not_fit_are_refused():
+    for signature, error, message in (
+        ("float (float)", ValueError, "must be one of"),
+        (3, TypeError, "must be a string"),
+        ("double (double)", ValueError, "must take one floating-point scalar"),
+    ):
+        with pytest.raises(error, match=message):
+            wave.cfunc(0.0, 0.0, 0.0, signature=signature)
+    with pytest.raises(ValueError, match="must return one floating-point scalar"):
+        bump.cfunc(0.0, signature="double (double)", gradient=True)
+    with pytest.raises(ValueError, match="or one vector of float64"):
+        length.cfunc(np.zeros(2, np.float32), signature="double (int, double *)")
+
+
+def test_cffi():
+    ffi = pytest.importorskip("cffi").FFI()
+    c = log_density.cfunc(np.zeros(3), gradient=True)
+    f = ffi.cast("int32_t (*)(const double *, double *, double *)", c.address)
+    x, value, gradient = ffi.new("double[3]", MEAN.tolist()), ffi.new("double *"), ffi.new("double[3]")
+    assert f(x, value, gradient) == 0 and value[0] == 0 and list(gradient) == [0, 0, 0]
+
+
+C_PROGRAM = """
+#include <pthread.h>
+#include <stdint.h>
+typedef int32_t (*function)(const double *x, double *value, double *gradient);
+static function f;
+static void *work(void *result) {
+    double x[3] = {0, 0, 0}, value, gradient[3];
+    for (int i = 0; i < 20000; i++)
+        if (f(x, &value, gradient)) return 0;
+        else for (int k = 0; k < 3; k++) x[k] += 0.01 * gradient[k];
+    for (int k = 0; k < 3; k++) ((double *)result)[k] = x[k];
+    return 0;
+}
+void climb(void *address, double *results, int n) {
+    pthread_t threads[16];
+    f = (function)address;
+    for (int i = 0; i < n; i++) pthread_create(&threads[i], 0, work, results + 3 * i);
+    for (int i = 0; i < n; i++) pthread_join(threads[i], 0);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_threads_of_c(tmp_path):
+    (tmp_path / "climb.c").write_text(C_PROGRAM)
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-pthread", "-o", "climb.so", "climb.c"], cwd=tmp_path, check=True)
+    climb = ctypes.CDLL(str(tmp_path / "climb.so")).climb
+    c = log_density.cfunc(np.zeros(3), gradient=True)
+    results = np.zeros((6, 3))
+    climb(ctypes.c_void_p(c.address), ctypes.c_void_p(results.ctypes.data), 6)
+    np.testing.assert_allclose(results, np.tile(MEAN, (6, 1)))
+
+
+# Processes.
+
+
+def run(code, tmp_path, *arguments):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", *arguments, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_numba_is_imported_only_when_asked_for(tmp_path):
+    run("import tracer, sys; tracer.trace(lambda x: x)(tracer.ones(2)); assert 'numba' not in sys.modules", tmp_path)
+
+
+CACHED = """
+import numba, numpy as np, tracer
+
+@tracer.trace
+def f(x):
+    return (x * x).sum() * SCALE
+
+g = f.numba(np.zeros(3))
+
+@numba.njit(cache=True)
+def use(x):
+    return g(x) + 1.0
+
+print(use(np.arange(3.0)))
+"""
+
+
+def test_cached_user_functions_are_compiled_anew(tmp_path):
+    """Addresses are of no use in another process."""
+    for scale in ("2.0", "3.0"):
+        (tmp_path / "user.py").write_text(CACHED.replace("SCALE", scale))
+        out, err = run("import user", tmp_path)
+        assert out == f"{5 * float(scale) + 1}\n"
+        assert "Cannot cache compiled function" in err and "dynamic globals" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_calls_while_the_parent_was_calling():
+    f = log_density.numba(np.zeros(3))
+
+    @njit(nogil=True)
+    def busy(n):
+        x, t = np.zeros(3), 0.0
+        for _ in range(n):
+            t += f(x)
+        return t
+
+    expected = busy(10)
+    threads = [threading.Thread(target=busy, args=(1_000_000,)) for _ in range(6)]
+    [t.start() for t in threads]
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if busy(10) == expected else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    [t.join() for t in threads]
+
+
+def test_the_documentation_runs():
+    text = (ROOT / "docs" / "numba.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    space = {"__name__": "documentation"}
+    for block in blocks:
+        exec(compile(block, "docs/numba.md", "exec"), space)

@@ -6,7 +6,8 @@
     for r3 in range(0, n2):            every thread, one iteration after the other
 
 ``block_sum(a)`` joins what each thread of the block has; ``load4`` and ``store4`` access four neighbours at once. What stands
-outside of loops over threads is computed by every thread and stored by the first. ``readonly_f32`` is an array that is not written.
+outside of loops over threads is computed by every thread and stored by the first. An array that is only read is
+``readonly_f32``. The arguments are the arrays, the cell where errors are reported, and the integers.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ def source(mapped: Mapped) -> str:
     for k, array in enumerate(kernel.arrays):
         kind = "buffer" if array.name in written else "readonly"
         body.append(f"    {array.name} = {kind}_{array.dtype.short}(args, {k}, {n})")
+    body.append(f"    status = buffer_i64(args, {n}, {n + 1})")
     for k, name in enumerate(kernel.params):
-        body.append(f"    {name} = args[{n + k}]")
-    text = "\n".join(lines(kernel.body, 1))
-    if "status" in text:
-        body.append(f"    status = args[{n + len(kernel.params)}]")
-    return "\n".join(["def kernel(args, start, stop):", *body, text, ""])
+        body.append(f"    {name} = args[{n + 1 + k}]")
+    return "\n".join(["def kernel(args, start, stop):", *body, *lines(kernel.body, 1), ""])

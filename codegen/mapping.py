@@ -1,15 +1,15 @@
 """A loop nest given to the threads of a GPU.
 
-What is given to whom follows from the nest and its extents alone, so results do not depend on the device:
+The division follows from the nest and its extents alone, so results do not depend on the device:
 
 - *Elements.* Nested loops without a reduction are one loop over all their iterations, shared by the threads of the grid.
-- *Columns.* Where rows are added up for each column, a thread takes columns and goes through the rows with the sums in registers.
-- *Rows.* Of a nest with loops inside of rows a thread takes a row of at most 16 elements, a warp one of at most 1,024, a block of
-  256 or 1,024 threads a longer one. The loops over a row's elements, nested ones as one, are shared among the threads of the warp
-  or block; short loops inside of these stay in a thread. After a loop its reductions are joined in the order of the threads.
-- *In order.* A loop whose iterations depend on one another is gone through by every thread of the block; loops in it are shared.
-- *Neighbours.* A thread takes as many neighbouring elements as 16 bytes hold where the extent is a multiple of that; the accesses
-  that then begin at multiples of 16 bytes are vector accesses (``load4``). A loop over a single row takes the rest one by one.
+- *Columns.* Where rows are added up for each column, a thread takes columns and goes through the rows, sums in registers.
+- *Rows.* Where there are loops inside of rows, a row of at most 16 elements is a thread's, one of at most 1,024 a warp's, a
+  longer one a block's, of 256 or 1,024 threads. The loops over a row's elements, nested ones as one, are shared among the
+  threads of the warp or block; short loops inside of these stay in a thread. After a loop its reductions are joined.
+- *In order.* Every thread of the block goes through a loop whose iterations depend on one another; loops in it are shared.
+- *Neighbours.* A thread takes as many neighbouring elements as 16 bytes hold, where the extent is a multiple of that. Accesses
+  that then begin at multiples of 16 bytes are vector accesses (``load4``). A loop over a single row leaves a rest.
 """
 
 from __future__ import annotations
@@ -367,7 +367,7 @@ class _Touched:
 
 
 def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping[str, str] | None = None) -> Iterable[tuple]:
-    """(``r`` or ``w``, array, (loops around, offset)) of each access; loop variables are numbered, so that equal loops compare."""
+    """(``r`` or ``w``, array, (loops around, offset)) of each access. Loop variables are numbered: equal loops are equal."""
     names = dict(names or {})
 
     def plain(text: str) -> str:
@@ -389,9 +389,7 @@ def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping
             continue
         if isinstance(s, Let):
             texts: Sequence[str] = (s.expression,)
-        elif isinstance(s, Store):
-            texts = (s.offset, s.value)
-        elif isinstance(s, Accumulate):
+        elif isinstance(s, (Store, Accumulate)):
             texts = (s.offset, s.value)
         else:
             texts = s.values if isinstance(s, Reduce) else ()

@@ -321,8 +321,9 @@ def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
 
 
 def _report(builder: Builder, bad: ir.Value, status: Scalar, site: Scalar, what: ir.Value) -> None:
+    """Writes to the status cell, given by its address or as an array."""
     with builder.if_then(bad, likely=False):
-        pointer = builder.inttoptr(status.value, I64.as_pointer())
+        pointer = builder.inttoptr(status.value, I64.as_pointer()) if isinstance(status, Scalar) else status.pointer
         builder.store(builder.add(site.value, I64(1)), pointer)
         builder.store(what, builder.gep(pointer, [I64(1)]))
 
@@ -389,7 +390,7 @@ def _uniform(dtype: DType, digits: int) -> Intrinsic:
 
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in ("bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64")}
 _BRANCHING = (*circular.BRANCHING, *special.BRANCHING)
-_ELEMENTARY: tuple[dict[str, Any], ...] = (
+ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
     circular.FUNCTIONS,
     circular.BINARY,
@@ -408,7 +409,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "better": _better(">"),
     "worse": _better("<"),
     **{name: _floating(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
-    **{name: _elementary(name, f) for table in _ELEMENTARY for name, f in table.items()},
+    **{name: _elementary(name, f) for table in ELEMENTARY for name, f in table.items()},
     "uniform_f32": _uniform(float32, 24),
     "uniform_f64": _uniform(float64, 53),
     "gemm_f32": _gemm,
@@ -420,7 +421,7 @@ def operand_count(name: str) -> int:
     """How many operands an intrinsic takes."""
     if name.startswith("gemm_"):
         return 16
-    if any(name in table for table in _ELEMENTARY):
+    if any(name in table for table in ELEMENTARY):
         return 2 if name in circular.BINARY or name in powers.BINARY else 1
     parameters = inspect.signature(INTRINSICS[name]).parameters
     return len(parameters) - 1 if not any(p.kind is p.VAR_POSITIONAL for p in parameters.values()) else 1

@@ -7,24 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codegen.cpu import source
+from ..codegen import cpu, cuda
 from ..codegen.fusion import lower
 from ..codegen.library import LARGE_PRODUCT, lower_op
+from ..codegen.mapping import mapped
 from ..codegen.nest import Kernel
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.interp import EVALUATE
-from ..ir.ops import adjoin, constant, fusion, reshape
+from ..ir.ops import adjoin, constant, fusion, matmul, reshape
 from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
 from .memory import ALIGNMENT, arrange
 from .plan import STATUS, Plan, StepKind
 
 
-def lay_out(graph: Graph) -> Plan:
-    """The plan of a fused graph."""
-    layout = _Layout(graph)
+def lay_out(graph: Graph, device: str = "cpu") -> Plan:
+    """The plan of a fused graph for a device, ``cpu`` or ``cuda``."""
+    layout = Layout(graph, device)
     layout.write()
     return layout.plan
+
+
+_ALIGNMENTS = {"cpu": ALIGNMENT, "cuda": 256}  # bytes
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,13 @@ class _Step:
     arrays: list[Value]
 
 
-class _Layout:
+class Layout:
     """Decides the steps and where every value lives: an input's or result's slot, the arena, or among the constants."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, device: str):
         self.graph = graph
-        self.plan = Plan([v.type for v in graph.inputs], [v.type for v in graph.outputs], graph.updates)
+        self.plan = Plan([v.type for v in graph.inputs], [v.type for v in graph.outputs], graph.updates, device)
+        self._alignment = _ALIGNMENTS[device]
         self._places: dict[Value, tuple[str, int]] = {v: ("slot", i) for i, v in enumerate(graph.inputs)}
         for j, k in enumerate(self.plan.results):
             self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
@@ -82,12 +87,14 @@ class _Layout:
                 else:
                     relocations.setdefault(base, []).append(len(words))
                     words.append(where + offset)
-            words += step.kernel.values if step.kernel is not None else []
+            values = step.kernel.values if step.kernel is not None else []
+            if plan.device == "cpu":
+                words += values
             relocations.setdefault("status", []).append(len(words))
             words.append(i * STATUS)
             if "(gemm," in kind.source:
                 relocations.setdefault(step.op.result.type.dtype.short, []).append(len(words))
-            words.append(0)
+            words += [0] if plan.device == "cpu" else [*values, 0, kind.domain]
             if kind.may_fail:
                 plan.locs[i] = step.op.loc
         risky = self.steps[: max(plan.locs, default=-1) + 1]
@@ -181,7 +188,7 @@ class _Layout:
 
     def _add_constant(self, op: Op) -> None:
         array = np.array(EVALUATE.bind(op.primitive, (), op.attrs), order="C")
-        self._constants += bytes(-len(self._constants) % ALIGNMENT)
+        self._constants += bytes(-len(self._constants) % self._alignment)
         self._places[op.result] = ("constants", len(self._constants))
         self._constants += array.tobytes()
 
@@ -203,16 +210,28 @@ class _Layout:
             key = self._alike[id(body)], tuple(reused.items())
         if key not in self._kinds:
             name = op.primitive.name if body is None else f"@{body.name}"
-            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op):
+            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op) or self._is_product(op):
                 kernel, kind = None, StepKind(name, "", str(_alone(op) if body is None else body), 1, False, [])
             else:
                 kernel = lower(body, reused) if body is not None else lower_op(op)
-                text = source(kernel)
-                checks = [[error.__name__, message] for error, message in kernel.checks]
-                kind = StepKind(name, text, "", kernel.domain, _is_large(op, kernel, text), checks)
+                kernel, kind = self._with_text(name, op, kernel)
             self._kinds[key] = len(self.plan.kinds), kernel
             self.plan.kinds.append(kind)
         return self._kinds[key]
+
+    def _is_product(self, op: Op) -> bool:
+        """Whether an operation is left to the device's library."""
+        return self.plan.device == "cuda" and op.primitive is matmul
+
+    def _with_text(self, name: str, op: Op, kernel: Kernel) -> tuple[Kernel, StepKind]:
+        """The kernel for the device, and what its steps have in common."""
+        checks = [[error.__name__, message] for error, message in kernel.checks]
+        if self.plan.device == "cpu":
+            text = cpu.source(kernel)
+            return kernel, StepKind(name, text, "", kernel.domain, _is_large(op, kernel, text), checks)
+        given = mapped(kernel)
+        launch = given.launch.blocks, given.launch.threads
+        return given.kernel, StepKind(name, cuda.source(given), "", kernel.domain, False, checks, launch)
 
     def _arrange_arena(self) -> None:
         lives: dict[Value, list[int]] = {}
@@ -221,7 +240,9 @@ class _Layout:
                 r, _ = self._whole(v)
                 if r not in self._places:
                     lives.setdefault(r, [i, i])[1] = i
-        offsets, self.plan.arena = arrange([(v.type.nbytes, first, last) for v, (first, last) in lives.items()])
+        offsets, self.plan.arena = arrange(
+            [(v.type.nbytes, first, last) for v, (first, last) in lives.items()], self._alignment
+        )
         for v, offset in zip(lives, offsets, strict=True):
             self._places[v] = ("arena", offset)
 

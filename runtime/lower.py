@@ -13,7 +13,8 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -23,7 +24,6 @@ from .intrinsics import (
     DTYPES,
     I64,
     INTRINSICS,
-    Buffer,
     Scalar,
     alike,
     buffer,
@@ -44,20 +44,45 @@ def write(builder: ir.IRBuilder, source: str, args: ir.Value, start: ir.Value, s
 
     Raises TypeError or NameError for text that is not a kernel.
     """
+    definition = parsed(source)
+    writer = Writer(builder, definition, {"start": Scalar(start, int64), "stop": Scalar(stop, int64)})
+    writer.args = args
+    writer.statements(definition.body)
+
+
+def parsed(source: str) -> ast.FunctionDef:
+    """The syntax tree of a kernel's text."""
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.FunctionDef)
-    _Writer(builder, definition, args, start, stop).statements(definition.body)
+    return definition
 
 
-class _Writer:
-    """Writes the body of one kernel."""
+def names_of(target: ast.expr) -> list[str]:
+    """The names that an assignment sets."""
+    names = target.elts if isinstance(target, ast.Tuple) else [target]
+    assert all(isinstance(n, ast.Name) for n in names)
+    return [n.id for n in names]  # type: ignore[attr-defined]
 
-    def __init__(self, builder: ir.IRBuilder, definition: ast.FunctionDef, args: ir.Value, start: ir.Value, stop: ir.Value):
-        self.builder, self.args = builder, args
-        self.names: dict[str, Scalar | Buffer] = {"start": Scalar(start, int64), "stop": Scalar(stop, int64)}
-        self.slots: dict[str, tuple[ir.Value, DType]] = {}
+
+class Writer:
+    """Writes the body of one kernel, statement by statement.
+
+    ``apply`` executes an operation on values: back ends with other values than numbers override it.
+    """
+
+    intrinsics: Mapping[str, Callable[..., Any]] = INTRINSICS
+    args: ir.Value
+
+    def __init__(self, builder: ir.IRBuilder, definition: ast.FunctionDef, names: dict[str, Any]):
+        self.builder = builder
+        self.names = names
+        self.slots: dict[str, Any] = {}
         targets = [n.targets[0] for n in ast.walk(definition) if isinstance(n, ast.Assign)]
-        self.assigned = Counter(t.id for t in targets if isinstance(t, ast.Name))
+        self.assigned = Counter(name for t in targets for name in names_of(t))
+
+    def apply(self, operation: Callable[..., Any], *operands: Any) -> Any:
+        """The operation, a function of a builder and operands, on values."""
+        return operation(self.builder, *operands)
 
     # Statements.
 
@@ -72,23 +97,31 @@ class _Writer:
         self.evaluate(s.value)
 
     def _assign(self, s: ast.Assign) -> None:
-        (target,) = s.targets
-        assert isinstance(target, ast.Name)
-        value = self.evaluate(s.value)
-        if self.assigned[target.id] == 1:
-            self.names[target.id] = value
+        (name,) = names_of(s.targets[0])
+        self.set(name, self.evaluate(s.value))
+
+    def set(self, name: str, value: Any) -> None:
+        """Gives a name its value, or its next one."""
+        if self.assigned[name] == 1:
+            self.names[name] = value
             return
-        if target.id not in self.slots:
+        if name not in self.slots:
             with self.builder.goto_entry_block():
-                self.slots[target.id] = self.builder.alloca(llvm_type(value.dtype)), value.dtype
-        slot, dtype = self.slots[target.id]
-        if value.dtype is not dtype:
-            raise TypeError(f"{target.id} is {dtype.short} and {value.dtype.short} in a kernel")
+                self.slots[name] = self.builder.alloca(llvm_type(value.dtype)), value.dtype
+        slot, dtype = self.slots[name]
+        same_type(name, dtype, value.dtype)
         self.builder.store(value.value, slot)
 
     def _for(self, s: ast.For) -> None:
         assert isinstance(s.target, ast.Name) and isinstance(s.iter, ast.Call)
         start, stop = (self.evaluate(a).value for a in s.iter.args)
+        with self.loop(start, stop, I64(1)) as variable:
+            self.names[s.target.id] = Scalar(variable, int64)
+            self.statements(s.body)
+
+    @contextmanager
+    def loop(self, start: ir.Value, stop: ir.Value, step: ir.Value) -> Iterator[ir.Value]:
+        """Instructions for each index from ``start`` on while it is less than ``stop``."""
         builder = self.builder
         before = builder.block
         body, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
@@ -96,15 +129,17 @@ class _Writer:
         builder.position_at_end(body)
         variable = builder.phi(I64)
         variable.add_incoming(start, before)
-        self.names[s.target.id] = Scalar(variable, int64)
-        self.statements(s.body)
-        following = builder.add(variable, I64(1), flags=("nsw",))
+        yield variable
+        following = builder.add(variable, step, flags=("nsw",))
         variable.add_incoming(following, builder.block)
         builder.cbranch(builder.icmp_signed("<", following, stop), body, after)
         builder.position_at_end(after)
 
     def _if(self, s: ast.If) -> None:
-        condition = self.evaluate(s.test).value
+        self.branch(self.evaluate(s.test).value, s)
+
+    def branch(self, condition: ir.Value, s: ast.If) -> None:
+        """The branches of a statement, by a condition."""
         if not s.orelse:
             with self.builder.if_then(condition):
                 self.statements(s.body)
@@ -150,49 +185,62 @@ class _Writer:
         if name.startswith("buffer_"):
             k, n = (ast.literal_eval(a) for a in e.args[1:])
             return buffer(self.builder, DTYPES[name.removeprefix("buffer_")], self.args, k, n)
-        if name not in INTRINSICS:
+        if name not in self.intrinsics:
             raise NameError(f"a kernel calls {name!r}, which is no intrinsic")
-        return INTRINSICS[name](self.builder, *[self.evaluate(a) for a in e.args])
+        return self.apply(self.intrinsics[name], *[self.evaluate(a) for a in e.args])
 
-    def _converted(self, e: ast.expr, dtype: DType) -> Scalar:
+    def _converted(self, e: ast.expr, dtype: DType) -> Any:
         number = _number(e)
         if number is None:
-            return convert(self.builder, self.evaluate(e), dtype)
+            return self.apply(lambda builder, x: convert(builder, x, dtype), self.evaluate(e))
         return Scalar(llvm_type(dtype)(number if dtype.is_floating_point else int(number)), dtype)
 
-    def _compare(self, e: ast.Compare) -> Scalar:
+    def _compare(self, e: ast.Compare) -> Any:
         (sign,), (right,) = e.ops, e.comparators
-        return compare(self.builder, _COMPARISONS[type(sign)], self.evaluate(e.left), self.evaluate(right))
+        text = _COMPARISONS[type(sign)]
+        return self.apply(lambda builder, a, b: compare(builder, text, a, b), self.evaluate(e.left), self.evaluate(right))
 
-    def _boolop(self, e: ast.BoolOp) -> Scalar:
+    def _boolop(self, e: ast.BoolOp) -> Any:
         """All operands are evaluated: none has an effect."""
-        join = self.builder.and_ if isinstance(e.op, ast.And) else self.builder.or_
-        first, *others = (self.evaluate(v).value for v in e.values)
-        for v in others:
-            first = join(first, v)
-        return Scalar(first, bool_)
+        sign: type[ast.operator] = ast.BitAnd if isinstance(e.op, ast.And) else ast.BitOr
+        first, *others = map(self.evaluate, e.values)
+        for x in others:
+            first = self.apply(lambda builder, a, b: _binary(builder, sign, a, b), first, x)
+        return first
 
-    def _unaryop(self, e: ast.UnaryOp) -> Scalar:
-        x = self.evaluate(e.operand)
-        if isinstance(e.op, (ast.Not, ast.Invert)):
-            return Scalar(self.builder.not_(x.value), x.dtype)
-        assert isinstance(e.op, ast.USub)
-        return Scalar((self.builder.fneg if x.dtype.is_floating_point else self.builder.neg)(x.value), x.dtype)
+    def _unaryop(self, e: ast.UnaryOp) -> Any:
+        return self.apply(lambda builder, x: _unary(builder, type(e.op), x), self.evaluate(e.operand))
 
-    def _binop(self, e: ast.BinOp) -> Scalar:
-        builder = self.builder
-        a, b, dtype = alike(builder, self.evaluate(e.left), self.evaluate(e.right))
+    def _binop(self, e: ast.BinOp) -> Any:
         kind = type(e.op)
-        if dtype.is_floating_point:
-            real = {ast.Add: builder.fadd, ast.Sub: builder.fsub, ast.Mult: builder.fmul, ast.Div: builder.fdiv}
-            return Scalar(real[kind](a.value, b.value), dtype)
-        bits = {ast.BitAnd: builder.and_, ast.BitOr: builder.or_, ast.BitXor: builder.xor}
-        if kind in bits:
-            return Scalar(bits[kind](a.value, b.value), dtype)
-        if kind in (ast.FloorDiv, ast.Mod):
-            return (floor_div if kind is ast.FloorDiv else floor_mod)(builder, a, b)
-        whole = {ast.Add: builder.add, ast.Sub: builder.sub, ast.Mult: builder.mul}
-        return Scalar(whole[kind](convert(builder, a, int64).value, convert(builder, b, int64).value), int64)
+        return self.apply(lambda builder, a, b: _binary(builder, kind, a, b), self.evaluate(e.left), self.evaluate(e.right))
+
+
+def same_type(name: str, expected: DType, found: DType) -> None:
+    """Raises TypeError if a name would have two types."""
+    if expected is not found:
+        raise TypeError(f"{name} is {expected.short} and {found.short} in a kernel")
+
+
+def _unary(builder: ir.IRBuilder, kind: type[ast.unaryop], x: Scalar) -> Scalar:
+    if kind in (ast.Not, ast.Invert):
+        return Scalar(builder.not_(x.value), x.dtype)
+    assert kind is ast.USub
+    return Scalar((builder.fneg if x.dtype.is_floating_point else builder.neg)(x.value), x.dtype)
+
+
+def _binary(builder: ir.IRBuilder, kind: type[ast.operator], a: Scalar, b: Scalar) -> Scalar:
+    a, b, dtype = alike(builder, a, b)
+    if dtype.is_floating_point:
+        real: dict[Any, Any] = {ast.Add: builder.fadd, ast.Sub: builder.fsub, ast.Mult: builder.fmul, ast.Div: builder.fdiv}
+        return Scalar(real[kind](a.value, b.value), dtype)
+    bits: dict[Any, Any] = {ast.BitAnd: builder.and_, ast.BitOr: builder.or_, ast.BitXor: builder.xor}
+    if kind in bits:
+        return Scalar(bits[kind](a.value, b.value), dtype)
+    if kind in (ast.FloorDiv, ast.Mod):
+        return (floor_div if kind is ast.FloorDiv else floor_mod)(builder, a, b)
+    whole: dict[Any, Any] = {ast.Add: builder.add, ast.Sub: builder.sub, ast.Mult: builder.mul}
+    return Scalar(whole[kind](convert(builder, a, int64).value, convert(builder, b, int64).value), int64)
 
 
 def _number(e: ast.expr) -> float | None:

@@ -22,7 +22,7 @@ def aligned_empty(nbytes: int) -> np.ndarray:
     return raw[start : start + nbytes]
 
 
-def arrange(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMENT) -> tuple[list[int], int]:
     """Offsets in one arena for buffers given as (size, first step, last step), and the arena's size.
 
     Buffers whose lives overlap do not overlap in memory. In order of time, larger ones first, each takes the smallest gap that
@@ -54,7 +54,7 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
 
     for i in order:
         nbytes, first, last = lifetimes[i]
-        size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        size = -(-max(nbytes, 1) // alignment) * alignment
         while alive and alive[0][0] < first:
             _, offset, freed = heapq.heappop(alive)
             insert(freed, offset)

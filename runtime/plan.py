@@ -25,6 +25,7 @@ class StepKind(NamedTuple):
     domain: int  # the kernel is called for parts of [0, domain)
     large: bool  # worth sharing among threads: it takes ten times as long as to tell them, or more
     checks: list[list[str]]  # the names and messages of the exceptions it may raise, by site
+    launch: tuple[int, ...] = ()  # on a GPU: blocks, and threads of a block
 
     @property
     def may_fail(self) -> bool:
@@ -38,6 +39,7 @@ class Plan:
     inputs: list[TensorType]
     outputs: list[TensorType]
     updates: dict[int, int]
+    device: str = "cpu"
     kinds: list[StepKind] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)  # the kind of each
     starts: list[int] = field(default_factory=list)  # where its argument block begins among the words
@@ -77,7 +79,7 @@ def from_bytes(data: bytes) -> Plan:
         for name in ("updates", "locs"):
             content[name] = dict(content[name])
         content["patches"] = [(position, slot, further) for position, slot, further in content["patches"]]
-        content["kinds"] = [StepKind(*row) for row in content["kinds"]]
+        content["kinds"] = [StepKind(*row[:-1], tuple(row[-1])) for row in content["kinds"]]
         return Plan(**content, constants=constants)
     except (KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"not a plan: {e!r}") from e

@@ -5,8 +5,9 @@ The division follows from the nest and its extents alone, so results do not depe
 - *Elements.* Nested loops without a reduction are one loop over all their iterations, shared by the threads of the grid.
 - *Columns.* Where rows are added up for each column, a thread takes columns and goes through the rows, sums in registers.
 - *Rows.* Where there are loops inside of rows, a row of at most 16 elements is a thread's, one of at most 1,024 a warp's, a
-  longer one a block's, of 256 or 1,024 threads. The loops over a row's elements, nested ones as one, are shared among the
-  threads of the warp or block; short loops inside of these stay in a thread. After a loop its reductions are joined.
+  longer one a block's, of 256 or 1,024 threads; a block's too where threads read what others have written. The loops over a
+  row's elements, nested ones as one, are shared among the threads of the warp or block; short loops inside of these stay in a
+  thread. After a loop its reductions are joined.
 - *In order.* Every thread of the block goes through a loop whose iterations depend on one another; loops in it are shared.
 - *Neighbours.* A thread takes as many neighbouring elements as 16 bytes hold, where the extent is a multiple of that. Accesses
   that then begin at multiples of 16 bytes are vector accesses (``load4``). A loop over a single row leaves a rest.
@@ -27,6 +28,7 @@ WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 1024  # threads
 _MOST_BLOCKS = 1 << 16
 _VECTOR = 16  # bytes of the widest access
 _LONG_BODY = 100  # statements: more of them for several elements at once need too many registers
+_BARRIER = Do("block_barrier()")
 _NAME = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"\bload\((p\d+), ")
 
@@ -102,19 +104,35 @@ class _Mapping:
         self.count = 0
 
     def run(self) -> Mapped:
-        body = self.kernel.body
-        loops = [s for s in body if isinstance(s, Loop)]
-        before = [s for s in body if not isinstance(s, Loop)]
-        registers = _in_registers(body)
-        if registers is not None:
-            loops, before = [registers[-1]], registers[:-1]  # type: ignore[list-item]
-        if len(loops) == 1 and not loops[0].sequential and not _carried(loops[0]):
-            statements, launch = self._rows(_nest(loops[0]))
+        body = _in_registers(self.kernel.body) or self.kernel.body
+        *before, last = body
+        if isinstance(last, Loop) and not last.sequential and not _carried(last) and all(map(_is_pure, before)):
+            nest = _nest(last)
+            outside, inside = self._sunk(before)
+            statements, launch = self._rows(_Nest(nest.loops, [*inside, *nest.lets], nest.body))
+            self.kernel.body = [*outside, *statements]
         else:
             unit = _Unit(Who.BLOCKS, LARGE_BLOCK)
-            statements, launch = self._shared(loops, unit), Launch(1, unit.threads)
-        self.kernel.body = [*before, *statements]
+            self.kernel.body, launch = self._shared(body, unit), Launch(1, unit.threads)
         return Mapped(self.kernel, launch)
+
+    def _sunk(self, lets: Sequence[Statement]) -> tuple[list[Statement], list[Statement]]:
+        """Definitions that may stand before a loop, and those that belong inside.
+
+        What is read of an array that the kernel writes is read by the thread that writes there, and by no other.
+        """
+        outside: list[Statement] = []
+        inside: list[Statement] = []
+        late: set[str] = set()
+        for s in lets:
+            assert isinstance(s, Let)
+            reads = {array for array, _ in _loads(s.expression)}
+            if reads & self.written or late & set(_NAME.findall(s.expression)):
+                late.add(s.name)
+                inside.append(s)
+            else:
+                outside.append(s)
+        return outside, inside
 
     # Rows.
 
@@ -132,13 +150,15 @@ class _Mapping:
             units = -(-count // lanes)
             return statements, Launch(_blocks(-(-units // SMALL_BLOCK)), SMALL_BLOCK)
         if longest <= _SOME and count > 1:
-            unit = _Unit(Who.WARPS, WARP, "warp")
-            launch = Launch(_blocks(-(-count // (SMALL_BLOCK // WARP))), SMALL_BLOCK)
-        else:
-            unit = _Unit(Who.BLOCKS, SMALL_BLOCK if longest <= _MANY else LARGE_BLOCK)
-            launch = Launch(_blocks(count), unit.threads)
-        nest = _Nest(nest.loops, nest.lets, self._shared(nest.body, unit))
-        return self._one(nest, unit.who, 1), launch
+            sizes = dict(self.known)
+            body = self._shared(nest.body, _Unit(Who.WARPS, WARP, "warp"))
+            if not any(s == _BARRIER for s in walk(body)):
+                launch = Launch(_blocks(-(-count // (SMALL_BLOCK // WARP))), SMALL_BLOCK)
+                return self._one(_Nest(nest.loops, nest.lets, body), Who.WARPS, 1), launch
+            self._forget_params(sizes)
+        unit = _Unit(Who.BLOCKS, SMALL_BLOCK if longest <= _MANY else LARGE_BLOCK)
+        body = self._shared(nest.body, unit)
+        return self._one(_Nest(nest.loops, nest.lets, body), Who.BLOCKS, 1), Launch(_blocks(count), unit.threads)
 
     def _shared(self, body: Sequence[Statement], unit: _Unit) -> list[Statement]:
         """The body of a row: its loops are given to the threads of the unit."""
@@ -151,7 +171,7 @@ class _Mapping:
             elif loop is not None:
                 new = self._shared_loop(loop, unit)
             if touched.conflict(new):
-                result.append(Do(f"{unit.name}_barrier()"))
+                result.append(_BARRIER)
                 touched = _Touched()
             touched.add(new)
             result += new
@@ -165,8 +185,8 @@ class _Mapping:
             statements, _ = self._flat(nest, Who.THREADS)
             return [*statements, *_joins(loop, unit)]
         body = self._shared(loop.body, unit)
-        if _Touched().add(body).conflict(body, loop.variable):
-            body.append(Do(f"{unit.name}_barrier()"))
+        if not _ends_with_barrier(body) and _Touched().add(body).conflict(body, loop.variable):
+            body.append(_BARRIER)
         return [replace(loop, body=body)]
 
     # Loops over all iterations of a nest.
@@ -294,9 +314,22 @@ class _Mapping:
         self.known[name] = value
         return name
 
+    def _forget_params(self, known: dict[str, int]) -> None:
+        """Takes back the integers that were added since ``known`` was copied."""
+        kept = [name in known for name in self.kernel.params]
+        self.kernel.values = [v for v, keep in zip(self.kernel.values, kept, strict=True) if keep]
+        self.kernel.params = [n for n, keep in zip(self.kernel.params, kept, strict=True) if keep]
+        self.known = known
+
     def _fresh(self, letter: str) -> str:
         self.count += 1
         return f"{letter}{9000 + self.count}"
+
+
+def _ends_with_barrier(body: Sequence[Statement]) -> bool:
+    """Whether all accesses of a loop's body are followed by a barrier."""
+    last = body[-1] if body else None
+    return last == _BARRIER or (isinstance(last, Loop) and last.sequential and _ends_with_barrier(last.body))
 
 
 def _blocks(wanted: int) -> int:
@@ -369,6 +402,7 @@ class _Touched:
 def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping[str, str] | None = None) -> Iterable[tuple]:
     """(``r`` or ``w``, array, (loops around, offset)) of each access. Loop variables are numbered: equal loops are equal."""
     names = dict(names or {})
+    shared = any(who is Who.THREADS for _, _, who, _ in ranges)
 
     def plain(text: str) -> str:
         for _ in range(8):  # names of offsets stand for their definitions
@@ -395,9 +429,9 @@ def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping
             texts = s.values if isinstance(s, Reduce) else ()
         for text in texts:
             for array, offset in _loads(re.sub(r"\bload\d+\(", "load(", text)):
-                yield "r", array, (ranges, plain(offset))
+                yield "r", array, (ranges if shared else "by all threads", plain(offset))
         if isinstance(s, (Store, Accumulate)):
-            yield "w", s.array, (ranges, plain(s.offset))
+            yield "w", s.array, (ranges, plain(s.offset)) if shared else ("by the first thread", "")
         if isinstance(s, Let) and s.name[0] in "ej" and "load" not in s.expression:
             names[s.name] = f"({s.expression})"
 

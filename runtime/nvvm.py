@@ -172,11 +172,6 @@ def block_barrier(builder: ir.IRBuilder) -> None:
     builder.call(declared(builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.nvvm.barrier0"), [])
 
 
-def warp_barrier(builder: ir.IRBuilder) -> None:
-    function = declared(builder.module, ir.FunctionType(ir.VoidType(), [_I32]), "llvm.nvvm.bar.warp.sync")
-    builder.call(function, [_I32(-1)])
-
-
 def _shuffled(builder: ir.IRBuilder, x: ir.Value, distance: int) -> ir.Value:
     """The value of the lane whose number differs in one bit."""
     function = declared(builder.module, ir.FunctionType(_I32, [_I32] * 4), "llvm.nvvm.shfl.sync.bfly.i32")
@@ -350,7 +345,7 @@ def _divided(bits: int, remainder: bool) -> Callable[..., Scalar]:
 INTRINSICS: dict[str, Callable[..., Any]] = {
     **{name: function for name, function in cpu.INTRINSICS.items() if name not in ("prefetch", "gemm_f32", "gemm_f64")},
     **{name: _elementary(function) for table in cpu.ELEMENTARY for name, function in table.items()},
-    **{f.__name__: f for f in (load, store, accumulate, abs_, fmod, block_barrier, warp_barrier)},
+    **{f.__name__: f for f in (load, store, accumulate, abs_, fmod, block_barrier)},
     "maximum": _extremum(">"),
     "minimum": _extremum("<"),
     "greater": _of_numbers("fmax"),

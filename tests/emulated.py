@@ -59,9 +59,9 @@ class Emulated:
     def _launch(self, kind, kernel, views, status):
         self.launches += 1
         blocks, threads = kind.launch
-        arguments = [*(v.reshape(-1).copy() for v in views), status, *kernel.values, 0, kind.domain]
+        arguments = [*map(_padded, [*views, status]), *kernel.values, 0, kind.domain]
         results = ptx.launch(compiled(kind.source, threads), arguments, min(blocks, 64), threads)
-        return [r.reshape(v.shape) for r, v in zip(results, [*views, status], strict=False)]
+        return [r[: v.nbytes].view(v.dtype).reshape(v.shape) for r, v in zip(results, [*views, status], strict=False)]
 
     @staticmethod
     def _interpret(graph, views):
@@ -69,3 +69,10 @@ class Emulated:
         n = len(graph.inputs)
         for view, value in zip(views[n:], Program(lay_out(graph))(*views[:n]), strict=True):
             np.copyto(view, value)
+
+
+def _padded(array):
+    """The bytes of an array, and ones up to a multiple of 16: NVVM may load a vector where only a part of it is used."""
+    data = np.full(-(-array.nbytes // 16) * 16, 255, np.uint8)
+    data[: array.nbytes] = array.reshape(-1).view(np.uint8)
+    return data

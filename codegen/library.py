@@ -8,7 +8,7 @@ import math
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import fold, index_add, matmul, scatter_add
 from .loops import Index, Lowering, literal
-from .nest import Accumulate, Array, Combine, Do, Kernel, Let, Loop, Reduce, Store
+from .nest import Accumulate, Array, Combine, Do, If, Kernel, Let, Loop, Reduce, Store
 
 _TINY = 1 << 12  # multiplications of one product
 _LONG_ROW = 64  # terms of a sum that repay its end, where a vector's lanes are added
@@ -55,13 +55,42 @@ def _fold(low: Lowering, op: Op, out: Array) -> Kernel:
     return low.finish(flat.shape[0])
 
 
+def gathered_fold(op: Op) -> Kernel:
+    """The kernel of a ``fold`` for many threads: each element of the image adds up what lies in the windows around it.
+
+    Terms are added in the order of ``_fold``, so results have its bits.
+    """
+    (x,), y, n = op.operands, op.result, len(op.attrs["extents"])
+    low = Lowering(Graph(op.primitive.name, [Value(x.type)], [], []))
+    out = low.arrays[low.add_array(Value(y.type))]
+    lead = math.prod(y.shape[: len(y.shape) - n])
+    x1 = Value(x.type.with_shape((lead, *x.shape[len(y.shape) - n :])))
+    y1 = Value(y.type.with_shape((lead, *y.shape[len(y.shape) - n :])))
+    low.array_of[x1] = 0
+    with low.loop(Loop("i0", "start", "stop")), low.loops(range(1, 1 + n), y1) as place:
+        total, body = low.fresh("a"), low.scopes[-1].body
+        body.append(Let(total, literal(0, out.dtype)))
+        with low.loops(range(1, 1 + n), x1, sequential=True) as k:
+            windows, inside = [], []
+            for axis, (at, ki, s, d) in enumerate(zip(place, k, op.attrs["stride"], op.attrs["dilation"], strict=True)):
+                ahead = low.atom(f"{at} - {ki} * {low.param(d)}")
+                windows.append(low.atom(f"{ahead} // {low.param(s)}"))
+                inside += [f"({ahead} >= 0)", f"({ahead} % {low.param(s)} == 0)"]
+                inside.append(f"({windows[-1]} < {low.extent(x1, 1 + n + axis)})")
+            term = low.fresh("t")
+            load = Let(term, f"load(p0, {low.offset(x1, ('i0', *k, *windows))})")
+            low.scopes[-1].body.append(If(" & ".join(inside), [load, Reduce(Combine.SUM, (total,), (term,), out.dtype)], []))
+        body.append(Store(out.name, low.offset(y1, ("i0", *place)), total))
+    return low.finish(lead)
+
+
 def _index_add(low: Lowering, op: Op, out: Array) -> Kernel:
     (x, where), y, axis = op.operands, op.result, op.attrs["axis"]
     with low.loop(Loop("i0", "start", "stop")):
         _zero(low, y, out)
         with low.loops(range(len(x.shape)), x, sequential=True) as index:
             position = low.value(where, index[axis : axis + len(where.shape)])
-            safe = _checked(low, position, op.attrs["extent"], axis)
+            safe = checked(low, position, op.attrs["extent"], axis)
             if op.attrs["extent"]:
                 _add(low, y, out, (*index[:axis], safe, *index[axis + len(where.shape) :]), low.value(x, index))
     return low.finish(1)
@@ -72,13 +101,14 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
     with low.loop(Loop("i0", "start", "stop")):
         _zero(low, y, out)
         with low.loops(range(len(x.shape)), x, sequential=True) as index:
-            safe = _checked(low, low.value(where, index), y.shape[axis], axis)
+            safe = checked(low, low.value(where, index), y.shape[axis], axis)
             if y.shape[axis]:
                 _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), low.value(x, index))
     return low.finish(1)
 
 
-def _checked(low: Lowering, position: str, extent: int, axis: int) -> str:
+def checked(low: Lowering, position: str, extent: int, axis: int) -> str:
+    """A position along an axis, or 0 after an error has been reported."""
     site = low.site(IndexError, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
     return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
 

@@ -101,8 +101,10 @@ class Lowering:
 
     def param(self, value: int) -> str:
         """A run-time integer. 0 and 1 are text: what they mean (no offset, no stride) changes the code."""
-        if value in (0, 1):
-            return str(value)
+        return str(value) if value in (0, 1) else self.fixed_param(value)
+
+    def fixed_param(self, value: int) -> str:
+        """A run-time integer, whatever its value: kernels that differ in it alone have one text."""
         name = f"n{len(self.params)}"
         self.params.append(name)
         self.values.append(int(value))

@@ -147,8 +147,7 @@ class _Mapping:
         longest = max((self._iterations(s) for s in nest.body if isinstance(s, (Loop, If))), default=0)
         if registers is not None or longest <= _FEW or not _has_parallel_loop(nest.body):
             statements, lanes = self._flat(nest, Who.GRID)
-            units = -(-count // lanes)
-            return statements, Launch(_blocks(-(-units // SMALL_BLOCK)), SMALL_BLOCK)
+            return statements, grid_of(-(-count // lanes))
         if longest <= _SOME and count > 1:
             sizes = dict(self.known)
             body = self._shared(nest.body, _Unit(Who.WARPS, WARP, "warp"))
@@ -330,6 +329,11 @@ def _ends_with_barrier(body: Sequence[Statement]) -> bool:
     """Whether all accesses of a loop's body are followed by a barrier."""
     last = body[-1] if body else None
     return last == _BARRIER or (isinstance(last, Loop) and last.sequential and _ends_with_barrier(last.body))
+
+
+def grid_of(units: int) -> Launch:
+    """For so many threads."""
+    return Launch(_blocks(-(-units // SMALL_BLOCK)), SMALL_BLOCK)
 
 
 def _blocks(wanted: int) -> int:

@@ -18,6 +18,7 @@ from .passes.fuse import fuse
 from .passes.permutes import hoist_permutes
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
+from .passes.stages import two_stages
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
 from .verify import VerifyError, verify
@@ -44,6 +45,11 @@ COMPILE: tuple[Pass, ...] = (
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
     recompute,  # after these two: what passes between kernels is known, and what was stored for a column's sum is not any more
     block_reductions,  # after fuse, which decides what is reduced in one kernel
+)
+
+COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
+    *COMPILE,
+    two_stages,  # last: it looks at the shapes that kernels reduce
 )
 
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from ..codegen import cpu, cuda
 from ..codegen.fusion import lower
-from ..codegen.library import LARGE_PRODUCT, lower_op
-from ..codegen.mapping import mapped
+from ..codegen.library import LARGE_PRODUCT, gathered_fold, lower_op
+from ..codegen.mapping import Mapped, mapped
 from ..codegen.nest import Kernel
+from ..codegen.scatter import stages
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.interp import EVALUATE
-from ..ir.ops import adjoin, constant, fusion, matmul, reshape
+from ..ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add
 from ..ir.passes.fuse import has_kernel
 from ..ir.primitive import Kind
 from .memory import ALIGNMENT, arrange
@@ -64,6 +65,8 @@ class Layout:
                 self._add_constant(op)
             elif op.primitive is adjoin:
                 self._adjoin(op)
+            elif device == "cuda" and op.primitive in (index_add, scatter_add):
+                self.steps += self._scatter(op)
             elif op.primitive is not reshape:
                 self.steps.append(self._step(op))
         for op, i in copies:
@@ -199,6 +202,21 @@ class Layout:
             return _Step(op, kind, None, [*op.operands, *op.results])
         return _Step(op, kind, kernel, [*op.operands, *(v for i, v in enumerate(op.results) if i not in reused)])
 
+    def _scatter(self, op: Op) -> list[_Step]:
+        """The steps of sums at positions that are data, by sorting."""
+        steps = []
+        for stage in stages(op):
+            kernel, kind = self._given(stage.name, stage.mapped)
+            steps.append(_Step(op, self._numbered(kind), kernel, stage.arrays))
+        return steps
+
+    def _numbered(self, kind: StepKind) -> int:
+        """The number of a kind, the same for equal ones."""
+        if kind in self.plan.kinds:
+            return self.plan.kinds.index(kind)
+        self.plan.kinds.append(kind)
+        return len(self.plan.kinds) - 1
+
     def _kind(self, op: Op, reused: dict[int, int]) -> tuple[int, Kernel | None]:
         """What steps that are alike have in common, found once."""
         body = op.attrs.get("body")
@@ -213,11 +231,15 @@ class Layout:
             if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op) or self._is_product(op):
                 kernel, kind = None, StepKind(name, "", str(_alone(op) if body is None else body), 1, False, [])
             else:
-                kernel = lower(body, reused) if body is not None else lower_op(op)
+                kernel = lower(body, reused) if body is not None else self._lowered(op)
                 kernel, kind = self._with_text(name, op, kernel)
             self._kinds[key] = len(self.plan.kinds), kernel
             self.plan.kinds.append(kind)
         return self._kinds[key]
+
+    def _lowered(self, op: Op) -> Kernel:
+        """The kernel of an operation that stands by itself."""
+        return gathered_fold(op) if self.plan.device == "cuda" and op.primitive is fold else lower_op(op)
 
     def _is_product(self, op: Op) -> bool:
         """Whether an operation is left to the device's library."""
@@ -225,13 +247,17 @@ class Layout:
 
     def _with_text(self, name: str, op: Op, kernel: Kernel) -> tuple[Kernel, StepKind]:
         """The kernel for the device, and what its steps have in common."""
-        checks = [[error.__name__, message] for error, message in kernel.checks]
         if self.plan.device == "cpu":
             text = cpu.source(kernel)
+            checks = [[error.__name__, message] for error, message in kernel.checks]
             return kernel, StepKind(name, text, "", kernel.domain, _is_large(op, kernel, text), checks)
-        given = mapped(kernel)
-        launch = given.launch.blocks, given.launch.threads
-        return given.kernel, StepKind(name, cuda.source(given), "", kernel.domain, False, checks, launch)
+        return self._given(name, mapped(kernel))
+
+    @staticmethod
+    def _given(name: str, given: Mapped) -> tuple[Kernel, StepKind]:
+        kernel, launch = given.kernel, (given.launch.blocks, given.launch.threads)
+        checks = [[error.__name__, message] for error, message in kernel.checks]
+        return kernel, StepKind(name, cuda.source(given), "", kernel.domain, False, checks, launch)
 
     def _arrange_arena(self) -> None:
         lives: dict[Value, list[int]] = {}

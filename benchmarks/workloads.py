@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,24 @@ class Workload:
     tolerance: float = 1e-4
 
 
+_small = False
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """In this block workloads are built with extents that an emulator can work on: the same kernels, little data."""
+    global _small
+    _small = True
+    try:
+        yield
+    finally:
+        _small = False
+
+
+def _size(full: int, little: int) -> int:
+    return little if _small else full
+
+
 def _rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
@@ -59,11 +78,15 @@ def _f32(*shape: int, scale: float = 1.0) -> np.ndarray:
     return (_rng().standard_normal(shape) * scale).astype(np.float32)
 
 
+def _matrix() -> tuple[int, int]:
+    return _size(4096, 5), _size(1024, 1100)
+
+
 # Memory-bound: the arithmetic is small beside the traffic.
 
 
 def gelu_chain(lib: Library) -> Step:
-    x = lib.tensor_of(_f32(4_000_000))
+    x = lib.tensor_of(_f32(_size(4_000_000, 3001)))
     gelu = lib.nn.functional.gelu
     run = lib.whole(lib.part(lambda x: gelu(x * 1.5 + 0.5) * x + 1.0))
     return lambda: run(x)
@@ -72,13 +95,13 @@ def gelu_chain(lib: Library) -> Step:
 def gelu_chain_jax() -> Step:
     import jax
 
-    x = jax.numpy.asarray(_f32(4_000_000))
+    x = jax.numpy.asarray(_f32(_size(4_000_000, 3001)))
     run = jax.jit(lambda x: jax.nn.gelu(x * 1.5 + 0.5, approximate=False) * x + 1.0)
     return lambda: run(x)
 
 
 def sigmoid_mse(lib: Library) -> Step:
-    x, y = lib.tensor_of(_f32(1_000_000), True), lib.tensor_of(_f32(1_000_000) ** 2)
+    x, y = lib.tensor_of(_f32(_size(1_000_000, 2500)), True), lib.tensor_of(_f32(_size(1_000_000, 2500)) ** 2)
     module = lib.module
     loss_of = lib.part(lambda x, y: ((module.sigmoid(x) - y) ** 2).mean())
 
@@ -95,13 +118,13 @@ def sigmoid_mse(lib: Library) -> Step:
 def sigmoid_mse_jax() -> Step:
     import jax
 
-    x, y = jax.numpy.asarray(_f32(1_000_000)), jax.numpy.asarray(_f32(1_000_000) ** 2)
+    x, y = jax.numpy.asarray(_f32(_size(1_000_000, 2500))), jax.numpy.asarray(_f32(_size(1_000_000, 2500)) ** 2)
     run = jax.jit(jax.value_and_grad(lambda x, y: ((jax.nn.sigmoid(x) - y) ** 2).mean()))
     return lambda: run(x, y)
 
 
 def cross_entropy(lib: Library) -> Step:
-    x, y = lib.tensor_of(_f32(4096, 1024), True), lib.tensor_of(_rng().integers(0, 1024, 4096))
+    x, y = lib.tensor_of(_f32(*_matrix()), True), lib.tensor_of(_rng().integers(0, _matrix()[1], _matrix()[0]))
     F = lib.nn.functional
     loss_of = lib.part(lambda x, y: F.cross_entropy(x, y))
 
@@ -119,16 +142,20 @@ def cross_entropy_jax() -> Step:
     import jax
     import jax.numpy as jnp
 
-    x, y = jnp.asarray(_f32(4096, 1024)), jnp.asarray(_rng().integers(0, 1024, 4096))
+    x, y = jnp.asarray(_f32(*_matrix())), jnp.asarray(_rng().integers(0, _matrix()[1], _matrix()[0]))
     run = jax.jit(jax.value_and_grad(lambda x, y: -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1).mean()))
     return lambda: run(x, y)
 
 
 def layer_norm(lib: Library) -> Step:
-    x, w, b = lib.tensor_of(_f32(4096, 1024), True), lib.tensor_of(_f32(1024), True), lib.tensor_of(_f32(1024), True)
-    g = lib.tensor_of(_f32(4096, 1024, scale=0.5))
+    x, w, b = (
+        lib.tensor_of(_f32(*_matrix()), True),
+        lib.tensor_of(_f32(_matrix()[1]), True),
+        lib.tensor_of(_f32(_matrix()[1]), True),
+    )
+    g = lib.tensor_of(_f32(*_matrix(), scale=0.5))
     F = lib.nn.functional
-    out_of = lib.part(lambda x, w, b: F.layer_norm(x, (1024,), w, b))
+    out_of = lib.part(lambda x, w, b: F.layer_norm(x, w.shape, w, b))
 
     @lib.whole
     def run(x: Any, w: Any, b: Any, g: Any) -> Any:
@@ -144,7 +171,9 @@ def layer_norm_jax() -> Step:
     import jax
     import jax.numpy as jnp
 
-    x, w, b, g = (jnp.asarray(a) for a in (_f32(4096, 1024), _f32(1024), _f32(1024), _f32(4096, 1024, scale=0.5)))
+    x, w, b, g = (
+        jnp.asarray(a) for a in (_f32(*_matrix()), _f32(_matrix()[1]), _f32(_matrix()[1]), _f32(*_matrix(), scale=0.5))
+    )
 
     def norm(x: Any, w: Any, b: Any) -> Any:
         d = x - x.mean(-1, keepdims=True)
@@ -229,7 +258,7 @@ def _mlp(sizes: Sequence[int], batch: int) -> tuple[Callable[[Library], Step], C
 
 
 def convnet(lib: Library) -> Step:
-    inputs, labels = _f32(64, 1, 28, 28), _rng().integers(0, 10, 64)
+    inputs, labels = _f32(_size(64, 3), 1, 28, 28), _rng().integers(0, 10, _size(64, 3))
     nn = lib.nn
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -290,7 +319,7 @@ def convnet_jax() -> Step:
 def lstm(lib: Library) -> Step:
     """Fifty steps of a cell, unrolled, hidden 64, batch 16: the gradient of the sum of the last output."""
     x, w, u = (
-        lib.tensor_of(_f32(50, 16, 64)),
+        lib.tensor_of(_f32(_size(50, 3), 16, 64)),
         lib.tensor_of(_f32(256, 64, scale=0.1), True),
         lib.tensor_of(_f32(256, 64, scale=0.1), True),
     )
@@ -300,7 +329,7 @@ def lstm(lib: Library) -> Step:
     @lib.part
     def loss_of(x: Any, w: Any, u: Any, b: Any) -> Any:
         h, c = module.zeros(16, 64), module.zeros(16, 64)
-        for t in range(50):
+        for t in range(_size(50, 3)):
             i, f, g, o = (x[t] @ w.T + h @ u.T + b).chunk(4, 1)
             c = module.sigmoid(f) * c + module.sigmoid(i) * module.tanh(g)
             h = module.sigmoid(o) * module.tanh(c)
@@ -341,7 +370,7 @@ def lstm_jax() -> Step:
     return step
 
 
-_D, _H, _T, _B = 256, 4, 128, 4
+_D, _H, _T, _B = 256, 4, 128, 4  # width, heads, positions, batch
 
 
 def _block_state() -> dict[str, np.ndarray]:
@@ -354,15 +383,16 @@ def _block_state() -> dict[str, np.ndarray]:
 def transformer(lib: Library) -> Step:
     """A block, forward and backward: attention and a feed-forward part, each after a layer norm."""
     p = {k: lib.tensor_of(v, True) for k, v in _block_state().items()}
-    x = lib.tensor_of(_f32(_B, _T, _D))
+    batch, positions = _size(_B, 2), _size(_T, 20)
+    x = lib.tensor_of(_f32(batch, positions, _D))
     F = lib.nn.functional
 
     @lib.part
     def loss_of(x: Any, p: Any) -> Any:
         h = F.layer_norm(x, (_D,), p["n1"])
-        q, k, v = (h @ p["qkv"].T).reshape(_B, _T, 3, _H, _D // _H).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (h @ p["qkv"].T).reshape(batch, positions, 3, _H, _D // _H).permute(2, 0, 3, 1, 4).unbind(0)
         scores = lib.softmax(q @ k.transpose(-1, -2) / math.sqrt(_D // _H), -1)
-        x = x + (scores @ v).transpose(1, 2).reshape(_B, _T, _D) @ p["out"].T
+        x = x + (scores @ v).transpose(1, 2).reshape(batch, positions, _D) @ p["out"].T
         h = F.gelu(F.layer_norm(x, (_D,), p["n2"]) @ p["up"].T)
         return ((x + h @ p["down"].T) ** 2).mean()
 
@@ -439,7 +469,7 @@ def _gradient_jax(function: Callable[..., Any], *arrays: np.ndarray) -> Step:
 
 def _options() -> list[np.ndarray]:
     rng = _rng()
-    return [rng.uniform(*r, 1_000_000) for r in ((80, 120), (80, 120), (0.2, 2.0), (0.1, 0.5))]
+    return [rng.uniform(*r, _size(1_000_000, 700)) for r in ((80, 120), (80, 120), (0.2, 2.0), (0.1, 0.5))]
 
 
 def _call_price(s: Any, k: Any, t: Any, v: Any, log: Any, sqrt: Any, exp: Any, erf: Any) -> Any:
@@ -468,7 +498,8 @@ def black_scholes_jax() -> Step:
 
 def _regression() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = _rng()
-    return rng.standard_normal(25), rng.standard_normal((1000, 25)), rng.integers(0, 2, 1000).astype(np.float64)
+    n = _size(1000, 60)
+    return rng.standard_normal(25), rng.standard_normal((n, 25)), rng.integers(0, 2, n).astype(np.float64)
 
 
 def logistic(lib: Library) -> Step:
@@ -500,7 +531,7 @@ def logistic_jax() -> Step:
 def _mixture() -> tuple[np.ndarray, ...]:
     rng = _rng()
     return (
-        rng.standard_normal((1000, 10)),
+        rng.standard_normal((_size(1000, 40), 10)),
         rng.standard_normal(5),
         rng.standard_normal((5, 10)),
         rng.standard_normal((5, 10)) * 0.1,
@@ -535,12 +566,12 @@ def mixture_jax() -> Step:
 
 
 def _particles() -> np.ndarray:
-    grid = np.stack(np.meshgrid(*[np.arange(8.0)] * 3), -1).reshape(-1, 3)
-    return grid * 1.2 + _rng().standard_normal((512, 3)) * 0.05
+    grid = np.stack(np.meshgrid(*[np.arange(float(_size(8, 3)))] * 3), -1).reshape(-1, 3)
+    return grid * 1.2 + _rng().standard_normal((_size(512, 27), 3)) * 0.05
 
 
 def lennard_jones(lib: Library) -> Step:
-    diagonal = lib.tensor_of(np.eye(512))
+    diagonal = lib.tensor_of(np.eye(_size(512, 27)))
 
     def energy(x: Any) -> Any:
         d = x[:, None, :] - x
@@ -554,7 +585,7 @@ def lennard_jones(lib: Library) -> Step:
 def lennard_jones_jax() -> Step:
     import jax.numpy as jnp
 
-    diagonal = jnp.asarray(np.eye(512))
+    diagonal = jnp.asarray(np.eye(_size(512, 27)))
 
     def energy(x: Any) -> Any:
         d = x[:, None, :] - x
@@ -572,7 +603,7 @@ def _ode(tanh: Any, y: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
         return tanh(y @ w1 + b1) @ w2 + b2
 
     h = 0.01
-    for _ in range(100):
+    for _ in range(_size(100, 3)):
         k1 = f(y)
         k2 = f(y + 0.5 * h * k1)
         k3 = f(y + 0.5 * h * k2)

@@ -8,10 +8,10 @@ not repeated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from .nest import Accumulate, Do, If, Let, Loop, Reduce, Statement, Store, walk
+from .nest import Accumulate, Do, If, Let, Loop, Reduce, Statement, Store, renamed, walk
 
 _NAME = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"load\((p\d+), ([^()]*)(\)?)")
@@ -37,7 +37,7 @@ def _join(before: list[Statement], loop: Loop) -> bool:
     for at in reversed(range(len(before))):
         first = before[at]
         if isinstance(first, Loop) and _range(first) == _range(loop):
-            body = [_renamed(s, {loop.variable: first.variable}) for s in loop.body]
+            body = [renamed(s, {loop.variable: first.variable}) for s in loop.body]
             lets = _needed(body, before[at + 1 :], _defined([first]) - {first.variable})
             if lets is not None and _may_pass(first, before[at + 1 :], body) and _have_in_common(first.body, body):
                 before[at + 1 :] = [s for s in before[at + 1 :] if s not in lets]
@@ -148,7 +148,7 @@ def _appended(first: Sequence[Statement], body: Sequence[Statement]) -> list[Sta
     names: dict[str, str] = {}
     result = list(first)
     for s in body:
-        s = _renamed(s, names)
+        s = renamed(s, names)
         if isinstance(s, Let) and s.name[0] in _SINGLE:
             if s.expression in known:
                 names[s.name] = known[s.expression]
@@ -156,22 +156,3 @@ def _appended(first: Sequence[Statement], body: Sequence[Statement]) -> list[Sta
             known[s.expression] = s.name
         result.append(s)
     return result
-
-
-def _renamed(s: Statement, names: Mapping[str, str]) -> Statement:
-    def text(t: str) -> str:
-        return _NAME.sub(lambda m: names.get(m.group(), m.group()), t)
-
-    if isinstance(s, Let):
-        return Let(s.name, text(s.expression))
-    if isinstance(s, Store):
-        return Store(s.array, text(s.offset), text(s.value))
-    if isinstance(s, Reduce):
-        return replace(s, names=tuple(map(text, s.names)), values=tuple(map(text, s.values)))
-    if isinstance(s, Accumulate):
-        return replace(s, offset=text(s.offset), value=text(s.value))
-    if isinstance(s, Loop):
-        return replace(s, start=text(s.start), stop=text(s.stop), body=[_renamed(x, names) for x in s.body])
-    if isinstance(s, If):
-        return If(text(s.condition), [_renamed(x, names) for x in s.then], [_renamed(x, names) for x in s.otherwise])
-    return Do(text(s.expression))

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .affine import affine
-from .nest import Accumulate, Combine, Do, If, Join, Kernel, Let, Loop, Reduce, Statement, Store, Who, walk
+from .nest import Accumulate, Combine, Do, If, Join, Kernel, Let, Loop, Reduce, Statement, Store, Who, renamed, walk
 
 _FEW, _SOME, _MANY = 16, 1024, 8192  # elements of a row: for a thread, for a warp, for a block of 256
 WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 1024  # threads
@@ -198,12 +198,17 @@ class _Mapping:
             if len(nest.loops) > 1 or extent < 64 * lanes:
                 return self._one(nest, who, 1), 1
             whole = self._param(extent - extent % lanes)
-            first, rest = replace(nest.loops[0], stop=whole), replace(nest.loops[0], start=whole)
-            return [
-                *self._one(_Nest([first], nest.lets, nest.body), who, lanes),
-                *self._one(_Nest([rest], nest.lets, nest.body), who, 1),
-            ], lanes
+            (loop,) = nest.loops
+            first = _Nest([replace(loop, stop=whole)], nest.lets, nest.body)
+            rest = self._one(_Nest([replace(loop, start=whole)], nest.lets, nest.body), who, 1)
+            return [*self._one(first, who, lanes), *self._with_own_names(rest)], lanes
         return self._one(nest, who, lanes), lanes
+
+    def _with_own_names(self, statements: Sequence[Statement]) -> list[Statement]:
+        """The same statements, with other names for what they define."""
+        defined = [s.name if isinstance(s, Let) else s.variable for s in walk(statements) if isinstance(s, (Let, Loop))]
+        names = {name: self._fresh(name[0]) for name in dict.fromkeys(defined)}
+        return [renamed(s, names) for s in statements]
 
     def _one(self, nest: _Nest, who: Who, lanes: int) -> list[Statement]:
         body = self._vectors(nest, [*nest.lets, *nest.body], lanes)

@@ -7,8 +7,9 @@ its reductions carry, unless the loop is ``sequential``. Who goes through a loop
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -158,6 +159,33 @@ def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
         elif isinstance(s, If):
             yield from walk(s.then)
             yield from walk(s.otherwise)
+
+
+_NAME = re.compile(r"[a-z]\d+\b")
+
+
+def renamed(s: Statement, names: Mapping[str, str]) -> Statement:
+    """The statement with other names."""
+
+    def text(t: str) -> str:
+        return _NAME.sub(lambda m: names.get(m.group(), m.group()), t)
+
+    def body(statements: Sequence[Statement]) -> list[Statement]:
+        return [renamed(x, names) for x in statements]
+
+    if isinstance(s, Let):
+        return Let(text(s.name), text(s.expression))
+    if isinstance(s, Store):
+        return replace(s, offset=text(s.offset), value=text(s.value))
+    if isinstance(s, (Reduce, Join)):
+        return replace(s, **{f: tuple(map(text, getattr(s, f))) for f in ("names", "values") if hasattr(s, f)})
+    if isinstance(s, Accumulate):
+        return replace(s, offset=text(s.offset), value=text(s.value))
+    if isinstance(s, Loop):
+        return replace(s, variable=text(s.variable), start=text(s.start), stop=text(s.stop), body=body(s.body))
+    if isinstance(s, If):
+        return If(text(s.condition), body(s.then), body(s.otherwise))
+    return Do(text(s.expression))
 
 
 @dataclass(frozen=True)

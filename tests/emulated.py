@@ -1,74 +1,130 @@
-"""Plans for a GPU, run without one: kernels as emulated PTX, all other steps by the CPU's program."""
+"""Plans for a GPU, run without one: kernels as emulated PTX, all other steps by the CPU's program.
+
+After each kernel its results are compared with those of the CPU's kernel on the same operands, and replaced by them, so that
+differences do not add up.
+"""
 
 import functools
 
 import numpy as np
 import ptx
 
+from tracer.ir import pipeline
+from tracer.ir.graph import Builder
 from tracer.ir.parse import parse_graph
+from tracer.ir.primitive import Kind
 from tracer.runtime.layout import Layout, lay_out
+from tracer.runtime.numba_cuda import ptx as ptx_of
 from tracer.runtime.program import Program
 
+BLOCKS = 64  # of a launch, at most: loops over grids take any number
 
-@functools.lru_cache(maxsize=256)
+
+@functools.lru_cache(maxsize=512)
+def read(text):
+    """PTX that the emulator has read."""
+    return ptx.Kernel(text)
+
+
+@functools.lru_cache(maxsize=512)
 def compiled(source, threads):
-    """The kernel as PTX that the emulator has read."""
-    from tracer.runtime.numba_cuda import ptx as made
-
-    return ptx.Kernel(made(source, threads))
+    """A kernel's PTX."""
+    return ptx_of(source, threads)
 
 
 class Emulated:
-    """A fused graph as a program for a GPU. ``launches`` counts emulated kernels."""
+    """A graph as a program for a GPU.
+
+    ``change`` is applied to each kernel's PTX. ``launches`` counts emulated kernels, ``exact`` those with the CPU's bits, and
+    ``worst`` is the greatest difference of the others, in units of the last place of an array's largest element.
+    """
 
     def __init__(self, graph, change=lambda text: text):
-        self.layout = Layout(graph, "cuda")
+        self.layout = Layout(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS), "cuda")
         self.layout.write()
-        self.plan = self.layout.plan
-        self.change = change
-        self.launches = 0
+        self.plan, self.change = self.layout.plan, change
+        self.launches = self.exact = 0
+        self.worst = 0.0
 
     def __call__(self, *arrays):
         plan, layout = self.plan, self.layout
         slots = [np.array(a, dtype=t.dtype.numpy, order="C") for a, t in zip(arrays, plan.inputs, strict=True)]
         slots += [np.zeros(plan.outputs[k].shape, plan.outputs[k].dtype.numpy) for k in plan.results]
-        arena = np.zeros(plan.arena, np.uint8)
-        constants = np.frombuffer(plan.constants, np.uint8).copy()
+        memory = {"arena": np.zeros(plan.arena, np.uint8), "constants": np.frombuffer(plan.constants, np.uint8).copy()}
 
-        def memory(v):
+        def view(v):
             base, where, offset = layout.place(v)
-            whole = slots[where].reshape(-1).view(np.uint8) if base == "slot" else (arena if base == "arena" else constants)
-            start = offset if base == "slot" else where + offset
-            t = v.type
-            return whole[start : start + t.nbytes].view(t.dtype.numpy).reshape(t.shape)
+            whole = slots[where].reshape(-1).view(np.uint8) if base == "slot" else memory[base][where:]
+            return whole[offset : offset + v.type.nbytes].view(v.type.dtype.numpy).reshape(v.shape)
 
         self.status = np.zeros((max(len(layout.steps), 1), 2), np.int64)
         for i, step in enumerate(layout.steps):
-            kind = plan.kinds[step.kind]
-            views = [memory(v) for v in step.arrays]
+            kind, views = plan.kinds[step.kind], [view(v) for v in step.arrays]
             if not kind.source:
-                self._interpret(parse_graph(kind.fallback), views)
+                _copy(
+                    Program(lay_out(parse_graph(kind.fallback)))(*views[: len(step.op.operands)]),
+                    views[len(step.op.operands) :],
+                )
                 continue
-            results = self._launch(kind, step.kernel, views, self.status[i])
-            for view, result in zip(views, results, strict=False):
-                np.copyto(view, result)
-            np.copyto(self.status[i], results[len(views)])
+            operands = [view(v).copy() for v in step.op.operands]
+            *results, self.status[i] = self._launch(kind, step.kernel, [*views, self.status[i]])
+            _copy(results, views)
+            if self.status[i, 0]:
+                return None
+            if i + 1 == len(layout.steps) or layout.steps[i + 1].op is not step.op:
+                self._compare(step.op, operands, [view(v) for v in step.op.results])
         fresh = iter(slots[len(plan.inputs) :])
         return tuple(slots[plan.updates[k]] if k in plan.updates else next(fresh) for k in range(len(plan.outputs)))
 
-    def _launch(self, kind, kernel, views, status):
+    def _launch(self, kind, kernel, views):
         self.launches += 1
         blocks, threads = kind.launch
-        arguments = [*map(_padded, [*views, status]), *kernel.values, 0, kind.domain]
-        results = ptx.launch(compiled(kind.source, threads), arguments, min(blocks, 64), threads)
-        return [r[: v.nbytes].view(v.dtype).reshape(v.shape) for r, v in zip(results, [*views, status], strict=False)]
+        text = self.change(compiled(kind.source, threads))
+        results = ptx.launch(read(text), [*map(_padded, views), *kernel.values, 0, kind.domain], min(blocks, BLOCKS), threads)
+        return [r[: v.nbytes].view(v.dtype).reshape(v.shape) for r, v in zip(results, views, strict=False)]
 
-    @staticmethod
-    def _interpret(graph, views):
-        """By the CPU's program: products then have its bits."""
-        n = len(graph.inputs)
-        for view, value in zip(views[n:], Program(lay_out(graph))(*views[:n]), strict=True):
-            np.copyto(view, value)
+    def _compare(self, op, operands, results):
+        expected = _on_the_cpu(op)(*operands)
+        if all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(results, expected, strict=True)):
+            self.exact += 1
+            return
+        name = op.primitive.name if "body" not in op.attrs else str(op.attrs["body"])
+        assert _reorders(op), f"other bits than the CPU's, and no reduction is reordered:\n{name}"
+        for a, b in zip(results, expected, strict=True):
+            self.worst = max(self.worst, _difference(a, b, operands, name))
+        _copy(expected, results)
+
+
+def _on_the_cpu(op):
+    builder = Builder("alone")
+    inputs = [builder.input(v.type) for v in op.operands]
+    graph = builder.finish(builder.add(op.primitive, inputs, op.attrs, [v.type for v in op.results]))
+    return Program(lay_out(graph))
+
+
+def _reorders(op):
+    """Whether an operation has sums, whose terms may be added in another order."""
+    body = op.attrs.get("body")
+    return body is not None and any(o.primitive.kind is Kind.REDUCTION for o in body.ops)
+
+
+def _difference(a, b, operands, name):
+    """The greatest difference of two arrays, in units of the last place of the largest element."""
+    if a.dtype.kind != "f":
+        np.testing.assert_array_equal(a, b, name)
+        return 0.0
+    np.testing.assert_array_equal(np.isnan(a), np.isnan(b), name)
+    finite = np.isfinite(b)
+    np.testing.assert_array_equal(a[~finite], b[~finite], name)
+    if not finite.any():
+        return 0.0
+    largest = max(float(np.max(np.abs(b[finite]))), float(np.finfo(a.dtype).tiny))
+    return float(np.max(np.abs(a[finite] - b[finite]))) / largest / float(np.finfo(a.dtype).eps)
+
+
+def _copy(values, views):
+    for view, value in zip(views, values, strict=False):
+        np.copyto(view, value)
 
 
 def _padded(array):

@@ -148,11 +148,8 @@ def cross_entropy_jax() -> Step:
 
 
 def layer_norm(lib: Library) -> Step:
-    x, w, b = (
-        lib.tensor_of(_f32(*_matrix()), True),
-        lib.tensor_of(_f32(_matrix()[1]), True),
-        lib.tensor_of(_f32(_matrix()[1]), True),
-    )
+    n = _matrix()[1]
+    x, w, b = lib.tensor_of(_f32(*_matrix()), True), lib.tensor_of(_f32(n), True), lib.tensor_of(_f32(n), True)
     g = lib.tensor_of(_f32(*_matrix(), scale=0.5))
     F = lib.nn.functional
     out_of = lib.part(lambda x, w, b: F.layer_norm(x, w.shape, w, b))
@@ -171,9 +168,8 @@ def layer_norm_jax() -> Step:
     import jax
     import jax.numpy as jnp
 
-    x, w, b, g = (
-        jnp.asarray(a) for a in (_f32(*_matrix()), _f32(_matrix()[1]), _f32(_matrix()[1]), _f32(*_matrix(), scale=0.5))
-    )
+    n = _matrix()[1]
+    x, w, b, g = (jnp.asarray(a) for a in (_f32(*_matrix()), _f32(n), _f32(n), _f32(*_matrix(), scale=0.5)))
 
     def norm(x: Any, w: Any, b: Any) -> Any:
         d = x - x.mean(-1, keepdims=True)

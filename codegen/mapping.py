@@ -234,9 +234,11 @@ class _Mapping:
             return 1
         if any(isinstance(s, Reduce) and s.combine.is_pair for s in walk(body)):
             return 1
+        inside = {access for s in body if isinstance(s, Loop) for access in _accesses(s.body)}
         for lanes in (16, 8, 4, 2):
-            sizes = [self.sizes[array] for array in self._aligned(nest, body, lanes)]
-            if sizes and lanes == _VECTOR // max(sizes):
+            aligned = self._aligned(nest, body, lanes)
+            fit = bool(aligned) and lanes == _VECTOR // max(self.sizes[array] for array in aligned)
+            if fit and all(offset in aligned.get(array, ()) for array, offset in inside):
                 return lanes
         return 1
 
@@ -451,45 +453,38 @@ def _in_registers(body: Sequence[Statement]) -> list[Statement] | None:
     Each sum is then in a register. None if the statements are not of that form.
     """
     loops = [s for s in body if isinstance(s, Loop)]
-    if len(loops) != 2 or not loops[1].sequential or not isinstance(body[-1], Loop):
+    if len(loops) != 2 or loops[1] is not body[-1]:
         return None
     first, rows = loops
     around: list[Loop] = []
     while rows.sequential:
         around.append(rows)
         *lets, last = rows.body
-        if not isinstance(last, Loop) or not all(_is_pure(s) for s in lets):
+        if not isinstance(last, Loop) or not all(map(_is_pure, lets)):
             return None
         rows = last
-    if (first.start, first.stop) != (rows.start, rows.stop) or any(isinstance(s, (Loop, If, Store)) for s in walk(rows.body)):
+    begun = [s for s in first.body if isinstance(s, Store)]
+    names = {s.array: f"s{k}" for k, s in enumerate(begun)}
+    inner = _with_registers(rows, names, first.variable)
+    if not around or (first.start, first.stop) != (rows.start, rows.stop) or len(begun) < len(first.body) or inner is None:
         return None
-    if not all(isinstance(s, Store) for s in first.body):
-        return None
-    names = {s.array: f"s{k}" for k, s in enumerate(first.body)}  # type: ignore[union-attr]
+    for loop in reversed(around):
+        inner = [replace(loop, body=[*loop.body[:-1], *inner])]
+    columns = [*(Let(names[s.array], s.value) for s in begun), *inner]
+    columns += [Store(s.array, s.offset, names[s.array]) for s in begun]
+    return [*(s for s in body if not isinstance(s, Loop)), Loop(first.variable, first.start, first.stop, columns)]
+
+
+def _with_registers(rows: Loop, names: Mapping[str, str], variable: str) -> list[Statement] | None:
+    """The body of a loop over a row's elements, which adds to registers, with ``variable`` for the column."""
     if any(array in names for array, _ in _accesses(rows.body)):
         return None
-
-    def renamed(text: str) -> str:
-        return re.sub(rf"\b{rows.variable}\b", first.variable, text)
-
-    inner: list[Statement] = []
-    for s in rows.body:
+    result: list[Statement] = []
+    for s in (renamed(s, {rows.variable: variable}) for s in rows.body):
         if isinstance(s, Accumulate):
-            inner.append(Reduce(s.combine, (names[s.array],), (renamed(s.value),), s.dtype))
-        elif isinstance(s, Let):
-            inner.append(Let(s.name, renamed(s.expression)))
+            result.append(Reduce(s.combine, (names[s.array],), (s.value,), s.dtype))
+        elif isinstance(s, (Let, Store)):
+            result.append(s)
         else:
             return None
-    for loop in reversed(around):
-        inner = [replace(loop, body=[*loop.body[:-1], *inner], sequential=True)]
-    columns = Loop(
-        first.variable,
-        first.start,
-        first.stop,
-        [
-            *(Let(names[s.array], s.value) for s in first.body),  # type: ignore[union-attr]
-            *inner,
-            *(Store(s.array, s.offset, names[s.array]) for s in first.body),  # type: ignore[union-attr]
-        ],
-    )
-    return [*(s for s in body if not isinstance(s, Loop)), columns]
+    return result

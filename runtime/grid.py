@@ -68,7 +68,8 @@ class _GridWriter(Writer):
     shared = False  # whether this is inside a loop that is shared among threads
     width = 1  # neighbours that are taken together
     lane: int | None = None  # the one of them that statements are written for; None: all
-    joins = False  # whether shared memory has been used since the last barrier
+    joins = 0  # barriers of joins in the body of the loop that is being written
+    inner_joins = False  # whether loops inside of it have some
 
     def apply(self, operation: Callable[..., Any], *operands: Any) -> Any:
         if not any(isinstance(x, Pack) for x in operands):
@@ -138,8 +139,9 @@ class _GridWriter(Writer):
             parts = tuple(Scalar(self.builder.add(variable, I64(k)), int64) for k in range(lanes))
             self.names[s.target.id] = parts[0] if lanes == 1 else Pack(parts)
             self.statements(s.body)
-            if self.joins:
-                nvvm.block_barrier(self.builder)  # before the next iteration writes what slower warps still read
+            # Before the next iteration writes what slower warps still read. Between two joins there is a barrier anyway.
+            if self.joins == 1 or self.inner_joins:
+                nvvm.block_barrier(self.builder)
 
     def _divided(self, who: str, lanes: int) -> tuple[ir.Value, ir.Value]:
         """A thread's first iteration, and how far it is to its next one."""
@@ -164,15 +166,15 @@ class _GridWriter(Writer):
 
     @contextmanager
     def _inside(self, who: str, lanes: int) -> Iterator[None]:
-        before = self.unit, self.shared, self.width, self.joins
+        before = self.unit, self.shared, self.width, self.joins, self.inner_joins
         self.unit = "warp" if who == "warps" else self.unit
         self.shared = self.shared or who in ("grid", "threads")
         self.width = max(self.width, lanes)
-        self.joins = False
+        self.joins, self.inner_joins = 0, False
         yield
-        used = self.joins
-        self.unit, self.shared, self.width, self.joins = before
-        self.joins = self.joins or used
+        used = self.joins > 0 or self.inner_joins
+        self.unit, self.shared, self.width, self.joins, self.inner_joins = before
+        self.inner_joins = self.inner_joins or used
 
     def _if(self, s: ast.If) -> None:
         condition = self.evaluate(s.test)
@@ -201,7 +203,7 @@ class _GridWriter(Writer):
         if kind in ("buffer", "readonly"):
             return GlobalArray(self.arguments[ast.literal_eval(e.args[1])], DTYPES[short], kind == "readonly")
         if match := _JOIN.match(name):
-            self.joins = self.joins or match[1] == "block"
+            self.joins += match[1] == "block"
             values = tuple(self.evaluate(a) for a in e.args)
             threads = self.threads if match[1] == "block" else _WARP
             results = nvvm.joined(self.builder, values, COMBINE[match[2]], threads)

@@ -34,6 +34,8 @@ class Program:
     """
 
     def __init__(self, plan: Plan):
+        if plan.device != "cpu":
+            raise ValueError(f"a plan for {plan.device} is no program for the CPU")
         self.plan = plan
         self.pools = [ResultPool(plan.outputs[k]) for k in plan.results]
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)

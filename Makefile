@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types bench conformance clean
+.PHONY: demo test test-slow lint types bench conformance kernels-cuda clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
@@ -28,6 +28,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.numba_calls
+
+# What the workloads' kernels need of a GPU, from their machine code; no GPU is needed.
+kernels-cuda: $(VENV)/.test
+	$(BIN)/python -m benchmarks.kernels_cuda $(or $(ARGS),--write)
 
 # Every sample of PyTorch's own databases, eager and traced: up to an hour. `make conformance ARGS='--tier 1 --mode eager'` is quick.
 conformance: $(VENV)/.conformance

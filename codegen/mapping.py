@@ -5,7 +5,7 @@ The division follows from the nest and its extents alone, so results do not depe
 - *Elements.* Nested loops without a reduction are one loop over all their iterations, shared by the threads of the grid.
 - *Columns.* Where rows are added up for each column, a thread takes columns and goes through the rows, sums in registers.
 - *Rows.* Where there are loops inside of rows, a row of at most 16 elements is a thread's, one of at most 1,024 a warp's, a
-  longer one a block's, of 256 or 1,024 threads; a block's too where threads read what others have written. The loops over a
+  longer one a block's, of 256 or 512 threads; a block's too where threads read what others have written. The loops over a
   row's elements, nested ones as one, are shared among the threads of the warp or block; short loops inside of these stay in a
   thread. After a loop its reductions are joined.
 - *In order.* Every thread of the block goes through a loop whose iterations depend on one another; loops in it are shared.
@@ -24,7 +24,7 @@ from .affine import affine
 from .nest import Accumulate, Combine, Do, If, Join, Kernel, Let, Loop, Reduce, Statement, Store, Who, renamed, walk
 
 _FEW, _SOME, _MANY = 16, 1024, 8192  # elements of a row: for a thread, for a warp, for a block of 256
-WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 1024  # threads
+WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 512  # threads; of more each has 64 registers, which are too few
 _MOST_BLOCKS = 1 << 16
 _VECTOR = 16  # bytes of the widest access
 _LONG_BODY = 100  # statements: more of them for several elements at once need too many registers
@@ -234,13 +234,20 @@ class _Mapping:
             return 1
         if any(isinstance(s, Reduce) and s.combine.is_pair for s in walk(body)):
             return 1
-        inside = {access for s in body if isinstance(s, Loop) for access in _accesses(s.body)}
+        inside = self._varying(nest, body)
         for lanes in (16, 8, 4, 2):
             aligned = self._aligned(nest, body, lanes)
             fit = bool(aligned) and lanes == _VECTOR // max(self.sizes[array] for array in aligned)
             if fit and all(offset in aligned.get(array, ()) for array, offset in inside):
                 return lanes
         return 1
+
+    def _varying(self, nest: _Nest, body: Sequence[Statement]) -> set[tuple[str, str]]:
+        """The accesses in loops inside of a nest that are not the same for neighbours."""
+        defined = {s.name: s.expression for s in walk(body) if isinstance(s, Let) and s.name[0] in "tj"}
+        found = {access for s in body if isinstance(s, Loop) for access in _accesses(s.body)}
+        variable = nest.loops[-1].variable
+        return {(array, at) for array, at in found if self._depends(_NAME.findall(at), variable, defined)}
 
     def _aligned(self, nest: _Nest, body: Sequence[Statement], lanes: int) -> dict[str, set[str]]:
         """The arrays of which neighbours are accessed from multiples of their number on, and the offsets where."""

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types bench conformance kernels-cuda clean
+.PHONY: demo test test-slow lint types bench conformance kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
@@ -28,6 +28,14 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.numba_calls
+
+# On a machine with a GPU, in less than ten minutes: the kernels' results, what compute-sanitizer finds where it is installed, and
+# how much of the memory's bandwidth is reached.
+check-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -m gpu tests/test_gpu.py
+	if command -v compute-sanitizer; then for tool in memcheck racecheck; do compute-sanitizer --tool $$tool --error-exitcode 1 \
+		$(BIN)/python -m pytest -m gpu tests/test_gpu.py -k extents || exit 1; done; else echo "compute-sanitizer is not installed"; fi
+	$(BIN)/python -m benchmarks.gpu_bandwidth --write
 
 # What the workloads' kernels need of a GPU, from their machine code; no GPU is needed.
 kernels-cuda: $(VENV)/.test

@@ -103,7 +103,7 @@ def table(found: list[Row]) -> str:
         "# Kernels for GPUs",
         "",
         "Made by `make kernels-cuda`, on a machine without a GPU: what the workloads' kernels need, from their machine code",
-        f"for {architectures} (NVVM, then nvJitLink; numba-cuda {version('numba-cuda')}, nvJitLink {version('nvidia-nvjitlink')}).",
+        f"for {architectures} (numba-cuda {version('numba-cuda')}, nvJitLink {version('nvidia-nvjitlink')}).",
         "Compile times are CPU milliseconds, in one process.",
         "",
         f"{len(found)} kernels; most registers {max(c.registers for r in found for c in r.code)}; "

@@ -270,12 +270,6 @@ def test_dropped_barriers_are_found(text, m, n):
 # Machine code.
 
 
-CHAIN = """\
-func @f(%x: f32[100000]) -> f32[100000] {
-  %g: f32[100000] = gelu %x
-  return %g
-}
-"""
 ADAM = """\
 func @f(%p: f32[4096], %g: f32[4096], %m: f32[4096], %v: f32[4096]) -> (f32[4096], f32[4096], f32[4096]) {
   %b: f32[4096] = full {value=0.9, shape=(4096), dtype="f32"}

@@ -20,6 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from . import cache, machine
+from .numba_version import check_version
 
 _lock = threading.RLock()
 
@@ -54,22 +55,25 @@ def key(source: str) -> str:
     return hashlib.sha256(f"{_meaning()}\n{machine.selected()}\n{source}".encode()).hexdigest()[:40]
 
 
-def _library(source: str, symbol: str) -> Any:
+@functools.cache
+def _compiler() -> Callable[[str, str], Any]:
+    """Has Numba compile a kernel, given its text and name. Raises ImportError for a version of Numba that is not supported."""
+    check_version()
     from .numba_cpu import library  # imports Numba: not before something is compiled
 
-    return library(source, symbol)
+    return library
 
 
 def llvm_ir(source: str) -> str:
     """The optimised LLVM IR of a kernel."""
     with _lock:
-        return _library(source, "kernel").get_llvm_str()
+        return _compiler()(source, "kernel").get_llvm_str()
 
 
 def assembly(source: str) -> str:
     """The machine code of a kernel, as text."""
     with _lock:
-        return _library(source, "kernel").get_asm_str()
+        return _compiler()(source, "kernel").get_asm_str()
 
 
 def object_code(source: str, symbol: str) -> bytes:
@@ -77,7 +81,7 @@ def object_code(source: str, symbol: str) -> bytes:
 
     Raises NotImplementedError if it needs a function that this process does not have: the linker would end the process.
     """
-    library = _library(source, symbol)
+    library = _compiler()(source, symbol)
     for f in library._final_module.functions:
         if f.is_declaration and not f.name.startswith("llvm.") and llvm.address_of_symbol(f.name) is None:
             raise NotImplementedError(f"a kernel needs {f.name!r}, which this process does not have")

@@ -77,7 +77,19 @@ def assembly(source: str) -> str:
 
 
 def object_code(source: str, symbol: str) -> bytes:
-    """An object file with the kernel under that name.
+    """An object file with the kernel under that name, for the selected CPU; it may need functions of C's library."""
+    with _lock:
+        return _compiler()(source, symbol).emit_native_object()
+
+
+def native_object(code: str, symbol: str) -> bytes:
+    """An object file, for the selected CPU, of LLVM IR in which ``SYMBOL`` stands for a name."""
+    module = llvm.parse_assembly(code.replace("SYMBOL", symbol))
+    return machine.target_machine(machine.selected()).emit_object(module)
+
+
+def _linkable(source: str, symbol: str) -> bytes:
+    """An object file that this process can link.
 
     Raises NotImplementedError if it needs a function that this process does not have: the linker would end the process.
     """
@@ -112,14 +124,17 @@ def _loader() -> _Loader:
 
 
 def load(sources: Iterable[str]) -> list[int]:
-    """The address of each kernel, compiling those that neither this process nor the disk has."""
+    """The address of each kernel, compiling those that neither this process nor the disk has.
+
+    Raises RuntimeError if code for the selected CPU cannot run on this machine.
+    """
+    machine.check_runs_here(machine.selected())
     found: dict[str, int] = {}
     with _lock:
         return [found.get(s) or found.setdefault(s, _load(s)) for s in sources]
 
 
 def _load(source: str) -> int:
-    machine.check_runs_here(machine.selected())
     symbol = f"k_{key(source)}"
     loader = _loader()
     if symbol in loader.addresses:
@@ -129,7 +144,7 @@ def _load(source: str) -> int:
         stats.loaded += 1
     else:
         begin = time.perf_counter()
-        code = object_code(source, symbol)
+        code = _linkable(source, symbol)
         cache.write(symbol, code)
         stats.compiled += 1
         stats.seconds += time.perf_counter() - begin
@@ -142,6 +157,7 @@ def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str
 
     ``what`` identifies the code together with the text of the files that write it.
     """
+    machine.check_runs_here(machine.selected())
     with _lock:
         symbol = f"n_{key(what)}"
         loader = _loader()
@@ -149,8 +165,7 @@ def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str
         if any(s not in loader.addresses for s in wanted.values()):
             object_file = cache.read(symbol)
             if object_file is None:
-                module = llvm.parse_assembly(code().replace("SYMBOL", symbol))
-                object_file = machine.target_machine(machine.selected()).emit_object(module)
+                object_file = native_object(code(), symbol)
                 cache.write(symbol, object_file)
             loader.add(object_file, *wanted.values())
         return {name: loader.addresses[s] for name, s in wanted.items()}

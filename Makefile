@@ -3,16 +3,35 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint types bench conformance kernels-cuda check-gpu clean
+PYTHONS := 3.11 3.12 3.13
+# An interpreter of a version: on the path, or of pyenv; empty if there is none that starts.
+interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
+
+.PHONY: demo test test-slow test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
+	kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+# The suite on every supported Python that is there, each with a virtual environment of its own.
+test-pythons: $(PYTHONS:%=test-%)
+
+$(PYTHONS:%=test-%): test-%:
+	$(if $(call interpreter,$*),$(MAKE) test VENV=.venv-$* PYTHON=$(call interpreter,$*),@echo "there is no Python $*")
+
+# What compiles, with the oldest version of Numba that is supported (runtime/numba_version.py).
+OLDEST_NUMBA := 0.65
+COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs
+test-oldest-numba:
+	$(MAKE) .venv-oldest/.test VENV=.venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet 'numba==$(OLDEST_NUMBA).*'
+	.venv-oldest/bin/python -m pytest -n 2 $(COMPILING:%=tests/test_%.py) $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -65,4 +84,4 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo-output
+	rm -rf $(VENV) .venv-* build *.egg-info demo-output

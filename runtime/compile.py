@@ -20,6 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from . import cache, machine
+from .numba_version import check_version
 
 _lock = threading.RLock()
 
@@ -54,30 +55,45 @@ def key(source: str) -> str:
     return hashlib.sha256(f"{_meaning()}\n{machine.selected()}\n{source}".encode()).hexdigest()[:40]
 
 
-def _library(source: str, symbol: str) -> Any:
+@functools.cache
+def _compiler() -> Callable[[str, str], Any]:
+    """Has Numba compile a kernel, given its text and name. Raises ImportError for a version of Numba that is not supported."""
+    check_version()
     from .numba_cpu import library  # imports Numba: not before something is compiled
 
-    return library(source, symbol)
+    return library
 
 
 def llvm_ir(source: str) -> str:
     """The optimised LLVM IR of a kernel."""
     with _lock:
-        return _library(source, "kernel").get_llvm_str()
+        return _compiler()(source, "kernel").get_llvm_str()
 
 
 def assembly(source: str) -> str:
     """The machine code of a kernel, as text."""
     with _lock:
-        return _library(source, "kernel").get_asm_str()
+        return _compiler()(source, "kernel").get_asm_str()
 
 
 def object_code(source: str, symbol: str) -> bytes:
-    """An object file with the kernel under that name.
+    """An object file with the kernel under that name, for the selected CPU; it may need functions of C's library."""
+    with _lock:
+        return _compiler()(source, symbol).emit_native_object()
+
+
+def native_object(code: str, symbol: str) -> bytes:
+    """An object file, for the selected CPU, of LLVM IR in which ``SYMBOL`` stands for a name."""
+    module = llvm.parse_assembly(code.replace("SYMBOL", symbol))
+    return machine.target_machine(machine.selected()).emit_object(module)
+
+
+def _linkable(source: str, symbol: str) -> bytes:
+    """An object file that this process can link.
 
     Raises NotImplementedError if it needs a function that this process does not have: the linker would end the process.
     """
-    library = _library(source, symbol)
+    library = _compiler()(source, symbol)
     for f in library._final_module.functions:
         if f.is_declaration and not f.name.startswith("llvm.") and llvm.address_of_symbol(f.name) is None:
             raise NotImplementedError(f"a kernel needs {f.name!r}, which this process does not have")
@@ -108,14 +124,17 @@ def _loader() -> _Loader:
 
 
 def load(sources: Iterable[str]) -> list[int]:
-    """The address of each kernel, compiling those that neither this process nor the disk has."""
+    """The address of each kernel, compiling those that neither this process nor the disk has.
+
+    Raises RuntimeError if code for the selected CPU cannot run on this machine.
+    """
+    machine.check_runs_here(machine.selected())
     found: dict[str, int] = {}
     with _lock:
         return [found.get(s) or found.setdefault(s, _load(s)) for s in sources]
 
 
 def _load(source: str) -> int:
-    machine.check_runs_here(machine.selected())
     symbol = f"k_{key(source)}"
     loader = _loader()
     if symbol in loader.addresses:
@@ -125,7 +144,7 @@ def _load(source: str) -> int:
         stats.loaded += 1
     else:
         begin = time.perf_counter()
-        code = object_code(source, symbol)
+        code = _linkable(source, symbol)
         cache.write(symbol, code)
         stats.compiled += 1
         stats.seconds += time.perf_counter() - begin
@@ -138,6 +157,7 @@ def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str
 
     ``what`` identifies the code together with the text of the files that write it.
     """
+    machine.check_runs_here(machine.selected())
     with _lock:
         symbol = f"n_{key(what)}"
         loader = _loader()
@@ -145,8 +165,7 @@ def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str
         if any(s not in loader.addresses for s in wanted.values()):
             object_file = cache.read(symbol)
             if object_file is None:
-                module = llvm.parse_assembly(code().replace("SYMBOL", symbol))
-                object_file = machine.target_machine(machine.selected()).emit_object(module)
+                object_file = native_object(code(), symbol)
                 cache.write(symbol, object_file)
             loader.add(object_file, *wanted.values())
         return {name: loader.addresses[s] for name, s in wanted.items()}

@@ -3,7 +3,7 @@
     import numba
     from tracer.runtime.dialect import *
 
-    @numba.njit(SIGNATURE)
+    @numba.njit(SIGNATURE, error_model="numpy")
     def kernel(args, start, stop):
         p0 = buffer_f32(args, 0, 2)
         p1 = buffer_f32(args, 1, 2)
@@ -14,15 +14,17 @@
 
 Each name is a Numba intrinsic that writes the instructions of ``intrinsics``; what is added here is what Numba's typing must
 know. Only Numba's public extension interface is used, so this is a second compiler for kernels, independent of ``numba_cpu``.
+docs/kernels.md describes the language, and the settings with which both compilers give the same bits.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -170,18 +172,35 @@ def compiled(source: str) -> Any:
 
 
 def call(kernel: Any, arrays: Sequence[np.ndarray], integers: Sequence[int], start: int, stop: int) -> None:
-    """Runs a compiled kernel on contiguous arrays, then integers, for the part of its domain from ``start`` to ``stop``.
+    """Runs a compiled kernel on arrays, then integers, for the part of its domain from ``start`` to ``stop``.
 
-    Raises RuntimeError with the number of the check that failed, and the operand, where a kernel meets an error.
+    The arrays are what ``buffer_...(args, k, n)`` names, in that order, with those dtypes; they must be contiguous. Positions
+    at which a kernel reads and writes are not checked. Raises RuntimeError, with the number of the check and the operand,
+    where a ``check_...`` intrinsic meets a bad operand.
     """
+    for k, a in enumerate(arrays):
+        if not a.flags.c_contiguous:
+            raise ValueError(f"array {k} is not contiguous")
+    status = np.zeros(2, np.int64)
+    product = gemm(DTYPES["f64" if any(a.dtype == np.float64 for a in arrays) else "f32"])
+    words = np.array([*map(address, arrays), *integers, address(status), product], np.int64)
+    _entry(kernel).ctypes(words.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), start, stop)
+    if status[0]:
+        raise RuntimeError(f"check {status[0] - 1} of the kernel failed for {status[1]}")
+
+
+@functools.cache
+def _entry(kernel: Any) -> Any:
+    """A C function that calls a compiled kernel."""
 
     @cfunc(SIGNATURE)
     def run(args: Any, start: int, stop: int) -> None:
         kernel(args, start, stop)
 
-    status = np.zeros(2, np.int64)
-    product = gemm(DTYPES["f64" if any(a.dtype == np.float64 for a in arrays) else "f32"])
-    words = np.array([*map(address, arrays), *integers, address(status), product], np.int64)
-    run.ctypes(words.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), start, stop)
-    if status[0]:
-        raise RuntimeError(f"check {status[0] - 1} of the kernel failed for {status[1]}")
+    return run
+
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The names of ``NAMES``, for type checkers."""

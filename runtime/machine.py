@@ -85,9 +85,9 @@ def selected() -> CPU:
 
 
 @contextmanager
-def selecting(name: str) -> Iterator[CPU]:
-    """In this block code is generated for the CPU of that name."""
-    _selected.append(cpu_named(name))
+def selecting(cpu: str | CPU) -> Iterator[CPU]:
+    """In this block code is generated for this CPU, or the CPU of that name."""
+    _selected.append(cpu if isinstance(cpu, CPU) else cpu_named(cpu))
     try:
         yield _selected[-1]
     finally:

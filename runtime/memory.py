@@ -5,12 +5,12 @@ from __future__ import annotations
 import bisect
 import heapq
 from collections.abc import Sequence
-from sys import getrefcount
 
 import numpy as np
 
 from ..ir.types import TensorType
-from .objects import address
+from .objects import address, counts_references
+from .objects import references as getrefcount
 
 ALIGNMENT = 64
 
@@ -78,7 +78,8 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMEN
 class ResultPool:
     """Buffers for one result of a program: handed out, and used again once nobody else holds them.
 
-    ``entries`` are arrays and their addresses; one is free if its reference count is ``FREE`` in a loop over them.
+    ``entries`` are arrays and their addresses; one is free if its reference count is ``FREE`` in a loop over them. Where
+    references are not counted (``objects.counts_references``) no count is ``FREE``, and every buffer is new.
     """
 
     LIMIT = 8
@@ -92,7 +93,7 @@ class ResultPool:
         # It owns its memory: whatever view a caller makes refers to this very object, and is counted.
         array = np.empty(self.shape, self.dtype)
         entry = (array, address(array))
-        if len(self.entries) < self.LIMIT:
+        if counts_references and len(self.entries) < self.LIMIT:
             self.entries.append(entry)
         return entry
 
@@ -112,6 +113,9 @@ def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
 
 
 def _refcount_when_free() -> int:
+    """What is counted for an array that only ``entries`` holds, in a loop like that of ``take``; -1 if that says nothing."""
+    if not counts_references:
+        return -1
     for entry in [(np.empty(0), 0)]:
         return getrefcount(entry[0])
     raise AssertionError

@@ -17,7 +17,6 @@ import functools
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 from llvmlite import ir
 from numba.core import callconv, codegen, compiler, cpu, datamodel, imputils, typed_passes, types, typing, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
@@ -31,20 +30,8 @@ from . import machine
 from .lower import write
 from .vector import annotated
 
-OLDEST, NEWEST = (0, 65), (0, 68)  # the versions that are tested
 _NAME = "tracer-cpu"
 _ARGUMENTS = (types.CPointer(types.int64), types.int64, types.int64)
-
-
-def check_version(version: str = numba.__version__) -> None:
-    """Raises ImportError for a version of Numba that this file was not tested with."""
-    found = tuple(int(n) for n in version.split(".")[:2])
-    if not OLDEST <= found <= NEWEST:
-        low, high = (".".join(map(str, v)) for v in (OLDEST, NEWEST))
-        raise ImportError(f"Numba {version} is not supported: install one from {low} to {high} (pip install 'numba~={high}.0')")
-
-
-check_version()
 
 
 class _Target(NumbaCPU):
@@ -172,7 +159,7 @@ class _Context(cpu.CPUContext):
 
     def init(self) -> None:
         self.is32bit = False
-        self._internal_codegen = _Codegen(self._target)
+        self._internal_codegen = _Codegen(self._target)  # type: ignore[assignment]
 
     def load_additional_registries(self) -> None:
         self.install_registry(_REGISTRY)

@@ -2,6 +2,13 @@
 
 A program is handed array objects and finds their memory; and it looks at what a call depends on in a nanosecond a word,
 where Python takes thirty to compare an attribute.
+
+This file reads CPython's own structures and NumPy's C ABI, and no other does. What is read is probed at import, on objects
+that are known. Each has a plain path, for interpreters where it is not as expected:
+
+- ``reads_arrays`` is False, and ``address`` asks the array interface: programs are given addresses, never array objects;
+- ``word_of`` knows no word, and Python compares attributes;
+- ``counts_references`` is False, and no buffer is used a second time (``memory``).
 """
 
 from __future__ import annotations
@@ -9,7 +16,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +29,7 @@ Word = tuple[int, int]  # address, expected
 
 # Arrays: ``PyArrayObject_fields`` in NumPy's C ABI, which is data, nd, dimensions, strides, base, descr, flags.
 
-HEAD = object.__basicsize__  # where in an array object the address is
+HEAD = getattr(object, "__basicsize__", 16)  # where in an array object the address is
 
 
 def _address_by_interface(array: np.ndarray) -> int:
@@ -76,6 +83,26 @@ def _layout_holds() -> bool:
 # Whether array objects may be handed to programs, and the address of an array's first element.
 reads_arrays = _layout_holds()
 address = _address_by_layout if reads_arrays else _address_by_interface
+
+
+# Reference counts. They say whether anybody else holds an object.
+
+references: Callable[[Any], int] = getattr(sys, "getrefcount", lambda x: 0)
+
+
+def _counts_hold() -> bool:
+    """Whether ``references`` counts every reference at once: on CPython, where one lock guards all objects."""
+    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+    probe = np.zeros(1)
+    before = references(probe)
+    others = [probe, probe[:]]  # a view refers to what it is a view of
+    held = references(probe)
+    del others
+    return held == before + 2 and references(probe) == before
+
+
+counts_references = _counts_hold()
 
 
 # Functions and closure cells: the words that refer to what an attribute gives; zero stands for None.

@@ -19,7 +19,7 @@ import threading
 import numpy as np
 
 from . import compile as compiler
-from .memory import aligned_empty
+from .memory import ALIGNMENT
 from .objects import address
 
 # The words of a team's state, each written by one side on a cache line of its own.
@@ -201,14 +201,23 @@ class Team:
     """The process's team. Its state is never freed nor moved: programs and workers know its address."""
 
     def __init__(self) -> None:
-        self.state = aligned_empty(_WORDS * 8).view(np.int64)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.state))
+        self._libc = ctypes.CDLL(None)
+        self.state = self._permanent(_WORDS)
         self.address = address(self.state)
         self._threads: list[ctypes.c_void_p] = []
-        self._libc = ctypes.CDLL(None)
         self._lock = threading.Lock()
         self._places: list[np.ndarray] = []
         self.forget()
+
+    def _permanent(self, words: int) -> np.ndarray:
+        """Memory of C's, which outlives the interpreter's objects, at a multiple of a cache line."""
+        allocate = self._libc.malloc
+        allocate.argtypes, allocate.restype = [ctypes.c_size_t], ctypes.c_void_p
+        where = allocate(8 * words + ALIGNMENT)
+        if not where:
+            raise MemoryError
+        array = (ctypes.c_int64 * words).from_address(where + -where % ALIGNMENT)
+        return np.frombuffer(array, np.int64)
 
     @property
     def size(self) -> int:

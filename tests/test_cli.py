@@ -1,12 +1,17 @@
 """The command line, as a user types it."""
 
 import re
+import subprocess
+import sys
 import textwrap
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from tracer.cli.app import app
+from tracer.ir.interp import evaluate
+from tracer.ir.parse import parse_graph
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ INPUTS = ("--input", "f32[4,8]", "--input", "f32[8,3]")
         ("graph", r"func @layer\(.*\n.*matmul.*# .*model\.py:6"),
         ("adjoint", r"func @layer\.vjp\("),
         ("fused", r"= fusion @k0 "),
-        ("source", r"def kernel\(args, start, stop\):"),
+        ("source", r"# kernel_1 computes @k0: tanh, sum .*\n@numba.njit\(.*\ndef kernel_1\(args, start, stop\):"),
         ("llvm", r"define void @kernel\(ptr"),
         ("asm", r"\n\tret"),
     ],
@@ -54,16 +59,74 @@ def test_dump_at_every_stage(run, stage, expected):
 
 
 def test_what_dump_prints_can_be_parsed_and_run(run):
-    import numpy as np
-
-    from tracer.ir.interp import evaluate
-    from tracer.ir.parse import parse_graph
-
     outputs = []
     for stage in ("graph", "fused"):
         graph = parse_graph(run("dump", "model.py:layer", *INPUTS, "--stage", stage).output)
         outputs.append(evaluate(graph, np.ones((4, 8), np.float32), np.full((8, 3), 0.1, np.float32))[0])
     np.testing.assert_allclose(*outputs, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cpu, llvm, asm",
+    [
+        ("x86-64-v2", "x86_64-", r"%xmm0"),
+        ("x86-64-v4", "x86_64-", r"%zmm0"),  # whether or not this machine has such registers
+        ("aarch64", "aarch64-unknown-linux-gnu", r"v0\.4s"),
+    ],
+)
+def test_dump_for_a_cpu(run, cpu, llvm, asm):
+    inputs = ("--input", "f32[64,256]", "--input", "f32[256,128]", "--cpu", cpu)
+    assert f'target triple = "{llvm}' in run("dump", "model.py:layer", *inputs, "--stage", "llvm").output
+    assert re.search(asm, run("dump", "model.py:layer", *inputs, "--stage", "asm").output)
+
+
+def test_a_cpu_that_is_not_known_is_one_clear_line_and_exit_code_2(run, monkeypatch):
+    from tracer.runtime import machine
+
+    results = [run("dump", "model.py:layer", *INPUTS, "--cpu", "z80")]
+    monkeypatch.setenv("TRACER_CPU", "z80")
+    monkeypatch.setattr(machine, "_selected", [])
+    results += [run("info"), run("dump", "model.py:layer", *INPUTS)]
+    for result in results:
+        assert result.exit_code == 2 and not result.stdout
+        assert "there is no CPU 'z80'; known are host, x86-64" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+FRESH = """
+import numpy as np
+import printed
+from tracer.runtime.dialect import call
+
+x, w, out = np.load("x.npy"), np.load("w.npy"), np.zeros((), np.float32)
+product = np.zeros((4, 3), np.float32)
+call(printed.kernel_0, [x, w, product], INTEGERS_0, 0, DOMAIN_0)
+call(printed.kernel_1, [product, out], INTEGERS_1, 0, DOMAIN_1)
+np.save("out.npy", out)
+"""
+
+
+def test_printed_kernels_can_be_pasted_and_called(run, tmp_path):
+    """The text is a module: a process of its own imports it, and calls the kernels with what the comments say."""
+    printed = run("dump", "model.py:layer", *INPUTS, "--stage", "source").output
+    (tmp_path / "printed.py").write_text(printed)
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((4, 8), (8, 3))]
+    for name, a in zip("xw", arrays, strict=True):
+        np.save(tmp_path / f"{name}.npy", a)
+    text = FRESH
+    for name, integers, domain in re.findall(r"# kernel_(\d) .*; integers (\[.*\]), domain (\d+)", printed):
+        text = text.replace(f"INTEGERS_{name}", integers).replace(f"DOMAIN_{name}", domain)
+    subprocess.run([sys.executable, "-c", text], check=True, cwd=tmp_path)
+    graph = parse_graph(run("dump", "model.py:layer", *INPUTS).output)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), evaluate(graph, *arrays)[0], rtol=1e-5)
+
+
+def test_steps_that_numpy_computes_are_named(run, tmp_path):
+    (tmp_path / "sorting.py").write_text("import tracer\n\ndef ordered(x):\n    return tracer.sort(x).values\n")
+    for stage in ("source", "llvm"):
+        result = run("dump", "sorting.py:ordered", "--input", "f32[9]", "--stage", stage)
+        assert result.exit_code == 0 and ", computed by NumPy" in result.output
 
 
 def test_dump_of_the_backward_program(run):
@@ -101,8 +164,13 @@ def test_an_unknown_stage_is_exit_code_2(run):
 
 def test_info(run):
     output = run("info").output
-    for name in ("tracer", "python", "numpy", "llvmlite", "cpu", "threads", "layer", "cache", "cuda"):
+    for name in ("tracer", "python", "numpy", "scipy", "numba", "llvmlite", "cpu", "threads", "layer", "cache", "cuda"):
         assert re.search(rf"^{name} ", output, re.M), name
+
+
+def test_info_does_not_import_numba():
+    code = "import sys; from tracer.cli.info import lines; lines(); assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_demo_trains_and_writes_its_page(run, tmp_path):

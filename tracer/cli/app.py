@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tensors, traced into fused kernels.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 class Stage(StrEnum):
@@ -24,6 +24,17 @@ def fail(message: str) -> NoReturn:
     """Says what is wrong with the command line, and ends with exit code 2."""
     typer.echo(f"tracer: {message}", err=True)
     raise typer.Exit(2)
+
+
+@app.callback()
+def check_environment() -> None:
+    """Tensors, traced into fused kernels."""
+    from ..runtime import machine
+
+    try:
+        machine.selected()
+    except ValueError as e:
+        fail(str(e))
 
 
 @app.command()
@@ -45,12 +56,13 @@ def dump(
     input: Annotated[list[str] | None, typer.Option(help="An argument: a type such as 'f32[64,784]', or a number.")] = None,
     stage: Annotated[Stage, typer.Option(help="What to print.")] = Stage.graph,
     backward: Annotated[bool, typer.Option("--backward", help="From 'fused' on: the adjoint's program.")] = False,
+    cpu: Annotated[str | None, typer.Option(help="The CPU of the kernels: host, x86-64-v3, aarch64, ...")] = None,
 ) -> None:
     """Prints a function at a stage of its way to machine code."""
     from .dump import DumpError, dump_stage
 
     try:
-        text = dump_stage(target, input or [], stage.value, backward)
+        text = dump_stage(target, input or [], stage.value, backward, cpu)
     except DumpError as e:
         fail(str(e))
     typer.echo(text)

@@ -15,6 +15,7 @@ from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Graph
 from ..ir.types import dtype_named
+from ..runtime import machine
 from ..tensor import wrap
 from ..tracing.function import TracedFunction, graph_of
 
@@ -83,8 +84,19 @@ def make_input(text: str, seed: int) -> Any:
     return wrap(np.asarray(values).astype(dtype.numpy))
 
 
-def dump_stage(target: str, inputs: list[str], stage: str, backward: bool) -> str:
-    """The text of a stage. Raises DumpError."""
+def dump_stage(target: str, inputs: list[str], stage: str, backward: bool, cpu: str | None = None) -> str:
+    """The text of a stage, for the CPU of that name or the selected one. Raises DumpError."""
+    try:
+        chosen = machine.cpu_named(cpu) if cpu else machine.selected()
+    except ValueError as e:
+        raise DumpError(str(e)) from None
+    with machine.selecting("host"):  # what is recorded runs here
+        graph = _recorded(target, inputs)
+    with machine.selecting(chosen):
+        return _stage(graph, stage, backward)
+
+
+def _recorded(target: str, inputs: list[str]) -> Graph:
     function = load_function(target)
     args = tuple(make_input(text, seed) for seed, text in enumerate(inputs))
     try:
@@ -94,6 +106,10 @@ def dump_stage(target: str, inputs: list[str], stage: str, backward: bool) -> st
     if reason:
         raise DumpError(f"{target!r} cannot be traced: {reason}")
     assert graph is not None
+    return graph
+
+
+def _stage(graph: Graph, stage: str, backward: bool) -> str:
     if stage == "graph":
         return str(graph)
     if stage == "adjoint":
@@ -113,12 +129,9 @@ def _adjoint(graph: Graph) -> Graph:
 
 def _code(fused: Graph, stage: str) -> str:
     from ..runtime import compile as compiler
-    from ..runtime.layout import lay_out
+    from .kernels import native, pasteable
 
-    show = {"source": lambda s: s, "llvm": compiler.llvm_ir, "asm": compiler.assembly}[stage]
-    mark = {"source": "#", "llvm": ";", "asm": "#"}[stage]
-    kernels: dict[str, list[str]] = {}
-    plan = lay_out(fused)
-    for step in (plan.kinds[k] for k in plan.steps):
-        kernels.setdefault(step.source, []).append(step.name)
-    return "\n".join(f"{mark} kernel of {', '.join(names)}\n{show(source)}" for source, names in kernels.items())
+    if stage == "source":
+        return pasteable(fused)
+    show, mark = (compiler.llvm_ir, ";") if stage == "llvm" else (compiler.assembly, "#")
+    return native(fused, show, mark)

@@ -7,10 +7,9 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-import llvmlite.binding as llvm
-
 from .. import __version__
-from ..runtime import cache, team
+from ..runtime import cache, machine, team
+from ..runtime.numba_version import TESTED
 
 
 def _version(package: str) -> str:
@@ -21,9 +20,12 @@ def _version(package: str) -> str:
 
 
 def _cpu() -> str:
-    features = llvm.get_host_cpu_features()
-    width = next((w for f, w in (("avx512f", 512), ("avx2", 256), ("neon", 128), ("sse2", 128)) if features.get(f)), 64)
-    return f"{llvm.get_host_cpu_name()}, vectors of {width} bits"
+    cpu, chosen = machine.selected(), os.environ.get("TRACER_CPU") or "host"
+    try:
+        machine.check_runs_here(cpu)
+    except RuntimeError as e:
+        return f"{cpu.name} (TRACER_CPU={chosen}), vectors of {cpu.vector_bits} bits; {e}"
+    return f"{cpu.name} (TRACER_CPU={chosen}), vectors of {cpu.vector_bits} bits"
 
 
 def _cuda() -> str:
@@ -46,11 +48,13 @@ def _cuda() -> str:
 def lines() -> list[tuple[str, str]]:
     """Pairs of a name and what there is to say."""
     number, size = cache.entries()
-    packages = ("numpy", "llvmlite", "scipy")
     return [
         ("tracer", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        *((p, _version(p)) for p in packages),
+        ("numpy", _version("numpy")),
+        ("scipy", _version("scipy")),
+        ("numba", f"{_version('numba')} (tested: {TESTED})"),
+        ("llvmlite", _version("llvmlite")),
         ("cpu", _cpu()),
         ("threads", f"{team.get_num_threads()} for large kernels (TRACER_NUM_THREADS), {os.cpu_count()} CPUs"),
         ("layer", "a team of our own on POSIX threads" if team.get_num_threads() > 1 else "none: the calling thread"),

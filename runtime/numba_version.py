@@ -1,0 +1,19 @@
+"""The versions of Numba that kernels can be compiled with. Does not import Numba."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+OLDEST, NEWEST = (0, 65), (0, 68)  # the versions that are tested
+TESTED = " to ".join(".".join(map(str, v)) for v in (OLDEST, NEWEST))
+
+
+def check_version(found: str | None = None) -> None:
+    """Raises ImportError for a version of Numba, by default the installed one, that kernels were not tested with.
+
+    To be called before what uses Numba's internals is imported: with another version that import may fail in any way.
+    """
+    found = found or version("numba")
+    if not OLDEST <= tuple(int(n) for n in found.split(".")[:2]) <= NEWEST:
+        newest = ".".join(map(str, NEWEST))
+        raise ImportError(f"Numba {found} is not supported, {TESTED} are: pip install 'numba~={newest}.0'")

@@ -1,0 +1,101 @@
+"""The kernels of a program as text: LLVM's, assembly, or Python that plain Numba compiles."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ..ir.graph import Graph
+from ..ir.primitive import Kind
+from ..runtime.layout import lay_out
+from ..runtime.plan import Plan
+
+_KERNEL = "def kernel(args, start, stop):"
+
+
+@dataclass
+class _Entry:
+    """A kernel: what it is called here, its text, and the steps that it runs, as comments."""
+
+    name: str
+    source: str
+    steps: list[str] = field(default_factory=list)
+
+
+def native(fused: Graph, show: Callable[[str], str], mark: str) -> str:
+    """The kernels of a fused graph, each as ``show`` gives it, below comments that begin with ``mark``."""
+    entries, others = _entries(fused)
+    parts = [_commented(e.steps, mark) + show(e.source) for e in entries]
+    return "\n".join([*parts, _commented(others, mark)])
+
+
+def pasteable(fused: Graph) -> str:
+    """The kernels of a fused graph as a Python module: it imports their intrinsics and has Numba compile them."""
+    entries, others = _entries(fused)
+    parts = [_header(fused, {name for e in entries for name in _intrinsics(e.source)})] if entries else []
+    for e in entries:
+        text = e.source.strip().replace(_KERNEL, _KERNEL.replace("kernel", e.name), 1)
+        parts.append(f'{_commented(e.steps, "#")}@numba.njit(SIGNATURE, error_model="numpy")\n{text}\n')
+    return "\n\n".join([*parts, _commented(others, "#")]).rstrip("\n")
+
+
+def _header(fused: Graph, names: set[str]) -> str:
+    imported = "".join(f"    {name},\n" for name in sorted({"SIGNATURE", "call", *names}))
+    return (
+        f"# The kernels of {fused.name}.\n"
+        "# call(kernel, arrays, integers, start, stop) runs one for a part of its domain, which is range(0, domain).\n"
+        f"import numba\n\nfrom tracer.runtime.dialect import (\n{imported})\n"
+    )
+
+
+def _intrinsics(source: str) -> set[str]:
+    """The names that a kernel's text uses and does not define."""
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)
+    nodes = [n for n in ast.walk(definition) if isinstance(n, ast.Name)]
+    own = {n.id for n in nodes if isinstance(n.ctx, ast.Store)} | {a.arg for a in definition.args.args}
+    return {n.id for n in nodes} - own - {"range"}
+
+
+def _commented(lines: Iterable[str], mark: str) -> str:
+    return "".join(f"{mark} {line}\n" for line in lines)
+
+
+def _entries(fused: Graph) -> tuple[list[_Entry], list[str]]:
+    """The kernels in the order of the first steps that run them, and what is said of steps that NumPy computes."""
+    plan = lay_out(fused)
+    names = _operations(fused)
+    entries: dict[str, _Entry] = {}
+    others: list[str] = []
+    for i, kind in enumerate(map(plan.kinds.__getitem__, plan.steps)):
+        what = f"{kind.name}: {names[kind.name]}" if names.get(kind.name) else kind.name
+        if not kind.source:
+            others.append(f"{what}, computed by NumPy")
+            continue
+        entry = entries.setdefault(kind.source, _Entry(f"kernel_{len(entries)}", kind.source))
+        line = f"{entry.name} computes {what}; integers {_integers(plan, i)}, domain {kind.domain}"
+        if line not in entry.steps:
+            entry.steps.append(line)
+    return list(entries.values()), list(dict.fromkeys(others))
+
+
+def _integers(plan: Plan, step: int) -> list[int]:
+    """What a step's argument block has between the addresses of its arrays and the two words that the runtime adds."""
+    source = plan.kinds[plan.steps[step]].source
+    found = re.search(r"buffer_\w+\(args, \d+, (\d+)\)", source)
+    begin = plan.starts[step] + (int(found[1]) if found else 0)
+    end = plan.starts[step + 1] if step + 1 < len(plan.starts) else len(plan.words)
+    return plan.words[begin : end - 2]
+
+
+def _operations(fused: Graph) -> dict[str, str]:
+    """What is computed in each fusion, by its name: its primitives, and the line of the program that they are from."""
+    return {f"@{op.attrs['body'].name}": _said(op.attrs["body"], op.loc) for op in fused.ops if "body" in op.attrs}
+
+
+def _said(body: Graph, loc: str) -> str:
+    computed = [op.primitive.name for op in body.ops if op.primitive.kind not in (Kind.MOVEMENT, Kind.SOURCE)]
+    names = dict.fromkeys(computed or [op.primitive.name for op in body.ops])
+    return ", ".join(names) + (f" ({loc})" if loc else "")

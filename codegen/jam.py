@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .nest import Accumulate, Do, If, Let, Loop, Reduce, Statement, Store, renamed, walk
+from .nest import Accumulate, Do, If, Join, Let, Loop, Reduce, Statement, Store, renamed, walk
 
 _NAME = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"load\((p\d+), ([^()]*)(\)?)")
@@ -63,6 +63,8 @@ def _texts(s: Statement) -> tuple[str, ...]:
         return *s.names, *s.values
     if isinstance(s, Loop):
         return s.start, s.stop
+    if isinstance(s, Join):
+        return s.names
     return (s.condition,) if isinstance(s, If) else (s.expression,)
 
 

@@ -15,6 +15,7 @@ The division follows from the nest and its extents alone, so results do not depe
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +65,8 @@ class _Nest:
 
 
 def _nest(loop: Loop) -> _Nest:
-    loops, lets, body = [loop], [], loop.body
+    loops, body = [loop], loop.body
+    lets: list[Statement] = []
     carried = _carried(loop)
     while True:
         *before, last = body or [Do("")]
@@ -363,11 +365,12 @@ def _accesses(body: Sequence[Statement]) -> Iterable[tuple[str, str]]:
     for s in body:
         if isinstance(s, Loop):
             yield from _accesses(s.body)
-        texts = (s.expression,) if isinstance(s, Let) else (s.value,) if isinstance(s, Store) else ()
-        texts = s.values if isinstance(s, Reduce) else texts
-        for text in texts:
-            yield from _loads(text)
-        if isinstance(s, Store):
+        if isinstance(s, Let):
+            yield from _loads(s.expression)
+        elif isinstance(s, Reduce):
+            yield from itertools.chain(*map(_loads, s.values))
+        elif isinstance(s, Store):
+            yield from _loads(s.value)
             yield s.array, s.offset
 
 

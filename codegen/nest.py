@@ -177,8 +177,10 @@ def renamed(s: Statement, names: Mapping[str, str]) -> Statement:
         return Let(text(s.name), text(s.expression))
     if isinstance(s, Store):
         return replace(s, offset=text(s.offset), value=text(s.value))
-    if isinstance(s, (Reduce, Join)):
-        return replace(s, **{f: tuple(map(text, getattr(s, f))) for f in ("names", "values") if hasattr(s, f)})
+    if isinstance(s, Reduce):
+        return replace(s, names=tuple(map(text, s.names)), values=tuple(map(text, s.values)))
+    if isinstance(s, Join):
+        return replace(s, names=tuple(map(text, s.names)))
     if isinstance(s, Accumulate):
         return replace(s, offset=text(s.offset), value=text(s.value))
     if isinstance(s, Loop):

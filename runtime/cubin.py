@@ -8,7 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # that kernels are tested for
+# An architecture that nvJitLink does not know ends the process.
+_KNOWN = (*ARCHITECTURES, *(f"sm_{n}" for n in (86, 87, 88, 89, 103, 110, 120, 121)))
 _SPILLED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers(?:, used \d+ barriers)?(?:, (\d+) bytes smem)?")
 
@@ -24,7 +26,13 @@ class Cubin:
 
 
 def cubin(ptx: str, architecture: str) -> Cubin:
-    """The machine code of PTX. Raises RuntimeError, with the linker's report, for PTX that is not accepted."""
+    """The machine code of PTX.
+
+    Raises ValueError for an architecture that is not known, and RuntimeError, with the linker's report, for PTX that is not
+    accepted.
+    """
+    if architecture not in _KNOWN:
+        raise ValueError(f"there is no architecture {architecture!r}; known are {', '.join(_KNOWN)}")
     from cuda.bindings import nvjitlink
 
     handle = nvjitlink.create(2, [f"-arch={architecture}", "-verbose"])

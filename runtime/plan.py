@@ -79,7 +79,7 @@ def from_bytes(data: bytes) -> Plan:
         for name in ("updates", "locs"):
             content[name] = dict(content[name])
         content["patches"] = [(position, slot, further) for position, slot, further in content["patches"]]
-        content["kinds"] = [StepKind(*row[:-1], tuple(row[-1])) for row in content["kinds"]]
+        content["kinds"] = [StepKind(*row)._replace(launch=tuple(row[-1])) for row in content["kinds"]]
         return Plan(**content, constants=constants)
     except (KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"not a plan: {e!r}") from e

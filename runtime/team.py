@@ -15,6 +15,7 @@ import functools
 import os
 import platform
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -216,7 +217,7 @@ class Team:
         where = allocate(8 * words + ALIGNMENT)
         if not where:
             raise MemoryError
-        array = (ctypes.c_int64 * words).from_address(where + -where % ALIGNMENT)
+        array: Any = (ctypes.c_int64 * words).from_address(where + -where % ALIGNMENT)
         return np.frombuffer(array, np.int64)
 
     @property

@@ -181,3 +181,28 @@ def test_demo_trains_and_writes_its_page(run, tmp_path):
     page = (tmp_path / "out" / "digits.html").read_text()
     assert "<svg" in page and "data:image/png;base64," in page and "fusion @k" in page
     assert (tmp_path / "out" / "digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+# Kernels for GPUs.
+
+
+@pytest.mark.parametrize(
+    "stage, expected", [("source", "load4("), ("nvvm", "addrspace(1)"), ("ptx", ".target sm_80"), ("sass", "EXIT")]
+)
+@pytest.mark.parametrize("backward", [[], ["--backward"]])
+def test_dump_for_gpus(run, stage, expected, backward):
+    if stage != "source":
+        pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+    inputs = ["--input", "f32[64,100]", "--input", "f32[100,32]"]
+    result = run("dump", "model.py:layer", *inputs, "--stage", stage, "--device", "cuda", *backward)
+    assert result.exit_code == 0 and expected in result.output
+    assert "matmul, left to a library" in result.output and re.search(r"\d blocks? of \d+ threads", result.output)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--stage", "ptx"], ["--stage", "asm", "--device", "cuda"], ["--stage", "sass", "--device", "cuda", "--arch", "sm_1"]],
+)
+def test_dump_for_gpus_says_what_is_wrong(run, options):
+    result = run("dump", "model.py:layer", "--input", "f32[4,8]", "--input", "f32[8,2]", *options)
+    assert result.exit_code == 2 and len(result.output.strip().splitlines()) == 1

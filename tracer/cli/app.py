@@ -18,6 +18,14 @@ class Stage(StrEnum):
     source = "source"
     llvm = "llvm"
     asm = "asm"
+    nvvm = "nvvm"
+    ptx = "ptx"
+    sass = "sass"
+
+
+class DeviceName(StrEnum):
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 def fail(message: str) -> NoReturn:
@@ -54,15 +62,17 @@ def demo(
 def dump(
     target: Annotated[str, typer.Argument(metavar="FILE_OR_MODULE:FUNCTION", help="The function to look at.")],
     input: Annotated[list[str] | None, typer.Option(help="An argument: a type such as 'f32[64,784]', or a number.")] = None,
-    stage: Annotated[Stage, typer.Option(help="What to print.")] = Stage.graph,
+    stage: Annotated[Stage, typer.Option(help="What to print; nvvm, ptx and sass are for cuda.")] = Stage.graph,
     backward: Annotated[bool, typer.Option("--backward", help="From 'fused' on: the adjoint's program.")] = False,
     cpu: Annotated[str | None, typer.Option(help="The CPU of the kernels: host, x86-64-v3, aarch64, ...")] = None,
+    device: Annotated[DeviceName, typer.Option(help="What the kernels are for. No GPU is needed.")] = DeviceName.cpu,
+    arch: Annotated[str, typer.Option(help="The GPU's architecture, for sass.")] = "sm_80",
 ) -> None:
     """Prints a function at a stage of its way to machine code."""
     from .dump import DumpError, dump_stage
 
     try:
-        text = dump_stage(target, input or [], stage.value, backward, cpu)
+        text = dump_stage(target, input or [], stage.value, backward, cpu, device.value, arch)
     except DumpError as e:
         fail(str(e))
     typer.echo(text)

@@ -84,14 +84,31 @@ def make_input(text: str, seed: int) -> Any:
     return wrap(np.asarray(values).astype(dtype.numpy))
 
 
-def dump_stage(target: str, inputs: list[str], stage: str, backward: bool, cpu: str | None = None) -> str:
-    """The text of a stage, for the CPU of that name or the selected one. Raises DumpError."""
+_CPU_STAGES, _CUDA_STAGES = ("llvm", "asm"), ("nvvm", "ptx", "sass")
+
+
+def dump_stage(
+    target: str,
+    inputs: list[str],
+    stage: str,
+    backward: bool,
+    cpu: str | None = None,
+    device: str = "cpu",
+    architecture: str = "sm_80",
+) -> str:
+    """The text of a stage, for the CPU of that name or the selected one, or for GPUs. Raises DumpError."""
+    for stages, wanted in ((_CPU_STAGES, "cpu"), (_CUDA_STAGES, "cuda")):
+        if stage in stages and device != wanted:
+            others = ", ".join(_CUDA_STAGES if wanted == "cpu" else _CPU_STAGES)
+            raise DumpError(f"the stage {stage!r} is for --device {wanted}; for {device} there are source, {others}")
     try:
         chosen = machine.cpu_named(cpu) if cpu else machine.selected()
     except ValueError as e:
         raise DumpError(str(e)) from None
     with machine.selecting("host"):  # what is recorded runs here
         graph = _recorded(target, inputs)
+    if device == "cuda":
+        return _stage_for_grids(graph, stage, backward, architecture)
     with machine.selecting(chosen):
         return _stage(graph, stage, backward)
 
@@ -118,6 +135,22 @@ def _stage(graph: Graph, stage: str, backward: bool) -> str:
     if stage == "fused":
         return str(fused)
     return _code(fused, stage)
+
+
+def _stage_for_grids(graph: Graph, stage: str, backward: bool, architecture: str) -> str:
+    if stage in ("graph", "adjoint"):
+        return _stage(graph, stage, backward)
+    fused = pipeline.run(_adjoint(graph) if backward else graph, pipeline.COMPILE_FOR_GRIDS)
+    if stage == "fused":
+        return str(fused)
+    from .kernels import for_grids
+
+    try:
+        return for_grids(fused, stage, architecture)
+    except ModuleNotFoundError as e:
+        raise DumpError(f"the stage {stage!r} needs {e.name}: pip install 'tracer[cuda]'") from None
+    except (FileNotFoundError, RuntimeError, ImportError, ValueError) as e:
+        raise DumpError(str(e).split("\n")[0]) from None
 
 
 def _adjoint(graph: Graph) -> Graph:

@@ -28,6 +28,15 @@ def _cpu() -> str:
     return f"{cpu.name} (TRACER_CPU={chosen}), vectors of {cpu.vector_bits} bits"
 
 
+def _cuda_compiler() -> str:
+    """What makes kernels for GPUs, and what is missing."""
+    if _version("numba-cuda") == "not installed":
+        return "none: pip install 'tracer[cuda]' (no GPU is needed to compile)"
+    parts = {"nvidia-nvvm": "NVVM", "nvidia-nvjitlink": "nvJitLink", "nvidia-cuda-nvdisasm": "nvdisasm (prints machine code)"}
+    missing = [f"{what}: pip install {package}" for package, what in parts.items() if _version(package) == "not installed"]
+    return f"numba-cuda {_version('numba-cuda')}" + (f"; missing {', '.join(missing)}" if missing else "")
+
+
 def _cuda() -> str:
     found = ctypes.util.find_library("cuda")
     if found is None:
@@ -42,7 +51,7 @@ def _cuda() -> str:
         return f"none: the NVIDIA driver does not load ({e})"
     if status or not count.value:
         return f"none: the NVIDIA driver finds no device (status {status})"
-    return f"{count.value} device(s) present; kernels are generated for the CPU only so far"
+    return f"{count.value} device(s) present; kernels for them can be compiled and checked, tensors live on the CPU"
 
 
 def lines() -> list[tuple[str, str]]:
@@ -60,4 +69,5 @@ def lines() -> list[tuple[str, str]]:
         ("layer", "a team of our own on POSIX threads" if team.get_num_threads() > 1 else "none: the calling thread"),
         ("cache", f"{cache.directory()}: {number} kernels, {size / 1024:.0f} KiB"),
         ("cuda", _cuda()),
+        ("gpu kernels", _cuda_compiler()),
     ]

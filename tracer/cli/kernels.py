@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..ir.graph import Graph
 from ..ir.primitive import Kind
 from ..runtime.layout import lay_out
-from ..runtime.plan import Plan
+from ..runtime.plan import Plan, StepKind
 
 _KERNEL = "def kernel(args, start, stop):"
 
@@ -39,6 +39,53 @@ def pasteable(fused: Graph) -> str:
         text = e.source.strip().replace(_KERNEL, _KERNEL.replace("kernel", e.name), 1)
         parts.append(f'{_commented(e.steps, "#")}@numba.njit(SIGNATURE, error_model="numpy")\n{text}\n')
     return "\n\n".join([*parts, _commented(others, "#")]).rstrip("\n")
+
+
+def for_grids(fused: Graph, stage: str, architecture: str) -> str:
+    """The kernels of a fused graph for GPUs: ``source``, ``nvvm``, ``ptx``, or ``sass``, machine code of the architecture."""
+    plan = lay_out(fused, "cuda")
+    names = _operations(fused)
+    show, mark = _FOR_GRIDS[stage]
+    parts: list[str] = []
+    for k in dict.fromkeys(plan.steps):
+        kind = plan.kinds[k]
+        what = f"{kind.name}: {names[kind.name]}" if names.get(kind.name) else kind.name
+        if not kind.source:
+            parts.append(f"{mark} {what}, left to a library\n")
+            continue
+        times = plan.steps.count(k)
+        blocks, threads = kind.launch
+        launch = f"{blocks} block{'s' * (blocks > 1)} of {threads} threads{f', {times} times' if times > 1 else ''}"
+        parts.append(f"{mark} {what}; {launch}\n{show(kind, architecture)}")
+    return "\n".join(parts)
+
+
+def _nvvm(kind: StepKind, architecture: str) -> str:
+    from ..runtime.numba_cuda import nvvm_ir
+
+    return nvvm_ir(kind.source, kind.launch[1])
+
+
+def _ptx(kind: StepKind, architecture: str) -> str:
+    from ..runtime.numba_cuda import ptx
+
+    return ptx(kind.source, kind.launch[1])
+
+
+def _sass(kind: StepKind, architecture: str) -> str:
+    from ..runtime.cubin import cubin, disassembly
+
+    made = cubin(_ptx(kind, architecture), architecture)
+    used = f"// {made.registers} registers, {made.spilled} bytes spilled, {made.shared} bytes of shared memory\n"
+    return used + disassembly(made.code)
+
+
+_FOR_GRIDS: dict[str, tuple[Callable[[StepKind, str], str], str]] = {
+    "source": (lambda kind, architecture: kind.source, "#"),
+    "nvvm": (_nvvm, ";"),
+    "ptx": (_ptx, "//"),
+    "sass": (_sass, "//"),
+}
 
 
 def _header(fused: Graph, names: set[str]) -> str:

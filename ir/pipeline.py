@@ -11,6 +11,7 @@ from .passes.blocks import block_reductions
 from .passes.canonicalize import canonicalize
 from .passes.columns import partial_columns
 from .passes.cse import cse
+from .passes.cut import cut_long_rows
 from .passes.dce import dce
 from .passes.expand import expand
 from .passes.fold import fold
@@ -48,7 +49,9 @@ COMPILE: tuple[Pass, ...] = (
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *COMPILE,
+    *COMPILE[:-1],
+    cut_long_rows,  # before block_reductions, which looks for kernels that do nothing else than reduce
+    block_reductions,
     two_stages,  # last: it looks at the shapes that kernels reduce
 )
 

@@ -144,6 +144,21 @@ def test_extents(text, m, n):
     check(graph, arrays)
 
 
+@pytest.mark.parametrize("dtype", ["f64", "i64", "i32", "i16", "i8", "u8", "bool"])
+@pytest.mark.parametrize("m, n", [(3, 40), (2, 1100), (300, 5)])
+def test_reductions_of_every_dtype(dtype, m, n):
+    functions = ["max", "min", "argmax", "argmin"] + (["sum"] if dtype != "bool" else [])
+    for function in functions:
+        for axis, kept in ((0, n), (1, m)):
+            result = "i64" if function.startswith("arg") else dtype
+            text = f"func @f(%x: {dtype}[{m},{n}]) -> {result}[{kept}] {{\n"
+            text += f"  %y: {result}[{kept}] = {function} %x {{axes=({axis})}}\n  return %y\n}}\n"
+            graph = parse_graph(text)
+            x = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (m, n))
+            program = check(graph, [x.astype(graph.inputs[0].type.dtype.numpy)])
+            assert program.exact or dtype == "f64"
+
+
 @pytest.mark.parametrize("n", [1, 3, 4, 5, 63, 255, 256, 257, 1023, 4096, 5001])
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i64", "i32", "u8", "bool"])
 def test_vectors_of_every_dtype(dtype, n):
@@ -215,6 +230,13 @@ def test_few_rows_and_few_columns_are_reduced_in_two_stages(m, n, axis):
     x = np.random.default_rng(0).uniform(0.5, 1.5, (m, n)).astype(np.float32)
     (total,) = Emulated(graph)(x)
     np.testing.assert_allclose(total, x.astype(np.float64).sum(axis), rtol=1e-6)
+
+
+def test_few_long_rows_are_cut_at_their_reductions():
+    names = [(kind.launch[0] > 4, kind.name) for kind in kernels(SOFTMAX.format(t="f32", m=2, n=200_000))]
+    assert len(names) == 5 and sum(many for many, _ in names) == 3  # maximum and sum in two stages each, then the quotients
+    rng = np.random.default_rng(0)
+    check(parse_graph(SOFTMAX.format(t="f32", m=2, n=70_000)), [rng.standard_normal((2, 70_000)).astype(np.float32)])
 
 
 def test_scatters_sort_and_have_the_bits_of_adding_in_order():
@@ -311,6 +333,27 @@ def test_machine_code(text, registers, architecture):
         assert "STG.E.128" in code and "LDG.E.128" in code
         if kind.name != "@f":
             assert "LDG.E.128.CONSTANT" in code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("share", range(8))
+def test_every_kernel_has_machine_code(dtype, share):
+    """Those of all samples, for every architecture."""
+    for _, primitive, sample in list(cases())[share::8]:
+        graph = graph_of(primitive, cast_args(sample.args, dtype), sample.attrs)
+        for kind in lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS), "cuda").kinds:
+            for architecture in cubin.ARCHITECTURES if kind.source else ():
+                assert cubin.cubin(compiled(kind.source, kind.launch[1]), architecture).spilled == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", WORKLOADS, ids=[w.name for w in WORKLOADS])
+def test_every_kernel_of_the_workloads_has_machine_code(workload):
+    for _, graph, _ in graphs(workload):
+        for kind in lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS), "cuda").kinds:
+            for architecture in cubin.ARCHITECTURES if kind.source else ():
+                cubin.cubin(compiled(kind.source, kind.launch[1]), architecture)
 
 
 def test_ptx_that_is_not_accepted():

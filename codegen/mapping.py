@@ -103,7 +103,7 @@ class _Mapping:
         self.known = {**dict(zip(kernel.params, kernel.values, strict=True)), "start": 0, "stop": kernel.domain}
         self.written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
         self.sizes = {a.name: 1 if a.dtype.short == "bool" else a.dtype.itemsize for a in kernel.arrays}
-        self.count = 0
+        self.count = max((int(name[1:]) for s in walk(kernel.body) for name in _names(s)), default=0)
 
     def run(self) -> Mapped:
         body = _in_registers(self.kernel.body) or self.kernel.body
@@ -208,8 +208,8 @@ class _Mapping:
 
     def _with_own_names(self, statements: Sequence[Statement]) -> list[Statement]:
         """The same statements, with other names for what they define."""
-        defined = [s.name if isinstance(s, Let) else s.variable for s in walk(statements) if isinstance(s, (Let, Loop))]
-        names = {name: self._fresh(name[0]) for name in dict.fromkeys(defined)}
+        defined = dict.fromkeys(name for s in walk(statements) for name in _names(s))
+        names = {name: self._fresh(name[0]) for name in defined}
         return [renamed(s, names) for s in statements]
 
     def _one(self, nest: _Nest, who: Who, lanes: int) -> list[Statement]:
@@ -338,7 +338,7 @@ class _Mapping:
 
     def _fresh(self, letter: str) -> str:
         self.count += 1
-        return f"{letter}{9000 + self.count}"
+        return f"{letter}{self.count}"
 
 
 def _ends_with_barrier(body: Sequence[Statement]) -> bool:
@@ -354,6 +354,13 @@ def grid_of(units: int) -> Launch:
 
 def _blocks(wanted: int) -> int:
     return max(1, min(wanted, _MOST_BLOCKS))
+
+
+def _names(s: Statement) -> list[str]:
+    """The names that a statement defines."""
+    if isinstance(s, Let):
+        return [s.name]
+    return [s.variable] if isinstance(s, Loop) else []
 
 
 def _has_parallel_loop(body: Sequence[Statement]) -> bool:

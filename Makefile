@@ -27,7 +27,7 @@ $(PYTHONS:%=test-%): test-%:
 
 # What compiles, with the oldest version of Numba that is supported (runtime/numba_version.py).
 OLDEST_NUMBA := 0.65
-COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs
+COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs numba_functions
 test-oldest-numba:
 	$(MAKE) .venv-oldest/.test VENV=.venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet 'numba==$(OLDEST_NUMBA).*'

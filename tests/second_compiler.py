@@ -22,7 +22,7 @@ import numpy as np
 
 from tracer.runtime import machine
 
-os.environ["NUMBA_OPT"] = "max"  # vectorise once, on what our passes see
+os.environ["NUMBA_OPT"] = "max"  # vectorise in the first run of the optimiser, which sees what our only one sees
 os.environ["NUMBA_CPU_NAME"] = machine.selected().name
 os.environ["NUMBA_CPU_FEATURES"] = machine.selected().features
 sys.path.insert(0, str(Path(__file__).parent.parent))

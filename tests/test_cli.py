@@ -122,6 +122,17 @@ def test_printed_kernels_can_be_pasted_and_called(run, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), evaluate(graph, *arrays)[0], rtol=1e-5)
 
 
+def test_a_version_of_numba_that_is_not_supported_is_one_clear_line(run, monkeypatch):
+    from tracer.runtime import compile as compiler
+    from tracer.runtime import numba_version
+
+    monkeypatch.setattr(numba_version, "version", lambda package: "0.70.1")
+    monkeypatch.setattr(compiler, "_compiler", compiler._compiler.__wrapped__)
+    result = run("dump", "model.py:layer", *INPUTS, "--stage", "asm")
+    assert result.exit_code == 2 and not result.stdout
+    assert result.stderr.startswith("tracer: Numba 0.70.1 is not supported, 0.65 to 0.68 are")
+
+
 def test_steps_that_numpy_computes_are_named(run, tmp_path):
     (tmp_path / "sorting.py").write_text("import tracer\n\ndef ordered(x):\n    return tracer.sort(x).values\n")
     for stage in ("source", "llvm"):

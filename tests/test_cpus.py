@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import foreign
 import numpy as np
@@ -149,13 +151,12 @@ def test_a_version_of_numba_that_was_not_tested_is_refused(tmp_path, monkeypatch
         f(tracer.ones(3))
 
 
-def test_the_range_of_versions_is_the_same_in_the_project_file():
-    import tomllib
-    from pathlib import Path
-
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+def test_the_range_of_versions_is_the_same_in_all_files():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     (major, oldest), (_, newest) = numba_version.OLDEST, numba_version.NEWEST
     assert f"numba>={major}.{oldest},<{major}.{newest + 1}" in project["dependencies"]
+    assert f"OLDEST_NUMBA := {major}.{oldest}\n" in (root / "Makefile").read_text()
 
 
 def normal(*shape, seed=0):

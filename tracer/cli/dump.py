@@ -167,4 +167,7 @@ def _code(fused: Graph, stage: str) -> str:
     if stage == "source":
         return pasteable(fused)
     show, mark = (compiler.llvm_ir, ";") if stage == "llvm" else (compiler.assembly, "#")
-    return native(fused, show, mark)
+    try:
+        return native(fused, show, mark)
+    except ImportError as e:  # a version of Numba that is not supported
+        raise DumpError(str(e)) from None

@@ -68,16 +68,14 @@ def _texts(s: Statement) -> tuple[str, ...]:
     return (s.condition,) if isinstance(s, If) else (s.expression,)
 
 
+def _begun(statements: Sequence[Statement]) -> set[str]:
+    """The names that statements give a first value."""
+    return {s.name if isinstance(s, Let) else s.variable for s in walk(statements) if isinstance(s, (Let, Loop))}
+
+
 def _defined(statements: Sequence[Statement]) -> set[str]:
-    names: set[str] = set()
-    for s in walk(statements):
-        if isinstance(s, Let):
-            names.add(s.name)
-        elif isinstance(s, Loop):
-            names.add(s.variable)
-        elif isinstance(s, Reduce):
-            names.update(s.names)
-    return names
+    """The names that statements give a value, sums among them."""
+    return _begun(statements).union(*(s.names for s in walk(statements) if isinstance(s, Reduce)))
 
 
 def _is_carried(s: Statement) -> bool:
@@ -94,7 +92,7 @@ def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[s
     lets = {s.name: s for s in between if isinstance(s, Let)}
     inside = made | _defined([s for s in between if not isinstance(s, Let)])  # sums among them, begun by a Let
     wanted: set[str] = set()
-    work = list(_used(body) - _defined([s for s in body if not _is_carried(s)]))
+    work = list(_used(body) - _begun([s for s in body if not _is_carried(s)]))
     while work:
         name = work.pop()
         if name in inside:

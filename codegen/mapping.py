@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from .affine import affine
@@ -84,8 +84,13 @@ def _is_pure(s: Statement) -> bool:
 
 def _carried(loop: Loop) -> set[str]:
     """The names that the loop's reductions carry from one iteration to the next."""
-    inside = {s.name for s in walk(loop.body) if isinstance(s, Let)}
+    inside = _defined(loop.body)
     return {n for s in walk(loop.body) if isinstance(s, Reduce) for n in s.names if n not in inside}
+
+
+def _defined(body: Sequence[Statement]) -> set[str]:
+    """The names that statements define."""
+    return {s.name for s in walk(body) if isinstance(s, Let)}
 
 
 @dataclass
@@ -161,16 +166,16 @@ class _Mapping:
         body = self._shared(nest.body, unit)
         return self._one(_Nest(nest.loops, nest.lets, body), Who.BLOCKS, 1), Launch(_blocks(count), unit.threads)
 
-    def _shared(self, body: Sequence[Statement], unit: _Unit) -> list[Statement]:
-        """The body of a row: its loops are given to the threads of the unit."""
+    def _shared(self, body: Sequence[Statement], unit: _Unit, later: Set[str] = frozenset()) -> list[Statement]:
+        """The body of a row: its loops are given to the threads of the unit. What loops around it carry is joined ``later``."""
         result: list[Statement] = []
         touched = _Touched()
         for s in body:
             new, loop = [s], s if isinstance(s, Loop) else None
             if isinstance(s, If):
-                new = [If(s.condition, self._shared(s.then, unit), self._shared(s.otherwise, unit))]
+                new = [If(s.condition, self._shared(s.then, unit, later), self._shared(s.otherwise, unit, later))]
             elif loop is not None:
-                new = self._shared_loop(loop, unit)
+                new = self._shared_loop(loop, unit, later)
             if touched.conflict(new):
                 result.append(_BARRIER)
                 touched = _Touched()
@@ -178,17 +183,18 @@ class _Mapping:
             result += new
         return result
 
-    def _shared_loop(self, loop: Loop, unit: _Unit) -> list[Statement]:
+    def _shared_loop(self, loop: Loop, unit: _Unit, later: Set[str]) -> list[Statement]:
         nest = _nest(loop)
         inner = _has_parallel_loop(nest.body)
         serial = loop.sequential or (inner and math.prod(map(self._extent, nest.loops)) < unit.threads // 2)
         if not serial:
             statements, _ = self._flat(nest, Who.THREADS)
-            return [*statements, *_joins(loop, unit)]
-        body = self._shared(loop.body, unit)
+            return [*statements, *_joins([loop], unit, later)]
+        body = self._shared(loop.body, unit, later | _carried(loop))
         if not _ends_with_barrier(body) and _Touched().add(body).conflict(body, loop.variable):
             body.append(_BARRIER)
-        return [replace(loop, body=body)]
+        shared = [s for s in walk(body) if isinstance(s, Loop) and s.who is Who.THREADS]
+        return [replace(loop, body=body), *_joins(shared, unit, later | _defined(loop.body))]
 
     # Loops over all iterations of a nest.
 
@@ -391,13 +397,14 @@ def _loads(text: str) -> Iterable[tuple[str, str]]:
         yield match[1], text[match.end() : end - 1]
 
 
-def _joins(loop: Loop, unit: _Unit) -> list[Statement]:
-    """What makes one value of those that the threads' reductions carry."""
-    inside = {s.name for s in walk(loop.body) if isinstance(s, Let)}
+def _joins(loops: Sequence[Loop], unit: _Unit, others: Set[str]) -> list[Statement]:
+    """What makes one value of those that the threads' reductions carry, but for ``others``."""
     found: dict[tuple[str, ...], Combine] = {}
-    for s in walk(loop.body):
-        if isinstance(s, Reduce) and s.names[0] not in inside:
-            found[s.names] = s.combine
+    for loop in loops:
+        inside = _defined(loop.body)
+        for s in walk(loop.body):
+            if isinstance(s, Reduce) and s.names[0] not in inside | others:
+                found[s.names] = s.combine
     return [Join(combine, names, unit.name) for names, combine in found.items()]
 
 

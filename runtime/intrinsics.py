@@ -320,6 +320,9 @@ def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
 # What may fail: a bad operand is written to the status cell, as (site + 1, operand), and a harmless one takes its place.
 
 
+Report = Callable[[Builder, ir.Value, Any, Scalar, ir.Value], None]
+
+
 def _report(builder: Builder, bad: ir.Value, status: Scalar, site: Scalar, what: ir.Value) -> None:
     """Writes to the status cell, given by its address or as an array."""
     with builder.if_then(bad, likely=False):
@@ -328,27 +331,29 @@ def _report(builder: Builder, bad: ir.Value, status: Scalar, site: Scalar, what:
         builder.store(what, builder.gep(pointer, [I64(1)]))
 
 
-def check_index(builder: Builder, i: Scalar, extent: Scalar, status: Scalar, site: Scalar) -> Scalar:
+def check_index(
+    builder: Builder, i: Scalar, extent: Scalar, status: Scalar, site: Scalar, *, report: Report = _report
+) -> Scalar:
     """``i`` if 0 <= i < extent; otherwise 0."""
     position = convert(builder, i, int64).value
     bad = builder.icmp_unsigned(">=", position, extent.value)  # a negative position is a huge unsigned one
-    _report(builder, bad, status, site, position)
+    report(builder, bad, status, site, position)
     return convert(builder, Scalar(builder.select(bad, I64(0), position), int64), i.dtype)
 
 
-def check_divisor(builder: Builder, d: Scalar, status: Scalar, site: Scalar) -> Scalar:
+def check_divisor(builder: Builder, d: Scalar, status: Scalar, site: Scalar, *, report: Report = _report) -> Scalar:
     """``d`` if it is not zero; otherwise 1."""
     bad = builder.icmp_unsigned("==", d.value, d.value.type(0))
-    _report(builder, bad, status, site, I64(0))
+    report(builder, bad, status, site, I64(0))
     return Scalar(builder.select(bad, d.value.type(1), d.value), d.dtype)
 
 
-def check_exponent(builder: Builder, e: Scalar, status: Scalar, site: Scalar) -> Scalar:
+def check_exponent(builder: Builder, e: Scalar, status: Scalar, site: Scalar, *, report: Report = _report) -> Scalar:
     """``e`` if it is not negative; otherwise 0."""
     if e.dtype.kind != "i":
         return e
     bad = builder.icmp_signed("<", e.value, e.value.type(0))
-    _report(builder, bad, status, site, I64(0))
+    report(builder, bad, status, site, I64(0))
     return Scalar(builder.select(bad, e.value.type(0), e.value), e.dtype)
 
 
@@ -423,5 +428,7 @@ def operand_count(name: str) -> int:
         return 16
     if any(name in table for table in ELEMENTARY):
         return 2 if name in circular.BINARY or name in powers.BINARY else 1
-    parameters = inspect.signature(INTRINSICS[name]).parameters
-    return len(parameters) - 1 if not any(p.kind is p.VAR_POSITIONAL for p in parameters.values()) else 1
+    kinds = [p.kind for p in inspect.signature(INTRINSICS[name]).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return 1
+    return len(kinds) - kinds.count(inspect.Parameter.KEYWORD_ONLY) - 1

@@ -7,6 +7,7 @@ and ``frem``; of LLVM's floating-point intrinsics it accepts few, and has its ow
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -246,6 +247,15 @@ def _pair(before: Callable[..., Scalar]) -> Combine:
     return combine
 
 
+def report(builder: ir.IRBuilder, bad: ir.Value, status: GlobalArray, site: Scalar, what: ir.Value) -> None:
+    """Writes to the status cell, if no other thread has."""
+    with builder.if_then(bad, likely=False):
+        number = builder.add(site.value, I64(1))
+        found = builder.cmpxchg(status.pointer, I64(0), number, "monotonic", "monotonic")
+        with builder.if_then(builder.extract_value(found, 1)):
+            builder.store(what, builder.gep(status.pointer, [I64(1)]))
+
+
 # Numbers.
 
 
@@ -346,6 +356,7 @@ INTRINSICS: dict[str, Callable[..., Any]] = {
     **{name: function for name, function in cpu.INTRINSICS.items() if name not in ("prefetch", "gemm_f32", "gemm_f64")},
     **{name: _elementary(function) for table in cpu.ELEMENTARY for name, function in table.items()},
     **{f.__name__: f for f in (load, store, accumulate, abs_, fmod, block_barrier)},
+    **{f.__name__: functools.partial(f, report=report) for f in (cpu.check_index, cpu.check_divisor, cpu.check_exponent)},
     "maximum": _extremum(">"),
     "minimum": _extremum("<"),
     "greater": _of_numbers("fmax"),

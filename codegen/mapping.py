@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from .affine import affine
@@ -55,6 +55,9 @@ def mapped(kernel: Kernel) -> Mapped:
     return _Mapping(kernel).run()
 
 
+Predicate = Callable[[Statement], bool]
+
+
 @dataclass
 class _Nest:
     """Perfectly nested parallel loops, what their bodies compute on the way, and the body of the innermost."""
@@ -64,22 +67,17 @@ class _Nest:
     body: list[Statement]
 
 
-def _nest(loop: Loop) -> _Nest:
+def _nest(loop: Loop, pure: Predicate) -> _Nest:
     loops, body = [loop], loop.body
     lets: list[Statement] = []
     carried = _carried(loop)
     while True:
         *before, last = body or [Do("")]
-        perfect = isinstance(last, Loop) and not last.sequential and all(_is_pure(s) for s in before)
+        perfect = isinstance(last, Loop) and not last.sequential and all(map(pure, before))
         if not perfect or _carried(last) - carried:  # type: ignore[arg-type]
             return _Nest(loops, lets, body)
         assert isinstance(last, Loop)
         loops, lets, body = [*loops, last], [*lets, *before], last.body
-
-
-def _is_pure(s: Statement) -> bool:
-    """Whether a statement may be repeated for each iteration of the loop that follows it."""
-    return isinstance(s, Let) and s.name[0] in "tj" and "check_" not in s.expression
 
 
 def _carried(loop: Loop) -> set[str]:
@@ -109,12 +107,13 @@ class _Mapping:
         self.written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
         self.sizes = {a.name: 1 if a.dtype.short == "bool" else a.dtype.itemsize for a in kernel.arrays}
         self.count = max((int(name[1:]) for s in walk(kernel.body) for name in _names(s)), default=0)
+        self.full = all(self._iterations(s) for s in walk(kernel.body) if isinstance(s, Loop))
 
     def run(self) -> Mapped:
-        body = _in_registers(self.kernel.body) or self.kernel.body
+        body = _in_registers(self.kernel.body, self._is_pure) or self.kernel.body
         *before, last = body
-        if isinstance(last, Loop) and not last.sequential and not _carried(last) and all(map(_is_pure, before)):
-            nest = _nest(last)
+        if isinstance(last, Loop) and not last.sequential and not _carried(last) and all(map(self._is_pure, before)):
+            nest = _nest(last, self._is_pure)
             outside, inside = self._sunk(before)
             statements, launch = self._rows(_Nest(nest.loops, [*inside, *nest.lets], nest.body))
             self.kernel.body = [*outside, *statements]
@@ -122,6 +121,15 @@ class _Mapping:
             unit = _Unit(Who.BLOCKS, LARGE_BLOCK)
             self.kernel.body, launch = self._shared(body, unit), Launch(1, unit.threads)
         return Mapped(self.kernel, launch)
+
+    def _is_pure(self, s: Statement) -> bool:
+        """Whether a statement may be repeated for each iteration of the loop that follows it.
+
+        What looks for errors must be executed once at least.
+        """
+        if isinstance(s, If):
+            return all(map(self._is_pure, (*s.then, *s.otherwise)))
+        return isinstance(s, Let) and s.name[0] in "tj" and (self.full or "check_" not in s.expression)
 
     def _sunk(self, lets: Sequence[Statement]) -> tuple[list[Statement], list[Statement]]:
         """Definitions that may stand before a loop, and those that belong inside.
@@ -132,10 +140,11 @@ class _Mapping:
         inside: list[Statement] = []
         late: set[str] = set()
         for s in lets:
-            assert isinstance(s, Let)
-            reads = {array for array, _ in _loads(s.expression)}
-            if reads & self.written or late & set(_NAME.findall(s.expression)):
-                late.add(s.name)
+            parts = [x for x in walk([s]) if isinstance(x, (Let, If))]
+            text = " ".join(x.expression if isinstance(x, Let) else x.condition for x in parts)
+            reads = {array for array, _ in _loads(text)}
+            if reads & self.written or late & set(_NAME.findall(text)):
+                late.update(x.name for x in parts if isinstance(x, Let))
                 inside.append(s)
             else:
                 outside.append(s)
@@ -144,11 +153,11 @@ class _Mapping:
     # Rows.
 
     def _rows(self, nest: _Nest) -> tuple[list[Statement], Launch]:
-        registers = _in_registers(nest.body)
+        registers = _in_registers(nest.body, self._is_pure)
         if registers is not None:  # sums of columns, for each row of the nest
             columns = registers[-1]
             assert isinstance(columns, Loop)
-            if all(_is_pure(s) for s in registers[:-1]):
+            if all(map(self._is_pure, registers[:-1])):
                 nest = _Nest([*nest.loops, columns], [*nest.lets, *registers[:-1]], columns.body)
         count = math.prod(self._extent(loop) for loop in nest.loops)
         longest = max((self._iterations(s) for s in nest.body if isinstance(s, (Loop, If))), default=0)
@@ -184,7 +193,7 @@ class _Mapping:
         return result
 
     def _shared_loop(self, loop: Loop, unit: _Unit, later: Set[str]) -> list[Statement]:
-        nest = _nest(loop)
+        nest = _nest(loop, self._is_pure)
         inner = _has_parallel_loop(nest.body)
         serial = loop.sequential or (inner and math.prod(map(self._extent, nest.loops)) < unit.threads // 2)
         if not serial:
@@ -471,7 +480,7 @@ def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping
             names[s.name] = f"({s.expression})"
 
 
-def _in_registers(body: Sequence[Statement]) -> list[Statement] | None:
+def _in_registers(body: Sequence[Statement], pure: Predicate) -> list[Statement] | None:
     """A loop that begins sums of columns in memory, and one over rows that adds to them, as one loop over columns.
 
     Each sum is then in a register. None if the statements are not of that form.
@@ -484,12 +493,12 @@ def _in_registers(body: Sequence[Statement]) -> list[Statement] | None:
     while rows.sequential:
         around.append(rows)
         *lets, last = rows.body
-        if not isinstance(last, Loop) or not all(map(_is_pure, lets)):
+        if not isinstance(last, Loop) or not all(map(pure, lets)):
             return None
         rows = last
     begun = [s for s in first.body if isinstance(s, Store)]
     names = {s.array: f"s{k}" for k, s in enumerate(begun)}
-    inner = _with_registers(rows, names, first.variable)
+    inner = _with_registers(rows, names, first.variable, pure)
     if not around or (first.start, first.stop) != (rows.start, rows.stop) or len(begun) < len(first.body) or inner is None:
         return None
     for loop in reversed(around):
@@ -499,7 +508,7 @@ def _in_registers(body: Sequence[Statement]) -> list[Statement] | None:
     return [*(s for s in body if not isinstance(s, Loop)), Loop(first.variable, first.start, first.stop, columns)]
 
 
-def _with_registers(rows: Loop, names: Mapping[str, str], variable: str) -> list[Statement] | None:
+def _with_registers(rows: Loop, names: Mapping[str, str], variable: str, pure: Predicate) -> list[Statement] | None:
     """The body of a loop over a row's elements, which adds to registers, with ``variable`` for the column."""
     if any(array in names for array, _ in _accesses(rows.body)):
         return None
@@ -507,7 +516,7 @@ def _with_registers(rows: Loop, names: Mapping[str, str], variable: str) -> list
     for s in (renamed(s, {rows.variable: variable}) for s in rows.body):
         if isinstance(s, Accumulate):
             result.append(Reduce(s.combine, (names[s.array],), (s.value,), s.dtype))
-        elif isinstance(s, (Let, Store)):
+        elif isinstance(s, Store) or pure(s):
             result.append(s)
         else:
             return None

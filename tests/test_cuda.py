@@ -11,7 +11,7 @@ pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
 
 import ptx
 from checks import cast_args, graph_of
-from emulated import Emulated, compiled
+from emulated import Emulated, assert_alike, compiled
 from programs import RandomGraph, arguments
 from samples import cases
 from traced_workloads import graphs
@@ -40,13 +40,15 @@ def check(graph, arrays, units=UNITS):
     """Runs a graph on the emulator; where the CPU raises, the emulated program reports an error."""
     program = Emulated(graph)
     try:
-        Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*arrays)
+        expected = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*[np.array(a, order="C") for a in arrays])
     except (IndexError, RuntimeError, ZeroDivisionError):
         with contextlib.suppress(IndexError, RuntimeError, ZeroDivisionError):  # of a step that NumPy does
             assert program(*arrays) is None
         return program
-    assert program(*arrays) is not None
+    found = program(*arrays)
+    assert found is not None
     assert program.worst <= units
+    assert_alike(found, expected)
     return program
 
 

@@ -234,25 +234,33 @@ func @f(%x: f32[512,512,16]) -> f32[16] {
   return %s
 }
 """,
-    "columns of a prime number of rows": """\
-func @f(%x: f32[1000003,8]) -> f32[8] {
-  %s: f32[8] = sum %x {axes=(0)}
+}
+
+
+CHANNELS = """\
+func @f(%x: f32[{n},3,{m},{m}], %g: f32[3]) -> (f32[3], f32[3]) {{
+  %b: f32[{n},3,{m},{m}] = broadcast %g {{shape=({n},3,{m},{m}), axes=(1)}}
+  %y: f32[{n},3,{m},{m}] = mul %x, %b
+  %s: f32[3] = sum %y {{axes=(0,2,3)}}
+  %t: f32[3] = max %y {{axes=(0,2,3)}}
+  %u: f32[3] = add %s, %g
+  return %u, %t
+}}
+"""
+LEADING = """\
+func @f(%x: f32[40,50,6], %g: f32[6]) -> f32[6] {
+  %b: f32[40,50,6] = broadcast %g {shape=(40,50,6), axes=(2)}
+  %y: f32[40,50,6] = mul %x, %b
+  %s: f32[6] = sum %y {axes=(0,1)}
   return %s
 }
-""",
-    "a prime number of elements": """\
-func @f(%x: f32[15485863]) -> f32[] {
-  %s: f32[] = sum %x {axes=(0)}
-  return %s
-}
-""",
-    "the greatest of all": """\
-func @f(%x: f32[16777216]) -> i64[] {
-  %s: i64[] = argmax %x {axes=(0)}
-  return %s
-}
-""",
-}
+"""
+
+
+@pytest.mark.parametrize("text", [CHANNELS.format(n=20, m=100), LEADING], ids=["channels", "leading axes"])
+def test_reductions_of_several_axes_in_two_stages(text):
+    assert len(kernels(text)) >= 2
+    check_exactly(text)
 
 
 @pytest.mark.parametrize("name", DIVIDED)

@@ -1,14 +1,16 @@
 """Reductions in two stages, for devices with more threads than a kernel has rows or columns.
 
 A GPU kernel gives a row to a block and a column to a thread. A matrix of few long rows, or of many rows and few columns, leaves
-most of the device idle. So the reduced axis is cut into equal parts. One kernel reduces the parts, and another joins their
-results. The parts depend on the shape alone, and so does the order of addition.
+most of the device idle. So the reduced axes are cut into equal parts. One kernel reduces the parts, and another joins their
+results. Where kept axes stand between reduced ones, the last axes are reduced first. The parts depend on the shape alone, and
+so does the order of addition.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..ops import broadcast, full, fusion, max_, min_, reshape, sum_
@@ -21,48 +23,92 @@ _COLUMNS, _LEAST_COLUMN = 1 << 15, 32  # threads that fill a device; rows that a
 def two_stages(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     for op in graph.ops:
-        found = _reduction(op.attrs["body"]) if op.primitive is fusion else None
-        count = _parts(*found) if found is not None else 0
-        if found is None or not count:
+        division = _division(op.attrs["body"]) if op.primitive is fusion else None
+        if division is None:
             rewriter.copy(op)
         else:
-            _Split(rewriter, op, *found, count).write()
+            _Split(rewriter, op, division).write()
     return rewriter.finish()
 
 
-def _parts(shape: tuple[int, ...], axis: int) -> int:
-    """Into how many equal parts the axis is cut; 0 if it is not."""
-    n, kept = shape[axis], math.prod(shape) // max(shape[axis], 1)
-    wanted, least = (_ROWS, _LEAST_ROW) if axis == len(shape) - 1 else (_COLUMNS, _LEAST_COLUMN)
+@dataclass(frozen=True)
+class _Division:
+    """How the reductions of a body are done in two stages: of what shape, and over which axes, each of them."""
+
+    shape: tuple[int, ...]  # what is reduced
+    kept: tuple[int, ...]  # of the results
+    cut: tuple[int, ...]  # the shape, with the reduced axes in parts
+    places: dict[int, tuple[int, ...]]  # where an axis of the shape is in the cut shape
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+
+
+def _division(body: Graph) -> _Division | None:
+    """How a body's reductions are divided; None if they are not, or if the body does something else."""
+    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
+    found = {(op.operands[0].shape, op.attrs["axes"]) for op in reductions}
+    if len(found) != 1 or not all(op.primitive in (sum_, max_, min_) for op in reductions):
+        return None
+    ((shape, axes),) = found
+    if not axes or len(axes) == len(shape) > 1:  # sums over everything are divided by block_reductions
+        return None
+    division = _in_runs(shape, axes) if axes[-1] - axes[0] >= len(axes) else _in_parts(shape, axes)
+    return division if division is not None and _fits(body, division) else None
+
+
+def _in_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None:
+    """The last axes first, where there are kept ones before them: sums of channels, say."""
+    last = tuple(a for a in axes if all(b in axes for b in range(a, axes[-1])))
+    rows = math.prod(n for a, n in enumerate(shape) if a not in last)
+    if not rows or math.prod(shape) // rows < 32 or math.prod(shape) < _ROWS * _LEAST_ROW:
+        return None
+    kept = tuple(n for a, n in enumerate(shape) if a not in axes)
+    left = [a for a in range(len(shape)) if a not in last]
+    second = tuple(i for i, a in enumerate(left) if a in axes)
+    return _Division(shape, kept, shape, {a: (a,) for a in range(len(shape))}, last, second)
+
+
+def _in_parts(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None:
+    """Neighbouring axes as one, which is cut into equal parts."""
+    begin, end = axes[0], axes[-1] + 1
+    n, kept = math.prod(shape[begin:end]), (*shape[:begin], *shape[end:])
+    count = _parts(n, math.prod(kept), trailing=end == len(shape))
+    if not count:
+        return None
+    cut = (*shape[:begin], count, n // count, *shape[end:])
+    places = {a: (a if a < begin else a - len(axes) + 2,) for a in range(len(shape)) if a not in axes}
+    if len(axes) == 1:
+        places[begin] = (begin, begin + 1)
+    return _Division(shape, kept, cut, places, (begin + 1,), (begin,))
+
+
+def _parts(n: int, kept: int, trailing: bool) -> int:
+    """Into how many equal parts ``n`` elements are cut, for each of the ``kept`` results; 0 if they are not."""
+    wanted, least = (_ROWS, _LEAST_ROW) if trailing else (_COLUMNS, _LEAST_COLUMN)
     if not kept or kept * 2 > wanted or n < 2 * least:
         return 0
-    most = min(wanted // kept, n // least)
+    # A column's parts are joined by one thread, a row's by a warp or a block.
+    most = min(wanted // kept, n // least, n if trailing else math.isqrt(n))
     return next((c for c in range(most, 1, -1) if n % c == 0), 0)
 
 
-def _reduction(body: Graph) -> tuple[tuple[int, ...], int] | None:
-    """The shape and the axis that a body reduces, if it has elementwise work around reductions of one axis and nothing else."""
-    reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
-    found = {(op.operands[0].shape, op.attrs["axes"]) for op in reductions}
-    if len(found) != 1:
-        return None
-    ((shape, axes),) = found
-    if len(axes) != 1 or not all(op.primitive in (sum_, max_, min_) for op in reductions):
-        return None
-    (axis,) = axes
-    kept = (*shape[:axis], *shape[axis + 1 :])
-    if kept == (shape[axis],):  # which axis a vector belongs to must be plain
-        return None
-    allowed = (shape, kept, (shape[axis],), ())
+def _fits(body: Graph, d: _Division) -> bool:
+    """Whether a body has elementwise work around its reductions and nothing else, with axes that can be told apart."""
+    vector = (d.shape[d.first[0] - 1],) if d.cut != d.shape and len(d.places) == len(d.shape) else None
+    if d.kept == vector:
+        return False
+    allowed = (d.shape, d.kept, (), *([vector] if vector else []))
     if any(v.shape not in allowed for v in (*body.inputs, *(op.result for op in body.ops))):
-        return None
+        return False
     after = _after(body)
     for op in body.ops:
         if not (op.primitive.kind in (Kind.ELEMENTWISE, Kind.REDUCTION) or op.primitive in (broadcast, full)):
-            return None
-        if op.result in after and op.result.shape not in (kept, ()):
-            return None
-    return shape, axis
+            return False
+        if op.result in after and op.result.shape not in (d.kept, ()):
+            return False
+        if op.primitive is broadcast and op.result.shape == d.shape and not set(op.attrs["axes"]) <= set(d.places):
+            return False
+    return True
 
 
 def _after(body: Graph) -> set[Value]:
@@ -77,11 +123,12 @@ def _after(body: Graph) -> set[Value]:
 class _Split:
     """One fusion as two."""
 
-    def __init__(self, rewriter: Rewriter, op: Op, shape: tuple[int, ...], axis: int, count: int):
-        self.rewriter, self.op, self.body = rewriter, op, op.attrs["body"]
-        self.shape, self.axis = shape, axis
-        parts = (count, shape[axis] // count)
-        self.cut = {shape: (*shape[:axis], *parts, *shape[axis + 1 :]), (shape[axis],): parts}
+    def __init__(self, rewriter: Rewriter, op: Op, division: _Division):
+        self.rewriter, self.op, self.body, self.division = rewriter, op, op.attrs["body"], division
+        d = division
+        self.cut = {d.shape: d.cut}
+        if d.cut != d.shape and len(d.places) == len(d.shape):  # vectors along the axis that is cut
+            self.cut[(d.shape[d.first[0] - 1],)] = d.cut[d.first[0] - 1 : d.first[0] + 1]
         self.after = _after(self.body)
         self.reductions = [o for o in self.body.ops if o.primitive.kind is Kind.REDUCTION]
 
@@ -115,19 +162,15 @@ class _Split:
         for o in self.body.ops:
             attrs = dict(o.attrs)
             if o.primitive.kind is Kind.REDUCTION:
-                attrs["axes"] = (self.axis + 1,)
+                attrs["axes"] = self.division.first
             elif o.result in self.after:
                 continue
-            elif o.primitive is broadcast and attrs["shape"] == self.shape:
-                attrs["axes"] = tuple(b for a in attrs["axes"] for b in self._axes(a))
+            elif o.primitive is broadcast and attrs["shape"] == self.division.shape:
+                attrs["axes"] = tuple(b for a in attrs["axes"] for b in self.division.places[a])
             if attrs.get("shape") in self.cut:
                 attrs["shape"] = self.cut[attrs["shape"]]
             (new[o.result],) = builder.append(o.primitive, [new[v] for v in o.operands], attrs, o.loc)
         return builder.finish([*(new[o.result] for o in self.reductions), *(new[v] for v in early)])
-
-    def _axes(self, a: int) -> tuple[int, ...]:
-        """Where an axis of the shape is in the cut shape."""
-        return (a, a + 1) if a == self.axis else (a if a < self.axis else a + 1,)
 
     def _second(self, late: Sequence[Value], made: Sequence[Value]) -> tuple[Graph, list[Value]]:
         """The reductions of what the parts gave, and what depends on them."""
@@ -135,7 +178,7 @@ class _Split:
         reads = list(made[: len(self.reductions)])
         new = {o.result: builder.input(p.type) for o, p in zip(self.reductions, reads, strict=True)}
         for o in self.reductions:
-            (new[o.result],) = builder.append(o.primitive, [new[o.result]], {**o.attrs, "axes": (self.axis,)}, o.loc)
+            (new[o.result],) = builder.append(o.primitive, [new[o.result]], {**o.attrs, "axes": self.division.second}, o.loc)
         kept = self.reductions[0].result.shape
         for v, x in self._operands():
             if x.shape in (kept, ()):

@@ -76,7 +76,9 @@ def _in_parts(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None
     if not count:
         return None
     cut = (*shape[:begin], count, n // count, *shape[end:])
-    places = {a: (a if a < begin else a - len(axes) + 2,) for a in range(len(shape)) if a not in axes}
+    places: dict[int, tuple[int, ...]] = {
+        a: (a,) if a < begin else (a - len(axes) + 2,) for a in range(len(shape)) if a not in axes
+    }
     if len(axes) == 1:
         places[begin] = (begin, begin + 1)
     return _Division(shape, kept, cut, places, (begin + 1,), (begin,))

@@ -8,9 +8,11 @@ from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.canonicalize import canonicalize
 from tracer.ir.passes.cse import cse
+from tracer.ir.passes.cut import cut_long_rows
 from tracer.ir.passes.dce import dce
 from tracer.ir.passes.fold import fold
 from tracer.ir.passes.permutes import hoist_permutes
+from tracer.ir.passes.stages import two_stages
 from tracer.ir.passes.transpose import transpose_products
 from tracer.ir.primitive import PRIMITIVES
 from tracer.runtime.layout import lay_out
@@ -268,3 +270,57 @@ def test_a_long_chain_is_permuted():
     chain = "".join(f"  %a{k}: f32[2,3] = exp %a{k - 1}\n" for k in range(1, 3000))
     text = f"func @f(%a0: f32[2,3]) -> f32[3,2] {{\n{chain}  %p: f32[3,2] = permute %a2999 {{axes=(1,0)}}\n  return %p\n}}\n"
     assert hoist_permutes(parse_graph(text)).ops[0].primitive is PRIMITIVES["permute"]
+
+
+# Passes for devices with many threads.
+
+NORMALISED = """\
+func @f(%x: f32[{m},{n}]) -> f32[{m},{n}] {{
+  %y: f32[{m},{n}] = fusion @k0 %x {{
+    (%x: f32[{m},{n}]):
+    %s: f32[{m}] = sum %x {{axes=(1)}}
+    %b: f32[{m},{n}] = broadcast %s {{shape=({m},{n}), axes=(0)}}
+    %d: f32[{m},{n}] = div %x, %b
+    yield %d
+  }}
+  return %y
+}}
+"""
+
+
+def test_few_long_rows_are_cut_at_their_reduction():
+    after = cut_long_rows(parse_graph(NORMALISED.format(m=2, n=40_000)))
+    sums, quotients = after.ops
+    assert [op.primitive.name for op in sums.attrs["body"].ops] == ["sum"]
+    assert [op.primitive.name for op in quotients.attrs["body"].ops] == ["broadcast", "div"]
+    assert quotients.operands == [after.inputs[0], sums.result]
+
+
+@pytest.mark.parametrize("m, n", [(200, 40_000), (2, 1000)], ids=["many rows", "short rows"])
+def test_other_kernels_of_rows_stay_whole(m, n):
+    graph = parse_graph(NORMALISED.format(m=m, n=n))
+    assert cut_long_rows(graph) == graph
+    assert two_stages(graph) == graph
+
+
+def test_a_reduction_of_few_columns_has_two_stages():
+    text = """\
+func @f(%x: f32[3000,6], %c: f32[3000]) -> f32[6] {
+  %y: f32[6] = fusion @k0 %x, %c {
+    (%x: f32[3000,6], %c: f32[3000]):
+    %b: f32[3000,6] = broadcast %c {shape=(3000,6), axes=(0)}
+    %d: f32[3000,6] = mul %x, %b
+    %s: f32[6] = sum %d {axes=(0)}
+    %r: f32[6] = sqrt %s
+    yield %r
+  }
+  return %y
+}
+"""
+    graph = parse_graph(text)
+    after = two_stages(graph)
+    first, second = (op for op in after.ops if op.primitive.name == "fusion")
+    assert first.result.shape == (50, 6) and first.attrs["body"].ops[-1].attrs["axes"] == (1,)
+    assert [op.primitive.name for op in second.attrs["body"].ops] == ["sum", "sqrt"]
+    x, c = np.ones((3000, 6), np.float32), np.full(3000, 2, np.float32)
+    np.testing.assert_allclose(evaluate(after, x, c)[0], evaluate(graph, x, c)[0], rtol=1e-6)

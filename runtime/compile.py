@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ def _meaning() -> str:
     names = ("machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector", "driver", "team", "gemm")
     files = [here / f"{name}.py" for name in names]
     files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special")]
+    # Numba's version, without importing it, or the package metadata that takes as long as a small kernel.
+    numba = find_spec("numba")
+    files += [Path(place) / "_version.py" for place in (numba.submodule_search_locations if numba else None) or ()]
     content = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
-    return "|".join((content, version("numba"), llvmlite.__version__))
+    return f"{content}|{llvmlite.__version__}"
 
 
 def key(source: str) -> str:

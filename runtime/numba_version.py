@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 OLDEST, NEWEST = (0, 65), (0, 68)  # the versions that are tested
 TESTED = " to ".join(".".join(map(str, v)) for v in (OLDEST, NEWEST))
 
@@ -13,6 +11,8 @@ def check_version(found: str | None = None) -> None:
 
     To be called before what uses Numba's internals is imported: with another version that import may fail in any way.
     """
+    from importlib.metadata import version  # takes as long to import as a small kernel to compile
+
     found = found or version("numba")
     if not OLDEST <= tuple(int(n) for n in found.split(".")[:2]) <= NEWEST:
         newest = ".".join(map(str, NEWEST))

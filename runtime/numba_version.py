@@ -6,13 +6,18 @@ OLDEST, NEWEST = (0, 65), (0, 68)  # the versions that are tested
 TESTED = " to ".join(".".join(map(str, v)) for v in (OLDEST, NEWEST))
 
 
+def version(package: str) -> str:
+    """The version of an installed package."""
+    from importlib import metadata  # takes as long to import as a small kernel to compile
+
+    return metadata.version(package)
+
+
 def check_version(found: str | None = None) -> None:
     """Raises ImportError for a version of Numba, by default the installed one, that kernels were not tested with.
 
     To be called before what uses Numba's internals is imported: with another version that import may fail in any way.
     """
-    from importlib.metadata import version  # takes as long to import as a small kernel to compile
-
     found = found or version("numba")
     if not OLDEST <= tuple(int(n) for n in found.split(".")[:2]) <= NEWEST:
         newest = ".".join(map(str, NEWEST))

@@ -149,3 +149,13 @@ def test_without_a_context_variable_numpy_is_silenced_by_its_public_functions(mo
     assert set(np.geterr().values()) == {"ignore"}
     restore(token)
     assert np.geterr() == before
+
+
+def test_without_reference_counts_functions_run_eagerly(monkeypatch):
+    import tracer
+
+    monkeypatch.setattr(objects, "tells_references", False)
+    f = tracer.trace(lambda x: x * 2 + 1)
+    with pytest.warns(tracer.TraceWarning, match="does not count references"):
+        assert [f(tracer.ones(3)).tolist() for _ in range(3)] == [[3.0] * 3] * 3
+    assert not f.graphs()

@@ -1,14 +1,18 @@
-"""What a run leaves behind that nobody told the recorder of: tensors and floats that something outside still holds."""
+"""What a run leaves behind that nobody told the recorder of: tensors and floats that something outside still holds.
+
+This compares reference counts, as CPython keeps them. Where an interpreter does not tell them, functions run eagerly
+(``result.finish``).
+"""
 
 from __future__ import annotations
 
 import gc
-import sys
 import types
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.objects import references
 from ..tensor import Tensor
 from .scalars import FloatProgram, RuntimeFloat
 
@@ -33,7 +37,7 @@ def _find(recorder: Recorder, leaves: Sequence[Tensor], holders: Sequence[Sequen
     alive = recorder.alive()
     counts = _references(recorder, alive, [leaves, leaves, *holders])
     for t in alive:
-        if sys.getrefcount(t) > counts[id(t)] + _BASE:
+        if references(t) > counts[id(t)] + _BASE:
             return t
     return None
 
@@ -41,7 +45,7 @@ def _find(recorder: Recorder, leaves: Sequence[Tensor], holders: Sequence[Sequen
 def _refcount_in_a_loop() -> int:
     """The references that a loop over a list, and asking, add to those there are."""
     for t in [object()]:
-        return sys.getrefcount(t) - 1
+        return references(t) - 1
     raise AssertionError
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +35,9 @@ class Unwritten(Exception):
 
 
 def _refcount_when_alone() -> int:
-    """What ``getrefcount`` says of an object that only a local variable refers to."""
+    """How many references are counted of an object that only a local variable refers to."""
     own: list[Any] = []
-    return getrefcount(own)
+    return objects.references(own)
 
 
 ALONE = _refcount_when_alone()
@@ -70,7 +69,7 @@ class _Writer:
             "mode": mode,
             "new": object.__new__,
             "of_a_tensor": OF_A_TENSOR.issuperset,
-            "refcount": getrefcount,
+            "refcount": objects.references,
             "static": static,
             "storage": storage,
             "FREE": memory.FREE,

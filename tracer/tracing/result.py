@@ -12,6 +12,7 @@ from ..autograd.modes import no_grad
 from ..autograd.node import FreedNode, python_runs, was_freed, was_modified
 from ..ir import ops as P
 from ..ir.graph import Value
+from ..runtime import objects
 from ..tensor import Tensor
 from .escape import escaped
 from .graph_function import GraphFunction
@@ -31,6 +32,9 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``held`` the
     containers that somebody outside holds, by id.
     """
+    if not objects.tells_references:
+        recorder.reason = "this interpreter does not count references, so what the function leaves behind cannot be seen"
+        return None
     try:
         results = _Results(recorder, held)
         build = results.describe(box[0])

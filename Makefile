@@ -19,7 +19,7 @@ test: $(VENV)/.test
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
-# The suite on every supported Python that is there, each with a virtual environment of its own.
+# The suite on each supported Python that is installed, in a separate virtual environment.
 test-pythons: $(PYTHONS:%=test-%)
 
 $(PYTHONS:%=test-%): test-%:
@@ -48,7 +48,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.numba_calls
 
-# On a machine with a GPU, in less than ten minutes: the kernels' results, what compute-sanitizer finds where it is installed, and
+# On a machine with a GPU, meant to take less than ten minutes: the kernels' results, what compute-sanitizer finds where it is installed, and
 # how much of the memory's bandwidth is reached.
 check-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m gpu tests/test_gpu.py

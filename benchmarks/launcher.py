@@ -54,7 +54,7 @@ class Device:
         try:
             _checked(driver.cuInit(0))
             device = _checked(driver.cuDeviceGet(0))
-        except Exception as e:  # the bindings have an error of their own for a driver that is not there
+        except RuntimeError as e:  # of the driver, or of the bindings where there is no driver
             raise NoDevice(f"no NVIDIA GPU can be used: {e}") from None
         self.context = _checked(driver.cuDevicePrimaryCtxRetain(device))
         _checked(driver.cuCtxSetCurrent(self.context))

@@ -97,9 +97,9 @@ def _linkable(source: str, symbol: str) -> bytes:
     Raises NotImplementedError if it needs a function that this process does not have: the linker would end the process.
     """
     library = _compiler()(source, symbol)
-    for f in library._final_module.functions:
-        if f.is_declaration and not f.name.startswith("llvm.") and llvm.address_of_symbol(f.name) is None:
-            raise NotImplementedError(f"a kernel needs {f.name!r}, which this process does not have")
+    for name in library.external_functions():
+        if llvm.address_of_symbol(name) is None:
+            raise NotImplementedError(f"a kernel needs {name!r}, which this process does not have")
     return library.emit_native_object()
 
 

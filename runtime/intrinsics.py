@@ -140,7 +140,7 @@ def store(builder: Builder, array: Buffer, i: Scalar, value: Scalar) -> None:
 def prefetch(builder: Builder, array: Buffer, first: Scalar, last: Scalar) -> None:
     """Requests the memory of elements ``first`` to ``last``, which may lie beyond the array, into the second-level cache.
 
-    It is a function of its own, so that LLVM spends no time on its loop in every place where it is called.
+    It is a separate function, so that LLVM optimises its loop once and not at every call.
     """
     at = [builder.bitcast(builder.gep(array.pointer, [i.value]), I8.as_pointer()) for i in (first, last)]
     builder.call(_prefetch_function(builder.module), at)

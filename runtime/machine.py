@@ -129,7 +129,7 @@ def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
-    if "alwaysinline" not in str(module):
+    if not any(b"alwaysinline" in a for f in module.functions for a in f.attributes):
         return
     passes = llvm.create_new_module_pass_manager()  # what loops over vectors call, once they are such (``vector``)
     passes.add_always_inliner_pass()

@@ -28,8 +28,8 @@ from .plan import Plan
 from .program import ERRORS, Program
 
 # The pool begins with its description: how many instances, the driver, how many arguments and results there are, the slot of
-# the first result, the checks' table and its length. An instance is a lock, a header, slots and status cells. Each has cache
-# lines of its own, two of them, because CPUs fetch lines in pairs.
+# the first result, the checks' table and its length. An instance is a lock, a header, slots and status cells. Each is
+# aligned to two cache lines and shares none with another, because CPUs fetch lines in pairs.
 _LINE = 16  # words
 _MAX_INSTANCES = 64
 

@@ -122,6 +122,11 @@ class _Library(codegen.AOTCodeLibrary):
         module.data_layout = self._codegen._data_layout
         self._final_module.link_in(module)
 
+    def external_functions(self) -> list[str]:
+        """The functions that the object code needs and does not have."""
+        functions = self._final_module.functions
+        return [f.name for f in functions if f.is_declaration and not f.name.startswith("llvm.")]
+
     def _optimize_final_module(self) -> None:
         machine.optimise(self._final_module, self._codegen._tm)
 

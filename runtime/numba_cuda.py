@@ -27,7 +27,7 @@ from numba.cuda.utils import numba_target_override
 
 from .grid import Signature, write
 from .intrinsics import I64
-from .nvvm import GLOBAL, _stored_type
+from .nvvm import GLOBAL, stored_type
 
 OLDEST, NEWEST = (0, 30), (0, 30)  # the versions that are tested
 
@@ -105,7 +105,7 @@ class _KernelConvention(callconv.BaseCallConv):
         return None
 
     def get_function_type(self, restype: Any, argtypes: Any) -> ir.FunctionType:
-        pointers = [_stored_type(dtype).as_pointer(GLOBAL) for dtype in self.signature.dtypes]
+        pointers = [stored_type(dtype).as_pointer(GLOBAL) for dtype in self.signature.dtypes]
         return ir.FunctionType(ir.VoidType(), [*pointers, *[I64] * (self.signature.integers + 2)])
 
     def decorate_function(self, fn: ir.Function, args: Any, fe_argtypes: Any, noalias: bool = False) -> None:

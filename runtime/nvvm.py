@@ -99,7 +99,7 @@ class NVVMArithmetic(LLVMArithmetic):
 # Memory.
 
 
-def _stored_type(dtype: DType) -> ir.Type:
+def stored_type(dtype: DType) -> ir.Type:
     return I8 if dtype is bool_ else llvm_type(dtype)
 
 
@@ -223,7 +223,7 @@ def joined(builder: ir.IRBuilder, values: tuple[Scalar, ...], combine: Combine, 
 
 
 def _shared(module: ir.Module, dtype: DType, count: int) -> ir.GlobalVariable:
-    array = ir.ArrayType(_stored_type(dtype), count)
+    array = ir.ArrayType(stored_type(dtype), count)
     variable = ir.GlobalVariable(module, array, module.get_unique_name("shared"), addrspace=SHARED)
     variable.linkage, variable.initializer, variable.align = "internal", ir.Constant(array, ir.Undefined), 8
     return variable

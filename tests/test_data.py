@@ -106,3 +106,62 @@ def test_a_training_loop():
             loss.backward()
             optimizer.step()
     assert loss.item() < 1e-3
+
+
+def test_samplers():
+    from tracer.utils.data import (
+        ChainDataset,
+        DistributedSampler,
+        IterableDataset,
+        Sampler,
+        StackDataset,
+        SubsetRandomSampler,
+        WeightedRandomSampler,
+    )
+
+    tracer.manual_seed(0)
+    assert list(WeightedRandomSampler([0.0, 1.0], 3)) == [1, 1, 1]
+    assert sorted(WeightedRandomSampler([1.0, 1.0, 0.0], 2, replacement=False)) == [0, 1]
+    drawn = list(WeightedRandomSampler([1.0, 3.0], 4000))
+    assert 0.7 < sum(drawn) / 4000 < 0.8
+    assert sorted(SubsetRandomSampler([4, 2])) == [2, 4]
+    parts = [list(DistributedSampler(range(7), 3, r, shuffle=False)) for r in range(3)]
+    assert parts == [[0, 3, 6], [1, 4, 0], [2, 5, 1]]
+    assert [len(list(DistributedSampler(range(7), 3, r, drop_last=True))) for r in range(3)] == [2, 2, 2]
+    assert issubclass(SubsetRandomSampler, Sampler[int])
+    for bad in [lambda: WeightedRandomSampler([1.0], 0), lambda: WeightedRandomSampler([[1.0]], 2)]:
+        with pytest.raises(ValueError, match=r"num_samples|weights"):
+            bad()
+
+    class Numbers(IterableDataset):
+        def __iter__(self):
+            return iter([1, 2])
+
+    assert list(Numbers() + Numbers()) == list(ChainDataset([Numbers(), Numbers()])) == [1, 2, 1, 2]
+    assert StackDataset([1, 2], [3, 4])[1] == (2, 4)
+    assert StackDataset(a=[1, 2], b=[3, 4])[0] == {"a": 1, "b": 3}
+    with pytest.raises(ValueError, match="Size mismatch"):
+        StackDataset([1], [1, 2])
+
+
+def test_workers_know_their_number():
+    from tracer.utils.data import get_worker_info
+
+    class Who(Dataset):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, i):
+            info = get_worker_info()
+            return info.num_workers * 10 + info.id
+
+    started = []
+    found = {int(v) for b in DataLoader(Who(), batch_size=1, num_workers=2, worker_init_fn=started.append) for v in b}
+    assert found <= {20, 21} and get_worker_info() is None
+
+
+def test_arrays_become_tensors_without_batches():
+    import numpy as np
+
+    ((x, (y, z)),) = DataLoader([(np.ones(2), ["a", np.float64(3.0)])], batch_size=None)
+    assert isinstance(x, tracer.Tensor) and y == "a" and z.item() == 3.0

@@ -1,14 +1,14 @@
-"""Gradient clipping, and parameters as one vector."""
+"""Gradient clipping."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-from ..autograd.modes import no_grad
-from ..ops import pointwise, shape
-from ..ops.stats import vector_norm
-from ..tensor import Tensor
+from ...autograd.modes import no_grad
+from ...ops import pointwise, shape
+from ...ops.stats import vector_norm
+from ...tensor import Tensor
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -18,7 +18,7 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
     """The norm of all tensors as one vector. Raises RuntimeError if it is not finite, if asked to."""
-    from ..ops.create import tensor
+    from ...ops.create import tensor
 
     given = list(tensors)
     if not given:
@@ -41,12 +41,11 @@ def clip_grad_norm_(
     foreach: bool | None = None,
 ) -> Tensor:
     """Scales the gradients in place so that their norm, as one vector, is at most ``max_norm``; returns the norm before."""
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     grads = _gradients(parameters)
     with no_grad():
         total = get_total_norm(grads, float(norm_type), error_if_nonfinite)
-        factor = pointwise.clamp(float(max_norm) / (total + 1e-6), max=1.0)
-        for g in grads:
-            g.mul_(factor.to(g.dtype))
+        clip_grads_with_norm_(parameters, max_norm, total)
     return total
 
 
@@ -57,14 +56,15 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
             g.clamp_(-float(clip_value), float(clip_value))
 
 
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters flattened into one vector."""
-    return shape.cat([shape.reshape(p, (-1,)) for p in parameters])
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scales the gradients in place by ``max_norm / total_norm`` where that is less than 1."""
+    with no_grad():
+        factor = pointwise.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
+        for g in _gradients(parameters):
+            g.mul_(factor.to(g.dtype))
 
 
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Gives the parameters the values of a vector, in order."""
-    at = 0
-    for p in parameters:
-        p.data = vec[at : at + p.numel()].reshape(p.shape).data
-        at += p.numel()
+# The old name.
+clip_grad_norm = clip_grad_norm_

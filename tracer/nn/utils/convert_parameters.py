@@ -1,0 +1,21 @@
+"""Parameters as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...ops import shape
+from ...tensor import Tensor
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters flattened into one vector."""
+    return shape.cat([shape.reshape(p, (-1,)) for p in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Gives the parameters the values of a vector, in order."""
+    at = 0
+    for p in parameters:
+        p.data = vec[at : at + p.numel()].reshape(p.shape).data
+        at += p.numel()

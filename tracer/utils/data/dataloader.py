@@ -1,0 +1,192 @@
+"""Loaders that bring the samples of a data set in batches."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...ops import as_tensor, stack, tensor
+from ...random import Generator, manual_seed, randint
+from ...tensor import Tensor
+from .dataset import IterableDataset
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
+
+
+def default_collate(batch: Sequence[Any]) -> Any:
+    """Samples as one batch: tensors stacked, numbers as a tensor, structures item by item."""
+    first = batch[0]
+    if isinstance(first, Tensor):
+        return stack(list(batch))
+    if isinstance(first, np.ndarray):
+        return stack([tensor(x) for x in batch])
+    if isinstance(first, np.generic):
+        return tensor(np.array(batch))
+    if isinstance(first, float):
+        from ...ir.types import float64
+
+        return tensor(list(batch), dtype=float64)
+    if isinstance(first, int):
+        return tensor(list(batch))
+    if isinstance(first, (str, bytes)):
+        return list(batch)
+    if isinstance(first, Mapping):
+        return {key: default_collate([d[key] for d in batch]) for key in first}
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return type(first)(*(default_collate(items) for items in zip(*batch, strict=True)))
+    if isinstance(first, Sequence):
+        if any(len(x) != len(first) for x in batch):
+            raise RuntimeError("each element in list of batch should be of equal size")
+        return [default_collate(items) for items in zip(*batch, strict=True)]
+    raise TypeError(f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {type(first)}")
+
+
+def default_convert(data: Any) -> Any:
+    """A sample as it is, with NumPy arrays and scalars as tensors, also inside dicts and sequences."""
+    if isinstance(data, Tensor):
+        return data
+    if isinstance(data, (np.ndarray, np.generic)):
+        return data if data.dtype.kind in "SUO" else as_tensor(np.asarray(data))
+    if isinstance(data, Mapping):
+        return {key: default_convert(value) for key, value in data.items()}
+    if isinstance(data, tuple):
+        parts = [default_convert(x) for x in data]
+        return type(data)(*parts) if hasattr(data, "_fields") else parts
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return [default_convert(x) for x in data]
+    return data
+
+
+class WorkerInfo(NamedTuple):
+    """Of a process that makes batches: its number, how many there are, the seed of its random numbers, and the data set."""
+
+    id: int
+    num_workers: int
+    seed: int
+    dataset: Any
+
+
+_worker: WorkerInfo | None = None
+_fetch: Callable[[Sequence[Any]], Any] | None = None
+
+
+def get_worker_info() -> WorkerInfo | None:
+    """In a process that makes batches: which one it is. None elsewhere."""
+    return _worker
+
+
+def _start_worker(started: Any, count: int, seed: int, fetch: _Fetch, worker_init_fn: Callable[[int], None] | None) -> None:
+    """What a process does first: it keeps what makes batches, which came with the fork and is never pickled."""
+    global _worker, _fetch
+    _fetch = fetch
+    with started.get_lock():
+        number = started.value
+        started.value += 1
+    _worker = WorkerInfo(number, count, seed + number, fetch.dataset)
+    manual_seed(seed + number)
+    if worker_init_fn is not None:
+        worker_init_fn(number)
+
+
+class _Fetch:
+    """Makes a batch of the samples at the given positions."""
+
+    def __init__(self, dataset: Any, collate: Callable[[Sequence[Any]], Any]):
+        self.dataset, self.collate = dataset, collate
+
+    def __call__(self, positions: Sequence[int]) -> Any:
+        return self.collate([self.dataset[i] for i in positions])
+
+
+def _fetch_in_worker(positions: Sequence[Any]) -> Any:
+    assert _fetch is not None
+    return _fetch(positions)
+
+
+class DataLoader:
+    """Batches of a data set, in order or shuffled, put together here or by worker processes.
+
+    ``batch_size`` None: samples one by one. ``collate_fn`` makes a batch of a list of samples.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: Iterable[list[int]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Sequence[Any]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        generator: Generator | None = None,
+        persistent_workers: bool = False,
+    ):
+        if num_workers < 0:
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
+        if sampler is not None and shuffle:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
+            raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
+        self.dataset, self.num_workers, self.drop_last = dataset, num_workers, drop_last
+        self.worker_init_fn, self.generator = worker_init_fn, generator
+        self.collate_fn = collate_fn or (default_collate if batch_size is not None else default_convert)
+        self.batch_size = None if batch_sampler is not None else batch_size
+        if isinstance(dataset, IterableDataset):
+            if shuffle or sampler is not None or batch_sampler is not None:
+                raise ValueError(
+                    "DataLoader with IterableDataset: expected unspecified shuffle, sampler and batch_sampler options"
+                )
+            self.sampler, self.batch_sampler = None, None
+            return
+        self.sampler = sampler or (RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset))
+        self.batch_sampler = batch_sampler
+        if batch_sampler is None and batch_size is not None:
+            self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
+
+    def __len__(self) -> int:
+        if isinstance(self.dataset, IterableDataset):
+            n = len(self.dataset)  # type: ignore[arg-type]
+            return n if self.batch_size is None else -(-n // self.batch_size)
+        return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Any]:
+        if isinstance(self.dataset, IterableDataset):
+            return self._stream()
+        fetch = _Fetch(self.dataset, self.collate_fn)
+        positions: Iterable[Any] = self.batch_sampler if self.batch_sampler is not None else self.sampler  # type: ignore[assignment]
+        if self.batch_sampler is None:
+            dataset, collate = self.dataset, self.collate_fn
+            return (collate(dataset[i]) for i in positions)
+        if self.num_workers == 0:
+            return map(fetch, positions)
+        return self._parallel(fetch, positions)
+
+    def _stream(self) -> Iterator[Any]:
+        samples = iter(self.dataset)
+        if self.batch_size is None:
+            yield from map(self.collate_fn, samples)
+            return
+        while batch := list(itertools.islice(samples, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield self.collate_fn(batch)
+
+    def _parallel(self, fetch: _Fetch, positions: Iterable[Any]) -> Iterator[Any]:
+        """Batches in order, made by processes. Two for each worker are under way at any time."""
+        processes = multiprocessing.get_context("fork")
+        seed = int(randint(0, 2**62, (), generator=self.generator).item())
+        start = (processes.Value("i", 0), self.num_workers, seed, fetch, self.worker_init_fn)
+        with processes.Pool(self.num_workers, _start_worker, start) as pool:
+            waiting: list[Any] = []
+            for batch in positions:
+                waiting.append(pool.apply_async(_fetch_in_worker, (batch,)))
+                if len(waiting) >= 2 * self.num_workers:
+                    yield waiting.pop(0).get()
+            for result in waiting:
+                yield result.get()

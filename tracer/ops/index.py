@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..ir import ops as P
+from ..ir.types import bool_, int32, int64, uint8
 from ..tensor import Tensor
 from .common import one_dim, to_dtype
 from .inquiry import fitting
-from .shape import narrow, reshape
+from .shape import reshape
 
 __all__ = [
     "gather",
@@ -18,161 +22,207 @@ __all__ = [
     "masked_fill",
 ]
 
+# Items that make a list that holds them a tuple of indices.
+_PARTS = (list, tuple, range, slice, np.ndarray, Tensor)
 
-def _expanded(index: Any, rank: int) -> list[Any]:
-    """The index as a list with one entry for each axis (besides None), Ellipsis written out."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    used = sum(_consumes(i) for i in items)
-    if used > rank:
-        if rank == 0:
+
+def _items(index: Any) -> list[Any]:
+    """The items of an index. A short list that holds sequences, tensors, slices, None or ``...`` counts as a tuple."""
+    if isinstance(index, list) and len(index) < 32 and any(i is None or i is ... or isinstance(i, _PARTS) for i in index):
+        index = tuple(index)
+    return [_item(i) for i in (index if isinstance(index, tuple) else (index,))]
+
+
+def _item(item: Any) -> Any:
+    """An item as a number, a slice, None, Ellipsis, a bool, or a tensor of positions or a mask."""
+    if item is None or item is ... or isinstance(item, (int, slice)):
+        return item
+    if isinstance(item, (list, tuple, range, str, bytes)) or (isinstance(item, np.ndarray) and item.ndim):
+        from .create import tensor
+
+        item = tensor(item)
+        if item.numel() == 0 or item.is_floating_point():
+            item = to_dtype(item, int64)  # what a list says is read as whole numbers
+    elif not isinstance(item, Tensor):
+        if isinstance(item, np.bool_) or not hasattr(item, "__index__"):
+            raise IndexError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                f"(got {type(item).__name__})"
+            )
+        return item.__index__()
+    dtype = item.dtype
+    if dtype is uint8:
+        warnings.warn("indexing with dtype uint8 is deprecated, please use a dtype bool instead.", UserWarning, stacklevel=3)
+        item, dtype = P.ne(item, 0), bool_
+    if dtype is bool_:
+        return item
+    if dtype not in (int64, int32):
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    return item if item.ndim else int(item)
+
+
+def _consumes(item: Any) -> int:
+    """How many axes of the tensor an item stands for."""
+    if item is None or item is ... or isinstance(item, bool):
+        return 0
+    return item.ndim if isinstance(item, Tensor) and item.dtype is bool_ else 1
+
+
+def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
+    """What the numbers, slices and None of an index choose, a view; and the tensors of the index, by the axis of that view.
+
+    A bool, or a mask without dimensions, is a mask of one element over a new axis. Raises IndexError, or ValueError for
+    steps below 1.
+    """
+    items = _items(index)
+    shape = x._data.shape
+    rest = len(shape) - sum(map(_consumes, items))
+    if rest < 0:
+        if not shape and all(isinstance(i, slice) for i in items):
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+        if not shape and all(isinstance(i, int) for i in items):
             raise IndexError(
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
                 "0-dim tensor to a number"
             )
-        raise IndexError(f"too many indices for tensor of dimension {rank}")
-    dots = [k for k, i in enumerate(items) if i is Ellipsis]
-    if len(dots) > 1:
+        raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
+    tensors: dict[int, Tensor] = {}
+    cuts: list[tuple[int, int, int]] = []  # start, stop, step on each axis of x
+    final: list[int] = []
+    if sum(i is ... for i in items) > 1 and items[-1] is not ...:
         raise IndexError("an index can only have a single ellipsis ('...')")
-    at = dots[0] if dots else len(items)
-    fill = [slice(None)] * (rank - used)
-    return items[:at] + fill + items[at + 1 :] if dots else items + fill
+    for item in items:
+        axis = len(cuts)
+        if item is None:
+            final.append(1)
+        elif item is ...:
+            cuts += [(0, n, 1) for n in shape[axis : axis + rest]]
+            final += shape[axis : axis + rest]
+            rest = 0
+        elif isinstance(item, bool):
+            tensors[len(final)] = P.iota(shape=(int(item),), axis=0, dtype="i64")
+            final.append(1)
+        elif isinstance(item, Tensor):
+            width = _consumes(item)
+            if item.dtype is bool_:
+                _require_mask(x, item, axis)
+            tensors[len(final)] = item if item.ndim else P.reshape(item, shape=(1,))
+            cuts += [(0, n, 1) for n in shape[axis : axis + width]]
+            final += shape[axis : axis + width] if width else [1]
+        elif isinstance(item, slice):
+            start, stop, step = item.indices(shape[axis])
+            if step < 1:
+                raise ValueError("step must be greater than zero")
+            stop = max(start, stop)
+            cuts.append((start, stop, step))
+            final.append(-(-(stop - start) // step))
+        else:
+            extent = shape[axis]
+            if not -extent <= item < extent:
+                raise IndexError(f"index {item} is out of bounds for dimension {axis} with size {extent}")
+            cuts.append((item % extent, item % extent + 1, 1))
+    cuts += [(0, n, 1) for n in shape[len(cuts) :]]
+    final += shape[len(shape) - rest :] if rest else ()
+    out = x
+    if any(cut != (0, n, 1) for cut, n in zip(cuts, shape, strict=True)):
+        starts, stops, steps = zip(*cuts, strict=True)
+        out = P.slice_(x, starts=starts, stops=stops, steps=steps)
+    elif tuple(final) == shape and not tensors:
+        return P.reshape(x, shape=shape), tensors  # x[:] is a new view
+    return out if out._data.shape == tuple(final) else P.reshape(out, shape=tuple(final)), tensors
 
 
-def _consumes(item: Any) -> int:
-    if item is None or item is Ellipsis or isinstance(item, bool):
-        return 0
-    if isinstance(item, Tensor) and item.dtype.name == "bool":
-        return item.ndim
-    return 1
+def _require_mask(x: Tensor, mask: Tensor, axis: int) -> None:
+    for j, (m, n) in enumerate(zip(mask._data.shape, x._data.shape[axis:], strict=False)):
+        if m != n:
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {j} does not match the shape of the indexed tensor "
+                f"{list(x.shape)} at index {axis + j}"
+            )
+
+
+def positions(x: Tensor, tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """The tensors of an index, by axis, as positions that are in range: a mask as the positions where it holds on each of its
+    axes, which is data that a trace cannot know. Raises IndexError for positions out of range, and for shapes that do not
+    broadcast.
+    """
+    found: dict[int, Tensor] = {}
+    for axis, item in tensors.items():
+        if item.dtype is bool_:
+            from .create import tensor
+
+            for k, where in enumerate(np.nonzero(item._observed("a boolean mask"))):
+                found[axis + k] = tensor(where)
+        else:
+            found[axis] = item
+    try:
+        sizes = np.broadcast_shapes(*(i._data.shape for i in found.values()))
+    except ValueError:
+        text = ", ".join(str(list(i.shape)) for i in found.values())
+        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {text}") from None
+    shape = x._data.shape
+    if 0 in sizes or any(n == 0 for a, n in enumerate(shape) if a not in found):  # nothing is chosen: no position is looked at
+        if 0 not in sizes and any(shape[a] == 0 for a in found):
+            raise IndexError("index is out of bounds for dimension with size 0")
+        return dict.fromkeys(found, P.full(value=0, shape=sizes, dtype="i64"))
+    return {axis: _wrapped(i, shape[axis], axis) for axis, i in found.items()}
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
-    """``input[index]``: numbers, slices, None, Ellipsis; index tensors and masks. Raises IndexError as PyTorch does."""
-    items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
-    basic, tensors = _split(items)
-    out = _basic(input, basic)
-    for axis in _false_axes(basic):
-        out = narrow(out, axis, 0, 0)
-    return _advanced(out, tensors) if tensors else out
+    """``input[index]``: numbers, slices, None, Ellipsis, bools; sequences and tensors of positions, masks.
 
-
-def _false_axes(items: list[Any]) -> list[int]:
-    """The axes of the result that stand for a False: it takes nothing of the whole."""
-    kept = [i for i in items if isinstance(i, bool) or not isinstance(i, int)]
-    return [axis for axis, i in enumerate(kept) if i is False]
-
-
-def _as_tensor(item: Any) -> Any:
-    if isinstance(item, (list, range, np.ndarray)):
-        from .create import tensor
-
-        return tensor(item)
-    if isinstance(item, Tensor) and item.ndim == 0 and item.dtype.kind in "ui":
-        return int(item)
-    if not (item is None or isinstance(item, (int, slice, Tensor)) or hasattr(item, "__index__")):
-        raise IndexError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-            f"(got {type(item).__name__})"
-        )
-    return item
-
-
-def _split(items: list[Any]) -> tuple[list[Any], dict[int, Tensor]]:
-    """Basic indices, with a whole slice in place of each index tensor; and the tensors by axis of what comes out."""
-    basic: list[Any] = []
-    tensors: dict[int, Tensor] = {}
-    axis = 0
-    for item in items:
-        if isinstance(item, Tensor):
-            tensors[axis] = item
-            width = _consumes(item)
-            basic += [slice(None)] * width
-            axis += width
-        else:
-            basic.append(item)
-            axis += isinstance(item, bool) or not isinstance(item, int)
-    return basic, tensors
-
-
-def _basic(input: Tensor, items: list[Any]) -> Tensor:
-    shape = input._data.shape
-    starts, stops, steps, final = [], [], [], []
-    axis = 0
-    for item in items:
-        if item is None or isinstance(item, bool):
-            final.append(1)
-            continue
-        extent = shape[axis]
-        if isinstance(item, slice):
-            a, b, s = item.indices(extent)
-            if s < 0:
-                raise ValueError("step must be greater than zero")
-            b = max(a, b)
-            final.append(-(-(b - a) // s))
-        else:
-            i = item.__index__()
-            if not -extent <= i < extent:
-                raise IndexError(f"index {i} is out of bounds for dimension {axis} with size {extent}")
-            a, b, s = i % extent, i % extent + 1, 1
-        starts.append(a)
-        stops.append(b)
-        steps.append(s)
-        axis += 1
-    out = input
-    if tuple(starts) != (0,) * len(shape) or tuple(stops) != shape or any(s != 1 for s in steps):
-        out = P.slice_(out, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
-    elif all(isinstance(i, slice) for i in items):
-        return P.reshape(input, shape=shape)  # x[:] is a new view
-    return out if out._data.shape == tuple(final) else P.reshape(out, shape=tuple(final))
+    Numbers, slices, None and Ellipsis give a view, all else a copy. What is indexed by sequences and tensors that are not
+    neighbours comes first in the result. Raises IndexError as PyTorch does.
+    """
+    part, tensors = chosen(input, index)
+    if not tensors:
+        return part
+    if len(tensors) == 1:
+        ((axis, mask),) = tensors.items()
+        if mask.dtype is bool_:
+            return _masked(part, mask, axis)
+    return _advanced(part, positions(part, tensors))
 
 
 def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
     (first, index), *rest = tensors.items()
-    if index.dtype.name == "bool":
-        if rest:
-            raise NotImplementedError("a mask together with other index tensors")
-        return _masked(x, index, first)
     if not rest:
-        return P.index_select(x, _wrapped(index, x._data.shape[first], first), axis=first)
+        return P.index_select(x, index, axis=first)
     axes = list(tensors)
     if axes != list(range(first, first + len(axes))):
-        # What is indexed by tensors that are not neighbours comes first in the result.
         x = P.permute(x, axes=(*axes, *(a for a in range(x.ndim) if a not in axes)))
         return _advanced(x, dict(enumerate(tensors.values())))
-    flat = None
-    for axis, i in tensors.items():
-        extent = x._data.shape[axis]
-        i = _wrapped(i, extent, axis)
-        flat = i if flat is None else flat * extent + i
-    assert flat is not None
     old = x._data.shape
-    merged = P.reshape(x, shape=(*old[:first], int(np.prod([old[a] for a in axes])), *old[first + len(axes) :]))
+    flat = index
+    for axis, i in rest:
+        flat = flat * old[axis] + i
+    merged = P.reshape(x, shape=(*old[:first], math.prod(old[a] for a in axes), *old[first + len(axes) :]))
     return P.index_select(merged, flat, axis=first)
 
 
 def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
     """Negative positions counted from the end. Raises IndexError for those out of range."""
-    if index.dtype.kind not in "ui":
+    if index.dtype not in (int64, int32):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    if index.dtype.is_signed:
-        index = P.where(P.lt(index, 0), P.add(index, extent), index)
-    return P.check_index(index, extent=extent, message=f"index {{}} is out of bounds for dimension {axis} with size {extent}")
+    if not extent and index.numel():
+        raise IndexError("index is out of bounds for dimension with size 0")
+    message = f"index {{}} is out of bounds for dimension {axis} with size {extent}"
+    try:
+        wrapped = P.where(P.lt(index, 0), P.add(index, extent), index)
+        return P.check_index(wrapped, extent=extent, message=message)
+    except IndexError:
+        wrong = index._data[(index._data < -extent) | (index._data >= extent)]
+        raise IndexError(message.format(wrong[0])) from None
 
 
 def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
     """The elements where the mask holds. How many there are is data: a trace cannot know it."""
-    part = x._data.shape[axis : axis + mask.ndim]
-    if part != mask._data.shape:
-        raise IndexError(
-            f"The shape of the mask {list(mask.shape)} at index 0 does not match the shape of the indexed tensor "
-            f"{list(x.shape)} at index {axis}"
-        )
     from .create import tensor
 
-    positions = tensor(np.flatnonzero(mask._observed("a boolean mask")))
+    where = tensor(np.flatnonzero(mask._observed("a boolean mask")))
     old = x._data.shape
-    flat = P.reshape(x, shape=(*old[:axis], int(np.prod(part)), *old[axis + mask.ndim :]))
-    return P.index_select(flat, positions, axis=axis)
+    flat = P.reshape(x, shape=(*old[:axis], mask.numel(), *old[axis + mask.ndim :]))
+    return P.index_select(flat, where, axis=axis)
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..ir import ops as P
-from ..ir.types import int64
+from ..ir.types import bool_, int64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import is_number, one_dim, to_dtype
-from .create import tensor
-from .index import _as_tensor, _basic, _expanded, _split, _wrapped, gather, getitem
+from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions
+from .inquiry import fitting
 from .shape import expand, reshape, unsqueeze
 
 
@@ -223,34 +223,13 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     return reshape(out, input._data.shape)
 
 
-def _flat_positions(input: Tensor, indices: Sequence[Any]) -> Tensor:
-    """The positions that index tensors choose, in the flattened input."""
+def _flat_positions(input: Tensor, tensors: Mapping[int, Tensor]) -> Tensor:
+    """The positions that index tensors choose, by axis, in the flattened input."""
     shape = input._data.shape
+    found = positions(input, tensors)
     total = None
-    axis = 0
-    tensors: list[tuple[int, Tensor]] = []
-    for item in indices:
-        if item is None:
-            axis += 1
-        elif item.dtype.name == "bool" or item.dtype.name == "uint8":
-            part = shape[axis : axis + item.ndim]
-            if part != item._data.shape:
-                raise IndexError(
-                    f"The shape of the mask {list(item.shape)} at index {axis} does not match the shape of the indexed tensor "
-                    f"{list(shape)} at index {axis}"
-                )
-            for where in np.nonzero(item._observed("a boolean mask")):
-                tensors.append((axis, tensor(where)))
-                axis += 1
-        else:
-            tensors.append((axis, _wrapped(item, shape[axis], axis)))
-            axis += 1
-    axes = [a for a, _ in tensors]
-    try:
-        sizes = np.broadcast_shapes(*(i._data.shape for _, i in tensors))
-    except ValueError:
-        text = ", ".join(str(list(i._data.shape)) for _, i in tensors)
-        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {text}") from None
+    axes = list(found)
+    sizes = np.broadcast_shapes(*(i._data.shape for i in found.values()))
     rest = [a for a in range(len(shape)) if a not in axes]
     together = axes == list(range(axes[0], axes[0] + len(axes)))
     before = [a for a in rest if a < axes[0]] if together else []
@@ -261,7 +240,7 @@ def _flat_positions(input: Tensor, indices: Sequence[Any]) -> Tensor:
     def lifted(x: Tensor, lead: int, trail: int) -> Tensor:
         return reshape(x, (1,) * lead + x._data.shape + (1,) * trail)
 
-    for a, i in tensors:
+    for a, i in found.items():
         grown = lifted(reshape(i, (1,) * (len(sizes) - i.ndim) + i._data.shape), len(before), len(after))
         term = F.mul(to_dtype(grown, int64), strides[a])
         total = term if total is None else F.add(total, term)
@@ -275,28 +254,40 @@ def _flat_positions(input: Tensor, indices: Sequence[Any]) -> Tensor:
 
 def index_put(input: Tensor, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Tensor:
     """``input`` with ``values``, which broadcast, at the positions that index tensors choose, or added there."""
-    items = [_as_tensor(i) if not isinstance(i, Tensor) and i is not None else i for i in indices]
-    if len(items) > input.ndim:
-        raise IndexError(f"too many indices for tensor of dimension {input.ndim} (got {len(items)})")
-    positions = _flat_positions(input, items)
+    tensors: dict[int, Tensor] = {}
+    axis = 0
+    for item in (None if i is None else _item(i) for i in indices):
+        if isinstance(item, Tensor):
+            tensors[axis] = item
+        axis += item.ndim if isinstance(item, Tensor) and item.dtype is bool_ else 1
+    if axis > input.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {input.ndim} (got {axis})")
+    if not tensors:
+        raise IndexError("at least one of the indices must be a tensor")
+    return _put(input, tensors, values, accumulate)
+
+
+def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: bool = False) -> Tensor:
+    """``input`` with ``values`` at, or added at, the positions that the tensors of an index choose on their axes."""
+    places = _flat_positions(input, tensors)
     v = values if isinstance(values, Tensor) else P.full(value=values, shape=(), dtype=input.dtype.short)
     if v.dtype is not input.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {input.dtype.ctype} for the destination and "
             f"{v.dtype.ctype} for the source."
         )
-    lead = v.ndim - positions.ndim
+    lead = v.ndim - places.ndim
     if lead > 0 and all(n == 1 for n in v._data.shape[:lead]):
         v = reshape(v, v._data.shape[lead:])
     try:
-        v = expand(v, positions._data.shape)
+        v = expand(v, places._data.shape)
     except RuntimeError:
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(v.shape)} cannot be broadcast to indexing result of shape "
-            f"{list(positions.shape)}"
+            f"{list(places.shape)}"
         ) from None
-    flat, at, what = reshape(input, (-1,)), reshape(positions, (-1,)), reshape(v, (-1,))
-    if positions.numel() == 0:
+    flat, at, what = reshape(input, (-1,)), reshape(places, (-1,)), reshape(v, (-1,))
+    if places.numel() == 0:
         return F.clone(input)
     if accumulate:
         out = P.add(flat, P.index_add(what, at, axis=0, extent=flat._data.shape[0]))
@@ -381,12 +372,16 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
-    """``input[index] = value``, in place: numbers, slices and None choose a view, index tensors and masks positions in it."""
-    items = [_as_tensor(i) for i in _expanded(index, input.ndim)]
-    basic, tensors = _split(items)
-    part = _basic(input, basic)
-    if isinstance(value, np.ndarray) or (not isinstance(value, Tensor) and not is_number(value)):
-        value = tensor(value)
+    """``input[index] = value``, in place, for every index that ``getitem`` takes. The value is a tensor that broadcasts, or a
+    number. Raises TypeError for other values, RuntimeError for shapes that do not fit, IndexError as ``getitem``.
+    """
+    if not isinstance(value, Tensor) and not is_number(value):
+        kind = type(value)
+        name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(f"can't assign a {name} to a torch.{input.dtype.ctype}Tensor: write a tensor or a number")
+    part, tensors = chosen(input, index)
+    if not isinstance(value, Tensor):
+        value = fitting(value.item() if isinstance(value, np.generic) else value, part.dtype)
     if not tensors:
         if isinstance(value, Tensor) and value.ndim > part.ndim:
             extra = value.ndim - part.ndim
@@ -398,23 +393,16 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             value = reshape(value, value._data.shape[extra:])
         part.copy_(value)
         return
-    if len(tensors) == 1 and is_number(value):
-        ((axis, mask),) = tensors.items()
-        if mask.dtype.name == "bool" and axis == 0 and mask._data.shape == part._data.shape:
-            part._become(F.where(mask, P.full(value=value, shape=(), dtype=part.dtype.short), part))
-            return
-    place = 0
-    flat: list[Any] = []
-    while place < part.ndim:
-        if place in tensors:
-            flat.append(tensors[place])
-            place += tensors[place].ndim if tensors[place].dtype.name == "bool" else 1
-        else:
-            flat.append(None)
-            place += 1
-    v = to_dtype(value, part.dtype) if isinstance(value, Tensor) else value
     before = part._snapshot() if part._requires_grad else part
-    part._become(index_put(before, flat, v))
+    if len(tensors) == 1 and (not isinstance(value, Tensor) or (value.numel() == 1 and value.ndim <= part.ndim)):
+        ((axis, mask),) = tensors.items()
+        if mask.dtype is bool_:
+            if isinstance(value, Tensor):
+                value = reshape(value, ())
+            ones = (1,) * (part.ndim - axis - mask.ndim)
+            part._become(masked_fill(before, reshape(mask, mask._data.shape + ones), value))
+            return
+    part._become(_put(before, tensors, value))
 
 
 __all__ = [

@@ -6,6 +6,7 @@ The implementation in their records is SciPy's, whose import takes longer than m
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,10 @@ def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:
         return result
     result = _like(x)
     if result.strides == x.strides or x.flags.c_contiguous:
-        _program(primitive, x.dtype, x.size).run([address(x), address(result)])
+        program = _program(primitive, x.dtype, x.size)
+        if program is None:
+            return primitive.impl(x)
+        program.run([address(x), address(result)])
     else:
         result[...] = _compute(primitive, np.ascontiguousarray(x))
     return result
@@ -56,11 +60,19 @@ def _like(x: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(64)
-def _program(primitive: Primitive, dtype: np.dtype, n: int) -> Program:
+def _program(primitive: Primitive, dtype: np.dtype, n: int) -> Program | None:
+    """The kernel as a program; None, with a warning, where it cannot be compiled."""
     from .runtime.planned import planned
     from .runtime.program import Program
 
     builder = Builder(primitive.name)
     vector = TensorType(dtype_of(dtype), (n,))
     x, _ = builder.input(vector), builder.input(vector)
-    return Program(planned(builder.finish(builder.append(primitive, (x,), {}), {0: 1})))
+    graph = builder.finish(builder.append(primitive, (x,), {}), {0: 1})
+    try:
+        return Program(planned(graph))
+    except Exception as e:
+        from .tracing.failure import describe
+
+        warnings.warn(f"{primitive.name} is computed without compiled code: {describe(e, graph)}", UserWarning, stacklevel=2)
+        return None

@@ -16,7 +16,7 @@ from ..ir import ops as P
 from ..ir.graph import Value
 from ..ir.interp import Interpreter
 from ..ir.primitive import Primitive
-from ..ir.types import DType, type_of
+from ..ir.types import DType, dtype_of, type_of
 from ..tensor import Tensor, wrap
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 class Recorded:
-    """An array and its value."""
+    """An array and its value; None once the recording has ended."""
 
     __slots__ = ("array", "value")
 
-    def __init__(self, array: Any, value: Value):
+    def __init__(self, array: Any, value: Value | None):
         self.array, self.value = array, value
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.type.shape
+        return self.array.shape  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> DType:
-        return self.value.type.dtype
+        return dtype_of(self.array.dtype)
 
 
 class Cotangents:
@@ -69,7 +69,7 @@ class Cotangents:
         return t
 
     def number(self, x: np.generic) -> Recorded:
-        return Recorded(x, self.recorder.build.number(x.item(), type_of(x), ()))
+        return Recorded(x, self.recorder.number(x))
 
     def result(self, y: np.ndarray, node: Any) -> Recorded:
         return Recorded(y, self.recorder.value_of(y))

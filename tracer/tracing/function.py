@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 from ..context import context
 from ..ir.graph import Graph
 from .express import MISS, Express, express
+from .failure import TraceWarning, depth_of_caller, describe, probe_stack
 from .guards import Call, Environment
 from .recording import Recording, containers
 from .replay import Refused, Trace
@@ -23,6 +23,7 @@ from .walk import Untraceable, Wrapper
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
 _MAX_EXPRESS = 16  # replays that are written out: each costs its guards in every call
+_ROOM = 50  # frames that recording needs beside those of the function
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
 
@@ -42,10 +43,6 @@ def eager() -> Iterator[None]:
         yield
     finally:
         _mode.eager = before
-
-
-class TraceWarning(UserWarning):
-    """A traced function runs eagerly, for the reason given."""
 
 
 class TracedFunction(Wrapper):
@@ -89,33 +86,57 @@ class TracedFunction(Wrapper):
         if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED:
             return self.function(*args, **kwargs)
         try:
+            found = self._find(args, kwargs)
+        except Untraceable as e:
+            self._stay_eager(None, str(e))
+            found = None
+        except RecursionError:
+            self._out_of_room()
+            found = None
+        if found is None:
+            return self.function(*args, **kwargs)
+        trace, key, call = found
+        if trace is not None:
+            return self._replay(trace, key, call, args, kwargs)
+        with self._lock:
+            trace = self._matching(key, call)  # another thread may have recorded it
+            if trace is None:
+                return self._record(key, call, args, kwargs)
+        return self._replay(trace, key, call, args, kwargs)
+
+    def _find(self, args: tuple, kwargs: dict) -> tuple[Trace | None, tuple, Call] | None:
+        """The trace for a call, its key and description; None if such calls run eagerly.
+
+        Raises Untraceable; RecursionError where the stack is too deep for recording.
+        """
+        try:
             surroundings = self.environment.key()
         except Untraceable as e:
             self._give_up(str(e))
-            return self.function(*args, **kwargs)
-        try:
-            call = Call(args, kwargs, self.environment)
-        except Untraceable as e:
-            self._stay_eager(None, str(e))
-            return self.function(*args, **kwargs)
+            return None
+        call = Call(args, kwargs, self.environment)
         key = (call.key, surroundings, context.grad_enabled, context.default_dtype)
-        for trace in self.traces.get(key, ()):
-            if trace.matches(call):
-                return self._replay(trace, key, call, args, kwargs)
-        if key in self.eager_reasons:
-            return self.function(*args, **kwargs)
-        with self._lock:
-            for trace in self.traces.get(key, ()):  # another thread may have recorded it
-                if trace.matches(call):
-                    return self._replay(trace, key, call, args, kwargs)
-            return self._record(key, call, args, kwargs)
+        trace = self._matching(key, call)
+        if trace is None:
+            if key in self.eager_reasons:
+                return None
+            probe_stack(_ROOM)
+        return trace, key, call
+
+    def _matching(self, key: tuple, call: Call) -> Trace | None:
+        return next((trace for trace in self.traces.get(key, ()) if trace.matches(call)), None)
 
     def _replay(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
-        if not trace.replayed and len(self._express) < _MAX_EXPRESS:
-            trace.replayed = True
-            written = express(trace, call, args, kwargs, self.environment, key, _mode)
+        if not trace.replayed:
+            try:
+                written = self._prepare(trace, key, call, args, kwargs)  # before anything has changed
+            except RecursionError:
+                self._out_of_room()
+                return self.function(*args, **kwargs)
+            except Exception as e:
+                self._compilation_failed(trace, key, e)
+                return self.function(*args, **kwargs)
             if written is not None:
-                self._express.append(written)
                 result = written(args, kwargs)
                 if result is not MISS:
                     return result
@@ -123,6 +144,17 @@ class TracedFunction(Wrapper):
             return trace.replay(call)
         except Refused:
             return self.function(*args, **kwargs)  # raises the exception where the function does
+
+    def _prepare(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Express | None:
+        """Compiles a trace; gives its replay written out, if it is one of the simple ones."""
+        _ = trace.executable
+        written = None
+        if len(self._express) < _MAX_EXPRESS:
+            written = express(trace, call, args, kwargs, self.environment, key, _mode)
+            if written is not None:
+                self._express.append(written)
+        trace.replayed = True
+        return written
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         traces = self.traces.setdefault(key, [])
@@ -135,14 +167,21 @@ class TracedFunction(Wrapper):
         recording = Recording(self.name, call)
         box = [recording.run(self.function, args, kwargs)]
         recorder = recording.recorder
-        if not recorder.reason:
-            recorder.reason = self._changed(key, call, args, kwargs)
-            if not recorder.reason and self.environment.key() == key[1]:
-                self._unstable = 0
-                trace = finish(recorder, box, allowed, held | recording.copies)
-                if trace is not None:
-                    traces.append(trace)
-        if recorder.reason:
+        try:
+            if not recorder.reason:
+                recorder.reason = self._changed(key, call, args, kwargs)
+                if not recorder.reason and self.environment.key() == key[1]:
+                    trace = finish(recorder, box, allowed, held | recording.copies)
+                    self._unstable = 0
+                    if trace is not None:
+                        traces.append(trace)
+        except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
+            recorder.fail(e)
+        if isinstance(recorder.failure, RecursionError):
+            self._out_of_room()
+        elif recorder.failure is not None:
+            self._stay_eager(key, describe(recorder.failure, recorder.builder), always=True)
+        elif recorder.reason:
             self._stay_eager(key, recorder.reason)
         return recording.settle(box.pop())
 
@@ -152,8 +191,7 @@ class TracedFunction(Wrapper):
             surroundings = self.environment.key()
             if surroundings != key[1]:
                 # An optimizer made its state, say. The next call may be stable.
-                self._unstable += 1
-                if self._unstable >= _MAX_UNSTABLE:
+                if self._is_unstable():
                     self._give_up("every call changes what the function depends on")
                 return ""
             if Call(args, kwargs, self.environment).key != call.key:
@@ -162,19 +200,34 @@ class TracedFunction(Wrapper):
             return str(e)
         return "" if (context.grad_enabled, context.default_dtype) == key[2:] else "it changes a mode"
 
+    def _is_unstable(self) -> bool:
+        """Whether this is one call too many, in a row, that could not be recorded."""
+        self._unstable += 1
+        return self._unstable >= _MAX_UNSTABLE
+
+    def _out_of_room(self) -> None:
+        """The stack is too deep for more than the function itself. The next call may come from somewhere else."""
+        if self._is_unstable():
+            self._give_up("it is called from too deep in the stack, or reaches objects that are nested too deeply")
+
+    def _compilation_failed(self, trace: Trace, key: tuple, error: Exception) -> None:
+        self.traces[key].remove(trace)
+        self._stay_eager(key, describe(error, trace.graph), always=True)
+
     def _give_up(self, reason: str) -> None:
         """Runs the function eagerly from now on."""
         self._untraceable = True
         self._express.clear()
         self._stay_eager(None, reason)
 
-    def _stay_eager(self, key: Any, reason: str) -> None:
+    def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:
+        """Such calls run eagerly from now on. The first reason is told, and what is to be ``always``."""
         self.eager_reasons[key] = reason
-        if not self._warned:
+        if always or not self._warned:
             self._warned = True
             code = getattr(self.function, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            warnings.warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning, stacklevel=_depth_of_caller())
+            warnings.warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning, stacklevel=depth_of_caller())
 
     def explain(self) -> str:
         """What is compiled, what is not, and why."""
@@ -268,14 +321,6 @@ class TracedFunction(Wrapper):
     def fused_graphs(self) -> list[Graph]:
         """What is run for each trace: its graph after all passes."""
         return [t.executable.fused for traces in self.traces.values() for t in traces]
-
-
-def _depth_of_caller() -> int:
-    """How many frames above its caller the user's code is, as ``warnings.warn`` counts them."""
-    frame, depth = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
-        frame, depth = frame.f_back, depth + 1
-    return depth
 
 
 def trace(function: Callable[..., Any]) -> TracedFunction:

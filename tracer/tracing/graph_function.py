@@ -8,9 +8,10 @@ makes the adjoint graph a ``GraphFunction`` of its own, and so on to any order.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +21,22 @@ from ..context import context
 from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
+from ..ir.interp import evaluate
 from ..ir.ops import reshape
 from ..ir.primitive import Kind
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
+from .failure import TraceWarning, depth_of_caller, describe, with_room
+
+if TYPE_CHECKING:
+    from ..runtime.program import Program
+
+
+def _program(graph: Graph) -> Program:
+    from ..runtime.planned import planned
+    from ..runtime.program import Program  # brings llvmlite: not before something is compiled
+
+    return Program(planned(graph))
 
 
 class Executable:
@@ -31,10 +44,7 @@ class Executable:
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        from ..runtime.planned import planned
-        from ..runtime.program import Program  # brings llvmlite: not before something is compiled
-
-        self.program = Program(planned(graph))
+        self.program = with_room(lambda: _program(graph))
         self.run = self.program.run
 
     @cached_property
@@ -45,6 +55,16 @@ class Executable:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         whole = [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
         return self.run([address(a) for a in whole])
+
+
+class Interpreted:
+    """What stands for an ``Executable`` where compilation fails, and no code of the user's could run instead."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.array(a) for a in evaluate(self.graph, *arrays)]
 
 
 class GraphFunction:
@@ -59,11 +79,15 @@ class GraphFunction:
         self.active = tuple(active)
         self.outputs = list(outputs)
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
+        self._failed = False  # to compile: what it computes is computed operation by operation
 
     @cached_property
     def graph(self) -> Graph:
-        """What was recorded, simplified."""
-        return pipeline.run(self.recorded, pipeline.SIMPLIFY, thorough=False)
+        """What was recorded, simplified; as it is where that fails, for then it does not compile either."""
+        try:
+            return pipeline.run(self.recorded, pipeline.SIMPLIFY, thorough=False)
+        except Exception:
+            return self.recorded
 
     @cached_property
     def forward(self) -> Executable:
@@ -71,9 +95,14 @@ class GraphFunction:
         return Executable(self._split[0])
 
     @cached_property
-    def backward(self) -> Executable:
+    def backward(self) -> Executable | Interpreted:
         """Computes the cotangents of the active inputs, from inputs, kept values and the outputs' cotangents."""
-        return Executable(self._split[1])
+        graph = self._split[1]
+        try:
+            return Executable(graph)
+        except Exception as e:
+            self._warn(e, graph)
+            return Interpreted(graph)
 
     @cached_property
     def plain(self) -> Executable:
@@ -114,11 +143,21 @@ class GraphFunction:
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The outputs, as tensors."""
-        if context.recorder is not None:
+        if context.recorder is not None or self._failed:
             return self._inline(tensors)
         wanted = context.grad_enabled and any(tensors[i]._requires_grad for i in self.active) and bool(self.outputs)
+        try:
+            _ = self.forward if wanted else self.plain
+        except Exception as e:
+            self._warn(e, self.recorded)
+            self._failed = True
+            return self._inline(tensors)
         arrays = [t._data for t in tensors]
         return self.call([np.ascontiguousarray(a) if a.ndim else a for a in arrays], tensors if wanted else None)
+
+    def _warn(self, error: Exception, graph: Graph) -> None:
+        said = f"{graph.name} is computed without compiled code: {describe(error, graph)}"
+        warnings.warn(said, TraceWarning, stacklevel=depth_of_caller())
 
     def call(self, arrays: Sequence[np.ndarray], tensors: Sequence[Tensor] | None) -> list[Tensor]:
         """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results shall remember them."""
@@ -137,10 +176,11 @@ class GraphFunction:
 
     def _inline(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Operation by operation, for a recorder or a debugger to see."""
-        env: dict[Value, Tensor] = dict(zip(self.graph.inputs, tensors, strict=True))
-        for op in self.graph.ops:
+        graph = self.recorded if self._failed else self.graph
+        env: dict[Value, Tensor] = dict(zip(graph.inputs, tensors, strict=True))
+        for op in graph.ops:
             env[op.result] = op.primitive(*(env[v] for v in op.operands), **op.attrs)
-        return [env[v] for v in self.graph.outputs]
+        return [env[v] for v in graph.outputs]
 
 
 def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> tuple[list[frozenset[int]], set[int]]:

@@ -8,10 +8,11 @@ updates of the graph.
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..ir.graph import Builder, Value
 from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
-from ..ir.types import TensorType
+from ..ir.types import TensorType, type_of
 from ..tensor import Tensor, wrap
 from .cotangents import Cotangents
 from .scalars import FloatProgram, Item, RuntimeFloat
@@ -84,14 +85,32 @@ class _Known:
         self.tensor, self.value, self.epoch = tensor, value, epoch
 
 
+def _heard(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that eager code calls: where writing the graph fails, the recording ends, and the run goes on."""
+
+    @functools.wraps(method)
+    def call(self: Recorder, *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except Exception as e:
+            self.fail(e)
+            return None
+
+    return call
+
+
 @dataclass
 class Recorder:
-    """One recording. ``reason`` is set, with the place, when the run turns out not to be replayable."""
+    """One recording. ``reason`` is set, with the place, when the run turns out not to be replayable.
+
+    ``failure`` is the exception if it is that the graph could not be written.
+    """
 
     name: str
     builder: Builder = field(init=False)
     sources: list[Source] = field(default_factory=list)
     reason: str = ""
+    failure: Exception | None = None
     floats: FloatProgram = field(default_factory=FloatProgram)
 
     def __post_init__(self) -> None:
@@ -148,11 +167,13 @@ class Recorder:
 
     # What happens.
 
+    @_heard
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
         self.builder.loc = self.locations.here()
         operands = [self._operand(a, out) if isinstance(a, Tensor) else a for a in args]
         self.make(out, self.bind(primitive, operands, attrs, out.type_))
 
+    @_heard
     def bind(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
         """The value of what has been computed already from operands that are values and numbers."""
         v = self.build.bind_typed(primitive, operands, attrs, type)
@@ -170,6 +191,7 @@ class Recorder:
             return self.build.bind(P.detach, [v], {})
         return v
 
+    @_heard
     def value(self, t: Tensor) -> Value:
         """The graph's value of a tensor as it is now."""
         known = self._known.get(id(t))
@@ -196,28 +218,38 @@ class Recorder:
         """The tensors made by the run that somebody holds."""
         return [t for t in [made() for made in self.made] if t is not None]
 
+    @_heard
     def make(self, t: Tensor, v: Value) -> None:
         """``t`` is a tensor made by the run."""
         self.made.append(self._set(t, v))
 
+    @_heard
     def identify(self, t: Tensor) -> None:
         """``t`` is a new tensor on an array that some tensor made by the run has, or had."""
         self.make(t, self.value_of(t._data))
 
+    @_heard
     def value_of(self, data: np.ndarray) -> Value:
         """The value of an array that some tensor made by the run has, or had."""
         array, v = self._by_array[id(data)]
         assert array() is data
         return v
 
+    @_heard
+    def number(self, x: np.generic) -> Value:
+        """A number as a value of no dimensions."""
+        return self.build.number(x.item(), type_of(x), ())
+
     def cotangents(self) -> Cotangents:
         """What a backward pass that begins now computes with."""
         return Cotangents(self)
 
+    @_heard
     def snapshot(self, t: Tensor, copy: Tensor) -> None:
         """``copy`` is a new tensor with the value that ``t`` has now."""
         self.make(copy, self.value(t))
 
+    @_heard
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
         self.builder.loc = self.locations.here()
@@ -228,6 +260,7 @@ class Recorder:
             v = self.build.bind(P.constant, (), {"data": encode(t._data), **attrs})
         self.make(t, v)
 
+    @_heard
     def update(self, t: Tensor, new: Tensor) -> None:
         """``t`` has been overwritten with the values of ``new``."""
         self.builder.loc = self.locations.here()
@@ -249,11 +282,13 @@ class Recorder:
         self._set(t, v)
         self.written[id(root)] = root
 
+    @_heard
     def reshapes(self, t: Tensor) -> None:
         """``t`` is about to change its shape."""
         if not self._is_new(t):
             self.give_up("changes the shape of a tensor made outside")
 
+    @_heard
     def reads_grad(self, t: Tensor) -> None:
         if id(t) in self.grads_written or id(t) in self.grads_read or self._is_new(t):
             return
@@ -262,10 +297,12 @@ class Recorder:
             owner = self.owner(t)
             self.input(t._grad, Source("grad", owner.index) if owner.kind == "argument" else Source("grad", holder=t))
 
+    @_heard
     def writes_grad(self, t: Tensor) -> None:
         if not self._is_new(t):
             self.grads_written[id(t)] = t
 
+    @_heard
     def becomes_leaf(self, t: Tensor) -> None:
         """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
         if not self._is_new(t):
@@ -276,10 +313,16 @@ class Recorder:
     def _is_new(self, t: Tensor) -> bool:
         return self.knows(t) and not any(t is i for i in self.inputs)
 
+    @_heard
     def visits(self, node: BackwardNode) -> None:
         """A backward pass reaches a node. One made before the call is another one in the next call."""
         if node.sequence < self.start:
             self.give_up("a backward pass leaves the function")
+
+    def fail(self, error: Exception) -> None:
+        """The graph cannot be written."""
+        self.failure = self.failure or error
+        self.give_up("the graph cannot be written")
 
     def observe(self, t: Tensor, how: str) -> None:
         """Python looks at a value."""
@@ -287,5 +330,5 @@ class Recorder:
 
     def give_up(self, why: str) -> None:
         """This run cannot be replayed; it goes on eagerly."""
-        self.reason = f"{why} at {self.locations.here()}"
+        self.reason = self.reason or f"{why} at {self.locations.here()}"
         context.recorder = None

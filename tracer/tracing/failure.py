@@ -1,0 +1,149 @@
+"""What is said, and kept, of a compilation that fails: what would have been compiled runs eagerly.
+
+The message names the operation that the compiler was looking at, and a file with the graph, from which the failure can be
+found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+import threading
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..ir.graph import Builder, Graph, Op, Value
+from ..ir.ops import fusion
+from ..runtime import cache
+from ..runtime.plan import StepKind
+
+
+class TraceWarning(UserWarning):
+    """A traced function runs eagerly, for the reason given."""
+
+
+def with_room(work: Callable[[], Any]) -> Any:
+    """What ``work`` gives; if the caller's stack is too deep for it, on a stack of its own."""
+    try:
+        return work()
+    except RecursionError:
+        pass
+    outcome: list[Any] = []
+
+    def attempt() -> None:
+        try:
+            outcome.extend((work(), None))
+        except BaseException as e:
+            outcome.extend((None, e))
+
+    thread = threading.Thread(target=attempt, name="tracer-compile")
+    thread.start()
+    thread.join()
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result
+
+
+def probe_stack(frames: int) -> None:
+    """Raises RecursionError unless there is room for so many frames."""
+    if frames:
+        probe_stack(frames - 1)
+
+
+def describe(error: BaseException, graph: Graph | Builder) -> str:
+    """The reason why ``graph`` runs eagerly, with the operation, its place in the user's code, and the file of the graph."""
+    found = _culprit(error, graph)
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    where = "a graph of no operations"
+    if found is not None:
+        name, loc = found
+        where = f"operation {name}" + (f" at {loc}" if loc else "")
+    said = f"compiling {where} failed ({what.splitlines()[0][:300]})"
+    path = _keep(error, graph)
+    return f"{said}; please report it with the graph, which is in {path}" if path else said
+
+
+def _culprit(error: BaseException, graph: Graph | Builder) -> tuple[str, str] | None:
+    """The name of the operation that was being compiled, and its place: what the innermost frame that knows one looked at."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        for x in _looked_at(frame):
+            if isinstance(x, StepKind):
+                return _of_kernel(x, graph) or (x.name, "")
+            return _named(x)
+    if not graph.ops:
+        return None
+    name, loc = _named(graph.ops[-1])
+    return (name if len(graph.ops) == 1 else f"{name} or one of the {len(graph.ops) - 1} before it"), loc
+
+
+def _looked_at(frame: types.FrameType) -> Iterator[Op | StepKind]:
+    """The operations among the local variables of a frame; ``op`` is what a loop is at."""
+    local = frame.f_locals
+    for x in (local.get("op"), *local.values()):
+        if isinstance(x, Value):
+            x = x.op
+        if isinstance(x, (Op, StepKind)):
+            yield x
+
+
+def _named(op: Op) -> tuple[str, str]:
+    if op.primitive is fusion:
+        inside = op.attrs["body"].ops
+        names = dict.fromkeys(o.primitive.name for o in inside)
+        return ", ".join(list(names)[:8]) or op.primitive.name, op.loc or next((o.loc for o in inside if o.loc), "")
+    return op.primitive.name, op.loc
+
+
+def _of_kernel(kind: StepKind, graph: Graph | Builder) -> tuple[str, str] | None:
+    """The operations of a kernel, found in the graph it was made of."""
+    from ..ir import pipeline
+
+    if isinstance(graph, Graph):
+        with contextlib.suppress(Exception):
+            for op in pipeline.run(graph, pipeline.COMPILE, thorough=False).ops:
+                if op.primitive is fusion and kind.name == f"@{op.attrs['body'].name}":
+                    return _named(op)
+    return next((_named(op) for op in graph.ops if op.primitive.name == kind.name), None)
+
+
+def _keep(error: BaseException, graph: Graph | Builder) -> str:
+    """Writes the graph, with what failed as comments, to a file that is one of the cache; its path, empty if there is none."""
+    with contextlib.suppress(Exception):
+        from .. import __version__
+
+        told = "".join(traceback.format_exception(error))
+        system = f"tracer {__version__}, Python {platform.python_version()}, NumPy {np.__version__}, {platform.platform()}"
+        comments = "".join(f"# {line}\n" for line in [system, *told.splitlines()])
+        if isinstance(graph, Builder):
+            graph = Graph(graph.name, graph.inputs, graph.ops, [])
+        text = f"{graph}\n{comments}"
+        name = f"g_{hashlib.sha256(text.encode()).hexdigest()[:20]}.txt"
+        for place in (cache.directory(), Path(tempfile.gettempdir())):
+            with contextlib.suppress(OSError):
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                handle, temporary = tempfile.mkstemp(dir=place, prefix=".new-")
+                with os.fdopen(handle, "w") as f:
+                    f.write(text)
+                os.replace(temporary, place / name)
+                return str(place / name)
+    return ""
+
+
+def depth_of_caller() -> int:
+    """How many frames above its caller the user's code is, as ``warnings.warn`` counts them."""
+    package = __name__.partition(".")[0]
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        frame, depth = frame.f_back, depth + 1
+    return depth

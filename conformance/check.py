@@ -12,10 +12,11 @@ import torch
 
 import tracer
 
-from .convert import Unsupported, array, fresh, ours, tensors
+from .convert import Unsupported, array, fresh, given, ours, tensors
 
 # Values that two correct implementations may differ by.
 TOLERANCE = {"float32": (2e-4, 2e-5), "float64": (1e-6, 1e-8), "float16": (1e-2, 1e-3), "bfloat16": (4e-2, 1e-2)}
+TOLERANCE |= {"complex64": TOLERANCE["float32"], "complex128": TOLERANCE["float64"]}
 # Normalizing a single element is 0; what PyTorch's rounding makes of it is not to be met.
 LENIENT = {
     "nn.functional.layer_norm",
@@ -36,7 +37,11 @@ UNDETERMINED = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_e
 
 @dataclass
 class Outcome:
-    """``ok``, ``wrong`` (differs), ``missing`` (raises), or ``skipped`` (PyTorch raises); and why. ``replayed``: by a trace."""
+    """What came of a sample, and why.
+
+    ``ok``; ``wrong``: differs; ``missing``: raises; ``crash``: raises when traced, or could not be compiled, where eager code
+    does not raise; ``skipped``: PyTorch raises, or an argument that there is nothing of ours for. ``replayed``: by a trace.
+    """
 
     verdict: str
     reason: str = ""
@@ -53,7 +58,7 @@ def compare(a: np.ndarray, b: np.ndarray, what: str, factor: float = 1.0) -> Non
     if a.shape != b.shape:
         raise Wrong(f"{what}: shape {b.shape} instead of {a.shape}")
     if a.dtype.kind in "fcV":
-        rtol, atol = TOLERANCE.get(a.dtype.name.replace("complex64", "float32").replace("complex128", "float64"), (1e-6, 1e-8))
+        rtol, atol = TOLERANCE[a.dtype.name]
         rtol, atol = rtol * factor, atol * factor
         wide = np.complex128 if a.dtype.kind == "c" else np.float64
         x, y = a.astype(wide), b.astype(wide)
@@ -76,7 +81,7 @@ def _run_torch(function: Callable[..., Any], args: tuple, kwargs: dict, order: i
     return out, leaves, grads
 
 
-def _cotangent(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+def cotangent(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x = rng.uniform(0.5, 1.5, shape)
     if "complex" in dtype:
@@ -92,9 +97,9 @@ def _grads(lib: Any, outs: list[Any], leaves: list[Any], order: int) -> list[Any
     """First derivatives, and, of order 2, those of their sum."""
 
     def like(o: Any, seed: int) -> Any:
-        data = _cotangent(tuple(o.shape), str(o.dtype).split(".")[-1], seed)
+        data = cotangent(tuple(o.shape), str(o.dtype).split(".")[-1], seed)
         if lib is torch:
-            return torch.tensor(data.astype(np.float32)).to(o.dtype) if o.dtype == torch.bfloat16 else torch.tensor(data)
+            return given(data)
         return tracer.tensor(data)
 
     vs = [like(o, k) for k, o in enumerate(outs)]
@@ -112,8 +117,8 @@ def check(
     name: str, theirs: Any, mine: Any, args: tuple, kwargs: dict, traced: bool, order: int, inplace: bool = False
 ) -> Outcome:
     """Runs one sample in both libraries and compares values, and derivatives up to ``order``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         try:
             a_args, a_kwargs = fresh(args), fresh(kwargs)
             if inplace:
@@ -124,13 +129,19 @@ def check(
         except Exception as e:
             return Outcome("skipped", f"PyTorch raises {type(e).__name__}")
         try:
-            return _compare(name, expected, (leaves_of, a_kwargs), mine, args, kwargs, traced, order, inplace)
+            outcome = _compare(name, expected, (leaves_of, a_kwargs), mine, args, kwargs, traced, order, inplace)
         except Wrong as e:
             return Outcome("wrong", str(e))
         except Unsupported as e:
             return Outcome("skipped", f"takes a {e}")
         except Exception as e:
-            return Outcome("missing", f"{type(e).__name__}: {str(e)[:140]}")
+            reason = f"{type(e).__name__}: {str(e)[:140]}"
+            eager = traced and check(name, theirs, mine, args, kwargs, False, order, inplace).verdict != "missing"
+            return Outcome("crash" if eager else "missing", reason)
+        for w in said:
+            if issubclass(w.category, tracer.TraceWarning) and "compile" in str(w.message):
+                return Outcome("crash", str(w.message)[:140])
+        return outcome
 
 
 def _clone_first(args: tuple) -> tuple[tuple, tuple]:

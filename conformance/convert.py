@@ -72,6 +72,11 @@ def array(x: torch.Tensor) -> np.ndarray:
     return np.array(x.numpy(force=True), order="C")
 
 
+def given(x: np.ndarray) -> torch.Tensor:
+    """A copy as PyTorch's tensor."""
+    return torch.tensor(x.astype(np.float32)).to(torch.bfloat16) if x.dtype.name == "bfloat16" else torch.tensor(x)
+
+
 def tensors(x: Any, kind: type) -> list[Any]:
     """The tensors in a structure, in order."""
     if isinstance(x, kind):
@@ -92,9 +97,11 @@ def fresh(x: Any) -> Any:
 
 
 def halved(x: Any) -> Any:
-    """The same with floating tensors rounded to multiples of a half: ties and exact zeros."""
-    if isinstance(x, torch.Tensor) and x.is_floating_point():
-        return (torch.round(x.detach() * 2) / 2).requires_grad_(x.requires_grad)
+    """The same with floating and complex tensors rounded to multiples of a half: ties and exact zeros."""
+    if isinstance(x, torch.Tensor) and (x.is_floating_point() or x.is_complex()):
+        flat = torch.view_as_real(x.detach().resolve_conj()) if x.is_complex() else x.detach()
+        flat = torch.round(flat * 2) / 2
+        return (torch.view_as_complex(flat) if x.is_complex() else flat).requires_grad_(x.requires_grad)
     if isinstance(x, (list, tuple)):
         items = [halved(item) for item in x]
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)

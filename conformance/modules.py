@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import copy
 import warnings
 from typing import Any
@@ -11,8 +10,9 @@ import torch
 
 import tracer
 
-from .check import Wrong, _cotangent, compare
-from .convert import array, fresh, ours, tensors
+from .check import Wrong, compare, cotangent
+from .convert import array, fresh, given, ours, tensors
+from .run import Job, empty_result, spread
 
 # Equal up to what rounding makes of deep sums.
 LENIENT = {"nn.CTCLoss", "nn.Transformer", "nn.TransformerEncoder", "nn.TransformerEncoderLayer", "nn.TransformerDecoderLayer"}
@@ -80,6 +80,10 @@ def _without_dropout(module: Any) -> None:
             m.p = 0.0
 
 
+class Skipped(Exception):
+    """PyTorch raises."""
+
+
 def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool, traced: bool) -> None:
     made_args, made_kwargs = sample.constructor_input.args, sample.constructor_input.kwargs
     theirs = info.module_cls(*copy.deepcopy(made_args), **copy.deepcopy(made_kwargs)).to(dtype)
@@ -88,7 +92,10 @@ def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool
     for m in (theirs, mine):
         _without_dropout(m)
     args, kwargs = fresh(sample.forward_input.args), fresh(sample.forward_input.kwargs)
-    expected = theirs(*args, **kwargs)
+    try:
+        expected = theirs(*args, **kwargs)
+    except Exception as e:
+        raise Skipped from e
     function = tracer.trace(lambda *a, **k: mine(*a, **k)) if traced else mine
     if traced:
         before = {key: value.clone() for key, value in mine.state_dict().items()}
@@ -110,8 +117,8 @@ def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool
     if not followed:
         return
     for k, (a, b) in enumerate(followed):
-        seed = _cotangent(tuple(a.shape), str(a.dtype).split(".")[-1], k)
-        a.backward(torch.tensor(seed), retain_graph=True)
+        seed = cotangent(tuple(a.shape), str(a.dtype).split(".")[-1], k)
+        a.backward(given(seed), retain_graph=True)
         b.backward(tracer.tensor(seed), retain_graph=True)
     leaves = [(f"parameter {key}", p, q) for (key, p), q in zip(theirs.named_parameters(), mine.parameters(), strict=True)]
     inputs = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]
@@ -123,36 +130,46 @@ def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool
             compare(array(p.grad), q.grad.numpy(), f"gradient of {what}", factor)
 
 
-def run_module(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
-    """All samples of one module, in one mode and dtype."""
+def run_module(job: Job) -> dict[str, Any]:
+    """The samples of one module, in one mode and dtype."""
     from torch.testing._internal.common_modules import module_db
 
-    name, dtype_name, mode, limit, _ = job
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"op": name, "dtype": dtype_name, "mode": mode, "counts": collections.Counter(), "reasons": []}
-    if _class(name, tracer) is None:
+    result = empty_result(job)
+    if _class(job.name, tracer) is None:
         result["counts"]["absent"] = 1
         return result
-    info = next(m for m in module_db if m.name == name)
-    dtype = getattr(torch, dtype_name)
+    info = next(m for m in module_db if m.name == job.name)
+    dtype = getattr(torch, job.dtype)
     for training in (True, False):
         torch.manual_seed(0)
-        samples = info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=True, training=training)
-        for k, sample in enumerate(samples[:limit]):
+        samples = list(info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=True, training=training))
+        for k, sample in spread(samples, job.limit):
             if sample.forward_input is None:
                 continue
-            try:
-                torch.manual_seed(0)
-                _check(name, info, sample, dtype, training, mode == "traced")
-                result["counts"]["ok"] += 1
-            except Wrong as e:
-                result["counts"]["wrong"] += 1
-                result["reasons"].append(f"wrong: sample {k} {'training' if training else 'eval'}: {e}")
-            except Exception as e:
-                result["counts"]["missing"] += 1
-                result["reasons"].append(f"missing: sample {k}: {type(e).__name__}: {str(e)[:140]}")
+            verdict, reason = _verdict(job, info, sample, dtype, training)
+            result["counts"][verdict] += 1
+            if reason:
+                result["reasons"].append(f"{verdict}: sample {k} {'training' if training else 'eval'}: {reason}")
     return result
+
+
+def _verdict(job: Job, info: Any, sample: Any, dtype: torch.dtype, training: bool) -> tuple[str, str]:
+    """As ``check.Outcome``: what came of a sample, and why."""
+    torch.manual_seed(0)
+    traced = job.mode == "traced"
+    try:
+        _check(job.name, info, sample, dtype, training, traced)
+    except Skipped:
+        return "skipped", ""
+    except Wrong as e:
+        return "wrong", str(e)
+    except Exception as e:
+        reason = f"{type(e).__name__}: {str(e)[:140]}"
+        eager = traced and _verdict(job._replace(mode="eager"), info, sample, dtype, training)[0] != "missing"
+        return "crash" if eager else "missing", reason
+    return "ok", ""
 
 
 def names() -> list[str]:

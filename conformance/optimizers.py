@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import copy
 import warnings
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import tracer
 
 from .check import Wrong
 from .convert import array, ours
+from .run import Job, empty_result, spread
 
 STEPS = 100
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
@@ -162,14 +162,14 @@ def _errors(info: Any, result: dict[str, Any]) -> None:
             result["reasons"].append(f"wrong: takes what PyTorch refuses with {sample.error_type.__name__}: {refused}")
 
 
-def run_optimizer(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
+def run_optimizer(job: Job) -> dict[str, Any]:
     """All samples of one optimizer, or of a schedule, in one mode and dtype."""
     from torch.testing._internal.common_optimizers import optim_db
 
-    name, dtype, mode, limit, _ = job
+    name = job.name
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"op": name, "dtype": dtype, "mode": mode, "counts": collections.Counter(), "reasons": []}
+    result = empty_result(job)
     if name in SCHEDULES:
         samples: list[Any] = SCHEDULES[name]
         check: Any = _check_schedule
@@ -180,11 +180,11 @@ def run_optimizer(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
             return result
         samples = [s.kwargs for s in info.optim_inputs_func(device="cpu")]
         check = _check
-        if mode == "eager" and dtype == "float32":
+        if job.mode == "eager" and job.dtype == "float32":
             _errors(info, result)
-    for k, kwargs in enumerate(samples[:limit]):
+    for k, kwargs in spread(samples, job.limit):
         try:
-            check(name, kwargs, dtype, mode == "traced")
+            check(name, kwargs, job.dtype, job.mode == "traced")
             result["counts"]["ok"] += 1
         except Wrong as e:
             result["counts"]["wrong"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,75 +11,96 @@ from .tiers import FIRST, SECOND
 
 ERRORS = ("errors agree", "errors of another type", "errors not raised", "errors not comparable")
 TIERS = {"first tier": set(FIRST), "second tier": set(SECOND)}
+BAD = ("wrong", "crash", "missing", "absent")  # the last word of a count's name
+Runs = list[dict[str, Any]]
 
 
-def _passes(runs: list[dict[str, Any]]) -> bool:
-    """Whether every sample of an operation passes, and there are some."""
-    bad = sum(n for r in runs for key, n in r["counts"].items() if key.split()[-1] in ("wrong", "missing", "absent"))
-    return not bad and any(r["counts"]["ok"] for r in runs)
+def _count(runs: Iterable[dict[str, Any]], *verdicts: str) -> int:
+    """How many samples came to one of the verdicts, as functions, methods and in place."""
+    return sum(n for r in runs for key, n in r["counts"].items() if key.split()[-1] in verdicts)
 
 
-def _by(results: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = collections.defaultdict(list)
+def _passes(runs: Runs) -> bool:
+    """Whether every sample passes, and there are some."""
+    return not _count(runs, *BAD) and _count(runs, "ok") > 0
+
+
+def _by(results: Runs, *fields: str) -> dict[Any, Runs]:
+    groups: dict[Any, Runs] = collections.defaultdict(list)
     for r in results:
-        groups[r["op"], r["mode"]].append(r)
+        groups[tuple(r[f] for f in fields)].append(r)
     return groups
 
 
-def summary(results: list[dict[str, Any]], failures: bool) -> str:
-    """Counts by tier and mode, and, if asked for, every failure."""
+def _names(runs: Runs, *verdicts: str) -> list[str]:
+    return sorted({r["op"] for r in runs if _count([r], *verdicts)})
+
+
+def summary(results: Runs, failures: bool) -> str:
+    """Counts by mode and dtype, and, if asked for, every failure."""
     lines = []
-    groups = _by(results)
     if failures:
-        for (op, mode), runs in groups.items():
-            if _passes(runs):
+        for (op, mode), runs in _by(results, "op", "mode").items():
+            if not _count(runs, "wrong", "crash", "missing"):
                 continue
             total: collections.Counter[str] = sum((r["counts"] for r in runs), collections.Counter())
             lines.append(f"{op} [{mode}] {dict(total)}")
             lines += [f"    {r['dtype']} {reason}" for r in runs for reason in r["reasons"][:3]]
-    for mode in dict.fromkeys(m for _, m in groups):
-        ops = {op for op, m in groups if m == mode}
-        good = {op for op in ops if _passes(groups[op, mode])}
-        wrong = {op for op in ops if any("wrong" in key and n for r in groups[op, mode] for key, n in r["counts"].items())}
-        absent = {op for op in ops if any(r["counts"]["absent"] for r in groups[op, mode])}
-        replayed = {op for op in good if any(r["counts"]["replayed"] for r in groups[op, mode])}
-        parts = [f"{len(good & tier)} of {len(ops & tier)} of the {name}" for name, tier in TIERS.items() if ops & tier]
-        tiers = f" ({', '.join(parts)})" if parts else ""
+    absent = _names(results, "absent")
+    present = [r for r in results if not r["counts"]["absent"]]
+    lines.append(f"{len({r['op'] for r in results})} names, {len(absent)} of them absent")
+    for (mode,), runs in _by(present, "mode").items():
+        by_op = _by(runs, "op")
+        tested = {op for (op,), of_op in by_op.items() if _count(of_op, "ok", *BAD)}
+        good = {op for op in tested if _passes(by_op[op,])}
+        tiers = [f"{len(good & tier)} of {len(tested & tier)} of the {name}" for name, tier in TIERS.items() if tested & tier]
+        lines.append(f"{mode}: {len(good)} of {len(tested)} pass" + (f" ({', '.join(tiers)})" if tiers else ""))
         lines.append(
-            f"{mode}: {len(good)} of {len(ops)} pass{tiers}; {len(wrong)} differ somewhere, "
-            f"{len(absent)} absent" + (f"; {len(replayed)} replayed" if mode == "traced" else "")
+            "               names    pass    samples   wrong crashes  raises" + ("  replayed" if mode == "traced" else "")
         )
-        errors = {key: sum(r["counts"][key] for op in ops for r in groups[op, mode]) for key in ERRORS}
+        for (dtype,), of_dtype in _by(runs, "dtype").items():
+            with_samples = [r for r in of_dtype if _count([r], "ok", *BAD)]
+            passing = sum(_passes([r]) for r in with_samples)
+            counts = [_count(of_dtype, v) for v in ("wrong", "crash", "missing")]
+            numbers = [len(with_samples), passing, _count(of_dtype, "ok", *BAD), *counts]
+            line = f"  {dtype:10}" + "".join(f"{n:8}" if k != 2 else f"{n:11}" for k, n in enumerate(numbers))
+            lines.append(line + (f"{_count(of_dtype, 'replayed'):10}" if mode == "traced" else ""))
+        errors = {key: sum(r["counts"][key] for r in runs) for key in ERRORS}
         if any(errors.values()):
             lines.append("  bad input: " + ", ".join(f"{n} {key}" for key, n in errors.items()))
-        if wrong:
-            lines.append(f"  differ: {' '.join(sorted(wrong))}")
+        for verdict, word in (("wrong", "differ"), ("crash", "fail only when traced"), ("missing", "raise")):
+            if names := _names(runs, verdict):
+                lines.append(f"  {word}: {' '.join(names)}")
     return "\n".join(lines)
 
 
 TITLES = {
     "ops": "Operations (`op_db`)",
-    "halves": "Operations of the first tier on inputs rounded to multiples of a half",
+    "halves": "Operations on inputs rounded to multiples of a half",
     "modules": "Modules (`module_db`)",
     "optimizers": "Optimizers and schedules (`optim_db`)",
 }
 
 
-def write(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def write(found: dict[str, Runs], minutes: dict[str, float], path: Path) -> None:
     """The tables, operation by operation. Of suites that were not run, what the file said stays."""
     import torch
 
     before = path.read_text().split("\n## ")[1:] if path.exists() else []
     sections = {text.split("\n", 1)[0]: text.split("\n", 1)[1].strip("\n") for text in before}
     for suite, results in found.items():
-        sections[TITLES[suite]] = "\n".join(["", "```", summary(results, False), "```", "", *_table(results)])
+        how = f"It took {minutes[suite]:.0f} minutes."
+        sections[TITLES[suite]] = "\n".join([how, "", "```", summary(results, False), "```", "", *_table(results)])
 
     lines = [
         "# Conformance",
         "",
-        f"Every sample of PyTorch {torch.__version__.split('+')[0]}'s own databases, run by PyTorch and by tracer,",
-        "in float32 and float64 (integers where there are no floats): values, dtypes, shapes, first derivatives,",
-        "second derivatives (float64), methods and in-place methods. Made by `make conformance`.",
+        f"Samples of PyTorch {torch.__version__.split('+')[0]}'s own databases, run by PyTorch and by tracer, eagerly and",
+        "traced: values, dtypes, shapes, first derivatives, second derivatives (float64), methods and in-place methods.",
+        "Operations run in float32, float64, bfloat16, float16, complex64, complex128, int64, int32, uint8 and bool, wherever",
+        "PyTorch has samples of the dtype. Samples of inexact dtypes run again rounded to multiples of a half: ties and exact",
+        "zeros. A sample is *wrong* if something differs, a *crash* if it fails, or cannot be compiled, only when traced. Made",
+        "by `make conformance`.",
     ]
     for title in TITLES.values():
         if title in sections:
@@ -87,19 +109,18 @@ def write(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _table(results: list[dict[str, Any]]) -> list[str]:
-    groups = _by(results)
-    modes = list(dict.fromkeys(m for _, m in groups))
-    lines = [f"| name | {' | '.join(modes)} | what differs |", f"| --- | {' | '.join('---' for _ in modes)} | --- |"]
-    for op in sorted({op for op, _ in groups}):
-        cells, reason = [], ""
-        for mode in modes:
-            runs = groups[op, mode]
-            total: collections.Counter[str] = sum((r["counts"] for r in runs), collections.Counter())
-            if total["absent"]:
-                cells.append("absent")
-            else:
-                cells.append("all" if _passes(runs) else f"{total['ok']} of {total['ok'] + total['wrong'] + total['missing']}")
-            reason = reason or next((x for r in runs for x in r["reasons"] if not x.startswith("error")), "")
+def _table(results: Runs) -> list[str]:
+    """A row for each name, a column for each dtype: ``all``, or how many samples pass; empty where PyTorch has none."""
+    dtypes = list(dict.fromkeys(r["dtype"] for r in results))
+    lines = [f"| name | {' | '.join(dtypes)} | what differs |", f"| --- |{' --- |' * len(dtypes)} --- |"]
+    for (op,), of_op in sorted(_by(results, "op").items()):
+        by_dtype = _by(of_op, "dtype")
+        cells = []
+        for dtype in dtypes:
+            runs = by_dtype[dtype,]
+            good, tried = _count(runs, "ok"), _count(runs, "ok", *BAD)
+            absent = any(r["counts"]["absent"] for r in runs)
+            cells.append("absent" if absent else "" if not tried else "all" if _passes(runs) else f"{good} of {tried}")
+        reason = next((x for r in of_op for x in r["reasons"] if not x.startswith("error")), "")
         lines.append(f"| `{op}` | {' | '.join(cells)} | {' '.join(reason.replace('|', '/').split())[:140]} |")
     return lines

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import collections
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Job(NamedTuple):
+    """One run: all samples of ``name``, or ``limit`` of them, evenly spread; ``halves``: rounded to multiples of a half."""
+
+    name: str
+    dtype: str
+    mode: str
+    limit: int
+    halves: bool = False
 
 
 def name_of(op: Any) -> str:
@@ -35,6 +46,24 @@ PARTS: dict[str, Any] = {
 }
 
 
+# Which of several equal elements is named is nobody's promise: the position of ``dim`` among the arguments after the tensor.
+CHOOSING = {"topk": 1, "kthvalue": 1, "mode": 0}
+
+
+def _chosen(function: Callable[..., Any], position: int) -> Callable[..., Any]:
+    """The values, the elements at the indices, and the indices' dtype and shape."""
+
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        values, indices = function(x, *args, **kwargs)
+        if not x.ndim:
+            return values, indices
+        dim = kwargs.get("dim", args[position] if len(args) > position else -1)
+        full = indices if indices.ndim == x.ndim else indices.unsqueeze(dim)
+        return values, x.detach().gather(dim, full), indices * 0
+
+    return call
+
+
 # What draws random numbers: ours are others.
 RANDOM = {
     "randn",
@@ -57,6 +86,14 @@ RANDOM = {
 }
 
 
+# Arguments that say where a result is made, or by what: without them.
+ELSEWHERE = ("device", "layout", "pin_memory", "memory_format", "generator")
+
+
+def empty_result(job: Job) -> dict[str, Any]:
+    return {"op": job.name, "dtype": job.dtype, "mode": job.mode, "counts": collections.Counter(), "reasons": []}
+
+
 def resolve(name: str, tracer: Any) -> Any:
     """Our function of the same name; None if there is none."""
     if name in ADAPTERS:
@@ -74,9 +111,15 @@ def resolve(name: str, tracer: Any) -> Any:
     return found if callable(found) else None
 
 
-def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
-    """All samples of one operation, in one mode and dtype."""
-    name, dtype_name, mode, limit, halves = job
+def spread(items: list[Any], limit: int) -> list[tuple[int, Any]]:
+    """At most ``limit`` of the items, evenly spread, with their positions; 0: all."""
+    n = len(items)
+    at = range(n) if not limit or n <= limit else [k * n // limit for k in range(limit)]
+    return [(k, items[k]) for k in at]
+
+
+def run_op(job: Job) -> dict[str, Any]:
+    """The samples of one operation, in one mode and dtype."""
     warnings.simplefilter("ignore")
     import torch
     from torch.testing._internal.common_methods_invocations import op_db
@@ -87,59 +130,60 @@ def run_op(job: tuple[str, str, str, int, bool]) -> dict[str, Any]:
     from .convert import halved
 
     torch.set_num_threads(1)
-    op = next(o for o in op_db if name_of(o) == name)
-    dtype = getattr(torch, dtype_name)
-    result: dict[str, Any] = {"op": name, "dtype": dtype_name, "mode": mode, "counts": collections.Counter(), "reasons": []}
-    mine = ADAPTERS[name](tracer) if name in ADAPTERS else resolve(op.name, tracer)
+    op = next(o for o in op_db if name_of(o) == job.name)
+    dtype = getattr(torch, job.dtype)
+    result = empty_result(job)
+    mine = ADAPTERS[job.name](tracer) if job.name in ADAPTERS else resolve(op.name, tracer)
     if mine is None:
         result["counts"]["absent"] = 1
         return result
-    if dtype not in op.supported_dtypes("cpu") and dtype_name == "float32":
-        dtype, dtype_name = torch.int64, "int64"
     if dtype not in op.supported_dtypes("cpu"):
-        result["counts"]["skipped"] = 1
         return result
     differentiable = op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
+    torch.manual_seed(0)
     try:
         samples = list(op.sample_inputs("cpu", dtype, requires_grad=differentiable))
     except Exception as e:
         result["reasons"].append(f"no samples: {e}")
         return result
-    if mode == "eager" and dtype_name == "float32" and not halves:
+    if job.mode == "eager" and job.dtype == "float32" and not job.halves:
         _errors(op, mine, result)
-    for k, sample in enumerate(samples[:limit]):
-        second = differentiable and op.supports_gradgrad and dtype_name == "float64" and k < 5
+    if op.name in RANDOM or (op.name.endswith("_") and not op.name.endswith("__")):
+        return result
+    for k, sample in spread(samples, job.limit):
+        second = differentiable and op.supports_gradgrad and job.dtype == "float64" and k < 5
         order = 0 if not differentiable else 2 if second else 1
         args, kwargs = (sample.input, *sample.args), sample.kwargs
-        if name == "linalg.pinv/hermitian":  # of what is not symmetric, nothing is promised
+        if job.name == "linalg.pinv/hermitian":  # of what is not symmetric, nothing is promised
             args = ((args[0] + args[0].mT).detach().requires_grad_(args[0].requires_grad), *args[1:])
-        if halves:
+        if job.halves:
             args, kwargs = halved(args), halved(kwargs)
-        kwargs = {
-            key: v for key, v in kwargs.items() if key not in ("device", "layout", "pin_memory", "memory_format", "generator")
-        }
+        kwargs = {key: v for key, v in kwargs.items() if key not in ELSEWHERE}
         if any(kwargs.get(key) for key in ("dropout_p", "dropout")) or (kwargs.get("training") and "dropout" in op.name):
             continue  # random
-        if op.name in RANDOM or (op.name.endswith("_") and not op.name.endswith("__")):
-            continue
         if op.name == "nn.functional.multi_head_attention_forward":
             kwargs = {**kwargs, "training": False}
-        torch.manual_seed(0)
-        theirs, ours = op.op, mine
-        if halves and op.name == "topk":  # which of several equal elements come first is nobody's promise
+        theirs, ours = _comparable(op.name, op.op), _comparable(op.name, mine)
+        if op.name in CHOOSING and (job.halves or dtype.itemsize < 4):  # with ties
             order = 0
-            theirs, ours = (lambda *a, **k: torch.topk(*a, **k).values), (lambda *a, **k: tracer.topk(*a, **k).values)
-        if op.name in PARTS:
-            part = PARTS[op.name]
-            theirs, ours = (lambda *a, f=op.op, **k: part(f(*a, **k))), (lambda *a, **k: part(mine(*a, **k)))
-        outcome = check(op.name, theirs, ours, args, kwargs, mode == "traced", order)
+        torch.manual_seed(0)
+        outcome = check(op.name, theirs, ours, args, kwargs, job.mode == "traced", order)
         result["counts"][outcome.verdict] += 1
         result["counts"]["replayed"] += outcome.replayed
-        if outcome.verdict in ("wrong", "missing"):
+        if outcome.verdict in ("wrong", "missing", "crash"):
             result["reasons"].append(f"{outcome.verdict}: sample {k}: {outcome.reason}")
-        if mode == "eager" and k < 4 and not halves:
+        if job.mode == "eager" and k < 4 and not job.halves:
             _variants(op, sample, result, check, order)
     return result
+
+
+def _comparable(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, or what of its results is determined."""
+    if name in CHOOSING:
+        return _chosen(function, CHOOSING[name])
+    if name in PARTS:
+        return lambda *a, **k: PARTS[name](function(*a, **k))
+    return function
 
 
 def _errors(op: Any, mine: Any, result: dict[str, Any]) -> None:
@@ -182,9 +226,10 @@ def _variants(op: Any, sample: Any, result: dict[str, Any], check: Any, order: i
         own = getattr(tracer.Tensor, getattr(theirs, "__name__", "?"), None) if theirs is not None else None
         if own is None or op.name.startswith("__") or isinstance(own, property):
             continue
-        kwargs = {key: v for key, v in sample.kwargs.items() if key not in ("device", "layout", "pin_memory", "memory_format")}
-        first = order and 1
-        outcome = check(op.name, theirs, own, (sample.input, *sample.args), kwargs, False, first, inplace=kind == "in-place")
+        kwargs = {key: v for key, v in sample.kwargs.items() if key not in ELSEWHERE}
+        args, first, inplace = (sample.input, *sample.args), order and 1, kind == "in-place"
+        given, own = _comparable(op.name, theirs), _comparable(op.name, own)
+        outcome = check(op.name, given, own, args, kwargs, False, first, inplace)
         result["counts"][f"{kind} {outcome.verdict}"] += 1
         if outcome.verdict in ("wrong", "missing"):
             result["reasons"].append(f"{outcome.verdict}: {kind}: {outcome.reason}")

@@ -3,7 +3,7 @@
 Runs PyTorch's samples (``torch.testing._internal``: ``op_db``, ``module_db``, ``optim_db``) of everything that tracer has
 under the same name, in the dtypes for which PyTorch has samples. The suites: ``ops``; ``halves``, the samples of inexact
 dtypes rounded to multiples of a half (ties and exact zeros, which PyTorch's lack); ``modules``; ``optimizers``. ``--limit``
-bounds the samples of an operation in a dtype and mode, evenly spread, which are 16 eager and 6 traced ones by default; 0 runs all.
+bounds the samples of an operation in a dtype and mode, evenly spread: 16 eager and 6 traced ones by default; 0 runs all.
 """
 
 from __future__ import annotations

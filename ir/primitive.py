@@ -43,7 +43,7 @@ class Kind(enum.Enum):
 class Rule:
     """A differentiation rule with the list of what it reads (see the module's text)."""
 
-    __slots__ = ("_arranged", "function", "holomorphic", "reads", "saves_operands", "saves_result")
+    __slots__ = ("_arranged", "function", "holomorphic", "reads", "reads_types", "saves_operands", "saves_result")
 
     def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool | None = True):
         self.function = function
@@ -53,6 +53,7 @@ class Rule:
         )
         self.saves_result = ("y", None) in self.reads
         self.saves_operands = tuple(i for what, i in self.reads if what == "operand")
+        self.reads_types = {i for what, i in self.reads if what == "type"} | ({0} if holomorphic is None else set())
         self._arranged: Callable | None = None
 
     def _arrange(self) -> Callable[..., Any]:
@@ -162,14 +163,9 @@ class Primitive:
         return self.impl if isinstance(self.impl, np.ufunc) else None
 
     @functools.cached_property
-    def saves(self) -> tuple[tuple[bool, tuple[int, ...]] | None, ...]:
-        """For each operand what its rule reads: whether the result, and which operands; None without a rule."""
-        return tuple(None if r is None else (r.saves_result, r.saves_operands) for r in self.vjp or ())
-
-    @functools.cached_property
-    def saves_something(self) -> bool:
-        """Whether any rule reads the result or an operand."""
-        return any(saved is not None and (saved[0] or saved[1]) for saved in self.saves)
+    def makes_views(self) -> bool:
+        """Whether a result may share its operand's memory."""
+        return self.kind is Kind.MOVEMENT and self.put is not None
 
     def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
         result = self.infer(*types, **attrs)

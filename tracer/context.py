@@ -16,9 +16,30 @@ class _Context(threading.local):
     recorder: Recorder | None = None
     default_dtype: DType = float32
     inference: bool = False
-    anomaly: bool = False  # nodes remember where they were made
     check_nan: bool = True  # in anomaly mode
-    saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
+    watches_nodes: bool = False  # whether either of the following is on
+    _anomaly: bool = False
+    _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
+
+    @property
+    def anomaly(self) -> bool:
+        """Whether nodes remember where they were made."""
+        return self._anomaly
+
+    @anomaly.setter
+    def anomaly(self, mode: bool) -> None:
+        self._anomaly = mode
+        self.watches_nodes = mode or bool(self._saved_tensors_hooks)
+
+    @property
+    def saved_tensors_hooks(self) -> tuple[tuple[Any, Any], ...]:
+        """The pairs of hooks for what nodes save, the innermost last."""
+        return self._saved_tensors_hooks
+
+    @saved_tensors_hooks.setter
+    def saved_tensors_hooks(self, hooks: tuple[tuple[Any, Any], ...]) -> None:
+        self._saved_tensors_hooks = hooks
+        self.watches_nodes = self._anomaly or bool(hooks)
 
 
 context = _Context()

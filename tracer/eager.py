@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .autograd.node import Node
+from .autograd.written import remember
 from .context import context
 from .ir.interp import restore, silence
 from .ir.primitive import Kind, Primitive
@@ -42,11 +42,11 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     finally:
         restore(token)
     out = wrap(data)
-    if primitive.put is not None and primitive.kind is Kind.MOVEMENT and data.__class__ is np.ndarray:
+    if primitive.makes_views and data.__class__ is np.ndarray:
         parent = args[0]
         if data.base is not None and np.may_share_memory(data, parent._data):
             out._view = (parent, primitive, attrs)
-            out._counter = parent._counter
+            out._counter = parent._changes()
             if parent._formers:
                 out._since = len(parent._formers)
             out._history = parent._counter[1]
@@ -54,7 +54,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
                 parent._refresh()
     if followed and out._data.dtype.kind in "fcV":
         out._requires_grad = True
-        out._grad_fn = Node(primitive, args, attrs, out)
+        out._grad_fn = remember(primitive, args, attrs, out)
     if context.recorder is not None:
         context.recorder.record(primitive, args, attrs, out)
     return out

@@ -109,7 +109,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if ufunc is not None and not kwargs and len(args) == 1 and _overwritable(self, args[0]):
             other = args[0]
             compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
-            self._counter[0] += 1
+            self._changes()[0] += 1
             return self
         followed = context.grad_enabled and any(isinstance(a, Tensor) and a._requires_grad for a in (self, *args))
         # Rules may read the old value, which is about to be overwritten.

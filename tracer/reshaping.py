@@ -43,7 +43,7 @@ def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs:
     t._data, t._view, t._history = new._data, None if leaf else new._view, new._history
     if new._requires_grad:
         t._requires_grad, t._grad_fn, t._output = True, new._grad_fn, new._output
-    t._counter[0] += 1
+    t._changes()[0] += 1
     if context.recorder is not None:
         context.recorder.snapshot(new, t)
     return t
@@ -81,7 +81,7 @@ def resize_(self: Tensor, *sizes: Any) -> Tensor:
         memory = np.concatenate([memory, np.zeros(count - memory.size, memory.dtype)])
     self._formers = (*self._formers, _former(self))
     self._data, self._view = memory[:count].reshape(wanted), None
-    self._counter[0] += 1
+    self._changes()[0] += 1
     return self
 
 

@@ -30,6 +30,9 @@ def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
         restore(token)
 
 
+UNCHANGED = (0, 0)  # the counter of a tensor that has not been changed, and has no views
+
+
 class Size(tuple):
     """A shape; a tuple that prints as PyTorch's does."""
 
@@ -61,14 +64,16 @@ class Tensor:
     _formers: tuple[Tensor, ...] = ()  # what this tensor was before each change of its shape in place
     _since: int = 0  # for a view: how many such changes the viewed tensor had seen
     _data: np.ndarray
-    _counter: list[int]  # changes made in place, and those that autograd followed; shared among the views of one storage
+    # Changes made in place, and those that autograd followed: a list that the views of one storage share, once there is any
+    # of either (`_changes`).
+    _counter: Sequence[int]
 
     def __init__(self, *args: Any):
         """``Tensor(2, 3)``: of these extents; ``Tensor([2, 3])``: of this data. Of the default dtype."""
         from .legacy import construct
 
         self._data = construct(args, context.default_dtype)._data
-        self._counter = [0, 0]
+        self._counter = UNCHANGED
 
     if TYPE_CHECKING:  # what `methods` attaches
 
@@ -187,12 +192,12 @@ class Tensor:
         chain = [self]
         while chain[-1]._view is not None and (link := chain[-1]._viewed())[1].differentiable:
             chain.append(link[0])
-        from .autograd.node import Node
+        from .autograd.written import remember
 
         for t, parent in zip(chain[-2::-1], chain[:0:-1], strict=True):
             assert t._view is not None
             if parent._requires_grad and (t._grad_fn is not None or not t._requires_grad):
-                t._requires_grad, t._grad_fn, t._output = True, Node(t._view[1], (parent,), t._view[2], t), 0
+                t._requires_grad, t._grad_fn, t._output = True, remember(t._view[1], (parent,), t._view[2], t), 0
         for t in chain:
             t._history = self._counter[1]
 
@@ -289,7 +294,7 @@ class Tensor:
             self.grad = before + g
         elif context.recorder is None and before._data.dtype is g._data.dtype and before._data.flags.writeable:
             compute_into(np.add, before._data, g._data, out=before._data)
-            before._counter[0] += 1
+            before._changes()[0] += 1
         else:
             from .autograd.modes import no_grad
 
@@ -341,11 +346,17 @@ class Tensor:
         from .ir.ops import detach
 
         out = wrap(self._data)
-        out._counter = self._counter
+        out._counter = self._changes()
         out._view = (self, detach, {})
         if context.recorder is not None:
             context.recorder.record(detach, (self,), {}, out)
         return out
+
+    def _changes(self) -> list[int]:
+        """The counter of changes, to be written to or shared."""
+        if self._counter is UNCHANGED:
+            self._counter = [0, 0]
+        return self._counter  # type: ignore[return-value]
 
     def detach(self) -> Tensor:
         """The same memory, outside the graph."""
@@ -369,7 +380,7 @@ class Tensor:
     def data(self) -> Tensor:
         """The same memory, outside the graph; changes to it are not noticed by autograd."""
         out = self._alias()
-        out._counter = [0, 0]
+        out._counter = UNCHANGED
         return out
 
     @data.setter
@@ -378,7 +389,7 @@ class Tensor:
             context.recorder.give_up("assigns to .data")
         structure_changed()
         self._data = value._data
-        self._counter[0] += 1
+        self._changes()[0] += 1
 
     # Values for Python to look at.
 
@@ -469,7 +480,7 @@ class Tensor:
         if new._data.dtype != self._data.dtype:
             new = new.to(self.dtype)
         self._data[...] = new._data
-        self._counter[0] += 1
+        self._changes()[0] += 1
         if context.grad_enabled and (new._requires_grad or base._requires_grad):
             self._rebase(base, new, overwritten)
         if context.recorder is not None:
@@ -478,7 +489,7 @@ class Tensor:
 
     def _rebase(self, base: Tensor, new: Tensor, overwritten: bool) -> None:
         """Gives the history of a change in place to the tensor changed, or to the one it is a view of."""
-        self._counter[1] += 1
+        self._changes()[1] += 1
         if base is self and not overwritten:
             self._requires_grad, self._grad_fn, self._output = new._requires_grad, new._grad_fn, new._output
             return
@@ -524,7 +535,7 @@ class Tensor:
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
             )
         out: Tensor = object.__new__(type(self))
-        out._data, out._counter = self._data.copy(), [0, 0]
+        out._data, out._counter = self._data.copy(), UNCHANGED
         out._requires_grad = self._requires_grad
         if self._grad is not None:
             out._grad = self._grad.__deepcopy__(memo)
@@ -537,7 +548,7 @@ class Tensor:
 
 def _rebuild(cls: type, data: np.ndarray, requires_grad: bool) -> Tensor:
     out: Any = object.__new__(cls)
-    out._data, out._counter, out._requires_grad = data, [0, 0], requires_grad
+    out._data, out._counter, out._requires_grad = data, UNCHANGED, requires_grad
     return out
 
 
@@ -548,5 +559,5 @@ def wrap(data: Any) -> Tensor:
     """A tensor on the given array (not copied)."""
     t = _new(Tensor)
     t._data = data if data.__class__ is np.ndarray else np.array(data)
-    t._counter = [0, 0]
+    t._counter = UNCHANGED
     return t

@@ -61,7 +61,8 @@ def watched(node: BackwardNode, given: Mapping[int, Any], wanted: Sequence[bool]
 
 
 def _warn(node: BackwardNode) -> None:
-    if node.made_at is None:
+    made_at = node.extras and node.extras.made_at
+    if not made_at:
         warnings.warn(
             f"Error detected in {node.name()}. No forward pass information available. Enable detect anomaly during forward "
             "pass for more information.",
@@ -69,6 +70,6 @@ def _warn(node: BackwardNode) -> None:
             stacklevel=6,
         )
         return
-    stack = "".join(traceback.format_list(node.made_at))
+    stack = "".join(traceback.format_list(made_at))
     text = f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{stack}"
     warnings.warn(text, UserWarning, stacklevel=6)

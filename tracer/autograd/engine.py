@@ -107,12 +107,13 @@ class _Engine:
             waiting = pending.pop(node)
             if recorder is not None:
                 recorder.visits(node)
-            if node.hooks:
+            if node.extras is not None:
                 hooks.apply_to_outputs(node, waiting, self.form)
-            wanted: Sequence[Any] = node.edges  # every edge that there is
-            if self.leaves is not None:
+            if self.leaves is None:
+                wanted = [t is not None for t in node.edges[::3]]
+            else:
                 self._catch(node, waiting)
-                wanted = [e is not None and self._leads_somewhere(e) for e in wanted]
+                wanted = [t is not None and self._leads_somewhere(t) for t in node.edges[::3]]
             if self.leaves is None or any(wanted) or not wanted:
                 self._visit(node, waiting, wanted)
             if not retain_graph:
@@ -134,20 +135,21 @@ class _Engine:
             with using(self.outside):
                 shown = node.cotangents({k: form.give(g) for k, g in given.items()}, wanted, TENSORS)
             cotangents = [None if g is None else form.take(g) for g in shown]
-        for edge, shape, ct in zip(node.edges, node.shapes, cotangents):  # noqa: B905  lengths are the node's affair
-            if ct is None or edge is None:
+        edges = node.edges
+        for i, ct in enumerate(cotangents):
+            target = edges[3 * i]
+            if ct is None or target is None:
                 continue
-            if ct.shape != shape[0]:
-                ct = unbroadcast(ct, shape[0])
-            target, output = edge
+            output, type_ = edges[3 * i + 1], edges[3 * i + 2]
+            if type_ is not None and ct.shape != type_.shape:
+                ct = unbroadcast(ct, type_.shape)
             if isinstance(target, Tensor):
                 # A leaf's cotangent becomes somebody's .grad: it must be nobody else's memory.
                 self._add(target, form.own(ct, given))
             else:
                 self.send(target, output, ct)
 
-    def _leads_somewhere(self, edge: tuple[Any, int]) -> bool:
-        target = edge[0]
+    def _leads_somewhere(self, target: Any) -> bool:
         if isinstance(target, Tensor):
             return self.wants(target)
         return self.leaves is None or self.useful is None or target in self.useful
@@ -163,12 +165,12 @@ class _Engine:
                 continue
             seen.add(node)
             order.append(node)
-            work += [e[0] for e in node.edges if e is not None and not isinstance(e[0], Tensor)]
+            work += [t for t in node.edges[::3] if isinstance(t, BackwardNode)]
         useful: set[Any] = set()
         for node in sorted(order, key=lambda n: n.sequence):
-            targets = [e[0] for e in node.edges if e is not None]
+            targets = node.edges[::3]
             leaf = any(isinstance(t, Tensor) and id(t) in (self.leaves or ()) for t in targets)
-            if leaf or node in self.watched or any(t in useful for t in targets if not isinstance(t, Tensor)):
+            if leaf or node in self.watched or any(t in useful for t in targets if isinstance(t, BackwardNode)):
                 useful.add(node)
         return useful
 

@@ -88,7 +88,7 @@ class _Output:
     """A saved output: its memory and its place in the graph, without the tensor, which refers to the node."""
 
     def __init__(self, t: Tensor, node: FunctionNode):
-        self._data, self._counter, self._output = t._data, t._counter, t._output
+        self._data, self._counter, self._output = t._data, t._changes(), t._output
         self.requires_grad, self._node = t._requires_grad, weakref.ref(node)
         self._grad_fn = None
 
@@ -139,7 +139,7 @@ class FunctionNode(BackwardNode):
         return [self._checked(i, r, form) for i, r in enumerate(self._fitted(results))]
 
     def _fitted(self, results: list[Any]) -> list[Any]:
-        n = len(self.edges)
+        n = len(self.edges) // 3
         while len(results) > n and results[-1] is None:
             results.pop()
         if len(results) != n:
@@ -149,11 +149,11 @@ class FunctionNode(BackwardNode):
         return results
 
     def _checked(self, i: int, g: Any, form: Form) -> Any:
-        if g is None or self.edges[i] is None:
+        if g is None or self.edges[3 * i] is None:
             return None
         if not isinstance(g, Tensor):
             raise TypeError(f"expected Variable or None (got {type(g).__name__})")
-        shape, dtype = self.shapes[i]
+        shape, dtype = self.edges[3 * i + 2].shape, self.edges[3 * i + 2].dtype
         if g._data.shape != shape:
             try:
                 fits = np.broadcast_shapes(shape, g._data.shape) == g._data.shape
@@ -165,8 +165,8 @@ class FunctionNode(BackwardNode):
                     f"shape "
                     f"compatible with {list(shape)}"
                 )
-        if g._data.dtype != dtype:
-            g = g.to(dtype_of(dtype))
+        if g.dtype is not dtype:
+            g = g.to(dtype)
         return form.take(g)
 
     @property
@@ -244,7 +244,7 @@ class Function:
             out._view = None
         out._requires_grad, out._grad_fn, out._output = True, node, k
         if dirty:
-            out._counter[1] += 1
+            out._changes()[1] += 1
             out._history = out._counter[1]
         return out
 

@@ -32,7 +32,7 @@ def _layers(t: Tensor) -> tuple[list[BackwardNode], list[tuple[Any, Any]]]:
     if t.grad_fn is None:
         raise ValueError("the tensor has no graph: it was not computed from tensors that require gradients")
     nodes = sorted(walk(t.grad_fn), key=lambda n: -n.sequence)
-    edges = [(n, e[0]) for n in nodes for e in n.edges if e is not None]
+    edges = [(n, target) for n in nodes for target in n.edges[::3] if target is not None]
     return nodes, edges
 
 

@@ -54,9 +54,7 @@ def _of(t: Tensor) -> OrderedDict[int, Any]:
         if "_hooks" not in vars(t):
             vars(t)["_hooks"] = OrderedDict()
         return vars(t)["_hooks"]
-    if node.hooks is None:
-        node.hooks = {}
-    return node.hooks.setdefault(t._output, OrderedDict())
+    return node.extended().hooks.setdefault(t._output, OrderedDict())
 
 
 def _add(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
@@ -90,14 +88,15 @@ def retain(t: Tensor) -> None:
 
 def retains(t: Tensor) -> bool:
     node = t._grad_fn
-    if node is None or node.hooks is None:
+    if node is None or node.extras is None:
         return False
-    return any(isinstance(h, _Retain) and h.tensor() is t for h in node.hooks.get(t._output, {}).values())
+    return any(isinstance(h, _Retain) and h.tensor() is t for h in node.extras.hooks.get(t._output, {}).values())
 
 
 def apply_to_outputs(node: BackwardNode, given: dict[int, Any], form: Form) -> None:
     """Shows a node's cotangents to its hooks, which may replace them."""
-    for output, hooks in (node.hooks or {}).items():
+    assert node.extras is not None
+    for output, hooks in node.extras.hooks.items():
         if output in given:
             given[output] = call(hooks, given[output], form)
 

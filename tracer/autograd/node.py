@@ -17,16 +17,15 @@ import numpy as np
 from ..context import context
 from ..ir.ops import cast, full
 from ..ir.primitive import Primitive
-from ..ir.types import TensorType, dtype_of
 from ..tensor import Tensor, wrap
 from .forms import ARRAYS, Form
 
-_sequence = itertools.count()
+new_sequence = itertools.count().__next__  # the numbers of nodes
 
 
 def latest_sequence() -> int:
     """A number between those of the nodes made so far and those still to come."""
-    return next(_sequence)
+    return new_sequence()
 
 
 FREED = (
@@ -37,44 +36,73 @@ FREED = (
 )
 
 
+class Extras:
+    """What few nodes have.
+
+    hooks     by output number what is called with its cotangent
+    made_at   the stack of the forward call, in anomaly mode
+    """
+
+    __slots__ = ("hooks", "made_at")
+
+    def __init__(self) -> None:
+        self.hooks: dict[int, OrderedDict[int, Any]] = {}
+        self.made_at: Any = None
+
+
+def edges_to(args: Sequence[Any]) -> tuple[Any, ...]:
+    """The edges of a node, with the types of all operands."""
+    edges: list[Any] = []
+    for a in args:
+        if not isinstance(a, Tensor):
+            edges += (None, 0, None)
+        elif a._requires_grad:
+            edges += (a._grad_fn or a, a._output, a.type_)
+        else:
+            edges += (None, 0, a.type_)
+    return tuple(edges)
+
+
 class BackwardNode:
     """What the engine needs of a node; made by operations (``Node``) and by compiled functions.
 
-    edges     for each operand where its cotangent goes, as (node or leaf, output number), or None
-    shapes    (shape, NumPy dtype) of each operand, None for a Python number
+    The graph of a long computation is many objects, which the garbage collector looks at again and again: a node is one, with
+    one tuple for its edges and at most one for what it saved.
+
+    edges     three entries for each operand: where its cotangent goes (a node, a leaf, or None), which output of that the
+              operand is, and its type, None if the cotangent is known to have its shape
     sequence  later nodes have larger numbers; a node is later than all it depends on
-    hooks     by output number what is called with its cotangent; None if there are none
-    made_at   the stack of the forward call, in anomaly mode
+    extras    hooks and the like; None if there are none
     label     what to call it, if the operation was composed of several primitives
     by_rules  whether its cotangents come from a primitive's rules, which speak in primitives alone
     """
 
     by_rules = False
 
-    __slots__ = ("__weakref__", "edges", "hooks", "label", "made_at", "sequence", "shapes")
+    __slots__ = ("__weakref__", "edges", "extras", "label", "sequence")
 
-    edges: Sequence[tuple[Any, int] | None]
-    shapes: Sequence[Any]
+    edges: tuple[Any, ...]
     sequence: int
-    hooks: dict[int, OrderedDict[int, Any]] | None
-    made_at: Any
+    extras: Extras | None
     label: str
 
     def __init__(self, args: Sequence[Any]):
-        edges: list[Any] = []
-        shapes: list[Any] = []
-        for a in args:
-            if isinstance(a, Tensor):
-                data = a._data
-                shapes.append((data.shape, data.dtype))
-                edges.append(None if not a._requires_grad else (a, 0) if a._grad_fn is None else (a._grad_fn, a._output))
-            else:
-                shapes.append(None)
-                edges.append(None)
-        self.edges, self.shapes = edges, shapes
-        self.sequence = next(_sequence)
-        self.hooks = None
-        self.made_at = traceback.extract_stack()[:-4] if context.anomaly else None
+        self.edges = edges_to(args)
+        self.sequence = new_sequence()
+        self.extras = None
+        if context.watches_nodes:
+            self.made()
+
+    def made(self) -> None:
+        """In anomaly mode: remembers the line."""
+        if context.anomaly:
+            self.extended().made_at = traceback.extract_stack()[:-5]
+
+    def extended(self) -> Extras:
+        """Its extras, which it has from now on."""
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras
 
     def name(self) -> str:
         raise NotImplementedError
@@ -97,9 +125,8 @@ class BackwardNode:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges: (function, output number) pairs."""
-        return tuple(
-            (None, 0) if e is None else (AccumulateGrad(e[0]) if isinstance(e[0], Tensor) else e[0], e[1]) for e in self.edges
-        )
+        targets = [AccumulateGrad(t) if isinstance(t, Tensor) else t for t in self.edges[::3]]
+        return tuple(zip(targets, self.edges[1::3], strict=True))
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
@@ -152,12 +179,12 @@ class CopySlices(BackwardNode):
             parts.append(primitive(parts[-1], **attrs))
         rest: Any = None
         if wanted[0]:
-            types = [TensorType(dtype_of(self.shapes[0][1]), tuple(part.shape)) for part in parts]
+            types = [self.edges[2].with_shape(tuple(part.shape)) for part in parts]
             rest = full(value=0, shape=types[-1].shape, dtype=types[-1].dtype.short)
             for (primitive, attrs), part, type_ in zip(reversed(self.chain), parts[-2::-1], types[-2::-1], strict=True):
                 assert primitive.put is not None
                 rest = primitive.put(part, rest, type_, **attrs)
-        new = cast(parts[-1], dtype=dtype_of(self.shapes[1][1]).short) if wanted[1] else None
+        new = cast(parts[-1], dtype=self.edges[5].dtype.short) if wanted[1] else None
         return rest, new
 
 
@@ -179,66 +206,52 @@ class AccumulateGrad:
 
 
 class Node(BackwardNode):
-    """An application of a primitive."""
+    """An application of a primitive, made by ``written.remember``.
+
+    saved     two entries for each operand: the operand, or None where no rule will read it, and its version; empty if none is
+              read, None once it has been freed
+    result    the memory of the result, if a rule will read it; ``counter`` and ``version`` say whether it has changed since.
+              Not the tensor: that refers to this node, and a cycle would keep both alive
+    """
 
     by_rules = True
 
-    __slots__ = ("attrs", "counter", "operands", "primitive", "result", "version", "versions")
+    __slots__ = ("attrs", "counter", "primitive", "result", "saved", "version")
 
-    def __init__(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor):
-        super().__init__(args)
-        self.primitive = primitive
-        self.attrs = attrs
-        self.operands: Sequence[Any] | None = ()
-        self.versions: Sequence[int] = ()
-        self.result: np.ndarray | None = None
-        if primitive.saves_something:
-            self._save(args, out)
+    primitive: Primitive
+    attrs: Mapping[str, Any]
+    saved: tuple[Any, ...] | None
+    result: Any
+    counter: Sequence[int]
+    version: int
 
-    def _save(self, args: Sequence[Any], out: Tensor) -> None:
-        """Keeps what the rules of the operands that require gradients will read."""
-        operands: list[Any] = [None] * len(args)
-        versions = [0] * len(args)
-        for saved, edge in zip(self.primitive.saves, self.edges):  # noqa: B905  variadic operations save nothing
-            if edge is None or saved is None:
-                continue
-            if saved[0]:
-                # Not the tensor: it refers to this node, and a cycle would keep both alive.
-                self.result, self.counter, self.version = out._data, out._counter, out._counter[0]
-            for i in saved[1]:
-                a = args[i]
-                if isinstance(a, Tensor):
-                    operands[i] = a
-                    versions[i] = a._counter[0]
-                else:  # a number takes the result's dtype now: rules compute with it, and its weakness would be lost
-                    operands[i] = out._data.dtype.type(a)
-        self.operands, self.versions = operands, versions
-        if context.saved_tensors_hooks:
-            self._pack()
-
-    def _pack(self) -> None:
-        """Hands what is saved to the innermost pair of saved-tensors hooks."""
-        assert self.operands is not None
-        self.operands = [Packed(a) if isinstance(a, Tensor) else a for a in self.operands]
+    def made(self) -> None:
+        """Hands what is saved to the innermost pair of saved-tensors hooks, if there is one."""
+        super().made()
+        if not context.saved_tensors_hooks:
+            return
+        assert self.saved is not None
+        self.saved = tuple([Packed(a) if isinstance(a, Tensor) else a for a in self.saved])
         if self.result is not None:
-            self.result = Packed(wrap(self.result))  # type: ignore[assignment]
+            self.result = Packed(wrap(self.result))
 
     def name(self) -> str:
         return getattr(self, "label", None) or self.primitive.torch_name
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-        saved = self.operands
+        saved = self.saved
         if saved is None:
             raise RuntimeError(FREED)
         operands: list[Any] = []
-        for a, version in zip(saved, self.versions):  # noqa: B905  of one length
+        for i in range(0, len(saved), 2):
+            a = saved[i]
             if isinstance(a, Tensor):
-                if a._counter[0] != version:
-                    raise modified(a._data, a._counter[0], version, a._grad_fn)
+                if a._counter[0] != saved[i + 1]:
+                    raise modified(a._data, a._counter[0], saved[i + 1], a._grad_fn)
                 operands.append(a._data if form is ARRAYS else form.take(a))
             else:
                 operands.append(a if a is None else _read(a, form))
-        y: Any = self.result
+        y = self.result
         if y is not None:
             if isinstance(y, Packed):  # what hooks return has no version to follow
                 y = y.unpack()._data
@@ -246,7 +259,7 @@ class Node(BackwardNode):
                 raise modified(y, self.counter[0], self.version, self)
             if form is not ARRAYS:
                 y = form.result(y, self)
-        g, record, attrs, types = given[0], self.primitive, self.attrs, _Types(self.shapes)
+        g, record, attrs, types = given[0], self.primitive, self.attrs, self.edges[2::3]
         if record.vjp_all is not None:
             return record.vjp_all(g, list(types), **attrs)
         cotangents: list[Any] = []
@@ -257,18 +270,19 @@ class Node(BackwardNode):
     @property
     def stale(self) -> bool:
         """Whether something saved has been changed in place since."""
-        for a, version in zip(self.operands or (), self.versions, strict=False):
+        saved = self.saved or ()
+        for a, version in zip(saved[::2], saved[1::2], strict=True):
             if isinstance(a, Tensor) and a._counter[0] != version:
                 return True
         return isinstance(self.result, np.ndarray) and self.counter[0] != self.version
 
     @property
     def released(self) -> bool:
-        return self.operands is None
+        return self.saved is None
 
     def release(self) -> None:
-        if self.result is not None or any(a is not None for a in self.operands or ()):
-            self.operands = self.result = None
+        if self.saved or self.result is not None:
+            self.saved = self.result = None
 
 
 def _read(saved: Any, form: Form) -> Any:
@@ -305,7 +319,7 @@ def walk(node: BackwardNode) -> Iterator[BackwardNode]:
         if n not in seen:
             seen.add(n)
             yield n
-            work += [e[0] for e in n.edges if e is not None and not isinstance(e[0], Tensor)]
+            work += [t for t in n.edges[::3] if isinstance(t, BackwardNode)]
 
 
 def was_freed(node: BackwardNode) -> bool:
@@ -321,10 +335,10 @@ def was_modified(node: BackwardNode) -> bool:
 def python_runs(node: BackwardNode) -> str | None:
     """What of the user's a backward pass from this node calls, in words; None if nothing."""
     for n in walk(node):
-        if n.hooks and any(n.hooks.values()):
+        if n.extras is not None and any(n.extras.hooks.values()):
             return "a hook on a result of its operations"
         if isinstance(n, Node):
-            if any(isinstance(a, Packed) for a in n.operands or ()):
+            if any(isinstance(a, Packed) for a in (n.result, *(n.saved or ()))):
                 return "a hook on a saved tensor"
         elif not isinstance(n, CopySlices):
             return f"the backward of {n.name()}"
@@ -342,19 +356,3 @@ def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> Ru
         f"expected version {expected} instead. "
         "Hint: the backtrace further above shows the operation that failed to compute its gradient."
     )
-
-
-class _Types(Sequence[TensorType]):
-    """Operand types on demand: most rules do not read them."""
-
-    __slots__ = ("shapes",)
-
-    def __init__(self, shapes: Sequence[Any]):
-        self.shapes = shapes
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __getitem__(self, i: Any) -> Any:
-        shape, dtype = self.shapes[i]
-        return TensorType(dtype_of(dtype), shape)

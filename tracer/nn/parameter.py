@@ -11,7 +11,7 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
         source = Tensor() if data is None else data
         self._data = source._data
-        self._counter = source._counter
+        self._counter = source._changes()
         if requires_grad and not (source.is_floating_point() or source.is_complex()):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         self._requires_grad = requires_grad
@@ -26,5 +26,5 @@ class Buffer(Tensor):
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
         source = Tensor() if data is None else data
         self._data = source._data
-        self._counter = source._counter
+        self._counter = source._changes()
         self.persistent = persistent

@@ -68,10 +68,10 @@ def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[S
         if id(node) in nodes:
             continue
         nodes[id(node)] = node
-        targets = [e[0] for e in node.edges if e is not None]
-        work += [n for n in targets if not isinstance(n, Tensor)]
-        found += [n for n in targets if isinstance(n, Tensor)]
-        found += getattr(node, "operands", None) or getattr(node, "inputs", None) or ()
+        targets = node.edges[::3]
+        work += [t for t in targets if t is not None and not isinstance(t, Tensor)]
+        found += targets
+        found += getattr(node, "saved", None) or getattr(node, "inputs", None) or ()
     return Counter(id(t) for t in found if isinstance(t, Tensor))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..context import Structure, context
 from ..runtime import memory, objects
-from ..tensor import Tensor
+from ..tensor import UNCHANGED, Tensor
 from .guards import Call, Environment, storage
 from .scalars import Argument, static
 from .unchanged import lengths
@@ -65,6 +65,7 @@ class _Writer:
             "MISS": MISS,
             "Structure": Structure,
             "Tensor": Tensor,
+            "UNCHANGED": UNCHANGED,
             "context": context,
             "mode": mode,
             "new": object.__new__,
@@ -334,10 +335,10 @@ class _Writer:
             self.say(f"{t}._grad = was{j}", 3)
         self.say("return MISS", 3)
         for j in range(n):
-            make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = [0, 0]"
+            make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = UNCHANGED"
             self.say(f"if o{j} is None: {make}" if j in reused else make, 2)
             if j in reused:
-                self.say(f"else: o{j}._counter[0] = 0", 2)
+                self.say(f"else: o{j}._counter = UNCHANGED", 2)
         self.say(f"finally: {self.constant(program._lock.release)}()")
         self.count_changes()
 
@@ -370,7 +371,7 @@ class _Writer:
         for source, change in self.trace.bumps:
             if source.kind != "argument":
                 raise Unwritten
-            self.say(f"a{source.index}._counter[0] += {change}")
+            self.say(f"a{source.index}._changes()[0] += {change}")
 
     # What results and gradients are made of: called by ``Build.write``.
 

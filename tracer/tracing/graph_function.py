@@ -308,7 +308,7 @@ class CompiledNode(BackwardNode):
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
         super().__init__(tensors)
         active = set(function.active)
-        self.edges = tuple(e if i in active else None for i, e in enumerate(self.edges))
+        self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(self.edges)])
         self.function = function
         self.inputs: Sequence[Tensor] | None = tensors
         self.kept = kept

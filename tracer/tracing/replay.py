@@ -76,7 +76,7 @@ class Trace:
         changes = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
         # What belongs to a captured tensor is known now; what belongs to an argument, in each call.
         bumps = [(self.sources[i], recorder.inputs[i], changes[i]) for i in self.written if changes[i]]
-        self.fixed_bumps = [(t._counter, change) for source, t, change in bumps if source.kind == "captured"]
+        self.fixed_bumps = [(t._changes(), change) for source, t, change in bumps if source.kind == "captured"]
         self.bumps = [(source, change) for source, _, change in bumps if source.kind != "captured"]
         self.all_grads = grads
         self.fixed_grads = [(source.holder, grad) for source, grad in grads if source.holder is not None]
@@ -219,7 +219,7 @@ class Trace:
             counter[0] += sign * change
         for source, change in self.bumps:
             t = _locate(source, call)
-            (t if source.kind == "argument" else t._grad)._counter[0] += sign * change  # type: ignore[union-attr]
+            (t if source.kind == "argument" else t._grad)._changes()[0] += sign * change  # type: ignore[union-attr]
 
     @cached_property
     def executable(self) -> Executable:

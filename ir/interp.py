@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from . import halves
 from .graph import Builder, Graph, Value
 from .types import TensorType
 
@@ -49,7 +50,7 @@ class Evaluate:
     def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
         token = silence()
         try:
-            return primitive.impl(*args, **attrs)
+            return halves.compute(primitive, primitive.impl, args, attrs)
         finally:
             restore(token)
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import interp
+from .halves import WideTypes, narrowed, widened
 from .types import TensorType, bool_
 
 
@@ -43,9 +44,9 @@ class Kind(enum.Enum):
 class Rule:
     """A differentiation rule with the list of what it reads (see the module's text)."""
 
-    __slots__ = ("_arranged", "function", "holomorphic", "reads", "reads_types", "saves_operands", "saves_result")
+    __slots__ = ("_arranged", "function", "holomorphic", "reads", "reads_types", "saves_operands", "saves_result", "widens")
 
-    def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool | None = True):
+    def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool | None = True, narrow: bool = False):
         self.function = function
         self.holomorphic = holomorphic
         self.reads: tuple[tuple[str, Any], ...] = tuple(
@@ -54,6 +55,8 @@ class Rule:
         self.saves_result = ("y", None) in self.reads
         self.saves_operands = tuple(i for what, i in self.reads if what == "operand")
         self.reads_types = {i for what, i in self.reads if what == "type"} | ({0} if holomorphic is None else set())
+        # What reads the cotangent alone is a single operation, which needs no help to round once.
+        self.widens = not narrow and (self.saves_result or bool(self.saves_operands))
         self._arranged: Callable | None = None
 
     def _arrange(self) -> Callable[..., Any]:
@@ -72,7 +75,19 @@ class Rule:
             from .ops import conj
 
             return conj(call(self.function, conj(g), y, operands, types, attrs))
+        if g.dtype.itemsize == 2:
+            return self._of_halves(g, y, operands, types, attrs)
         return call(self.function, g, y, operands, types, attrs)
+
+    def _of_halves(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
+        """The rule for cotangents of 16 bits: what takes several operations is computed in float32, and rounded once."""
+        call, now = self._arranged, interp.current()
+        assert call is not None
+        with interp.using(interp.EVALUATE if now is interp.DIRECT else now):
+            if not self.widens:
+                return call(self.function, g, y, operands, types, attrs)
+            wide = widened(g), widened(y), [widened(x) for x in operands], WideTypes(types)
+            return narrowed(call(self.function, *wide, attrs), g)
 
 
 def _reading(name: str, operands: tuple[str, ...]) -> tuple[str, Any]:
@@ -123,6 +138,7 @@ class Primitive:
               view's elements replaced
     error     what compiled code raises where the scalar source has a check: exception type and message
     defaults  attributes that need not be given or printed
+    in_format whether operands of 16 bits are left in their format: it moves numbers, or is about the format
     """
 
     name: str
@@ -138,6 +154,16 @@ class Primitive:
     error: tuple[type[Exception], str] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     torch_name: str = ""
+    in_format: bool = False
+
+    @functools.cached_property
+    def keeps_format(self) -> bool:
+        """Whether operands of 16 bits are computed with as they are, and not in float32 (see ``halves``)."""
+        return self.in_format or self.kind in (Kind.MOVEMENT, Kind.SOURCE)
+
+    @functools.cached_property
+    def is_elementwise(self) -> bool:
+        return self.kind is Kind.ELEMENTWISE
 
     @property
     def has_kernel(self) -> bool:
@@ -204,7 +230,8 @@ def primitive(
     give the cotangent of PyTorch's convention themselves. None: complex numbers are refused.
     """
     names = tuple(operands.split())
-    rules = None if vjp is None else tuple(r and Rule(r, names, holomorphic) for r in vjp)
+    narrow = more.get("in_format", False) or kind in (Kind.MOVEMENT, Kind.SOURCE, Kind.CONTRACTION)
+    rules = None if vjp is None else tuple(r and Rule(r, names, holomorphic, narrow) for r in vjp)
     shown = torch_name or name.title().replace("_", "")
     record = Primitive(name, kind, names, infer, impl, vjp=rules, torch_name=f"{shown}Backward0", **more)
     if name in PRIMITIVES:

@@ -37,6 +37,16 @@ class DType:
         return self.kind == "c"
 
     @property
+    def is_half(self) -> bool:
+        """Whether it is a floating type of 16 bits: stored as such, computed with in ``wide``."""
+        return self.itemsize == 2 and self.kind == "f"
+
+    @property
+    def wide(self) -> DType:
+        """The type in which its arithmetic is done: float32 for the floating types of 16 bits, any other type itself."""
+        return float32 if self.is_half else self
+
+    @property
     def is_native(self) -> bool:
         """Whether kernels compute in this type; NumPy computes in the others."""
         return self.short in _NATIVE
@@ -137,6 +147,7 @@ DTYPES = (
     complex64,
     complex128,
 )
+HALVES = (float16.numpy, bfloat16.numpy)
 _BY_NUMPY = {d.numpy: d for d in DTYPES}
 _BY_SHORT = {d.short: d for d in DTYPES}
 

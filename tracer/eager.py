@@ -14,6 +14,7 @@ import numpy as np
 
 from .autograd.written import remember
 from .context import context
+from .ir.halves import compute
 from .ir.interp import restore, silence
 from .ir.primitive import Kind, Primitive
 from .tensor import Tensor, wrap
@@ -22,11 +23,13 @@ from .tensor import Tensor, wrap
 def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
     """Applies a primitive to tensors (and, if it is elementwise, Python numbers). Returns a new tensor."""
     follow = context.grad_enabled and primitive.differentiable
-    followed = False
+    followed = short = False
     arrays = []
     for a in args:
         if isinstance(a, Tensor):
-            arrays.append(a._data)
+            arrays.append(data := a._data)
+            if data.itemsize == 2:
+                short = True
             if follow:
                 if a._view is not None:
                     a._refresh()
@@ -36,7 +39,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
             arrays.append(a)
     token = silence()
     try:
-        data = primitive.eager(*arrays, **attrs)
+        data = compute(primitive, primitive.eager, arrays, attrs) if short else primitive.eager(*arrays, **attrs)
     except ValueError as e:
         raise _clearer(e, primitive, args) from None
     finally:

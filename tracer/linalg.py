@@ -19,6 +19,7 @@ from .ops.create import eye, tensor
 from .ops.diagonals import diagonal, tril, triu
 from .ops.linalg import matmul
 from .ops.offering import offer
+from .ops.opmath import opmath
 from .ops.products import linalg_cross as cross
 from .ops.products import matrix_trace as trace
 from .ops.products import multi_dot, vecdot
@@ -351,6 +352,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     return F.clone(out) if out is A else out
 
 
+@opmath
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
@@ -381,6 +383,7 @@ def matrix_norm(
     return out
 
 
+@opmath
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """A vector norm over one axis or (without ``ord``) all; a matrix norm over two axes."""
     if ord is None:

@@ -14,10 +14,12 @@ import numpy as np
 from .autograd.modes import no_grad
 from .context import context
 from .ir import ops as P
-from .ir.types import DType, int64
+from .ir.types import DType, float16, int64
 from .ops import create, pointwise
+from .ops.common import to_dtype
 from .ops.create import _leaf, factory
 from .ops.offering import offer
+from .ops.opmath import widened
 from .ops.shape import _sizes
 from .tensor import Tensor, wrap
 
@@ -39,9 +41,9 @@ class Generator:
         return self
 
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        """Numbers in [0, 1), outside any graph."""
+        """Numbers in [0, 1), outside any graph; in float32 where 16 bits are asked for, which few numbers fit in."""
         with no_grad():
-            out = P.uniform(self.state, shape=shape, dtype=dtype.short)
+            out = P.uniform(self.state, shape=shape, dtype=dtype.wide.short)
             self.state.add_(create.tensor([0, math.prod(shape)], dtype=int64))
         return out
 
@@ -57,8 +59,16 @@ def manual_seed(seed: int) -> Generator:
 @factory
 def rand(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Uniform in [0, 1)."""
-    shape = _sizes(size)
-    return _leaf((generator or default_generator).uniform(shape, dtype or context.default_dtype), requires_grad)
+    kind = dtype or context.default_dtype
+    out = (generator or default_generator).uniform(_sizes(size), kind)
+    return _leaf(_below_one(out, kind) if kind.is_half else out, requires_grad)
+
+
+def _below_one(u: Tensor, dtype: DType) -> Tensor:
+    """Uniform numbers of float32 in a format of 16 bits: odd multiples of half a step, so none is rounded to 0 or to 1."""
+    with no_grad():
+        steps = 2.0 ** (10 if dtype is float16 else 7)
+        return P.cast((P.floor(u * steps) + 0.5) / steps, dtype=dtype.short)
 
 
 @factory
@@ -68,7 +78,7 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
     stream, kind = generator or default_generator, dtype or context.default_dtype
     with no_grad():
         radius = pointwise.sqrt(pointwise.log1p(-stream.uniform(shape, kind)) * -2.0)
-        out = radius * pointwise.cos(stream.uniform(shape, kind) * (2 * math.pi))
+        out = to_dtype(radius * pointwise.cos(stream.uniform(shape, kind) * (2 * math.pi)), kind)
     return _leaf(out, requires_grad)
 
 
@@ -148,9 +158,10 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     stream = generator or default_generator
     with no_grad():
         if not replacement:
+            input = widened(input)
             noise = -pointwise.log(-pointwise.log(stream.uniform(input._data.shape, input.dtype) * (1 - 1e-7) + 1e-30))
             return topk(pointwise.log(input) + noise, num_samples).indices
-        total = cumsum(input, -1)
+        total = cumsum(widened(input), -1)
         whole = total[..., -1:]
         drawn = stream.uniform((*input._data.shape[:-1], num_samples), input.dtype) * whole
         return searchsorted(total, drawn, right=True)

@@ -286,11 +286,12 @@ where = elementwise(
 )
 
 # The operand itself. ``detach`` has no rule: nothing flows back through it.
-detach = elementwise("detach", lambda x: np.array(x, order="C"), "{x}", put=lambda base, view, base_type: view)
+detach = elementwise("detach", lambda x: np.array(x, order="C"), "{x}", put=lambda base, view, base_type: view, in_format=True)
 copy = elementwise(
     "copy",
     lambda x: np.array(x, order="C"),
     "{x}",
+    in_format=True,
     vjp=(lambda g: g,),
     torch_name="Clone",
 )
@@ -312,6 +313,7 @@ cast = primitive(
     scalar=lambda types, attrs: "{x} != {D}(0)" if attrs["dtype"] == "bool" else "{T}({x})",
     vjp=(lambda g, x_type: cast(g, dtype=x_type.dtype.short),),
     torch_name="ToCopy",
+    in_format=True,
 )
 
 

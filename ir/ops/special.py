@@ -238,7 +238,9 @@ def _one(a: Any) -> Any:
     return add(mul(a, 0), 1)
 
 
-nextafter = elementwise("nextafter", np.nextafter, None, "a b", infer=floating, vjp=(lambda g: g, lambda g: mul(g, 0)))
+nextafter = elementwise(
+    "nextafter", np.nextafter, None, "a b", infer=floating, in_format=True, vjp=(lambda g: g, lambda g: mul(g, 0))
+)
 heaviside = elementwise("heaviside", np.heaviside, None, "a b", infer=numeric)
 zeta = elementwise("zeta", lambda a, b: _zeta(a, b), None, "a b", infer=floating)
 gcd = elementwise("gcd", np.gcd, None, "a b", infer=numeric)

@@ -12,9 +12,13 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..context import context
+from ..ir.halves import narrowed, widened
 from ..ir.interp import current, restore, silence, using
-from ..ir.ops import add, reshape, sum_
+from ..ir.ops import add, cast, reshape, sum_
+from ..ir.types import DType, dtype_of
 from ..tensor import Tensor
 from . import anomaly, hooks
 from .forms import ARRAYS, TENSORS, Form, form_for
@@ -143,6 +147,8 @@ class _Engine:
             output, type_ = edges[3 * i + 1], edges[3 * i + 2]
             if type_ is not None and ct.shape != type_.shape:
                 ct = unbroadcast(ct, type_.shape)
+            if not node.by_rules and type_ is not None and type_.dtype is not _dtype(ct):
+                ct = cast(ct, dtype=type_.dtype.short)
             if isinstance(target, Tensor):
                 # A leaf's cotangent becomes somebody's .grad: it must be nobody else's memory.
                 self._add(target, form.own(ct, given))
@@ -175,10 +181,14 @@ class _Engine:
         return useful
 
 
+def _dtype(g: Any) -> DType:
+    return dtype_of(g.dtype) if isinstance(g.dtype, np.dtype) else g.dtype
+
+
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """``g`` summed over what broadcasting repeated, back to ``shape``."""
     extra = len(g.shape) - len(shape)
     axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
     if axes:
-        g = sum_(g, axes=axes)
+        g = narrowed(sum_(widened(g), axes=axes), g)
     return g if g.shape == shape else reshape(g, shape=shape)

@@ -153,7 +153,7 @@ class FunctionNode(BackwardNode):
             return None
         if not isinstance(g, Tensor):
             raise TypeError(f"expected Variable or None (got {type(g).__name__})")
-        shape, dtype = self.edges[3 * i + 2].shape, self.edges[3 * i + 2].dtype
+        shape = self.edges[3 * i + 2].shape
         if g._data.shape != shape:
             try:
                 fits = np.broadcast_shapes(shape, g._data.shape) == g._data.shape
@@ -165,8 +165,6 @@ class FunctionNode(BackwardNode):
                     f"shape "
                     f"compatible with {list(shape)}"
                 )
-        if g.dtype is not dtype:
-            g = g.to(dtype)
         return form.take(g)
 
     @property

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..context import context
 from ..ir.primitive import Kind, Primitive, Rule
 from ..ir.types import array_type
@@ -32,6 +34,7 @@ def _function(primitive: Primitive) -> _Make:
         "Tensor": Tensor,
         "context": context,
         "array_type": array_type,
+        "float32": np.float32,
         "edges_to": edges_to,
     }
     exec(_source(primitive), known)
@@ -89,8 +92,10 @@ def _saved(rules: Sequence[Rule | None]) -> list[str]:
         lines.append(f"    saved{i} = None; version{i} = 0")
         lines.append(f"    if {condition}:")
         lines.append(f"        if isinstance(a{i}, Tensor): saved{i} = a{i}; version{i} = a{i}._counter[0]")
-        # A number takes the result's dtype now: rules compute with it, and its weakness would be lost.
-        lines.append(f"        else: saved{i} = out._data.dtype.type(a{i})")
+        # A number takes the dtype that rules compute in now: its weakness would be lost.
+        lines.append("        else:")
+        lines.append("            dtype = out._data.dtype")
+        lines.append(f"            saved{i} = (dtype.type if dtype.itemsize != 2 else float32)(a{i})")
     some = followed(lambda rule: bool(rule.saves_operands))
     lines.append(f"    node.saved = ({''.join(entries)}) if {some} else ()" if some else "    node.saved = ()")
     if result := followed(lambda rule: rule.saves_result):

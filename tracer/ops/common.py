@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..context import context
+from ..ir.halves import is_half
 from ..ir.ops import cast
 from ..ir.types import DType, combine, dtype_of, promoted, scalar_dtype
 from ..tensor import Tensor
@@ -64,6 +65,13 @@ def result_dtype(*xs: Any) -> DType:
             best = combine(best, context.default_dtype if floating else scalar_dtype(x, context.default_dtype))
     assert best is not None
     return best
+
+
+def in_format(x: Any, like: Tensor) -> Any:
+    """A number rounded to the format of a tensor of 16 bits, as comparisons see it: arithmetic takes it in float32."""
+    if isinstance(x, Tensor) or not is_half(like._data.dtype):
+        return x
+    return float(np.float32(x).astype(like._data.dtype))
 
 
 _PLAIN = (float, int)

@@ -15,6 +15,7 @@ from . import reduce, shape
 from .common import as_floating, one_dim, to_dtype
 from .create import tensor
 from .index import gather
+from .opmath import opmath
 
 __all__ = [
     "argsort",
@@ -100,6 +101,7 @@ def cummin(input: Tensor, dim: int) -> Ordered:
     return _running(input, dim, False)
 
 
+@opmath
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(x))) along ``dim``, without overflow: exp of differences to the maximum so far."""
     if input.is_complex():

@@ -9,7 +9,8 @@ from ..ir import ops as P
 from ..ir.primitive import Primitive
 from ..ir.types import int64
 from ..tensor import Tensor
-from .common import as_floating, match, operand, result_dtype, to_dtype
+from .common import as_floating, in_format, match, operand, result_dtype, to_dtype
+from .opmath import opmath
 
 __all__ = [
     "abs",
@@ -93,6 +94,20 @@ def _binary(primitive: Primitive, name: str, what: str, floating: bool = False) 
     return f
 
 
+def _comparison(primitive: Primitive, name: str, what: str) -> Any:
+    def f(input: Any, other: Any) -> Tensor:
+        a, b = match(input, other)
+        if isinstance(a, Tensor) and a._data.itemsize == 2:
+            b = in_format(b, a)
+        elif isinstance(b, Tensor) and b._data.itemsize == 2:
+            a = in_format(a, b)
+        return primitive(a, b)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{what}, elementwise."
+    return f
+
+
 def _bitwise(primitive: Primitive, name: str, what: str) -> Any:
     def f(input: Any, other: Any) -> Tensor:
         dtype = result_dtype(operand(input), operand(other))
@@ -132,12 +147,12 @@ maximum = _binary(P.maximum, "maximum", "The larger; NaN wins")
 minimum = _binary(P.minimum, "minimum", "The smaller; NaN wins")
 remainder = _binary(P.remainder, "remainder", "input modulo other, with the sign of other")
 atan2 = _binary(P.atan2, "atan2", "The angle of the point (other, input)", floating=True)
-eq = _binary(P.eq, "eq", "input == other")
-ne = _binary(P.ne, "ne", "input != other")
-lt = _binary(P.lt, "lt", "input < other")
-le = _binary(P.le, "le", "input <= other")
-gt = _binary(P.gt, "gt", "input > other")
-ge = _binary(P.ge, "ge", "input >= other")
+eq = _comparison(P.eq, "eq", "input == other")
+ne = _comparison(P.ne, "ne", "input != other")
+lt = _comparison(P.lt, "lt", "input < other")
+le = _comparison(P.le, "le", "input <= other")
+gt = _comparison(P.gt, "gt", "input > other")
+ge = _comparison(P.ge, "ge", "input >= other")
 bitwise_and = _bitwise(P.and_, "bitwise_and", "input & other")
 bitwise_or = _bitwise(P.or_, "bitwise_or", "input | other")
 bitwise_xor = _bitwise(P.xor, "bitwise_xor", "input ^ other")
@@ -168,8 +183,15 @@ true_divide = div
 
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other, elementwise."""
-    a, b = match(input, other if _is_one(alpha) else mul(other, alpha))
+    if not _is_one(alpha):
+        return _scaled_sum(input, other, alpha)
+    a, b = match(input, other)
     return P.add(a, b)
+
+
+@opmath
+def _scaled_sum(input: Any, other: Any, alpha: Any) -> Tensor:
+    return P.add(*match(input, mul(other, alpha)))
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -183,8 +205,15 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
             else "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
             "use the `~` or `logical_not()` operator instead."
         )
-    a, b = match(input, other if _is_one(alpha) else mul(other, alpha))
+    if not _is_one(alpha):
+        return _scaled_difference(input, other, alpha)
+    a, b = match(input, other)
     return P.sub(a, b)
+
+
+@opmath
+def _scaled_difference(input: Any, other: Any, alpha: Any) -> Tensor:
+    return P.sub(*match(input, mul(other, alpha)))
 
 
 def _is_one(alpha: Any) -> bool:
@@ -246,6 +275,11 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return input
     if decimals == 0:
         return P.round_(input)
+    return _rounded(input, decimals)
+
+
+@opmath
+def _rounded(input: Tensor, decimals: int) -> Tensor:
     scale = 10.0 ** builtins.abs(decimals)
     if decimals > 0:
         return P.div(P.round_(P.mul(input, scale)), scale)

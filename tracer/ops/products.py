@@ -16,6 +16,7 @@ from .complex import conj
 from .diagonals import diagonal
 from .linalg import bmm, dot, matmul, mm, mv
 from .moving import movedim, roll
+from .opmath import opmath
 from .reduce import sum
 from .shape import expand, permute, reshape, squeeze, unsqueeze
 
@@ -266,6 +267,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return linalg_cross(input, other, dim=dim)
 
 
+@opmath
 def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three along ``dim``."""
     if input.ndim != other.ndim:
@@ -281,6 +283,7 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return F.sub(F.mul(a1, b2), F.mul(a2, b1))
 
 
+@opmath
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     """The ``p`` norms of the differences between the rows of two matrices, each with each."""
     from .stats import vector_norm
@@ -294,6 +297,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     return vector_norm(F.sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)
 
 
+@opmath
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The ``p`` norms of the differences between the rows of a matrix, each pair once."""
     from .create import tensor
@@ -316,11 +320,13 @@ def _is_one(x: Any) -> bool:
     return isinstance(x, (int, float)) and x == 1
 
 
+@opmath
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
     return _added(input, mm(mat1, mat2), beta, alpha)
 
 
+@opmath
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
     if mat.ndim != 2 or vec.ndim != 1:
@@ -328,6 +334,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     return _added(input, mv(mat, vec), beta, alpha)
 
 
+@opmath
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     if vec1.ndim != 1 or vec2.ndim != 1:
@@ -335,11 +342,13 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _added(input, F.mul(unsqueeze(vec1, 1), vec2), beta, alpha)
 
 
+@opmath
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum of the products of two batches of matrices."""
     return _added(input, sum(bmm(batch1, batch2), 0), beta, alpha)
 
 
+@opmath
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the products of two batches of matrices."""
     return _added(input, bmm(batch1, batch2), beta, alpha)

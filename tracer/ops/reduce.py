@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from . import pointwise, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
 from .index import gather
+from .opmath import opmath
 
 __all__ = [
     "all",
@@ -54,6 +55,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType 
     return _keep(total, x, axes, True) if keepdim else total
 
 
+@opmath
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over ``dim``. Raises RuntimeError unless the input is floating."""
     x = to_dtype(input, dtype) if dtype else input
@@ -67,6 +69,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType
     return pointwise.div(sum(x, axes if dim is not None or axes else None, keepdim), count)
 
 
+@opmath
 def var(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
@@ -85,6 +88,7 @@ def var(
     return pointwise.div(total, builtins.max(count - correction, 0))
 
 
+@opmath
 def std(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
@@ -188,6 +192,7 @@ def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing
     return _keep(primitive(x, axes=axes), x, axes, keepdim)
 
 
+@opmath
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim``, without overflow."""
     x = as_floating(input)
@@ -204,6 +209,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return out if keepdim else shape.squeeze(out, dims(dim, x.ndim))
 
 
+@opmath
 def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
     x = to_dtype(input, dtype) if dtype else as_floating(input)
@@ -213,6 +219,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     return pointwise.div(e, sum(e, dim, keepdim=True))
 
 
+@opmath
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along ``dim``, without overflow."""
     x = to_dtype(input, dtype) if dtype else as_floating(input)

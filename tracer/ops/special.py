@@ -12,6 +12,7 @@ from ..ir.types import bool_, complex128, float64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import as_floating, match, result_dtype, to_dtype
+from .opmath import opmath
 from .pointwise import _binary, _unary
 
 __all__ = [
@@ -148,6 +149,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     return P.digamma(x) if n == 0 else P.polygamma(x, n=n)
 
 
+@opmath
 def multigammaln(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     x = as_floating(input)
@@ -192,6 +194,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
+@opmath
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x limited to [eps, 1 - eps] if ``eps`` is given."""
     x = as_floating(input)
@@ -200,12 +203,14 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return F.log(F.div(x, F.sub(1, x)))
 
 
+@opmath
 def xlogy(input: Any, other: Any) -> Tensor:
     """input * log(other); 0 where input is 0 and other is not NaN."""
     a, b = match(input, other, floating=True)
     return _where_zero(a, b, lambda b: F.log(b))
 
 
+@opmath
 def xlog1py(input: Any, other: Any) -> Tensor:
     """input * log1p(other); 0 where input is 0 and other is not NaN."""
     a, b = match(input, other, floating=True)
@@ -221,6 +226,7 @@ def _where_zero(a: Any, b: Any, function: Any) -> Tensor:
     return F.where(nothing, F.mul(a, function(F.where(F.gt(b, 0), b, 1.0))), value)
 
 
+@opmath
 def entr(input: Tensor) -> Tensor:
     """-x log(x); 0 at 0, -inf below."""
     x = as_floating(input)
@@ -345,6 +351,7 @@ def _extremum(better: Any, input: Tensor, other: Tensor) -> Tensor:
     return F.where(F.bitwise_or(better(a, b), F.isnan(b)), a, b)
 
 
+@opmath
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input)."""
     for t, name in ((end, "end"), (weight, "weight")):
@@ -353,11 +360,13 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return F.add(input, F.mul(F.sub(end, input), weight))
 
 
+@opmath
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return F.add(input, F.mul(F.mul(tensor1, tensor2), value))
 
 
+@opmath
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2. Raises RuntimeError for integers."""
     if not tensor1.is_floating_point() and not tensor2.is_floating_point():
@@ -380,6 +389,7 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return F.pow(a, b)
 
 
+@opmath
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2**other."""
     return F.mul(input, F.pow(_two(input, other), other))
@@ -395,6 +405,7 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return F.sub(other, input, alpha=alpha)
 
 
+@opmath
 def log_sigmoid(input: Tensor) -> Tensor:
     """log(1 / (1 + exp(-x))), without overflow."""
     x = as_floating(input)

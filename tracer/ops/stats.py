@@ -15,6 +15,7 @@ from . import reduce, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
 from .complex import conj, real
 from .diagonals import diagonal
+from .opmath import opmath
 
 __all__ = [
     "aminmax",
@@ -59,6 +60,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     return shape.unsqueeze(out, axis) if keepdim else out
 
 
+@opmath
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, *, correction: float | None = None, keepdim: bool = False
 ) -> Any:
@@ -68,6 +70,7 @@ def var_mean(
     return v, reduce.mean(input, dim, keepdim)
 
 
+@opmath
 def std_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, *, correction: float | None = None, keepdim: bool = False
 ) -> Any:
@@ -77,12 +80,14 @@ def std_mean(
     return s, reduce.mean(input, dim, keepdim)
 
 
+@opmath
 def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum of the elements that are not NaN."""
     x = F.where(F.isnan(input), 0.0, input) if input.is_floating_point() else input
     return reduce.sum(x, dim, keepdim, dtype=dtype)
 
 
+@opmath
 def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean of the elements that are not NaN."""
     if not input.is_floating_point():
@@ -104,6 +109,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     return Extrema(reduce.amin(input, dim, keepdim), reduce.amax(input, dim, keepdim))
 
 
+@opmath
 def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The ``ord`` norm of vectors along ``dim``: (sum |x|**ord)**(1/ord), or an extremum, or the number of elements not 0."""
     if not (x.is_floating_point() or x.is_complex()):
@@ -145,6 +151,7 @@ def _root(total: Tensor, root: Any) -> Tensor:
     return F.where(zero, F.mul(total, 0), root(F.where(zero, 1.0, total)))
 
 
+@opmath
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The ``p`` norm over ``dim``: of vectors, also if two axes are given; ``fro`` and ``nuc`` are matrix norms."""
     if p == "nuc":
@@ -155,11 +162,13 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     return vector_norm(input, order, dim, keepdim, dtype=dtype)
 
 
+@opmath
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The ``p`` norm of input - other."""
     return vector_norm(F.sub(input, other), p)
 
 
+@opmath
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``."""
     if input.ndim < 2:
@@ -189,11 +198,13 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
     return x
 
 
+@opmath
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1) -> Tensor:
     """The integral along ``dim`` by the trapezoidal rule."""
     return reduce.sum(_trapezoids(y, x, 1 if dx is None else dx, dim), dim)
 
 
+@opmath
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1) -> Tensor:
     """The integrals up to each point along ``dim`` by the trapezoidal rule."""
     from .order import cumsum
@@ -219,6 +230,7 @@ def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
     return F.mul(F.mul(heights, widths), 0.5)
 
 
+@opmath
 def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
     """The covariance matrix of variables in rows, observations in columns."""
     if input.ndim > 2:
@@ -261,6 +273,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
     return shape.squeeze(out) if out.numel() == 1 else out
 
 
+@opmath
 def corrcoef(input: Tensor) -> Tensor:
     """The correlation matrix of variables in rows, observations in columns."""
     c = cov(input)

@@ -11,8 +11,10 @@ from typing import Any
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad
 from ..context import structure_changed
+from ..ir.types import float32
 from ..nn.module import zero_grads
 from ..ops import create
+from ..ops.opmath import narrowed, widened
 from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict, AnnouncingList
 from ..tracing.scalars import runtime_float
@@ -148,12 +150,37 @@ class Optimizer(Announcing):
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                self._update_group(group, [p for p in group["params"] if p.grad is not None])
+                params = [p for p in group["params"] if p.grad is not None]
+                self._update_group(group, [p for p in params if not p.dtype.is_half])
+                for p in params:
+                    if p.dtype.is_half:
+                        self._update_wide(group, p)
         self._call_hooks("after", closure)
         return loss
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         raise NotImplementedError
+
+    def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
+        """Updates a parameter of 16 bits in float32: it and its state are rounded once, when all is computed."""
+        wide = p.to(float32)
+        wide.grad = widened(p.grad)
+        everything = self.state
+        before = {name: widened(v) for name, v in everything.get(p, {}).items()}
+        object.__setattr__(self, "state", {wide: dict(before)} if before else {})
+        try:
+            self._update_group(group, [wide])
+            after = self.state.get(wide, {})
+        finally:
+            object.__setattr__(self, "state", everything)
+        p.copy_(wide)
+        if after:
+            state = self._state(p)
+            for name, v in after.items():
+                if name not in state:
+                    state[name] = v if name in _COUNTS else narrowed(v, p.dtype)
+                elif state[name] is not v:
+                    state[name].copy_(v)
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
@@ -200,6 +227,10 @@ class Optimizer(Announcing):
         self.state = AnnouncingDict({params[n]: _loaded(params[n], s) for n, s in loaded})
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
+
+
+# What of a parameter's state is not of its type.
+_COUNTS = ("step", "eta", "mu", "mu_product")
 
 
 def _loaded(p: Tensor, state: dict[str, Any]) -> AnnouncingDict:

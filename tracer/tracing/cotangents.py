@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir import ops as P
 from ..ir.graph import Value
+from ..ir.halves import compute
 from ..ir.interp import Interpreter
 from ..ir.primitive import Primitive
 from ..ir.types import DType, dtype_of, type_of
@@ -53,7 +54,7 @@ class Cotangents:
         return self
 
     def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Recorded:
-        array = primitive.impl(*[a.array if a.__class__ is Recorded else a for a in args], **attrs)
+        array = compute(primitive, primitive.impl, [a.array if a.__class__ is Recorded else a for a in args], attrs)
         self.recorder.builder.loc = self.loc
         operands = [a.value if a.__class__ is Recorded else a for a in args]
         return Recorded(array, self.recorder.bind(primitive, operands, attrs, type_of(array)))

@@ -10,6 +10,7 @@ from ...ops import log_softmax, sigmoid, softmax, tanh
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import one_dim
+from ...ops.opmath import opmath
 from ...random import rand
 from ...tensor import Tensor
 
@@ -77,6 +78,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@opmath
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     """x * Phi(x) (Hendrycks, Gimpel 2016); ``approximate='tanh'`` for their approximation."""
     _require_floating("GeluKernelImpl", input)
@@ -88,6 +90,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     return F.mul(F.mul(input, 0.5), F.add(F.erf(F.mul(input, 1 / math.sqrt(2))), 1.0))
 
 
+@opmath
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
     x = _before(input, inplace)
@@ -97,12 +100,14 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 swish = silu
 
 
+@opmath
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x)) (Misra 2019)."""
     x = _before(input, inplace)
     return _result(input, F.mul(x, tanh(softplus(x))), inplace)
 
 
+@opmath
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above ``threshold``."""
     _require_floating("softplus_cpu", input)
@@ -113,6 +118,7 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     return F.where(linear, input, smooth if beta == 1 else F.div(smooth, beta))
 
 
+@opmath
 def logsigmoid(input: Tensor) -> Tensor:
     """log(1 / (1 + exp(-x)))."""
     _require_floating("log_sigmoid_cpu", input)
@@ -125,6 +131,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return _result(input, F.where(F.gt(x, 0), x, F.mul(x, negative_slope)), inplace)
 
 
+@opmath
 def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False) -> Tensor:
     """``leaky_relu`` with a random slope while training, the middle one otherwise."""
     if lower > upper:
@@ -160,6 +167,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _elu(input, alpha, 1.0, 1.0, inplace)
 
 
+@opmath
 def _elu(input: Tensor, alpha: float, scale: float, input_scale: float, inplace: bool) -> Tensor:
     _require_floating("elu_cpu", input)
     x = _before(input, inplace)
@@ -181,6 +189,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _elu(input, alpha, 1.0, 1 / alpha, inplace)
 
 
+@opmath
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along ``dim`` times the sigmoid of the second (Dauphin et al. 2017)."""
     if input.ndim == 0:
@@ -202,6 +211,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     return _result(input, out, inplace)
 
 
+@opmath
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """0 below -3, 1 above 3, x / 6 + 1 / 2 between."""
     x = _before(input, inplace)
@@ -209,6 +219,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     return _result(input, F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), 1.0, line)), inplace)
 
 
+@opmath
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6 (Howard et al. 2019)."""
     x = _before(input, inplace)
@@ -230,11 +241,13 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return out
 
 
+@opmath
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return F.div(input, F.add(F.abs(input), 1))
 
 
+@opmath
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
     return F.sub(input, tanh(input))
@@ -246,11 +259,13 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _result(input, F.where(F.le(x, threshold), value, x), inplace)
 
 
+@opmath
 def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """``softmax`` of -x."""
     return softmax(F.neg(input), 0 if dim is None else dim, dtype=dtype)
 
 
+@opmath
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A sample of the Gumbel-softmax distribution (Jang et al. 2017); with ``hard`` one-hot, with the soft one's gradient."""
     noise = F.neg(F.log(F.neg(F.log(F.clamp(rand(logits._data.shape, dtype=logits.dtype), min=1e-30)))))

@@ -12,6 +12,7 @@ from ...ops import matmul, reshape, softmax, transpose
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.diagonals import tril
+from ...ops.opmath import opmath
 from ...ops.products import einsum
 from ...tensor import Tensor
 from .masking import dropout
@@ -27,6 +28,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out if bias is None else F.add(out, bias)
 
 
+@opmath
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 @ weight[k] @ x2 for each k; the weight is (out, in1, in2)."""
     if input1._data.shape[:-1] != input2._data.shape[:-1]:
@@ -38,6 +40,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return out if bias is None else F.add(out, bias)
 
 
+@opmath
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

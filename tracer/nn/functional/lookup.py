@@ -8,6 +8,7 @@ from ...autograd.modes import no_grad
 from ...ir import ops as P
 from ...ops import pointwise as F
 from ...ops import shape as S
+from ...ops.opmath import opmath
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
 
@@ -64,6 +65,7 @@ def _renormalize(weight: Tensor, input: Tensor, max_norm: float, norm_type: floa
         weight.copy_(F.where(shrink, F.mul(weight, F.div(max_norm, F.add(size, 1e-7))), weight))
 
 
+@opmath
 def embedding_bag(
     input: Tensor,
     weight: Tensor,

@@ -18,6 +18,7 @@ from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import match, to_dtype
 from ...ops.create import tensor
+from ...ops.opmath import opmath
 from ...ops.special import xlogy
 from ...tensor import Tensor
 from .activation import logsigmoid
@@ -100,6 +101,7 @@ def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
 
 
 @_legacy
+@opmath
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -146,6 +148,7 @@ def nll_loss(
 
 
 @_legacy
+@opmath
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -205,6 +208,7 @@ def _same_size(input: Tensor, target: Tensor) -> None:
 
 
 @_legacy
+@opmath
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -229,6 +233,7 @@ def _averaged(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
 
 
 @_legacy
+@opmath
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -243,6 +248,7 @@ def l1_loss(
 
 
 @_legacy
+@opmath
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -262,6 +268,7 @@ def smooth_l1_loss(
     return _reduced(F.where(F.lt(size, beta), F.mul(F.square(d), 0.5 / beta), F.sub(size, 0.5 * beta)), reduction)
 
 
+@opmath
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -276,6 +283,7 @@ def huber_loss(
 
 
 @_legacy
+@opmath
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -297,6 +305,7 @@ def binary_cross_entropy(
 
 
 @_legacy
+@opmath
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -318,6 +327,7 @@ def binary_cross_entropy_with_logits(
 
 
 @_legacy
+@opmath
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -346,6 +356,7 @@ def kl_div(
 
 
 @_legacy
+@opmath
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -367,6 +378,7 @@ def poisson_nll_loss(
     return _reduced(losses, reduction)
 
 
+@opmath
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:

@@ -12,6 +12,7 @@ from ...ir.types import int64
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops import sum
+from ...ops.opmath import opmath
 from ...ops.products import pdist
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
@@ -35,6 +36,7 @@ __all__ = [
 
 
 @_legacy
+@opmath
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -50,6 +52,7 @@ def hinge_embedding_loss(
 
 
 @_legacy
+@opmath
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -70,6 +73,7 @@ def margin_ranking_loss(
 
 
 @_legacy
+@opmath
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -77,6 +81,7 @@ def soft_margin_loss(
     return _reduced(softplus(F.mul(F.neg(target), input), threshold=math.inf), reduction)
 
 
+@opmath
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
     shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
@@ -90,6 +95,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 
 @_legacy
+@opmath
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -112,12 +118,14 @@ def cosine_embedding_loss(
     return _reduced(F.add(near, apart), reduction)
 
 
+@opmath
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The ``p`` norm of x1 - x2 + eps along the last axis."""
     return vector_norm(F.add(F.sub(x1, x2), eps), p, -1, keepdim)
 
 
 @_legacy
+@opmath
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -166,6 +174,7 @@ def triplet_margin_with_distance_loss(
 
 
 @_legacy
+@opmath
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -192,6 +201,7 @@ def _labelled(name: str, input: Tensor, reduction: str) -> None:
 
 
 @_legacy
+@opmath
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -232,6 +242,7 @@ def multi_margin_loss(
 
 
 @_legacy
+@opmath
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:

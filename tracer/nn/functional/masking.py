@@ -28,7 +28,7 @@ def _drop(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[i
     _check(p)
     if not training or p == 0:
         return input
-    kept = P.cast(F.ge(rand(shape, dtype=input.dtype), p), dtype=input.dtype.short)
+    kept = P.cast(F.ge(rand(shape, dtype=input.dtype.wide), p), dtype=input.dtype.short)
     scale = F.mul(kept, 1 / (1 - p)) if p < 1 else kept
     if inplace:
         return input.mul_(scale)
@@ -78,7 +78,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[
         return F.mul(input, 0.0)
     low = -1.7580993408473766
     a = 1 / math.sqrt((1 - p) * (1 + p * low * low))
-    kept = F.ge(rand(shape, dtype=input.dtype), p)
+    kept = F.ge(rand(shape, dtype=input.dtype.wide), p)
     out = F.add(F.mul(F.where(kept, input, low), a), -a * low * p)
     return input._become(out) if inplace else out
 

@@ -11,6 +11,7 @@ from ...ir import ops as P
 from ...ops import pointwise as F
 from ...ops import reduce as R
 from ...ops import shape as S
+from ...ops.opmath import opmath, widened
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
 
@@ -30,6 +31,12 @@ def _standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     return F.mul(centred, F.rsqrt(F.add(R.mean(F.square(centred), axes, keepdim=True), eps)))
 
 
+def _update(running: Tensor, new: Tensor, momentum: float) -> None:
+    """Moves a running mean towards a new one."""
+    running.copy_(F.add(F.mul(widened(running), 1 - momentum), F.mul(new, momentum)))
+
+
+@opmath(as_input=True)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -50,6 +57,7 @@ def layer_norm(
     return out if bias is None else F.add(out, bias)
 
 
+@opmath(as_input=True)
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """x / sqrt(mean of squares + eps) over the last axes, times weight (Zhang, Sennrich 2019)."""
     import numpy as np
@@ -67,6 +75,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     return out if weight is None else F.mul(out, weight)
 
 
+@opmath(as_input=True, written=("running_mean", "running_var"))
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -97,17 +106,18 @@ def batch_norm(
         if running_mean is not None and running_var is not None:
             with no_grad():
                 unbiased = F.mul(var.detach(), count / max(count - 1, 1))
-                running_mean.copy_(F.add(F.mul(running_mean, 1 - momentum), F.mul(mean.detach(), momentum)))
-                running_var.copy_(F.add(F.mul(running_var, 1 - momentum), F.mul(unbiased, momentum)))
+                _update(running_mean, mean.detach(), momentum)
+                _update(running_var, unbiased, momentum)
     else:
         assert running_mean is not None and running_var is not None
         centred = F.sub(input, S.reshape(running_mean, lifted))
-        var = running_var
+        var = widened(running_var)
     out = F.mul(centred, S.reshape(F.rsqrt(F.add(var, eps)), lifted))
     out = out if weight is None else F.mul(out, S.reshape(weight, lifted))
     return out if bias is None else F.add(out, S.reshape(bias, lifted))
 
 
+@opmath(as_input=True, written=("running_mean", "running_var"))
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -131,17 +141,18 @@ def instance_norm(
                 x = input.detach()
                 mean = R.mean(R.mean(x, axes), 0)
                 var = R.mean(R.var(x, axes), 0)
-                running_mean.copy_(F.add(F.mul(running_mean, 1 - momentum), F.mul(mean, momentum)))
-                running_var.copy_(F.add(F.mul(running_var, 1 - momentum), F.mul(var, momentum)))
+                _update(running_mean, mean, momentum)
+                _update(running_var, var, momentum)
     else:
         if running_mean is None or running_var is None:
             raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats=False")
         out = F.sub(input, S.reshape(running_mean, lifted))
-        out = F.mul(out, S.reshape(F.rsqrt(F.add(running_var, eps)), lifted))
+        out = F.mul(out, S.reshape(F.rsqrt(F.add(widened(running_var), eps)), lifted))
     out = out if weight is None else F.mul(out, S.reshape(weight, lifted))
     return out if bias is None else F.add(out, S.reshape(bias, lifted))
 
 
+@opmath(as_input=True)
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -164,6 +175,7 @@ def group_norm(
     return out if bias is None else F.add(out, S.reshape(bias, lifted))
 
 
+@opmath
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha * the mean of squares over neighbouring channels)**beta (Krizhevsky et al. 2012)."""
     if input.ndim < 3:
@@ -177,6 +189,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     return F.div(input, F.pow(F.add(F.mul(mean, alpha), k), beta))
 
 
+@opmath
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """Vectors along ``dim`` divided by their ``p`` norm, of at least ``eps``."""
     size = vector_norm(input, p, dim, keepdim=True)

@@ -11,6 +11,7 @@ from ...ops import permute, reshape
 from ...ops import pointwise as F
 from ...ops import reduce as R
 from ...ops import shape as S
+from ...ops.opmath import opmath
 from ...ops.writes import scatter, scatter_add
 from ...tensor import Tensor
 from .convolution import ntuple
@@ -270,6 +271,7 @@ def _counts(n: int, ones: Tensor, k: tuple[int, ...], stride: Any, ceil_mode: bo
     return R.sum(w, tuple(range(n)))
 
 
+@opmath
 def avg_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -282,6 +284,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@opmath
 def avg_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -295,6 +298,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@opmath
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -321,16 +325,19 @@ def relu_sign(x: Tensor) -> Tensor:
     return F.mul(F.sign(x), F.relu(F.abs(x)))
 
 
+@opmath
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """The power mean of each window of signals, times its size to the power of 1 / norm_type."""
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@opmath
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """The same of images."""
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@opmath
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """The same of volumes."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
@@ -368,16 +375,19 @@ def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor
     return x
 
 
+@opmath
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """The means of ``output_size`` windows that cover the input evenly."""
     return _adaptive(1, input, output_size, R.mean)
 
 
+@opmath
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The same of images."""
     return _adaptive(2, input, output_size, R.mean)
 
 
+@opmath
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The same of volumes."""
     return _adaptive(3, input, output_size, R.mean)

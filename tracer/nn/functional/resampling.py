@@ -13,6 +13,7 @@ from ...ops import permute, reshape
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.create import tensor
+from ...ops.opmath import opmath
 from ...tensor import Tensor
 
 __all__ = ["channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "upsample"]
@@ -113,6 +114,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return reshape(S.transpose(x, 1, 2), input._data.shape)
 
 
+@opmath
 def interpolate(
     input: Tensor,
     size: Any = None,
@@ -172,6 +174,7 @@ def interpolate(
     return out
 
 
+@opmath
 def upsample(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Tensor:

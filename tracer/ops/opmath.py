@@ -1,0 +1,91 @@
+"""Functions composed of several operations, on tensors of 16 bits: computed in float32, rounded once.
+
+A primitive rounds its result once by itself (``ir.halves``); what is composed of several would round after each.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir.halves import is_half
+from ..ir.types import DType, float32
+from ..tensor import Tensor
+from .common import result_dtype, to_dtype
+
+
+def opmath(function: Any = None, *, as_input: bool = False, written: Sequence[str] = ()) -> Any:
+    """The function; where tensors of 16 bits are among its arguments it is given them in float32, and its results of that
+    type are rounded to the type that the arguments have together, or to ``dtype``. Differentiable, as the casts are.
+
+    A function with the argument ``inplace`` changes its first argument then, as it would have.
+
+    as_input  the results have the type of the first argument, whatever the others have
+    written   names of arguments that are given as they are, because the function changes them
+    """
+    if function is None:
+        return functools.partial(opmath, as_input=as_input, written=written)
+    parameters = inspect.signature(function).parameters
+    names = [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+    by_name = written or "dtype" in parameters or "inplace" in parameters
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for x in args:
+            if _has_halves(x):
+                break
+        else:
+            if not kwargs or not any(map(_has_halves, kwargs.values())):
+                return function(*args, **kwargs)
+        if by_name:
+            args, kwargs = (), {**dict(zip(names, args, strict=False)), **kwargs}
+        first = args[0] if args else kwargs[names[0]]
+        dtype = kwargs.get("dtype")
+        if dtype is not None:
+            kwargs["dtype"] = dtype.wide
+        else:
+            dtype = first.dtype if as_input else result_dtype(*_floating(args), *_floating(kwargs.values()))
+        if inplace := kwargs.get("inplace", False):
+            kwargs["inplace"] = False
+        given = {k: v if k in written else widened(v) for k, v in kwargs.items()}
+        out = narrowed(function(*map(widened, args), **given), dtype)
+        return first._become(out) if inplace else out
+
+    return call
+
+
+def _has_halves(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return x._data.itemsize == 2 and is_half(x._data.dtype)
+    return isinstance(x, (list, tuple)) and any(map(_has_halves, x))
+
+
+def _floating(xs: Any) -> list[Tensor]:
+    """The floating tensors among arguments: the others say nothing of the result's type."""
+    found: list[Tensor] = []
+    for x in xs:
+        if isinstance(x, (list, tuple)):
+            found += _floating(x)
+        elif isinstance(x, Tensor) and x.is_floating_point():
+            found.append(x)
+    return found
+
+
+def widened(x: Any) -> Any:
+    """Tensors of 16 bits, also in lists and tuples, in float32; anything else as it is."""
+    if isinstance(x, (list, tuple)) and _has_halves(x):
+        return type(x)(map(widened, x))
+    return to_dtype(x, float32) if _has_halves(x) else x
+
+
+def narrowed(x: Any, dtype: DType) -> Any:
+    """Tensors of float32, also in lists and tuples, in ``dtype`` if that has 16 bits."""
+    if not dtype.is_half:
+        return x
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*(narrowed(v, dtype) for v in x))
+    if isinstance(x, (list, tuple)):
+        return type(x)(narrowed(v, dtype) for v in x)
+    return to_dtype(x, dtype) if isinstance(x, Tensor) and x.dtype is float32 else x

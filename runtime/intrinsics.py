@@ -16,6 +16,7 @@ from llvmlite import ir
 
 from ..codegen import circular, error, powers, special
 from ..codegen.math import FUNCTIONS
+from ..ir.ops.source import DIGITS, GOLDEN
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import vector
 from .arithmetic import LLVMArithmetic, Number, declared, wide_registers
@@ -379,18 +380,26 @@ def _random_bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> ir
         return builder.xor(z, builder.lshr(z, I64(31)))
 
     counter = builder.add(start.value, i.value)
-    return mix(builder.add(mix(seed.value), builder.mul(counter, I64(0x9E3779B97F4A7C15))))
+    key = mix(builder.add(seed.value, I64(GOLDEN)))
+    return mix(builder.add(key, builder.mul(counter, I64(GOLDEN))))
 
 
 def _uniform(dtype: DType, digits: int) -> Intrinsic:
-    """A number in [0, 1) of so many random binary digits."""
+    """A number in (0, 1) of so many random binary digits; half of the least in place of zero."""
 
     def uniform(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
         bits = builder.lshr(_random_bits(builder, seed, start, i), I64(64 - digits))
         type_ = llvm_type(dtype)
-        return Scalar(builder.fmul(builder.uitofp(bits, type_), type_(2.0**-digits)), dtype)
+        number = builder.uitofp(bits, type_)
+        number = builder.select(builder.fcmp_ordered(">", number, type_(0.5)), number, type_(0.5))
+        return Scalar(builder.fmul(number, type_(2.0**-digits)), dtype)
 
     return uniform
+
+
+def _bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
+    """64 random bits."""
+    return Scalar(_random_bits(builder, seed, start, i), int64)
 
 
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in ("bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64")}
@@ -415,8 +424,9 @@ INTRINSICS: dict[str, Intrinsic] = {
     "worse": _better("<"),
     **{name: _floating(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
     **{name: _elementary(name, f) for table in ELEMENTARY for name, f in table.items()},
-    "uniform_f32": _uniform(float32, 24),
-    "uniform_f64": _uniform(float64, 53),
+    "uniform_f32": _uniform(float32, DIGITS["f32"]),
+    "uniform_f64": _uniform(float64, DIGITS["f64"]),
+    "uniform_i64": _bits,
     "gemm_f32": _gemm,
     "gemm_f64": _gemm,
 }

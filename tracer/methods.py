@@ -188,48 +188,17 @@ def _zero_(self: Tensor) -> Tensor:
     return _copy_(self, 0)
 
 
-def _bernoulli_(self: Tensor, p: float = 0.5) -> Tensor:
-    """Ones with probability ``p``, else zeros."""
-    from .random import rand
+def _drawn(name: str) -> Callable[..., Any]:
+    """A function of ``tracer.filling`` as a method."""
 
-    return _copy_(self, pointwise.lt(rand(self._data.shape), p))
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        from . import filling
 
+        return getattr(filling, name)(self, *args, **kwargs)
 
-def _uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
-    """Uniform numbers in [from_, to)."""
-    from .random import rand
-
-    return _copy_(self, rand(self._data.shape, dtype=_drawn(self), generator=generator) * (to - from_) + from_)
-
-
-def _normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
-    """Normal numbers."""
-    if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    from .random import randn
-
-    return _copy_(self, randn(self._data.shape, dtype=_drawn(self), generator=generator) * std + mean)
-
-
-def _exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
-    """Numbers of the exponential distribution: by the inverse of its distribution function."""
-    from .random import rand
-
-    return _copy_(self, pointwise.log1p(-rand(self._data.shape, dtype=_drawn(self), generator=generator)) / -lambd)
-
-
-def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Any = None) -> Tensor:
-    """Integers in [from_, to); ``random_(to)``: in [0, to); without limits as large as the dtype holds exactly."""
-    from .random import randint
-
-    if to is None:
-        exact = {2: 2**8, 4: 2**24, 8: 2**53} if self.is_floating_point() else {1: 2**7, 2: 2**15, 4: 2**31, 8: 2**62}
-        from_, to = 0, from_ or exact[self.element_size()]
-    return _copy_(self, randint(from_, to, self._data.shape, generator=generator))
-
-
-def _drawn(t: Tensor) -> DType:
-    return t.dtype if t.dtype in (float32, float64) else float32
+    method.__name__ = name
+    method.__doc__ = f"Fills the tensor with random numbers: ``{name}`` of ``tracer.filling``."
+    return method
 
 
 def _type(self: Tensor, dtype: Any = None) -> Any:
@@ -301,11 +270,7 @@ def attach() -> None:
         "__rdiv__": Tensor.__rtruediv__,
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
-        "bernoulli_": _bernoulli_,
-        "uniform_": _uniform_,
-        "normal_": _normal_,
-        "exponential_": _exponential_,
-        "random_": _random_,
+        **{name: _drawn(name) for name in ("bernoulli_", "exponential_", "normal_", "random_", "uniform_")},
         "type": _type,
         "where": lambda self, condition, other: ops.where(condition, self, other),
         "split_with_sizes": lambda self, sizes, dim=0: ops.split(self, sizes, dim),

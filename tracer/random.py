@@ -7,6 +7,7 @@ and traced code consume the same counters in the same order and give the same nu
 from __future__ import annotations
 
 import math
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,19 +15,27 @@ import numpy as np
 from .autograd.modes import no_grad
 from .context import context
 from .ir import ops as P
-from .ir.types import DType, float16, int64
+from .ir.types import DType, float16, float32, float64, int64
 from .ops import create, pointwise
 from .ops.common import to_dtype
+from .ops.complex import view_as_complex
 from .ops.create import _leaf, factory
 from .ops.offering import offer
-from .ops.opmath import widened
 from .ops.shape import _sizes
 from .tensor import Tensor, wrap
 
 
 def _start(seed: int) -> np.ndarray:
     """The state at the beginning of the stream of a seed, which counts modulo 2**64."""
-    return np.array([(int(seed) + 2**63) % 2**64 - 2**63, 0], np.int64)
+    seed = int(seed)
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"manual_seed: expected a seed in [-2**63, 2**64), got {seed}")
+    return np.array([_wrap(seed), 0], np.int64)
+
+
+def _wrap(n: int) -> int:
+    """``n`` modulo 2**64, as an int64."""
+    return (n + 2**63) % 2**64 - 2**63
 
 
 class Generator:
@@ -36,63 +45,116 @@ class Generator:
         self.state = wrap(_start(seed))
 
     def manual_seed(self, seed: int) -> Generator:
-        """Starts the stream again from a seed."""
+        """Starts the stream again from a seed: an integer in [-2**63, 2**64), else ValueError."""
         self.state.copy_(create.tensor(_start(seed).tolist(), dtype=int64))
         return self
 
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        """Numbers in [0, 1), outside any graph; in float32 where 16 bits are asked for, which few numbers fit in."""
+        """Numbers in (0, 1), or 64 random bits for int64, outside any graph."""
         with no_grad():
             out = P.uniform(self.state, shape=shape, dtype=dtype.wide.short)
             self.state.add_(create.tensor([0, math.prod(shape)], dtype=int64))
+            if dtype.is_half:  # odd multiples of half a step, so that none is rounded to 0 or to 1
+                steps = 2.0 ** (10 if dtype is float16 else 7)
+                out = P.cast((P.floor(out * steps) + 0.5) / steps, dtype=dtype.short)
         return out
+
+    def fine(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
+        """Numbers in (0, 1) to compute ``dtype`` from: float32 in place of the 16-bit types, which have few digits."""
+        return self.uniform(shape, dtype.wide)
+
+    def normal(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
+        """Standard normal numbers, outside any graph, by the transform of Box and Muller (1958)."""
+        with no_grad():
+            radius = pointwise.sqrt(pointwise.log1p(-self.fine(shape, dtype)) * -2.0)
+            return to_dtype(radius * pointwise.cos(self.fine(shape, dtype) * (2 * math.pi)), dtype)
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Integers in [low, high), as int64, which must hold them."""
+        span = high - low
+        if span <= 2**40:  # a product with a number below 1 stays below the span, and is even but for 2**-13
+            return P.cast(pointwise.floor(self.uniform(shape, float64) * span), dtype="i64") + low
+        bits = self.uniform(shape, int64)
+        if span == 2**64:
+            return bits
+        if span > 2**63:  # modulo the span, as unsigned numbers; they are 2**63 more than the bits
+            return bits - P.cast(pointwise.ge(bits, span - 2**63), dtype="i64") * _wrap(span) + _wrap(low + 2**63)
+        half = bits.bitwise_and(2**63 - 1)
+        return (half if span == 2**63 else pointwise.remainder(half, span)) + low
 
 
 default_generator = Generator()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seeds the default generator."""
+    """Seeds the default generator with an integer in [-2**63, 2**64), else ValueError."""
     return default_generator.manual_seed(seed)
+
+
+def _shape(size: Any) -> tuple[int, ...]:
+    for n in size:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
+    return tuple(size)
+
+
+def floating(dtype: DType, kernel: str) -> DType:
+    """The dtype, which must be floating. Raises NotImplementedError with the name of PyTorch's kernel."""
+    if not dtype.is_floating_point:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dtype.ctype}'")
+    return dtype
 
 
 @factory
 def rand(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    """Uniform in [0, 1)."""
-    kind = dtype or context.default_dtype
-    out = (generator or default_generator).uniform(_sizes(size), kind)
-    return _leaf(_below_one(out, kind) if kind.is_half else out, requires_grad)
+    """Uniform in [0, 1): neither 0 nor 1 itself is drawn. Parts of complex numbers are uniform.
 
-
-def _below_one(u: Tensor, dtype: DType) -> Tensor:
-    """Uniform numbers of float32 in a format of 16 bits: odd multiples of half a step, so none is rounded to 0 or to 1."""
-    with no_grad():
-        steps = 2.0 ** (10 if dtype is float16 else 7)
-        return P.cast((P.floor(u * steps) + 0.5) / steps, dtype=dtype.short)
+    Raises NotImplementedError for dtypes that are neither floating nor complex.
+    """
+    shape, kind = _shape(_sizes(size)), dtype or context.default_dtype
+    stream = generator or default_generator
+    if kind.is_complex:
+        return _leaf(view_as_complex(stream.uniform((*shape, 2), kind.real)), requires_grad)
+    return _leaf(stream.uniform(shape, floating(kind, "check_uniform_bounds")), requires_grad)
 
 
 @factory
 def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    """Standard normal, by the transform of Box and Muller (1958)."""
-    shape = _sizes(size)
-    stream, kind = generator or default_generator, dtype or context.default_dtype
-    with no_grad():
-        radius = pointwise.sqrt(pointwise.log1p(-stream.uniform(shape, kind)) * -2.0)
-        out = to_dtype(radius * pointwise.cos(stream.uniform(shape, kind) * (2 * math.pi)), kind)
-    return _leaf(out, requires_grad)
+    """Standard normal, by the transform of Box and Muller (1958). Complex numbers have variance 1, half of it in each part.
+
+    Raises NotImplementedError for dtypes that are neither floating nor complex.
+    """
+    shape, kind = _shape(_sizes(size)), dtype or context.default_dtype
+    stream = generator or default_generator
+    if kind.is_complex:
+        with no_grad():
+            parts = stream.normal((*shape, 2), kind.real) * math.sqrt(0.5)
+        return _leaf(view_as_complex(parts), requires_grad)
+    return _leaf(stream.normal(shape, floating(kind, "normal_kernel_cpu")), requires_grad)
+
+
+def check_limits(low: int, high: int, dtype: DType) -> None:
+    """Raises RuntimeError unless [low, high) has elements, all of which ``dtype`` holds."""
+    if high <= low:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    if not dtype.is_floating_point:
+        least, most = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype.numpy).min), int(np.iinfo(dtype.numpy).max))
+        name = {"uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int"}.get(dtype.name, dtype.name)
+        for what, n in (("from", low), ("to - 1", high - 1)):
+            if not least <= n <= most:
+                raise RuntimeError(f"{what} is out of bounds for {name}")
 
 
 @factory
 def randint(low: int, high: Any, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
-    """Integers in [low, high), or, as ``randint(high, size)``, in [0, high)."""
+    """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
+
+    Raises RuntimeError where there are none, or where the dtype does not hold them all.
+    """
     if size is None:
         low, high, size = 0, low, high
-    if high <= low:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    from .ir.types import float64
-
-    u = (generator or default_generator).uniform(tuple(size), float64)
-    return P.cast(P.floor(u * (high - low)) + low, dtype=dtype.short)
+    check_limits(low, high, dtype)
+    return to_dtype((generator or default_generator).integers(int(low), int(high), _shape(size)), dtype)
 
 
 @factory
@@ -114,31 +176,69 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTy
     return randint(start, end, input._data.shape, dtype=dtype or input.dtype)
 
 
+def require(condition: Tensor, x: Tensor, message: str) -> Tensor:
+    """``x``, of a floating dtype. Raises RuntimeError if the condition, of a shape that ``x`` has or is spread over, does not
+    hold somewhere: compiled code checks it too.
+    """
+    try:
+        checked = P.check_index(P.cast(~condition, dtype="i64"), extent=1, message=message)
+    except IndexError as e:
+        raise RuntimeError(str(e)) from None
+    return pointwise.add(x, P.cast(checked, dtype=x.dtype.short))
+
+
+def probability(p: Any) -> Any:
+    """``p``, a number or a tensor. Raises RuntimeError if it is, or has elements, outside of [0, 1]."""
+    if isinstance(p, Tensor):
+        floating(p.dtype, "bernoulli_tensor_cpu_p_")
+        inside = pointwise.ge(p, 0.0) & pointwise.le(p, 1.0)
+        return require(inside, p, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    return p
+
+
+def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) -> Tensor:
+    """True with the probabilities ``p``, a number or a tensor that is spread over the shape."""
+    with no_grad():
+        chance = probability(p)
+        if isinstance(chance, Tensor):
+            chance = chance.expand(shape)
+        kind = chance.dtype if isinstance(chance, Tensor) else float32
+        return pointwise.lt((generator or default_generator).fine(shape, kind), chance)
+
+
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Ones with the probabilities in ``input`` (or ``p``), else zeros."""
-    chance = input if p is None else p
-    drawn = (generator or default_generator).uniform(input._data.shape, input.dtype)
-    return P.cast(pointwise.lt(drawn, chance), dtype=input.dtype.short)
+    """Ones with the probabilities in ``input`` (or ``p``), else zeros. Raises RuntimeError for one outside of [0, 1]."""
+    return to_dtype(bernoulli_draw(input._data.shape, input if p is None else p, generator), input.dtype)
+
+
+def standard_deviation(std: Any) -> Any:
+    """``std``, a number or a tensor. Raises RuntimeError if it is, or has elements, negative or NaN."""
+    if isinstance(std, Tensor):
+        return require(pointwise.ge(std, 0.0), std, "normal expects all elements of std >= 0.0")
+    if not std >= 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    return std
 
 
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
-    """Normal numbers with the given means and standard deviations."""
+    """Normal numbers with the given means and standard deviations. Raises RuntimeError for a negative standard deviation."""
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
         other = std if like is mean else mean
         size = np.broadcast_shapes(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
         dtype = like.dtype
-    if not isinstance(std, Tensor) and std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     with no_grad():
-        return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), std), mean)
+        scale = standard_deviation(std)
+        return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), scale), mean)
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
-    """Positions drawn with the weights in the last axis: Gumbel's trick without replacement, else by the distribution
-    function.
+    """Positions drawn with the weights in the last axis: without replacement by exponential numbers divided by the weights
+    (Efraimidis and Spirakis 2006), else by the distribution function.
     """
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
@@ -155,25 +255,26 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     from .ops.order import cumsum, searchsorted, topk
 
-    stream = generator or default_generator
+    stream, shape = generator or default_generator, input._data.shape
     with no_grad():
+        exact = to_dtype(input, float64)
         if not replacement:
-            input = widened(input)
-            noise = -pointwise.log(-pointwise.log(stream.uniform(input._data.shape, input.dtype) * (1 - 1e-7) + 1e-30))
-            return topk(pointwise.log(input) + noise, num_samples).indices
-        total = cumsum(widened(input), -1)
-        whole = total[..., -1:]
-        drawn = stream.uniform((*input._data.shape[:-1], num_samples), input.dtype) * whole
+            return topk(exact / -pointwise.log(stream.uniform(shape, float64)), num_samples).indices
+        total = cumsum(exact, -1)
+        drawn = stream.uniform((*shape[:-1], num_samples), float64) * total[..., -1:]
         return searchsorted(total, drawn, right=True)
 
 
 @factory
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
-    """The integers 0..n-1 in random order."""
-    from .ir.types import float64
-
-    u = (generator or default_generator).uniform((n,), float64)
-    return create.tensor(np.argsort(u.numpy(), kind="stable").astype(np.int64))
+def randperm(n: int, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
+    """The integers 0..n-1 in random order. Raises RuntimeError for a negative ``n`` and where the dtype does not hold them."""
+    if not isinstance(n, numbers.Integral):
+        raise TypeError(f"randperm(): argument 'n' must be int, not {type(n).__name__}")
+    (n,) = _shape((int(n),))
+    if not dtype.is_floating_point and n - 1 > np.iinfo(dtype.numpy).max:
+        raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
+    bits = (generator or default_generator).uniform((n,), int64)
+    return create.tensor(np.argsort(bits.numpy(), kind="stable").astype(dtype.numpy))
 
 
 if not TYPE_CHECKING:  # a type checker goes by what is above

@@ -60,9 +60,15 @@ def splitmix64(z: Any) -> Any:
 GOLDEN = 0x9E3779B97F4A7C15
 
 
+# Random binary digits of a number in (0, 1): as many as its significand holds, so that all are exact and none rounds up to 1.
+DIGITS = {"f32": 24, "f64": 53}
+
+
 def _infer_uniform(state: TensorType, shape: tuple[int, ...], dtype: str) -> TensorType:
     if state.dtype is not int64 or state.shape != (2,):
         raise TypeError(f"a generator's state is i64[2], got {state}")
+    if dtype not in DIGITS and dtype != "i64":
+        raise TypeError(f"random numbers are f32, f64, or 64 bits as i64, not {dtype}")
     return TensorType(dtype_named(dtype), tuple(shape))
 
 
@@ -70,12 +76,15 @@ def _uniform(state: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     seed, offset = np.asarray(state).astype(np.uint64)
     with np.errstate(over="ignore"):
         counter = offset + np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64)
-        bits = splitmix64(splitmix64(seed) + counter * np.uint64(GOLDEN))
-    if dtype == "f32":
-        return ((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).reshape(shape)
-    return ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
+        bits = splitmix64(splitmix64(seed + np.uint64(GOLDEN)) + counter * np.uint64(GOLDEN)).reshape(shape)
+    if dtype == "i64":
+        return bits.view(np.int64)
+    digits, kind = DIGITS[dtype], dtype_named(dtype).numpy.type
+    number = (bits >> np.uint64(64 - digits)).astype(kind)
+    return np.maximum(number, kind(0.5)) * kind(2.0**-digits)
 
 
-# Numbers in [0, 1). `state` is (seed, offset); element i comes from counter offset + i alone, so
+# Numbers in (0, 1), or, as i64, all 64 bits. `state` is (seed, offset); element i comes from counter offset + i alone, so
 # results depend neither on the order of evaluation nor on the number of threads. The caller advances the offset.
+# All binary fractions of a dtype's digits are equally probable; in place of 0 stands half of the least.
 uniform = primitive("uniform", Kind.SOURCE, "state", infer=_infer_uniform, impl=_uniform)

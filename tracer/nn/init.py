@@ -5,34 +5,37 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import filling
 from ..autograd.modes import no_grad
 from ..ops import create
 from ..ops.diagonals import diagonal
 from ..ops.pointwise import where
 from ..ops.special import erfinv
-from ..random import Generator, rand, randn, randperm
+from ..random import Generator, default_generator, randn, randperm
 from ..tensor import Tensor
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform in [a, b)."""
     with no_grad():
-        return tensor.copy_(rand(tensor.shape, dtype=tensor.dtype, generator=generator) * (b - a) + a)
+        return filling.uniform_(tensor, a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with the given mean and standard deviation."""
     with no_grad():
-        return tensor.copy_(randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean)
+        return filling.normal_(tensor, mean, std, generator=generator)
 
 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
 ) -> Tensor:
     """Normal within [a, b]: by the inverse of the distribution function."""
+    if a > b:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     low, high = ((1 + math.erf((x - mean) / std / math.sqrt(2))) / 2 for x in (a, b))
     with no_grad():
-        u = rand(tensor.shape, dtype=tensor.dtype, generator=generator) * (2 * (high - low)) + (2 * low - 1)
+        u = (generator or default_generator).fine(tensor.shape, tensor.dtype) * (2 * (high - low)) + (2 * low - 1)
         return tensor.copy_((erfinv(u) * (std * math.sqrt(2)) + mean).clamp(a, b))
 
 

@@ -9,9 +9,9 @@ from ...ir import ops as P
 from ...ops import log_softmax, sigmoid, softmax, tanh
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...ops.common import one_dim
+from ...ops.common import one_dim, to_dtype
 from ...ops.opmath import opmath
-from ...random import rand
+from ...random import default_generator
 from ...tensor import Tensor
 
 __all__ = [
@@ -139,7 +139,7 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     x = _before(input, inplace)
-    slope = F.add(F.mul(rand(x._data.shape, dtype=x.dtype), upper - lower), lower)
+    slope = F.add(F.mul(to_dtype(default_generator.fine(x._data.shape, x.dtype), x.dtype), upper - lower), lower)
     return _result(input, F.where(F.ge(x, 0), x, F.mul(x, slope)), inplace)
 
 
@@ -268,7 +268,8 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
 @opmath
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A sample of the Gumbel-softmax distribution (Jang et al. 2017); with ``hard`` one-hot, with the soft one's gradient."""
-    noise = F.neg(F.log(F.neg(F.log(F.clamp(rand(logits._data.shape, dtype=logits.dtype), min=1e-30)))))
+    u = default_generator.fine(logits._data.shape, logits.dtype)
+    noise = to_dtype(F.neg(F.log(F.neg(F.log(u)))), logits.dtype)
     soft = softmax(F.div(F.add(logits, noise), tau), dim)
     if not hard:
         return soft

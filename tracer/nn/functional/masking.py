@@ -6,7 +6,7 @@ import math
 
 from ...ir import ops as P
 from ...ops import pointwise as F
-from ...random import rand
+from ...random import default_generator
 from ...tensor import Tensor
 
 __all__ = [
@@ -21,14 +21,21 @@ __all__ = [
 
 def _check(p: float) -> None:
     if not 0 <= p <= 1:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        error = ValueError if p == p else RuntimeError
+        raise error(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _kept(shape: tuple[int, ...], p: float, input: Tensor) -> Tensor:
+    if not input.is_floating_point():
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {input.dtype.ctype}")
+    return F.ge(default_generator.fine(shape, input.dtype), p)
 
 
 def _drop(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
     _check(p)
     if not training or p == 0:
         return input
-    kept = P.cast(F.ge(rand(shape, dtype=input.dtype.wide), p), dtype=input.dtype.short)
+    kept = P.cast(_kept(shape, p, input), dtype=input.dtype.short)
     scale = F.mul(kept, 1 / (1 - p)) if p < 1 else kept
     if inplace:
         return input.mul_(scale)
@@ -78,7 +85,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[
         return F.mul(input, 0.0)
     low = -1.7580993408473766
     a = 1 / math.sqrt((1 - p) * (1 + p * low * low))
-    kept = F.ge(rand(shape, dtype=input.dtype.wide), p)
+    kept = _kept(shape, p, input)
     out = F.add(F.mul(F.where(kept, input, low), a), -a * low * p)
     return input._become(out) if inplace else out
 

@@ -561,3 +561,12 @@ def wrap(data: Any) -> Tensor:
     t._data = data if data.__class__ is np.ndarray else np.array(data)
     t._counter = UNCHANGED
     return t
+
+
+# What is in a tensor's ``__dict__`` beside what users put there.
+ATTRIBUTES = ["_data", "_counter", "_requires_grad", "_grad_fn", "_grad", "_view", "_history", "_output", "_formers", "_since"]
+# CPython shares the names among instances, but takes new ones from the first instances only: a later tensor with another
+# attribute has a dict of its own.
+_first: Any = object.__new__(Tensor)
+for _name in ATTRIBUTES:
+    setattr(_first, _name, None)

@@ -14,7 +14,7 @@ from ..ir.types import dtype_of
 from ..tensor import Tensor, wrap
 from .forms import Form
 from .modes import no_grad
-from .node import FREED, BackwardNode, Packed, modified
+from .node import FREED, BackwardNode, Packed, edges_to, modified
 
 
 class FunctionCtx:
@@ -104,12 +104,13 @@ class _Output:
 class FunctionNode(BackwardNode):
     """An application of a ``Function``. ``ctx`` is what the user sees of it."""
 
-    __slots__ = ("ctx", "function", "outputs")
+    __slots__ = ("ctx", "edges", "function", "outputs")
 
     def __init__(self, function: type[Function], ctx: FunctionCtx, args: Sequence[Any]):
-        super().__init__(args)
+        self.edges = edges_to(args)
         self.function, self.ctx = function, ctx
         self.outputs: list[Any] = []
+        self.begin()
 
     def name(self) -> str:
         return f"{self.function.__name__}Backward"

@@ -17,7 +17,7 @@ import numpy as np
 from ..context import context
 from ..ir.ops import cast, full
 from ..ir.primitive import Primitive
-from ..tensor import Tensor, wrap
+from ..tensor import UNCHANGED, Tensor, wrap
 from .forms import ARRAYS, Form
 
 new_sequence = itertools.count().__next__  # the numbers of nodes
@@ -66,9 +66,6 @@ def edges_to(args: Sequence[Any]) -> tuple[Any, ...]:
 class BackwardNode:
     """What the engine needs of a node; made by operations (``Node``) and by compiled functions.
 
-    The graph of a long computation is many objects, which the garbage collector looks at again and again: a node is one, with
-    one tuple for its edges and at most one for what it saved.
-
     edges     three entries for each operand: where its cotangent goes (a node, a leaf, or None), which output of that the
               operand is, and its type, None if the cotangent is known to have its shape
     sequence  later nodes have larger numbers; a node is later than all it depends on
@@ -79,15 +76,15 @@ class BackwardNode:
 
     by_rules = False
 
-    __slots__ = ("__weakref__", "edges", "extras", "label", "sequence")
+    __slots__ = ("__weakref__", "extras", "label", "sequence")
 
     edges: tuple[Any, ...]
     sequence: int
     extras: Extras | None
     label: str
 
-    def __init__(self, args: Sequence[Any]):
-        self.edges = edges_to(args)
+    def begin(self) -> None:
+        """Takes its place among the nodes."""
         self.sequence = new_sequence()
         self.extras = None
         if context.watches_nodes:
@@ -96,7 +93,7 @@ class BackwardNode:
     def made(self) -> None:
         """In anomaly mode: remembers the line."""
         if context.anomaly:
-            self.extended().made_at = traceback.extract_stack()[:-5]
+            self.extended().made_at = traceback.extract_stack()[:-4]
 
     def extended(self) -> Extras:
         """Its extras, which it has from now on."""
@@ -164,11 +161,11 @@ class CopySlices(BackwardNode):
     is; that of the latter is the view of the cotangent.
     """
 
-    __slots__ = ("chain",)
+    __slots__ = ("chain", "edges")
 
     def __init__(self, base: Tensor, new: Tensor, chain: Sequence[tuple[Primitive, Mapping[str, Any]]]):
-        super().__init__((base, new))
-        self.chain = chain
+        self.edges, self.chain = edges_to((base, new)), chain
+        self.begin()
 
     def name(self) -> str:
         return "CopySlices" if self.chain else "CopyBackwards"
@@ -206,42 +203,45 @@ class AccumulateGrad:
 
 
 class Node(BackwardNode):
-    """An application of a primitive, made by ``written.remember``.
+    """An application of a primitive. Each primitive has a class of its own, made by ``written``, which says what a node keeps.
 
-    saved     two entries for each operand: the operand, or None where no rule will read it, and its version; empty if none is
-              read, None once it has been freed
-    result    the memory of the result, if a rule will read it; ``counter`` and ``version`` say whether it has changed since.
-              Not the tensor: that refers to this node, and a cycle would keep both alive
+    The graph of a long computation is many objects, which the garbage collector looks at again and again: a node is one.
+
+    saved     two entries for each operand: the operand, or None where no rule will read it, and its version
+    result    the memory of the result, if a rule will read it, else None; ``counter`` and ``version`` say whether it has
+              changed since. Not the tensor: that refers to this node, and a cycle would keep both alive
+    keeps     whether anything of that is kept, None once it has been freed
     """
 
     by_rules = True
 
-    __slots__ = ("attrs", "counter", "primitive", "result", "saved", "version")
+    __slots__ = ("attrs",)
 
     primitive: Primitive
     attrs: Mapping[str, Any]
-    saved: tuple[Any, ...] | None
-    result: Any
-    counter: Sequence[int]
-    version: int
+    saved: tuple[Any, ...] = ()
+    result: Any = None
+    counter: Sequence[int] = UNCHANGED
+    version: int = 0
+    keeps: bool | None = False
 
     def made(self) -> None:
         """Hands what is saved to the innermost pair of saved-tensors hooks, if there is one."""
         super().made()
-        if not context.saved_tensors_hooks:
-            return
-        assert self.saved is not None
-        self.saved = tuple([Packed(a) if isinstance(a, Tensor) else a for a in self.saved])
-        if self.result is not None:
-            self.result = Packed(wrap(self.result))
+        if context.saved_tensors_hooks:
+            for i, a in enumerate(self.saved[::2]):
+                if isinstance(a, Tensor):
+                    setattr(self, f"saved{i}", Packed(a))
+            if self.result is not None:
+                self.result = Packed(wrap(self.result))
 
     def name(self) -> str:
         return getattr(self, "label", None) or self.primitive.torch_name
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-        saved = self.saved
-        if saved is None:
+        if self.keeps is None:
             raise RuntimeError(FREED)
+        saved = self.saved
         operands: list[Any] = []
         for i in range(0, len(saved), 2):
             a = saved[i]
@@ -270,19 +270,21 @@ class Node(BackwardNode):
     @property
     def stale(self) -> bool:
         """Whether something saved has been changed in place since."""
-        saved = self.saved or ()
-        for a, version in zip(saved[::2], saved[1::2], strict=True):
+        for a, version in zip(self.saved[::2], self.saved[1::2], strict=True):
             if isinstance(a, Tensor) and a._counter[0] != version:
                 return True
         return isinstance(self.result, np.ndarray) and self.counter[0] != self.version
 
     @property
     def released(self) -> bool:
-        return self.saved is None
+        return self.keeps is None
 
     def release(self) -> None:
-        if self.saved or self.result is not None:
-            self.saved = self.result = None
+        if self.keeps:
+            self.keeps = None
+            for name in type(self).__slots__:
+                if name.startswith(("saved", "result")):
+                    setattr(self, name, None)
 
 
 def _read(saved: Any, form: Form) -> Any:
@@ -297,9 +299,11 @@ class FreedNode(BackwardNode):
 
     __slots__ = ("_name",)
 
+    edges = ()
+
     def __init__(self, name: str):
-        super().__init__(())
         self._name = name
+        self.begin()
 
     def name(self) -> str:
         return self._name
@@ -338,7 +342,7 @@ def python_runs(node: BackwardNode) -> str | None:
         if n.extras is not None and any(n.extras.hooks.values()):
             return "a hook on a result of its operations"
         if isinstance(n, Node):
-            if any(isinstance(a, Packed) for a in (n.result, *(n.saved or ()))):
+            if any(isinstance(a, Packed) for a in (n.result, *n.saved)):
                 return "a hook on a saved tensor"
         elif not isinstance(n, CopySlices):
             return f"the backward of {n.name()}"

@@ -1,5 +1,6 @@
-"""How nodes of primitives are made: for each primitive by a function that is written out as source. No other code of eager
-mode runs as often.
+"""Nodes of primitives: a class for each primitive, and the function that makes its nodes, written out as source.
+
+No other code of eager mode runs as often. A node has a slot for each thing that may differ, and no container.
 """
 
 from __future__ import annotations
@@ -25,80 +26,101 @@ def remember(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]
 
 
 def _function(primitive: Primitive) -> _Make:
+    written = _Fixed(primitive.kind, primitive.vjp) if primitive.vjp is not None else _Variadic()
+    lines = [
+        "def make(args, attrs, out):",
+        "    node = new(Class)",
+        "    node.attrs, node.sequence, node.extras = attrs or nothing, sequence(), None",
+        *[f"    {line}" for line in written.lines],
+        "    if context.watches_nodes: node.made()",
+        "    return node",
+    ]
+    members = {name: property(eval(f"lambda node: {source}")) for name, source in written.properties.items()}
     known: dict[str, Any] = {
         "new": object.__new__,
-        "sequence": new_sequence,
+        "Class": type(primitive.torch_name, (Node,), {"__slots__": written.slots, "primitive": primitive, **members}),
         "nothing": {},
-        "primitive": primitive,
-        "Node": Node,
+        "sequence": new_sequence,
         "Tensor": Tensor,
         "context": context,
         "array_type": array_type,
         "float32": np.float32,
         "edges_to": edges_to,
     }
-    exec(_source(primitive), known)
+    exec("\n".join(lines), known)
     _functions[primitive] = known["make"]
     return known["make"]
 
 
-def _source(primitive: Primitive) -> str:
-    lines = [
-        "def make(args, attrs, out):",
-        "    node = new(Node)",
-        "    node.primitive, node.attrs = primitive, attrs or nothing",
-        "    node.sequence, node.extras, node.result = sequence(), None, None",
-    ]
-    if primitive.vjp is None:  # the number of operands varies, and rules read nothing but types
-        lines.append("    node.edges, node.saved = edges_to(args), ()")
-    else:
-        lines.append("    " + "".join(f"a{i}, " for i in range(len(primitive.vjp))) + "= args")
-        lines += _edges(primitive, primitive.vjp)
-        lines += _saved(primitive.vjp)
-    return "\n".join([*lines, "    if context.watches_nodes: node.made()", "    return node"])
+class _Variadic:
+    """For any number of operands. Rules read nothing but their types."""
+
+    lines: Sequence[str] = ("node.edges = edges_to(args)",)
+    slots: Sequence[str] = ("edges",)
+    properties: Mapping[str, str] = {}
 
 
-def _edges(primitive: Primitive, rules: Sequence[Rule | None]) -> list[str]:
-    """The edges. Elementwise operations take numbers, and broadcast; rules of others give cotangents of operands' shapes."""
-    elementwise = primitive.kind is Kind.ELEMENTWISE
-    read = {i for rule in rules if rule is not None for i in rule.reads_types}
-    lines = ["    shape = out._data.shape"] if elementwise else []
-    for i in range(len(rules)):
-        lines.append(f"    target{i} = type{i} = None; output{i} = 0")
-        lines.append(f"    if isinstance(a{i}, Tensor):" if elementwise else "    if True:")
-        if i in read:
-            lines.append(f"        array = a{i}._data; type{i} = array_type(array.dtype, array.shape)")
-        elif elementwise:
-            lines.append(f"        array = a{i}._data")
-            lines.append(f"        if array.shape != shape: type{i} = array_type(array.dtype, array.shape)")
-        lines.append(f"        if a{i}._requires_grad: target{i} = a{i}._grad_fn or a{i}; output{i} = a{i}._output")
-    return [*lines, "    node.edges = (" + "".join(f"target{i}, output{i}, type{i}, " for i in range(len(rules))) + ")"]
+class _Fixed:
+    """For an operand for each rule: the slots, how they are filled, and what is read from them."""
+
+    def __init__(self, kind: Kind, rules: Sequence[Rule | None]):
+        self.lines = ["".join(f"a{i}, " for i in range(len(rules))) + "= args"]
+        self.slots: list[str] = []
+        self.properties: dict[str, str] = {}
+        self._edges(kind is Kind.ELEMENTWISE, rules)
+        self._saved(rules)
+
+    def _edges(self, elementwise: bool, rules: Sequence[Rule | None]) -> None:
+        """Elementwise operations take numbers, and broadcast; rules of others give cotangents of their operands' shapes."""
+        read = {i for rule in rules if rule is not None for i in rule.reads_types}
+        broadcasts = elementwise and len(rules) > 1
+        if broadcasts:
+            self.lines.append("shape = out._data.shape")
+        edges = ""
+        for i in range(len(rules)):
+            typed = i in read or broadcasts
+            self.slots += [f"target{i}", f"output{i}"] + [f"type{i}"] * typed
+            edges += f"node.target{i}, node.output{i}, " + (f"node.type{i}, " if typed else "None, ")
+            self.lines.append(f"node.target{i} = {f'node.type{i} = ' * typed}None; node.output{i} = 0")
+            self.lines.append(f"if isinstance(a{i}, Tensor):" if elementwise else "if True:")
+            if typed:
+                self.lines.append(f"    array = a{i}._data")
+                when = "" if i in read else "if array.shape != shape: "
+                self.lines.append(f"    {when}node.type{i} = array_type(array.dtype, array.shape)")
+            self.lines.append(
+                f"    if a{i}._requires_grad: node.target{i} = a{i}._grad_fn or a{i}; node.output{i} = a{i}._output"
+            )
+        self.properties["edges"] = f"({edges})"
+
+    def _saved(self, rules: Sequence[Rule | None]) -> None:
+        """What the rules of the operands that are followed will read."""
+        read = {i for rule in rules if rule is not None for i in rule.saves_operands}
+        entries = "".join([f"node.saved{i}, node.version{i}, " if i in read else "None, 0, " for i in range(len(rules))])
+        result = _followed(rules, lambda rule: rule.saves_result)
+        if read or result:
+            self.slots.append("keeps")
+            self.lines.append("node.keeps = False")
+        for i in sorted(read):
+            self.slots += [f"saved{i}", f"version{i}"]
+            self.lines.append(f"node.saved{i} = None; node.version{i} = 0")
+            self.lines.append(f"if {_followed(rules, lambda rule, i=i: i in rule.saves_operands)}:")  # type: ignore[misc]
+            self.lines.append("    node.keeps = True")
+            self.lines.append(f"    if isinstance(a{i}, Tensor): node.saved{i} = a{i}; node.version{i} = a{i}._counter[0]")
+            # A number takes the dtype that rules compute in now: its weakness would be lost.
+            self.lines.append("    else:")
+            self.lines.append("        dtype = out._data.dtype")
+            self.lines.append(f"        node.saved{i} = (dtype.type if dtype.itemsize != 2 else float32)(a{i})")
+        if read:
+            self.properties["saved"] = f"({entries})"
+        if result:
+            self.slots += ["result", "counter", "version"]
+            self.lines.append("node.result = None")
+            self.lines.append(f"if {result}:")
+            self.lines.append("    node.result = out._data; node.counter = out._changes(); node.version = node.counter[0]")
+            self.lines.append("    node.keeps = True")
 
 
-def _saved(rules: Sequence[Rule | None]) -> list[str]:
-    """What the rules of the operands that are followed will read."""
-
-    def followed(reads: Callable[[Rule], bool]) -> str:
-        return " or ".join([f"target{j} is not None" for j, rule in enumerate(rules) if rule is not None and reads(rule)])
-
-    lines = []
-    entries = []
-    for i in range(len(rules)):
-        condition = followed(lambda rule, i=i: i in rule.saves_operands)  # type: ignore[misc]
-        if not condition:
-            entries.append("None, 0, ")
-            continue
-        entries.append(f"saved{i}, version{i}, ")
-        lines.append(f"    saved{i} = None; version{i} = 0")
-        lines.append(f"    if {condition}:")
-        lines.append(f"        if isinstance(a{i}, Tensor): saved{i} = a{i}; version{i} = a{i}._counter[0]")
-        # A number takes the dtype that rules compute in now: its weakness would be lost.
-        lines.append("        else:")
-        lines.append("            dtype = out._data.dtype")
-        lines.append(f"            saved{i} = (dtype.type if dtype.itemsize != 2 else float32)(a{i})")
-    some = followed(lambda rule: bool(rule.saves_operands))
-    lines.append(f"    node.saved = ({''.join(entries)}) if {some} else ()" if some else "    node.saved = ()")
-    if result := followed(lambda rule: rule.saves_result):
-        lines.append(f"    if {result}:")
-        lines.append("        node.result = out._data; node.counter = out._changes(); node.version = node.counter[0]")
-    return lines
+def _followed(rules: Sequence[Rule | None], reads: Callable[[Rule], bool]) -> str:
+    """As source: whether an operand is followed whose rule ``reads`` something. Empty if there is no such rule."""
+    readers = [j for j, rule in enumerate(rules) if rule is not None and reads(rule)]
+    return " or ".join([f"node.target{j} is not None" for j in readers])

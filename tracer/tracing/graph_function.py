@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd.forms import Form
-from ..autograd.node import FREED, BackwardNode, modified
+from ..autograd.node import FREED, BackwardNode, edges_to, modified
 from ..context import context
 from ..ir import pipeline
 from ..ir.autodiff import vjp
@@ -303,16 +303,16 @@ def _ancestors(graph: Graph, values: Sequence[Value], stop: set[Value] | None = 
 class CompiledNode(BackwardNode):
     """The node of a compiled function in the dynamic graph."""
 
-    __slots__ = ("function", "inputs", "kept", "versions")
+    __slots__ = ("edges", "function", "inputs", "kept", "versions")
 
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
-        super().__init__(tensors)
         active = set(function.active)
-        self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(self.edges)])
+        self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])
         self.function = function
         self.inputs: Sequence[Tensor] | None = tensors
         self.kept = kept
         self.versions = [t._counter[0] for t in tensors]
+        self.begin()
 
     def name(self) -> str:
         return f"{self.function.graph.name}Backward"

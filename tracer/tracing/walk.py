@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.types import DType
-from ..tensor import Tensor
+from ..tensor import ATTRIBUTES, Tensor
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .scalars import static
 
@@ -100,10 +100,7 @@ _CLASS_NOISE = re.compile(
     r"|static_attributes|firstlineno|qualname|hash|abstractmethods|annotations_cache)__$|_abc_"
 )
 MISSING = object()
-# What is in a tensor's ``__dict__`` beside what users put there.
-OF_A_TENSOR = frozenset(
-    {"_data", "_counter", "_requires_grad", "_grad", "_grad_fn", "_output", "_view", "_history", "_formers", "_since"}
-)
+OF_A_TENSOR = frozenset(ATTRIBUTES)
 
 
 class Untraceable(Exception):

@@ -40,7 +40,7 @@ from ..ir.ops import (
     where,
 )
 from ..ir.ops.reduce import SHORT
-from ..ir.primitive import Kind
+from ..ir.primitive import Kind, Piece
 from ..ir.types import DType, bool_
 from .jam import jam
 from .nest import Array, Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, wrapped
@@ -269,23 +269,25 @@ class Lowering:
             self._branches(op, pieces, name)
         return name
 
-    def _branches(self, op: Op, pieces: list, name: str) -> None:
-        """``name`` = the first piece whose condition holds. Loads stay inside the branch that makes them safe."""
-        piece, rest = pieces[0], pieces[1:]
-        then: list[Statement] = []
-        with self.scope(then, guard=True):
-            if piece.operand is None:
-                text = literal(piece.value, op.result.type.dtype)
-            else:
-                text = self.value(op.operands[piece.operand], tuple(map(self.atom, piece.index)))
-        then.append(Let(name, text))
-        if piece.when is None:
-            self.scopes[-1].body.extend(then)
+    def _branches(self, op: Op, pieces: list[Piece], name: str) -> None:
+        """``name`` = the first piece whose condition holds, found by halves. Loads stay inside the branch that makes them safe."""
+        if len(pieces) > 1:
+            half = len(pieces) // 2
+            sides: list[list[Statement]] = []
+            for side in (pieces[:half], pieces[half:]):
+                sides.append([])
+                with self.scope(sides[-1], guard=True):
+                    self._branches(op, side, name)
+            when = pieces[half - 1].when
+            assert when is not None
+            self.scopes[-1].body.append(If(when, *sides))
             return
-        otherwise: list[Statement] = []
-        with self.scope(otherwise, guard=True):
-            self._branches(op, rest, name)
-        self.scopes[-1].body.append(If(piece.when, then, otherwise))
+        (piece,) = pieces
+        if piece.operand is None:
+            text = literal(piece.value, op.result.type.dtype)
+        else:
+            text = self.value(op.operands[piece.operand], tuple(map(self.atom, piece.index)))
+        self.scopes[-1].body.append(Let(name, text))
 
     def _indexed(self, op: Op, index: Index) -> str:
         x, where = op.operands

@@ -1,20 +1,24 @@
 """Operations that are composed of others, written out: attention by parts.
 
-And values one above the other (``concatenate`` along the first axis) are computed where they shall be, if they are large: what
-the parts give is not moved again.
+And values one above the other (``concatenate`` along the first axis) are computed where they shall be, if they are large or
+many: what the parts give is not moved again. Many values side by side are concatenated by parts, then the parts: a kernel
+has a bounded number of operands.
 """
 
 from __future__ import annotations
 
-from ..graph import Graph, Rewriter
+import math
+
+from ..graph import Graph, Op, Rewriter, Value
 from ..interp import Build, using
-from ..ops import adjoin, attention, attention_gradient, biased_attention, biased_attention_gradient, concatenate
+from ..ops import adjoin, attention, attention_gradient, biased_attention, biased_attention_gradient, concatenate, reshape
 from ..ops.attention import composed
 from ..primitive import Primitive
 from .cse import cse
 
 _LARGE = 1 << 20  # bytes: a smaller value may as well be read through a kernel's branches
-
+_MOST = 16  # operands that one kernel concatenates
+_PART = 1 << 10  # bytes: where there are many, a larger value is worth a step of its own
 
 _RESULTS = (attention, biased_attention)
 _GRADIENTS = (attention_gradient, biased_attention_gradient)
@@ -46,10 +50,36 @@ def _written_out(graph: Graph, composite: tuple[Primitive, ...]) -> Graph:
 def _adjoined(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     for op in graph.ops:
-        above = op.primitive is concatenate and op.attrs["axis"] == 0
-        if above and all(v.op is not None and v.type.nbytes >= _LARGE for v in op.operands):
-            (made,) = rewriter.builder.append(adjoin, [rewriter.map[v] for v in op.operands], {}, op.loc)
-            rewriter.map[op.result] = made
+        if op.primitive is concatenate and op.result.type.dtype.is_native:
+            rewriter.map[op.result] = _concatenated(op, rewriter)
         else:
             rewriter.copy(op)
     return rewriter.finish()
+
+
+def _concatenated(op: Op, rewriter: Rewriter) -> Value:
+    """One value after the other: as it is, by parts, or where they shall be."""
+    builder, axis, shape = rewriter.builder, op.attrs["axis"], op.result.shape
+    builder.loc = op.loc
+    above = math.prod(shape[:axis]) == 1
+    large = all(v.op is not None and v.type.nbytes >= _LARGE for v in op.operands)
+    many = len(op.operands) > _MOST
+    if not op.result.type.numel or (not many and not (above and large)):
+        return rewriter.copy(op)[0]
+
+    def joined(values: list[Value]) -> Value:
+        return builder.append(concatenate, values, {"axis": axis})[0] if len(values) > 1 else values[0]
+
+    def reshaped(v: Value, to: tuple[int, ...]) -> Value:
+        return v if v.shape == to else builder.append(reshape, [v], {"shape": to})[0]
+
+    parts = [rewriter.map[v] for v in op.operands if v.shape[axis]]
+    if not above or any(v.type.nbytes < _PART for v in parts):
+        while len(parts) > _MOST:
+            parts = [joined(parts[i : i + _MOST]) for i in range(0, len(parts), _MOST)]
+            if above:
+                break
+    if not above:
+        return joined(parts)
+    (made,) = builder.append(adjoin, [reshaped(v, v.shape[axis:]) for v in parts], {})
+    return reshaped(made, shape)

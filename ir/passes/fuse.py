@@ -49,6 +49,7 @@ from ..ops import (
     mul,
     ne,
     neg,
+    pad,
     reshape,
     sub,
     uniform,
@@ -83,6 +84,7 @@ def _only_units_move(op: Op) -> bool:
 
 _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
 _CHAIN = 4  # simple operations, one on the other, that are repeated without regret
+_NESTING = 6  # branches, one inside the other, around what is free
 _LARGE = 1 << 20  # bytes: more than a program may well hold many of
 _AROUND = 50  # kernels that are looked at to find out if one must run between two others
 _LITTLE = 1 << 16  # bytes of an input that are read once more without regret
@@ -133,9 +135,12 @@ class _Planner:
         self.users, self.outputs = graph.users(), set(graph.outputs)
         self.inputs_of: dict[Value, frozenset[Value]] = {v: frozenset([v]) for v in graph.inputs}  # also of what is free
         self.length: dict[Value, int] = {}  # of the longest chain of simple operations
+        self.nesting: dict[Value, int] = {}  # of the branches that reading what is free takes
         for op in graph.ops:
             simple = self._is_simple(op)
-            if _is_free(op) or simple:
+            nesting = (op.primitive is pad) + max((self.nesting.get(v, 0) for v in op.operands), default=0)
+            if (_is_free(op) or simple) and nesting <= _NESTING:
+                self.nesting[op.result] = nesting
                 self.free[op.result] = op
                 self.length[op.result] = simple + max((self.length.get(v, 0) for v in op.operands), default=0)
                 if all(v in self.inputs_of for v in op.operands):

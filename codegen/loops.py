@@ -270,7 +270,7 @@ class Lowering:
         return name
 
     def _branches(self, op: Op, pieces: list[Piece], name: str) -> None:
-        """``name`` = the first piece whose condition holds, found by halves. Loads stay inside the branch that makes them safe."""
+        """``name`` = the first piece whose condition holds, by halves. Loads stay in the branch that makes them safe."""
         if len(pieces) > 1:
             half = len(pieces) // 2
             sides: list[list[Statement]] = []
@@ -368,7 +368,7 @@ class Lowering:
         safe = self.let(f"select({inside}, i64({at}), 0)")
         element = self.value(x, self.join(index, axes, (safe,)))
         picked = f"select({inside}, {element}, {literal(0, x.type.dtype)})"
-        return self.let(wrapped(Combine.SUM.text(identity(op), picked), op.result.type.dtype))
+        return self.let(wrapped(combination(op).text(identity(op), picked), op.result.type.dtype))
 
     @contextmanager
     def loops(self, axes: Sequence[int], v: Value, sequential: bool = False) -> Iterator[Index]:
@@ -453,5 +453,7 @@ def identity(op: Op) -> str:
 
 def combination(op: Op) -> Combine:
     """How a reduction joins two elements."""
+    if op.primitive is sum_ and op.result.type.dtype is bool_:
+        return Combine.ANY
     kinds = {sum_: Combine.SUM, max_: Combine.MAX, min_: Combine.MIN, argmax: Combine.ARGMAX, argmin: Combine.ARGMIN}
     return kinds[op.primitive]

@@ -107,8 +107,9 @@ class Piece:
     """One case of a movement, as source text over index variables.
 
     Where ``when`` holds (None: always, of the last piece alone), the element is operand number ``operand`` at ``index``;
-    an operand of None stands for the number ``value``. Where a piece's condition holds, so do those of all later pieces. Integers that depend on shapes are passed through
-    ``param`` by whoever makes the piece, so that the text of a kernel does not.
+    an operand of None stands for the number ``value``. Where a piece's condition holds, so do those of all later pieces.
+    Integers that depend on shapes are passed through ``param`` by whoever makes the piece, so that the text of a kernel
+    does not.
     """
 
     operand: int | None

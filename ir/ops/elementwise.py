@@ -52,9 +52,22 @@ def _sign_vjp(g: Any, y: Any, x: Any, x_type: TensorType) -> Any:
 
 sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(_sign_vjp,), holomorphic=False)
 
-add = elementwise("add", np.add, "{a} + {b}", "a b", vjp=(lambda g: g, lambda g: g))
+
+
+def _of_numbers(arithmetic: str, logical: str) -> Any:
+    """The scalar source of an operation that is another one on truth values."""
+    return lambda types, attrs: logical if types[0].dtype is bool_ else arithmetic
+
+
+add = elementwise("add", np.add, _of_numbers("{a} + {b}", "{a} | {b}"), "a b", vjp=(lambda g: g, lambda g: g))
 sub = elementwise("sub", np.subtract, "{a} - {b}", "a b", vjp=(lambda g: g, lambda g: neg(g)))
-mul = elementwise("mul", np.multiply, "{a} * {b}", "a b", vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)))
+mul = elementwise(
+    "mul",
+    np.multiply,
+    _of_numbers("{a} * {b}", "{a} & {b}"),
+    "a b",
+    vjp=(lambda g, b: mul(g, b), lambda g, a: mul(g, a)),
+)
 div = elementwise(
     "div",
     np.divide,

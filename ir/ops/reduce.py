@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Kind, primitive
-from ..types import TensorType, bool_, int64
+from ..types import TensorType, int64
 from .elementwise import cast, div, eq, mul
 from .movement import broadcast
 
@@ -27,12 +27,6 @@ def _infer(x: TensorType, axes: tuple[int, ...]) -> TensorType:
     return x.with_shape(tuple(x.shape[i] for i in kept_axes(x.rank, axes)))
 
 
-def _infer_numeric(x: TensorType, axes: tuple[int, ...]) -> TensorType:
-    if x.dtype is bool_:
-        raise TypeError(f"sum needs a number, got {x}; cast it first")
-    return _infer(x, axes)
-
-
 def _infer_nonempty(x: TensorType, axes: tuple[int, ...]) -> TensorType:
     if any(x.shape[a] == 0 for a in axes):
         raise IndexError(f"expected reduction dims {list(axes)} to have non-zero size, but the operand is {x}")
@@ -44,11 +38,12 @@ def _back(g: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
     return broadcast(g, shape=x_type.shape, axes=kept_axes(x_type.rank, axes))
 
 
+# Of truth values: whether any is true.
 sum_ = primitive(
     "sum",
     Kind.REDUCTION,
     "x",
-    infer=_infer_numeric,
+    infer=_infer,
     impl=lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
     vjp=(lambda g, x_type, axes: _back(g, x_type, axes),),
 )

@@ -85,9 +85,10 @@ class _Recomputer:
         rows = [leaf for recipe in chosen.values() for leaf in recipe.leaves if leaf.op is not None]
         extra = [leaf for leaf in dict.fromkeys(rows) if leaf not in results]
         self.rewriter.builder.loc = op.loc
-        made = self.rewriter.builder.append(
-            fusion, operands, {"body": body.finish([inner[v] for v in (*(given[v] for v in stored), *extra)])}
-        )
+        wanted = [inner[v] for v in (*(given[v] for v in stored), *extra)]
+        made: tuple[Value, ...] = ()
+        if wanted:  # else its readers do all it did
+            made = self.rewriter.builder.append(fusion, operands, {"body": body.finish(wanted)})
         for v, new in zip(stored, made, strict=False):
             new.name = v.name
             self.rewriter.map[v] = new
@@ -101,12 +102,13 @@ class _Recomputer:
         """The results of a kernel that are better computed by those that read them."""
         body = op.attrs["body"]
         outside = dict(zip(body.inputs, op.operands, strict=True))
+        rows = {v.shape for v in body.outputs} | {o.result.shape for o in body.ops if o.primitive.kind is Kind.REDUCTION}
         found: dict[Value, _Recipe] = {}
         for v, inside in zip(op.results, body.outputs, strict=True):
             # What the kernel itself must compute again would be one step more for each reader.
             if v.type.nbytes < _SMALLEST or v in self.outputs or not self.users.get(v):
                 continue
-            recipe = _recipe(inside)
+            recipe = _recipe(inside, rows)
             if recipe is None or not all(_reads_elements(u, v) for u in self.users[v]):
                 continue
             if all(leaf.op is not None or outside[leaf] not in self.recipes for leaf in recipe.leaves):
@@ -144,8 +146,11 @@ def _append(body: Builder, ops: list[Op] | tuple[Op, ...], inner: dict[Value, Va
             inner[old] = new
 
 
-def _recipe(v: Value) -> _Recipe | None:
-    """How ``v`` is made of operands of its kernel and of rows; None if that is not elementwise, or too long."""
+def _recipe(v: Value, rows: set[tuple[int, ...]]) -> _Recipe | None:
+    """How ``v`` is made of operands of its kernel and of rows; None if that is not elementwise, or too long.
+
+    ``rows`` are the shapes that the kernel can store.
+    """
     recipe = _Recipe()
     seen: set[Value] = set()
     work = [(v, False)]
@@ -158,18 +163,15 @@ def _recipe(v: Value) -> _Recipe | None:
         if u in seen:
             continue
         seen.add(u)
-        if u.op is None or (u is not v and u.type.numel * _SMALL <= v.type.numel and not _is_constant(u)):
+        small = u.type.numel * _SMALL <= v.type.numel
+        if u.op is None or (small and u.shape in rows and u.op.primitive.kind in (Kind.ELEMENTWISE, Kind.REDUCTION)):
             recipe.leaves.append(u)
-        elif _is_repeatable(u.op):
+        elif _is_repeatable(u.op) or (small and u.op.primitive.kind is Kind.MOVEMENT):
             work.append((u, True))
             work += [(operand, False) for operand in u.op.operands]
         else:
             return None
     return recipe if recipe.ops and len(recipe.ops) <= _LONGEST else None
-
-
-def _is_constant(v: Value) -> bool:
-    return v.op is not None and v.op.primitive in (full, iota)
 
 
 def _is_repeatable(op: Op) -> bool:

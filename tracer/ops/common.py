@@ -95,7 +95,7 @@ def match(*xs: Any, floating: bool = False) -> Sequence[Any]:
         return match(tensor(xs[0]), *xs[1:], floating=floating)
     dtype = tensors[0]._data.dtype
     simple = all(t._data.dtype == dtype for t in tensors)
-    if not (simple and dtype.kind == "f"):
+    if not (simple and dtype.kind == "f") or any(isinstance(x, complex) for x in xs):
         wanted = result_dtype(*xs)
         if floating and not (wanted.is_floating_point or wanted.is_complex):
             wanted = context.default_dtype

@@ -53,7 +53,6 @@ def _sign_vjp(g: Any, y: Any, x: Any, x_type: TensorType) -> Any:
 sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(_sign_vjp,), holomorphic=False)
 
 
-
 def _of_numbers(arithmetic: str, logical: str) -> Any:
     """The scalar source of an operation that is another one on truth values."""
     return lambda types, attrs: logical if types[0].dtype is bool_ else arithmetic

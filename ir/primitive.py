@@ -135,8 +135,10 @@ class Primitive:
               A variadic operation has one function (g, types, attrs) -> cotangents instead, in vjp_all.
     pieces    for movements: where each element of the result comes from (see Piece):
               (index, operand types, attrs, param) -> pieces, the first whose condition holds
-    put       for movements that are views of their operand: (base, view, base_type, **attrs) -> base with the
+    put       for views of their operand: (base, view, base_type, **attrs) -> base with the
               view's elements replaced
+    lazy      a view, though its elements are not in memory: they are computed from those of the operand whenever somebody
+              looks, and ``put`` computes back
     error     what compiled code raises where the scalar source has a check: exception type and message
     defaults  attributes that need not be given or printed
     in_format whether operands of 16 bits are left in their format: it moves numbers, or is about the format
@@ -152,6 +154,7 @@ class Primitive:
     vjp_all: Callable[..., tuple] | None = None
     pieces: Callable[..., list[Piece]] | None = None
     put: Callable[..., Any] | None = None
+    lazy: bool = False
     error: tuple[type[Exception], str] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     torch_name: str = ""
@@ -192,7 +195,7 @@ class Primitive:
     @functools.cached_property
     def makes_views(self) -> bool:
         """Whether a result may share its operand's memory."""
-        return self.kind is Kind.MOVEMENT and self.put is not None
+        return self.put is not None
 
     def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
         result = self.infer(*types, **attrs)

@@ -259,6 +259,43 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(2, 3), normal(2, 1, seed=1), normal(2, 2, seed=2)), {"axis": 1}),
         Sample((normal(2), normal(3, seed=1)), {"axis": 0}),
     ],
+    "diagonal": [
+        Sample((normal(3, 4),), {"offset": 0, "axis1": 0, "axis2": 1}),
+        Sample((normal(2, 4, 3),), {"offset": -1, "axis1": 1, "axis2": 2}),
+        Sample((normal(3, 2, 4),), {"offset": 1, "axis1": 2, "axis2": 0}),
+        Sample((normal(3, 2),), {"offset": 5, "axis1": 0, "axis2": 1}),
+    ],
+    "diagonal_update": [
+        Sample((normal(3, 4), normal(3, seed=1)), {"offset": 1, "axis1": 0, "axis2": 1}),
+        Sample((normal(2, 4, 3), normal(2, 3, seed=1)), {"offset": -1, "axis1": 1, "axis2": 2}),
+        Sample((normal(3, 2, 4), normal(2, 3, seed=1)), {"offset": -1, "axis1": 2, "axis2": 0}),
+        Sample((normal(3, 2), normal(0)), {"offset": 5, "axis1": 0, "axis2": 1}),
+    ],
+    "strided": [
+        Sample((normal(12),), {"shape": (2, 3), "strides": (1, 4), "offset": 2}),
+        Sample((normal(6),), {"shape": (3, 2), "strides": (1, 1), "offset": 0}),
+        Sample((normal(6),), {"shape": (2, 2), "strides": (0, 3), "offset": 1}),
+        Sample((normal(6),), {"shape": (), "strides": (), "offset": 4}),
+        Sample((normal(6),), {"shape": (0, 2), "strides": (9, 3), "offset": 1}),
+    ],
+    "strided_update": [
+        Sample((normal(12), normal(2, 3, seed=1)), {"shape": (2, 3), "strides": (1, 4), "offset": 2}),
+        Sample((normal(6), normal(seed=1)), {"shape": (), "strides": (), "offset": 4}),
+    ],
+    "strided_sum": [
+        Sample((normal(2, 3),), {"extent": 12, "strides": (1, 4), "offset": 2}),
+        Sample((normal(3, 2),), {"extent": 6, "strides": (1, 1), "offset": 1}),
+    ],
+    "windows_update": [
+        Sample((normal(5, 6), normal(2, 3, 2, 2, seed=1)), {"size": (2, 3), "stride": (2, 3), "dilation": (1, 1)}),
+        Sample((normal(2, 7), normal(2, 2, 3, seed=1)), {"size": (2,), "stride": (2,), "dilation": (1,)}),
+    ],
+    "bitcast": [
+        Sample((np.array([[1.0, -2.5], [3.0, 0.0]], np.float32),), {"dtype": "i32"}, smooth=False),
+        Sample((np.array([[1, -2], [3, 2**40]]),), {"dtype": "f32"}, smooth=False),
+        Sample((np.array([[1, -2], [3, 70000]], np.int32),), {"dtype": "i64"}, smooth=False),
+        Sample((np.array(3, np.int32),), {"dtype": "f32"}, smooth=False),
+    ],
     "windows": [
         Sample((normal(2, 5, 6),), {"size": (2, 3), "stride": (1, 2), "dilation": (1, 1)}),
         Sample((normal(7),), {"size": (3,), "stride": (2,), "dilation": (2,)}),
@@ -323,6 +360,9 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     **{name: [*unary(), Sample((COMPLEX,), smooth=False)] for name in ["conj", "real"]},
     **{name: [Sample((COMPLEX,), smooth=False)] for name in ["imag", "angle"]},
+    "view_as_real": [Sample((COMPLEX,), smooth=False)],
+    "view_as_complex": [Sample((normal(3, 2),), smooth=False)],
+    "substitute": [Sample((normal(3), normal(3, seed=1)), smooth=False)],
     "complex": [Sample((normal(3), normal(3, seed=1)), smooth=False)],
     "fft": [
         Sample((COMPLEX,), {"axes": axes, "inverse": inverse, "scale": 0.5}, smooth=False)

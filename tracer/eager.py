@@ -18,6 +18,7 @@ from .ir.halves import compute
 from .ir.interp import restore, silence
 from .ir.primitive import Kind, Primitive
 from .tensor import Tensor, wrap
+from .views import LazyView, Made
 
 
 def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
@@ -32,6 +33,8 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
                 short = True
             if follow:
                 if a._view is not None:
+                    if a._made is not None:
+                        a._check_made()
                     a._refresh()
                 if a._requires_grad:
                     followed = True
@@ -44,23 +47,36 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
         raise _clearer(e, primitive, args) from None
     finally:
         restore(token)
-    out = wrap(data)
-    if primitive.makes_views and data.__class__ is np.ndarray:
+    if primitive.makes_views and _is_view(primitive, data, arrays[0]):
         parent = args[0]
-        if data.base is not None and np.may_share_memory(data, parent._data):
-            out._view = (parent, primitive, attrs)
-            out._counter = parent._changes()
-            if parent._formers:
-                out._since = len(parent._formers)
-            out._history = parent._counter[1]
-            if parent._view is not None:
-                parent._refresh()
-    if followed and out._data.dtype.kind in "fcV":
+        out = wrap(data) if not primitive.lazy and "_data" in vars(parent) else object.__new__(LazyView)
+        out._view = (parent, primitive, attrs)
+        out._counter = parent._changes()
+        if parent._formers:
+            out._since = len(parent._formers)
+        out._history = parent._counter[1]
+        if parent._view is not None:
+            parent._refresh()
+        if primitive.differentiable:
+            if not context.grad_enabled:
+                out._made = Made("inference" if context.inference else "no_grad", 0, out._counter[0])
+            elif parent._made is not None:
+                out._made = Made(parent._made.kind, 0, out._counter[0])
+    else:
+        out = wrap(data)
+    if followed and data.dtype.kind in "fcV":
         out._requires_grad = True
         out._grad_fn = remember(primitive, args, attrs, out)
     if context.recorder is not None:
         context.recorder.record(primitive, args, attrs, out)
     return out
+
+
+def _is_view(primitive: Primitive, data: np.ndarray, viewed: np.ndarray) -> bool:
+    """Whether what was computed is a view: reshapes are, where memory allows it."""
+    if primitive.lazy or data.__class__ is not np.ndarray or data.base is None:
+        return primitive.lazy
+    return data.size == 0 or np.may_share_memory(data, viewed)
 
 
 def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Exception:

@@ -26,7 +26,7 @@ _METHODS = """
     diagonal_scatter diff digamma dist div divide dot dsplit eq equal erf erfc erfinv exp exp2 expand expand_as expm1 fix
     flatten flip fliplr flipud float_power floor floor_divide fmax fmin fmod frac gather gcd ge greater greater_equal gt
     heaviside histc hsplit hypot i0 index_add index_copy index_fill index_put index_reduce index_select inner isclose
-    isfinite isinf isnan isneginf isposinf isreal is_conj kron resolve_conj resolve_neg kthvalue lcm ldexp le lerp less
+    isfinite isinf isnan isneginf isposinf isreal is_conj is_neg kron resolve_conj resolve_neg kthvalue lcm ldexp le lerp less
     less_equal lgamma log log10 log1p log2 log_softmax logaddexp logaddexp2 logcumsumexp logical_and logical_not
     logical_or logical_xor logit logsumexp lt masked_fill masked_scatter masked_select matmul max maximum mean median min
     minimum mm mode moveaxis movedim msort mul multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow
@@ -180,12 +180,20 @@ def _copy_(self: Tensor, src: Any) -> Tensor:
 
 def _fill_(self: Tensor, value: Any) -> Tensor:
     """Sets every element to ``value``."""
-    return _copy_(self, value)
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        value = to_dtype(value, self.dtype)
+    else:
+        value = create.full((), value, dtype=self.dtype)
+    return self._become(shape.expand(value, self._data.shape), overwritten=True, may_overlap=True)
 
 
 def _zero_(self: Tensor) -> Tensor:
     """Sets every element to zero."""
-    return _copy_(self, 0)
+    return _fill_(self, 0)
 
 
 def _drawn(name: str) -> Callable[..., Any]:
@@ -247,7 +255,7 @@ def attach() -> None:
         setattr(Tensor, name, functools.partialmethod(_to, dtype=dtype))
     extra: dict[str, Any] = {
         "__neg__": pointwise.neg,
-        "__pos__": lambda self: self,
+        "__pos__": special.positive,
         "__abs__": pointwise.abs,
         "__invert__": pointwise.bitwise_not,
         "__getitem__": index.getitem,
@@ -256,8 +264,8 @@ def attach() -> None:
         "trace": ops.matrix_trace,
         "polygamma": lambda self, n: special.polygamma(n, self),
         "index_put": writes.index_put,
-        "H": property(lambda self: ops.conj(shape.transpose(self, -1, -2))),
-        "mH": property(lambda self: ops.conj(shape.transpose(self, -1, -2))),
+        "H": property(ops.adjoint),
+        "mH": property(ops.adjoint),
         "real": property(ops.real),
         "imag": property(ops.imag),
         "new_zeros": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),

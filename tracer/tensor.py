@@ -19,6 +19,7 @@ from .ir.types import DType, TensorType, array_type, dtype_of
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
+    from .views import Made
 
 
 def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
@@ -31,6 +32,15 @@ def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
 
 
 UNCHANGED = (0, 0)  # the counter of a tensor that has not been changed, and has no views
+
+
+def overlaps(data: np.ndarray) -> bool:
+    """Whether an array surely has several elements in one place."""
+    return 0 in data.strides and data.size > 0 and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True))
+
+
+def _plain(data: np.ndarray) -> bool:
+    return data.flags.writeable and not overlaps(data)
 
 
 class Size(tuple):
@@ -63,6 +73,7 @@ class Tensor:
     _history: int = 0  # of the storage, when a view's place in the graph was looked up
     _formers: tuple[Tensor, ...] = ()  # what this tensor was before each change of its shape in place
     _since: int = 0  # for a view: how many such changes the viewed tensor had seen
+    _made: Made | None = None  # of a view that must not be changed in place with autograd: how it was made
     _data: np.ndarray
     # Changes made in place, and those that autograd followed: a list that the views of one storage share, once there is any
     # of either (`_changes`).
@@ -160,6 +171,10 @@ class Tensor:
 
         return strides[one_dim(dim, self.ndim)]
 
+    def storage_offset(self) -> int:
+        """How many elements lie in the memory that this is a view of before the first one."""
+        return (self.data_ptr() - self._root().data_ptr()) // self._data.itemsize
+
     def data_ptr(self) -> int:
         return int(self._data.__array_interface__["data"][0])
 
@@ -171,7 +186,7 @@ class Tensor:
     def __iter__(self) -> Any:
         if self._data.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
-        return iter([self[i] for i in range(len(self._data))])
+        return iter(self.unbind())
 
     __hash__ = object.__hash__
 
@@ -196,10 +211,28 @@ class Tensor:
 
         for t, parent in zip(chain[-2::-1], chain[:0:-1], strict=True):
             assert t._view is not None
-            if parent._requires_grad and (t._grad_fn is not None or not t._requires_grad):
-                t._requires_grad, t._grad_fn, t._output = True, remember(t._view[1], (parent,), t._view[2], t), 0
+            if parent._requires_grad and (t._grad_fn is not None or not t._requires_grad) and t._made is None:
+                t._follow(remember(t._view[1], (parent,), t._view[2], t))
         for t in chain:
             t._history = self._counter[1]
+
+    def _follow(self, node: BackwardNode) -> None:
+        """Gives a tensor that was changed in place its new history. Its own gradient is now that of the new value."""
+        before = self._grad_fn
+        self._requires_grad, self._grad_fn, self._output = True, node, 0
+        if before is not None and before.extras is not None:
+            from .autograd.hooks import move_retained
+
+            move_retained(self, before)
+
+    def _check_made(self) -> None:
+        """Raises RuntimeError for a view that autograd has lost sight of: what it is a view of was changed in place."""
+        made = self._made
+        assert made is not None
+        if self._counter[0] != made.version and (self._grad_fn is not None or self._followed_base()._requires_grad):
+            from .views import refused
+
+            raise refused(self, True)
 
     @property
     def requires_grad(self) -> bool:
@@ -230,8 +263,19 @@ class Tensor:
     @property
     def grad_fn(self) -> BackwardNode | None:
         if self._view is not None:
+            if self._made is not None:
+                self._check_made()
             self._refresh()
         return self._grad_fn
+
+    @property
+    def _base(self) -> Tensor | None:
+        """Of a view: the tensor that autograd takes it for a view of."""
+        base = self._followed_base()
+        return None if base is self else base
+
+    def _is_view(self) -> bool:
+        return self._base is not None
 
     @property
     def is_leaf(self) -> bool:
@@ -292,7 +336,7 @@ class Tensor:
                 self.grad = g
         elif create_graph:
             self.grad = before + g
-        elif context.recorder is None and before._data.dtype is g._data.dtype and before._data.flags.writeable:
+        elif context.recorder is None and before._data.dtype is g._data.dtype and _plain(before._data):
             compute_into(np.add, before._data, g._data, out=before._data)
             before._changes()[0] += 1
         else:
@@ -345,7 +389,7 @@ class Tensor:
         """A tensor on the same memory, with no history."""
         from .ir.ops import detach
 
-        out = wrap(self._data)
+        out = self._like()
         out._counter = self._changes()
         out._view = (self, detach, {})
         if context.recorder is not None:
@@ -358,18 +402,26 @@ class Tensor:
             self._counter = [0, 0]
         return self._counter  # type: ignore[return-value]
 
+    def _like(self) -> Tensor:
+        """A tensor on the same memory, which knows nothing of this one."""
+        if "_data" in vars(self):
+            return wrap(self._data)
+        out: Tensor = object.__new__(type(self))  # a lazy view: its elements are not in memory
+        out._counter = UNCHANGED
+        return out
+
     def detach(self) -> Tensor:
         """The same memory, outside the graph."""
         return self._alias()
 
     def detach_(self) -> Tensor:
         """Leaves the graph: this tensor becomes a leaf that requires no gradients."""
-        if self._view is not None and self._view[1].differentiable:
+        if self._is_view():
             raise RuntimeError(
                 "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
                 "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
                 "detach_() cannot be called on these gradients. To fix this error, please refer to the "
-                "Optimizer.zero_grad() function in torch/optim/optimizer.py as a reference."
+                "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
             )
         if context.recorder is not None:
             context.recorder.becomes_leaf(self)
@@ -385,6 +437,10 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._requires_grad and value._data.dtype.kind not in "fcV":
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         if context.recorder is not None:
             context.recorder.give_up("assigns to .data")
         structure_changed()
@@ -451,22 +507,29 @@ class Tensor:
 
     # In-place changes.
 
-    def _become(self, new: Tensor, overwritten: bool = False) -> Tensor:
+    def _become(self, new: Tensor, overwritten: bool = False, may_overlap: bool = False) -> Tensor:
         """Takes the value and the history of ``new``, keeping this tensor's memory: every in-place operation ends here.
 
-        ``overwritten``: ``new`` was not computed from this tensor.
+        ``overwritten``: ``new`` was not computed from this tensor. ``may_overlap``: elements that share memory may be written to,
+        for they get equal values.
         """
         if context.recorder is not None:
             context.recorder.value(self)  # as it was before
         if self._view is not None:
             self._refresh()
         base = self._followed_base()
-        if context.grad_enabled:
-            if self._requires_grad and self._grad_fn is None:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        follows = context.grad_enabled and (new._requires_grad or self._requires_grad or base._requires_grad)
+        if follows:
+            if self._made is not None:
+                from .views import refused
+
+                raise refused(self, False)
             if base is not self and base._requires_grad and base._grad_fn is None:
                 raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-        if not self._data.flags.writeable:
+            if self._requires_grad and self._grad_fn is None:
+                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        stored = "_data" in vars(self)  # but for lazy views
+        if overlaps(self._data) and not (may_overlap and stored):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
                 "Please clone() the tensor before performing the operation."
@@ -479,19 +542,24 @@ class Tensor:
             raise RuntimeError(f"result type {new.dtype.ctype} can't be cast to the desired output type {self.dtype.ctype}")
         if new._data.dtype != self._data.dtype:
             new = new.to(self.dtype)
-        self._data[...] = new._data
+        if stored:
+            self._data[...] = new._data
+        else:
+            self.write(new._data)
         self._changes()[0] += 1
-        if context.grad_enabled and (new._requires_grad or base._requires_grad):
+        if follows:
             self._rebase(base, new, overwritten)
         if context.recorder is not None:
-            context.recorder.update(self, new)
+            context.recorder.update(self, new, follows)
         return self
 
     def _rebase(self, base: Tensor, new: Tensor, overwritten: bool) -> None:
         """Gives the history of a change in place to the tensor changed, or to the one it is a view of."""
         self._changes()[1] += 1
         if base is self and not overwritten:
-            self._requires_grad, self._grad_fn, self._output = new._requires_grad, new._grad_fn, new._output
+            if new._grad_fn is not None:
+                self._follow(new._grad_fn)
+            self._requires_grad, self._output = new._requires_grad, new._output
             return
         from .autograd.node import CopySlices
 
@@ -500,8 +568,7 @@ class Tensor:
         while t is not base:
             t, *step = t._viewed()
             chain.append(step)
-        base._grad_fn = CopySlices(base, new, chain[::-1])
-        base._requires_grad, base._output = True, 0
+        base._follow(CopySlices(base, new, chain[::-1]))
         self._refresh()
 
     def _snapshot(self) -> Tensor:
@@ -510,9 +577,30 @@ class Tensor:
             self._refresh()
         out = wrap(self._data.copy())
         out._requires_grad, out._grad_fn, out._output = self._requires_grad, self._grad_fn, self._output
+        base = self._followed_base()
+        if base is not self and base._requires_grad:
+            out._grad_fn = self._unhooked(base)
         if context.recorder is not None:
             context.recorder.snapshot(self, out)
         return out
+
+    def _unhooked(self, base: Tensor) -> BackwardNode | None:
+        """The history of a view about to be changed. Hooks on it belong to the view as it was, which nobody reads any more."""
+        chain: list[Tensor] = []
+        t = self
+        while t is not base:
+            chain.append(t)
+            t = t._viewed()[0]
+        if not any(t._grad_fn is not None and t._grad_fn.extras is not None for t in chain):
+            return self._grad_fn
+        from .autograd.written import remember
+
+        for t in reversed(chain):
+            _, primitive, attrs = t._viewed()
+            seen = t._like()
+            seen._view, seen._requires_grad, seen._grad_fn = t._view, True, remember(primitive, (base,), attrs, t)
+            base = seen
+        return base._grad_fn
 
     def _followed_base(self) -> Tensor:
         """The tensor that this is a view of as far as autograd is concerned: ``detach`` ends a chain of views."""

@@ -13,3 +13,4 @@ from .reduce import *
 from .scan import *
 from .source import *
 from .special import *
+from .views import *

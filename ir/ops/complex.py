@@ -18,22 +18,74 @@ def _as(g: Any, type_: TensorType) -> Any:
     return cast(g, dtype=type_.dtype.short)
 
 
-conj = elementwise("conj", np.conj, None, vjp=(lambda g: conj(g),), holomorphic=False)
+def _part(x: Any, imaginary: bool) -> np.ndarray:
+    """A view of complex numbers; of real ones a copy, or zeros."""
+    x = np.asarray(x)
+    if x.dtype.kind == "c":
+        return x.imag if imaginary else x.real
+    return np.zeros_like(x, order="C") if imaginary else np.array(x, order="C")
+
+
+def _as_real(x: Any) -> np.ndarray:
+    x = np.asarray(x)
+    return np.lib.stride_tricks.as_strided(x.real, (*x.shape, 2), (*x.strides, x.itemsize // 2))
+
+
+def _as_complex(x: Any) -> np.ndarray:
+    x = np.asarray(x)
+    wide = np.complex128 if x.dtype == np.float64 else np.complex64
+    if x.size == 0:
+        return np.empty(x.shape[:-1], wide)
+    if x.strides[-1] != x.itemsize:
+        x = np.ascontiguousarray(x)
+    return x.view(wide)[..., 0]
+
+
+# A view in PyTorch's sense, though no memory holds its elements: see `Primitive.lazy`.
+conj = elementwise(
+    "conj",
+    np.conj,
+    None,
+    vjp=(lambda g: conj(g),),
+    put=lambda base, view, base_type: conj(view),
+    lazy=True,
+    holomorphic=False,
+)
+view_as_real = host(
+    "view_as_real",
+    _as_real,
+    infer=lambda x: TensorType(x.dtype.real, (*x.shape, 2)),
+    vjp=(lambda g: view_as_complex(g),),
+    put=lambda base, view, base_type: view_as_complex(view),
+    holomorphic=False,
+)
+view_as_complex = host(
+    "view_as_complex",
+    _as_complex,
+    infer=lambda x: TensorType(x.dtype.to_complex(), x.shape[:-1]),
+    vjp=(lambda g: view_as_real(g),),
+    put=lambda base, view, base_type: view_as_real(view),
+    holomorphic=False,
+)
 real = elementwise(
     "real",
-    lambda x: np.array(np.real(x), order="C"),
+    lambda x: _part(x, False),
     None,
     infer=lambda x: x.with_dtype(x.dtype.real),
     vjp=(lambda g, x_type: _as(g, x_type),),
+    put=lambda base, view, base_type: complex_(view, imag(base)),
     holomorphic=False,
+    torch_name="Select",
 )
 imag = elementwise(
     "imag",
-    lambda x: np.array(np.imag(x), order="C"),
+    lambda x: _part(x, True),
     None,
     infer=lambda x: x.with_dtype(x.dtype.real),
     vjp=(lambda g, x_type: complex_(mul(g, 0), g) if x_type.dtype.is_complex else mul(g, 0),),
+    put=lambda base, view, base_type: complex_(real(base), view),
     holomorphic=False,
+    torch_name="Select",
 )
 
 
@@ -95,4 +147,4 @@ fft = host(
     torch_name="FftC2C",
 )
 
-__all__ = ["angle", "complex_", "conj", "fft", "imag", "real"]
+__all__ = ["angle", "complex_", "conj", "fft", "imag", "real", "view_as_complex", "view_as_real"]

@@ -308,6 +308,10 @@ copy = elementwise(
     torch_name="Clone",
 )
 
+# The second operand, in the place of the first: what was changed while autograd did not look has new values and the old
+# history.
+substitute = elementwise("substitute", lambda x, v: np.array(v, order="C"), "{v}", "x v", vjp=(lambda g: g, None))
+
 # Casts.
 
 

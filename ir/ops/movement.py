@@ -32,13 +32,13 @@ def _infer_broadcast(x: TensorType, shape: Shape, axes: Shape) -> TensorType:
 def _broadcast(x: Any, shape: Shape, axes: Shape) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim == 0:  # the cotangent of a whole sum, most of all; NumPy's function takes several times as long
-        y = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
-        y.flags.writeable = False
-        return y
+        return np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
     lifted = [1] * len(shape)
     for a, n in zip(axes, x.shape, strict=True):
         lifted[a] = n
-    return np.broadcast_to(x.reshape(lifted), shape)
+    y = np.broadcast_to(x.reshape(lifted), shape)
+    y.flags.writeable = x.flags.writeable
+    return y
 
 
 def _sum_to(g: Any, x_type: TensorType, shape: Shape, axes: Shape) -> Any:
@@ -47,11 +47,13 @@ def _sum_to(g: Any, x_type: TensorType, shape: Shape, axes: Shape) -> Any:
     return sum_(g, axes=tuple(i for i in range(len(shape)) if i not in axes))
 
 
-def _put_broadcast(*operands: Any, **attrs: Any) -> Any:
-    raise RuntimeError(
-        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-        "Please clone() the tensor before performing the operation."
-    )
+def _put_broadcast(base: Any, view: Any, base_type: TensorType, shape: Shape, axes: Shape) -> Any:
+    """Elements of the view that are one element of the base are equal where this is asked for; the last of them is taken."""
+    if 0 in shape:
+        return base
+    starts = tuple(0 if i in axes else n - 1 for i, n in enumerate(shape))
+    part = slice_(view, starts=starts, stops=tuple(shape), steps=(1,) * len(shape))
+    return reshape(part, shape=base_type.shape)
 
 
 broadcast = primitive(
@@ -370,93 +372,4 @@ adjoin = primitive(
     vjp_all=lambda g, types: _concatenate_vjp(g, types, 0),
     pieces=lambda index, types, attrs, param: _concatenate_pieces(index, types, {"axis": 0}, param),
     torch_name="Cat",
-)
-
-# windows: all windows over the last axes, as an axis of positions inside the window and one of windows,
-#   result[..., k1, k2, o1, o2] = x[..., o1*stride1 + k1*dilation1, o2*stride2 + k2*dilation2]
-# and fold, its adjoint, which adds overlapping windows up.
-
-
-def _infer_windows(x: TensorType, size: Shape, stride: Shape, dilation: Shape) -> TensorType:
-    n = len(size)
-    _require(len(stride) == len(dilation) == n <= x.rank, f"windows {size} do not fit {x}")
-    _require(min((*size, *stride, *dilation), default=1) > 0, "windows need positive sizes, strides and dilations")
-    spatial = x.shape[x.rank - n :]
-    reach = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
-    _require(
-        all(r <= e for r, e in zip(reach, spatial, strict=True)),
-        f"Kernel size can't be greater than actual input size: windows of {reach} over {spatial}",
-    )
-    count = tuple((e - r) // s + 1 for e, r, s in zip(spatial, reach, stride, strict=True))
-    return x.with_shape(x.shape[: x.rank - n] + tuple(size) + count)
-
-
-def _windows(x: Any, size: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
-    n = len(size)
-    x = np.asarray(x)
-    shape = _infer_windows(type_of(x), size, stride, dilation).shape
-    lead, steps = x.strides[: x.ndim - n], x.strides[x.ndim - n :]
-    inside = tuple(s * d for s, d in zip(steps, dilation, strict=True))
-    across = tuple(s * d for s, d in zip(steps, stride, strict=True))
-    return np.lib.stride_tricks.as_strided(x, shape, lead + inside + across, writeable=False)
-
-
-def _windows_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
-    n = len(attrs["size"])
-    lead, k, o = index[: -2 * n], index[-2 * n : -n], index[-n:]
-    inner = tuple(
-        f"({_affine(oi, 0, s, param)} + {_affine(ki, 0, d, param)})"
-        for oi, s, ki, d in zip(o, attrs["stride"], k, attrs["dilation"], strict=True)
-    )
-    return [Piece(0, lead + inner)]
-
-
-def _infer_fold(x: TensorType, extents: Shape, stride: Shape, dilation: Shape) -> TensorType:
-    n = len(extents)
-    lead = x.shape[: x.rank - 2 * n]
-    size = x.shape[x.rank - 2 * n : x.rank - n]
-    whole = x.with_shape(lead + tuple(extents))
-    _require(_infer_windows(whole, size, stride, dilation) == x, f"{x} is not windows over {extents}")
-    return whole
-
-
-def _fold(x: Any, extents: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
-    n = len(extents)
-    x = np.asarray(x)
-    lead, size, count = x.shape[: x.ndim - 2 * n], x.shape[x.ndim - 2 * n : x.ndim - n], x.shape[x.ndim - n :]
-    y = np.zeros(lead + tuple(extents), x.dtype)
-    for k in np.ndindex(*size):
-        at: tuple[Any, ...] = tuple(
-            slice(i * d, i * d + (c - 1) * s + 1, s) for i, d, s, c in zip(k, dilation, stride, count, strict=True)
-        )
-        y[(Ellipsis, *at)] += x[(slice(None),) * len(lead) + k]
-    return y
-
-
-windows = primitive(
-    "windows",
-    Kind.MOVEMENT,
-    "x",
-    infer=_infer_windows,
-    impl=_windows,
-    vjp=(
-        lambda g, x_type, size, stride, dilation: fold(
-            g, extents=x_type.shape[x_type.rank - len(size) :], stride=stride, dilation=dilation
-        ),
-    ),
-    pieces=_windows_pieces,
-    torch_name="Im2Col",
-)
-fold = primitive(
-    "fold",
-    Kind.INDEXING,
-    "x",
-    infer=_infer_fold,
-    impl=_fold,
-    vjp=(
-        lambda g, x_type, extents, stride, dilation: windows(
-            g, size=x_type.shape[x_type.rank - 2 * len(extents) : x_type.rank - len(extents)], stride=stride, dilation=dilation
-        ),
-    ),
-    torch_name="Col2Im",
 )

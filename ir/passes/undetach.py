@@ -1,9 +1,10 @@
-"""Removes ``detach``: it says something to differentiation only, and hides the same value from every other pass."""
+"""Removes ``detach`` and ``substitute``: they say something to differentiation only, and hide the same value from every other
+pass."""
 
 from __future__ import annotations
 
 from ..graph import Graph, Rewriter
-from ..ops import detach
+from ..ops import detach, substitute
 
 
 def undetach(graph: Graph) -> Graph:
@@ -11,6 +12,8 @@ def undetach(graph: Graph) -> Graph:
     for op in graph.ops:
         if op.primitive is detach:
             rewriter.map[op.result] = rewriter.map[op.operands[0]]
+        elif op.primitive is substitute:
+            rewriter.map[op.result] = rewriter.map[op.operands[1]]
         else:
             rewriter.copy(op)
     return rewriter.finish()

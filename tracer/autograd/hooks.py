@@ -93,6 +93,16 @@ def retains(t: Tensor) -> bool:
     return any(isinstance(h, _Retain) and h.tensor() is t for h in node.extras.hooks.get(t._output, {}).values())
 
 
+def move_retained(t: Tensor, before: BackwardNode) -> None:
+    """``t`` has been changed in place, and had this node before: what it retains from now on is the gradient of its new value."""
+    assert before.extras is not None
+    for hooks in before.extras.hooks.values():
+        for number, hook in list(hooks.items()):
+            if isinstance(hook, _Retain) and hook.tensor() is t:
+                del hooks[number]
+                _add(_of(t), hook)
+
+
 def apply_to_outputs(node: BackwardNode, given: dict[int, Any], form: Form) -> None:
     """Shows a node's cotangents to its hooks, which may replace them."""
     assert node.extras is not None

@@ -172,11 +172,12 @@ class CopySlices(BackwardNode):
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         parts = [given[0]]
+        types = [self.edges[2]]
         for primitive, attrs in self.chain:
             parts.append(primitive(parts[-1], **attrs))
+            types += primitive.infer_types(types[-1:], attrs)
         rest: Any = None
         if wanted[0]:
-            types = [self.edges[2].with_shape(tuple(part.shape)) for part in parts]
             rest = full(value=0, shape=types[-1].shape, dtype=types[-1].dtype.short)
             for (primitive, attrs), part, type_ in zip(reversed(self.chain), parts[-2::-1], types[-2::-1], strict=True):
                 assert primitive.put is not None

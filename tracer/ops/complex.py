@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..ir import ops as P
 from ..tensor import Tensor
+from ..views import conjugated, without_conjugation
 from . import pointwise as F
 from .common import match
-from .shape import stack
 
 __all__ = [
     "angle",
@@ -16,6 +16,7 @@ __all__ = [
     "imag",
     "is_complex",
     "is_conj",
+    "is_neg",
     "polar",
     "real",
     "resolve_conj",
@@ -31,38 +32,47 @@ def is_complex(input: Tensor) -> bool:
 
 
 def is_conj(input: Tensor) -> bool:
-    """False: conjugates are computed at once."""
-    return False
+    """Whether this is a view of complex numbers that conjugates them."""
+    return input.is_complex() and conjugated(input)
+
+
+def is_neg(input: Tensor) -> bool:
+    """Whether this is a view that negates: the imaginary part of a conjugated one."""
+    return not input.is_complex() and conjugated(input)
 
 
 def real(input: Tensor) -> Tensor:
-    """The real part; a real tensor itself."""
-    return P.real(input) if input.is_complex() else input
+    """The real part, a view; a real tensor itself."""
+    return P.real(without_conjugation(input) if is_conj(input) else input) if input.is_complex() else input
 
 
 def imag(input: Tensor) -> Tensor:
-    """The imaginary part. Raises RuntimeError for real tensors."""
+    """The imaginary part, a view. Raises RuntimeError for real tensors."""
     if not input.is_complex():
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
     return P.imag(input)
 
 
 def conj(input: Tensor) -> Tensor:
-    """The complex conjugate; a real tensor itself."""
-    return P.conj(input) if input.is_complex() else input
+    """The complex conjugate, a view; a real tensor itself."""
+    if not input.is_complex():
+        return input
+    return without_conjugation(input) if is_conj(input) else P.conj(input)
 
 
 def conj_physical(input: Tensor) -> Tensor:
-    """The complex conjugate, in memory of its own."""
-    return P.conj(input) if input.is_complex() else F.clone(input)
+    """The complex conjugate, in memory of its own; a real tensor itself."""
+    return P.copy(conj(input)) if input.is_complex() else input
 
 
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: conjugates are computed at once."""
-    return input
+    """The tensor itself, or a copy of a conjugated view."""
+    return P.copy(input) if is_conj(input) else input
 
 
-resolve_neg = resolve_conj
+def resolve_neg(input: Tensor) -> Tensor:
+    """The tensor itself, or a copy of a view that negates."""
+    return P.copy(input) if is_neg(input) else input
 
 
 def angle(input: Tensor) -> Tensor:
@@ -95,19 +105,33 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
 
 
 def view_as_real(input: Tensor) -> Tensor:
-    """The two parts along a new last axis. A copy, not a view. Raises RuntimeError for real tensors."""
+    """The two parts along a new last axis, a view. Raises RuntimeError for real tensors, and for conjugated views."""
     if not input.is_complex():
         raise RuntimeError("view_as_real is only supported for complex tensors")
-    return stack([P.real(input), P.imag(input)], -1)
+    if is_conj(input):
+        raise RuntimeError(
+            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate tensor so you can view it as "
+            "real, use self.resolve_conj(); however, be warned that the resulting tensor will NOT alias the original."
+        )
+    return P.view_as_real(input)
 
 
 def view_as_complex(input: Tensor) -> Tensor:
-    """Complex numbers from their parts along the last axis. A copy, not a view."""
-    if not input.is_floating_point():
+    """Complex numbers from their parts along the last axis, a view. Raises RuntimeError where the parts are not neighbours."""
+    if input.dtype.name not in ("float32", "float64"):
         raise RuntimeError(
             f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: "
             f"{input.dtype.ctype}"
         )
-    if input.ndim == 0 or input.shape[-1] != 2:
+    if input.ndim == 0:
+        raise RuntimeError("Input tensor must have one or more dimensions")
+    if input._data.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
-    return P.complex_(input[..., 0], input[..., 1])
+    *others, last = input.stride()
+    if last != 1:
+        raise RuntimeError("Tensor must have a last dimension with stride 1")
+    if any(s % 2 for s in others):
+        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if input.storage_offset() % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
+    return P.view_as_complex(resolve_neg(input))

@@ -13,7 +13,7 @@ from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype
 from .create import full, zeros_like
 from .moving import atleast_2d, movedim
-from .shape import cat, expand, pad, permute, reshape, unsqueeze
+from .shape import cat, expand, pad, reshape, unsqueeze
 
 __all__ = [
     "block_diag",
@@ -65,18 +65,11 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of the plane of two axes, as a last axis; a view of a matrix that is contiguous."""
+    """The diagonal of the plane of two axes, as a last axis; a view."""
     a, b = one_dim(dim1, input.ndim), one_dim(dim2, input.ndim)
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    x = permute(input, [i for i in range(input.ndim) if i not in (a, b)] + [a, b])
-    *lead, m, n = x._data.shape
-    count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
-    first = offset if offset >= 0 else -offset * n
-    flat = reshape(x, (*lead, m * n))
-    starts = (*(0,) * len(lead), first if count else 0)
-    stops = (*lead, first + (count - 1) * (n + 1) + 1 if count else 0)
-    return P.slice_(flat, starts=starts, stops=stops, steps=(*(1,) * len(lead), n + 1))
+    return P.diagonal(input, offset=offset, axis1=a, axis2=b)
 
 
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -141,13 +134,6 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
             f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
             f"{list(part.shape)}"
         )
-    rank = input.ndim
-    a, b = one_dim(dim1, rank), one_dim(dim2, rank)
-    m, n = input._data.shape[a], input._data.shape[b]
-    rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
-    x = movedim(input, (a, b), (-2, -1))
-    low, high = (max(-offset, 0), m - max(-offset, 0) - src._data.shape[-1]) if m else (0, 0)
-    long = pad(src, (low, high), 0)  # by row
-    whole = expand(unsqueeze(long, long.ndim), x._data.shape)
-    out = F.where(P.eq(P.sub(columns, rows), offset), whole, x)
-    return movedim(out, (-2, -1), (a, b))
+    return P.diagonal_update(
+        input, src, offset=offset, axis1=one_dim(dim1, input.ndim), axis2=one_dim(dim2, input.ndim)
+    )

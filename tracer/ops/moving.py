@@ -11,10 +11,12 @@ import numpy as np
 
 from ..ir import ops as P
 from ..tensor import Tensor
+from ..views import LazyView, conjugated, one_of_several, without_conjugation
 from . import pointwise as F
 from .common import one_dim
+from .complex import conj
 from .create import full
-from .shape import _sizes, cat, expand, flip, narrow, permute, reshape, split, stack, transpose, unsqueeze
+from .shape import _sizes, apart, cat, expand, flip, narrow, permute, reshape, split, stack, transpose, unsqueeze
 
 __all__ = [
     "adjoint",
@@ -129,7 +131,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     old = (1,) * lead + input._data.shape
     spread = tuple(n for pair in zip(counts, old, strict=True) for n in pair)
     x = reshape(input, tuple(n for e in old for n in (1, e)))
-    return reshape(expand(x, spread), tuple(c * n for c, n in zip(counts, old, strict=True)))
+    return apart(reshape(expand(x, spread), tuple(c * n for c, n in zip(counts, old, strict=True))))
 
 
 def tile(input: Tensor, *dims: Any) -> Tensor:
@@ -155,7 +157,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
             return P.index_select(x, _positions(repeats), axis=axis)
     if repeats < 0:
         raise RuntimeError("Repeats must be non-negative")
-    return flatten_pair(expand_at(x, axis, repeats), axis)
+    return apart(flatten_pair(expand_at(x, axis, repeats), axis))
 
 
 def _positions(repeats: Tensor) -> Tensor:
@@ -183,7 +185,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``dim``, as views."""
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return tuple(select(input, dim, i) for i in range(input._data.shape[one_dim(dim, input.ndim)]))
+    return one_of_several([select(input, dim, i) for i in range(input._data.shape[one_dim(dim, input.ndim)])])
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -210,8 +212,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         n = indices_or_sections
         if n <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {n}")
-        sizes = [extent // n + (i < extent % n) for i in range(n)]
-        return split(input, sizes, axis)
+        ends = itertools.accumulate(extent // n + (i < extent % n) for i in range(n))
+        indices_or_sections = list(ends)[:-1]
     bounds = [0, *(slice(i, None).indices(extent)[0] for i in indices_or_sections), extent]
     return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in itertools.pairwise(bounds))
 
@@ -394,7 +396,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """The tensors, expanded to one shape."""
     xs = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     sizes = broadcast_shapes(*(x._data.shape for x in xs))
-    return tuple(expand(x, sizes) for x in xs)
+    return tuple(x if x._data.shape == sizes else expand(x, sizes) for x in xs)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
@@ -410,43 +412,71 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis."""
     axis = one_dim(dimension, input.ndim)
-    if input.ndim == 0:
-        x = reshape(input, (1,))
-        return reshape(P.slice_(x, starts=(0,), stops=(size,), steps=(1,)), (size,))
-    if size > input._data.shape[axis]:
-        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {input._data.shape[axis]} but size is {size}")
+    x = movedim(input, axis, -1) if input.ndim else reshape(input, (1,))
+    extent = x._data.shape[-1]
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > extent:
+        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {extent} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
-    x = movedim(input, axis, -1)
+    if input.ndim == 0:
+        return narrow(x, 0, 0, size)
     if size == 0:
-        count = input._data.shape[axis] // step + 1
-        shape = list(input._data.shape)
-        shape[axis] = count
-        return full((*shape, 0), 0, dtype=input.dtype)
+        nothing = narrow(x, -1, 0, 0)
+        return movedim(reshape(nothing, (*x._data.shape[:-1], extent // step + 1, 0)), -2, axis)
     w = P.windows(x, size=(size,), stride=(step,), dilation=(1,))
     return movedim(w, (-2, -1), (-1, axis))
 
 
-def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
-    """Elements of the tensor's memory at regular distances: a copy here, where PyTorch gives a view."""
-    from .create import tensor
+def as_strided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A view of the elements of the tensor's memory at regular distances, from ``storage_offset`` on, or where the tensor begins.
 
-    root = input._root()
-    offset = storage_offset
-    if offset is None:
-        offset = (input.data_ptr() - root.data_ptr()) // max(input.element_size(), 1)
-    positions = np.full(tuple(size), offset, np.int64)
-    for axis, (n, s) in enumerate(zip(size, stride, strict=True)):
-        positions += (np.arange(n) * s).reshape([-1 if i == axis else 1 for i in range(len(size))])
-    if positions.size and (positions.min() < 0 or positions.max() >= root._data.size):
+    Raises RuntimeError where they would lie outside the memory, NotImplementedError where PyTorch's memory would have elements
+    between those that this one's has: arrays of NumPy that are parts of others.
+    """
+    if isinstance(input, LazyView):
+        if not conjugated(input) or not input.is_complex():
+            raise NotImplementedError("as_strided of a view that is negated: use resolve_neg() first")
+        return P.conj(as_strided(without_conjugation(input), size, stride, storage_offset))
+    sizes, strides = _sizes((size,)), _sizes((stride,))
+    if len(sizes) != len(strides):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in strides):
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(f"as_strided: sizes must not be negative, got sizes: {list(sizes)}")
+    memory = _memory(input)
+    itemsize = input.element_size()
+    offset = (input.data_ptr() - memory.data_ptr()) // itemsize if storage_offset is None else int(storage_offset)
+    if offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {offset}")
+    last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
+    if 0 not in sizes and last >= memory._data.size:
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of bounds for storage "
-            f"of size "
-            f"{root._data.nbytes}"
+            f"setStorage: sizes {list(sizes)}, strides {list(strides)}, storage offset {offset}, and itemsize {itemsize} "
+            f"requiring a storage size of {(last + 1) * itemsize} are out of bounds for storage of size {memory._data.nbytes}"
         )
-    if root is not input and not root._data.flags.c_contiguous:
-        raise NotImplementedError("as_strided of a tensor whose memory is not contiguous")
-    return P.index_select(reshape(root, (-1,)), tensor(positions), axis=0)
+    return P.strided(memory, shape=sizes, strides=strides, offset=offset if 0 not in sizes else 0)
+
+
+def _memory(t: Tensor) -> Tensor:
+    """All the memory that a tensor is in, as a vector that is a view."""
+    followed = t._followed_base()
+    whole = root = t._root()
+    if followed is not root:  # autograd does not follow beyond a detached tensor
+        whole = root.detach()
+        whole._counter = t._changes()
+    if whole._data.dtype != t._data.dtype:
+        whole = P.bitcast(reshape(whole, (-1,)), dtype=t.dtype.short)
+    if not whole._data.flags.c_contiguous:
+        order = sorted(range(whole.ndim), key=lambda d: -whole._data.strides[d])
+        whole = P.permute(whole, axes=tuple(order))
+        if not whole._data.flags.c_contiguous:
+            raise NotImplementedError("as_strided of a tensor whose memory is part of an array of NumPy")
+    return reshape(whole, (-1,))
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
@@ -476,8 +506,8 @@ def _put(view: Any, input: Tensor, src: Tensor) -> Tensor:
 
 
 def adjoint(input: Tensor) -> Tensor:
-    """The last two axes exchanged."""
-    return transpose(input, -2, -1)
+    """The last two axes exchanged, and conjugated; a view."""
+    return conj(transpose(input, -2, -1))
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
@@ -487,8 +517,10 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     if lead < 0 or any(n not in (1, m) for n, m in zip(sizes, input._data.shape[lead:], strict=False)):
         raise RuntimeError(f"size {{{list(sizes)}}} is not expandable to size {{{list(input.shape)}}}.")
     axes = tuple(i for i, n in enumerate(input._data.shape) if i < lead or (sizes[i - lead] == 1 and n != 1))
-    out = P.sum_(input, axes=axes) if axes else F.clone(input)
-    return reshape(out, sizes)
+    if not axes and sizes == input._data.shape:
+        return input if sizes else F.clone(input)
+    out = P.sum_(input, axes=axes) if axes else input
+    return out if out._data.shape == sizes else reshape(out, sizes)
 
 
 concat = concatenate = cat

@@ -68,6 +68,13 @@ def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
     return f"{name.title()}Backward{_BY_AXES[name][given]}"
 
 
+def _separate(out: Tensor, args: tuple) -> None:
+    """A view of something that only the function had, not of an argument, is a tensor like any other to its caller."""
+    root = out._root()
+    if not any(isinstance(a, Tensor) and a._root() is root for a in args):
+        out._view = None
+
+
 def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The function; the nodes it makes have PyTorch's name for it. Itself where its last primitive has that name."""
     if name == "sum":
@@ -80,8 +87,11 @@ def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
-            if isinstance(out, Tensor) and out._grad_fn is not None and not (args and out is args[0]):
-                out._grad_fn.label = fixed or _variant(name, args, kwargs)
+            if isinstance(out, Tensor) and not (args and out is args[0]):
+                if out._view is not None:
+                    _separate(out, args)
+                if out._grad_fn is not None:
+                    out._grad_fn.label = fixed or _variant(name, args, kwargs)
         return result
 
     return call

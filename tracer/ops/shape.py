@@ -9,6 +9,7 @@ from typing import Any
 from ..ir import ops as P
 from ..ir.types import DType
 from ..tensor import Tensor
+from ..views import LazyView, one_of_several
 from .common import Dims, dims, one_dim, result_dtype, to_dtype
 
 __all__ = [
@@ -59,10 +60,13 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return P.reshape(input, shape=sizes)
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
-    """``reshape`` that never copies. Raises RuntimeError where the memory's strides do not allow it."""
-    if len(shape) == 1 and isinstance(shape[0], DType):
-        raise NotImplementedError("view(dtype) is not supported")
+def view(input: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
+    """``reshape`` that never copies; or, given a dtype, the same bytes as elements of that, outside the graph.
+
+    Raises RuntimeError where the memory's strides do not allow it.
+    """
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
+        return _reread(input, dtype or shape[0])
     out = reshape(input, *shape)
     if out._view is None and out._data.size:
         raise RuntimeError(
@@ -72,11 +76,35 @@ def view(input: Tensor, *shape: Any) -> Tensor:
     return out
 
 
+def _reread(input: Tensor, dtype: DType) -> Tensor:
+    """The same bytes as elements of another dtype."""
+    if isinstance(input, LazyView):
+        raise RuntimeError("torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype.")
+    old, new = input.element_size(), dtype.itemsize
+    between = f"to view {input.dtype.ctype} as {dtype.ctype} (different element sizes)"
+    if old != new and input.ndim == 0:
+        raise RuntimeError(f"self.dim() cannot be 0 {between}")
+    if old != new and input.stride(-1) != 1:
+        raise RuntimeError(f"self.stride(-1) must be 1 {between}, but got {input.stride(-1)}")
+    if new > old:
+        ratio, extent, offset = new // old, input._data.shape[-1], input.storage_offset()
+        if extent % ratio:
+            raise RuntimeError(f"self.size(-1) must be divisible by {ratio} {between}, but got {extent}")
+        if offset % ratio:
+            raise RuntimeError(f"self.storage_offset() must be divisible by {ratio} {between}, but got {offset}")
+        for axis, s in enumerate(input.stride()[:-1]):
+            if s % ratio:
+                raise RuntimeError(f"self.stride({axis}) must be divisible by {ratio} {between}, but got {s}")
+    return P.bitcast(input, dtype=dtype.short)
+
+
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes from ``start_dim`` to ``end_dim`` as one."""
     a, b = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
     if a > b:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if a == b and input.ndim:
+        return input
     old = input._data.shape or (1,)
     return reshape(input, (*old[:a], math.prod(old[a : b + 1]), *old[b + 1 :]))
 
@@ -216,7 +244,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     for n in sections:
         parts.append(narrow(input, axis, start, n))
         start += n
-    return tuple(parts)
+    return one_of_several(parts)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -282,3 +310,8 @@ def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
 def contiguous(input: Tensor) -> Tensor:
     """The input if its memory is row-major, else a copy that is."""
     return input if input.is_contiguous() else P.copy(input)
+
+
+def apart(x: Tensor) -> Tensor:
+    """``x`` in memory of its own."""
+    return x if x._view is None else P.copy(x)

@@ -211,7 +211,8 @@ class Recorder:
 
     def _set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
         self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(t._root()), 0) if self.epochs else 0)
-        self._by_array[id(t._data)] = weakref.ref(t._data), v
+        if "_data" in vars(t):  # the elements of a lazy view are in no array
+            self._by_array[id(t._data)] = weakref.ref(t._data), v
         return known.tensor
 
     def alive(self) -> list[Tensor]:
@@ -261,26 +262,34 @@ class Recorder:
         self.make(t, v)
 
     @_heard
-    def update(self, t: Tensor, new: Tensor) -> None:
-        """``t`` has been overwritten with the values of ``new``."""
+    def update(self, t: Tensor, new: Tensor, followed: bool) -> None:
+        """``t`` has been overwritten with the values of ``new``; ``followed``: autograd knows."""
         self.builder.loc = self.locations.here()
         v = self.value(new)
+        if not new._requires_grad and v in self.sensitive:
+            v = self.build.bind(P.detach, [v], {})
         root = t._root()
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
         while t._view is not None:
             # The value of what is viewed, with the viewed elements replaced.
             parent, primitive, attrs = t._viewed()
-            if parent._grad_fn is not None and not primitive.differentiable:
-                self.give_up("changes the data of a tensor that autograd follows")
-                return
             base = self._known[id(parent)].value if self.knows(parent) else self.value(parent)
-            self._known[id(t)] = _Known(weakref.ref(t), v, epoch)
+            self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
             with using(self.build):
                 assert primitive.put is not None
                 v = primitive.put(base, v, base.type, **attrs)
-            t = parent
-        self._set(t, v)
+            t, followed = parent, followed and primitive.differentiable
+        self._set(t, v if followed else self._unfollowed(t, v))
         self.written[id(root)] = root
+
+    def _unfollowed(self, t: Tensor, v: Value) -> Value:
+        """The new value of a tensor that was changed behind autograd's back: its gradient goes where it went before."""
+        before = self._known[id(t)].value
+        if t._grad_fn is None or before not in self.sensitive:
+            return v
+        kept = self.build.bind(P.substitute, [before, v], {})
+        self.sensitive.add(kept)
+        return kept
 
     @_heard
     def reshapes(self, t: Tensor) -> None:

@@ -443,7 +443,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     x = S.pad(input, amounts) if any(amounts) else input
     w = P.windows(x, size=k, stride=s, dilation=d)
     n, c = input._data.shape[:2]
-    return reshape(w, (n, c * math.prod(k), math.prod(w._data.shape[4:])))
+    return S.apart(reshape(w, (n, c * math.prod(k), math.prod(w._data.shape[4:]))))
 
 
 def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:

@@ -36,7 +36,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     out = input
     for i in range(n):
         out = _pad_axis(out, input.ndim - 1 - i, pad[2 * i], pad[2 * i + 1], mode)
-    return out
+    return P.copy(out) if out is input else out
 
 
 def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
@@ -82,7 +82,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     n = len(lead)
     x = reshape(input, (*lead, c // (r * r), r, r, h, w))
     x = permute(x, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return reshape(x, (*lead, c // (r * r), h * r, w * r))
+    return S.apart(reshape(x, (*lead, c // (r * r), h * r, w * r)))
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -102,7 +102,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     n = len(lead)
     x = reshape(input, (*lead, c, h // r, r, w // r, r))
     x = permute(x, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return reshape(x, (*lead, c * r * r, h // r, w // r))
+    return S.apart(reshape(x, (*lead, c * r * r, h // r, w // r)))
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
@@ -111,7 +111,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     if groups <= 0 or c % groups:
         raise RuntimeError(f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
     x = reshape(input, (n, groups, c // groups, *rest))
-    return reshape(S.transpose(x, 1, 2), input._data.shape)
+    return S.apart(reshape(S.transpose(x, 1, 2), input._data.shape))
 
 
 @opmath

@@ -1,0 +1,138 @@
+"""Views that autograd or NumPy cannot treat as any other: their elements are in no memory, or they must not be changed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .ir.interp import DIRECT, using
+from .ir.ops import conj, reshape
+from .tensor import Tensor
+
+
+class LazyView(Tensor):
+    """A view through a conjugation. Its elements are computed from those of what it views whenever somebody looks."""
+
+    @property  # type: ignore[override]
+    def _data(self) -> np.ndarray:
+        parent, primitive, attrs = self._viewed()
+        seen = parent._data
+        data = _conjugated(seen) if primitive is conj else primitive.impl(seen, **attrs)
+        data.flags.writeable = False
+        return data
+
+    @_data.setter
+    def _data(self, data: np.ndarray) -> None:
+        """What it views says what its elements are."""
+
+    def data_ptr(self) -> int:
+        return self._addressed().__array_interface__["data"][0]
+
+    def _addressed(self) -> np.ndarray:
+        """An array with the address and strides that the elements would have if they were in memory."""
+        parent, primitive, attrs = self._viewed()
+        seen = parent._addressed() if isinstance(parent, LazyView) else parent._data
+        return seen if primitive is conj else primitive.impl(seen, **attrs)
+
+    def write(self, elements: np.ndarray) -> None:
+        """Puts elements into the memory that this is a view of, as they have to be there."""
+        t: Tensor = self
+        with using(DIRECT):
+            while isinstance(t, LazyView):
+                parent, primitive, attrs = t._viewed()
+                assert primitive.put is not None
+                elements = primitive.put(parent._data, elements, parent.type_, **attrs)
+                t = parent
+        t._data[...] = elements
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        return self.clone().__deepcopy__(memo)
+
+    def __reduce__(self) -> Any:
+        return self.detach().clone().__reduce__()
+
+
+def _conjugated(x: np.ndarray) -> np.ndarray:
+    """The conjugates of complex numbers, laid out in memory as those are."""
+    if x.flags.c_contiguous:
+        return np.conj(x)
+    span = sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) if x.size else 0
+    memory = np.empty(span // x.itemsize + 1, x.dtype)
+    return np.conj(x, out=np.ndarray(x.shape, x.dtype, memory, 0, x.strides))
+
+
+def conjugated(t: Tensor) -> bool:
+    """Whether a tensor is a view through an odd number of conjugations."""
+    odd = False
+    while isinstance(t, LazyView):
+        t, primitive, _ = t._viewed()
+        odd ^= primitive is conj
+    return odd
+
+
+def without_conjugation(t: Tensor) -> Tensor:
+    """The conjugate of a conjugated view, in memory: the same view of what was conjugated."""
+    made = t._made
+    steps: list[Any] = []
+    while True:
+        t, primitive, attrs = t._viewed()
+        if primitive is conj:
+            break
+        steps.append((primitive, attrs))
+    if not steps:
+        return reshape(t, shape=t._data.shape)
+    for primitive, attrs in reversed(steps):
+        t = primitive(t, **attrs)
+    t._made = made
+    return t
+
+
+class Made(NamedTuple):
+    """How a view was made, if not as usual: it must not be changed in place while autograd records.
+
+    kind     ``multiple``: one of several views; ``function``: by a user's ``Function``; ``no_grad`` or ``inference``: in such a block
+    output   which of the views it is
+    version  of the memory then
+    """
+
+    kind: str
+    output: int
+    version: int
+
+
+_WHY = {
+    "multiple": "This view is the output of a function that returns multiple views. Such functions do not allow the output views "
+    "to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    "function": "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic to "
+    "handle view+inplace would override the custom backward associated with the custom Function, leading to incorrect "
+    "gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.",
+    "no_grad": "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
+    "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside "
+    "(if you want the inplace to be tracked).",
+}
+_WHY["inference"] = _WHY["no_grad"].replace("no_grad", "inference_mode")
+
+
+def refused(t: Tensor, indirect: bool) -> RuntimeError:
+    """PyTorch's error for a change in place of a view, or of memory that it shares, that autograd cannot follow."""
+    made: Made = t._made  # type: ignore[assignment]
+    node = t._grad_fn
+    done = "its base or another view of its base has been" if indirect else "is being"
+    origin = None if node is None else f"Output {made.output} of {node.name().removesuffix('0').removesuffix('Backward')}"
+    mode = "inference" if made.kind == "inference" else "no_grad"
+    if origin is None or made.kind == mode:
+        how = "A view was created in" if origin is None else f"{origin} is a view of a view which was created in"
+        after = "in normal mode" if made.kind == "inference" else "with grad mode enabled"
+        return RuntimeError(f"{how} {mode} mode and {done} modified inplace {after}. {_WHY[made.kind]}")
+    return RuntimeError(f"{origin} is a view and {done} modified inplace. {_WHY[made.kind]}")
+
+
+def one_of_several(views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The results of a function that gives several views."""
+    for k, t in enumerate(views):
+        if t._view is not None and (t._made is None or t._made.kind not in ("no_grad", "inference")):
+            t._made = Made("multiple", k, t._counter[0])
+    return tuple(views)

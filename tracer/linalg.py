@@ -12,11 +12,11 @@ import numpy as np
 from .ir import ops as P
 from .ir.ops.decompose import LinAlgError
 from .ir.types import DType, int32, int64
+from .ops import diagonals, reduce, shape
 from .ops import pointwise as F
-from .ops import reduce, shape
 from .ops.common import to_dtype
 from .ops.create import eye, tensor
-from .ops.diagonals import diagonal, tril, triu
+from .ops.diagonals import tril, triu
 from .ops.linalg import matmul
 from .ops.offering import offer
 from .ops.opmath import opmath
@@ -406,6 +406,11 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     if len(axes) == 2:
         return matrix_norm(A, ord, axes, keepdim, dtype=dtype)
     raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(axes)}")
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices, in the plane of two axes, as a last axis; a view."""
+    return diagonals.diagonal(A, offset, dim1, dim2)
 
 
 def cond(A: Tensor, p: Any = None) -> Tensor:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import legacy, ops, reshaping
+from . import inplace, legacy, ops, reshaping
 from .context import context
 from .device import require_cpu
 from .ir import ops as P
@@ -182,9 +182,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
     """Sets every element to ``value``."""
     if isinstance(value, Tensor):
         if value.ndim:
-            raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
-            )
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
         value = to_dtype(value, self.dtype)
     else:
         value = create.full((), value, dtype=self.dtype)
@@ -302,6 +300,8 @@ def attach() -> None:
         "fill_": _fill_,
         "zero_": _zero_,
         **reshaping.METHODS,
+        "_become": inplace.become,
+        "_snapshot": inplace.snapshot,
     }
     for name, value in extra.items():
         setattr(Tensor, name, value)

@@ -39,10 +39,6 @@ def overlaps(data: np.ndarray) -> bool:
     return 0 in data.strides and data.size > 0 and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True))
 
 
-def _plain(data: np.ndarray) -> bool:
-    return data.flags.writeable and not overlaps(data)
-
-
 class Size(tuple):
     """A shape; a tuple that prints as PyTorch's does."""
 
@@ -336,7 +332,7 @@ class Tensor:
                 self.grad = g
         elif create_graph:
             self.grad = before + g
-        elif context.recorder is None and before._data.dtype is g._data.dtype and _plain(before._data):
+        elif context.recorder is None and before._data.dtype is g._data.dtype and before._plain():
             compute_into(np.add, before._data, g._data, out=before._data)
             before._changes()[0] += 1
         else:
@@ -505,102 +501,11 @@ class Tensor:
 
         return show(self)
 
-    # In-place changes.
+    # What it is a view of.
 
-    def _become(self, new: Tensor, overwritten: bool = False, may_overlap: bool = False) -> Tensor:
-        """Takes the value and the history of ``new``, keeping this tensor's memory: every in-place operation ends here.
-
-        ``overwritten``: ``new`` was not computed from this tensor. ``may_overlap``: elements that share memory may be written to,
-        for they get equal values.
-        """
-        if context.recorder is not None:
-            context.recorder.value(self)  # as it was before
-        if self._view is not None:
-            self._refresh()
-        base = self._followed_base()
-        follows = context.grad_enabled and (new._requires_grad or self._requires_grad or base._requires_grad)
-        if follows:
-            if self._made is not None:
-                from .views import refused
-
-                raise refused(self, False)
-            if base is not self and base._requires_grad and base._grad_fn is None:
-                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-            if self._requires_grad and self._grad_fn is None:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        stored = "_data" in vars(self)  # but for lazy views
-        if overlaps(self._data) and not (may_overlap and stored):
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-                "Please clone() the tensor before performing the operation."
-            )
-        if new._data.shape != self._data.shape:
-            raise RuntimeError(
-                f"output with shape {list(self._data.shape)} doesn't match the broadcast shape {list(new._data.shape)}"
-            )
-        if not np.can_cast(new._data.dtype, self._data.dtype, "same_kind"):
-            raise RuntimeError(f"result type {new.dtype.ctype} can't be cast to the desired output type {self.dtype.ctype}")
-        if new._data.dtype != self._data.dtype:
-            new = new.to(self.dtype)
-        if stored:
-            self._data[...] = new._data
-        else:
-            self.write(new._data)
-        self._changes()[0] += 1
-        if follows:
-            self._rebase(base, new, overwritten)
-        if context.recorder is not None:
-            context.recorder.update(self, new, follows)
-        return self
-
-    def _rebase(self, base: Tensor, new: Tensor, overwritten: bool) -> None:
-        """Gives the history of a change in place to the tensor changed, or to the one it is a view of."""
-        self._changes()[1] += 1
-        if base is self and not overwritten:
-            if new._grad_fn is not None:
-                self._follow(new._grad_fn)
-            self._requires_grad, self._output = new._requires_grad, new._output
-            return
-        from .autograd.node import CopySlices
-
-        chain: list[Any] = []
-        t = self
-        while t is not base:
-            t, *step = t._viewed()
-            chain.append(step)
-        base._follow(CopySlices(base, new, chain[::-1]))
-        self._refresh()
-
-    def _snapshot(self) -> Tensor:
-        """This tensor as it is now, with its history, in memory of its own."""
-        if self._view is not None:
-            self._refresh()
-        out = wrap(self._data.copy())
-        out._requires_grad, out._grad_fn, out._output = self._requires_grad, self._grad_fn, self._output
-        base = self._followed_base()
-        if base is not self and base._requires_grad:
-            out._grad_fn = self._unhooked(base)
-        if context.recorder is not None:
-            context.recorder.snapshot(self, out)
-        return out
-
-    def _unhooked(self, base: Tensor) -> BackwardNode | None:
-        """The history of a view about to be changed. Hooks on it belong to the view as it was, which nobody reads any more."""
-        chain: list[Tensor] = []
-        t = self
-        while t is not base:
-            chain.append(t)
-            t = t._viewed()[0]
-        if not any(t._grad_fn is not None and t._grad_fn.extras is not None for t in chain):
-            return self._grad_fn
-        from .autograd.written import remember
-
-        for t in reversed(chain):
-            _, primitive, attrs = t._viewed()
-            seen = t._like()
-            seen._view, seen._requires_grad, seen._grad_fn = t._view, True, remember(primitive, (base,), attrs, t)
-            base = seen
-        return base._grad_fn
+    def _plain(self) -> bool:
+        """Whether each element is in memory of its own, which may be written to."""
+        return self._data.flags.writeable and not overlaps(self._data)
 
     def _followed_base(self) -> Tensor:
         """The tensor that this is a view of as far as autograd is concerned: ``detach`` ends a chain of views."""

@@ -1,5 +1,4 @@
-"""Views that autograd or NumPy cannot treat as any other: their elements are in no memory, or they must not be changed in place.
-"""
+"""Views unlike others: those whose elements are in no memory, and those that must not be changed in place."""
 
 from __future__ import annotations
 
@@ -93,7 +92,8 @@ def without_conjugation(t: Tensor) -> Tensor:
 class Made(NamedTuple):
     """How a view was made, if not as usual: it must not be changed in place while autograd records.
 
-    kind     ``multiple``: one of several views; ``function``: by a user's ``Function``; ``no_grad`` or ``inference``: in such a block
+    kind     ``multiple``: one of several views; ``function``: by a user's ``Function``; ``no_grad`` or ``inference``: in
+             such a block
     output   which of the views it is
     version  of the memory then
     """
@@ -104,14 +104,14 @@ class Made(NamedTuple):
 
 
 _WHY = {
-    "multiple": "This view is the output of a function that returns multiple views. Such functions do not allow the output views "
-    "to be modified inplace. You should replace the inplace operation by an out-of-place one.",
-    "function": "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic to "
-    "handle view+inplace would override the custom backward associated with the custom Function, leading to incorrect "
-    "gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.",
-    "no_grad": "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
-    "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside "
-    "(if you want the inplace to be tracked).",
+    "multiple": "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+    "views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+    "function": "This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+    "logic to handle view+inplace would override the custom backward associated with the custom Function, leading to "
+    "incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function.",
+    "no_grad": "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+    "both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both "
+    "outside (if you want the inplace to be tracked).",
 }
 _WHY["inference"] = _WHY["no_grad"].replace("no_grad", "inference_mode")
 

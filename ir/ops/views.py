@@ -15,7 +15,7 @@ from .movement import Param, Shape, _affine, _require, zeros
 
 
 def _replaced(view: Any) -> Any:
-    """NumPy meaning: ``x`` with the elements of its view replaced by ``v``. Of elements that are one in ``x`` the last stays."""
+    """NumPy meaning: ``x`` with the elements of its view replaced by ``v``. Of elements that share memory the last stays."""
 
     def replace(x: Any, v: Any, **attrs: Any) -> np.ndarray:
         y = np.array(x, order="C")
@@ -29,7 +29,7 @@ def _replaced(view: Any) -> Any:
 
 
 def _infer_diagonal(x: TensorType, offset: int, axis1: int, axis2: int) -> TensorType:
-    _require(axis1 != axis2 and 0 <= min(axis1, axis2) and max(axis1, axis2) < x.rank, f"axes {axis1}, {axis2} of {x}")
+    _require(axis1 != axis2 and min(axis1, axis2) >= 0 and max(axis1, axis2) < x.rank, f"axes {axis1}, {axis2} of {x}")
     m, n = x.shape[axis1], x.shape[axis2]
     count = max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n))
     return x.with_shape((*(e for i, e in enumerate(x.shape) if i not in (axis1, axis2)), count))
@@ -72,11 +72,7 @@ diagonal = primitive(
     "x",
     infer=_infer_diagonal,
     impl=_diagonal,
-    vjp=(
-        lambda g, x_type, offset, axis1, axis2: diagonal_update(
-            zeros(x_type), g, offset=offset, axis1=axis1, axis2=axis2
-        ),
-    ),
+    vjp=(lambda g, x_type, offset, axis1, axis2: diagonal_update(zeros(x_type), g, offset=offset, axis1=axis1, axis2=axis2),),
     pieces=_diagonal_pieces,
     put=lambda base, view, base_type, offset, axis1, axis2: diagonal_update(
         base, view, offset=offset, axis1=axis1, axis2=axis2
@@ -158,9 +154,7 @@ strided_update = host(
     "x v",
     infer=_infer_strided_update,
     vjp=(
-        lambda g, v_type, shape, strides, offset: strided_update(
-            g, zeros(v_type), shape=shape, strides=strides, offset=offset
-        ),
+        lambda g, v_type, shape, strides, offset: strided_update(g, zeros(v_type), shape=shape, strides=strides, offset=offset),
         lambda g, shape, strides, offset: strided(g, shape=shape, strides=strides, offset=offset),
     ),
     torch_name="AsStridedScatter",

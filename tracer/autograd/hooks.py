@@ -94,7 +94,7 @@ def retains(t: Tensor) -> bool:
 
 
 def move_retained(t: Tensor, before: BackwardNode) -> None:
-    """``t`` has been changed in place, and had this node before: what it retains from now on is the gradient of its new value."""
+    """``t`` has been changed in place, and had this node before: what it retains is now the gradient of its new value."""
     assert before.extras is not None
     for hooks in before.extras.hooks.values():
         for number, hook in list(hooks.items()):

@@ -134,6 +134,4 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
             f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
             f"{list(part.shape)}"
         )
-    return P.diagonal_update(
-        input, src, offset=offset, axis1=one_dim(dim1, input.ndim), axis2=one_dim(dim2, input.ndim)
-    )
+    return P.diagonal_update(input, src, offset=offset, axis1=one_dim(dim1, input.ndim), axis2=one_dim(dim2, input.ndim))

@@ -16,7 +16,7 @@ from . import pointwise as F
 from .common import one_dim
 from .complex import conj
 from .create import full
-from .shape import _sizes, apart, cat, expand, flip, narrow, permute, reshape, split, stack, transpose, unsqueeze
+from .shape import _sizes, apart, cat, expand, flip, narrow, permute, reshape, stack, transpose, unsqueeze
 
 __all__ = [
     "adjoint",
@@ -429,10 +429,8 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return movedim(w, (-2, -1), (-1, axis))
 
 
-def as_strided(
-    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
-    """A view of the elements of the tensor's memory at regular distances, from ``storage_offset`` on, or where the tensor begins.
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+    """A view of elements of the tensor's memory at regular distances, from ``storage_offset`` on, or where the tensor begins.
 
     Raises RuntimeError where they would lie outside the memory, NotImplementedError where PyTorch's memory would have elements
     between those that this one's has: arrays of NumPy that are parts of others.

@@ -79,7 +79,9 @@ def view(input: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
 def _reread(input: Tensor, dtype: DType) -> Tensor:
     """The same bytes as elements of another dtype."""
     if isinstance(input, LazyView):
-        raise RuntimeError("torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype.")
+        raise RuntimeError(
+            "torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype."
+        )
     old, new = input.element_size(), dtype.itemsize
     between = f"to view {input.dtype.ctype} as {dtype.ctype} (different element sizes)"
     if old != new and input.ndim == 0:
@@ -234,7 +236,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     size = split_size_or_sections
     if size == 0 and extent:
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {extent}")
-    sections = [min(size, extent - i) for i in range(0, extent, size)] if isinstance(size, int) else list(size)
+    sections = [min(size, extent - i) for i in range(0, extent or 1, size or 1)] if isinstance(size, int) else list(size)
     if sum(sections) != extent:
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {extent} (input tensor's size at dimension {dim}), "
@@ -251,7 +253,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller)."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    return split(input, max(1, -(-input._data.shape[one_dim(dim, input.ndim)] // chunks)), dim)
+    extent = input._data.shape[one_dim(dim, input.ndim)]
+    return split(input, -(-extent // chunks) or [0] * chunks, dim)
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:

@@ -160,10 +160,7 @@ def attempt(function, *args):
 
 def scenarios(lib, text):
     """Functions of a leaf: each makes the input ``x`` of it, moves it to ``y``, and does something to either."""
-    code = compile(text, text, "eval")
-
-    def moved(x):
-        return eval(code, {"x": x, "lib": lib})
+    moved = eval(f"lambda x: {text}", {"lib": lib})
 
     def size(y):
         return y.abs() if y.is_complex() else y

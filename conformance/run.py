@@ -32,6 +32,10 @@ ADAPTERS: dict[str, Any] = {
     "nn.functional.embedding_bag": lambda t: lambda weight, i, *a, **k: t.nn.functional.embedding_bag(i, weight, *a, **k),
     "linalg.pinv/singular": lambda t: lambda a, b: t.linalg.pinv(a @ b.mT),
     "normal/in_place": lambda t: t.Tensor.normal_,
+    **{
+        name: lambda t, name=name: getattr(t.Tensor, f"{name}_")
+        for name in ("cauchy", "exponential", "geometric", "log_normal", "uniform")
+    },
     "meshgrid": lambda t: lambda x, *more, **k: t.meshgrid(*(x if isinstance(x, (list, tuple)) else (x, *more)), **k),
 }
 
@@ -74,7 +78,12 @@ RANDOM = {
     "randint_like",
     "normal",
     "bernoulli",
+    "cauchy",
+    "exponential",
+    "geometric",
+    "log_normal",
     "multinomial",
+    "uniform",
     "nn.functional.rrelu",
     "nn.functional.dropout",
     "nn.functional.dropout2d",

@@ -420,6 +420,31 @@ SAMPLES: dict[str, list[Sample]] = {
     **{name: [Sample((matrix(*s),), smooth=False) for s in [(3, 3), (2, 4, 4)]] for name in ["eigvals", "eigvecs"]},
     **{name: rectangular() for name in ["svdvals", "svd_u", "svd_vh"]},
     **{name: rectangular({"complete": False}) for name in ["qr_q", "qr_r"]},
+    "frexp_mantissa": [Sample((np.array([0.7, -3.0, 5.3, 1e-3]),)), Sample((SPECIAL,), smooth=False)],
+    "frexp_exponent": [Sample((SPECIAL,), smooth=False)],
+    "poisson_quantile": [Sample((normal(6, low=0.01, high=0.99), np.array([0.0, 0.1, 1.0, 7.0, 60.0, 1e4])), smooth=False)],
+    "binomial_quantile": [
+        Sample(
+            (normal(6, low=0.01, high=0.99), np.array([0.0, 1, 5, 5, 40, 4]), np.array([0.5, 0.2, 0.0, 1.0, 0.3, 0.9])),
+            smooth=False,
+        )
+    ],
+    "gamma_quantile": [
+        Sample((normal(6, low=0.05, high=0.95), np.array([0.2, 0.7, 1.0, 3.0, 20.0, 900.0])), smooth=False),
+    ],
+    "gamma_quantile_slope": [Sample((normal(4, low=0.5, high=3.0), np.array([0.2, 0.7, 1.0, 3.0])), smooth=False)],
+    "orthogonal_polynomial": [
+        Sample((normal(6, low=-1.5, high=1.5), np.array([-1.0, 0, 1, 2, 5, 9])), {"family": family}, smooth=False)
+        for family in [
+            "chebyshev_t",
+            "chebyshev_u",
+            "shifted_chebyshev_v",
+            "hermite_h",
+            "hermite_he",
+            "laguerre_l",
+            "legendre_p",
+        ]
+    ],
     "pinv": [
         Sample((matrix(*shape), np.ones((*shape[:-2], min(shape[-2:])), bool))) for shape in [(3, 3), (4, 2), (2, 4), (2, 4, 3)]
     ],

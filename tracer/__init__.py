@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import autograd, cuda, fft, linalg, nn, ops, optim, special, utils
+import math as _math
+
+from . import autograd, cuda, fft, linalg, nn, ops, optim, random, signal, special, utils
 from . import eager as _eager
 from . import einops_backend as _einops_backend
 from . import interop as _interop
@@ -31,6 +33,16 @@ from .ir.types import (
     uint64,
 )
 from .ir.types import bool_ as bool
+from .layers import *
+from .layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from .legacy import (
     BFloat16Tensor,
     BoolTensor,
@@ -52,6 +64,9 @@ from .random import (
     Generator,
     bernoulli,
     default_generator,
+    fork_rng,
+    get_rng_state,
+    initial_seed,
     manual_seed,
     multinomial,
     normal,
@@ -62,13 +77,19 @@ from .random import (
     randn,
     randn_like,
     randperm,
+    seed,
+    set_rng_state,
 )
+from .sampling import binomial, poisson
 from .serialization import load, save
 from .special import gammainc as igamma
 from .special import gammaincc as igammac
 from .tensor import Size, Tensor
 from .threads import get_num_threads, set_num_threads
 from .tracing.function import TracedFunction, TraceWarning, eager, trace
+
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+newaxis = None
 
 float = float32
 double = float64
@@ -96,6 +117,7 @@ def set_default_dtype(d: dtype) -> None:
 
 _kernels.use_kernels()
 _methods.attach()
+globals().update(_methods.functions_in_place())
 _interop.attach()
 _einops_backend.register()
 _interp.set_default(_eager.Eager())

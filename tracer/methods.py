@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import inplace, legacy, ops, reshaping
+from . import attributes, inplace, layers, legacy, ops, reshaping, sampling
 from .context import context
 from .device import require_cpu
 from .ir import ops as P
 from .ir.interp import current
-from .ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
-from .ops import create, index, linalg, pointwise, shape, special, writes
+from .ir.types import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
+from .ops import create, index, linalg, numeric, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
 from .tensor import Tensor, compute_into
 
@@ -36,6 +36,7 @@ _METHODS = """
     square squeeze std sub subtract sum sum_to_size swapaxes swapdims t take take_along_dim tan tanh tensor_split tile
     topk transpose tril triu true_divide trunc unbind unflatten unfold unique unique_consecutive unsqueeze var vdot view
     view_as vsplit xlogy
+    as_strided_scatter frexp ger histogram narrow_copy nonzero_static unsafe_chunk unsafe_split unsafe_split_with_sizes
 """
 # Those with a twin that works in place.
 _IN_PLACE = """
@@ -48,6 +49,7 @@ _IN_PLACE = """
     nan_to_num ne neg negative nextafter not_equal pow put rad2deg reciprocal relu remainder renorm round rsqrt scatter
     scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub subtract tan tanh tril triu true_divide
     trunc xlogy
+    conj_physical
 """
 
 _OPERATORS = {
@@ -212,6 +214,27 @@ def _type(self: Tensor, dtype: Any = None) -> Any:
     return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
 
 
+# Functions in place that PyTorch has under the library's own name, too.
+_AS_FUNCTIONS = """
+    abs_ acos_ acosh_ addmv_ alpha_dropout_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_
+    atanh_ ceil_ celu_ clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach_ dropout_ erf_ erfc_ exp2_
+    exp_ expm1_ feature_alpha_dropout_ feature_dropout_ fill_ fix_ floor_ frac_ gcd_ i0_ index_put_ lcm_ ldexp_ log10_ log1p_
+    log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ relu_ resize_as_ round_ rrelu_ rsqrt_ selu_ sigmoid_ sin_
+    sinc_ sinh_ sqrt_ square_ tan_ tanh_ threshold_ trunc_ xlogy_ zero_
+"""
+
+
+def functions_in_place() -> dict[str, Callable[..., Tensor]]:
+    """The functions whose names end in ``_``, by name: methods, and layers that replace their input."""
+    found: dict[str, Callable[..., Tensor]] = {}
+    for name in _AS_FUNCTIONS.split():
+        method = getattr(Tensor, name, None)
+        layer = getattr(layers, name[:-1], None)
+        if method is not None or layer is not None:
+            found[name] = method or _in_place(layer)
+    return found
+
+
 def _linalg(name: str) -> Callable[..., Any]:
     """A function of ``tracer.linalg`` as a method."""
 
@@ -249,6 +272,8 @@ def attach() -> None:
         ("char", int8),
         ("half", float16),
         ("bfloat16", bfloat16),
+        ("cfloat", complex64),
+        ("cdouble", complex128),
     ):
         setattr(Tensor, name, functools.partialmethod(_to, dtype=dtype))
     extra: dict[str, Any] = {
@@ -280,8 +305,6 @@ def attach() -> None:
         "type": _type,
         "where": lambda self, condition, other: ops.where(condition, self, other),
         "split_with_sizes": lambda self, sizes, dim=0: ops.split(self, sizes, dim),
-        "is_cuda": False,
-        "is_sparse": False,
         "is_signed": ops.is_signed,
         "is_nonzero": ops.is_nonzero,
         "is_same_size": ops.is_same_size,
@@ -291,6 +314,10 @@ def attach() -> None:
         "inverse": _linalg("inv"),
         "pinverse": _linalg("pinv"),
         **{name: _linalg(name) for name in ("cholesky", "det", "logdet", "slogdet", "matrix_power", "matrix_exp", "qr")},
+        "cholesky_inverse": _linalg("cholesky_inverse"),
+        "cholesky_solve": _linalg("cholesky_solve"),
+        "hardshrink": lambda self, lambd=0.5: layers.hardshrink(self, lambd),
+        "prelu": lambda self, weight: layers.prelu(self, weight),
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
         "mT": property(lambda self: shape.transpose(self, -1, -2)),
         "to": _to,
@@ -299,6 +326,19 @@ def attach() -> None:
         "copy_": _copy_,
         "fill_": _fill_,
         "zero_": _zero_,
+        "fill_diagonal_": _in_place(numeric.fill_diagonal),
+        "polygamma_": _in_place(lambda self, n: special.polygamma(n, self)),
+        "igamma": special.gammainc,
+        "igammac": special.gammaincc,
+        "igamma_": _in_place(special.gammainc),
+        "igammac_": _in_place(special.gammaincc),
+        "new_empty_strided": lambda self, size, stride, dtype=None, **more: ops.empty_strided(
+            size, stride, dtype=dtype or self.dtype, **more
+        ),
+        "new": lambda self, *args: legacy.construct(args, self.dtype),
+        **attributes.CONSTANTS,
+        **attributes.METHODS,
+        **sampling.METHODS,
         **reshaping.METHODS,
         "_become": inplace.become,
         "_snapshot": inplace.snapshot,

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .autograd.modes import no_grad
 from .context import context
+from .device import CPU, require_cpu
 from .ir import ops as P
-from .ir.types import DType, float16, float32, float64, int64
+from .ir.types import DType, float16, float32, float64, int64, uint8
 from .ops import create, pointwise
 from .ops.common import to_dtype
 from .ops.complex import view_as_complex
@@ -39,15 +41,59 @@ def _wrap(n: int) -> int:
 
 
 class Generator:
-    """A stream of random numbers with a seed of its own."""
+    """A stream of random numbers with a seed of its own; on the CPU, as ``device`` may say."""
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: Any = 0, *, device: Any = None):
+        if isinstance(seed, (str, CPU.__class__)):  # PyTorch's only argument
+            seed, device = 0, seed
+        require_cpu(device)
         self.state = wrap(_start(seed))
+
+    @property
+    def device(self) -> Any:
+        return CPU
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the stream again from a seed: an integer in [-2**63, 2**64), else ValueError."""
         self.state.copy_(create.tensor(_start(seed).tolist(), dtype=int64))
         return self
+
+    def seed(self) -> int:
+        """Starts the stream from a seed that nobody knows; returns it."""
+        chosen = int.from_bytes(os.urandom(8), "little")
+        self.manual_seed(chosen)
+        return chosen
+
+    def initial_seed(self) -> int:
+        """The seed that the stream was started from."""
+        return int(self.state._observed("initial_seed")[0]) % 2**64
+
+    def get_offset(self) -> int:
+        """How many numbers have been drawn."""
+        return int(self.state._observed("get_offset")[1])
+
+    def set_offset(self, offset: int) -> None:
+        """Goes to a place in the stream: as if so many numbers had been drawn."""
+        self.state.copy_(create.tensor([int(self.state._observed("set_offset")[0]), offset], dtype=int64))
+
+    def get_state(self) -> Tensor:
+        """Seed and place in the stream, as a tensor of bytes for ``set_state``."""
+        return create.tensor(list(self.state._observed("get_state").tobytes()), dtype=uint8)
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Goes on where ``get_state`` was called. Raises TypeError or RuntimeError for what it did not return."""
+        if not isinstance(new_state, Tensor) or new_state.dtype is not uint8:
+            raise TypeError("RNG state must be a torch.ByteTensor")
+        size = self.state._data.nbytes
+        if new_state.numel() != size:
+            raise RuntimeError(f"expected a state of size {size} but found the input RNG state size to be {new_state.numel()}")
+        words = np.frombuffer(new_state._observed("set_state").tobytes(), np.int64)
+        self.state.copy_(create.tensor(words.tolist(), dtype=int64))
+        return self
+
+    def clone_state(self) -> Generator:
+        """A generator of its own that goes on where this one is."""
+        return Generator().set_state(self.get_state())
 
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
         """Numbers in (0, 1), or 64 random bits for int64, outside any graph."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .ops import polynomials as _polynomials
 from .ops.offering import offer
 from .ops.pointwise import erf, expm1, log1p, round
 from .ops.reduce import log_softmax, logsumexp, softmax
@@ -95,6 +96,10 @@ __all__ = [
     "xlogy",
     "zeta",
 ]
+
+for _name in _polynomials.NAMES:
+    globals()[_name] = getattr(_polynomials, _name)
+__all__ += _polynomials.NAMES
 
 if not TYPE_CHECKING:  # a type checker goes by what is above
     offer(globals(), __all__)

@@ -16,6 +16,7 @@ from .context import context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
 from .ir.types import DType, TensorType, array_type, dtype_of
+from .layout import is_in_format
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
@@ -155,8 +156,11 @@ class Tensor:
     def is_complex(self) -> bool:
         return self._data.dtype.kind == "c"
 
-    def is_contiguous(self) -> bool:
-        return bool(self._data.flags.c_contiguous)
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether elements lie in memory row by row, or with the channels innermost, as ``memory_format`` may ask."""
+        if memory_format is None or memory_format.rank is None:
+            return bool(self._data.flags.c_contiguous)
+        return is_in_format(self._data.shape, self.stride(), memory_format)
 
     def stride(self, dim: int | None = None) -> Any:
         """The distances, in elements, between neighbours along each axis, or along one."""

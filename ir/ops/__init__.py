@@ -6,9 +6,12 @@ from .contract import matmul as matmul
 from .decompose import *
 from .eigen import *
 from .elementwise import *
+from .floating import *
 from .fusion import fusion as fusion
 from .index import *
 from .movement import *
+from .polynomials import *
+from .quantile import *
 from .reduce import *
 from .scan import *
 from .source import *

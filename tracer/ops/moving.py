@@ -21,6 +21,7 @@ from .shape import _sizes, apart, cat, expand, flip, narrow, permute, reshape, s
 __all__ = [
     "adjoint",
     "as_strided",
+    "as_strided_scatter",
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
@@ -475,6 +476,19 @@ def _memory(t: Tensor) -> Tensor:
         if not whole._data.flags.c_contiguous:
             raise NotImplementedError("as_strided of a tensor whose memory is part of an array of NumPy")
     return reshape(whole, (-1,))
+
+
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A copy of the input with ``src`` where ``as_strided`` with these arguments would look. The input must be contiguous."""
+    if not input.is_contiguous():
+        raise NotImplementedError("as_strided_scatter of a tensor whose memory is not contiguous")
+    if src._data.shape != tuple(size):
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(size)}"
+        )
+    return _put(lambda x: as_strided(x, size, stride, storage_offset), input, src)
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:

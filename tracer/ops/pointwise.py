@@ -8,6 +8,7 @@ from typing import Any
 from ..ir import ops as P
 from ..ir.primitive import Primitive
 from ..ir.types import int64
+from ..layout import require_format
 from ..tensor import Tensor
 from .common import as_floating, in_format, match, operand, result_dtype, to_dtype
 from .opmath import opmath
@@ -334,6 +335,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return out
 
 
-def clone(input: Tensor) -> Tensor:
-    """A copy with memory of its own, differentiable."""
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own, differentiable. Memory formats are accepted, and not followed."""
+    require_format("clone", memory_format, input._data.ndim)
     return P.copy(input)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ir import ops as P
 from ..ir.types import DType
+from ..layout import require_format
 from ..tensor import Tensor
 from ..views import LazyView, one_of_several
 from .common import Dims, dims, one_dim, result_dtype, to_dtype
@@ -310,8 +311,9 @@ def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
     return P.pad(out, low=grow_low, high=grow_high, interior=(0,) * input.ndim, value=value)
 
 
-def contiguous(input: Tensor) -> Tensor:
-    """The input if its memory is row-major, else a copy that is."""
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """The input if its memory is row-major, else a copy that is. Other memory formats are accepted, and not followed."""
+    require_format("contiguous", memory_format, input.ndim)
     return input if input.is_contiguous() else P.copy(input)
 
 

@@ -13,6 +13,7 @@ from .masking import *
 from .normalization import *
 from .pooling import *
 from .resampling import *
+from .sampling import *
 
 if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
     _offer(globals(), [name for name in globals() if name[0] != "_"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..module import Module
+from ..packed import PackedSequence
 from ..parameter import Parameter
 
 # The weight and bias that h is multiplied by, and that of the projection.
@@ -125,7 +127,9 @@ class RNNBase(Module):
     def flatten_parameters(self) -> None:
         """Nothing: the weights are used where they are."""
 
-    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
         if input.ndim not in (2, 3):
             raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.ndim}D instead")
         if input.shape[-1] != self.input_size:
@@ -134,32 +138,50 @@ class RNNBase(Module):
         x = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
-        states = self._states(x, hx, batched)
-        directions = 2 if self.bidirectional else 1
-        final: list[tuple[Tensor, ...]] = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(directions):
-                k = layer * directions + direction
-                y, last = self._run(x, tuple(s[k] for s in states), layer, direction)
-                outputs.append(y)
-                final.append(last)
-            x = shape.cat(outputs, -1) if directions == 2 else outputs[0]
-            if self.dropout and layer < self.num_layers - 1:
-                x = F.dropout(x, self.dropout, self.training)
-        ends = tuple(shape.stack(list(parts), 0) for parts in zip(*final, strict=True))
+        x, ends = self._layers(x, self._states(x.shape[1], x.dtype, hx, batched), self._run)
         if not batched:
             x, ends = x.squeeze(1), tuple(e.squeeze(1) for e in ends)
         elif self.batch_first:
             x = x.transpose(0, 1)
         return x, ends if self.mode == "LSTM" else ends[0]
 
-    def _states(self, x: Tensor, hx: Any, batched: bool) -> tuple[Tensor, ...]:
+    def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        """Every step of the sequences that are not over yet."""
+        x, sizes = input.data, input.sizes()
+        if x.shape[-1] != self.input_size:
+            raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}")
+        states = self._states(sizes[0], x.dtype, hx, True)
+        if input.sorted_indices is not None:
+            states = tuple(s.index_select(1, input.sorted_indices) for s in states)
+        x, ends = self._layers(x, states, functools.partial(self._run_packed, sizes))
+        if input.unsorted_indices is not None:
+            ends = tuple(e.index_select(1, input.unsorted_indices) for e in ends)
+        return input.with_data(x), ends if self.mode == "LSTM" else ends[0]
+
+    def _layers(
+        self, x: Tensor, states: tuple[Tensor, ...], run: Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All layers, each by ``run(x, state, layer, direction)``; and their last states."""
+        directions = 2 if self.bidirectional else 1
+        final: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(directions):
+                k = layer * directions + direction
+                y, last = run(x, tuple(s[k] for s in states), layer, direction)
+                outputs.append(y)
+                final.append(last)
+            x = shape.cat(outputs, -1) if directions == 2 else outputs[0]
+            if self.dropout and layer < self.num_layers - 1:
+                x = F.dropout(x, self.dropout, self.training)
+        return x, tuple(shape.stack(list(parts), 0) for parts in zip(*final, strict=True))
+
+    def _states(self, n: int, dtype: DType, hx: Any, batched: bool) -> tuple[Tensor, ...]:
         """The initial states, (layers * directions, N, size) each. Raises RuntimeError for other shapes."""
-        layers, n = self.num_layers * (2 if self.bidirectional else 1), x.shape[1]
+        layers = self.num_layers * (2 if self.bidirectional else 1)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: 2 if self.mode == "LSTM" else 1]
         if hx is None:
-            return tuple(create.zeros(layers, n, size, dtype=x.dtype) for size in sizes)
+            return tuple(create.zeros(layers, n, size, dtype=dtype) for size in sizes)
         given = tuple(hx) if self.mode == "LSTM" else (hx,)
         states = []
         for i, (state, size) in enumerate(zip(given, sizes, strict=True)):
@@ -177,18 +199,44 @@ class RNNBase(Module):
 
     def _run(self, x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One layer in one direction: all states h, and the last ones."""
-        suffix = self._suffix(layer, direction)
-        w_ih, w_hh = (getattr(self, name + suffix) for name in ("weight_ih", "weight_hh"))
-        b_ih, b_hh = (getattr(self, name + suffix) if self.bias else None for name in ("bias_ih", "bias_hh"))
-        weights = (w_hh, b_hh, getattr(self, "weight_hr" + suffix) if self.proj_size else None)
+        projected, weights = self._projected(x, layer, direction)
         cell = _CELLS[self.mode]
-        projected = F.linear(x, w_ih, b_ih)  # of all steps in one product
         steps = range(x.shape[0])
         outputs = []
         for t in reversed(steps) if direction else steps:
             state = cell(projected[t], state, weights)
             outputs.append(state[0])
         return shape.stack(outputs[::-1] if direction else outputs, 0), state
+
+    def _run_packed(
+        self, sizes: list[int], x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``_run`` of packed steps, of which there are ``sizes``: states leave at the end of their sequences, or join there."""
+        projected, weights = self._projected(x, layer, direction)
+        cell, initial = _CELLS[self.mode], state
+        parts = shape.split(projected, sizes)
+        outputs: list[Tensor] = []
+        left: list[tuple[Tensor, ...]] = []
+        if direction:
+            state = tuple(s[: sizes[-1]] for s in initial)
+        for part, n in zip(reversed(parts) if direction else parts, reversed(sizes) if direction else sizes, strict=True):
+            have = state[0].shape[0]
+            if n < have:
+                left.append(tuple(s[n:] for s in state))
+                state = tuple(s[:n] for s in state)
+            elif n > have:
+                state = tuple(shape.cat([s, i[have:n]]) for s, i in zip(state, initial, strict=True))
+            state = cell(part, state, weights)
+            outputs.append(state[0])
+        last = tuple(shape.cat(list(pieces)) for pieces in zip(state, *left[::-1], strict=True)) if left else state
+        return shape.cat(outputs[::-1] if direction else outputs), last
+
+    def _projected(self, x: Tensor, layer: int, direction: int) -> tuple[Tensor, _Weights]:
+        """The product of the inputs of all steps with their weights; and the other weights."""
+        suffix = self._suffix(layer, direction)
+        w_ih, w_hh = (getattr(self, name + suffix) for name in ("weight_ih", "weight_hh"))
+        b_ih, b_hh = (getattr(self, name + suffix) if self.bias else None for name in ("bias_ih", "bias_hh"))
+        return F.linear(x, w_ih, b_ih), (w_hh, b_hh, getattr(self, "weight_hr" + suffix) if self.proj_size else None)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"

@@ -1,0 +1,37 @@
+"""Small expressions against what PyTorch computed (see ``expressions.py``), eagerly and traced."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from expressions import EXPRESSIONS, FILE, compute
+
+import tracer
+
+RECORDED = json.loads(FILE.read_text())
+
+
+def check(found, expected, what):
+    if not isinstance(expected, list):
+        assert found == expected, what
+        return
+    assert found[:2] == expected[:2], what
+    exact = not expected[0].startswith(("float", "complex"))
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-7, "atol": 1e-9}
+    np.testing.assert_allclose(found[2], expected[2], err_msg=what, **tolerance)
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_expression(expression, how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = compute(tracer, expression, tracer.trace if how == "traced" else lambda f: f)
+    expected = RECORDED[expression]
+    assert len(found["out"]) == len(expected["out"])
+    for k, (a, b) in enumerate(zip(found["out"], expected["out"], strict=True)):
+        check(a, b, f"result {k}")
+    assert sorted(found["grads"]) == sorted(expected["grads"])
+    for name, g in expected["grads"].items():
+        check(found["grads"][name], g, f"gradient of {name}")

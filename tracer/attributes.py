@@ -1,0 +1,163 @@
+"""What tensors answer to programs that ask where and how they are stored; and the one storage there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .context import context
+from .device import CPU, device, require_cpu
+from .layout import strided
+from .tensor import Tensor
+
+
+class UntypedStorage:
+    """The memory of a tensor and of all its views, as bytes."""
+
+    def __init__(self, owner: Tensor):
+        self._owner = owner
+
+    @property
+    def _memory(self) -> np.ndarray:
+        return self._owner._data
+
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        return self._owner.data_ptr()
+
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return int(self._memory.nbytes)
+
+    size = __len__ = nbytes
+
+    @property
+    def device(self) -> device:
+        return CPU
+
+    def tolist(self) -> list[int]:
+        """All bytes as numbers."""
+        return list(np.ascontiguousarray(self._memory).tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UntypedStorage) and self._owner is other._owner
+
+    def __hash__(self) -> int:
+        return id(self._owner)
+
+
+class TypedStorage(UntypedStorage):
+    """The memory of a tensor and of all its views, as elements."""
+
+    def size(self) -> int:
+        """The number of elements."""
+        return int(self._memory.size)
+
+    __len__ = size
+
+    @property
+    def dtype(self) -> Any:
+        return self._owner.dtype
+
+    def untyped(self) -> UntypedStorage:
+        """The same as bytes."""
+        return UntypedStorage(self._owner)
+
+    def tolist(self) -> list[Any]:
+        """All elements in order of memory."""
+        return list(self._memory.ravel(order="K").tolist())
+
+
+def storage_offset(self: Tensor) -> int:
+    """The place of the first element in the storage, in elements."""
+    return (self.data_ptr() - self._root().data_ptr()) // self.element_size()
+
+
+def dim_order(self: Tensor) -> tuple[int, ...]:
+    """The axes as they lie in memory, the outermost first."""
+    strides = self.stride()
+    return tuple(sorted(range(self.ndim), key=lambda axis: (-strides[axis], axis)))
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """Raises RuntimeError: tensors live on the CPU."""
+    require_cpu("cuda" if device is None or isinstance(device, int) else device)
+    return self
+
+
+def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
+    """A tensor of another class on the same memory, in the same place of the graph."""
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError("as_subclass(): argument 'cls' must be a subclass of Tensor")
+    out = self.view_as(self)
+    out.__class__ = cls
+    return out
+
+
+def _apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replaces each element by ``callable(element)``, in place, in Python. Raises RuntimeError if gradients are asked for."""
+    return _by_python(self, "apply_", callable, self)
+
+
+def _map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """Replaces each element by ``callable(element, other)``, in place, in Python, ``other`` being that of ``tensor``."""
+    return _by_python(self, "map_", callable, self, tensor.expand(self.shape))
+
+
+def _by_python(t: Tensor, name: str, function: Callable[..., Any], *operands: Tensor) -> Tensor:
+    if any(x.requires_grad for x in operands):
+        raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+    from .ops import create
+
+    if context.recorder is not None:
+        context.recorder.give_up(f"calls {name}")
+    rows = zip(*(x.reshape(-1).tolist() for x in operands), strict=True)
+    return t.copy_(create.tensor([function(*row) for row in rows], dtype=t.dtype).reshape(t.shape))
+
+
+# Attributes that are the same for all tensors.
+CONSTANTS: dict[str, Any] = {
+    "layout": strided,
+    "is_cpu": True,
+    "name": None,
+    **{
+        f"is_{kind}": False
+        for kind in [
+            "cuda",
+            "ipu",
+            "maia",
+            "meta",
+            "mkldnn",
+            "mps",
+            "mtia",
+            "nested",
+            "quantized",
+            "sparse",
+            "sparse_csr",
+            "vulkan",
+            "xla",
+            "xpu",
+        ]
+    },
+}
+METHODS: dict[str, Any] = {
+    "storage_offset": storage_offset,
+    "dim_order": dim_order,
+    "storage": lambda self: TypedStorage(self._root()),
+    "untyped_storage": lambda self: UntypedStorage(self._root()),
+    "get_device": lambda self: -1,
+    "is_pinned": lambda self, device=None: False,
+    "pin_memory": lambda self, device=None: self,
+    "is_shared": lambda self: False,
+    "share_memory_": lambda self: self,
+    "is_neg": lambda self: False,
+    "is_distributed": lambda self: False,
+    "is_coalesced": lambda self: False,
+    "to_dense": lambda self, dtype=None, masked_grad=None: self if dtype is None else self.to(dtype),
+    "cuda": _cuda,
+    "as_subclass": _as_subclass,
+    "apply_": _apply_,
+    "map_": _map_,
+}

@@ -1,0 +1,64 @@
+"""How tensors lie in memory: names that programs pass on. Memory is row-major here, or what a view of such memory is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class layout:
+    """A kind of storage. There is one: ``strided``."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+class memory_format:
+    """An order of the axes in memory: accepted wherever PyTorch takes one, and not followed."""
+
+    __slots__ = ("name", "rank")
+
+    def __init__(self, name: str, rank: int | None = None):
+        self.name, self.rank = name, rank
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+strided = layout("strided")
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last", 4)
+channels_last_3d = memory_format("channels_last_3d", 5)
+
+
+def require_format(name: str, given: Any, rank: int) -> None:
+    """Raises TypeError for what is no memory format, RuntimeError for one of tensors of another rank."""
+    if given is None:
+        return
+    if not isinstance(given, memory_format):
+        raise TypeError(f"{name}(): argument 'memory_format' must be torch.memory_format, not {type(given).__name__}")
+    if given.rank is not None and given.rank != rank:
+        raise RuntimeError(f"required rank {given.rank} tensor to use {given.name} format")
+
+
+def is_in_format(shape: tuple[int, ...], strides: tuple[int, ...], given: memory_format) -> bool:
+    """Whether elements lie in memory with the channels innermost, without gaps. ``strides`` count elements."""
+    if given.rank != len(shape):
+        return False
+    expected = 1
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        if shape[axis] != 1 and strides[axis] != expected:
+            return False
+        expected *= shape[axis]
+    return True

@@ -1,0 +1,107 @@
+"""Sequences of several lengths in one tensor, step by step: what recurrent layers compute without padding."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..ir.types import DType, float16, float32, float64, int8, int16, int32, int64, uint8
+from ..ops.create import tensor
+from ..tensor import Tensor
+
+
+class _Fields(NamedTuple):
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor | None
+    unsorted_indices: Tensor | None
+
+
+def inverse_permutation(order: Tensor | None) -> Tensor | None:
+    """Where each position went."""
+    if order is None:
+        return None
+    places = order._observed("a permutation").tolist()
+    inverse = [0] * len(places)
+    for i, p in enumerate(places):
+        inverse[p] = i
+    return tensor(inverse, dtype=int64)
+
+
+class PackedSequence(_Fields):
+    """Sequences in one tensor: first the first step of all, then the second step of those that have one, and so on.
+
+    ``data`` (steps of all sequences, ...); ``batch_sizes`` (int64): how many sequences there are at each step. The sequences
+    are in order of decreasing length; ``sorted_indices`` says which was which, ``unsorted_indices`` where each went. Made by
+    ``pack_padded_sequence`` and ``pack_sequence``.
+    """
+
+    def __new__(
+        cls,
+        data: Tensor,
+        batch_sizes: Tensor | None = None,
+        sorted_indices: Tensor | None = None,
+        unsorted_indices: Tensor | None = None,
+    ) -> PackedSequence:
+        if batch_sizes is None:  # the old form: a pair
+            data, batch_sizes = data
+        if unsorted_indices is None:
+            unsorted_indices = inverse_permutation(sorted_indices)
+        return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)  # type: ignore[type-var]
+
+    def sizes(self) -> list[int]:
+        """``batch_sizes`` as numbers."""
+        return self.batch_sizes._observed("the sizes of a packed sequence").tolist()
+
+    def with_data(self, data: Tensor) -> PackedSequence:
+        """The same lengths and order, with other values."""
+        return PackedSequence(data, *self[1:])
+
+    def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """With ``data`` in another dtype; itself where there is nothing to do."""
+        data = self.data.to(*args, **kwargs)
+        return self if data is self.data else self.with_data(data)
+
+    def _cast(self, dtype: DType) -> PackedSequence:
+        return self.to(dtype=dtype)
+
+    def double(self) -> PackedSequence:
+        return self._cast(float64)
+
+    def float(self) -> PackedSequence:
+        return self._cast(float32)
+
+    def half(self) -> PackedSequence:
+        return self._cast(float16)
+
+    def long(self) -> PackedSequence:
+        return self._cast(int64)
+
+    def int(self) -> PackedSequence:
+        return self._cast(int32)
+
+    def short(self) -> PackedSequence:
+        return self._cast(int16)
+
+    def char(self) -> PackedSequence:
+        return self._cast(int8)
+
+    def byte(self) -> PackedSequence:
+        return self._cast(uint8)
+
+    def cpu(self) -> PackedSequence:
+        return self
+
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """Raises RuntimeError: tensors live on the CPU."""
+        self.data.cuda(*args, **kwargs)
+        return self
+
+    def pin_memory(self) -> PackedSequence:
+        return self
+
+    def is_pinned(self) -> bool:
+        return False
+
+    @property
+    def is_cuda(self) -> bool:
+        return False

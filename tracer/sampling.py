@@ -1,0 +1,115 @@
+"""Random numbers of named distributions: quantiles at uniform numbers, so that eager and traced code draw the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .autograd.modes import no_grad
+from .ir import ops as P
+from .ir.types import DType, float32, float64
+from .ops import pointwise
+from .ops.common import to_dtype
+from .ops.moving import broadcast_tensors
+from .random import Generator, default_generator, randn
+from .tensor import Tensor
+
+__all__ = ["binomial", "poisson"]
+
+
+def _uniform(sizes: tuple[int, ...], generator: Generator | None) -> Tensor:
+    return (generator or default_generator).uniform(sizes, float64)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Poisson numbers with the rates in ``input``, in its dtype.
+
+    Raises RuntimeError for negative rates, NotImplementedError for dtypes that are not floating.
+    """
+    if not input.is_floating_point():
+        raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{input.dtype.ctype}'")
+    with no_grad():
+        return P.poisson_quantile(_uniform(input._data.shape, generator), input)
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of ``count`` trials succeed, each with probability ``prob``; both broadcast. In the dtype of ``prob``.
+
+    Raises ValueError for counts that are not of a floating dtype.
+    """
+    if not count.is_floating_point():
+        raise ValueError(f"binomial only supports floating-point dtypes for count, got: {count.dtype.ctype}")
+    n, p = broadcast_tensors(to_dtype(count, prob.dtype), prob)
+    with no_grad():
+        return P.binomial_quantile(_uniform(p._data.shape, generator), n, p)
+
+
+def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:
+    """Gamma numbers of shape ``alpha`` and rate 1, differentiable in the shape, once (Figurnov et al. 2018)."""
+    return P.gamma_quantile(_uniform(alpha._data.shape, generator), alpha)
+
+
+# In place.
+
+
+def drawn_dtype(t: Tensor) -> DType:
+    """What numbers for ``t`` are computed in."""
+    return t.dtype if t.dtype in (float32, float64) else float32
+
+
+def _require_continuous(name: str, t: Tensor) -> None:
+    if not t.is_floating_point():
+        raise RuntimeError(
+            f"{name} distribution is a continuous probability distribution. dtype must be a floating point but you specified "
+            f"{t.dtype.name}"
+        )
+
+
+def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None) -> Tensor:
+    """Cauchy numbers, in place. Raises RuntimeError for a ``sigma`` that is not positive, and dtypes that are not floating."""
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    _require_continuous("Cauchy", self)
+    with no_grad():
+        angle = pointwise.mul(pointwise.sub(_uniform(self._data.shape, generator), 0.5), math.pi)
+        drawn = pointwise.add(pointwise.mul(pointwise.tan(angle), sigma), median)
+    return self.copy_(to_dtype(drawn, self.dtype))
+
+
+def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
+    """Numbers whose logarithms are normal, in place. Raises RuntimeError for a ``std`` that is not positive."""
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    if not self.is_floating_point():
+        raise NotImplementedError(f"\"log_normal_cpu\" not implemented for '{self.dtype.ctype}'")
+    with no_grad():
+        normal = randn(self._data.shape, dtype=drawn_dtype(self), generator=generator)
+        drawn = pointwise.exp(pointwise.add(pointwise.mul(normal, std), mean))
+    return self.copy_(to_dtype(drawn, self.dtype))
+
+
+def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> Tensor:
+    """How many trials there are up to the first success, each of probability ``p``, in place. Raises RuntimeError for other
+    numbers than those between 0 and 1.
+    """
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    with no_grad():
+        u = _uniform(self._data.shape, generator)
+        drawn = pointwise.clamp(pointwise.ceil(pointwise.div(pointwise.log1p(pointwise.neg(u)), math.log1p(-p))), min=1.0)
+    return self.copy_(to_dtype(drawn, self.dtype))
+
+
+def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """``multinomial`` of this tensor's weights."""
+    from .random import multinomial as function
+
+    return function(self, num_samples, replacement, generator=generator)
+
+
+METHODS: dict[str, Any] = {
+    "cauchy_": cauchy_,
+    "geometric_": geometric_,
+    "log_normal_": log_normal_,
+    "multinomial": multinomial,
+}

@@ -6,9 +6,11 @@ and traced code consume the same counters in the same order and give the same nu
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,6 +137,39 @@ default_generator = Generator()
 def manual_seed(seed: int) -> Generator:
     """Seeds the default generator with an integer in [-2**63, 2**64), else ValueError."""
     return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Starts the default generator from a seed that nobody knows; returns it."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator was started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator, as a tensor of bytes."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Takes the default generator back to where ``get_rng_state`` was called."""
+    default_generator.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(
+    devices: Any = None, enabled: bool = True, _caller: str = "fork_rng", _devices_kw: str = "devices", device_type: str = "cpu"
+) -> Iterator[None]:
+    """A context at whose end the default generator is where it was at the beginning, if ``enabled``."""
+    before = default_generator.get_state() if enabled else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            default_generator.set_state(before)
 
 
 def _shape(size: Any) -> tuple[int, ...]:

@@ -149,6 +149,7 @@ DTYPES = (
 )
 HALVES = (float16.numpy, bfloat16.numpy)
 _BY_NUMPY = {d.numpy: d for d in DTYPES}
+_BY_PYTHON = {bool: bool_, int: int64, float: float64, complex: complex128}
 _BY_SHORT = {d.short: d for d in DTYPES}
 
 
@@ -158,6 +159,16 @@ def dtype_of(numpy: object) -> DType:
     if found is None:
         known = ", ".join(d.name for d in DTYPES)
         raise TypeError(f"can't convert np.ndarray of type {np.dtype(numpy)}. The only supported types are: {known}.")  # type: ignore[call-overload]
+    return found
+
+
+def as_dtype(x: object) -> DType:
+    """The DType itself; for Python's ``float``, ``int``, ``bool`` and ``complex`` the widest. Raises TypeError for others."""
+    if isinstance(x, DType):
+        return x
+    found = _BY_PYTHON.get(x) if isinstance(x, type) else None
+    if found is None:
+        raise TypeError(f"dtype must be a dtype such as float32, or float, int, bool or complex, not {x!r}")
     return found
 
 

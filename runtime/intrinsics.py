@@ -295,7 +295,7 @@ def floor_mod(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
 
 
 def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
-    """a to the power of b >= 0, modulo the width, by squaring."""
+    """a to the power of b, modulo the width, by squaring; of negative b, 0 unless a is 1 or -1."""
     base, exponent = a.value, b.value
     before = builder.block
     test, step, done = (builder.append_basic_block(name) for name in ("pow.test", "pow.step", "pow.done"))
@@ -315,6 +315,11 @@ def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
         phi.add_incoming(first, before)
         phi.add_incoming(after, step)
     builder.position_at_end(done)
+    if b.dtype.kind == "i":  # the powers of 1 and -1 are right: only the last bit counts
+        fraction = builder.icmp_signed("<", exponent, exponent.type(0))
+        for unit in (1, -1):
+            fraction = builder.and_(fraction, builder.icmp_signed("!=", base, base.type(unit)))
+        r = builder.select(fraction, r.type(0), r)
     return Scalar(r, a.dtype)
 
 
@@ -347,15 +352,6 @@ def check_divisor(builder: Builder, d: Scalar, status: Scalar, site: Scalar, *, 
     bad = builder.icmp_unsigned("==", d.value, d.value.type(0))
     report(builder, bad, status, site, I64(0))
     return Scalar(builder.select(bad, d.value.type(1), d.value), d.dtype)
-
-
-def check_exponent(builder: Builder, e: Scalar, status: Scalar, site: Scalar, *, report: Report = _report) -> Scalar:
-    """``e`` if it is not negative; otherwise 0."""
-    if e.dtype.kind != "i":
-        return e
-    bad = builder.icmp_signed("<", e.value, e.value.type(0))
-    report(builder, bad, status, site, I64(0))
-    return Scalar(builder.select(bad, e.value.type(0), e.value), e.dtype)
 
 
 def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *matrices: Any) -> None:
@@ -415,7 +411,7 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
 )
 INTRINSICS: dict[str, Intrinsic] = {
     **{f.__name__: f for f in (load, store, prefetch, accumulate, select, fmod, abs_, floor_div, floor_mod, int_pow)},
-    **{f.__name__: f for f in (check_index, check_divisor, check_exponent)},
+    **{f.__name__: f for f in (check_index, check_divisor)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),
     "greater": _extreme_number(">"),

@@ -16,6 +16,7 @@ from .device import device
 from .interop import from_dlpack
 from .ir import interp as _interp
 from .ir.types import DType as dtype
+from .ir.types import as_dtype as _as_dtype
 from .ir.types import (
     bfloat16,
     complex64,
@@ -110,6 +111,7 @@ def get_default_dtype() -> dtype:
 
 def set_default_dtype(d: dtype) -> None:
     """Sets the dtype of tensors made from Python floats. Raises TypeError unless it is floating."""
+    d = _as_dtype(d)
     if not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
     _context.default_dtype = d

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .context import context
 from .tensor import Tensor, overlaps, wrap
 from .views import LazyView, refused
@@ -42,7 +40,7 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
         raise RuntimeError("the memory of this tensor is an array of NumPy that is read-only: change a clone() of it")
     if new._data.shape != t._data.shape:
         raise RuntimeError(f"output with shape {list(t._data.shape)} doesn't match the broadcast shape {list(new._data.shape)}")
-    if not np.can_cast(new._data.dtype, t._data.dtype, "same_kind"):
+    if new._data.dtype != t._data.dtype and new.dtype.category > t.dtype.category:
         raise RuntimeError(f"result type {new.dtype.ctype} can't be cast to the desired output type {t.dtype.ctype}")
     if new._data.dtype != t._data.dtype:
         new = new.to(t.dtype)

@@ -335,7 +335,8 @@ def matrix_rank(A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = Non
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """The n-th power, by repeated squaring; of the inverse for negative n."""
-    _matrix("linalg.matrix_power", A)
+    if A.dtype.category != 1 or n < 0 or A.ndim < 2:
+        _matrix("linalg.matrix_power", A)
     if n < 0:
         return matrix_power(inv(A), -n)
     if n == 0:

@@ -11,7 +11,22 @@ from .context import context
 from .device import require_cpu
 from .ir import ops as P
 from .ir.interp import current
-from .ir.types import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8
+from .ir.types import (
+    DType,
+    as_dtype,
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
 from .ops import create, index, linalg, numeric, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
 from .tensor import Tensor, compute_into
@@ -157,14 +172,15 @@ def _to(
     if len(flags) > 1:
         copy = flags[1]
     for a in (*args, device):
-        if isinstance(a, DType):
-            dtype = a
+        if isinstance(a, (DType, type)):
+            dtype = as_dtype(a)
         elif isinstance(a, Tensor):
             dtype = a.dtype
         elif isinstance(a, bool) or a is None:
             continue
         else:
             require_cpu(a)
+    dtype = None if dtype is None else as_dtype(dtype)
     if dtype is None or self.dtype is dtype:
         return P.copy(self) if copy else self
     return to_dtype(self, dtype)

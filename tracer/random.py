@@ -290,8 +290,11 @@ def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) 
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Ones with the probabilities in ``input`` (or ``p``), else zeros. Raises RuntimeError for one outside of [0, 1]."""
-    return to_dtype(bernoulli_draw(input._data.shape, input if p is None else p, generator), input.dtype)
+    """Ones with the probabilities in ``input`` (or ``p``), else zeros; the derivative is 0. Raises RuntimeError for one
+    outside of [0, 1].
+    """
+    out = to_dtype(bernoulli_draw(input._data.shape, input if p is None else p, generator), input.dtype)
+    return pointwise.add(out, pointwise.mul(input, 0)) if input.requires_grad else out
 
 
 def standard_deviation(std: Any) -> Any:

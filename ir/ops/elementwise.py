@@ -35,6 +35,8 @@ def _widened(g: Any, type_: TensorType) -> Any:
 def _sign(x: Any) -> Any:
     if np.iscomplexobj(x):
         return np.sign(x)
+    if np.result_type(x).kind == "b":
+        return np.array(x)
     return np.subtract(np.greater(x, 0), np.less(x, 0), dtype=np.result_type(x))  # 0 at NaN, as in PyTorch
 
 
@@ -50,7 +52,13 @@ def _sign_vjp(g: Any, y: Any, x: Any, x_type: TensorType) -> Any:
     return _where(zero, 0.0, div(across, _widened(_where(zero, 1.0, size), x_type)))
 
 
-sign = elementwise("sign", _sign, "{T}({x} > {T}(0)) - {T}({x} < {T}(0))", vjp=(_sign_vjp,), holomorphic=False)
+sign = elementwise(
+    "sign",
+    _sign,
+    lambda types, attrs: "{x}" if types[0].dtype is bool_ else "{T}({x} > {T}(0)) - {T}({x} < {T}(0))",
+    vjp=(_sign_vjp,),
+    holomorphic=False,
+)
 
 
 def _of_numbers(arithmetic: str, logical: str) -> Any:
@@ -128,16 +136,22 @@ remainder = elementwise(
     vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(detach(a), detach(b)))))),
 )
 
+
 # pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative.
+# Integers to negative powers are cut: 0 unless the base is 1 or -1.
+def _power(a: Any, b: Any) -> Any:
+    if np.result_type(a, b).kind != "i" or not np.any(negative := np.less(b, 0)):
+        return np.power(a, b)
+    unit = np.equal(a, 1) | np.equal(a, -1)
+    return np.where(negative & ~unit, 0, np.power(a, np.where(negative, np.bitwise_and(b, 1), b))).astype(np.result_type(a, b))
+
+
 pow_ = elementwise(
     "pow",
-    np.power,
-    lambda types, attrs: (
-        "pow_({a}, {b})" if types[0].dtype.kind == "f" else "int_pow({a}, check_exponent({b}, status, {site}))"
-    ),
+    _power,
+    lambda types, attrs: "pow_({a}, {b})" if types[0].dtype.kind == "f" else "int_pow({a}, {b})",
     "a b",
     infer=numeric,
-    error=(RuntimeError, "Integers to negative integer powers are not allowed."),
     vjp=(
         lambda g, a, b: _where(eq(b, 0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1))))),
         lambda g, y, a, b: _where(and_(eq(a, 0), ge(b, 0)), 0.0, mul(g, mul(y, log(a)))),

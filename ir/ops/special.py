@@ -241,7 +241,16 @@ def _one(a: Any) -> Any:
 nextafter = elementwise(
     "nextafter", np.nextafter, None, "a b", infer=floating, in_format=True, vjp=(lambda g: g, lambda g: mul(g, 0))
 )
-heaviside = elementwise("heaviside", np.heaviside, None, "a b", infer=numeric)
+
+
+def _heaviside(a: Any, b: Any) -> Any:
+    dtype = np.result_type(a, b)
+    if dtype.kind == "f":
+        return np.heaviside(a, b)
+    return np.where(np.equal(a, 0), b, np.greater(a, 0)).astype(dtype)
+
+
+heaviside = elementwise("heaviside", _heaviside, None, "a b")
 zeta = elementwise("zeta", lambda a, b: _zeta(a, b), None, "a b", infer=floating)
 gcd = elementwise("gcd", np.gcd, None, "a b", infer=numeric)
 lcm = elementwise("lcm", np.lcm, None, "a b", infer=numeric)

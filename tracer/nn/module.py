@@ -10,7 +10,7 @@ from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
 from ..context import structure_changed
 from ..device import require_cpu
-from ..ir.types import DType, bfloat16, float16, float32, float64
+from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
@@ -353,7 +353,7 @@ class Module(Announcing):
         Raises TypeError for a dtype that is not floating, RuntimeError for a device that tensors cannot be on.
         """
         for a in (*args, device):
-            if isinstance(a, DType):
+            if isinstance(a, (DType, type)):
                 dtype = a
             elif isinstance(a, Tensor):
                 dtype = a.dtype
@@ -361,6 +361,7 @@ class Module(Announcing):
                 require_cpu(a)
         if dtype is None:
             return self
+        dtype = as_dtype(dtype)
         if not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
         for t in (*self.parameters(), *self.buffers()):

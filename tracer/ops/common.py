@@ -9,8 +9,8 @@ import numpy as np
 
 from ..context import context
 from ..ir.halves import is_half
-from ..ir.ops import cast
-from ..ir.types import DType, combine, dtype_of, promoted, scalar_dtype
+from ..ir.ops import cast, full
+from ..ir.types import DType, combine, dtype_of, float64, promoted, scalar_dtype
 from ..tensor import Tensor
 from ..tracing.scalars import RuntimeFloat
 
@@ -53,6 +53,29 @@ def operand(x: Any) -> Any:
     if isinstance(x, Tensor) or is_number(x):
         return x
     raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
+
+
+def element(value: Any, dtype: DType) -> Any:
+    """A number as an element of ``dtype``, as C converts it: integers wrap, fractions are cut, bools say if it is not 0."""
+    if isinstance(value, RuntimeFloat):
+        return value.tensor(dtype) if dtype.category > 1 else to_dtype(value.tensor(float64), dtype)
+    if dtype.kind == "b":
+        return bool(value)
+    if dtype.kind in "ui":
+        bits = 8 * dtype.itemsize
+        if not -(1 << 63) <= value < 1 << max(bits, 63):
+            raise OverflowError(f"{value} is out of the range of int64")
+        low = int(value) % (1 << bits)
+        return low - (1 << bits) if dtype.kind == "i" and low >> (bits - 1) else low
+    return value
+
+
+def typed(x: Any, dtype: DType) -> Tensor:
+    """A tensor or a number as a tensor of ``dtype``."""
+    if isinstance(x, Tensor):
+        return to_dtype(x, dtype)
+    value = element(x, dtype)
+    return value if isinstance(value, Tensor) else full(value=value, shape=(), dtype=dtype.short)
 
 
 def result_dtype(*xs: Any) -> DType:
@@ -99,8 +122,7 @@ def match(*xs: Any, floating: bool = False) -> Sequence[Any]:
         wanted = result_dtype(*xs)
         if floating and not (wanted.is_floating_point or wanted.is_complex):
             wanted = context.default_dtype
-        xs = tuple(to_dtype(x, wanted) if isinstance(x, Tensor) else x for x in xs)
-        dtype = wanted.numpy
+        return [to_dtype(x, wanted) if isinstance(x, Tensor) else element(x, wanted) for x in xs]
     return [x.tensor(dtype_of(dtype)) if isinstance(x, RuntimeFloat) else x for x in xs]
 
 

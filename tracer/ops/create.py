@@ -11,10 +11,11 @@ import numpy as np
 from ..context import context
 from ..device import require_cpu
 from ..ir import ops as P
-from ..ir.types import DType, bfloat16, dtype_of, float64, int64
+from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
 from ..tensor import Tensor, wrap
-from .inquiry import fitting
-from .shape import _sizes
+from .common import element, is_number, typed
+from .inquiry import filling, fitting
+from .shape import _sizes, expand
 
 __all__ = [
     "arange",
@@ -46,6 +47,8 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         require_cpu(device)
         for name in _IGNORED:
             more.pop(name, None)
+        if more.get("dtype") is not None:
+            more["dtype"] = as_dtype(more["dtype"])
         t = function(*args, **more)
         return t if out is None else out.copy_(t)
 
@@ -62,10 +65,11 @@ def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
 
 @factory
 def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor with a copy of ``data``: numbers, nested sequences, an array.
+    """A new tensor with a copy of ``data``: numbers, nested sequences, an array, a tensor.
 
-    Python floats get the default dtype, arrays keep theirs. Raises TypeError for what is not numeric, RuntimeError for
-    ``requires_grad`` on a dtype that is not floating.
+    The dtype defaults to what all numbers are promoted to: Python floats have the default dtype, integers int64, tensors and
+    arrays, in sequences too, their own. Raises TypeError for what is not numeric, RuntimeError for Python numbers out of
+    the dtype's range, and for ``requires_grad`` on a dtype that is not floating.
     """
     if isinstance(data, Tensor):
         data = data.numpy() if not data._requires_grad else data.detach().numpy()
@@ -75,21 +79,42 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if data is None:
         raise RuntimeError("Could not infer dtype of NoneType")
+    plain = _types(data) <= _NUMBERS
     try:
-        array = np.array(_plain(data))
+        array = np.array(data if plain else _plain(data))
     except ValueError:
         _require_rectangle(data)
         raise
+    if plain and (array.dtype.kind == "O" or (dtype is None and array.dtype == np.uint64)):
+        raise ValueError("Overflow when unpacking long long")
     if array.dtype.kind not in "buifc" and array.dtype != bfloat16.numpy:
         raise TypeError(f"can't convert {type(data).__name__} to a tensor")
-    if dtype is None and array.dtype == np.float64 and not _has_dtype(data):
-        dtype = context.default_dtype
-    if dtype is None and array.dtype == np.complex128 and not _has_dtype(data):
-        dtype = context.default_dtype.to_complex()
-    t = wrap(array.astype((dtype or dtype_of(array.dtype)).numpy, copy=False))
+    if dtype is None:
+        dtype = dtype_of(array.dtype) if plain else _dtype_of(data)
+        if dtype is None or (plain and dtype.category > 1):
+            dtype = context.default_dtype.to_complex() if array.dtype.kind == "c" else context.default_dtype
+    elif not isinstance(data, np.ndarray):
+        if array.dtype.kind == "c" and not dtype.is_complex:
+            raise TypeError("must be real number, not complex")
+        if dtype.kind in "ui":
+            _require_range(array, dtype)
+    t = wrap(array.astype(dtype.numpy, copy=False))
     if context.recorder is not None:
         context.recorder.constant(t)
     return _leaf(t, requires_grad)
+
+
+_NUMBERS = {bool, int, float, complex}
+
+
+def _types(data: Any) -> set[type]:
+    """The types of the leaves of nested lists and tuples."""
+    if type(data) not in (list, tuple):
+        return {type(data)}
+    found = set(map(type, data))
+    if found & {list, tuple}:
+        return (found - {list, tuple}).union(*(_types(x) for x in data if type(x) in (list, tuple)))
+    return found
 
 
 def _plain(data: Any) -> Any:
@@ -101,11 +126,30 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def _has_dtype(data: Any) -> bool:
-    """Whether the first number in ``data`` is NumPy's, and so brings a dtype."""
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.generic)) or (isinstance(data, Tensor) and data.is_floating_point())
+def _dtype_of(data: Any) -> DType | None:
+    """The dtype that the numbers in ``data`` are promoted to; None if there are none."""
+    if isinstance(data, Tensor):
+        return data.dtype
+    if isinstance(data, (np.ndarray, np.generic)):
+        return dtype_of(data.dtype)
+    if isinstance(data, (list, tuple)):
+        found = [d for d in map(_dtype_of, data) if d is not None]
+        return functools.reduce(promote, found) if found else None
+    if is_number(data):
+        return scalar_dtype(data, context.default_dtype)
+    dtype = dtype_of(np.asarray(data).dtype)
+    return dtype if dtype.category < 2 else None
+
+
+def _require_range(array: np.ndarray, dtype: DType) -> None:
+    """Raises RuntimeError for Python numbers that an integer dtype does not hold. Negative integers wrap in unsigned ones."""
+    limits = np.iinfo(dtype.numpy)
+    if array.dtype.kind in "fc":
+        bad = ~((array.real >= limits.min) & (array.real <= limits.max))
+    else:
+        bad = (array > limits.max) | (array < (limits.min if dtype.is_signed else -limits.max))
+    if np.any(bad):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
 
 
 def _require_rectangle(data: Any, dim: int = 0) -> None:
@@ -142,13 +186,24 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 @factory
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of the given shape with every element ``fill_value``; the dtype defaults to the value's."""
+    """A tensor of the given shape with every element ``fill_value``; the dtype defaults to the value's.
+
+    Raises TypeError unless that is a number or a tensor without dimensions, RuntimeError for a number out of the dtype's range.
+    """
+    if isinstance(fill_value, Tensor) and fill_value.ndim == 0:
+        dtype = dtype or (fill_value.dtype if fill_value.dtype.category < 2 else context.default_dtype)
+        return _leaf(P.copy(expand(filling(fill_value, dtype), size)), requires_grad)
+    if not is_number(fill_value):
+        raise TypeError(f"full(): argument 'fill_value' must be a number, not {type(fill_value).__name__}")
     if dtype is None:
         kind = type(fill_value)
         number = context.default_dtype.to_complex() if kind is complex else context.default_dtype
         dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else number
     shape = (size,) if isinstance(size, int) else tuple(size)
-    return _leaf(P.full(value=fitting(fill_value, dtype), shape=shape, dtype=dtype.short), requires_grad)
+    value = element(fitting(fill_value, dtype), dtype)
+    if isinstance(value, Tensor):  # a float that differs from call to call
+        return _leaf(P.copy(expand(value, shape)), requires_grad)
+    return _leaf(P.full(value=value, shape=shape, dtype=dtype.short), requires_grad)
 
 
 @factory
@@ -192,15 +247,24 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     """start, start + step, ... below end."""
     if end is None:
         start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if dtype is not None and dtype.kind == "b":
+        raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not np.isfinite(float(start) + float(end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    whole = all(isinstance(v, int) for v in (start, end, step))
+    out_dtype = dtype or (int64 if all(isinstance(v, int) for v in (start, end, step)) else context.default_dtype)
+    whole = out_dtype.category < 2
+    if out_dtype is int64:
+        start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise RuntimeError("step must be nonzero")
     count = max(0, int(np.ceil((end - start) / step)))
-    out_dtype = dtype or (int64 if whole else context.default_dtype)
+    if whole:
+        start, step = int(start), int(step)
     # Computed in 64 bits: start + i * step, rounded once.
     steps = P.iota(shape=(count,), axis=0, dtype="i64" if whole else "f64")
     if (start, step) != (0, 1):
@@ -210,25 +274,45 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
 
 @factory
 def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """``steps`` numbers evenly spaced from start to end, both included."""
+    """``steps`` numbers evenly spaced from start to end, both included; integers are cut, the limits first. Raises
+    NotImplementedError for bools.
+    """
+    out = _spaced("linspace", start, end, steps, dtype or context.default_dtype, np.float64)
+    return _leaf(P.cast(out, dtype=(dtype or context.default_dtype).short), requires_grad)
+
+
+def _spaced(name: str, start: Any, end: Any, steps: int, dtype: DType, step_type: Any) -> Tensor:
+    """Numbers evenly spaced, in float64; for integers each half from its limit, by a step of ``step_type``."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     if any(isinstance(v, Tensor) and v.ndim for v in (start, end)):
-        raise RuntimeError("linspace only supports 0-dimensional start and end tensors")
-    start, end = (P.cast(v, dtype=float64.short) if isinstance(v, Tensor) else v for v in (start, end))
+        raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors")
+    if dtype.kind == "b":
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'")
     position = P.iota(shape=(steps,), axis=0, dtype=float64.short)
-    out = P.add(P.mul(position, (end - start) / max(steps - 1, 1)), start)
-    return _leaf(P.cast(out, dtype=(dtype or context.default_dtype).short), requires_grad)
+    if dtype.kind not in "ui":
+        start, end = (P.cast(v, dtype=float64.short) if isinstance(v, Tensor) else v for v in (start, end))
+        return P.add(P.mul(position, (end - start) / max(steps - 1, 1)), start)
+    first, last = (P.cast(typed(v, dtype), dtype="f64") for v in (start, end))
+    if step_type is np.float32:
+        position, first, last = (P.cast(v, dtype="f32") for v in (position, first, last))
+    step = P.div(P.sub(last, first), max(steps - 1, 1))
+    rising = P.add(first, P.mul(step, position))
+    falling = P.sub(last, P.mul(step, P.sub(steps - 1, position)))
+    return P.where(P.lt(position, steps // 2 if steps > 1 else 1), rising, falling)
 
 
 @factory
 def logspace(
     start: float, end: float, steps: int, base: float = 10.0, *, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """``steps`` powers of ``base``, with exponents evenly spaced from start to end."""
-    exponents = linspace(start, end, steps, dtype=float64)
+    """``steps`` powers of ``base``, with exponents evenly spaced from start to end; integers are cut, the limits first. Raises
+    NotImplementedError for bools.
+    """
+    out_dtype = dtype or context.default_dtype
+    exponents = P.cast(_spaced("logspace", start, end, steps, out_dtype, np.float32), dtype="f64")
     powers = P.pow_(P.full(value=float(base), shape=(), dtype="f64"), exponents)
-    return _leaf(P.cast(powers, dtype=(dtype or context.default_dtype).short), requires_grad)
+    return _leaf(P.cast(powers, dtype=out_dtype.short), requires_grad)
 
 
 @factory

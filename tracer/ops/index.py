@@ -13,7 +13,7 @@ from ..ir import ops as P
 from ..ir.types import bool_, int32, int64, uint8
 from ..tensor import Tensor
 from .common import one_dim, to_dtype
-from .inquiry import fitting
+from .inquiry import filling
 from .shape import reshape
 
 __all__ = [
@@ -264,9 +264,4 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise RuntimeError(
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
         )
-    from .pointwise import where
-
-    if isinstance(value, Tensor):
-        fitting(1j if value.is_complex() else 0, input.dtype)
-        return where(mask, to_dtype(value, input.dtype), input)
-    return where(mask, fitting(value, input.dtype), input)
+    return P.where(mask, filling(value, input.dtype), input)

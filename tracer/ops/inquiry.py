@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..context import context
-from ..ir.types import DType, promote
+from ..ir.types import DType, as_dtype, promote
 from ..tensor import Tensor
-from .common import result_dtype
+from .common import result_dtype, to_dtype, typed
 
 __all__ = [
     "can_cast",
@@ -63,7 +63,7 @@ def numel(input: Tensor) -> int:
 
 def promote_types(type1: DType, type2: DType) -> DType:
     """The dtype of an operation on tensors of two dtypes."""
-    return promote(type1, type2)
+    return promote(as_dtype(type1), as_dtype(type2))
 
 
 def result_type(tensor1: Any, tensor2: Any) -> DType:
@@ -73,7 +73,7 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
 
 def can_cast(from_: DType, to: DType) -> bool:
     """Whether an in-place operation may turn a result of one dtype into another: not to a lower category."""
-    return from_.category <= to.category and not (from_.is_signed and to.kind == "u" and from_.kind == "i")
+    return as_dtype(from_).category <= as_dtype(to).category
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class IntInfo:
 
 def finfo(type: DType | None = None) -> FloatInfo:
     """The limits of a floating dtype; of a complex one, of its parts. Raises TypeError for others."""
-    dtype = (type or context.default_dtype).real
+    dtype = as_dtype(type or context.default_dtype).real
     if not dtype.is_floating_point:
         raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype.name}'")
     if dtype.name == "bfloat16":
@@ -117,6 +117,7 @@ def finfo(type: DType | None = None) -> FloatInfo:
 
 def iinfo(type: DType) -> IntInfo:
     """The limits of an integer dtype. Raises TypeError for others."""
+    type = as_dtype(type)
     if type.kind not in "ui":
         raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type.name}'")
     info = np.iinfo(type.numpy)
@@ -146,3 +147,13 @@ def fitting(value: Any, dtype: DType) -> Any:
         name = _C_NAMES.get(dtype.name, f"{dtype.name}_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")
     return value
+
+
+def filling(value: Any, dtype: DType) -> Tensor:
+    """A number, or a tensor without dimensions, as an element of ``dtype``: fractions are cut for integers. Raises RuntimeError
+    for numbers out of range, and for complex ones where the dtype is not.
+    """
+    if isinstance(value, Tensor):
+        fitting(1j if value.is_complex() else 0, dtype)
+        return to_dtype(value, dtype)
+    return typed(fitting(value, dtype), dtype)

@@ -10,7 +10,6 @@ from ..ir import ops as P
 from ..ir.interp import current
 from ..tensor import Tensor
 from .pointwise import mul
-from .reduce import sum
 from .shape import expand, reshape
 
 __all__ = [
@@ -119,7 +118,11 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
     if input.shape != tensor.shape:
         raise RuntimeError(_inconsistent(input.numel(), tensor.numel()))
-    return sum(mul(input, tensor))
+    if input.dtype is not tensor.dtype:
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {input.dtype.ctype} and {tensor.dtype.ctype}"
+        )
+    return P.sum_(mul(input, tensor), axes=(0,))
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir import ops as P
-from ..ir.types import DType, int32, int64
+from ..ir.types import DType, int32, int64, promote
 from ..tensor import Tensor, wrap
 from . import pointwise as F
 from . import reduce, shape
-from .common import as_floating, one_dim, to_dtype
+from .common import as_floating, one_dim, result_dtype, to_dtype, typed
 from .create import tensor
 from .index import gather
 from .opmath import opmath
@@ -326,7 +326,7 @@ def searchsorted(
     if sorter is not None:
         sorted_sequence = gather(sorted_sequence, sorted_sequence.ndim - 1, sorter)
     number = not isinstance(values, Tensor)
-    v = P.full(value=values, shape=(), dtype=sorted_sequence.dtype.short) if number else values
+    v = typed(values, result_dtype(sorted_sequence, values)) if number else values
     if sorted_sequence.ndim > 1 and sorted_sequence._data.shape[:-1] != v._data.shape[:-1]:
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
@@ -334,13 +334,8 @@ def searchsorted(
             f"input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and input value tensor "
             f"{list(v.shape)}"
         )
-    if sorted_sequence.dtype is not v.dtype:
-        raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor "
-            "dtype "
-            f"{sorted_sequence.dtype.ctype.lower()} and input value tensor dtype {v.dtype.ctype.lower()}"
-        )
-    out = P.searchsorted(sorted_sequence, v, right=right or side == "right")
+    dtype = promote(sorted_sequence.dtype, v.dtype)
+    out = P.searchsorted(to_dtype(sorted_sequence, dtype), to_dtype(v, dtype), right=right or side == "right")
     return to_dtype(out, int32) if out_int32 else out
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 from ..ir import ops as P
 from ..ir.primitive import Primitive
-from ..ir.types import int64
+from ..ir.types import bool_, int64
 from ..layout import require_format
 from ..tensor import Tensor
-from .common import as_floating, in_format, match, operand, result_dtype, to_dtype
+from .common import as_floating, element, in_format, match, operand, result_dtype, to_dtype, typed
+from .inquiry import filling
 from .opmath import opmath
 
 __all__ = [
@@ -109,6 +111,23 @@ def _comparison(primitive: Primitive, name: str, what: str) -> Any:
     return f
 
 
+def _numeric(primitive: Primitive, name: str, what: str) -> Any:
+    def f(input: Any, other: Any) -> Tensor:
+        a, b = _not_bools(name, input, other)
+        return primitive(a, b)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{what}, elementwise. Raises NotImplementedError for bools."
+    return f
+
+
+def _not_bools(name: str, input: Any, other: Any) -> Sequence[Any]:
+    a, b = match(input, other)
+    if (a if isinstance(a, Tensor) else b)._data.dtype.kind == "b":
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'")
+    return a, b
+
+
 def _bitwise(primitive: Primitive, name: str, what: str) -> Any:
     def f(input: Any, other: Any) -> Tensor:
         dtype = result_dtype(operand(input), operand(other))
@@ -146,7 +165,7 @@ sign = _unary(P.sign, "sign", "-1, 0 or 1; 0 at NaN", floating=False)
 mul = _binary(P.mul, "mul", "input * other")
 maximum = _binary(P.maximum, "maximum", "The larger; NaN wins")
 minimum = _binary(P.minimum, "minimum", "The smaller; NaN wins")
-remainder = _binary(P.remainder, "remainder", "input modulo other, with the sign of other")
+remainder = _numeric(P.remainder, "remainder", "input modulo other, with the sign of other")
 atan2 = _binary(P.atan2, "atan2", "The angle of the point (other, input)", floating=True)
 eq = _comparison(P.eq, "eq", "input == other")
 ne = _comparison(P.ne, "ne", "input != other")
@@ -169,7 +188,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return floor_divide(input, other)
     if rounding_mode != "trunc":
         raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
-    a, b = match(input, other)
+    a, b = _not_bools("div_trunc", input, other)
     like = a if isinstance(a, Tensor) else b
     if like.is_floating_point():
         return P.trunc(P.div(a, b))
@@ -190,9 +209,23 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return P.add(a, b)
 
 
+def _scaled(b: Any, alpha: Any, a: Any) -> Any:
+    """alpha * b, in the dtype of both operands."""
+    dtype = (b if isinstance(b, Tensor) else a).dtype
+    if isinstance(alpha, bool) and dtype.name != "bool":
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, (float, complex)) and not (dtype.is_floating_point or dtype.is_complex):
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    alpha = to_dtype(alpha, dtype) if isinstance(alpha, Tensor) else element(alpha, dtype)
+    if isinstance(b, Tensor):
+        return P.mul(b, alpha)
+    return P.mul(alpha, b) if isinstance(alpha, Tensor) else element(b * alpha, dtype)
+
+
 @opmath
 def _scaled_sum(input: Any, other: Any, alpha: Any) -> Tensor:
-    return P.add(*match(input, mul(other, alpha)))
+    a, b = match(input, other)
+    return P.add(a, _scaled(b, alpha, a))
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -214,11 +247,19 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 @opmath
 def _scaled_difference(input: Any, other: Any, alpha: Any) -> Tensor:
-    return P.sub(*match(input, mul(other, alpha)))
+    a, b = match(input, other)
+    return P.sub(a, _scaled(b, alpha, a))
 
 
 def _is_one(alpha: Any) -> bool:
     return isinstance(alpha, (int, float)) and alpha == 1
+
+
+def times(x: Tensor, factor: Any) -> Tensor:
+    """x * factor in the dtype of x: for integers the factor's fraction is cut."""
+    if isinstance(factor, (int, float)) and factor == 1:
+        return x
+    return mul(x, factor if x.is_floating_point() or x.is_complex() else typed(factor, x.dtype))
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
@@ -229,6 +270,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if isinstance(exponent, int) and input.dtype.kind in "ui" and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     a, b = match(input, exponent)
+    if (a if isinstance(a, Tensor) else b)._data.dtype.kind == "b":
+        return P.or_(typed(a, bool_), P.not_(typed(b, bool_)))
     return P.pow_(a, b)
 
 
@@ -255,8 +298,8 @@ def neg(input: Tensor) -> Tensor:
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
-    """The floor of input / other, elementwise; the derivative is 0."""
-    a, b = match(input, other)
+    """The floor of input / other, elementwise; the derivative is 0. Raises NotImplementedError for bools."""
+    a, b = _not_bools("div_floor", input, other)
     return P.floor_divide(a, b)
 
 
@@ -312,10 +355,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
         )
     a, b = operand(input), operand(other)
     dtype = result_dtype(a, b)
-    from .create import full
-
-    a, b = (to_dtype(x, dtype) if isinstance(x, Tensor) else full((), x, dtype=dtype) for x in (a, b))
-    return P.where(condition, a, b)
+    return P.where(condition, typed(a, dtype), typed(b, dtype))
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -327,7 +367,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         low = where(ge(min, max), min.detach(), min)
         raised = where(lt(input, low), low, input)
         return where(gt(raised, max), max, raised)
-    out = input
+    out, dtype = input, result_dtype(*(x for x in (input, min, max) if x is not None))
+    if dtype.category < 2:
+        min, max = (x if x is None else filling(x, dtype) for x in (min, max))
     if min is not None:
         out = where(lt(out, min), min, out)
     if max is not None:

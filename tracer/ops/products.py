@@ -310,14 +310,10 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 
 def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
-    scaled = product if _is_one(alpha) else F.mul(product, alpha)
+    scaled = F.times(product, alpha)
     if isinstance(beta, (int, float)) and beta == 0:  # the input is ignored, NaN and all
         return scaled if input._data.shape == product._data.shape else expand(scaled, product._data.shape)
-    return F.add(input if _is_one(beta) else F.mul(input, beta), scaled)
-
-
-def _is_one(x: Any) -> bool:
-    return isinstance(x, (int, float)) and x == 1
+    return F.add(F.times(input, beta), scaled)
 
 
 @opmath
@@ -345,7 +341,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
 @opmath
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum of the products of two batches of matrices."""
-    return _added(input, sum(bmm(batch1, batch2), 0), beta, alpha)
+    return _added(input, P.sum_(bmm(batch1, batch2), axes=(0,)), beta, alpha)
 
 
 @opmath

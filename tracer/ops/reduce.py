@@ -7,7 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..ir import ops as P
-from ..ir.types import DType, int64
+from ..ir.types import DType, int64, uint8
 from ..tensor import Tensor
 from . import pointwise, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype
@@ -174,16 +174,18 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether all elements are true (not zero)."""
+    """Whether all elements are true (not zero); of uint8 as uint8."""
     return _logical(P.min_, input, dim, keepdim, True)
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether any element is true (not zero)."""
+    """Whether any element is true (not zero); of uint8 as uint8."""
     return _logical(P.max_, input, dim, keepdim, False)
 
 
 def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing: bool) -> Tensor:
+    if input.dtype is uint8:  # as before there were bools
+        return P.cast(_logical(primitive, pointwise.ne(input, 0), dim, keepdim, of_nothing), dtype="u8")
     axes = dims(dim, input.ndim)
     x = pointwise.ne(input, 0)
     if builtins.any(x._data.shape[a] == 0 for a in axes):

@@ -11,7 +11,8 @@ from ..ir.types import DType
 from ..layout import require_format
 from ..tensor import Tensor
 from ..views import LazyView, one_of_several
-from .common import Dims, dims, one_dim, result_dtype, to_dtype
+from .common import Dims, dims, element, one_dim, result_dtype, to_dtype
+from .inquiry import fitting
 
 __all__ = [
     "broadcast_to",
@@ -302,6 +303,8 @@ def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
     low, high = [0] * input.ndim, [0] * input.ndim
     for i in range(len(pad) // 2):
         low[-1 - i], high[-1 - i] = pad[2 * i], pad[2 * i + 1]
+    if input.dtype.category < 2:
+        value = element(fitting(value if isinstance(value, int) else float(value), input.dtype), input.dtype)
     out = input
     if min((*low, *high), default=0) < 0:
         starts = tuple(max(-lo, 0) for lo in low)

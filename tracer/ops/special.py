@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from . import pointwise as F
 from .common import as_floating, match, result_dtype, to_dtype
 from .opmath import opmath
-from .pointwise import _binary, _unary
+from .pointwise import _binary, _numeric, _unary
 
 __all__ = [
     "absolute",
@@ -128,17 +128,17 @@ airy_ai = _unary(P.airy_ai, "airy_ai", "The Airy function")
 hypot = _binary(P.hypot, "hypot", "sqrt(input**2 + other**2), without overflow", floating=True)
 logaddexp = _binary(P.logaddexp, "logaddexp", "log(exp(input) + exp(other)), without overflow", floating=True)
 logaddexp2 = _binary(P.logaddexp2, "logaddexp2", "log2(2**input + 2**other), without overflow", floating=True)
-fmod = _binary(P.fmod, "fmod", "input modulo other, with the sign of input")
+fmod = _numeric(P.fmod, "fmod", "input modulo other, with the sign of input")
 copysign = _binary(P.copysign, "copysign", "The magnitude of input with the sign of other", floating=True)
 nextafter = _binary(P.nextafter, "nextafter", "The next floating number after input towards other")
 heaviside = _binary(P.heaviside, "heaviside", "0, other or 1 where input is negative, zero or positive")
 zeta = _binary(P.zeta, "zeta", "The Hurwitz zeta function", floating=True)
-gcd = _binary(P.gcd, "gcd", "The greatest common divisor")
-lcm = _binary(P.lcm, "lcm", "The least common multiple")
+gcd = _numeric(P.gcd, "gcd", "The greatest common divisor")
+lcm = _numeric(P.lcm, "lcm", "The least common multiple")
 gammainc = _binary(P.gammainc, "gammainc", "The regularized lower incomplete gamma function", floating=True)
 gammaincc = _binary(P.gammaincc, "gammaincc", "The regularized upper incomplete gamma function", floating=True)
-bitwise_left_shift = _binary(P.shift_left, "bitwise_left_shift", "input << other")
-bitwise_right_shift = _binary(P.shift_right, "bitwise_right_shift", "input >> other")
+bitwise_left_shift = _numeric(P.shift_left, "bitwise_left_shift", "input << other")
+bitwise_right_shift = _numeric(P.shift_right, "bitwise_right_shift", "input >> other")
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
@@ -353,7 +353,9 @@ def _extremum(better: Any, input: Tensor, other: Tensor) -> Tensor:
 
 @opmath
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """input + weight * (end - input)."""
+    """input + weight * (end - input). Raises NotImplementedError for integers and bools."""
+    if input.dtype.category < 2:
+        raise NotImplementedError(f"\"lerp_cpu\" not implemented for '{input.dtype.ctype}'")
     for t, name in ((end, "end"), (weight, "weight")):
         if isinstance(t, Tensor) and t.dtype is not input.dtype:
             raise RuntimeError(f"expected dtype {input.dtype.name} for `{name}` but got dtype {t.dtype.name}")
@@ -363,7 +365,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 @opmath
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
-    return F.add(input, F.mul(F.mul(tensor1, tensor2), value))
+    return F.add(input, F.times(F.mul(tensor1, tensor2), value))
 
 
 @opmath

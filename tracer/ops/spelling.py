@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..context import context
+from ..ir.types import as_dtype
 from ..tensor import Tensor
+from .inquiry import can_cast
 
 # Those whose results are not converted to the dtype of ``out``.
 _EXACT = {"aminmax", "complex", "gather", "multinomial", "polar"}
@@ -26,6 +26,8 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             kwargs = {known.get(name, name): value for name, value in kwargs.items()}
+            if kwargs.get("dtype") is not None:
+                kwargs["dtype"] = as_dtype(kwargs["dtype"])
             if "out" in kwargs:
                 return _into(kwargs.pop("out"), function(*args, **kwargs), function.__name__ in _EXACT)
         return function(*args, **kwargs)
@@ -45,7 +47,7 @@ def _into(out: Any, result: Any, exact: bool) -> Any:
         )
     if exact and out.dtype is not result.dtype:
         raise RuntimeError(f"Expected out tensor to have dtype {result.dtype.ctype}, but got {out.dtype.ctype} instead")
-    if not np.can_cast(result._data.dtype, out._data.dtype, "same_kind"):
+    if not can_cast(result.dtype, out.dtype):
         raise RuntimeError(f"result type {result.dtype.ctype} can't be cast to the desired output type {out.dtype.ctype}")
     if out._data.shape != result._data.shape:
         out.data = result.to(out.dtype)

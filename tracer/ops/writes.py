@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from . import pointwise as F
 from .common import is_number, one_dim, to_dtype
 from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions
-from .inquiry import fitting
+from .inquiry import filling, fitting
 from .shape import expand, reshape, unsqueeze
 
 
@@ -48,7 +48,7 @@ def _as_vector(*xs: Any) -> Any:
 def _source(src: Any, index: Tensor, dtype: Any) -> Tensor:
     """The part of ``src`` that ``index`` covers, or a number for each position."""
     if not isinstance(src, Tensor):
-        return P.full(value=src, shape=index._data.shape, dtype=dtype.short)
+        return expand(filling(src, dtype), index._data.shape)
     return src if src._data.shape == index._data.shape else getitem(src, tuple(slice(n) for n in index._data.shape))
 
 
@@ -79,7 +79,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if reduce is not None:
         if reduce not in ("add", "multiply"):
             raise RuntimeError("reduce argument must be either add or multiply.")
-        whole = src if isinstance(src, Tensor) else P.full(value=src, shape=index._data.shape, dtype=input.dtype.short)
+        whole = _source(src, index, input.dtype)
         return scatter_reduce(input, dim, index, whole, "sum" if reduce == "add" else "prod")
     axis = _checked("scatter", input, dim, index, src)
     if index.numel() == 0:
@@ -176,7 +176,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     x, axis, i = _vector_index("index_add", input, dim, index)
     s = reshape(source, (1,)) if source.ndim == 0 else source
     if alpha != 1:
-        s = F.mul(s, alpha)
+        s = P.mul(s, filling(alpha, s.dtype))
     out = P.add(x, P.index_add(s, i, axis=axis, extent=x._data.shape[axis]))
     return reshape(out, input._data.shape)
 
@@ -211,8 +211,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         )
     hit = F.gt(P.index_add(P.full(value=1, shape=i._data.shape, dtype="i64"), i, axis=0, extent=x._data.shape[axis]), 0)
     mask = expand(reshape(hit, tuple(-1 if d == axis else 1 for d in range(x.ndim))), x._data.shape)
-    fill = to_dtype(value, x.dtype) if isinstance(value, Tensor) else value
-    return reshape(F.where(mask, fill, x), input._data.shape)
+    return reshape(P.where(mask, filling(value, x.dtype), x), input._data.shape)
 
 
 def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:

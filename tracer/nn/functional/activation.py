@@ -9,7 +9,8 @@ from ...ir import ops as P
 from ...ops import log_softmax, sigmoid, softmax, tanh
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...ops.common import one_dim, to_dtype
+from ...ops.common import element, one_dim, to_dtype
+from ...ops.inquiry import filling
 from ...ops.opmath import opmath
 from ...random import default_generator
 from ...tensor import Tensor
@@ -74,7 +75,9 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6). Raises RuntimeError for bools."""
+    if input.dtype.name == "bool":
+        raise RuntimeError("Boolean inputs not supported for relu6")
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
@@ -203,9 +206,17 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x limited to [min_val, max_val]; the derivative on the limits is 0."""
+    """x limited to [min_val, max_val], whose fractions are cut for integers; the derivative on the limits is 0.
+
+    Raises NotImplementedError for bools, and RuntimeError for unsigned integers and a negative limit.
+    """
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
+    if input.dtype.name == "bool":
+        raise NotImplementedError("\"hardtanh\" not implemented for 'Bool'")
+    if input.dtype.kind == "u" and min(min_val, max_val) < 0:
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    min_val, max_val = element(min_val, input.dtype), element(max_val, input.dtype)
     x = _before(input, inplace)
     out = F.where(F.le(x, min_val), min_val, F.where(F.ge(x, max_val), max_val, x))
     return _result(input, out, inplace)
@@ -254,9 +265,10 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x above the threshold, ``value`` elsewhere."""
+    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers the fractions of both are cut."""
     x = _before(input, inplace)
-    return _result(input, F.where(F.le(x, threshold), value, x), inplace)
+    low = F.le(x, element(threshold, x.dtype))
+    return _result(input, P.where(low, filling(value, x.dtype), x), inplace)
 
 
 @opmath

@@ -69,7 +69,7 @@ def margin_ranking_loss(
             f"input2: "
             f"{input2.shape}, target: {target.shape} "
         )
-    return _reduced(F.clamp(F.add(F.mul(F.neg(target), F.sub(input1, input2)), margin), min=0), reduction)
+    return _reduced(F.clamp(F.add(F.mul(F.neg(target), F.sub(input1, input2)), margin + 0.0), min=0), reduction)
 
 
 @_legacy

@@ -14,6 +14,7 @@ from ...ops import shape as S
 from ...ops.opmath import opmath, widened
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
+from .pooling import quotient
 
 __all__ = [
     "batch_norm",
@@ -185,7 +186,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     squares = S.transpose(F.square(input), 1, -1)
     padded = S.pad(squares, (size // 2, (size - 1) // 2))
     w = P.windows(padded, size=(size,), stride=(1,), dilation=(1,))
-    mean = S.transpose(R.mean(w, -2), 1, -1)
+    mean = S.transpose(quotient(R.sum(w, -2), size), 1, -1)
     return F.div(input, F.pow(F.add(F.mul(mean, alpha), k), beta))
 
 

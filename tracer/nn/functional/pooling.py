@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...ir import ops as P
+from ...ir.types import int64
 from ...ops import permute, reshape
 from ...ops import pointwise as F
 from ...ops import reduce as R
 from ...ops import shape as S
+from ...ops.inquiry import iinfo
 from ...ops.opmath import opmath
 from ...ops.writes import scatter, scatter_add
 from ...tensor import Tensor
@@ -84,7 +86,7 @@ def _tiles(n: int, x: Tensor, k: Sequence[int]) -> Tensor:
 
 
 def _lowest(x: Tensor) -> float:
-    return -math.inf if x.is_floating_point() else int(-(2 ** (8 * x.element_size() - 1)))
+    return -math.inf if x.is_floating_point() else iinfo(x.dtype).min
 
 
 def _max_pool(
@@ -243,15 +245,17 @@ def _avg_pool(
 ) -> Tensor:
     if divisor == 0:
         raise RuntimeError("divisor must be not zero")
+    if input.dtype.category < 2 and input.dtype is not int64:
+        raise NotImplementedError(f"\"avg_pool{n}d_out_frame\" not implemented for '{input.dtype.ctype}'")
     w, _ = _windows(n, input, kernel_size, stride, padding, 1, ceil_mode, 0.0)
     lead = input.ndim - n
     total = R.sum(w, tuple(range(lead, lead + n)))
     k = ntuple(kernel_size, n)
     p = ntuple(padding, n)
     if divisor is not None:
-        return F.div(total, divisor)
+        return quotient(total, divisor)
     if not any(p) and not ceil_mode:
-        return F.div(total, math.prod(k))
+        return quotient(total, math.prod(k))
     # How many elements each window covers: of the input, with or without its padding.
     extents = input._data.shape[lead:]
     ones = P.full(value=1, shape=extents, dtype=input.dtype.short)
@@ -260,7 +264,12 @@ def _avg_pool(
         counts = _counts(n, ones, k, stride, ceil_mode, total._data.shape[lead:])
     else:
         counts = R.sum(_windows(n, ones, kernel_size, stride, padding, 1, ceil_mode, 0.0)[0], tuple(range(n)))
-    return F.div(total, counts)
+    return quotient(total, counts)
+
+
+def quotient(total: Tensor, count: Any) -> Tensor:
+    """The quotient, which is cut for integers."""
+    return F.div(total, count) if total.dtype is not int64 else F.div(total, count, rounding_mode="trunc")
 
 
 def _counts(n: int, ones: Tensor, k: tuple[int, ...], stride: Any, ceil_mode: bool, image: tuple[int, ...]) -> Tensor:

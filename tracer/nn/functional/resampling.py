@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...ir import ops as P
+from ...ir.types import int32, uint8
 from ...ops import permute, reshape
 from ...ops import pointwise as F
 from ...ops import shape as S
+from ...ops.common import to_dtype
 from ...ops.create import tensor
 from ...ops.opmath import opmath
 from ...tensor import Tensor
@@ -127,8 +129,11 @@ def interpolate(
     """The last axes resized to ``size``, or by ``scale_factor``.
 
     Modes: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area. Every axis by itself: a gather, or
-    a product with a sparse matrix of weights, which is the same thing.
+    a product with a sparse matrix of weights, which is the same thing. Images of bytes are rounded after each axis. Raises
+    NotImplementedError for other integers, and for bytes in the modes linear, trilinear and area.
     """
+    if input.dtype.category < 2 and not (input.dtype is uint8 and mode in ("nearest", "nearest-exact", "bilinear", "bicubic")):
+        raise NotImplementedError(f"\"interpolate\" of mode {mode} not implemented for '{input.dtype.ctype}'")
     n = input.ndim - 2
     modes = {"nearest", "nearest-exact", "area", *{1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}.get(n, ())}
     if mode not in modes:
@@ -168,9 +173,9 @@ def interpolate(
         from .pooling import _adaptive
 
         return _adaptive(n, input, sizes, mean)
-    out = input
-    for i in range(n):
-        out = _resize(out, 2 + i, sizes[i], scales[i], mode, bool(align_corners))
+    align, out = bool(align_corners), input
+    for i in reversed(range(n)) if input.dtype is uint8 else range(n):  # bytes: rows first, for each axis is rounded
+        out = _resize(out, 2 + i, sizes[i], scales[i], mode, align)
     return out
 
 
@@ -190,7 +195,9 @@ def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, alig
         f: Any = np.float32
         at = np.floor((np.arange(out, dtype=f) + f(shift)) * f(step)).astype(np.int64)
         return P.index_select(x, tensor(np.minimum(at, extent - 1)), axis=axis)
-    kind: Any = np.float64 if x.dtype.name == "float64" else np.float32
+    if x.dtype is uint8 and out == extent:
+        return x
+    kind: Any = np.float64 if x.dtype.name in ("float64", "uint8") else np.float32
     places = np.arange(out, dtype=kind)
     if align:
         where = places * kind((extent - 1) / (out - 1) if out > 1 else 0)
@@ -205,6 +212,23 @@ def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, alig
         taps = [(k, _cubic(np.abs(t - k), a)) for k in (-1, 0, 1, 2)]
     else:
         taps = [(0, 1 - t), (1, t)]
+    if x.dtype is uint8:
+        return _bytes(x, axis, lower, taps)
+    return _weighted(x, axis, lower, taps)
+
+
+def _bytes(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:
+    """The weighted sums of bytes with weights of as many binary digits as fit 16 bits, rounded: half up."""
+    largest = max(float(w.max()) for _, w in taps)
+    digits = next(d for d in range(22) if d == 21 or int(0.5 + largest * 2 ** (d + 1)) >= 1 << 15)
+    whole = [(k, np.trunc(w * 2.0**digits + np.copysign(0.5, w)).astype(np.int32)) for k, w in taps]
+    total = F.add(_weighted(to_dtype(x, int32), axis, lower, whole), 1 << (digits - 1))
+    return to_dtype(F.clamp(F.floor_divide(total, 1 << digits), 0, 255), uint8)
+
+
+def _weighted(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:
+    """The sums of the elements at ``lower + k`` times their weights, for all (k, weights)."""
+    extent = x._data.shape[axis]
     total: Tensor | None = None
     lift = tuple(-1 if i == axis else 1 for i in range(x.ndim))
     for k, weights in taps:

@@ -28,7 +28,9 @@ would make the count wait for the loss. All sweeps are linear in the graph: the 
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
@@ -88,6 +90,10 @@ _NESTING = 6  # branches, one inside the other, around what is free
 _LARGE = 1 << 20  # bytes: more than a program may well hold many of
 _AROUND = 50  # kernels that are looked at to find out if one must run between two others
 _LITTLE = 1 << 16  # bytes of an input that are read once more without regret
+# A kernel with as many of these is complete; what follows is another kernel.
+_OPERATIONS = 400
+_ARRAYS = 32
+_REDUCTIONS = 32
 
 
 def _is_fusible(op: Op) -> bool:
@@ -397,8 +403,8 @@ class _Emitter:
         outputs = self.outputs
         for item in self.ordered():
             if isinstance(item, _Group):
-                item.ops.sort(key=order.__getitem__)
-                self.emit_group(item, outputs)
+                for part in self.parts(sorted(item.ops, key=order.__getitem__)):
+                    self.emit_group(part, outputs)
             else:
                 for v in item.operands:
                     self.stored(v)
@@ -460,20 +466,52 @@ class _Emitter:
                     work.append((reader, False))
         return result
 
-    def emit_group(self, group: _Group, outputs: set[Value]) -> None:
-        inside = set(group.ops)
+    def parts(self, ops: Sequence[Op]) -> Iterator[list[Op]]:
+        """The operations of a kernel, in order, as several kernels where one would be too long to compile: LLVM's time, and that of
+        the code generator, grows faster than the length. A part without reductions has results of one shape.
+        """
+        part: list[Op] = []
+        chain: dict[Op, None] = {}
+        reads: set[Value] = set()
+        reductions = 0
+        done: list[list[Op]] = []
+        for op in ops:
+            before = len(chain)
+            self._with_free(op, chain)
+            for added in itertools.islice(chain, before, None):
+                reads.update(v for v in added.operands if v.op not in chain)
+            reductions += op.primitive.kind is Kind.REDUCTION
+            part.append(op)
+            if len(chain) >= _OPERATIONS or len(reads) >= _ARRAYS or reductions >= _REDUCTIONS:
+                done.append(part)
+                part, chain, reads, reductions = [], {}, set(), 0
+        if not done:
+            yield part
+            return
+        for part in filter(None, [*done, part]):
+            if any(op.primitive.kind is Kind.REDUCTION for op in part):
+                yield part
+            else:
+                yield from (list(run) for _, run in itertools.groupby(part, lambda op: op.result.shape))
+
+    def emit_group(self, ops: Sequence[Op], outputs: set[Value]) -> None:
+        inside = set(ops)
         results = []
-        for op in group.ops:
+        for op in ops:
             readers = self.planner.readers(op.result)
             if op.result in outputs or any(r not in inside for r in readers) or not readers:
                 results.append(op.result)
         chain: dict[Op, None] = {}
-        for op in group.ops:
-            for v in op.operands:
-                self._free_chain(v, chain)
-            chain[op] = None
+        for op in ops:
+            self._with_free(op, chain)
         made = {op.result for op in chain}
         self.emit(results, list(chain), {v: v for op in chain for v in op.operands if v not in made})
+
+    def _with_free(self, op: Op, chain: dict[Op, None]) -> None:
+        """Appends an operation to a kernel, with what is free between it and memory in front."""
+        for v in op.operands:
+            self._free_chain(v, chain)
+        chain[op] = None
 
     def _free_chain(self, v: Value, chain: dict[Op, None]) -> None:
         """Puts what is free between ``v`` and memory in front of the operation that reads it."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class Lowering:
         self.count = 0
         self.array_of: dict[Value, int] = {}
         self.strides: dict[tuple[int, ...], list[str]] = {}
+        self.constants: dict[float, str] = {}
         self.extents: dict[tuple[tuple[int, ...], int], str] = {}
         self.grain = 1
         self.kept: dict[Value, str] = {}  # values kept from loop to loop of a row, and the array where
@@ -110,6 +112,20 @@ class Lowering:
         self.values.append(int(value))
         self.depth[name] = 0
         return name
+
+    def constant(self, value: Any, dtype: DType) -> str:
+        """A number. Floating numbers are run-time parameters, so that kernels that differ in them alone have one text.
+
+        Those that LLVM makes other code of are text: powers of two, zeros, and what is not finite.
+        """
+        if dtype.kind != "f":
+            return literal(value, dtype)
+        number = float(dtype.numpy.type(value))
+        if not math.isfinite(number) or abs(math.frexp(number)[0]) in (0.0, 0.5):
+            return literal(value, dtype)
+        if number not in self.constants:
+            self.constants[number] = self.fixed_param(*struct.unpack("q", struct.pack("d", number)))
+        return f"{dtype.short}(real({self.constants[number]}))"
 
     def add_array(self, v: Value) -> int:
         k = len(self.arrays)
@@ -226,7 +242,7 @@ class Lowering:
         if kind is Kind.MOVEMENT:
             return self._movement(op, index)
         if op.primitive is full:
-            return self.let(literal(op.attrs["value"], v.type.dtype))
+            return self.let(self.constant(op.attrs["value"], v.type.dtype))
         if op.primitive is iota:
             return self.let(f"{v.type.dtype.short}({index[op.attrs['axis']]})")
         if op.primitive is uniform:

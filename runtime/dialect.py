@@ -81,6 +81,8 @@ def _result_type(name: str, t: Sequence[Any]) -> types.Type:
         return _TYPES[t[0].short]
     if name in ("better", "worse"):
         return types.boolean
+    if name == "real":
+        return types.float64
     if name.startswith("uniform_"):
         return _TYPES[name.removeprefix("uniform_")]
     if name == "select":

@@ -184,6 +184,11 @@ def accumulate(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
     return Scalar(builder.add(a.value, b.value), dtype)
 
 
+def real(builder: Builder, bits: Scalar) -> Scalar:
+    """The f64 that an integer parameter holds the bits of."""
+    return Scalar(builder.bitcast(bits.value, _FLOATS[float64]), float64)
+
+
 def select(builder: Builder, c: Scalar, a: Scalar, b: Scalar) -> Scalar:
     if a.dtype.is_floating_point or b.dtype.is_floating_point:
         a, b, _ = alike(builder, a, b)
@@ -410,7 +415,7 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     special.FUNCTIONS,
 )
 INTRINSICS: dict[str, Intrinsic] = {
-    **{f.__name__: f for f in (load, store, prefetch, accumulate, select, fmod, abs_, floor_div, floor_mod, int_pow)},
+    **{f.__name__: f for f in (load, store, prefetch, accumulate, real, select, fmod, abs_, floor_div, floor_mod, int_pow)},
     **{f.__name__: f for f in (check_index, check_divisor)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),

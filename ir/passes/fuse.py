@@ -467,8 +467,10 @@ class _Emitter:
         return result
 
     def parts(self, ops: Sequence[Op]) -> Iterator[list[Op]]:
-        """The operations of a kernel, in order, as several kernels where one would be too long to compile: LLVM's time, and that of
-        the code generator, grows faster than the length. A part without reductions has results of one shape.
+        """The operations of a kernel, in order; as several kernels where one would be too long.
+
+        The time of LLVM and of the code generator grows faster than a kernel's length. A part without reductions has
+        results of one shape.
         """
         part: list[Op] = []
         chain: dict[Op, None] = {}
@@ -488,11 +490,11 @@ class _Emitter:
         if not done:
             yield part
             return
-        for part in filter(None, [*done, part]):
-            if any(op.primitive.kind is Kind.REDUCTION for op in part):
-                yield part
+        for whole in filter(None, [*done, part]):
+            if any(op.primitive.kind is Kind.REDUCTION for op in whole):
+                yield whole
             else:
-                yield from (list(run) for _, run in itertools.groupby(part, lambda op: op.result.shape))
+                yield from (list(run) for _, run in itertools.groupby(whole, lambda op: op.result.shape))
 
     def emit_group(self, ops: Sequence[Op], outputs: set[Value]) -> None:
         inside = set(ops)

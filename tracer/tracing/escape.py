@@ -97,18 +97,17 @@ def plain(x: Any) -> Any:
 def release(program: FloatProgram) -> None:
     """Puts floats where somebody outside still holds floats of the run."""
     kept = [x for x in (ref() for ref in program.made) if x is not None]
-    while kept:
-        x = kept.pop()
-        for holder in gc.get_referrers(x):
-            if isinstance(holder, types.CellType):
-                holder.cell_contents = x._value
-            elif isinstance(holder, (list, dict)) and holder is not kept:
-                _replace(holder, x)
-            elif hasattr(holder, "__dict__"):
-                _replace(vars(holder), x)
+    ours = set(map(id, kept))
+    for holder in gc.get_referrers(*kept) if kept else ():
+        if isinstance(holder, types.CellType):
+            holder.cell_contents = holder.cell_contents._value
+        elif isinstance(holder, (list, dict)) and holder is not kept:
+            _replace(holder, ours)
+        elif hasattr(holder, "__dict__"):
+            _replace(vars(holder), ours)
 
 
-def _replace(holder: list | dict, x: RuntimeFloat) -> None:
+def _replace(holder: list | dict, floats: set[int]) -> None:
     for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
-        if value is x:
-            holder[key] = x._value
+        if id(value) in floats:
+            holder[key] = value._value

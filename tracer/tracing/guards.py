@@ -19,6 +19,7 @@ from ..context import Structure
 from ..runtime.objects import Word
 from ..tensor import Tensor
 from .announce import Announcing
+from .overlap import overlapping
 from .scalars import static
 from .unchanged import unknown, words, written
 from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, contents, items_of
@@ -65,7 +66,12 @@ class Call:
                 self._add(a, tokens)
         if len(set(self.storages)) < len(self.storages):
             ids = [id(t) for t in self.tensors]
-            tokens += [tuple(map(ids.index, ids)), ("overlap", *self._overlaps())]
+            first: dict[int, int] = {}
+            for i, t in enumerate(self.tensors):
+                first.setdefault(id(t), i)
+            different = [*first.values()]
+            pairs = overlapping([self.tensors[i]._data for i in different])
+            tokens += [tuple(map(first.__getitem__, ids)), ("overlap", *((different[i], different[j]) for i, j in pairs))]
         captured = environment.tensors
         if captured:
             # The recorder could not tell a tensor that the function reaches by itself from the argument.
@@ -73,12 +79,6 @@ class Call:
                 if id(t) in captured or (t._view is not None and id(t._root()) in captured):
                     tokens += (id(t), id(t._root()))
         self.key = tuple(tokens)
-
-    def _overlaps(self) -> list[tuple[int, int]]:
-        """Pairs of different tensors that share memory."""
-        arrays = [t._data for t in self.tensors]
-        pairs = [(i, j) for j in range(len(arrays)) for i in range(j)]
-        return [(i, j) for i, j in pairs if np.may_share_memory(arrays[i], arrays[j])]
 
     def _add(self, a: Any, tokens: list[Any]) -> None:
         if isinstance(a, Tensor):

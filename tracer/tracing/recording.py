@@ -78,6 +78,7 @@ class Recording:
         result = plain(result)
         self.recorder.hosts.clear()
         self._copied.clear()
+        self._floats = iter(())  # an iterator that has not met its end holds what it gave
         release(self.recorder.floats)
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from ..tensor import Tensor, wrap
 from .express import Unwritten
 from .graph_function import Executable, GraphFunction
 from .guards import Call, storage
+from .overlap import is_written_over
 from .recorder import Recorder, Source
 
 
@@ -118,18 +119,19 @@ class Trace:
         values = self.floats.evaluate(call)
         if values is None:
             return False
+        moved: list[tuple[int, np.ndarray]] = []
         for i, follows in self.gradients:
             g = _locate(self.sources[i], call)._grad
             if g is None or g._requires_grad != follows:
                 return False
-            if g._data is not self.arrays[i] and not self._adopt(i, g._data):
-                return False
+            if g._data is not self.arrays[i]:
+                moved.append((i, g._data))
         for source, at in self.same_gradient:
             if _locate(source, call)._grad is not (None if at is None else self.fetch(at, call)):
                 return False
-        for i, t in self.captured:
-            if t._data is not self.arrays[i] and not self._adopt(i, t._data):
-                return False
+        moved += [(i, t._data) for i, t in self.captured if t._data is not self.arrays[i]]
+        if moved and not self._adopt(moved):
+            return False
         if self.written and not (self._apart(call) and self._writable(call)):
             return False
         call.values = values
@@ -139,18 +141,23 @@ class Trace:
         t = self.types[i]
         return data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
 
-    def _adopt(self, i: int, data: np.ndarray) -> bool:
-        """Takes other memory for an input, if it is of the same kind and no tensor that is changed shares memory."""
-        if not self._fits(i, data):
+    def _adopt(self, moved: Sequence[tuple[int, np.ndarray]]) -> bool:
+        """Takes other memory for inputs, if it is of the same kind and no tensor that is changed shares memory."""
+        if not all(self._fits(i, data) for i, data in moved):
             return False
-        if self.sources[i].holder is None:
-            return True  # of an argument: a new one in each call
-        others = [(k, self.arrays[k]) for k in self.fixed if k != i and self.arrays[k] is not None]
-        for k, other in others:
-            if (i in self.written or k in self.written) and np.may_share_memory(data, other):
-                return False
-        self.arrays[i], self.addresses[i] = data, address(data)
-        self.storages = {id(storage(self.arrays[k])) for k in self.fixed if self.arrays[k] is not None}
+        fixed = [(i, data) for i, data in moved if self.sources[i].holder is not None]  # an argument's is new in each call
+        if not fixed:
+            return True
+        arrays = self.arrays.copy()
+        for i, data in fixed:
+            arrays[i] = data
+        known, written = [k for k in self.fixed if arrays[k] is not None], set(self.written)
+        if is_written_over((arrays[k], k in written) for k in known):
+            return False
+        for i, data in fixed:
+            self.addresses[i] = address(data)
+        self.arrays[:] = arrays
+        self.storages = {id(storage(arrays[k])) for k in known}
         return True
 
     def _apart(self, call: Call) -> bool:

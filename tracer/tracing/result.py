@@ -16,6 +16,7 @@ from ..runtime import objects
 from ..tensor import Tensor
 from .escape import escaped
 from .graph_function import GraphFunction
+from .overlap import is_written_over
 from .recorder import Recorder
 from .replay import Build, Run, Trace
 from .scalars import RuntimeFloat
@@ -94,8 +95,7 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
         raise Unreplayable("it uses the gradient of a gradient")
     if any(id(t) not in known and id(t) not in inputs for t in recorder.grads_written.values()):
         raise Unreplayable(f"it sets the gradient of a tensor {nowhere}")
-    written = [t for t in recorder.inputs if id(t) in recorder.written]
-    if any(o is not t and np.may_share_memory(t._data, o._data) for t in written for o in recorder.inputs):
+    if is_written_over((t._data, id(t) in recorder.written) for t in recorder.inputs):
         raise Unreplayable("it changes a tensor that shares memory with another one it reads")
     new = {id(t) for t in recorder.alive()}
     if any(i not in new and i not in inputs for i in recorder.written):

@@ -1,0 +1,45 @@
+"""Which of many arrays share memory, in time proportional to their number and to what is found.
+
+As ``np.may_share_memory`` does, this compares the bounds of arrays: the elements of two arrays with a stride may lie between
+one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from ..runtime.objects import address
+
+
+def overlapping(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """The pairs (i, j), i < j, of arrays that share memory, in order."""
+    found: list[tuple[int, int]] = []
+    open_: list[tuple[int, int]] = []  # the ends of arrays that began before, and their numbers
+    for low, high, i in sorted((*_bounds(a), i) for i, a in enumerate(arrays) if a.size):
+        open_ = [(end, j) for end, j in open_ if end > low]
+        found += [(min(i, j), max(i, j)) for _, j in open_]
+        open_.append((high, i))
+    return sorted(found)
+
+
+def is_written_over(arrays: Iterable[tuple[np.ndarray, bool]]) -> bool:
+    """Whether two of the arrays share memory and one of them, at least, is to be written."""
+    last = last_written = 0
+    for low, high, written in sorted((*_bounds(a), written) for a, written in arrays if a.size):
+        if low < (last if written else last_written):
+            return True
+        last = max(last, high)
+        if written:
+            last_written = max(last_written, high)
+    return False
+
+
+def _bounds(a: np.ndarray) -> tuple[int, int]:
+    """Where an array's memory begins and ends."""
+    if a.flags.c_contiguous:
+        start = address(a)
+        return start, start + a.nbytes
+    return byte_bounds(a)

@@ -38,8 +38,10 @@ def _join(before: list[Statement], loop: Loop) -> bool:
         first = before[at]
         if isinstance(first, Loop) and _range(first) == _range(loop):
             body = [renamed(s, {loop.variable: first.variable}) for s in loop.body]
+            if not _have_in_common(first.body, body):
+                continue
             lets = _needed(body, before[at + 1 :], _defined([first]) - {first.variable})
-            if lets is not None and _may_pass(first, before[at + 1 :], body) and _have_in_common(first.body, body):
+            if lets is not None and _may_pass(first, before[at + 1 :], body):
                 before[at + 1 :] = [s for s in before[at + 1 :] if s not in lets]
                 before[at] = replace(first, body=_appended(first.body, body))
                 before[at:at] = lets

@@ -1,7 +1,8 @@
 """What was compiled, kept on disk by content: machine code (``k_``, ``n_``) and the plans of programs (``p_``).
 
-A file is named by the content address of what it was made of and begins with the SHA-256 of the rest, checked when
-it is read; a damaged file counts as absent. Files are written whole, under another name, and then renamed, so
+A file is named by the content address of what it was made of. It begins with a keyed digest (BLAKE2, RFC 7693) of its name and
+the rest, checked when it is read. The key is a random number in the same directory, so a file that is damaged, that was
+renamed, or that another program wrote, counts as absent. Files are written whole, under another name, and then renamed, so
 processes may share the directory. Only its owner can write there: machine code is read from it. It is bounded in size:
 what was used longest ago goes first.
 """
@@ -9,7 +10,9 @@ what was used longest ago goes first.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import hmac
 import os
 import stat
 import tempfile
@@ -41,6 +44,27 @@ def _usable(path: Path) -> bool:
     return info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
+@functools.cache
+def _key(path: Path) -> bytes:
+    """The key of a directory's digests. Raises OSError if there is none and none can be made."""
+    file = path / "key"
+    if not file.exists() or file.stat().st_size != _DIGEST:
+        file.unlink(missing_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path, prefix=".new-")  # for its owner alone to read
+        try:
+            with os.fdopen(handle, "wb") as f:
+                f.write(os.urandom(_DIGEST))
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(temporary, file)
+        finally:
+            os.unlink(temporary)
+    return file.read_bytes()
+
+
+def _digest(path: Path, name: str, code: bytes) -> bytes:
+    return hashlib.blake2b(name.encode() + b"\0" + code, key=_key(path), digest_size=_DIGEST).digest()
+
+
 def read(name: str) -> bytes | None:
     """The contents stored under ``name``, or None."""
     path = directory()
@@ -48,10 +72,10 @@ def read(name: str) -> bytes | None:
         return None
     try:
         data = (path / name).read_bytes()
+        digest, code = data[:_DIGEST], data[_DIGEST:]
+        if not hmac.compare_digest(_digest(path, name, code), digest):
+            return None
     except OSError:
-        return None
-    digest, code = data[:_DIGEST], data[_DIGEST:]
-    if hashlib.sha256(code).digest() != digest:
         return None
     with contextlib.suppress(OSError):  # the time of last use, for who makes room
         os.utime(path / name)
@@ -68,21 +92,23 @@ def write(name: str, code: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as f:
-                f.write(hashlib.sha256(code).digest() + code)
+                f.write(_digest(path, name, code) + code)
             os.replace(temporary, path / name)
         except BaseException:
             os.unlink(temporary)
             raise
-        _make_room(path)
+        _make_room(path, len(code))
     except OSError:
         return
 
 
-def _make_room(path: Path) -> None:
-    """Removes what was used longest ago when there is more than the limit: down to three quarters of it."""
-    global _written
-    _written += 1
-    if _written % _BETWEEN_LOOKS != 1:
+def _make_room(path: Path, written: int) -> None:
+    """Removes what was used longest ago when there is more than the limit: down to three quarters of it.
+
+    To look at every file takes long. Each write does so with a probability proportional to its bytes: on average once in a
+    sixteenth of the limit, however many processes write.
+    """
+    if int.from_bytes(os.urandom(4)) / 2**32 >= written / (LIMIT / 16):
         return
     files = [(f, f.stat()) for f in path.glob("[a-z]_*")]
     total = sum(info.st_size for _, info in files)
@@ -93,10 +119,6 @@ def _make_room(path: Path) -> None:
         total -= info.st_size
         if total <= LIMIT * 3 // 4:
             return
-
-
-_BETWEEN_LOOKS = 64  # files written by this process
-_written = 0
 
 
 def entries() -> tuple[int, int]:

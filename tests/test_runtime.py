@@ -1,9 +1,11 @@
 """Programs, memory, the cache on disk."""
 
+import hashlib
 import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,10 +115,50 @@ def test_cache_checks_what_it_reads(tmp_path, monkeypatch):
     assert not (tmp_path / "c" / "k_b").exists()
 
 
+def test_a_cached_file_answers_for_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    cache.write("k_a", b"code")
+    (tmp_path / "k_b").write_bytes((tmp_path / "k_a").read_bytes())
+    assert cache.read("k_b") is None  # another name
+    for digest in (hashlib.sha256(b"evil"), hashlib.blake2b(b"k_a\0evil", digest_size=32), hashlib.sha256(b"k_aevil")):
+        (tmp_path / "k_a").write_bytes(digest.digest() + b"evil")
+        assert cache.read("k_a") is None  # a digest made without the key
+    cache._key.cache_clear()
+    (tmp_path / "key").write_bytes(b"")
+    cache.write("k_c", b"code")
+    assert cache.read("k_c") == b"code" and (tmp_path / "key").stat().st_size == 32
+
+
+def test_a_kernel_under_another_name_is_compiled_anew(tmp_path):
+    """The machine code of one kernel in the place of another's: results are right, whatever the cache holds."""
+    program = "import tracer; f = tracer.trace(lambda x: x {} 2); x = tracer.ones(9); f(x); print(f(x).sum().item())"
+
+    def result(sign: str) -> str:
+        environment = {**os.environ, "TRACER_CACHE_DIR": str(tmp_path)}
+        run = [sys.executable, "-c", program.format(sign)]
+        return subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert result("+") == "27.0"
+    first = {f.name: f.read_bytes() for f in tmp_path.glob("k_*")}
+    assert result("-") == "-9.0"
+    (added,) = first.values()
+    for f in tmp_path.glob("k_*"):
+        f.write_bytes(added)
+    assert result("-") == "-9.0" and result("+") == "27.0"
+
+
+def test_a_write_looks_at_few_other_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    looks = []
+    monkeypatch.setattr(Path, "glob", lambda *args: looks.append(args) or [])
+    for k in range(100):
+        cache.write(f"k_{k}", b"code")
+    assert not looks
+
+
 def test_the_cache_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path / "c"))
     monkeypatch.setattr(cache, "LIMIT", 10_000)
-    monkeypatch.setattr(cache, "_BETWEEN_LOOKS", 2)
     for k in range(40):
         cache.write(f"k_{k}", bytes(1000))
         os.utime(tmp_path / "c" / f"k_{k}", (k, k))

@@ -39,6 +39,7 @@ from ..ops import (
     adjoin,
     broadcast,
     cast,
+    concatenate,
     constant,
     eq,
     fusion,
@@ -53,6 +54,7 @@ from ..ops import (
     neg,
     pad,
     reshape,
+    slice_update,
     sub,
     uniform,
     where,
@@ -91,9 +93,12 @@ _LARGE = 1 << 20  # bytes: more than a program may well hold many of
 _AROUND = 50  # kernels that are looked at to find out if one must run between two others
 _LITTLE = 1 << 16  # bytes of an input that are read once more without regret
 # A kernel with as many of these is complete; what follows is another kernel.
-_OPERATIONS = 400
+_LENGTH = 400  # operations, of which calls of functions count as four
 _ARRAYS = 32
 _REDUCTIONS = 32
+_BRANCHES = 16
+
+_BRANCHING = (pad, slice_update, concatenate)  # an element is one of several, by its position
 
 
 def _is_fusible(op: Op) -> bool:
@@ -104,6 +109,11 @@ def _is_fusible(op: Op) -> bool:
         or op.primitive in (uniform, gather, index_select)
         or (kind is Kind.MOVEMENT and op.primitive not in _MEMORY)
     )
+
+
+def _weight(op: Op) -> int:
+    scalar = op.primitive.scalar
+    return 4 if isinstance(scalar, str) and "(" in scalar else 1
 
 
 @dataclass(eq=False)
@@ -466,35 +476,54 @@ class _Emitter:
                     work.append((reader, False))
         return result
 
-    def parts(self, ops: Sequence[Op]) -> Iterator[list[Op]]:
+    def parts(self, ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
         """The operations of a kernel, in order; as several kernels where one would be too long.
 
-        The time of LLVM and of the code generator grows faster than a kernel's length. A part without reductions has
-        results of one shape.
+        The time of LLVM and of the code generator grows faster than a kernel's length. A kernel ends where few values are
+        alive, so that kernels of a program that repeats itself have one text. A part without reductions has results of one
+        shape.
         """
-        part: list[Op] = []
+        if (end := self._end(ops, 0)) == len(ops):
+            yield ops
+            return
+        alive = self._alive(ops)
+        start = 0
+        while start < len(ops):
+            if (end := self._end(ops, start)) < len(ops):
+                last_quarter = range(end, end - (end - start + 3) // 4, -1)
+                end = min(last_quarter, key=lambda k: alive[k - 1])
+            part = ops[start:end]
+            start = end
+            if any(op.primitive.kind is Kind.REDUCTION for op in part):
+                yield part
+            else:
+                yield from (list(run) for _, run in itertools.groupby(part, lambda op: op.result.shape))
+
+    def _end(self, ops: Sequence[Op], start: int) -> int:
+        """Where a kernel that begins at ``start`` has its full length."""
         chain: dict[Op, None] = {}
         reads: set[Value] = set()
-        reductions = 0
-        done: list[list[Op]] = []
-        for op in ops:
+        length = branches = reductions = 0
+        for k in range(start, len(ops)):
             before = len(chain)
-            self._with_free(op, chain)
+            self._with_free(ops[k], chain)
             for added in itertools.islice(chain, before, None):
+                length += _weight(added)
+                branches += added.primitive in _BRANCHING
+                reductions += added.primitive.kind is Kind.REDUCTION
                 reads.update(v for v in added.operands if v.op not in chain)
-            reductions += op.primitive.kind is Kind.REDUCTION
-            part.append(op)
-            if len(chain) >= _OPERATIONS or len(reads) >= _ARRAYS or reductions >= _REDUCTIONS:
-                done.append(part)
-                part, chain, reads, reductions = [], {}, set(), 0
-        if not done:
-            yield part
-            return
-        for whole in filter(None, [*done, part]):
-            if any(op.primitive.kind is Kind.REDUCTION for op in whole):
-                yield whole
-            else:
-                yield from (list(run) for _, run in itertools.groupby(whole, lambda op: op.result.shape))
+            if length >= _LENGTH or len(reads) >= _ARRAYS or branches >= _BRANCHES or reductions >= _REDUCTIONS:
+                return k + 1
+        return len(ops)
+
+    def _alive(self, ops: Sequence[Op]) -> list[int]:
+        """After each operation, how many values of the operations so far are read by later ones."""
+        place = {op: k for k, op in enumerate(ops)}
+        changes = [0] * (len(ops) + 1)
+        for k, op in enumerate(ops):
+            changes[k] += 1
+            changes[max((place.get(r, k) for r in self.planner.readers(op.result)), default=k)] -= 1
+        return list(itertools.accumulate(changes))
 
     def emit_group(self, ops: Sequence[Op], outputs: set[Value]) -> None:
         inside = set(ops)

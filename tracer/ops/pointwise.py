@@ -252,7 +252,7 @@ def _scaled_difference(input: Any, other: Any, alpha: Any) -> Tensor:
 
 
 def _is_one(alpha: Any) -> bool:
-    return isinstance(alpha, (int, float)) and alpha == 1
+    return isinstance(alpha, (int, float)) and alpha == 1 and alpha is not True
 
 
 def times(x: Tensor, factor: Any) -> Tensor:
@@ -367,9 +367,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         low = where(ge(min, max), min.detach(), min)
         raised = where(lt(input, low), low, input)
         return where(gt(raised, max), max, raised)
-    out, dtype = input, result_dtype(*(x for x in (input, min, max) if x is not None))
-    if dtype.category < 2:
-        min, max = (x if x is None else filling(x, dtype) for x in (min, max))
+    out = input
+    if input._data.dtype.kind in "bui":
+        dtype = result_dtype(*(x for x in (input, min, max) if x is not None))
+        if dtype.category < 2:
+            min, max = (x if x is None else filling(x, dtype) for x in (min, max))
     if min is not None:
         out = where(lt(out, min), min, out)
     if max is not None:

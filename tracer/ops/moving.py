@@ -13,10 +13,10 @@ from ..ir import ops as P
 from ..tensor import Tensor
 from ..views import LazyView, conjugated, one_of_several, without_conjugation
 from . import pointwise as F
+from . import reduce
 from .common import one_dim
 from .complex import conj
 from .create import full
-from .reduce import sum
 from .shape import _sizes, apart, cat, expand, flip, narrow, permute, reshape, stack, transpose, unsqueeze
 
 __all__ = [
@@ -532,7 +532,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     axes = tuple(i for i, n in enumerate(input._data.shape) if i < lead or (sizes[i - lead] == 1 and n != 1))
     if not axes and sizes == input._data.shape:
         return input if sizes else F.clone(input)
-    out = sum(input, axes) if axes else input
+    out = reduce.sum(input, axes) if axes else input
     return out if out._data.shape == sizes else reshape(out, sizes)
 
 

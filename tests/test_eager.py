@@ -601,3 +601,27 @@ def test_numpy_warns_as_before_after_operations():
             ones(2) + ones(3)
         with pytest.raises(FloatingPointError):
             np.ones(1) / np.zeros(1)
+
+
+def test_complex_numbers_without_dimensions():
+    a = tracer.tensor(1 + 2j, requires_grad=True)
+    y = a.conj()
+    (y * y.conj()).real.backward()
+    assert y.item() == 1 - 2j and a.grad.item() == 2 + 4j
+
+
+def test_logarithms_of_sums_of_complex_exponentials():
+    z = np.array([1 + 2j, 3 - 1j, 0.5j, 2])
+    w = tracer.tensor(z)
+    assert np.allclose(tracer.logsumexp(w, 0).numpy(), np.log(np.exp(z).sum()))
+    assert np.allclose(np.exp(tracer.logaddexp(w, w * 2).numpy()), np.exp(z) + np.exp(2 * z))
+    assert np.allclose(tracer.addcdiv(w, w, w).numpy(), z + 1)
+
+
+def test_what_takes_no_value_of_its_input_has_a_derivative_of_zero():
+    for function in (lambda x: tracer.fill(x, 3), tracer.bernoulli):
+        x = tracer.tensor([0.25, 1.0], requires_grad=True)
+        y = function(x)
+        assert y.requires_grad
+        y.sum().backward()
+        assert x.grad.tolist() == [0.0, 0.0]

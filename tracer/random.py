@@ -294,7 +294,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     outside of [0, 1].
     """
     out = to_dtype(bernoulli_draw(input._data.shape, input if p is None else p, generator), input.dtype)
-    return pointwise.add(out, pointwise.mul(input, 0)) if input.requires_grad else out
+    return pointwise.unread(input, out) if input.requires_grad else out
 
 
 def standard_deviation(std: Any) -> Any:

@@ -19,7 +19,7 @@ class LazyView(Tensor):
     def _data(self) -> np.ndarray:
         parent, primitive, attrs = self._viewed()
         seen = parent._data
-        data = _conjugated(seen) if primitive is conj else primitive.impl(seen, **attrs)
+        data = np.asarray(_conjugated(seen) if primitive is conj else primitive.impl(seen, **attrs))
         data.flags.writeable = False
         return data
 

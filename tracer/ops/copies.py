@@ -10,6 +10,8 @@ from ..ir import ops as P
 from ..tensor import Tensor
 from . import diagonals, moving, shape
 from .complex import view_as_complex, view_as_real
+from .inquiry import filling
+from .pointwise import unread
 from .shape import chunk, split
 
 __all__ = [
@@ -93,15 +95,9 @@ def detach_copy(input: Tensor) -> Tensor:
 
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor of the input's shape and dtype with every element ``value``, a number or a tensor without axes."""
-    if isinstance(value, Tensor):
-        if value.ndim:
-            raise RuntimeError(f"fill only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
-        from .common import to_dtype
-
-        return P.copy(shape.expand(to_dtype(value, input.dtype), input._data.shape))
-    from .create import full_like
-
-    return full_like(input, value)
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(f"fill only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
+    return unread(input, filling(value, input.dtype))
 
 
 def constant_pad_nd(input: Tensor, pad: Any, value: Any = 0) -> Tensor:

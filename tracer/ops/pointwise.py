@@ -358,6 +358,11 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     return P.where(condition, typed(a, dtype), typed(b, dtype))
 
 
+def unread(input: Tensor, value: Tensor) -> Tensor:
+    """``value`` over the shape of ``input``, of which it is a function with derivative 0."""
+    return P.where(P.full(value=False, shape=input._data.shape, dtype="bool"), input, value)
+
+
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Limited to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
     if min is None and max is None:

@@ -198,14 +198,12 @@ def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim``, without overflow."""
     x = as_floating(input)
-    if x.is_complex():
-        raise NotImplementedError("logsumexp of complex numbers")
     if x.ndim == 0:
         return pointwise.clone(x)
     axes = dims(dim, x.ndim)
     if builtins.any(x._data.shape[a] == 0 for a in axes):
         return pointwise.log(sum(pointwise.exp(x), dim, keepdim))
-    top = amax(x.detach(), dim, keepdim=True)
+    top = amax(P.real(x.detach()) if x.is_complex() else x.detach(), dim, keepdim=True)
     top = pointwise.where(pointwise.eq(pointwise.abs(top), math.inf), 0.0, top)
     out = pointwise.add(pointwise.log(sum(pointwise.exp(pointwise.sub(x, top)), dim, keepdim=True)), top)
     return out if keepdim else shape.squeeze(out, dims(dim, x.ndim))

@@ -126,7 +126,6 @@ spherical_bessel_j0 = _unary(P.spherical_j0, "spherical_bessel_j0", "sin(x) / x"
 airy_ai = _unary(P.airy_ai, "airy_ai", "The Airy function")
 
 hypot = _binary(P.hypot, "hypot", "sqrt(input**2 + other**2), without overflow", floating=True)
-logaddexp = _binary(P.logaddexp, "logaddexp", "log(exp(input) + exp(other)), without overflow", floating=True)
 logaddexp2 = _binary(P.logaddexp2, "logaddexp2", "log2(2**input + 2**other), without overflow", floating=True)
 fmod = _numeric(P.fmod, "fmod", "input modulo other, with the sign of input")
 copysign = _binary(P.copysign, "copysign", "The magnitude of input with the sign of other", floating=True)
@@ -139,6 +138,16 @@ gammainc = _binary(P.gammainc, "gammainc", "The regularized lower incomplete gam
 gammaincc = _binary(P.gammaincc, "gammaincc", "The regularized upper incomplete gamma function", floating=True)
 bitwise_left_shift = _numeric(P.shift_left, "bitwise_left_shift", "input << other")
 bitwise_right_shift = _numeric(P.shift_right, "bitwise_right_shift", "input >> other")
+
+
+def logaddexp(input: Any, other: Any) -> Tensor:
+    """log(exp(input) + exp(other)), without overflow, elementwise."""
+    a, b = match(input, other, floating=True)
+    if not a.is_complex():
+        return P.logaddexp(a, b)
+    first = F.ge(P.real(a), P.real(b))
+    large, small = F.where(first, a, b), F.where(first, b, a)
+    return F.add(F.log1p(F.exp(F.sub(small, large))), large)
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
@@ -371,7 +380,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 @opmath
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2. Raises RuntimeError for integers."""
-    if not tensor1.is_floating_point() and not tensor2.is_floating_point():
+    if tensor1.dtype.category < 2 and tensor2.dtype.category < 2:
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a true "
             "division of tensor1 and tensor2. The historic addcdiv behavior can be implemented as (input + value * "

@@ -16,6 +16,8 @@ class device:
     def __init__(self, type: Any, index: int | None = None):
         if isinstance(type, device):
             type, index = type.type, type.index
+        if not isinstance(type, str):
+            raise TypeError(f"device(): argument 'type' (position 1) must be str, not {type.__class__.__name__}")
         name, _, number = str(type).partition(":")
         if name not in ("cpu", "cuda", "meta", "mps") or (number and not number.isdigit()):
             raise RuntimeError(f"Invalid device string: '{type}'")

@@ -86,6 +86,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
         if target is not None:
             kwargs["out"] = target
         return getattr(ufunc, method)(*arrays, **kwargs)
+    function = getattr(function, "__wrapped__", function)  # which takes numbers in every place
     result = function(*map(_operand, inputs))
     return result if out is None else out[0].copy_(result)
 

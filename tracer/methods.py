@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from . import attributes, inplace, layers, legacy, ops, reshaping, sampling
+from . import linalg as matrices
 from .context import context
+from .device import device as Device
 from .device import require_cpu
 from .ir import ops as P
 from .ir.interp import current
@@ -29,6 +32,7 @@ from .ir.types import (
 )
 from .ops import create, index, linalg, numeric, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
+from .ops.offering import is_offered, offered
 from .tensor import Tensor, compute_into
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
@@ -66,6 +70,9 @@ _IN_PLACE = """
     trunc xlogy
     conj_physical
 """
+
+# Those of the class itself that look at their arguments.
+_OWN = ("backward", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "size", "stride")
 
 _OPERATORS = {
     "add": pointwise.add,
@@ -178,16 +185,21 @@ def _to(
             dtype = a.dtype
         elif isinstance(a, bool) or a is None:
             continue
-        else:
+        elif isinstance(a, (str, Device)):
             require_cpu(a)
+        else:
+            raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
     dtype = None if dtype is None else as_dtype(dtype)
     if dtype is None or self.dtype is dtype:
         return P.copy(self) if copy else self
     return to_dtype(self, dtype)
 
 
-def _copy_(self: Tensor, src: Any) -> Tensor:
-    """Takes the values of ``src``, which broadcasts to this shape and is cast to this dtype."""
+def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
+    """Takes the values of ``other``, which broadcasts to this shape and is cast to this dtype."""
+    src = other
+    if not isinstance(src, Tensor) and not is_number(src):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     if not isinstance(src, Tensor):
         src = create.full((), src, dtype=self.dtype)
     src = to_dtype(src, self.dtype)
@@ -225,10 +237,15 @@ def _drawn(name: str) -> Callable[..., Any]:
     return method
 
 
-def _type(self: Tensor, dtype: Any = None) -> Any:
+def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The old name of the dtype (``torch.FloatTensor``); or the tensor in another dtype."""
+    if isinstance(dtype, str):
+        raise ValueError(f"invalid type: '{dtype}'")
     return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
 
+
+# Functions of ``tracer.linalg`` that tensors have.
+_OF_MATRICES = "cholesky cholesky_inverse cholesky_solve det logdet slogdet matrix_power matrix_exp qr"
 
 # Functions in place that PyTorch has under the library's own name, too.
 _AS_FUNCTIONS = """
@@ -251,17 +268,49 @@ def functions_in_place() -> dict[str, Callable[..., Tensor]]:
     return found
 
 
-def _linalg(name: str) -> Callable[..., Any]:
-    """A function of ``tracer.linalg`` as a method."""
+def _new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, **more: Any) -> Tensor:
+    """Zeros of this tensor's dtype, or another."""
+    return create.zeros(*size, dtype=dtype or self.dtype, **more)
 
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        from . import linalg as matrices
 
-        return getattr(matrices, name)(self, *args, **kwargs)
+def _new_ones(self: Tensor, *size: Any, dtype: DType | None = None, **more: Any) -> Tensor:
+    """Ones of this tensor's dtype, or another."""
+    return create.ones(*size, dtype=dtype or self.dtype, **more)
 
-    method.__name__ = name
-    method.__doc__ = f"``linalg.{name}`` of this matrix."
-    return method
+
+def _new_full(self: Tensor, size: Any, fill_value: Any, dtype: DType | None = None, **more: Any) -> Tensor:
+    """A number everywhere, in this tensor's dtype, or another."""
+    return create.full(size, fill_value, dtype=dtype or self.dtype, **more)
+
+
+def _new_tensor(self: Tensor, data: Any, dtype: DType | None = None, **more: Any) -> Tensor:
+    """A copy of ``data`` in this tensor's dtype, or another."""
+    return create.tensor(data, dtype=dtype or self.dtype, **more)
+
+
+def _polygamma(self: Tensor, n: int) -> Tensor:
+    """``polygamma(n, self)``."""
+    return special.polygamma(n, self)
+
+
+def _where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """``where(condition, self, other)``."""
+    return ops.where(condition, self, other)
+
+
+def _split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of the given sizes."""
+    return ops.split(self, split_sizes, dim)
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in another's dtype."""
+    return _to(self, other.dtype)
+
+
+def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself: there is one device."""
+    return self
 
 
 def attach() -> None:
@@ -301,49 +350,45 @@ def attach() -> None:
         "__setitem__": writes.setitem,
         "__hash__": object.__hash__,
         "trace": ops.matrix_trace,
-        "polygamma": lambda self, n: special.polygamma(n, self),
+        "polygamma": _polygamma,
         "index_put": writes.index_put,
         "H": property(ops.adjoint),
         "mH": property(ops.adjoint),
         "real": property(ops.real),
         "imag": property(ops.imag),
-        "new_zeros": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),
-        "new_ones": lambda self, *size, dtype=None, **more: create.ones(*size, dtype=dtype or self.dtype, **more),
-        "new_empty": lambda self, *size, dtype=None, **more: create.zeros(*size, dtype=dtype or self.dtype, **more),
-        "new_full": lambda self, size, fill_value, dtype=None, **more: create.full(
-            size, fill_value, dtype=dtype or self.dtype, **more
-        ),
-        "new_tensor": lambda self, data, dtype=None, **more: create.tensor(data, dtype=dtype or self.dtype, **more),
+        "new_zeros": _new_zeros,
+        "new_ones": _new_ones,
+        "new_empty": _new_zeros,
+        "new_full": _new_full,
+        "new_tensor": _new_tensor,
         "__rdiv__": Tensor.__rtruediv__,
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
         **{name: _drawn(name) for name in ("bernoulli_", "exponential_", "normal_", "random_", "uniform_")},
         "type": _type,
-        "where": lambda self, condition, other: ops.where(condition, self, other),
-        "split_with_sizes": lambda self, sizes, dim=0: ops.split(self, sizes, dim),
+        "where": _where,
+        "split_with_sizes": _split_with_sizes,
         "is_signed": ops.is_signed,
         "is_nonzero": ops.is_nonzero,
         "is_same_size": ops.is_same_size,
         "nbytes": property(lambda self: int(self._data.nbytes)),
         "itemsize": property(Tensor.element_size),
-        "svd": lambda self, *args, **kwargs: legacy.svd(self, *args, **kwargs),
-        "inverse": _linalg("inv"),
-        "pinverse": _linalg("pinv"),
-        **{name: _linalg(name) for name in ("cholesky", "det", "logdet", "slogdet", "matrix_power", "matrix_exp", "qr")},
-        "cholesky_inverse": _linalg("cholesky_inverse"),
-        "cholesky_solve": _linalg("cholesky_solve"),
-        "hardshrink": lambda self, lambd=0.5: layers.hardshrink(self, lambd),
-        "prelu": lambda self, weight: layers.prelu(self, weight),
+        "svd": legacy.svd,
+        "inverse": matrices.inv,
+        "pinverse": matrices.pinv,
+        **{name: getattr(matrices, name) for name in _OF_MATRICES.split()},
+        "hardshrink": layers.hardshrink,
+        "prelu": layers.prelu,
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
         "mT": property(lambda self: shape.transpose(self, -1, -2)),
         "to": _to,
-        "type_as": lambda self, other: _to(self, other.dtype),
-        "cpu": lambda self: self,
+        "type_as": _type_as,
+        "cpu": _cpu,
         "copy_": _copy_,
         "fill_": _fill_,
         "zero_": _zero_,
         "fill_diagonal_": _in_place(numeric.fill_diagonal),
-        "polygamma_": _in_place(lambda self, n: special.polygamma(n, self)),
+        "polygamma_": _in_place(_polygamma),
         "igamma": special.gammainc,
         "igammac": special.gammaincc,
         "igamma_": _in_place(special.gammainc),
@@ -360,4 +405,7 @@ def attach() -> None:
         "_snapshot": inplace.snapshot,
     }
     for name, value in extra.items():
-        setattr(Tensor, name, value)
+        written = isinstance(value, FunctionType) and name[0] != "_" and not is_offered(value)
+        setattr(Tensor, name, offered(value, name, Tensor.__module__) if written else value)
+    for name in _OWN:
+        setattr(Tensor, name, offered(getattr(Tensor, name), name, Tensor.__module__))

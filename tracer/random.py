@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import numbers
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -227,7 +226,9 @@ def check_limits(low: int, high: int, dtype: DType) -> None:
 
 
 @factory
-def randint(low: int, high: Any, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
+def randint(
+    low: int, high: int | Sequence[int], size: Any = None, *, dtype: DType = int64, generator: Generator | None = None
+) -> Tensor:
     """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
 
     Raises RuntimeError where there are none, or where the dtype does not hold them all.
@@ -352,14 +353,25 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 @factory
 def randperm(n: int, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
     """The integers 0..n-1 in random order. Raises RuntimeError for a negative ``n`` and where the dtype does not hold them."""
-    if not isinstance(n, numbers.Integral):
-        raise TypeError(f"randperm(): argument 'n' must be int, not {type(n).__name__}")
-    (n,) = _shape((int(n),))
+    (n,) = _shape((n,))
     if not dtype.is_floating_point and n - 1 > np.iinfo(dtype.numpy).max:
         raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
     bits = (generator or default_generator).uniform((n,), int64)
     return create.tensor(np.argsort(bits.numpy(), kind="stable").astype(dtype.numpy))
 
 
+_OFFERED = [
+    "bernoulli",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+]
+
 if not TYPE_CHECKING:  # a type checker goes by what is above
-    offer(globals(), ["bernoulli", "multinomial", "normal"])
+    offer(globals(), _OFFERED)

@@ -60,12 +60,12 @@ def _reshaping(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
-def resize_(self: Tensor, *sizes: Any) -> Tensor:
+def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     """Takes another shape, of the elements as they lie in memory from its first one on; zeros where there are too few.
 
     Memory is kept if it suffices. Raises RuntimeError if the tensor requires gradients.
     """
-    wanted = _sizes(sizes)
+    wanted = _sizes(size)
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     if any(n < 0 for n in wanted):
@@ -95,6 +95,7 @@ def _from_here(t: Tensor) -> np.ndarray:
     return storage[start // storage.itemsize :]
 
 
+@functools.wraps(ops.addbmm)
 def _addbmm_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``addbmm``, in place. A tensor that is broadcast to the product's shape takes that shape."""
     before = self._snapshot() if context.grad_enabled else self
@@ -104,11 +105,16 @@ def _addbmm_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return _transform(self, lambda former: result)
 
 
+def _resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+    """``resize_`` to the shape of another tensor."""
+    return resize_(self, *the_template._data.shape)
+
+
 METHODS: dict[str, Callable[..., Tensor]] = {
     **{f"{f.__name__}_": _reshaping(f) for f in (ops.squeeze, ops.unsqueeze, ops.transpose, ops.t)},
     "swapaxes_": _reshaping(ops.transpose),
     "swapdims_": _reshaping(ops.transpose),
     "resize_": resize_,
-    "resize_as_": lambda self, other: resize_(self, *other._data.shape),
+    "resize_as_": _resize_as_,
     "addbmm_": _addbmm_,
 }

@@ -494,10 +494,20 @@ class Tensor:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
+    def __delitem__(self, index: Any) -> None:
+        raise TypeError("Tensor does not support deleting items")
+
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self._data.ndim == 0 and type(self) is Tensor else object.__format__(self, spec)
 
+    def __complex__(self) -> complex:
+        return complex(self._single())
+
     def __contains__(self, value: Any) -> bool:
+        from .ops.common import is_number
+
+        if not (isinstance(value, Tensor) or is_number(value)):
+            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}.")
         return bool((self == value).any())
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..ops.common import is_number
+from ..ops.common import is_number, result_dtype
 from ..tensor import Tensor
 from .dtypes import promote
 
@@ -37,7 +37,8 @@ def _two(function: Callable[..., Tensor], name: str) -> Callable[[Any, Any], Ten
     def f(x1: Any, x2: Any, /) -> Tensor:
         if is_number(x1) and is_number(x2):
             raise TypeError(f"{name}: one of the operands must be an array")
-        return function(*promote(x1, x2))
+        dtype = result_dtype(x1, x2)
+        return function(*promote(*(ops.full((), x, dtype=dtype) if is_number(x) else x for x in (x1, x2))))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = function.__doc__

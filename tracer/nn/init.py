@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -180,8 +181,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 def _old(function: Any) -> Any:
     """The names of PyTorch before 0.4, without an underscore."""
 
+    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Tensor:
         return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = function.__name__[:-1]
 
     call.__doc__ = f"The old name of ``{function.__name__}``."
     return call

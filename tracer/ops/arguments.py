@@ -1,96 +1,251 @@
-"""Which operands must be tensors: PyTorch takes numbers in some places only, and refuses them with these errors."""
+"""What arguments functions take, read off their annotations. Whether one fits is mostly seen by its type."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from ..ir.types import as_dtype
 from ..tensor import Tensor
-
-# Those that take a number as the second operand only, in neither place, or in one of the two.
-_SECOND = [
-    "clamp_max",
-    "clamp_min",
-    "copysign",
-    "eq",
-    "fmod",
-    "ge",
-    "greater",
-    "greater_equal",
-    "gt",
-    "le",
-    "less",
-    "less_equal",
-    "lt",
-    "ne",
-    "not_equal",
-    "rsub",
-]
-_NEITHER = [
-    "arctan2",
-    "atan2",
-    "fmax",
-    "fmin",
-    "gcd",
-    "gammainc",
-    "gammaincc",
-    "heaviside",
-    "hypot",
-    "lcm",
-    "ldexp",
-    "logaddexp",
-    "logaddexp2",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "maximum",
-    "minimum",
-    "nextafter",
-]
-_ONE = [
-    "bitwise_and",
-    "bitwise_left_shift",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
-    "float_power",
-    "pow",
-    "remainder",
-    "xlog1py",
-    "xlogy",
-    "zeta",
-]
+from ..tracing.scalars import RuntimeFloat
 
 
-def checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function, which raises TypeError for numbers where PyTorch does."""
-    if name in _SECOND:
-        places: tuple[int, ...] = (0,)
-    elif name in _NEITHER:
-        places = (0, 1)
-    elif name in _ONE:
-        return _one(function, name)
-    else:
-        return function
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        for i in places:
-            if i < len(args) and not isinstance(args[i], Tensor):
-                what = ("input", "other")[i]
-                raise TypeError(f"{name}(): argument '{what}' (position {i + 1}) must be Tensor, not {type(args[i]).__name__}")
-        return function(*args, **kwargs)
-
-    return call
+class Unfit(Exception):
+    """An argument that is not of its parameter's kind."""
 
 
-def _one(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if len(args) > 1 and not isinstance(args[0], Tensor) and not isinstance(args[1], Tensor):
-            got = ", ".join(type(a).__name__ for a in args[:2])
-            raise TypeError(f"{name}() received an invalid combination of arguments - got ({got}), but expected a Tensor")
-        return function(*args, **kwargs)
+# How to read an argument of each kind: the argument as the function takes it; Unfit if it is none.
 
-    return call
+
+def _tensor(x: Any) -> Any:
+    if not isinstance(x, Tensor):
+        raise Unfit
+    return x
+
+
+def _int(x: Any) -> Any:
+    if isinstance(x, int) and not isinstance(x, bool):
+        return x
+    if isinstance(x, np.integer) or (isinstance(x, Tensor) and x._data.ndim == 0 and x._data.dtype.kind in "ui"):
+        return int(x)
+    raise Unfit
+
+
+def _number(x: Any) -> Any:
+    if isinstance(x, (bool, int, float, complex, RuntimeFloat)) and not isinstance(x, np.generic):
+        return x
+    if isinstance(x, (np.number, np.bool_)):
+        return x.item()
+    if isinstance(x, Tensor) and x._data.ndim == 0:
+        return x
+    raise Unfit
+
+
+def _float(x: Any) -> Any:
+    if isinstance(x, (complex, np.complexfloating)):
+        raise Unfit
+    return _number(x)
+
+
+def _operand(x: Any) -> Any:
+    return x if isinstance(x, Tensor) else _number(x)
+
+
+def _bool(x: Any) -> Any:
+    if not isinstance(x, (bool, np.bool_)):
+        raise Unfit
+    return bool(x)
+
+
+def _str(x: Any) -> Any:
+    if not isinstance(x, str):
+        raise Unfit
+    return x
+
+
+def _dtype(x: Any) -> Any:
+    try:
+        return as_dtype(x)
+    except TypeError:
+        raise Unfit from None
+
+
+def _ints(x: Any) -> Any:
+    if not isinstance(x, (list, tuple, range)):
+        raise Unfit
+    return x if all(type(i) is int for i in x) else type(x)(map(_element, enumerate(x)))
+
+
+def _element(item: tuple[int, Any]) -> int:
+    try:
+        return _int(item[1])
+    except Unfit:
+        raise Unfit(f"found element of type {_name(item[1])} at pos {item[0]}") from None
+
+
+def _sizes(x: Any) -> Any:
+    return _ints(x) if isinstance(x, (list, tuple, range)) else _int(x)
+
+
+def _some_sizes(x: Any) -> Any:
+    """``_sizes``, where None leaves an extent as it is."""
+    return [i if i is None else _int(i) for i in x] if isinstance(x, (list, tuple)) else x if x is None else _int(x)
+
+
+def _floats(x: Any) -> Any:
+    return [_float(i) for i in x] if isinstance(x, (list, tuple)) else _float(x)
+
+
+def _tensors(x: Any) -> Any:
+    if not isinstance(x, (list, tuple)):
+        raise Unfit
+    for i, t in enumerate(x):
+        if not isinstance(t, Tensor):
+            raise Unfit(f"found element of type {_name(t)} at pos {i}")
+    return x
+
+
+def _callable(x: Any) -> Any:
+    if not callable(x):
+        raise Unfit
+    return x
+
+
+def _any(x: Any) -> Any:
+    return x
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a parameter takes: its word, and how to read an argument."""
+
+    word: str
+    read: Callable[[Any], Any]
+    by_type: bool = True  # whether the type alone says that a sequence or a tensor fits
+
+
+# Of these the type alone does not say whether an argument fits.
+_LOOKED_INTO = (list, tuple, range, Tensor, type)
+
+OPERAND = Kind("Tensor", _operand)
+KINDS = {
+    "Tensor": Kind("Tensor", _tensor),
+    "int": Kind("int", _int, False),
+    "float": Kind("float", _float, False),
+    "bool": Kind("bool", _bool),
+    "str": Kind("str", _str),
+    "Number": Kind("Number", _number, False),
+    "Operand": OPERAND,
+    "DType": Kind("torch.dtype", _dtype, False),
+    "Sequence[int]": Kind("tuple of ints", _ints, False),
+    "Sizes": Kind("tuple of ints", _sizes, False),
+    "SomeSizes": Kind("tuple of ints", _some_sizes, False),
+    "Floats": Kind("tuple of floats", _floats, False),
+    "Sequence[Tensor]": Kind("tuple of Tensors", _tensors, False),
+    "Callable": Kind("callable", _callable),
+    "Any": Kind("", _any),
+}
+# What parameters of these names take, where the annotation leaves it open.
+_NAMED = {
+    "alpha": "Number",
+    "beta": "Number",
+    "ceil_mode": "bool",
+    "dilation": "Sizes",
+    "dim": "Dims",
+    "dims": "Dims",
+    "dim0": "int",
+    "exponent": "Operand",
+    "fill_value": "Number",
+    "base": "Number",
+    "end": "Number",
+    "hook": "Callable",
+    "input": "Tensor",
+    "kernel_size": "Sizes",
+    "mat": "Tensor",
+    "other": "Operand",
+    "output_padding": "Sizes",
+    "output_size": "SomeSizes",
+    "padding": "Sizes | str",
+    "repeats": "Sizes",
+    "scale_factor": "Floats | None",
+    "max": "Operand | None",
+    "min": "Operand | None",
+    "self": "Tensor",
+    "shape": "Sizes",
+    "shifts": "Sizes",
+    "size": "Sizes",
+    "start": "Number",
+    "step": "Number",
+    "stride": "Sizes | None",
+    "value": "Operand",
+}
+# Functions of two operands that take numbers for neither, or for either.
+_TENSORS = """
+    arctan2 atan2 fmax fmin gcd gammainc gammaincc heaviside hypot igamma igammac lcm ldexp logaddexp logaddexp2 logical_and
+    logical_or logical_xor maximum minimum nextafter
+"""
+_NUMBERS = """
+    bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor float_power pow remainder where xlog1py xlogy zeta
+"""
+
+
+# Parameters that look at their arguments themselves.
+_OPEN = {("tensordot", "dims"), ("fill_", "value"), ("copy_", "other")}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A parameter: the kinds of what it takes."""
+
+    name: str
+    kinds: tuple[Kind, ...]
+    optional: bool  # whether None is taken
+
+    def read(self, x: Any, function: str, position: int | None) -> tuple[Any, Callable[[Any], Any] | None]:
+        """The argument as the function takes it; and what reads others of its type, None if they fit as they are.
+
+        Raises TypeError for one that is of none of the kinds.
+        """
+        if x is None and self.optional:
+            return x, None
+        why = ""
+        for kind in self.kinds:
+            try:
+                got = kind.read(x)
+            except Unfit as e:
+                why = why or str(e)
+            else:
+                return got, None if got is x and (kind.by_type or not isinstance(x, _LOOKED_INTO)) else kind.read
+        words = " or ".join(dict.fromkeys(kind.word for kind in self.kinds))
+        where = "" if position is None else f" (position {position + 1})"
+        why = f"but {why}" if why else f"not {_name(x)}"
+        raise TypeError(f"{function}(): argument '{self.name}'{where} must be {words}, {why}")
+
+
+def _name(x: Any) -> str:
+    kind = type(x)
+    if isinstance(x, Tensor):
+        return "Tensor"
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def taken(function: str, name: str, annotation: str, optional: bool = False) -> Taken:
+    """What a parameter takes, by its annotation."""
+    if annotation == "Any" and (function, name) not in _OPEN:
+        annotation = _NAMED.get(name, "Any")
+        if name in ("input", "other", "exponent") and function in (*_TENSORS.split(), *_NUMBERS.split()):
+            annotation = "Tensor" if function in _TENSORS.split() else "Operand"
+    annotation = annotation.replace("Dims", "int | Sequence[int] | None")
+    annotation = annotation.replace("Callable[..., Any]", "Callable")
+    words = annotation.split(" | ")
+    kinds = tuple(KINDS.get(word, KINDS["Any"]) for word in words if word != "None")
+    return Taken(name.rstrip("_"), kinds, optional or "None" in words or not kinds)
+
+
+def combination(function: str, args: Sequence[Any], kwargs: dict[str, Any]) -> TypeError:
+    """What is raised where some arguments do not go together."""
+    got = ", ".join([*map(_name, args), *(f"{name}={_name(x)}" for name, x in kwargs.items())])
+    return TypeError(f"{function}() received an invalid combination of arguments - got ({got})")

@@ -30,12 +30,13 @@ def dims(dim: Dims, rank: int) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(rank))
     if isinstance(dim, int):
-        return (one_dim(dim, rank),) if rank else ()
+        axis = one_dim(dim, rank)
+        return (axis,) if rank else ()
     chosen = [one_dim(d, rank) for d in dim]
     if len(set(chosen)) < len(chosen):
         repeated = next(d for d in chosen if chosen.count(d) > 1)
         raise RuntimeError(f"dim {repeated} appears multiple times in the list of dims")
-    return tuple(sorted(chosen)) if chosen else tuple(range(rank))
+    return tuple(sorted(chosen)) if chosen and rank else tuple(range(rank))
 
 
 def is_number(x: Any) -> bool:

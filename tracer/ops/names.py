@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..tensor import Tensor
@@ -50,48 +49,40 @@ _NAMES = {name: name.title().replace("_", "") for name in _PLAIN.split()} | _OTH
 _BY_AXES = {"mean": (0, 1), "sum": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "squeeze": (0, 1)}
 
 
-def _named_sum(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The commonest of them: without axes the primitive's own name is right."""
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Tensor:
-        out = function(*args, **kwargs)
-        if (len(args) > 1 or kwargs) and out._grad_fn is not None:
-            out._grad_fn.label = _variant("sum", args, kwargs)
-        return out
-
-    return call
-
-
 def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
-    given = len(args) > 1 or any(key in kwargs for key in ("dim", "axis"))
+    given = len(args) > 1 or "dim" in kwargs
     return f"{name.title()}Backward{_BY_AXES[name][given]}"
 
 
-def _separate(out: Tensor, args: tuple) -> None:
+def _separate(out: Tensor, args: Iterable[Any]) -> None:
     """A view of something that only the function had, not of an argument, is a tensor like any other to its caller."""
     root = out._root()
     if not any(isinstance(a, Tensor) and a._root() is root for a in args):
         out._view = None
 
 
-def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function; the nodes it makes have PyTorch's name for it. Itself where its last primitive has that name."""
+def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
+    """What gives the nodes that a function makes PyTorch's name for it, called with the result and the arguments. None where
+    the last primitive has that name.
+    """
     if name == "sum":
-        return _named_sum(function)
+        return _label_sum
     fixed = f"{_NAMES[name]}Backward0" if name in _NAMES else None
     if fixed is None and name not in _BY_AXES:
-        return function
+        return None
 
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
+    def put(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
         for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
             if isinstance(out, Tensor) and not (args and out is args[0]):
                 if out._view is not None:
-                    _separate(out, args)
+                    _separate(out, (*args, *kwargs.values()))
                 if out._grad_fn is not None:
                     out._grad_fn.label = fixed or _variant(name, args, kwargs)
-        return result
 
-    return call
+    return put
+
+
+def _label_sum(out: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """The commonest of them: without axes the primitive's own name is right."""
+    if (len(args) > 1 or kwargs) and out._grad_fn is not None:
+        out._grad_fn.label = _variant("sum", args, kwargs)

@@ -2,23 +2,199 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import opcode
+import re
 from collections.abc import Callable, Iterable
-from types import FunctionType
+from types import FunctionType, TracebackType
 from typing import Any
 
-from .arguments import checked
-from .names import named
-from .spelling import spelled
+from ..tensor import Tensor
+from .arguments import OPERAND, Taken, Unfit, combination, taken
+from .names import label
+from .spelling import EXACT, into, spellings
 
-_offered: set[Callable[..., Any]] = set()
+_offered: dict[Callable[..., Any], Callable[[], Signature]] = {}
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+_REMEMBERED = 200  # combinations of types, for each function
 
 
 def offer(namespace: dict[str, Any], names: Iterable[str]) -> None:
-    """Lets the named functions of a namespace take both spellings of arguments and ``out``, refuse what PyTorch refuses, and
-    name the nodes they make as PyTorch does. Those that came from another public namespace have all that already.
-    """
+    """Puts the named functions of a namespace into the public API. Those from another public namespace are there already."""
     for name in names:
         function = namespace[name]
         if isinstance(function, FunctionType) and function not in _offered:
-            namespace[name] = function = named(spelled(checked(function, name)), name)
-            _offered.add(function)
+            namespace[name] = offered(function, name, namespace["__name__"])
+
+
+def offer_classes(namespace: dict[str, Any], names: Iterable[str]) -> None:
+    """Lets the constructors of the named classes of a namespace look at their arguments as functions do."""
+    for name in names:
+        cls = namespace[name]
+        init = getattr(cls, "__init__", None) if isinstance(cls, type) else None
+        while is_offered(init):  # what a class inherits speaks of the class that it was written for
+            init = init.__wrapped__
+        if isinstance(init, FunctionType) and init.__code__.co_argcount > 1:
+            cls.__init__ = offered(init, name, cls.__module__)
+
+
+def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..., Any]:
+    """The function as users call it. It takes all spellings of arguments, and ``out``; raises TypeError, in PyTorch's words,
+    for arguments of other kinds than its annotations say; and names the nodes it makes as PyTorch does.
+
+    The arguments are looked at once for each combination of their types; later only lists and the like are looked into.
+    """
+    signature = functools.cache(lambda: Signature(function, name))  # made when it is first needed: imports stay quick
+    plain: set[tuple[type, ...]] = set()  # types of arguments by position that fit as they are
+    known: dict[tuple, tuple] = {}  # types, with names, of others: where to look into them
+    labelled = label(name)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or tuple(map(type, args)) not in plain:
+            return call_anyhow(args, kwargs)
+        try:
+            result = function(*args)
+        except (AttributeError, TypeError) as e:
+            if (better := _explained(e, name, args, kwargs)) is not None:
+                raise better from None
+            raise
+        if labelled is not None:
+            labelled(result, args, kwargs)
+        return result
+
+    def call_anyhow(args: tuple, kwargs: dict[str, Any]) -> Any:
+        types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
+        looks, out = known.get(types), None
+        if looks is None or not _fit(looks, args, kwargs):
+            args, kwargs, out, looks = signature().read(args, kwargs)
+            if looks is not None:
+                if len(known) + len(plain) > _REMEMBERED:
+                    known.clear()
+                    plain.clear()
+                known[types] = looks
+                if not kwargs and not looks:
+                    plain.add(types)
+        try:
+            result = function(*args, **kwargs)
+        except (AttributeError, TypeError) as e:
+            if (better := _explained(e, name, args, kwargs)) is not None:
+                raise better from None
+            raise
+        if labelled is not None:
+            labelled(result, args, kwargs)
+        return result if out is None else into(out, result, name in EXACT)
+
+    call.__module__, call.__name__ = module, name
+    if function.__qualname__.isidentifier():
+        call.__qualname__ = name
+    _offered[call] = signature
+    return call
+
+
+def is_offered(function: Any) -> bool:
+    """Whether this is a function of the public API, as users call it."""
+    return function in _offered
+
+
+def accepted(function: Callable[..., Any]) -> frozenset[str]:
+    """The names under which a function of the public API takes arguments."""
+    return _offered[function]().accepts
+
+
+def _fit(looks: tuple, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether the arguments that were to be looked into fit as they are."""
+    try:
+        return all(read(x := args[place] if type(place) is int else kwargs[place]) is x for place, read in looks)
+    except Unfit:
+        return False
+
+
+def _explained(e: Exception, name: str, args: tuple, kwargs: dict[str, Any]) -> TypeError | None:
+    """What to raise in place of an exception that speaks of the inside of a function; None if it speaks of its arguments."""
+    if not _raised_inside(e.__traceback__):
+        return None
+    counted = _COUNTED.match(str(e))
+    return TypeError(f"{name}() {counted[1]}") if counted else combination(name, args, kwargs)
+
+
+# What Python says of a call that does not fit the parameters.
+_COUNTED = re.compile(r"[\w.<>]+\(\) ((missing|takes|got) .*argument.*)", re.DOTALL)
+
+
+def _raised_inside(traceback: TracebackType | None) -> bool:
+    """Whether an exception comes from an expression of this package, not from a ``raise`` or from users' code."""
+    last = traceback
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or last.tb_lasti < 0 or not last.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+
+
+_PACKAGE = __name__.split(".")[0] + "."
+
+
+class Signature:
+    """The parameters of a function, and how its arguments are read."""
+
+    def __init__(self, function: Callable[..., Any], name: str):
+        parameters = inspect.signature(function).parameters
+        self.name = name
+        self.takes_more = False
+        self.first = int(next(iter(parameters), "") == "self")  # what is the first argument to users
+        self.places: list[Taken] = []
+        self.rest: Taken | None = None
+        self.named: dict[str, Taken] = {}
+        for p in parameters.values():
+            one = taken(name, p.name, str(p.annotation), p.default is None)
+            if p.kind is p.VAR_POSITIONAL:
+                self.rest = one
+            elif p.kind is p.VAR_KEYWORD:
+                self.takes_more = True
+            else:
+                if p.kind is not p.KEYWORD_ONLY:
+                    self.places.append(one)
+                self.named[p.name] = one
+        self.operands = len([one for one in self.named.values() if OPERAND in one.kinds]) > 1
+        self.also = spellings(name, self.named if self.rest is None else (*self.named, self.rest.name))
+        self.accepts = frozenset((*self.named, *self.also, "out", *([self.rest.name] if self.rest else ())))
+
+    def read(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any], Any, tuple | None]:
+        """The arguments as the function takes them, ``out``, and where others of these types must be looked into; None where
+        they cannot be taken as they are. Raises TypeError.
+        """
+        given = kwargs
+        if kwargs:
+            kwargs = {self.also.get(key, key): value for key, value in kwargs.items()}
+            if len(kwargs) < len(given):
+                twice = next(key for key in given if self.also.get(key) in given)
+                raise TypeError(f"{self.name}() got multiple values for argument '{self.also[twice]}'")
+        out = None if "out" in self.named else kwargs.pop("out", None)
+        if self.rest is not None and self.rest.name in kwargs:
+            args = (*args, kwargs.pop(self.rest.name))
+        looks: list[tuple] = []
+        as_given = out is None and kwargs.keys() == given.keys()
+        read: list[Any] = []
+        for i, x in enumerate(args):
+            one = self.places[i] if i < len(self.places) else self.rest
+            if one is None:
+                break  # one too many: Python says so
+            got, look = one.read(x, self.name, i - self.first)
+            read.append(got)
+            as_given &= got is x
+            if look is not None:
+                looks.append((i, look))
+        named: dict[str, Any] = {}
+        for key, x in kwargs.items():
+            one = self.named.get(key)
+            named[key] = x
+            if one is not None:
+                named[key], look = one.read(x, self.name, None)
+                as_given &= named[key] is x
+                if look is not None:
+                    looks.append((key, look))
+        if self.operands and not any(isinstance(x, Tensor) for x in (*read, *named.values())):
+            raise combination(self.name, args, given)
+        return (*read, *args[len(read) :]), named, out, tuple(looks) if as_given else None

@@ -347,8 +347,14 @@ def bitwise_not(input: Tensor) -> Tensor:
     return P.not_(input)
 
 
-def where(condition: Tensor, input: Any, other: Any) -> Tensor:
-    """``input`` where the condition holds, ``other`` elsewhere; all three broadcast."""
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where the condition holds, ``other`` elsewhere; all three broadcast. Of a condition alone, its positions that
+    are not zero, as ``nonzero(as_tuple=True)``.
+    """
+    if input is None and other is None:
+        from .order import nonzero
+
+        return nonzero(condition, as_tuple=True)
     if condition.dtype.name != "bool":
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.ctype}"

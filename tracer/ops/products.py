@@ -44,9 +44,14 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
 
     Operands are taken together two at a time, from the left; each pair is one batched matrix product.
     """
+    if not isinstance(equation, (str, Tensor)):
+        raise TypeError(f"einsum(): argument 'equation' (position 1) must be str, not {type(equation).__name__}")
     if not isinstance(equation, str):
         equation, operands = _from_lists((equation, *operands))
     xs = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    for k, x in enumerate(xs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"einsum(): argument 'operands' must be Tensors, but element {k} is a {type(x).__name__}")
     inputs, output = _parsed(equation, xs)
     parts = [_own_diagonals(x, names) for x, names in zip(xs, inputs, strict=True)]
     dtype = result_dtype(*xs)
@@ -116,7 +121,7 @@ def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]
     extents: dict[str, int] = {}
     for k, (names, x) in enumerate(zip(inputs, xs, strict=True)):
         for n, e in zip(names, x._data.shape, strict=True):
-            if e != 1 and extents.get(n, e) != e:
+            if e != 1 and extents.get(n, 1) not in (1, e):
                 raise RuntimeError(
                     f"einsum(): subscript {n} has size {e} for operand {k} which does not broadcast with previously seen size "
                     f"{extents[n]}"
@@ -194,6 +199,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         dims_a, dims_b = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
+        if not isinstance(dims, (list, tuple)) or len(dims) != 2:
+            raise RuntimeError(f"tensordot expects dims to be int or two lists of ints, but got dims={dims}")
         first, second = dims
         dims_a = [first] if isinstance(first, int) else list(first)
         dims_b = [second] if isinstance(second, int) else list(second)

@@ -113,9 +113,9 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(input, (*old[:a], math.prod(old[a : b + 1]), *old[b + 1 :]))
 
 
-def permute(input: Tensor, *order: Any) -> Tensor:
+def permute(input: Tensor, *dims: Any) -> Tensor:
     """The axes in another order."""
-    axes = _sizes(order)
+    axes = _sizes(dims)
     if len(axes) != input.ndim:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
@@ -156,9 +156,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return reshape(input, (*old[:axis], 1, *old[axis:]))
 
 
-def expand(input: Tensor, *shape: Any) -> Tensor:
+def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
     """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError where extents do not fit."""
-    sizes = _sizes(shape)
+    sizes = _sizes(size)
     old = input._data.shape
     lead = len(sizes) - len(old)
     if lead < 0:
@@ -182,9 +182,9 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
     return P.broadcast(x, shape=new, axes=tuple(i + lead for i in kept))
 
 
-def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """``expand`` to the given shape."""
-    return expand(input, tuple(shape))
+    return expand(input, tuple(size))
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -233,12 +233,21 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+    if input.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     axis = one_dim(dim, input.ndim)
     extent = input._data.shape[axis]
     size = split_size_or_sections
-    if size == 0 and extent:
+    if not isinstance(size, int):
+        sections = list(size)
+        if any(n < 0 for n in sections):
+            raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got {sections}")
+    elif size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    elif size == 0 and extent:
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {extent}")
-    sections = [min(size, extent - i) for i in range(0, extent or 1, size or 1)] if isinstance(size, int) else list(size)
+    else:
+        sections = [min(size, extent - i) for i in range(0, extent, size)] if extent else [0]
     if sum(sections) != extent:
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {extent} (input tensor's size at dimension {dim}), "
@@ -255,8 +264,10 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller)."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if input.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     extent = input._data.shape[one_dim(dim, input.ndim)]
-    return split(input, -(-extent // chunks) or [0] * chunks, dim)
+    return split(input, -(-extent // chunks) if extent else [0] * chunks, dim)
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:

@@ -1,46 +1,60 @@
-"""Arguments that every function takes: NumPy's names for PyTorch's (``axis``, ``keepdims``), and ``out``."""
+"""Names of arguments beside those of the parameters: NumPy's (``axis``, ``keepdims``), PyTorch's other ones, and ``out``."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
 from ..context import context
-from ..ir.types import as_dtype
 from ..tensor import Tensor
 from .inquiry import can_cast
 
 # Those whose results are not converted to the dtype of ``out``.
-_EXACT = {"aminmax", "complex", "gather", "multinomial", "polar"}
+EXACT = {"aminmax", "complex", "gather", "multinomial", "polar"}
+# What else a parameter is called, by PyTorch in some overload or by NumPy; where it is a parameter of its own, it is that.
+_ALSO = {
+    "A": ("input",),
+    "B": ("other", "b"),
+    "L": ("input2",),
+    "dim": ("axis",),
+    "dim0": ("axis0",),
+    "dim1": ("axis1",),
+    "dims": ("axis", "dim"),
+    "input": ("x",),
+    "indices_or_sections": ("indices", "sections", "tensor_indices_or_sections"),
+    "keepdim": ("keepdims",),
+    "shape": ("size",),
+    "size": ("shape",),
+    "split_size_or_sections": ("split_size",),
+    "from_": ("from",),
+}
+_ALSO_OF = {
+    "cholesky_solve": {"B": "input"},
+    "heaviside": {"other": "values"},
+    "isin": {"elements": "element", "test_elements": "test_element"},
+    "result_type": {"tensor1": ("tensor", "scalar", "scalar1"), "tensor2": ("other", "scalar2")},
+    "max": {"dim": "other"},
+    "min": {"dim": "other"},
+    "searchsorted": {"values": "input"},
+    "split": {"input": "tensor"},
+    "view": {"shape": ("size", "dtype")},
+}
 
 
-def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which takes both spellings, and ``out``, where results are put."""
-    parameters = inspect.signature(function).parameters
-    names = {"axis": next((n for n in ("dim", "dims") if n in parameters), None), "keepdims": "keepdim"}
-    known = {new: old for new, old in names.items() if old is not None and old in parameters and new not in parameters}
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            kwargs = {known.get(name, name): value for name, value in kwargs.items()}
-            if kwargs.get("dtype") is not None:
-                kwargs["dtype"] = as_dtype(kwargs["dtype"])
-            if "out" in kwargs:
-                return _into(kwargs.pop("out"), function(*args, **kwargs), function.__name__ in _EXACT)
-        return function(*args, **kwargs)
-
-    return call
+def spellings(function: str, names: Collection[str]) -> dict[str, str]:
+    """The parameter that each other name stands for."""
+    found = {other: name for name in names for other in _ALSO.get(name, ()) if other not in names}
+    for name, others in _ALSO_OF.get(function, {}).items():
+        found |= dict.fromkeys((others,) if isinstance(others, str) else others, name)
+    return found
 
 
-def _into(out: Any, result: Any, exact: bool) -> Any:
+def into(out: Any, result: Any, exact: bool) -> Any:
     """Puts a result, or each of several, into the tensors given for it, which take its shape."""
     if out is None:
         return result
     if not isinstance(out, Tensor):
-        return type(result)(*(_into(o, r, exact) for o, r in zip(out, result, strict=True)))
+        return type(result)(*(into(o, r, exact) for o, r in zip(out, result, strict=True)))
     if context.grad_enabled and (out.requires_grad or result.requires_grad):
         raise RuntimeError(
             "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."

@@ -13,6 +13,7 @@ from ..ir.types import bool_, int64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import is_number, one_dim, to_dtype
+from .create import tensor
 from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions
 from .inquiry import filling, fitting
 from .shape import expand, reshape, unsqueeze
@@ -251,13 +252,16 @@ def _flat_positions(input: Tensor, tensors: Mapping[int, Tensor]) -> Tensor:
     return expand(total, out)
 
 
-def index_put(input: Tensor, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Tensor:
+def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with ``values``, which broadcast, at the positions that index tensors choose, or added there."""
     tensors: dict[int, Tensor] = {}
     axis = 0
-    for item in (None if i is None else _item(i) for i in indices):
-        if isinstance(item, Tensor):
-            tensors[axis] = item
+    for k, item in enumerate(indices):
+        if item is not None:
+            if not isinstance(item, Tensor):
+                raise TypeError(f"index_put(): argument 'indices' must be Tensors, but element {k} is a {type(item).__name__}")
+            item = _item(item)
+            tensors[axis] = item if isinstance(item, Tensor) else tensor(item)
         axis += item.ndim if isinstance(item, Tensor) and item.dtype is bool_ else 1
     if axis > input.ndim:
         raise IndexError(f"too many indices for tensor of dimension {input.ndim} (got {axis})")

@@ -1,5 +1,6 @@
 """Optimizers, and schedules of their learning rates."""
 
+from ..ops.offering import offer_classes as _offer_classes
 from . import lr_scheduler
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
@@ -23,3 +24,5 @@ __all__ = [
     "Rprop",
     "lr_scheduler",
 ]
+
+_offer_classes(globals(), __all__)

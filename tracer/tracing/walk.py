@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.types import DType
+from ..ops.offering import is_offered
 from ..tensor import ATTRIBUTES, Tensor
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .scalars import static
@@ -289,7 +290,7 @@ class Walk:
                 self._describe(value, out)
 
     def _function(self, x: types.FunctionType, out: list[Any]) -> None:
-        if len(self.kept) > 1 and is_trusted(x.__module__) and not x.__closure__:
+        if len(self.kept) > 1 and is_trusted(x.__module__) and (not x.__closure__ or is_offered(x)):
             self._refuse_changing(f"{x.__module__}.{x.__qualname__}")
             out.append(("function", id(x)))
             return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from typing import Any
 
 from ...ir import ops as P
-from ...ops import log_softmax, sigmoid, softmax, tanh
+from ...ir.types import DType
 from ...ops import pointwise as F
+from ...ops import reduce, sigmoid, tanh
 from ...ops import shape as S
 from ...ops.common import element, one_dim, to_dtype
 from ...ops.inquiry import filling
@@ -271,10 +274,29 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _result(input, P.where(low, filling(value, x.dtype), x), inplace)
 
 
+def _axis(name: str, dim: int | None, rank: int) -> int:
+    """The axis asked for; without one PyTorch's choice, with its warning."""
+    if dim is not None:
+        return dim
+    text = f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
+    warnings.warn(text, UserWarning, stacklevel=4)
+    return 0 if rank in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    return reduce.softmax(input, _axis("softmax", dim, input.ndim), dtype=dtype)
+
+
 @opmath
-def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """``softmax`` of -x."""
-    return softmax(F.neg(input), 0 if dim is None else dim, dtype=dtype)
+    return reduce.softmax(F.neg(input), _axis("softmin", dim, input.ndim), dtype=dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
+    """log(softmax(x)) along ``dim``, without overflow."""
+    return reduce.log_softmax(input, _axis("log_softmax", dim, input.ndim), dtype=dtype)
 
 
 @opmath
@@ -292,6 +314,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
 
 
 def _in_place(function: Any) -> Any:
+    @functools.wraps(function)
     def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return function(input, *args, inplace=True, **kwargs)
 

@@ -1,5 +1,6 @@
 """Layers, activations and losses as modules. Names, arguments, initial distributions and ``repr`` are PyTorch's."""
 
+from ...ops.offering import offer_classes as _offer_classes
 from .activation import (
     CELU,
     ELU,
@@ -305,3 +306,5 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
 ]
+
+_offer_classes(globals(), __all__)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
+from ...ops.arguments import Taken, taken
 from ..module import Module
 
 _REQUIRED = object()
@@ -20,12 +21,18 @@ class Declared(Module):
     """
 
     function: ClassVar[Callable[..., Any]]
+    __signature__: ClassVar[inspect.Signature]
     _defaults: ClassVar[dict[str, Any]] = {}
+    _taken: ClassVar[dict[str, Taken]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = [name for name, type_ in inspect.get_annotations(cls).items() if not type_.startswith("ClassVar")]
+        own = {name: kind for name, kind in inspect.get_annotations(cls).items() if not kind.startswith("ClassVar")}
         cls._defaults = {name: getattr(cls, name, _REQUIRED) for name in (*cls._defaults, *own)}
+        cls._taken = dict(cls._taken)
+        for name, kind in own.items():
+            cls._taken[name] = taken(cls.__name__, name, kind, cls._defaults[name] is None)
+        cls.__signature__ = cls.signature()
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
@@ -39,12 +46,22 @@ class Declared(Module):
             if key not in defaults:
                 raise TypeError(f"{name}.__init__() got an unexpected keyword argument '{key}'")
             given[key] = value
-        for key, default in defaults.items():
+        for place, (key, default) in enumerate(defaults.items()):
             value = given.get(key, default)
-            if value is _REQUIRED:
+            if key in given:
+                value, _ = self._taken[key].read(value, name, place if place < len(args) else None)
+            elif value is _REQUIRED:
                 raise TypeError(f"{name}.__init__() missing 1 required positional argument: '{key}'")
             setattr(self, key, value)
         self.check()
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """The settings as parameters."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        empty = inspect.Parameter.empty
+        defaults = {name: empty if value is _REQUIRED else value for name, value in cls._defaults.items()}
+        return inspect.Signature([inspect.Parameter(name, kind, default=value) for name, value in defaults.items()])
 
     def check(self) -> None:
         """Raises what bad settings raise, and makes the others uniform."""

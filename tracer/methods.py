@@ -198,8 +198,6 @@ def _to(
 def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
     """Takes the values of ``other``, which broadcasts to this shape and is cast to this dtype."""
     src = other
-    if not isinstance(src, Tensor) and not is_number(src):
-        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     if not isinstance(src, Tensor):
         src = create.full((), src, dtype=self.dtype)
     src = to_dtype(src, self.dtype)
@@ -313,6 +311,13 @@ def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
     return self
 
 
+def _h(self: Tensor) -> Tensor:
+    """The conjugate transpose of a matrix."""
+    if self.ndim not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.")
+    return ops.adjoint(self) if self.ndim else ops.conj(self)
+
+
 def attach() -> None:
     """Called once, when ``tracer`` is imported."""
     for name in _METHODS.split():
@@ -352,7 +357,7 @@ def attach() -> None:
         "trace": ops.matrix_trace,
         "polygamma": _polygamma,
         "index_put": writes.index_put,
-        "H": property(ops.adjoint),
+        "H": property(_h),
         "mH": property(ops.adjoint),
         "real": property(ops.real),
         "imag": property(ops.imag),

@@ -192,8 +192,13 @@ _NUMBERS = """
 """
 
 
-# Parameters that look at their arguments themselves.
-_OPEN = {("tensordot", "dims"), ("fill_", "value"), ("copy_", "other")}
+# Parameters that take other things than those of their name.
+_SPECIAL = {
+    ("copy_", "other"): "Operand",
+    ("fill_", "value"): "Operand",
+    ("tensordot", "dims"): "Any",
+    ("view", "shape"): "Sizes | DType",
+}
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,9 @@ def _name(x: Any) -> str:
 
 def taken(function: str, name: str, annotation: str, optional: bool = False) -> Taken:
     """What a parameter takes, by its annotation."""
-    if annotation == "Any" and (function, name) not in _OPEN:
+    if (function, name) in _SPECIAL:
+        annotation = _SPECIAL[function, name]
+    elif annotation == "Any":
         annotation = _NAMED.get(name, "Any")
         if name in ("input", "other", "exponent") and function in (*_TENSORS.split(), *_NUMBERS.split()):
             annotation = "Tensor" if function in _TENSORS.split() else "Operand"

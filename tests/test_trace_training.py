@@ -294,7 +294,7 @@ def test_a_parameter_that_a_result_does_not_depend_on_gets_no_gradient():
             f(vec(k))[0].sum().backward()
             results += [p.grad, q.grad]
             results.append(outcome(tracer.autograd.grad, f(vec(k))[1].sum(), (p, q)))
-            results.append(tracer.autograd.grad(f(vec(k))[1].sum(), (p, q), None, None, False, True))
+            results.append(tracer.autograd.grad(f(vec(k))[1].sum(), (p, q), allow_unused=True))
         return results
 
     both(program)

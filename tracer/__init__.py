@@ -10,7 +10,14 @@ from . import einops_backend as _einops_backend
 from . import interop as _interop
 from . import kernels as _kernels
 from . import methods as _methods
-from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from .context import context as _context
 from .device import device
 from .interop import from_dlpack

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 class _Context(threading.local):
-    grad_enabled: bool = True
+    grad_enabled: bool = True  # whether operations are followed
     recorder: Recorder | None = None
     default_dtype: DType = float32
-    inference: bool = False
+    inference: bool = False  # nothing is followed, and results are inference tensors
+    _asked: bool = False  # in inference mode: whether gradients would be enabled otherwise
     check_nan: bool = True  # in anomaly mode
-    watches_nodes: bool = False  # whether either of the following is on
+    # Whether nodes look around when they are made: one of the following is on, or there are inference tensors.
+    watches_nodes: bool = False
+    inference_tensors: bool = False
+    hooks_disabled: str | None = None  # the error of who enters hooks for saved tensors
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
 
@@ -29,7 +33,7 @@ class _Context(threading.local):
     @anomaly.setter
     def anomaly(self, mode: bool) -> None:
         self._anomaly = mode
-        self.watches_nodes = mode or bool(self._saved_tensors_hooks)
+        self._watch()
 
     @property
     def saved_tensors_hooks(self) -> tuple[tuple[Any, Any], ...]:
@@ -39,10 +43,37 @@ class _Context(threading.local):
     @saved_tensors_hooks.setter
     def saved_tensors_hooks(self, hooks: tuple[tuple[Any, Any], ...]) -> None:
         self._saved_tensors_hooks = hooks
-        self.watches_nodes = self._anomaly or bool(hooks)
+        self._watch()
+
+    def _watch(self) -> None:
+        self.watches_nodes = self._anomaly or bool(self._saved_tensors_hooks) or self.inference_tensors
+
+    @property
+    def grad_mode(self) -> bool:
+        """What ``no_grad``, ``enable_grad`` and ``set_grad_enabled`` have said last."""
+        return self._asked if self.inference else self.grad_enabled
+
+    @grad_mode.setter
+    def grad_mode(self, mode: bool) -> None:
+        if self.inference:
+            self._asked = mode
+        else:
+            self.grad_enabled = mode
+
+    def infer(self, inference: bool) -> None:
+        """Enters inference mode, or leaves it for a while."""
+        self.inference = inference
+        self.grad_enabled = not inference
+        self._asked = False
+        if inference and not _Context.inference_tensors:
+            _Context.inference_tensors = _Context.watches_nodes = True
+            self._watch()
 
 
 context = _Context()
+# Blocks entered, in any thread, in which replays of traced functions are not written out: of inference mode, or with hooks for
+# saved tensors.
+SPECIAL: list[object] = []
 
 
 class Structure:

@@ -57,6 +57,8 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
         out._history = parent._counter[1]
         if parent._view is not None:
             parent._refresh()
+        if out._inference is not parent._inference:
+            out._inference = parent._inference
         if primitive.differentiable:
             if not context.grad_enabled:
                 out._made = Made("inference" if context.inference else "no_grad", 0, out._counter[0])

@@ -23,6 +23,11 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
     if t._view is not None:
         t._refresh()
     base = t._followed_base()
+    if t._inference and not context.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
+            "tensor before doing inplace update."
+        )
     follows = context.grad_enabled and (new._requires_grad or t._requires_grad or base._requires_grad)
     if follows:
         if t._made is not None:

@@ -149,7 +149,7 @@ def _overwritable(t: Tensor, other: Any) -> bool:
     data = t._data
     if context.recorder is not None or data.dtype.kind != "f" or data.itemsize == 2 or not data.flags.writeable:
         return False
-    if context.grad_enabled and (t._requires_grad or t._view is not None):
+    if t._inference or (context.grad_enabled and (t._requires_grad or t._view is not None)):
         return False
     if isinstance(other, Tensor):
         theirs = other._data

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .context import context, structure_changed
+from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
 from .ir.types import DType, TensorType, array_type, dtype_of
@@ -70,6 +70,8 @@ class Tensor:
     _history: int = 0  # of the storage, when a view's place in the graph was looked up
     _formers: tuple[Tensor, ...] = ()  # what this tensor was before each change of its shape in place
     _since: int = 0  # for a view: how many such changes the viewed tensor had seen
+    _inference: bool = False  # made in inference mode
+    _accumulator: Any = None  # a weak reference to what stands for a leaf among nodes
     _made: Made | None = None  # of a view that must not be changed in place with autograd: how it was made
     _data: np.ndarray
     # Changes made in place, and those that autograd followed: a list that the views of one storage share, once there is any
@@ -254,6 +256,8 @@ class Tensor:
                 "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if self._requires_grad != requires_grad:
+            if self._inference and not context.inference:
+                raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
             if context.recorder is not None:
                 context.recorder.becomes_leaf(self)
             structure_changed()
@@ -282,7 +286,20 @@ class Tensor:
         return self.grad_fn is None
 
     @property
+    def output_nr(self) -> int:
+        """Which output of its node this is."""
+        if self._made is not None and self._made.kind == "multiple":
+            return self._made.output
+        return self._output if self.grad_fn is not None else 0
+
+    def is_inference(self) -> bool:
+        """Whether it was made in ``inference_mode``: it can never take part in autograd."""
+        return self._inference
+
+    @property
     def _version(self) -> int:
+        if self._inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._counter[0]
 
     @property
@@ -319,31 +336,6 @@ class Tensor:
         if context.recorder is not None:
             context.recorder.writes_grad(self)
         self._grad = value
-
-    def _accumulate(self, g: Tensor, create_graph: bool) -> None:
-        """Adds a gradient to ``.grad``: in place, unless the sum is itself to be differentiated."""
-        if self._grad_fn is None and context.recorder is not None:
-            context.recorder.reads_grad(self)
-        before = self._grad
-        if before is None:
-            if g._requires_grad and not create_graph:
-                g = g.detach()
-            if context.recorder is not None and not create_graph:
-                g = g.clone()
-            if context.recorder is None and g._data.dtype is self._data.dtype:
-                self._grad = g  # of the right shape: the engine sees to it
-            else:
-                self.grad = g
-        elif create_graph:
-            self.grad = before + g
-        elif context.recorder is None and before._data.dtype is g._data.dtype and before._plain():
-            compute_into(np.add, before._data, g._data, out=before._data)
-            before._changes()[0] += 1
-        else:
-            from .autograd.modes import no_grad
-
-            with no_grad():
-                before.add_(g)
 
     def retain_grad(self) -> None:
         """Keeps the gradient of this tensor, which is not a leaf, in ``.grad``. Raises RuntimeError if it requires none."""
@@ -383,7 +375,7 @@ class Tensor:
         """Adds this tensor's gradients to the ``.grad`` of the leaves it depends on. See ``tracer.autograd.backward``."""
         from .autograd import backward
 
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def _alias(self) -> Tensor:
         """A tensor on the same memory, with no history."""
@@ -391,9 +383,22 @@ class Tensor:
 
         out = self._like()
         out._counter = self._changes()
-        out._view = (self, detach, {})
+        source = self if self.grad_fn is None or context.recorder is not None else self._memory()
+        out._view = (source, detach, {})
+        if out._inference is not self._inference:
+            out._inference = self._inference
         if context.recorder is not None:
             context.recorder.record(detach, (self,), {}, out)
+        return out
+
+    def _memory(self) -> Tensor:
+        """The same memory, and what it is a part of, without the graph: what is detached keeps no graph alive."""
+        out = self._like()
+        out._counter = self._changes()
+        if self._view is not None:
+            parent, primitive, attrs = self._viewed()
+            out._view = (parent._memory(), primitive, attrs)
+            out._history = self._history
         return out
 
     def _changes(self) -> list[int]:
@@ -463,9 +468,9 @@ class Tensor:
     def tolist(self) -> Any:
         return self._observed("tolist()").tolist()
 
-    def numpy(self) -> np.ndarray:
-        """The array itself, sharing memory. Raises RuntimeError if the tensor requires gradients."""
-        if self._requires_grad:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The array itself, sharing memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
+        if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._observed("numpy()")
 
@@ -567,11 +572,16 @@ def wrap(data: Any) -> Tensor:
     t = _new(Tensor)
     t._data = data if data.__class__ is np.ndarray else np.array(data)
     t._counter = UNCHANGED
+    if SPECIAL and context.inference:
+        t._inference = True
     return t
 
 
 # What is in a tensor's ``__dict__`` beside what users put there.
-ATTRIBUTES = ["_data", "_counter", "_requires_grad", "_grad_fn", "_grad", "_view", "_history", "_output", "_formers", "_since"]
+ATTRIBUTES = [
+    *("_data", "_counter", "_requires_grad", "_grad_fn", "_grad", "_view", "_history", "_output"),
+    *("_formers", "_since", "_made", "_inference", "_accumulator"),
+]
 # CPython shares the names among instances, but takes new ones from the first instances only: a later tensor with another
 # attribute has a dict of its own.
 _first: Any = object.__new__(Tensor)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..context import context
-from ..tensor import Tensor, wrap
+from ..tensor import Size, Tensor, wrap
 from . import functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
-from .engine import run
+from .edges import GradientEdge, find, type_of
+from .engine import Edge, run, running
 from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
-from .hooks import accumulated
-from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 
 __all__ = [
     "Function",
@@ -30,6 +39,7 @@ __all__ = [
     "graph",
     "inference_mode",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
@@ -43,93 +53,164 @@ def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
     return out.requires_grad_() if requires_grad else out
 
 
+class _Engine:
+    """What PyTorch programs know as ``Variable._execution_engine``."""
+
+    @staticmethod
+    def queue_callback(callback: Callable[[], Any]) -> None:
+        """Calls ``callback()`` at the end of the backward pass that this thread is in. Raises RuntimeError outside one."""
+        engine = running()
+        if engine is None:
+            raise RuntimeError("Final callbacks can only be installed during backward pass.")
+        engine.callbacks.append(callback)
+
+
+Variable._execution_engine = _Engine()  # type: ignore[attr-defined]
+
+
 def _list(x: Any) -> list[Any]:
-    return list(x) if isinstance(x, (tuple, list)) else [x]
+    return [x] if isinstance(x, (Tensor, GradientEdge)) or x is None else list(x)
 
 
-def _seeds(outputs: list[Tensor], given: Sequence[Tensor | None]) -> list[Tensor]:
+def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = False) -> list[Tensor]:
     """The cotangents to start from: implicit ones for numbers only."""
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
     seeds = []
     for i, (out, g) in enumerate(zip(outputs, given, strict=True)):
-        if not (out._requires_grad or out.requires_grad):
+        if isinstance(out, Tensor) and not (out._requires_grad or out.requires_grad):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        type_ = type_of(out)
         if g is None:
-            if out._data.size != 1:
+            if type_ is None or math.prod(type_.shape) != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            if out._data.dtype.kind == "c":
-                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.dtype}")
+            if type_.dtype.is_complex:
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {type_.dtype}")
             if context.recorder is None:
-                g = wrap(np.array(1, out._data.dtype, ndmin=out._data.ndim))
+                g = wrap(np.array(1, type_.dtype.numpy, ndmin=len(type_.shape)))
             else:
-                from ..ops import ones_like
+                from ..ops import ones
 
                 with no_grad():
-                    g = ones_like(out)
+                    g = ones(type_.shape, dtype=type_.dtype)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
-        elif g.shape != out.shape:
+        elif type_ is not None and g.shape[batched:] != type_.shape:
+            if batched:
+                raise RuntimeError(
+                    "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. "
+                    "The sizes of the remaining dimensions are expected to match the shape of corresponding output, but a "
+                    f"mismatch was detected: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of "
+                    f"{Size(type_.shape)}."
+                )
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {out.shape}."
+                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of "
+                f"{Size(type_.shape)}."
             )
-        elif g.dtype is not out.dtype:
+        elif type_ is not None and g.dtype is not type_.dtype:
             with no_grad():
-                g = g.to(out.dtype)
+                g = g.to(type_.dtype)
         seeds.append(g)
     return seeds
 
 
 def backward(
-    tensors: Tensor | Sequence[Tensor],
+    tensors: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
     grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    inputs: Tensor | Sequence[Tensor] | None = None,
+    grad_variables: Tensor | Sequence[Tensor | None] | None = None,
+    inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | None = None,
 ) -> None:
     """Adds the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on (or of ``inputs``).
 
     ``grad_tensors`` are the cotangents, of the tensors' shapes; ones where a tensor has a single element. The
-    graph is freed unless ``retain_graph`` (default: as ``create_graph``). Raises RuntimeError as PyTorch does.
+    graph is freed unless ``retain_graph`` (default: as ``create_graph``). ``grad_variables`` is an old name of
+    ``grad_tensors``. Raises RuntimeError as PyTorch does.
     """
+    if grad_variables is not None:
+        if grad_tensors is not None:
+            raise RuntimeError(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use "
+                "`grad_tensors`."
+            )
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        grad_tensors = grad_variables
     outputs = _list(tensors)
     if inputs is not None and len(_list(inputs)) == 0:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    given = [None] * len(outputs) if grad_tensors is None else _list(grad_tensors)
-    seeds = _seeds(outputs, given)
+    wrt = None if inputs is None else _list(inputs)
+    for t in wrt or ():
+        if isinstance(t, Tensor) and not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors given as 'inputs' to backward does not require grad")
+    seeds = _seeds(outputs, [None] * len(outputs) if grad_tensors is None else _list(grad_tensors))
     retain = create_graph if retain_graph is None else retain_graph
-    found = run(outputs, seeds, None if inputs is None else _list(inputs), retain, create_graph)
-    for t, g in found.values():
-        t._accumulate(g, create_graph)
-        accumulated(t)
+    places = None if wrt is None else [find(t) for t in wrt]
+    run([find(t) for t in outputs], seeds, places, retain, create_graph, True)
 
 
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    outputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
+    inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` is touched."""
+    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` is touched.
+
+    For inputs that the outputs do not depend on there is None if ``allow_unused``, a zero if ``materialize_grads``, else
+    RuntimeError. ``is_grads_batched``: each of ``grad_outputs`` is a batch of cotangents along a first axis, and so are the
+    results. ``only_inputs`` is accepted, and has no effect.
+    """
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
+    if not only_inputs:
+        warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True).", FutureWarning, stacklevel=2)
     outs, wrt = _list(outputs), _list(inputs)
     if not wrt:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for t in wrt:
-        if not t.requires_grad:
+        if not isinstance(t, (Tensor, GradientEdge)):
+            raise TypeError(f"grad(): inputs must be tensors or gradient edges, but got {type(t).__name__}")
+        if isinstance(t, Tensor) and not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    given = [None] * len(outs) if grad_outputs is None else _list(grad_outputs)
-    seeds = _seeds(outs, given)
+    seeds = _seeds(outs, [None] * len(outs) if grad_outputs is None else _list(grad_outputs), is_grads_batched)
     retain = create_graph if retain_graph is None else retain_graph
-    found = run(outs, seeds, wrt, retain, create_graph)
-    results: list[Tensor | None] = []
+    roots, places = [find(t) for t in outs], [find(t) for t in wrt]
+    if is_grads_batched and grad_outputs is not None:
+        found = _batched(roots, seeds, places, retain, create_graph)
+    else:
+        found = run(roots, seeds, places, retain, create_graph, False)
     for i, t in enumerate(wrt):
-        if id(t) in found:
-            results.append(found[id(t)][1])
-        elif allow_unused:
-            results.append(None)
-        else:
+        if found[i] is None and materialize_grads:
+            from ..ops import zeros
+
+            type_ = type_of(t)
+            if type_ is not None:
+                found[i] = zeros(type_.shape, dtype=type_.dtype)
+        elif found[i] is None and not allow_unused:
             raise RuntimeError(
                 f"The differentiated Tensor at index {i} appears to not have been used in the graph. "
                 "Set allow_unused=True if this is the desired behavior."
             )
-    return tuple(results)
+    return tuple(found)
+
+
+def _batched(roots: list[Edge], seeds: list[Tensor], places: list[Edge], retain: bool, create_graph: bool) -> list[Any]:
+    """A pass for each row of the seeds."""
+    from ..ops import stack
+
+    count = min((len(g) for g in seeds), default=0)
+    passes = []
+    for k in range(count):
+        last = k == count - 1
+        passes.append(run(roots, [g[k] for g in seeds], places, retain or not last, create_graph, False))
+    if not passes:
+        return [None] * len(places)
+    return [None if rows[0] is None else stack(rows) for rows in zip(*passes, strict=True)]

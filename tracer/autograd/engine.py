@@ -1,7 +1,8 @@
 """The backward engine. It knows no operation.
 
 Nodes are processed from the latest to the earliest: whatever reads a value was made after it, so when a node's turn
-comes its cotangent is complete. There is no recursion, hence no limit on depth.
+comes its cotangent is complete. There is no recursion, hence no limit on depth; passes that a node starts itself run on a
+new thread from time to time (``nesting``).
 
 What the cotangents are, arrays or tensors, is the pass's *form* (``forms``).
 """
@@ -9,8 +10,9 @@ What the cotangents are, arrays or tensors, is the pass's *form* (``forms``).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,72 +22,115 @@ from ..ir.interp import current, restore, silence, using
 from ..ir.ops import add, cast, reshape, sum_
 from ..ir.types import DType, dtype_of
 from ..tensor import Tensor
-from . import anomaly, hooks
+from . import anomaly, hooks, nesting
+from .accumulate import accumulate
 from .forms import ARRAYS, TENSORS, Form, form_for
 from .node import BackwardNode
 
 
+class Edge(NamedTuple):
+    """A place in the graph: an output of a node, or a leaf, whose output is 0. ``tensor``: the one that was asked for."""
+
+    target: Any
+    output: int
+    tensor: Tensor | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return id(self.target), self.output
+
+
+class _Running(threading.local):
+    engine: _Engine | None = None  # of the innermost pass
+
+
+_running = _Running()
+
+
+def running() -> _Engine | None:
+    """The pass that this thread is in."""
+    return _running.engine
+
+
 def run(
-    roots: Sequence[Tensor],
+    roots: Sequence[Edge],
     cotangents: Sequence[Tensor],
-    inputs: Sequence[Tensor] | None,
+    inputs: Sequence[Edge] | None,
     retain_graph: bool,
     create_graph: bool,
-) -> dict[int, tuple[Tensor, Any]]:
-    """Cotangents of the leaves (or of ``inputs``): id -> (tensor, cotangent), as tensors."""
+    accumulates: bool,
+) -> list[Any]:
+    """The cotangents of ``inputs``, None where there is none.
+
+    If it ``accumulates``, it adds them to the ``.grad`` of these, or of the leaves.
+    """
+    return nesting.guarded(_run, roots, cotangents, inputs, retain_graph, create_graph, accumulates)
+
+
+def _run(
+    roots: Sequence[Edge],
+    cotangents: Sequence[Tensor],
+    inputs: Sequence[Edge] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    accumulates: bool,
+) -> list[Any]:
     form = form_for(create_graph)
-    before = context.grad_enabled
+    mode, outer = context.grad_enabled, _running.engine
     context.grad_enabled = create_graph
     token = silence()
+    engine = _running.engine = _Engine(form, roots, inputs, accumulates)
     try:
-        engine = _Engine(form, inputs)
         given = []
         for root, ct in zip(roots, cotangents, strict=True):
-            if root._view is not None:
-                root._refresh()
-            given.append(form.take(ct if root._grad_fn is not None else ct.clone()))
+            given.append(form.take(ct.clone() if isinstance(root.target, Tensor) else ct))
         with using(form.interpreter()):
             for root, g in zip(roots, given, strict=True):
-                if root._grad_fn is not None:
-                    engine.send(root._grad_fn, root._output, g)
-                elif engine.wants(root):
-                    engine.send(root, 0, g)
+                if not isinstance(root.target, Tensor):
+                    engine.send(root.target, root.output, g)
+                elif engine.wants(root.target):
+                    engine.send(root.target, 0, g)
             engine.drain(retain_graph)
-            for i, (t, g) in engine.found.items():
-                own = vars(t).get("_hooks")
-                if own and t._grad_fn is None:
-                    engine.found[i] = (t, hooks.call(own, g, form))
-            return {i: (t, form.give(g)) for i, (t, g) in engine.found.items()}
+            engine.call_hooks_of_leaves()
+            results = engine.results()
+        if accumulates:
+            for t, g in results:
+                accumulate(t, g, create_graph)
+        for callback in engine.callbacks:  # callbacks may add callbacks
+            callback()
+        return results
     finally:
+        _running.engine = outer
         restore(token)
-        context.grad_enabled = before
+        context.grad_enabled = mode
 
 
 class _Engine:
-    def __init__(self, form: Form, inputs: Sequence[Tensor] | None):
+    def __init__(self, form: Form, roots: Sequence[Edge], inputs: Sequence[Edge] | None, accumulates: bool):
         self.form = form
         self.outside = current()  # whom primitives speak to outside the rules
-        self.found: dict[int, tuple[Tensor, Any]] = {}
+        self.roots, self.inputs, self.accumulates = roots, inputs, accumulates
+        self.callbacks: list[Callable[[], Any]] = []
+        self.found: dict[tuple[int, int], tuple[Any, Any]] = {}  # by key: leaf or node, cotangent
         self.pending: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, BackwardNode]] = []
         self.leaves: dict[int, Tensor] | None = None
         # Inputs that are not leaves: caught when the node that made them is reached.
-        self.watched: dict[Any, list[Tensor]] = {}
+        self.watched: dict[Any, set[int]] = {}
         self.useful: set[Any] | None = None
+        self._reached: set[Any] | None = None
         if inputs is not None:
             self.leaves = {}
-            for t in inputs:
-                if t._view is not None:
-                    t._refresh()
-                if t._grad_fn is None:
-                    self.leaves[id(t)] = t
+            for edge in inputs:
+                if isinstance(edge.target, Tensor):
+                    self.leaves[id(edge.target)] = edge.target
                 else:
-                    self.watched.setdefault(t._grad_fn, []).append(t)
+                    self.watched.setdefault(edge.target, set()).add(edge.output)
 
     def send(self, target: Any, output: int, g: Any) -> None:
         """Adds ``g`` to the cotangent of a node's output, or of a leaf."""
         if isinstance(target, Tensor):
-            self._add(target, g)
+            self._add(target, 0, g)
             return
         waiting = self.pending.get(target)
         if waiting is None:
@@ -97,41 +142,46 @@ class _Engine:
     def wants(self, leaf: Tensor) -> bool:
         return self.leaves is None or id(leaf) in self.leaves
 
-    def _add(self, t: Tensor, g: Any) -> None:
-        before = self.found.get(id(t))
-        self.found[id(t)] = (t, g if before is None else add(before[1], g))
+    def _add(self, target: Any, output: int, g: Any) -> None:
+        key = id(target), output
+        before = self.found.get(key)
+        self.found[key] = (target, g if before is None else add(before[1], g))
 
     def drain(self, retain_graph: bool) -> None:
         """Visits nodes until none has a cotangent waiting."""
         if self.leaves is not None:
             self.useful = self._useful_nodes()
-        queue, pending, recorder = self.queue, self.pending, context.recorder
+        queue, pending, recorder, inputs = self.queue, self.pending, context.recorder, self.leaves is not None
+        watches = context.anomaly
         while queue:
             node = heapq.heappop(queue)[1]
             waiting = pending.pop(node)
             if recorder is not None:
                 recorder.visits(node)
-            if node.extras is not None:
-                hooks.apply_to_outputs(node, waiting, self.form)
-            if self.leaves is None:
-                wanted = [t is not None for t in node.edges[::3]]
-            else:
+            extras = node.extras
+            if extras is not None and extras.hooks:
+                hooks.apply_to_outputs(extras, waiting, self.form)
+            if inputs:
                 self._catch(node, waiting)
                 wanted = [t is not None and self._leads_somewhere(t) for t in node.edges[::3]]
-            if self.leaves is None or any(wanted) or not wanted:
-                self._visit(node, waiting, wanted)
+                if any(wanted) or not wanted:
+                    self._visit(node, waiting, wanted, watches)
+            else:
+                self._visit(node, waiting, [t is not None for t in node.edges[::3]], watches)
             if not retain_graph:
                 node.release()
 
     def _catch(self, node: BackwardNode, waiting: dict[int, Any]) -> None:
         """Keeps the cotangents of the inputs that this node made."""
-        for t in self.watched.get(node, ()):
-            if t._output in waiting:
-                self._add(t, self.form.own(waiting[t._output], waiting))
+        for output in self.watched.get(node, ()):
+            if output in waiting:
+                self._add(node, output, self.form.own(waiting[output], waiting))
 
-    def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: Sequence[Any]) -> None:
-        form = self.form
-        if context.anomaly:
+    def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: Sequence[Any], watches: bool) -> None:
+        form, extras = self.form, node.extras
+        if extras is not None and extras.prehooks:
+            given = hooks.before(extras, given, node.output_count, form)
+        if watches:
             cotangents = anomaly.watched(node, given, wanted, form)
         elif form is ARRAYS or form is TENSORS or node.by_rules:
             cotangents = node.cotangents(given, wanted, form)
@@ -139,6 +189,8 @@ class _Engine:
             with using(self.outside):
                 shown = node.cotangents({k: form.give(g) for k, g in given.items()}, wanted, TENSORS)
             cotangents = [None if g is None else form.take(g) for g in shown]
+        if extras is not None and extras.posthooks:
+            cotangents = hooks.after(extras, cotangents, given, node.output_count, form)
         edges = node.edges
         for i, ct in enumerate(cotangents):
             target = edges[3 * i]
@@ -151,7 +203,7 @@ class _Engine:
                 ct = cast(ct, dtype=type_.dtype.short)
             if isinstance(target, Tensor):
                 # A leaf's cotangent becomes somebody's .grad: it must be nobody else's memory.
-                self._add(target, form.own(ct, given))
+                self._add(target, 0, form.own(ct, given))
             else:
                 self.send(target, output, ct)
 
@@ -160,20 +212,49 @@ class _Engine:
             return self.wants(target)
         return self.leaves is None or self.useful is None or target in self.useful
 
-    def _useful_nodes(self) -> set[Any]:
-        """The nodes from which an input is reached."""
+    def call_hooks_of_leaves(self) -> None:
+        for key, (t, g) in self.found.items():
+            if isinstance(t, Tensor) and (own := vars(t).get("_hooks")):
+                self.found[key] = t, hooks.call(own, g, self.form)
+
+    def results(self) -> list[Any]:
+        """The cotangents of the inputs, or pairs of a tensor and what is added to its gradient."""
+        give = self.form.give
+        if self.inputs is None:
+            return [(t, give(g)) for t, g in self.found.values()]
+        gradients = {key: give(g) for key, (_, g) in self.found.items()}
+        found = [(edge, gradients.get(edge.key)) for edge in self.inputs]
+        if not self.accumulates:
+            return [g for _, g in found]
+        return [(edge.tensor, g) for edge, g in found if g is not None and edge.tensor is not None]
+
+    def executes(self, target: Any) -> bool:
+        """Whether this pass computes the cotangent of a leaf, or visits a node."""
+        if self._reached is None:
+            self._reached = set(self._nodes([r.target for r in self.roots]))
+        if isinstance(target, Tensor):
+            leads = any(target is t for n in self._reached for t in n.edges[::3]) or any(target is r.target for r in self.roots)
+            return leads and self.wants(target)
+        return target in self._reached and (self.useful is None or target in self.useful or target in self.watched)
+
+    @staticmethod
+    def _nodes(work: list[Any]) -> list[Any]:
+        """The nodes among these and those reached from them."""
         order: list[Any] = []
         seen: set[Any] = set()
-        work = [node for _, node in self.queue]
         while work:
             node = work.pop()
-            if node in seen:
+            if node in seen or not isinstance(node, BackwardNode):
                 continue
             seen.add(node)
             order.append(node)
             work += [t for t in node.edges[::3] if isinstance(t, BackwardNode)]
+        return order
+
+    def _useful_nodes(self) -> set[Any]:
+        """The nodes from which an input is reached."""
         useful: set[Any] = set()
-        for node in sorted(order, key=lambda n: n.sequence):
+        for node in sorted(self._nodes([node for _, node in self.queue]), key=lambda n: n.sequence):
             targets = node.edges[::3]
             leaf = any(isinstance(t, Tensor) and id(t) in (self.leaves or ()) for t in targets)
             if leaf or node in self.watched or any(t in useful for t in targets if isinstance(t, BackwardNode)):

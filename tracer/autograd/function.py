@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..context import context
+from ..inplace import rebase
 from ..ir.interp import using
-from ..ir.types import dtype_of
 from ..tensor import Tensor, wrap
+from ..views import Made, refused
 from .forms import Form
 from .modes import no_grad
-from .node import FREED, BackwardNode, Packed, edges_to, modified
+from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, modified
 
 
 class FunctionCtx:
@@ -34,6 +36,9 @@ class FunctionCtx:
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps inputs or outputs for ``backward``, which finds them in ``saved_tensors``."""
         self._to_save = tensors
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}")
 
     save_for_forward = save_for_backward
 
@@ -69,19 +74,17 @@ class FunctionCtx:
     def _keep(self, outputs: Sequence[Any], node: FunctionNode | None) -> None:
         """Saves, once the outputs have their place in the graph. An output is not kept alive by its own node."""
         for t in self._to_save:
+            its_own = node is not None and t is not None and any(t is o for o in outputs)
             if t is None:
                 self._saved.append(None)
-            elif not isinstance(t, Tensor):
-                raise TypeError(
-                    f"save_for_backward can only save variables, but argument {len(self._saved)} is of type {type(t)}"
-                )
+            elif node is not None and t._inference:
+                raise RuntimeError(SAVED_IN_INFERENCE)
             elif context.saved_tensors_hooks:
-                self._saved.append(Packed(t))
-            elif node is not None and any(t is o for o in outputs):
-                self._saved.append(_Output(t, node))
+                self._saved.append(Packed(t, node if its_own else None))
             else:
-                self._saved.append(t)
+                self._saved.append(_Output(t, node) if its_own else t)  # type: ignore[arg-type]
             self._versions.append(0 if t is None else t._counter[0])
+        self._to_save = ()
 
 
 class _Output:
@@ -89,7 +92,7 @@ class _Output:
 
     def __init__(self, t: Tensor, node: FunctionNode):
         self._data, self._counter, self._output = t._data, t._changes(), t._output
-        self.requires_grad, self._node = t._requires_grad, weakref.ref(node)
+        self.requires_grad, self._node = t.requires_grad, weakref.ref(node)
         self._grad_fn = None
 
     def tensor(self) -> Tensor:
@@ -120,14 +123,14 @@ class FunctionNode(BackwardNode):
 
         ctx = self.ctx
         grads: list[Any] = []
-        for k, (shape, dtype) in enumerate(self.outputs):
+        for k, type_ in enumerate(self.outputs):
             if k in given:
                 grads.append(form.give(given[k]))
-            elif ctx._materialize:
+            elif type_ is not None and ctx._materialize:
                 from ..ops import zeros
 
                 with using(Eager()):
-                    grads.append(zeros(shape, dtype=dtype_of(dtype)))
+                    grads.append(zeros(type_.shape, dtype=type_.dtype))
             else:
                 grads.append(None)
         with using(Eager()):
@@ -167,6 +170,10 @@ class FunctionNode(BackwardNode):
                     f"compatible with {list(shape)}"
                 )
         return form.take(g)
+
+    @property
+    def output_count(self) -> int:
+        return len(self.outputs)
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -209,43 +216,86 @@ class Function:
         )
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs ``forward``, and enters the operation into the graph."""
         ctx = FunctionCtx()
-        follows = context.grad_enabled and any(isinstance(a, Tensor) and a.requires_grad for a in args)
-        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
-        node = FunctionNode(cls, ctx, args) if follows else None
+        apart = cls.setup_context is not Function.setup_context
+        if apart:
+            bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            args, kwargs = bound.args, {}
+        ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a.requires_grad for a in args])
+        node = FunctionNode(cls, ctx, args) if context.grad_enabled and any(ctx.needs_input_grad) else None
         with no_grad():
-            if cls.setup_context is not Function.setup_context:
+            if apart:
                 result = cls.forward(*args)
                 cls.setup_context(ctx, args, result)
             else:
-                result = cls.forward(ctx, *args)
+                result = cls.forward(ctx, *args, **kwargs)
         outputs, several = _flat(result)
         if node is not None:
-            outputs = [cls._enter(node, ctx, k, out, args) for k, out in enumerate(outputs)]
+            outputs = cls._enter(node, ctx, outputs, args)
         ctx._keep(outputs, node)
         return tuple(outputs) if several else outputs[0]
 
     @classmethod
-    def _enter(cls, node: FunctionNode, ctx: FunctionCtx, k: int, out: Any, args: Sequence[Any]) -> Any:
-        if not isinstance(out, Tensor):
-            node.outputs.append(((), np.dtype(np.float32)))
-            return out
-        node.outputs.append((out._data.shape, out._data.dtype))
-        if id(out) in ctx._not_differentiable or not (out.is_floating_point() or out.dtype.is_complex):
-            return out
-        dirty = any(out is t for t in ctx._dirty)
-        if dirty and out._requires_grad and out._grad_fn is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        if not dirty and (any(out is a for a in args) or out._requires_grad):
-            out = out._alias()
-            out._view = None
+    def _enter(cls, node: FunctionNode, ctx: FunctionCtx, outputs: list[Any], args: Sequence[Any]) -> list[Any]:
+        """The outputs with their place in the graph."""
+        node.outputs = [o.type_ if isinstance(o, Tensor) else None for o in outputs]
+        entered: dict[int, Tensor] = {}  # a tensor that is returned twice is one tensor
+        inputs = {id(a): a for a in args if isinstance(a, Tensor)}
+        dirty = {id(t) for t in ctx._dirty}
+        for t in ctx._dirty:
+            if not any(t is o for o in outputs):
+                raise RuntimeError(
+                    "Some elements marked as dirty during the forward method were not returned as output. The inputs that are "
+                    "modified inplace must all be outputs of the Function."
+                )
+        several = sum(isinstance(o, Tensor) for o in outputs) > 1
+        for k, out in enumerate(outputs):
+            if not isinstance(out, Tensor):
+                continue
+            plain = id(out) in ctx._not_differentiable or not (out.is_floating_point() or out.dtype.is_complex)
+            if id(out) in entered:
+                entered[id(out)]._output = k
+            elif id(out) in dirty:
+                entered[id(out)] = _changed(node, k, out)
+            elif plain:
+                entered[id(out)] = out.detach() if id(out) in inputs else out
+            else:
+                entered[id(out)] = _new(node, k, out, id(out) in inputs, several)
+        return [entered[id(o)] if isinstance(o, Tensor) else o for o in outputs]
+
+
+def _new(node: FunctionNode, k: int, out: Tensor, given: bool, several: bool) -> Tensor:
+    """An output that is a new tensor, or a view of what was given: autograd must not follow a change of that in place."""
+    if given or out._requires_grad:
+        out = out._alias()
+        given = True
+    if given or (out._view is not None and out._root() is not out):
+        out._made = Made("multiple" if several and not given else "function", k, out._counter[0])
+    out._requires_grad, out._grad_fn, out._output = True, node, k
+    return out
+
+
+def _changed(node: FunctionNode, k: int, out: Tensor) -> Tensor:
+    """An input that the function has changed in place: so has been what it is a view of."""
+    base = out._followed_base()
+    if out._requires_grad and out._grad_fn is None:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if base is not out and base._requires_grad and base._grad_fn is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if out._made is not None:
+        raise refused(out, False)
+    if base is out:
+        out._changes()[1] += 1
+        out._history = out._counter[1]
         out._requires_grad, out._grad_fn, out._output = True, node, k
-        if dirty:
-            out._changes()[1] += 1
-            out._history = out._counter[1]
-        return out
+    else:
+        new = out._like()
+        new._requires_grad, new._grad_fn, new._output = True, node, k
+        rebase(out, base, new, False)
+    return out
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,33 +1,133 @@
-"""The dynamic graph, to look at: saved-tensors hooks, and a picture."""
+"""The dynamic graph, to look at and to listen to: edges, hooks, and a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from ..context import context
+from ..context import SPECIAL, context
 from ..tensor import Tensor
-from .node import BackwardNode, walk
+from .edges import GradientEdge, get_gradient_edge
+from .engine import Edge, running
+from .hooks import RemovableHandle, register
+from .node import BackwardNode as Node
+from .node import walk
 
-__all__ = ["saved_tensors_hooks", "to_dot", "to_svg"]
+__all__ = [
+    "GradientEdge",
+    "Node",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+    "to_dot",
+    "to_svg",
+]
 
 
 class saved_tensors_hooks:
     """In this block what operations save for a backward pass goes through ``pack_hook``, and back through ``unpack_hook``."""
 
     def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]):
+        if not (callable(pack_hook) and callable(unpack_hook)):
+            raise TypeError("saved_tensors_hooks(): arguments 'pack_hook' and 'unpack_hook' must be callable")
         self.hooks = (pack_hook, unpack_hook)
 
     def __enter__(self) -> None:
+        if context.hooks_disabled is not None:
+            raise RuntimeError(context.hooks_disabled)
         if context.recorder is not None:
             context.recorder.give_up("uses saved-tensors hooks")
         context.saved_tensors_hooks = (*context.saved_tensors_hooks, self.hooks)
+        SPECIAL.append(self)
 
     def __exit__(self, *exception: object) -> None:
+        SPECIAL.remove(self)
         context.saved_tensors_hooks = context.saved_tensors_hooks[:-1]
 
 
-def _layers(t: Tensor) -> tuple[list[BackwardNode], list[tuple[Any, Any]]]:
+class save_on_cpu(saved_tensors_hooks):
+    """In this block what is saved for a backward pass is kept in main memory, as copies."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):
+        super().__init__(lambda t: t.detach().clone(), lambda t: t)
+
+
+@contextmanager
+def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
+    """In this block saved-tensors hooks raise RuntimeError with this message."""
+    if context.saved_tensors_hooks:
+        raise RuntimeError(error_message)
+    before, context.hooks_disabled = context.hooks_disabled, error_message
+    try:
+        yield
+    finally:
+        context.hooks_disabled = before
+
+
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Says that tensors have been changed in place."""
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        t._changes()[0] += 1
+
+
+class _Handles:
+    """Takes several hooks away."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]):
+        self.handles = tuple(handles)
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def __enter__(self) -> _Handles:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None], *, mode: str = "all") -> _Handles:
+    """Calls ``fn`` in each backward pass when the gradients of ``tensors`` are known.
+
+    ``mode`` "all": once those that the pass computes are, with a list of them, None for others; "any": when the first one
+    is, with that. Returns a handle whose ``remove()`` takes the hook away.
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    for t in tensors:
+        if not t.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    places = [Edge(t.grad_fn or t, t._output) for t in tensors]
+    # What is known in each of the passes now running: how many are to come, and the gradients.
+    passes: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
+
+    def seen(i: int, gradient: Tensor) -> None:
+        engine = running()
+        if mode == "any":
+            if engine not in passes:
+                passes[engine] = 0, []
+                fn(gradient)
+            return
+        if engine not in passes:
+            assert engine is not None
+            passes[engine] = sum([engine.executes(place.target) for place in places]), [None] * len(places)
+        missing, gradients = passes[engine]
+        gradients[i] = gradient
+        passes[engine] = missing - 1, gradients
+        if missing == 1:
+            fn(gradients)
+
+    return _Handles([register(t, partial(seen, i)) for i, t in enumerate(tensors)])
+
+
+def _layers(t: Tensor) -> tuple[list[Node], list[tuple[Any, Any]]]:
     """The nodes behind a tensor, latest first, and (node, what its operand was made by) for every edge."""
     if t.grad_fn is None:
         raise ValueError("the tensor has no graph: it was not computed from tensors that require gradients")

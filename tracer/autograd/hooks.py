@@ -1,17 +1,17 @@
-"""Hooks: what users have called when a gradient is known."""
+"""Hooks: what users have called when a gradient is known, before and after a node, and after a gradient was added."""
 
 from __future__ import annotations
 
 import itertools
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..context import context
+from ..ir.interp import using
 from ..tensor import Tensor
 from .forms import Form
-from .node import BackwardNode
+from .node import BackwardNode, Extras
 
 _numbers = itertools.count()
 
@@ -57,7 +57,7 @@ def _of(t: Tensor) -> OrderedDict[int, Any]:
     return node.extended().hooks.setdefault(t._output, OrderedDict())
 
 
-def _add(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
+def add(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook
     return handle
@@ -66,7 +66,7 @@ def _add(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHan
 def register(t: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
     if not t.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-    return _add(_of(t), hook)
+    return add(_of(t), hook)
 
 
 def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
@@ -76,14 +76,14 @@ def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> Remov
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     if "_post_hooks" not in vars(t):
         vars(t)["_post_hooks"] = OrderedDict()
-    return _add(vars(t)["_post_hooks"], hook)
+    return add(vars(t)["_post_hooks"], hook)
 
 
 def retain(t: Tensor) -> None:
     if not t.requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     if t.grad_fn is not None and not retains(t):
-        _add(_of(t), _Retain(t))
+        add(_of(t), _Retain(t))
 
 
 def retains(t: Tensor) -> bool:
@@ -100,21 +100,22 @@ def move_retained(t: Tensor, before: BackwardNode) -> None:
         for number, hook in list(hooks.items()):
             if isinstance(hook, _Retain) and hook.tensor() is t:
                 del hooks[number]
-                _add(_of(t), hook)
+                add(_of(t), hook)
 
 
-def apply_to_outputs(node: BackwardNode, given: dict[int, Any], form: Form) -> None:
-    """Shows a node's cotangents to its hooks, which may replace them."""
-    assert node.extras is not None
-    for output, hooks in node.extras.hooks.items():
-        if output in given:
+# What the engine calls. Hooks see tensors, and their own operations go to eager mode.
+
+
+def apply_to_outputs(extras: Extras, given: dict[int, Any], form: Form) -> None:
+    """Shows a node's cotangents to the hooks on its results, which may replace them."""
+    for output, hooks in extras.hooks.items():
+        if output in given and hooks:
             given[output] = call(hooks, given[output], form)
 
 
 def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
-    """The gradient after the hooks, those that retain it last; hooks see tensors."""
+    """The gradient after the hooks, those that retain it last."""
     from ..eager import Eager
-    from ..ir.interp import using
 
     shown = form.give(g)
     with using(Eager()):
@@ -122,16 +123,41 @@ def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
             result = hook(shown)
             if result is not None:
                 if not isinstance(result, Tensor):
-                    raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
+                    raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
                 shown = result
     return form.take(shown)
 
 
-def accumulated(t: Tensor) -> None:
-    """Calls the hooks that wait for a leaf's gradient to have been added."""
-    hooks = vars(t).get("_post_hooks")
-    if hooks:
-        if context.recorder is not None:
-            context.recorder.give_up("a hook runs after a gradient was added")
-        for hook in list(hooks.values()):
-            hook(t)
+def before(extras: Extras, given: dict[int, Any], count: int, form: Form) -> dict[int, Any]:
+    """The cotangents of a node's ``count`` outputs after the hooks that run before it."""
+    shown = tuple([form.give(given[k]) if k in given else None for k in range(count)])
+    for hook in list(extras.prehooks.values()):
+        shown = replaced(hook, shown, (shown,))
+    return {k: form.take(g) for k, g in enumerate(shown) if g is not None}
+
+
+def after(extras: Extras, results: Sequence[Any], given: dict[int, Any], count: int, form: Form) -> list[Any]:
+    """The cotangents that a node has computed after the hooks that run after it."""
+    outputs = tuple([form.give(given[k]) if k in given else None for k in range(count)])
+    shown = tuple([None if g is None else form.give(g) for g in results])
+    for hook in list(extras.posthooks.values()):
+        shown = replaced(hook, shown, (shown, outputs))
+    return [None if g is None else form.take(g) for g in shown]
+
+
+def replaced(hook: Callable[..., Any], values: tuple, args: tuple) -> tuple:
+    """The values, or what the hook wants in their place."""
+    from ..eager import Eager
+
+    with using(Eager()):
+        result = hook(*args)
+    if result is None:
+        return values
+    if not isinstance(result, tuple):
+        raise TypeError(f"expected tuple, but hook returned '{type(result).__name__}'")
+    if len(result) != len(values):
+        name = getattr(hook, "__name__", type(hook).__name__)
+        raise RuntimeError(
+            f"hook '{name}' has returned an incorrect number of values (got {len(result)}, but expected {len(values)})"
+        )
+    return result

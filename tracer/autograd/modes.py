@@ -3,54 +3,102 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+import warnings
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from ..context import context
+from ..context import SPECIAL, context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode:
-    """Recording on or off: a context manager, and a decorator. One object may be entered again before it is left."""
+    """A mode for a block: a context manager, and a decorator. One object may be entered again before it is left."""
 
     def __init__(self, mode: bool):
         self.mode = bool(mode)
-        self.before: list[bool] = []
+        self.before: list[Any] = []
 
     def __enter__(self) -> None:
-        self.before.append(context.grad_enabled)
-        context.grad_enabled = self.mode
+        self.before.append(context.grad_mode)
+        context.grad_mode = self.mode
 
     def __exit__(self, *exception: object) -> None:
-        context.grad_enabled = self.before.pop()
+        context.grad_mode = self.before.pop()
+
+    def clone(self) -> _Mode:
+        """Another object of the same kind."""
+        return _Mode(self.mode)
 
     def __call__(self, function: F) -> F:
-        mode = self.mode
+        if inspect.isclass(function):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions "
+                "or methods. To preserve the current behavior of class decoration, you can directly decorate the `__init__` "
+                "method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
+        return decorated(self.clone, function)
+
+
+def decorated(enter: Callable[[], Any], function: F) -> F:
+    """The function with a block that ``enter`` makes around each call; a generator runs in one between its yields."""
+    if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
-        def inner(*args: Any, **kwargs: Any) -> Any:
-            with _Mode(mode):
-                return function(*args, **kwargs)
+        def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            generator = function(*args, **kwargs)
+            resume, value = generator.send, None  # how it goes on: with a value, or with an exception thrown into it
+            try:
+                while True:
+                    try:
+                        with enter():
+                            result = resume(value)
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        value = yield result
+                        resume = generator.send
+                    except GeneratorExit:
+                        raise
+                    except BaseException as e:
+                        resume, value = generator.throw, e
+            finally:
+                with enter():
+                    generator.close()
 
-        return inner  # type: ignore[return-value]
+        return generate  # type: ignore[return-value]
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with enter():
+            return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 class set_grad_enabled(_Mode):
     """Sets the mode at once; as a context manager or decorator, for the block or function only."""
 
     def __init__(self, mode: bool):
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}")
         super().__init__(mode)
-        self.outer = context.grad_enabled
-        context.grad_enabled = self.mode
+        self.outer = context.grad_mode
+        context.grad_mode = self.mode
 
     def __enter__(self) -> None:
         self.before.append(self.outer)
-        context.grad_enabled = self.mode
+        context.grad_mode = self.mode
 
     def __call__(self, function: F) -> F:
-        context.grad_enabled = self.outer
+        context.grad_mode = self.outer
         return super().__call__(function)
+
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
 
 
 class no_grad(_Mode):
@@ -66,6 +114,9 @@ class no_grad(_Mode):
     def __init__(self, function: Any = None) -> None:
         super().__init__(False)
 
+    def clone(self) -> _Mode:
+        return type(self)()
+
 
 class enable_grad(no_grad):
     """The opposite of ``no_grad``."""
@@ -75,7 +126,10 @@ class enable_grad(no_grad):
 
 
 class inference_mode(_Mode):
-    """``no_grad``, of which PyTorch also demands that its results are not used with gradients. ``mode`` False: the opposite."""
+    """``no_grad``, and results that cannot take part in autograd later: inference tensors. ``mode`` False: the opposite.
+
+    Nothing is recorded in this block, ``enable_grad`` or not.
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
         made = object.__new__(cls)
@@ -87,21 +141,25 @@ class inference_mode(_Mode):
     def __init__(self, mode: Any = True) -> None:
         super().__init__(not mode)
         self.inference = bool(mode)
-        self.outer: list[bool] = []
 
     def __enter__(self) -> None:
-        super().__enter__()
-        self.outer.append(context.inference)
-        context.inference = self.inference
+        self.before.append((context.inference, context.grad_enabled, context.grad_mode))
+        context.infer(self.inference)
+        SPECIAL.append(self)
 
     def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        context.inference = self.outer.pop()
+        SPECIAL.remove(self)
+        context.inference, context.grad_enabled, context.grad_mode = self.before.pop()
+
+    def clone(self) -> _Mode:
+        return type(self)(self.inference)
 
 
 def is_inference_mode_enabled() -> bool:
+    """Whether this thread is in ``inference_mode``."""
     return context.inference
 
 
 def is_grad_enabled() -> bool:
-    return context.grad_enabled
+    """Whether gradients are enabled. In ``inference_mode`` nothing is recorded all the same."""
+    return context.grad_mode

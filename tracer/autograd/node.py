@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 import traceback
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..context import context
-from ..ir.ops import cast, full
+from ..ir.interp import using
+from ..ir.ops import cast, copy, full
 from ..ir.primitive import Primitive
 from ..tensor import UNCHANGED, Tensor, wrap
 from .forms import ARRAYS, Form
@@ -34,19 +36,30 @@ FREED = (
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward."
 )
+SAVED_IN_INFERENCE = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation "
+    "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
+    "`torch.no_grad()` instead of `torch.inference_mode()`."
+)
 
 
 class Extras:
     """What few nodes have.
 
-    hooks     by output number what is called with its cotangent
-    made_at   the stack of the forward call, in anomaly mode
+    hooks      by output number what is called with its cotangent
+    prehooks   what is called with all cotangents before the node's turn
+    posthooks  what is called after it, with the cotangents that it computed and those that it was given
+    metadata   what users keep with it
+    made_at    the stack of the forward call, in anomaly mode
     """
 
-    __slots__ = ("hooks", "made_at")
+    __slots__ = ("hooks", "made_at", "metadata", "posthooks", "prehooks")
 
     def __init__(self) -> None:
         self.hooks: dict[int, OrderedDict[int, Any]] = {}
+        self.prehooks: OrderedDict[int, Any] = OrderedDict()
+        self.posthooks: OrderedDict[int, Any] = OrderedDict()
+        self.metadata: dict[str, Any] = {}
         self.made_at: Any = None
 
 
@@ -102,7 +115,36 @@ class BackwardNode:
         return self.extras
 
     def name(self) -> str:
+        """What PyTorch calls it."""
         raise NotImplementedError
+
+    def register_hook(self, fn: Callable[..., Any]) -> Any:
+        """Calls ``fn(grad_inputs, grad_outputs)`` after this node has computed its gradients, in a backward pass.
+
+        A tuple that it returns takes the place of ``grad_inputs``. Returns a handle whose ``remove()`` takes the hook away.
+        """
+        from .hooks import add
+
+        return add(self.extended().posthooks, fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> Any:
+        """Calls ``fn(grad_outputs)`` before this node computes; a tuple that it returns takes the place of ``grad_outputs``."""
+        from .hooks import add
+
+        return add(self.extended().prehooks, fn)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """For users to keep things in."""
+        return self.extended().metadata
+
+    def _sequence_nr(self) -> int:
+        return self.sequence
+
+    @property
+    def output_count(self) -> int:
+        """How many outputs may have cotangents."""
+        return 1
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         """A cotangent for each operand, None where none is wanted, from those given by output number, all in one form.
@@ -122,7 +164,7 @@ class BackwardNode:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges: (function, output number) pairs."""
-        targets = [AccumulateGrad(t) if isinstance(t, Tensor) else t for t in self.edges[::3]]
+        targets = [AccumulateGrad.of(t) if isinstance(t, Tensor) else t for t in self.edges[::3]]
         return tuple(zip(targets, self.edges[1::3], strict=True))
 
     def __repr__(self) -> str:
@@ -130,27 +172,56 @@ class BackwardNode:
 
 
 class Packed:
-    """A saved tensor in the hands of the saved-tensors hooks that were in force: what ``pack`` returned."""
+    """A saved tensor in the hands of the saved-tensors hooks that were in force: what ``pack`` returned.
 
-    __slots__ = ("grad_fn", "output", "packed", "requires_grad", "unpacker")
+    ``node`` is the node that saves, if ``t`` is its result, which it must not keep alive.
+    """
 
-    def __init__(self, t: Tensor):
+    __slots__ = ("node", "output", "packed", "requires_grad", "target", "unpacker")
+
+    def __init__(self, t: Tensor, node: BackwardNode | None = None):
         pack, self.unpacker = context.saved_tensors_hooks[-1]
-        self.requires_grad, self.grad_fn, self.output = t._requires_grad, t._grad_fn, t._output
-        before, context.saved_tensors_hooks = context.saved_tensors_hooks, ()
+        self.requires_grad, self.output = t.requires_grad, t._output
+        self.target: Any = None if node is not None else t._grad_fn or (t if self.requires_grad else None)
+        self.node = None if node is None else weakref.ref(node)
+        version = t._counter[0]
+        self.packed = self._call(pack, t)
+        if t._counter[0] != version:
+            raise RuntimeError(
+                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be "
+                "modified by in-place operations as this can lead to unexpected side-effects."
+            )
+
+    def _call(self, hook: Callable[[Any], Any], x: Any) -> Any:
+        """The hook's result; what it computes is eager, and goes through no hooks."""
+        from ..eager import Eager
+
+        hooks, mode = context.saved_tensors_hooks, context.grad_enabled
+        context.saved_tensors_hooks, context.grad_enabled = (), False
         try:
-            self.packed = pack(t)
+            with using(Eager()):
+                return hook(x)
         finally:
-            context.saved_tensors_hooks = before
+            context.saved_tensors_hooks, context.grad_enabled = hooks, mode
 
     def unpack(self) -> Tensor:
-        t = self.unpacker(self.packed)
+        """The tensor that is read instead of the one saved; its gradient goes where that of the one saved goes."""
+        t = self._call(self.unpacker, self.packed)
         if not isinstance(t, Tensor):
-            raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(t)}")
-        out = wrap(t._data)
-        out._requires_grad, out._grad_fn, out._output = self.requires_grad, self.grad_fn, self.output
-        if self.requires_grad and self.grad_fn is None:
-            return t  # a leaf is itself
+            raise TypeError(
+                f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(t).__name__}"
+            )
+        out = t.detach()
+        if not self.requires_grad:
+            return out
+        target = self.target if self.node is None else self.node()
+        out._view = None
+        out._requires_grad, out._output = True, self.output
+        if isinstance(target, Tensor):
+            from .written import remember
+
+            target = remember(copy, (target,), {}, out)  # leads to the leaf
+        out._grad_fn = target
         return out
 
 
@@ -186,21 +257,36 @@ class CopySlices(BackwardNode):
         return rest, new
 
 
-class AccumulateGrad:
-    """The end of an edge that leads to a leaf."""
+class AccumulateGrad(BackwardNode):
+    """The end of an edge that leads to a leaf, for users to look at. The edge itself leads to the leaf."""
 
     __slots__ = ("variable",)
 
-    def __init__(self, variable: Tensor):
-        self.variable = variable
+    edges = ()
 
-    next_functions: tuple = ()
+    @staticmethod
+    def of(leaf: Tensor) -> AccumulateGrad:
+        """The same object for a leaf as long as somebody holds it."""
+        known = leaf._accumulator and leaf._accumulator()
+        if known is None:
+            known = object.__new__(AccumulateGrad)
+            known.variable = leaf
+            known.sequence = new_sequence()
+            known.extras = None
+            leaf._accumulator = weakref.ref(known)
+        return known
+
+    variable: Tensor
 
     def name(self) -> str:
-        return "AccumulateGrad"
+        return "struct torch::autograd::AccumulateGrad"
+
+    def extended(self) -> Extras:
+        """The leaf has them."""
+        return vars(self.variable).setdefault("_node_hooks", Extras())
 
     def __repr__(self) -> str:
-        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+        return f"<AccumulateGrad object at {id(self):#x}>"
 
 
 class Node(BackwardNode):
@@ -229,12 +315,16 @@ class Node(BackwardNode):
     def made(self) -> None:
         """Hands what is saved to the innermost pair of saved-tensors hooks, if there is one."""
         super().made()
+        if any(isinstance(a, Tensor) and a._inference for a in self.saved[::2]):
+            raise RuntimeError(SAVED_IN_INFERENCE)
         if context.saved_tensors_hooks:
             for i, a in enumerate(self.saved[::2]):
                 if isinstance(a, Tensor):
                     setattr(self, f"saved{i}", Packed(a))
             if self.result is not None:
-                self.result = Packed(wrap(self.result))
+                out = wrap(self.result)
+                out._requires_grad, out._grad_fn = True, self
+                self.result = Packed(out, self)
 
     def name(self) -> str:
         return getattr(self, "label", None) or self.primitive.torch_name
@@ -255,10 +345,10 @@ class Node(BackwardNode):
         y = self.result
         if y is not None:
             if isinstance(y, Packed):  # what hooks return has no version to follow
-                y = y.unpack()._data
+                y = form.take(y.unpack())
             elif self.counter[0] != self.version:
                 raise modified(y, self.counter[0], self.version, self)
-            if form is not ARRAYS:
+            elif form is not ARRAYS:
                 y = form.result(y, self)
         g, record, attrs, types = given[0], self.primitive, self.attrs, self.edges[2::3]
         if record.vjp_all is not None:
@@ -282,9 +372,8 @@ class Node(BackwardNode):
 
     def release(self) -> None:
         if self.keeps:
-            self.keeps = None
             for name in type(self).__slots__:
-                if name.startswith(("saved", "result")):
+                if name.startswith(("saved", "result", "keeps")):
                     setattr(self, name, None)
 
 
@@ -340,7 +429,8 @@ def was_modified(node: BackwardNode) -> bool:
 def python_runs(node: BackwardNode) -> str | None:
     """What of the user's a backward pass from this node calls, in words; None if nothing."""
     for n in walk(node):
-        if n.extras is not None and any(n.extras.hooks.values()):
+        extras = n.extras
+        if extras is not None and (any(extras.hooks.values()) or extras.prehooks or extras.posthooks):
             return "a hook on a result of its operations"
         if isinstance(n, Node):
             if any(isinstance(a, Packed) for a in (n.result, *n.saved)):

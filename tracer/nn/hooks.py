@@ -54,7 +54,7 @@ class _Backward:
 
     def __init__(self, module: Any, pre: list[Callable[..., Any]], hooks: list[Callable[..., Any]]):
         self.module, self.pre, self.hooks = module, pre, hooks
-        self.outputs: tuple = ()
+        self.outputs: tuple | None = None  # None: no backward pass has come by the outputs
         self.followed = False  # whether an input requires gradients
 
     def watch_inputs(self, args: tuple) -> tuple:
@@ -77,8 +77,11 @@ class _Backward:
         return grads
 
     def _inputs_seen(self, grads: tuple) -> tuple:
+        if self.outputs is None:  # the gradient did not come through the module: of a second derivative, say
+            return grads
+        outputs, self.outputs = self.outputs, None
         for hook in self.hooks:
-            replaced = hook(self.module, grads, self.outputs)
+            replaced = hook(self.module, grads, outputs)
             if replaced is not None:
                 grads = _tuple(replaced)
         return grads

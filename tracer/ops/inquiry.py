@@ -18,6 +18,7 @@ __all__ = [
     "finfo",
     "iinfo",
     "is_floating_point",
+    "is_inference",
     "is_nonzero",
     "is_same_size",
     "is_signed",
@@ -31,6 +32,11 @@ __all__ = [
 def is_tensor(obj: Any) -> bool:
     """Whether this is a tensor."""
     return isinstance(obj, Tensor)
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in ``inference_mode``."""
+    return input.is_inference()
 
 
 def is_floating_point(input: Tensor) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import Structure, context
+from ..context import SPECIAL, Structure, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
 from .guards import Call, Environment, storage
@@ -71,6 +71,7 @@ class _Writer:
             "new": object.__new__,
             "of_a_tensor": OF_A_TENSOR.issuperset,
             "refcount": objects.references,
+            "special": SPECIAL,
             "static": static,
             "storage": storage,
             "FREE": memory.FREE,
@@ -104,7 +105,7 @@ class _Writer:
     # The parts of a replay.
 
     def write(self, args: tuple, kwargs: Mapping[str, Any]) -> Express:
-        trace, (_, surroundings, grad_enabled, dtype) = self.trace, self.key
+        trace, (_, surroundings, grad_enabled, dtype, _) = self.trace, self.key
         program = trace.executable.program
         if program.unsafe or trace.others_changing:
             raise Unwritten
@@ -114,7 +115,7 @@ class _Writer:
         for name, a in kwargs.items():
             self.argument(f"kwargs[{name!r}]", a)
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
-        self.require(f"context.recorder is None and not mode.eager and {modes}")
+        self.require(f"context.recorder is None and not mode.eager and not special and {modes}")
         self.surroundings(surroundings)
         self.memory()
         self.values()

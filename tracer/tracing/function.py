@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
+import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +56,7 @@ class TracedFunction(Wrapper):
     """
 
     def __init__(self, function: Callable[..., Any]):
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         self.environment = Environment(function)
         self.traces: dict[Any, list[Trace]] = {}
@@ -66,7 +69,25 @@ class TracedFunction(Wrapper):
         self._lock = threading.RLock()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the function has, a module's flags and parameters for instance."""
+        if name.startswith("__") or name == "function":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction:
+        """Itself, as functions are; of a callable object, or a method of one, the copy traced anew."""
+        function = copy.deepcopy(self.function, memo)
+        return self if function is self.function else TracedFunction(function)
+
+    def __reduce__(self) -> Any:
+        """By name, as functions are; what it has compiled is not part of it."""
+        found: Any = sys.modules.get(getattr(self, "__module__", ""))
+        for part in getattr(self, "__qualname__", "").split("."):
+            found = getattr(found, part, None)
+        return self.__qualname__ if found is self else (trace, (self.function,))
 
     @property
     def name(self) -> str:
@@ -83,7 +104,7 @@ class TracedFunction(Wrapper):
         return self._call(args, kwargs)
 
     def _call(self, args: tuple, kwargs: dict) -> Any:
-        if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED:
+        if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED or context.saved_tensors_hooks:
             return self.function(*args, **kwargs)
         try:
             found = self._find(args, kwargs)
@@ -115,7 +136,7 @@ class TracedFunction(Wrapper):
             self._give_up(str(e))
             return None
         call = Call(args, kwargs, self.environment)
-        key = (call.key, surroundings, context.grad_enabled, context.default_dtype)
+        key = (call.key, surroundings, context.grad_enabled, context.default_dtype, context.inference)
         trace = self._matching(key, call)
         if trace is None:
             if key in self.eager_reasons:
@@ -198,7 +219,7 @@ class TracedFunction(Wrapper):
                 return "it changes its arguments"
         except Untraceable as e:
             return str(e)
-        return "" if (context.grad_enabled, context.default_dtype) == key[2:] else "it changes a mode"
+        return "" if (context.grad_enabled, context.default_dtype, context.inference) == key[2:] else "it changes a mode"
 
     def _is_unstable(self) -> bool:
         """Whether this is one call too many, in a row, that could not be recorded."""

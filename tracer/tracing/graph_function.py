@@ -317,6 +317,10 @@ class CompiledNode(BackwardNode):
     def name(self) -> str:
         return f"{self.function.graph.name}Backward"
 
+    @property
+    def output_count(self) -> int:
+        return len(self.function.outputs)
+
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
         tensors = form.tensors
         if self.inputs is None:

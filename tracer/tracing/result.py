@@ -196,6 +196,8 @@ class _Results:
         follows, counted = t._requires_grad, t._counter is parent._counter
         if follows and (t._grad_fn is None or was_freed(t._grad_fn) or not parent._requires_grad):
             raise Unreplayable("it returns a view that does not take part in autograd as what it belongs to does")
+        if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
+            raise Unreplayable("it returns a view whose derivative is a function of the user's own")
         base = self._place(parent)
 
         def make(run: Run) -> Tensor:

@@ -1,0 +1,57 @@
+"""Gradients that become somebody's ``.grad``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..context import context
+from ..tensor import Tensor, compute_into
+from .hooks import replaced
+from .modes import no_grad
+from .node import Extras
+
+
+def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
+    """Adds a gradient to a tensor's ``.grad``, with the hooks on the node that does so, and those that wait for it."""
+    extras: Extras | None = vars(t).get("_node_hooks")
+    if extras is not None:
+        for hook in list(extras.prehooks.values()):
+            (g,) = replaced(hook, (g,), ((g,),))
+    _add(t, g, create_graph)
+    waiting = vars(t).get("_post_hooks")
+    if waiting:
+        if context.recorder is not None:
+            context.recorder.give_up("a hook runs after a gradient was added")
+        for hook in list(waiting.values()):
+            result = hook(t)
+            if result is not None and not isinstance(result, Tensor):
+                raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
+            if result is not None and result is not t:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+    if extras is not None:
+        for hook in list(extras.posthooks.values()):
+            replaced(hook, (), ((), (g,)))
+
+
+def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
+    """Adds a gradient: in place, unless the sum is itself to be differentiated."""
+    if t._grad_fn is None and context.recorder is not None:
+        context.recorder.reads_grad(t)
+    before = t._grad
+    if before is None:
+        if g._requires_grad and not create_graph:
+            g = g.detach()
+        if context.recorder is not None and not create_graph:
+            g = g.clone()
+        if context.recorder is None and g._data.dtype is t._data.dtype:
+            t._grad = g  # of the right shape: the engine sees to it
+        else:
+            t.grad = g
+    elif create_graph:
+        t.grad = before + g
+    elif context.recorder is None and before._data.dtype is g._data.dtype and before._plain():
+        compute_into(np.add, before._data, g._data, out=before._data)
+        before._changes()[0] += 1
+    else:
+        with no_grad():
+            before.add_(g)

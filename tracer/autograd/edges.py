@@ -1,0 +1,49 @@
+"""Places in the graph as users name them: a tensor, or a ``GradientEdge``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..ir.types import TensorType
+from ..tensor import Tensor
+from .engine import Edge
+from .node import AccumulateGrad, BackwardNode
+
+
+class _Edge(NamedTuple):
+    node: BackwardNode
+    output_nr: int
+    ownership_token: BackwardNode | None = None
+
+
+class GradientEdge(_Edge):
+    """An output of a node. Gradients are taken of it, and with respect to it, as of the tensor that it stands for."""
+
+    type_: TensorType | None = None  # of that tensor
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The place of a tensor in the graph, which keeps none of its memory. Raises RuntimeError if it requires no gradient."""
+    if not tensor.requires_grad:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    edge = GradientEdge(tensor.grad_fn or AccumulateGrad.of(tensor), tensor._output)
+    edge.type_ = tensor.type_
+    return edge
+
+
+def type_of(x: Tensor | GradientEdge) -> TensorType | None:
+    """The type of what stands there, None if nobody knows."""
+    if isinstance(x, Tensor):
+        return x.type_
+    if isinstance(x.node, AccumulateGrad):
+        return x.node.variable.type_
+    return x.type_
+
+
+def find(x: Any) -> Edge:
+    """The place of a tensor that requires a gradient, or of an edge."""
+    if isinstance(x, GradientEdge):
+        if isinstance(x.node, AccumulateGrad):
+            return Edge(x.node.variable, 0, x.node.variable)
+        return Edge(x.node, x.output_nr)
+    return Edge(x.grad_fn or x, x._output if x.grad_fn is not None else 0, x)

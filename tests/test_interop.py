@@ -71,7 +71,7 @@ def test_other_numpy_functions_run_on_arrays():
     assert np.percentile(t, 50) == 2
     assert np.add.reduce(t) == 6
     with pytest.raises(RuntimeError, match="requires grad"):
-        np.percentile(leaf([1.0]), 50)
+        np.unwrap(leaf([1.0]))
     a = np.zeros(3)
     a += t
     assert type(a) is np.ndarray and a.tolist() == [3, 1, 2]

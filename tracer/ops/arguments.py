@@ -196,6 +196,7 @@ _NUMBERS = """
 _SPECIAL = {
     ("copy_", "other"): "Operand",
     ("fill_", "value"): "Operand",
+    ("repeat_interleave", "repeats"): "int | Tensor",
     ("tensordot", "dims"): "Any",
     ("view", "shape"): "Sizes | DType",
 }

@@ -171,11 +171,12 @@ def _sum_of_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
 
 
 @rule("matmul")
-def _matmul(a: Value, b: Value, ta: bool, tb: bool) -> Value | None:
+def _matmul(a: Value, b: Value, ta: bool, tb: bool, wide: bool) -> Value | None:
     a2, b2 = _untransposed(a), _untransposed(b)
     if a2 is None and b2 is None:
         return None
-    return matmul(a if a2 is None else a2, b if b2 is None else b2, ta=ta != (a2 is not None), tb=tb != (b2 is not None))
+    ta, tb = ta != (a2 is not None), tb != (b2 is not None)
+    return matmul(a if a2 is None else a2, b if b2 is None else b2, ta=ta, tb=tb, wide=wide)
 
 
 def _untransposed(v: Value) -> Value | None:

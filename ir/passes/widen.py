@@ -1,9 +1,9 @@
 """Arithmetic on floating types of 16 bits becomes arithmetic on float32, with casts where such values are read and stored.
 
 What follows need not know of these types: sums are sums of float32, and a value of 16 bits that is only an intermediate of
-smooth arithmetic is not rounded. What decides something (a comparison, a position, a rounding down) sees rounded values, as when
-operations run one by one: else equal numbers might differ. Products of matrices read operands of 16 bits themselves; movements
-move whichever form there is. Casts of the program stay, and round.
+smooth arithmetic is not rounded. What decides something (a comparison, a position, a rounding down) sees rounded values, as
+when operations run one by one: else equal numbers might differ. Products of matrices read operands of 16 bits themselves;
+movements move whichever form there is. Casts of the program stay, and round.
 """
 
 from __future__ import annotations

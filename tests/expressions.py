@@ -2,15 +2,16 @@
 
 python tests/expressions.py      # with PyTorch installed: records anew into expressions.json
 
-``T`` is the library, ``F`` its ``nn.functional``; ``m``, ``v``, ``z`` are tensors of fixed numbers, ``i`` one of integers.
-An expression gives tensors or numbers, alone or in tuples. The gradients of the sum of its floating results' squares are
-recorded too.
+``T`` is the library, ``F`` its ``nn.functional``, ``D`` its ``distributions``; ``m``, ``v``, ``z`` are tensors of fixed
+numbers, ``i`` one of integers. An expression gives tensors or numbers, alone or in tuples. The gradients of the
+sum of its floating results' squares are recorded too.
 """
 
 import json
 from importlib import import_module
 from pathlib import Path
 
+import distribution_expressions
 import numpy as np
 
 FILE = Path(__file__).with_name("expressions.json")
@@ -85,6 +86,7 @@ EXPRESSIONS += [
     for mode in ("bilinear", "nearest")
     for padding, align in (("zeros", True), ("border", False), ("reflection", False))
 ]
+EXPRESSIONS += distribution_expressions.EXPRESSIONS
 
 
 def inputs(lib):
@@ -100,7 +102,7 @@ def compute(lib, expression, trace=lambda f: f):
     leaves, others = inputs(lib)
 
     def call(leaves, others):
-        names = {"T": lib, "F": lib.nn.functional, "import_module": lambda name: import_module(f"{lib.__name__}.{name}")}
+        names = {"T": lib, "F": lib.nn.functional, "D": lib.distributions}
         return eval(expression, names | leaves | others)
 
     before = lib.get_default_dtype()
@@ -142,12 +144,14 @@ def main():
 
     for name in ("signal", "distributions"):
         import_module(f"torch.{name}")
-    recorded = {}
+    recorded, failed = {}, []
     for e in EXPRESSIONS:
         try:
             recorded[e] = compute(torch, e)
         except Exception as error:
-            raise SystemExit(f"{e}: {error}") from error
+            failed.append(f"{e}: {error}")
+    if failed:
+        raise SystemExit("\n".join(failed))
     FILE.write_text("{\n" + ",\n".join(f"{json.dumps(e)}: {json.dumps(r)}" for e, r in recorded.items()) + "\n}\n")
 
 

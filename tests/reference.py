@@ -25,6 +25,8 @@ OPTIMIZERS = [
     ("Adadelta", {"lr": 1.0, "weight_decay": 0.1}),
     ("RMSprop", {"lr": 0.01}),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "centered": True, "momentum": 0.5, "weight_decay": 0.1}),
+    ("Adafactor", {"lr": 0.05}),
+    ("Adafactor", {"lr": 0.02, "weight_decay": 0.1, "maximize": True, "eps": (1e-8, 1e-2), "d": 2.0}),
     ("ASGD", {"lr": 0.05, "t0": 10}),
     ("Rprop", {"lr": 0.01}),
     ("LBFGS", {"lr": 0.5, "max_iter": 3, "history_size": 5}),

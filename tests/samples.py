@@ -420,6 +420,15 @@ SAMPLES: dict[str, list[Sample]] = {
     **{name: [Sample((matrix(*s),), smooth=False) for s in [(3, 3), (2, 4, 4)]] for name in ["eigvals", "eigvecs"]},
     **{name: rectangular() for name in ["svdvals", "svd_u", "svd_vh"]},
     **{name: rectangular({"complete": False}) for name in ["qr_q", "qr_r"]},
+    **{
+        name: [Sample((matrix(*s),), smooth=False) for s in [(3, 3), (4, 2), (2, 2, 4)]]
+        for name in ["lu_pivots", "geqrf_a", "geqrf_tau"]
+    },
+    "pivot_order": [Sample((np.array([[3, 3, 3], [1, 3, 3]], np.int32),), {"rows": 4}, smooth=False)],
+    **{name: [Sample((definite(2, 3, 3),), {"hermitian": False}, smooth=False)] for name in ["ldl_data", "ldl_pivots"]},
+    "ldl_solve": [
+        Sample((definite(3, 3), np.array([1, 2, 3], np.int32), normal(3, 2)), {"hermitian": False}, smooth=False),
+    ],
     "frexp_mantissa": [Sample((np.array([0.7, -3.0, 5.3, 1e-3]),)), Sample((SPECIAL,), smooth=False)],
     "frexp_exponent": [Sample((SPECIAL,), smooth=False)],
     "poisson_quantile": [Sample((normal(6, low=0.01, high=0.99), np.array([0.0, 0.1, 1.0, 7.0, 60.0, 1e4])), smooth=False)],

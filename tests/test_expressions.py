@@ -12,13 +12,13 @@ import tracer
 RECORDED = json.loads(FILE.read_text())
 
 
-def check(found, expected, what):
+def check(found, expected, what, rtol=1e-7):
     if not isinstance(expected, list):
         assert found == expected, what
         return
     assert found[:2] == expected[:2], what
     exact = not expected[0].startswith(("float", "complex"))
-    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-7, "atol": 1e-9}
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": rtol, "atol": 1e-9}
     np.testing.assert_allclose(found[2], expected[2], err_msg=what, **tolerance)
 
 
@@ -29,9 +29,10 @@ def test_expression(expression, how):
         warnings.simplefilter("ignore")
         found = compute(tracer, expression, tracer.trace if how == "traced" else lambda f: f)
     expected = RECORDED[expression]
+    rtol = 1e-5 if "VonMises" in expression else 1e-7  # whose Bessel functions are approximations in PyTorch
     assert len(found["out"]) == len(expected["out"])
     for k, (a, b) in enumerate(zip(found["out"], expected["out"], strict=True)):
-        check(a, b, f"result {k}")
+        check(a, b, f"result {k}", rtol)
     assert sorted(found["grads"]) == sorted(expected["grads"])
     for name, g in expected["grads"].items():
-        check(found["grads"][name], g, f"gradient of {name}")
+        check(found["grads"][name], g, f"gradient of {name}", rtol)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib as _importlib
 import math as _math
+from typing import Any as _Any
 
-from . import autograd, cuda, fft, linalg, nn, ops, optim, random, signal, special, utils
+from . import autograd, cuda, fft, func, linalg, nn, ops, optim, random, signal, special, utils
 from . import eager as _eager
 from . import einops_backend as _einops_backend
 from . import interop as _interop
 from . import kernels as _kernels
 from . import methods as _methods
+from . import paths as _paths
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -20,6 +23,10 @@ from .autograd import (
 )
 from .context import context as _context
 from .device import device
+from .factorizations import geqrf, lu_unpack, orgqr, ormqr, pca_lowrank, qr, svd_lowrank, triangular_solve
+from .factorizations import packed_lu as lu
+from .factorizations import solve_packed as lu_solve
+from .func import vmap
 from .interop import from_dlpack
 from .ir import interp as _interp
 from .ir.types import DType as dtype
@@ -92,6 +99,7 @@ from .sampling import binomial, poisson
 from .serialization import load, save
 from .special import gammainc as igamma
 from .special import gammaincc as igammac
+from .spectral import istft, stft
 from .tensor import Size, Tensor
 from .threads import get_num_threads, set_num_threads
 from .tracing.function import TracedFunction, TraceWarning, eager, trace
@@ -111,6 +119,16 @@ cdouble = complex128
 __version__ = "0.1.0"
 
 
+def __getattr__(name: str) -> _Any:
+    """Imports a package of the library that is not imported with it, when first asked for."""
+    if name in _LATER:
+        return _importlib.import_module(f".{'compiler' if name == '_dynamo' else name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_LATER = {"_dynamo", "accelerator", "backends", "compiler", "distributions"}
+
+
 def get_default_dtype() -> dtype:
     """The dtype of tensors made from Python floats."""
     return _context.default_dtype
@@ -126,6 +144,7 @@ def set_default_dtype(d: dtype) -> None:
 
 _kernels.use_kernels()
 _methods.attach()
+_paths.enter()
 globals().update(_methods.functions_in_place())
 _interop.attach()
 _einops_backend.register()

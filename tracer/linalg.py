@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .factorizations import (
+    householder_product,
+    ldl_factor,
+    ldl_factor_ex,
+    ldl_solve,
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    lu_solve,
+)
 from .ir import ops as P
 from .ir.ops.decompose import LinAlgError
 from .ir.types import DType, int32, int64
@@ -41,9 +51,14 @@ __all__ = [
     "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
     "lu",
     "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",
@@ -106,12 +121,6 @@ class LstSq(NamedTuple):
     residuals: Tensor
     rank: Tensor
     singular_values: Tensor
-
-
-class LU(NamedTuple):
-    P: Tensor
-    L: Tensor
-    U: Tensor
 
 
 def _matrix(name: str, a: Tensor, square: bool = True) -> None:
@@ -459,66 +468,9 @@ def matrix_exp(A: Tensor) -> Tensor:
     return out
 
 
-def _identity(n: int) -> Tensor:
-    return P.eq(P.iota(shape=(n, n), axis=0, dtype="i64"), P.iota(shape=(n, n), axis=1, dtype="i64"))
-
-
-def lu(A: Tensor, *, pivot: bool = True) -> LU:
-    """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. Differentiable in L and U."""
-    _real_only("linalg.lu", A)
-    _matrix("linalg.lu", A, square=False)
-    if A.numel() == 0:
-        m, n = A._data.shape[-2:]
-        k, lead = builtins.min(m, n), A._data.shape[:-2]
-        unit = shape.expand(P.cast(_identity(m), dtype=A.dtype.short), (*lead, m, m))
-        nothing = reduce.sum(A)  # 0, and followed
-        return LU(unit, F.add(shape.narrow(unit, -1, 0, k), nothing), F.mul(shape.narrow(A, -2, 0, k), 1))
-    permutation, lower, upper = _lu_parts(A)
-    if not A.requires_grad:
-        return LU(permutation, lower, upper)
-    m, n = A._data.shape[-2:]
-    k = builtins.min(m, n)
-    permuted = matmul(shape.transpose(permutation, -2, -1), A)
-    square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
-    L, U = P.lu_lower(square), P.lu_upper(square)
-    if m > n:  # the rows below: B = L2 U
-        below = shape.narrow(permuted, -2, k, m - k)
-        L = shape.cat([L, solve(U, below, left=False)], -2)
-    elif n > m:  # the columns beside: C = L U2
-        beside = shape.narrow(permuted, -1, k, n - k)
-        U = shape.cat([U, solve(L, beside)], -1)
-    return LU(permutation, L, U)
-
-
-def _lu_parts(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    import scipy.linalg
-
-    data = A._observed("lu")
-    p, lower, upper = scipy.linalg.lu(data)
-    return wrap(p.astype(data.dtype)), wrap(np.ascontiguousarray(lower)), wrap(np.ascontiguousarray(upper))
-
-
-def lu_factor(A: Tensor, *, pivot: bool = True) -> tuple[Tensor, Tensor]:
-    """L and U in one matrix, and the rows exchanged at each step, counted from 1."""
-    import scipy.linalg
-
-    _matrix("linalg.lu_factor", A, square=False)
-    _, lower, upper = lu(A)
-    k = builtins.min(A._data.shape[-2:])
-    data = A._observed("lu_factor")
-    pivots = np.empty((*data.shape[:-2], k), np.int32)
-    for i in np.ndindex(data.shape[:-2]):
-        pivots[i] = scipy.linalg.lapack.get_lapack_funcs("getrf", (data[i],))(data[i])[1] + 1
-    m, n = A._data.shape[-2:]
-    below = shape.pad(tril(lower, -1), (0, n - k))
-    joined = F.add(below, shape.pad(upper, (0, 0, 0, m - k)))
-    return joined, wrap(pivots)
-
-
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers of each element, from 0 to N - 1, along a last axis."""
     x = shape.reshape(x, (1,)) if x.ndim == 0 else x
-    x = to_dtype(x, int64) if x.dtype.category < 2 else x
     n = x._data.shape[-1] if N is None else N
     columns = [F.pow(shape.unsqueeze(x, -1), k) for k in range(n)]
     return shape.cat(columns, -1)
@@ -551,20 +503,6 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
             f"{math.prod(tail)} != {math.prod(head)}"
         )
     return shape.reshape(inv(shape.reshape(A, (math.prod(head), -1))), (*tail, *head))
-
-
-def householder_product(A: Tensor, tau: Tensor) -> Tensor:
-    """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
-    _real_only("linalg.householder_product", A, tau)
-    m, n = A._data.shape[-2:]
-    v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
-    q = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
-    q = F.add(q, F.mul(reduce.sum(tau), 0)) if tau.numel() == 0 else q
-    for i in range(tau._data.shape[-1]):
-        column = shape.narrow(v, v.ndim - 1, i, 1)
-        t = shape.unsqueeze(shape.narrow(tau, tau.ndim - 1, i, 1), -1)
-        q = F.sub(q, matmul(F.mul(matmul(q, column), t), shape.transpose(column, -2, -1)))
-    return shape.narrow(q, q.ndim - 1, 0, n)
 
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
-from . import attributes, inplace, layers, legacy, ops, reshaping, sampling
+from . import attributes, factorizations, inplace, layers, legacy, ops, reshaping, sampling, spectral
 from . import linalg as matrices
 from .context import context
 from .device import device as Device
@@ -384,6 +384,11 @@ def attach() -> None:
         **{name: getattr(matrices, name) for name in _OF_MATRICES.split()},
         "hardshrink": layers.hardshrink,
         "prelu": layers.prelu,
+        **{name: getattr(factorizations, name) for name in ("geqrf", "orgqr", "ormqr", "qr", "triangular_solve")},
+        "lu": factorizations.packed_lu,
+        "lu_solve": factorizations.solve_packed,
+        "stft": spectral.stft,
+        "istft": spectral.istft,
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
         "mT": property(lambda self: shape.transpose(self, -1, -2)),
         "to": _to,

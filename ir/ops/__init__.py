@@ -1,6 +1,7 @@
 """The records of all operations. Importing this package fills the registry."""
 
 from .attention import *
+from .compact import *
 from .complex import *
 from .contract import matmul as matmul
 from .decompose import *

@@ -447,7 +447,9 @@ def _eliminate(a: Any) -> tuple[np.ndarray, np.ndarray]:
     lower = np.zeros_like(u)
     for k in range(n):
         lower[..., k, k] = 1
-        factor = u[..., k + 1 :, k] / u[..., k, k][..., None]
+        pivot = u[..., k, k][..., None]
+        # After exchanges a pivot is zero only where the whole column is.
+        factor = np.where(pivot == 0, u[..., k + 1 :, k], u[..., k + 1 :, k] / np.where(pivot == 0, 1, pivot))
         lower[..., k + 1 :, k] = factor
         u[..., k + 1 :, k:] -= factor[..., None] * u[..., None, k, k:]
         u[..., k + 1 :, k] = 0

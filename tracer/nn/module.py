@@ -31,6 +31,18 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
+class Computed:
+    """An attribute of modules that is computed each time it is read: subclasses define ``get``, and may define ``set``."""
+
+    def get(self, module: Module) -> Any:
+        """The value."""
+        raise NotImplementedError
+
+    def set(self, module: Module, value: Any) -> None:
+        """What an assignment does."""
+        raise AttributeError("this attribute is computed from others: assign to those")
+
+
 class Module(Announcing):
     """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__`` and define ``forward``."""
 
@@ -59,6 +71,9 @@ class Module(Announcing):
             object.__setattr__(self, name, value)
             return
         structure_changed()
+        if name in parts.get("_computed", ()):
+            parts["_computed"][name].set(self, value)
+            return
         for kind, table in ((Parameter, "_parameters"), (Module, "_modules"), (Buffer, "_buffers")):
             if isinstance(value, kind):
                 self._forget(name)
@@ -83,7 +98,23 @@ class Module(Announcing):
             found = self.__dict__.get(table, {})
             if name in found:
                 return found[name]
+        computed = self.__dict__.get("_computed")
+        if computed is not None and name in computed:
+            return computed[name].get(self)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def computed_attributes(self) -> Mapping[str, Computed]:
+        """The attributes that are computed when they are read, by name."""
+        return self.__dict__.get("_computed", {})
+
+    def compute_attribute(self, name: str, rule: Computed | None) -> None:
+        """Lets an attribute, which must not be there otherwise, be computed when it is read; or, with None, no longer."""
+        structure_changed()
+        table = self.__dict__.setdefault("_computed", AnnouncingDict())
+        if rule is None:
+            table.pop(name, None)
+        else:
+            table[name] = rule
 
     def __delattr__(self, name: str) -> None:
         structure_changed()

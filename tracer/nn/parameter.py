@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..ir.types import DType
+from ..ops import create
 from ..tensor import Tensor
 
 
@@ -28,3 +32,48 @@ class Buffer(Tensor):
         self._data = source._data
         self._counter = source._changes()
         self.persistent = persistent
+
+
+class _Uninitialized:
+    """Of tensors that get their shape later, by ``materialize``. They can be looked at, but not computed with."""
+
+    def materialize(self, shape: Any, device: Any = None, dtype: DType | None = None) -> None:
+        """Gives the tensor its shape, and memory."""
+        kept: Any = self
+        kind = kept.dtype if dtype is None else dtype
+        kept._data = create.zeros(tuple(shape), dtype=kind)._data
+        kept.__class__ = self._whole  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    @property
+    def shape(self) -> Any:
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` "
+            "when trying to load an uninitialized parameter into an initialized one. Call `forward` to initialize the "
+            "parameters before accessing their attributes."
+        )
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A parameter without a shape, of a lazy module."""
+
+    _whole = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: DType | None = None):
+        super().__init__(create.zeros(0, dtype=dtype), requires_grad)
+
+
+class UninitializedBuffer(_Uninitialized, Buffer):
+    """A buffer without a shape, of a lazy module."""
+
+    _whole = Buffer
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: DType | None = None, persistent: bool = True):
+        super().__init__(create.zeros(0, dtype=dtype), persistent=persistent)
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether a parameter or buffer has no shape yet."""
+    return isinstance(param, _Uninitialized)

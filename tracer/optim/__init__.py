@@ -1,7 +1,8 @@
 """Optimizers, and schedules of their learning rates."""
 
 from ..ops.offering import offer_classes as _offer_classes
-from . import lr_scheduler
+from . import lr_scheduler, swa_utils
+from .adafactor import Adafactor, Muon
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .lbfgs import LBFGS
@@ -13,16 +14,19 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]
 
 _offer_classes(globals(), __all__)

@@ -22,7 +22,7 @@ from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.interp import evaluate
-from ..ir.ops import reshape
+from ..ir.ops import check_index, reshape
 from ..ir.primitive import Kind
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
@@ -230,7 +230,8 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
 
     forward = Rewriter(joint, graph.name)
     forward.builder.inputs = forward.builder.inputs[:n]
-    wanted = _ancestors(joint, [*joint.outputs[:m], *kept])
+    checks = [op.results[0] for op in joint.ops if op.primitive is check_index and op.results[0] not in after]
+    wanted = _ancestors(joint, [*joint.outputs[:m], *kept, *checks])
     for op in joint.ops:
         if op in wanted:
             forward.copy(op)

@@ -1,5 +1,5 @@
 """What training loops need beside tensors and modules."""
 
-from . import checkpoint, data
+from . import _pytree, checkpoint, data
 
 __all__ = ["checkpoint", "data"]

@@ -1,0 +1,201 @@
+"""Random numbers of distributions: their moments, their gradients, in traces; what is refused."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from distribution_expressions import DISTRIBUTIONS
+
+import tracer
+import tracer.distributions as D
+from tracer.distributions import constraints
+
+T = tracer
+
+
+@pytest.fixture(autouse=True)
+def doubles():
+    tracer.set_default_dtype(tracer.float64)
+    yield
+    tracer.set_default_dtype(tracer.float32)
+
+
+def names():
+    rng = np.random.default_rng(4)
+    m, v = rng.standard_normal((3, 4)), rng.standard_normal(5)
+    return {"D": D, "T": tracer, "m": tracer.tensor(m), "v": tracer.tensor(v)}
+
+
+MADE = [(made, more) for made, _, more in DISTRIBUTIONS]
+
+
+@pytest.mark.parametrize("made, more", MADE, ids=[m for m, _ in MADE])
+def test_samples_have_the_moments(made, more):
+    tracer.manual_seed(7)
+    d = eval(made, names())
+    x = d.sample((20000,))
+    assert tuple(x.shape) == (20000, *d.batch_shape, *d.event_shape) and not x.requires_grad
+    try:
+        support = d.support
+    except NotImplementedError:
+        support = None
+    if support is not None and not constraints.is_dependent(support):
+        assert bool(support.check(x).all())
+    if "mean" in more.partition("no ")[2] or "Cauchy" in made:
+        return
+    mean, std = d.mean.numpy(), np.sqrt(d.variance.numpy().clip(0))
+    if "VonMises" in made:
+        assert abs(np.exp(1j * x.numpy()).mean(0)) == pytest.approx(1 - d.variance.numpy(), abs=0.03)
+        return
+    known = np.isfinite(mean) & np.isfinite(std)
+    heavy = 12 if any(n in made for n in ("Pareto", "LogNormal", "InverseGamma", "Snedecor", "Student")) else 5
+    error = np.abs(x.double().numpy().mean(0) - mean) / np.maximum(std, 1e-12) * math.sqrt(20000)
+    assert (error[known] < heavy).all()
+
+
+@pytest.mark.parametrize("made", [m for m, _ in MADE if "VonMises" not in m and "Mixture" not in m])
+def test_traced_samples_are_the_eager_ones(made):
+    given = names()
+    draw = lambda m, v: eval(made, {**given, "m": m, "v": v}).sample((3,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tracer.manual_seed(3)
+        expected = [draw(given["m"], given["v"]).numpy() for _ in range(3)]
+        function = tracer.trace(draw)
+        tracer.manual_seed(3)
+        found = [function(given["m"], given["v"]).numpy() for _ in range(3)]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "D.Normal(a, b)",
+        "D.Gamma(b, b + 1)",
+        "D.Beta(b, b + 1)",
+        "D.StudentT(b + 5, a, b)",
+        "D.Dirichlet(T.stack([b, b + 1]))",
+        "D.LogNormal(a, b / 4)",
+        "D.Weibull(b, b + 1)",
+        "D.Kumaraswamy(b, b + 1)",
+        "D.Laplace(a, b)",
+        "D.Exponential(b)",
+    ],
+)
+def test_pathwise_gradients(made):
+    """The gradient of the mean of many samples is that of the mean."""
+    tracer.manual_seed(11)
+    a, b = (tracer.tensor(x, requires_grad=True) for x in (0.3, 1.2))
+    d = eval(made, {"D": D, "T": tracer, "a": a, "b": b})
+    x = d.rsample((40000,))
+    pick = (lambda t: t[..., 0]) if d.event_shape else (lambda t: t)
+    found = tracer.autograd.grad(pick(x).mean(), [a, b], allow_unused=True)
+    again = eval(made, {"D": D, "T": tracer, "a": a, "b": b})
+    expected = tracer.autograd.grad(pick(again.mean), [a, b], allow_unused=True)
+    for f, e in zip(found, expected, strict=True):
+        assert (0 if f is None else f.item()) == pytest.approx(0 if e is None else e.item(), abs=0.06)
+
+
+def test_a_step_with_distributions_is_compiled():
+    """Checks of parameters do not keep a function from being traced; replays look again."""
+
+    @tracer.trace
+    def loss(mu, sigma, x):
+        q = D.Normal(mu, sigma)
+        z = q.rsample()
+        return (D.kl_divergence(q, D.Normal(0.0, 1.0)) - D.Bernoulli(logits=z).log_prob(x)).sum()
+
+    mu, x = tracer.zeros(3, requires_grad=True), tracer.tensor([0.0, 1.0, 1.0])
+    for _ in range(3):
+        loss(mu, tracer.ones(3), x).backward()
+    assert loss.graphs()
+    with pytest.raises(ValueError, match="scale"):
+        loss(mu, -tracer.ones(3), x)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: D.Normal(0.0, -1.0), "scale"),
+        (lambda: D.Bernoulli(1.5), "probs"),
+        (lambda: D.Bernoulli(), "probs"),
+        (lambda: D.Bernoulli(0.5, 0.1), "probs"),
+        (lambda: D.Categorical(T.tensor(1.0)), "one-dimensional"),
+        (lambda: D.Uniform(1.0, 0.0), "low"),
+        (lambda: D.Gamma(-1.0, 1.0), "concentration"),
+        (lambda: D.Exponential(1.0).log_prob(T.tensor(-1.0)), "support"),
+        (lambda: D.Normal(T.zeros(3), 1.0).log_prob(T.zeros(2)), "broadcastable"),
+        (lambda: D.MultivariateNormal(T.zeros(2)), "Exactly one"),
+        (lambda: D.MultivariateNormal(T.zeros(2), T.tensor([[1.0, 2.0], [2.0, 1.0]])), "covariance_matrix"),
+        (lambda: D.Independent(D.Normal(0.0, 1.0), 1), "reinterpreted_batch_ndims"),
+        (lambda: D.MixtureSameFamily(D.Normal(0.0, 1.0), D.Normal(0.0, 1.0)), "Mixture"),
+        (lambda: D.Normal("a", 1.0), "Number"),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_unknown_divergences():
+    with pytest.raises(NotImplementedError, match="KL"):
+        D.kl_divergence(D.Normal(0.0, 1.0), D.Bernoulli(0.5))
+
+    class Mine(D.Normal):
+        pass
+
+    p = Mine(0.0, 1.0)
+    assert D.kl_divergence(p, D.Normal(1.0, 1.0)).item() == pytest.approx(0.5)
+
+    @D.register_kl(Mine, D.Normal)
+    def mine(p, q):
+        return tracer.tensor(7.0)
+
+    assert D.kl_divergence(p, D.Normal(1.0, 1.0)).item() == 7.0
+
+
+@pytest.mark.parametrize("made", [m for m, _ in MADE if not m.startswith("D.LogisticNormal")])
+def test_expand(made):
+    d = eval(made, names())
+    e = d.expand((2, *d.batch_shape))
+    assert tuple(e.batch_shape) == (2, *d.batch_shape) and tuple(e.event_shape) == tuple(d.event_shape)
+    x = d.sample()
+    np.testing.assert_allclose(e.log_prob(x)[0].numpy(), d.log_prob(x).numpy())
+    assert tuple(e.sample((3,)).shape) == (3, 2, *d.batch_shape, *d.event_shape)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [constraints.real, constraints.positive, constraints.unit_interval, constraints.interval(-1.0, 3.0), constraints.simplex],
+    ids=str,
+)
+def test_maps_onto_regions(region):
+    x = tracer.randn(4, 3)
+    t = D.biject_to(region)
+    y = t(x)
+    assert bool(region.check(y).all())
+    np.testing.assert_allclose(t.inv(y).numpy(), x.numpy(), atol=1e-9)
+    assert bool(region.check(D.transform_to(region)(x)).all())
+
+
+@pytest.mark.parametrize(
+    "t, x",
+    [
+        (D.ExpTransform(), 0.3),
+        (D.SigmoidTransform(), 0.3),
+        (D.TanhTransform(), 0.3),
+        (D.SoftplusTransform(), 0.3),
+        (D.PowerTransform(2.0), 0.7),
+        (D.AffineTransform(1.0, -2.0), 0.3),
+        (D.ComposeTransform([D.ExpTransform(), D.AffineTransform(1.0, 3.0)]), 0.3),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+def test_jacobians(t, x):
+    x = tracer.tensor(x, requires_grad=True)
+    y = t(x)
+    (slope,) = tracer.autograd.grad(y, x)
+    assert t.log_abs_det_jacobian(x, y).item() == pytest.approx(math.log(abs(slope.item())))
+    assert t.inv(y).item() == pytest.approx(x.item()) and t.inv.inv is t

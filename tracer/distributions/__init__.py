@@ -1,0 +1,60 @@
+"""Probability distributions: random numbers, densities, entropies and divergences, in batches, differentiable."""
+
+from . import constraints, kl, transforms
+from .composed import Independent, LogisticNormal, LogNormal, MixtureSameFamily, TransformedDistribution
+from .constraint_registry import biject_to, transform_to
+from .continuous import (
+    Cauchy,
+    Exponential,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    Laplace,
+    Normal,
+    Pareto,
+    Uniform,
+    VonMises,
+    Weibull,
+)
+from .discrete import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Geometric,
+    Multinomial,
+    NegativeBinomial,
+    OneHotCategorical,
+    OneHotCategoricalStraightThrough,
+    Poisson,
+)
+from .distribution import Distribution, ExponentialFamily
+from .gamma import Beta, Chi2, Dirichlet, FisherSnedecor, Gamma, InverseGamma, Kumaraswamy, StudentT
+from .kl import kl_divergence, register_kl
+from .multivariate import LowRankMultivariateNormal, MultivariateNormal
+from .relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
+from .transforms import (
+    AbsTransform,
+    AffineTransform,
+    CatTransform,
+    ComposeTransform,
+    ExpTransform,
+    IndependentTransform,
+    LowerCholeskyTransform,
+    PositiveDefiniteTransform,
+    PowerTransform,
+    ReshapeTransform,
+    SigmoidTransform,
+    SoftmaxTransform,
+    SoftplusTransform,
+    StackTransform,
+    StickBreakingTransform,
+    TanhTransform,
+    Transform,
+    identity_transform,
+)
+
+__all__ = [
+    name
+    for name, value in list(globals().items())
+    if isinstance(value, type) or name in ("biject_to", "identity_transform", "kl_divergence", "register_kl", "transform_to")
+]

@@ -1,0 +1,155 @@
+"""Normal distributions of vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import linalg, ops
+from ..ops.linalg import matmul
+from ..random import randn
+from ..tensor import Tensor
+from . import constraints
+from .distribution import Distribution
+from .utils import lazy_property
+
+
+class MultivariateNormal(Distribution):
+    """Normal vectors (..., N) of mean ``loc`` and one of a covariance, its inverse, or its Cholesky factor (..., N, N)."""
+
+    arg_constraints = {
+        "loc": constraints.real_vector,
+        "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite,
+        "scale_tril": constraints.lower_cholesky,
+    }
+    support = constraints.real_vector
+    has_rsample = True
+    _own = {"loc": 1, "_unbroadcasted_scale_tril": 2, "covariance_matrix": 2, "precision_matrix": 2, "scale_tril": 2}
+
+    def __init__(
+        self,
+        loc: Tensor,
+        covariance_matrix: Tensor | None = None,
+        precision_matrix: Tensor | None = None,
+        scale_tril: Tensor | None = None,
+        validate_args: bool | None = None,
+    ):
+        if loc.ndim < 1:
+            raise ValueError("loc must be at least one-dimensional.")
+        given = {
+            "covariance_matrix": covariance_matrix,
+            "precision_matrix": precision_matrix,
+            "scale_tril": scale_tril,
+        }
+        ((name, matrix), *more) = [(k, m) for k, m in given.items() if m is not None] or [("", None)]
+        if matrix is None or more:
+            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        if matrix.ndim < 2:
+            raise ValueError(
+                f"{name} must be at least two-dimensional{', with optional leading batch dimensions' if name != 'x' else ''}"
+            )
+        batch = ops.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
+        self.__dict__[name] = ops.expand(matrix, (*batch, -1, -1))
+        self.loc = ops.expand(loc, (*batch, -1))
+        super().__init__(batch, self.loc.shape[-1:], validate_args)
+        if name == "scale_tril":
+            self._unbroadcasted_scale_tril = matrix
+        elif name == "covariance_matrix":
+            self._unbroadcasted_scale_tril = linalg.cholesky(matrix)
+        else:
+            self._unbroadcasted_scale_tril = _inverse_factor(matrix)
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """The Cholesky factor of the covariance."""
+        return ops.expand(self._unbroadcasted_scale_tril, (*self._batch_shape, *self._event_shape, *self._event_shape))
+
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """The covariance."""
+        L = self._unbroadcasted_scale_tril
+        return ops.expand(matmul(L, ops.transpose(L, -1, -2)), (*self._batch_shape, *self._event_shape, *self._event_shape))
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        L = self._unbroadcasted_scale_tril
+        inverse = linalg.cholesky_inverse(L)
+        return ops.expand(inverse, (*self._batch_shape, *self._event_shape, *self._event_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        squares = ops.sum(ops.square(self._unbroadcasted_scale_tril), -1)
+        return ops.expand(squares, (*self._batch_shape, *self._event_shape))
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        return self.loc + ops.squeeze(matmul(self._unbroadcasted_scale_tril, ops.unsqueeze(noise, -1)), -1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        distance = mahalanobis(self._unbroadcasted_scale_tril, value - self.loc)
+        return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + distance) - self._half_log_det()
+
+    def _half_log_det(self) -> Tensor:
+        return ops.sum(ops.log(ops.diagonal(self._unbroadcasted_scale_tril, 0, -2, -1)), -1)
+
+    def entropy(self) -> Tensor:
+        found = 0.5 * self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._half_log_det()
+        return found if len(self._batch_shape) == 0 else ops.expand(found, self._batch_shape)
+
+
+def mahalanobis(L: Tensor, x: Tensor) -> Tensor:
+    """x' (L L')^-1 x, of vectors along the last axis."""
+    shape = ops.broadcast_shapes(L.shape[:-2], x.shape[:-1])
+    n = L.shape[-1]
+    columns = ops.unsqueeze(ops.expand(x, (*shape, n)), -1)
+    solved = linalg.solve_triangular(ops.expand(L, (*shape, n, n)), columns, upper=False)
+    return ops.sum(ops.square(ops.squeeze(solved, -1)), -1)
+
+
+def _inverse_factor(P: Tensor) -> Tensor:
+    """The Cholesky factor of the inverse: with the order of rows and columns turned round, inv(chol(P))' is triangular."""
+    turned = linalg.cholesky(ops.flip(P, (-2, -1)))
+    L = ops.transpose(ops.flip(turned, (-2, -1)), -2, -1)
+    one = ops.eye(P.shape[-1], dtype=P.dtype)
+    return linalg.solve_triangular(L, ops.expand(one, P.shape), upper=False)
+
+
+class LowRankMultivariateNormal(MultivariateNormal):
+    """Normal vectors whose covariance is W W' + diag(d), W (..., N, K) and d (..., N)."""
+
+    arg_constraints = {
+        "loc": constraints.real_vector,
+        "cov_factor": constraints.independent(constraints.real, 2),
+        "cov_diag": constraints.independent(constraints.positive, 1),
+    }
+    _own = {**MultivariateNormal._own, "cov_factor": 2, "cov_diag": 1}
+
+    def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None):
+        if loc.ndim < 1:
+            raise ValueError("loc must be at least one-dimensional.")
+        if cov_factor.ndim < 2:
+            raise ValueError("cov_factor must be at least two-dimensional, with optional leading batch dimensions")
+        n = loc.shape[-1]
+        if cov_factor.shape[-2] != n:
+            raise ValueError(f"cov_factor must be a batch of matrices with shape {n} x m")
+        if cov_diag.shape[-1:] != (n,):
+            raise ValueError(f"cov_diag must be a batch of vectors with shape {(n,)}")
+        batch = ops.broadcast_shapes(loc.shape[:-1], cov_factor.shape[:-2], cov_diag.shape[:-1])
+        self.cov_factor = ops.expand(cov_factor, (*batch, *cov_factor.shape[-2:]))
+        self.cov_diag = ops.expand(cov_diag, (*batch, n))
+        covariance = matmul(cov_factor, ops.transpose(cov_factor, -1, -2)) + ops.diag_embed(cov_diag)
+        self.loc = ops.expand(loc, (*batch, n))
+        Distribution.__init__(self, batch, (n,), validate_args)
+        self._unbroadcasted_scale_tril = linalg.cholesky(covariance)

@@ -1,0 +1,382 @@
+"""Invertible maps between regions, with the logarithms of their Jacobians' determinants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from ..tensor import Tensor
+from . import constraints
+from .mapping import ComposeTransform, IndependentTransform, ReshapeTransform, Transform
+from .utils import broadcast_all, sum_rightmost
+
+__all__ = [
+    "AbsTransform",
+    "AffineTransform",
+    "CatTransform",
+    "ComposeTransform",
+    "ExpTransform",
+    "IndependentTransform",
+    "LowerCholeskyTransform",
+    "PositiveDefiniteTransform",
+    "PowerTransform",
+    "ReshapeTransform",
+    "SigmoidTransform",
+    "SoftmaxTransform",
+    "SoftplusTransform",
+    "StackTransform",
+    "StickBreakingTransform",
+    "TanhTransform",
+    "Transform",
+    "identity_transform",
+]
+
+
+class _Elementwise(Transform):
+    """Increasing maps of numbers without settings."""
+
+    bijective = True
+    sign = 1  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    __hash__ = Transform.__hash__
+
+
+class ExpTransform(_Elementwise):
+    """exp(x)."""
+
+    codomain = constraints.positive
+
+    def _call(self, x: Tensor) -> Tensor:
+        return ops.exp(x)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return ops.log(y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return x
+
+
+class PowerTransform(Transform):
+    """x^exponent, of positive numbers."""
+
+    domain = constraints.positive
+    codomain = constraints.positive
+    bijective = True
+
+    def __init__(self, exponent: Any, cache_size: int = 0):
+        super().__init__(cache_size)
+        (self.exponent,) = broadcast_all(exponent)
+
+    @property
+    def sign(self) -> Any:
+        return ops.sign(self.exponent)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PowerTransform) and bool((self.exponent == other.exponent).all())
+
+    __hash__ = Transform.__hash__
+
+    def _call(self, x: Tensor) -> Tensor:
+        return ops.pow(x, self.exponent)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return ops.pow(y, 1 / self.exponent)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return ops.log(ops.abs(self.exponent * y / x))
+
+    def forward_shape(self, shape: Any) -> Any:
+        return ops.broadcast_shapes(shape, self.exponent.shape)
+
+    inverse_shape = forward_shape
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return ops.clamp(x, min=0) + ops.log1p(ops.exp(-ops.abs(x)))
+
+
+class SigmoidTransform(_Elementwise):
+    """1 / (1 + exp(-x)), kept away from 0 and 1."""
+
+    codomain = constraints.unit_interval
+
+    def _call(self, x: Tensor) -> Tensor:
+        limits = ops.finfo(x.dtype)
+        return ops.clamp(ops.sigmoid(x), limits.tiny, 1.0 - limits.eps)
+
+    def _back(self, y: Tensor) -> Tensor:
+        limits = ops.finfo(y.dtype)
+        y = ops.clamp(y, limits.tiny, 1.0 - limits.eps)
+        return ops.log(y) - ops.log1p(-y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return -_softplus(-x) - _softplus(x)
+
+
+class SoftplusTransform(_Elementwise):
+    """log(1 + exp(x))."""
+
+    codomain = constraints.positive
+
+    def _call(self, x: Tensor) -> Tensor:
+        return _softplus(x)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return ops.log(-ops.expm1(-y)) + y
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return -_softplus(-x)
+
+
+class TanhTransform(_Elementwise):
+    """tanh(x)."""
+
+    codomain = constraints.interval(-1.0, 1.0)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return ops.tanh(x)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return ops.atanh(y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return 2.0 * (math.log(2.0) - x - _softplus(-2.0 * x))
+
+
+class AbsTransform(Transform):
+    """|x|; not invertible."""
+
+    codomain = constraints.positive
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AbsTransform)
+
+    __hash__ = Transform.__hash__
+
+    def _call(self, x: Tensor) -> Tensor:
+        return ops.abs(x)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return y
+
+
+class AffineTransform(Transform):
+    """loc + scale x."""
+
+    bijective = True
+
+    def __init__(self, loc: Any, scale: Any, event_dim: int = 0, cache_size: int = 0):
+        super().__init__(cache_size)
+        self.loc, self.scale, self._event_dim = loc, scale, event_dim
+
+    @property
+    def event_dim(self) -> int:
+        return self._event_dim
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        return constraints.real if self._event_dim == 0 else constraints.independent(constraints.real, self._event_dim)
+
+    codomain = domain  # type: ignore[assignment]
+
+    @property
+    def sign(self) -> Any:
+        if isinstance(self.scale, Tensor):
+            return ops.sign(self.scale)
+        return (self.scale > 0) - (self.scale < 0)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AffineTransform):
+            return False
+        pairs = [(self.loc, other.loc), (self.scale, other.scale)]
+        return all(bool((ops.as_tensor(a) == ops.as_tensor(b)).all()) for a, b in pairs)
+
+    __hash__ = Transform.__hash__
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.loc + self.scale * x
+
+    def _back(self, y: Tensor) -> Tensor:
+        return (y - self.loc) / self.scale
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        if isinstance(self.scale, Tensor):
+            result = ops.expand(ops.log(ops.abs(self.scale)), ops.broadcast_shapes(x.shape, self.scale.shape))
+        else:
+            result = ops.full_like(x, math.log(abs(self.scale)))
+        return sum_rightmost(result, self._event_dim)
+
+    def forward_shape(self, shape: Any) -> Any:
+        return ops.broadcast_shapes(shape, getattr(self.loc, "shape", ()), getattr(self.scale, "shape", ()))
+
+    inverse_shape = forward_shape
+
+
+class SoftmaxTransform(Transform):
+    """exp(x), normalized; the logarithm is an inverse up to a constant."""
+
+    domain = constraints.real_vector
+    codomain = constraints.simplex
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SoftmaxTransform)
+
+    __hash__ = Transform.__hash__
+
+    def _call(self, x: Tensor) -> Tensor:
+        return ops.softmax(x, -1)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return ops.log(y)
+
+
+class StickBreakingTransform(Transform):
+    """K - 1 numbers as K probabilities: each is a share, by a sigmoid, of what is left."""
+
+    domain = constraints.real_vector
+    codomain = constraints.simplex
+    bijective = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StickBreakingTransform)
+
+    __hash__ = Transform.__hash__
+
+    @staticmethod
+    def _shift(x: Tensor) -> Tensor:
+        n = x.shape[-1]
+        return ops.log(n - ops.arange(n, dtype=x.dtype))
+
+    def _call(self, x: Tensor) -> Tensor:
+        z = SigmoidTransform()(x - self._shift(x))
+        left = ops.cumprod(1 - z, -1)
+        one = ops.ones_like(left[..., :1])
+        return ops.cat([z, one], -1) * ops.cat([one, left], -1)
+
+    def _back(self, y: Tensor) -> Tensor:
+        cropped = y[..., :-1]
+        left = ops.clamp(1 - ops.cumsum(cropped, -1), min=ops.finfo(y.dtype).tiny)
+        return ops.log(cropped) - ops.log(left) + self._shift(cropped)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        x = x - self._shift(x)
+        return ops.sum(-x - _softplus(-x) + ops.log(y[..., :-1]), -1)
+
+    def forward_shape(self, shape: Any) -> Any:
+        return (*shape[:-1], shape[-1] + 1)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return (*shape[:-1], shape[-1] - 1)
+
+
+class LowerCholeskyTransform(Transform):
+    """The lower triangle of a matrix, with the exponentials of its diagonal."""
+
+    domain = constraints.independent(constraints.real, 2)
+    codomain = constraints.lower_cholesky
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LowerCholeskyTransform)
+
+    __hash__ = Transform.__hash__
+
+    def _call(self, x: Tensor) -> Tensor:
+        return ops.tril(x, -1) + ops.diag_embed(ops.exp(ops.diagonal(x, 0, -2, -1)))
+
+    def _back(self, y: Tensor) -> Tensor:
+        return ops.tril(y, -1) + ops.diag_embed(ops.log(ops.diagonal(y, 0, -2, -1)))
+
+
+class PositiveDefiniteTransform(Transform):
+    """L L', L the result of ``LowerCholeskyTransform``."""
+
+    domain = constraints.independent(constraints.real, 2)
+    codomain = constraints.positive_definite
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PositiveDefiniteTransform)
+
+    __hash__ = Transform.__hash__
+
+    def _call(self, x: Tensor) -> Tensor:
+        lower = LowerCholeskyTransform()(x)
+        return lower @ ops.transpose(lower, -1, -2)
+
+    def _back(self, y: Tensor) -> Tensor:
+        from ..linalg import cholesky
+
+        return LowerCholeskyTransform().inv(cholesky(y))
+
+
+class CatTransform(Transform):
+    """A map for each of several parts, of the given lengths, along an axis."""
+
+    def __init__(self, tseq: Sequence[Transform], dim: int = 0, lengths: Sequence[int] | None = None, cache_size: int = 0):
+        super().__init__(cache_size)
+        self.transforms, self.dim = list(tseq), dim
+        self.lengths = [1] * len(self.transforms) if lengths is None else list(lengths)
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        return constraints.cat([t.domain for t in self.transforms], self.dim, self.lengths)
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]
+        return constraints.cat([t.codomain for t in self.transforms], self.dim, self.lengths)
+
+    @property
+    def bijective(self) -> bool:  # type: ignore[override]
+        return all(t.bijective for t in self.transforms)
+
+    def _call(self, x: Tensor) -> Tensor:
+        parts = ops.split(x, self.lengths, self.dim)
+        return ops.cat([t(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
+
+    def _back(self, y: Tensor) -> Tensor:
+        parts = ops.split(y, self.lengths, self.dim)
+        return ops.cat([t.inv(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        xs, ys = ops.split(x, self.lengths, self.dim), ops.split(y, self.lengths, self.dim)
+        found = [t.log_abs_det_jacobian(a, b) for t, a, b in zip(self.transforms, xs, ys, strict=True)]
+        return ops.cat(found, self.dim)
+
+
+class StackTransform(Transform):
+    """A map for each slice along an axis."""
+
+    def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0):
+        super().__init__(cache_size)
+        self.transforms, self.dim = list(tseq), dim
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        return constraints.stack([t.domain for t in self.transforms], self.dim)
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]
+        return constraints.stack([t.codomain for t in self.transforms], self.dim)
+
+    @property
+    def bijective(self) -> bool:  # type: ignore[override]
+        return all(t.bijective for t in self.transforms)
+
+    def _call(self, x: Tensor) -> Tensor:
+        parts = ops.unbind(x, self.dim)
+        return ops.stack([t(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
+
+    def _back(self, y: Tensor) -> Tensor:
+        parts = ops.unbind(y, self.dim)
+        return ops.stack([t.inv(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        pairs = zip(self.transforms, ops.unbind(x, self.dim), ops.unbind(y, self.dim), strict=True)
+        return ops.stack([t.log_abs_det_jacobian(a, b) for t, a, b in pairs], self.dim)
+
+
+identity_transform = ComposeTransform([])

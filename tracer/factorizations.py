@@ -1,0 +1,313 @@
+"""Factorizations as LAPACK keeps them: LU, LDL and QR in one matrix, with what else is needed to apply them."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import linalg
+from .ir import ops as P
+from .ir.types import int32
+from .ops import pointwise as F
+from .ops import reduce, shape
+from .ops.common import to_dtype
+from .ops.complex import conj
+from .ops.create import eye
+from .ops.diagonals import diagonal, tril, triu
+from .ops.index import gather
+from .ops.linalg import matmul
+from .tensor import Tensor
+
+
+class LU(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+class Factor(NamedTuple):
+    LU: Tensor
+    pivots: Tensor
+
+
+class FactorEx(NamedTuple):
+    LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class LDL(NamedTuple):
+    LD: Tensor
+    pivots: Tensor
+
+
+class LDLEx(NamedTuple):
+    LD: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class Geqrf(NamedTuple):
+    a: Tensor
+    tau: Tensor
+
+
+class Triangular(NamedTuple):
+    solution: Tensor
+    cloned_coefficient: Tensor
+
+
+def _t(x: Tensor) -> Tensor:
+    return shape.transpose(x, -2, -1)
+
+
+def _rows(x: Tensor, order: Tensor) -> Tensor:
+    """The rows of matrices in another order; batches broadcast."""
+    lead = np.broadcast_shapes(x._data.shape[:-2], order._data.shape[:-1])
+    m, n = x._data.shape[-2:]
+    index = shape.expand(shape.unsqueeze(order, -1), (*lead, m, n))
+    return gather(shape.expand(x, (*lead, m, n)), x.ndim - 2 if len(lead) == x.ndim - 2 else len(lead), index)
+
+
+def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pivots, the order of rows, L and U."""
+    m, n = A._data.shape[-2:]
+    k, lead = builtins.min(m, n), A._data.shape[:-2]
+    if pivot:
+        pivots = P.lu_pivots(A.detach())
+    else:
+        steps = F.add(P.iota(shape=(k,), axis=0, dtype="i64"), 1)
+        pivots = shape.expand(to_dtype(steps, int32), (*lead, k))
+    order = P.pivot_order(pivots, rows=m)
+    permuted = _rows(A, order) if pivot and A.numel() else F.clone(A)
+    if A.numel() == 0:
+        unit = shape.expand(eye(m, k, dtype=A.dtype), (*lead, m, k))
+        nothing = reduce.sum(A)  # 0, and followed
+        return pivots, order, F.add(unit, nothing), F.mul(shape.narrow(A, -2, 0, k), 1)
+    square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
+    L, U = P.lu_lower(square), P.lu_upper(square)
+    if m > n:  # the rows below: B = L2 U
+        L = shape.cat([L, linalg.solve(U, shape.narrow(permuted, -2, k, m - k), left=False)], -2)
+    elif n > m:  # the columns beside: C = L U2
+        U = shape.cat([U, linalg.solve(L, shape.narrow(permuted, -1, k, n - k))], -1)
+    return pivots, order, L, U
+
+
+def _joined(L: Tensor, U: Tensor) -> Tensor:
+    """Both triangles in one matrix, without the ones of L's diagonal."""
+    m, n, k = L._data.shape[-2], U._data.shape[-1], L._data.shape[-1]
+    return F.add(shape.pad(tril(L, -1), (0, n - k)), shape.pad(U, (0, 0, 0, m - k)))
+
+
+def lu(A: Tensor, *, pivot: bool = True) -> LU:
+    """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. Differentiable in L and U.
+
+    P is empty unless ``pivot``.
+    """
+    linalg._matrix("linalg.lu", A, square=False)
+    _, order, L, U = _factored(A, pivot)
+    if not pivot:
+        return LU(P.full(value=0, shape=(0,), dtype=A.dtype.short), L, U)
+    return LU(_permutation(order, A), L, U)
+
+
+def _permutation(order: Tensor, like: Tensor) -> Tensor:
+    m = order._data.shape[-1]
+    rows = P.iota(shape=(m, m), axis=0, dtype="i64")
+    return to_dtype(F.eq(rows, shape.unsqueeze(order, -2)), like.dtype)
+
+
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> FactorEx:
+    """L and U in one matrix, the rows exchanged at each step, counted from 1, and the first step whose pivot is 0 (0: none).
+
+    Raises RuntimeError if there is one, if ``check_errors``.
+    """
+    linalg._matrix("linalg.lu_factor_ex", A, square=False)
+    pivots, _, L, U = _factored(A, pivot)
+    zero = F.eq(diagonal(U.detach(), 0, -2, -1), 0)
+    if zero._data.shape[-1]:
+        first = F.add(reduce.argmax(to_dtype(zero, int32), -1), 1)
+        info = to_dtype(F.where(reduce.any(zero, -1), first, 0), int32)
+    else:
+        info = P.full(value=0, shape=A._data.shape[:-2], dtype="i32")
+    if check_errors:
+        _check_pivots("lu_factor_ex", info)
+    return FactorEx(_joined(L, U), pivots, info)
+
+
+def _check_pivots(name: str, info: Tensor) -> None:
+    found = info._observed(name)
+    if found.any():
+        k = int(found[found > 0].flat[0]) if found.ndim else int(found)
+        raise linalg.LinAlgError(
+            f"torch.linalg.{name}: U[{k},{k}] is zero and using it on lu_solve would result in a division by zero. If you "
+            "still want to perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+        )
+
+
+def lu_factor(A: Tensor, *, pivot: bool = True) -> Factor:
+    """``lu_factor_ex`` that raises RuntimeError where a pivot is 0."""
+    linalg._matrix("linalg.lu_factor", A, square=False)
+    found = lu_factor_ex(A, pivot=pivot)
+    _check_pivots("lu_factor", found.info)
+    return Factor(found.LU, found.pivots)
+
+
+def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """X with A X = B (X A = B if not ``left``; A^H for A if ``adjoint``), for what ``lu_factor(A)`` gave."""
+    linalg._matrix("linalg.lu_solve", LU)
+    if pivots.dtype is not int32:
+        raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
+    if LU.dtype is not B.dtype:
+        raise RuntimeError(
+            f"linalg.lu_solve: Expected LU and B to have the same dtype, but found LU of type {LU.dtype.ctype} and B of type "
+            f"{B.dtype.ctype} instead"
+        )
+    n = LU._data.shape[-1]
+    if B.ndim < 2 or B._data.shape[-2 if left else -1] != n:
+        sizes = f"({n}x{n} and {'x'.join(map(str, B._data.shape[-2:]))})"
+        raise RuntimeError(
+            f"linalg.lu_solve: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'} {sizes}"
+        )
+    if not left:
+        return conj(_t(lu_solve(LU, pivots, conj(_t(B)), adjoint=not adjoint)))
+    order = P.pivot_order(pivots, rows=n)
+    L, U = F.add(tril(LU, -1), eye(n, dtype=LU.dtype)), triu(LU)
+    if not adjoint:
+        return linalg.solve(U, linalg.solve(L, _rows(B, order)))
+    found = linalg.solve(conj(_t(L)), linalg.solve(conj(_t(U)), B))
+    back = to_dtype(P.argsort(order, axis=order.ndim - 1, descending=False), order.dtype)
+    return _rows(found, back)
+
+
+def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> LDLEx:
+    """L and D with A = L D L' in one matrix, of a symmetric (or Hermitian) A; LAPACK's pivots; 0 for each matrix (Bunch,
+    Kaufman 1977). Not differentiable.
+    """
+    linalg._matrix("linalg.ldl_factor_ex", A)
+    data, pivots = P.ldl_data(A.detach(), hermitian=hermitian), P.ldl_pivots(A.detach(), hermitian=hermitian)
+    return LDLEx(data, pivots, P.full(value=0, shape=A._data.shape[:-2], dtype="i32"))
+
+
+def ldl_factor(A: Tensor, *, hermitian: bool = False) -> LDL:
+    """``ldl_factor_ex`` without the last part."""
+    return LDL(*ldl_factor_ex(A, hermitian=hermitian)[:2])
+
+
+def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
+    """X with A X = B, for what ``ldl_factor(A)`` gave. Not differentiable."""
+    linalg._matrix("linalg.ldl_solve", LD)
+    lead = np.broadcast_shapes(LD._data.shape[:-2], B._data.shape[:-2])
+    n = LD._data.shape[-1]
+    b = shape.expand(B, (*lead, *B._data.shape[-2:]))
+    return P.ldl_solve(
+        shape.expand(LD, (*lead, n, n)).detach(),
+        shape.expand(pivots, (*lead, n)),
+        b.detach(),
+        hermitian=hermitian,
+    )
+
+
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
+    linalg._real_only("linalg.householder_product", A, tau)
+    m, n = A._data.shape[-2:]
+    one = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
+    one = F.add(one, F.mul(reduce.sum(tau), 0)) if tau.numel() == 0 else one
+    return shape.narrow(_reflected(A, tau, one, False), -1, 0, n)
+
+
+def _reflected(A: Tensor, tau: Tensor, x: Tensor, backwards: bool) -> Tensor:
+    """x times the reflections, the first one first, or last."""
+    m, n = A._data.shape[-2:]
+    v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
+    steps = range(tau._data.shape[-1])
+    for i in reversed(steps) if backwards else steps:
+        column = shape.narrow(v, -1, i, 1)
+        t = shape.unsqueeze(shape.narrow(tau, -1, i, 1), -1)
+        x = F.sub(x, matmul(F.mul(matmul(x, column), t), _t(column)))
+    return x
+
+
+def geqrf(input: Tensor) -> Geqrf:
+    """R of A = Q R, below it the directions of the reflections whose product is Q; their coefficients. Not differentiable."""
+    linalg._matrix("geqrf", input, square=False)
+    return Geqrf(P.geqrf_a(input.detach()), P.geqrf_tau(input.detach()))
+
+
+def orgqr(input: Tensor, tau: Tensor) -> Tensor:
+    """``linalg.householder_product`` under its old name."""
+    return householder_product(input, tau)
+
+
+def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
+    """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), for what ``geqrf`` gave."""
+    linalg._real_only("ormqr", input, tau, other)
+    if left:
+        return _t(_reflected(input, tau, _t(other), not transpose))
+    return _reflected(input, tau, other, transpose)
+
+
+def qr(input: Tensor, some: bool = True) -> Any:
+    """``linalg.qr``: reduced if ``some``, else complete."""
+    return linalg.qr(input, "reduced" if some else "complete")
+
+
+def packed_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """``linalg.lu_factor_ex`` under its old name: (LU, pivots), and infos if ``get_infos``."""
+    found = lu_factor_ex(A, pivot=pivot)
+    return tuple(found) if get_infos else (found.LU, found.pivots)
+
+
+def solve_packed(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """``linalg.lu_solve`` under its old name."""
+    return lu_solve(LU_data, LU_pivots, b)
+
+
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
+    """P, L and U of what ``lu_factor`` gave; empty tensors for what is not wanted."""
+    if unpack_pivots and LU_pivots.dtype is not int32:
+        raise RuntimeError(
+            "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this function is "
+            "intended to be used with the output produced by torch.linalg.lu_factor"
+        )
+    empty = P.full(value=0, shape=(0,), dtype=LU_data.dtype.short)
+    m, n = LU_data._data.shape[-2:]
+    k = builtins.min(m, n)
+    L = U = empty
+    if unpack_data:
+        L = F.add(tril(shape.narrow(LU_data, -1, 0, k), -1), eye(m, k, dtype=LU_data.dtype))
+        U = triu(shape.narrow(LU_data, -2, 0, k))
+    return LU(_permutation(P.pivot_order(LU_pivots, rows=m), LU_data) if unpack_pivots else empty, L, U)
+
+
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Triangular:
+    """X with A X = b (A' X = b if ``transpose``), where only a triangle of A counts; and a copy of A."""
+    lead = np.broadcast_shapes(A._data.shape[:-2], b._data.shape[:-2])
+    a = shape.expand(A, (*lead, *A._data.shape[-2:]))
+    right = shape.expand(b, (*lead, *b._data.shape[-2:]))
+    used, side = (_t(a), not upper) if transpose else (a, upper)
+    return Triangular(linalg.solve_triangular(used, right, upper=side, unitriangular=unitriangular), F.clone(a))
+
+
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``q`` largest singular values of A, or of A - M, with their vectors: U, S, V. Exact, whatever ``niter``."""
+    x = A if M is None else F.sub(A, shape.expand(M, A._data.shape))
+    k = builtins.min(6 if q is None else q, *x._data.shape[-2:])
+    U, S, Vh = linalg.svd(x, full_matrices=False)
+    return shape.narrow(U, -1, 0, k), shape.narrow(S, -1, 0, k), conj(_t(shape.narrow(Vh, -2, 0, k)))
+
+
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    """``svd_lowrank`` of A without the means of its columns, if ``center``: its principal components."""
+    m, n = A._data.shape[-2:]
+    k = builtins.min(6, m, n) if q is None else q
+    if not 0 <= k <= builtins.min(m, n):
+        raise ValueError(f"q(={k}) must be non-negative integer and not greater than min(m, n)={builtins.min(m, n)}")
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must be non-negative integer")
+    return svd_lowrank(F.sub(A, reduce.mean(A, -2, keepdim=True)) if center else A, k, niter)

@@ -1,0 +1,121 @@
+"""Functions of batches from functions of samples."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .. import ops
+from ..tensor import Tensor
+from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+
+def _spread(dims: Any, spec: TreeSpec, what: str) -> list[Any]:
+    """The axes for each leaf of a structure, given for it, or for a part above it."""
+    if spec.type is None:
+        return [dims]
+    if not isinstance(dims, (tuple, list, dict)) or not dims:
+        return [dims] * spec.num_leaves
+    parts = list(dims.values()) if isinstance(dims, dict) else list(dims)
+    if len(parts) != spec.num_children:
+        raise ValueError(
+            f"vmap: {what} is not compatible with the structure of what it is given for: {len(parts)} entries for "
+            f"{spec.num_children}"
+        )
+    return [d for part, child in zip(parts, spec.children_specs, strict=True) for d in _spread(part, child, what)]
+
+
+def vmap(
+    func: Callable[..., Any],
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: str = "error",
+    *,
+    chunk_size: int | None = None,
+) -> Callable[..., Any]:
+    """The function of batches: ``func`` of each slice of the arguments, its results stacked.
+
+    ``in_dims``: along which axis each argument is cut, None for those that are the same for all; a number, or a structure like
+    the arguments'. ``out_dims``: where the axis of the batch goes in the results. The function is called once for each slice;
+    in a traced function, where these calls become one program, that costs nothing. ``randomness`` "same" draws the same numbers
+    in each call. Raises ValueError for axes that do not fit, or extents that differ.
+    """
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
+
+    @functools.wraps(func)
+    def batched(*args: Any, **kwargs: Any) -> Any:
+        leaves, spec = tree_flatten(args)
+        dims = _spread(in_dims, spec, "in_dims")
+        keyed, key_spec = tree_flatten(kwargs)
+        dims = dims + [0 if isinstance(v, Tensor) else None for v in keyed]
+        values = leaves + keyed
+        dims = [_axis(func, v, d) for v, d in zip(values, dims, strict=True)]
+        sizes = {v.shape[d] for v, d in zip(values, dims, strict=True) if d is not None}
+        if not sizes:
+            raise ValueError(f"vmap({_name(func)}, in_dims={in_dims}, ...)(<inputs>): at least one input must be mapped over")
+        if len(sizes) > 1:
+            raise ValueError(
+                f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sorted(sizes)}"
+            )
+        (count,) = sizes
+        state = _state() if randomness == "same" else None
+        results = []
+        for i in range(count):
+            if state is not None:
+                _state(state)
+            row = [v if d is None else ops.select(v, d, i) for v, d in zip(values, dims, strict=True)]
+            results.append(func(*tree_unflatten(row[: len(leaves)], spec), **tree_unflatten(row[len(leaves) :], key_spec)))
+        return _stacked(results, out_dims, func)
+
+    return batched
+
+
+def _state(given: Tensor | None = None) -> Tensor:
+    from ..random import default_generator
+
+    if given is None:
+        return default_generator.state.clone()
+    return default_generator.state.copy_(given)
+
+
+def _name(func: Any) -> str:
+    return getattr(func, "__name__", repr(func))
+
+
+def _axis(func: Any, value: Any, dim: Any) -> int | None:
+    if dim is None:
+        return None
+    if isinstance(dim, bool) or not isinstance(dim, int):
+        raise ValueError(
+            f"vmap({_name(func)}): Got in_dim={dim} for an input but in_dim must be either an integer dimension or None."
+        )
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"vmap({_name(func)}): Got in_dim={dim} for an input but the input is of type {type(value)}. We cannot vmap over "
+            "non-Tensor arguments, please use None as the respective in_dim"
+        )
+    if not -value.ndim <= dim < value.ndim:
+        raise ValueError(
+            f"vmap({_name(func)}): Got in_dim={dim} for some input, but that input is a Tensor of dimensionality {value.ndim} "
+            f"so expected in_dim to satisfy -{value.ndim} <= in_dim < {value.ndim}."
+        )
+    return dim % value.ndim
+
+
+def _stacked(results: list[Any], out_dims: Any, func: Any) -> Any:
+    if not results:
+        raise ValueError(f"vmap({_name(func)}): the mapped dimension has size 0: there are no results to stack")
+    columns, spec = zip(*(tree_flatten(r) for r in results), strict=True)
+    dims = _spread(out_dims, spec[0], "out_dims")
+    out = []
+    for parts, dim in zip(zip(*columns, strict=True), dims, strict=True):
+        if not isinstance(parts[0], Tensor):
+            raise ValueError(
+                f"vmap({_name(func)}, ...): `{_name(func)}` must only return Tensors, got type {type(parts[0])} as a return."
+            )
+        out.append(parts[0] if dim is None else ops.stack(list(parts), dim))
+    return tree_unflatten(out, spec[0])

@@ -1,0 +1,162 @@
+"""Nested tuples, lists and dicts as flat lists, and back."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "LeafSpec",
+    "TreeSpec",
+    "register_pytree_node",
+    "tree_all",
+    "tree_any",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_map",
+    "tree_map_",
+    "tree_map_only",
+    "tree_structure",
+    "tree_unflatten",
+]
+
+
+@dataclass(frozen=True)
+class TreeSpec:
+    """The structure of a tree: the type of its root, what belongs to it besides children, and these."""
+
+    type: Any
+    context: Any
+    children_specs: tuple[TreeSpec, ...] = field(default_factory=tuple)
+
+    @property
+    def num_leaves(self) -> int:
+        return 1 if self.type is None else sum(c.num_leaves for c in self.children_specs)
+
+    @property
+    def num_children(self) -> int:
+        return len(self.children_specs)
+
+    def is_leaf(self) -> bool:
+        return self.type is None
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """The tree with the given leaves."""
+        return tree_unflatten(leaves, self)
+
+
+def LeafSpec() -> TreeSpec:
+    """The structure of a leaf."""
+    return TreeSpec(None, None)
+
+
+_Flatten = Callable[[Any], tuple[list[Any], Any]]
+_Unflatten = Callable[[Iterable[Any], Any], Any]
+_NODES: dict[Any, tuple[_Flatten, _Unflatten]] = {
+    tuple: (lambda t: (list(t), None), lambda children, _: tuple(children)),
+    list: (lambda t: (list(t), None), lambda children, _: list(children)),
+    dict: (lambda d: (list(d.values()), list(d)), lambda children, keys: dict(zip(keys, children, strict=True))),
+    OrderedDict: (
+        lambda d: (list(d.values()), list(d)),
+        lambda children, keys: OrderedDict(zip(keys, children, strict=True)),
+    ),
+    defaultdict: (
+        lambda d: (list(d.values()), (d.default_factory, list(d))),
+        lambda children, c: defaultdict(c[0], zip(c[1], children, strict=True)),
+    ),
+    deque: (lambda d: (list(d), d.maxlen), lambda children, n: deque(children, maxlen=n)),
+}
+
+
+def register_pytree_node(cls: type, flatten_fn: _Flatten, unflatten_fn: _Unflatten, **more: Any) -> None:
+    """Makes a class one whose objects are trees: ``flatten_fn(x)`` gives children and a context, ``unflatten_fn`` goes back."""
+    if cls in _NODES:
+        raise ValueError(f"{cls} is already registered as pytree node.")
+    _NODES[cls] = flatten_fn, unflatten_fn
+
+
+def _node(x: Any) -> Any:
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return "namedtuple"
+    return type(x) if type(x) in _NODES else None
+
+
+def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
+    """The leaves of a tree, and its structure."""
+    kind = None if is_leaf is not None and is_leaf(tree) else _node(tree)
+    if kind is None:
+        return [tree], LeafSpec()
+    children, context = (list(tree), type(tree)) if kind == "namedtuple" else _NODES[kind][0](tree)
+    leaves: list[Any] = []
+    specs = []
+    for child in children:
+        found, spec = tree_flatten(child, is_leaf)
+        leaves += found
+        specs.append(spec)
+    return leaves, TreeSpec(kind, context, tuple(specs))
+
+
+def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
+    """The tree of a structure and leaves. Raises ValueError for another number of leaves than it has."""
+    given = list(leaves)
+    if len(given) != treespec.num_leaves:
+        raise ValueError(
+            f"tree_unflatten(leaves, treespec): `leaves` has length {len(given)} but the spec refers to a pytree that holds "
+            f"{treespec.num_leaves} items"
+        )
+    it = iter(given)
+
+    def build(spec: TreeSpec) -> Any:
+        if spec.type is None:
+            return next(it)
+        children = [build(c) for c in spec.children_specs]
+        return spec.context(*children) if spec.type == "namedtuple" else _NODES[spec.type][1](children, spec.context)
+
+    return build(treespec)
+
+
+def tree_leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:
+    """The leaves of a tree."""
+    return tree_flatten(tree, is_leaf)[0]
+
+
+def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> TreeSpec:
+    """The structure of a tree."""
+    return tree_flatten(tree, is_leaf)[1]
+
+
+def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """The tree of what a function gives for the leaves of one tree, or for those of several of one structure."""
+    leaves, spec = tree_flatten(tree, is_leaf)
+    others = []
+    for rest in rests:
+        found, other = tree_flatten(rest, is_leaf)
+        if other != spec:
+            raise ValueError("tree_map: the trees have different structures")
+        others.append(found)
+    return tree_unflatten([func(*row) for row in zip(leaves, *others, strict=True)], spec)
+
+
+def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """Calls a function on the leaves; returns the tree itself."""
+    tree_map(func, tree, *rests, is_leaf=is_leaf)
+    return tree
+
+
+def tree_map_only(kind: Any, func: Callable[[Any], Any], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """``tree_map`` on the leaves of a type, or of one of several, or for which a function is true; others stay."""
+    if isinstance(kind, (type, tuple)):
+        return tree_map(lambda x: func(x) if isinstance(x, kind) else x, tree, is_leaf=is_leaf)
+    return tree_map(lambda x: func(x) if kind(x) else x, tree, is_leaf=is_leaf)
+
+
+def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether something holds of all leaves."""
+    return all(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether something holds of any leaf."""
+    return any(map(pred, tree_leaves(tree, is_leaf)))

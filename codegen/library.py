@@ -160,7 +160,13 @@ def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[st
         extents = extents[::-1]
         matrices = [[name, at, column, row] for name, at, row, column in (matrices[1], matrices[0], matrices[2])]
     arguments = ", ".join([*extents, inner, *itertools.chain(*matrices)])
-    low.scopes[-1].body.append(Do(f"gemm_{op.result.type.dtype.short}(gemm, {arguments})"))
+    low.scopes[-1].body.append(Do(f"gemm_{op.operands[0].type.dtype.short}(gemm, {arguments})"))
+
+
+def _element(array: Array, offset: str) -> str:
+    """An element of a matrix, in the type that products are computed in."""
+    text = f"load({array.name}, {offset})"
+    return f"{array.dtype.wide.short}({text})" if array.dtype.is_half else text
 
 
 def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
@@ -172,7 +178,7 @@ def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         i, j, k = (low.fresh("r") for _ in range(3))
         rows = [f"{k} * {m} + {i}" if ta else f"{i} * {inner} + {k}", f"{j} * {inner} + {k}" if tb else f"{k} * {n} + {j}"]
         sizes = [0 if len(v.shape) < len(c.shape) else math.prod(v.shape[-2:]) for v in (a, b)]
-        x, y = (f"load({p.name}, i0 * {size} + {at})" for p, size, at in zip(low.arrays, sizes, rows, strict=False))
+        x, y = (_element(p, f"i0 * {size} + {at}") for p, size, at in zip(low.arrays, sizes, rows, strict=False))
         total = low.fresh("a")
         with low.loop(Loop(i, "0", str(m))), low.loop(Loop(j, "0", str(n))):
             low.scopes[-1].body.append(Let(total, literal(0, c.type.dtype)))
@@ -198,16 +204,16 @@ def _matrix_vector(low: Lowering, op: Op, out: Array, in_columns: bool) -> Kerne
             low.scopes[-1].body.append(Store(out.name, i, literal(0, dtype)))
         j, x = low.fresh("r"), low.fresh("t")
         with low.loop(Loop(k, "0", terms, sequential=True)):
-            low.scopes[-1].body.append(Let(x, f"load({vector.name}, {k})"))
+            low.scopes[-1].body.append(Let(x, _element(vector, k)))
             with low.loop(Loop(j, "start", "stop")):
-                product = f"load({matrix.name}, {k} * {stride} + {j}) * {x}"
+                product = f"{_element(matrix, f'{k} * {stride} + {j}')} * {x}"
                 low.scopes[-1].body.append(Accumulate(out.name, j, Combine.SUM, product, dtype))
     else:
         total = low.fresh("a")
         with low.loop(Loop(i, "start", "stop")):
             low.scopes[-1].body.append(Let(total, literal(0, dtype)))
             with low.loop(Loop(k, "0", terms)):
-                product = f"load({matrix.name}, {i} * {terms} + {k}) * load({vector.name}, {k})"
+                product = f"{_element(matrix, f'{i} * {terms} + {k}')} * {_element(vector, k)}"
                 low.scopes[-1].body.append(Reduce(Combine.SUM, (total,), (product,), dtype))
             low.scopes[-1].body.append(Store(out.name, i, total))
     return low.finish(count)

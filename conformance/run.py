@@ -51,16 +51,17 @@ PARTS: dict[str, Any] = {
 
 
 # Which of several equal elements is named is nobody's promise: the position of ``dim`` among the arguments after the tensor.
-CHOOSING = {"topk": 1, "kthvalue": 1, "mode": 0}
+CHOOSING = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0}
 
 
 def _chosen(function: Callable[..., Any], position: int) -> Callable[..., Any]:
     """The values, the elements at the indices, and the indices' dtype and shape."""
 
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
-        values, indices = function(x, *args, **kwargs)
-        if not x.ndim:
-            return values, indices
+        out = function(x, *args, **kwargs)
+        if not x.ndim or kwargs.get("stable"):
+            return out
+        values, indices = out if isinstance(out, tuple) else (out * 0, out)
         dim = kwargs.get("dim", args[position] if len(args) > position else -1)
         full = indices if indices.ndim == x.ndim else indices.unsqueeze(dim)
         return values, x.detach().gather(dim, full), indices * 0

@@ -22,6 +22,7 @@ from .passes.recurrence import batch_products
 from .passes.stages import two_stages
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
+from .passes.widen import widen
 from .verify import VerifyError, verify
 
 Pass = Callable[[Graph], Graph]
@@ -38,6 +39,7 @@ SIMPLIFY: tuple[Pass, ...] = (
 
 COMPILE: tuple[Pass, ...] = (
     undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
+    widen,  # before what simplifies: nothing after it meets arithmetic on types of 16 bits
     *SIMPLIFY,
     expand,  # after cse, which would find what a gradient computes again, and keep it
     hoist_permutes,  # after cse, for it asks who else reads a value

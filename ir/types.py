@@ -48,7 +48,7 @@ class DType:
 
     @property
     def is_native(self) -> bool:
-        """Whether kernels compute in this type; NumPy computes in the others."""
+        """Whether kernels read and store this type; NumPy computes in the others."""
         return self.short in _NATIVE
 
     @property
@@ -105,7 +105,7 @@ _CTYPES = {
     "complex64": "ComplexFloat",
     "complex128": "ComplexDouble",
 }
-_NATIVE = frozenset({"bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64"})
+_NATIVE = frozenset({"bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"})
 
 
 def _dtype(name: str, short: str, kind: str = "") -> DType:

@@ -31,12 +31,28 @@ from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.extending import intrinsic, models, register_model
 
+from ..ir.types import dtype_of, float32
 from . import intrinsics
 from .gemm import gemm
 from .intrinsics import DTYPES, INTRINSICS, Scalar
 from .objects import address
 
 SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
+
+
+class Half(types.Type):
+    """The type of numbers of 16 bits, which kernels move and convert."""
+
+    def __init__(self, short: str) -> None:
+        super().__init__(short)
+
+
+@register_model(Half)
+class _HalfModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, type_: Half) -> None:
+        super().__init__(manager, type_, ir.IntType(16))
+
+
 _TYPES: dict[str, types.Type] = {
     "bool": types.boolean,
     "u8": types.uint8,
@@ -44,9 +60,12 @@ _TYPES: dict[str, types.Type] = {
     "i16": types.int16,
     "i32": types.int32,
     "i64": types.int64,
+    "f16": Half("f16"),
+    "bf16": Half("bf16"),
     "f32": types.float32,
     "f64": types.float64,
 }
+_MULTIPLIED = tuple(DTYPES[short] for short in ("f64", "f16", "bf16"))
 _SHORT = {t: short for short, t in _TYPES.items()}
 
 
@@ -184,7 +203,7 @@ def call(kernel: Any, arrays: Sequence[np.ndarray], integers: Sequence[int], sta
         if not a.flags.c_contiguous:
             raise ValueError(f"array {k} is not contiguous")
     status = np.zeros(2, np.int64)
-    product = gemm(DTYPES["f64" if any(a.dtype == np.float64 for a in arrays) else "f32"])
+    product = gemm(next((dtype_of(a.dtype) for a in arrays if dtype_of(a.dtype) in _MULTIPLIED), float32))
     words = np.array([*map(address, arrays), *integers, address(status), product], np.int64)
     _entry(kernel).ctypes(words.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), start, stop)
     if status[0]:

@@ -27,8 +27,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..ir.types import DType, float32
+from ..ir.types import DType, float64
 from . import compile as compiler
+from .halves import widened
 from .machine import CPU, selected
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
@@ -51,16 +52,21 @@ class Tile:
 def tile(dtype: DType) -> Tile:
     """As many rows as leave registers for two vectors of B and one of A."""
     bits = selected().vector_bits
-    return Tile({512: 14, 256: 6, 128: 4}[bits], bits // 8 // dtype.itemsize)
+    return Tile({512: 14, 256: 6, 128: 4}[bits], bits // 8 // dtype.wide.itemsize)
 
 
 class _Writer:
-    """Writes functions of one module on elements of one dtype."""
+    """Writes functions of one module on elements of one dtype.
+
+    Operands of 16 bits (``stored``) are packed as float32, in which all is computed: the result is of float32.
+    """
 
     def __init__(self, dtype: DType):
-        self.element = ir.FloatType() if dtype is float32 else ir.DoubleType()
+        self.dtype = dtype
+        self.element = ir.DoubleType() if dtype is float64 else ir.FloatType()
+        self.stored = ir.IntType(16) if dtype.is_half else self.element
         self.pointer = self.element.as_pointer()
-        self.itemsize = dtype.itemsize
+        self.itemsize = dtype.wide.itemsize
         self.tile = tile(dtype)
         self.vector = ir.VectorType(self.element, self.tile.lanes)
         self.module = ir.Module("gemm")
@@ -72,8 +78,10 @@ class _Writer:
         self.pool = ir.GlobalVariable(self.module, slots, "pool")
         self.pool.linkage, self.pool.initializer = "private", ir.Constant(slots, None)
         word, mask = ir.IntType(32), ir.VectorType(_BIT, self.tile.lanes)
-        load = ir.FunctionType(self.vector, [self.vector.as_pointer(), word, mask, self.vector])
-        self.masked_load = ir.Function(self.module, load, f"llvm.masked.load.v{self.tile.lanes}f{8 * self.itemsize}.p0")
+        self.operand = ir.VectorType(self.stored, self.tile.lanes)
+        load = ir.FunctionType(self.operand, [self.operand.as_pointer(), word, mask, self.operand])
+        short = f"{'i' if dtype.is_half else 'f'}{8 * dtype.itemsize}"
+        self.masked_load = ir.Function(self.module, load, f"llvm.masked.load.v{self.tile.lanes}{short}.p0")
         self.prefetch = ir.Function(self.module, ir.FunctionType(_VOID, [self.pointer, word, word, word]), "llvm.prefetch.p0")
 
     def function(self, name: str, types: Sequence[Any], public: bool = False) -> tuple[ir.Function, ir.IRBuilder]:
@@ -159,11 +167,19 @@ class _Writer:
         numbers = ir.Constant(ir.VectorType(_INT, self.tile.lanes), list(range(self.tile.lanes)))
         return self.b.icmp_signed("<", numbers, self.splat(count))
 
+    def computed(self, x: Any) -> Any:
+        """Elements of an operand, as they are computed with."""
+        return widened(self.b, x, self.dtype) if self.dtype.is_half else x
+
+    def load_operand(self, p: Any) -> Any:
+        """A vector of an operand's elements."""
+        return self.computed(self.b.load(self.b.bitcast(p, self.operand.as_pointer()), align=self.dtype.itemsize))
+
     def load_some(self, p: Any, mask: Any) -> Any:
-        """Those lanes of a vector; zeros elsewhere, where memory is not touched."""
-        zeros = ir.Constant(self.vector, [0.0] * self.tile.lanes)
-        place = self.b.bitcast(p, self.vector.as_pointer())
-        return self.b.call(self.masked_load, [place, ir.IntType(32)(self.itemsize), mask, zeros])
+        """Those lanes of a vector of an operand's elements; zeros elsewhere, where memory is not touched."""
+        zeros = ir.Constant(self.operand, [0] * self.tile.lanes)
+        place = self.b.bitcast(p, self.operand.as_pointer())
+        return self.computed(self.b.call(self.masked_load, [place, ir.IntType(32)(self.dtype.itemsize), mask, zeros]))
 
     def splat(self, x: Any) -> Any:
         nothing = ir.Constant(ir.VectorType(x.type, self.tile.lanes), ir.Undefined)
@@ -234,7 +250,7 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
     A sliver has room for one k more: the last whole vector stored may reach into it.
     """
     lanes, zero = w.tile.lanes, ir.Constant(w.element, 0.0)
-    f, b = w.function(name, (w.pointer, _INT, _INT, _INT, _INT, w.pointer))
+    f, b = w.function(name, (w.stored.as_pointer(), _INT, _INT, _INT, _INT, w.pointer))
     source, across, along, total, count, target = f.args
     vectors = range(0, width, lanes)
     together = b.icmp_signed("==", across, _INT(1))
@@ -255,7 +271,7 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
             with b.if_else(inside) as (whole, part):
                 with whole, w.loop(0, deep) as k:
                     for j in vectors:
-                        w.store(w.load(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
+                        w.store(w.load_operand(w.at(start, (k, along), j)), w.at(sliver, (k, width), j))
                 with part:
                     masks = [w.lanes_below(b.sub(here, _INT(j))) for j in vectors]
                     with w.loop(0, deep) as k:
@@ -269,13 +285,13 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
                     for j in vectors:
                         # Rows that are not there are read as the last one; zeros would do as well.
                         near = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
-                        columns.append(_transposed(w, [w.load(w.at(start, (p, across))) for p in near]))
+                        columns.append(_transposed(w, [w.load_operand(w.at(start, (p, across))) for p in near]))
                     for k in range(lanes):
                         for j, column in zip(vectors, columns, strict=True):  # what is beyond a row, the next one covers
                             w.store(column[k], w.at(sliver, k * width + j))
                 with rest, w.loop(0, deep) as k:
                     with w.loop(0, here) as i:
-                        b.store(b.load(w.at(start, (i, across), (k, along))), w.at(sliver, (k, width), i))
+                        b.store(w.computed(b.load(w.at(start, (i, across), (k, along)))), w.at(sliver, (k, width), i))
                     with w.loop(here, width) as i:
                         b.store(zero, w.at(sliver, (k, width), i))
     b.ret_void()
@@ -317,9 +333,8 @@ def _code(dtype: DType) -> str:
     leading = _tile_product(w, rows, ahead=True)
     pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
     most_rows = _MC // rows * rows
-    f, b = w.function(
-        "SYMBOL_gemm", (_INT, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT, w.pointer, _INT, _INT), True
-    )
+    operand = w.stored.as_pointer()
+    f, b = w.function("SYMBOL_gemm", (_INT, _INT, _INT, operand, _INT, _INT, operand, _INT, _INT, w.pointer, _INT, _INT), True)
     m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = f.args
     with b.if_then(b.icmp_signed("==", k, _INT(0))), w.loop(0, m) as i, w.loop(0, n) as j:
         b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), (j, out_column)))
@@ -336,14 +351,16 @@ def _code(dtype: DType) -> str:
         with w.loop(0, n, columns) as j:
             wide = w.least(columns, b.sub(n, j))
             start = w.at(right, (k0, right_row), (j, right_column))
-            direct = b.and_(low, b.icmp_signed("==", wide, _INT(columns)))
+            direct = _BIT(0) if dtype.is_half else b.and_(low, b.icmp_signed("==", wide, _INT(columns)))
             with b.if_then(b.not_(direct)):
                 b.call(pack_b, [start, right_column, right_row, wide, depth, b_sliver])
             following = w.at(start, (columns, right_column))
             by_rows = b.icmp_signed("==", right_column, _INT(1))
             few = b.select(by_rows, right_row, _INT(columns))
             many = b.select(by_rows, b.mul(right_row, _INT(8)), right_column)
-            b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
+            b_operand = [b_sliver, _INT(columns)]
+            if not dtype.is_half:
+                b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
             with w.loop(0, height, rows) as i:
                 operands = [depth, w.at(a_block, (i, b.add(depth, _INT(1)))), *b_operand]
                 target = w.at(out, (b.add(i0, i), out_row), (j, out_column))
@@ -353,7 +370,10 @@ def _code(dtype: DType) -> str:
                 with b.if_else(whole) as (inside, edge):
                     with inside, b.if_else(b.icmp_signed("==", i, _INT(0))) as (first, others):
                         with first:
-                            b.call(leading, [*operands, target, out_row, more, following, few, many])
+                            ahead = [b.bitcast(following, w.pointer), few, many]
+                            if dtype.is_half:  # distances are in elements of float32, of which two of these have the size
+                                ahead[1:] = [b.ashr(x, _INT(1)) for x in (few, many)]
+                            b.call(leading, [*operands, target, out_row, more, *ahead])
                         with others:
                             b.call(product, [*operands, target, out_row, more])
                     with edge:
@@ -375,7 +395,8 @@ def gemm(dtype: DType) -> int:
     void gemm(m, n, k, a, row stride of a, column stride of a, b, row stride of b, column stride of b, c, row stride of c,
               column stride of c)
 
-    with extents and strides as 64-bit integers, in elements. Fastest where the columns of c are neighbours in memory.
+    with extents and strides as 64-bit integers, in elements. Where a and b have 16 bits, c has 32. Fastest where the
+    columns of c are neighbours in memory.
     """
     return _gemm(dtype, selected())
 

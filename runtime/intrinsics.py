@@ -18,11 +18,11 @@ from ..codegen import circular, error, powers, special
 from ..codegen.math import FUNCTIONS
 from ..ir.ops.source import DIGITS, GOLDEN
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
-from . import vector
+from . import halves, vector
 from .arithmetic import LLVMArithmetic, Number, declared, wide_registers
 
 _LINE = 64  # bytes of a cache line
-I1, I8, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 _FLOATS = {float32: ir.FloatType(), float64: ir.DoubleType()}
 
 
@@ -49,7 +49,7 @@ Intrinsic = Callable[..., Any]
 
 
 def llvm_type(dtype: DType) -> ir.Type:
-    """The type of a number in a register."""
+    """The type of a number in a register. Numbers of 16 bits are kept as they are stored: no arithmetic is done on them."""
     return _FLOATS.get(dtype) or (I1 if dtype is bool_ else ir.IntType(8 * dtype.itemsize))
 
 
@@ -61,6 +61,10 @@ def convert(builder: Builder, x: Scalar, dtype: DType) -> Scalar:
     """The number in another type, as C converts; a truth value is whether the number is not 0."""
     if x.dtype is dtype:
         return x
+    if x.dtype.is_half:
+        return convert(builder, Scalar(halves.widened(builder, x.value, x.dtype), float32), dtype)
+    if dtype.is_half:
+        return Scalar(halves.narrowed(builder, convert(builder, x, float32).value, dtype), dtype)
     v, to = x.value, llvm_type(dtype)
     signed = x.dtype.kind == "i"
     if dtype is bool_:
@@ -79,7 +83,7 @@ def convert(builder: Builder, x: Scalar, dtype: DType) -> Scalar:
 
 def alike(builder: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar, DType]:
     """Two operands in one type: integers and truth values that differ become 64 bits wide. Raises TypeError for others."""
-    if a.dtype is b.dtype:
+    if a.dtype is b.dtype and not a.dtype.is_half:
         return a, b, a.dtype
     if a.dtype.is_floating_point or b.dtype.is_floating_point:
         raise TypeError(f"a kernel combines {a.dtype.short} and {b.dtype.short}")
@@ -190,8 +194,8 @@ def real(builder: Builder, bits: Scalar) -> Scalar:
 
 
 def select(builder: Builder, c: Scalar, a: Scalar, b: Scalar) -> Scalar:
-    if a.dtype.is_floating_point or b.dtype.is_floating_point:
-        a, b, _ = alike(builder, a, b)
+    if a.dtype is not b.dtype and (a.dtype.is_floating_point or b.dtype.is_floating_point):
+        raise TypeError(f"a kernel chooses between {a.dtype.short} and {b.dtype.short}")
     else:
         b = convert(builder, b, a.dtype)
     return Scalar(builder.select(c.value, a.value, b.value), a.dtype)
@@ -403,7 +407,8 @@ def _bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
     return Scalar(_random_bits(builder, seed, start, i), int64)
 
 
-DTYPES: dict[str, DType] = {short: dtype_named(short) for short in ("bool", "u8", "i8", "i16", "i32", "i64", "f32", "f64")}
+_SHORTS = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64")
+DTYPES: dict[str, DType] = {short: dtype_named(short) for short in _SHORTS}
 _BRANCHING = (*circular.BRANCHING, *special.BRANCHING)
 ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
@@ -428,8 +433,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "uniform_f32": _uniform(float32, DIGITS["f32"]),
     "uniform_f64": _uniform(float64, DIGITS["f64"]),
     "uniform_i64": _bits,
-    "gemm_f32": _gemm,
-    "gemm_f64": _gemm,
+    **{f"gemm_{short}": _gemm for short in ("f16", "bf16", "f32", "f64")},
 }
 
 

@@ -96,7 +96,7 @@ class Layout:
             relocations.setdefault("status", []).append(len(words))
             words.append(i * STATUS)
             if "(gemm," in kind.source:
-                relocations.setdefault(step.op.result.type.dtype.short, []).append(len(words))
+                relocations.setdefault(step.op.operands[0].type.dtype.short, []).append(len(words))
             words += [0] if plan.device == "cpu" else [*values, 0, kind.domain]
             if kind.may_fail:
                 plan.locs[i] = step.op.loc

@@ -20,6 +20,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..ir.types import DType, bool_, int64
+from . import halves
 from .intrinsics import (
     DTYPES,
     I64,
@@ -193,6 +194,8 @@ class Writer:
         number = _number(e)
         if number is None:
             return self.apply(lambda builder, x: convert(builder, x, dtype), self.evaluate(e))
+        if dtype.is_half:
+            return Scalar(llvm_type(dtype)(halves.bits(number, dtype)), dtype)
         return Scalar(llvm_type(dtype)(number if dtype.is_floating_point else int(number)), dtype)
 
     def _compare(self, e: ast.Compare) -> Any:

@@ -167,7 +167,7 @@ _CONTEXT = _Context(_TYPING)
 
 def _parameters(signature: Signature) -> tuple:
     """The Numba types of a kernel's parameters."""
-    elements = [types.uint8 if d.kind == "b" else getattr(types, d.numpy.name) for d in signature.dtypes]
+    elements = [getattr(types, {"bool": "uint8", "bfloat16": "int16"}.get(d.name, d.name)) for d in signature.dtypes]
     return (*(types.CPointer(e, addrspace=GLOBAL) for e in elements), *[types.int64] * (signature.integers + 2))
 
 

@@ -56,14 +56,14 @@ def test_canonicalize_leaves_what_would_change_a_result(value, operation):
 def test_transposes_become_flags():
     graph = body("%t: f32[3,2] = permute %x {axes=(1,0)}\n%p: f32[3,3] = matmul %t, %x\nreturn %p", result="f32[3,3]")
     (product,) = dce(canonicalize(graph)).ops
-    assert product.attrs == {"ta": True, "tb": False}
+    assert product.attrs["ta"] and not product.attrs["tb"]
 
 
 def test_a_transposed_product_exchanges_its_operands():
     text = "%p: f32[2,2] = matmul %x, %x {tb=True}\n%t: f32[2,2] = permute %p {axes=(1,0)}\nreturn %t"
     graph = body(text, result="f32[2,2]")
     (product,) = dce(transpose_products(graph)).ops
-    assert product.attrs == {"ta": False, "tb": True}
+    assert product.attrs["tb"] and not product.attrs["ta"]
     x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
     np.testing.assert_allclose(evaluate(graph, x)[0], evaluate(transpose_products(graph), x)[0], rtol=1e-6)
 

@@ -25,7 +25,7 @@ def test_every_primitive_has_samples():
     assert set(SAMPLES) | NOT_SAMPLED == set(PRIMITIVES)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
 @pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
 def test_eager_interpreter_and_compiled_code_agree(name, primitive, sample, dtype):
     with warnings.catch_warnings():

@@ -471,6 +471,7 @@ def matrix_exp(A: Tensor) -> Tensor:
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers of each element, from 0 to N - 1, along a last axis."""
     x = shape.reshape(x, (1,)) if x.ndim == 0 else x
+    x = to_dtype(x, int64) if x.dtype.category < 2 else x
     n = x._data.shape[-1] if N is None else N
     columns = [F.pow(shape.unsqueeze(x, -1), k) for k in range(n)]
     return shape.cat(columns, -1)

@@ -13,7 +13,7 @@ from .movement import permute, reshape
 from .reduce import sum_
 
 
-def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool) -> TensorType:
+def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool, wide: bool) -> TensorType:
     if a.dtype is not b.dtype or a.dtype is bool_:
         raise RuntimeError(f"expected two operands of one numeric dtype, got {a.dtype.name} and {b.dtype.name}")
     if min(a.rank, b.rank) < 2 or (a.shape[:-2] != b.shape[:-2] and 2 not in (a.rank, b.rank)):
@@ -22,10 +22,10 @@ def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool) -> TensorType:
     k2, n = b.shape[-2:][::-1] if tb else b.shape[-2:]
     if k != k2:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
-    return a.with_shape((*(a.shape[:-2] or b.shape[:-2]), m, n))
+    return TensorType(a.dtype.wide if wide else a.dtype, (*(a.shape[:-2] or b.shape[:-2]), m, n), a.device)
 
 
-def _impl(a: Any, b: Any, ta: bool, tb: bool) -> Any:
+def _impl(a: Any, b: Any, ta: bool, tb: bool, wide: bool) -> Any:
     return np.matmul(a.swapaxes(-1, -2) if ta else a, b.swapaxes(-1, -2) if tb else b)
 
 
@@ -52,7 +52,8 @@ def _side_by_side(x: Any, transposed: bool) -> Any:
 
 
 # C = A' B' with A' = A or its transpose (ta), likewise B. Operands are matrices, or equal batches of matrices, or a matrix
-# and a batch. The cotangents, dA' = G B'^T and dB' = A'^T G, are products of the same form: transposes stay flags.
+# and a batch. ``wide``: the result of operands of 16 bits has 32.
+# The cotangents, dA' = G B'^T and dB' = A'^T G, are products of the same form: transposes stay flags.
 matmul = primitive(
     "matmul",
     Kind.CONTRACTION,
@@ -63,6 +64,6 @@ matmul = primitive(
         lambda g, b, a_type, ta, tb: _product(b, g, tb, True, a_type) if ta else _product(g, b, False, not tb, a_type),
         lambda g, a, b_type, ta, tb: _product(g, a, True, ta, b_type) if tb else _product(a, g, not ta, False, b_type),
     ),
-    defaults={"ta": False, "tb": False},
+    defaults={"ta": False, "tb": False, "wide": False},
     torch_name="Mm",
 )

@@ -340,7 +340,7 @@ cast = primitive(
     "x",
     infer=lambda x, dtype: x.with_dtype(dtype_named(dtype)),
     impl=lambda x, dtype: _parts(np.asarray(x), dtype).astype(dtype_named(dtype).numpy),
-    scalar=lambda types, attrs: "{x} != {D}(0)" if attrs["dtype"] == "bool" else "{T}({x})",
+    scalar=lambda types, attrs: "{x} != {D}(0)" if attrs["dtype"] == "bool" else f"{attrs['dtype']}({{x}})",
     vjp=(lambda g, x_type: cast(g, dtype=x_type.dtype.short),),
     torch_name="ToCopy",
     in_format=True,

@@ -303,5 +303,6 @@ bitcast = host(
     "bitcast",
     _bitcast,
     infer=_infer_bitcast,
+    in_format=True,
     put=lambda base, view, base_type, dtype: bitcast(view, dtype=base_type.dtype.short),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..interp import Build, using
-from ..ops import broadcast, full, matmul, mul, neg, permute, reshape, slice_
+from ..ops import broadcast, cast, full, matmul, mul, neg, permute, reshape, slice_
 from ..primitive import Kind, Primitive
 
 Rule = Callable[..., "Value | None"]
@@ -171,11 +171,12 @@ def _sum_of_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
 
 
 @rule("matmul")
-def _matmul(a: Value, b: Value, ta: bool, tb: bool) -> Value | None:
+def _matmul(a: Value, b: Value, ta: bool, tb: bool, wide: bool) -> Value | None:
     a2, b2 = _untransposed(a), _untransposed(b)
     if a2 is None and b2 is None:
         return None
-    return matmul(a if a2 is None else a2, b if b2 is None else b2, ta=ta != (a2 is not None), tb=tb != (b2 is not None))
+    ta, tb = ta != (a2 is not None), tb != (b2 is not None)
+    return matmul(a if a2 is None else a2, b if b2 is None else b2, ta=ta, tb=tb, wide=wide)
 
 
 def _untransposed(v: Value) -> Value | None:
@@ -188,7 +189,10 @@ def _untransposed(v: Value) -> Value | None:
 
 def _reshapes_outward(primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Value | None:
     """An elementwise operation on values reshaped alike is the reshape of the operation: reshapes move towards the results,
-    where they meet and cancel."""
+    where they meet and cancel. But values of 16 bits are converted by who reads them: a reshape of stored values is free.
+    """
+    if primitive is cast and operands[0].dtype.is_half:
+        return None
     reshaped = [op for v in operands if (op := _made_by(v, reshape))]
     if not reshaped or len(reshaped) + sum(_made_by(v, full) is not None for v in operands) < len(operands):
         return None

@@ -24,6 +24,6 @@ def transpose_products(graph: Graph) -> Graph:
             rewriter.copy(op)
             continue
         a, b = (rewriter.map[v] for v in product.operands)
-        attrs = {"ta": not product.attrs["tb"], "tb": not product.attrs["ta"]}
+        attrs = {**product.attrs, "ta": not product.attrs["tb"], "tb": not product.attrs["ta"]}
         (rewriter.map[op.result],) = rewriter.builder.append(matmul, (b, a), attrs, product.loc)
     return rewriter.finish()

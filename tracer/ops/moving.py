@@ -530,9 +530,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     if lead < 0 or any(n not in (1, m) for n, m in zip(sizes, input._data.shape[lead:], strict=False)):
         raise RuntimeError(f"size {{{list(sizes)}}} is not expandable to size {{{list(input.shape)}}}.")
     axes = tuple(i for i, n in enumerate(input._data.shape) if i < lead or (sizes[i - lead] == 1 and n != 1))
-    if not axes and sizes == input._data.shape:
-        return input if sizes else F.clone(input)
-    out = reduce.sum(input, axes) if axes else input
+    if not axes and sizes and sizes == input._data.shape:
+        return input
+    out = reduce.sum(input, axes or None) if axes or not sizes else input
     return out if out._data.shape == sizes else reshape(out, sizes)
 
 

@@ -188,6 +188,11 @@ def _without(x: Tensor, names: list[str], gone: list[str]) -> tuple[Tensor, list
     return sum(x, [names.index(n) for n in gone]), [n for n in names if n not in gone]
 
 
+def _total(x: Tensor, axis: int) -> Tensor:
+    """The sums along an axis, which stays, in the dtype of x."""
+    return sum(x, axis, keepdim=True, dtype=x.dtype)
+
+
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum over the last ``dims`` axes of ``a`` and the first of ``b``, or over two lists of axes."""
     if isinstance(dims, Tensor):
@@ -214,7 +219,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 f"contracted dimensions need to match, but first has size {m} in dim {i} and second has size {n} in dim {j}"
             )
         if m != n:
-            a, b = (sum(a, i, keepdim=True), b) if n == 1 else (a, sum(b, j, keepdim=True))
+            a, b = (_total(a, i), b) if n == 1 else (a, _total(b, j))
     free_a, free_b = [i for i in range(a.ndim) if i not in dims_a], [j for j in range(b.ndim) if j not in dims_b]
     inner = math.prod(a._data.shape[i] for i in dims_a)
     out = tuple(a._data.shape[i] for i in free_a) + tuple(b._data.shape[j] for j in free_b)

@@ -201,7 +201,13 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
 @opmath
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1) -> Tensor:
     """The integral along ``dim`` by the trapezoidal rule."""
-    return reduce.sum(_trapezoids(y, x, 1 if dx is None else dx, dim), dim)
+    step = 1 if dx is None else dx
+    axis = one_dim(dim, y.ndim)
+    if x is None and y.dtype.category < 2 and (n := y._data.shape[axis]):
+        ends = F.add(*(shape.squeeze(shape.narrow(y, axis, k, 1), axis) for k in (0, n - 1)))
+        return F.mul(F.sub(reduce.sum(y, dim), F.mul(ends, 0.5)), step)
+    scale, areas = _trapezoids(y, x, step, dim)
+    return F.mul(reduce.sum(areas, dim), scale)
 
 
 @opmath
@@ -209,25 +215,26 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None
     """The integrals up to each point along ``dim`` by the trapezoidal rule."""
     from .order import cumsum
 
-    return cumsum(_trapezoids(y, x, 1 if dx is None else dx, dim), dim)
+    scale, areas = _trapezoids(y, x, 1 if dx is None else dx, dim)
+    return F.mul(cumsum(areas, dim), scale)
 
 
 trapz = trapezoid
 
 
-def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:
+def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> tuple[float, Tensor]:
+    """A factor, and what times it are the areas; integers are added and multiplied in their dtype."""
     axis = one_dim(dim, y.ndim)
     n = y._data.shape[axis] - 1
     if n < 0:
         n = 0
-    y = as_floating(y)
     heights = F.add(shape.narrow(y, axis, y._data.shape[axis] - n, n), shape.narrow(y, axis, 0, n))
     if x is None:
-        return F.mul(heights, dx / 2)
+        return 1.0, F.mul(heights, dx / 2)
     widths = diff(x, dim=-1 if x.ndim == 1 else dim)
     if x.ndim == 1 and y.ndim > 1:
         widths = shape.reshape(widths, tuple(-1 if i == axis else 1 for i in range(y.ndim)))
-    return F.mul(F.mul(heights, widths), 0.5)
+    return 0.5, F.mul(heights, widths)
 
 
 @opmath

@@ -143,7 +143,7 @@ def _reduce_others(
 ) -> Tensor:
     """Products and extrema, by a table with a layer for each element along the axis of ``index``."""
     n = index._data.shape[axis]
-    neutral = {"prod": 1, "amax": -math.inf, "amin": math.inf}[reduce]
+    neutral = {"prod": True if input.dtype is bool_ else 1, "amax": -math.inf, "amin": math.inf}[reduce]
     if not input.is_floating_point() and reduce != "prod":
         limits = np.iinfo(input._data.dtype) if input.dtype.name != "bool" else None
         neutral = (limits.min if reduce == "amax" else limits.max) if limits else reduce == "amin"
@@ -154,9 +154,9 @@ def _reduce_others(
         at = tuple(slice(k, k + 1) if i == axis else slice(None) for i in range(index.ndim))
         layers.append(scatter(neutral_all, axis, getitem(index, at), getitem(source, at)))
     table = P.concatenate(*(unsqueeze(x, 0) for x in layers), axis=0)
-    if reduce == "prod":
+    if reduce == "prod" and input.dtype is not bool_:
         return P.prod(table, axis=0)
-    return (P.max_ if reduce == "amax" else P.min_)(table, axes=(0,))
+    return (P.max_ if reduce == "amax" else P.min_)(table, axes=(0,))  # the product of bools is the smallest
 
 
 def _vector_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:

@@ -219,11 +219,23 @@ def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, alig
 
 def _bytes(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:
     """The weighted sums of bytes with weights of as many binary digits as fit 16 bits, rounded: half up."""
+    taps = _joined(lower, taps, x._data.shape[axis])
     largest = max(float(w.max()) for _, w in taps)
     digits = next(d for d in range(22) if d == 21 or int(0.5 + largest * 2 ** (d + 1)) >= 1 << 15)
     whole = [(k, np.trunc(w * 2.0**digits + np.copysign(0.5, w)).astype(np.int32)) for k, w in taps]
     total = F.add(_weighted(to_dtype(x, int32), axis, lower, whole), 1 << (digits - 1))
     return to_dtype(F.clamp(F.floor_divide(total, 1 << digits), 0, 255), uint8)
+
+
+def _joined(lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]], extent: int) -> list[tuple[int, np.ndarray]]:
+    """The taps with those that read the same element, at the ends, as one."""
+    places = [np.clip(lower + k, 0, extent - 1) for k, _ in taps]
+    weights = [w.copy() for _, w in taps]
+    for i in range(1, len(weights)):
+        same = places[i] == places[i - 1]
+        weights[i] = np.where(same, weights[i] + weights[i - 1], weights[i])
+        weights[i - 1] = np.where(same, 0, weights[i - 1])
+    return [(k, w) for (k, _), w in zip(taps, weights, strict=True)]
 
 
 def _weighted(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:

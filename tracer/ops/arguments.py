@@ -196,6 +196,8 @@ _NUMBERS = """
 _SPECIAL = {
     ("copy_", "other"): "Operand",
     ("fill_", "value"): "Operand",
+    ("max", "dim"): "Dims | Tensor",
+    ("min", "dim"): "Dims | Tensor",
     ("repeat_interleave", "repeats"): "int | Tensor",
     ("tensordot", "dims"): "Any",
     ("view", "shape"): "Sizes | DType",

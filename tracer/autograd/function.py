@@ -156,7 +156,7 @@ class FunctionNode(BackwardNode):
         if g is None or self.edges[3 * i] is None:
             return None
         if not isinstance(g, Tensor):
-            raise TypeError(f"expected Variable or None (got {type(g).__name__})")
+            raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
         shape = self.edges[3 * i + 2].shape
         if g._data.shape != shape:
             try:

@@ -124,8 +124,18 @@ def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
             if result is not None:
                 if not isinstance(result, Tensor):
                     raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
+                _check(hook, shown, result)
                 shown = result
     return form.take(shown)
+
+
+def _check(hook: Callable[..., Any], was: Tensor, got: Tensor) -> None:
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if got.shape != was.shape:
+        raise RuntimeError(f"hook '{name}' has changed the size of value")
+    if got.dtype is not was.dtype:
+        types = f"(was torch.{was.dtype.ctype}Tensor got torch.{got.dtype.ctype}Tensor)"
+        raise RuntimeError(f"hook '{name}' has changed the type of value {types}")
 
 
 def before(extras: Extras, given: dict[int, Any], count: int, form: Form) -> dict[int, Any]:

@@ -56,8 +56,10 @@ class _Backward:
         self.module, self.pre, self.hooks = module, pre, hooks
         self.outputs: tuple | None = None  # None: no backward pass has come by the outputs
         self.followed = False  # whether an input requires gradients
+        self.count = 0  # of inputs
 
     def watch_inputs(self, args: tuple) -> tuple:
+        self.count = len(args)
         self.followed = any(isinstance(a, Tensor) and a.requires_grad for a in args)
         return _watch(args, self._inputs_seen) if self.followed and self.hooks else args
 
@@ -72,7 +74,7 @@ class _Backward:
         self.outputs = grads
         if not self.followed:
             for hook in self.hooks:
-                if hook(self.module, (), grads) is not None:
+                if hook(self.module, (None,) * self.count, grads) is not None:
                     raise RuntimeError("Backward hooks for Modules where no input requires gradient should always return None.")
         return grads
 
@@ -83,6 +85,11 @@ class _Backward:
         for hook in self.hooks:
             replaced = hook(self.module, grads, outputs)
             if replaced is not None:
+                if len(_tuple(replaced)) != len(grads):
+                    raise RuntimeError(
+                        f"Backward hook returned an invalid number of grad_input, got {len(_tuple(replaced))}, but expected "
+                        f"{len(grads)}"
+                    )
                 grads = _tuple(replaced)
         return grads
 

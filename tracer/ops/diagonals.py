@@ -11,7 +11,7 @@ from ..ir.types import DType, int64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype
-from .create import full, zeros_like
+from .create import factory, full, zeros_like
 from .moving import atleast_2d, movedim
 from .shape import cat, expand, pad, reshape, unsqueeze
 
@@ -54,11 +54,13 @@ def _triangle_positions(keep: np.ndarray) -> Tensor:
     return tensor(np.stack(np.nonzero(keep)).astype(np.int64))
 
 
+@factory
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
     """The positions below a diagonal, with it: a row of row numbers, a row of column numbers."""
     return to_dtype(_triangle_positions(np.tri(row, col, offset, dtype=bool)), dtype)
 
 
+@factory
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
     """The positions above a diagonal, with it."""
     return to_dtype(_triangle_positions(~np.tri(row, col, offset - 1, dtype=bool)), dtype)

@@ -7,10 +7,11 @@ The choice depends on the context, never on the operands, so a rule is written o
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -153,20 +154,16 @@ def set_default(interpreter: Interpreter) -> None:
     _default = interpreter
 
 
-class using:
-    """Primitives applied in this block, in this thread, go to ``interpreter``."""
-
-    __slots__ = ("before", "interpreter")
-
-    def __init__(self, interpreter: Interpreter):
-        self.interpreter = interpreter
-
-    def __enter__(self) -> None:
-        self.before = _current.interpreter
-        _current.interpreter = self.interpreter
-
-    def __exit__(self, *exception: object) -> None:
-        _current.interpreter = self.before
+@contextlib.contextmanager
+def using(interpreter: Interpreter | None) -> Iterator[None]:
+    """Primitives applied in this block, in this thread, go to ``interpreter``; None stands for the default."""
+    # A generator restores also where an interrupt keeps ``__exit__`` from running.
+    before = _current.interpreter
+    try:
+        _current.interpreter = interpreter
+        yield
+    finally:
+        _current.interpreter = before
 
 
 def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:

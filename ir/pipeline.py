@@ -78,8 +78,8 @@ def collector_paused() -> Iterator[None]:
     the collector would look at all of them again and again.
     """
     enabled = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if enabled:

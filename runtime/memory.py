@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..ir.types import TensorType
-from .objects import address, counts_references
+from .objects import address, counts_references, reads_arrays
 from .objects import references as getrefcount
 
 ALIGNMENT = 64
@@ -78,29 +78,33 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMEN
 class ResultPool:
     """Buffers for one result of a program: handed out, and used again once nobody else holds them.
 
-    ``entries`` are arrays and their addresses; one is free if its reference count is ``FREE`` in a loop over them. Where
-    references are not counted (``objects.counts_references``) no count is ``FREE``, and every buffer is new.
+    ``entries`` are arrays, and what a program's slot gets: the array object, which the program looks at, for whoever had it
+    may have changed its shape or its memory. Where it cannot look, the slot gets the address. A buffer is free if its
+    reference count is ``FREE`` in a loop over them. Where references are not counted (``objects.counts_references``), or
+    arrays not looked at, every buffer is new.
     """
 
     LIMIT = 8
 
     def __init__(self, type: TensorType):
-        self.shape, self.dtype = type.shape, type.dtype.numpy
+        self.shape, self.dtype = type.shape, np.empty(0, type.dtype.numpy).dtype
         self.entries: list[tuple[np.ndarray, int]] = []
 
     def grow(self) -> tuple[np.ndarray, int]:
         """A new buffer, for when none is free."""
         # It owns its memory: whatever view a caller makes refers to this very object, and is counted.
         array = np.empty(self.shape, self.dtype)
-        entry = (array, address(array))
+        if not reads_arrays:
+            return array, address(array)
+        entry = (array, id(array))
         if counts_references and len(self.entries) < self.LIMIT:
             self.entries.append(entry)
         return entry
 
 
 def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
-    """From each pool an array that nobody else holds; and their addresses. One thread at a time."""
-    arrays, addresses = [], []
+    """From each pool an array that nobody else holds; and what the slots get. One call at a time."""
+    arrays, words = [], []
     for pool in pools:
         for entry in pool.entries:
             if getrefcount(entry[0]) == FREE:
@@ -108,8 +112,8 @@ def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
         else:
             entry = pool.grow()
         arrays.append(entry[0])
-        addresses.append(entry[1])
-    return arrays, addresses
+        words.append(entry[1])
+    return arrays, words
 
 
 def _refcount_when_free() -> int:

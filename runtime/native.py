@@ -25,7 +25,7 @@ from . import driver
 from .memory import aligned_empty
 from .objects import address
 from .plan import Plan
-from .program import ERRORS, Program
+from .program import ERRORS, Frame, Program
 
 # The pool begins with its description: how many instances, the driver, how many arguments and results there are, the slot of
 # the first result, the checks' table and its length. An instance is a lock, a header, slots and status cells. Each is
@@ -198,22 +198,23 @@ class NativeFunction:
         self.arguments = len(plan.inputs) - len(self.captured)
         self.failures, rows = _failures(plan)
         self._rows = np.array(rows or [(0, 0)], np.int64)
-        self._instances = [Program(plan) for _ in range(_count())]
+        program = Program(plan)
+        self._instances = [Frame(program) for _ in range(_count())]
         self._pool = aligned_empty(8 * _LINE * (1 + len(self._instances))).view(np.int64)
         self._pool[:] = 0
         counts = self.arguments, len(plan.results), len(plan.inputs)
         self._pool[:7] = len(self._instances), driver.run(), *counts, address(self._rows), len(rows)
-        for k, program in enumerate(self._instances):
+        for k, frame in enumerate(self._instances):
             at = _LINE * (k + 1)
-            self._pool[at : at + 4] = (0, *program.instance(self.arguments, [address(a) for a in self.captured]))
+            self._pool[at : at + 4] = (0, *frame.instance(self.arguments, [address(a) for a in self.captured]))
         self.address = address(self._pool)
         _pools.add(self)
 
     def unlock(self) -> None:
         """Frees every instance: in a forked child nobody runs those that other threads of the parent had taken."""
         self._pool[_LINE::_LINE] = 0
-        for program in self._instances:
-            program.forget_failure()
+        for frame in self._instances:
+            frame.forget_failure()
 
 
 _pools: weakref.WeakSet[NativeFunction] = weakref.WeakSet()

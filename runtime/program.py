@@ -22,69 +22,42 @@ from . import compile as compiler
 from . import driver
 from .gemm import gemm
 from .memory import ResultPool, aligned_empty, take
-from .objects import HEAD, Word, address, array_checks
+from .objects import HEAD, Word, address, array_checks, reads_arrays
 from .plan import Plan, StepKind
 from .team import sharing
+
+_SHARED = 16 << 20  # bytes of arena: of larger ones there is one
 
 
 class Program:
     """The executable form of a plan on the CPU.
 
-    Inputs are given by address and contiguous; updated ones are overwritten. One call runs at a time; others wait.
+    Inputs are given by address and contiguous; updated ones are overwritten. What a call works in is a ``Frame``, which it
+    takes from ``frames`` and puts back: calls in several threads, or one in a signal's handler that interrupts another,
+    have one each, and a call that is interrupted for good leaves nothing behind that others wait for. Where inputs are
+    updated, or frames are large, one thread calls at a time: then there is a ``lock`` to be held.
     """
 
     def __init__(self, plan: Plan):
         if plan.device != "cpu":
             raise ValueError(f"a plan for {plan.device} is no program for the CPU")
         self.plan = plan
-        self.pools = [ResultPool(plan.outputs[k]) for k in plan.results]
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
-        self._lock = threading.Lock()
-        self._link()
+        self.lock = threading.RLock() if plan.updates or plan.arena > _SHARED else None
+        self.pack = struct.Struct(f"{len(plan.inputs) + len(plan.results)}q").pack_into
+        self.call = _driver()
+        self.kernels = [compiler.load([kind.source])[0] if kind.source else 0 for kind in plan.kinds]
+        self.constants = aligned_empty(len(plan.constants))
+        self.constants[:] = np.frombuffer(plan.constants, np.uint8)
+        self.is_shared = any(plan.kinds[k].large for k in plan.steps)
+        self.team = sharing() if self.is_shared else (0, 0)
+        self._look: tuple[Sequence[int], Sequence[Word]] = (), ()
+        self.frames = [Frame(self)]
 
     @property
     def steps(self) -> list[StepKind]:
         """What is run, in order."""
         return [self.plan.kinds[k] for k in self.plan.steps]
-
-    def _link(self) -> None:
-        """Puts addresses where the plan has distances."""
-        plan, steps = self.plan, self.steps
-        self._failure: Exception | None = None
-        compiled = iter(compiler.load(kind.source for kind in plan.kinds if kind.source))
-        by_kind = np.array([next(compiled) if kind.source else 0 for kind in plan.kinds], np.int64)
-        kernels = by_kind[plan.steps]
-        # Each needs a function of its own, which knows the cell to report errors to.
-        self._callbacks = {i: self._callback(i, kind.fallback) for i, kind in enumerate(steps) if not kind.source}
-        for i, function in self._callbacks.items():
-            kernels[i] = ctypes.cast(function, ctypes.c_void_p).value or 0
-        self._arena, self._constants = aligned_empty(plan.arena), aligned_empty(len(plan.constants))
-        self._constants[:] = np.frombuffer(plan.constants, np.uint8)
-        self._status = np.zeros((max(len(steps), 1), 2), np.int64)
-        bases = {"arena": self._arena, "constants": self._constants, "status": self._status}
-        self._words = np.array(plan.words or [0], np.int64)
-        for base, positions in plan.relocations.items():
-            self._words[positions] += address(bases[base]) if base in bases else gemm(dtype_named(base))
-        self._patches = np.zeros((max(len(plan.patches), 1), 4), np.int64)
-        if plan.patches:
-            self._patches[:, :3] = plan.patches
-        self._slots = np.zeros(len(plan.inputs) + len(plan.results) + 1, np.int64)
-        self._slots_view = self._slots.data
-        self._pack = struct.Struct(f"{len(self._slots) - 1}q").pack_into
-        at = address(self._words)
-        self._table = np.zeros((max(len(steps), 1), 5), np.int64)  # kernel, argument block, range, whether it is shared
-        if steps:
-            self._table[:, 0] = kernels
-            self._table[:, 1] = at + 8 * np.array(plan.starts)
-            self._table[:, 3] = [kind.domain for kind in steps]
-            self._table[:, 4] = [kind.large for kind in steps]
-        at_team, share = sharing() if self._table[:, 4].any() else (0, 0)
-        table, patches, slots, cells = map(address, (self._table, self._patches, self._slots, self._status))
-        header = (table, len(steps), patches, len(plan.patches), slots, at, cells, at_team, share, 0, 0)
-        self._header = np.array(header, np.int64)
-        self._header_address = address(self._header)
-        self._others: list[tuple[np.ndarray, ...]] = []
-        self._call = _driver()
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """One native call. Returns the results that are not updates, in buffers that nobody else holds.
@@ -92,30 +65,36 @@ class Program:
         Raises IndexError when a position is out of range, RuntimeError for a division of integers by zero; inputs in
         ``unsafe`` may then have been written to, and no others.
         """
-        with self._lock:
-            arrays, addresses = take(self.pools)
-            self._pack(self._slots_view, 0, *inputs, *addresses)
-            if self._call(self._header_address):
-                self._raise_failure()
-        return arrays
+        if self.lock is None:
+            return self._run(inputs)
+        with self.lock:
+            return self._run(inputs)
 
-    def header_for_arrays(self, slots: Sequence[int], words: Sequence[Word] = ()) -> int:
-        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs.
+    def _run(self, inputs: Sequence[int]) -> list[np.ndarray]:
+        frames = self.frames
+        try:
+            frame = frames.pop()
+        except IndexError:
+            frame = self.frame()
+        try:
+            return frame.run(inputs)
+        finally:
+            frames.append(frame)
 
-        The call returns 2 and does nothing unless each is of its input's type, contiguous, owns its memory, and may be written
-        to if it is updated; and unless ``words`` are as given.
-        """
-        patches = self._patches.copy()
-        patches[np.isin(patches[:, 1], slots), 3] = HEAD
-        types = [(i, self.plan.inputs[i]) for i in slots]
-        written = set(self.plan.updates.values())
-        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written)]
-        rows += [(len(self._slots) - 1, where, -1, -1, word) for where, word in words]  # the last slot is always zero
-        checks = np.array(rows, np.int64)
-        header = self._header.copy()
-        header[2], header[9:] = address(patches), (address(checks), len(rows))
-        self._others.append((header, patches, checks))
-        return address(header)
+    def frame(self) -> Frame:
+        """A new frame, for when none is free."""
+        frame = Frame(self)
+        frame.look_at(*self._look)
+        return frame
+
+    def look_at(self, slots: Sequence[int], words: Sequence[Word]) -> None:
+        """From here on frames have in ``written`` what a call needs that puts array objects into these slots."""
+        self._look = slots, words
+        before, self.frames = self.frames, []  # those in use do not come back
+        while before:
+            frame = before.pop()
+            frame.look_at(slots, words)
+            self.frames.append(frame)
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Runs on arrays and returns all outputs, updates included. Inputs are not written to."""
@@ -124,36 +103,117 @@ class Program:
         updates = self.plan.updates
         return tuple(taken[updates[k]] if k in updates else next(fresh) for k in range(len(self.plan.outputs)))
 
-    def _callback(self, i: int, text: str) -> Any:
-        """A function with a kernel's signature that evaluates the graph of a step with NumPy."""
-        graph = parse_graph(text)
-        types = [v.type for v in (*graph.inputs, *graph.outputs)]
-        n = len(graph.inputs)
 
-        def run(args: int, start: int, stop: int) -> None:
-            try:
-                where = (ctypes.c_int64 * len(types)).from_address(args)
-                arrays = [_array_at(at, t) for at, t in zip(where, types, strict=True)]
-                for target, value in zip(arrays[n:], evaluate(graph, *arrays[:n]), strict=True):
-                    np.copyto(target, value)
-            except Exception as e:
-                self._failure = e
-                self._status[i, 0] = 1
+class Frame:
+    """What one call of a program works in: arena, argument blocks, slots, cells for errors, buffers for results.
 
-        return _KERNEL(run)
+    ``written`` is what written-out replays read: the slots, the address of a header, and the entries of each pool.
+    """
+
+    written: tuple[Any, ...]
+
+    def __init__(self, program: Program):
+        """Puts addresses where the plan has distances."""
+        self.plan, self._pack, self._call, self._team = program.plan, program.pack, program.call, program.team
+        plan, steps = self.plan, program.steps
+        self.pools = [ResultPool(plan.outputs[k]) for k in plan.results]
+        self._failures: list[BaseException] = []  # of steps that Python does
+        kernels = np.array(program.kernels, np.int64)[plan.steps]
+        self._status = np.zeros((max(len(steps), 1), 2), np.int64)
+        # Each needs a function of its own, which knows the cell to report errors to.
+        fallbacks = {i: kind.fallback for i, kind in enumerate(steps) if not kind.source}
+        self._callbacks = {i: _callback(text, self._status[i], self._failures) for i, text in fallbacks.items()}
+        for i, function in self._callbacks.items():
+            kernels[i] = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self.arena = aligned_empty(plan.arena)
+        bases = {"arena": self.arena, "constants": program.constants, "status": self._status}
+        self._words = np.array(plan.words or [0], np.int64)
+        for base, positions in plan.relocations.items():
+            self._words[positions] += address(bases[base]) if base in bases else gemm(dtype_named(base))
+        self._patches = np.zeros((max(len(plan.patches), 1), 4), np.int64)
+        if plan.patches:
+            self._patches[:, :3] = plan.patches
+        self._slots = np.zeros(len(plan.inputs) + len(plan.results) + 1, np.int64)
+        self.view = self._slots.data
+        self.cells = np.zeros(len(plan.inputs))  # of floats that a call brings
+        self.cells_view, self.cells_at = self.cells.data, address(self.cells)
+        self._table = np.zeros((max(len(steps), 1), 5), np.int64)  # kernel, argument block, range, whether it is shared
+        if steps:
+            self._table[:, 0] = kernels
+            self._table[:, 1] = address(self._words) + 8 * np.array(plan.starts)
+            self._table[:, 3] = [kind.domain for kind in steps]
+            self._table[:, 4] = [kind.large for kind in steps]
+        self._headers: dict[Any, tuple[np.ndarray, ...]] = {}
+        self._header = self._header_for(())
+
+    def _header_for(self, slots: Sequence[int], words: Sequence[Word] = ()) -> int:
+        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs, and buffers
+        of results into theirs.
+
+        The call returns 2 and does nothing unless each is of its type, contiguous, owns its memory, and may be written
+        to if it is an input that is updated or a result; and unless ``words`` are as given.
+        """
+        results = [(len(self.plan.inputs) + j, pool) for j, pool in enumerate(self.pools)] if reads_arrays else []
+        patches = self._patches.copy()
+        patches[np.isin(patches[:, 1], [*slots, *(i for i, _ in results)]), 3] = HEAD
+        types = [(i, self.plan.inputs[i]) for i in slots]
+        written = set(self.plan.updates.values())
+        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written)]
+        rows += [(i, *row) for i, pool in results for row in array_checks(pool.shape, pool.dtype, True)]
+        rows += [(len(self._slots) - 1, where, -1, -1, word) for where, word in words]  # the last slot is always zero
+        return self._written_header(patches, np.array(rows or [(0,) * 5], np.int64), len(rows))
+
+    def _written_header(self, patches: np.ndarray, checks: np.ndarray, count: int) -> int:
+        table, slots, at, cells = map(address, (self._table, self._slots, self._words, self._status))
+        steps, places = len(self.plan.steps), len(self.plan.patches)
+        fields = (table, steps, address(patches), places, slots, at, cells, *self._team, address(checks), count)
+        header = np.array(fields, np.int64)
+        where = address(header)
+        self._headers[where] = header, patches, checks  # kept
+        return where
+
+    def look_at(self, slots: Sequence[int], words: Sequence[Word]) -> None:
+        """Makes ``written``."""
+        self.written = (self.view, self._header_for(slots, words), *(pool.entries for pool in self.pools))
+
+    def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
+        """As ``Program.run``."""
+        arrays, words = take(self.pools)
+        self._pack(self.view, 0, *inputs, *words)
+        self.arm()
+        failed = self._call(self._header)
+        if failed == 2:  # who had a result has made something else of its array
+            for pool in self.pools:
+                pool.entries.clear()
+            arrays, words = take(self.pools)
+            self._pack(self.view, 0, *inputs, *words)
+            failed = self._call(self._header)
+        if failed:
+            self._raise_failure()
+        return arrays
+
+    def arm(self) -> None:
+        """Before a call: the steps that Python does count as failed until they are done."""
+        for i in self._callbacks:
+            self._status[i, 0] = 1
 
     def instance(self, first: int, addresses: Sequence[int]) -> tuple[int, int, int]:
         """The addresses of header, slots and status cells, for native code that calls the driver itself.
 
-        The slots from number ``first`` on hold ``addresses`` from now on.
+        The slots hold addresses; those from number ``first`` on hold ``addresses`` from now on.
         """
         self._slots[first : first + len(addresses)] = addresses
-        return self._header_address, address(self._slots), address(self._status)
+        header = self._written_header(self._patches, np.zeros((1, 5), np.int64), 0)
+        return header, address(self._slots), address(self._status)
 
     def forget_failure(self) -> None:
-        """After a call that met an error which nobody will raise."""
+        """After a call that met an error which nobody will raise; unless it was an interrupt."""
         self._status[:] = 0
-        self._failure = None
+        failures = self._failures.copy()
+        self._failures.clear()
+        for failure in failures:
+            if not isinstance(failure, Exception):
+                raise failure
 
     def _raise_failure(self) -> None:
         for i, loc in self.plan.locs.items():
@@ -161,11 +221,28 @@ class Program:
             if site:
                 self._status[:] = 0
                 if i in self._callbacks:
-                    assert self._failure is not None
-                    failure, self._failure = self._failure, None
-                    raise failure
+                    raise self._failures.pop() if self._failures else KeyboardInterrupt  # it was interrupted before it began
                 error, message = self.plan.kinds[self.plan.steps[i]].checks[site - 1]
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
+
+
+def _callback(text: str, cell: np.ndarray, failures: list[BaseException]) -> Any:
+    """A function with a kernel's signature that evaluates the graph of a step with NumPy, and clears its cell when it has."""
+    graph = parse_graph(text)
+    types = [v.type for v in (*graph.inputs, *graph.outputs)]
+    n = len(graph.inputs)
+
+    def run(args: int, start: int, stop: int) -> None:
+        try:
+            where = (ctypes.c_int64 * len(types)).from_address(args)
+            arrays = [_array_at(at, t) for at, t in zip(where, types, strict=True)]
+            for target, value in zip(arrays[n:], evaluate(graph, *arrays[:n]), strict=True):
+                np.copyto(target, value)
+            cell[0] = 0
+        except BaseException as e:
+            failures.append(e)
+
+    return _KERNEL(run)
 
 
 ERRORS = {error.__name__: error for error in (IndexError, RuntimeError, ZeroDivisionError)}

@@ -116,7 +116,7 @@ def test_the_whole_is_never_in_memory():
     for a, b in zip(step(q, k, v), eager, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4)
     (trace,) = next(iter(step.traces.values()))
-    assert trace.executable.program._arena.nbytes < 48 << 20
+    assert trace.executable.program.frames[0].arena.nbytes < 48 << 20
 
 
 def test_multi_head_attention_without_weights(monkeypatch, divided):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .autograd.modes import no_grad
+from .autograd.modes import unfollowed
 from .ir.types import DType
 from .ops import pointwise
 from .random import Generator, bernoulli_draw, check_limits, default_generator, floating, randn, standard_deviation
@@ -34,7 +34,7 @@ def uniform_(tensor: Tensor, from_: float = 0, to: float = 1, *, generator: Gene
     if to - from_ > most:
         raise RuntimeError(f"uniform_ expects to-from <= {most}, but found to={to} and from={from_}")
     stream, shape = generator or default_generator, tensor._data.shape
-    with no_grad():
+    with unfollowed():
         if (from_, to) == (0, 1):
             numbers = stream.uniform(shape, kind)
         else:
@@ -48,7 +48,7 @@ def uniform_(tensor: Tensor, from_: float = 0, to: float = 1, *, generator: Gene
 def normal_(tensor: Tensor, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Normal numbers. Raises RuntimeError for a negative standard deviation."""
     standard_deviation(std)
-    with no_grad():
+    with unfollowed():
         numbers = randn(tensor._data.shape, dtype=tensor.dtype, generator=generator) * std + mean
     return tensor.copy_(numbers)
 
@@ -65,7 +65,7 @@ def exponential_(tensor: Tensor, lambd: float = 1, *, generator: Generator | Non
             "Exponential distribution is a continuous probability distribution. dtype must be a floating point but you "
             f"specified {tensor.dtype.ctype}"
         )
-    with no_grad():
+    with unfollowed():
         u = (generator or default_generator).fine(tensor._data.shape, tensor.dtype)
         numbers = pointwise.log1p(-u) / -lambd
     return tensor.copy_(numbers)

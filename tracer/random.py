@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .autograd.modes import no_grad
+from .autograd.modes import unfollowed
 from .context import context
 from .device import CPU, require_cpu
 from .ir import ops as P
@@ -98,7 +98,7 @@ class Generator:
 
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
         """Numbers in (0, 1), or 64 random bits for int64, outside any graph."""
-        with no_grad():
+        with unfollowed():
             out = P.uniform(self.state, shape=shape, dtype=dtype.wide.short)
             self.state.add_(create.tensor([0, math.prod(shape)], dtype=int64))
             if dtype.is_half:  # odd multiples of half a step, so that none is rounded to 0 or to 1
@@ -112,7 +112,7 @@ class Generator:
 
     def normal(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
         """Standard normal numbers, outside any graph, by the transform of Box and Muller (1958)."""
-        with no_grad():
+        with unfollowed():
             radius = pointwise.sqrt(pointwise.log1p(-self.fine(shape, dtype)) * -2.0)
             return to_dtype(radius * pointwise.cos(self.fine(shape, dtype) * (2 * math.pi)), dtype)
 
@@ -207,7 +207,7 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
     shape, kind = _shape(_sizes(size)), dtype or context.default_dtype
     stream = generator or default_generator
     if kind.is_complex:
-        with no_grad():
+        with unfollowed():
             parts = stream.normal((*shape, 2), kind.real) * math.sqrt(0.5)
         return _leaf(view_as_complex(parts), requires_grad)
     return _leaf(stream.normal(shape, floating(kind, "normal_kernel_cpu")), requires_grad)
@@ -282,7 +282,7 @@ def probability(p: Any) -> Any:
 
 def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) -> Tensor:
     """True with the probabilities ``p``, a number or a tensor that is spread over the shape."""
-    with no_grad():
+    with unfollowed():
         chance = probability(p)
         if isinstance(chance, Tensor):
             chance = chance.expand(shape)
@@ -316,7 +316,7 @@ def normal(
         other = std if like is mean else mean
         size = np.broadcast_shapes(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
         dtype = like.dtype
-    with no_grad():
+    with unfollowed():
         scale = standard_deviation(std)
         return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), scale), mean)
 
@@ -341,7 +341,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     from .ops.order import cumsum, searchsorted, topk
 
     stream, shape = generator or default_generator, input._data.shape
-    with no_grad():
+    with unfollowed():
         exact = to_dtype(input, float64)
         if not replacement:
             return topk(exact / -pointwise.log(stream.uniform(shape, float64)), num_samples).indices

@@ -469,10 +469,10 @@ class Tensor:
         return self._observed("tolist()").tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The array itself, sharing memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
+        """An array that shares the tensor's memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return self._observed("numpy()")
+        return self._observed("numpy()").view()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)

@@ -24,6 +24,7 @@ from .modes import (
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
+    unfollowed,
 )
 
 __all__ = [
@@ -91,7 +92,7 @@ def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = F
             else:
                 from ..ops import ones
 
-                with no_grad():
+                with unfollowed():
                     g = ones(type_.shape, dtype=type_.dtype)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -108,7 +109,7 @@ def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = F
                 f"{Size(type_.shape)}."
             )
         elif type_ is not None and g.dtype is not type_.dtype:
-            with no_grad():
+            with unfollowed():
                 g = g.to(type_.dtype)
         seeds.append(g)
     return seeds

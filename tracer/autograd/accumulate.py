@@ -7,7 +7,7 @@ import numpy as np
 from ..context import context
 from ..tensor import Tensor, compute_into
 from .hooks import replaced
-from .modes import no_grad
+from .modes import unfollowed
 from .node import Extras
 
 
@@ -53,5 +53,5 @@ def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
         compute_into(np.add, before._data, g._data, out=before._data)
         before._changes()[0] += 1
     else:
-        with no_grad():
+        with unfollowed():
             before.add_(g)

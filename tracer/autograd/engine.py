@@ -75,12 +75,12 @@ def _run(
     create_graph: bool,
     accumulates: bool,
 ) -> list[Any]:
-    form = form_for(create_graph)
+    form, token = form_for(create_graph), None
     mode, outer = context.grad_enabled, _running.engine
-    context.grad_enabled = create_graph
-    token = silence()
-    engine = _running.engine = _Engine(form, roots, inputs, accumulates)
     try:
+        context.grad_enabled = create_graph
+        token = silence()
+        engine = _running.engine = _Engine(form, roots, inputs, accumulates)
         given = []
         for root, ct in zip(roots, cotangents, strict=True):
             given.append(form.take(ct.clone() if isinstance(root.target, Tensor) else ct))
@@ -100,9 +100,9 @@ def _run(
             callback()
         return results
     finally:
-        _running.engine = outer
-        restore(token)
-        context.grad_enabled = mode
+        _running.engine, context.grad_enabled = outer, mode
+        if token is not None:
+            restore(token)
 
 
 class _Engine:

@@ -15,7 +15,7 @@ from ..ir.interp import using
 from ..tensor import Tensor, wrap
 from ..views import Made, refused
 from .forms import Form
-from .modes import no_grad
+from .modes import unfollowed
 from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, modified
 
 
@@ -137,7 +137,7 @@ class FunctionNode(BackwardNode):
             if form.tensors:
                 results = self.function.backward(ctx, *grads)
             else:
-                with no_grad():
+                with unfollowed():
                     results = self.function.backward(ctx, *grads)
         results = list(results) if isinstance(results, (tuple, list)) else [results]
         return [self._checked(i, r, form) for i, r in enumerate(self._fitted(results))]
@@ -226,7 +226,7 @@ class Function:
             args, kwargs = bound.args, {}
         ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a.requires_grad for a in args])
         node = FunctionNode(cls, ctx, args) if context.grad_enabled and any(ctx.needs_input_grad) else None
-        with no_grad():
+        with unfollowed():
             if apart:
                 result = cls.forward(*args)
                 cls.setup_context(ctx, args, result)
@@ -302,7 +302,7 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator for a ``backward`` that cannot itself be differentiated: trying to raises RuntimeError."""
 
     def backward(ctx: Any, *grads: Any) -> Any:
-        with no_grad():
+        with unfollowed():
             results = function(ctx, *grads)
         if not context.grad_enabled or not any(isinstance(g, Tensor) and g.requires_grad for g in grads):
             return results

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 from ..context import SPECIAL, context
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@contextlib.contextmanager
+def unfollowed() -> Iterator[None]:
+    """``no_grad`` for the package itself: a generator restores the mode also where an interrupt precedes ``__exit__``."""
+    before = context.grad_mode
+    try:
+        context.grad_mode = False
+        yield
+    finally:
+        context.grad_mode = before
 
 
 class _Mode:

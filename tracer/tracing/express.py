@@ -8,6 +8,7 @@ nothing: the call then goes the general way, which also has the cases that are n
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from .unchanged import lengths
 from .walk import OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
+    from ..runtime.program import Program
     from .replay import Trace
 
 MISS: Any = object()  # what a written-out replay answers where it does not apply
@@ -278,7 +280,7 @@ class _Writer:
     def program(self, gradients: Mapping[str, str]) -> None:
         """The native call of a function that nobody will differentiate; ``gradients`` are set afterwards, by owner."""
         trace, program = self.trace, self.trace.executable.program
-        n = len(program.pools)
+        n = len(program.plan.results)
         if not program.steps:
             return
         # A gradient that is only replaced, and that nobody else refers to, becomes the new one: unless it may be written to
@@ -287,10 +289,14 @@ class _Writer:
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
         others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
-        self.say(f"{self.constant(program._lock.acquire)}()")
-        self.say("try:")
-        for j, pool in enumerate(program.pools):
-            entries, grow = self.constant(pool.entries), self.constant(pool.grow)
+        slots = self.slots(program)
+        give_back, entries = f"{self.constant(program.frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
+        # Programs that change something run for one thread at a time. A ``with`` is not left locked by an interrupt.
+        self.say(f"with {self.constant(program.lock or threading.RLock())}:" if program.lock or gradients else "if True:")
+        self.say(f"try: frame = {self.constant(program.frames.pop)}()", 2)
+        self.say(f"except IndexError: frame = {self.constant(program.frame)}()", 2)
+        self.say(f"view, header{entries} = frame.written", 2)
+        for j in range(n):
             depth = 2
             if j in reused:
                 # First it is taken away: then nobody else can come by it.
@@ -298,50 +304,52 @@ class _Writer:
                 alone = f"refcount(was{j}) == ALONE and was{j}.__weakref__ is None and len(was{j}.__dict__) == 2"
                 self.say(f"if was{j} is not None and {alone}:", 2)
                 self.say(f"o{j} = was{j}", 3)
-                self.say(f"for e{j} in {entries}:", 3)
+                self.say(f"for e{j} in p{j}:", 3)
                 self.say(f"if e{j}[0] is o{j}._data and refcount(e{j}[0]) == HELD: break", 4)
                 self.say(f"else: o{j} = None", 3)
                 self.say(f"if o{j} is None:", 2)
                 depth = 3
-            self.say(f"for e{j} in {entries}:", depth)
+            self.say(f"for e{j} in p{j}:", depth)
             self.say(f"if refcount(e{j}[0]) == FREE: break", depth + 1)
-            self.say(f"else: e{j} = {grow}()", depth)
-        slots = []
-        fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
-        arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
-        looked_at = [*arguments, *sorted(self.updated)]
-        header = program._header_address
-        if looked_at or self.words:
-            header = program.header_for_arrays(looked_at, self.words)
-        numbers = [i for i, s in enumerate(trace.sources) if s.kind == "float"]
-        cells = np.zeros(len(numbers))
-        self.constants["cells"], self.constants["cells_view"] = cells, cells.data
+            self.say(f"else: e{j} = frame.pools[{j}].grow()", depth)
         for i, source in enumerate(trace.sources):
-            if source.kind == "argument":
-                array = f"d{source.index}"
-                slots.append(f"id({array})" if i in looked_at else f"{self.constant(objects.address)}({array})")
-            elif source.kind == "float":
-                at = numbers.index(i)
-                self.say(f"cells_view[{at}] = {self.value(source.index)}", 2)
-                slots.append(str(objects.address(cells) + 8 * at))
-            else:
-                slots.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
-        slots += [f"e{j}[1]" for j in range(n)]
-        self.say(f"{self.constant(program._pack)}({self.constant(program._slots_view)}, 0, {', '.join(slots)})", 2)
-        self.say(f"failed = {self.constant(program._call)}({header})", 2)
-        # Still locked: a buffer that no array object of ours holds is free to other threads.
+            if source.kind == "float":
+                self.say(f"frame.cells_view[{i}] = {self.value(source.index)}", 2)
+        if any(not kind.source for kind in program.steps):
+            self.say("frame.arm()", 2)
+        self.say(f"{self.constant(program.pack)}(view, 0, {', '.join([*slots, *(f'e{j}[1]' for j in range(n))])})", 2)
+        self.say(f"failed = {self.constant(program.call)}(header)", 2)
+        # The frame is given back last: a buffer that no array object of ours holds is free to whoever has it.
         self.say("if failed:", 2)
-        self.say(f"if failed == 1: {self.constant(program.forget_failure)}()", 3)
+        self.say("if failed == 1: frame.forget_failure()", 3)
         for j, t in reused.items():
             self.say(f"{t}._grad = was{j}", 3)
+        self.say(give_back, 3)
         self.say("return MISS", 3)
         for j in range(n):
             make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = UNCHANGED"
             self.say(f"if o{j} is None: {make}" if j in reused else make, 2)
             if j in reused:
                 self.say(f"else: o{j}._counter = UNCHANGED", 2)
-        self.say(f"finally: {self.constant(program._lock.release)}()")
+        self.say(give_back, 2)
         self.count_changes()
+
+    def slots(self, program: Program) -> list[str]:
+        """What is put into the slots of the inputs; the program is told at which of them it has array objects to look at."""
+        trace, result = self.trace, []
+        fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
+        arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
+        looked_at = [*arguments, *sorted(self.updated)]
+        program.look_at(looked_at, self.words)
+        for i, source in enumerate(trace.sources):
+            if source.kind == "argument":
+                array = f"d{source.index}"
+                result.append(f"id({array})" if i in looked_at else f"{self.constant(objects.address)}({array})")
+            elif source.kind == "float":
+                result.append(f"frame.cells_at + {8 * i}")
+            else:
+                result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
+        return result
 
     def graph_function(self) -> None:
         """The forward run of a function that may be differentiated from outside."""
@@ -352,7 +360,7 @@ class _Writer:
         tensors = ", ".join(self.fetch(i) for i in range(len(trace.sources)))
         arrays = ", ".join(f"{self.fetch(i)}._data" for i in range(len(trace.sources)))
         self.say(f"try: outputs = {self.constant(trace.function.call)}([{arrays}], [{tensors}])")
-        self.say("except (IndexError, RuntimeError): return MISS")
+        self.say("except (IndexError, RuntimeError, MemoryError): return MISS")
         count = len(trace.graph.outputs) - len(trace.graph.updates)
         self.say(f"{''.join(f'o{k}, ' for k in range(count))}= outputs" if count else "pass")
 

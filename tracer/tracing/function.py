@@ -18,7 +18,7 @@ from ..ir.graph import Graph
 from .express import MISS, Express, express
 from .failure import TraceWarning, depth_of_caller, describe, probe_stack
 from .guards import Call, Environment
-from .recording import Recording, containers
+from .recording import Recording, containers, signals_apart
 from .replay import Refused, Trace
 from .result import finish
 from .walk import Untraceable, Wrapper
@@ -168,10 +168,11 @@ class TracedFunction(Wrapper):
 
     def _prepare(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Express | None:
         """Compiles a trace; gives its replay written out, if it is one of the simple ones."""
-        _ = trace.executable
         written = None
-        if len(self._express) < _MAX_EXPRESS:
-            written = express(trace, call, args, kwargs, self.environment, key, _mode)
+        with signals_apart():
+            _ = trace.executable
+            if len(self._express) < _MAX_EXPRESS:
+                written = express(trace, call, args, kwargs, self.environment, key, _mode)
             if written is not None:
                 self._express.append(written)
         trace.replayed = True

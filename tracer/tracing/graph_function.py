@@ -27,6 +27,7 @@ from ..ir.primitive import Kind
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
 from .failure import TraceWarning, depth_of_caller, describe, with_room
+from .recording import signals_apart
 
 if TYPE_CHECKING:
     from ..runtime.program import Program
@@ -99,7 +100,8 @@ class GraphFunction:
         """Computes the cotangents of the active inputs, from inputs, kept values and the outputs' cotangents."""
         graph = self._split[1]
         try:
-            return Executable(graph)
+            with signals_apart():
+                return Executable(graph)
         except Exception as e:
             self._warn(e, graph)
             return Interpreted(graph)

@@ -170,16 +170,17 @@ class Environment:
         if key is not None:
             return key
         if self.epoch != Structure.epoch or self._changed():
-            walk = Walk()
+            epoch, walk = Structure.epoch, Walk()
             description = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
             if description not in self._keys:
                 if len(self._keys) >= _KEPT:
                     self._keys.clear()
                 self._keys[description] = (next(self._count), walk.kept)
-            self.latest, self._walk, self.epoch = self._keys[description][0], walk, Structure.epoch
             # Plain containers and objects change without saying so.
-            self._live = [(x, list(items_of(x))) for x in walk.live]
-            self._asked, self.same = 0, unknown
+            live = [(x, list(items_of(x))) for x in walk.live]
+            key = self._keys[description][0]
+            # No interrupt comes between these.
+            self.latest, self._walk, self._live, self.epoch, self._asked, self.same = key, walk, live, epoch, 0, unknown
         return self.latest
 
     def _changed(self) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..context import context
+from ..ir.interp import using
 from ..ir.pipeline import collector_paused
 from .escape import plain, release
 from .guards import Call
@@ -33,7 +37,7 @@ class Recording:
         new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
         context.recorder = self.recorder
         try:
-            with collector_paused():  # the graph grows, and nothing of it is garbage
+            with collector_paused(), signals_apart():  # the graph grows, and nothing of it is garbage
                 return function(*new_args, **new_kwargs)
         except BaseException:
             self.recorder.reason = self.recorder.reason or "it raised an exception"
@@ -81,6 +85,37 @@ class Recording:
         self._floats = iter(())  # an iterator that has not met its end holds what it gave
         release(self.recorder.floats)
         return result
+
+
+@contextlib.contextmanager
+def signals_apart() -> Iterator[None]:
+    """Meanwhile what handlers of signals do is no part of what is recorded or compiled."""
+    if threading.current_thread() is not threading.main_thread():  # which handlers run in
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    wrapped = {n: _apart(h) for n, h in handlers.items() if callable(h) and h is not signal.default_int_handler}
+    try:
+        for number, handler in wrapped.items():
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, handler in wrapped.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, handlers[number])
+
+
+def _apart(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def apart(number: int, frame: Any) -> Any:
+        recorder = context.recorder
+        try:
+            context.recorder = None
+            with using(None):
+                return handler(number, frame)
+        finally:
+            context.recorder = recorder if recorder is not None and not recorder.reason else None
+
+    return apart
 
 
 def _is_container(x: Any) -> bool:

@@ -154,10 +154,12 @@ class Trace:
         known, written = [k for k in self.fixed if arrays[k] is not None], set(self.written)
         if is_written_over((arrays[k], k in written) for k in known):
             return False
+        addresses = self.addresses.copy()
         for i, data in fixed:
-            self.addresses[i] = address(data)
-        self.arrays[:] = arrays
-        self.storages = {id(storage(arrays[k])) for k in known}
+            addresses[i] = address(data)
+        storages = {id(storage(arrays[k])) for k in known}
+        # No interrupt comes between these.
+        self.storages, self.arrays[:], self.addresses[:] = storages, arrays, addresses
         return True
 
     def _apart(self, call: Call) -> bool:
@@ -204,7 +206,7 @@ class Trace:
                 run.outputs = function.call(arrays, [self.fetch(i, call) for i in range(len(arrays))])
             else:
                 run.outputs = [wrap(a) for a in function.plain.run(addresses)]
-        except (IndexError, RuntimeError):
+        except (IndexError, RuntimeError, MemoryError):
             for i, old in zip(program.unsafe, before, strict=True):
                 np.copyto(arrays[i], old)
             self._bump(call, -1)

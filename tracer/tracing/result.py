@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.modes import no_grad
+from ..autograd.modes import unfollowed
 from ..autograd.node import FreedNode, python_runs, was_freed, was_modified
 from ..ir import ops as P
 from ..ir.graph import Value
@@ -214,7 +214,7 @@ def _made_once(key: int, follows: bool, make: Callable[[Run], Tensor]) -> Build:
             if follows:
                 run.made[key] = make(run)
             else:
-                with no_grad():
+                with unfollowed():
                     run.made[key] = make(run)
         return run.made[key]
 

@@ -1,0 +1,183 @@
+"""Interrupts and handlers of signals: whatever they interrupt, every traced function stays usable."""
+
+import gc
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer.context import context
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
+
+
+@pytest.fixture
+def alarm():
+    """Sets what the alarm does."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield lambda handler: signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def interrupted(number, frame):
+    raise KeyboardInterrupt
+
+
+def storm(call, count, rng):
+    """Interrupts ``call``, which is repeated, ``count`` times."""
+    for _ in range(count):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 3e-4))
+            while True:
+                call()
+        except KeyboardInterrupt:
+            pass
+
+
+def in_a_thread(call):
+    """The result of a call in another thread, which waits for no lock forever."""
+    box = []
+    thread = threading.Thread(target=lambda: box.append(call()), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert box, "the call hangs"
+    return box[0]
+
+
+def programs():
+    w = tracer.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    total = tracer.zeros(3)
+    fixed = tracer.tensor([1.0, 0.0, 2.0])
+
+    def small(x, s):
+        return x * s + fixed, x.sum()
+
+    def counting(x):
+        total.add_(x)
+        return total * 1
+
+    def training(x):
+        w.grad = None
+        loss = ((w * x) ** 2).sum()
+        loss.backward()
+        return loss.detach()
+
+    def sorting(x):
+        return (x * 2).sort()[0] + 1
+
+    def positions(x):
+        return fixed[(x * 0).long()] + 1
+
+    x = tracer.tensor([3.0, 1.0, 2.0])
+    return {
+        "small": (small, lambda f: f(x, 2.0)),
+        "counting": (counting, lambda f: f(x)),
+        "training": (training, lambda f: f(x)),
+        "sorting": (sorting, lambda f: f(x)),
+        "positions": (positions, lambda f: f(x)),
+        "differentiated outside": (lambda x: (w * x).exp(), lambda f: f(x * 0.1).sum().backward()),
+    }
+
+
+@pytest.mark.parametrize("name", programs())
+def test_a_thousand_interrupts(name, alarm):
+    function, call = programs()[name]
+    f = tracer.trace(function)
+    for _ in range(4):
+        call(f)
+    alarm(interrupted)
+    storm(lambda: call(f), 1000, np.random.default_rng(1))
+    assert context.grad_enabled and context.recorder is None and gc.isenabled()
+    in_a_thread(lambda: (call(f), 1))
+    y = tracer.ones(2, requires_grad=True)
+    (y * 3).sum().backward()
+    assert y.grad.tolist() == [3.0, 3.0]
+    if name in ("small", "sorting", "training"):
+        actual, expected = call(f), call(function)
+        for a, b in zip(*((r if isinstance(r, tuple) else (r,)) for r in (actual, expected)), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert len(f.traces) == 1 and not f.eager_reasons
+
+
+def test_interrupts_while_recording_and_compiling(alarm):
+    alarm(interrupted)
+    rng = np.random.default_rng(2)
+    total = tracer.zeros(())
+    f = tracer.trace(lambda x: (total.add_(x.sum()), (x * 2).softmax(-1))[1])
+    for n in range(1, 120):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 1e-2))
+            for _ in range(4):
+                f(tracer.ones(n))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert context.grad_enabled and context.recorder is None and gc.isenabled()
+    for n in (5, 77, 200):
+        for _ in range(3):
+            before = total.item()
+            np.testing.assert_allclose(in_a_thread(lambda n=n: f(tracer.ones(n))).numpy(), np.full(n, 1 / n), rtol=1e-6)
+            assert total.item() == pytest.approx(before + n)
+
+
+def test_handlers_call_traced_functions(alarm):
+    """Of a call that is interrupted by another of the same function, neither notices."""
+    total, called = tracer.zeros(3), [0]
+    f = tracer.trace(lambda x, s: (total.add_(1.0), x * s + 1)[1])
+    x, other = tracer.tensor([1.0, 2.0, 3.0]), tracer.tensor([10.0, 20.0, 30.0])
+
+    def handler(number, frame):
+        called[0] += 1
+        assert f(other, 3.0).tolist() == [31.0, 61.0, 91.0]
+        signal.setitimer(signal.ITIMER_REAL, 2e-4)
+
+    for _ in range(3):
+        f(x, 2.0), f(other, 3.0)
+    total.zero_()
+    alarm(handler)
+    calls, end = 0, time.monotonic() + 20
+    signal.setitimer(signal.ITIMER_REAL, 2e-4)
+    while called[0] < 500 and time.monotonic() < end:
+        calls += 1
+        assert f(x, 2.0).tolist() == [3.0, 5.0, 7.0]
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert called[0] >= 100
+    assert total.tolist() == [float(calls + called[0])] * 3
+
+
+def test_what_a_handler_does_is_no_part_of_a_recording(alarm):
+    seen, other = tracer.zeros(2), tracer.trace(lambda x: x + 1)
+
+    def handler(number, frame):
+        seen.add_(other(tracer.ones(2)))
+
+    alarm(handler)
+    f = tracer.trace(lambda x: (x * 2) + float(signal.raise_signal(signal.SIGALRM) or 1.0))
+    for _ in range(3):
+        assert f(tracer.ones(2)).tolist() == [3.0, 3.0]
+    (graph,) = f.graphs()
+    assert not graph.updates and [op.primitive.name for op in graph.ops if len(op.operands) == 2] == ["mul", "add"]
+    assert seen.tolist() == [2.0, 2.0]
+    assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_an_interrupt_in_a_step_that_numpy_does():
+    """It is raised, not lost in a callback."""
+    f = tracer.trace(lambda x: (x * 2).sort()[0])
+    x = tracer.tensor([2.0, 1.0])
+    for _ in range(3):
+        f(x)
+    (trace,) = f.traces[next(iter(f.traces))]
+    (frame,) = trace.executable.program.frames
+    frame._failures.append(KeyboardInterrupt())
+    frame.arm = lambda: None  # as if the step had failed
+    frame._status[:, 0] = 1
+    with pytest.raises(KeyboardInterrupt):
+        frame.forget_failure()
+    del frame.arm
+    assert f(x).tolist() == [2.0, 4.0]

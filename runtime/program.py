@@ -59,6 +59,12 @@ class Program:
         """What is run, in order."""
         return [self.plan.kinds[k] for k in self.plan.steps]
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of the frames that are not in use."""
+        pools = [pool for frame in self.frames for pool in frame.pools]
+        return len(self.frames) * self.plan.arena + sum(array.nbytes for pool in pools for array, _ in pool.entries)
+
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """One native call. Returns the results that are not updates, in buffers that nobody else holds.
 

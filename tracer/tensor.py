@@ -469,7 +469,7 @@ class Tensor:
         return self._observed("tolist()").tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """An array that shares the tensor's memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
+        """An array on the tensor's memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._observed("numpy()").view()

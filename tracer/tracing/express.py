@@ -265,8 +265,8 @@ class _Writer:
             holder = trace.sources[i].holder
             self.say(f"g{i} = {self.constant(holder)}._grad")
             self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
-        for i, t in trace.captured:
-            self.require(f"{self.constant(t)}._data is {arrays}[{i}]")
+        for i, source in trace.captured:
+            self.require(f"{self.constant(source.holder)}._data is {arrays}[{i}]")
         for i in trace.written:
             if trace.sources[i].kind == "argument":
                 continue
@@ -285,7 +285,7 @@ class _Writer:
             return
         # A gradient that is only replaced, and that nobody else refers to, becomes the new one: unless it may be written to
         # before the program fails.
-        only_replaced = {*map(self.owner, trace.early), *map(self.constant, trace.fixed_early)}
+        only_replaced = {*map(self.owner, trace.early), *map(self.owner, trace.fixed_early)}
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
         others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
@@ -369,8 +369,8 @@ class _Writer:
         trace = self.trace
         if trace.executable.program.may_fail:
             return
-        for t in trace.fixed_early:
-            self.say(f"{self.constant(t)}._grad = None")
+        for source in trace.fixed_early:
+            self.say(f"{self.owner(source)}._grad = None")
         for source in trace.early:
             self.say(f"{self.owner(source)}._grad = None")
 
@@ -401,4 +401,4 @@ class _Writer:
         return self.owner(source) + ("._grad" if source.kind == "grad" else "")
 
     def owner(self, source: Any) -> str:
-        return f"a{source.index}" if source.holder is None else self.constant(source.holder)
+        return f"a{source.index}" if not source.is_held else self.constant(source.holder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
@@ -9,8 +10,8 @@ import sys
 import threading
 import types
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ..context import context
@@ -21,12 +22,16 @@ from .guards import Call, Environment
 from .recording import Recording, containers, signals_apart
 from .replay import Refused, Trace
 from .result import finish
-from .walk import Untraceable, Wrapper
+from .walk import Untraceable, Wrapper, weakened
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
 _MAX_EXPRESS = 16  # replays that are written out: each costs its guards in every call
 _ROOM = 50  # frames that recording needs beside those of the function
+_MAX_KEYS = 256  # signatures of which traces are kept
+_MAX_BYTES = 1 << 30  # that traces keep between calls
+_MAX_REASONS = 1024  # signatures that are known to run eagerly
+_MAX_WRITTEN = 4  # times that the replay of one trace is written out
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
 
@@ -37,7 +42,7 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-@contextmanager
+@contextlib.contextmanager
 def eager() -> Iterator[None]:
     """In this block traced functions run eagerly, as written: for debugging."""
     before = _mode.eager
@@ -59,10 +64,11 @@ class TracedFunction(Wrapper):
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.environment = Environment(function)
-        self.traces: dict[Any, list[Trace]] = {}
+        self.traces: OrderedDict[Any, list[Trace]] = OrderedDict()  # those used least recently come first
         self.eager_reasons: dict[Any, str] = {}
-        self._express: list[Express] = []  # replays written out
-        self._kept: list[Any] = []  # what the signatures refer to by identity
+        self._express: list[Express] = []  # replays written out, which keep alive what the function reaches now
+        self._recorded = 0  # times
+        self._written_for = -1  # the surroundings that they are for
         self._untraceable = False
         self._unstable = 0
         self._warned = False
@@ -135,6 +141,8 @@ class TracedFunction(Wrapper):
         except Untraceable as e:
             self._give_up(str(e))
             return None
+        if surroundings != self._written_for:
+            self._forget_written(surroundings)
         call = Call(args, kwargs, self.environment)
         key = (call.key, surroundings, context.grad_enabled, context.default_dtype, context.inference)
         trace = self._matching(key, call)
@@ -145,7 +153,38 @@ class TracedFunction(Wrapper):
         return trace, key, call
 
     def _matching(self, key: tuple, call: Call) -> Trace | None:
-        return next((trace for trace in self.traces.get(key, ()) if trace.matches(call)), None)
+        for trace in self.traces.get(key, ()):
+            if trace.matches(call):
+                with contextlib.suppress(KeyError):  # another thread may have removed it
+                    self.traces.move_to_end(key)
+                return trace
+        return None
+
+    def _forget_written(self, surroundings: int) -> None:
+        """Drops the replays that were written out for other surroundings: they keep tensors alive that nobody else may have."""
+        self._written_for = surroundings
+        self._express.clear()
+        for traces in list(self.traces.values()):
+            for trace in traces:
+                trace.replayed = trace.replayed and trace.written_out >= _MAX_WRITTEN
+
+    def _make_room(self) -> None:
+        """Removes the traces that can never match again, and those used least recently where there are too many."""
+        self._recorded += 1
+        if self._recorded % 16 and len(self.traces) < _MAX_KEYS:
+            return
+        for key, traces in list(self.traces.items()):
+            traces[:] = [trace for trace in traces if trace.may_match]
+            if not traces:
+                self.traces.pop(key, None)
+        sizes = {key: sum(trace.nbytes for trace in traces) for key, traces in list(self.traces.items())}
+        total = sum(sizes.values())
+        enough = len(self.traces) if len(self.traces) < _MAX_KEYS else _MAX_KEYS * 3 // 4
+        for key, size in list(sizes.items())[:-1]:
+            if len(self.traces) <= enough and total < _MAX_BYTES:
+                break
+            self.traces.pop(key, None)
+            total -= size
 
     def _replay(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
         if not trace.replayed:
@@ -171,19 +210,19 @@ class TracedFunction(Wrapper):
         written = None
         with signals_apart():
             _ = trace.executable
-            if len(self._express) < _MAX_EXPRESS:
+            if len(self._express) < _MAX_EXPRESS and trace.written_out < _MAX_WRITTEN:
+                trace.written_out += 1
                 written = express(trace, call, args, kwargs, self.environment, key, _mode)
-            if written is not None:
+            if written is not None and key[1] == self._written_for:
                 self._express.append(written)
         trace.replayed = True
         return written
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
-        traces = self.traces.setdefault(key, [])
-        if len(traces) >= _MAX_TRACES:
+        self._make_room()
+        if len(self.traces.get(key, ())) >= _MAX_TRACES:
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
             return self.function(*args, **kwargs)
-        self._kept.append(call.kept)
         allowed = {**self.environment.tensors, **call.reached}
         held = {*self.environment.reached, *containers(args), *containers(kwargs)}
         recording = Recording(self.name, call)
@@ -196,7 +235,8 @@ class TracedFunction(Wrapper):
                     trace = finish(recorder, box, allowed, held | recording.copies)
                     self._unstable = 0
                     if trace is not None:
-                        traces.append(trace)
+                        trace.kept = weakened(call.kept)
+                        self.traces.setdefault(key, []).append(trace)
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
             recorder.fail(e)
         if isinstance(recorder.failure, RecursionError):
@@ -244,6 +284,8 @@ class TracedFunction(Wrapper):
 
     def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:
         """Such calls run eagerly from now on. The first reason is told, and what is to be ``always``."""
+        if len(self.eager_reasons) >= _MAX_REASONS:
+            self.eager_reasons.pop(next(iter(self.eager_reasons)), None)
         self.eager_reasons[key] = reason
         if always or not self._warned:
             self._warned = True

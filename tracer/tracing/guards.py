@@ -8,6 +8,8 @@ after one.
 
 from __future__ import annotations
 
+import collections
+import functools
 import itertools
 import weakref
 from collections.abc import Mapping
@@ -22,10 +24,10 @@ from .announce import Announcing
 from .overlap import overlapping
 from .scalars import static
 from .unchanged import unknown, words, written
-from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, contents, items_of
+from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, alive, contents, items_of, weakened
 
 _OFTEN = 3  # times that nothing has changed, before the question is written out
-_KEPT = 64  # descriptions that are remembered, with all they refer to
+_KEPT = 64  # descriptions that are remembered, and objects among the arguments
 
 
 def storage(data: np.ndarray) -> Any:
@@ -109,12 +111,11 @@ class Call:
         if isinstance(a, Announcing):
             environment = self._environment.of(a)
             tokens.append((environment.number, environment.key()))
-            self.kept.append(environment)
             self.reached.update(environment.tensors)
             return
         walk = Walk(self._environment.reached)
         tokens.append(walk.describe(a))
-        self.kept.append(walk.kept)
+        self.kept += walk.kept
         self.reached.update(walk.tensors)
         if isinstance(a, Tensor):
             del self.reached[id(a)]
@@ -136,7 +137,7 @@ class Environment:
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self._count = itertools.count()
         self.latest = -1
-        self._of: weakref.WeakKeyDictionary[Any, Environment] = weakref.WeakKeyDictionary()
+        self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
 
     @property
     def tensors(self) -> dict[int, Tensor]:
@@ -155,9 +156,14 @@ class Environment:
 
     def of(self, x: Any) -> Environment:
         """The environment of an argument that announces its changes."""
-        if x not in self._of:
-            self._of[x] = Environment(weakref.ref(x))
-        return self._of[x]
+        found = self._of.get(id(x))
+        if found is None or found.root() is not x:
+            if len(self._of) >= _KEPT:
+                self._of.popitem(last=False)
+            root = weakref.ref(x, functools.partial(_drop, self._of, id(x)))
+            found = self._of[id(x)] = Environment(root)
+        self._of.move_to_end(id(x))
+        return found
 
     def words(self) -> tuple[Walk, list[Word]] | None:
         """What ``unchanged.words`` says, if it does, of the walk given. It holds for every walk of the same key."""
@@ -172,10 +178,12 @@ class Environment:
         if self.epoch != Structure.epoch or self._changed():
             epoch, walk = Structure.epoch, Walk()
             description = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
-            if description not in self._keys:
+            known = self._keys.get(description)
+            if known is None or not all(map(alive, known[1])):
                 if len(self._keys) >= _KEPT:
-                    self._keys.clear()
-                self._keys[description] = (next(self._count), walk.kept)
+                    del self._keys[next(iter(self._keys))]
+                self._keys[description] = (next(self._count), weakened(walk.kept))
+            walk.kept = []  # the function keeps what it reaches
             # Plain containers and objects change without saying so.
             live = [(x, list(items_of(x))) for x in walk.live]
             key = self._keys[description][0]
@@ -210,6 +218,13 @@ class Environment:
         if self._asked == _OFTEN:
             self.same = written(walk, self._live, self.epoch, self.latest)
         return False
+
+
+def _drop(environments: dict[int, Environment], at: int, root: weakref.ref) -> None:
+    """Forgets the environment of an object that is gone."""
+    found = environments.get(at)
+    if found is not None and found.root is root:
+        del environments[at]
 
 
 def _differs(now: Any, was: Any) -> bool:

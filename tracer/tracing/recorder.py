@@ -58,7 +58,6 @@ class Locations:
         return ""
 
 
-@dataclass(frozen=True)
 class Source:
     """Where a replay finds an input.
 
@@ -66,11 +65,24 @@ class Source:
     captured   ``holder``, a tensor that existed before the call
     grad       the ``.grad`` of ``holder``, or of the call's tensor number ``index`` if there is no holder
     float      number ``index`` of the float program
+
+    A holder is not kept alive: it belongs to whom the function found it with. ``is_held``: whether there is one.
     """
 
-    kind: str
-    index: int = 0
-    holder: Any = None
+    __slots__ = ("_holder", "index", "is_held", "kind")
+
+    def __init__(self, kind: str, index: int = 0, holder: Tensor | None = None):
+        self.kind, self.index, self.is_held = kind, index, holder is not None
+        self._holder = None if holder is None else weakref.ref(holder)
+
+    @property
+    def holder(self) -> Any:
+        """The tensor; None once it is gone."""
+        return None if self._holder is None else self._holder()
+
+    def when_gone(self, do: Callable[[Any], None]) -> None:
+        """Calls ``do`` when the holder is gone."""
+        self._holder = weakref.ref(self.holder, do)
 
 
 class _Known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from .graph_function import Executable, GraphFunction
 from .guards import Call, storage
 from .overlap import is_written_over
 from .recorder import Recorder, Source
+from .walk import alive
 
 
 def _unwritten(writer: Any) -> str:
@@ -70,6 +72,8 @@ class Trace:
         self.build = build
         self.leaves = leaves
         self.replayed = False  # at least once
+        self.written_out = 0  # times
+        self.kept: list[Any] = []  # what its key refers to by identity
         self.floats = recorder.floats
         self.sources = recorder.sources
         self.types = [v.type for v in self.graph.inputs]
@@ -80,13 +84,13 @@ class Trace:
         self.fixed_bumps = [(t._changes(), change) for source, t, change in bumps if source.kind == "captured"]
         self.bumps = [(source, change) for source, _, change in bumps if source.kind != "captured"]
         self.all_grads = grads
-        self.fixed_grads = [(source.holder, grad) for source, grad in grads if source.holder is not None]
-        self.grads = [(source, grad) for source, grad in grads if source.holder is None]
+        self.fixed_grads = [(source, grad) for source, grad in grads if source.is_held]
+        self.grads = [(source, grad) for source, grad in grads if not source.is_held]
         # A captured tensor, or its gradient, keeps its memory from call to call: it is looked at when it is another one.
-        self.fixed = [i for i, s in enumerate(self.sources) if s.holder is not None]
-        self.captured = [(i, s.holder) for i, s in enumerate(self.sources) if s.kind == "captured"]
+        self.fixed = [i for i, s in enumerate(self.sources) if s.is_held]
+        self.captured = [(i, s) for i, s in enumerate(self.sources) if s.kind == "captured"]
         self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
-        self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and s.holder is None]
+        self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and not s.is_held]
         # Inputs that are found anew in each call, but for floats.
         self.others_changing = [i for i in self.others if self.sources[i].kind != "float"]
         self.addresses = [0] * len(self.sources)
@@ -103,8 +107,11 @@ class Trace:
         read = {(id(s.holder), s.index) for s in self.sources if s.kind == "grad"}
         # A gradient that is only replaced gives its buffer back before the run, to be the next one's.
         early = [s for s, _ in grads if (id(s.holder), s.index) not in read]
-        self.fixed_early = [s.holder for s in early if s.holder is not None]
-        self.early = [s for s in early if s.holder is None]
+        self.fixed_early = [s for s in early if s.is_held]
+        self.early = [s for s in early if not s.is_held]
+        self.gone = False  # a tensor that it reads is: it can never match again
+        for i in self.fixed:
+            self.sources[i].when_gone(_forget(weakref.ref(self), i))
 
     def fetch(self, i: int, call: Call) -> Tensor:
         """Input ``i`` as a tensor."""
@@ -114,8 +121,15 @@ class Trace:
         t = _locate(source, call)
         return t if source.kind != "grad" else t._grad  # type: ignore[return-value]
 
+    @property
+    def may_match(self) -> bool:
+        """Whether all is still there that it reads, and that its key refers to."""
+        return not self.gone and all(map(alive, self.kept))
+
     def matches(self, call: Call) -> bool:
         """The guards that are not part of the signature. Leaves the values of the float program in ``call``."""
+        if not self.may_match:
+            return False
         values = self.floats.evaluate(call)
         if values is None:
             return False
@@ -129,7 +143,8 @@ class Trace:
         for source, at in self.same_gradient:
             if _locate(source, call)._grad is not (None if at is None else self.fetch(at, call)):
                 return False
-        moved += [(i, t._data) for i, t in self.captured if t._data is not self.arrays[i]]
+        held = [(i, source.holder) for i, source in self.captured]
+        moved += [(i, t._data) for i, t in held if t._data is not self.arrays[i]]
         if moved and not self._adopt(moved):
             return False
         if self.written and not (self._apart(call) and self._writable(call)):
@@ -145,7 +160,7 @@ class Trace:
         """Takes other memory for inputs, if it is of the same kind and no tensor that is changed shares memory."""
         if not all(self._fits(i, data) for i, data in moved):
             return False
-        fixed = [(i, data) for i, data in moved if self.sources[i].holder is not None]  # an argument's is new in each call
+        fixed = [(i, data) for i, data in moved if self.sources[i].is_held]  # an argument's is new in each call
         if not fixed:
             return True
         arrays = self.arrays.copy()
@@ -168,7 +183,7 @@ class Trace:
             if s in self.storages:
                 return False
         for i, _ in self.gradients:
-            if self.sources[i].holder is None:  # an argument's: nothing is known of its memory
+            if not self.sources[i].is_held:  # an argument's: nothing is known of its memory
                 mine = self.fetch(i, call)._data
                 for k, source in enumerate(self.sources):
                     if k != i and source.kind != "float" and np.may_share_memory(mine, self.fetch(k, call)._data):
@@ -197,8 +212,8 @@ class Trace:
         before = [arrays[i].copy() for i in program.unsafe] if program.unsafe else ()
         self._bump(call, 1)
         if not program.may_fail:
-            for t in self.fixed_early:
-                t._grad = None
+            for source in self.fixed_early:
+                source.holder._grad = None
             for source in self.early:
                 _locate(source, call)._grad = None
         try:
@@ -215,7 +230,7 @@ class Trace:
             out = run.outputs[k]
             out._requires_grad, out._grad_fn = True, node
         result = self.build.make(run)
-        new = [(t, grad.make(run)) for t, grad in self.fixed_grads]
+        new = [(source.holder, grad.make(run)) for source, grad in self.fixed_grads]
         if self.grads:
             new += [(_locate(source, call), grad.make(run)) for source, grad in self.grads]
         for t, g in new:
@@ -235,6 +250,12 @@ class Trace:
         """The program a replay runs."""
         return self.function.forward if self.function.active else self.function.plain
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that it keeps between calls."""
+        compiled = [x for x in vars(self.function).values() if isinstance(x, Executable)]
+        return sum(x.program.nbytes for x in compiled)
+
     def summary(self) -> str:
         """One line on the graph and its kernels."""
         program = self.executable.program
@@ -246,4 +267,15 @@ class Trace:
 
 def _locate(source: Source, call: Call) -> Tensor:
     """The tensor that a source names, or whose gradient it names."""
-    return call.tensors[source.index] if source.holder is None else source.holder
+    return source.holder if source.is_held else call.tensors[source.index]
+
+
+def _forget(trace: weakref.ref[Trace], i: int) -> Callable[[Any], None]:
+    """What is done when the tensor is gone that input ``i`` belongs to."""
+
+    def forget(_: Any) -> None:
+        its = trace()
+        if its is not None:
+            its.gone, its.arrays[i] = True, None
+
+    return forget

@@ -25,6 +25,7 @@ import sys
 import threading
 import types
 import typing
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ class Wrapper:
     function: Callable[..., Any]
 
 
-@functools.cache
+@functools.lru_cache(4096)
 def references(code: types.CodeType) -> tuple[Reference, ...]:
     """The globals, closure variables and imports of a function's code and of the functions defined in it."""
     found: list[Reference] = []
@@ -155,13 +156,13 @@ def is_plain(x: Any) -> bool:
     return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not _slots(type(x))  # type: ignore[arg-type]
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def _slots(cls: Any) -> tuple[str, ...]:
     found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]
     return tuple(name for name in found if name != "__dict__")
 
 
-@functools.cache
+@functools.lru_cache(1024)
 def _hides_state(cls: Any) -> bool:
     """Whether instances hold, beside attributes, what only C code can see."""
     for base in cls.__mro__:
@@ -183,6 +184,26 @@ def contents(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:
         return MISSING
+
+
+def weakened(kept: Iterable[Any]) -> list[Any]:
+    """What a description refers to by identity, as weak references where that can be; containers have none in it.
+
+    While ``alive`` holds of each, equal descriptions are of the same objects.
+    """
+    found: list[Any] = []
+    for x in kept:
+        try:
+            found.append(weakref.ref(x))
+        except TypeError:
+            if not isinstance(x, _CONTAINERS):
+                found.append(x)
+    return found
+
+
+def alive(x: Any) -> bool:
+    """Whether one of the ``weakened`` is still there."""
+    return type(x) is not weakref.ref or x() is not None
 
 
 class Walk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .autograd.modes import no_grad
+from .autograd.modes import unfollowed
 from .ir import ops as P
 from .ir.types import DType, float32, float64
 from .ops import pointwise
@@ -28,7 +28,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """
     if not input.is_floating_point():
         raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{input.dtype.ctype}'")
-    with no_grad():
+    with unfollowed():
         return P.poisson_quantile(_uniform(input._data.shape, generator), input)
 
 
@@ -40,7 +40,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     if not count.is_floating_point():
         raise ValueError(f"binomial only supports floating-point dtypes for count, got: {count.dtype.ctype}")
     n, p = broadcast_tensors(to_dtype(count, prob.dtype), prob)
-    with no_grad():
+    with unfollowed():
         return P.binomial_quantile(_uniform(p._data.shape, generator), n, p)
 
 
@@ -70,7 +70,7 @@ def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Gen
     if sigma <= 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
     _require_continuous("Cauchy", self)
-    with no_grad():
+    with unfollowed():
         angle = pointwise.mul(pointwise.sub(_uniform(self._data.shape, generator), 0.5), math.pi)
         drawn = pointwise.add(pointwise.mul(pointwise.tan(angle), sigma), median)
     return self.copy_(to_dtype(drawn, self.dtype))
@@ -82,7 +82,7 @@ def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Gen
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
     if not self.is_floating_point():
         raise NotImplementedError(f"\"log_normal_cpu\" not implemented for '{self.dtype.ctype}'")
-    with no_grad():
+    with unfollowed():
         normal = randn(self._data.shape, dtype=drawn_dtype(self), generator=generator)
         drawn = pointwise.exp(pointwise.add(pointwise.mul(normal, std), mean))
     return self.copy_(to_dtype(drawn, self.dtype))
@@ -94,7 +94,7 @@ def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> T
     """
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    with no_grad():
+    with unfollowed():
         u = _uniform(self._data.shape, generator)
         drawn = pointwise.clamp(pointwise.ceil(pointwise.div(pointwise.log1p(pointwise.neg(u)), math.log1p(-p))), min=1.0)
     return self.copy_(to_dtype(drawn, self.dtype))

@@ -17,12 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 @contextlib.contextmanager
 def unfollowed() -> Iterator[None]:
     """``no_grad`` for the package itself: a generator restores the mode also where an interrupt precedes ``__exit__``."""
-    before = context.grad_mode
+    before = context.grad_enabled
     try:
-        context.grad_mode = False
+        context.grad_enabled = False
         yield
     finally:
-        context.grad_mode = before
+        context.grad_enabled = before
 
 
 class _Mode:

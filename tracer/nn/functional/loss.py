@@ -18,6 +18,7 @@ from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import match, to_dtype
 from ...ops.create import tensor
+from ...ops.linalg import matmul
 from ...ops.opmath import opmath
 from ...ops.special import xlogy
 from ...tensor import Tensor
@@ -32,6 +33,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear_cross_entropy",
     "mse_loss",
     "nll_loss",
     "one_hot",
@@ -195,6 +197,32 @@ def cross_entropy(
     elif reduction == "sum":
         smooth = sum(smooth)
     return F.add(F.mul(main, 1 - label_smoothing), F.mul(smooth, label_smoothing / classes))
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """``cross_entropy`` of ``linear(input, linear_weight, linear_bias)``. A weight (C, d1, ..., in) gives logits (N, C, d1...).
+
+    ``options`` choose among PyTorch's implementations, and are not read.
+    """
+    *sizes, width = linear_weight._data.shape
+    logits = matmul(input, S.transpose(S.reshape(linear_weight, (-1, width)), 0, 1))
+    if len(sizes) > 1:
+        logits = S.reshape(logits, (*input._data.shape[:-1], *sizes))
+    if linear_bias is not None:
+        logits = F.add(logits, linear_bias)
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing)
 
 
 def _same_size(input: Tensor, target: Tensor) -> None:

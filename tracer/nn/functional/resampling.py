@@ -18,7 +18,16 @@ from ...ops.create import tensor
 from ...ops.opmath import opmath
 from ...tensor import Tensor
 
-__all__ = ["channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle", "upsample"]
+__all__ = [
+    "channel_shuffle",
+    "interpolate",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
+]
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -185,6 +194,16 @@ def upsample(
 ) -> Tensor:
     """``interpolate`` under its old name."""
     return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """``interpolate`` of mode nearest, under its old name."""
+    return interpolate(input, size, scale_factor, "nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """``interpolate`` of mode bilinear, with ``align_corners``, under its old name."""
+    return interpolate(input, size, scale_factor, "bilinear", True)
 
 
 def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, align: bool) -> Tensor:

@@ -202,6 +202,39 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
     function = F.adaptive_max_pool3d
 
 
+class _FractionalMax(Declared):
+    kernel_size: Any
+    output_size: Any = None
+    output_ratio: Any = None
+    return_indices: bool = False
+    _random_samples: Any = None
+
+    def check(self) -> None:
+        if self.output_size is None and self.output_ratio is None:
+            raise ValueError(f"{type(self).__name__} requires specifying either an output size, or a pooling ratio")
+        if self.output_size is not None and self.output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None:
+            ratios = self.output_ratio if isinstance(self.output_ratio, (tuple, list)) else (self.output_ratio,)
+            if not all(0 < r < 1 for r in ratios):
+                raise ValueError(f"output_ratio must be between 0 and 1 (got {self.output_ratio})")
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class FractionalMaxPool2d(_FractionalMax):
+    """Maxima of windows that are placed at random (Graham 2014)."""
+
+    function = F.fractional_max_pool2d
+
+
+class FractionalMaxPool3d(_FractionalMax):
+    """Maxima of windows that are placed at random, of volumes."""
+
+    function = F.fractional_max_pool3d
+
+
 class Unfold(Declared):
     """The windows of images as columns: (N, C * k, L)."""
 

@@ -80,7 +80,7 @@ def _ldl_solve(ld: Any, pivots: Any, b: Any, hermitian: bool) -> Any:
 
 def _ldl_solve_each(ld: Any, pivots: Any, b: Any, hermitian: bool) -> np.ndarray:
     out = np.empty_like(np.asarray(b))
-    for i in np.ndindex(out.shape[:-2]):
+    for i in np.ndindex(out.shape[:-2] if out.size else (0,)):
         out[i] = _ldl_solve(ld[i], pivots[i], b[i], hermitian)
     return out
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..primitive import Kind, primitive
 from ..types import TensorType, bool_
 from .movement import permute, reshape
 from .reduce import sum_
+from .summation import product
 
 
 def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool, wide: bool) -> TensorType:
@@ -26,7 +25,7 @@ def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool, wide: bool) -> Tens
 
 
 def _impl(a: Any, b: Any, ta: bool, tb: bool, wide: bool) -> Any:
-    return np.matmul(a.swapaxes(-1, -2) if ta else a, b.swapaxes(-1, -2) if tb else b)
+    return product(a.swapaxes(-1, -2) if ta else a, b.swapaxes(-1, -2) if tb else b)
 
 
 def _product(x: Any, y: Any, ta: bool, tb: bool, like: TensorType) -> Any:

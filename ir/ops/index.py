@@ -8,6 +8,7 @@ import numpy as np
 
 from ..primitive import Kind, host, primitive
 from ..types import TensorType, int64
+from .summation import added_at
 
 
 def _integers(index: TensorType) -> None:
@@ -43,8 +44,7 @@ def _infer_index_add(x: TensorType, index: TensorType, axis: int, extent: int) -
 def _index_add(x: Any, index: Any, axis: int, extent: int) -> np.ndarray:
     x, index = np.asarray(x), _check(index, extent, axis)
     flat = np.moveaxis(x.reshape(*x.shape[:axis], index.size, *x.shape[axis + index.ndim :]), axis, 0)
-    y = np.zeros((extent, *flat.shape[1:]), x.dtype)
-    np.add.at(y, index.reshape(-1), flat)
+    y = added_at((extent, *flat.shape[1:]), index.reshape(-1), flat)
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
@@ -96,9 +96,7 @@ def _at(index: np.ndarray, axis: int) -> tuple:
 
 
 def _scatter_add(x: Any, index: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
-    y = np.zeros(shape, np.asarray(x).dtype)
-    np.add.at(y, _at(_check(index, shape[axis], axis), axis), x)
-    return y
+    return added_at(shape, _at(_check(index, shape[axis], axis), axis), np.asarray(x))
 
 
 gather = primitive(

@@ -12,6 +12,7 @@ from ..primitive import Kind, primitive
 from ..types import TensorType, int64
 from .elementwise import cast, div, eq, mul
 from .movement import broadcast
+from .summation import total
 
 _FEW, _MANY = 32, 1 << 10  # elements of a window, and windows
 SHORT = 9  # elements that a kernel writes out instead of looping over them: a window of 3 by 3
@@ -44,7 +45,7 @@ sum_ = primitive(
     Kind.REDUCTION,
     "x",
     infer=_infer,
-    impl=lambda x, axes: np.add.reduce(x, axis=axes, dtype=np.asarray(x).dtype),
+    impl=total,
     vjp=(lambda g, x_type, axes: _back(g, x_type, axes),),
 )
 

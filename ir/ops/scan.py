@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..primitive import Kind, host, primitive, same_type
 from ..types import TensorType, int64
 from .elementwise import add, mul
 from .movement import pad, slice_
+from .summation import running
 
 
 def _infer(x: TensorType, axis: int, **attrs: Any) -> TensorType:
@@ -18,21 +20,21 @@ def _infer(x: TensorType, axis: int, **attrs: Any) -> TensorType:
     return x
 
 
-def _accumulate(ufunc: Any) -> Any:
-    run = ufunc.accumulate
+def _accumulate(run: Callable[..., Any]) -> Any:
+    """The running results of ``run``, a function of an array and an axis, from either end."""
 
     def impl(x: Any, axis: int, reverse: bool = False) -> Any:
         x = np.asarray(x)
         if reverse:
-            return np.ascontiguousarray(np.flip(run(np.flip(x, axis), axis=axis, dtype=x.dtype), axis))
-        return run(x, axis=axis, dtype=x.dtype)
+            return np.ascontiguousarray(np.flip(run(np.flip(x, axis), axis=axis), axis))
+        return run(x, axis=axis)
 
     return impl
 
 
 cumsum = host(
     "cumsum",
-    _accumulate(np.add),
+    _accumulate(running),
     infer=_infer,
     vjp=(lambda g, axis, reverse: cumsum(g, axis=axis, reverse=not reverse),),
     defaults={"reverse": False},
@@ -95,7 +97,12 @@ def _cumprod_vjp(g: Any, x: Any, x_type: TensorType, axis: int) -> Any:
     return mul(left, _adjoint(g, x, x_type, axis, False))
 
 
-cumprod = host("cumprod", _accumulate(np.multiply), infer=_infer, vjp=(_cumprod_vjp,))
+cumprod = host(
+    "cumprod",
+    _accumulate(lambda x, axis: np.multiply.accumulate(x, axis=axis, dtype=x.dtype)),
+    infer=_infer,
+    vjp=(_cumprod_vjp,),
+)
 
 
 def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:

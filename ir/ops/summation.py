@@ -1,0 +1,98 @@
+"""Sums in NumPy whose error does not grow with the number of terms.
+
+NumPy adds pairwise along the axis of its inner loop alone, and one after the other along all others. Here float32 is added up
+in blocks of a few terms, and the blocks in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+_FEW = 128  # terms that may be added one after the other in the format itself
+_BLOCK = 32  # of longer sums, so many are
+_LINE = 2048  # elements, about, that the inner loop goes over
+_DEPTH = 2048  # terms of a product of matrices that are added up by the library
+_LARGE = 1 << 14  # elements of a block: worth a call of its own
+WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
+
+
+def total(x: Any, axes: tuple[int, ...]) -> Any:
+    """The sum over the axes, in the dtype of ``x``."""
+    x = np.asarray(x)
+    count = 1
+    for a in axes:
+        count *= x.shape[a]
+    if count <= _FEW or x.dtype not in WIDE:
+        return np.add.reduce(x, axis=axes, dtype=x.dtype)
+    pairwise = _pairwise(x, axes)
+    others = sorted((a for a in axes if a not in pairwise), key=lambda a: -x.shape[a])
+    if math.prod(x.shape[a] for a in others) <= _FEW // 2:
+        return np.add.reduce(x, axis=axes, dtype=x.dtype)
+    y = x
+    if math.prod(x.shape[a] for a in pairwise) > 8:
+        y = np.add.reduce(y, axis=pairwise, keepdims=True, dtype=x.dtype)
+        pairwise = ()
+    for a in (*others, *pairwise):
+        y = _along(y, a)
+    return y.reshape([n for a, n in enumerate(x.shape) if a not in axes]).astype(x.dtype)[()]
+
+
+def _pairwise(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of the axes that NumPy adds up pairwise: those with the least strides of all, as far as they are one run of memory."""
+    found: list[int] = []
+    step = None
+    for a in sorted((a for a in range(x.ndim) if x.shape[a] != 1), key=lambda a: abs(x.strides[a])):
+        if a not in axes or x.strides[a] == 0 or step not in (None, x.strides[a]):
+            break
+        found.append(a)
+        step = x.strides[a] * x.shape[a]
+    return tuple(found)
+
+
+def _along(x: np.ndarray, axis: int) -> np.ndarray:
+    """The sum over one axis, which stays with extent 1; in the wider format where it is long."""
+    n = x.shape[axis]
+    if n <= _FEW // 2 or x.dtype not in WIDE:
+        return np.add.reduce(x, axis=axis, keepdims=True, dtype=x.dtype)
+    wide = WIDE[x.dtype]
+    if x.size // n * _BLOCK >= _LARGE:
+        result = np.zeros([*x.shape[:axis], 1, *x.shape[axis + 1 :]], wide)
+        for start in range(0, n, _BLOCK):
+            block = x[(*(slice(None),) * axis, slice(start, start + _BLOCK))]
+            result += np.add.reduce(block, axis=axis, keepdims=True, dtype=x.dtype)
+        return result
+    line = max(1, min(_LINE // max(1, math.prod(x.shape[axis + 1 :])), n // _BLOCK))
+    count = n // (_BLOCK * line)
+    main, rest = np.split(x, [count * _BLOCK * line], axis)
+    blocks = main.reshape(*x.shape[:axis], count, _BLOCK, line, *x.shape[axis + 1 :])
+    partial = np.add.reduce(blocks, axis=axis + 1, dtype=x.dtype).astype(wide)
+    result = np.expand_dims(np.add.reduce(partial, axis=(axis, axis + 1)), axis)
+    return result + _along(rest, axis) if rest.shape[axis] else result
+
+
+def running(x: Any, axis: int) -> Any:
+    """The running sums along an axis, in the dtype of ``x``."""
+    x = np.asarray(x)
+    return np.add.accumulate(x, axis=axis, dtype=WIDE.get(x.dtype, x.dtype)).astype(x.dtype, copy=False)
+
+
+def added_at(shape: tuple[int, ...], at: Any, x: np.ndarray) -> np.ndarray:
+    """Zeros, with the elements of ``x`` added at the positions ``at``, in the dtype of ``x``."""
+    y = np.zeros(shape, WIDE.get(x.dtype, x.dtype) if x.size > _FEW else x.dtype)
+    np.add.at(y, at, x.astype(y.dtype, copy=False))
+    return y.astype(x.dtype, copy=False)
+
+
+def product(a: Any, b: Any) -> Any:
+    """The matrix product, in the dtype of the operands; with a long inner extent by parts, which are added up in float64."""
+    k = a.shape[-1]
+    if k <= _DEPTH or a.dtype not in WIDE:
+        return np.matmul(a, b)
+    result: Any = 0
+    for start in range(0, k, _DEPTH):
+        part = np.matmul(a[..., start : start + _DEPTH], b[..., start : start + _DEPTH, :])
+        result = part.astype(WIDE[a.dtype]) if start == 0 else np.add(result, part, out=result)
+    return result.astype(a.dtype)

@@ -9,13 +9,14 @@ intrinsics; this module knows them by name only.
 
 from __future__ import annotations
 
+from .blocked import blocked
 from .nest import Kernel
 from .prefetch import with_requests
 from .text import lines
 
 
 def source(kernel: Kernel) -> str:
-    """The kernel's text. Equal texts are the same kernel, whatever the shapes."""
+    """The kernel's text. Equal texts are the same kernel, whatever the shapes; of those it says what is short."""
     body: list[str] = []
     n = len(kernel.arrays)
     for k, array in enumerate(kernel.arrays):
@@ -23,7 +24,8 @@ def source(kernel: Kernel) -> str:
     for k, name in enumerate(kernel.params):
         body.append(f"    {name} = args[{n + k}]")
     tail = n + len(kernel.params)
-    text = "\n".join(lines(with_requests(kernel), 1))
+    extents = dict(zip(kernel.params, kernel.values, strict=True))
+    text = "\n".join(lines(blocked(with_requests(kernel), extents), 1))
     if "status" in text:
         body.append(f"    status = args[{tail}]")
     if "(gemm," in text:

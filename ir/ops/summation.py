@@ -41,7 +41,7 @@ def total(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _pairwise(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of the axes that NumPy adds up pairwise: those with the least strides of all, as far as they are one run of memory."""
+    """Those of the axes that NumPy adds up pairwise: those with the least strides, as far as they are one run of memory."""
     found: list[int] = []
     step = None
     for a in sorted((a for a in range(x.ndim) if x.shape[a] != 1), key=lambda a: abs(x.strides[a])):

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from ..ir.graph import Builder, Graph, Op, Value
-from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, sum_, uniform
+from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, sum_, sum_lost, uniform
 from ..ir.ops.reduce import SHORT, kept_axes
 from ..ir.primitive import Kind
 from .loops import Index, Lowering, combination, identity, picks_one
-from .nest import Accumulate, Kernel, Loop, Store
+from .nest import Accumulate, Compensated, Kernel, Loop, Store
 
 _FEW = 8  # columns: fewer are summed one by one
 _COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
@@ -55,7 +55,7 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
         # A few rows are written out for each column.
         many = x.shape[-1] >= _FEW and math.prod(x.shape[a] for a in axes) > SHORT
         columns = len(x.shape) - 1 not in axes and (many or both)
-        if columns and all(op.primitive in (sum_, max_, min_) for op in reductions):
+        if columns and all(op.primitive in (sum_, sum_lost, max_, min_) for op in reductions):
             domain = _column_nest(low, results, x.shape, axes, x)
         else:
             low.kept = _kept(low, [(v, k) for i, (v, k) in enumerate(results) if i not in reused], x.shape, axes)
@@ -223,9 +223,14 @@ def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: 
                 body = low.scopes[-1].body
                 elements = [low.value(op.operands[0], index) for _, _, op in sums]
                 _store(low, whole, index)
+                lost = {op.operands[0]: low.arrays[k].name for _, k, op in sums if op.primitive is sum_lost}
                 for (v, k, op), element in zip(sums, elements, strict=True):
                     offset = low.offset(v, (*lead, loop.variable))
-                    body.append(Accumulate(low.arrays[k].name, offset, combination(op), element, v.type.dtype))
+                    place = low.arrays[k].name, offset, combination(op), element, v.type.dtype
+                    if op.primitive is sum_ and op.operands[0] in lost:
+                        body.append(Compensated(*place, lost[op.operands[0]]))
+                    elif op.primitive is not sum_lost:
+                        body.append(Accumulate(*place))
     if split is None:
         low.grain = _COLUMNS
         return shape[last]

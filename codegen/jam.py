@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .nest import Accumulate, Do, If, Join, Let, Loop, Reduce, Statement, Store, renamed, walk
+from .nest import Accumulate, Compensated, Do, If, Join, Let, Loop, Reduce, Statement, Store, renamed, walk
 
 _NAME = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"load\((p\d+), ([^()]*)(\)?)")
@@ -122,6 +122,8 @@ def _stores(statements: Sequence[Statement]) -> dict[str, set[str]]:
     for s in walk(statements):
         if isinstance(s, (Store, Accumulate)):
             found.setdefault(s.array, set()).add(s.offset)
+        if isinstance(s, Compensated):
+            found.setdefault(s.lost, set()).add(s.offset)
     return found
 
 

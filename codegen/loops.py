@@ -37,6 +37,7 @@ from ..ir.ops import (
     min_,
     neg,
     sum_,
+    sum_lost,
     uniform,
     where,
 )
@@ -456,7 +457,7 @@ def _is_elementwise(v: Value) -> bool:
 
 def identity(op: Op) -> str:
     dtype = op.result.type.dtype
-    if op.primitive is sum_:
+    if op.primitive in (sum_, sum_lost):
         return literal(0, dtype)
     dtype = op.operands[0].type.dtype
     if dtype.kind == "f":
@@ -471,5 +472,5 @@ def combination(op: Op) -> Combine:
     """How a reduction joins two elements."""
     if op.primitive is sum_ and op.result.type.dtype is bool_:
         return Combine.ANY
-    kinds = {sum_: Combine.SUM, max_: Combine.MAX, min_: Combine.MIN, argmax: Combine.ARGMAX, argmin: Combine.ARGMIN}
-    return kinds[op.primitive]
+    kinds = {max_: Combine.MAX, min_: Combine.MIN, argmax: Combine.ARGMAX, argmin: Combine.ARGMIN}
+    return kinds.get(op.primitive, Combine.SUM)

@@ -96,6 +96,25 @@ class Accumulate:
         return [Store(self.array, self.offset, wrapped(text, self.dtype))]
 
 
+@dataclass
+class Compensated(Accumulate):
+    """A sum in memory to which a value is added; what rounding loses of it is added to an element of another array."""
+
+    lost: str = ""
+
+    def lines(self) -> list[Statement]:
+        """The step as plain statements: the exact error of a sum is a number of its format (Knuth, TAOCP 2, 4.2.2)."""
+        before, after, part = (f"{letter}{self.value[1:]}0{self.array[1:]}" for letter in "suz")
+        error = f"(({before} - ({after} - {part})) + ({self.value} - {part}))"
+        return [
+            Let(before, f"load({self.array}, {self.offset})"),
+            Let(after, f"{before} + {self.value}"),
+            Let(part, f"{after} - {before}"),
+            Store(self.array, self.offset, after),
+            Store(self.lost, self.offset, f"load({self.lost}, {self.offset}) + {error}"),
+        ]
+
+
 def wrapped(text: str, dtype: DType) -> str:
     """Integer arithmetic is done in 64 bits, and wraps when it is stored in fewer."""
     return f"{dtype.short}({text})" if dtype.kind in "ui" and dtype.short != "i64" else text

@@ -13,6 +13,7 @@ from .passes.columns import partial_columns
 from .passes.cse import cse
 from .passes.cut import cut_long_rows
 from .passes.dce import dce
+from .passes.exact import exact_columns
 from .passes.expand import expand
 from .passes.fold import fold
 from .passes.fuse import fuse
@@ -48,10 +49,11 @@ COMPILE: tuple[Pass, ...] = (
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
     recompute,  # after these two: what passes between kernels is known, and what was stored for a column's sum is not any more
     block_reductions,  # after fuse, which decides what is reduced in one kernel
+    exact_columns,  # last: the others look for sums alone
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *COMPILE[:-1],
+    *COMPILE[:-2],
     cut_long_rows,  # before block_reductions, which looks for kernels that do nothing else than reduce
     block_reductions,
     two_stages,  # last: it looks at the shapes that kernels reduce

@@ -50,6 +50,17 @@ sum_ = primitive(
 )
 
 
+# What rounding loses of a sum: kernels add it up beside the sum, to which it is added in the end.
+sum_lost = primitive(
+    "sum_lost",
+    Kind.REDUCTION,
+    "x",
+    infer=_infer,
+    impl=lambda x, axes: (np.add.reduce(x, axis=axes, dtype=np.float64) - total(x, axes)).astype(x.dtype),
+    vjp=(lambda g: None,),
+)
+
+
 def _extremum(combine: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
     """The extremum over the axes. NumPy is slow where they are short: a loop of a few elements for each result."""
     x = np.asarray(x)

@@ -15,7 +15,7 @@ from ..ops import broadcast, full, fusion, max_, min_, reshape, sum_
 from ..primitive import Kind
 
 _SMALLEST = 1 << 16  # elements: a smaller matrix stays in the cache between two kernels
-_MOST = 64  # blocks
+_BLOCKS, _ROWS = 64, 48  # as many blocks, or more of as many rows: few enough to be added one after the other
 
 
 def partial_columns(graph: Graph) -> Graph:
@@ -58,7 +58,7 @@ def _column_sum(op: Op) -> Value | None:
 
 def _blocks(rows: int) -> int:
     """How many equal blocks of several rows; 0 if there is no such number."""
-    return next((n for n in range(min(_MOST, rows // 4), 3, -1) if rows % n == 0), 0)
+    return next((n for n in range(min(max(_BLOCKS, rows // _ROWS), rows // 4), 3, -1) if rows % n == 0), 0)
 
 
 def _is_host(op: Op, shape: tuple[int, ...]) -> bool:

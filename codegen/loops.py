@@ -332,6 +332,8 @@ class Lowering:
     def _reduction(self, op: Op, index: Index) -> str:
         """A loop over the reduced axes, in the scope of the row."""
         (x,) = op.operands
+        if op.primitive is sum_lost:  # sums of rows go by blocks, which lose nothing
+            return self.let(literal(0, op.result.type.dtype))
         position = picks_one(op)
         if position is not None:
             return self._picked(op, index, position)

@@ -34,7 +34,7 @@ def rows_together(statements: Sequence[Statement]) -> list[Statement]:
 
 def _columns(rows: Loop) -> Loop | None:
     """The loop over columns, if a loop over rows does nothing else than to add elements to long sums."""
-    *before, columns = rows.body
+    before, columns = rows.body[:-1], rows.body[-1] if rows.body else None
     if not (rows.sequential and rows.start == "0" and isinstance(columns, Loop)) or not all(isinstance(s, Let) for s in before):
         return None
     lets = {s.name: s.expression for s in columns.body if isinstance(s, Let)}

@@ -158,6 +158,17 @@ pow_ = elementwise(
     ),
 )
 
+# The quotient without its fraction, which has no derivative, not even where the divisor is 0.
+trunc_divide = elementwise(
+    "trunc_divide",
+    lambda a, b: np.trunc(np.divide(a, b)),
+    "trunc({a} / {b})",
+    "a b",
+    infer=inexact,
+    vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)),
+    torch_name="Div",
+)
+
 # Ties share the cotangent, as in PyTorch; NaN wins.
 maximum = elementwise(
     "maximum",
@@ -165,8 +176,8 @@ maximum = elementwise(
     "maximum({a}, {b})",
     "a b",
     vjp=(
-        lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
         lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
+        lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
     ),
 )
 minimum = elementwise(
@@ -175,15 +186,16 @@ minimum = elementwise(
     "minimum({a}, {b})",
     "a b",
     vjp=(
-        lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
         lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
+        lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
     ),
 )
 
 
-def _share(wins: Any, ties: Any, type: TensorType) -> Any:
+def _share(loses: Any, ties: Any, type: TensorType) -> Any:
+    """1, 1/2 for ties, 0 for what loses; beside a NaN nothing does."""
     short = type.dtype.short
-    return add(cast(wins, dtype=short), mul(cast(ties, dtype=short), 0.5))
+    return sub(sub(1, cast(loses, dtype=short)), mul(cast(ties, dtype=short), 0.5))
 
 
 # Exponentials, logarithms, roots.

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..primitive import Kind, primitive
 from ..types import TensorType, int64
-from .elementwise import cast, div, eq, mul
+from .elementwise import cast, div, eq, mul, ne, or_
 from .movement import broadcast
 from .summation import total
 
@@ -78,7 +78,10 @@ def _extremum(combine: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
 
 def _extremum_vjp(g: Any, y: Any, x: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
     """Elements that attain the extremum share the cotangent evenly, as in PyTorch."""
-    ties = cast(eq(x, _back(y, x_type, axes)), dtype=x_type.dtype.short)
+    best = eq(x, _back(y, x_type, axes))
+    if x_type.dtype.is_floating_point:  # of an extremum that is NaN the NaNs
+        best = or_(best, ne(x, x))
+    ties = cast(best, dtype=x_type.dtype.short)
     return mul(ties, _back(div(g, sum_(ties, axes=axes)), x_type, axes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +14,15 @@ from ..types import TensorType
 from .elementwise import (
     BY_ZERO,
     add,
+    and_,
     cos,
     detach,
     div,
     eq,
     exp,
+    ge,
+    gt,
+    le,
     log,
     log1p,
     maximum,
@@ -172,13 +177,8 @@ hypot = elementwise(
     None,
     "a b",
     infer=floating,
-    vjp=(lambda g, y, a: mul(g, _ratio(a, y)), lambda g, y, b: mul(g, _ratio(b, y))),
+    vjp=(lambda g, y, a: mul(g, div(a, y)), lambda g, y, b: mul(g, div(b, y))),
 )
-
-
-def _ratio(a: Any, y: Any) -> Any:
-    zero = eq(y, 0)
-    return where(zero, 0.0, div(a, where(zero, 1.0, y)))
 
 
 logaddexp = elementwise(
@@ -187,7 +187,7 @@ logaddexp = elementwise(
     None,
     "a b",
     infer=floating,
-    vjp=(lambda g, a, b: mul(g, _win(a, b)), lambda g, a, b: mul(g, _win(b, a))),
+    vjp=(lambda g, a, b: mul(g, sigmoid(sub(a, b))), lambda g, a, b: mul(g, sigmoid(sub(b, a)))),
 )
 logaddexp2 = elementwise(
     "logaddexp2",
@@ -196,15 +196,10 @@ logaddexp2 = elementwise(
     "a b",
     infer=floating,
     vjp=(
-        lambda g, a, b: mul(g, _win(mul(a, math.log(2)), mul(b, math.log(2)))),
-        lambda g, a, b: mul(g, _win(mul(b, math.log(2)), mul(a, math.log(2)))),
+        lambda g, a, b: mul(g, sigmoid(mul(sub(a, b), math.log(2)))),
+        lambda g, a, b: mul(g, sigmoid(mul(sub(b, a), math.log(2)))),
     ),
 )
-
-
-def _win(a: Any, b: Any) -> Any:
-    """exp(a) / (exp(a) + exp(b)), where both are the same infinity too."""
-    return sigmoid(where(eq(a, b), 0.0, sub(a, b)))
 
 
 def _fmod(types: list[TensorType], attrs: dict) -> str:
@@ -239,14 +234,20 @@ def _one(a: Any) -> Any:
 
 
 nextafter = elementwise(
-    "nextafter", np.nextafter, None, "a b", infer=floating, in_format=True, vjp=(lambda g: g, lambda g: mul(g, 0))
+    "nextafter",
+    np.nextafter,
+    None,
+    "a b",
+    infer=floating,
+    in_format=True,
+    vjp=(lambda g, a, b: where(eq(a, b), 0.0, g), lambda g: mul(g, 0)),
 )
 
 
 def _heaviside(a: Any, b: Any) -> Any:
     dtype = np.result_type(a, b)
     if dtype.kind == "f":
-        return np.heaviside(a, b)
+        return np.where(np.isnan(a), np.zeros((), dtype), np.heaviside(a, b))
     return np.where(np.equal(a, 0), b, np.greater(a, 0)).astype(dtype)
 
 
@@ -284,6 +285,62 @@ def _sinc_slope(x: Any) -> Any:
 sinc = elementwise("sinc", np.sinc, None, infer=inexact, vjp=(lambda g, x: mul(g, _sinc_slope(x)),))
 
 
+def _times(log_of: Callable[..., Any], a: Any, b: Any) -> Any:
+    """a * log_of(b), 0 where a is 0 unless b is NaN."""
+    nothing = (np.asarray(a) == 0) & ~np.isnan(b)
+    return np.where(nothing, np.zeros((), np.result_type(a, b)), np.multiply(a, log_of(np.where(nothing, 1, b))))
+
+
+_TIMES = "select(({{a}} == {{T}}(0)) & ({{b}} == {{b}}), {{T}}(0), {{a}} * {function}({{b}}))"
+# At a = 0 the derivative in a is the logarithm where there is one, and 0 elsewhere.
+xlogy = elementwise(
+    "xlogy",
+    functools.partial(_times, np.log),
+    _TIMES.format(function="log"),
+    "a b",
+    infer=floating,
+    vjp=(
+        lambda g, a, b: where(and_(eq(a, 0), le(b, 0)), 0.0, mul(g, log(b))),
+        lambda g, a, b: mul(g, div(a, b)),
+    ),
+)
+xlog1py = elementwise(
+    "xlog1py",
+    functools.partial(_times, np.log1p),
+    _TIMES.format(function="log1p"),
+    "a b",
+    infer=floating,
+    vjp=(
+        lambda g, a, b: where(and_(eq(a, 0), le(b, -1)), 0.0, mul(g, log1p(b))),
+        lambda g, a, b: mul(g, div(a, add(b, 1))),
+    ),
+)
+
+
+def _entr(x: Any) -> Any:
+    x = np.asarray(x)
+    inside = x > 0
+    value = -x * np.log(np.where(inside, x, np.ones((), x.dtype)))
+    return np.where(np.isnan(x) | inside, value, np.where(x == 0, np.zeros((), x.dtype), np.full((), -np.inf, x.dtype)))
+
+
+entr = elementwise(
+    "entr",
+    _entr,
+    "select({x} > {T}(0), -{x} * log({x}), select({x} == {T}(0), {T}(0), select({x} < {T}(0), {T}(-inf), {x})))",
+    infer=floating,
+    vjp=(lambda g, x: mul(g, where(gt(x, 0), neg(add(log(where(gt(x, 0), x, 1.0)), 1)), where(eq(x, 0), math.inf, math.nan))),),
+)
+
+# log(x / (1 - x)), of which there is a derivative from 0 to 1 alone.
+logit = elementwise(
+    "logit",
+    lambda x: np.log(np.divide(x, np.subtract(1, x))),
+    "log({x} / ({T}(1) - {x}))",
+    infer=floating,
+    vjp=(lambda g, x: where(and_(ge(x, 0), le(x, 1)), div(g, mul(x, sub(1, x))), math.nan),),
+)
+
 __all__ = [
     "acosh",
     "airy_ai",
@@ -293,6 +350,7 @@ __all__ = [
     "cbrt",
     "copysign",
     "digamma",
+    "entr",
     "erfc",
     "erfcx",
     "erfinv",
@@ -320,6 +378,7 @@ __all__ = [
     "log_ndtr",
     "logaddexp",
     "logaddexp2",
+    "logit",
     "ndtr",
     "ndtri",
     "nextafter",
@@ -330,6 +389,8 @@ __all__ = [
     "softplus",
     "spherical_j0",
     "trunc",
+    "xlog1py",
+    "xlogy",
     "y0",
     "y1",
     "zeta",

@@ -184,7 +184,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:
         if input.numel() == 0:
             return P.full(value=math.nan, shape=(), dtype=input.dtype.short)
-        return median(shape.reshape(input, (-1,)), 0).values
+        return _shared(shape.reshape(input, (-1,)), median)
     if input.ndim == 0:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
@@ -199,10 +199,21 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return Ordered(values, at) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(at, axis))
 
 
+def _shared(x: Tensor, function: Any) -> Tensor:
+    """A median of all elements, of which those that equal it share the gradient."""
+    value = function(x.detach(), 0).values
+    if not x._requires_grad:
+        return value
+    equal = F.bitwise_or(F.eq(x, value), F.bitwise_and(F.isnan(x), F.isnan(value)))
+    # As the extremum of the equal ones, which leaves it as it is; the others are further from the limit than any of them.
+    high, low = P.max_(F.where(equal, x, -math.inf), axes=(0,)), P.min_(F.where(equal, x, math.inf), axes=(0,))
+    return F.where(F.lt(value, 0), low, high)
+
+
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN."""
     if dim is None:
-        return nanmedian(shape.reshape(input, (-1,)), 0).values if input.numel() else median(input)
+        return _shared(shape.reshape(input, (-1,)), nanmedian) if input.numel() else median(input)
     if input.ndim == 0:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
@@ -221,8 +232,9 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     data = np.moveaxis(input._observed("mode"), axis, -1)
     at = np.empty(data.shape[:-1], np.int64)
     for i in np.ndindex(at.shape):
-        distinct, counts = np.unique(data[i], return_counts=True)
-        at[i] = np.flatnonzero(data[i] == distinct[np.argmax(counts)])[-1]
+        distinct, counts = np.unique(data[i], return_counts=True, equal_nan=False)
+        best = distinct[np.argmax(counts)]
+        at[i] = np.flatnonzero((data[i] == best) | ((best != best) & (data[i] != data[i])))[-1]
     positions = shape.unsqueeze(tensor(at), axis)
     values = gather(input, axis, positions)
     return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))

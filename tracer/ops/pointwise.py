@@ -191,7 +191,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     a, b = _not_bools("div_trunc", input, other)
     like = a if isinstance(a, Tensor) else b
     if like.is_floating_point():
-        return P.trunc(P.div(a, b))
+        return P.trunc_divide(a, b)
     down = P.floor_divide(a, b)
     short = P.ne(P.mul(down, b), a)
     negative = P.lt(down, 0)
@@ -265,8 +265,8 @@ def times(x: Tensor, factor: Any) -> Tensor:
 def pow(input: Any, exponent: Any) -> Tensor:
     """input to the power of exponent, elementwise."""
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
-        if exponent == 2 and input.is_floating_point():
-            return P.square(input)
+        if input.is_floating_point() and exponent in (2, 0.5, -0.5):
+            return {2: P.square, 0.5: P.sqrt, -0.5: P.rsqrt}[exponent](input)
         if isinstance(exponent, int) and input.dtype.kind in "ui" and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     a, b = match(input, exponent)
@@ -375,19 +375,30 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) and isinstance(max, Tensor):
         # Where the limits meet, or cross, nothing flows to the lower one.
-        low = where(ge(min, max), min.detach(), min)
-        raised = where(lt(input, low), low, input)
-        return where(gt(raised, max), max, raised)
+        min = where(ge(min, max), min.detach(), min)
     out = input
     if input._data.dtype.kind in "bui":
         dtype = result_dtype(*(x for x in (input, min, max) if x is not None))
         if dtype.category < 2:
             min, max = (x if x is None else filling(x, dtype) for x in (min, max))
     if min is not None:
-        out = where(lt(out, min), min, out)
+        out = where(_passed(lt(out, min), min), _known(min), out)
     if max is not None:
-        out = where(gt(out, max), max, out)
-    return out
+        out = where(_passed(gt(out, max), max), _known(max), out)
+    # A NaN stays, without a derivative.
+    return where(ne(input, input), input.detach(), out) if out._requires_grad and input.is_floating_point() else out
+
+
+def _known(limit: Any) -> Any:
+    """A limit, whose NaNs have no derivative."""
+    return where(ne(limit, limit), limit.detach(), limit) if isinstance(limit, Tensor) and limit._requires_grad else limit
+
+
+def _passed(beyond: Tensor, limit: Any) -> Tensor:
+    """Where a limit applies: where an element is beyond it, and where it is NaN."""
+    if isinstance(limit, Tensor):
+        return P.or_(beyond, ne(limit, limit)) if limit.is_floating_point() else beyond
+    return P.or_(beyond, P.eq(beyond, beyond)) if limit != limit else beyond
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:

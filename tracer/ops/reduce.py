@@ -114,14 +114,21 @@ def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The maximum over ``dim``; elements that attain it share the gradient evenly."""
     axes = dims(dim, input.ndim)
     _require_elements("amax", input, dim, axes, RuntimeError)
-    return _keep(P.max_(input, axes=axes), input, axes, keepdim)
+    return _keep(spread(P.max_(input, axes=axes)), input, axes, keepdim)
+
+
+def spread(extremum: Tensor) -> Tensor:
+    """An extremum; where it is NaN, so is the gradient of all elements that it is of, as PyTorch has it for these functions."""
+    if not (extremum._requires_grad and extremum.is_floating_point()):
+        return extremum
+    return pointwise.where(pointwise.ne(extremum, extremum), pointwise.mul(extremum, math.nan), extremum)
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The minimum over ``dim``; elements that attain it share the gradient evenly."""
     axes = dims(dim, input.ndim)
     _require_elements("amin", input, dim, axes, RuntimeError)
-    return _keep(P.min_(input, axes=axes), input, axes, keepdim)
+    return _keep(spread(P.min_(input, axes=axes)), input, axes, keepdim)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

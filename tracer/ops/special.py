@@ -209,39 +209,27 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     x = as_floating(input)
     if eps is not None:
         x = F.clamp(x, eps, 1 - eps)
-    return F.log(F.div(x, F.sub(1, x)))
+    return P.logit(x)
 
 
 @opmath
 def xlogy(input: Any, other: Any) -> Tensor:
     """input * log(other); 0 where input is 0 and other is not NaN."""
     a, b = match(input, other, floating=True)
-    return _where_zero(a, b, lambda b: F.log(b))
+    return P.xlogy(a, b)
 
 
 @opmath
 def xlog1py(input: Any, other: Any) -> Tensor:
     """input * log1p(other); 0 where input is 0 and other is not NaN."""
     a, b = match(input, other, floating=True)
-    return _where_zero(a, b, lambda b: F.log1p(b))
-
-
-def _where_zero(a: Any, b: Any, function: Any) -> Tensor:
-    a = a if isinstance(a, Tensor) else P.full(value=a, shape=(), dtype=b.dtype.short)
-    b = b if isinstance(b, Tensor) else P.full(value=b, shape=(), dtype=a.dtype.short)
-    nothing = F.bitwise_and(F.eq(a, 0), F.logical_not(F.isnan(b)))
-    value = F.mul(a, function(F.where(nothing, 1.0, b)))
-    # The gradient with respect to a is log(b), also where a is 0.
-    return F.where(nothing, F.mul(a, function(F.where(F.gt(b, 0), b, 1.0))), value)
+    return P.xlog1py(a, b)
 
 
 @opmath
 def entr(input: Tensor) -> Tensor:
     """-x log(x); 0 at 0, -inf below."""
-    x = as_floating(input)
-    inside = F.gt(x, 0)
-    value = F.neg(F.mul(x, F.log(F.where(inside, x, 1.0))))
-    return F.where(F.isnan(x), x, F.where(inside, value, F.where(F.eq(x, 0), 0.0, -math.inf)))
+    return P.entr(as_floating(input))
 
 
 def isinf(input: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from .common import is_number, one_dim, to_dtype
 from .create import tensor
 from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions
 from .inquiry import filling, fitting
+from .reduce import spread
 from .shape import expand, reshape, unsqueeze
 
 
@@ -156,7 +157,7 @@ def _reduce_others(
     table = P.concatenate(*(unsqueeze(x, 0) for x in layers), axis=0)
     if reduce == "prod" and input.dtype is not bool_:
         return P.prod(table, axis=0)
-    return (P.max_ if reduce == "amax" else P.min_)(table, axes=(0,))  # the product of bools is the smallest
+    return spread((P.max_ if reduce == "amax" else P.min_)(table, axes=(0,)))  # the product of bools is the smallest
 
 
 def _vector_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:

@@ -22,6 +22,9 @@ class _Point(NamedTuple):
     slope: float
 
 
+_EVALUATIONS = 25  # of a line search
+
+
 def _dot(a: Tensor, b: Tensor) -> float:
     return (a * b).sum().item()
 
@@ -32,9 +35,11 @@ def _minimum(a: _Point, b: _Point, low: float, high: float) -> float:
         a, b = b, a
     d = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.t - b.t)
     square = d * d - a.slope * b.slope
-    if square < 0:
+    if not square >= 0:  # NaN too, of losses that are not finite
         return (low + high) / 2
     root = math.sqrt(square)
+    if b.slope - a.slope + 2 * root == 0:
+        return low if (b.slope + root - d) > 0 else high
     t = b.t - (b.t - a.t) * ((b.slope + root - d) / (b.slope - a.slope + 2 * root))
     return min(max(t, low), high)
 
@@ -45,9 +50,9 @@ def _strong_wolfe(
     t: float,
     largest: float,
     tolerance: float,
+    limit: int,
     c1: float = 1e-4,
     c2: float = 0.9,
-    limit: int = 25,
 ) -> tuple[_Point, int]:
     """A step that satisfies the strong Wolfe conditions (Nocedal, Wright 2006, algorithms 3.5 and 3.6), and the evaluations."""
     previous, new, count = start, evaluate(t), 1
@@ -206,7 +211,8 @@ class LBFGS(Optimizer):
 
                     start = _Point(0.0, loss, gradient, slope)
                     largest = direction.abs().max().item()
-                    best, calls = _strong_wolfe(evaluate, start, t, largest, group["tolerance_change"])
+                    limit = min(_EVALUATIONS, group["max_eval"] - evaluations)
+                    best, calls = _strong_wolfe(evaluate, start, t, largest, group["tolerance_change"], limit)
                     t, loss, gradient = best.t, best.loss, best.gradient
                     self._set(at, direction, t)
                 else:

@@ -221,15 +221,20 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     min_val, max_val = element(min_val, input.dtype), element(max_val, input.dtype)
     x = _before(input, inplace)
-    out = F.where(F.le(x, min_val), min_val, F.where(F.ge(x, max_val), max_val, x))
+    out = F.where(F.le(x, min_val), min_val, F.where(F.ge(x, max_val), max_val, _known(x)))
     return _result(input, out, inplace)
+
+
+def _known(x: Tensor) -> Tensor:
+    """``x``, whose NaNs have no derivative."""
+    return F.where(F.ne(x, x), x.detach(), x) if x._requires_grad else x
 
 
 @opmath
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """0 below -3, 1 above 3, x / 6 + 1 / 2 between."""
     x = _before(input, inplace)
-    line = F.add(F.div(x, 6.0), 0.5)
+    line = F.add(F.div(_known(x), 6.0), 0.5)
     return _result(input, F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), 1.0, line)), inplace)
 
 
@@ -237,14 +242,16 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6 (Howard et al. 2019)."""
     x = _before(input, inplace)
-    middle = F.div(F.mul(x, F.add(x, 3.0)), 6.0)
-    return _result(input, F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), x, middle)), inplace)
+    low, high = F.le(x, -3), F.ge(x, 3)
+    inside = F.where(F.bitwise_or(low, high), 0.0, x)
+    middle = F.div(F.mul(inside, F.add(inside, 3.0)), 6.0)
+    return _result(input, F.where(low, F.mul(x, 0.0), F.where(high, x, middle)), inplace)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """0 where |x| <= lambd, x elsewhere."""
     inside = F.bitwise_and(F.ge(input, -lambd), F.le(input, lambd))
-    return F.where(inside, 0.0, input)
+    return F.where(inside, 0.0, _known(input))
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

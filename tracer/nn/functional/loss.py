@@ -293,20 +293,23 @@ def smooth_l1_loss(
     _same_size(input, target)
     d = F.sub(input, target)
     size = F.abs(d)
-    return _reduced(F.where(F.lt(size, beta), F.mul(F.square(d), 0.5 / beta), F.sub(size, 0.5 * beta)), reduction)
+    far = F.ge(size, beta)
+    bent = F.mul(F.square(F.where(far, 0.0, d)), 0.5 / beta)
+    return _reduced(F.where(far, F.sub(size, 0.5 * beta), bent), reduction)
 
 
 @opmath
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """d**2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere (Huber 1964)."""
+    """d**2 / 2 where |d| < delta, delta * (|d| - delta / 2) elsewhere (Huber 1964)."""
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     _same_size(input, target)
     d = F.sub(input, target)
     size = F.abs(d)
-    losses = F.where(F.le(size, delta), F.mul(F.square(d), 0.5), F.mul(F.sub(size, 0.5 * delta), delta))
+    far = F.ge(size, delta)
+    losses = F.where(far, F.mul(F.sub(size, 0.5 * delta), delta), F.mul(F.square(F.where(far, 0.0, d)), 0.5))
     return _averaged(losses, weight, reduction)
 
 

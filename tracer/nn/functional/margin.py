@@ -233,7 +233,8 @@ def multi_margin_loss(
     t = P.check_index(t, extent=classes, message="target out of range")
     chosen = P.eq(S.unsqueeze(t, 1), P.iota(shape=(n, classes), axis=1, dtype=t.dtype.short))
     own = sum(F.where(chosen, x, 0.0), 1, keepdim=True)
-    z = F.clamp(F.add(F.sub(x, own), margin), min=0)
+    z = F.add(F.sub(x, own), margin)
+    z = F.where(F.gt(z, 0), z, 0.0)
     z = F.square(z) if p == 2 else z
     if weight is not None:
         z = F.mul(z, S.unsqueeze(P.index_select(weight, t, axis=0), 1))
@@ -259,7 +260,8 @@ def multilabel_margin_loss(
     ones = P.cast(counts, dtype=x.dtype.short)
     is_label = F.gt(P.scatter_add(ones, safe, axis=1, shape=(n, classes)), 0)
     at_label = P.gather(x, safe, axis=1)
-    table = F.clamp(F.add(F.sub(S.unsqueeze(x, 1), S.unsqueeze(at_label, 2)), 1), min=0)
+    table = F.add(F.sub(S.unsqueeze(x, 1), S.unsqueeze(at_label, 2)), 1)
+    table = F.where(F.gt(table, 0), table, 0.0)
     keep = F.bitwise_and(S.unsqueeze(counts, 2), S.unsqueeze(F.logical_not(is_label), 1))
     losses = F.div(sum(F.where(keep, table, 0.0), (1, 2)), classes)
     return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)

@@ -234,7 +234,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     for i in np.ndindex(at.shape):
         distinct, counts = np.unique(data[i], return_counts=True, equal_nan=False)
         best = distinct[np.argmax(counts)]
-        at[i] = np.flatnonzero((data[i] == best) | ((best != best) & (data[i] != data[i])))[-1]
+        at[i] = np.flatnonzero(data[i] == best)[-1] if best == best else np.flatnonzero(data[i] != data[i])[0]
     positions = shape.unsqueeze(tensor(at), axis)
     values = gather(input, axis, positions)
     return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))

@@ -112,23 +112,25 @@ def _require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...]
 
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The maximum over ``dim``; elements that attain it share the gradient evenly."""
-    axes = dims(dim, input.ndim)
-    _require_elements("amax", input, dim, axes, RuntimeError)
-    return _keep(spread(P.max_(input, axes=axes)), input, axes, keepdim)
+    return spread(_limit(P.max_, input, dim, keepdim))
 
 
 def spread(extremum: Tensor) -> Tensor:
     """An extremum; where it is NaN, so is the gradient of all elements that it is of, as PyTorch has it for these functions."""
     if not (extremum._requires_grad and extremum.is_floating_point()):
         return extremum
-    return pointwise.where(pointwise.ne(extremum, extremum), pointwise.mul(extremum, math.nan), extremum)
+    return pointwise.mul(extremum, pointwise.where(pointwise.ne(extremum, extremum), math.nan, 1.0))
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The minimum over ``dim``; elements that attain it share the gradient evenly."""
+    return spread(_limit(P.min_, input, dim, keepdim))
+
+
+def _limit(primitive: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     axes = dims(dim, input.ndim)
-    _require_elements("amin", input, dim, axes, RuntimeError)
-    return _keep(spread(P.min_(input, axes=axes)), input, axes, keepdim)
+    _require_elements(f"a{primitive.name}", input, dim, axes, RuntimeError)
+    return _keep(primitive(input, axes=axes), input, axes, keepdim)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -155,12 +157,12 @@ def _position(primitive: Any, input: Tensor, dim: int | None, keepdim: bool) -> 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
-    return _extremum(input, dim, keepdim, amax, argmax, pointwise.maximum)
+    return _extremum(input, dim, keepdim, P.max_, argmax, pointwise.maximum)
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
-    return _extremum(input, dim, keepdim, amin, argmin, pointwise.minimum)
+    return _extremum(input, dim, keepdim, P.min_, argmin, pointwise.minimum)
 
 
 def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any, both: Any) -> Any:
@@ -169,8 +171,8 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
             raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         return both(input, dim)
     if dim is None:
-        _require_elements(amount.__name__[1:], input, None, (), RuntimeError)
-        return amount(input)
+        _require_elements(amount.name, input, None, (), RuntimeError)
+        return _limit(amount, input, None, False)
     if input.ndim == 0:
         return Extremum(input, position(input, dim))
     indices = position(input, dim, keepdim=True)

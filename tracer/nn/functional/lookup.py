@@ -128,11 +128,14 @@ def embedding_bag(
         # The first row of a bag that has its maximum is the one that counts.
         n = rows._data.shape[0]
         numbers = S.expand(S.unsqueeze(P.iota(shape=(n,), axis=0, dtype="i64"), 1), rows._data.shape)
-        best = F.eq(fixed, P.index_select(out, where, axis=0))
+        best = F.bitwise_or(F.eq(fixed, P.index_select(out, where, axis=0)), F.isnan(fixed))
         last = P.full(value=n, shape=out._data.shape, dtype="i64")
         first = scatter_reduce(last, 0, index, F.where(best, numbers, n), "amin")
         chosen = P.gather(rows, F.clamp(first, max=n - 1), axis=0) if n else out
-        return F.where(F.bitwise_or(F.eq(out, -math.inf), F.eq(first, n)), 0.0, chosen)
+        empty = F.eq(first, n)
+        if padding_idx is not None:
+            empty = F.bitwise_or(empty, F.eq(out, -math.inf))
+        return F.where(empty, 0.0, chosen)
     total = P.index_add(rows, where, axis=0, extent=count)
     if mode == "sum":
         return total

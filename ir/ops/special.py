@@ -329,7 +329,11 @@ entr = elementwise(
     _entr,
     "select({x} > {T}(0), -{x} * log({x}), select({x} == {T}(0), {T}(0), select({x} < {T}(0), {T}(-inf), {x})))",
     infer=floating,
-    vjp=(lambda g, x: mul(g, where(gt(x, 0), neg(add(log(where(gt(x, 0), x, 1.0)), 1)), where(eq(x, 0), math.inf, math.nan))),),
+    vjp=(
+        lambda g, x: mul(
+            g, where(gt(x, 0), neg(add(log(where(gt(x, 0), x, 1.0)), 1)), where(eq(x, 0), math.inf, mul(detach(x), math.nan)))
+        ),
+    ),
 )
 
 # log(x / (1 - x)), of which there is a derivative from 0 to 1 alone.

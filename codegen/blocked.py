@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from ..ir.types import DType, float32, float64
 from .nest import Combine, If, Let, Loop, Reduce, Statement, renamed, walk
@@ -48,7 +49,7 @@ def _wide(name: str) -> str:
     return f"w{name[1:]}"
 
 
-def _is_sum(s: Statement) -> bool:
+def _is_sum(s: Statement) -> TypeGuard[Reduce]:
     return isinstance(s, Reduce) and s.combine is Combine.SUM and s.dtype in ACCUMULATORS
 
 

@@ -35,6 +35,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
                 if a._view is not None:
                     if a._made is not None:
                         a._check_made()
+                        followed = followed or a.requires_grad
                     a._refresh()
                 if a._requires_grad:
                     followed = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .context import context
 from .tensor import Tensor, overlaps, wrap
 from .views import LazyView, refused
@@ -30,12 +32,7 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
         )
     follows = context.grad_enabled and (new._requires_grad or t._requires_grad or base._requires_grad)
     if follows:
-        if t._made is not None:
-            raise refused(t, False)
-        if base is not t and base._requires_grad and base._grad_fn is None:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-        if t._requires_grad and t._grad_fn is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        require_changeable(t, base)
     if overlaps(t._data) and (isinstance(t, LazyView) or not may_overlap):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -59,6 +56,38 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
     if context.recorder is not None:
         context.recorder.update(t, new, follows)
     return t
+
+
+def require_changeable(t: Tensor, base: Tensor) -> None:
+    """Raises RuntimeError, as PyTorch does, where autograd cannot follow a change in place of ``t``, a view of ``base``."""
+    if t._made is not None:
+        raise refused(t, False)
+    if base is not t and (base._requires_grad or t._requires_grad) and base._grad_fn is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if t._requires_grad and t._grad_fn is None:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def require_apart(t: Tensor, other: Tensor) -> None:
+    """Raises RuntimeError, as PyTorch does, where an operand has some of the memory to be written to but is not the same."""
+    a, b = t._data, other._data
+    if t is other or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
+        return
+    if a.strides != b.strides or t.data_ptr() != other.data_ptr() or a.size != b.size:
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
+
+
+def _dense(data: np.ndarray) -> bool:
+    """Whether the elements fill their memory, each once."""
+    expected = data.itemsize
+    for s, n in sorted((s, n) for s, n in zip(data.strides, data.shape, strict=True) if n > 1):
+        if s != expected:
+            return False
+        expected *= n
+    return True
 
 
 def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
@@ -86,8 +115,8 @@ def snapshot(t: Tensor) -> Tensor:
         t._refresh()
     out = wrap(t._data.copy())
     out._requires_grad, out._grad_fn, out._output = t._requires_grad, t._grad_fn, t._output
-    base = t._followed_base()
-    if base is not t and base._requires_grad:
+    base = t._base
+    if base is not None and base._requires_grad:
         out._grad_fn = unhooked(t, base)
     if context.recorder is not None:
         context.recorder.snapshot(t, out)

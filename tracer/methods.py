@@ -32,8 +32,9 @@ from .ir.types import (
 )
 from .ops import create, index, linalg, numeric, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
+from .ops.names import separate
 from .ops.offering import is_offered, offered
-from .tensor import Tensor, compute_into
+from .tensor import UNCHANGED, Tensor, compute_into
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
 _METHODS = """
@@ -74,6 +75,14 @@ _IN_PLACE = """
 # Those of the class itself that look at their arguments.
 _OWN = ("backward", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "size", "stride")
 
+
+def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    out = linalg.matmul(a, b)
+    if out._view is not None:
+        separate(out, (a, b), {})
+    return out
+
+
 _OPERATORS = {
     "add": pointwise.add,
     "sub": pointwise.sub,
@@ -82,7 +91,7 @@ _OPERATORS = {
     "pow": pointwise.pow,
     "floordiv": pointwise.floor_divide,
     "mod": pointwise.remainder,
-    "matmul": linalg.matmul,
+    "matmul": _matmul,
     "and": pointwise.bitwise_and,
     "or": pointwise.bitwise_or,
     "xor": pointwise.bitwise_xor,
@@ -106,7 +115,7 @@ def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Ten
             dtype = self._data.dtype
             if primitive is not None and other._data.dtype is dtype and dtype.kind == "f":
                 return current().bind(primitive, (self, other), {})
-        elif not is_number(other) or function is linalg.matmul:
+        elif not is_number(other) or function is _matmul:
             return NotImplemented
         elif primitive is not None and type(other) is float and self._data.dtype.kind == "f":
             return current().bind(primitive, (self, other), {})
@@ -130,6 +139,10 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if (counter := self._counter) is not UNCHANGED:
+            for a in args:
+                if isinstance(a, Tensor) and a._counter is counter and a is not self:
+                    inplace.require_apart(self, a)
         if ufunc is not None and not kwargs and len(args) == 1 and _overwritable(self, args[0]):
             other = args[0]
             compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
@@ -203,6 +216,7 @@ def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
     src = to_dtype(src, self.dtype)
     if src._data.shape != self._data.shape:
         src = shape.expand(src, self._data.shape)
+    inplace.require_apart(self, src)
     return self._become(src, overwritten=True)
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .autograd.modes import set_grad_enabled
 from .context import context
+from .inplace import require_changeable
 from .ops.shape import _sizes
 from .tensor import Tensor
 
@@ -32,13 +34,16 @@ def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs:
     """Makes ``t`` what the function makes of it, memory and history."""
     if t._view is not None:
         t._refresh()
+    if context.grad_enabled and t.requires_grad:
+        require_changeable(t, t if t._base is None else t._base)
     leaf = t._requires_grad and t._grad_fn is None
-    if leaf and context.grad_enabled:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     if context.recorder is not None:
         context.recorder.reshapes(t)
     former = _former(t)
-    new = function(former, *args, **kwargs)
+    with set_grad_enabled(
+        context.grad_enabled or (t._grad_fn is not None and t._made is None)
+    ):  # gradients have the new shape in any case
+        new = function(former, *args, **kwargs)
     t._formers = (*t._formers, former)
     t._data, t._view, t._history = new._data, None if leaf else new._view, new._history
     if new._requires_grad:

@@ -240,6 +240,8 @@ class Tensor:
     def requires_grad(self) -> bool:
         if self._view is not None:
             self._refresh()
+            if self._made is not None and not self._requires_grad:
+                return self._followed_base()._requires_grad  # a view that autograd does not follow, though it has to do with it
         return self._requires_grad
 
     @requires_grad.setter
@@ -276,7 +278,7 @@ class Tensor:
     def _base(self) -> Tensor | None:
         """Of a view: the tensor that autograd takes it for a view of."""
         base = self._followed_base()
-        return None if base is self else base
+        return None if base is self or any(base is t for t in self._formers) else base
 
     def _is_view(self) -> bool:
         return self._base is not None
@@ -385,6 +387,8 @@ class Tensor:
         out._counter = self._changes()
         source = self if self.grad_fn is None or context.recorder is not None else self._memory()
         out._view = (source, detach, {})
+        if source is self and self._formers:
+            out._since = len(self._formers)
         if out._inference is not self._inference:
             out._inference = self._inference
         if context.recorder is not None:

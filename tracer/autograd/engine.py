@@ -95,7 +95,8 @@ def _run(
             results = engine.results()
         if accumulates:
             for t, g in results:
-                accumulate(t, g, create_graph)
+                if t._requires_grad:  # it may have left the graph meanwhile
+                    accumulate(t, g, create_graph)
         for callback in engine.callbacks:  # callbacks may add callbacks
             callback()
         return results

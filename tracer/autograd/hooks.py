@@ -36,7 +36,7 @@ class RemovableHandle:
 
 
 class _Retain:
-    """Puts the gradient into ``.grad``. Does not keep the tensor alive."""
+    """Adds the gradient to ``.grad``. Does not keep the tensor alive."""
 
     def __init__(self, t: Tensor):
         self.tensor = weakref.ref(t)
@@ -44,7 +44,8 @@ class _Retain:
     def __call__(self, g: Tensor) -> None:
         t = self.tensor()
         if t is not None:
-            t.grad = g if g._requires_grad else g.clone()
+            before = t._grad
+            t.grad = before + g if before is not None else g if g._requires_grad else g.clone()
 
 
 def _of(t: Tensor) -> OrderedDict[int, Any]:

@@ -448,18 +448,33 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"as_strided: sizes must not be negative, got sizes: {list(sizes)}")
-    memory = _memory(input)
-    itemsize = input.element_size()
-    offset = (input.data_ptr() - memory.data_ptr()) // itemsize if storage_offset is None else int(storage_offset)
+    memory, itemsize = _memory(input), input.element_size()
+    start = (input.data_ptr() - memory.data_ptr()) // itemsize
+    offset = start if storage_offset is None else int(storage_offset)
     if offset < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {offset}")
-    last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
+    reach = sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
+    last = offset + reach
     if 0 not in sizes and last >= memory._data.size:
         raise RuntimeError(
             f"setStorage: sizes {list(sizes)}, strides {list(strides)}, storage offset {offset}, and itemsize {itemsize} "
             f"requiring a storage size of {(last + 1) * itemsize} are out of bounds for storage of size {memory._data.nbytes}"
         )
-    return P.strided(memory, shape=sizes, strides=strides, offset=offset if 0 not in sizes else 0)
+    if 0 in sizes:
+        return P.strided(memory, shape=sizes, strides=strides, offset=0)
+    if offset >= start and (own := _vector(input)) is not None and offset - start + reach < own._data.size:
+        return P.strided(own, shape=sizes, strides=strides, offset=offset - start)
+    return P.strided(memory, shape=sizes, strides=strides, offset=offset)
+
+
+def _vector(t: Tensor) -> Tensor | None:
+    """The elements of a tensor in the order of memory, as a view; None where they do not fill it."""
+    if not t._data.flags.c_contiguous:
+        order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
+        if not t._data.transpose(order).flags.c_contiguous:
+            return None
+        t = P.permute(t, axes=tuple(order))
+    return reshape(t, (-1,))
 
 
 def _memory(t: Tensor) -> Tensor:
@@ -471,12 +486,10 @@ def _memory(t: Tensor) -> Tensor:
         whole._counter = t._changes()
     if whole._data.dtype != t._data.dtype:
         whole = P.bitcast(reshape(whole, (-1,)), dtype=t.dtype.short)
-    if not whole._data.flags.c_contiguous:
-        order = sorted(range(whole.ndim), key=lambda d: -whole._data.strides[d])
-        whole = P.permute(whole, axes=tuple(order))
-        if not whole._data.flags.c_contiguous:
-            raise NotImplementedError("as_strided of a tensor whose memory is part of an array of NumPy")
-    return reshape(whole, (-1,))
+    vector = _vector(whole)
+    if vector is None:
+        raise NotImplementedError("as_strided of a tensor whose memory is part of an array of NumPy")
+    return vector
 
 
 def as_strided_scatter(

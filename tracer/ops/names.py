@@ -57,8 +57,18 @@ def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
 def _separate(out: Tensor, args: Iterable[Any]) -> None:
     """A view of something that only the function had, not of an argument, is a tensor like any other to its caller."""
     root = out._root()
-    if not any(isinstance(a, Tensor) and a._root() is root for a in args):
-        out._view = None
+    for a in args:
+        for t in a if isinstance(a, (list, tuple)) else (a,):
+            if isinstance(t, Tensor) and t._root() is root:
+                return
+    out._view = out._made = None
+
+
+def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Makes the results of a function views of its arguments, or tensors like any other."""
+    for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
+        if isinstance(out, Tensor) and out._view is not None:
+            _separate(out, (*args, *kwargs.values()))
 
 
 def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
@@ -84,5 +94,8 @@ def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
 
 def _label_sum(out: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
     """The commonest of them: without axes the primitive's own name is right."""
-    if (len(args) > 1 or kwargs) and out._grad_fn is not None:
-        out._grad_fn.label = _variant("sum", args, kwargs)
+    if len(args) > 1 or kwargs:
+        if out._view is not None:
+            _separate(out, (*args, *kwargs.values()))
+        if out._grad_fn is not None:
+            out._grad_fn.label = _variant("sum", args, kwargs)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from .arguments import OPERAND, Taken, Unfit, combination, taken
-from .names import label
+from .names import label, separate
 from .spelling import EXACT, into, spellings
 
 _offered: dict[Callable[..., Any], Callable[[], Signature]] = {}
@@ -48,7 +48,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     signature = functools.cache(lambda: Signature(function, name))  # made when it is first needed: imports stay quick
     plain: set[tuple[type, ...]] = set()  # types of arguments by position that fit as they are
     known: dict[tuple, tuple] = {}  # types, with names, of others: where to look into them
-    labelled = label(name)
+    labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -306,12 +306,12 @@ class Recorder:
     @_heard
     def reshapes(self, t: Tensor) -> None:
         """``t`` is about to change its shape."""
-        if not self._is_new(t):
+        if not self.is_new(t):
             self.give_up("changes the shape of a tensor made outside")
 
     @_heard
     def reads_grad(self, t: Tensor) -> None:
-        if id(t) in self.grads_written or id(t) in self.grads_read or self._is_new(t):
+        if id(t) in self.grads_written or id(t) in self.grads_read or self.is_new(t):
             return
         self.grads_read[id(t)] = (t, t._grad)
         if t._grad is not None and not self.knows(t._grad):
@@ -320,18 +320,19 @@ class Recorder:
 
     @_heard
     def writes_grad(self, t: Tensor) -> None:
-        if not self._is_new(t):
+        if not self.is_new(t):
             self.grads_written[id(t)] = t
 
     @_heard
     def becomes_leaf(self, t: Tensor) -> None:
         """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
-        if not self._is_new(t):
+        if not self.is_new(t):
             self.give_up("changes requires_grad of a tensor made outside")
         else:
             self._set(t, self.build.bind(P.detach, [self.value(t)], {}))
 
-    def _is_new(self, t: Tensor) -> bool:
+    def is_new(self, t: Tensor) -> bool:
+        """Whether the run has made this tensor."""
         return self.knows(t) and not any(t is i for i in self.inputs)
 
     @_heard

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.modes import unfollowed
-from ..autograd.node import FreedNode, python_runs, was_freed, was_modified
+from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..runtime import objects
@@ -65,13 +65,33 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     if any(was_modified(results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
         recorder.reason = "it changes in place what a backward pass outside would need"
         return None
+    if not all(_leads_outside(recorder, results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
+        recorder.reason = "a backward pass outside would end at a leaf that it makes, or nowhere"
+        return None
     why = next((why for k in followed if (why := python_runs(results.tensors[k]._grad_fn)) is not None), None)  # type: ignore
     if why is not None:
         recorder.reason = f"a backward pass outside would call {why}"
         return None
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if followed else []
     function = GraphFunction(recorder.builder.finish(outputs, updates), active, followed)
+    if not all(function.reached):
+        recorder.reason = "it returns a result whose gradient reaches nothing"
+        return None
     return Trace(recorder, function, build, grads, leaves)
+
+
+def _leads_outside(recorder: Recorder, node: BackwardNode) -> bool:
+    """Whether a backward pass from a node ends at tensors that are there before the call, and there alone."""
+    leaves = [t for n in walk(node) for t in n.edges[::3] if isinstance(t, Tensor)]
+    return bool(leaves) and not any(recorder.is_new(t) for t in leaves)
+
+
+def _heard(t: Tensor) -> bool:
+    """Whether hooks wait for the gradient of a result."""
+    if t._grad_fn is None:
+        return bool(vars(t).get("_hooks") or vars(t).get("_post_hooks"))
+    extras = t._grad_fn.extras
+    return extras is not None and any(extras.hooks.values())
 
 
 def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
@@ -174,6 +194,10 @@ class _Results:
         for i, known in enumerate(self.recorder.inputs):
             if known is t:
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
+        if _heard(t):
+            raise Unreplayable("a backward pass outside would call a hook on a result")
+        if t._grad is not None:
+            raise Unreplayable("it returns a tensor it made that has a gradient")
         if t._view is not None:
             return self._view(t)
         if type(t) is not Tensor:
@@ -192,9 +216,15 @@ class _Results:
 
     def _view(self, t: Tensor) -> Build:
         """A view of a result or of an input shares its memory: it is made of it again."""
+        t._refresh()
         parent, primitive, attrs = t._viewed()
         follows, counted = t._requires_grad, t._counter is parent._counter
-        if follows and (t._grad_fn is None or was_freed(t._grad_fn) or not parent._requires_grad):
+        made = t._made
+        if made is not None and parent._requires_grad and made.version != t._counter[0]:
+            raise Unreplayable("it returns a view that autograd has lost sight of")
+        if follows and (
+            not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent._requires_grad
+        ):
             raise Unreplayable("it returns a view that does not take part in autograd as what it belongs to does")
         if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
             raise Unreplayable("it returns a view whose derivative is a function of the user's own")
@@ -202,7 +232,10 @@ class _Results:
 
         def make(run: Run) -> Tensor:
             if primitive is not P.detach:
-                return primitive(base.make(run), **attrs)
+                out = primitive(base.make(run), **attrs)
+                if made is not None:
+                    out._made = made._replace(version=out._counter[0])
+                return out
             return base.make(run).detach() if counted else base.make(run).data
 
         return _made_once(id(t), follows, make)

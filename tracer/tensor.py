@@ -385,7 +385,7 @@ class Tensor:
 
         out = self._like()
         out._counter = self._changes()
-        source = self if self.grad_fn is None or context.recorder is not None else self._memory()
+        source = self if self._grad_fn is None or context.recorder is not None else self._memory()
         out._view = (source, detach, {})
         if source is self and self._formers:
             out._since = len(self._formers)

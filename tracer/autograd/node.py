@@ -339,6 +339,11 @@ class Node(BackwardNode):
             if isinstance(a, Tensor):
                 if a._counter[0] != saved[i + 1]:
                     raise modified(a._data, a._counter[0], saved[i + 1], a._grad_fn)
+                if not a._requires_grad and wanted[i // 2] and self.edges[i // 2 * 3] is not a:
+                    raise RuntimeError(
+                        "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not "
+                        "supported, please use out-of-place `.detach()` instead"
+                    )
                 operands.append(a._data if form is ARRAYS else form.take(a))
             else:
                 operands.append(a if a is None else _read(a, form))

@@ -1,4 +1,4 @@
-"""Random programs with views, changes in place and hooks do what they do in PyTorch, eagerly and traced: ``random_programs``."""
+"""Random programs with views, changes in place and hooks do what they do in PyTorch, eagerly and traced."""
 
 import json
 

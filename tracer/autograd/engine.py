@@ -164,11 +164,13 @@ class _Engine:
                 hooks.apply_to_outputs(extras, waiting, self.form)
             if inputs:
                 self._catch(node, waiting)
-                wanted = [t is not None and self._leads_somewhere(t) for t in node.edges[::3]]
+                edges = node.edges
+                wanted = [t is not None and self._leads_somewhere(t) for t in edges[::3]]
                 if any(wanted) or not wanted:
-                    self._visit(node, waiting, wanted, watches)
+                    self._visit(node, edges, waiting, wanted, watches)
             else:
-                self._visit(node, waiting, [t is not None for t in node.edges[::3]], watches)
+                edges = node.edges
+                self._visit(node, edges, waiting, [t is not None for t in edges[::3]], watches)
             if not retain_graph:
                 node.release()
 
@@ -178,7 +180,9 @@ class _Engine:
             if output in waiting:
                 self._add(node, output, self.form.own(waiting[output], waiting))
 
-    def _visit(self, node: BackwardNode, given: dict[int, Any], wanted: Sequence[Any], watches: bool) -> None:
+    def _visit(
+        self, node: BackwardNode, edges: Sequence[Any], given: dict[int, Any], wanted: Sequence[Any], watches: bool
+    ) -> None:
         form, extras = self.form, node.extras
         if extras is not None and extras.prehooks:
             given = hooks.before(extras, given, node.output_count, form)
@@ -192,7 +196,6 @@ class _Engine:
             cotangents = [None if g is None else form.take(g) for g in shown]
         if extras is not None and extras.posthooks:
             cotangents = hooks.after(extras, cotangents, given, node.output_count, form)
-        edges = node.edges
         for i, ct in enumerate(cotangents):
             target = edges[3 * i]
             if ct is None or target is None:

@@ -311,6 +311,11 @@ class Node(BackwardNode):
     counter: Sequence[int] = UNCHANGED
     version: int = 0
     keeps: bool | None = False
+    types: Sequence[Any] = ()  # of the operands, if a rule reads one
+
+    def drop(self) -> None:
+        """Sets what it keeps to None. Of each class its own."""
+        raise NotImplementedError
 
     def made(self) -> None:
         """Hands what is saved to the innermost pair of saved-tensors hooks, if there is one."""
@@ -355,7 +360,7 @@ class Node(BackwardNode):
                 raise modified(y, self.counter[0], self.version, self)
             elif form is not ARRAYS:
                 y = form.result(y, self)
-        g, record, attrs, types = given[0], self.primitive, self.attrs, self.edges[2::3]
+        g, record, attrs, types = given[0], self.primitive, self.attrs, self.types
         if record.vjp_all is not None:
             return record.vjp_all(g, list(types), **attrs)
         cotangents: list[Any] = []
@@ -377,9 +382,7 @@ class Node(BackwardNode):
 
     def release(self) -> None:
         if self.keeps:
-            for name in type(self).__slots__:
-                if name.startswith(("saved", "result", "keeps")):
-                    setattr(self, name, None)
+            self.drop()
 
 
 def _read(saved: Any, form: Form) -> Any:

@@ -35,7 +35,10 @@ def _function(primitive: Primitive) -> _Make:
         "    if context.watches_nodes: node.made()",
         "    return node",
     ]
-    members = {name: property(eval(f"lambda node: {source}")) for name, source in written.properties.items()}
+    members: dict[str, Any] = {name: property(eval(f"lambda node: {source}")) for name, source in written.properties.items()}
+    if written.dropped:
+        exec(f"def drop(node): {' = '.join(f'node.{slot}' for slot in written.dropped)} = None", scope := {})
+        members["drop"] = scope["drop"]
     known: dict[str, Any] = {
         "new": object.__new__,
         "Class": type(primitive.torch_name, (Node,), {"__slots__": written.slots, "primitive": primitive, **members}),
@@ -57,7 +60,8 @@ class _Variadic:
 
     lines: Sequence[str] = ("node.edges = edges_to(args)",)
     slots: Sequence[str] = ("edges",)
-    properties: Mapping[str, str] = {}
+    properties: Mapping[str, str] = {"types": "node.edges[2::3]"}
+    dropped: Sequence[str] = ()
 
 
 class _Fixed:
@@ -66,6 +70,7 @@ class _Fixed:
     def __init__(self, kind: Kind, rules: Sequence[Rule | None]):
         self.lines = ["".join(f"a{i}, " for i in range(len(rules))) + "= args"]
         self.slots: list[str] = []
+        self.dropped: list[str] = []  # the slots of what is kept
         self.properties: dict[str, str] = {}
         self._edges(kind is Kind.ELEMENTWISE, rules)
         self._saved(rules)
@@ -91,6 +96,10 @@ class _Fixed:
                 f"    if a{i}._requires_grad: node.target{i} = a{i}._grad_fn or a{i}; node.output{i} = a{i}._output"
             )
         self.properties["edges"] = f"({edges})"
+        if read:
+            self.properties["types"] = (
+                "(" + "".join([f"node.type{i}, " if i in read else "None, " for i in range(len(rules))]) + ")"
+            )
 
     def _saved(self, rules: Sequence[Rule | None]) -> None:
         """What the rules of the operands that are followed will read."""
@@ -99,9 +108,11 @@ class _Fixed:
         result = _followed(rules, lambda rule: rule.saves_result)
         if read or result:
             self.slots.append("keeps")
+            self.dropped += ["keeps"]
             self.lines.append("node.keeps = False")
         for i in sorted(read):
             self.slots += [f"saved{i}", f"version{i}"]
+            self.dropped += [f"saved{i}"]
             self.lines.append(f"node.saved{i} = None; node.version{i} = 0")
             self.lines.append(f"if {_followed(rules, lambda rule, i=i: i in rule.saves_operands)}:")  # type: ignore[misc]
             self.lines.append("    node.keeps = True")
@@ -114,6 +125,7 @@ class _Fixed:
             self.properties["saved"] = f"({entries})"
         if result:
             self.slots += ["result", "counter", "version"]
+            self.dropped += ["result"]
             self.lines.append("node.result = None")
             self.lines.append(f"if {result}:")
             self.lines.append("    node.result = out._data; node.counter = out._changes(); node.version = node.counter[0]")

@@ -11,6 +11,13 @@ import pytest
 import tracer
 import tracer.nn.functional as F
 from tracer import nn, optim
+from tracer.ir import pipeline
+from tracer.ir.interp import evaluate
+from tracer.ir.parse import parse_graph
+from tracer.ir.passes.widen import widen
+from tracer.runtime import dialect, machine
+from tracer.runtime.layout import lay_out
+from tracer.runtime.program import Program
 
 HALVES = [tracer.bfloat16, tracer.float16]
 halves = pytest.mark.parametrize("dtype", HALVES, ids=lambda d: d.name)
@@ -147,8 +154,8 @@ def test_numbers_beside_tensors(dtype: Any, mode: Any) -> None:
     for _ in range(2):
         results = run(x)
         assert {y.dtype for y in results} == {dtype, tracer.bool}
-        right = tracer.tensor(np.float32([1, 2, 3]) * np.float32(0.1)).to(dtype)
-        assert tracer.allclose(results[0], right, rtol=unit(dtype))
+        right = tracer.tensor(np.float32([1, 2, 3]) * np.float32(0.1)).to(dtype)  # the number is not rounded first
+        assert results[0].equal(right)
         assert (tracer.tensor([0.1], dtype=dtype) == 0.1).all()  # but in comparisons it is
 
 
@@ -222,3 +229,108 @@ def test_training(dtype: Any, traced: bool, make: Any) -> None:
     assert {p.dtype for p in model.parameters()} == {dtype}
     states = [t for s in optimizer.state.values() for name, t in s.items() if name != "step" and t is not None]
     assert {t.dtype for t in states} == {dtype}
+
+
+def _floats() -> np.ndarray:
+    """Numbers of float32 of all sizes, those half way between neighbours of 16 bits, and their neighbours."""
+    bits = np.random.default_rng(0).integers(0, 2**32, 200_000, dtype=np.uint32)
+    short = np.arange(0x7BFF, dtype=np.uint16)
+    middle = (short.view(np.float16).astype(np.float32) + (short + 1).astype(np.uint16).view(np.float16).astype(np.float32)) / 2
+    tops = np.arange(65536, dtype=np.uint32) << 16
+    near = [np.nextafter(middle, np.float32(0)), np.nextafter(middle, np.float32(np.inf))]
+    brain = [(tops + offset).astype(np.uint32).view(np.float32) for offset in (0x7FFF, 0x8000, 0x8001)]
+    ends = np.float32([65504, 65519.99, 65520, 65536, 1e38, np.inf, -np.inf, np.nan, 0, -0.0, 2**-24, 2**-25, 2**-26])
+    return np.concatenate([bits.view(np.float32), middle, -middle, *near, *brain, ends])
+
+
+@halves
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v2"])
+def test_conversions_in_kernels(dtype: Any, cpu: str) -> None:
+    """Every number of 16 bits to float32, and float32 rounded to the nearest even; on CPUs without such instructions too."""
+    if machine.selected().arch != "x86_64":
+        cpu = "host"
+    with machine.selecting(cpu):
+        every = np.arange(65536, dtype=np.uint16).view(dtype.numpy)
+        (wide,) = _program("%1: f32[65536] = cast %0 {dtype='f32'}", dtype.short, 65536, "f32")(every)
+        np.testing.assert_array_equal(wide, every.astype(np.float32))
+        x = _floats()
+        (short,) = _program(f"%1: {dtype.short}[{x.size}] = cast %0 {{dtype='{dtype.short}'}}", "f32", x.size, dtype.short)(x)
+        with np.errstate(all="ignore"):
+            right = x.astype(dtype.numpy)
+        number = ~np.isnan(x)
+        np.testing.assert_array_equal(short.view(np.uint16)[number], right.view(np.uint16)[number])
+        assert np.isnan(short[~number].astype(np.float32)).all()
+
+
+def _program(statement: str, operand: str, n: int, result: str) -> Program:
+    statement = statement.replace("'", '"')
+    text = f"func @f(%0: {operand}[{n}]) -> {result}[{n}] {{\n  {statement}\n  return %1\n}}"
+    return Program(lay_out(pipeline.run(parse_graph(text), pipeline.COMPILE)))
+
+
+@halves
+@pytest.mark.parametrize("m, n, k", [(3, 5, 7), (40, 33, 70), (150, 130, 600), (1, 90, 300), (90, 1, 300), (700, 17, 40)])
+@pytest.mark.parametrize("ta", [False, True])
+@pytest.mark.parametrize("tb", [False, True])
+def test_products_accumulate_in_float32(dtype: Any, m: int, n: int, k: int, ta: bool, tb: bool) -> None:
+    a, b = (
+        numbers(*((k, m) if ta else (m, k))).astype(dtype.numpy),
+        numbers(*((n, k) if tb else (k, n)), seed=1).astype(dtype.numpy),
+    )
+    d = dtype.short
+    inputs = ", ".join(f"%{i}: {d}[{x.shape[0]},{x.shape[1]}]" for i, x in enumerate((a, b)))
+    text = f"func @f({inputs}) -> {d}[{m},{n}] {{\n  %2: {d}[{m},{n}] = matmul %0, %1 {{ta={ta}, tb={tb}}}\n  return %2\n}}"
+    (found,) = Program(lay_out(pipeline.run(parse_graph(text), pipeline.COMPILE)))(a, b)
+    wide = [x.astype(np.float64) for x in (a.T if ta else a, b.T if tb else b)]
+    right = wide[0] @ wide[1]
+    np.testing.assert_allclose(found.astype(np.float64), right, rtol=unit(dtype) * 0.51)
+
+
+@halves
+def test_kernels_compute_in_float32(dtype: Any) -> None:
+    """What is between operations of smooth arithmetic is not rounded; what is compared is."""
+    d = dtype.short
+    text = f"""func @f(%x: {d}[8]) -> {d}[8] {{
+      %y: {d}[8] = mul %x, %x
+      %m: {d}[8] = exp %y
+      %z: bool[8] = gt %m, %y
+      %r: {d}[8] = where %z, %m, %y
+      return %r
+    }}"""
+    graph = pipeline.run(parse_graph(text), (widen,))
+    assert {op.primitive.name for op in graph.ops if any(v.dtype is dtype for v in (*op.operands, *op.results))} == {"cast"}
+    compared = next(op for op in graph.ops if op.primitive.name == "gt")
+    assert all(v.op is not None and v.op.operands[0].dtype is dtype for v in compared.operands)
+
+
+def test_plain_numba_compiles_kernels_of_halves() -> None:
+    source = """def kernel(args, start, stop):
+    p0 = buffer_bf16(args, 0, 2)
+    p1 = buffer_f16(args, 1, 2)
+    for i0 in range(start, stop):
+        x = load(p0, i0)
+        store(p1, i0, f16(f32(x) * f32(0.1)))
+"""
+    x = numbers(50).astype(tracer.bfloat16.numpy)
+    y = np.zeros(50, np.float16)
+    dialect.call(dialect.compiled(source), [x, y], [], 0, 50)
+    np.testing.assert_array_equal(y, (x.astype(np.float32) * np.float32(0.1)).astype(np.float16))
+
+
+@halves
+def test_kernels_for_gpus(dtype: Any) -> None:
+    pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+    from emulated import Emulated
+
+    d = dtype.short
+    graph = parse_graph(f"""func @f(%0: {d}[40,72]) -> ({d}[40,72], {d}[72], {d}[40], {d}[72,40]) {{
+      %1: {d}[40,72] = exp %0
+      %2: {d}[40,72] = mul %1, %0
+      %3: {d}[72] = sum %2 {{axes=(0)}}
+      %4: {d}[40] = sum %1 {{axes=(1)}}
+      %5: {d}[72,40] = permute %2 {{axes=(1,0)}}
+      return %2, %3, %4, %5
+    }}""")
+    x = numbers(40, 72).astype(dtype.numpy)
+    for found, right in zip(Emulated(graph)(x), evaluate(graph, x), strict=True):
+        np.testing.assert_allclose(found.astype(np.float64), right.astype(np.float64), rtol=2 * unit(dtype))

@@ -73,7 +73,7 @@ _IN_PLACE = """
 """
 
 # Those of the class itself that look at their arguments.
-_OWN = ("backward", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "size", "stride")
+_OWN = ("backward", "detach_", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "size", "stride")
 
 
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -183,6 +183,7 @@ def _to(
     non_blocking: bool = False,
     copy: bool = False,
     memory_format: Any = None,
+    other: Tensor | None = None,
 ) -> Tensor:
     """The tensor in another dtype, or in that of another tensor; itself if there is nothing to do, unless ``copy``.
 
@@ -191,7 +192,7 @@ def _to(
     flags = [a for a in args if isinstance(a, bool)]
     if len(flags) > 1:
         copy = flags[1]
-    for a in (*args, device):
+    for a in (*args, device, other):
         if isinstance(a, (DType, type)):
             dtype = as_dtype(a)
         elif isinstance(a, Tensor):

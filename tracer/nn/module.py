@@ -215,8 +215,9 @@ class Module(Announcing):
             children = [(f"{name}.{k}" if name else k, m) for k, m in module._modules.items() if m is not None]
             work += reversed(children)
 
-    def modules(self) -> Iterator[Module]:
-        return (m for _, m in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it, each once unless told otherwise."""
+        return (m for _, m in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly below, each once."""

@@ -96,7 +96,15 @@ def _some_sizes(x: Any) -> Any:
 
 
 def _floats(x: Any) -> Any:
-    return [_float(i) for i in x] if isinstance(x, (list, tuple)) else _float(x)
+    return type(x)(map(_float, x)) if isinstance(x, (list, tuple)) else _float(x)
+
+
+def _pair(x: Any) -> Any:
+    if not isinstance(x, (list, tuple)) or len(x) != 2:
+        raise Unfit
+    for number in x:
+        _float(number)
+    return x
 
 
 def _tensors(x: Any) -> Any:
@@ -144,6 +152,7 @@ KINDS = {
     "Sizes": Kind("tuple of ints", _sizes, False),
     "SomeSizes": Kind("tuple of ints", _some_sizes, False),
     "Floats": Kind("tuple of floats", _floats, False),
+    "tuple[float, float]": Kind("tuple of two floats", _pair, False),
     "Sequence[Tensor]": Kind("tuple of Tensors", _tensors, False),
     "Callable": Kind("callable", _callable),
     "Any": Kind("", _any),
@@ -169,6 +178,7 @@ _NAMED = {
     "output_padding": "Sizes",
     "output_size": "SomeSizes",
     "padding": "Sizes | str",
+    "q": "float | Tensor",
     "repeats": "Sizes",
     "scale_factor": "Floats | None",
     "max": "Operand | None",
@@ -177,10 +187,12 @@ _NAMED = {
     "shape": "Sizes",
     "shifts": "Sizes",
     "size": "Sizes",
+    "src": "Operand | None",
     "start": "Number",
     "step": "Number",
     "stride": "Sizes | None",
     "value": "Operand",
+    "values": "Operand",
 }
 # Functions of two operands that take numbers for neither, or for either.
 _TENSORS = """

@@ -93,6 +93,16 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     return call
 
 
+def functions() -> list[Callable[..., Any]]:
+    """All functions of the public API, constructors and methods among them, as users call them."""
+    return list(_offered)
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, Taken]:
+    """What a function of the public API takes, by name."""
+    return dict(_offered[function]().named)
+
+
 def is_offered(function: Any) -> bool:
     """Whether this is a function of the public API, as users call it."""
     return function in _offered

@@ -297,10 +297,9 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return P.slice_(input, starts=starts, stops=stops, steps=(1,) * input.ndim)
 
 
-def flip(input: Tensor, *dims: Any, **names: Any) -> Tensor:
+def flip(input: Tensor, *dims: Any) -> Tensor:
     """A copy with the given axes backwards."""
-    chosen = _sizes(dims) if dims else _sizes((names["dims"],))
-    axes = [one_dim(d, input.ndim) for d in chosen]
+    axes = [one_dim(d, input.ndim) for d in _sizes(dims)]
     if len(set(axes)) < len(axes):
         repeated = next(d for d in axes if axes.count(d) > 1)
         raise RuntimeError(f"dim {repeated} appears multiple times in the list of dims")

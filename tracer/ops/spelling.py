@@ -15,7 +15,6 @@ EXACT = {"aminmax", "complex", "gather", "multinomial", "polar"}
 _ALSO = {
     "A": ("input",),
     "B": ("other", "b"),
-    "L": ("input2",),
     "dim": ("axis",),
     "dim0": ("axis0",),
     "dim1": ("axis1",),
@@ -23,13 +22,17 @@ _ALSO = {
     "input": ("x",),
     "indices_or_sections": ("indices", "sections", "tensor_indices_or_sections"),
     "keepdim": ("keepdims",),
+    "self": ("input",),
     "shape": ("size",),
     "size": ("shape",),
     "split_size_or_sections": ("split_size",),
     "from_": ("from",),
+    "x": ("input",),
 }
 _ALSO_OF = {
-    "cholesky_solve": {"B": "input"},
+    "cholesky_inverse": {"L": "input"},
+    "cholesky_solve": {"B": "input", "L": "input2"},
+    "copy_": {"other": "src"},
     "heaviside": {"other": "values"},
     "isin": {"elements": "element", "test_elements": "test_element"},
     "result_type": {"tensor1": ("tensor", "scalar", "scalar1"), "tensor2": ("other", "scalar2")},
@@ -37,7 +40,6 @@ _ALSO_OF = {
     "min": {"dim": "other"},
     "searchsorted": {"values": "input"},
     "split": {"input": "tensor"},
-    "view": {"shape": ("size", "dtype")},
 }
 
 

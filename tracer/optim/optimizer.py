@@ -77,18 +77,18 @@ class Optimizer(Announcing):
         structure_changed()
         object.__setattr__(self, name, value)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Another group of parameters. Raises TypeError or ValueError for what cannot be optimized."""
-        if not isinstance(group, dict):
-            raise TypeError(f"param_group must be a dict, but got {type(group)}")
-        params = group["params"]
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
         if isinstance(params, (set, frozenset)):
             raise TypeError(
                 "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
                 "change between runs. Please use a list instead."
             )
         params = [params] if isinstance(params, Tensor) else list(params)
-        group = dict(group)
+        group = dict(param_group)
         named = [isinstance(p, tuple) for p in params]
         if any(named):
             if not all(named):

@@ -34,6 +34,7 @@ _ALSO_OF = {
     "cholesky_solve": {"B": "input", "L": "input2"},
     "copy_": {"other": "src"},
     "heaviside": {"other": "values"},
+    "lu_solve": {"B": "input"},
     "isin": {"elements": "element", "test_elements": "test_element"},
     "result_type": {"tensor1": ("tensor", "scalar", "scalar1"), "tensor2": ("other", "scalar2")},
     "max": {"dim": "other"},

@@ -119,7 +119,8 @@ def spread(extremum: Tensor) -> Tensor:
     """An extremum; where it is NaN, so is the gradient of all elements that it is of, as PyTorch has it for these functions."""
     if not (extremum._requires_grad and extremum.is_floating_point()):
         return extremum
-    return pointwise.mul(extremum, pointwise.where(pointwise.ne(extremum, extremum), math.nan, 1.0))
+    factor = pointwise.where(pointwise.ne(extremum, extremum), math.nan, 1.0)
+    return pointwise.mul(extremum, to_dtype(factor, extremum.dtype))
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:

@@ -25,7 +25,7 @@ def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None
     """The function, which stays eager inside traced ones. Also as a decorator with arguments."""
     from .tracing.function import eager
 
-    return eager(fn) if fn is not None else eager
+    return eager() if fn is None else eager()(fn)
 
 
 def _as_it_is(fn: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -276,8 +276,10 @@ def functions_in_place() -> dict[str, Callable[..., Tensor]]:
     for name in _AS_FUNCTIONS.split():
         method = getattr(Tensor, name, None)
         layer = getattr(layers, name[:-1], None)
-        if method is not None or layer is not None:
-            found[name] = method or _in_place(layer)
+        if method is not None:
+            found[name] = method
+        elif layer is not None:
+            found[name] = _in_place(layer)
     return found
 
 

@@ -184,7 +184,8 @@ def imag(val: Tensor) -> Tensor:
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     a, b = (ops.as_tensor(x) for x in (a, b))
     dtype = ops.result_type(a, b)
-    return ops.isclose(*ops.broadcast_tensors(a.to(dtype), b.to(dtype)), rtol, atol, equal_nan)
+    a, b = ops.broadcast_tensors(a.to(dtype), b.to(dtype))
+    return ops.isclose(a, b, rtol, atol, equal_nan)
 
 
 def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:

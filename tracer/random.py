@@ -233,10 +233,10 @@ def randint(
 
     Raises RuntimeError where there are none, or where the dtype does not hold them all.
     """
-    if size is None:
-        low, high, size = 0, low, high
-    check_limits(low, high, dtype)
-    return to_dtype((generator or default_generator).integers(int(low), int(high), _shape(size)), dtype)
+    start, stop = (0, low) if size is None else (low, int(high))  # type: ignore[arg-type]
+    check_limits(start, stop, dtype)
+    drawn = (generator or default_generator).integers(int(start), int(stop), _shape(high if size is None else size))
+    return to_dtype(drawn, dtype)
 
 
 @factory

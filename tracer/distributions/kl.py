@@ -45,7 +45,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _rule(type_p: type, type_q: type) -> Callable[[Any, Any], Tensor] | None:
+def _rule(type_p: Any, type_q: Any) -> Callable[[Any, Any], Tensor] | None:
     """The rule of the nearest base classes."""
     found = [
         (type_p.__mro__.index(a) + type_q.__mro__.index(b), k, rule)

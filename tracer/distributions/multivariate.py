@@ -42,9 +42,10 @@ class MultivariateNormal(Distribution):
             "precision_matrix": precision_matrix,
             "scale_tril": scale_tril,
         }
-        ((name, matrix), *more) = [(k, m) for k, m in given.items() if m is not None] or [("", None)]
-        if matrix is None or more:
+        known = [(k, m) for k, m in given.items() if m is not None]
+        if len(known) != 1:
             raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        ((name, matrix),) = known
         if matrix.ndim < 2:
             raise ValueError(
                 f"{name} must be at least two-dimensional{', with optional leading batch dimensions' if name != 'x' else ''}"

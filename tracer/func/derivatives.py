@@ -87,9 +87,9 @@ def _grads(outputs: list[Tensor], inputs: list[Tensor], vectors: list[Any]) -> l
     followed = [(o, v) for o, v in zip(outputs, vectors, strict=True) if o.requires_grad]
     if not followed:
         return [ops.zeros_like(x) for x in inputs]
-    outs, vs = zip(*followed, strict=True)
-    vs = [ops.ones_like(o) if v is None else v for o, v in zip(outs, vs, strict=True)]
-    found = autograd.grad(outs, inputs, vs, create_graph=True, allow_unused=True)
+    outs = [o for o, _ in followed]
+    cotangents = [ops.ones_like(o) if v is None else v for o, v in followed]
+    found = autograd.grad(outs, inputs, cotangents, create_graph=True, allow_unused=True)
     return [ops.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
 

@@ -379,7 +379,7 @@ class Module(Announcing):
         """Forgets the parameters' gradients, or sets them to zero."""
         zero_grads(self.parameters(), set_to_none)
 
-    def to(self: M, *args: Any, dtype: DType | None = None, device: Any = None, **more: Any) -> M:
+    def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **more: Any) -> M:
         """Casts floating parameters and buffers, in place: ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
 
         Raises TypeError for a dtype that is not floating, RuntimeError for a device that tensors cannot be on.

@@ -76,7 +76,7 @@ def _dtype(x: Any) -> Any:
 def _ints(x: Any) -> Any:
     if not isinstance(x, (list, tuple, range)):
         raise Unfit
-    return x if all(type(i) is int for i in x) else type(x)(map(_element, enumerate(x)))
+    return x if all(type(i) is int for i in x) else type(x)(map(_element, enumerate(x)))  # type: ignore[call-overload]
 
 
 def _element(item: tuple[int, Any]) -> int:

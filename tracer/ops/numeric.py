@@ -73,7 +73,7 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
         raise TypeError(f"unravel_index(): argument 'indices' must be Tensor, not {type(indices).__name__}")
     if indices.dtype.kind not in "ui":
         raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
-    sizes = (shape,) if is_number(shape) else tuple(int(n) for n in shape)  # type: ignore[union-attr]
+    sizes: tuple[int, ...] = tuple(int(n) for n in ((shape,) if is_number(shape) else shape))  # type: ignore
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
     at = to_dtype(indices, int64)

@@ -33,7 +33,7 @@ def offer_classes(namespace: dict[str, Any], names: Iterable[str]) -> None:
     for name in names:
         cls = namespace[name]
         init = getattr(cls, "__init__", None) if isinstance(cls, type) else None
-        while is_offered(init):  # what a class inherits speaks of the class that it was written for
+        while init is not None and is_offered(init):  # what a class inherits speaks of the class that it was written for
             init = init.__wrapped__
         if isinstance(init, FunctionType) and init.__code__.co_argcount > 1:
             cls.__init__ = offered(init, name, cls.__module__)
@@ -46,7 +46,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     The arguments are looked at once for each combination of their types; later only lists and the like are looked into.
     """
     signature = functools.cache(lambda: Signature(function, name))  # made when it is first needed: imports stay quick
-    plain: set[tuple[type, ...]] = set()  # types of arguments by position that fit as they are
+    plain: set[tuple[object, ...]] = set()  # types of arguments by position that fit as they are
     known: dict[tuple, tuple] = {}  # types, with names, of others: where to look into them
     labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
 

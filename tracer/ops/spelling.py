@@ -29,7 +29,7 @@ _ALSO = {
     "from_": ("from",),
     "x": ("input",),
 }
-_ALSO_OF = {
+_ALSO_OF: dict[str, dict[str, str | tuple[str, ...]]] = {
     "cholesky_inverse": {"L": "input"},
     "cholesky_solve": {"B": "input", "L": "input2"},
     "copy_": {"other": "src"},

@@ -57,8 +57,8 @@ class ParametrizationList(ModuleList):
         if wrap is None:
             self.register_buffer(name, value)
         else:
-            same = value is original
-            self.register_parameter(name, value if same else Parameter(value.detach(), original.requires_grad))
+            known = isinstance(value, Parameter) and value is original
+            self.register_parameter(name, value if known else Parameter(value.detach(), original.requires_grad))
 
     @staticmethod
     def _check(value: Tensor, original: Tensor) -> None:

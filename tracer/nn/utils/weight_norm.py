@@ -52,6 +52,8 @@ def remove_weight_norm(module: Any, name: str = "weight") -> Any:
 class _Spectral(Computed):
     """The weight divided by u' W v."""
 
+    handle: Any  # of the hook
+
     def __init__(self, name: str, dim: int, steps: int, eps: float):
         self.name, self.dim, self.steps, self.eps = name, dim, steps, eps
 

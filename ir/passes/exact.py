@@ -47,7 +47,7 @@ def _compensate(rewriter: Rewriter, op: Op, long: list[Op]) -> None:
     outer.loc = op.loc
     inner = Builder(body.name)
     new: dict[Value, Value] = {v: inner.input(v.type, v.name) for v in body.inputs}
-    lost = []
+    lost: list[Value] = []
     for o in body.ops:
         operands = [new[v] for v in o.operands]
         (new[o.result],) = inner.append(o.primitive, operands, o.attrs, o.loc)

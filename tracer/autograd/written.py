@@ -37,7 +37,8 @@ def _function(primitive: Primitive) -> _Make:
     ]
     members: dict[str, Any] = {name: property(eval(f"lambda node: {source}")) for name, source in written.properties.items()}
     if written.dropped:
-        exec(f"def drop(node): {' = '.join(f'node.{slot}' for slot in written.dropped)} = None", scope := {})
+        scope: dict[str, Any] = {}
+        exec(f"def drop(node): {' = '.join(f'node.{slot}' for slot in written.dropped)} = None", scope)
         members["drop"] = scope["drop"]
     known: dict[str, Any] = {
         "new": object.__new__,

@@ -45,7 +45,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _rule(type_p: Any, type_q: Any) -> Callable[[Any, Any], Tensor] | None:
+def _rule(type_p: type, type_q: type) -> Callable[[Any, Any], Tensor] | None:
     """The rule of the nearest base classes."""
     found = [
         (type_p.__mro__.index(a) + type_q.__mro__.index(b), k, rule)
@@ -57,7 +57,7 @@ def _rule(type_p: Any, type_q: Any) -> Callable[[Any, Any], Tensor] | None:
 
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
     """The expected value, under ``p``, of log p - log q. Raises NotImplementedError for pairs that no rule is known for."""
-    rule = _rule(type(p), type(q))
+    rule = _rule(type(p), type(q))  # type: ignore[arg-type]  # types are hashable
     if rule is None:
         raise NotImplementedError(f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}")
     return rule(p, q)

@@ -57,8 +57,8 @@ class ParametrizationList(ModuleList):
         if wrap is None:
             self.register_buffer(name, value)
         else:
-            known = isinstance(value, Parameter) and value is original
-            self.register_parameter(name, value if known else Parameter(value.detach(), original.requires_grad))
+            parameter = value if isinstance(value, Parameter) and value is original else None
+            self.register_parameter(name, Parameter(value.detach(), original.requires_grad) if parameter is None else parameter)
 
     @staticmethod
     def _check(value: Tensor, original: Tensor) -> None:

@@ -245,7 +245,8 @@ def _callback(text: str, cell: np.ndarray, failures: list[BaseException]) -> Any
             for target, value in zip(arrays[n:], evaluate(graph, *arrays[:n]), strict=True):
                 np.copyto(target, value)
             cell[0] = 0
-        except BaseException as e:
+        except BaseException as e:  # an interrupt may come when the cell is clear already
+            cell[0] = 1
             failures.append(e)
 
     return _KERNEL(run)

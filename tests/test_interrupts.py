@@ -28,14 +28,17 @@ def interrupted(number, frame):
 
 
 def storm(call, count, rng):
-    """Interrupts ``call``, which is repeated, ``count`` times."""
+    """Interrupts ``call``, which is repeated, ``count`` times.
+
+    One that comes where C calls Python, or Python returns to C, may be lost: ctypes can only print it. Then there is another.
+    """
     for _ in range(count):
         try:
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 3e-4))
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 3e-4), 0.2)
             while True:
                 call()
         except KeyboardInterrupt:
-            pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def in_a_thread(call):

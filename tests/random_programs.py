@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 
 FILE = Path(__file__).with_name("random_programs.json")
-SEEDS = 1000
+SEEDS = 2000
 
 SHAPES = [(4,), (2, 3), (3, 2), (2, 2), (1, 3), (2, 1, 2), ()]
 

@@ -94,14 +94,18 @@ def selecting(cpu: str | CPU) -> Iterator[CPU]:
         _selected.pop()
 
 
+class NotHere(RuntimeError):
+    """Code for a CPU that this machine is not."""
+
+
 def check_runs_here(cpu: CPU) -> None:
-    """Raises RuntimeError if this machine lacks instructions of the CPU."""
+    """Raises NotHere if this machine lacks instructions of the CPU."""
     host = _host()
     missing = [f for f in cpu.features.split(",") if f.startswith("+") and not host.has(f[1:])]
     if cpu.arch != host.arch:
-        raise RuntimeError(f"this machine is {host.arch}: code for {cpu.arch} can be printed, not run")
+        raise NotHere(f"this machine is {host.arch}: code for {cpu.arch} can be printed, not run")
     if missing:
-        raise RuntimeError(f"this machine cannot run code for {cpu.name}: it lacks {', '.join(f[1:] for f in missing)}")
+        raise NotHere(f"this machine cannot run code for {cpu.name}: it lacks {', '.join(f[1:] for f in missing)}")
 
 
 def target_machine(cpu: CPU, jit: bool = False) -> llvm.TargetMachine:

@@ -19,7 +19,7 @@ from ..ir.interp import evaluate
 from ..ir.parse import parse_graph
 from ..ir.types import TensorType, dtype_named
 from . import compile as compiler
-from . import driver
+from . import driver, machine
 from .gemm import gemm
 from .memory import ResultPool, aligned_empty, take
 from .objects import HEAD, Word, address, array_checks, reads_arrays
@@ -41,6 +41,7 @@ class Program:
     def __init__(self, plan: Plan):
         if plan.device != "cpu":
             raise ValueError(f"a plan for {plan.device} is no program for the CPU")
+        machine.check_runs_here(machine.selected())
         self.plan = plan
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
         self.lock = threading.RLock() if plan.updates or plan.arena > _SHARED else None

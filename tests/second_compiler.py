@@ -146,20 +146,20 @@ def workloads(second, share, first):
 def _plans(workload, libraries):
     """The plans that are linked while a workload is run."""
     found = []
-    link = Program._link
+    link = Program.__init__
 
-    def noted(self):
-        found.append(self.plan)
-        link(self)
+    def noted(self, plan):
+        found.append(plan)
+        link(self, plan)
 
-    Program._link = noted
+    Program.__init__ = noted
     try:
         for library in libraries:
             step = workload.build(library)
             step()
             step()
     finally:
-        Program._link = link
+        Program.__init__ = link
     return found
 
 

@@ -121,9 +121,10 @@ def test_code_for_a_cpu_that_is_not_here_is_printed_and_not_run(name, text):
 def test_a_traced_function_says_that_the_cpu_is_not_here():
     name = next(n for n in ("aarch64", "x86-64-v3") if not runs_here(n))
     f = tracer.trace(lambda x: tracer.tanh(x) * 2)
-    with machine.selecting(name), pytest.raises(RuntimeError, match=r"this machine (is|cannot run)"):
-        f(tracer.ones(3))
-        f(tracer.ones(3))
+    with machine.selecting(name), pytest.warns(tracer.TraceWarning, match=r"this machine (is|cannot run)") as told:
+        for _ in range(3):
+            assert f(tracer.zeros(3)).tolist() == [0.0] * 3
+    assert len(told) == 1 and "report" not in str(told[0].message)
 
 
 def test_every_known_cpu_has_code_of_its_own():
@@ -146,9 +147,10 @@ def test_a_version_of_numba_that_was_not_tested_is_refused(tmp_path, monkeypatch
     monkeypatch.setattr(numba_version, "version", lambda package: "0.70.1")
     monkeypatch.setattr(compiler, "_compiler", compiler._compiler.__wrapped__)
     f = tracer.trace(lambda x: tracer.tanh(x) * 3)
-    with pytest.raises(ImportError, match=r"Numba 0\.70\.1 is not supported"):
-        f(tracer.ones(3))
-        f(tracer.ones(3))
+    with pytest.warns(tracer.TraceWarning, match=r"Numba 0\.70\.1 is not supported") as told:
+        for _ in range(3):
+            assert f(tracer.zeros(3)).tolist() == [0.0] * 3
+    assert len(told) == 1 and "report" not in str(told[0].message)
 
 
 def test_the_range_of_versions_is_the_same_in_all_files():

@@ -12,7 +12,7 @@ PART = 50
 
 # Where PyTorch's answer depends on what it has looked up before: a view keeps a stale history, or loses the hooks on it, after
 # a change that autograd did not follow; or positions out of range are found before or after a refusal.
-PECULIAR = {76, 77, 533, 563, 868, 898, 910, 937}
+PECULIAR = {76, 77, 533, 563, 868, 898, 910, 937, 1088, 1096, 1252, 1583, 1827}
 
 
 def different(seeds, **mode):
@@ -32,6 +32,6 @@ def test_eager(first):
 
 
 @pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
-@pytest.mark.parametrize("first", range(0, random_programs.SEEDS // 4, PART))
+@pytest.mark.parametrize("first", range(0, random_programs.SEEDS, PART))
 def test_traced(first):
     assert not different(range(first, first + PART), trace=tracer.trace, runs=3)

@@ -36,7 +36,7 @@ def test_a_small_dynamic_graph():
     assert (x.requires_grad, x.grad, x.grad_fn, x.is_leaf) == (False, None, None, True)
     assert (y.requires_grad, y.grad, y.grad_fn, y.is_leaf) == (True, None, None, True)
     assert (z.requires_grad, z.is_leaf, z.grad_fn.name()) == (True, False, "MulBackward0")
-    assert [f and f.name() for f, _ in z.grad_fn.next_functions] == [None, "AccumulateGrad"]
+    assert [f and f.name() for f, _ in z.grad_fn.next_functions] == [None, "struct torch::autograd::AccumulateGrad"]
     z.backward()
     assert (y.grad.item(), x.grad) == (1.0, None)
 

@@ -132,3 +132,17 @@ def test_gradients_made_inside_are_those_of_an_eager_run(function):
     assert "eager" not in f.explain()
     for traced, eager in zip(runs[1], runs[0], strict=True):
         np.testing.assert_allclose(traced, eager, rtol=1e-4, atol=1e-5)
+
+
+def test_what_no_grad_made_is_a_constant_after_a_change_in_place():
+    def f(a):
+        with tracer.no_grad():
+            made = tracer.cat([a * 2, a])
+        made[:1] = (a * 2).sum()
+        return made
+
+    traced = tracer.trace(f)
+    for _ in range(3):
+        a = tracer.tensor([1.0, 2.0], requires_grad=True)
+        (traced(a) * tracer.tensor([1.0, 10.0, 100.0, 1000.0])).sum().backward()
+        assert a.grad.tolist() == [2.0, 2.0]

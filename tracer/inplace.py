@@ -46,6 +46,7 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
         raise RuntimeError(f"result type {new.dtype.ctype} can't be cast to the desired output type {t.dtype.ctype}")
     if new._data.dtype != t._data.dtype:
         new = new.to(t.dtype)
+    followed_before = base._requires_grad
     if isinstance(t, LazyView):
         t.write(new._data)
     else:
@@ -54,7 +55,7 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
     if follows:
         rebase(t, base, new, overwritten)
     if context.recorder is not None:
-        context.recorder.update(t, new, follows)
+        context.recorder.update(t, new, follows, followed_before)
     return t
 
 

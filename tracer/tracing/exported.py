@@ -247,15 +247,20 @@ def _as_tensor(x: Any, what: str) -> Tensor | None:
         kinds = "tensors, NumPy arrays, floats, and as constants ints, bools, strings and None"
         raise TypeError(f"{what} is a {type(x).__name__}, but native functions take {kinds}")
     dtype = dtype_of(array.dtype)
-    if not dtype.is_native:
+    if not _is_passed(dtype):
         raise TypeError(f"{what} has the dtype {dtype.name}, in which no native code computes")
     return wrap(np.array(array, order="C"))
+
+
+def _is_passed(dtype: DType) -> bool:
+    """Whether native callers have arrays of the dtype: Numba has none of 16-bit floating numbers on a CPU."""
+    return dtype.is_native and not dtype.is_half
 
 
 def _flatten(x: Any, flat: list[Tensor], name: str) -> Structure:
     """The structure of a result; its tensors go to ``flat``."""
     if isinstance(x, Tensor):
-        if not x.dtype.is_native:
+        if not _is_passed(x.dtype):
             raise TypeError(f"{name} returns a tensor of dtype {x.dtype.name}, in which no native code computes")
         flat.append(x)
         return len(flat) - 1

@@ -274,8 +274,10 @@ class Recorder:
         self.make(t, v)
 
     @_heard
-    def update(self, t: Tensor, new: Tensor, followed: bool) -> None:
-        """``t`` has been overwritten with the values of ``new``; ``followed``: autograd knows."""
+    def update(self, t: Tensor, new: Tensor, followed: bool, before: bool) -> None:
+        """``t`` has been overwritten with the values of ``new``; ``followed``: autograd knows; ``before``: it followed what
+        ``t`` is a view of until then.
+        """
         self.builder.loc = self.locations.here()
         v = self.value(new)
         if not new._requires_grad and v in self.sensitive:
@@ -287,6 +289,8 @@ class Recorder:
             parent, primitive, attrs = t._viewed()
             base = self._known[id(parent)].value if self.knows(parent) else self.value(parent)
             self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
+            if followed and not before and base in self.sensitive:
+                base = self.build.bind(P.detach, [base], {})
             with using(self.build):
                 assert primitive.put is not None
                 v = primitive.put(base, v, base.type, **attrs)

@@ -16,7 +16,7 @@ from .. import autograd
 from ..autograd.modes import enable_grad
 from ..context import context
 from ..ir import ops as P
-from ..ir.types import TensorType, dtype_of
+from ..ir.types import DType, TensorType, dtype_of
 from ..ops import zeros_like
 from ..runtime.native import NativeFunction
 from ..runtime.planned import planned

@@ -1,5 +1,7 @@
 """Datasets and loaders."""
 
+import itertools
+
 import pytest
 
 import tracer
@@ -165,3 +167,25 @@ def test_arrays_become_tensors_without_batches():
 
     ((x, (y, z)),) = DataLoader([(np.ones(2), ["a", np.float64(3.0)])], batch_size=None)
     assert isinstance(x, tracer.Tensor) and y == "a" and z.item() == 3.0
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_a_random_sampler_of_many_samples_draws_as_it_goes(replacement):
+    from tracer.utils.data import RandomSampler
+
+    sampler = RandomSampler(range(7), replacement=replacement, num_samples=10**10)
+    assert len(sampler) == 10**10
+    first = list(itertools.islice(iter(sampler), 3000))
+    assert set(first) == set(range(7))
+    if not replacement:
+        assert all(sorted(first[k : k + 7]) == list(range(7)) for k in range(0, 2100, 7))
+
+
+@pytest.mark.parametrize("n", [1, 6, 7, 8, 1024, 1025, 3000])
+@pytest.mark.parametrize("replacement", [True, False])
+def test_a_random_sampler_draws_the_number_asked_for(n, replacement):
+    from tracer.utils.data import RandomSampler
+
+    drawn = list(RandomSampler(range(7), replacement=replacement, num_samples=n))
+    assert len(drawn) == n
+    assert set(drawn) <= set(range(7))

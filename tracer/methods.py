@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
@@ -237,6 +238,16 @@ def _zero_(self: Tensor) -> Tensor:
     return _fill_(self, 0)
 
 
+def _cast(dtype: DType) -> Callable[..., Any]:
+    """``to(dtype)`` as a method."""
+
+    def method(self: Tensor, memory_format: Any = None) -> Any:
+        return _to(self, dtype=dtype, memory_format=memory_format)
+
+    method.__doc__ = f"``to({dtype})``."
+    return method
+
+
 def _drawn(name: str) -> Callable[..., Any]:
     """A function of ``tracer.filling`` as a method."""
 
@@ -280,6 +291,7 @@ def functions_in_place() -> dict[str, Callable[..., Tensor]]:
             found[name] = method
         elif layer is not None:
             found[name] = _in_place(layer)
+            found[name].__module__, found[name].__name__, found[name].__qualname__ = "tracer", name, name
     return found
 
 
@@ -362,7 +374,7 @@ def attach() -> None:
         ("cfloat", complex64),
         ("cdouble", complex128),
     ):
-        setattr(Tensor, name, functools.partialmethod(_to, dtype=dtype))
+        setattr(Tensor, name, _cast(dtype))
     extra: dict[str, Any] = {
         "__neg__": pointwise.neg,
         "__pos__": special.positive,
@@ -436,3 +448,14 @@ def attach() -> None:
         setattr(Tensor, name, offered(value, name, Tensor.__module__) if written else value)
     for name in _OWN:
         setattr(Tensor, name, offered(getattr(Tensor, name), name, Tensor.__module__))
+    for name, value in vars(Tensor).items():
+        if isinstance(value, FunctionType) and name[0] != "_" and not _found(value):
+            value.__module__, value.__name__, value.__qualname__ = Tensor.__module__, name, f"Tensor.{name}"
+
+
+def _found(function: FunctionType) -> bool:
+    """Whether a function is where its name says, so that it can be pickled."""
+    where: Any = sys.modules[function.__module__]
+    for part in function.__qualname__.split("."):
+        where = getattr(where, part, None)
+    return where is function

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .. import ops
@@ -106,47 +108,69 @@ def _whole(x: Tensor) -> Tensor:
     return ops.eq(ops.remainder(x, 1), 0)
 
 
+def _whole_from(lower: Any, x: Tensor) -> Tensor:
+    return _whole(x) & (x >= lower)
+
+
+def _between(lower: Any, upper: Any, x: Tensor) -> Tensor:
+    return (x >= lower) & (x <= upper)
+
+
+def _below(lower: Any, upper: Any, x: Tensor) -> Tensor:
+    return (x >= lower) & (x < upper)
+
+
+def _whole_between(lower: Any, upper: Any, x: Tensor) -> Tensor:
+    return _whole(x) & _between(lower, upper, x)
+
+
+def _counts(most: Any, x: Tensor) -> Tensor:
+    return ops.all(x >= 0, -1) & (ops.sum(x, -1) <= most)
+
+
 def greater_than(lower_bound: Any) -> Constraint:
     """x > lower_bound."""
-    return _Bound(f"GreaterThan(lower_bound={lower_bound})", lambda x: x > lower_bound, False, lower_bound=lower_bound)
+    return _Bound(f"GreaterThan(lower_bound={lower_bound})", partial(operator.lt, lower_bound), False, lower_bound=lower_bound)
 
 
 def greater_than_eq(lower_bound: Any) -> Constraint:
     """x >= lower_bound."""
-    return _Bound(f"GreaterThanEq(lower_bound={lower_bound})", lambda x: x >= lower_bound, False, lower_bound=lower_bound)
+    return _Bound(
+        f"GreaterThanEq(lower_bound={lower_bound})", partial(operator.le, lower_bound), False, lower_bound=lower_bound
+    )
 
 
 def less_than(upper_bound: Any) -> Constraint:
     """x < upper_bound."""
-    return _Bound(f"LessThan(upper_bound={upper_bound})", lambda x: x < upper_bound, False, upper_bound=upper_bound)
+    return _Bound(f"LessThan(upper_bound={upper_bound})", partial(operator.gt, upper_bound), False, upper_bound=upper_bound)
 
 
 def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
     """lower_bound <= x <= upper_bound."""
     limits = {"lower_bound": lower_bound, "upper_bound": upper_bound}
     text = f"Interval(lower_bound={lower_bound}, upper_bound={upper_bound})"
-    return _Bound(text, lambda x: (x >= lower_bound) & (x <= upper_bound), False, **limits)
+    return _Bound(text, partial(_between, lower_bound, upper_bound), False, **limits)
 
 
 def half_open_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
     """lower_bound <= x < upper_bound."""
     limits = {"lower_bound": lower_bound, "upper_bound": upper_bound}
     text = f"HalfOpenInterval(lower_bound={lower_bound}, upper_bound={upper_bound})"
-    return _Bound(text, lambda x: (x >= lower_bound) & (x < upper_bound), False, **limits)
+    return _Bound(text, partial(_below, lower_bound, upper_bound), False, **limits)
 
 
 def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
     """Integers from lower_bound to upper_bound, both included."""
     limits = {"lower_bound": lower_bound, "upper_bound": upper_bound}
     text = f"IntegerInterval(lower_bound={lower_bound}, upper_bound={upper_bound})"
-    return _Bound(text, lambda x: _whole(x) & (x >= lower_bound) & (x <= upper_bound), True, **limits)
+    return _Bound(text, partial(_whole_between, lower_bound, upper_bound), True, **limits)
 
 
 def multinomial(upper_bound: Any) -> Constraint:
     """Vectors of counts whose sum is at most ``upper_bound``."""
     found = _Bound(
         f"Multinomial(upper_bound={upper_bound})",
-        lambda x: ops.all(x >= 0, -1) & (ops.sum(x, -1) <= upper_bound),
+        partial(_counts, upper_bound),
         True,
         upper_bound=upper_bound,
     )
@@ -187,13 +211,24 @@ def cat(cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None 
     return _Sequenced(cseq, dim, [1] * len(cseq) if lengths is None else lengths)
 
 
+def _number(x: Tensor) -> Tensor:
+    return x == x
+
+
+def _zero_or_one(x: Tensor) -> Tensor:
+    return (x == 0) | (x == 1)
+
+
+def _square(x: Tensor) -> Tensor:
+    return ops.full(x.shape[:-2], x.shape[-2] == x.shape[-1])
+
+
 def _simplex(x: Tensor) -> Tensor:
     return ops.all(x >= 0, -1) & (ops.abs(ops.sum(x, -1) - 1) < 1e-6)
 
 
 def _one_hot(x: Tensor) -> Tensor:
-    boolean = (x == 0) | (x == 1)
-    return ops.all(boolean, -1) & (ops.sum(x, -1) == 1)
+    return ops.all(_zero_or_one(x), -1) & (ops.sum(x, -1) == 1)
 
 
 def _symmetric(x: Tensor) -> Tensor:
@@ -217,18 +252,18 @@ def _lower_cholesky(x: Tensor) -> Tensor:
 
 dependent = _Dependent()
 independent = _Independent
-boolean = _Simple("Boolean()", lambda x: (x == 0) | (x == 1), True)
+boolean = _Simple("Boolean()", _zero_or_one, True)
 one_hot = _Simple("OneHot()", _one_hot, True, 1)
-nonnegative_integer = _Simple("IntegerGreaterThan(lower_bound=0)", lambda x: _whole(x) & (x >= 0), True)
-positive_integer = _Simple("IntegerGreaterThan(lower_bound=1)", lambda x: _whole(x) & (x >= 1), True)
-real = _Simple("Real()", lambda x: x == x)
+nonnegative_integer = _Simple("IntegerGreaterThan(lower_bound=0)", partial(_whole_from, 0), True)
+positive_integer = _Simple("IntegerGreaterThan(lower_bound=1)", partial(_whole_from, 1), True)
+real = _Simple("Real()", _number)
 real_vector = _Independent(real, 1)
 positive = greater_than(0.0)
 nonnegative = greater_than_eq(0.0)
 unit_interval = interval(0.0, 1.0)
 simplex = _Simple("Simplex()", _simplex, False, 1)
 symmetric = _Simple("Symmetric()", _symmetric, False, 2)
-square = _Simple("Square()", lambda x: ops.full(x.shape[:-2], x.shape[-2] == x.shape[-1]), False, 2)
+square = _Simple("Square()", _square, False, 2)
 positive_semidefinite = _Simple("PositiveSemidefinite()", _symmetric, False, 2)
 positive_definite = _Simple("PositiveDefinite()", _positive_definite, False, 2)
 lower_triangular = _Simple("LowerTriangular()", _lower, False, 2)

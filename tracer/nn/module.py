@@ -43,6 +43,13 @@ class Computed:
         raise AttributeError("this attribute is computed from others: assign to those")
 
 
+_EXPECTED = {
+    "_parameters": ("parameter", "torch.nn.Parameter"),
+    "_modules": ("child module", "torch.nn.Module"),
+    "_buffers": ("buffer", "torch.nn.Buffer, torch.Tensor"),
+}
+
+
 class Module(Announcing):
     """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__`` and define ``forward``."""
 
@@ -74,23 +81,20 @@ class Module(Announcing):
         if name in parts.get("_computed", ()):
             parts["_computed"][name].set(self, value)
             return
-        for kind, table in ((Parameter, "_parameters"), (Module, "_modules"), (Buffer, "_buffers")):
-            if isinstance(value, kind):
-                self._forget(name)
+        for kind, table in _TABLES:  # a name stays in its table, and keeps its place there, unless the value belongs to another
+            if isinstance(value, kind) and kind is Buffer:
+                self.register_buffer(name, value, value.persistent)
+            elif isinstance(value, kind):
+                self._forget(name, table)
                 parts[table][name] = value
-                if kind is Buffer:
-                    self._mark(name, value.persistent)
-                return
-        for table in ("_parameters", "_modules", "_buffers"):
-            if name in parts[table]:
-                if value is not None and not (table == "_buffers" and isinstance(value, Tensor)):
-                    expected = {"_parameters": "torch.nn.Parameter", "_modules": "torch.nn.Module", "_buffers": "torch.Tensor"}
-                    raise TypeError(
-                        f"cannot assign '{type(value).__name__}' as {table[1:-1].replace('module', 'child module')} '{name}' "
-                        f"({expected[table]} or None expected)"
-                    )
+            elif name not in parts[table]:
+                continue
+            elif value is None or (table == "_buffers" and isinstance(value, Tensor)):
                 parts[table][name] = value
-                return
+            else:
+                what, expected = _EXPECTED[table]
+                raise TypeError(f"cannot assign '{type(value).__name__}' as {what} '{name}' ({expected} or None expected)")
+            return
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -121,49 +125,51 @@ class Module(Announcing):
         if not self._forget(name):
             object.__delattr__(self, name)
 
-    def _forget(self, name: str) -> bool:
-        tables = (self.__dict__, self._parameters, self._buffers, self._modules)
+    def _forget(self, name: str, but: str = "") -> bool:
+        """Removes a name from the attributes and from all tables ``but`` one. Says whether it was there."""
+        if but != "_buffers":
+            self._transient.pop(name, None)
+        tables = (self.__dict__, *(self.__dict__[table] for _, table in _TABLES if table != but))
         return sum(t.pop(name, self) is not self for t in tables) > 0
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """A tensor that is not learned; part of the state unless not ``persistent``."""
+        self._check_name("_buffers", "buffer", name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        self._enter("_buffers", "buffer", name, tensor)
-        self._mark(name, persistent)
-
-    def _mark(self, name: str, persistent: bool) -> None:
+        self._buffers[name] = tensor
         self._transient.pop(name, None)
         if not persistent:
             self._transient[name] = None
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """A parameter under the given name."""
+        self._check_name("_parameters", "parameter", name)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' (torch.nn.Parameter or None required)"
             )
-        self._enter("_parameters", "parameter", name, param)
+        self._parameters[name] = param
 
     def add_module(self, name: str, module: Module | None) -> None:
         """A submodule under the given name."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
-        self._enter("_modules", "module", name, module)
+        self._check_name("_modules", "module", name)
+        self._modules[name] = module
 
     register_module = add_module
 
-    def _enter(self, table: str, kind: str, name: str, value: Any) -> None:
-        """Puts a value into one of the tables. Raises KeyError for a name that cannot be, or is something else's."""
+    def _check_name(self, table: str, kind: str, name: str) -> None:
+        """Raises KeyError for a name that cannot be in one of the tables, or is something else's."""
         if "." in name:
             raise KeyError(f'{kind} name can\'t contain "."')
         if not name:
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[table]:
             raise KeyError(f"attribute '{name}' already exists")
-        self.__dict__[table][name] = value
 
     # Hooks.
 
@@ -268,6 +274,21 @@ class Module(Announcing):
                 raise AttributeError(f"`{name}` is not an nn.Module")
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Replaces the module of a dotted name, or, unless ``strict``, adds one to the module above it.
+
+        Raises ValueError for an empty name or what is not a module, AttributeError where there is no module to replace.
+        """
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict or hasattr(parent, name):
+            parent.get_submodule(name)
+        setattr(parent, name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of a dotted name. Raises AttributeError if there is none."""
         return self._find(target, "_parameters", "an nn.Parameter")
@@ -335,10 +356,17 @@ class Module(Announcing):
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{joined}")
         with no_grad():
             for name, value in state_dict.items():
-                if name in own and not assign:
-                    own[name].copy_(value)
-                elif name in own:
+                if name in own and assign:
                     self._assign(name, value)
+                elif name in own:
+                    try:
+                        own[name].copy_(value)
+                    except RuntimeError as e:
+                        raise RuntimeError(
+                            f"Error(s) in loading state_dict for {type(self).__name__}:\n\tWhile copying the parameter named "
+                            f'"{name}", whose dimensions in the model are {own[name].shape} and whose dimensions in the '
+                            f"checkpoint are {value.shape}, an exception occurred: {e}"
+                        ) from e
         return IncompatibleKeys(missing, unexpected)
 
     def _assign(self, target: str, value: Tensor) -> None:
@@ -438,6 +466,9 @@ class Module(Announcing):
         if len(extra) == 1 and not children:
             return f"{head}{extra[0]})"
         return head + ("\n  " + "\n  ".join(lines) + "\n" if lines else "") + ")"
+
+
+_TABLES: tuple[tuple[type, str], ...] = ((Parameter, "_parameters"), (Module, "_modules"), (Buffer, "_buffers"))
 
 
 def zero_grads(tensors: Any, set_to_none: bool) -> None:

@@ -35,6 +35,9 @@ class SequentialSampler(Sampler):
         return len(self.data_source)
 
 
+_AT_ONCE = 1024  # how many positions are drawn together
+
+
 class RandomSampler(Sampler):
     """The positions in random order, or drawn again and again."""
 
@@ -48,12 +51,14 @@ class RandomSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         n = len(self.data_source)
-        if self.replacement:
-            return iter(randint(0, n, (self.num_samples,), generator=self.generator).tolist())
-        drawn: list[int] = []
-        while len(drawn) < self.num_samples:
-            drawn += randperm(n, generator=self.generator).tolist()
-        return iter(drawn[: self.num_samples])
+        left = self.num_samples
+        while left > 0:  # no more at once than a part of them, or one permutation
+            if self.replacement:
+                drawn = randint(0, n, (min(left, _AT_ONCE),), generator=self.generator)
+            else:
+                drawn = randperm(n, generator=self.generator)[:left]
+            yield from drawn.tolist()
+            left -= len(drawn)
 
     def __len__(self) -> int:
         return self.num_samples

@@ -1,0 +1,98 @@
+"""Functions and objects of the public interface are pickled and copied."""
+
+import copy
+import pickle
+from types import FunctionType
+
+import pytest
+
+import tracer
+from tracer import distributions, fft, func, linalg, nn, optim, special
+from tracer.distributions import constraints
+from tracer.optim import lr_scheduler
+
+PLACES = {
+    "tracer": tracer,
+    "Tensor": tracer.Tensor,
+    "functional": nn.functional,
+    "linalg": linalg,
+    "fft": fft,
+    "special": special,
+    "func": func,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_functions(place):
+    where = PLACES[place]
+    functions = {name: getattr(where, name) for name in dir(where) if name[0] != "_"}
+    functions = {name: f for name, f in functions.items() if isinstance(f, FunctionType)}
+    assert functions
+    for name, f in functions.items():
+        assert pickle.loads(pickle.dumps(f)) is f, name
+        assert copy.deepcopy(f) is f, name
+
+
+def optimizers():
+    for name in sorted(vars(optim)):
+        kind = getattr(optim, name)
+        if isinstance(kind, type) and issubclass(kind, optim.Optimizer) and kind is not optim.Optimizer:
+            p = nn.Parameter(tracer.ones(2, 2))
+            yield name, kind([p], lr=0.1)
+
+
+def schedulers():
+    arguments = {
+        "StepLR": {"step_size": 2},
+        "MultiStepLR": {"milestones": [1]},
+        "ExponentialLR": {"gamma": 0.9},
+        "CosineAnnealingLR": {"T_max": 3},
+        "CyclicLR": {"base_lr": 0.1, "max_lr": 1.0},
+        "OneCycleLR": {"max_lr": 1.0, "total_steps": 10},
+        "ReduceLROnPlateau": {},
+    }
+    for name, keys in arguments.items():
+        optimizer = optim.SGD([nn.Parameter(tracer.ones(2))], lr=0.1, momentum=0.9)
+        yield name, getattr(lr_scheduler, name)(optimizer, **keys)
+
+
+def regions():
+    for name, value in vars(constraints).items():
+        if isinstance(value, constraints.Constraint):
+            yield name, value
+    yield "interval", constraints.interval(0, tracer.ones(2))
+    yield "multinomial", constraints.multinomial(3)
+
+
+OBJECTS = {
+    "dtype": tracer.bfloat16,
+    "size": tracer.Size([1, 2]),
+    "device": tracer.device("cpu"),
+    "generator": tracer.Generator().manual_seed(5),
+    "named results": tracer.max(tracer.ones(2, 2), 0),
+    "normal": distributions.Normal(tracer.zeros(2), tracer.ones(2)),
+    "transformed": distributions.TransformedDistribution(
+        distributions.Normal(tracer.zeros(2), tracer.ones(2)), [distributions.ExpTransform()]
+    ),
+    **dict(optimizers()),
+    **dict(schedulers()),
+    **dict(regions()),
+}
+
+
+WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects(name, way):
+    assert type(way(OBJECTS[name])) is type(OBJECTS[name])
+
+
+def test_a_region_checks_the_same_after_it_was_pickled():
+    x = tracer.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, float("nan")])
+    names = ["real", "boolean", "positive", "nonnegative", "unit_interval", "nonnegative_integer", "positive_integer"]
+    expected = ["111110", "010100", "001110", "011110", "011100", "010110", "000110"]
+    for name, bits in zip(names, expected, strict=True):
+        region = pickle.loads(pickle.dumps(getattr(constraints, name)))
+        assert "".join(str(int(b)) for b in region.check(x).tolist()) == bits, name

@@ -82,7 +82,7 @@ class Module(Announcing):
             parts["_computed"][name].set(self, value)
             return
         for kind, table in _TABLES:  # a name stays in its table, and keeps its place there, unless the value belongs to another
-            if isinstance(value, kind) and kind is Buffer:
+            if kind is Buffer and isinstance(value, Buffer):
                 self.register_buffer(name, value, value.persistent)
             elif isinstance(value, kind):
                 self._forget(name, table)

@@ -93,6 +93,8 @@ RANDOM = {
     "nn.functional.feature_alpha_dropout",
     "nn.functional.fractional_max_pool2d",
     "nn.functional.fractional_max_pool3d",
+    "svd_lowrank",  # by random projections, with errors of some percent
+    "pca_lowrank",
 }
 
 
@@ -165,7 +167,7 @@ def run_op(job: Job) -> dict[str, Any]:
         order = 0 if not differentiable else 2 if second else 1
         args, kwargs = (sample.input, *sample.args), sample.kwargs
         if job.name == "linalg.pinv/hermitian":  # of what is not symmetric, nothing is promised
-            args = ((args[0] + args[0].mT).detach().requires_grad_(args[0].requires_grad), *args[1:])
+            args = ((args[0] + args[0].mH).detach().requires_grad_(args[0].requires_grad), *args[1:])
         if job.halves:
             args, kwargs = halved(args), halved(kwargs)
         kwargs = {key: v for key, v in kwargs.items() if key not in ELSEWHERE}
@@ -174,9 +176,12 @@ def run_op(job: Job) -> dict[str, Any]:
         if op.name == "nn.functional.multi_head_attention_forward":
             kwargs = {**kwargs, "training": False}
         theirs, ours = _comparable(op.name, op.op), _comparable(op.name, mine)
-        if op.name in CHOOSING and (job.halves or dtype.itemsize < 4):  # with ties
+        if op.name in (*CHOOSING, "msort") and (job.halves or dtype.itemsize < 4):  # with ties
             order = 0
         torch.manual_seed(0)
+        if job.halves and op.name == "scatter_reduce" and not kwargs.get("include_self", True):
+            # PyTorch counts what is not included among the equal extrema that share the gradient.
+            order = 0
         outcome = check(op.name, theirs, ours, args, kwargs, job.mode == "traced", order)
         result["counts"][outcome.verdict] += 1
         result["counts"]["replayed"] += outcome.replayed

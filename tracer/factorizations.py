@@ -212,22 +212,22 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
-    linalg._real_only("linalg.householder_product", A, tau)
     m, n = A._data.shape[-2:]
     one = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
     one = F.add(one, F.mul(reduce.sum(tau), 0)) if tau.numel() == 0 else one
     return shape.narrow(_reflected(A, tau, one, False), -1, 0, n)
 
 
-def _reflected(A: Tensor, tau: Tensor, x: Tensor, backwards: bool) -> Tensor:
-    """x times the reflections, the first one first, or last."""
+def _reflected(A: Tensor, tau: Tensor, x: Tensor, adjoint: bool) -> Tensor:
+    """x times the product of the reflections, or times its adjoint."""
     m, n = A._data.shape[-2:]
     v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
+    tau = conj(tau) if adjoint else tau
     steps = range(tau._data.shape[-1])
-    for i in reversed(steps) if backwards else steps:
+    for i in reversed(steps) if adjoint else steps:
         column = shape.narrow(v, -1, i, 1)
         t = shape.unsqueeze(shape.narrow(tau, -1, i, 1), -1)
-        x = F.sub(x, matmul(F.mul(matmul(x, column), t), _t(column)))
+        x = F.sub(x, matmul(F.mul(matmul(x, column), t), conj(_t(column))))
     return x
 
 
@@ -244,9 +244,8 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), for what ``geqrf`` gave."""
-    linalg._real_only("ormqr", input, tau, other)
     if left:
-        return _t(_reflected(input, tau, _t(other), not transpose))
+        return conj(_t(_reflected(input, tau, conj(_t(other)), not transpose)))
     return _reflected(input, tau, other, transpose)
 
 

@@ -25,6 +25,7 @@ from .ir.types import DType, int32, int64
 from .ops import diagonals, reduce, shape
 from .ops import pointwise as F
 from .ops.common import to_dtype
+from .ops.complex import conj
 from .ops.create import eye, tensor
 from .ops.diagonals import tril, triu
 from .ops.linalg import matmul
@@ -134,19 +135,16 @@ def _matrix(name: str, a: Tensor, square: bool = True) -> None:
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {a.dtype.ctype}")
 
 
-def _real_only(name: str, *matrices: Tensor) -> None:
-    if any(a.is_complex() for a in matrices):
-        raise NotImplementedError(f"{name} of complex matrices")
-
-
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """L with A = L L'; or its transpose. Raises LinAlgError unless A is symmetric and positive definite (as its lower half
-    says).
+    """L with A = L L'; or its conjugate transpose. Raises LinAlgError unless A is symmetric or Hermitian, and positive definite
+    (as its lower half says).
     """
     _matrix("linalg.cholesky", A)
-    lower = shape.transpose(A, -2, -1) if upper else A
-    L = P.cholesky(lower)
-    return shape.transpose(L, -2, -1) if upper else L
+    return _adjoint(P.cholesky(_adjoint(A))) if upper else P.cholesky(A)
+
+
+def _adjoint(A: Tensor) -> Tensor:
+    return conj(shape.transpose(A, -2, -1))
 
 
 def _info(A: Tensor) -> Tensor:
@@ -221,15 +219,15 @@ def det(A: Tensor) -> Tensor:
 
 def slogdet(A: Tensor) -> SlogDet:
     """The sign and the logarithm of the absolute value of the determinant."""
-    _real_only("linalg.slogdet", A)
     _matrix("linalg.slogdet", A)
     return SlogDet(P.detsign(A), P.logabsdet(A))
 
 
 def logdet(A: Tensor) -> Tensor:
-    """The logarithm of the determinant; NaN if it is negative."""
-    _real_only("linalg.logdet", A)
+    """The logarithm of the determinant; NaN if it is negative, complex of complex matrices."""
     sign, value = slogdet(A)
+    if A.is_complex():
+        return F.add(F.log(sign), value)
     return F.where(F.lt(sign, 0), math.nan, value)
 
 
@@ -255,7 +253,7 @@ def eigvals(A: Tensor) -> Tensor:
 def _from_triangle(A: Tensor, UPLO: str) -> Tensor:
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
-    return A if UPLO.upper() == "L" else shape.transpose(A, -2, -1)
+    return A if UPLO.upper() == "L" else _adjoint(A)
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
@@ -302,13 +300,12 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
 
 def pinv(A: Tensor, rtol: Any = None, *, atol: Any = None, hermitian: bool = False, rcond: Any = None) -> Tensor:
     """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero."""
-    _real_only("linalg.pinv", A)
     _matrix("linalg.pinv", A, square=False)
     if A.numel() == 0:
         return F.mul(shape.transpose(A, -2, -1), 1)
     if hermitian:
         # As if only the lower triangle were read.
-        symmetric = F.add(tril(A), shape.transpose(tril(A, -1), -2, -1))
+        symmetric = F.add(tril(A), _adjoint(tril(A, -1)))
         A = F.add(A, F.sub(symmetric, A).detach())
     s = P.svdvals(A.detach())
     limit = _tolerance(A, s, rtol if rcond is None else rcond, atol)
@@ -435,13 +432,12 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LstSq:
     """The least squares solution X of A X = B, with residuals, rank and singular values (by ``driver``)."""
-    _real_only("linalg.lstsq", A, B)
     _matrix("linalg.lstsq", A, square=False)
     vector = A.ndim - 1 == B.ndim and A._data.shape[:-1] == B._data.shape
     b = shape.unsqueeze(B, -1) if vector else B
     X = matmul(pinv(A), b)
     m, n = A._data.shape[-2:]
-    empty = P.full(value=0, shape=(0,), dtype=A.dtype.short)
+    empty = P.full(value=0, shape=(0,), dtype=A.dtype.real.short)
     residuals = empty
     rank = matrix_rank(A) if driver in (None, "gelsy", "gelsd", "gelss") else tensor([], dtype=int64)
     if m > n and driver != "gelsy" and bool((matrix_rank(A)._data == n).all()):
@@ -508,17 +504,15 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with L L' X = B."""
-    _real_only("linalg.cholesky_solve", B, L)
     # Only a triangle counts; the gradient is that of a whole matrix, as in PyTorch.
     rest = tril(L, -1) if upper else triu(L, 1)
     T = F.add(triu(L) if upper else tril(L), F.sub(rest, rest.detach()))
-    other = shape.transpose(T, -2, -1)
+    other = _adjoint(T)
     return solve(T, solve(other, B)) if upper else solve(other, solve(T, B))
 
 
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L'."""
-    _real_only("linalg.cholesky_inverse", L)
     return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype), L._data.shape), L, upper)
 
 

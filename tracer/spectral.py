@@ -132,11 +132,10 @@ def istft(
     w = _window("istft", window, size, n_fft, input)
     norm = "ortho" if normalized else None
     x = S.transpose(x, 1, 2)
-    if sided:
-        parts = fft.irfft(x, n_fft, dim=-1, norm=norm)
-    else:
+    if return_complex:
         parts = fft.ifft(x, dim=-1, norm=norm)
-        parts = parts if return_complex else S.reshape(S.narrow(view_as_real(parts), -1, 0, 1), parts._data.shape)
+    else:  # the negative frequencies are taken for the conjugates of the others
+        parts = fft.irfft(S.narrow(x, -1, 0, n_fft // 2 + 1), n_fft, dim=-1, norm=norm)
     parts = F.mul(parts, w)
     whole = n_fft + hop * (frames - 1)
     signal = _overlapped(parts, hop, whole)
@@ -164,5 +163,5 @@ def _overlapped(parts: Tensor, hop: int, whole: int) -> Tensor:
     if flat.is_complex():
         pair = S.permute(view_as_real(flat), (0, 2, 1))
         added = P.index_add(pair, places, axis=2, extent=whole)
-        return view_as_complex(S.permute(added, (0, 2, 1)))
+        return view_as_complex(S.contiguous(S.permute(added, (0, 2, 1))))
     return P.index_add(flat, places, axis=1, extent=whole)

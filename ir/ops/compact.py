@@ -33,7 +33,23 @@ def _lapack(name: str, *arrays: Any) -> Any:
 
 
 def _pivots(a: Any) -> np.ndarray:
-    return _lapack("getrf", a)(a)[1] + 1
+    """The largest of each column, the first of equal ones; LAPACK takes the sum of its parts for the size of a complex number.
+
+    Libraries eliminate large matrices by blocks, so what is equal up to rounding is anybody's choice there.
+    """
+    k = min(a.shape)
+    if k > 64:
+        return _lapack("getrf", a)(a)[1] + 1
+    a, pivots = np.array(a), np.empty(k, np.int32)
+    for i in range(k):
+        column = a[i:, i]
+        p = i + int(np.argmax(np.abs(column.real) + np.abs(column.imag)))
+        pivots[i] = p + 1
+        a[[i, p]] = a[[p, i]]
+        if a[i, i] != 0:
+            a[i + 1 :, i] *= 1 / a[i, i]
+        a[i + 1 :, i + 1 :] -= a[i + 1 :, i, None] * a[i, i + 1 :]
+    return pivots
 
 
 def _order(pivots: Any, rows: int) -> np.ndarray:

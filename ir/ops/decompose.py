@@ -1,7 +1,8 @@
 """Linear algebra by LAPACK, through NumPy: left to the host in compiled programs. Matrices may come in batches.
 
 The rules are those of Giles, "An extended collection of matrix derivative results" (2008), and, for the QR and singular value
-decompositions of rectangular matrices, of Walter and Lehmann (2010) and Townsend (2016).
+decompositions of rectangular matrices, of Walter and Lehmann (2010) and Townsend (2016). For complex matrices they are written
+with conjugate transposes, and give PyTorch's cotangents themselves.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import numpy as np
 
 from ..primitive import host
 from ..types import TensorType
+from .complex import conj, imag
 from .contract import matmul
-from .elementwise import add, div, eq, mul, neg, sub, where
+from .elementwise import add, cast, div, eq, mul, neg, sub, where
 from .movement import broadcast, permute
 from .source import full, iota
 
@@ -22,6 +24,20 @@ def t(x: Any) -> Any:
     """The transpose of the last two axes."""
     n = len(x.shape)
     return permute(x, axes=(*range(n - 2), n - 1, n - 2))
+
+
+def h(x: Any) -> Any:
+    """The conjugate transpose."""
+    return conj(t(x)) if _is_complex(x) else t(x)
+
+
+def _is_complex(x: Any) -> bool:
+    return x.dtype.kind == "c"
+
+
+def _like(x: Any, other: Any) -> Any:
+    """A real array in the dtype of another, which may be complex."""
+    return cast(x, dtype=_short(other)) if _is_complex(other) else x
 
 
 def _eye(type_: TensorType, n: int) -> Any:
@@ -112,16 +128,16 @@ cholesky = host(
         "linalg.cholesky: The factorization could not be completed because the input is not positive-definite.",
     ),
     infer=_square,
-    holomorphic=None,
+    holomorphic=False,
     vjp=(lambda g, y: _cholesky_vjp(g, y),),
     torch_name="LinalgCholeskyEx",
 )
 
 
 def _cholesky_vjp(g: Any, y: Any) -> Any:
-    middle = _mask(matmul(y, g, ta=True), lower=True, diagonal=0.5)
-    symmetric = mul(add(middle, t(middle)), 0.5)
-    return solve(t(y), t(solve(t(y), symmetric)))
+    middle = matmul(h(y), g)
+    both = mul(add(_mask(middle, lower=True, diagonal=1), h(_mask(middle, lower=True, diagonal=0))), 0.5)
+    return solve(h(y), h(solve(h(y), both)))
 
 
 def _infer_vector(a: TensorType) -> TensorType:
@@ -157,8 +173,8 @@ eigvalsh = host(
     "eigvalsh",
     _guarded(np.linalg.eigvalsh, _NO_CONVERGENCE.format("eigh")),
     "a",
-    infer=_infer_vector,
-    holomorphic=None,
+    infer=lambda a: _infer_vector(a).with_dtype(a.dtype.real),
+    holomorphic=False,
     vjp=(lambda g, a: _eigvalsh_vjp(g, a),),
     torch_name="LinalgEigh",
 )
@@ -167,7 +183,7 @@ eigvecsh = host(
     _guarded(_eigvecs, _NO_CONVERGENCE.format("eigh")),
     "a",
     infer=_square,
-    holomorphic=None,
+    holomorphic=False,
     vjp=(lambda g, y, a: _eigvecsh_vjp(g, y, a),),
     torch_name="LinalgEigh",
 )
@@ -175,14 +191,14 @@ eigvecsh = host(
 
 def _eigvalsh_vjp(g: Any, a: Any) -> Any:
     v = eigvecsh(a)
-    return matmul(mul(v, _columns(g, v.shape[-1])), v, tb=True)
+    return matmul(mul(v, _like(_columns(g, v.shape[-1]), v)), h(v))
 
 
 def _eigvecsh_vjp(g: Any, v: Any, a: Any) -> Any:
     w = eigvalsh(a)
-    skew = matmul(v, g, ta=True)  # only its antisymmetric part means a rotation of the vectors
-    inner = mul(mul(sub(skew, t(skew)), 0.5), _gaps(w, v.shape[-1]))
-    return matmul(matmul(v, inner), v, tb=True)
+    skew = matmul(h(v), g)  # only its antisymmetric part means a rotation of the vectors
+    inner = mul(mul(sub(skew, h(skew)), 0.5), _like(_gaps(w, v.shape[-1]), v))
+    return matmul(matmul(v, inner), h(v))
 
 
 def _determinant(a: Any) -> Any:
@@ -237,20 +253,31 @@ adjugate = host("adjugate", _adjugate, "a", infer=_square, vjp=(_adjugate_vjp,))
 
 
 def _logabsdet(a: Any) -> Any:
-    return np.linalg.slogdet(a)[1].astype(np.asarray(a).dtype, copy=False)
+    return np.linalg.slogdet(a)[1].astype(np.asarray(a).real.dtype, copy=False)
+
+
+def _spread(x: Any, a: Any) -> Any:
+    """A number for each matrix, for all its elements."""
+    return broadcast(_like(x, a), shape=tuple(a.shape), axes=tuple(range(len(a.shape) - 2)))
 
 
 def _logabsdet_vjp(g: Any, a: Any) -> Any:
-    n = a.shape[-1]
-    return mul(broadcast(g, shape=(*a.shape[:-2], n, n), axes=tuple(range(len(a.shape) - 2))), t(inv(a)))
+    return mul(_spread(g, a), h(inv(a)))
+
+
+def _detsign_vjp(g: Any, y: Any, a: Any) -> Any:
+    """The sign is exp(i Im log det A), and d log det A = tr(inv(A) dA)."""
+    if not _is_complex(a):
+        return mul(_spread(g, a), 0)
+    return mul(_spread(imag(mul(g, conj(y))), a), mul(h(inv(a)), 1j))
 
 
 logabsdet = host(
     "logabsdet",
     _logabsdet,
     "a",
-    infer=lambda a: _square(a).with_shape(a.shape[:-2]),
-    holomorphic=None,
+    infer=lambda a: _square(a).with_shape(a.shape[:-2]).with_dtype(a.dtype.real),
+    holomorphic=False,
     vjp=(_logabsdet_vjp,),
     torch_name="LinalgSlogdet",
 )
@@ -259,8 +286,8 @@ detsign = host(
     lambda a: np.linalg.slogdet(a)[0].astype(np.asarray(a).dtype, copy=False),
     "a",
     infer=lambda a: _square(a).with_shape(a.shape[:-2]),
-    holomorphic=None,
-    vjp=(lambda g, a: mul(broadcast(g, shape=tuple(a.shape), axes=tuple(range(len(a.shape) - 2))), 0),),
+    holomorphic=False,
+    vjp=(_detsign_vjp,),
 )
 
 
@@ -281,8 +308,8 @@ svdvals = host(
     "svdvals",
     _guarded(lambda a: np.linalg.svd(a, compute_uv=False), _NO_CONVERGENCE.format("svd")),
     "a",
-    infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2])),
-    holomorphic=None,
+    infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2])).with_dtype(a.dtype.real),
+    holomorphic=False,
     vjp=(lambda g, a: _svd_vjp(a, None, g, None),),
     torch_name="LinalgSvd",
 )
@@ -291,7 +318,7 @@ svd_u = host(
     _svd_part(0),
     "a",
     infer=lambda a: a.with_shape((*a.shape[:-1], _rank_shapes(a)[2])),
-    holomorphic=None,
+    holomorphic=False,
     vjp=(lambda g, a: _svd_vjp(a, g, None, None),),
     torch_name="LinalgSvd",
 )
@@ -300,7 +327,7 @@ svd_vh = host(
     _svd_part(2),
     "a",
     infer=lambda a: a.with_shape((*a.shape[:-2], _rank_shapes(a)[2], a.shape[-1])),
-    holomorphic=None,
+    holomorphic=False,
     vjp=(lambda g, a: _svd_vjp(a, None, None, g),),
     torch_name="LinalgSvd",
 )
@@ -311,25 +338,38 @@ def _svd_vjp(a: Any, gu: Any, gs: Any, gvh: Any) -> Any:
     m, n = a.shape[-2:]
     k = min(m, n)
     if gs is not None:
-        return matmul(mul(u, _columns(gs, m)), vh)
-    squares = mul(s, s)
-    gaps = _gaps(squares, k)
+        return matmul(mul(u, _like(_columns(gs, m), u)), vh)
+    gaps = _like(_gaps(mul(s, s), k), u)
     if gu is not None:
-        skew = matmul(u, gu, ta=True)
-        inner = mul(sub(skew, t(skew)), gaps)
-        out = matmul(matmul(u, mul(inner, _columns(s, k))), vh)
+        skew = matmul(h(u), gu)
+        skew = sub(skew, h(skew))
+        inner = mul(mul(skew, gaps), _like(_columns(s, k), u))
+        if _is_complex(a):
+            inner = add(inner, _phases(skew, s))
+        out = matmul(matmul(u, inner), vh)
         if m > k:
-            rest = sub(gu, matmul(u, matmul(u, gu, ta=True)))
-            out = add(out, matmul(div(rest, _columns(s, m)), vh))
+            rest = sub(gu, matmul(u, matmul(h(u), gu)))
+            out = add(out, matmul(div(rest, _like(_columns(s, m), u)), vh))
         return out
-    gv = t(gvh)
+    gv = h(gvh)
     skew = matmul(vh, gv)
-    inner = mul(sub(skew, t(skew)), gaps)
-    out = matmul(matmul(u, mul(inner, _rows(s, k))), vh)
+    skew = sub(skew, h(skew))
+    inner = mul(mul(skew, gaps), _like(_rows(s, k), u))
+    if _is_complex(a):
+        inner = sub(inner, _phases(skew, s))
+    out = matmul(matmul(u, inner), vh)
     if n > k:
-        rest = sub(gv, matmul(vh, matmul(vh, gv), ta=True))
-        out = add(out, matmul(u, t(div(rest, _columns(s, n)))))
+        rest = sub(gv, matmul(h(vh), matmul(vh, gv)))
+        out = add(out, matmul(u, h(div(rest, _like(_columns(s, n), u)))))
     return out
+
+
+def _phases(skew: Any, s: Any) -> Any:
+    """What the imaginary diagonal means for a pair of vectors: they can be turned against each other, not both."""
+    k = s.shape[-1]
+    rows, columns = _positions(k, k)
+    on = _batch(eq(rows, columns), tuple(s.shape[:-1]))
+    return where(on, mul(div(skew, _like(_columns(s, k), skew)), 0.25), 0)
 
 
 def _qr_part(k: int) -> Any:
@@ -350,7 +390,7 @@ qr_q = host(
     _qr_part(0),
     "a",
     infer=_infer_qr(0),
-    holomorphic=None,
+    holomorphic=False,
     vjp=(lambda g, a, complete: _qr_vjp(a, g, None, complete),),
     torch_name="LinalgQr",
 )
@@ -359,7 +399,7 @@ qr_r = host(
     _qr_part(1),
     "a",
     infer=_infer_qr(1),
-    holomorphic=None,
+    holomorphic=False,
     vjp=(lambda g, a, complete: _qr_vjp(a, None, g, complete),),
     torch_name="LinalgQr",
 )
@@ -376,7 +416,7 @@ def _qr_vjp(a: Any, gq: Any, gr: Any, complete: bool) -> Any:
     square = _part(r, 0, m)
     g_left = None if gr is None else _part(gr, 0, m)
     right = None if gr is None else _part(gr, m, n)
-    extra = None if right is None else matmul(_part(a, m, n), right, tb=True)
+    extra = None if right is None else matmul(_part(a, m, n), h(right))
     gq = extra if gq is None else gq if extra is None else add(gq, extra)
     left = _qr_tall(q, square, gq, g_left)
     if right is None:
@@ -398,32 +438,32 @@ def _part(x: Any, start: int, stop: int) -> Any:
 
 def _qr_tall(q: Any, r: Any, gq: Any, gr: Any) -> Any:
     if gr is None:
-        middle = neg(matmul(gq, q, ta=True))
+        middle = neg(matmul(h(gq), q))
     elif gq is None:
-        middle = matmul(r, gr, tb=True)
+        middle = matmul(r, h(gr))
     else:
-        middle = sub(matmul(r, gr, tb=True), matmul(gq, q, ta=True))
+        middle = sub(matmul(r, h(gr)), matmul(h(gq), q))
     lower = _mask(middle, lower=True, diagonal=0.5)
-    symmetric = add(lower, t(lower))
-    rhs = matmul(q, symmetric)
+    rhs = matmul(q, add(lower, h(lower)))
     if gq is not None:
         rhs = add(gq, rhs)
-    return t(solve(r, t(rhs)))
+    return h(solve(r, h(rhs)))
 
 
 def _pinv(a: Any, counts: Any) -> np.ndarray:
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     inverse = np.where(counts, 1 / np.where(counts, s, 1), 0)
-    return np.ascontiguousarray(np.swapaxes(vh, -1, -2) * inverse[..., None, :] @ np.swapaxes(u, -1, -2)).astype(s.dtype)
+    v = np.swapaxes(vh, -1, -2).conj()
+    return np.ascontiguousarray(v * inverse[..., None, :] @ np.swapaxes(u, -1, -2).conj()).astype(u.dtype)
 
 
 def _pinv_vjp(g: Any, y: Any, a: Any) -> Any:
     """Golub and Pereyra (1973): dB = -B dA B + B B' dA' (I - A B) + (I - B A) dA' B' B."""
-    gt = t(g)
-    first = neg(matmul(matmul(y, g, ta=True), y, tb=True))
-    second = matmul(gt, matmul(y, y, tb=True))
+    gh, yh = h(g), h(y)
+    first = neg(matmul(matmul(yh, g), yh))
+    second = matmul(gh, matmul(y, yh))
     second = sub(second, matmul(a, matmul(y, second)))
-    third = matmul(matmul(y, y, ta=True), gt)
+    third = matmul(matmul(yh, y), gh)
     third = sub(third, matmul(matmul(third, y), a))
     return add(first, add(second, third))
 
@@ -434,7 +474,7 @@ pinv = host(
     _guarded(_pinv, _NO_CONVERGENCE.format("pinv")),
     "a counts",
     infer=lambda a, counts: a.with_shape((*a.shape[:-2], a.shape[-1], a.shape[-2])),
-    holomorphic=None,
+    holomorphic=False,
     vjp=(_pinv_vjp, None),
     torch_name="LinalgPinv",
 )
@@ -457,18 +497,18 @@ def _eliminate(a: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lu_lower_vjp(g: Any, y: Any, a: Any) -> Any:
-    inner = _mask(matmul(y, g, ta=True), lower=True, diagonal=0)
+    inner = _mask(matmul(h(y), g), lower=True, diagonal=0)
     return _lu_back(inner, y, lu_upper(a))
 
 
 def _lu_upper_vjp(g: Any, y: Any, a: Any) -> Any:
-    inner = _mask(matmul(g, y, tb=True), lower=False, diagonal=1)
+    inner = _mask(matmul(g, h(y)), lower=False, diagonal=1)
     return _lu_back(inner, lu_lower(a), y)
 
 
 def _lu_back(inner: Any, lower: Any, upper: Any) -> Any:
-    """L^-T F U^-T: with F = L^-1 dA U^-1, dL = L tril(F, -1) and dU = triu(F) U."""
-    return t(solve(upper, t(solve(t(lower), inner))))
+    """L^-H F U^-H: with F = L^-1 dA U^-1, dL = L tril(F, -1) and dU = triu(F) U."""
+    return h(solve(upper, h(solve(h(lower), inner))))
 
 
 # The triangles of a square matrix whose rows have been exchanged already.
@@ -477,7 +517,7 @@ lu_lower = host(
     lambda a: _eliminate(a)[0],
     "a",
     infer=_square,
-    holomorphic=None,
+    holomorphic=False,
     vjp=(_lu_lower_vjp,),
     torch_name="LinalgLu",
 )
@@ -486,7 +526,7 @@ lu_upper = host(
     lambda a: _eliminate(a)[1],
     "a",
     infer=_square,
-    holomorphic=None,
+    holomorphic=False,
     vjp=(_lu_upper_vjp,),
     torch_name="LinalgLu",
 )

@@ -211,6 +211,7 @@ _NUMBERS = """
 _SPECIAL = {
     ("copy_", "other"): "Operand",
     ("fill_", "value"): "Operand",
+    **{(name, "dim"): "Dims | bool" for name in ("std", "std_mean", "var", "var_mean")},
     ("max", "dim"): "Dims | Tensor",
     ("min", "dim"): "Dims | Tensor",
     ("repeat_interleave", "repeats"): "int | Tensor",

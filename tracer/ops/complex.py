@@ -96,12 +96,13 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
 
 
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
-    """Complex numbers of the given sizes and angles."""
+    """Complex numbers of the given sizes and angles; the derivative by a size of 0 is 0."""
     if not (abs.is_floating_point() and angle.is_floating_point()):
         raise RuntimeError(
             f"Expected both inputs to be Half, Float or Double tensors but got {abs.dtype.ctype} and {angle.dtype.ctype}"
         )
-    return P.complex_(F.mul(abs, F.cos(angle)), F.mul(abs, F.sin(angle)))
+    size = F.where(F.eq(abs, 0), abs.detach(), abs)
+    return P.complex_(F.mul(size, F.cos(angle)), F.mul(size, F.sin(angle)))
 
 
 def view_as_real(input: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..tensor import Tensor
+from ..views import LazyView
 
 # `softmax` is shown as SoftmaxBackward0, and so on.
 _PLAIN = """
@@ -61,7 +62,8 @@ def _separate(out: Tensor, args: Iterable[Any]) -> None:
         for t in a if isinstance(a, (list, tuple)) else (a,):
             if isinstance(t, Tensor) and t._root() is root:
                 return
-    out._view = out._made = None
+    if not isinstance(out, LazyView):  # whose elements are only in what it views
+        out._view = out._made = None
 
 
 def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:

@@ -209,7 +209,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim``, without overflow."""
     x = as_floating(input)
     if x.ndim == 0:
-        return pointwise.clone(x)
+        return shape.reshape(logsumexp(shape.reshape(x, (1,)), 0), ()) if x.is_complex() else pointwise.clone(x)
     axes = dims(dim, x.ndim)
     if builtins.any(x._data.shape[a] == 0 for a in axes):
         return pointwise.log(sum(pointwise.exp(x), dim, keepdim))

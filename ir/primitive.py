@@ -46,7 +46,7 @@ class Rule:
 
     __slots__ = ("_arranged", "function", "holomorphic", "reads", "reads_types", "saves_operands", "saves_result", "widens")
 
-    def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool | None = True, narrow: bool = False):
+    def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool = True, narrow: bool = False):
         self.function = function
         self.holomorphic = holomorphic
         self.reads: tuple[tuple[str, Any], ...] = tuple(
@@ -54,7 +54,7 @@ class Rule:
         )
         self.saves_result = ("y", None) in self.reads
         self.saves_operands = tuple(i for what, i in self.reads if what == "operand")
-        self.reads_types = {i for what, i in self.reads if what == "type"} | ({0} if holomorphic is None else set())
+        self.reads_types = {i for what, i in self.reads if what == "type"}
         # What reads the cotangent alone is a single operation, which needs no help to round once.
         self.widens = not narrow and (self.saves_result or bool(self.saves_operands))
         self._arranged: Callable | None = None
@@ -68,8 +68,6 @@ class Rule:
 
     def __call__(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
         call = self._arranged or self._arrange()
-        if self.holomorphic is None and types[0].dtype.is_complex:
-            raise NotImplementedError("the derivative of this decomposition of complex matrices")
         if self.holomorphic and g.dtype.kind == "c":
             # g * conj(dy/dx), as PyTorch has it, from a rule that says g * dy/dx.
             from .ops import conj
@@ -225,13 +223,13 @@ def primitive(
     impl: Callable[..., Any],
     vjp: Sequence[Callable | None] | None = None,
     torch_name: str = "",
-    holomorphic: bool | None = True,
+    holomorphic: bool = True,
     **more: Any,
 ) -> Primitive:
     """Makes a record and enters it in the registry. ``operands`` is a string of names.
 
     Rules say g * dy/dx. For complex numbers that is conjugated around, unless the record is not ``holomorphic``: then its rules
-    give the cotangent of PyTorch's convention themselves. None: complex numbers are refused.
+    give the cotangent of PyTorch's convention themselves.
     """
     names = tuple(operands.split())
     narrow = more.get("in_format", False) or kind in (Kind.MOVEMENT, Kind.SOURCE, Kind.CONTRACTION)

@@ -17,12 +17,16 @@ def definite(a):
     return a @ a.mH + 2 * tracer.eye(a.shape[-1], dtype=a.dtype)
 
 
+def upper_factor(a):
+    return L.cholesky(definite(a), upper=True)
+
+
 # Of a complex matrix, real numbers that do not depend on what is undetermined.
 LOSSES = {
     "cholesky": lambda a: (L.cholesky(definite(a)) * WEIGHTS).real.sum(),
-    "cholesky upper": lambda a: (L.cholesky(definite(a), upper=True) * WEIGHTS).real.sum(),
+    "cholesky upper": lambda a: (upper_factor(a) * WEIGHTS).real.sum(),
     "cholesky_solve": lambda a: (tracer.cholesky_solve(a, L.cholesky(definite(a))) * WEIGHTS).real.sum(),
-    "cholesky_solve upper": lambda a: (tracer.cholesky_solve(a, definite(a).cholesky(True), upper=True) * WEIGHTS).imag.sum(),
+    "cholesky_solve upper": lambda a: (tracer.cholesky_solve(a, upper_factor(a), upper=True) * WEIGHTS).imag.sum(),
     "cholesky_inverse": lambda a: (tracer.cholesky_inverse(L.cholesky(definite(a))) * WEIGHTS).real.sum(),
     "eigvalsh": lambda a: (L.eigvalsh(a + a.mH) * tracer.arange(1.0, 4.0)).sum(),
     "eigh": lambda a: (L.eigh(a + a.mH)[1].abs() * WEIGHTS.real).sum(),

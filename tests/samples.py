@@ -400,6 +400,7 @@ SAMPLES: dict[str, list[Sample]] = {
     },
     "cumsum": [*scan(), *scan(reverse=True)],
     "cumprod": scan(),
+    "logcumsumexp": [Sample((normal(3, 4),), {"axis": axis}) for axis in (0, 1)],
     "prod": scan(),
     "recurrence": [
         Sample((normal(3, 4), normal(3, 4, seed=1)), {"axis": axis, "reverse": reverse})

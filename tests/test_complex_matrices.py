@@ -148,3 +148,20 @@ def test_inverse_spectra_of_both_sides():
     for complex_ in (False, True):
         found = tracer.istft(both, 8, window=window, onesided=False, return_complex=complex_)
         assert found.is_complex() is complex_ and tracer.allclose(found.real, x)
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
+def test_running_logarithms_of_sums(traced):
+    """exp of them are the running sums, however large; the derivative is g times the conjugate of exp(x - y), summed."""
+    f = tracer.trace(lambda x: tracer.logcumsumexp(x, 1)) if traced else lambda x: tracer.logcumsumexp(x, 1)
+    a = matrix(2, 5)
+    for shift in (0.0, 1e4):
+        for _ in range(1 + traced):
+            x = tracer.tensor(a + shift, requires_grad=True)
+            y = f(x)
+            (g,) = tracer.autograd.grad(y, x, tracer.ones_like(y))
+        sums = np.cumsum(np.exp(a), 1)
+        np.testing.assert_allclose(np.exp(y.detach().numpy() - shift), sums, rtol=1e-9)
+        expected = np.exp(a) * np.cumsum((1 / sums)[:, ::-1], 1)[:, ::-1]
+        np.testing.assert_allclose(g.numpy(), expected.conj(), rtol=1e-9)
+    assert f(tracer.tensor([[-np.inf + 0j, -np.inf, 1 + 2j]]))[0, 2].item() == 1 + 2j

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, host, primitive, same_type
+from ..primitive import Kind, host, inexact, primitive, same_type
 from ..types import TensorType, int64
-from .elementwise import add, mul
-from .movement import pad, slice_
+from .elementwise import add, exp, ge, mul, sub, where
+from .movement import broadcast, pad, slice_
+from .reduce import sum_
+from .source import iota
 from .summation import running
 
 
@@ -193,4 +196,32 @@ prod = primitive(
     vjp=(_prod_vjp,),
 )
 
-__all__ = ["argsort", "cumargmax", "cumprod", "cumsum", "prod", "recurrence", "searchsorted"]
+
+def _logcumsumexp(x: Any, axis: int) -> np.ndarray:
+    """Term by term, as log(exp(a) + exp(b)) = b + log1p(exp(a - b)) with the larger real part in b: phases add up unwrapped."""
+    out = np.array(x)
+    rows = np.moveaxis(out, axis, 0)
+    for k in range(1, len(rows)):
+        a, b = rows[k - 1], rows[k]
+        small, large = np.where(a.real <= b.real, a, b), np.where(a.real <= b.real, b, a)
+        total = np.log1p(np.exp(small - large)) + large
+        same = np.isinf(large.real) & (large.real == small.real)
+        total = np.where(same, np.where(large.real < 0, small, np.log(np.exp(small) + np.exp(large))), total)
+        rows[k] = np.where(np.isnan(a) | np.isnan(b), np.nan, total)
+    return out
+
+
+def _logcumsumexp_vjp(g: Any, y: Any, x: Any, axis: int) -> Any:
+    shape, n = tuple(x.shape), x.shape[axis]
+    full, others = (*shape[:axis], n, *shape[axis:]), tuple(range(axis + 2, len(shape) + 1))
+    term = broadcast(x, shape=full, axes=(*range(axis), axis + 1, *others))
+    gs, ys = (broadcast(v, shape=full, axes=(*range(axis + 1), *others)) for v in (g, y))
+    i, j = (broadcast(iota(shape=(n, n), axis=k, dtype="i64"), shape=full, axes=(axis, axis + 1)) for k in (0, 1))
+    share = exp(where(ge(i, j), sub(term, ys), -math.inf))
+    return sum_(mul(gs, share), axes=(axis,))
+
+
+# The logarithms of the sums so far of exponentials, of complex numbers: real ones have kernels.
+logcumsumexp = host("logcumsumexp", _logcumsumexp, infer=lambda x, axis: inexact(x), vjp=(_logcumsumexp_vjp,))
+
+__all__ = ["argsort", "cumargmax", "cumprod", "cumsum", "logcumsumexp", "prod", "recurrence", "searchsorted"]

@@ -105,7 +105,7 @@ def cummin(input: Tensor, dim: int) -> Ordered:
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(x))) along ``dim``, without overflow: exp of differences to the maximum so far."""
     if input.is_complex():
-        raise NotImplementedError("logcumsumexp of complex numbers")
+        return _scalar_safe(lambda x, axis: P.logcumsumexp(x, axis=axis), input, dim)
 
     def run(x: Tensor, axis: int) -> Tensor:
         n = x._data.shape[axis]

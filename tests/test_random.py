@@ -1,6 +1,7 @@
 """Random numbers: their distributions, their ends, how streams of different seeds relate, and bad parameters."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -269,3 +270,28 @@ def test_a_bad_probability_is_refused_by_a_replay():
         g(tensor([0.5, 1.0, 0.0]))
     with pytest.raises(RuntimeError, match="all elements of std"):
         g(tensor([0.5, -1.0, 0.0]))
+
+
+@pytest.mark.parametrize("dtype", [tracer.float32, tracer.float64, tracer.int64], ids=str)
+@pytest.mark.parametrize("n", [0, 1, 2**15 - 1, 2**15, 2**15 + 1, 3 * 2**15 + 5])
+def test_a_large_draw_is_the_small_ones_in_order(dtype, n):
+    def draw(size):
+        return stream.integers(0, 2**62, (size,)) if dtype is tracer.int64 else stream.uniform((size,), dtype)
+
+    stream = tracer.Generator().manual_seed(3)
+    whole = draw(n)
+    stream.manual_seed(3)
+    parts = [draw(min(999, n - k)) for k in range(0, n, 999)]
+    assert whole.tolist() == [x for part in parts for x in part.tolist()]
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_a_draw_takes_the_memory_of_its_result(name):
+    tracer.rand(3)
+    tracemalloc.start()
+    try:
+        result = tracer.rand(2**21, dtype=getattr(tracer, name))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1.5 * result.nbytes

@@ -72,16 +72,26 @@ def _infer_uniform(state: TensorType, shape: tuple[int, ...], dtype: str) -> Ten
     return TensorType(dtype_named(dtype), tuple(shape))
 
 
+_AT_ONCE = 2**15  # so many numbers are computed together: what is in between stays in the cache
+
+
 def _uniform(state: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     seed, offset = np.asarray(state).astype(np.uint64)
+    kind = dtype_named(dtype).numpy.type
+    out = np.empty(shape, kind)
+    flat = out.reshape(-1)
     with np.errstate(over="ignore"):
-        counter = offset + np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64)
-        bits = splitmix64(splitmix64(seed + np.uint64(GOLDEN)) + counter * np.uint64(GOLDEN)).reshape(shape)
-    if dtype == "i64":
-        return bits.view(np.int64)
-    digits, kind = DIGITS[dtype], dtype_named(dtype).numpy.type
-    number = (bits >> np.uint64(64 - digits)).astype(kind)
-    return np.maximum(number, kind(0.5)) * kind(2.0**-digits)
+        key, golden = splitmix64(seed + np.uint64(GOLDEN)), np.uint64(GOLDEN)
+        for start in range(0, flat.size, _AT_ONCE):
+            part = flat[start : start + _AT_ONCE]
+            counter = offset + np.arange(start, start + part.size, dtype=np.uint64)
+            bits = splitmix64(key + counter * golden)
+            if dtype == "i64":
+                part[...] = bits.view(np.int64)
+            else:
+                number = (bits >> np.uint64(64 - DIGITS[dtype])).astype(kind)
+                np.multiply(np.maximum(number, kind(0.5)), kind(2.0 ** -DIGITS[dtype]), out=part)
+    return out
 
 
 # Numbers in (0, 1), or, as i64, all 64 bits. `state` is (seed, offset); element i comes from counter offset + i alone, so

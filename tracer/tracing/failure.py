@@ -24,7 +24,6 @@ import numpy as np
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.ops import fusion
 from ..runtime import cache
-from ..runtime.machine import NotHere
 from ..runtime.plan import StepKind
 
 
@@ -63,6 +62,8 @@ def probe_stack(frames: int) -> None:
 
 def describe(error: BaseException, graph: Graph | Builder) -> str:
     """The reason why ``graph`` runs eagerly, with the operation, its place in the user's code, and the file of the graph."""
+    from ..runtime.machine import NotHere  # brings llvmlite: not before something is compiled
+
     if isinstance(error, (ImportError, NotHere)):  # the fault of the installation or the settings, not of the graph
         return str(error)
     found = _culprit(error, graph)

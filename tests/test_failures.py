@@ -68,7 +68,7 @@ def expected():
 
 def plant(monkeypatch, where, name, error):
     def fail(*args, **kwargs):
-        raise error
+        raise type(error)(*error.args)  # a new one: a traceback grows each time its exception is raised
 
     monkeypatch.setattr(where, name, fail)
 

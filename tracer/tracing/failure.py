@@ -23,6 +23,7 @@ import numpy as np
 
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.ops import fusion
+from ..ir.primitive import Primitive
 from ..runtime import cache
 from ..runtime.plan import StepKind
 
@@ -85,6 +86,10 @@ def _culprit(error: BaseException, graph: Graph | Builder) -> tuple[str, str] | 
             if isinstance(x, StepKind):
                 return _of_kernel(x, graph) or (x.name, "")
             return _named(x)
+    if isinstance(graph, Builder):  # the operation that was being written is not in it yet
+        for x in (x for frame in reversed(frames) for x in frame.f_locals.values()):
+            if isinstance(x, Primitive):
+                return x.name, graph.loc
     if not graph.ops:
         return None
     name, loc = _named(graph.ops[-1])

@@ -61,7 +61,7 @@ def _eight(rows: Loop, columns: Loop) -> Loop:
 
 
 def _fresh(statements: Sequence[Statement], k: int) -> dict[str, str]:
-    """Names of their own for what the statements compute for a row."""
+    """New names for the values that the statements compute for a row."""
     return {s.name: f"{_LETTERS[s.name[0]]}{s.name[1:]}0{k}" for s in statements if isinstance(s, Let)}
 
 

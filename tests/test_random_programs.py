@@ -12,7 +12,11 @@ PART = 50
 
 # Where PyTorch's answer depends on what it has looked up before: a view keeps a stale history, or loses the hooks on it, after
 # a change that autograd did not follow; or positions out of range are found before or after a refusal.
-PECULIAR = {76, 77, 533, 563, 868, 898, 910, 937, 1088, 1096, 1252, 1583, 1827}
+PECULIAR = {76, 77, 533, 563}
+
+# Known differences from PyTorch, to be mended. 898: the storage offset of an empty slice, which NumPy sets back to that of its
+# base. 868, 1252, 1583: hooks and retained gradients on views whose base was changed since. The others are not yet explained.
+DIFFERENT = {868, 898, 910, 937, 1088, 1096, 1252, 1583, 1827}
 
 
 def different(seeds, **mode):
@@ -28,10 +32,11 @@ def different(seeds, **mode):
 
 @pytest.mark.parametrize("first", range(0, random_programs.SEEDS, PART))
 def test_eager(first):
-    assert not different(range(first, first + PART))
+    assert set(different(range(first, first + PART))) == DIFFERENT & {*range(first, first + PART)}
 
 
 @pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
 @pytest.mark.parametrize("first", range(0, random_programs.SEEDS, PART))
 def test_traced(first):
-    assert not different(range(first, first + PART), trace=tracer.trace, runs=3)
+    wrong = set(different(range(first, first + PART), trace=tracer.trace, runs=3))
+    assert wrong == DIFFERENT & {*range(first, first + PART)}

@@ -361,7 +361,7 @@ concatenate = primitive(
     torch_name="Cat",
 )
 
-# adjoin: concatenate along the first axis, for a program that computes its operands where they shall be.
+# adjoin: concatenate along the first axis, for a program that writes its operands directly into the result.
 
 adjoin = primitive(
     "adjoin",

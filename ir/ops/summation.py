@@ -15,7 +15,7 @@ _FEW = 128  # terms that may be added one after the other in the format itself
 _BLOCK = 32  # of longer sums, so many are
 _LINE = 2048  # elements, about, that the inner loop goes over
 _DEPTH = 2048  # terms of a product of matrices that are added up by the library
-_LARGE = 1 << 14  # elements of a block: worth a call of its own
+_LARGE = 1 << 14  # elements of a block: from here on one NumPy call per block is cheap
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 
 

@@ -189,7 +189,7 @@ def _untransposed(v: Value) -> Value | None:
 
 def _reshapes_outward(primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Value | None:
     """An elementwise operation on values reshaped alike is the reshape of the operation: reshapes move towards the results,
-    where they meet and cancel. But values of 16 bits are converted by who reads them: a reshape of stored values is free.
+    where they meet and cancel. But readers convert values of 16 bits, and a reshape of a stored value is free.
     """
     if primitive is cast and operands[0].dtype.is_half:
         return None

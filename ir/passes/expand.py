@@ -1,8 +1,8 @@
 """Operations that are composed of others, written out: attention by parts.
 
-And values one above the other (``concatenate`` along the first axis) are computed where they shall be, if they are large or
-many: what the parts give is not moved again. Many values side by side are concatenated by parts, then the parts: a kernel
-has a bounded number of operands.
+And values one above the other (``concatenate`` along the first axis) are written directly into the result's memory, if they
+are large or many: what the parts give is not moved again. Many values side by side are concatenated by parts, then the
+parts: a kernel has a bounded number of operands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .cse import cse
 
 _LARGE = 1 << 20  # bytes: a smaller value may as well be read through a kernel's branches
 _MOST = 16  # operands that one kernel concatenates
-_PART = 1 << 10  # bytes: where there are many, a larger value is worth a step of its own
+_PART = 1 << 10  # bytes: where there are many, a larger value gets a separate step
 
 _RESULTS = (attention, biased_attention)
 _GRADIENTS = (attention_gradient, biased_attention_gradient)
@@ -58,7 +58,7 @@ def _adjoined(graph: Graph) -> Graph:
 
 
 def _concatenated(op: Op, rewriter: Rewriter) -> Value:
-    """One value after the other: as it is, by parts, or where they shall be."""
+    """A concatenation: unchanged, by parts, or with operands written directly into the result (``adjoin``)."""
     builder, axis, shape = rewriter.builder, op.attrs["axis"], op.result.shape
     builder.loc = op.loc
     above = math.prod(shape[:axis]) == 1

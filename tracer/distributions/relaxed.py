@@ -67,14 +67,8 @@ class LogitRelaxedBernoulli(Distribution):
         return log_temperature + diff - 2 * softplus
 
 
-class RelaxedBernoulli(TransformedDistribution):
-    """Numbers between 0 and 1 that become Bernoulli's as the temperature falls; differentiable in the probabilities."""
-
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval
-
-    def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
-        super().__init__(LogitRelaxedBernoulli(temperature, probs, logits), SigmoidTransform(), validate_args)
+class _Relaxed(TransformedDistribution):
+    """A transformed distribution with the parameters of its base."""
 
     @property
     def temperature(self) -> Any:
@@ -87,6 +81,16 @@ class RelaxedBernoulli(TransformedDistribution):
     @property
     def probs(self) -> Tensor:
         return self.base_dist.probs
+
+
+class RelaxedBernoulli(_Relaxed):
+    """Numbers between 0 and 1 that become Bernoulli's as the temperature falls; differentiable in the probabilities."""
+
+    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    support = constraints.unit_interval
+
+    def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
+        super().__init__(LogitRelaxedBernoulli(temperature, probs, logits), SigmoidTransform(), validate_args)
 
 
 class ExpRelaxedCategorical(Distribution):
@@ -132,7 +136,7 @@ class ExpRelaxedCategorical(Distribution):
         return score + math.lgamma(k) + (k - 1) * log_temperature
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """Probabilities that become one-hot vectors as the temperature falls; differentiable in the parameters."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -140,15 +144,3 @@ class RelaxedOneHotCategorical(TransformedDistribution):
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         super().__init__(ExpRelaxedCategorical(temperature, probs, logits), ExpTransform(), validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> Tensor:
-        return self.base_dist.logits
-
-    @property
-    def probs(self) -> Tensor:
-        return self.base_dist.probs

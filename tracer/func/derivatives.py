@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import autograd, ops
@@ -37,6 +37,14 @@ def _checked(name: str, values: list[Any]) -> None:
             raise RuntimeError(f"{name}: only floating-point and complex tensors have derivatives, got {v.dtype}")
 
 
+def _replaced(args: Sequence[Any], places: Sequence[int], parts: Sequence[Any]) -> list[Any]:
+    """The arguments, with others at some places."""
+    given = list(args)
+    for p, part in zip(places, parts, strict=True):
+        given[p] = part
+    return given
+
+
 def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The function (gradient, value) of a function with one result of one element.
 
@@ -55,10 +63,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = F
         outer = _followed(args, kwargs)
         with enable_grad():
             xs = _leaves(values)
-            given = list(args)
-            for p, part in zip(places, tree_unflatten(xs, spec), strict=True):
-                given[p] = part
-            out = func(*given, **kwargs)
+            out = func(*_replaced(args, places, tree_unflatten(xs, spec)), **kwargs)
             aux = None
             if has_aux:
                 if not (isinstance(out, tuple) and len(out) == 2):
@@ -182,10 +187,7 @@ def jacrev(
         outer = _followed(args, kwargs)
         with enable_grad():
             xs = _leaves(values)
-            given = list(args)
-            for p, part in zip(places, tree_unflatten(xs, spec), strict=True):
-                given[p] = part
-            out = func(*given, **kwargs)
+            out = func(*_replaced(args, places, tree_unflatten(xs, spec)), **kwargs)
             aux = None
             if has_aux:
                 out, aux = out

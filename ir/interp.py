@@ -154,16 +154,26 @@ def set_default(interpreter: Interpreter) -> None:
     _default = interpreter
 
 
+def chosen() -> Interpreter | None:
+    """The interpreter of this thread; None stands for the default."""
+    return _current.interpreter
+
+
+def choose(interpreter: Interpreter | None) -> None:
+    """Sends the primitives that this thread applies from now on to ``interpreter``; ``using`` does so for a block."""
+    _current.interpreter = interpreter
+
+
 @contextlib.contextmanager
 def using(interpreter: Interpreter | None) -> Iterator[None]:
     """Primitives applied in this block, in this thread, go to ``interpreter``; None stands for the default."""
     # A generator restores also where an interrupt keeps ``__exit__`` from running.
-    before = _current.interpreter
+    before = chosen()
     try:
-        _current.interpreter = interpreter
+        choose(interpreter)
         yield
     finally:
-        _current.interpreter = before
+        choose(before)
 
 
 def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:

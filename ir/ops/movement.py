@@ -101,7 +101,7 @@ reshape = primitive(
     Kind.MOVEMENT,
     "x",
     infer=_infer_reshape,
-    impl=lambda x, shape: np.reshape(x, shape),
+    impl=lambda x, shape: np.asarray(x).reshape(shape),
     vjp=(lambda g, x_type: reshape(g, shape=x_type.shape),),
     pieces=reshape_pieces,
     put=lambda base, view, base_type, shape: reshape(view, shape=base_type.shape),

@@ -1,7 +1,7 @@
 """Splits sums over everything into blocks: a kernel of many rows, and one that adds up what they give.
 
 A kernel that reduces its whole domain to numbers has a single row, which only one thread can work on, and which does not
-fit a cache. Cut into blocks of some thousand elements it has many. The blocks depend on the shape alone, so the order of
+fit a cache. Cut into blocks of about a thousand elements it has many. The blocks depend on the shape alone, so the order of
 addition, and with it every bit of the result, is the same for any number of threads.
 """
 
@@ -15,8 +15,9 @@ from ..ops import broadcast, full, fusion, max_, min_, reshape, sum_
 from ..primitive import Kind
 
 _SMALLEST = 1 << 16  # elements: less is quicker done than shared
-_BLOCK = 4096  # elements, about
-_FEWEST, _MOST = 8, 4096  # blocks
+_BLOCK = 1024  # elements, at most if possible: what a sum adds up in its own format (codegen.blocked)
+_VECTORS = 32  # elements that a turn of a vector loop takes
+_FEWEST, _MOST = 8, 1 << 16  # blocks
 
 
 def block_reductions(graph: Graph) -> Graph:
@@ -33,11 +34,13 @@ def block_reductions(graph: Graph) -> Graph:
 
 
 def _count(n: int) -> int:
-    """A number of equal blocks of about the wanted size; 0 if there is none."""
+    """A number of equal blocks of about the wanted size, if possible without a rest in vector code; 0 if there is none."""
     if n < _SMALLEST:
         return 0
-    wanted = max(_FEWEST, min(n // _BLOCK, _MOST))
-    return next((c for d in range(wanted) for c in (wanted - d, wanted + d) if _FEWEST <= c <= _MOST and n % c == 0), 0)
+    wanted = max(_FEWEST, min(-(-n // _BLOCK), _MOST))
+    if even := next((c for c in range(wanted, 2 * wanted) if n % (c * _VECTORS) == 0), 0):
+        return even
+    return next((c for d in range(wanted) for c in (wanted + d, wanted - d) if _FEWEST <= c <= _MOST and n % c == 0), 0)
 
 
 def _domain(body: Graph) -> tuple[int, ...] | None:

@@ -83,7 +83,7 @@ def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = F
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
         type_ = type_of(out)
         if g is None:
-            if type_ is None or math.prod(type_.shape) != 1:
+            if type_ is None or (type_.shape and math.prod(type_.shape) != 1):
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if type_.dtype.is_complex:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {type_.dtype}")

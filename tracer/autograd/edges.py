@@ -46,4 +46,5 @@ def find(x: Any) -> Edge:
         if isinstance(x.node, AccumulateGrad):
             return Edge(x.node.variable, 0, x.node.variable)
         return Edge(x.node, x.output_nr)
-    return Edge(x.grad_fn or x, x._output if x.grad_fn is not None else 0, x)
+    node = x.grad_fn
+    return Edge(x, 0, x) if node is None else Edge(node, x._output, x)

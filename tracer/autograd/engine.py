@@ -18,7 +18,7 @@ import numpy as np
 
 from ..context import context
 from ..ir.halves import narrowed, widened
-from ..ir.interp import current, restore, silence, using
+from ..ir.interp import choose, chosen, current, restore, silence, using
 from ..ir.ops import add, cast, reshape, sum_
 from ..ir.types import DType, dtype_of
 from ..tensor import Tensor
@@ -76,7 +76,7 @@ def _run(
     accumulates: bool,
 ) -> list[Any]:
     form, token = form_for(create_graph), None
-    mode, outer = context.grad_enabled, _running.engine
+    mode, outer, interpreter = context.grad_enabled, _running.engine, chosen()
     try:
         context.grad_enabled = create_graph
         token = silence()
@@ -84,15 +84,14 @@ def _run(
         given = []
         for root, ct in zip(roots, cotangents, strict=True):
             given.append(form.take(ct.clone() if isinstance(root.target, Tensor) else ct))
-        with using(form.interpreter()):
-            for root, g in zip(roots, given, strict=True):
-                if not isinstance(root.target, Tensor):
-                    engine.send(root.target, root.output, g)
-                elif engine.wants(root.target):
-                    engine.send(root.target, 0, g)
-            engine.drain(retain_graph)
-            engine.call_hooks_of_leaves()
-            results = engine.results()
+        choose(form.interpreter())
+        for root, g in zip(roots, given, strict=True):
+            if not isinstance(root.target, Tensor) or engine.wants(root.target):
+                engine.send(root.target, root.output, g)
+        engine.drain(retain_graph)
+        engine.call_hooks_of_leaves()
+        results = engine.results()
+        choose(interpreter)
         if accumulates:
             for t, g in results:
                 if t._requires_grad:  # it may have left the graph meanwhile
@@ -101,6 +100,7 @@ def _run(
             callback()
         return results
     finally:
+        choose(interpreter)
         _running.engine, context.grad_enabled = outer, mode
         if token is not None:
             restore(token)

@@ -68,9 +68,12 @@ def _separate(out: Tensor, args: Iterable[Any]) -> None:
 
 def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
     """Makes the results of a function views of its arguments, or tensors like any other."""
-    for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
-        if isinstance(out, Tensor) and out._view is not None:
-            _separate(out, (*args, *kwargs.values()))
+    if isinstance(result, Tensor):
+        if result._view is not None and not (args and result._view[0] is args[0]):
+            _separate(result, (*args, *kwargs.values()))
+    elif isinstance(result, tuple):
+        for out in result:
+            separate(out, args, kwargs)
 
 
 def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
@@ -84,12 +87,10 @@ def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
         return None
 
     def put(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        separate(result, args, kwargs)
         for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
-            if isinstance(out, Tensor) and not (args and out is args[0]):
-                if out._view is not None:
-                    _separate(out, (*args, *kwargs.values()))
-                if out._grad_fn is not None:
-                    out._grad_fn.label = fixed or _variant(name, args, kwargs)
+            if isinstance(out, Tensor) and out._grad_fn is not None and not (args and out is args[0]):
+                out._grad_fn.label = fixed or _variant(name, args, kwargs)
 
     return put
 
@@ -97,7 +98,6 @@ def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
 def _label_sum(out: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
     """The commonest of them: without axes the primitive's own name is right."""
     if len(args) > 1 or kwargs:
-        if out._view is not None:
-            _separate(out, (*args, *kwargs.values()))
+        separate(out, args, kwargs)
         if out._grad_fn is not None:
             out._grad_fn.label = _variant("sum", args, kwargs)

@@ -16,6 +16,13 @@ from .names import label, separate
 from .spelling import EXACT, into, spellings
 
 _offered: dict[Callable[..., Any], Callable[[], Signature]] = {}
+
+
+class _Absent:
+    """The type of an argument that was not given."""
+
+
+_ABSENT = _Absent()
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _REMEMBERED = 200  # combinations of types, for each function
 
@@ -46,13 +53,15 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     The arguments are looked at once for each combination of their types; later only lists and the like are looked into.
     """
     signature = functools.cache(lambda: Signature(function, name))  # made when it is first needed: imports stay quick
-    plain: set[tuple[object, ...]] = set()  # types of arguments by position that fit as they are
+    plain: set[tuple[type, type, type]] = set()  # types of up to three arguments by position that fit as they are
     known: dict[tuple, tuple] = {}  # types, with names, of others: where to look into them
     labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
 
+    # Three parameters of its own, for that costs half as much as a tuple of arguments.
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if kwargs or tuple(map(type, args)) not in plain:
+    def call(a: Any = _ABSENT, b: Any = _ABSENT, c: Any = _ABSENT, /, *rest: Any, **kwargs: Any) -> Any:
+        args = (a, b, c, *rest) if c is not _ABSENT else (a, b) if b is not _ABSENT else (a,) if a is not _ABSENT else ()
+        if kwargs or rest or (type(a), type(b), type(c)) not in plain:
             return call_anyhow(args, kwargs)
         try:
             result = function(*args)
@@ -74,8 +83,8 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
                     known.clear()
                     plain.clear()
                 known[types] = looks
-                if not kwargs and not looks:
-                    plain.add(types)
+                if not kwargs and not looks and len(args) <= 3:
+                    plain.add((*types, *[_Absent] * (3 - len(args))))
         try:
             result = function(*args, **kwargs)
         except (AttributeError, TypeError) as e:
@@ -116,9 +125,13 @@ def accepted(function: Callable[..., Any]) -> frozenset[str]:
 def _fit(looks: tuple, args: tuple, kwargs: dict[str, Any]) -> bool:
     """Whether the arguments that were to be looked into fit as they are."""
     try:
-        return all(read(x := args[place] if type(place) is int else kwargs[place]) is x for place, read in looks)
+        for place, read in looks:
+            x = args[place] if type(place) is int else kwargs[place]
+            if read(x) is not x:
+                return False
     except Unfit:
         return False
+    return True
 
 
 def _explained(e: Exception, name: str, args: tuple, kwargs: dict[str, Any]) -> TypeError | None:

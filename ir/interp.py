@@ -96,7 +96,7 @@ class Build:
         for t in types:
             if t is not like:
                 if t.shape != shape:
-                    shape = _joint_shape(shape, t.shape)
+                    shape = joint_shape(shape, t.shape)
                 # A number takes the dtype beside it; a condition (bool) says nothing about it.
                 if t.dtype.category > like.dtype.category:
                     like = t
@@ -132,7 +132,22 @@ class Build:
 
 
 @functools.lru_cache(1024)
-def _joint_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+def joint_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that all the given ones broadcast to. Raises RuntimeError in PyTorch's words."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return functools.reduce(_pair_shape, shapes)
+
+
+def _pair_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    rank = max(len(a), len(b))
+    for i in range(1, min(len(a), len(b)) + 1):
+        if a[-i] != b[-i] and 1 not in (a[-i], b[-i]):
+            raise RuntimeError(
+                f"The size of tensor a ({a[-i]}) must match the size of tensor b ({b[-i]}) "
+                f"at non-singleton dimension {rank - i}"
+            )
     return np.broadcast_shapes(a, b)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from .autograd.written import remember
 from .context import context
 from .ir.halves import compute
-from .ir.interp import restore, silence
+from .ir.interp import joint_shape, restore, silence
 from .ir.primitive import Kind, Primitive
 from .tensor import Tensor, wrap
 from .views import LazyView, Made
@@ -84,23 +84,12 @@ def _is_view(primitive: Primitive, data: np.ndarray, viewed: np.ndarray) -> bool
 
 def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Exception:
     """NumPy's complaint about shapes, in PyTorch's words."""
-    shapes = [a.shape for a in args if isinstance(a, Tensor)]
-    if primitive.kind is Kind.ELEMENTWISE and len(shapes) > 1:
-        a, b = (
-            shapes[-2:] if len(shapes) == 2 else next(((p, q) for p in shapes for q in shapes if not _fits(p, q)), shapes[:2])
-        )
-        rank = max(len(a), len(b))
-        for i in range(1, min(len(a), len(b)) + 1):
-            if a[-i] != b[-i] and 1 not in (a[-i], b[-i]):
-                return RuntimeError(
-                    f"The size of tensor a ({a[-i]}) must match the size of tensor b ({b[-i]}) "
-                    f"at non-singleton dimension {rank - i}"
-                )
+    if primitive.kind is Kind.ELEMENTWISE:
+        try:
+            joint_shape(*(a.shape for a in args if isinstance(a, Tensor)))
+        except RuntimeError as e:
+            return e
     return RuntimeError(str(error))
-
-
-def _fits(a: Sequence[int], b: Sequence[int]) -> bool:
-    return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False))
 
 
 class Eager:

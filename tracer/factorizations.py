@@ -5,10 +5,9 @@ from __future__ import annotations
 import builtins
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from . import linalg
 from .ir import ops as P
+from .ir.interp import joint_shape
 from .ir.types import int32
 from .ops import pointwise as F
 from .ops import reduce, shape
@@ -65,7 +64,7 @@ def _t(x: Tensor) -> Tensor:
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:
     """The rows of matrices in another order; batches broadcast."""
-    lead = np.broadcast_shapes(x._data.shape[:-2], order._data.shape[:-1])
+    lead = joint_shape(x._data.shape[:-2], order._data.shape[:-1])
     m, n = x._data.shape[-2:]
     index = shape.expand(shape.unsqueeze(order, -1), (*lead, m, n))
     return gather(shape.expand(x, (*lead, m, n)), x.ndim - 2 if len(lead) == x.ndim - 2 else len(lead), index)
@@ -199,7 +198,7 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> LDL:
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
     """X with A X = B, for what ``ldl_factor(A)`` gave. Not differentiable."""
     linalg._matrix("linalg.ldl_solve", LD)
-    lead = np.broadcast_shapes(LD._data.shape[:-2], B._data.shape[:-2])
+    lead = joint_shape(LD._data.shape[:-2], B._data.shape[:-2])
     n = LD._data.shape[-1]
     b = shape.expand(B, (*lead, *B._data.shape[-2:]))
     return P.ldl_solve(
@@ -286,7 +285,7 @@ def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Triangular:
     """X with A X = b (A' X = b if ``transpose``), where only a triangle of A counts; and a copy of A."""
-    lead = np.broadcast_shapes(A._data.shape[:-2], b._data.shape[:-2])
+    lead = joint_shape(A._data.shape[:-2], b._data.shape[:-2])
     a = shape.expand(A, (*lead, *A._data.shape[-2:]))
     right = shape.expand(b, (*lead, *b._data.shape[-2:]))
     used, side = (_t(a), not upper) if transpose else (a, upper)

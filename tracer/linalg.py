@@ -20,6 +20,7 @@ from .factorizations import (
     lu_solve,
 )
 from .ir import ops as P
+from .ir.interp import joint_shape
 from .ir.ops.decompose import LinAlgError
 from .ir.types import DType, int32, int64
 from .ops import diagonals, reduce, shape
@@ -191,7 +192,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
             f"and "
             f"{B._data.shape[-2]}x{B._data.shape[-1]})"
         )
-    lead = np.broadcast_shapes(A._data.shape[:-2], B._data.shape[:-2])
+    lead = joint_shape(A._data.shape[:-2], B._data.shape[:-2])
     a, b = shape.expand(A, (*lead, *A._data.shape[-2:])), shape.expand(B, (*lead, *B._data.shape[-2:]))
     return P.solve(a, b)
 
@@ -359,6 +360,11 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     return F.clone(out) if out is A else out
 
 
+def _largest(x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
+    """The maximum along ``dim`` of numbers that are not negative; 0 of none."""
+    return (reduce.amax if x._data.shape[dim] else reduce.sum)(x, dim, keepdim)
+
+
 @opmath
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
@@ -375,11 +381,11 @@ def matrix_norm(
     if ord in ("nuc", 2, -2):
         order = [i for i in range(x.ndim) if i not in (a, b)] + [a, b]
         s = P.svdvals(shape.permute(x, order))
-        out = reduce.sum(s, -1) if ord == "nuc" else reduce.amax(s, -1) if ord == 2 else reduce.amin(s, -1)
+        out = reduce.sum(s, -1) if ord == "nuc" else _largest(s, -1) if ord == 2 else reduce.amin(s, -1)
     elif ord in (1, -1, math.inf, -math.inf):
         inner, outer = (a, b) if abs(ord) == 1 else (b, a)
         sums = reduce.sum(F.abs(x), inner, keepdim=True)
-        pick = reduce.amax if ord > 0 else reduce.amin
+        pick = _largest if ord > 0 else reduce.amin
         out = (
             shape.squeeze(pick(sums, outer, keepdim=True), (a, b)) if x.ndim > 2 else shape.reshape(pick(sums, outer, True), ())
         )
@@ -422,6 +428,10 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number: the norm of A times that of its inverse."""
+    if isinstance(p, str):
+        _matrix("linalg.cond", A)
+    if A.numel() == 0:
+        return P.full(value=0, shape=A._data.shape[:-2], dtype=A.dtype.real.short)
     if p in (None, 2, -2):
         s = svdvals(A)
         large, small = reduce.amax(s, -1), reduce.amin(s, -1)
@@ -479,14 +489,14 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
     if dims is not None:
         order = [i for i in range(A.ndim) if i not in [d % A.ndim for d in dims]] + [d % A.ndim for d in dims]
         a = shape.permute(A, order)
-    tail = a._data.shape[B.ndim :]
+    head, tail = a._data.shape[: B.ndim], a._data.shape[B.ndim :]
     n = math.prod(tail)
     if n != B.numel():
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but got "
             f"{n} != {B.numel()}"
         )
-    return shape.reshape(solve(shape.reshape(a, (-1, n)), shape.reshape(B, (-1,))), tail)
+    return shape.reshape(solve(shape.reshape(a, (math.prod(head), n)), shape.reshape(B, (-1,))), tail)
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
@@ -499,7 +509,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
             f"{math.prod(tail)} != {math.prod(head)}"
         )
-    return shape.reshape(inv(shape.reshape(A, (math.prod(head), -1))), (*tail, *head))
+    return shape.reshape(inv(shape.reshape(A, (math.prod(head), math.prod(tail)))), (*tail, *head))
 
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:

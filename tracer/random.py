@@ -18,6 +18,7 @@ from .autograd.modes import unfollowed
 from .context import context
 from .device import CPU, require_cpu
 from .ir import ops as P
+from .ir.interp import joint_shape
 from .ir.types import DType, float16, float32, float64, int64, uint8
 from .ops import create, pointwise
 from .ops.common import to_dtype
@@ -314,7 +315,7 @@ def normal(
     if size is None:
         like = mean if isinstance(mean, Tensor) else std
         other = std if like is mean else mean
-        size = np.broadcast_shapes(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
+        size = joint_shape(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
         dtype = like.dtype
     with unfollowed():
         scale = standard_deviation(std)

@@ -105,7 +105,7 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
         elif isinstance(item, Tensor):
             width = _consumes(item)
             if item.dtype is bool_:
-                _require_mask(x, item, axis)
+                require_mask(x, item, axis)
             tensors[len(final)] = item if item.ndim else P.reshape(item, shape=(1,))
             cuts += [(0, n, 1) for n in shape[axis : axis + width]]
             final += shape[axis : axis + width] if width else [1]
@@ -132,7 +132,7 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
     return out if out._data.shape == tuple(final) else P.reshape(out, shape=tuple(final)), tensors
 
 
-def _require_mask(x: Tensor, mask: Tensor, axis: int) -> None:
+def require_mask(x: Tensor, mask: Tensor, axis: int) -> None:
     for j, (m, n) in enumerate(zip(mask._data.shape, x._data.shape[axis:], strict=False)):
         if m != n:
             raise IndexError(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ..ir import ops as P
-from ..ir.interp import current
+from ..ir.interp import current, joint_shape
 from ..tensor import Tensor
 from .pointwise import mul
 from .shape import expand, reshape
@@ -81,15 +79,7 @@ def _batched(a: Tensor, b: Tensor) -> Tensor:
         lead = a._data.shape[:-1]
         flat = P.matmul(reshape(a, (math.prod(lead), a._data.shape[-1])), b)
         return reshape(flat, (*lead, b._data.shape[-1]))
-    try:
-        lead = np.broadcast_shapes(a._data.shape[:-2], b._data.shape[:-2])
-    except ValueError:
-        p, q = a.shape[:-2], b.shape[:-2]
-        i = next(i for i in range(1, min(len(p), len(q)) + 1) if p[-i] != q[-i] and 1 not in (p[-i], q[-i]))
-        raise RuntimeError(
-            f"The size of tensor a ({p[-i]}) must match the size of tensor b ({q[-i]}) at non-singleton dimension "
-            f"{max(len(p), len(q)) - i}"
-        ) from None
+    lead = joint_shape(a._data.shape[:-2], b._data.shape[:-2])
     return P.matmul(expand(a, (*lead, *a._data.shape[-2:])), expand(b, (*lead, *b._data.shape[-2:])))
 
 

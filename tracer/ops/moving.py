@@ -323,6 +323,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     axes = [dims] if isinstance(dims, int) else list(dims)
     if len(axes) != len(amounts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(axes)}")
+    if input.numel() == 0:
+        return F.clone(input)
     out = input
     for amount, dim in zip(amounts, axes, strict=True):
         axis = one_dim(dim, input.ndim)

@@ -169,9 +169,11 @@ def _pick(input: Tensor, dim: int, keepdim: bool, k: Any) -> Ordered:
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
     """The k-th smallest element along ``dim`` (counting from 1), and where it is."""
-    extent = input._data.shape[one_dim(dim, input.ndim)] if input.ndim else 1
-    if not 1 <= k <= extent:
-        raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(one_dim(dim, input.ndim)))
+    axis = one_dim(dim, input.ndim)
+    if input.ndim:
+        reduce.require_elements("kthvalue", input, dim, (axis,), IndexError)
+    if not 1 <= k <= (input._data.shape[axis] if input.ndim else 1):
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
     return _pick(input, dim, keepdim, lambda n: k - 1)
 
 
@@ -183,13 +185,13 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
     if dim is None:
         if input.numel() == 0:
-            return P.full(value=math.nan, shape=(), dtype=input.dtype.short)
+            nothing = P.full(value=math.nan, shape=(), dtype=input.dtype.short)
+            return F.add(reduce.sum(input), nothing) if input.is_floating_point() else nothing
         return _shared(shape.reshape(input, (-1,)), median)
     if input.ndim == 0:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
-    if input._data.shape[axis] == 0:
-        raise IndexError(f"median(): Expected reduction dim {axis} to have non-zero size.")
+    reduce.require_elements("median", input, dim, (axis,), IndexError)
     order = P.argsort(input, axis=axis, descending=False)
     at = shape.narrow(order, axis, (input._data.shape[axis] - 1) // 2, 1)
     if input.is_floating_point():
@@ -217,6 +219,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     if input.ndim == 0:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
+    reduce.require_elements("median", input, dim, (axis,), IndexError)
     order = P.argsort(input, axis=axis, descending=False)
     count = reduce.sum(F.logical_not(F.isnan(input)), axis, keepdim=True)
     at = gather(order, axis, F.clamp(F.floor_divide(F.sub(count, 1), 2), min=0))
@@ -229,6 +232,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     if input.ndim == 0:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
+    reduce.require_elements("mode", input, dim, (axis,), IndexError)
     data = np.moveaxis(input._observed("mode"), axis, -1)
     at = np.empty(data.shape[:-1], np.int64)
     for i in np.ndindex(at.shape):
@@ -365,7 +369,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
-    if weights is None:
+    if weights is None or not data.size:
         return wrap(np.bincount(data, minlength=minlength).astype(np.int64))
     if weights._data.shape != data.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
@@ -389,10 +393,18 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return wrap(counts.astype(input._data.dtype))
 
 
+def _require_slices(name: str, input: Tensor, dim: int | None) -> None:
+    if dim is not None:
+        axis, empty = one_dim(dim, input.ndim), input._data.shape.count(0)
+        if empty > 1 or (empty and input._data.shape[axis]):
+            raise RuntimeError(f"{name}(): slices along dimension {axis} of a tensor of shape {list(input.shape)} are empty")
+
+
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The different elements in order (or slices along ``dim``), and where and how often they occur."""
+    _require_slices("unique", input, dim)
     data = input._observed("unique")
     axis = None if dim is None else one_dim(dim, input.ndim)
     values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis)
@@ -407,6 +419,7 @@ def unique(
 
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
     """The elements without those equal to the one before."""
+    _require_slices("unique_consecutive", input, dim)
     data = input._observed("unique_consecutive")
     rows = data.reshape(-1) if dim is None else np.moveaxis(data, one_dim(dim, input.ndim), 0)
     flat = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))

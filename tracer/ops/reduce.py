@@ -85,7 +85,7 @@ def var(
     centred = pointwise.sub(input, mean(input, axes or None, keepdim=True))
     squares = P.real(pointwise.mul(centred, P.conj(centred))) if input.is_complex() else pointwise.square(centred)
     total = _keep(P.sum_(squares, axes=axes), input, axes, keepdim)
-    return pointwise.div(total, builtins.max(count - correction, 0))
+    return pointwise.div(total, builtins.max(count - correction, 0) if count else 0)
 
 
 @opmath
@@ -98,7 +98,7 @@ def std(
     return pointwise.where(zero, pointwise.mul(v, 0), pointwise.sqrt(pointwise.where(zero, 1.0, v)))
 
 
-def _require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...], error: type[Exception]) -> None:
+def require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...], error: type[Exception]) -> None:
     if input._data.size == 0:
         if dim is None:
             raise error(
@@ -130,7 +130,7 @@ def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 def _limit(primitive: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     axes = dims(dim, input.ndim)
-    _require_elements(f"a{primitive.name}", input, dim, axes, RuntimeError)
+    require_elements(f"a{primitive.name}", input, dim, axes, RuntimeError)
     return _keep(primitive(input, axes=axes), input, axes, keepdim)
 
 
@@ -146,7 +146,7 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 def _position(primitive: Any, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     axes = dims(dim, input.ndim)
-    _require_elements(primitive.name, input, dim, axes, IndexError)
+    require_elements(primitive.name, input, dim, axes, IndexError)
     if dim is None:
         out = primitive(shape.reshape(input, (-1,)), axes=(0,))
         return shape.reshape(out, (1,) * input.ndim) if keepdim else out
@@ -172,7 +172,7 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
             raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         return both(input, dim)
     if dim is None:
-        _require_elements(amount.name, input, None, (), RuntimeError)
+        require_elements(amount.name, input, None, (), RuntimeError)
         return _limit(amount, input, None, False)
     if input.ndim == 0:
         return Extremum(input, position(input, dim))
@@ -222,7 +222,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 @opmath
 def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
-    x = to_dtype(input, dtype) if dtype else as_floating(input)
+    x, dim = to_dtype(input, dtype) if dtype else as_floating(input), one_dim(dim, input.ndim)
     if x.numel() == 0:
         return pointwise.clone(x)
     e = pointwise.exp(pointwise.sub(x, amax(x.detach(), dim, keepdim=True)))
@@ -232,7 +232,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 @opmath
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along ``dim``, without overflow."""
-    x = to_dtype(input, dtype) if dtype else as_floating(input)
+    x, dim = to_dtype(input, dtype) if dtype else as_floating(input), one_dim(dim, input.ndim)
     if x.numel() == 0:
         return pointwise.clone(x)
     z = pointwise.sub(x, amax(x.detach(), dim, keepdim=True))

@@ -203,7 +203,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")
     dtype = result_dtype(*xs)
-    xs = [x for x in xs if x._data.shape != (0,)] or xs[:1]  # as in PyTorch, an empty vector fits anywhere
+    if (0,) in [x._data.shape for x in xs]:
+        xs, dim = _fitting_vectors(xs, dim)
     axis = one_dim(dim, xs[0].ndim)
     for k, x in enumerate(xs):
         if x.ndim != xs[0].ndim:
@@ -215,6 +216,15 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                     f"for tensor number {k} in the list."
                 )
     return P.concatenate(*(to_dtype(x, dtype) for x in xs), axis=axis)
+
+
+def _fitting_vectors(xs: list[Tensor], dim: int) -> tuple[list[Tensor], int]:
+    """What ``cat`` puts together: as in PyTorch, an empty vector fits anywhere."""
+    like = next((x for x in xs if x._data.shape != (0,)), None)
+    if like is None:
+        return xs, 0
+    slab = tuple(0 if i == one_dim(dim, like.ndim) else n for i, n in enumerate(like._data.shape))
+    return [reshape(x, slab) if x._data.shape == (0,) else x for x in xs if x._data.shape != (0,) or x._requires_grad], dim
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

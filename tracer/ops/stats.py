@@ -187,10 +187,10 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     axis = one_dim(dim, input.ndim)
-    if n == 0:
-        return F.clone(input)
     parts = [p for p in (prepend, input, append) if p is not None]
     x = shape.cat(parts, axis) if len(parts) > 1 else input
+    if n == 0:
+        return F.clone(input)
     for _ in range(min(n, x._data.shape[axis])):
         count = x._data.shape[axis] - 1
         later, earlier = shape.narrow(x, axis, 1, count), shape.narrow(x, axis, 0, count)
@@ -203,7 +203,10 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, di
     """The integral along ``dim`` by the trapezoidal rule."""
     step = 1 if dx is None else dx
     axis = one_dim(dim, y.ndim)
-    if x is None and y.dtype.category < 2 and (n := y._data.shape[axis]):
+    n = y._data.shape[axis]
+    if n == 0:
+        return P.full(value=0, shape=y._data.shape[:axis] + y._data.shape[axis + 1 :], dtype=y.dtype.short)
+    if x is None and y.dtype.category < 2:
         ends = F.add(*(shape.squeeze(shape.narrow(y, axis, k, 1), axis) for k in (0, n - 1)))
         return F.mul(F.sub(reduce.sum(y, dim), F.mul(ends, 0.5)), step)
     scale, areas = _trapezoids(y, x, step, dim)
@@ -265,6 +268,8 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
         weights = to_dtype(aweights, x.dtype) if weights is None else F.mul(weights, aweights)
     count = x._data.shape[1]
     total: Any = count if weights is None else reduce.sum(weights)
+    if weights is not None and not bool(total != 0):
+        raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     mean = F.div(reduce.sum(x if weights is None else F.mul(x, weights), 1, keepdim=True), total)
     centred = F.sub(x, mean)
     if weights is None:

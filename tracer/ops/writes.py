@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..ir import ops as P
+from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import is_number, one_dim, to_dtype
 from .create import tensor
-from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions
+from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions, require_mask
 from .inquiry import filling, fitting
 from .reduce import spread
 from .shape import expand, reshape, unsqueeze
@@ -70,6 +71,13 @@ def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
         raise RuntimeError(str(e)) from None
 
 
+def _unwritten(input: Tensor, src: Any) -> Tensor:
+    """``input`` where there is no position to write to; the gradient of ``src`` is then 0."""
+    if not isinstance(src, Tensor) or not src._requires_grad:
+        return F.clone(input)
+    return P.where(P.full(value=True, shape=(), dtype="bool"), input, P.sum_(src, axes=tuple(range(src.ndim))))
+
+
 def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     """For each written position the number of an element of ``index`` that writes to it (the last one); 0 elsewhere."""
     return P.scatter_last(index, axis=axis, shape=shape)
@@ -85,7 +93,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
         return scatter_reduce(input, dim, index, whole, "sum" if reduce == "add" else "prod")
     axis = _checked("scatter", input, dim, index, src)
     if index.numel() == 0:
-        return F.clone(input)
+        return _unwritten(input, src)
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter(_as_vector(input)[0], 0, i, s), ())
@@ -102,7 +110,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with ``src`` added at result[i][index[i][j]] for dim 1, and so on."""
     axis = _checked("scatter_add", input, dim, index, src)
     if index.numel() == 0:
-        return F.clone(input)
+        return _unwritten(input, src)
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter_add(_as_vector(input)[0], 0, i, s), ())
@@ -118,12 +126,13 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     if index.numel() == 0:
-        return F.clone(input)
+        return _unwritten(input, src)
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter_reduce(_as_vector(input)[0], 0, i, s, reduce, include_self=include_self), ())
     shape = input._data.shape
     source = _source(src, index, input.dtype)
+    index = _in_range(index, shape[axis], axis)
     count = _written(index, axis, shape)
     hit = F.gt(count, 0)
     if reduce in ("sum", "mean"):
@@ -169,14 +178,40 @@ def _vector_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Te
     return x, axis, i
 
 
+def _slices(
+    name: str, input: Tensor, dim: int, index: Tensor, source: Tensor, error: type[Exception] = RuntimeError
+) -> tuple[Tensor, int, Tensor, Tensor]:
+    """``_vector_index``, and a source that has a slice of the right shape for each position; numbers as vectors."""
+    axis, count = one_dim(dim, input.ndim), index.numel()
+    own, given = input._data.shape, source._data.shape
+    both = own != () != given
+    if not given and count != 1:
+        raise IndexError(f"{name}(): Expected one index for a source without dimensions, but got {count}")
+    if error is IndexError and both and len(own) != len(given):
+        raise IndexError(
+            f"{name}(): When source and destination are not scalars, their dimensionality must match. Source dimensionality "
+            f"({len(given)}), destination dimensionality ({len(own)})"
+        )
+    if given and axis < len(given) and count != given[axis]:
+        raise error(
+            f"{name}(): Number of indices ({count}) should be equal to source.size(dim): ({given[axis]}), for dim: {axis}"
+        )
+    own_slice, given_slice = (own[:axis] + own[axis + 1 :], given[:axis] + given[axis + 1 :]) if both else (own, given)
+    if own_slice != given_slice and (both or error is not IndexError):
+        raise RuntimeError(
+            f"{name}(): source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+            f"{list(own)} source.shape = {list(given)}"
+        )
+    return *_vector_index(name, input, dim, index), reshape(source, (1,)) if not given else source
+
+
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """``input`` with the slices of ``source`` added at the positions in ``index`` along ``dim``."""
     if source.dtype is not input.dtype:
         raise RuntimeError(
             f"index_add_(): self ({input.dtype.ctype}) and source ({source.dtype.ctype}) must have the same scalar type"
         )
-    x, axis, i = _vector_index("index_add", input, dim, index)
-    s = reshape(source, (1,)) if source.ndim == 0 else source
+    x, axis, i, s = _slices("index_add_", input, dim, index, source)
     if alpha != 1:
         s = P.mul(s, filling(alpha, s.dtype))
     out = P.add(x, P.index_add(s, i, axis=axis, extent=x._data.shape[axis]))
@@ -195,12 +230,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
             f"index_copy_(): self and source expected to have the same dtype, but got (self) {input.dtype.ctype} and (source) "
             f"{source.dtype.ctype}"
         )
-    x, axis, i = _vector_index("index_copy_", input, dim, index)
-    s = reshape(source, (1,)) if source.ndim == 0 else source
-    if i._data.shape[0] != s._data.shape[axis]:
-        raise IndexError(
-            f"index_copy_(): Number of indices ({i.numel()}) should be equal to source.size(dim) ({s._data.shape[axis]})"
-        )
+    x, axis, i, s = _slices("index_copy_", input, dim, index, source, IndexError)
     return reshape(scatter(x, axis, _positions_along(x, axis, i, s._data.shape), s), input._data.shape)
 
 
@@ -218,8 +248,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
     """``input`` with the slices of ``source`` reduced into it at the positions in ``index``: prod, mean, amax or amin."""
-    x, axis, i = _vector_index("index_reduce", input, dim, index)
-    s = reshape(source, (1,)) if source.ndim == 0 else source
+    x, axis, i, s = _slices("index_reduce_", input, dim, index, source)
     out = scatter_reduce(x, axis, _positions_along(x, axis, i, s._data.shape), s, reduce, include_self=include_self)
     return reshape(out, input._data.shape)
 
@@ -230,7 +259,7 @@ def _flat_positions(input: Tensor, tensors: Mapping[int, Tensor]) -> Tensor:
     found = positions(input, tensors)
     total = None
     axes = list(found)
-    sizes = np.broadcast_shapes(*(i._data.shape for i in found.values()))
+    sizes = joint_shape(*(i._data.shape for i in found.values()))
     rest = [a for a in range(len(shape)) if a not in axes]
     together = axes == list(range(axes[0], axes[0] + len(axes)))
     before = [a for a in rest if a < axes[0]] if together else []
@@ -263,6 +292,8 @@ def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate:
                 raise TypeError(f"index_put(): argument 'indices' must be Tensors, but element {k} is a {type(item).__name__}")
             item = _item(item)
             tensors[axis] = item if isinstance(item, Tensor) else tensor(item)
+            if tensors[axis].dtype is bool_:
+                require_mask(input, tensors[axis], axis)
         axis += item.ndim if isinstance(item, Tensor) and item.dtype is bool_ else 1
     if axis > input.ndim:
         raise IndexError(f"too many indices for tensor of dimension {input.ndim} (got {axis})")
@@ -292,7 +323,7 @@ def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: 
         ) from None
     flat, at, what = reshape(input, (-1,)), reshape(places, (-1,)), reshape(v, (-1,))
     if places.numel() == 0:
-        return F.clone(input)
+        return _unwritten(input, v)
     if accumulate:
         out = P.add(flat, P.index_add(what, at, axis=0, extent=flat._data.shape[0]))
     else:
@@ -304,7 +335,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in a vector. How many there are is data."""
     if mask.dtype.name != "bool":
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    sizes = np.broadcast_shapes(input._data.shape, mask._data.shape)
+    sizes = joint_shape(input._data.shape, mask._data.shape)
     return getitem(
         expand(input, sizes) if sizes else reshape(input, (1,)), expand(mask, sizes) if sizes else reshape(mask, (1,))
     )
@@ -319,14 +350,14 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     if mask.dtype.name != "bool":
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.ctype}")
-    sizes = np.broadcast_shapes(input._data.shape, mask._data.shape)
+    sizes = joint_shape(input._data.shape, mask._data.shape)
     x, m = expand(input, sizes), expand(mask, sizes)
     rank = F.sub(P.cumsum(to_dtype(reshape(m, (-1,)), int64), axis=0), 1)
     n = source.numel()
     if int(m._data.sum()) > n:
         raise RuntimeError("masked_scatter_: expected self and source to have the same number of elements")
     if n == 0 or m.numel() == 0:
-        return F.clone(x)
+        return _unwritten(x, source)
     chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)
     return F.where(m, reshape(chosen, sizes), x)
 
@@ -352,7 +383,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     axis = one_dim(dim, input.ndim)
     a = [1 if i == axis else n for i, n in enumerate(input._data.shape)]
     b = [1 if i == axis else n for i, n in enumerate(indices._data.shape)]
-    sizes = np.broadcast_shapes(tuple(a), tuple(b))
+    sizes = joint_shape(tuple(a), tuple(b))
     x = expand(input, tuple(input._data.shape[axis] if i == axis else n for i, n in enumerate(sizes)))
     i = expand(indices, tuple(indices._data.shape[axis] if i == axis else n for i, n in enumerate(sizes)))
     return gather(x, axis, _wrapped(i, input._data.shape[axis], axis))
@@ -367,7 +398,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             f"{source.dtype.ctype}"
         )
     if index.numel() != source.numel():
-        raise RuntimeError(
+        raise IndexError(
             "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
             f"{source.numel()}, index.numel() = {index.numel()}"
         )

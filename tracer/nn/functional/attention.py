@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ...ir import ops as P
+from ...ir.interp import joint_shape
 from ...ops import matmul, reshape, softmax, transpose
 from ...ops import pointwise as F
 from ...ops import shape as S
@@ -90,7 +89,7 @@ _PARTS = 256  # about as many parts at most: each is some operations of a graph
 
 
 def _lead(*tensors: Tensor) -> tuple[int, ...]:
-    return np.broadcast_shapes(*(t._data.shape[:-2] for t in tensors))
+    return joint_shape(*(t._data.shape[:-2] for t in tensors))
 
 
 def _size_of_scores(query: Tensor, key: Tensor, value: Tensor) -> int:

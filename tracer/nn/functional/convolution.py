@@ -30,6 +30,17 @@ def ntuple(x: Any, n: int) -> tuple[int, ...]:
     return found * n if len(found) == 1 and n > 1 else found
 
 
+def require_images(name: str, n: int, input: Tensor, dims: int | None = None) -> None:
+    """Raises RuntimeError unless the input is a batch of images of ``n`` axes, which may be empty, or one image; with channels
+    and pixels, or what the last ``dims`` axes are.
+    """
+    if input.ndim not in (n + 1, n + 2) or 0 in input._data.shape[input.ndim - (dims or n + 1) :]:
+        raise RuntimeError(
+            f"{name}(): Expected {n + 1}D or {n + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(input.shape)}"
+        )
+
+
 def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
     """``function`` on a batch of one, for an input without a batch."""
     out = function(n, S.unsqueeze(input, 0), *args)
@@ -51,36 +62,12 @@ def _conv(
         raise RuntimeError(
             f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}"
         )
-    if input.dtype is not weight.dtype:
-        raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
-    if bias is not None and input.dtype is not bias.dtype:
-        raise RuntimeError(f"Input type ({input.dtype.ctype}) and bias type ({bias.dtype.ctype}) should be the same")
-    if weight.ndim != n + 2:
-        raise RuntimeError(
-            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight {list(weight.shape)}, but got "
-            f"{input.ndim}-dimensional input of size {list(input.shape)} instead"
-        )
+    step, gap = ntuple(stride, n), ntuple(dilation, n)
+    _require_fitting(name, n, input, weight, bias, step, gap, groups)
     count, c = input._data.shape[:2]
     out, per_group, *size = weight._data.shape
-    step, gap = ntuple(stride, n), ntuple(dilation, n)
-    if min(step) <= 0:
-        raise RuntimeError("non-positive stride is not supported")
-    if min(gap) <= 0:
-        raise RuntimeError("dilation should be greater than zero")
     if not isinstance(padding, str) and min(ntuple(padding, n)) < 0:
         raise RuntimeError("negative padding is not supported")
-    if bias is not None and bias._data.shape != (out,):
-        raise RuntimeError(
-            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {out} elements, "
-            f"but got bias of size {list(bias.shape)} instead"
-        )
-    if groups <= 0:
-        raise RuntimeError("non-positive groups is not supported")
-    if out % groups:
-        raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
-            f"but got weight of size {list(weight.shape)} instead"
-        )
     if c != per_group * groups:
         raise RuntimeError(
             f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
@@ -97,17 +84,67 @@ def _conv(
     image = windows._data.shape[2 + n :]
     if groups == 1 and math.prod(image) >= _WIDE:
         columns = reshape(windows, (count, per_group * math.prod(size), math.prod(image)))
-        product = P.matmul(reshape(weight, (out, -1)), columns)
+        product = P.matmul(reshape(weight, (out, per_group * math.prod(size))), columns)
         result = reshape(product, (count, out, *image))
-        return result if bias is None else F.add(result, reshape(bias, (out, *(1,) * n)))
-    columns = permute(windows, (1, *range(2, 2 + n), 0, *range(2 + n, 2 + 2 * n)))
-    inner, many = per_group * math.prod(size), count * math.prod(image)
-    if groups == 1:
-        product = matmul(reshape(weight, (out, inner)), reshape(columns, (inner, many)))
     else:
-        product = matmul(reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, many)))
-    result = permute(reshape(product, (out, count, *image)), (1, 0, *range(2, 2 + n)))
-    return result if bias is None else F.add(result, reshape(bias, (out, *(1,) * n)))
+        columns = permute(windows, (1, *range(2, 2 + n), 0, *range(2 + n, 2 + 2 * n)))
+        inner, many = per_group * math.prod(size), count * math.prod(image)
+        if groups == 1:
+            product = matmul(reshape(weight, (out, inner)), reshape(columns, (inner, many)))
+        else:
+            product = matmul(reshape(weight, (groups, out // groups, inner)), reshape(columns, (groups, inner, many)))
+        result = permute(reshape(product, (out, count, *image)), (1, 0, *range(2, 2 + n)))
+    if bias is not None:
+        result = F.add(result, reshape(bias, (out, *(1,) * n)))
+    return result if c else S.narrow(result, 1, 0, 0)  # no channels give no channels, as in PyTorch
+
+
+def _require_fitting(
+    name: str,
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    step: Sequence[int],
+    gap: Sequence[int],
+    groups: int,
+    transposed: bool = False,
+) -> None:
+    """Raises RuntimeError where dtypes, shapes and steps make no convolution, or there are no elements to go over."""
+    if input.dtype is not weight.dtype:
+        raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
+    if bias is not None and input.dtype is not bias.dtype:
+        raise RuntimeError(f"Input type ({input.dtype.ctype}) and bias type ({bias.dtype.ctype}) should be the same")
+    if weight.ndim != n + 2:
+        raise RuntimeError(
+            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight {list(weight.shape)}, but got "
+            f"{input.ndim}-dimensional input of size {list(input.shape)} instead"
+        )
+    out = weight._data.shape[1] * groups if transposed else weight._data.shape[0]
+    if min(step) <= 0:
+        raise RuntimeError("non-positive stride is not supported")
+    if min(gap) <= 0:
+        raise RuntimeError("dilation should be greater than zero")
+    if bias is not None and bias._data.shape != (out,):
+        raise RuntimeError(
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {out} elements, "
+            f"but got bias of size {list(bias.shape)} instead"
+        )
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if weight._data.shape[0] < groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
+            f"{list(weight.shape)} instead"
+        )
+    if weight._data.shape[0] % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size {list(weight.shape)} instead"
+        )
+    if 0 in weight._data.shape[2:]:
+        raise RuntimeError(f"kernel size should be greater than zero, but got weight of size {list(weight.shape)}")
+    require_images(name, n, input, n)
 
 
 def _padded(n: int, x: Tensor, size: Sequence[int], step: Sequence[int], padding: Any, gap: Sequence[int]) -> Tensor:
@@ -189,8 +226,11 @@ def _conv_transpose(
             "output padding must be smaller than either stride or dilation, but got output_padding_height: "
             f"{extra[0]} output_padding_width: {extra[-1]}"
         )
+    _require_fitting(f"conv_transpose{n}d", n, input, weight, bias, step, gap, groups, transposed=True)
     count, c = input._data.shape[:2]
     c_weight, per_group, *size = weight._data.shape
+    if not per_group:
+        raise RuntimeError(f"non-empty {n + 2}D weight tensor expected, but got: {list(weight.shape)}")
     if c != c_weight:
         raise RuntimeError(
             f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have {c_weight} "

@@ -14,7 +14,7 @@ from ...ops.common import to_dtype
 from ...ops.index import gather
 from ...random import rand
 from ...tensor import Tensor
-from .convolution import ntuple
+from .convolution import ntuple, require_images
 
 __all__ = [
     "fractional_max_pool2d",
@@ -45,6 +45,7 @@ def _pool(
     if input.ndim not in (n + 1, n + 2):
         raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got: {list(input.shape)}")
     x = input if input.ndim == n + 2 else S.unsqueeze(input, 0)
+    require_images(name, n, x)
     batch, channels, *extents = x._data.shape
     kernel = ntuple(kernel_size, n)
     if output_size is None:
@@ -74,7 +75,7 @@ def _pool(
         place = at if place is None else F.add(F.mul(place, extents[axis]), at)
     index = S.reshape(place, (batch, channels, math.prod(sizes), math.prod(kernel)))
     flat = S.reshape(x, (batch, channels, math.prod(extents)))
-    windows = S.reshape(gather(flat, 2, S.reshape(index, (batch, channels, -1))), index._data.shape)
+    windows = S.reshape(gather(flat, 2, S.flatten(index, 2)), index._data.shape)
     values, first = R.max(windows, -1)
     found = gather(index, 3, S.unsqueeze(first, -1))
     lead = (batch, channels) if input.ndim == n + 2 else (channels,)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ...ir import ops as P
+from ...ir.interp import joint_shape
 from ...ir.types import int64
 from ...ops import pointwise as F
 from ...ops import shape as S
@@ -84,7 +83,7 @@ def soft_margin_loss(
 @opmath
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
-    shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
+    shape = joint_shape(x1._data.shape, x2._data.shape)
     a, b = S.expand(x1, shape), S.expand(x2, shape)
 
     def scaled(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from ...ir import ops as P
 from ...ops import pointwise as F
 from ...ops import reduce as R
 from ...ops import shape as S
+from ...ops.index import getitem
 from ...ops.opmath import opmath, widened
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
@@ -32,9 +33,24 @@ def _standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     return F.mul(centred, F.rsqrt(F.add(R.mean(F.square(centred), axes, keepdim=True), eps)))
 
 
+def _require_vectors(size: int, **vectors: Tensor | None) -> None:
+    """Raises RuntimeError unless the vectors that are given, by name, have a number for each channel."""
+    for name, x in vectors.items():
+        if x is not None and x.numel() != size:
+            raise RuntimeError(f"{name} should contain {size} elements not {x.numel()}")
+
+
 def _update(running: Tensor, new: Tensor, momentum: float) -> None:
     """Moves a running mean towards a new one."""
     running.copy_(F.add(F.mul(widened(running), 1 - momentum), F.mul(new, momentum)))
+
+
+def _require_shape(name: str, x: Tensor | None, shape: tuple[int, ...]) -> None:
+    if x is not None and x._data.shape != shape:
+        raise RuntimeError(
+            f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(x.shape)} and "
+            f"normalized_shape = {list(shape)}"
+        )
 
 
 @opmath(as_input=True)
@@ -53,6 +69,8 @@ def layer_norm(
             f"input of "
             f"size{list(input.shape)}"
         )
+    for name, x in (("weight", weight), ("bias", bias)):
+        _require_shape(name, x, shape)
     out = _standardized(input, tuple(range(input.ndim - len(shape), input.ndim)), eps) if input.numel() else F.clone(input)
     out = out if weight is None else F.mul(out, weight)
     return out if bias is None else F.add(out, bias)
@@ -70,6 +88,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
             f"input of "
             f"size{list(input.shape)}"
         )
+    _require_shape("weight", weight, shape)
     small = float(np.finfo(input._data.dtype).eps) if eps is None else eps
     axes = tuple(range(input.ndim - len(shape), input.ndim))
     out = F.mul(input, F.rsqrt(F.add(R.mean(F.square(input), axes, keepdim=True), small)))
@@ -93,8 +112,10 @@ def batch_norm(
     channels = input._data.shape[1] if input.ndim > 1 else 0
     axes = tuple(i for i in range(input.ndim) if i != 1)
     lifted = tuple(channels if i == 1 else 1 for i in range(input.ndim))
-    if input.numel() == 0:
-        return F.clone(input)
+    if input.numel() == 0:  # of weight and bias PyTorch looks at the first element
+        out = input if weight is None else F.mul(input, getitem(weight, 0))
+        return F.clone(out) if bias is None else F.add(out, getitem(bias, 0))
+    _require_vectors(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     count = math.prod(input._data.shape[i] for i in axes)
     if training and count <= 1 and input.numel():
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
@@ -134,10 +155,11 @@ def instance_norm(
     if use_input_stats and math.prod(rest) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
     lifted = (1, c, *(1,) * len(rest))
+    _require_vectors(c, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if use_input_stats:
         axes = tuple(range(2, input.ndim))
         out = _standardized(input, axes, eps)
-        if running_mean is not None and running_var is not None:
+        if running_mean is not None and running_var is not None and math.prod(rest):
             with no_grad():
                 x = input.detach()
                 mean = R.mean(R.mean(x, axes), 0)
@@ -169,6 +191,12 @@ def group_norm(
             f"and "
             f"num_groups={num_groups}"
         )
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None and x._data.shape != (c,):
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape "
+                f"{list(x.shape)} and input of shape {list(input.shape)}"
+            )
     grouped = S.reshape(input, (n, num_groups, (c // num_groups) * math.prod(rest)))
     out = S.reshape(_standardized(grouped, (2,), eps) if input.numel() else grouped, input._data.shape)
     lifted = (1, c, *(1,) * len(rest))

@@ -16,7 +16,7 @@ from ...ops.inquiry import iinfo
 from ...ops.opmath import opmath
 from ...ops.writes import scatter, scatter_add
 from ...tensor import Tensor
-from .convolution import ntuple
+from .convolution import ntuple, require_images
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -92,15 +92,7 @@ def _lowest(x: Tensor) -> float:
 def _max_pool(
     n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool
 ) -> Any:
-    if input.ndim not in (n + 1, n + 2):
-        raise RuntimeError(
-            f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
-            f"got:{list(input.shape)}"
-        )
-    if 0 in input._data.shape[input.ndim - n - 1 :]:
-        raise RuntimeError(
-            f"Expected input's non-batch dimensions to have positive length, but input has a shape of {list(input.shape)}"
-        )
+    require_images(f"max_pool{n}d", n, input)
     w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
     lead = input.ndim - n
     shape, axes = tuple(w._data.shape), tuple(range(lead, input.ndim))
@@ -182,6 +174,7 @@ def _max_unpool(
     s = k if stride is None else ntuple(stride, n)
     *lead, _ = input._data.shape[: input.ndim - n + 1]
     image = input._data.shape[input.ndim - n :]
+    require_images(f"max_unpool{n}d", n, input, input.ndim - 1)
     least = [(e - 1) * si - 2 * pi + ki for e, si, pi, ki in zip(image, s, p, k, strict=True)]
     extents = least if output_size is None else [int(e) for e in output_size][-n:]
     if output_size is not None:
@@ -247,6 +240,7 @@ def _avg_pool(
         raise RuntimeError("divisor must be not zero")
     if input.dtype.category < 2 and input.dtype is not int64:
         raise NotImplementedError(f"\"avg_pool{n}d_out_frame\" not implemented for '{input.dtype.ctype}'")
+    require_images(f"avg_pool{n}d", n, input)
     w, _ = _windows(n, input, kernel_size, stride, padding, 1, ceil_mode, 0.0)
     lead = input.ndim - n
     total = R.sum(w, tuple(range(lead, lead + n)))
@@ -369,6 +363,7 @@ def _sizes(n: int, input: Tensor, output_size: Any) -> list[Any]:
 
 def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
     sizes = _sizes(n, input, output_size)
+    require_images(f"adaptive_avg_pool{n}d", n, input, min(n, 2) if n < 3 else input.ndim - 1)
     x = input
     for i, out in enumerate(sizes):
         axis = input.ndim - n + i
@@ -379,8 +374,7 @@ def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor
             x = axis_wise(reshape(x, (*old[:axis], out, extent // out, *old[axis + 1 :])), axis + 1)
         else:
             parts = [S.unsqueeze(axis_wise(S.narrow(x, axis, a, b - a), axis), axis) for a, b in _bounds(extent, out)]
-            shape = (*x._data.shape[:axis], 0, *x._data.shape[axis + 1 :])
-            x = S.cat(parts, axis) if parts else P.full(value=0, shape=shape, dtype=x.dtype.short)
+            x = S.cat(parts, axis) if parts else S.narrow(x, axis, 0, 0)
     return x
 
 
@@ -407,6 +401,7 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
     import itertools
 
     sizes = _sizes(n, input, output_size)
+    require_images(f"adaptive_max_pool{n}d", n, input, input.ndim - 1)
     lead = input.ndim - n
     extents = input._data.shape[lead:]
     sizes = [e if o is None else o for o, e in zip(sizes, extents, strict=True)]
@@ -416,13 +411,13 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
         part, spots = input, numbers
         for i, (a, b) in enumerate(bounds):
             part, spots = S.narrow(part, lead + i, a, b - a), S.narrow(spots, i, a, b - a)
-        flat = reshape(part, (*input._data.shape[:lead], -1))
+        flat = S.flatten(part, lead)
         at = P.argmax(flat, axes=(lead,))
         values.append(P.gather(flat, S.unsqueeze(at, lead), axis=lead))
         places.append(S.unsqueeze(P.index_select(reshape(spots, (-1,)), at, axis=0), lead))
     shape = (*input._data.shape[:lead], *sizes)
     if not values:
-        empty = P.full(value=0, shape=shape, dtype=input.dtype.short)
+        empty = reshape(S.narrow(input, lead, 0, 0), shape)
         return (empty, P.full(value=0, shape=shape, dtype="i64")) if return_indices else empty
     out = reshape(S.cat(values, lead), shape)
     return (out, reshape(S.cat(places, lead), shape)) if return_indices else out
@@ -447,6 +442,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     """All windows of images as columns: (N, C * kH * kW, number of windows)."""
     if input.ndim == 3:
         return S.squeeze(unfold(S.unsqueeze(input, 0), kernel_size, dilation, padding, stride), 0)
+    require_images("unfold", 2, input)
     k, d, p, s = (ntuple(v, 2) for v in (kernel_size, dilation, padding, stride))
     amounts = [a for pi in reversed(p) for a in (pi, pi)]
     x = S.pad(input, amounts) if any(amounts) else input

@@ -17,6 +17,7 @@ from ...ops.common import to_dtype
 from ...ops.create import tensor
 from ...ops.opmath import opmath
 from ...tensor import Tensor
+from .convolution import require_images
 
 __all__ = [
     "channel_shuffle",
@@ -44,6 +45,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     n = len(pad) // 2
     if len(pad) % 2 or input.ndim not in (n + 1, n + 2) or n not in (1, 2, 3):
         raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
+    if mode != "circular":
+        require_images(f"{mode} padding", n, input)
     out = input
     for i in range(n):
         out = _pad_axis(out, input.ndim - 1 - i, pad[2 * i], pad[2 * i + 1], mode)
@@ -145,7 +148,7 @@ def interpolate(
         raise NotImplementedError(f"\"interpolate\" of mode {mode} not implemented for '{input.dtype.ctype}'")
     n = input.ndim - 2
     modes = {"nearest", "nearest-exact", "area", *{1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}.get(n, ())}
-    if mode not in modes:
+    if mode not in modes or n not in (1, 2, 3):
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: nearest | linear | "
             f"bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
@@ -182,6 +185,11 @@ def interpolate(
         from .pooling import _adaptive
 
         return _adaptive(n, input, sizes, mean)
+    require_images("interpolate", n, input)
+    if 0 in sizes:
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input {list(extents)} and output {list(sizes)}"
+        )
     align, out = bool(align_corners), input
     for i in reversed(range(n)) if input.dtype is uint8 else range(n):  # bytes: rows first, for each axis is rounded
         out = _resize(out, 2 + i, sizes[i], scales[i], mode, align)

@@ -203,7 +203,7 @@ def _pixels(input: Tensor, at: list[Tensor]) -> Tensor:
     # One lookup in (image and position, channel): of all channels at once.
     image = S.reshape(P.iota(shape=(batch,), axis=0, dtype="i64"), (batch, *(1,) * len(out)))
     row = F.add(flat, F.mul(image, math.prod(extents)))
-    rows = S.reshape(S.permute(S.reshape(input, (n, c, math.prod(extents))), (0, 2, 1)), (-1, c))
+    rows = S.reshape(S.permute(S.reshape(input, (n, c, math.prod(extents))), (0, 2, 1)), (n * math.prod(extents), c))
     found = P.index_select(rows, S.reshape(row, (-1,)), axis=0)
     found = S.permute(S.reshape(found, (batch, math.prod(out), c)), (0, 2, 1))
     return F.where(S.unsqueeze(inside, 1), S.reshape(found, (batch, c, *out)), 0.0)

@@ -170,6 +170,10 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
         raise RuntimeError(
             f"linalg.lu_solve: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'} {sizes}"
         )
+    if pivots.ndim == 0 or pivots._data.shape[-1] != n:
+        raise RuntimeError("linalg.lu_solve: Number of pivots per batch should be same as the dimension of the matrix")
+    if pivots._data.shape != LU._data.shape[:-1]:
+        raise RuntimeError("linalg.lu_solve: Expected LU.shape[:-1] and pivots.shape to be the same")
     if not left:
         return conj(_t(lu_solve(LU, pivots, conj(_t(B)), adjoint=not adjoint)))
     order = P.pivot_order(pivots, rows=n)
@@ -200,6 +204,13 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
     linalg._matrix("linalg.ldl_solve", LD)
     lead = joint_shape(LD._data.shape[:-2], B._data.shape[:-2])
     n = LD._data.shape[-1]
+    if B.ndim < 2 or B._data.shape[-2] != n:
+        raise RuntimeError(
+            f"Incompatible matrix sizes for torch.linalg.ldl_solve: each A matrix is {n} by {n} but each b matrix is "
+            f"{' by '.join(map(str, B._data.shape[-2:]))}"
+        )
+    if pivots._data.shape != LD._data.shape[:-1]:
+        raise RuntimeError("torch.linalg.ldl_solve: Expected LD.shape[:-1] and pivots.shape to be the same")
     b = shape.expand(B, (*lead, *B._data.shape[-2:]))
     return P.ldl_solve(
         shape.expand(LD, (*lead, n, n)).detach(),
@@ -211,10 +222,25 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
+    name = "torch.linalg.householder_product"
+    if A.ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
     m, n = A._data.shape[-2:]
+    if m < n:
+        raise RuntimeError(f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]")
+    if tau.ndim and tau._data.shape[-1] > n:
+        raise RuntimeError(f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
+    _require_batch(name, A, tau)
     one = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
     one = F.add(one, F.mul(reduce.sum(tau), 0)) if tau.numel() == 0 else one
     return shape.narrow(_reflected(A, tau, one, False), -1, 0, n)
+
+
+def _require_batch(name: str, A: Tensor, tau: Tensor) -> None:
+    if tau._data.shape[:-1] != A._data.shape[:-2] or tau.ndim != A.ndim - 1:
+        raise RuntimeError(
+            f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau.shape[:-1])}"
+        )
 
 
 def _reflected(A: Tensor, tau: Tensor, x: Tensor, adjoint: bool) -> Tensor:
@@ -243,6 +269,21 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), for what ``geqrf`` gave."""
+    name, rows = "torch.ormqr", "other.shape[-2]" if left else "other.shape[-1]"
+    if input.ndim < 2 or other.ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
+    size, (m, n) = other._data.shape[-2 if left else -1], input._data.shape[-2:]
+    if size < tau._data.shape[-1]:
+        raise RuntimeError(f"{name}: {rows} must be greater than or equal to tau.shape[-1]")
+    if tau._data.shape[-1] != builtins.min(size, n):
+        raise RuntimeError(f"{name}: tau.shape[-1] must be equal to min({rows}, input.shape[-1])")
+    if size != m:
+        raise RuntimeError(f"{name}: {rows} must be equal to input.shape[-2]")
+    _require_batch(name, input, tau)
+    if other._data.shape[:-2] != input._data.shape[:-2]:
+        raise RuntimeError(
+            f"{name}: batch dimensions of other should be equal to input.shape[:-2], but got {list(other.shape[:-2])}"
+        )
     if left:
         return conj(_t(_reflected(input, tau, conj(_t(other)), not transpose)))
     return _reflected(input, tau, other, transpose)

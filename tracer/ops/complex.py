@@ -129,9 +129,9 @@ def view_as_complex(input: Tensor) -> Tensor:
     if input._data.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
     *others, last = input.stride()
-    if last != 1:
+    if last != 1 and input.numel():
         raise RuntimeError("Tensor must have a last dimension with stride 1")
-    if any(s % 2 for s in others):
+    if any(s % 2 for s in others) and input.numel():
         raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
     if input.storage_offset() % 2:
         raise RuntimeError("Tensor must have a storage_offset divisible by 2")

@@ -37,8 +37,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if a.ndim == b.ndim == 2:
         _check(a._data.shape, b._data.shape)
     m, n = a._data.shape, b._data.shape
-    if a.ndim == b.ndim == 1 and m != n:
-        raise RuntimeError(_inconsistent(m[0], n[0]))
+    if a.ndim == b.ndim == 1:
+        require_one_length(a, b)
     if (a.ndim, b.ndim) == (2, 1) and m[1] != n[0]:
         raise RuntimeError(f"size mismatch, got input ({m[0]}), mat ({m[0]}x{m[1]}), vec ({n[0]})")
     if a.ndim == b.ndim == 3 and m[0] == n[0] and m[2] != n[1]:
@@ -59,11 +59,14 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return out if shape == out._data.shape else reshape(out, shape)
 
 
-def _inconsistent(m: int, n: int) -> str:
-    return (
-        f"inconsistent tensor size, expected tensor [{m}] and src [{n}] to have the same number of elements, "
-        f"but got {m} and {n} elements respectively"
-    )
+def require_one_length(a: Tensor, b: Tensor) -> None:
+    """Raises RuntimeError unless two vectors have the same length."""
+    (m,), (n,) = a._data.shape, b._data.shape
+    if m != n:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{m}] and src [{n}] to have the same number of elements, "
+            f"but got {m} and {n} elements respectively"
+        )
 
 
 def _check(a: tuple[int, ...], b: tuple[int, ...]) -> None:
@@ -94,11 +97,18 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices."""
     if input.ndim != 3 or mat2.ndim != 3:
         raise RuntimeError("batch1 must be a 3D tensor" if input.ndim != 3 else "batch2 must be a 3D tensor")
+    if input._data.shape[0] != mat2._data.shape[0]:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: "
+            f"{[input._data.shape[0], input._data.shape[2]]} but got: {list(mat2.shape[:2])}."
+        )
     return matmul(input, mat2)
 
 
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
+    if input.ndim != 2 or vec.ndim != 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {vec.ndim}, {input.ndim}, {vec.ndim}")
     return matmul(input, vec)
 
 
@@ -106,8 +116,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
-    if input.shape != tensor.shape:
-        raise RuntimeError(_inconsistent(input.numel(), tensor.numel()))
+    require_one_length(input, tensor)
     if input.dtype is not tensor.dtype:
         raise RuntimeError(
             f"dot : expected both vectors to have same dtype, but found {input.dtype.ctype} and {tensor.dtype.ctype}"

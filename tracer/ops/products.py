@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..ir import ops as P
+from ..ir.interp import joint_shape
 from ..tensor import Tensor
 from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype
 from .complex import conj
 from .diagonals import diagonal
-from .linalg import bmm, dot, matmul, mm, mv
+from .linalg import bmm, dot, matmul, mm, mv, require_one_length
 from .moving import movedim, roll
 from .opmath import opmath
 from .reduce import sum
@@ -78,19 +79,15 @@ def _from_lists(items: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
 def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]]:
     """Names of the axes of operands and result; those of an ellipsis are numbers."""
-    text = equation.replace(" ", "")
-    left, arrow, right = text.partition("->")
-    terms = left.split(",")
+    left, arrow, right = equation.partition("->")
+    terms = [_term(t, f"operand {k}") for k, t in enumerate(left.split(","))]
     if len(terms) != len(xs):
         more = len(terms) > len(xs)
         raise RuntimeError(f"einsum(): {'fewer' if more else 'more'} operands were provided than specified in the equation")
     widest = 0
     inputs: list[list[str]] = []
     for k, (term, x) in enumerate(zip(terms, xs, strict=True)):
-        names = list(term.replace("...", "."))
-        if any(not (c.isalpha() or c == ".") for c in names):
-            bad = next(c for c in names if not (c.isalpha() or c == "."))
-            raise RuntimeError(f"einsum(): invalid subscript given at index {term.index(bad)} in the equation string")
+        names = list(term)
         count = x.ndim - (len(names) - names.count("."))
         if count < 0 or ("." not in names and count):
             raise RuntimeError(
@@ -105,7 +102,7 @@ def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]
         inputs.append(names)
     ellipsis = [str(-i) for i in range(widest, 0, -1)]
     if arrow:
-        output = list(right.replace("...", "."))
+        output = _term(right, "output")
         if "." in output:
             at = output.index(".")
             output[at : at + 1] = ellipsis
@@ -131,6 +128,17 @@ def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]
     return inputs, output
 
 
+def _term(text: str, what: str) -> list[str]:
+    """The letters of one operand, or of the output; "." for an ellipsis."""
+    names = list(text.replace("...", ".").replace(" ", ""))
+    for c in names:
+        if c == "." and (names.count(".") > 1 or "..." not in text):
+            raise RuntimeError(f"einsum(): found '.' for {what} that is not part of the only ellipsis (...)")
+        if c != "." and not (c.isascii() and c.isalpha()):
+            raise RuntimeError(f"einsum(): invalid subscript '{c}' for {what}, subscripts must be in [a-zA-Z]")
+    return names
+
+
 def _own_diagonals(x: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
     """An axis name that occurs twice in one operand means the diagonal."""
     names = list(names)
@@ -138,6 +146,11 @@ def _own_diagonals(x: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
         while names.count(n) > 1:
             a = names.index(n)
             b = names.index(n, a + 1)
+            if x._data.shape[a] != x._data.shape[b]:
+                raise RuntimeError(
+                    f"einsum(): subscript {n} is repeated for an operand but the sizes don't match, {x._data.shape[b]} != "
+                    f"{x._data.shape[a]}"
+                )
             x = movedim(diagonal(x, 0, a, b), -1, a)
             del names[b]
     return x, names
@@ -249,6 +262,8 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The inner products of vectors along an axis, the first conjugated."""
+    if x.ndim == y.ndim == 1:
+        require_one_length(x, y)
     return sum(F.mul(conj(x), y), dim)
 
 
@@ -323,6 +338,10 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     scaled = F.times(product, alpha)
+    if input._data.ndim > product._data.ndim or joint_shape(input._data.shape, product._data.shape) != product._data.shape:
+        raise RuntimeError(
+            f"The expanded size of the tensor ({list(product.shape)}) must match the existing size ({list(input.shape)})"
+        )
     if isinstance(beta, (int, float)) and beta == 0:  # the input is ignored, NaN and all
         return scaled if input._data.shape == product._data.shape else expand(scaled, product._data.shape)
     return F.add(F.times(input, beta), scaled)

@@ -23,6 +23,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias; the weight is (out, in), or a vector."""
     if input.dtype is not weight.dtype:
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {input.dtype.ctype} and {weight.dtype.ctype}")
+    if bias is not None and weight.ndim != 2:
+        raise RuntimeError(f"mat2 must be a matrix, got {weight.ndim}-D tensor")
     out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
     return out if bias is None else F.add(out, bias)
 
@@ -33,7 +35,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     if input1._data.shape[:-1] != input2._data.shape[:-1]:
         raise RuntimeError("bilinear(): input batch dimensions do not match")
     lead = input1._data.shape[:-1]
-    a, b = reshape(input1, (-1, input1._data.shape[-1])), reshape(input2, (-1, input2._data.shape[-1]))
+    a, b = (reshape(x, (math.prod(lead), x._data.shape[-1])) for x in (input1, input2))
     out = einsum("ni,oij,nj->no", a, weight, b)
     out = reshape(out, (*lead, weight._data.shape[0]))
     return out if bias is None else F.add(out, bias)
@@ -61,7 +63,9 @@ def scaled_dot_product_attention(
 
         times = query._data.shape[-3] // key._data.shape[-3]
         key, value = repeat_interleave(key, times, query.ndim - 3), repeat_interleave(value, times, query.ndim - 3)
-    factor = 1 / math.sqrt(query._data.shape[-1]) if scale is None else scale
+    factor = 1 / math.sqrt(query._data.shape[-1] or 1) if scale is None else scale
+    if not key._data.shape[-2]:  # nothing to look at, masked or not
+        attn_mask, is_causal = None, False
     if dropout_p == 0 and query.dtype.is_native and _size_of_scores(query, key, value) >= _LARGE:
         return _attend_by_parts(query, key, value, attn_mask, factor, is_causal)
     scores = F.mul(matmul(query, transpose(key, -2, -1)), factor)

@@ -46,11 +46,11 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """int64, 1 at the position each element names along a new last axis; by default as many classes as are named."""
     if input.dtype.name != "int64":
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if num_classes <= 0 and input.numel() == 0:
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
     if num_classes == -1:
-        if input.numel() == 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
         num_classes = int(input.max().item()) + 1
-    if num_classes <= 0 and input.numel():
+    if num_classes <= 0:
         raise RuntimeError("num_classes should be positive")
     try:
         checked = P.check_index(input, extent=num_classes, message="Class values must be smaller than num_classes.")
@@ -181,7 +181,7 @@ def cross_entropy(
         terms = F.mul(logp, target)
         losses = F.neg(sum(terms if by_class is None else F.mul(terms, by_class), axis))
         if reduction == "mean":
-            return F.div(sum(losses), max(losses.numel(), 1) if losses.numel() else 0)
+            return F.div(sum(losses), losses.numel() if classes else 0)
         return _reduced(losses, reduction)
     main = nll_loss(logp, target, weight, None, ignore_index, None, reduction)
     if not label_smoothing:
@@ -216,7 +216,7 @@ def linear_cross_entropy(
     ``options`` choose among PyTorch's implementations, and are not read.
     """
     *sizes, width = linear_weight._data.shape
-    logits = matmul(input, S.transpose(S.reshape(linear_weight, (-1, width)), 0, 1))
+    logits = matmul(input, S.transpose(S.reshape(linear_weight, (math.prod(sizes), width)), 0, 1))
     if len(sizes) > 1:
         logits = S.reshape(logits, (*input._data.shape[:-1], *sizes))
     if linear_bias is not None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ def _reduction(number: int) -> str:
 
 def _moments(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
     """Means, and reciprocal standard deviations, over the given axes."""
-    mean = reduce.mean(x, axes, keepdim=True)
+    count = math.prod(x._data.shape[a] for a in axes)
+    mean = reduce.mean(x, axes, keepdim=True) if count else reduce.sum(x, axes, keepdim=True)
     variance = reduce.mean(pointwise.square(pointwise.sub(x, mean)), axes, keepdim=True)
     return mean, pointwise.rsqrt(pointwise.add(variance, eps))
 
@@ -120,8 +122,9 @@ def native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``group_norm``, the means (N, group), and the reciprocal standard deviations."""
+    out = F.group_norm(input, group, weight, bias, eps)
     mean, rstd = _moments(shape.reshape(input, (N, group, (C // group) * HxW)), (2,), eps)
-    return F.group_norm(input, group, weight, bias, eps), shape.squeeze(mean, 2), shape.squeeze(rstd, 2)
+    return out, shape.squeeze(mean, 2), shape.squeeze(rstd, 2)
 
 
 def native_batch_norm(

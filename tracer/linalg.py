@@ -361,8 +361,8 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 
 def _largest(x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
-    """The maximum along ``dim`` of numbers that are not negative; 0 of none."""
-    return (reduce.amax if x._data.shape[dim] else reduce.sum)(x, dim, keepdim)
+    """The maximum along ``dim`` of numbers that are not negative; 0 of none, outside the graph."""
+    return reduce.amax(x, dim, keepdim) if x._data.shape[dim] else reduce.sum(x.detach(), dim, keepdim)
 
 
 @opmath

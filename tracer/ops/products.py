@@ -313,27 +313,35 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 @opmath
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     """The ``p`` norms of the differences between the rows of two matrices, each with each."""
-    from .stats import vector_norm
-
     if x1.ndim < 2 or x2.ndim < 2:
         raise RuntimeError(f"cdist only supports at least 2D tensors, X{1 if x1.ndim < 2 else 2} got: {min(x1.ndim, x2.ndim)}D")
     if x1._data.shape[-1] != x2._data.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1._data.shape[-1]} X2: {x2._data.shape[-1]}")
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    return vector_norm(F.sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)
+    return _norms(F.sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p)
+
+
+def _norms(x: Tensor, p: float) -> Tensor:
+    """The ``p`` norms along the last axis; of vectors without elements they are 0."""
+    from .stats import vector_norm
+
+    return vector_norm(x, p if x._data.shape[-1] else 1.0, -1)
 
 
 @opmath
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The ``p`` norms of the differences between the rows of a matrix, each pair once."""
     from .create import tensor
-    from .stats import vector_norm
 
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
     n = input._data.shape[0]
     i, j = np.triu_indices(n, 1)
     rows = P.index_select(input, tensor(i), axis=0), P.index_select(input, tensor(j), axis=0)
-    return vector_norm(F.sub(*rows), p, -1)
+    return _norms(F.sub(*rows), p)
 
 
 def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:

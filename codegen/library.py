@@ -84,6 +84,12 @@ def gathered_fold(op: Op) -> Kernel:
     return low.finish(lead)
 
 
+def _term(low: Lowering, x: Value, index: Index, out: Array) -> str:
+    """An element of ``x``, in the format that it is added up in."""
+    element = low.value(x, index)
+    return element if x.dtype is out.dtype else low.let(f"{out.dtype.short}({element})")
+
+
 def _index_add(low: Lowering, op: Op, out: Array) -> Kernel:
     (x, where), y, axis = op.operands, op.result, op.attrs["axis"]
     with low.loop(Loop("i0", "start", "stop")):
@@ -92,7 +98,7 @@ def _index_add(low: Lowering, op: Op, out: Array) -> Kernel:
             position = low.value(where, index[axis : axis + len(where.shape)])
             safe = checked(low, position, op.attrs["extent"], axis)
             if op.attrs["extent"]:
-                _add(low, y, out, (*index[:axis], safe, *index[axis + len(where.shape) :]), low.value(x, index))
+                _add(low, y, out, (*index[:axis], safe, *index[axis + len(where.shape) :]), _term(low, x, index, out))
     return low.finish(1)
 
 
@@ -103,7 +109,7 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
         with low.loops(range(len(x.shape)), x, sequential=True) as index:
             safe = checked(low, low.value(where, index), y.shape[axis], axis)
             if y.shape[axis]:
-                _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), low.value(x, index))
+                _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), _term(low, x, index, out))
     return low.finish(1)
 
 

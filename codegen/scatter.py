@@ -136,6 +136,8 @@ def _sums(op: Op, keys: Value) -> Mapped:
             element = f"load(p0, {low.offset(Value(x.type), source)})"
         else:
             element = f"load(p0, {term})"
+        if x.dtype is not dtype:
+            element = f"{dtype.short}({element})"
         inner.body.append(Reduce(Combine.SUM, (total,), (element,), dtype))
     body += [Let(total, literal(0, dtype)), inner, Store("p2", "i0", total)]
     return _kernel(low, "i0", y.type.numel)

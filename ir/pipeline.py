@@ -23,6 +23,7 @@ from .passes.recurrence import batch_products
 from .passes.stages import two_stages
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
+from .passes.wide import wide_sums
 from .passes.widen import widen
 from .verify import VerifyError, verify
 
@@ -45,6 +46,7 @@ COMPILE: tuple[Pass, ...] = (
     expand,  # after cse, which would find what a gradient computes again, and keep it
     hoist_permutes,  # after cse, for it asks who else reads a value
     batch_products,  # after the simplifications, which show that products have an operand in common; nothing is fused yet
+    wide_sums,  # after batch_products, which looks for products; before fuse, which takes in what this one writes
     fuse,  # after everything that looks at single operations: it hides them in bodies
     partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
     recompute,  # after these two: what passes between kernels is known, and what was stored for a column's sum is not any more

@@ -349,6 +349,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "index_add": [
         Sample((normal(4, 3), ints(4, high=5)), {"axis": 0, "extent": 5}),
         Sample((normal(2, 2, 3), ints(2, high=2)), {"axis": 1, "extent": 2}),
+        Sample((normal(4, 3).astype(np.float32), ints(4, high=5)), {"axis": 0, "extent": 5, "wide": True}, smooth=False),
     ],
     "gather": [
         Sample((normal(3, 4), ints(3, 2, high=4)), {"axis": 1}),
@@ -357,6 +358,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "scatter_add": [
         Sample((normal(3, 2), ints(3, 2, high=4)), {"axis": 1, "shape": (3, 4)}),
         Sample((normal(5, 3), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3)}),
+        Sample((normal(5, 3).astype(np.float32), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3), "wide": True}, smooth=False),
     ],
     **{name: [*unary(), Sample((COMPLEX,), smooth=False)] for name in ["conj", "real"]},
     **{name: [Sample((COMPLEX,), smooth=False)] for name in ["imag", "angle"]},
@@ -400,7 +402,7 @@ SAMPLES: dict[str, list[Sample]] = {
     },
     "cumsum": [*scan(), *scan(reverse=True)],
     "cumprod": scan(),
-    "logcumsumexp": [Sample((normal(3, 4),), {"axis": axis}) for axis in (0, 1)],
+    "logcumsumexp": scan()[:3],
     "prod": scan(),
     "recurrence": [
         Sample((normal(3, 4), normal(3, 4, seed=1)), {"axis": axis, "reverse": reverse})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Kind, host, primitive
-from ..types import TensorType, int64
+from ..types import TensorType, float64, int64
 from .summation import added_at
 
 
@@ -25,6 +25,7 @@ def _check(index: Any, extent: int, axis: int) -> np.ndarray:
 
 
 # index_select: result[a..., i..., b...] = x[a..., index[i...], b...], the index in place of `axis`; index_add is its adjoint.
+# ``wide``: the sums of float32 are of float64; compiled graphs have that (``passes.wide``), and nothing differentiates it.
 
 
 def _infer_select(x: TensorType, index: TensorType, axis: int) -> TensorType:
@@ -34,17 +35,22 @@ def _infer_select(x: TensorType, index: TensorType, axis: int) -> TensorType:
     return x.with_shape(x.shape[:axis] + index.shape + x.shape[axis + 1 :])
 
 
-def _infer_index_add(x: TensorType, index: TensorType, axis: int, extent: int) -> TensorType:
+def _summed(x: TensorType, wide: bool) -> TensorType:
+    """The type of sums of elements of ``x``."""
+    return x.with_dtype(float64) if wide else x
+
+
+def _infer_index_add(x: TensorType, index: TensorType, axis: int, extent: int, wide: bool) -> TensorType:
     _integers(index)
     if x.shape[axis : axis + index.rank] != index.shape:
         raise ValueError(f"index {index} does not fit {x} at axis {axis}")
-    return x.with_shape((*x.shape[:axis], extent, *x.shape[axis + index.rank :]))
+    return _summed(x, wide).with_shape((*x.shape[:axis], extent, *x.shape[axis + index.rank :]))
 
 
-def _index_add(x: Any, index: Any, axis: int, extent: int) -> np.ndarray:
+def _index_add(x: Any, index: Any, axis: int, extent: int, wide: bool) -> np.ndarray:
     x, index = np.asarray(x), _check(index, extent, axis)
     flat = np.moveaxis(x.reshape(*x.shape[:axis], index.size, *x.shape[axis + index.ndim :]), axis, 0)
-    y = added_at((extent, *flat.shape[1:]), index.reshape(-1), flat)
+    y = added_at((extent, *flat.shape[1:]), index.reshape(-1), flat, wide)
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
@@ -64,6 +70,7 @@ index_add = primitive(
     infer=_infer_index_add,
     impl=_index_add,
     vjp=(lambda g, index, axis: index_select(g, index, axis=axis), None),
+    defaults={"wide": False},
 )
 
 # gather: result[i, j, k] = x[i, index[i, j, k], k] for axis 1; scatter_add is its adjoint.
@@ -82,11 +89,11 @@ def _infer_gather(x: TensorType, index: TensorType, axis: int) -> TensorType:
     return x.with_shape(index.shape)
 
 
-def _infer_scatter_add(x: TensorType, index: TensorType, axis: int, shape: tuple[int, ...]) -> TensorType:
+def _infer_scatter_add(x: TensorType, index: TensorType, axis: int, shape: tuple[int, ...], wide: bool) -> TensorType:
     whole = x.with_shape(tuple(shape))
     if _infer_gather(whole, index, axis) != x:
         raise ValueError(f"{x} and index {index} do not scatter into {whole}")
-    return whole
+    return _summed(whole, wide)
 
 
 def _at(index: np.ndarray, axis: int) -> tuple:
@@ -95,8 +102,8 @@ def _at(index: np.ndarray, axis: int) -> tuple:
     return tuple(grid)
 
 
-def _scatter_add(x: Any, index: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
-    return added_at(shape, _at(_check(index, shape[axis], axis), axis), np.asarray(x))
+def _scatter_add(x: Any, index: Any, axis: int, shape: tuple[int, ...], wide: bool) -> np.ndarray:
+    return added_at(shape, _at(_check(index, shape[axis], axis), axis), np.asarray(x), wide)
 
 
 gather = primitive(
@@ -115,6 +122,7 @@ scatter_add = primitive(
     infer=_infer_scatter_add,
     impl=_scatter_add,
     vjp=(lambda g, index, axis: gather(g, index, axis=axis), None),
+    defaults={"wide": False},
 )
 
 

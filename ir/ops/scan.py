@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +10,9 @@ import numpy as np
 
 from ..primitive import Kind, host, inexact, primitive, same_type
 from ..types import TensorType, int64
-from .elementwise import add, exp, ge, mul, sub, where
-from .movement import broadcast, pad, slice_
-from .reduce import sum_
-from .source import iota
-from .summation import running
+from .elementwise import add, eq, exp, mul, sub, where
+from .movement import pad, slice_
+from .summation import WIDE, running, running_product, total_product
 
 
 def _infer(x: TensorType, axis: int, **attrs: Any) -> TensorType:
@@ -48,9 +46,15 @@ def _recurrence(a: Any, b: Any, axis: int, reverse: bool) -> np.ndarray:
     a, b = np.moveaxis(np.asarray(a), axis, 0), np.moveaxis(np.asarray(b), axis, 0)
     y = np.empty_like(b)
     order = range(len(b))[::-1] if reverse else range(len(b))
-    before = np.zeros_like(b[0]) if len(b) else None
-    for i in order:
-        y[i] = before = a[i] * before + b[i]
+    before = np.zeros(b.shape[1:], WIDE.get(b.dtype, b.dtype))
+    if before.size == 1 and b.dtype.kind == "f":  # numbers of Python cost less than arrays of one element
+        step = -1 if reverse else 1
+        terms = zip(a.reshape(-1)[::step].tolist(), b.reshape(-1)[::step].tolist(), strict=True)
+        steps = itertools.accumulate(terms, lambda so_far, term: term[0] * so_far + term[1], initial=0.0)
+        y.reshape(-1)[::step] = np.fromiter(itertools.islice(steps, 1, None), before.dtype, len(b))
+    else:
+        for i in order:
+            y[i] = before = a[i] * before + b[i]
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
@@ -102,10 +106,50 @@ def _cumprod_vjp(g: Any, x: Any, x_type: TensorType, axis: int) -> Any:
 
 cumprod = host(
     "cumprod",
-    _accumulate(lambda x, axis: np.multiply.accumulate(x, axis=axis, dtype=x.dtype)),
+    _accumulate(running_product),
     infer=_infer,
     vjp=(_cumprod_vjp,),
 )
+
+
+def _running_complex_log(x: Any, axis: int) -> np.ndarray:
+    """Term by term, as log(exp(a) + exp(b)) = b + log1p(exp(a - b)) with the larger real part in b: phases add up unwrapped."""
+    out = np.array(x)
+    rows = np.moveaxis(out, axis, 0)
+    for k in range(1, len(rows)):
+        a, b = rows[k - 1], rows[k]
+        small, large = np.where(a.real <= b.real, a, b), np.where(a.real <= b.real, b, a)
+        total = np.log1p(np.exp(small - large)) + large
+        same = np.isinf(large.real) & (large.real == small.real)
+        total = np.where(same, np.where(large.real < 0, small, np.log(np.exp(small) + np.exp(large))), total)
+        rows[k] = np.where(np.isnan(a) | np.isnan(b), np.nan, total)
+    return out
+
+
+def _running_log(x: Any, axis: int) -> np.ndarray:
+    x = np.asarray(x)
+    if x.dtype.kind == "c":
+        return _running_complex_log(x, axis)
+    with np.errstate(invalid="ignore"):
+        return np.logaddexp.accumulate(x, axis=axis, dtype=WIDE.get(x.dtype, x.dtype)).astype(x.dtype, copy=False)
+
+
+def _running_log_vjp(g: Any, x: Any, y: Any, x_type: TensorType, axis: int) -> Any:
+    """dx[k] = exp(x[k] - y[k]) * S[k], S[k] = g[k] + exp(y[k] - y[k + 1]) * S[k + 1]: no exponent is positive."""
+    n, rank = x_type.shape[axis], x_type.rank
+    if n == 0:
+        return g
+    one, none = tuple(int(i == axis) for i in range(rank)), (0,) * rank
+    ends = tuple(m - i for m, i in zip(x_type.shape, one, strict=True))
+    here = slice_(y, starts=none, stops=ends, steps=(1,) * rank)
+    after = slice_(y, starts=one, stops=x_type.shape, steps=(1,) * rank)
+    factor = exp(where(eq(here, after), 0, sub(here, after)))  # infinities are equal, and have no difference
+    factor = pad(factor, low=none, high=one, interior=none, value=0)
+    return mul(exp(sub(x, y)), recurrence(factor, g, axis=axis, reverse=True))
+
+
+# The logarithms of the sums so far of exponentials.
+logcumsumexp = host("logcumsumexp", _running_log, infer=lambda x, axis: _infer(inexact(x), axis), vjp=(_running_log_vjp,))
 
 
 def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
@@ -192,36 +236,8 @@ prod = primitive(
     Kind.HOST,
     "x",
     infer=_infer_prod,
-    impl=lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=np.asarray(x).dtype),
+    impl=total_product,
     vjp=(_prod_vjp,),
 )
-
-
-def _logcumsumexp(x: Any, axis: int) -> np.ndarray:
-    """Term by term, as log(exp(a) + exp(b)) = b + log1p(exp(a - b)) with the larger real part in b: phases add up unwrapped."""
-    out = np.array(x)
-    rows = np.moveaxis(out, axis, 0)
-    for k in range(1, len(rows)):
-        a, b = rows[k - 1], rows[k]
-        small, large = np.where(a.real <= b.real, a, b), np.where(a.real <= b.real, b, a)
-        total = np.log1p(np.exp(small - large)) + large
-        same = np.isinf(large.real) & (large.real == small.real)
-        total = np.where(same, np.where(large.real < 0, small, np.log(np.exp(small) + np.exp(large))), total)
-        rows[k] = np.where(np.isnan(a) | np.isnan(b), np.nan, total)
-    return out
-
-
-def _logcumsumexp_vjp(g: Any, y: Any, x: Any, axis: int) -> Any:
-    shape, n = tuple(x.shape), x.shape[axis]
-    full, others = (*shape[:axis], n, *shape[axis:]), tuple(range(axis + 2, len(shape) + 1))
-    term = broadcast(x, shape=full, axes=(*range(axis), axis + 1, *others))
-    gs, ys = (broadcast(v, shape=full, axes=(*range(axis + 1), *others)) for v in (g, y))
-    i, j = (broadcast(iota(shape=(n, n), axis=k, dtype="i64"), shape=full, axes=(axis, axis + 1)) for k in (0, 1))
-    share = exp(where(ge(i, j), sub(term, ys), -math.inf))
-    return sum_(mul(gs, share), axes=(axis,))
-
-
-# The logarithms of the sums so far of exponentials, of complex numbers: real ones have kernels.
-logcumsumexp = host("logcumsumexp", _logcumsumexp, infer=lambda x, axis: inexact(x), vjp=(_logcumsumexp_vjp,))
 
 __all__ = ["argsort", "cumargmax", "cumprod", "cumsum", "logcumsumexp", "prod", "recurrence", "searchsorted"]

@@ -14,8 +14,11 @@ import numpy as np
 _FEW = 128  # terms that may be added one after the other in the format itself
 _BLOCK = 32  # of longer sums, so many are
 _LINE = 2048  # elements, about, that the inner loop goes over
-_DEPTH = 2048  # terms of a product of matrices that are added up by the library
-_LARGE = 1 << 14  # elements of a block: from here on one NumPy call per block is cheap
+_DEEP = 2048  # terms of a product of matrices that are added up by the library
+_DEPTH, _SMALL_DEPTH = 512, 128  # of deeper ones, so many are; fewer where the result is small, for then that costs nothing
+_SMALL = 1 << 12  # elements of a small result
+_PARTS = 1 << 18  # elements of products that are in memory at a time
+_LARGE = 1 << 14  # elements of a block: worth a call of its own
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 
 
@@ -79,20 +82,53 @@ def running(x: Any, axis: int) -> Any:
     return np.add.accumulate(x, axis=axis, dtype=WIDE.get(x.dtype, x.dtype)).astype(x.dtype, copy=False)
 
 
-def added_at(shape: tuple[int, ...], at: Any, x: np.ndarray) -> np.ndarray:
-    """Zeros, with the elements of ``x`` added at the positions ``at``, in the dtype of ``x``."""
-    y = np.zeros(shape, WIDE.get(x.dtype, x.dtype) if x.size > _FEW else x.dtype)
+def added_at(shape: tuple[int, ...], at: Any, x: np.ndarray, wide: bool = False) -> np.ndarray:
+    """Zeros, with the elements of ``x`` added at the positions ``at``, in the dtype of ``x``; ``wide``: in the wider one."""
+    longer = WIDE.get(x.dtype, x.dtype)
+    y = np.zeros(shape, longer if wide or x.size > _FEW else x.dtype)
     np.add.at(y, at, x.astype(y.dtype, copy=False))
-    return y.astype(x.dtype, copy=False)
+    return y.astype(longer if wide else x.dtype, copy=False)
+
+
+def running_product(x: Any, axis: int) -> Any:
+    """The running products along an axis, in the dtype of ``x``."""
+    x = np.asarray(x)
+    return np.multiply.accumulate(x, axis=axis, dtype=WIDE.get(x.dtype, x.dtype)).astype(x.dtype, copy=False)
+
+
+def total_product(x: Any, axis: int) -> Any:
+    """The product along an axis, in the dtype of ``x``."""
+    x = np.asarray(x)
+    return np.multiply.reduce(x, axis=axis, dtype=WIDE.get(x.dtype, x.dtype)).astype(x.dtype, copy=False)
 
 
 def product(a: Any, b: Any) -> Any:
     """The matrix product, in the dtype of the operands; with a long inner extent by parts, which are added up in float64."""
     k = a.shape[-1]
-    if k <= _DEPTH or a.dtype not in WIDE:
+    if k <= _DEEP or a.dtype not in WIDE:
         return np.matmul(a, b)
+    m, n = a.shape[-2], b.shape[-1]
+    if m * n <= _SMALL:
+        return _small_product(a, b)
     result: Any = 0
     for start in range(0, k, _DEPTH):
         part = np.matmul(a[..., start : start + _DEPTH], b[..., start : start + _DEPTH, :])
         result = part.astype(WIDE[a.dtype]) if start == 0 else np.add(result, part, out=result)
+    return result.astype(a.dtype)
+
+
+def _small_product(a: Any, b: Any) -> Any:
+    """A deep product with a small result: many parts are one batch of products."""
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    whole = k // _SMALL_DEPTH * _SMALL_DEPTH
+    step = _SMALL_DEPTH * max(1, _PARTS // max(1, math.prod(lead) * m * n))
+    result = np.zeros((*lead, m, n), WIDE[a.dtype])
+    for start in range(0, whole, step):
+        stop = min(whole, start + step)
+        left = a[..., start:stop].reshape(*a.shape[:-1], -1, _SMALL_DEPTH).swapaxes(-2, -3)
+        right = b[..., start:stop, :].reshape(*b.shape[:-2], -1, _SMALL_DEPTH, n)
+        result += np.add.reduce(np.matmul(left, right), axis=-3, dtype=result.dtype)
+    if whole < k:
+        result += np.matmul(a[..., whole:], b[..., whole:, :])
     return result.astype(a.dtype)

@@ -13,6 +13,9 @@ keeps a tile of C in registers:
                 for each sliver of A
                     tile of C += sliver of A times sliver of B
 
+Products of float32 with a deep inner extent go by parts of it, which are added up in float64; in such a part, tiles leave the
+registers more often, so that the error does not grow with the number of terms.
+
 The order in which an element's terms are added depends on the inner extent alone, hence not on who computes which part of C.
 The code is LLVM's, in vectors of the machine's width.
 """
@@ -34,6 +37,7 @@ from .machine import CPU, selected
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
 _KC, _MC = 256, 640  # of a packed block of A: inner extent, and rows at most
+_DEEP, _SHORT = 2048, 64  # inner extents: of a product that goes by parts, and of sums that registers keep in such a part
 _POOLED = 16  # blocks of memory kept for calls to come; more threads than that at once pay for their own
 
 
@@ -192,34 +196,42 @@ class _Writer:
 
 
 def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
-    """(k, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or what is to be added to them.
+    """(k, short, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or what is to be added.
+
+    Registers keep the sums of ``short`` terms at a time, which then go to C.
 
     ``ahead``: fetches the next sliver of B meanwhile; (start, step for each of eight k, step for eight k) say where it is.
     """
     pitch, lanes = w.tile.rows, w.tile.lanes
-    types = (_INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
+    types = (_INT, _INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
     f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *((w.pointer, _INT, _INT) if ahead else ())))
-    count, left, right, right_stride, out, out_stride, more = f.args[:7]
+    count, short, left, right, right_stride, out, out_stride, more = f.args[:8]
     for p in (left, right, out):
         p.attributes.add("noalias")
     places = [(i, j) for i in range(rows) for j in range(2)]
     for i, j in places:  # needed at the end, from memory that nothing else would bring near
         b.call(w.prefetch, [w.at(out, (i, out_stride), j * lanes), *map(ir.IntType(32), (1, 3, 1))])
-    before, head = b.block, b.append_basic_block("head")
-    after, add, done = (b.append_basic_block(name) for name in ("after", "add", "set"))
+    before, part, head = b.block, b.append_basic_block("part"), b.append_basic_block("head")
+    after, add, put, through, done = (b.append_basic_block(name) for name in ("after", "add", "set", "through", "done"))
+    b.branch(part)
+    b.position_at_end(part)
+    first, adds = b.phi(_INT), b.phi(_BIT)
+    first.add_incoming(_INT(0), before)
+    adds.add_incoming(more, before)
+    stop = w.least(b.add(first, short), count)
     b.branch(head)
     b.position_at_end(head)
     k = b.phi(_INT)
-    k.add_incoming(_INT(0), before)
+    k.add_incoming(first, part)
     sums = {}
     for place in places:
         sums[place] = b.phi(w.vector)
-        sums[place].add_incoming(ir.Constant(w.vector, [0.0] * lanes), before)
+        sums[place].add_incoming(ir.Constant(w.vector, [0.0] * lanes), part)
     row = w.at(right, (k, right_stride))
     columns = [w.load(w.at(row, j * lanes)) for j in range(2)]
     column = w.at(left, (k, pitch))
     if ahead:
-        start, few, many = f.args[7:]
+        start, few, many = f.args[8:]
         place = w.at(start, (b.and_(k, _INT(7)), few), (b.lshr(k, _INT(3)), many))
         for j in range(0, w.tile.columns * w.itemsize, 64):
             b.call(w.prefetch, [w.at(place, j // w.itemsize), *map(ir.IntType(32), (0, 2, 1))])
@@ -232,15 +244,21 @@ def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
     k.add_incoming(following, head)
     for place in places:
         sums[place].add_incoming(new[place], head)
-    b.cbranch(b.icmp_signed("<", following, count), head, after)
+    b.cbranch(b.icmp_signed("<", following, stop), head, after)
     b.position_at_end(after)
-    b.cbranch(more, add, done)
-    for block in (add, done):
+    b.cbranch(adds, add, put)
+    for block in (add, put):
         b.position_at_end(block)
         for i, j in places:
             target = w.at(out, (i, out_stride), j * lanes)
             w.store(b.fadd(w.load(target), new[i, j]) if block is add else new[i, j], target)
-        b.ret_void()
+        b.branch(through)
+    b.position_at_end(through)
+    first.add_incoming(stop, through)
+    adds.add_incoming(_BIT(1), through)
+    b.cbranch(b.icmp_signed("<", stop, count), part, done)
+    b.position_at_end(done)
+    b.ret_void()
     return f
 
 
@@ -313,17 +331,49 @@ def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
     return vectors
 
 
-def _copy(w: _Writer, source: Any, target: Any, extents: tuple[Any, Any, Any], strides: tuple[Any, Any], add: Any) -> None:
-    """Copies the inner part of a tile, or adds it: so many rows, of each so many elements in vectors, and up to which one."""
-    (rows, vectors, columns), (row, column), b = extents, strides, w.b
+def _copy(w: _Writer, source: tuple[Any, Any, Any], target: tuple[Any, Any, Any], extents: tuple[Any, Any, Any]) -> None:
+    """Copies the inner part of a tile: so many rows, of each so many elements in vectors, and up to which one.
+
+    Source and target are an address and the strides of rows and columns; vectors are of neighbours in both.
+    """
+    rows, vectors, columns = extents
     with w.loop(0, rows) as p:
-        new, old = w.at(source, (p, w.tile.columns)), w.at(target, (p, row))
+        old, new = (w.at(place, (p, row)) for place, row, _ in (source, target))
         with w.loop(0, vectors, w.tile.lanes) as q:
-            x, place = w.load(w.at(new, q)), w.at(old, q)
-            w.store(b.select(add, b.fadd(w.load(place), x), x), place)
+            w.store(w.load(w.at(old, q)), w.at(new, q))
         with w.loop(vectors, columns) as q:
-            x, place = b.load(w.at(new, q)), w.at(old, (q, column))
-            b.store(b.select(add, b.fadd(b.load(place), x), x), place)
+            w.b.store(w.b.load(w.at(old, (q, source[2]))), w.at(new, (q, target[2])))
+
+
+def _by_parts(w: _Writer, product: ir.Function) -> None:
+    """The function for all inner extents: sums of float32 over deep ones go by parts, which are added up in float64."""
+    f, b = w.function("SYMBOL_gemm", product.function_type.args[1:], True)
+    m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = f.args
+    if w.dtype is float64:
+        b.call(product, [_INT(_KC), *f.args])
+        b.ret_void()
+        return
+    double, sizes = ir.DoubleType(), b.mul(w.least(m, _MC), n)
+    with b.if_else(b.icmp_signed("<=", k, _INT(_DEEP))) as (shallow, deep):
+        with shallow:
+            b.call(product, [_INT(_KC), *f.args])
+        with deep:
+            total = b.inttoptr(b.ptrtoint(b.call(w.malloc, [b.mul(sizes, _INT(8))]), _INT), double.as_pointer())
+            with w.loop(0, m, _MC) as i0:
+                height, target = w.least(_MC, b.sub(m, i0)), w.at(out, (i0, out_row))
+                with w.loop(0, k, _DEEP) as k0:
+                    operands = [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column]
+                    operands += [w.at(right, (k0, right_row)), right_row, right_column, target, out_row, out_column]
+                    b.call(product, [_INT(_SHORT), height, n, w.least(_DEEP, b.sub(k, k0)), *operands])
+                    starts = b.icmp_signed("==", k0, _INT(0))
+                    with w.loop(0, height) as i, w.loop(0, n) as j:
+                        new = b.fpext(b.load(w.at(target, (i, out_row), (j, out_column))), double)
+                        place = w.at(total, (i, n), j)
+                        b.store(b.select(starts, new, b.fadd(b.load(place), new)), place)
+                with w.loop(0, height) as i, w.loop(0, n) as j:
+                    b.store(b.fptrunc(b.load(w.at(total, (i, n), j)), w.element), w.at(target, (i, out_row), (j, out_column)))
+            b.call(w.free, [b.ptrtoint(total, _INT)])
+    b.ret_void()
 
 
 def _code(dtype: DType) -> str:
@@ -334,8 +384,8 @@ def _code(dtype: DType) -> str:
     pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
     most_rows = _MC // rows * rows
     operand = w.stored.as_pointer()
-    f, b = w.function("SYMBOL_gemm", (_INT, _INT, _INT, operand, _INT, _INT, operand, _INT, _INT, w.pointer, _INT, _INT), True)
-    m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = f.args
+    whole_product, b = w.function("product", (*[_INT] * 4, operand, _INT, _INT, operand, _INT, _INT, w.pointer, _INT, _INT))
+    short, m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = whole_product.args
     with b.if_then(b.icmp_signed("==", k, _INT(0))), w.loop(0, m) as i, w.loop(0, n) as j:
         b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), (j, out_column)))
     # A tile, a sliver of B and a block of A; what is stored beyond the last sliver of A may be a vector long.
@@ -362,7 +412,7 @@ def _code(dtype: DType) -> str:
             if not dtype.is_half:
                 b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
             with w.loop(0, height, rows) as i:
-                operands = [depth, w.at(a_block, (i, b.add(depth, _INT(1)))), *b_operand]
+                operands = [depth, short, w.at(a_block, (i, b.add(depth, _INT(1)))), *b_operand]
                 target = w.at(out, (b.add(i0, i), out_row), (j, out_column))
                 tall = w.least(rows, b.sub(height, i))
                 full = b.and_(b.icmp_signed("==", wide, _INT(columns)), b.icmp_signed("==", out_column, _INT(1)))
@@ -377,15 +427,19 @@ def _code(dtype: DType) -> str:
                         with others:
                             b.call(product, [*operands, target, out_row, more])
                     with edge:
-                        # The lowest of the functions that have that many rows, and from its tile what is inside the matrix.
+                        # The lowest of the functions that have that many rows, on a copy of what is inside the matrix.
                         chosen: Any = product
                         for count, function in sorted(lower.items(), reverse=True):
                             chosen = b.select(b.icmp_signed("<=", tall, _INT(count)), function, chosen)
-                        b.call(chosen, [*operands, scratch, _INT(columns), _BIT(0)])
-                        vectors = b.select(full, _INT(columns), _INT(0))
-                        _copy(w, scratch, target, (tall, vectors, wide), (out_row, out_column), more)
+                        inner, outer = (scratch, _INT(columns), _INT(1)), (target, out_row, out_column)
+                        extents = tall, b.select(full, _INT(columns), _INT(0)), wide
+                        with b.if_then(more):
+                            _copy(w, outer, inner, extents)
+                        b.call(chosen, [*operands, scratch, _INT(columns), more])
+                        _copy(w, inner, outer, extents)
     w.give_back(scratch)
     b.ret_void()
+    _by_parts(w, whole_product)
     return str(w.module)
 
 

@@ -115,13 +115,133 @@ def test_gradients_of_broadcasts(n):
     assert np.abs(g / (K * (n // 10)) - 1).max() < LIMIT
 
 
-def test_sums_at_positions_that_are_equal():
-    n = 1_000_000
-    index = tracer.zeros(n, dtype=tracer.int64)
-    expected = K * n
-    assert abs(tracer.zeros(3).index_add(0, index, full(n))[0].item() / expected - 1) < LIMIT
-    assert abs(tracer.zeros(3).scatter_add(0, index, full(n))[0].item() / expected - 1) < LIMIT
-    assert abs(tracer.bincount(index, full(n))[0].item() / expected - 1) < LIMIT
-    w = tracer.ones(2, 3, requires_grad=True)
-    (F.embedding(index, w) * 0.1).sum().backward()
-    assert np.abs(w.grad.numpy()[0] / expected - 1).max() < LIMIT
+def gradient(f):
+    """The gradient of a function of the first tensor and others."""
+
+    def run(x, *others):
+        x = x.detach().requires_grad_()
+        f(x, *others).backward()
+        return x.grad
+
+    return run
+
+
+def zeros(n):
+    return tracer.zeros(n, dtype=tracer.int64)
+
+
+# Of how many numbers, the arguments; the function; the result.
+AT_POSITIONS = {
+    "index_add": lambda n: ((zeros(n), full(n)), lambda i, x: tracer.zeros(3).index_add(0, i, x * 1)[:1], K * n),
+    "index_add of rows": lambda n: ((zeros(n), full(n, 3)), lambda i, x: tracer.zeros(2, 3).index_add(0, i, x * 1)[0], K * n),
+    "index_add of columns": lambda n: (
+        (zeros(n), full(3, n)),
+        lambda i, x: tracer.zeros(3, 2).index_add(1, i, x * 1)[:, 0],
+        K * n,
+    ),
+    "index_add to many": lambda n: ((zeros(n), full(n)), lambda i, x: tracer.zeros(5 * n).index_add(0, i, x * 1)[:1], K * n),
+    "scatter_add": lambda n: ((zeros(n), full(n)), lambda i, x: tracer.zeros(3).scatter_add(0, i, x * 1)[:1], K * n),
+    "scatter_reduce": lambda n: (
+        (zeros(n), full(n)),
+        lambda i, x: tracer.zeros(3).scatter_reduce(0, i, x * 1, "mean", include_self=False)[:1],
+        K,
+    ),
+    "index_put": lambda n: (
+        (zeros(n), full(n)),
+        lambda i, x: tracer.zeros(3, 2).index_put((i, i), x * 1, accumulate=True)[0, :1],
+        K * n,
+    ),
+    "bincount": lambda n: ((zeros(n), full(n)), lambda i, x: tracer.bincount(i, x)[:1], K * n),
+    "embedding": lambda n: (
+        (tracer.ones(2, 3), zeros(n)),
+        lambda w, i: gradient(lambda w: (F.embedding(i, w) * 0.1).sum())(w)[0],
+        K * n,
+    ),
+    "embedding_bag": lambda n: (
+        (full(2, 3), zeros(n)),
+        lambda w, i: F.embedding_bag(i, w, tracer.tensor([0]), mode="sum"),
+        K * n,
+    ),
+    "gather": lambda n: (
+        (tracer.ones(2), zeros(n)),
+        lambda w, i: gradient(lambda w: (w.gather(0, i) * 0.1).sum())(w)[:1],
+        K * n,
+    ),
+}
+PRODUCTS = {
+    "vectors": lambda n: ((full(n), full(n)), lambda a, b: a @ b, K * K * n),
+    "matrix and vector": lambda n: ((full(4, n), full(n)), lambda a, b: a @ b, K * K * n),
+    "transposed matrix and vector": lambda n: ((full(n, 4), full(n)), lambda a, b: a.t() @ b, K * K * n),
+    "vector and matrix": lambda n: ((full(n), full(n, 9)), lambda a, b: a @ b, K * K * n),
+    "matrices": lambda n: ((full(4, n), full(n, 3)), lambda a, b: a @ b, K * K * n),
+    "transposed": lambda n: ((full(n, 4), full(3, n)), lambda a, b: a.t() @ b.t(), K * K * n),
+    "larger": lambda n: ((full(70, n // 16), full(n // 16, 65)), lambda a, b: a @ b, K * K * (n // 16)),
+    "batches": lambda n: ((full(2, 3, n), full(2, n, 5)), lambda a, b: a @ b, K * K * n),
+    "einsum": lambda n: ((full(n, 3), full(n, 2)), lambda a, b: tracer.einsum("ni,nj->ij", a, b), K * K * n),
+    "a weight": lambda n: ((full(3, 4), full(n, 4)), gradient(lambda w, x: F.linear(x, w).sum()), K * n),
+    "a filter": lambda n: ((full(2, 1, 3), full(1, 1, n + 2)), gradient(lambda w, x: F.conv1d(x, w).sum()), K * n),
+    "a filter of many images": lambda n: (
+        (full(2, 1, 1, 1), full(n // 16, 1, 4, 4)),
+        gradient(lambda w, x: F.conv2d(x, w).sum()),
+        K * (n // 16 * 16),
+    ),
+    "a long filter": lambda n: ((full(1, 1, n), full(1, 1, n)), lambda x, w: F.conv1d(x, w), K * K * n),
+    "attention": lambda n: (
+        (full(1, 2, 4), full(1, n, 4), full(1, n, 4)),
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
+        K,
+    ),
+}
+RUNNING = {
+    "logarithms": lambda n: ((full(n),), lambda x: x.logcumsumexp(0), K + np.log(np.arange(1, n + 1))),
+    "logarithms of columns": lambda n: ((full(n, 3),), lambda x: x.logcumsumexp(0)[-1], K + np.log(n)),
+    "products": lambda n: ((tracer.full((n,), 1 + 2.0**-20),), lambda x: x.cumprod(0)[-1], np.exp(n * np.log1p(2.0**-20))),
+    "a product": lambda n: ((tracer.full((n,), 1 + 2.0**-20),), lambda x: x.prod(), np.exp(n * np.log1p(2.0**-20))),
+    "gradient of products": lambda n: (
+        (tracer.ones(n),),
+        gradient(lambda x: (x.cumprod(0) * 0.1).sum()),
+        K * np.arange(n, 0, -1),
+    ),
+}
+OTHERS = {**AT_POSITIONS, **PRODUCTS, **RUNNING}
+
+
+@pytest.mark.parametrize("n", [100_000, 1_000_003, MANY])
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_sums(name, traced, n):
+    arguments, f, expected = OTHERS[name](n)
+    f = tracer.trace(f) if traced else f
+    for _ in range(3 if traced else 1):
+        y = np.asarray(f(*arguments).numpy(), np.float64)
+    assert np.abs(y / expected - 1).max() < LIMIT
+
+
+def test_running_logarithms_have_gradients_everywhere():
+    x = tracer.tensor([[0.5, -1e4, 3.0, 3.0, 700.0], [-80.0, 2.0, -np.inf, 1.0, -1e30]], requires_grad=True)
+    (g,) = tracer.autograd.grad((x.logcumsumexp(1) * tracer.tensor([1.0, -2.0, 3.0, 0.0, 0.5])).sum(), x)
+    wide, weights = x.detach().numpy().astype(np.float64), np.array([1.0, -2.0, 3.0, 0.0, 0.5])
+    expected = np.zeros((2, 5))
+    for j in range(5):
+        row = wide[:, : j + 1] - wide[:, : j + 1].max(1, keepdims=True)
+        expected[:, : j + 1] += weights[j] * np.exp(row) / np.exp(row).sum(1, keepdims=True)
+    np.testing.assert_allclose(g.numpy(), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2049), (3, 5, 4100), (700, 17, 2500), (33, 129, 6145), (0, 3, 5000), (3, 0, 5000)])
+def test_deep_products_do_not_depend_on_threads(shape):
+    m, n, k = shape
+    rng = np.random.default_rng(k)
+    a, b = (tracer.tensor(rng.standard_normal(s).astype(np.float32)) for s in ((m, k), (k, n)))
+    f = tracer.trace(lambda a, b: a @ b)
+    before, results = tracer.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            tracer.set_num_threads(threads)
+            f(a, b)
+            results.append(f(a, b).numpy().copy())
+    finally:
+        tracer.set_num_threads(before)
+    assert all((r == results[0]).all() for r in results)
+    exact = a.numpy().astype(np.float64) @ b.numpy().astype(np.float64)
+    assert (np.abs(results[0] - exact) <= 1e-6 * (np.abs(a.numpy()).astype(np.float64) @ np.abs(b.numpy()))).all()

@@ -15,7 +15,7 @@ _FEW = 128  # terms that may be added one after the other in the format itself
 _BLOCK = 32  # of longer sums, so many are
 _LINE = 2048  # elements, about, that the inner loop goes over
 _DEEP = 2048  # terms of a product of matrices that are added up by the library
-_DEPTH, _SMALL_DEPTH = 512, 128  # of deeper ones, so many are; fewer where the result is small, for then that costs nothing
+_DEPTH, _SMALL_DEPTH = 512, 64  # of deeper ones, so many are; fewer where the result is small, for then that costs nothing
 _SMALL = 1 << 12  # elements of a small result
 _PARTS = 1 << 18  # elements of products that are in memory at a time
 _LARGE = 1 << 14  # elements of a block: worth a call of its own
@@ -126,8 +126,9 @@ def _small_product(a: Any, b: Any) -> Any:
     result = np.zeros((*lead, m, n), WIDE[a.dtype])
     for start in range(0, whole, step):
         stop = min(whole, start + step)
-        left = a[..., start:stop].reshape(*a.shape[:-1], -1, _SMALL_DEPTH).swapaxes(-2, -3)
-        right = b[..., start:stop, :].reshape(*b.shape[:-2], -1, _SMALL_DEPTH, n)
+        count = (stop - start) // _SMALL_DEPTH
+        left = a[..., start:stop].reshape(*a.shape[:-1], count, _SMALL_DEPTH).swapaxes(-2, -3)
+        right = b[..., start:stop, :].reshape(*b.shape[:-2], count, _SMALL_DEPTH, n)
         result += np.add.reduce(np.matmul(left, right), axis=-3, dtype=result.dtype)
     if whole < k:
         result += np.matmul(a[..., whole:], b[..., whole:, :])

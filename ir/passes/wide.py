@@ -46,7 +46,7 @@ def _is_deep_sum_of_rows(op: Op) -> bool:
     """Whether it is a vector times a long matrix, whose rows are multiplied by a number each, and added."""
     if op.primitive is not matmul or op.result.dtype is not float32 or op.result.type.device != "cpu":
         return False
-    (a, b), (m, n) = op.operands, op.result.shape[-2:]
+    a, (m, n) = op.operands[0], op.result.shape[-2:]
     if math.prod(op.result.shape[:-2]) != 1 or 1 not in (m, n) or m == n or a.dtype is not float32:
         return False
     inner = a.shape[-2 if op.attrs["ta"] else -1]

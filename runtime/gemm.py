@@ -353,14 +353,15 @@ def _by_parts(w: _Writer, product: ir.Function) -> None:
         b.call(product, [_INT(_KC), *f.args])
         b.ret_void()
         return
-    double, sizes = ir.DoubleType(), b.mul(w.least(m, _MC), n)
+    most_rows = _MC // w.tile.rows * w.tile.rows  # of a whole block
+    double, sizes = ir.DoubleType(), b.mul(w.least(m, most_rows), n)
     with b.if_else(b.icmp_signed("<=", k, _INT(_DEEP))) as (shallow, deep):
         with shallow:
             b.call(product, [_INT(_KC), *f.args])
         with deep:
             total = b.inttoptr(b.ptrtoint(b.call(w.malloc, [b.mul(sizes, _INT(8))]), _INT), double.as_pointer())
-            with w.loop(0, m, _MC) as i0:
-                height, target = w.least(_MC, b.sub(m, i0)), w.at(out, (i0, out_row))
+            with w.loop(0, m, most_rows) as i0:
+                height, target = w.least(most_rows, b.sub(m, i0)), w.at(out, (i0, out_row))
                 with w.loop(0, k, _DEEP) as k0:
                     operands = [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column]
                     operands += [w.at(right, (k0, right_row)), right_row, right_column, target, out_row, out_column]

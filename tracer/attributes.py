@@ -70,11 +70,6 @@ class TypedStorage(UntypedStorage):
         return list(self._memory.ravel(order="K").tolist())
 
 
-def storage_offset(self: Tensor) -> int:
-    """The place of the first element in the storage, in elements."""
-    return (self.data_ptr() - self._root().data_ptr()) // self.element_size()
-
-
 def dim_order(self: Tensor) -> tuple[int, ...]:
     """The axes as they lie in memory, the outermost first."""
     strides = self.stride()
@@ -143,7 +138,6 @@ CONSTANTS: dict[str, Any] = {
     },
 }
 METHODS: dict[str, Any] = {
-    "storage_offset": storage_offset,
     "dim_order": dim_order,
     "storage": lambda self: TypedStorage(self._root()),
     "untyped_storage": lambda self: UntypedStorage(self._root()),

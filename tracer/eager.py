@@ -33,11 +33,8 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
                 short = True
             if follow:
                 if a._view is not None:
-                    if a._made is not None:
-                        a._check_made()
-                        followed = followed or a.requires_grad
-                    a._refresh()
-                if a._requires_grad:
+                    followed = a._followed() or followed
+                elif a._requires_grad:
                     followed = True
         else:
             arrays.append(a)
@@ -55,16 +52,14 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
         out._counter = parent._changes()
         if parent._formers:
             out._since = len(parent._formers)
-        out._history = parent._counter[1]
-        if parent._view is not None:
-            parent._refresh()
+        out._history = parent._counter[0]
         if out._inference is not parent._inference:
             out._inference = parent._inference
         if primitive.differentiable:
             if not context.grad_enabled:
-                out._made = Made("inference" if context.inference else "no_grad", 0, out._counter[0])
+                out._made = Made("inference" if context.inference else "no_grad", 0)
             elif parent._made is not None:
-                out._made = Made(parent._made.kind, 0, out._counter[0])
+                out._made = Made(parent._made.kind, 0)
     else:
         out = wrap(data)
     if followed and data.dtype.kind in "fcV":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .context import context
+from .ir.ops import copy
 from .tensor import Tensor, overlaps, wrap
 from .views import LazyView, refused
 
@@ -22,15 +24,13 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
     """
     if context.recorder is not None:
         context.recorder.value(t)  # as it was before
-    if t._view is not None:
-        t._refresh()
     base = t._followed_base()
     if t._inference and not context.inference:
         raise RuntimeError(
             "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
             "tensor before doing inplace update."
         )
-    follows = context.grad_enabled and (new._requires_grad or t._requires_grad or base._requires_grad)
+    follows = context.grad_enabled and (t.requires_grad or (new._requires_grad if new._view is None else new._followed()))
     if follows:
         require_changeable(t, base)
     if overlaps(t._data) and (isinstance(t, LazyView) or not may_overlap):
@@ -60,12 +60,17 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
 
 
 def require_changeable(t: Tensor, base: Tensor) -> None:
-    """Raises RuntimeError, as PyTorch does, where autograd cannot follow a change in place of ``t``, a view of ``base``."""
+    """Raises RuntimeError, as PyTorch does, where autograd cannot follow a change in place of ``t``, a view of ``base``.
+
+    A view made before its base had a history counts as a leaf until its own is looked up.
+    """
     if t._made is not None:
         raise refused(t, False)
-    if base is not t and (base._requires_grad or t._requires_grad) and base._grad_fn is None:
+    if not t.requires_grad:
+        return
+    if base is not t and base._grad_fn is None:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if t._requires_grad and t._grad_fn is None:
+    if t._grad_fn is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
@@ -93,7 +98,6 @@ def _dense(data: np.ndarray) -> bool:
 
 def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
     """Gives the history of a change in place to the tensor changed, or to the one it is a view of."""
-    t._changes()[1] += 1
     if base is t and not overwritten:
         if new._grad_fn is not None:
             t._follow(new._grad_fn)
@@ -110,34 +114,62 @@ def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
     t._refresh()
 
 
+def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor]) -> None:
+    """Gives ``out`` the history of ``function(whole)``, where ``whole`` is all the memory of ``t``, a view.
+
+    Elements that are not elements of ``t`` have no gradient, though ``out`` may show them.
+    """
+    steps: list[Any] = []
+    whole = t
+    while whole._view is not None:
+        whole, *step = whole._viewed()
+        steps.append(step)
+    shown = [whole.detach()]
+    for primitive, attrs in reversed(steps):
+        shown.append(primitive(shown[-1], **attrs))
+    part = t
+    for (primitive, attrs), before in zip(steps, shown[-2::-1], strict=True):
+        part = primitive.put(before, part, before.type_, **attrs)
+    followed = copy(function(part))  # whose node is no view's: views with such a history cannot be made again
+    assert followed._grad_fn is not None
+    followed._grad_fn.label = "AsStridedBackward0"
+    out._follow(followed._grad_fn)
+    if context.recorder is not None:
+        context.recorder.snapshot(followed, out)
+
+
 def snapshot(t: Tensor) -> Tensor:
-    """The tensor as it is now, with its history, in memory of its own."""
-    if t._view is not None:
-        t._refresh()
+    """The tensor as it is now, with its history, in memory of its own. Raises RuntimeError where it must not be changed.
+
+    Hooks on a view that is about to be changed belong to it as it was, which nobody reads any more.
+    """
+    base = t._followed_base()
+    if context.grad_enabled:
+        require_changeable(t, base)
     out = wrap(t._data.copy())
     out._requires_grad, out._grad_fn, out._output = t._requires_grad, t._grad_fn, t._output
-    base = t._base
-    if base is not None and base._requires_grad:
-        out._grad_fn = unhooked(t, base)
+    if base is not t and base._requires_grad:
+        out._requires_grad, out._grad_fn, out._output = True, seen_from(base, t), 0
     if context.recorder is not None:
         context.recorder.snapshot(t, out)
     return out
 
 
-def unhooked(t: Tensor, base: Tensor) -> BackwardNode | None:
-    """The history of a view about to be changed. Hooks on it belong to the view as it was, which nobody reads any more."""
+def seen_from(base: Tensor, t: Tensor) -> BackwardNode:
+    """The history of a view of ``base`` as that is now. Views in between have no part in it, nor have hooks on them."""
+    from .autograd.written import remember
+
     chain: list[Tensor] = []
     at = t
     while at is not base:
         chain.append(at)
         at = at._viewed()[0]
-    if not any(v._grad_fn is not None and v._grad_fn.extras is not None for v in chain):
-        return t._grad_fn
-    from .autograd.written import remember
-
     for view in reversed(chain):
         _, primitive, attrs = view._viewed()
         seen = view._like()
-        seen._view, seen._requires_grad, seen._grad_fn = view._view, True, remember(primitive, (base,), attrs, view)
-        base = seen
-    return base._grad_fn
+        seen._view, seen._requires_grad, seen._grad_fn = view._view, True, remember(primitive, (at,), attrs, view)
+        at = seen
+    assert at._grad_fn is not None
+    if not isinstance(t, LazyView):
+        at._grad_fn.label = "AsStridedBackward0"
+    return at._grad_fn

@@ -149,7 +149,9 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
             self._changes()[0] += 1
             return self
-        followed = context.grad_enabled and any(isinstance(a, Tensor) and a._requires_grad for a in (self, *args))
+        followed = context.grad_enabled and any(
+            isinstance(a, Tensor) and a.requires_grad for a in (self, *args, *kwargs.values())
+        )
         # Rules may read the old value, which is about to be overwritten.
         before = self._snapshot() if followed else self
         return self._become(function(before, *args, **kwargs))

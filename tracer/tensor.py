@@ -15,6 +15,7 @@ import numpy as np
 from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
+from .ir.ops.movement import strides_of
 from .ir.types import DType, TensorType, array_type, dtype_of
 from .layout import is_in_format
 
@@ -32,7 +33,7 @@ def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
         restore(token)
 
 
-UNCHANGED = (0, 0)  # the counter of a tensor that has not been changed, and has no views
+UNCHANGED = (0,)  # the counter of a tensor that has not been changed, and has no views
 
 
 def overlaps(data: np.ndarray) -> bool:
@@ -67,15 +68,14 @@ class Tensor:
     _grad_fn: BackwardNode | None = None
     _output: int = 0  # which output of the node this is
     _view: tuple[Tensor, Any, Mapping[str, Any]] | None = None  # (viewed tensor, primitive, attributes)
-    _history: int = 0  # of the storage, when a view's place in the graph was looked up
+    _history: int = 0  # the version of the memory when a view's place in the graph was looked up
     _formers: tuple[Tensor, ...] = ()  # what this tensor was before each change of its shape in place
     _since: int = 0  # for a view: how many such changes the viewed tensor had seen
     _inference: bool = False  # made in inference mode
     _accumulator: Any = None  # a weak reference to what stands for a leaf among nodes
     _made: Made | None = None  # of a view that must not be changed in place with autograd: how it was made
     _data: np.ndarray
-    # Changes made in place, and those that autograd followed: a list that the views of one storage share, once there is any
-    # of either (`_changes`).
+    # The number of changes in place, in a list that the views of one storage share, once there are any of either (`_changes`).
     _counter: Sequence[int]
 
     def __init__(self, *args: Any):
@@ -169,7 +169,7 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """The distances, in elements, between neighbours along each axis, or along one."""
-        strides = tuple(s // self._data.itemsize for s in self._data.strides)
+        strides = tuple(s // self._data.itemsize for s in strides_of(self._data))
         if dim is None:
             return strides
         from .ops.common import one_dim
@@ -178,9 +178,13 @@ class Tensor:
 
     def storage_offset(self) -> int:
         """How many elements lie in the memory that this is a view of before the first one."""
-        return (self.data_ptr() - self._root().data_ptr()) // self._data.itemsize
+        return (self._address() - self._root()._address()) // self._data.itemsize
 
     def data_ptr(self) -> int:
+        """The address of the first element; 0 if there is none."""
+        return self._address() if self._data.size else 0
+
+    def _address(self) -> int:
         return int(self._data.__array_interface__["data"][0])
 
     def __len__(self) -> int:
@@ -206,46 +210,40 @@ class Tensor:
         return parent, primitive, attrs
 
     def _refresh(self) -> None:
-        """Looks up a view's place in the graph again if its storage has been changed, with autograd following."""
-        if self._history == self._counter[1]:
+        """Looks up a view's place in the graph again if its memory has been changed since.
+
+        It is then a view of its base as that is now: hooks on the views between them are not on its way. Raises RuntimeError
+        for a view that autograd has lost sight of.
+        """
+        if self._history == self._counter[0]:
             return
-        chain = [self]
-        while chain[-1]._view is not None and (link := chain[-1]._viewed())[1].differentiable:
-            chain.append(link[0])
-        from .autograd.written import remember
+        base = self._followed_base()
+        if base is self or (self._grad_fn is None and not base._requires_grad):
+            return
+        from .inplace import seen_from
+        from .views import refused
 
-        for t, parent in zip(chain[-2::-1], chain[:0:-1], strict=True):
-            assert t._view is not None
-            if parent._requires_grad and (t._grad_fn is not None or not t._requires_grad) and t._made is None:
-                t._follow(remember(t._view[1], (parent,), t._view[2], t))
-        for t in chain:
-            t._history = self._counter[1]
+        if self._made is not None:
+            raise refused(self, True)
+        self._follow(seen_from(base, self))
 
-    def _follow(self, node: BackwardNode) -> None:
+    def _follow(self, node: BackwardNode, output: int = 0) -> None:
         """Gives a tensor that was changed in place its new history. Its own gradient is now that of the new value."""
         before = self._grad_fn
-        self._requires_grad, self._grad_fn, self._output = True, node, 0
+        self._requires_grad, self._grad_fn, self._output, self._history = True, node, output, self._counter[0]
         if before is not None and before.extras is not None:
             from .autograd.hooks import move_retained
 
             move_retained(self, before)
 
-    def _check_made(self) -> None:
-        """Raises RuntimeError for a view that autograd has lost sight of: what it is a view of was changed in place."""
-        made = self._made
-        assert made is not None
-        if self._counter[0] != made.version and (self._grad_fn is not None or self._followed_base()._requires_grad):
-            from .views import refused
-
-            raise refused(self, True)
+    def _followed(self) -> bool:
+        """Of a view: whether autograd follows what is computed of it, with its place in the graph looked up."""
+        self._refresh()
+        return self._requires_grad or self._followed_base()._requires_grad
 
     @property
     def requires_grad(self) -> bool:
-        if self._view is not None:
-            self._refresh()
-            if self._made is not None and not self._requires_grad:
-                return self._followed_base()._requires_grad  # a view that autograd does not follow, though it has to do with it
-        return self._requires_grad
+        return self._requires_grad or (self._view is not None and self._followed_base()._requires_grad)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -272,8 +270,6 @@ class Tensor:
     @property
     def grad_fn(self) -> BackwardNode | None:
         if self._view is not None:
-            if self._made is not None:
-                self._check_made()
             self._refresh()
         return self._grad_fn
 
@@ -411,7 +407,7 @@ class Tensor:
     def _changes(self) -> list[int]:
         """The counter of changes, to be written to or shared."""
         if self._counter is UNCHANGED:
-            self._counter = [0, 0]
+            self._counter = [0]
         return self._counter  # type: ignore[return-value]
 
     def _like(self) -> Tensor:

@@ -27,7 +27,7 @@ class LazyView(Tensor):
     def _data(self, data: np.ndarray) -> None:
         """What it views says what its elements are."""
 
-    def data_ptr(self) -> int:
+    def _address(self) -> int:
         return self._addressed().__array_interface__["data"][0]
 
     def _addressed(self) -> np.ndarray:
@@ -95,12 +95,10 @@ class Made(NamedTuple):
     kind     ``multiple``: one of several views; ``function``: by a user's ``Function``; ``no_grad`` or ``inference``: in
              such a block
     output   which of the views it is
-    version  of the memory then
     """
 
     kind: str
     output: int
-    version: int
 
 
 _WHY = {
@@ -134,5 +132,5 @@ def one_of_several(views: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The results of a function that gives several views."""
     for k, t in enumerate(views):
         if t._view is not None and (t._made is None or t._made.kind not in ("no_grad", "inference")):
-            t._made = Made("multiple", k, t._counter[0])
+            t._made = Made("multiple", k)
     return tuple(views)

@@ -148,6 +148,30 @@ def _slices(starts: Shape, stops: Shape, steps: Shape) -> tuple[slice, ...]:
     return tuple(slice(a, b, s) for a, b, s in zip(starts, stops, steps, strict=True))
 
 
+def _slice(x: Any, starts: Shape, stops: Shape, steps: Shape) -> Any:
+    x = np.asarray(x)
+    part = x[_slices(starts, stops, steps)]
+    return part if part.size else begun_at(x, starts, steps, part.shape)
+
+
+def strides_of(x: np.ndarray) -> tuple[int, ...]:
+    """The strides in bytes. A new array without elements has those that its shape gives, where NumPy has zeros."""
+    if x.size or any(x.strides):
+        return x.strides
+    step, strides = x.itemsize, []
+    for n in reversed(x.shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def begun_at(x: np.ndarray, starts: Shape, steps: Shape, shape: Shape) -> np.ndarray:
+    """A slice without elements, with the address that its first one would have: NumPy gives it that of ``x``."""
+    extents = tuple(max(n, a + 1) for n, a in zip(x.shape, starts, strict=True))
+    whole = np.lib.stride_tricks.as_strided(x, extents, strides_of(x))
+    return whole[tuple(slice(a, None, s) for a, s in zip(starts, steps, strict=True))][tuple(map(slice, shape))]
+
+
 def _affine(i: str, start: int, step: int, param: Param) -> str:
     scaled = i if step == 1 else f"{i} * {param(step)}"
     return scaled if start == 0 else f"({scaled} + {param(start)})"
@@ -167,7 +191,7 @@ slice_ = primitive(
     Kind.MOVEMENT,
     "x",
     infer=_infer_slice,
-    impl=lambda x, starts, stops, steps: np.asarray(x)[_slices(starts, stops, steps)],
+    impl=_slice,
     vjp=(_slice_vjp,),
     pieces=lambda index, types, attrs, param: [
         Piece(0, tuple(_affine(i, a, s, param) for i, a, s in zip(index, attrs["starts"], attrs["steps"], strict=True)))

@@ -4,14 +4,13 @@ and for each what replaces the elements of the view in what it is a view of.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from ..primitive import Kind, Piece, host, primitive
 from ..types import TensorType, dtype_named, type_of
-from .movement import Param, Shape, _affine, _require, zeros
+from .movement import Param, Shape, _affine, _require, begun_at, strides_of, zeros
 
 
 def _replaced(view: Any) -> Any:
@@ -106,7 +105,8 @@ def _infer_strided(x: TensorType, shape: Shape, strides: Shape, offset: int) -> 
 def _strided(x: Any, shape: Shape, strides: Shape, offset: int) -> np.ndarray:
     x = np.asarray(x)
     step = x.strides[0]
-    return np.lib.stride_tricks.as_strided(x[offset:] if math.prod(shape) else x, shape, tuple(s * step for s in strides))
+    begin = x[offset:] if offset < x.size else begun_at(x, (offset,), (1,), (0,))
+    return np.lib.stride_tricks.as_strided(begin, shape, tuple(s * step for s in strides))
 
 
 def _strided_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
@@ -294,8 +294,8 @@ def _bitcast(x: Any, dtype: str) -> np.ndarray:
     x, new = np.asarray(x), dtype_named(dtype).numpy
     if x.itemsize != new.itemsize and x.size and x.strides[-1] != x.itemsize:
         x = np.ascontiguousarray(x)
-    if x.size == 0:
-        return np.empty(_infer_bitcast(type_of(x), dtype).shape, new)
+    if x.size == 0:  # of an array that has no strides NumPy takes nothing apart
+        x = np.lib.stride_tricks.as_strided(x, x.shape, strides_of(x))
     return x.view(new)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..context import context
-from ..inplace import rebase
+from ..inplace import rebase, require_changeable
 from ..ir.interp import using
 from ..tensor import Tensor, wrap
-from ..views import Made, refused
+from ..views import Made
 from .forms import Form
 from .modes import unfollowed
-from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, modified
+from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, look_up, modified
 
 
 class FunctionCtx:
@@ -65,7 +65,7 @@ class FunctionCtx:
                 found.append(t.unpack())
                 continue
             if t is not None and t._counter[0] != version:
-                raise modified(t._data, t._counter[0], version, t._grad_fn)
+                raise modified(t._data, t._counter[0], version, t.grad_fn)
             found.append(t.tensor() if isinstance(t, _Output) else t)
         return tuple(found)
 
@@ -93,7 +93,7 @@ class _Output:
     def __init__(self, t: Tensor, node: FunctionNode):
         self._data, self._counter, self._output = t._data, t._changes(), t._output
         self.requires_grad, self._node = t.requires_grad, weakref.ref(node)
-        self._grad_fn = None
+        self.grad_fn = None
 
     def tensor(self) -> Tensor:
         t = wrap(self._data)
@@ -225,7 +225,10 @@ class Function:
             bound.apply_defaults()
             args, kwargs = bound.args, {}
         ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a.requires_grad for a in args])
-        node = FunctionNode(cls, ctx, args) if context.grad_enabled and any(ctx.needs_input_grad) else None
+        node = None
+        if context.grad_enabled and any(ctx.needs_input_grad):
+            look_up(args)
+            node = FunctionNode(cls, ctx, args)
         with unfollowed():
             if apart:
                 result = cls.forward(*args)
@@ -273,7 +276,7 @@ def _new(node: FunctionNode, k: int, out: Tensor, given: bool, several: bool) ->
         out = out._alias()
         given = True
     if given or (out._view is not None and out._root() is not out):
-        out._made = Made("multiple" if several and not given else "function", k, out._counter[0])
+        out._made = Made("multiple" if several and not given else "function", k)
     out._requires_grad, out._grad_fn, out._output = True, node, k
     return out
 
@@ -281,16 +284,9 @@ def _new(node: FunctionNode, k: int, out: Tensor, given: bool, several: bool) ->
 def _changed(node: FunctionNode, k: int, out: Tensor) -> Tensor:
     """An input that the function has changed in place: so has been what it is a view of."""
     base = out._followed_base()
-    if out._requires_grad and out._grad_fn is None:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    if base is not out and base._requires_grad and base._grad_fn is None:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if out._made is not None:
-        raise refused(out, False)
+    require_changeable(out, base)
     if base is out:
-        out._changes()[1] += 1
-        out._history = out._counter[1]
-        out._requires_grad, out._grad_fn, out._output = True, node, k
+        out._follow(node, k)
     else:
         new = out._like()
         new._requires_grad, new._grad_fn, new._output = True, node, k

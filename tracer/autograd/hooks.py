@@ -49,8 +49,13 @@ class _Retain:
 
 
 def _of(t: Tensor) -> OrderedDict[int, Any]:
-    """The hooks on a tensor's gradient: a leaf's are its own, others belong to the node that made it."""
-    node = t.grad_fn
+    """The hooks on a tensor's gradient: a leaf's are its own, others belong to the node that made it.
+
+    Hooks join those that there are, also where a view has a newer history that nobody has looked up, as in PyTorch.
+    """
+    node = t._grad_fn
+    if node is None or node.extras is None or t._output not in node.extras.hooks:
+        node = t.grad_fn
     if node is None:
         if "_hooks" not in vars(t):
             vars(t)["_hooks"] = OrderedDict()
@@ -83,8 +88,8 @@ def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> Remov
 def retain(t: Tensor) -> None:
     if not t.requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-    if t.grad_fn is not None and not retains(t):
-        add(_of(t), _Retain(t))
+    if t._grad_fn is not None and not retains(t):
+        add(t.grad_fn.extended().hooks.setdefault(t._output, OrderedDict()), _Retain(t))  # type: ignore[union-attr]
 
 
 def retains(t: Tensor) -> bool:
@@ -101,7 +106,7 @@ def move_retained(t: Tensor, before: BackwardNode) -> None:
         for number, hook in list(hooks.items()):
             if isinstance(hook, _Retain) and hook.tensor() is t:
                 del hooks[number]
-                add(_of(t), hook)
+                add(t._grad_fn.extended().hooks.setdefault(t._output, OrderedDict()), hook)  # type: ignore[union-attr]
 
 
 # What the engine calls. Hooks see tensors, and their own operations go to eager mode.

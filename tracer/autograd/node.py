@@ -76,6 +76,13 @@ def edges_to(args: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(edges)
 
 
+def look_up(args: Sequence[Any]) -> None:
+    """Looks up the places in the graph of operands that are views. Raises RuntimeError where autograd has lost sight of one."""
+    for a in args:
+        if isinstance(a, Tensor) and a._view is not None:
+            a._refresh()
+
+
 class BackwardNode:
     """What the engine needs of a node; made by operations (``Node``) and by compiled functions.
 
@@ -343,7 +350,7 @@ class Node(BackwardNode):
             a = saved[i]
             if isinstance(a, Tensor):
                 if a._counter[0] != saved[i + 1]:
-                    raise modified(a._data, a._counter[0], saved[i + 1], a._grad_fn)
+                    raise modified(a._data, a._counter[0], saved[i + 1], a.grad_fn)
                 if not a._requires_grad and wanted[i // 2] and self.edges[i // 2 * 3] is not a:
                     raise RuntimeError(
                         "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not "

@@ -69,7 +69,8 @@ def _consumes(item: Any) -> int:
 
 
 def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
-    """What the numbers, slices and None of an index choose, a view; and the tensors of the index, by the axis of that view.
+    """What the numbers, slices and None of an index choose, a view or ``x`` itself; and the tensors of the index, by the axis
+    of that.
 
     A bool, or a mask without dimensions, is a mask of one element over a new axis. Raises IndexError, or ValueError for
     steps below 1.
@@ -127,8 +128,6 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
     if any(cut != (0, n, 1) for cut, n in zip(cuts, shape, strict=True)):
         starts, stops, steps = zip(*cuts, strict=True)
         out = P.slice_(x, starts=starts, stops=stops, steps=steps)
-    elif tuple(final) == shape and not tensors:
-        return P.reshape(x, shape=shape), tensors  # x[:] is a new view
     return out if out._data.shape == tuple(final) else P.reshape(out, shape=tuple(final)), tensors
 
 
@@ -176,7 +175,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     """
     part, tensors = chosen(input, index)
     if not tensors:
-        return part
+        return P.reshape(input, shape=input._data.shape) if part is input else part  # x[:] is a new view
     if len(tensors) == 1:
         ((axis, mask),) = tensors.items()
         if mask.dtype is bool_:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..context import context
+from ..inplace import follow_through
 from ..ir import ops as P
 from ..tensor import Tensor
 from ..views import LazyView, conjugated, one_of_several, without_conjugation
@@ -451,7 +453,7 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"as_strided: sizes must not be negative, got sizes: {list(sizes)}")
     memory, itemsize = _memory(input), input.element_size()
-    start = (input.data_ptr() - memory.data_ptr()) // itemsize
+    start = (input._address() - memory._address()) // itemsize
     offset = start if storage_offset is None else int(storage_offset)
     if offset < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {offset}")
@@ -462,11 +464,12 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
             f"setStorage: sizes {list(sizes)}, strides {list(strides)}, storage offset {offset}, and itemsize {itemsize} "
             f"requiring a storage size of {(last + 1) * itemsize} are out of bounds for storage of size {memory._data.nbytes}"
         )
-    if 0 in sizes:
-        return P.strided(memory, shape=sizes, strides=strides, offset=0)
-    if offset >= start and (own := _vector(input)) is not None and offset - start + reach < own._data.size:
+    if 0 not in sizes and offset >= start and (own := _vector(input)) is not None and offset - start + reach < own._data.size:
         return P.strided(own, shape=sizes, strides=strides, offset=offset - start)
-    return P.strided(memory, shape=sizes, strides=strides, offset=offset)
+    out = P.strided(memory, shape=sizes, strides=strides, offset=offset)
+    if context.grad_enabled and input._view is not None and input._followed():
+        follow_through(out, input, lambda whole: P.strided(_vector(whole), shape=sizes, strides=strides, offset=offset))
+    return out
 
 
 def _vector(t: Tensor) -> Tensor | None:

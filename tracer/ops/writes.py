@@ -428,7 +428,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             value = reshape(value, value._data.shape[extra:])
         part.copy_(value)
         return
-    before = part._snapshot() if part._requires_grad else part
+    before = part._snapshot() if part.requires_grad else part
     if len(tensors) == 1 and (not isinstance(value, Tensor) or (value.numel() == 1 and value.ndim <= part.ndim)):
         ((axis, mask),) = tensors.items()
         if mask.dtype is bool_:

@@ -18,7 +18,7 @@ import numpy as np
 from ..context import SPECIAL, Structure, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
-from .guards import Call, Environment, storage
+from .guards import Call, Environment, is_settled, storage
 from .scalars import Argument, static
 from .unchanged import lengths
 from .walk import OF_A_TENSOR, STATIC
@@ -68,6 +68,7 @@ class _Writer:
             "Structure": Structure,
             "Tensor": Tensor,
             "UNCHANGED": UNCHANGED,
+            "is_settled": is_settled,
             "context": context,
             "mode": mode,
             "new": object.__new__,
@@ -196,6 +197,8 @@ class _Writer:
         leaf, view = ("is" if y is None else "is not" for y in (x._grad_fn, x._view))
         as_it_was = f"a{k}._requires_grad is {x._requires_grad} and a{k}._grad_fn {leaf} None and a{k}._view {view} None"
         as_it_was += f" and of_a_tensor(a{k}.__dict__)"
+        if x._view is not None:
+            as_it_was += f" and a{k}.requires_grad is {x.requires_grad} and is_settled(a{k})"
         short = ""
         if len(vars(x)) == 2:
             # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd.forms import Form
-from ..autograd.node import FREED, BackwardNode, edges_to, modified
+from ..autograd.node import FREED, BackwardNode, edges_to, look_up, modified
 from ..context import context
 from ..ir import pipeline
 from ..ir.autodiff import vjp
@@ -310,6 +310,7 @@ class CompiledNode(BackwardNode):
 
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
         active = set(function.active)
+        look_up(tensors)
         self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])
         self.function = function
         self.inputs: Sequence[Tensor] | None = tensors
@@ -331,7 +332,7 @@ class CompiledNode(BackwardNode):
         function, inputs = self.function, self.inputs
         for i in function.adjoint_reads if tensors else function.reads:
             if inputs[i]._counter[0] != self.versions[i]:
-                raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i]._grad_fn)
+                raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i].grad_fn)
         cts = [given[k] if k in given else self._zero(k, tensors) for k in range(len(function.outputs))]
         results: list[Any]
         if tensors:

@@ -89,6 +89,8 @@ class Call:
             tokens.append((type(a), data.dtype.char, data.shape, a._requires_grad, leaf, data.flags.c_contiguous))
             self.tensors.append(a)
             self.storages.append(id(data) if data.base is None else id(storage(data)))
+            if a._view is not None:
+                tokens.append(_followed(a))
             if len(vars(a)) > 2 and not OF_A_TENSOR.issuperset(vars(a)):
                 self._describe(a, tokens)
         elif type(a) is float and not self._environment.asks_types:
@@ -119,6 +121,19 @@ class Call:
         self.reached.update(walk.tensors)
         if isinstance(a, Tensor):
             del self.reached[id(a)]
+
+
+def _followed(view: Tensor) -> bool | None:
+    """Whether autograd follows a view, its place in the graph looked up; None if it has lost sight of it."""
+    try:
+        return view._followed()
+    except RuntimeError:
+        return None
+
+
+def is_settled(view: Tensor) -> bool:
+    """Whether a view's place in the graph needs no looking up."""
+    return view._history == view._counter[0] or not view.requires_grad
 
 
 class Environment:

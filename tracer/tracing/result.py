@@ -216,14 +216,14 @@ class _Results:
 
     def _view(self, t: Tensor) -> Build:
         """A view of a result or of an input shares its memory: it is made of it again."""
-        t._refresh()
         parent, primitive, attrs = t._viewed()
-        follows, counted = t._requires_grad, t._counter is parent._counter
         made = t._made
-        if made is not None and parent._requires_grad and made.version != t._counter[0]:
+        if made is not None and parent.requires_grad and t._history != t._counter[0]:
             raise Unreplayable("it returns a view that autograd has lost sight of")
+        t._refresh()
+        follows, counted = t._requires_grad, t._counter is parent._counter
         if follows and (
-            not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent._requires_grad
+            not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent.requires_grad
         ):
             raise Unreplayable("it returns a view that does not take part in autograd as what it belongs to does")
         if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
@@ -233,8 +233,7 @@ class _Results:
         def make(run: Run) -> Tensor:
             if primitive is not P.detach:
                 out = primitive(base.make(run), **attrs)
-                if made is not None:
-                    out._made = made._replace(version=out._counter[0])
+                out._made = made
                 return out
             return base.make(run).detach() if counted else base.make(run).data
 

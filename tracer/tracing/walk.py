@@ -283,7 +283,7 @@ class Walk:
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x
-        out.append(("tensor", id(x), type(x), x._data.dtype.char, x._data.shape, x._requires_grad, x._grad_fn is None))
+        out.append(("tensor", id(x), type(x), x._data.dtype.char, x._data.shape, x.requires_grad, x._grad_fn is None))
         self.sizes.append((vars(x), len(vars(x))))  # hooks, and what users may put there
         own = [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
         if own:

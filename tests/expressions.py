@@ -86,6 +86,12 @@ EXPRESSIONS += [
     for mode in ("bilinear", "nearest")
     for padding, align in (("zeros", True), ("border", False), ("reflection", False))
 ]
+EXPRESSIONS += [
+    f"F.interpolate({x}, {size}, mode={mode!r}, align_corners={align}, antialias=True)"
+    for x, size in (("m[None, None]", "(2, 7)"), ("m.reshape(1, 1, 2, 6)", "(2, 3)"), ("z[None]", "scale_factor=(0.6, 1.7)"))
+    for mode in ("bilinear", "bicubic")
+    for align in (False, True)
+]
 EXPRESSIONS += distribution_expressions.EXPRESSIONS
 
 

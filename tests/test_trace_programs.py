@@ -164,3 +164,21 @@ def test_arithmetic_of_truth_values():
     same_as_eager(lambda a, b: (a.sum(dtype=tracer.bool), b.sum(1, dtype=tracer.bool)), np.arange(9), np.eye(3))
     big = mask(700, 300)
     same_as_eager(lambda a: ((a + a).sum(0), (a * a).sum(dtype=tracer.bool), a.sum(1, dtype=tracer.bool), (a * a).sum()), big)
+
+
+POSITIONS = {
+    "resize": lambda x: F.interpolate(x, size=(7, 3), mode="bicubic"),
+    "resize, nearest": lambda x: F.interpolate(x, scale_factor=1.5),
+    "resize, antialias": lambda x: F.interpolate(x, size=(2, 7), mode="bilinear", antialias=True),
+    "reflect": lambda x: F.pad(x, (1, 2, 0, 1), mode="reflect"),
+    "circular": lambda x: F.pad(x, (1, 2, 3, 1), mode="circular"),
+    "replicate": lambda x: F.pad(x, (1, 2, 0, 1), mode="replicate"),
+    "triangle": lambda x: x[0, 0][tuple(tracer.tril_indices(5, 5, -1))],
+    "combinations": lambda x: tracer.combinations(x[0, 0, 0], 3),
+    "bags": lambda x: F.embedding_bag(tracer.tensor([[0, 1], [1, 4]]), x[0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", POSITIONS)
+def test_positions_that_follow_from_extents_are_constants(name):
+    same_as_eager(POSITIONS[name], (1, 2, 5, 5))

@@ -98,10 +98,7 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
             raise TypeError("must be real number, not complex")
         if dtype.kind in "ui":
             _require_range(array, dtype)
-    t = wrap(array.astype(dtype.numpy, copy=False))
-    if context.recorder is not None:
-        context.recorder.constant(t)
-    return _leaf(t, requires_grad)
+    return _leaf(fixed(array.astype(dtype.numpy, copy=False)), requires_grad)
 
 
 _NUMBERS = {bool, int, float, complex}
@@ -162,6 +159,14 @@ def _require_rectangle(data: Any, dim: int = 0) -> None:
             raise ValueError(f"expected sequence of length {lengths[0]} at dim {dim + 1} (got {n})")
     for x in data:
         _require_rectangle(x, dim + 1)
+
+
+def fixed(array: np.ndarray) -> Tensor:
+    """The array as a tensor. Its elements follow from extents and Python numbers alone: in a trace it is a constant."""
+    t = wrap(array)
+    if context.recorder is not None:
+        context.recorder.constant(t)
+    return t
 
 
 @factory

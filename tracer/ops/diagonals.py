@@ -49,9 +49,9 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def _triangle_positions(keep: np.ndarray) -> Tensor:
-    from .create import tensor
+    from .create import fixed
 
-    return tensor(np.stack(np.nonzero(keep)).astype(np.int64))
+    return fixed(np.stack(np.nonzero(keep)).astype(np.int64))
 
 
 @factory

@@ -391,11 +391,11 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
         return full((0,), 0, dtype=input.dtype)
-    from .create import tensor
+    from .create import fixed
 
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(pick(range(input._data.shape[0]), r)), np.int64).reshape(-1, r)
-    return P.index_select(input, tensor(rows), axis=0)
+    return P.index_select(input, fixed(rows), axis=0)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:

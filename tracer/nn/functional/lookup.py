@@ -84,7 +84,7 @@ def embedding_bag(
     """
     import numpy as np
 
-    from ...ops.create import tensor
+    from ...ops.create import fixed
 
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
@@ -112,7 +112,7 @@ def embedding_bag(
     rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     if per_sample_weights is not None:
         rows = F.mul(rows, S.unsqueeze(S.reshape(per_sample_weights, (-1,)), 1))
-    where = tensor(bags)
+    where = fixed(bags)
     counted = None
     if padding_idx is not None:
         padding_idx %= weight._data.shape[0]

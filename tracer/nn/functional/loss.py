@@ -17,7 +17,7 @@ from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import match, to_dtype
-from ...ops.create import tensor
+from ...ops.create import fixed
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
 from ...ops.special import xlogy
@@ -465,12 +465,12 @@ def ctc_loss(
             start += size
         extended = np.full(2 * size + 1, blank, np.int64)
         extended[1::2] = own
-        scores = P.index_select(S.reshape(S.narrow(lp, 1, b, 1), (lp._data.shape[0], -1)), tensor(extended), axis=1)
+        scores = P.index_select(S.reshape(S.narrow(lp, 1, b, 1), (lp._data.shape[0], -1)), fixed(extended), axis=1)
         n = len(extended)
         skip = np.zeros(n, bool)
         skip[3::2] = extended[3::2] != extended[1:-2:2]
-        allowed = tensor(skip)
-        first = tensor(np.arange(n) < 2)
+        allowed = fixed(skip)
+        first = fixed(np.arange(n) < 2)
         alpha = F.where(first, S.reshape(S.narrow(scores, 0, 0, 1), (n,)), -1e30)
         for i in range(1, length):
             one = S.pad(S.narrow(alpha, 0, 0, n - 1), (1, 0), -1e30)
@@ -486,7 +486,7 @@ def ctc_loss(
         losses.append(F.where(impossible, 0.0 if zero_infinity else math.inf, loss))
     out = to_dtype(S.stack(losses), log_probs.dtype)
     if reduction == "mean":
-        return mean(F.div(out, P.cast(F.clamp(tensor(np.array(sizes)), min=1), dtype=out.dtype.short)))
+        return mean(F.div(out, P.cast(F.clamp(fixed(np.array(sizes)), min=1), dtype=out.dtype.short)))
     if reduction == "none" and single:
         return S.squeeze(out, 0)
     return _reduced(out, reduction)

@@ -14,7 +14,7 @@ from ...ops import permute, reshape
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import to_dtype
-from ...ops.create import tensor
+from ...ops.create import fixed
 from ...ops.opmath import opmath
 from ...tensor import Tensor
 from .convolution import require_images
@@ -75,7 +75,7 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
         at = around % left + first if left > 0 else around
     if len(at) == extent and (at == np.arange(extent)).all():
         return x
-    return P.index_select(x, tensor(at), axis=axis)
+    return P.index_select(x, fixed(at), axis=axis)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -141,8 +141,9 @@ def interpolate(
     """The last axes resized to ``size``, or by ``scale_factor``.
 
     Modes: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area. Every axis by itself: a gather, or
-    a product with a sparse matrix of weights, which is the same thing. Images of bytes are rounded after each axis. Raises
-    NotImplementedError for other integers, and for bytes in the modes linear, trilinear and area.
+    a product with a sparse matrix of weights, which is the same thing. Images of bytes are rounded after each axis.
+    ``antialias`` (modes bilinear and bicubic) widens the filter where an axis becomes shorter. Raises NotImplementedError for
+    other integers, and for bytes in the modes linear, trilinear and area; ValueError for options that the mode does not take.
     """
     if input.dtype.category < 2 and not (input.dtype is uint8 and mode in ("nearest", "nearest-exact", "bilinear", "bicubic")):
         raise NotImplementedError(f"\"interpolate\" of mode {mode} not implemented for '{input.dtype.ctype}'")
@@ -157,8 +158,8 @@ def interpolate(
         raise ValueError(
             "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
         )
-    if antialias:
-        raise NotImplementedError("interpolate with antialias")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input")
     if (size is None) == (scale_factor is None):
         raise ValueError(
             "only one of size or scale_factor should be defined"
@@ -192,8 +193,8 @@ def interpolate(
         )
     align, out = bool(align_corners), input
     for i in reversed(range(n)) if input.dtype is uint8 else range(n):  # bytes: rows first, for each axis is rounded
-        out = _resize(out, 2 + i, sizes[i], scales[i], mode, align)
-    return out
+        out = _resize(out, 2 + i, sizes[i], scales[i], mode, align, antialias)
+    return P.copy(out) if out is input else out
 
 
 @opmath
@@ -214,20 +215,25 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 
-def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, align: bool) -> Tensor:
+def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, align: bool, antialias: bool) -> Tensor:
     extent = x._data.shape[axis]
     step = 1 / scale if scale is not None else extent / out if out else 0
     if mode.startswith("nearest"):
         shift = 0.5 if mode == "nearest-exact" else 0.0
         f: Any = np.float32
         at = np.floor((np.arange(out, dtype=f) + f(shift)) * f(step)).astype(np.int64)
-        return P.index_select(x, tensor(np.minimum(at, extent - 1)), axis=axis)
-    if x.dtype is uint8 and out == extent:
+        return P.index_select(x, fixed(np.minimum(at, extent - 1)), axis=axis)
+    if out == extent and (x.dtype is uint8 or antialias):
         return x
     kind: Any = np.float64 if x.dtype.name in ("float64", "uint8") else np.float32
     places = np.arange(out, dtype=kind)
     if align:
-        where = places * kind((extent - 1) / (out - 1) if out > 1 else 0)
+        step = (extent - 1) / (out - 1) if out > 1 else 0
+    if antialias:
+        lower, taps = _widened(places, extent, step, mode == "bicubic")
+        return _bytes(x, axis, lower, taps) if x.dtype is uint8 else _weighted(x, axis, lower, taps)
+    if align:
+        where = places * kind(step)
     else:
         where = (places + kind(0.5)) * kind(step) - kind(0.5)
         if mode != "bicubic":
@@ -242,6 +248,25 @@ def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, alig
     if x.dtype is uint8:
         return _bytes(x, axis, lower, taps)
     return _weighted(x, axis, lower, taps)
+
+
+def _widened(places: np.ndarray, extent: int, step: float, cubic: bool) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """For each output the first element that it reads, and the weights of the elements from there on, which sum to 1.
+
+    The filter is as wide as the step between outputs, at least as wide as that between elements, as in Pillow's resize.
+    """
+    kind = places.dtype.type
+    wide, centre = kind(max(step, 1.0)), kind(step) * (places + kind(0.5))
+    reach = wide * kind(2 if cubic else 1) - kind(0.5)
+    lower = np.maximum((centre - reach).astype(np.int64), 0)
+    count = np.minimum((centre + reach + kind(1)).astype(np.int64), extent) - lower
+    weights = []
+    for k in range(count.max(initial=0)):
+        distance = np.abs((lower + k - centre + kind(0.5)) / wide).astype(kind)
+        w = _cubic(distance, kind(-0.5)) if cubic else np.maximum(1 - distance, 0)
+        weights.append(np.where(k < count, w, 0))
+    total = sum(weights)
+    return lower, [(k, (w / total).astype(kind)) for k, w in enumerate(weights)]
 
 
 def _bytes(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:
@@ -271,8 +296,8 @@ def _weighted(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int,
     total: Tensor | None = None
     lift = tuple(-1 if i == axis else 1 for i in range(x.ndim))
     for k, weights in taps:
-        part = P.index_select(x, tensor(np.clip(lower + k, 0, extent - 1)), axis=axis)
-        term = F.mul(part, reshape(tensor(weights.astype(x._data.dtype)), lift))
+        part = P.index_select(x, fixed(np.clip(lower + k, 0, extent - 1)), axis=axis)
+        term = F.mul(part, reshape(fixed(weights.astype(x._data.dtype)), lift))
         total = term if total is None else F.add(total, term)
     assert total is not None
     return total

@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from ..codegen import circular, error, powers, special
 from ..codegen.math import FUNCTIONS
-from ..ir.ops.source import DIGITS, GOLDEN
+from ..ir.ops.source import DIGITS, GOLDEN, STREAMS
 from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import halves, vector
 from .arithmetic import LLVMArithmetic, Number, declared, wide_registers
@@ -376,7 +376,7 @@ def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *
 # Random numbers.
 
 
-def _random_bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> ir.Value:
+def _random_bits(builder: Builder, stream: int, seed: Scalar, counter: ir.Value) -> ir.Value:
     """SplitMix64 of a counter; the same arithmetic as the reference in ``ir.ops.source``."""
 
     def mix(z: ir.Value) -> ir.Value:
@@ -384,16 +384,22 @@ def _random_bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> ir
             z = builder.mul(builder.xor(z, builder.lshr(z, I64(shift))), I64(factor))
         return builder.xor(z, builder.lshr(z, I64(31)))
 
-    counter = builder.add(start.value, i.value)
-    key = mix(builder.add(seed.value, I64(GOLDEN)))
+    key = mix(builder.add(seed.value, I64(stream * GOLDEN % 2**64)))
     return mix(builder.add(key, builder.mul(counter, I64(GOLDEN))))
 
 
-def _uniform(dtype: DType, digits: int) -> Intrinsic:
+def _uniform(dtype: DType) -> Intrinsic:
     """A number in (0, 1) of so many random binary digits; half of the least in place of zero."""
+    digits, stream = DIGITS[dtype.short], STREAMS[dtype.short]
 
     def uniform(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
-        bits = builder.lshr(_random_bits(builder, seed, start, i), I64(64 - digits))
+        counter = builder.add(start.value, i.value)
+        if dtype is float32:  # a half of the bits
+            bits = _random_bits(builder, stream, seed, builder.lshr(counter, I64(1)))
+            bits = builder.lshr(bits, builder.shl(builder.and_(counter, I64(1)), I64(5)))
+            bits = builder.and_(builder.lshr(bits, I64(32 - digits)), I64(2**digits - 1))
+        else:
+            bits = builder.lshr(_random_bits(builder, stream, seed, counter), I64(64 - digits))
         type_ = llvm_type(dtype)
         number = builder.uitofp(bits, type_)
         number = builder.select(builder.fcmp_ordered(">", number, type_(0.5)), number, type_(0.5))
@@ -404,7 +410,7 @@ def _uniform(dtype: DType, digits: int) -> Intrinsic:
 
 def _bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
     """64 random bits."""
-    return Scalar(_random_bits(builder, seed, start, i), int64)
+    return Scalar(_random_bits(builder, STREAMS["i64"], seed, builder.add(start.value, i.value)), int64)
 
 
 _SHORTS = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64")
@@ -430,8 +436,8 @@ INTRINSICS: dict[str, Intrinsic] = {
     "worse": _better("<"),
     **{name: _floating(name) for name in ("sqrt", "floor", "ceil", "rint", "trunc")},
     **{name: _elementary(name, f) for table in ELEMENTARY for name, f in table.items()},
-    "uniform_f32": _uniform(float32, DIGITS["f32"]),
-    "uniform_f64": _uniform(float64, DIGITS["f64"]),
+    "uniform_f32": _uniform(float32),
+    "uniform_f64": _uniform(float64),
     "uniform_i64": _bits,
     **{f"gemm_{short}": _gemm for short in ("f16", "bf16", "f32", "f64")},
 }

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from .autograd.modes import unfollowed
+from .drawing import Draw, below, gaussian, uniform, whole
 from .ir.types import DType
 from .ops import pointwise
-from .random import Generator, bernoulli_draw, check_limits, default_generator, floating, randn, standard_deviation
+from .random import (
+    Generator,
+    bernoulli_draw,
+    check_limits,
+    default_generator,
+    floating,
+    normal,
+    probability,
+    standard_deviation,
+)
 from .tensor import Tensor
 
 
@@ -33,24 +42,28 @@ def uniform_(tensor: Tensor, from_: float = 0, to: float = 1, *, generator: Gene
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
     if to - from_ > most:
         raise RuntimeError(f"uniform_ expects to-from <= {most}, but found to={to} and from={from_}")
-    stream, shape = generator or default_generator, tensor._data.shape
-    with unfollowed():
-        if (from_, to) == (0, 1):
-            numbers = stream.uniform(shape, kind)
-        else:
-            numbers = stream.fine(shape, kind) * (to - from_) + from_
-            if from_ or numbers.dtype is not kind:  # rounding must not give the upper limit
-                last = np.nextafter(kind.numpy.type(to), kind.numpy.type(-math.inf))
-                numbers = pointwise.clamp(numbers, max=max(float(last), from_))
-    return tensor.copy_(numbers)
+    return (generator or default_generator).fill(uniform(kind) if (from_, to) == (0, 1) else _between(from_, to, kind), tensor)
+
+
+def _between(low: float, high: float, dtype: DType) -> Draw:
+    of, kind = dtype.wide.numpy.type, dtype.numpy.type
+    most = of(of(1 - _limits(dtype.wide)[1]) * of(high - low)) + of(low)  # of which rounding must not make the upper limit
+    last = np.nextafter(kind(high), kind(-math.inf)) if kind(most) >= kind(high) else None
+
+    def between(u: Tensor) -> Tensor:
+        numbers = u * (high - low) + low
+        return numbers if last is None else pointwise.clamp(numbers, max=max(float(last), low))
+
+    return Draw(between, dtype.wide, dtype)
 
 
 def normal_(tensor: Tensor, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Normal numbers. Raises RuntimeError for a negative standard deviation."""
     standard_deviation(std)
-    with unfollowed():
-        numbers = randn(tensor._data.shape, dtype=tensor.dtype, generator=generator) * std + mean
-    return tensor.copy_(numbers)
+    if tensor.is_complex():
+        return tensor.copy_(normal(mean, std, tensor._data.shape, dtype=tensor.dtype, generator=generator))
+    draw = gaussian(floating(tensor.dtype, "normal_kernel_cpu"), mean, std)
+    return (generator or default_generator).fill(draw, tensor)
 
 
 def exponential_(tensor: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
@@ -65,15 +78,15 @@ def exponential_(tensor: Tensor, lambd: float = 1, *, generator: Generator | Non
             "Exponential distribution is a continuous probability distribution. dtype must be a floating point but you "
             f"specified {tensor.dtype.ctype}"
         )
-    with unfollowed():
-        u = (generator or default_generator).fine(tensor._data.shape, tensor.dtype)
-        numbers = pointwise.log1p(-u) / -lambd
-    return tensor.copy_(numbers)
+    draw = Draw(lambda u: pointwise.log(u) / -lambd, tensor.dtype.wide, tensor.dtype)
+    return (generator or default_generator).fill(draw, tensor)
 
 
 def bernoulli_(tensor: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Ones with probability ``p``, a number or a tensor, else zeros. Raises RuntimeError for one outside of [0, 1]."""
-    return tensor.copy_(bernoulli_draw(tensor._data.shape, p, generator))
+    if isinstance(p, Tensor):
+        return tensor.copy_(bernoulli_draw(tensor._data.shape, p, generator))
+    return (generator or default_generator).fill(below(probability(p), dtype=tensor.dtype), tensor)
 
 
 def random_(tensor: Tensor, from_: int | None = None, to: Any = ..., *, generator: Generator | None = None) -> Tensor:
@@ -91,4 +104,4 @@ def random_(tensor: Tensor, from_: int | None = None, to: Any = ..., *, generato
         to = 2 if kind.kind == "b" else int(np.iinfo(kind.numpy).max) + 1
     low, high = int(from_ or 0), int(to)
     check_limits(low, high, kind)
-    return tensor.copy_((generator or default_generator).integers(low, high, tensor._data.shape))
+    return (generator or default_generator).fill(whole(low, high, kind), tensor)

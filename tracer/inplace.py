@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from .autograd.node import BackwardNode
 
 
-def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool = False) -> Tensor:
+def become(
+    t: Tensor,
+    new: Tensor,
+    overwritten: bool = False,
+    may_overlap: bool = False,
+    write: Callable[[np.ndarray], object] | None = None,
+) -> Tensor:
     """``t`` takes the value and the history of ``new``, keeping its memory: every in-place operation ends here.
 
     ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written to,
-    for they get equal values.
+    for they get equal values. ``write`` puts the elements into the memory of ``t``, which no trace records: then ``new`` only
+    has their dtype, shape and history.
     """
     if context.recorder is not None:
         context.recorder.value(t)  # as it was before
@@ -49,6 +56,8 @@ def become(t: Tensor, new: Tensor, overwritten: bool = False, may_overlap: bool 
     followed_before = base._requires_grad
     if isinstance(t, LazyView):
         t.write(new._data)
+    elif write is not None:
+        write(t._data)
     else:
         t._data[...] = new._data
     t._changes()[0] += 1

@@ -1,20 +1,23 @@
-"""Elementwise functions that NumPy does not have, as compiled kernels for eager runs.
+"""Compiled kernels for eager runs: elementwise functions that NumPy does not have, and many random numbers.
 
-The implementation in their records is SciPy's, whose import takes longer than most programs' use of these functions.
+The implementation in the records of the functions is SciPy's, whose import takes longer than most programs' use of them.
+Uniform numbers are the same, bit for bit, from the kernel and from NumPy, which takes some four times as long but starts at
+once.
 """
 
 from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .drawing import BLOCK
 from .ir import ops as P
 from .ir.graph import Builder
 from .ir.primitive import Primitive
-from .ir.types import TensorType, dtype_of
+from .ir.types import TensorType, dtype_named, dtype_of, int64
 from .runtime.objects import address
 
 if TYPE_CHECKING:
@@ -29,6 +32,32 @@ def use_kernels() -> None:
     """From here on eager runs compute these functions by kernels."""
     for primitive in _FUNCTIONS:
         primitive.compute_eagerly_by(functools.partial(_compute, primitive))
+    P.uniform.compute_eagerly_by(_Uniform())
+
+
+class _Uniform:
+    """Uniform numbers, by NumPy until that has taken about as long as loading a kernel, and compiling it where it is not in the
+    cache, may take.
+    """
+
+    LATER = 2**25
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def __call__(self, state: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        if shape != (BLOCK,):
+            return P.uniform.impl(state, shape=shape, dtype=dtype)
+        if self.drawn < self.LATER:
+            self.drawn += BLOCK
+            return P.uniform.impl(state, shape=shape, dtype=dtype)
+        kind = dtype_named(dtype)
+        program = _program(P.uniform, TensorType(int64, (2,)), TensorType(kind, shape), dtype=dtype, shape=shape)
+        if program is None:
+            return P.uniform.impl(state, shape=shape, dtype=dtype)
+        result = np.empty(shape, kind.numpy)
+        program.run([address(state), address(result)])
+        return result
 
 
 def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:
@@ -43,7 +72,8 @@ def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:
         return result
     result = _like(x)
     if result.strides == x.strides or x.flags.c_contiguous:
-        program = _program(primitive, x.dtype, x.size)
+        vector = TensorType(dtype_of(x.dtype), (x.size,))
+        program = _program(primitive, vector, vector)
         if program is None:
             return primitive.impl(x)
         program.run([address(x), address(result)])
@@ -60,15 +90,14 @@ def _like(x: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(64)
-def _program(primitive: Primitive, dtype: np.dtype, n: int) -> Program | None:
-    """The kernel as a program; None, with a warning, where it cannot be compiled."""
+def _program(primitive: Primitive, operand: TensorType, result: TensorType, **attrs: Any) -> Program | None:
+    """The kernel as a program, which writes to its second input; None, with a warning, where it cannot be compiled."""
     from .runtime.planned import planned
     from .runtime.program import Program
 
     builder = Builder(primitive.name)
-    vector = TensorType(dtype_of(dtype), (n,))
-    x, _ = builder.input(vector), builder.input(vector)
-    graph = builder.finish(builder.append(primitive, (x,), {}), {0: 1})
+    x, _ = builder.input(operand), builder.input(result)
+    graph = builder.finish(builder.append(primitive, (x,), attrs), {0: 1})
     try:
         return Program(planned(graph))
     except Exception as e:

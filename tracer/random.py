@@ -17,9 +17,10 @@ import numpy as np
 from .autograd.modes import unfollowed
 from .context import context
 from .device import CPU, require_cpu
+from .drawing import Draw, below, gaussian, uniform, whole, wrapped
 from .ir import ops as P
 from .ir.interp import joint_shape
-from .ir.types import DType, float16, float32, float64, int64, uint8
+from .ir.types import DType, float64, int64, uint8
 from .ops import create, pointwise
 from .ops.common import to_dtype
 from .ops.complex import view_as_complex
@@ -34,12 +35,7 @@ def _start(seed: int) -> np.ndarray:
     seed = int(seed)
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"manual_seed: expected a seed in [-2**63, 2**64), got {seed}")
-    return np.array([_wrap(seed), 0], np.int64)
-
-
-def _wrap(n: int) -> int:
-    """``n`` modulo 2**64, as an int64."""
-    return (n + 2**63) % 2**64 - 2**63
+    return np.array([wrapped(seed), 0], np.int64)
 
 
 class Generator:
@@ -97,38 +93,21 @@ class Generator:
         """A generator of its own that goes on where this one is."""
         return Generator().set_state(self.get_state())
 
+    def tensor(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
+        """A draw, outside any graph."""
+        return draw.tensor(self.state, shape)
+
+    def fill(self, draw: Draw, tensor: Tensor) -> Tensor:
+        """A draw put into a tensor."""
+        return draw.fill(self.state, tensor)
+
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
         """Numbers in (0, 1), or 64 random bits for int64, outside any graph."""
-        with unfollowed():
-            out = P.uniform(self.state, shape=shape, dtype=dtype.wide.short)
-            self.state.add_(create.tensor([0, math.prod(shape)], dtype=int64))
-            if dtype.is_half:  # odd multiples of half a step, so that none is rounded to 0 or to 1
-                steps = 2.0 ** (10 if dtype is float16 else 7)
-                out = P.cast((P.floor(out * steps) + 0.5) / steps, dtype=dtype.short)
-        return out
+        return self.tensor(uniform(dtype), shape)
 
     def fine(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
         """Numbers in (0, 1) to compute ``dtype`` from: float32 in place of the 16-bit types, which have few digits."""
         return self.uniform(shape, dtype.wide)
-
-    def normal(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        """Standard normal numbers, outside any graph, by the transform of Box and Muller (1958)."""
-        with unfollowed():
-            radius = pointwise.sqrt(pointwise.log1p(-self.fine(shape, dtype)) * -2.0)
-            return to_dtype(radius * pointwise.cos(self.fine(shape, dtype) * (2 * math.pi)), dtype)
-
-    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-        """Integers in [low, high), as int64, which must hold them."""
-        span = high - low
-        if span <= 2**40:  # a product with a number below 1 stays below the span, and is even but for 2**-13
-            return P.cast(pointwise.floor(self.uniform(shape, float64) * span), dtype="i64") + low
-        bits = self.uniform(shape, int64)
-        if span == 2**64:
-            return bits
-        if span > 2**63:  # modulo the span, as unsigned numbers; they are 2**63 more than the bits
-            return bits - P.cast(pointwise.ge(bits, span - 2**63), dtype="i64") * _wrap(span) + _wrap(low + 2**63)
-        half = bits.bitwise_and(2**63 - 1)
-        return (half if span == 2**63 else pointwise.remainder(half, span)) + low
 
 
 default_generator = Generator()
@@ -208,10 +187,9 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
     shape, kind = _shape(_sizes(size)), dtype or context.default_dtype
     stream = generator or default_generator
     if kind.is_complex:
-        with unfollowed():
-            parts = stream.normal((*shape, 2), kind.real) * math.sqrt(0.5)
+        parts = stream.tensor(gaussian(kind.real, std=math.sqrt(0.5)), (*shape, 2))
         return _leaf(view_as_complex(parts), requires_grad)
-    return _leaf(stream.normal(shape, floating(kind, "normal_kernel_cpu")), requires_grad)
+    return _leaf(stream.tensor(gaussian(floating(kind, "normal_kernel_cpu")), shape), requires_grad)
 
 
 def check_limits(low: int, high: int, dtype: DType) -> None:
@@ -236,8 +214,8 @@ def randint(
     """
     start, stop = (0, low) if size is None else (low, int(high))  # type: ignore[arg-type]
     check_limits(start, stop, dtype)
-    drawn = (generator or default_generator).integers(int(start), int(stop), _shape(high if size is None else size))
-    return to_dtype(drawn, dtype)
+    stream = generator or default_generator
+    return stream.tensor(whole(int(start), int(stop), dtype), _shape(high if size is None else size))
 
 
 @factory
@@ -285,10 +263,10 @@ def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) 
     """True with the probabilities ``p``, a number or a tensor that is spread over the shape."""
     with unfollowed():
         chance = probability(p)
+        stream = generator or default_generator
         if isinstance(chance, Tensor):
-            chance = chance.expand(shape)
-        kind = chance.dtype if isinstance(chance, Tensor) else float32
-        return pointwise.lt((generator or default_generator).fine(shape, kind), chance)
+            return pointwise.lt(stream.fine(shape, chance.dtype), chance.expand(shape))
+        return stream.tensor(below(chance), shape)
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
@@ -317,6 +295,10 @@ def normal(
         other = std if like is mean else mean
         size = joint_shape(like._data.shape, other._data.shape if isinstance(other, Tensor) else ())
         dtype = like.dtype
+    kind = dtype or context.default_dtype
+    if not (isinstance(mean, Tensor) or isinstance(std, Tensor) or kind.is_complex):
+        draw = gaussian(floating(kind, "normal_kernel_cpu"), mean, standard_deviation(std))
+        return (generator or default_generator).tensor(draw, _shape(size))
     with unfollowed():
         scale = standard_deviation(std)
         return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), scale), mean)

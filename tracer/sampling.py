@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 from .autograd.modes import unfollowed
+from .drawing import Draw, gaussian
 from .ir import ops as P
-from .ir.types import DType, float32, float64
+from .ir.types import float64
 from .ops import pointwise
 from .ops.common import to_dtype
 from .ops.moving import broadcast_tensors
-from .random import Generator, default_generator, randn
+from .random import Generator, default_generator
 from .tensor import Tensor
 
 __all__ = ["binomial", "poisson"]
@@ -52,11 +53,6 @@ def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:
 # In place.
 
 
-def drawn_dtype(t: Tensor) -> DType:
-    """What numbers for ``t`` are computed in."""
-    return t.dtype if t.dtype in (float32, float64) else float32
-
-
 def _require_continuous(name: str, t: Tensor) -> None:
     if not t.is_floating_point():
         raise RuntimeError(
@@ -70,10 +66,8 @@ def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Gen
     if sigma <= 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
     _require_continuous("Cauchy", self)
-    with unfollowed():
-        angle = pointwise.mul(pointwise.sub(_uniform(self._data.shape, generator), 0.5), math.pi)
-        drawn = pointwise.add(pointwise.mul(pointwise.tan(angle), sigma), median)
-    return self.copy_(to_dtype(drawn, self.dtype))
+    draw = Draw(lambda u: pointwise.tan((u - 0.5) * math.pi) * sigma + median, float64, self.dtype)
+    return (generator or default_generator).fill(draw, self)
 
 
 def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
@@ -82,10 +76,9 @@ def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Gen
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
     if not self.is_floating_point():
         raise NotImplementedError(f"\"log_normal_cpu\" not implemented for '{self.dtype.ctype}'")
-    with unfollowed():
-        normal = randn(self._data.shape, dtype=drawn_dtype(self), generator=generator)
-        drawn = pointwise.exp(pointwise.add(pointwise.mul(normal, std), mean))
-    return self.copy_(to_dtype(drawn, self.dtype))
+    normal = gaussian(self.dtype, mean, std)
+    draw = Draw(lambda *u: [pointwise.exp(x) for x in normal.formula(*u)], normal.of, self.dtype, normal.together)
+    return (generator or default_generator).fill(draw, self)
 
 
 def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> Tensor:
@@ -94,10 +87,8 @@ def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> T
     """
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    with unfollowed():
-        u = _uniform(self._data.shape, generator)
-        drawn = pointwise.clamp(pointwise.ceil(pointwise.div(pointwise.log1p(pointwise.neg(u)), math.log1p(-p))), min=1.0)
-    return self.copy_(to_dtype(drawn, self.dtype))
+    draw = Draw(lambda u: pointwise.clamp(pointwise.ceil(pointwise.log(u) / math.log1p(-p)), min=1.0), float64, self.dtype)
+    return (generator or default_generator).fill(draw, self)
 
 
 def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:

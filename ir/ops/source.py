@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,9 @@ def _infer_constant(data: str, shape: tuple[int, ...], dtype: str) -> TensorType
 constant = primitive("constant", Kind.SOURCE, "", infer=_infer_constant, impl=_decode)
 
 
+GOLDEN = 0x9E3779B97F4A7C15
+
+
 def splitmix64(z: Any) -> Any:
     """SplitMix64's finalizer (Steele, Lea, Flood, OOPSLA 2014): a bijection that scatters 64-bit integers."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -57,11 +62,10 @@ def splitmix64(z: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-GOLDEN = 0x9E3779B97F4A7C15
-
-
 # Random binary digits of a number in (0, 1): as many as its significand holds, so that all are exact and none rounds up to 1.
 DIGITS = {"f32": 24, "f64": 53}
+# Each dtype has streams of its own: the keys of a seed, which differ by this many times the increment.
+STREAMS = {"f64": 1, "i64": 1, "f32": 2}
 
 
 def _infer_uniform(state: TensorType, shape: tuple[int, ...], dtype: str) -> TensorType:
@@ -72,29 +76,67 @@ def _infer_uniform(state: TensorType, shape: tuple[int, ...], dtype: str) -> Ten
     return TensorType(dtype_named(dtype), tuple(shape))
 
 
-_AT_ONCE = 2**15  # so many numbers are computed together: what is in between stays in the cache
+_AT_ONCE = 2**14  # so many counters are mixed together: what is in between stays in the cache
+
+
+@functools.cache
+def _increments() -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.arange(_AT_ONCE, dtype=np.uint64) * np.uint64(GOLDEN)
+
+
+def _bits(seed: int, stream: int, first: int, n: int) -> Iterator[np.ndarray]:
+    """The 64 random bits of each of ``n`` counters from ``first`` on, by blocks; the next block is written over the last."""
+    key = int(splitmix64(np.uint64((seed + stream * GOLDEN) % 2**64)))
+    z, t = np.empty((2, min(n, _AT_ONCE)), np.uint64)
+    for start in range(0, n, _AT_ONCE):
+        m = min(_AT_ONCE, n - start)
+        z, t = z[:m], t[:m]
+        np.add(_increments()[:m], np.uint64((key + (first + start) * GOLDEN) % 2**64), out=z)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            np.multiply(np.bitwise_xor(z, np.right_shift(z, np.uint64(shift), out=t), out=z), np.uint64(factor), out=z)
+        yield np.bitwise_xor(z, np.right_shift(z, np.uint64(31), out=t), out=z)
 
 
 def _uniform(state: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    seed, offset = np.asarray(state).astype(np.uint64)
+    seed, offset = (int(s) % 2**64 for s in np.asarray(state))
     kind = dtype_named(dtype).numpy.type
     out = np.empty(shape, kind)
     flat = out.reshape(-1)
     with np.errstate(over="ignore"):
-        key, golden = splitmix64(seed + np.uint64(GOLDEN)), np.uint64(GOLDEN)
-        for start in range(0, flat.size, _AT_ONCE):
-            part = flat[start : start + _AT_ONCE]
-            counter = offset + np.arange(start, start + part.size, dtype=np.uint64)
-            bits = splitmix64(key + counter * golden)
+        if dtype == "f32":
+            _halves(seed, offset, flat)
+            return out
+        at = 0
+        for bits in _bits(seed, STREAMS[dtype], offset, flat.size):
+            part = flat[at : (at := at + bits.size)]
             if dtype == "i64":
                 part[...] = bits.view(np.int64)
             else:
-                number = (bits >> np.uint64(64 - DIGITS[dtype])).astype(kind)
-                np.multiply(np.maximum(number, kind(0.5)), kind(2.0 ** -DIGITS[dtype]), out=part)
+                part[...] = np.right_shift(bits, np.uint64(64 - DIGITS[dtype]), out=bits).view(np.int64)
+                np.multiply(np.maximum(part, 0.5, out=part), 2.0 ** -DIGITS[dtype], out=part)
     return out
 
 
-# Numbers in (0, 1), or, as i64, all 64 bits. `state` is (seed, offset); element i comes from counter offset + i alone, so
-# results depend neither on the order of evaluation nor on the number of threads. The caller advances the offset.
+def _halves(seed: int, offset: int, flat: np.ndarray) -> None:
+    """Two numbers of float32 from each counter: of its lower half first."""
+    if flat.size > (left := 2**64 - offset):  # offsets count modulo 2**64
+        _halves(seed, 0, flat[left:])
+        flat = flat[:left]
+    odd = offset % 2
+    at = -odd
+    digits = DIGITS["f32"]
+    for bits in _bits(seed, STREAMS["f32"], offset // 2, (flat.size + odd + 1) // 2):
+        halves = bits.view("<u4")
+        part = flat[max(at, 0) : at + halves.size]
+        halves = halves[at < 0 :][: part.size]
+        part[...] = np.right_shift(halves, np.uint32(32 - digits), out=halves).view(np.int32)
+        np.multiply(np.maximum(part, np.float32(0.5), out=part), np.float32(2.0**-digits), out=part)
+        at += 2 * bits.size
+
+
+# Numbers in (0, 1), or, as i64, all 64 bits. `state` is (seed, offset); element i comes from counter offset + i alone (of
+# float32 from a half of counter (offset + i) // 2), so results depend neither on the order of evaluation nor on the number
+# of threads. The caller advances the offset.
 # All binary fractions of a dtype's digits are equally probable; in place of 0 stands half of the least.
 uniform = primitive("uniform", Kind.SOURCE, "state", infer=_infer_uniform, impl=_uniform)

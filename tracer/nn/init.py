@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import filling
 from ..autograd.modes import no_grad
+from ..drawing import Draw
 from ..ops import create
 from ..ops.diagonals import diagonal
 from ..ops.pointwise import where
@@ -35,9 +36,12 @@ def trunc_normal_(
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     low, high = ((1 + math.erf((x - mean) / std / math.sqrt(2))) / 2 for x in (a, b))
+
+    def between(u: Tensor) -> Tensor:
+        return (erfinv(u * (2 * (high - low)) + (2 * low - 1)) * (std * math.sqrt(2)) + mean).clamp(a, b)
+
     with no_grad():
-        u = (generator or default_generator).fine(tensor.shape, tensor.dtype) * (2 * (high - low)) + (2 * low - 1)
-        return tensor.copy_((erfinv(u) * (std * math.sqrt(2)) + mean).clamp(a, b))
+        return (generator or default_generator).fill(Draw(between, tensor.dtype.wide, tensor.dtype), tensor)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ...drawing import Draw
 from ...ir import ops as P
+from ...ir.types import bool_
 from ...ops import pointwise as F
 from ...random import default_generator
 from ...tensor import Tensor
@@ -28,7 +30,8 @@ def _check(p: float) -> None:
 def _kept(shape: tuple[int, ...], p: float, input: Tensor) -> Tensor:
     if not input.is_floating_point():
         raise RuntimeError(f"result type Float can't be cast to the desired output type {input.dtype.ctype}")
-    return F.ge(default_generator.fine(shape, input.dtype), p)
+    of = input.dtype.wide
+    return default_generator.tensor(Draw(lambda u: F.ge(u, p), of, bool_), shape)
 
 
 def _drop(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:

@@ -1,0 +1,135 @@
+"""Random numbers computed from uniform ones, by blocks: a draw takes the memory of its result, and what is in between stays in
+the cache.
+
+A draw is a formula for its elements. Traces get it as operations on whole tensors, and the numbers are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .autograd.modes import unfollowed
+from .context import context
+from .inplace import become
+from .ir import ops as P
+from .ir.types import DType, bool_, float16, float32, float64, int64
+from .ops import create, pointwise
+from .ops.common import to_dtype
+from .ops.moving import cat
+from .ops.shape import expand, reshape
+from .tensor import Tensor, wrap
+from .views import LazyView
+
+Formula = Callable[..., Any]
+BLOCK = 2**15
+
+
+class Draw:
+    """``formula`` says what an element is, given a uniform number of the dtype ``of``.
+
+    With ``together`` = k the formula takes k numbers, for k elements: the first of the k parts of the draw, the second ...
+    """
+
+    def __init__(self, formula: Formula, of: DType, dtype: DType, together: int = 1):
+        self.formula, self.of, self.dtype, self.together = formula, of, dtype, together
+
+    def tensor(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """A new tensor, from the numbers after ``state``, which is advanced."""
+        with unfollowed():
+            if context.recorder is None and math.prod(shape) > BLOCK:
+                out = np.empty(shape, self.dtype.numpy)
+                self._write(state, out)
+                return wrap(out)
+            return self._whole(state, shape)
+
+    def fill(self, state: Tensor, tensor: Tensor) -> Tensor:
+        """The numbers of ``tensor(state, tensor.shape)``, put into the tensor."""
+        in_order = not isinstance(tensor, LazyView) and tensor._data.flags.c_contiguous and self.dtype is tensor.dtype
+        if context.recorder is not None or not in_order or tensor._data.size <= BLOCK:
+            return tensor.copy_(self.tensor(state, tensor._data.shape))
+        with unfollowed():
+            blank = expand(create.zeros((), dtype=self.dtype), tensor._data.shape)
+        return become(tensor, blank, overwritten=True, write=lambda out: self._write(state, out))
+
+    def _whole(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
+        n = math.prod(shape)
+        each = shape if self.together == 1 else (-(-n // self.together),)
+        uniform = []
+        for _ in range(self.together):
+            uniform.append(P.uniform(state, shape=each, dtype=self.of.short))
+            state.add_(create.tensor([0, math.prod(each)], dtype=int64))
+        drawn = self.formula(*uniform)
+        if self.together > 1:
+            drawn = reshape(cat(drawn)[:n], shape)
+        return to_dtype(drawn, self.dtype)
+
+    def _write(self, state: Tensor, out: np.ndarray) -> None:
+        flat, n = out.reshape(-1), out.size
+        seed, offset = state._data.tolist()
+        part = -(-n // self.together)
+        for start in range(0, part, BLOCK):
+            size = min(BLOCK, part - start)
+            starts = [i * part + start for i in range(self.together)]
+            with unfollowed():
+                drawn = self.formula(*(wrap(self._uniform(seed, offset + s, size)) for s in starts))
+                for s, block in zip(starts, drawn if self.together > 1 else (drawn,), strict=True):
+                    flat[s : s + size] = to_dtype(block, self.dtype)._data[: n - s]
+        with unfollowed():
+            state.add_(create.tensor([0, part * self.together], dtype=int64))
+
+    def _uniform(self, seed: int, offset: int, size: int) -> np.ndarray:
+        at = np.array([seed, wrapped(offset)], np.int64)
+        return P.uniform.eager(at, shape=(size,), dtype=self.of.short)
+
+
+def wrapped(n: int) -> int:
+    """``n`` modulo 2**64, as an int64."""
+    return (n + 2**63) % 2**64 - 2**63
+
+
+def uniform(dtype: DType) -> Draw:
+    """Numbers in (0, 1), or 64 random bits for int64."""
+    if not dtype.is_half:
+        return Draw(lambda u: u, dtype, dtype)
+    steps = 2.0 ** (10 if dtype is float16 else 7)  # odd multiples of half a step, so that none is rounded to 0 or to 1
+    return Draw(lambda u: (pointwise.floor(u * steps) + 0.5) / steps, float32, dtype)
+
+
+def gaussian(dtype: DType, mean: Any = 0.0, std: Any = 1.0) -> Draw:
+    """Normal numbers, by the transform of Box and Muller (1958)."""
+
+    def pair(u: Tensor, v: Tensor) -> list[Tensor]:
+        radius, angle = pointwise.sqrt(pointwise.log(u) * -2.0), v * (2 * math.pi)
+        if std != 1:
+            radius = radius * std
+        parts = [radius * pointwise.cos(angle), radius * pointwise.sin(angle)]
+        return parts if mean == 0 else [part + mean for part in parts]
+
+    return Draw(pair, dtype.wide, dtype, together=2)
+
+
+def whole(low: int, high: int, dtype: DType = int64) -> Draw:
+    """Integers in [low, high), which int64 must hold."""
+    span = high - low
+
+    def scaled(u: Tensor) -> Tensor:  # a product with a number below 1 stays below the span, and is even but for 2**-13
+        return P.cast(pointwise.floor(u * span), dtype="i64") + low
+
+    def reduced(bits: Tensor) -> Tensor:
+        if span == 2**64:
+            return bits
+        if span > 2**63:  # modulo the span, as unsigned numbers; they are 2**63 more than the bits
+            return bits - P.cast(pointwise.ge(bits, span - 2**63), dtype="i64") * wrapped(span) + wrapped(low + 2**63)
+        half = bits.bitwise_and(2**63 - 1)
+        return (half if span == 2**63 else pointwise.remainder(half, span)) + low
+
+    return Draw(scaled, float64, dtype) if span <= 2**40 else Draw(reduced, int64, dtype)
+
+
+def below(p: float, dtype: DType = bool_) -> Draw:
+    """True, or 1, with probability ``p``; else false, or 0."""
+    return Draw(lambda u: pointwise.lt(u, p), float32, dtype)

@@ -41,6 +41,17 @@ DISTRIBUTIONS = [
     ("D.MultivariateNormal(v, precision_matrix=T.eye(5) + v.outer(v))", "v * 2", ""),
     ("D.MultivariateNormal(m[:, :2], scale_tril=T.tensor([[1.0, 0.0], [0.3, 2.0]]))", "m[:, 2:]", ""),
     ("D.LowRankMultivariateNormal(v, v.reshape(5, 1), v.exp())", "v * 2", ""),
+    ("D.ContinuousBernoulli(v.sigmoid())", "v.sigmoid() * 0.9", "cdf icdf no mode"),
+    ("D.ContinuousBernoulli(logits=v * 3)", "v.sigmoid() * 0.9", "cdf icdf no mode"),
+    ("D.ContinuousBernoulli(T.tensor([0.4995, 0.5, 0.5009]))", "T.tensor([0.1, 0.5, 1.0])", "cdf no mode"),
+    ("D.GeneralizedPareto(v, v.exp(), v.tanh() / 2)", "v + 0.2 * v.exp()", "cdf icdf"),
+    ("D.GeneralizedPareto(v, v.exp(), 0.0)", "v + 0.2 * v.exp()", "cdf icdf"),
+    ("D.GeneralizedPareto(v, v.exp(), -1.0)", "v + 0.2 * v.exp()", "cdf icdf"),
+    ("D.Wishart(v.exp() + 5, T.eye(5) + v.outer(v))", "T.eye(5) * 2 + 3 * v.outer(v)", ""),
+    ("D.Wishart(T.tensor([4.0, 5.5]), precision_matrix=T.eye(2) + v[:2].outer(v[:2]))", "T.eye(2) + v[1:3].outer(v[1:3])", ""),
+    ("D.Wishart(3.5, scale_tril=T.tensor([[1.0, 0.0], [0.3, 2.0]]))", "T.eye(2) + v[1:3].outer(v[1:3])", ""),
+    ("D.LKJCholesky(3, v.exp())", "D.CorrCholeskyTransform()(v[:3])", f"no {MOMENTS}"),
+    ("D.LKJCholesky(2, 0.7)", "D.CorrCholeskyTransform()(v[:1])", f"no {MOMENTS}"),
     ("D.Independent(D.Normal(m, m.exp()), 1)", "m * 2", ""),
     (
         "D.TransformedDistribution(D.Normal(v, 1.0), [D.TanhTransform(), D.AffineTransform(1.0, -2.0)])",
@@ -81,6 +92,8 @@ D.Poisson(v.exp()), D.Poisson(2.0)
 D.Categorical(logits=m), D.Categorical(T.ones(4))
 D.OneHotCategorical(logits=m), D.OneHotCategorical(T.ones(4))
 D.MultivariateNormal(v, T.eye(5)), D.MultivariateNormal(-v, T.eye(5) + v.outer(v))
+D.Wishart(v[0].exp() + 5, T.eye(5)), D.Wishart(v[1].sigmoid() + 6, T.eye(5) + v.outer(v))
+D.ContinuousBernoulli(v.sigmoid()), D.ContinuousBernoulli(logits=-v)
 D.Independent(D.Normal(m, 1.0), 1), D.Independent(D.Normal(-m, m.exp()), 1)
 """.strip().split("\n")
 
@@ -102,4 +115,12 @@ def _expressions():
         yield f"D.kl_divergence({pair})"
 
 
-EXPRESSIONS = list(_expressions())
+EXPRESSIONS = [
+    *_expressions(),
+    "D.CorrCholeskyTransform()(m[:, 1:]), D.CorrCholeskyTransform().inv(D.CorrCholeskyTransform()(m[:, :3]))",
+    "D.CorrCholeskyTransform().log_abs_det_jacobian(v[:3], D.CorrCholeskyTransform()(v[:3]))",
+    "D.TransformedDistribution(D.Normal(v, 1.0), D.CumulativeDistributionTransform(D.Normal(-v, 2.0))).log_prob(v.sigmoid())",
+    "D.TransformedDistribution(D.LogNormal(v[:3], 1.0), D.ExpTransform().inv).log_prob(v[:3])",
+    "D.transform_to(D.constraints.corr_cholesky)(v[:3]), D.biject_to(D.constraints.corr_cholesky)(v[:1])",
+    "D.constraints.corr_cholesky.check(D.CorrCholeskyTransform()(v[:3])), D.constraints.corr_cholesky.check(T.eye(3) * 2)",
+]

@@ -1,6 +1,7 @@
 """Probability distributions: random numbers, densities, entropies and divergences, in batches, differentiable."""
 
 from . import constraints, kl, transforms
+from .bounded import ContinuousBernoulli, GeneralizedPareto
 from .composed import Independent, LogisticNormal, LogNormal, MixtureSameFamily, TransformedDistribution
 from .constraint_registry import biject_to, transform_to
 from .continuous import (
@@ -30,6 +31,7 @@ from .discrete import (
 from .distribution import Distribution, ExponentialFamily
 from .gamma import Beta, Chi2, Dirichlet, FisherSnedecor, Gamma, InverseGamma, Kumaraswamy, StudentT
 from .kl import kl_divergence, register_kl
+from .matrices import LKJCholesky, Wishart
 from .multivariate import LowRankMultivariateNormal, MultivariateNormal
 from .relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from .transforms import (
@@ -37,6 +39,8 @@ from .transforms import (
     AffineTransform,
     CatTransform,
     ComposeTransform,
+    CorrCholeskyTransform,
+    CumulativeDistributionTransform,
     ExpTransform,
     IndependentTransform,
     LowerCholeskyTransform,

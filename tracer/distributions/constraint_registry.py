@@ -33,6 +33,8 @@ class ConstraintRegistry:
             return T.IndependentTransform(base, n) if n else base
         if constraint is constraints.simplex:
             return self._of_simplex()
+        if constraint is constraints.corr_cholesky:
+            return T.CorrCholeskyTransform()
         if constraint is constraints.lower_cholesky:
             return T.LowerCholeskyTransform()
         if constraint in (constraints.positive_definite, constraints.positive_semidefinite):

@@ -250,6 +250,12 @@ def _lower_cholesky(x: Tensor) -> Tensor:
     return _lower(x) & ops.all(ops.diagonal(x, 0, -2, -1) > 0, -1)
 
 
+def _corr_cholesky(x: Tensor) -> Tensor:
+    lengths = ops.sqrt(ops.sum(ops.square(x.detach()), -1))
+    close = ops.abs(lengths - 1) <= x.shape[-1] * 10 * ops.finfo(x.dtype).eps
+    return _lower_cholesky(x) & ops.all(close, -1)
+
+
 dependent = _Dependent()
 independent = _Independent
 boolean = _Simple("Boolean()", _zero_or_one, True)
@@ -268,3 +274,4 @@ positive_semidefinite = _Simple("PositiveSemidefinite()", _symmetric, False, 2)
 positive_definite = _Simple("PositiveDefinite()", _positive_definite, False, 2)
 lower_triangular = _Simple("LowerTriangular()", _lower, False, 2)
 lower_cholesky = _Simple("LowerCholesky()", _lower_cholesky, False, 2)
+corr_cholesky = _Simple("CorrCholesky()", _corr_cholesky, False, 2)

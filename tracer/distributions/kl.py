@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import linalg, ops
+from ..ops.special import multigammaln
 from ..tensor import Tensor
+from .bounded import ContinuousBernoulli
 from .composed import Independent, TransformedDistribution
 from .continuous import (
     EULER,
@@ -24,6 +26,7 @@ from .continuous import (
 from .discrete import Bernoulli, Binomial, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution
 from .gamma import Beta, Dirichlet, Gamma
+from .matrices import Wishart, multidigamma
 from .multivariate import MultivariateNormal, mahalanobis
 from .utils import sum_rightmost
 
@@ -223,6 +226,23 @@ def _multivariate_normal(p: Any, q: Any) -> Tensor:
     solved = linalg.solve_triangular(ops.expand(b, (*batch, n, n)), ops.expand(a, (*batch, n, n)), upper=False)
     traces = ops.sum(ops.square(solved), (-2, -1))
     return half + 0.5 * (traces + mahalanobis(b, q.loc - p.loc) - n)
+
+
+@register_kl(Wishart, Wishart)
+def _wishart(p: Any, q: Any) -> Tensor:
+    if p.event_shape != q.event_shape:
+        raise ValueError("KL-divergence between two Wishart distributions of matrices of different sizes cannot be computed")
+    n = p.event_shape[-1]
+    ratio = linalg.cholesky_solve(p.covariance_matrix, q.scale_tril)
+    trace = ops.sum(ops.diagonal(ratio, 0, -2, -1), -1)
+    gammas = multigammaln(q.df / 2, n) - multigammaln(p.df / 2, n)
+    slope = (p.df - q.df) / 2 * multidigamma(p.df / 2, n)
+    return q.df * (q._half_log_det() - p._half_log_det()) + p.df / 2 * (trace - n) + gammas + slope
+
+
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _continuous_bernoulli(p: Any, q: Any) -> Tensor:
+    return p.mean * (p.logits - q.logits) - p._log_normalizer() + q._log_normalizer()
 
 
 @register_kl(Independent, Independent)

@@ -55,6 +55,10 @@ class Transform:
         new._cache_size, new._cached, new._inverse = cache_size, (None, None), None
         return new
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the inverse, which is only referred to weakly, is made again."""
+        return {name: value for name, value in vars(self).items() if name != "_inverse"}
+
     def __eq__(self, other: object) -> bool:
         return self is other
 

@@ -14,7 +14,54 @@ from .distribution import Distribution
 from .utils import lazy_property
 
 
-class MultivariateNormal(Distribution):
+class Covariant(Distribution):
+    """Distributions that have a covariance matrix (..., N, N), given as such, by its inverse, or by its Cholesky factor."""
+
+    _own = {"_unbroadcasted_scale_tril": 2, "covariance_matrix": 2, "precision_matrix": 2, "scale_tril": 2}
+
+    @staticmethod
+    def _only(**given: Tensor | None) -> tuple[str, Tensor]:
+        """The one that is given, and its name."""
+        known = [(k, m) for k, m in given.items() if m is not None]
+        if len(known) != 1:
+            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        ((name, matrix),) = known
+        if matrix.ndim < 2:
+            raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
+        return name, matrix
+
+    def _factor(self, name: str, matrix: Tensor) -> None:
+        if name == "scale_tril":
+            self._unbroadcasted_scale_tril = matrix
+        elif name == "covariance_matrix":
+            self._unbroadcasted_scale_tril = linalg.cholesky(matrix)
+        else:
+            self._unbroadcasted_scale_tril = _inverse_factor(matrix)
+
+    def _spread(self, matrix: Tensor) -> Tensor:
+        return ops.expand(matrix, (*self._batch_shape, *matrix.shape[-2:]))
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """The Cholesky factor of the covariance."""
+        return self._spread(self._unbroadcasted_scale_tril)
+
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """The covariance."""
+        L = self._unbroadcasted_scale_tril
+        return self._spread(matmul(L, ops.transpose(L, -1, -2)))
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return self._spread(linalg.cholesky_inverse(self._unbroadcasted_scale_tril))
+
+    def _half_log_det(self) -> Tensor:
+        return ops.sum(ops.log(ops.diagonal(self._unbroadcasted_scale_tril, 0, -2, -1)), -1)
+
+
+class MultivariateNormal(Covariant):
     """Normal vectors (..., N) of mean ``loc`` and one of a covariance, its inverse, or its Cholesky factor (..., N, N)."""
 
     arg_constraints = {
@@ -25,7 +72,7 @@ class MultivariateNormal(Distribution):
     }
     support = constraints.real_vector
     has_rsample = True
-    _own = {"loc": 1, "_unbroadcasted_scale_tril": 2, "covariance_matrix": 2, "precision_matrix": 2, "scale_tril": 2}
+    _own = {**Covariant._own, "loc": 1}
 
     def __init__(
         self,
@@ -37,47 +84,12 @@ class MultivariateNormal(Distribution):
     ):
         if loc.ndim < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        given = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        known = [(k, m) for k, m in given.items() if m is not None]
-        if len(known) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        ((name, matrix),) = known
-        if matrix.ndim < 2:
-            raise ValueError(
-                f"{name} must be at least two-dimensional{', with optional leading batch dimensions' if name != 'x' else ''}"
-            )
+        name, matrix = self._only(covariance_matrix=covariance_matrix, precision_matrix=precision_matrix, scale_tril=scale_tril)
         batch = ops.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
         self.__dict__[name] = ops.expand(matrix, (*batch, -1, -1))
         self.loc = ops.expand(loc, (*batch, -1))
         super().__init__(batch, self.loc.shape[-1:], validate_args)
-        if name == "scale_tril":
-            self._unbroadcasted_scale_tril = matrix
-        elif name == "covariance_matrix":
-            self._unbroadcasted_scale_tril = linalg.cholesky(matrix)
-        else:
-            self._unbroadcasted_scale_tril = _inverse_factor(matrix)
-
-    @lazy_property
-    def scale_tril(self) -> Tensor:
-        """The Cholesky factor of the covariance."""
-        return ops.expand(self._unbroadcasted_scale_tril, (*self._batch_shape, *self._event_shape, *self._event_shape))
-
-    @lazy_property
-    def covariance_matrix(self) -> Tensor:
-        """The covariance."""
-        L = self._unbroadcasted_scale_tril
-        return ops.expand(matmul(L, ops.transpose(L, -1, -2)), (*self._batch_shape, *self._event_shape, *self._event_shape))
-
-    @lazy_property
-    def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance."""
-        L = self._unbroadcasted_scale_tril
-        inverse = linalg.cholesky_inverse(L)
-        return ops.expand(inverse, (*self._batch_shape, *self._event_shape, *self._event_shape))
+        self._factor(name, matrix)
 
     @property
     def mean(self) -> Tensor:
@@ -101,9 +113,6 @@ class MultivariateNormal(Distribution):
             self._validate_sample(value)
         distance = mahalanobis(self._unbroadcasted_scale_tril, value - self.loc)
         return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + distance) - self._half_log_det()
-
-    def _half_log_det(self) -> Tensor:
-        return ops.sum(ops.log(ops.diagonal(self._unbroadcasted_scale_tril, 0, -2, -1)), -1)
 
     def entropy(self) -> Tensor:
         found = 0.5 * self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._half_log_det()

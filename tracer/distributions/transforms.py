@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
+from ..ir.types import int64
 from ..tensor import Tensor
 from . import constraints
 from .mapping import ComposeTransform, IndependentTransform, ReshapeTransform, Transform
@@ -17,6 +18,8 @@ __all__ = [
     "AffineTransform",
     "CatTransform",
     "ComposeTransform",
+    "CorrCholeskyTransform",
+    "CumulativeDistributionTransform",
     "ExpTransform",
     "IndependentTransform",
     "LowerCholeskyTransform",
@@ -290,6 +293,95 @@ class LowerCholeskyTransform(Transform):
 
     def _back(self, y: Tensor) -> Tensor:
         return ops.tril(y, -1) + ops.diag_embed(ops.log(ops.diagonal(y, 0, -2, -1)))
+
+
+class CorrCholeskyTransform(Transform):
+    """D (D - 1) / 2 numbers as the Cholesky factor (D, D) of a correlation matrix.
+
+    Row i takes i of the numbers. The tangent of the angle that a number stands for decides how much of what is left of the
+    row's length of 1 is its element's: the squares are shares broken from a stick.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.corr_cholesky
+    bijective = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CorrCholeskyTransform)
+
+    __hash__ = Transform.__hash__
+
+    @staticmethod
+    def _left(rest: Tensor) -> Tensor:
+        """Numbers along the last axis moved one place on, after a 1."""
+        return ops.cat([ops.ones_like(rest[..., :1]), rest[..., :-1]], -1)
+
+    @staticmethod
+    def _places(size: int, diagonal: int = -1) -> Tensor:
+        """Where in the rows of a matrix, one after another, the elements up to a diagonal are."""
+        return ops.tensor([size * i + j for i in range(size) for j in range(i + diagonal + 1)], dtype=int64)
+
+    def _call(self, x: Tensor) -> Tensor:
+        size = self.forward_shape(x.shape)[-1]
+        eps = ops.finfo(x.dtype).eps
+        shares = ops.clamp(ops.tanh(x), eps - 1, 1 - eps)
+        empty = ops.zeros((*x.shape[:-1], size * size), dtype=x.dtype)
+        shares = ops.reshape(ops.index_copy(empty, -1, self._places(size), shares), (*x.shape[:-1], size, size))
+        left = ops.cumprod(ops.sqrt(1 - ops.square(shares)), -1)
+        return (shares + ops.eye(size, dtype=x.dtype)) * self._left(left)
+
+    def _back(self, y: Tensor) -> Tensor:
+        left = self._left(1 - ops.cumsum(ops.square(y), -1))
+        places = self._places(y.shape[-1])
+        elements, lefts = (ops.index_select(ops.flatten(m, -2), -1, places) for m in (y, left))
+        return ops.atanh(elements / ops.sqrt(lefts))
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of the elements below the diagonal."""
+        left = ops.flatten(1 - ops.cumsum(ops.square(y), -1), -2)
+        broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], -2))), -1)
+        return broken + ops.sum(2.0 * (math.log(2.0) - x - _softplus(-2.0 * x)), -1)
+
+    def forward_shape(self, shape: Any) -> Any:
+        if len(shape) < 1:
+            raise ValueError("Too few dimensions on input")
+        n = shape[-1]
+        size = round(math.sqrt(0.25 + 2 * n) + 0.5)
+        if size * (size - 1) // 2 != n:
+            raise ValueError("Input is not a flattened lower-diagonal number")
+        return (*shape[:-1], size, size)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        if len(shape) < 2:
+            raise ValueError("Too few dimensions on input")
+        if shape[-2] != shape[-1]:
+            raise ValueError("Input is not square")
+        return (*shape[:-2], shape[-1] * (shape[-1] - 1) // 2)
+
+
+class CumulativeDistributionTransform(Transform):
+    """The distribution function of a distribution."""
+
+    bijective = True
+    codomain = constraints.unit_interval
+    sign = 1  # type: ignore[assignment]
+
+    def __init__(self, distribution: Any, cache_size: int = 0):
+        super().__init__(cache_size)
+        self.distribution = distribution
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        return self.distribution.support
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.distribution.cdf(x)
+
+    def _back(self, y: Tensor) -> Tensor:
+        return self.distribution.icdf(y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.distribution.log_prob(x)
 
 
 class PositiveDefiniteTransform(Transform):

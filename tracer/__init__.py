@@ -144,7 +144,8 @@ def set_default_dtype(d: dtype) -> None:
 
 _kernels.use_kernels()
 _methods.attach()
-_paths.enter()
+_paths.enter("autograd", "nn.modules", "optim")
+_paths.enter_layers()
 globals().update(_methods.functions_in_place())
 _interop.attach()
 _einops_backend.register()

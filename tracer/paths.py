@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 _ALIASES = {
     "nn.modules": {
-        "adaptive": "linear",
         "batchnorm": "normalization",
         "channelshuffle": "pooling",
         "conv": "convolution",
@@ -19,6 +19,49 @@ _ALIASES = {
         "rnn": "recurrent",
         "sparse": "linear",
         "upsampling": "pooling",
+    },
+    "autograd": {"grad_mode": "modes"},
+    "distributions": {
+        "bernoulli": "discrete",
+        "beta": "gamma",
+        "binomial": "discrete",
+        "categorical": "discrete",
+        "cauchy": "continuous",
+        "chi2": "gamma",
+        "continuous_bernoulli": "bounded",
+        "dirichlet": "gamma",
+        "exp_family": "distribution",
+        "exponential": "continuous",
+        "fishersnedecor": "gamma",
+        "generalized_pareto": "bounded",
+        "geometric": "discrete",
+        "gumbel": "continuous",
+        "half_cauchy": "continuous",
+        "half_normal": "continuous",
+        "independent": "composed",
+        "inverse_gamma": "gamma",
+        "kumaraswamy": "gamma",
+        "laplace": "continuous",
+        "lkj_cholesky": "matrices",
+        "log_normal": "composed",
+        "logistic_normal": "composed",
+        "lowrank_multivariate_normal": "multivariate",
+        "mixture_same_family": "composed",
+        "multinomial": "discrete",
+        "multivariate_normal": "multivariate",
+        "negative_binomial": "discrete",
+        "normal": "continuous",
+        "one_hot_categorical": "discrete",
+        "pareto": "continuous",
+        "poisson": "discrete",
+        "relaxed_bernoulli": "relaxed",
+        "relaxed_categorical": "relaxed",
+        "studentT": "gamma",
+        "transformed_distribution": "composed",
+        "uniform": "continuous",
+        "von_mises": "continuous",
+        "weibull": "continuous",
+        "wishart": "matrices",
     },
     "optim": {
         "adadelta": "adaptive",
@@ -34,16 +77,21 @@ _ALIASES = {
 }
 
 
-def enter() -> None:
-    """Makes the paths known to ``import``. Called once, when ``tracer`` is imported."""
+def enter(*packages: str) -> None:
+    """Makes the paths in these packages known to ``import``. Called once, when the packages are imported."""
     root = __name__.rpartition(".")[0]
-    for package, names in _ALIASES.items():
+    for package in packages:
         parent = sys.modules[f"{root}.{package}"]
-        for name, own in names.items():
+        for name, own in _ALIASES[package].items():
             module = sys.modules[f"{root}.{package}.{own}"]
             sys.modules[f"{root}.{package}.{name}"] = module
             if not hasattr(parent, name):
                 setattr(parent, name, module)
-    module = sys.modules[f"{root}.nn.module"]
-    sys.modules[f"{root}.nn.modules.module"] = module
-    sys.modules[f"{root}.nn.modules"].module = module  # type: ignore[attr-defined]
+
+
+def enter_layers() -> None:
+    """What lies elsewhere among layers: their base, and attention."""
+    root = __name__.rpartition(".")[0]
+    layers: Any = sys.modules[f"{root}.nn.modules"]
+    layers.module = sys.modules[f"{root}.nn.modules.module"] = sys.modules[f"{root}.nn.module"]
+    layers.activation.MultiheadAttention = layers.MultiheadAttention

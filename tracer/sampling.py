@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .autograd.modes import unfollowed
 from .drawing import Draw, gaussian
@@ -12,6 +12,7 @@ from .ir.types import float64
 from .ops import pointwise
 from .ops.common import to_dtype
 from .ops.moving import broadcast_tensors
+from .ops.offering import offer
 from .random import Generator, default_generator
 from .tensor import Tensor
 
@@ -104,3 +105,6 @@ METHODS: dict[str, Any] = {
     "log_normal_": log_normal_,
     "multinomial": multinomial,
 }
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(globals(), __all__)

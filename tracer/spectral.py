@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import fft
 from .ir import ops as P
 from .ops import pointwise as F
 from .ops import shape as S
 from .ops.complex import view_as_complex, view_as_real
+from .ops.offering import offer
 from .tensor import Tensor
 
 __all__ = ["istft", "stft"]
@@ -165,3 +168,7 @@ def _overlapped(parts: Tensor, hop: int, whole: int) -> Tensor:
         added = P.index_add(pair, places, axis=2, extent=whole)
         return view_as_complex(S.contiguous(S.permute(added, (0, 2, 1))))
     return P.index_add(flat, places, axis=1, extent=whole)
+
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(globals(), __all__)

@@ -1,5 +1,7 @@
 """Probability distributions: random numbers, densities, entropies and divergences, in batches, differentiable."""
 
+from ..ops.offering import offer_classes as _offer_classes
+from ..paths import enter as _enter
 from . import constraints, kl, transforms
 from .bounded import ContinuousBernoulli, GeneralizedPareto
 from .composed import Independent, LogisticNormal, LogNormal, MixtureSameFamily, TransformedDistribution
@@ -62,3 +64,6 @@ __all__ = [
     for name, value in list(globals().items())
     if isinstance(value, type) or name in ("biject_to", "identity_transform", "kl_divergence", "register_kl", "transform_to")
 ]
+
+_offer_classes(globals(), __all__)
+_enter("distributions")

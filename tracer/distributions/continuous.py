@@ -398,7 +398,7 @@ class Pareto(Distribution):
     has_rsample = True
     _own = {"scale": 0, "alpha": 0}
 
-    def __init__(self, scale: Any, alpha: Any, validate_args: bool | None = None):
+    def __init__(self, scale: Any, alpha: float | Tensor, validate_args: bool | None = None):
         self.scale, self.alpha = broadcast_all(scale, alpha)
         super().__init__(self.scale.shape, validate_args=validate_args)
 

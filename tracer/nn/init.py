@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import filling
 from ..autograd.modes import no_grad
 from ..drawing import Draw
 from ..ops import create
 from ..ops.diagonals import diagonal
+from ..ops.offering import offer
 from ..ops.pointwise import where
 from ..ops.special import erfinv
 from ..random import Generator, default_generator, randn, randperm
@@ -198,3 +199,9 @@ def _old(function: Any) -> Any:
 uniform, normal, constant, eye, dirac, sparse = map(_old, (uniform_, normal_, constant_, eye_, dirac_, sparse_))
 xavier_uniform, xavier_normal = _old(xavier_uniform_), _old(xavier_normal_)
 kaiming_uniform, kaiming_normal, orthogonal = map(_old, (kaiming_uniform_, kaiming_normal_, orthogonal_))
+
+if not TYPE_CHECKING:  # a type checker goes by what is above
+    offer(
+        globals(),
+        [name for name, value in globals().items() if getattr(value, "__module__", "") == __name__ and name[0] != "_"],
+    )

@@ -14,7 +14,7 @@ from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, is_lazy
 
 M = TypeVar("M", bound="Module")
 
@@ -319,7 +319,7 @@ class Module(Announcing):
         for table in (self._parameters, self._buffers):
             for name, value in table.items():
                 if value is not None and not (table is self._buffers and name in self._transient):
-                    state[prefix + name] = value if keep_vars else value.detach()
+                    state[prefix + name] = value if keep_vars or is_lazy(value) else value.detach()
         for name, module in self._modules.items():  # one that is reached by two names is saved under both
             if module is not None:
                 module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
@@ -327,6 +327,7 @@ class Module(Announcing):
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
         """Copies values into this module's tensors of the same names; or, if ``assign``, takes the tensors themselves.
+        Parameters that have no shape yet take those of the values.
 
         Raises RuntimeError when shapes differ, or, if ``strict``, when names are missing or unexpected.
         """
@@ -346,7 +347,7 @@ class Module(Announcing):
                     f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object from '
                     f"checkpoint but received {type(value)}"
                 )
-            elif name in own and own[name].shape != value.shape:
+            elif name in own and not is_lazy(own[name]) and own[name].shape != value.shape:
                 problems.append(
                     f"size mismatch for {name}: copying a param with shape {value.shape} from checkpoint, "
                     f"the shape in current model is {own[name].shape}."
@@ -358,7 +359,9 @@ class Module(Announcing):
             for name, value in state_dict.items():
                 if name in own and assign:
                     self._assign(name, value)
-                elif name in own:
+                elif name in own and not (is_lazy(own[name]) and is_lazy(value)):
+                    if is_lazy(own[name]):
+                        own[name].materialize(value.shape)
                     try:
                         own[name].copy_(value)
                     except RuntimeError as e:

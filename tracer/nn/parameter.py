@@ -9,11 +9,19 @@ from ..ops import create
 from ..tensor import Tensor
 
 
+def _source(name: str, data: Any) -> Tensor:
+    if data is None:
+        return Tensor()
+    if not isinstance(data, Tensor):
+        raise TypeError(f"{name}(): argument 'data' (position 1) must be Tensor, not {type(data).__name__}")
+    return data
+
+
 class Parameter(Tensor):
     """A tensor that registers itself when assigned to a module's attribute. Requires gradients unless told otherwise."""
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
-        source = Tensor() if data is None else data
+        source = _source("Parameter", data)
         self._data = source._data
         self._counter = source._changes()
         if requires_grad and not (source.is_floating_point() or source.is_complex()):
@@ -28,7 +36,7 @@ class Buffer(Tensor):
     """A tensor that becomes a buffer when assigned to a module's attribute; part of its state unless not ``persistent``."""
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
-        source = Tensor() if data is None else data
+        source = _source("Buffer", data)
         self._data = source._data
         self._counter = source._changes()
         self.persistent = persistent

@@ -171,7 +171,8 @@ class Signature:
         self.rest: Taken | None = None
         self.named: dict[str, Taken] = {}
         for p in parameters.values():
-            one = taken(name, p.name, str(p.annotation), p.default is None)
+            made = p.name == "self" and function.__name__ == "__init__"  # not an argument: what is to be set up
+            one = taken(name, p.name, "object" if made else str(p.annotation), p.default is None)
             if p.kind is p.VAR_POSITIONAL:
                 self.rest = one
             elif p.kind is p.VAR_KEYWORD:

@@ -8,6 +8,7 @@ from .adaptive import Adadelta, Adagrad, RMSprop
 from .lbfgs import LBFGS
 from .optimizer import Optimizer
 from .sgd import ASGD, SGD, Rprop
+from .sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -25,6 +26,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "lr_scheduler",
     "swa_utils",
 ]

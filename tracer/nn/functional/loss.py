@@ -213,8 +213,11 @@ def linear_cross_entropy(
 ) -> Tensor:
     """``cross_entropy`` of ``linear(input, linear_weight, linear_bias)``. A weight (C, d1, ..., in) gives logits (N, C, d1...).
 
-    ``options`` choose among PyTorch's implementations, and are not read.
+    ``options`` choose among PyTorch's implementations, and are not read. Raises RuntimeError for an ``ignore_index`` beside
+    probabilities.
     """
+    if ignore_index is not None and target.is_floating_point():
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     *sizes, width = linear_weight._data.shape
     logits = matmul(input, S.transpose(S.reshape(linear_weight, (math.prod(sizes), width)), 0, 1))
     if len(sizes) > 1:

@@ -46,9 +46,9 @@ class LazyModuleMixin:
                 if held is None or value is None:
                     self._parameters[name] = value
                     continue
-                if is_lazy(held):
+                if is_lazy(held):  # and not loaded meanwhile
                     held.materialize(value.shape, dtype=value.dtype)
-                held.copy_(value)
+                    held.copy_(value)
             for name, value in made._buffers.items():
                 held = self._buffers.get(name)
                 if is_lazy(held):

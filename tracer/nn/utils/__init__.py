@@ -1,5 +1,8 @@
 """Gradient clipping, parameters as one vector, sequences of several lengths, and weights computed from others."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from ...ops.offering import offer as _offer
 from . import parametrizations, parametrize, rnn, stateless
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
@@ -29,3 +32,6 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+if not _TYPE_CHECKING:  # a type checker goes by what is above
+    _offer(globals(), __all__)

@@ -1,0 +1,29 @@
+"""Adam for sparse gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..tensor import Tensor
+from .adam import _check
+from .optimizer import Optimizer, ParamGroup
+
+
+class SparseAdam(Optimizer):
+    """Adam of the rows that have a gradient. Gradients are dense here: a step raises RuntimeError where there are any."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ):
+        _check(lr, betas, eps, 0)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+
+    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+        if params:
+            raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")

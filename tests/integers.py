@@ -30,7 +30,7 @@ T.sign(x) ; T.sgn(x) ; T.signbit(x) ; T.abs(x) ; T.neg(x) ; T.positive(x) ; T.fl
 T.isnan(x) ; T.isinf(x) ; T.isfinite(x) ; T.isposinf(x) ; T.isreal(x) ; T.nan_to_num(x) ; T.logical_not(x) ; T.logical_and(x, y) ; T.logical_xor(x, y)
 T.bitwise_left_shift(x, 2) ; T.bitwise_right_shift(x, 1) ; x << y ; x >> y ; T.bitwise_left_shift(b, 8) ; b >> 70 ; b << 70 ; b >> 7 ; x << -1 ; x >> -1 ; 1 << z
 T.bitwise_left_shift(1, x.abs()) ; x << 1.5 ; T.bitwise_and(x, 3) ; T.bitwise_not(x) ; T.bitwise_or(x, True) ; T.bitwise_xor(x, y) ; T.gcd(x, y) ; T.lcm(x, y)
-T.maximum(x, y) ; T.minimum(x, y) ; T.fmax(x, y) ; T.fmin(x, y) ; T.max(x, y) ; T.clamp(x, 0, 2) ; T.clamp(x, 0.5, 2.5) ; T.clamp(x, min=1) ; T.clamp(x, max=-1)
+T.maximum(x, y) ; T.minimum(x, y) ; T.fmax(x, y) ; T.fmin(x, y) ; T.max(x, y) ; T.max(x, s) ; s.min(x) ; x.min(s) ; T.clamp(x, 0, 2) ; T.clamp(x, 0.5, 2.5) ; T.clamp(x, min=1) ; T.clamp(x, max=-1)
 T.clamp(x, 0, 1.5) ; T.clamp(x, min=-5) ; T.clamp(x, max=300) ; x.clamp(z, z + 1) ; T.clamp_min(x, 1) ; T.clamp_max(x, 1) ; T.clamp(x, y) ; T.clip(x, 1, 0)
 T.clamp(x, min=T.tensor(0.5)) ; T.clamp_(x.clone(), 0.5, 2.5) ; x.clone().clamp_(min=1) ; T.clamp(x, max=w)
 T.heaviside(x, y) ; T.copysign(x, y) ; T.hypot(x, y) ; T.atan2(x, y) ; T.ldexp(x, y) ; T.xlogy(x, z) ; T.logaddexp(x, y) ; T.nextafter(x, y)

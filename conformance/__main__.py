@@ -1,26 +1,30 @@
-"""python -m conformance [--suite ops] [--op NAME] [--tier 1|2|all] [--dtype int64] [--mode eager|traced] [--limit N] [--write]
+"""python -m conformance [--suite ops] [--op NAME] [--dtype int64] [--mode eager|traced] [--limit N] [--rest] [--write] ...
 
 Runs PyTorch's samples (``torch.testing._internal``: ``op_db``, ``module_db``, ``optim_db``) of everything that tracer has
 under the same name, in the dtypes for which PyTorch has samples. The suites: ``ops``; ``halves``, the samples of inexact
 dtypes rounded to multiples of a half (ties and exact zeros, which PyTorch's lack); ``modules``; ``optimizers``. ``--limit``
 bounds the samples of an operation in a dtype and mode, evenly spread: 16 eager and 6 traced ones by default; 0 runs all.
+
+Every result is kept (``records``), so that a whole run can be made by parts: ``--rest`` runs only what nothing is kept of.
+``--write`` makes the report, docs/conformance.md, of all that is kept, after what this call runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
+import functools
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import modules, optimizers
+from . import modules, optimizers, records
 from .report import summary, write
-from .run import Job, name_of, run_op
+from .run import Job, name_of, run_op, timed
 from .tiers import FIRST, SECOND
 
 DTYPES = {
@@ -29,6 +33,7 @@ DTYPES = {
     "optimizers": ["float32", "float64"],
 }
 DTYPES["ops"] = [*DTYPES["halves"], "int64", "int32", "uint8", "bool"]
+SUITES = ("ops", "halves", "modules", "optimizers")
 LIMIT = {"eager": 16, "traced": 6}  # what is traced is compiled
 SKIPPED = ("_", "torch.", "masked.", "sparse", "to_sparse", "jiterator", "ops.", "signal.")
 
@@ -48,7 +53,7 @@ def _suite(suite: str, tier: str) -> tuple[Callable[[Job], dict[str, Any]], list
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="conformance", description=__doc__)
-    parser.add_argument("--suite", action="append", default=[], choices=["ops", "halves", "modules", "optimizers"])
+    parser.add_argument("--suite", action="append", default=[], choices=SUITES)
     parser.add_argument("--op", action="append", default=[])
     parser.add_argument("--tier", default="all", choices=["1", "2", "all"])
     parser.add_argument("--dtype", action="append", default=[])
@@ -57,33 +62,50 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--failures", action="store_true")
     parser.add_argument("--write", action="store_true", help="keep the tables in docs/conformance.md")
+    parser.add_argument("--rest", action="store_true", help="only what nothing is kept of")
     options = parser.parse_args()
-    modes = options.mode or ["eager", "traced"]
-    minutes: dict[str, float] = {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for suite in options.suite or ["ops", "halves", "modules", "optimizers"]:
+    results: list[dict[str, Any]] = []
+    for suite in options.suite or SUITES:
         run, names = _suite(suite, options.tier)
         if options.op:
             names = [n for n in names if any(fnmatch.fnmatch(n, p) for p in options.op)]
-        dtypes = [d for d in DTYPES[suite] if not options.dtype or d in options.dtype]
-        jobs = [
-            Job(n, d, m, LIMIT[m] if options.limit is None else options.limit, suite == "halves")
-            for n in dict.fromkeys(names)
-            for m in modes
-            for d in dtypes
-        ]
-        start = time.time()
-        if options.jobs == 1:
-            found[suite] = list(map(run, jobs))
-        else:
-            with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=400) as pool:
-                found[suite] = list(pool.imap(run, jobs, chunksize=4))
-        minutes[suite] = (time.time() - start) / 60
-        print(f"{suite}: {len(jobs)} runs in {minutes[suite]:.1f} minutes")
-        print(summary(found[suite], options.failures), flush=True)
+        jobs = _jobs(suite, names, options.mode, options.dtype, options.limit)
+        start, asked = time.time(), records.of(jobs)[1] if options.rest else jobs
+        for job, result in zip(asked, _run(run, asked, options.jobs), strict=True):
+            records.keep(job, result)
+        print(f"{suite}: {len(asked)} runs in {(time.time() - start) / 60:.1f} minutes")
+        made, _ = records.of(jobs)
+        print(summary(made, options.failures), flush=True)
+        results += made
     if options.write:
-        write(found, minutes, Path("docs/conformance.md"))
-    sys.exit(any(r["counts"]["wrong"] or r["counts"]["crash"] for results in found.values() for r in results))
+        found = {suite: records.of(_jobs(suite, _suite(suite, "all")[1])) for suite in SUITES}
+        if lacking := sum(len(rest) for _, rest in found.values()):
+            sys.exit(f"the report lacks {lacking} runs: --rest --write makes them")
+        write({suite: made for suite, (made, _) in found.items()}, Path("docs/conformance.md"))
+    sys.exit(any(r["counts"]["wrong"] or r["counts"]["crash"] for r in results))
+
+
+def _jobs(
+    suite: str, names: list[str], modes: Sequence[str] = (), dtypes: Sequence[str] = (), limit: int | None = None
+) -> list[Job]:
+    """The runs that a suite has for these names, in all modes and dtypes if none are given."""
+    return [
+        Job(suite, n, d, m, LIMIT[m] if limit is None else limit)
+        for n in dict.fromkeys(names)
+        for m in modes or LIMIT
+        for d in DTYPES[suite]
+        if not dtypes or d in dtypes
+    ]
+
+
+def _run(run: Callable[[Job], dict[str, Any]], jobs: list[Job], processes: int) -> Iterator[dict[str, Any]]:
+    """Their results, in order."""
+    asked = functools.partial(timed, run)
+    if processes == 1:
+        yield from map(asked, jobs)
+    elif jobs:
+        with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=400) as pool:
+            yield from pool.imap(asked, jobs, chunksize=4)
 
 
 if __name__ == "__main__":

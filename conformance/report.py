@@ -82,15 +82,9 @@ TITLES = {
 }
 
 
-def write(found: dict[str, Runs], minutes: dict[str, float], path: Path) -> None:
-    """The tables, operation by operation. Of suites that were not run, what the file said stays."""
+def write(found: dict[str, Runs], path: Path) -> None:
+    """The report: what the suites came to, and tables, operation by operation."""
     import torch
-
-    before = path.read_text().split("\n## ")[1:] if path.exists() else []
-    sections = {text.split("\n", 1)[0]: text.split("\n", 1)[1].strip("\n") for text in before}
-    for suite, results in found.items():
-        how = f"It took {minutes[suite]:.0f} minutes."
-        sections[TITLES[suite]] = "\n".join([how, "", "```", summary(results, False), "```", "", *_table(results)])
 
     lines = [
         "# Conformance",
@@ -102,9 +96,11 @@ def write(found: dict[str, Runs], minutes: dict[str, float], path: Path) -> None
         "zeros. A sample is *wrong* if something differs, a *crash* if it fails, or cannot be compiled, only when traced. Made",
         "by `make conformance`.",
     ]
-    for title in TITLES.values():
-        if title in sections:
-            lines += ["", f"## {title}", "", sections[title].strip("\n")]
+    for suite, results in found.items():
+        days = sorted({r["when"] for r in results})
+        when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+        how = f"Run {when}, in {sum(r['seconds'] for r in results) / 60:.0f} minutes of processor time."
+        lines += ["", f"## {TITLES[suite]}", "", how, "", "```", summary(results, False), "```", "", *_table(results)]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import collections
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
-    """One run: all samples of ``name``, or ``limit`` of them, evenly spread; ``halves``: rounded to multiples of a half."""
+    """One run: all samples that a suite has of ``name``, or ``limit`` of them, evenly spread."""
 
+    suite: str
     name: str
     dtype: str
     mode: str
     limit: int
-    halves: bool = False
+
+    @property
+    def halves(self) -> bool:
+        """Whether samples are rounded to multiples of a half."""
+        return self.suite == "halves"
+
+
+def timed(run: Callable[[Job], dict[str, Any]], job: Job) -> dict[str, Any]:
+    """The result of a run, with the day it was made on, and the processor time it took."""
+    start = time.process_time()
+    return {**run(job), "when": time.strftime("%Y-%m-%d"), "seconds": time.process_time() - start}
 
 
 def name_of(op: Any) -> str:

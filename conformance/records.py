@@ -1,0 +1,34 @@
+"""What runs came to, kept in a file: one line for each, the last of a run counts.
+
+A whole run takes an hour or more. It can be stopped and resumed, or be made by parts, and what was mended can be run again
+alone; the report is written from all that is kept.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .run import Job
+
+FILE = Path("build/conformance.jsonl")
+
+
+def keep(job: Job, result: dict[str, Any]) -> None:
+    """Adds a line."""
+    FILE.parent.mkdir(exist_ok=True)
+    with FILE.open("a") as file:
+        file.write(json.dumps([job, result]) + "\n")
+
+
+def of(jobs: Iterable[Job]) -> tuple[list[dict[str, Any]], list[Job]]:
+    """What is kept of these jobs, and those of which nothing is."""
+    found: dict[Job, dict[str, Any]] = {}
+    for line in FILE.read_text().splitlines() if FILE.exists() else []:
+        job, result = json.loads(line)
+        found[Job(*job)] = {**result, "counts": collections.Counter(result["counts"])}
+    asked = list(jobs)
+    return [found[job] for job in asked if job in found], [job for job in asked if job not in found]

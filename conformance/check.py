@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,8 @@ def compare(
     poles: bool = False,
     exact: Callable[[], np.ndarray | None] = lambda: None,
 ) -> None:
-    """Raises Wrong unless ours, ``b``, is PyTorch's, ``a``, up to rounding. ``exact`` gives what PyTorch computes in float32
-    instead of 16 bits: ours may be as far from it as PyTorch's is.
+    """Raises Wrong unless ours, ``b``, is PyTorch's, ``a``, up to rounding. ``exact`` gives what PyTorch computes in the next
+    wider type (none of float64): ours may be as far from it as PyTorch's is, element by element.
     """
     if a.dtype != b.dtype:
         raise Wrong(f"{what}: dtype {b.dtype} instead of {a.dtype}")
@@ -83,43 +83,57 @@ def compare(
             x = np.where(np.isinf(y) & (np.abs(x) > 1 / np.finfo(np.float32 if a.itemsize < 8 else np.float64).eps), y, x)
         scale = float(np.nanmax(np.abs(x[np.isfinite(x)]), initial=0))
         if not np.allclose(y, x, rtol, atol * max(1.0, scale), equal_nan=True):
-            w = exact() if a.dtype.name in ("float16", "bfloat16") else None
-            if w is None or not _as_near(y, x, w.astype(wide), rtol, atol):
+            w = exact()
+            if w is None or not _as_near(y, x, w.astype(wide), rtol, atol, a.itemsize == 2):
                 raise Wrong(f"{what}: {summary(y)} instead of {summary(x)}")
     elif not np.array_equal(a, b):
         raise Wrong(f"{what}: {summary(b)} instead of {summary(a)}")
 
 
-def _as_near(y: np.ndarray, x: np.ndarray, w: np.ndarray, rtol: float, atol: float) -> bool:
-    """Whether every element of ``y`` is near ``w``, or no farther from it than that of ``x``."""
+def _as_near(y: np.ndarray, x: np.ndarray, w: np.ndarray, rtol: float, atol: float, overflows: bool) -> bool:
+    """Whether every element of ``y`` is near ``w``, or no farther from it than that of ``x``; where ``x`` ``overflows`` on the
+    way, as 16 bits do, it says nothing.
+    """
     with np.errstate(all="ignore"):
         near = np.isclose(y, w, rtol, atol, equal_nan=True) | (np.abs(y - w) <= np.abs(x - w)) | (y == x)
-    return bool((near | ~np.isfinite(x) | (np.isnan(x) & np.isnan(y))).all())
+        near |= (np.isnan(x) & np.isnan(y)) | (overflows & ~np.isfinite(x))
+    return bool(near.all())
 
 
-def _widened(x: Any) -> Any:
-    """The same with tensors of 16 bits in float32."""
-    if isinstance(x, torch.Tensor) and x.is_floating_point() and x.dtype.itemsize == 2:
-        return x.detach().float().requires_grad_(x.requires_grad)
-    if isinstance(x, torch.dtype) and x in (torch.float16, torch.bfloat16):
-        return torch.float32
+def _widened(x: Any, wider: dict[torch.dtype, torch.dtype]) -> Any:
+    """The same with tensors in wider types."""
+    if isinstance(x, torch.Tensor) and x.dtype in wider:
+        return x.detach().to(wider[x.dtype]).requires_grad_(x.requires_grad)
+    if isinstance(x, torch.dtype):
+        return wider.get(x, x)
     if isinstance(x, (list, tuple)):
-        items = [_widened(item) for item in x]
+        items = [_widened(item, wider) for item in x]
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-    return {key: _widened(value) for key, value in x.items()} if isinstance(x, dict) else x
+    return {key: _widened(value, wider) for key, value in x.items()} if isinstance(x, dict) else x
+
+
+def _wider(x: Any) -> dict[torch.dtype, torch.dtype]:
+    """The types in which a sample is computed with more digits; none for one of float64."""
+    dtypes = {t.dtype for t in tensors(x, torch.Tensor)}
+    for halves in (torch.float16, torch.bfloat16):
+        if halves in dtypes:
+            return {halves: torch.float32}
+    return {torch.float32: torch.float64, torch.complex64: torch.complex128}
 
 
 class _Wide:
-    """What PyTorch computes of a sample of 16 bits in float32; computed when first asked for."""
+    """What PyTorch computes of a sample in wider types; computed when first asked for."""
 
-    def __init__(self, theirs: Any, args: tuple, kwargs: dict, order: int, rounded: str, inplace: bool):
-        self._sample = theirs, args, kwargs, order, rounded, inplace
+    def __init__(self, theirs: Any, args: tuple, kwargs: dict, order: int, inplace: bool):
+        self._sample = theirs, args, kwargs, order, inplace
         self._found: tuple[list[Any], list[Any]] | None = None
 
     def _all(self) -> tuple[list[Any], list[Any]]:
         if self._found is None:
-            theirs, args, kwargs, order, rounded, inplace = self._sample
-            args, kwargs = _widened(fresh(args)), _widened(fresh(kwargs))
+            theirs, args, kwargs, order, inplace = self._sample
+            wider = _wider([args, kwargs])
+            args, kwargs = _widened(fresh(args), wider), _widened(fresh(kwargs), wider)
+            rounded = {_name(wide): _name(narrow) for narrow, wide in wider.items()}
             given = _clone_first(args)[0] if inplace else args
             leaves = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]
             try:
@@ -157,12 +171,16 @@ def cotangent(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
     return x.astype(dtype)
 
 
-def _grads(lib: Any, outs: list[Any], leaves: list[Any], order: int, rounded: str = "") -> list[Any]:
-    """First derivatives, and, of order 2, those of their sum. ``rounded``: a dtype whose values the cotangents are."""
+def _name(dtype: Any) -> str:
+    return str(dtype).split(".")[-1]
+
+
+def _grads(lib: Any, outs: list[Any], leaves: list[Any], order: int, rounded: Mapping[str, str] | None = None) -> list[Any]:
+    """First derivatives, and, of order 2, those of their sum. ``rounded``: the dtypes whose values the cotangents have."""
 
     def like(o: Any, seed: int) -> Any:
-        dtype = str(o.dtype).split(".")[-1]
-        data = cotangent(tuple(o.shape), rounded or dtype, seed).astype(dtype)
+        dtype = _name(o.dtype)
+        data = cotangent(tuple(o.shape), (rounded or {}).get(dtype, dtype), seed).astype(dtype)
         if lib is torch:
             return given(data)
         return tracer.tensor(data)
@@ -196,9 +214,7 @@ def check(
         if any(t.dtype not in DTYPES for t in tensors(expected, torch.Tensor)):
             return Outcome("skipped", "gives a dtype that there is nothing of ours for")
         try:
-            inputs = [t for t in tensors([args, kwargs], torch.Tensor) if t.is_floating_point() and t.dtype.itemsize == 2]
-            rounded = str(inputs[0].dtype).split(".")[-1] if inputs else ""
-            exact = _Wide(theirs, args, kwargs, order, rounded, inplace)
+            exact = _Wide(theirs, args, kwargs, order, inplace)
             outcome = _compare(name, expected, (leaves_of, a_kwargs), mine, args, kwargs, traced, order, inplace, exact)
         except Wrong as e:
             return Outcome("wrong", str(e))

@@ -108,8 +108,8 @@ def square():
     return [Sample((matrix(3, 3),)), Sample((matrix(2, 4, 4),))]
 
 
-def symmetric():
-    return [Sample((definite(3, 3),), symmetric=True), Sample((definite(2, 3, 3),), symmetric=True)]
+def symmetric(**attrs):
+    return [Sample((definite(*s),), attrs, symmetric=True) for s in [(3, 3), (2, 3, 3)]]
 
 
 def rectangular(attrs=None):
@@ -419,10 +419,16 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((matrix(3, 3), normal(3, 2, seed=1)), {}),
         Sample((matrix(2, 3, 3), normal(2, 3, 1, seed=1)), {}),
     ],
+    "solve_triangular": [
+        Sample((matrix(2, 3, 3), normal(2, 3, 2, seed=1)), {"lower": lower, "unit": unit})
+        for lower in (False, True)
+        for unit in (False, True)
+    ],
     **{name: square() for name in ["inv", "det", "adjugate", "logabsdet"]},
     "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],
     **{name: [Sample((definite(3, 3),)), Sample((definite(2, 4, 4),))] for name in ["lu_lower", "lu_upper"]},
-    **{name: symmetric() for name in ["cholesky", "eigvalsh", "eigvecsh"]},
+    **{name: symmetric() for name in ["eigvalsh", "eigvecsh"]},
+    "cholesky": [*symmetric(upper=False), *symmetric(upper=True)],
     # Complex: the gradients are tested in test_complex.
     **{name: [Sample((matrix(*s),), smooth=False) for s in [(3, 3), (2, 4, 4)]] for name in ["eigvals", "eigvecs"]},
     **{name: rectangular() for name in ["svdvals", "svd_u", "svd_vh"]},

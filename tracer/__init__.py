@@ -23,7 +23,7 @@ from .autograd import (
 )
 from .context import context as _context
 from .device import device
-from .factorizations import geqrf, lu_unpack, orgqr, ormqr, pca_lowrank, qr, svd_lowrank, triangular_solve
+from .factorizations import cholesky, geqrf, lu_unpack, orgqr, ormqr, pca_lowrank, qr, svd_lowrank, triangular_solve
 from .factorizations import packed_lu as lu
 from .factorizations import solve_packed as lu_solve
 from .func import vmap
@@ -71,7 +71,7 @@ from .legacy import (
     ShortTensor,
     svd,
 )
-from .linalg import cholesky, cholesky_inverse, cholesky_solve, det, logdet, matrix_exp, matrix_power, slogdet
+from .linalg import cholesky_inverse, cholesky_solve, det, logdet, matrix_exp, matrix_power, slogdet
 from .linalg import inv as inverse
 from .linalg import pinv as pinverse
 from .ops import *

@@ -14,7 +14,7 @@ from .ops import reduce, shape
 from .ops.common import to_dtype
 from .ops.complex import conj
 from .ops.create import eye
-from .ops.diagonals import diagonal, tril, triu
+from .ops.diagonals import diag_embed, diagonal, tril, triu
 from .ops.index import gather
 from .ops.linalg import matmul
 from .tensor import Tensor
@@ -87,10 +87,13 @@ def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return pivots, order, F.add(unit, nothing), F.mul(shape.narrow(A, -2, 0, k), 1)
     square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
     L, U = P.lu_lower(square), P.lu_upper(square)
-    if m > n:  # the rows below: B = L2 U
-        L = shape.cat([L, linalg.solve(U, shape.narrow(permuted, -2, k, m - k), left=False)], -2)
+    if m > n:  # the rows below: B = L2 U; where a pivot is 0, so is all that is left of its column
+        pivot_zero = to_dtype(F.eq(diagonal(U.detach(), 0, -2, -1), 0), A.dtype)
+        below = shape.narrow(permuted, -2, k, m - k)
+        L = shape.cat([L, linalg.solve_triangular(F.add(U, diag_embed(pivot_zero)), below, upper=True, left=False)], -2)
     elif n > m:  # the columns beside: C = L U2
-        U = shape.cat([U, linalg.solve(L, shape.narrow(permuted, -1, k, n - k))], -1)
+        beside = shape.narrow(permuted, -1, k, n - k)
+        U = shape.cat([U, linalg.solve_triangular(L, beside, upper=False, unitriangular=True)], -1)
     return pivots, order, L, U
 
 
@@ -177,10 +180,11 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     if not left:
         return conj(_t(lu_solve(LU, pivots, conj(_t(B)), adjoint=not adjoint)))
     order = P.pivot_order(pivots, rows=n)
-    L, U = F.add(tril(LU, -1), eye(n, dtype=LU.dtype)), triu(LU)
+    solve = linalg.solve_triangular
     if not adjoint:
-        return linalg.solve(U, linalg.solve(L, _rows(B, order)))
-    found = linalg.solve(conj(_t(L)), linalg.solve(conj(_t(U)), B))
+        return solve(LU, solve(LU, _rows(B, order), upper=False, unitriangular=True), upper=True)
+    H = conj(_t(LU))
+    found = solve(H, solve(H, B, upper=False), upper=True, unitriangular=True)
     back = to_dtype(P.argsort(order, axis=order.ndim - 1, descending=False), order.dtype)
     return _rows(found, back)
 
@@ -292,6 +296,11 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 def qr(input: Tensor, some: bool = True) -> Any:
     """``linalg.qr``: reduced if ``some``, else complete."""
     return linalg.qr(input, "reduced" if some else "complete")
+
+
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """``linalg.cholesky`` under its old name; ``upper`` may come by position."""
+    return linalg.cholesky(input, upper=upper)
 
 
 def packed_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:

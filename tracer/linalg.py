@@ -125,9 +125,9 @@ class LstSq(NamedTuple):
     singular_values: Tensor
 
 
-def _matrix(name: str, a: Tensor, square: bool = True) -> None:
+def _matrix(name: str, a: Tensor, square: bool = True, letter: str = "A") -> None:
     if a.ndim < 2:
-        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
+        raise RuntimeError(f"{name}: The input tensor {letter} must have at least 2 dimensions.")
     if square and a._data.shape[-1] != a._data.shape[-2]:
         raise RuntimeError(
             f"{name}: A must be batches of square matrices, but they are {a._data.shape[-2]} by {a._data.shape[-1]} matrices"
@@ -141,11 +141,16 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     (as its lower half says).
     """
     _matrix("linalg.cholesky", A)
-    return _adjoint(P.cholesky(_adjoint(A))) if upper else P.cholesky(A)
+    L = P.cholesky(A, upper=upper)
+    return _adjoint(L) if upper else L
+
+
+def _t(A: Tensor) -> Tensor:
+    return shape.transpose(A, -2, -1)
 
 
 def _adjoint(A: Tensor) -> Tensor:
-    return conj(shape.transpose(A, -2, -1))
+    return conj(_t(A))
 
 
 def _info(A: Tensor) -> Tensor:
@@ -171,11 +176,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> WithInfo:
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (X A = B if not ``left``); B is a vector, a matrix, or a batch. Raises LinAlgError if A is singular."""
     _matrix("linalg.solve", A)
-    if A.dtype is not B.dtype:
-        raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype.ctype} and B of type "
-            f"{B.dtype.ctype} instead"
-        )
+    _same_dtype("linalg.solve", A, B)
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B._data.shape == A._data.shape[:-1])
     if vector:
         if not left:
@@ -184,17 +185,26 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
                 "linalg.solve is equivalent to B / A.squeeze(-1)"
             )
         return shape.squeeze(solve(A, shape.unsqueeze(B, -1)), -1)
-    if not left:
-        return shape.transpose(solve(shape.transpose(A, -2, -1), shape.transpose(B, -2, -1)), -2, -1)
-    if A._data.shape[-1] != B._data.shape[-2]:
+    a, b = _equation("linalg.solve", A, B, left)
+    return P.solve(a, b) if left else _t(P.solve(_t(a), _t(b)))
+
+
+def _same_dtype(name: str, A: Tensor, B: Tensor) -> None:
+    if A.dtype is not B.dtype:
         raise RuntimeError(
-            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A._data.shape[-2]}x{A._data.shape[-1]} "
-            f"and "
-            f"{B._data.shape[-2]}x{B._data.shape[-1]})"
+            f"{name}: Expected A and B to have the same dtype, but found A of type {A.dtype.ctype} and B of type "
+            f"{B.dtype.ctype} instead"
         )
+
+
+def _equation(name: str, A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tensor]:
+    """Both sides of A X = B (X A = B if not ``left``) with the batches that they have together."""
+    (m, n), (rows, columns) = A._data.shape[-2:], B._data.shape[-2:]
+    if n != (rows if left else columns):
+        form = "AX = B" if left else "XA = B"
+        raise RuntimeError(f"{name}: Incompatible shapes of A and B for the equation {form} ({m}x{n} and {rows}x{columns})")
     lead = joint_shape(A._data.shape[:-2], B._data.shape[:-2])
-    a, b = shape.expand(A, (*lead, *A._data.shape[-2:])), shape.expand(B, (*lead, *B._data.shape[-2:]))
-    return P.solve(a, b)
+    return shape.expand(A, (*lead, m, n)), shape.expand(B, (*lead, rows, columns))
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> WithInfo:
@@ -203,13 +213,19 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
-    """X with A X = B (X A = B if not ``left``), where only a triangle of A counts."""
-    _matrix("linalg.solve_triangular", A)
-    T = triu(A) if upper else tril(A)
-    if unitriangular:
-        n = A._data.shape[-1]
-        T = F.add(triu(A, 1) if upper else tril(A, -1), eye(n, dtype=A.dtype))
-    return solve(T, B, left=left) if B.ndim > 1 and A.ndim <= B.ndim + 1 else solve(T, B)
+    """X with A X = B (X A = B if not ``left``), where only a triangle of A counts.
+
+    Ones are meant on its diagonal if ``unitriangular``. A and B are matrices or batches of them. A zero on the diagonal makes
+    infinities and NaN. Raises RuntimeError for other shapes, and for two dtypes.
+    """
+    name = "linalg.solve_triangular"
+    _matrix(name, A)
+    _matrix(name, B, square=False, letter="B")
+    _same_dtype(name, A, B)
+    a, b = _equation(name, A, B, left)
+    if left:
+        return P.solve_triangular(a, b, lower=not upper, unit=unitriangular)
+    return _t(P.solve_triangular(_t(a), _t(b), lower=upper, unit=unitriangular))
 
 
 def det(A: Tensor) -> Tensor:

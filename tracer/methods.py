@@ -271,7 +271,7 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 
 # Functions of ``tracer.linalg`` that tensors have.
-_OF_MATRICES = "cholesky cholesky_inverse cholesky_solve det logdet slogdet matrix_power matrix_exp qr"
+_OF_MATRICES = "cholesky_inverse cholesky_solve det logdet slogdet matrix_power matrix_exp qr"
 
 # Functions in place that PyTorch has under the library's own name, too.
 _AS_FUNCTIONS = """
@@ -397,7 +397,7 @@ def attach() -> None:
         "new_empty": _new_zeros,
         "new_full": _new_full,
         "new_tensor": _new_tensor,
-        "__rdiv__": Tensor.__rtruediv__,
+        "__rdiv__": lambda self, other: pointwise.mul(pointwise.reciprocal(self), other),
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
         **{name: _drawn(name) for name in ("bernoulli_", "exponential_", "normal_", "random_", "uniform_")},
@@ -415,7 +415,7 @@ def attach() -> None:
         **{name: getattr(matrices, name) for name in _OF_MATRICES.split()},
         "hardshrink": layers.hardshrink,
         "prelu": layers.prelu,
-        **{name: getattr(factorizations, name) for name in ("geqrf", "orgqr", "ormqr", "qr", "triangular_solve")},
+        **{name: getattr(factorizations, name) for name in ("cholesky", "geqrf", "orgqr", "ormqr", "qr", "triangular_solve")},
         "lu": factorizations.packed_lu,
         "lu_solve": factorizations.solve_packed,
         "stft": spectral.stft,

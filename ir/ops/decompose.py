@@ -111,6 +111,35 @@ solve = host(
     vjp=(lambda g, y, a: neg(matmul(solve(t(a), g), y, tb=True)), lambda g, a: solve(t(a), g)),
     torch_name="LinalgSolveEx",
 )
+
+
+def _solve_triangular(a: Any, b: Any, lower: bool, unit: bool) -> np.ndarray:
+    from scipy.linalg import blas
+
+    a, b = np.asarray(a), np.asarray(b)
+    solve_one = blas.get_blas_funcs("trsm", (a, b))
+    out = np.empty_like(b)
+    if out.size:
+        for i in np.ndindex(b.shape[:-2]):
+            out[i] = solve_one(1, a[i], b[i], lower=lower, diag=unit)
+    return out
+
+
+def _solve_triangular_vjp(g: Any, y: Any, a: Any, lower: bool, unit: bool) -> Any:
+    back = solve_triangular(t(a), g, lower=not lower, unit=unit)
+    return _mask(neg(matmul(back, y, tb=True)), lower=lower, diagonal=0 if unit else 1)
+
+
+# X with A X = B for a triangle A; nothing else of the matrix is read, nor its diagonal if ``unit``: ones are meant. A zero on
+# the diagonal divides: infinity and NaN are results.
+solve_triangular = host(
+    "solve_triangular",
+    _solve_triangular,
+    "a b",
+    infer=lambda a, b, lower, unit: b,
+    vjp=(_solve_triangular_vjp, lambda g, a, lower, unit: solve_triangular(t(a), g, lower=not lower, unit=unit)),
+    torch_name="LinalgSolveTriangular",
+)
 inv = host(
     "inv",
     _guarded(
@@ -121,13 +150,20 @@ inv = host(
     vjp=(lambda g, y: neg(matmul(matmul(y, g, ta=True), y, tb=True)),),
     torch_name="LinalgInvEx",
 )
+
+
+def _cholesky(a: Any, upper: bool) -> Any:
+    return np.linalg.cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
+
+
+# L with A = L L', of the upper or the lower triangle of A.
 cholesky = host(
     "cholesky",
     _guarded(
-        np.linalg.cholesky,
+        _cholesky,
         "linalg.cholesky: The factorization could not be completed because the input is not positive-definite.",
     ),
-    infer=_square,
+    infer=lambda x, upper: _square(x),
     holomorphic=False,
     vjp=(lambda g, y: _cholesky_vjp(g, y),),
     torch_name="LinalgCholeskyEx",
@@ -136,8 +172,8 @@ cholesky = host(
 
 def _cholesky_vjp(g: Any, y: Any) -> Any:
     middle = matmul(h(y), g)
-    both = mul(add(_mask(middle, lower=True, diagonal=1), h(_mask(middle, lower=True, diagonal=0))), 0.5)
-    return solve(h(y), h(solve(h(y), both)))
+    both = mul(add(h(_mask(middle, lower=True, diagonal=1)), _mask(middle, lower=True, diagonal=0)), 0.5)
+    return solve(h(y), h(solve(h(y), both)))  # L^-H both^H L^-1
 
 
 def _infer_vector(a: TensorType) -> TensorType:
@@ -508,7 +544,8 @@ def _lu_upper_vjp(g: Any, y: Any, a: Any) -> Any:
 
 def _lu_back(inner: Any, lower: Any, upper: Any) -> Any:
     """L^-H F U^-H: with F = L^-1 dA U^-1, dL = L tril(F, -1) and dU = triu(F) U."""
-    return h(solve(upper, h(solve(h(lower), inner))))
+    left = solve_triangular(h(lower), inner, lower=False, unit=True)
+    return h(solve_triangular(upper, h(left), lower=False, unit=False))
 
 
 # The triangles of a square matrix whose rows have been exchanged already.
@@ -547,6 +584,7 @@ __all__ = [
     "qr_q",
     "qr_r",
     "solve",
+    "solve_triangular",
     "svd_u",
     "svd_vh",
     "svdvals",

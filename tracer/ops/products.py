@@ -319,14 +319,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1._data.shape[-1]} X2: {x2._data.shape[-1]}")
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    return _norms(F.sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p)
-
-
-def _norms(x: Tensor, p: float) -> Tensor:
-    """The ``p`` norms along the last axis; of vectors without elements they are 0."""
-    from .stats import vector_norm
-
-    return vector_norm(x, p if x._data.shape[-1] else 1.0, -1)
+    return _distance(F.sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p)
 
 
 @opmath
@@ -341,7 +334,24 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     n = input._data.shape[0]
     i, j = np.triu_indices(n, 1)
     rows = P.index_select(input, tensor(i), axis=0), P.index_select(input, tensor(j), axis=0)
-    return _norms(F.sub(*rows), p)
+    return _distance(F.sub(*rows), p)
+
+
+def _distance(x: Tensor, p: float) -> Tensor:
+    """The ``p`` norm along the last axis; of vectors without elements it is 0. Of equal largest elements each has the whole
+    gradient, as in PyTorch's distances; in its norms they share it.
+    """
+    from .reduce import amax
+    from .stats import vector_norm
+
+    if not x._data.shape[-1]:
+        return vector_norm(x, 1.0, -1)
+    if p != math.inf:
+        return vector_norm(x, p, -1)
+    size = F.abs(x)
+    top = amax(size.detach(), -1)
+    largest = F.eq(size, unsqueeze(F.where(F.lt(top, math.inf), top, -1.0), -1))
+    return F.add(top, sum(F.where(largest, F.sub(size, size.detach()), 0.0), -1))
 
 
 def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:

@@ -14,6 +14,7 @@ from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import to_dtype
 from ...ops.linalg import matmul
+from ...ops.opmath import opmath
 from ...tensor import Tensor
 
 __all__ = ["affine_grid", "grid_sample"]
@@ -96,6 +97,11 @@ def grid_sample(
         _warn_of_default("grid_sample")
         align_corners = False
     _check(input, grid, mode)
+    return _sampled(input, grid, mode, padding_mode, align_corners)
+
+
+@opmath
+def _sampled(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
     d = input.ndim - 2
     extents = input._data.shape[2:]
     # The coordinates by axis of the image; x, the first, belongs to the last one.

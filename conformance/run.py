@@ -52,12 +52,17 @@ ADAPTERS: dict[str, Any] = {
 }
 
 
+def _squares(x: Any) -> Any:
+    """Sizes, squared: their derivatives do not jump where rounding leaves 1e-16 of a zero."""
+    return (x * x.conj()).real
+
+
 # Results that are determined up to a sign, or only in part: what is compared of them.
 PARTS: dict[str, Any] = {
-    "linalg.eig": lambda r: (r[0], abs(r[1])),
-    "linalg.eigh": lambda r: (r[0], abs(r[1])),
-    "linalg.svd": lambda r: (abs(r[0][..., : r[1].shape[-1]]), r[1], abs(r[2][..., : r[1].shape[-1], :])),
-    "svd": lambda r: (abs(r[0][..., : r[1].shape[-1]]), r[1], abs(r[2][..., : r[1].shape[-1]])),
+    "linalg.eig": lambda r: (r[0], _squares(r[1])),
+    "linalg.eigh": lambda r: (r[0], _squares(r[1])),
+    "linalg.svd": lambda r: (_squares(r[0][..., : r[1].shape[-1]]), r[1], _squares(r[2][..., : r[1].shape[-1], :])),
+    "svd": lambda r: (_squares(r[0][..., : r[1].shape[-1]]), r[1], _squares(r[2][..., : r[1].shape[-1]])),
     "linalg.lstsq": lambda r: r[0],
 }
 # On multiples of a half, what is to be eliminated may be 0 but for rounding: then rounding chooses the signs.

@@ -24,14 +24,12 @@ def _abs(x: Any) -> Any:
     x = np.asarray(x)
     if x.dtype.kind != "c":
         return np.abs(x)
-    re, im = x.real, x.imag
-    if x.dtype == np.complex64:
-        re, im = re.astype(np.float64), im.astype(np.float64)
-        return np.sqrt(re * re + im * im).astype(np.float32)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        size = np.sqrt(re * re + im * im)
+    re, im = x.real.astype(np.float64), x.imag.astype(np.float64)
+    with np.errstate(all="ignore"):
+        size = np.asarray(np.sqrt(re * re + im * im))
         risky = ~((size > 1e-140) & (size < 1e140))  # squares overflow or lose digits; or NaN
-    return np.where(risky, np.hypot(re, im), size) if np.any(risky) else size
+        np.hypot(re, im, out=size, where=risky)
+        return size.astype(x.real.dtype)
 
 
 abs_ = elementwise(

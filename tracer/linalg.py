@@ -446,6 +446,8 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number: the norm of A times that of its inverse."""
     if isinstance(p, str):
         _matrix("linalg.cond", A)
+    if A.ndim < 2:
+        raise RuntimeError("linalg.cond: The input tensor must have at least 2 dimensions.")
     if A.numel() == 0:
         return P.full(value=0, shape=A._data.shape[:-2], dtype=A.dtype.real.short)
     if p in (None, 2, -2):
@@ -495,6 +497,8 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     x = shape.reshape(x, (1,)) if x.ndim == 0 else x
     x = to_dtype(x, int64) if x.dtype.category < 2 else x
     n = x._data.shape[-1] if N is None else N
+    if n <= 1:
+        raise RuntimeError("N must be greater than 1.")
     columns = [F.pow(shape.unsqueeze(x, -1), k) for k in range(n)]
     return shape.cat(columns, -1)
 

@@ -31,7 +31,7 @@ from .ir.types import (
     int64,
     uint8,
 )
-from .ops import create, index, linalg, numeric, pointwise, shape, special, writes
+from .ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
 from .ops.common import is_number, to_dtype
 from .ops.names import separate
 from .ops.offering import is_offered, offered
@@ -421,7 +421,7 @@ def attach() -> None:
         "stft": spectral.stft,
         "istft": spectral.istft,
         "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
-        "mT": property(lambda self: shape.transpose(self, -1, -2)),
+        "mT": property(moving.matrix_transpose),
         "to": _to,
         "type_as": _type_as,
         "cpu": _cpu,

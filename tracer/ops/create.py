@@ -278,7 +278,9 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
 
 
 @factory
-def linspace(start: float, end: float, steps: int, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float | Tensor, end: float | Tensor, steps: int, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
     """``steps`` numbers evenly spaced from start to end, both included; integers are cut, the limits first. Raises
     NotImplementedError for bools.
     """
@@ -309,7 +311,13 @@ def _spaced(name: str, start: Any, end: Any, steps: int, dtype: DType, step_type
 
 @factory
 def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, *, dtype: DType | None = None, requires_grad: bool = False
+    start: float | Tensor,
+    end: float | Tensor,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` powers of ``base``, with exponents evenly spaced from start to end; integers are cut, the limits first. Raises
     NotImplementedError for bools.

@@ -250,9 +250,12 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError("index_select(): Index is supposed to be a vector")
     if index.dtype.name not in ("int64", "int32"):
         raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
+    axis, index = one_dim(dim, input.ndim), reshape(index, (1,)) if index.ndim == 0 else index
     if input.ndim == 0:
-        return reshape(P.index_select(reshape(input, (1,)), reshape(index, (-1,)), axis=0), ())
-    return P.index_select(input, index, axis=one_dim(dim, input.ndim))
+        return reshape(P.index_select(reshape(input, (1,)), index, axis=0), ())
+    if index.numel() and not input._data.shape[axis]:
+        raise RuntimeError("index_select(): self indexing axis dim should be positive")
+    return P.index_select(input, index, axis=axis)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:

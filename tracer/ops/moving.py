@@ -537,8 +537,15 @@ def _put(view: Any, input: Tensor, src: Tensor) -> Tensor:
 
 
 def adjoint(input: Tensor) -> Tensor:
-    """The last two axes exchanged, and conjugated; a view."""
-    return conj(transpose(input, -2, -1))
+    """The last two axes exchanged, and conjugated; a view. Raises RuntimeError for vectors."""
+    return conj(matrix_transpose(input))
+
+
+def matrix_transpose(input: Tensor) -> Tensor:
+    """The last two axes exchanged; a view. A number is left as it is, a vector is a RuntimeError."""
+    if input.ndim == 1:
+        raise RuntimeError("tensor.mT and tensor.mH are only supported on matrices or batches of matrices. Got 1-D tensor.")
+    return transpose(input, -2, -1) if input.ndim else input
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:

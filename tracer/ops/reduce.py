@@ -100,7 +100,7 @@ def std(
 
 def require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...], error: type[Exception]) -> None:
     if input._data.size == 0:
-        if dim is None:
+        if dim is None or (not isinstance(dim, int) and len(dim) == 0):
             raise error(
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
                 "Specify the reduction dim with the 'dim' argument."
@@ -196,8 +196,10 @@ def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing: bool) -> Tensor:
     if input.dtype is uint8:  # as before there were bools
         return P.cast(_logical(primitive, pointwise.ne(input, 0), dim, keepdim, of_nothing), dtype="u8")
-    axes = dims(dim, input.ndim)
     x = pointwise.ne(input, 0)
+    if dim is not None and not isinstance(dim, int) and len(dim) == 0:  # unlike sums, over nothing
+        return x
+    axes = dims(dim, input.ndim)
     if builtins.any(x._data.shape[a] == 0 for a in axes):
         kept = tuple(n for i, n in enumerate(x._data.shape) if i not in axes)
         return _keep(P.full(value=of_nothing, shape=kept, dtype="bool"), x, axes, keepdim)

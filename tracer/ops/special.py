@@ -161,6 +161,8 @@ def polygamma(n: int, input: Tensor) -> Tensor:
 @opmath
 def multigammaln(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
     x = as_floating(input)
     parts = [lgamma(F.sub(x, j / 2)) for j in range(p)]
     total = parts[0]

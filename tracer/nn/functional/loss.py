@@ -102,6 +102,14 @@ def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return _reduced(losses if weight is None else F.mul(losses, weight), reduction)
 
 
+def _require_classes(weight: Tensor | None, classes: int) -> None:
+    if weight is not None and weight._data.shape != (classes,):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor of shape: "
+            f"{list(weight.shape)}"
+        )
+
+
 @_legacy
 @opmath
 def nll_loss(
@@ -132,6 +140,7 @@ def nll_loss(
         raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(target.shape)}")
     if target.dtype.kind not in "ui":
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype.ctype}")
+    _require_classes(weight, shape[1])
     counted = P.ne(target, ignore_index)
     safe = F.where(counted, target, 0)
     safe = P.check_index(safe, extent=shape[1], message="Target {} is out of bounds.")
@@ -171,6 +180,7 @@ def cross_entropy(
     logp = log_softmax(input, axis)
     classes = input._data.shape[axis]
     by_class = None
+    _require_classes(weight, classes)
     if weight is not None:
         by_class = S.reshape(weight, tuple(-1 if i == axis else 1 for i in range(input.ndim)))
     if target._data.shape == input._data.shape:

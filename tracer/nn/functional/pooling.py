@@ -174,7 +174,6 @@ def _max_unpool(
     s = k if stride is None else ntuple(stride, n)
     *lead, _ = input._data.shape[: input.ndim - n + 1]
     image = input._data.shape[input.ndim - n :]
-    require_images(f"max_unpool{n}d", n, input, input.ndim - 1)
     least = [(e - 1) * si - 2 * pi + ki for e, si, pi, ki in zip(image, s, p, k, strict=True)]
     extents = least if output_size is None else [int(e) for e in output_size][-n:]
     if output_size is not None:
@@ -186,6 +185,7 @@ def _max_unpool(
             f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices tensor "
             f"with shape: {list(indices.shape)}"
         )
+    require_images(f"max_unpool{n}d", n, input, input.ndim - 1)
     flat = (*lead, math.prod(image))
     empty = P.full(value=0, shape=(*lead, math.prod(extents)), dtype=input.dtype.short)
     # The positions of overlapping windows come several times, with equal values: one of them is kept, and all get its gradient.

@@ -121,6 +121,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels of groups interleaved (Zhang et al. 2018)."""
+    if input.ndim < 3:
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
     n, c, *rest = input._data.shape
     if groups <= 0 or c % groups:
         raise RuntimeError(f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups.")
@@ -148,6 +150,13 @@ def interpolate(
     if input.dtype.category < 2 and not (input.dtype is uint8 and mode in ("nearest", "nearest-exact", "bilinear", "bicubic")):
         raise NotImplementedError(f"\"interpolate\" of mode {mode} not implemented for '{input.dtype.ctype}'")
     n = input.ndim - 2
+    for what, numbers in (("output size", size), ("scale factor", scale_factor)):
+        if isinstance(numbers, (list, tuple)) and len(numbers) != n:
+            raise ValueError(
+                f"Input and {what} must have the same number of spatial dimensions, but got input with spatial dimensions of "
+                f"{list(input.shape[2:])} and {what} of {numbers}. Please provide input tensor in (N, C, d1, d2, ...,dK) "
+                f"format and {what} in (o1, o2, ...,oK) format."
+            )
     modes = {"nearest", "nearest-exact", "area", *{1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}.get(n, ())}
     if mode not in modes or n not in (1, 2, 3):
         raise NotImplementedError(
@@ -175,12 +184,6 @@ def interpolate(
         sizes = [math.floor(e * f) for e, f in zip(extents, factors, strict=True)]
         if not recompute_scale_factor:
             scales = list(factors)
-    if len(sizes) != n:
-        raise ValueError(
-            f"Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
-            f"{list(extents)} and output size of {size}. Please provide input tensor in (N, C, d1, d2, ...,dK) format and "
-            "output size in (o1, o2, ...,oK) format."
-        )
     if mode == "area":
         from ...ops.reduce import mean
         from .pooling import _adaptive

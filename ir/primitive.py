@@ -242,6 +242,15 @@ def primitive(
     return record
 
 
+def underivable(name: str) -> Callable[..., Any]:
+    """The rule of an operation without a derivative: raises NotImplementedError."""
+
+    def rule(g: Any) -> Any:
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+    return rule
+
+
 def host(
     name: str,
     impl: Callable[..., Any],

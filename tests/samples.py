@@ -177,6 +177,7 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     **{name: unary() for name in SMOOTH},
     "detach": unary(),
+    "underived": [Sample((normal(3),), {"of": "f"}, smooth=False)],
     "relu": [*unary(), Sample((np.array([-3, 0, 4]),), smooth=False)],
     **{name: unary(0.2, 3.0) for name in ["log", "sqrt", "rsqrt"]},
     **{name: unary(-0.8, 0.8) for name in ["log1p", "asin", "acos", "tan"]},

@@ -194,7 +194,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     Kaufman 1977). Not differentiable.
     """
     linalg._matrix("linalg.ldl_factor_ex", A)
-    data, pivots = P.ldl_data(A.detach(), hermitian=hermitian), P.ldl_pivots(A.detach(), hermitian=hermitian)
+    data, pivots = P.ldl_data(A, hermitian=hermitian), P.ldl_pivots(A.detach(), hermitian=hermitian)
     return LDLEx(data, pivots, P.full(value=0, shape=A._data.shape[:-2], dtype="i32"))
 
 
@@ -263,7 +263,7 @@ def _reflected(A: Tensor, tau: Tensor, x: Tensor, adjoint: bool) -> Tensor:
 def geqrf(input: Tensor) -> Geqrf:
     """R of A = Q R, below it the directions of the reflections whose product is Q; their coefficients. Not differentiable."""
     linalg._matrix("geqrf", input, square=False)
-    return Geqrf(P.geqrf_a(input.detach()), P.geqrf_tau(input.detach()))
+    return Geqrf(P.geqrf_a(input), P.geqrf_tau(input))
 
 
 def orgqr(input: Tensor, tau: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from .ir import ops as P
 from .ir.interp import joint_shape
 from .ir.types import DType, float64, int64, uint8
 from .ops import create, pointwise
-from .ops.common import to_dtype
+from .ops.common import constant_in, to_dtype
 from .ops.complex import view_as_complex
 from .ops.create import _leaf, factory
 from .ops.offering import offer
@@ -301,7 +301,8 @@ def normal(
         return (generator or default_generator).tensor(draw, _shape(size))
     with unfollowed():
         scale = standard_deviation(std)
-        return pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), scale), mean)
+        out = pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), scale), mean)
+    return constant_in(out, mean, std)
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from .drawing import Draw, gaussian
 from .ir import ops as P
 from .ir.types import float64
 from .ops import pointwise
-from .ops.common import to_dtype
+from .ops.common import constant_in, to_dtype
 from .ops.moving import broadcast_tensors
 from .ops.offering import offer
 from .random import Generator, default_generator
@@ -31,7 +31,8 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     if not input.is_floating_point():
         raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{input.dtype.ctype}'")
     with unfollowed():
-        return P.poisson_quantile(_uniform(input._data.shape, generator), input)
+        out = P.poisson_quantile(_uniform(input._data.shape, generator), input)
+    return constant_in(out, input)
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
@@ -43,7 +44,8 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
         raise ValueError(f"binomial only supports floating-point dtypes for count, got: {count.dtype.ctype}")
     n, p = broadcast_tensors(to_dtype(count, prob.dtype), prob)
     with unfollowed():
-        return P.binomial_quantile(_uniform(p._data.shape, generator), n, p)
+        out = P.binomial_quantile(_uniform(p._data.shape, generator), n, p)
+    return constant_in(out, n, p)
 
 
 def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:

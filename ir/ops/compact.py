@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import host
+from ..primitive import host, underivable
 from ..types import TensorType, int32, int64
 
 
@@ -77,8 +77,16 @@ pivot_order = host(
     "pivot_order", _order, "pivots", infer=lambda pivots, rows: pivots.with_dtype(int64).with_shape((*pivots.shape[:-1], rows))
 )
 # QR: R, and below it the directions of the reflections; and their coefficients.
-geqrf_a = host("geqrf_a", _each(lambda a: _lapack("geqrf", a)(a)[0], lambda a: a.shape[-2:]), "a", infer=lambda a: a)
-geqrf_tau = host("geqrf_tau", _each(lambda a: _lapack("geqrf", a)(a)[1], _smaller), "a", infer=_vector)
+geqrf_a = host(
+    "geqrf_a",
+    _each(lambda a: _lapack("geqrf", a)(a)[0], lambda a: a.shape[-2:]),
+    "a",
+    infer=lambda a: a,
+    vjp=(underivable("geqrf"),),
+)
+geqrf_tau = host(
+    "geqrf_tau", _each(lambda a: _lapack("geqrf", a)(a)[1], _smaller), "a", infer=_vector, vjp=(underivable("geqrf"),)
+)
 
 
 def _ldl(part: int) -> Callable[..., Any]:
@@ -102,7 +110,13 @@ def _ldl_solve_each(ld: Any, pivots: Any, b: Any, hermitian: bool) -> np.ndarray
 
 
 # L and D of a symmetric matrix in one (Bunch, Kaufman 1977), and LAPACK's pivots; and solutions by them.
-ldl_data = host("ldl_data", _each(_ldl(0), lambda a: a.shape[-2:]), "a", infer=lambda a, hermitian: a)
+ldl_data = host(
+    "ldl_data",
+    _each(_ldl(0), lambda a: a.shape[-2:]),
+    "a",
+    infer=lambda a, hermitian: a,
+    vjp=(underivable("linalg_ldl_factor_ex"),),
+)
 ldl_pivots = host("ldl_pivots", _each(_ldl(1), _smaller, np.int32), "a", infer=lambda a, hermitian: _vector(a, int32))
 ldl_solve = host("ldl_solve", _ldl_solve_each, "ld pivots b", infer=lambda ld, pivots, b, hermitian: b)
 

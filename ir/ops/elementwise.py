@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, elementwise, floating, inexact, numeric, predicate, primitive, same_shape, same_type
+from ..primitive import (
+    Kind,
+    elementwise,
+    floating,
+    inexact,
+    numeric,
+    predicate,
+    primitive,
+    same_shape,
+    same_type,
+    underivable,
+)
 from ..types import TensorType, bool_, dtype_named
 
 
@@ -352,6 +363,21 @@ copy = elementwise(
 # The second operand, in the place of the first: what was changed while autograd did not look has new values and the old
 # history.
 substitute = elementwise("substitute", lambda x, v: np.array(v, order="C"), "{v}", "x v", vjp=(lambda g: g, None))
+
+
+def _underived(g: Any, of: str) -> Any:
+    return underivable(of)(g)
+
+
+# A result, computed outside the graph, of an operation without a derivative.
+underived = elementwise(
+    "underived",
+    lambda x, of: np.array(x, order="C"),
+    "{x}",
+    infer=lambda x, of: x,
+    in_format=True,
+    vjp=(_underived,),
+)
 
 # Casts.
 

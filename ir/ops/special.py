@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Primitive, elementwise, floating, inexact, numeric
+from ..primitive import Primitive, elementwise, floating, inexact, numeric, underivable
 from ..types import TensorType
 from .elementwise import (
     BY_ZERO,
@@ -251,8 +251,15 @@ def _heaviside(a: Any, b: Any) -> Any:
     return np.where(np.equal(a, 0), b, np.greater(a, 0)).astype(dtype)
 
 
-heaviside = elementwise("heaviside", _heaviside, None, "a b")
-zeta = elementwise("zeta", lambda a, b: _zeta(a, b), None, "a b", infer=floating)
+heaviside = elementwise("heaviside", _heaviside, None, "a b", vjp=(underivable("heaviside"),) * 2)
+zeta = elementwise(
+    "zeta",
+    lambda a, b: _zeta(a, b),
+    None,
+    "a b",
+    infer=floating,
+    vjp=(underivable("zeta"), lambda g, a, b: mul(g, neg(mul(a, zeta(add(a, 1.0), b))))),
+)
 gcd = elementwise("gcd", np.gcd, None, "a b", infer=numeric)
 lcm = elementwise("lcm", np.lcm, None, "a b", infer=numeric)
 shift_left = elementwise("shift_left", np.left_shift, None, "a b", infer=numeric)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..context import context
 from ..ir.halves import is_half
-from ..ir.ops import cast, full
+from ..ir.ops import cast, full, sum_, where
+from ..ir.ops import underived as underived_
 from ..ir.types import DType, combine, dtype_of, float64, promoted, scalar_dtype
 from ..tensor import Tensor
 from ..tracing.scalars import RuntimeFloat
@@ -96,6 +97,22 @@ def in_format(x: Any, like: Tensor) -> Any:
     if isinstance(x, Tensor) or not is_half(like._data.dtype):
         return x
     return float(np.float32(x).astype(like._data.dtype))
+
+
+def constant_in(x: Tensor, *sources: Any) -> Tensor:
+    """``x`` as computed from the ``sources``, without depending on them: their gradients are 0."""
+    for s in sources:
+        if isinstance(s, Tensor) and s._requires_grad:
+            x = where(full(value=True, shape=(), dtype="bool"), x, to_dtype(sum_(s, axes=tuple(range(s.ndim))), x.dtype))
+    return x
+
+
+def underived(name: str, x: Tensor, *sources: Any) -> Tensor:
+    """The result of an operation without a derivative, as computed from the ``sources``: a backward pass that comes to it
+    raises NotImplementedError.
+    """
+    followed = constant_in(x, *sources) if x.dtype.category > 1 else x
+    return x if followed is x else underived_(followed, of=name)
 
 
 _PLAIN = (float, int)

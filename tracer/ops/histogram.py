@@ -10,7 +10,7 @@ from ..ir.types import DType, float64
 from ..tensor import Tensor
 from . import pointwise as F
 from . import reduce, shape
-from .common import to_dtype
+from .common import to_dtype, underived
 from .order import searchsorted
 from .special import isfinite
 
@@ -122,7 +122,7 @@ def _count(points: Tensor, bins: Sequence[Any], limits: Any, weight: Tensor | No
         for k, e in enumerate(edges):
             widths = F.sub(shape.narrow(e, 0, 1, counts[k]), shape.narrow(e, 0, 0, counts[k]))
             hist = F.div(hist, shape.reshape(widths, tuple(-1 if i == k else 1 for i in range(len(counts)))))
-    return Histogramdd(hist, tuple(edges))
+    return Histogramdd(underived("histogram", hist.detach(), points, weight), tuple(edges))
 
 
 def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:

@@ -253,7 +253,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     axis, index = one_dim(dim, input.ndim), reshape(index, (1,)) if index.ndim == 0 else index
     if input.ndim == 0:
         return reshape(P.index_select(reshape(input, (1,)), index, axis=0), ())
-    if index.numel() and not input._data.shape[axis]:
+    if index.numel() and input.ndim > 1 and not input._data.shape[axis]:
         raise RuntimeError("index_select(): self indexing axis dim should be positive")
     return P.index_select(input, index, axis=axis)
 

@@ -12,7 +12,7 @@ from ..ir.types import DType, int32, int64, promote
 from ..tensor import Tensor, wrap
 from . import pointwise as F
 from . import reduce, shape
-from .common import as_floating, one_dim, result_dtype, to_dtype, typed
+from .common import as_floating, one_dim, result_dtype, to_dtype, typed, underived
 from .create import tensor
 from .index import gather
 from .opmath import opmath
@@ -362,7 +362,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if weights._data.shape != data.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     counts = np.bincount(data, weights._data, minlength)
-    return wrap(counts.astype(np.float32 if weights._data.dtype == np.float32 else np.float64))
+    return underived("bincount", wrap(counts.astype(np.float32 if weights._data.dtype == np.float32 else np.float64)), weights)
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -397,7 +397,7 @@ def unique(
     axis = None if dim is None else one_dim(dim, input.ndim)
     values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis)
     inverse = inverse.reshape(data.shape if axis is None else (-1,))
-    found = [wrap(values)]
+    found = [underived("unique", wrap(values), input)]
     if return_inverse:
         found.append(wrap(inverse.astype(np.int64)))
     if return_counts:
@@ -414,7 +414,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     starts = np.ones(len(rows), bool)
     starts[1:] = (flat[1:] != flat[:-1]).any(1) if len(rows) else True
     values = rows[starts] if dim is None else np.moveaxis(rows[starts], 0, one_dim(dim, input.ndim))
-    found = [wrap(np.ascontiguousarray(values))]
+    found = [underived("unique_consecutive", wrap(np.ascontiguousarray(values)), input)]
     inverse = np.cumsum(starts) - 1
     if return_inverse:
         found.append(wrap(inverse.reshape(data.shape if dim is None else (-1,)).astype(np.int64)))

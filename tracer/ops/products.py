@@ -12,7 +12,7 @@ from ..ir import ops as P
 from ..ir.interp import joint_shape
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import one_dim, result_dtype, to_dtype
+from .common import constant_in, one_dim, result_dtype, to_dtype
 from .complex import conj
 from .diagonals import diagonal
 from .linalg import bmm, dot, matmul, mm, mv, require_one_length
@@ -361,7 +361,7 @@ def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
             f"The expanded size of the tensor ({list(product.shape)}) must match the existing size ({list(input.shape)})"
         )
     if isinstance(beta, (int, float)) and beta == 0:  # the input is ignored, NaN and all
-        return scaled if input._data.shape == product._data.shape else expand(scaled, product._data.shape)
+        return constant_in(scaled, input)
     return F.add(F.times(input, beta), scaled)
 
 

@@ -13,7 +13,7 @@ from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import is_number, one_dim, to_dtype
+from .common import constant_in, is_number, one_dim, to_dtype
 from .create import tensor
 from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions, require_mask
 from .inquiry import filling, fitting
@@ -71,13 +71,6 @@ def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
         raise RuntimeError(str(e)) from None
 
 
-def _unwritten(input: Tensor, src: Any) -> Tensor:
-    """``input`` where there is no position to write to; the gradient of ``src`` is then 0."""
-    if not isinstance(src, Tensor) or not src._requires_grad:
-        return F.clone(input)
-    return P.where(P.full(value=True, shape=(), dtype="bool"), input, P.sum_(src, axes=tuple(range(src.ndim))))
-
-
 def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     """For each written position the number of an element of ``index`` that writes to it (the last one); 0 elsewhere."""
     return P.scatter_last(index, axis=axis, shape=shape)
@@ -93,7 +86,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
         return scatter_reduce(input, dim, index, whole, "sum" if reduce == "add" else "prod")
     axis = _checked("scatter", input, dim, index, src)
     if index.numel() == 0:
-        return _unwritten(input, src)
+        return constant_in(F.clone(input), src)
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter(_as_vector(input)[0], 0, i, s), ())
@@ -110,7 +103,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with ``src`` added at result[i][index[i][j]] for dim 1, and so on."""
     axis = _checked("scatter_add", input, dim, index, src)
     if index.numel() == 0:
-        return _unwritten(input, src)
+        return constant_in(F.clone(input), src)
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter_add(_as_vector(input)[0], 0, i, s), ())
@@ -126,7 +119,7 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     if index.numel() == 0:
-        return _unwritten(input, src)
+        return constant_in(F.clone(input), src)
     if input.ndim == 0:
         i, s = _as_vector(index, src)
         return reshape(scatter_reduce(_as_vector(input)[0], 0, i, s, reduce, include_self=include_self), ())
@@ -323,7 +316,7 @@ def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: 
         ) from None
     flat, at, what = reshape(input, (-1,)), reshape(places, (-1,)), reshape(v, (-1,))
     if places.numel() == 0:
-        return _unwritten(input, v)
+        return constant_in(F.clone(input), v)
     if accumulate:
         out = P.add(flat, P.index_add(what, at, axis=0, extent=flat._data.shape[0]))
     else:
@@ -357,7 +350,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     if int(m._data.sum()) > n:
         raise RuntimeError("masked_scatter_: expected self and source to have the same number of elements")
     if n == 0 or m.numel() == 0:
-        return _unwritten(x, source)
+        return constant_in(F.clone(x), source)
     chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)
     return F.where(m, reshape(chosen, sizes), x)
 

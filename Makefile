@@ -60,7 +60,8 @@ check-gpu: $(VENV)/.test
 kernels-cuda: $(VENV)/.test
 	$(BIN)/python -m benchmarks.kernels_cuda $(or $(ARGS),--write)
 
-# PyTorch's own samples in all dtypes, eager and traced: hours on two cores. `make conformance ARGS='--dtype int64 --mode eager'` is a part.
+# PyTorch's own samples in all dtypes, eager and traced: an hour of a core. `make conformance ARGS='--dtype int64 --mode eager'` is
+# a part; `ARGS='--rest --write'` resumes a run.
 conformance: $(VENV)/.conformance
 	$(BIN)/python -m conformance $(or $(ARGS),--write)
 

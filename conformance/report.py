@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .run import Job
 from .tiers import FIRST, SECOND
 
 ERRORS = ("errors agree", "errors of another type", "errors not raised", "errors not comparable")
@@ -82,8 +83,8 @@ TITLES = {
 }
 
 
-def write(found: dict[str, Runs], path: Path) -> None:
-    """The report: what the suites came to, and tables, operation by operation."""
+def write(found: dict[str, tuple[Runs, list[Job]]], path: Path) -> None:
+    """The report: what the suites came to, and tables, operation by operation; of each suite its runs, and those it lacks."""
     import torch
 
     lines = [
@@ -96,10 +97,15 @@ def write(found: dict[str, Runs], path: Path) -> None:
         "zeros. A sample is *wrong* if something differs, a *crash* if it fails, or cannot be compiled, only when traced. Made",
         "by `make conformance`.",
     ]
-    for suite, results in found.items():
+    for suite, (results, lacking) in found.items():
+        if not results:
+            continue
         days = sorted({r["when"] for r in results})
         when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
         how = f"Run {when}, in {sum(r['seconds'] for r in results) / 60:.0f} minutes of processor time."
+        if lacking:
+            where = ", ".join(dict.fromkeys(f"{job.dtype} {job.mode}" for job in lacking))
+            how += f" Not run: {len(lacking)} of {len(results) + len(lacking)} ({where})."
         lines += ["", f"## {TITLES[suite]}", "", how, "", "```", summary(results, False), "```", "", *_table(results)]
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")

@@ -262,7 +262,7 @@ def taken(function: str, name: str, annotation: str, optional: bool = False) -> 
         annotation = _SPECIAL[function, name]
     elif annotation == "Any":
         annotation = _NAMED.get(name, "Any")
-        if name in ("input", "other", "exponent") and function in (*_TENSORS.split(), *_NUMBERS.split()):
+        if name in ("input", "other", "exponent", "n") and function in (*_TENSORS.split(), *_NUMBERS.split()):
             annotation = "Tensor" if function in _TENSORS.split() else "Operand"
     annotation = annotation.replace("Dims", "int | Sequence[int] | None")
     annotation = annotation.replace("Callable[..., Any]", "Callable")

@@ -150,6 +150,13 @@ def test_inverse_spectra_of_both_sides():
         assert found.is_complex() is complex_ and tracer.allclose(found.real, x)
 
 
+@pytest.mark.parametrize("length", [8, 10, 12])
+def test_spectra_of_windows_that_are_as_many_as_they_are_long(length):
+    x = np.random.default_rng(0).standard_normal(length)
+    found = tracer.stft(tracer.tensor(x), 4, hop_length=2, center=False, window=tracer.ones(4), return_complex=True)
+    np.testing.assert_allclose(found.numpy(), np.stack([np.fft.rfft(x[k : k + 4]) for k in range(0, length - 3, 2)], 1))
+
+
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
 def test_running_logarithms_of_sums(traced):
     """exp of them are the running sums, however large; the derivative is g times the conjugate of exp(x - y), summed."""

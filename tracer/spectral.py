@@ -80,7 +80,7 @@ def stft(
     if sided and complex_:
         raise RuntimeError("Cannot have onesided output if window or input is complex")
     frames = P.windows(x, size=(n_fft,), stride=(hop,), dilation=(1,))
-    frames = S.transpose(frames, 1, 2) if frames._data.shape[-1] != n_fft else frames
+    frames = S.transpose(frames, 1, 2)
     frames = F.mul(frames, _window("stft", window, length, n_fft, input))
     norm = "ortho" if normalized else None
     spectrum = fft.rfft(frames, dim=-1, norm=norm) if sided else fft.fft(frames, dim=-1, norm=norm)

@@ -6,6 +6,7 @@ that want them. All else is fixed when the program is made.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import struct
@@ -52,8 +53,7 @@ class Program:
         self.constants[:] = np.frombuffer(plan.constants, np.uint8)
         self.is_shared = any(plan.kinds[k].large for k in plan.steps)
         self.team = sharing() if self.is_shared else (0, 0)
-        self._look: tuple[Sequence[int], Sequence[Word]] = (), ()
-        self.frames = [Frame(self)]
+        self._frames: tuple[list[Frame], Sequence[int], Sequence[Word]] = [self.frame()], (), ()
 
     @property
     def steps(self) -> list[StepKind]:
@@ -61,10 +61,16 @@ class Program:
         return [self.plan.kinds[k] for k in self.plan.steps]
 
     @property
+    def frames(self) -> list[Frame]:
+        """Those that are not in use."""
+        return self._frames[0]
+
+    @property
     def nbytes(self) -> int:
         """The memory of the frames that are not in use."""
-        pools = [pool for frame in self.frames for pool in frame.pools]
-        return len(self.frames) * self.plan.arena + sum(array.nbytes for pool in pools for array, _ in pool.entries)
+        frames = self.frames
+        pools = [pool for frame in frames for pool in frame.pools]
+        return len(frames) * self.plan.arena + sum(array.nbytes for pool in pools for array, _ in pool.entries)
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """One native call. Returns the results that are not updates, in buffers that nobody else holds.
@@ -78,30 +84,39 @@ class Program:
             return self._run(inputs)
 
     def _run(self, inputs: Sequence[int]) -> list[np.ndarray]:
-        frames = self.frames
+        frames, slots, words = self._frames
         try:
             frame = frames.pop()
         except IndexError:
-            frame = self.frame()
+            frame = self.frame(slots, words)
         try:
             return frame.run(inputs)
         finally:
             frames.append(frame)
 
-    def frame(self) -> Frame:
-        """A new frame, for when none is free."""
+    def frame(self, slots: Sequence[int] = (), words: Sequence[Word] = ()) -> Frame:
+        """A new frame, for when none is free; its ``written`` is for calls that put array objects into these slots."""
         frame = Frame(self)
-        frame.look_at(*self._look)
+        frame.look_at(slots, words)
         return frame
 
-    def look_at(self, slots: Sequence[int], words: Sequence[Word]) -> None:
-        """From here on frames have in ``written`` what a call needs that puts array objects into these slots."""
-        self._look = slots, words
-        before, self.frames = self.frames, []  # those in use do not come back
-        while before:
-            frame = before.pop()
-            frame.look_at(slots, words)
-            self.frames.append(frame)
+    def look_at(self, slots: Sequence[int], words: Sequence[Word]) -> list[Frame]:
+        """The free frames from here on: in ``written`` they have what a call needs that puts array objects into these slots.
+
+        Such a call takes its frame from this list, makes one with ``frame(slots, words)`` if it is empty, and puts it back.
+        The list that was in use before is another one, which calls that were written for other slots go on with.
+        """
+        before, *seen = self._frames
+        if seen == [slots, words]:
+            return before
+        frames: list[Frame] = []
+        with contextlib.suppress(IndexError):  # other threads take frames, and put some back
+            while before:
+                frame = before.pop()
+                frame.look_at(slots, words)
+                frames.append(frame)
+        self._frames = frames, slots, words
+        return frames
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Runs on arrays and returns all outputs, updates included. Inputs are not written to."""
@@ -189,7 +204,7 @@ class Frame:
         self._pack(self.view, 0, *inputs, *words)
         self.arm()
         failed = self._call(self._header)
-        if failed == 2:  # who had a result has made something else of its array
+        if failed == 2:  # the array of an earlier result was changed: its shape, say
             for pool in self.pools:
                 pool.entries.clear()
             arrays, words = take(self.pools)
@@ -231,6 +246,7 @@ class Frame:
                     raise self._failures.pop() if self._failures else KeyboardInterrupt  # it was interrupted before it began
                 error, message = self.plan.kinds[self.plan.steps[i]].checks[site - 1]
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
+        raise RuntimeError("a native program has failed, and none of its steps has said why")
 
 
 def _callback(text: str, cell: np.ndarray, failures: list[BaseException]) -> Any:

@@ -405,3 +405,35 @@ def test_other_memory_of_an_updated_tensor_is_looked_at_instead():
         for i in range(CALLS):
             assert f(x).item() == 1000 * (10 * k + i + 1)
         assert f._express[0]((x,), {}).item() == 1000 * (10 * k + CALLS + 1)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_replays_of_one_trace_written_by_two_threads_at_once(monkeypatch, last):
+    """One puts the array object of its argument into a slot, the other an address: each has frames of its own kind."""
+    from tracer.tracing import function
+
+    both, first, express = threading.Barrier(2, timeout=60), threading.Event(), function.express
+
+    def at_once(trace, call, args, *more):
+        both.wait()
+        if args[0] is arguments[last]:
+            assert first.wait(60)
+        try:
+            return express(trace, call, args, *more)
+        finally:
+            first.set()
+
+    f = tracer.trace(lambda x: x * 2 + 1)
+    arguments = [tracer.arange(4.0).clone(), tracer.arange(5.0)[1:]]
+    f(arguments[0])
+    monkeypatch.setattr(function, "express", at_once)
+    threads = [threading.Thread(target=f, args=(x,)) for x in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(f._express) == 2
+    for replay in f._express * CALLS:
+        for x in arguments:
+            result = replay((x,), {})
+            assert result is function.MISS or result.tolist() == (x * 2 + 1).tolist()

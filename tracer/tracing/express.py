@@ -8,6 +8,7 @@ nothing: the call then goes the general way, which also has the cases that are n
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,7 +25,6 @@ from .unchanged import lengths
 from .walk import OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
-    from ..runtime.program import Program
     from .replay import Trace
 
 MISS: Any = object()  # what a written-out replay answers where it does not apply
@@ -292,12 +292,13 @@ class _Writer:
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
         others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
-        slots = self.slots(program)
-        give_back, entries = f"{self.constant(program.frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
+        slots, looked_at = self.slots()
+        frames, make = program.look_at(looked_at, self.words), functools.partial(program.frame, looked_at, self.words)
+        give_back, entries = f"{self.constant(frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
         # Programs that change something run for one thread at a time. A ``with`` is not left locked by an interrupt.
         self.say(f"with {self.constant(program.lock or threading.RLock())}:" if program.lock or gradients else "if True:")
-        self.say(f"try: frame = {self.constant(program.frames.pop)}()", 2)
-        self.say(f"except IndexError: frame = {self.constant(program.frame)}()", 2)
+        self.say(f"try: frame = {self.constant(frames.pop)}()", 2)
+        self.say(f"except IndexError: frame = {self.constant(make)}()", 2)
         self.say(f"view, header{entries} = frame.written", 2)
         for j in range(n):
             depth = 2
@@ -337,13 +338,12 @@ class _Writer:
         self.say(give_back, 2)
         self.count_changes()
 
-    def slots(self, program: Program) -> list[str]:
-        """What is put into the slots of the inputs; the program is told at which of them it has array objects to look at."""
+    def slots(self) -> tuple[list[str], list[int]]:
+        """What is put into the slots of the inputs, and the numbers of those into which array objects are put."""
         trace, result = self.trace, []
         fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
         arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
         looked_at = [*arguments, *sorted(self.updated)]
-        program.look_at(looked_at, self.words)
         for i, source in enumerate(trace.sources):
             if source.kind == "argument":
                 array = f"d{source.index}"
@@ -352,7 +352,7 @@ class _Writer:
                 result.append(f"frame.cells_at + {8 * i}")
             else:
                 result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
-        return result
+        return result, looked_at
 
     def graph_function(self) -> None:
         """The forward run of a function that may be differentiated from outside."""

@@ -438,6 +438,17 @@ def test_an_index_out_of_range_in_a_replay():
     same(g(x, tracer.tensor([1, 1])), x.index_select(0, tracer.tensor([1, 1])))
 
 
+def test_a_mask_with_more_places_than_there_are_elements_in_a_replay():
+    g = tracer.trace(lambda x, mask, source: x.masked_scatter(mask, source))
+    x, source = tracer.zeros(4), tracer.tensor([1.0, 2.0])
+    fits, wide = tracer.tensor([True, False, True, False]), tracer.tensor([True, True, True, False])
+    for _ in range(3):
+        same(g(x, fits, source), tracer.tensor([1.0, 0.0, 2.0, 0.0]))
+    with pytest.raises(RuntimeError, match="same number of elements"):
+        g(x, wide, source)
+    same(g(x, fits, source), tracer.tensor([1.0, 0.0, 2.0, 0.0]))
+
+
 def test_odd_arguments():
     g = tracer.trace(lambda x: x * 2 + x.sum())
     x = tracer.arange(12).float().reshape(3, 4)

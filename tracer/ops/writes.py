@@ -62,11 +62,14 @@ def _written(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
+    """The index, whose positions must exist."""
+    return _checked(index, extent, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
+
+
+def _checked(index: Tensor, extent: int, message: str) -> Tensor:
     """The index; a position out of range is a RuntimeError to PyTorch here, an IndexError elsewhere."""
     try:
-        return P.check_index(
-            index, extent=extent, message=f"index {{}} is out of bounds for dimension {axis} with size {extent}"
-        )
+        return P.check_index(index, extent=extent, message=message)
     except IndexError as e:
         raise RuntimeError(str(e)) from None
 
@@ -347,8 +350,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     x, m = expand(input, sizes), expand(mask, sizes)
     rank = F.sub(P.cumsum(to_dtype(reshape(m, (-1,)), int64), axis=0), 1)
     n = source.numel()
-    if int(m._data.sum()) > n:
-        raise RuntimeError("masked_scatter_: expected self and source to have the same number of elements")
+    count = P.sum_(to_dtype(m, int64), axes=tuple(range(m.ndim)))
+    _checked(count, n + 1, "masked_scatter_: expected self and source to have the same number of elements")
     if n == 0 or m.numel() == 0:
         return constant_in(F.clone(x), source)
     chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)

@@ -333,6 +333,33 @@ def test_anomaly_mode_names_the_forward_line():
     assert "the culprit" in text
 
 
+@pytest.mark.filterwarnings("ignore:Error detected")
+def test_anomaly_mode_looks_into_traced_functions():
+    w = leaf([1.0])
+
+    def plain(x):
+        w.grad = None
+        (x * w).sqrt().sum().backward()
+
+    step = tracer.trace(plain)
+    for _ in range(4):
+        step(tracer.ones(1))
+    with tracer.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="returned nan values in its 1th output"):
+        step(tracer.zeros(1))
+    step(tracer.zeros(1))
+    assert w.grad.isnan().item() and len(step.graphs()) == 1
+
+    @tracer.trace
+    def inside(x):
+        with tracer.autograd.detect_anomaly():
+            plain(x)
+
+    with pytest.warns(tracer.TraceWarning, match="uses anomaly mode"):
+        inside(tracer.ones(1))
+    with pytest.raises(RuntimeError, match="returned nan values"):
+        inside(tracer.zeros(1))
+
+
 def test_inference_mode():
     x = leaf([1.0])
     with tracer.inference_mode():
@@ -465,3 +492,20 @@ def test_threads_run_backward_on_separate_graphs():
             expected *= math.cos(y)
             y = math.sin(y)
         assert g == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reason", [None, "it prints"])
+def test_functions_that_are_not_to_be_compiled(reason):
+    calls = []
+
+    @tracer.compiler.disable(reason=reason)
+    def inside(x):
+        calls.append(1)
+        return x * 2
+
+    step = tracer.trace(lambda x: inside(x) + 1)
+    with pytest.warns(tracer.TraceWarning, match="calls a function that is disabled" + (f": {reason}" if reason else "")):
+        step(tracer.ones(2))
+    for _ in range(3):
+        assert step(tracer.ones(2)).tolist() == [3.0, 3.0]
+    assert len(calls) == 4 and inside.__name__ == "inside"

@@ -1,7 +1,8 @@
-"""PyTorch's words about its compiler, for programs that use them. Functions are compiled by ``tracer.trace`` here."""
+"""What programs call of ``torch.compiler``. Functions are compiled by ``tracer.trace`` here."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,22 @@ def is_exporting() -> bool:
 
 
 def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """The function, which stays eager inside traced ones. Also as a decorator with arguments."""
+    """The function, run eagerly wherever it is called: so is a traced function that calls it, and ``reason`` is part of why.
+
+    Without ``fn`` a decorator. ``recursive`` is accepted: what the function calls runs eagerly too.
+    """
+    if fn is None:
+        return functools.partial(disable, reason=reason)
     from .tracing.function import eager
 
-    return eager() if fn is None else eager()(fn)
+    @functools.wraps(fn)
+    def disabled(*args: Any, **kwargs: Any) -> Any:
+        if context.recorder is not None:
+            context.recorder.give_up("calls a function that is disabled" + (f": {reason}" if reason else ""))
+        with eager():
+            return fn(*args, **kwargs)
+
+    return disabled
 
 
 def _as_it_is(fn: Any = None, *args: Any, **kwargs: Any) -> Any:

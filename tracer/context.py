@@ -21,7 +21,7 @@ class _Context(threading.local):
     # Whether nodes look around when they are made: one of the following is on, or there are inference tensors.
     watches_nodes: bool = False
     inference_tensors: bool = False
-    hooks_disabled: str | None = None  # the error of who enters hooks for saved tensors
+    hooks_disabled: str | None = None  # the error that entering hooks for saved tensors raises
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
 
@@ -32,6 +32,8 @@ class _Context(threading.local):
 
     @anomaly.setter
     def anomaly(self, mode: bool) -> None:
+        if mode != self._anomaly:
+            SPECIAL.append(_ANOMALY) if mode else SPECIAL.remove(_ANOMALY)
         self._anomaly = mode
         self._watch()
 
@@ -71,9 +73,10 @@ class _Context(threading.local):
 
 
 context = _Context()
-# Blocks entered, in any thread, in which replays of traced functions are not written out: of inference mode, or with hooks for
-# saved tensors.
+# Blocks entered, in any thread, in which replays that were written out do not apply: of inference mode, with hooks for saved
+# tensors, in anomaly mode.
 SPECIAL: list[object] = []
+_ANOMALY = object()
 
 
 class Structure:

@@ -19,10 +19,12 @@ class set_detect_anomaly:
     """Turns anomaly mode on or off; as a context manager, for the block only.
 
     While it is on, nodes remember the line that made them; an exception in a backward pass, or (``check_nan``) a NaN, is
-    preceded by a warning with the stack of the forward call.
+    preceded by a warning with the stack of the forward call. Traced functions run eagerly meanwhile.
     """
 
     def __init__(self, mode: bool, check_nan: bool = True):
+        if mode and context.recorder is not None:
+            context.recorder.give_up("uses anomaly mode")
         self.before = context.anomaly, context.check_nan
         context.anomaly, context.check_nan = bool(mode), check_nan
 

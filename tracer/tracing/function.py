@@ -110,7 +110,9 @@ class TracedFunction(Wrapper):
         return self._call(args, kwargs)
 
     def _call(self, args: tuple, kwargs: dict) -> Any:
-        if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED or context.saved_tensors_hooks:
+        if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED:
+            return self.function(*args, **kwargs)
+        if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
             return self.function(*args, **kwargs)
         try:
             found = self._find(args, kwargs)
@@ -273,7 +275,8 @@ class TracedFunction(Wrapper):
             self._give_up("it is called from too deep in the stack, or reaches objects that are nested too deeply")
 
     def _compilation_failed(self, trace: Trace, key: tuple, error: Exception) -> None:
-        self.traces[key].remove(trace)
+        with contextlib.suppress(KeyError, ValueError):  # another thread may have removed it
+            self.traces[key].remove(trace)
         self._stay_eager(key, describe(error, trace.graph), always=True)
 
     def _give_up(self, reason: str) -> None:

@@ -57,6 +57,10 @@ def test_vmap():
     assert func.vmap(func.vmap(lambda x: x * 2))(a).tolist() == (a * 2).tolist()
     same = func.vmap(lambda x: x * 0 + tracer.rand(()), randomness="same")(tracer.ones(3))
     assert len(set(same.tolist())) == 1
+    different = func.vmap(lambda x: x * 0 + tracer.rand(()), randomness="different")(tracer.ones(3))
+    assert len(set(different.tolist())) == 3
+    with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+        func.vmap(lambda x: x + tracer.rand(()))(a)
     for bad in (
         lambda: func.vmap(lambda x: x)(3),
         lambda: func.vmap(lambda x: x, in_dims=5)(a),

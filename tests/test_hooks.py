@@ -319,6 +319,25 @@ def test_checkpoints_without_reentrance():
     assert tracer.allclose(grad(g.sum(), x)[0], grad(h.sum(), x)[0])
 
 
+def test_a_checkpoint_computes_again_after_a_pass_that_failed():
+    runs, x = [], leaf(1.0, 2.0)
+
+    def f(a):
+        runs.append(1)
+        b = a * a
+        b.register_hook(fail)
+        return b.sin() * b
+
+    def fail(g):
+        raise RuntimeError("not yet")
+
+    z = checkpoint(f, x, use_reentrant=False).sum()
+    for k in range(1, 9):
+        with pytest.raises(RuntimeError, match="not yet"):
+            z.backward(retain_graph=True)
+        assert len(runs) == 1 + k
+
+
 def test_checkpoints_whose_runs_differ():
     x = leaf(1.0, 2.0)
     runs = []

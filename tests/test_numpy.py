@@ -25,7 +25,7 @@ CALLS: dict[str, list[str]] = {
         np.radians(x) | np.deg2rad(x) | np.rad2deg(x) | np.rint(x) | np.floor(x) | np.ceil(x) | np.trunc(x) | np.fix(x)
         np.isnan(x) | np.isfinite(x) | np.signbit(x) | np.logical_and(x, 1) | np.logical_not(x) | np.greater(x, 0)
         np.equal(x, 1.0) | np.add(x, 1) | np.add(1, x) | np.subtract(1.5, x) | np.true_divide(x, 4) | np.divide(1, x)
-        np.heaviside(x, 0.5) | np.nextafter(x, 1.0) | np.ldexp(x, 2) | np.sinc(x) | np.i0(x) | np.cbrt(np.abs(x))
+        np.heaviside(x, 0.5) | np.nextafter(x, 1.0) | np.ldexp(x, 2) | np.sinc(x) | np.i0(x) | np.cbrt(x)
         np.sqrt(np.abs(x)) | np.divmod(x, 2)[0] | np.divmod(x, 2)[1] | np.modf(x)[0] | np.modf(x)[1]
         np.add(x, 1, dtype=np.float64) | np.gcd(np.int64(4), 6) + x | np.sum(x) | np.sum(x, axis=0)
         np.sum(x, 1, keepdims=True) | np.sum(x, axis=(0, 1)) | np.prod(x) | np.prod(x, axis=1) | np.prod(x, axis=(0, 1))
@@ -97,7 +97,7 @@ CALLS: dict[str, list[str]] = {
     "N": """
         np.nansum(x) | np.nanmean(x, axis=0) | np.nanmax(x, axis=1) | np.nanmin(x) | np.nanstd(x)
         np.nanvar(x, axis=1, ddof=1) | np.nanprod(x) | np.nancumsum(x) | np.nan_to_num(x, nan=3.0) | np.isnan(x)
-        np.nanvar(x)
+        np.nanvar(x) | np.nanvar(x, dtype=np.float64) | np.nanstd(x, dtype=np.float64)
     """,
 }
 PAIRS = [

@@ -214,3 +214,15 @@ def test_a_model_learns():
         optimizer.step()
     assert loss.item() < 0.05
     assert model(x).argmax(1).tolist() == target.tolist()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_averages_count_whatever_the_parameters_are(many):
+    """300 is no bfloat16."""
+    model, seen = nn.Linear(1, 1).bfloat16(), []
+    kind = "multi_avg_fn" if many else "avg_fn"
+    averaged = optim.swa_utils.AveragedModel(model, **{kind: lambda a, b, n: seen.append(n.tolist()) or a})
+    averaged.update_parameters(model)
+    averaged.n_averaged.fill_(299)
+    averaged.update_parameters(model)
+    assert set(seen) == {299} and averaged.n_averaged.item() == 300

@@ -108,9 +108,10 @@ def nanmean(a: Tensor, axis: Axes = None, dtype: DType | None = None, keepdims: 
 
 
 def nanvar(a: Tensor, axis: Axes = None, dtype: DType | None = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    a = _floating(a) if dtype is None else a.to(dtype)
     there = ops.logical_not(ops.isnan(a))
     n = ops.sum(there, axis, keepdim=True)
-    apart = ops.where(there, a - ops.nanmean(_floating(a), axis, keepdim=True), 0.0)
+    apart = ops.where(there, a - ops.nanmean(a, axis, keepdim=True), 0.0)
     out = ops.sum(apart * apart, axis, keepdim=True) / (n - ddof)
     return out if keepdims else ops.squeeze(out, tuple(_axes(axis, a.ndim)))
 
@@ -171,10 +172,6 @@ def ufunc_divmod(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
 
 def ufunc_modf(x: Tensor) -> tuple[Tensor, Tensor]:
     return ops.frac(x), ops.trunc(x)
-
-
-def ufunc_cbrt(x: Tensor) -> Tensor:
-    return ops.copysign(ops.pow(ops.abs(x), 1 / 3), x)
 
 
 def imag(val: Tensor) -> Tensor:

@@ -38,8 +38,9 @@ def vmap(
 
     ``in_dims``: along which axis each argument is cut, None for those that are the same for all; a number, or a structure like
     the arguments'. ``out_dims``: where the axis of the batch goes in the results. The function is called once for each slice;
-    in a traced function, where these calls become one program, that costs nothing. ``randomness`` "same" draws the same numbers
-    in each call. Raises ValueError for axes that do not fit, or extents that differ.
+    in a traced function these calls become one native program, whose size grows with the batch. ``randomness``: "same" draws
+    the same numbers in each call, "different" others, and "error" raises RuntimeError where the function draws any from the
+    default generator. Raises ValueError for axes that do not fit, or extents that differ.
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
@@ -63,12 +64,18 @@ def vmap(
             )
         (count,) = sizes
         state = _state() if randomness == "same" else None
+        drawn = _times_drawn()
         results = []
         for i in range(count):
             if state is not None:
                 _state(state)
             row = [v if d is None else ops.select(v, d, i) for v, d in zip(values, dims, strict=True)]
             results.append(func(*tree_unflatten(row[: len(leaves)], spec), **tree_unflatten(row[len(leaves) :], key_spec)))
+            if randomness == "error" and _times_drawn() != drawn:
+                raise RuntimeError(
+                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                    "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+                )
         return _stacked(results, out_dims, func)
 
     return batched
@@ -80,6 +87,13 @@ def _state(given: Tensor | None = None) -> Tensor:
     if given is None:
         return default_generator.state.clone()
     return default_generator.state.copy_(given)
+
+
+def _times_drawn() -> int:
+    """How often the state of the default generator has changed."""
+    from ..random import default_generator
+
+    return default_generator.state._changes()[0]
 
 
 def _name(func: Any) -> str:

@@ -106,14 +106,12 @@ class AveragedModel(Module):
                 for a, b in zip(mine, theirs, strict=True):
                     a.copy_(b)
             else:
-                pairs = [(a, b) for a, b in zip(mine, theirs, strict=True)]
-                number = self.n_averaged.to(theirs[0].dtype) if theirs and theirs[0].is_floating_point() else self.n_averaged
                 if self.multi_avg_fn is not None:
-                    self.multi_avg_fn([a for a, _ in pairs], [b for _, b in pairs], number)
+                    self.multi_avg_fn(mine, theirs, self.n_averaged)
                 else:
                     function = self.avg_fn or get_swa_avg_fn()
-                    for a, b in pairs:
-                        a.copy_(function(a, b, number) if a.is_floating_point() else b)
+                    for a, b in zip(mine, theirs, strict=True):
+                        a.copy_(function(a, b, self.n_averaged) if a.is_floating_point() else b)
             if not self.use_buffers:
                 for a, b in zip(self.module.buffers(), model.buffers(), strict=True):
                     a.detach().copy_(b.detach())

@@ -119,7 +119,8 @@ class _Run:
         self.function, self.state, self.again, self.check, self.stops = function, state, again, check, stops
         self.types: list[Any] = []
         self.places: list[weakref.ref[_Place]] = []
-        self.found: dict[Any, dict[int, Tensor]] = {}  # by backward pass: what was computed again and not yet read
+        # By backward pass: what was computed again and not yet read.
+        self.found: weakref.WeakKeyDictionary[Any, dict[int, Tensor]] = weakref.WeakKeyDictionary()
 
     def pack(self, t: Tensor) -> _Place:
         place = _Place(len(self.types))
@@ -129,15 +130,14 @@ class _Run:
 
     def unpack(self, place: _Place) -> Tensor:
         engine = running()
-        key = id(engine)
-        if place.index not in self.found.get(key, ()):
-            self.found[key] = self.compute()
-            if engine is not None:  # nobody reads any of it after the pass
-                engine.callbacks.append(lambda: self.found.pop(key, None))
-        found = self.found[key]
+        if engine is None:
+            return self.compute()[place.index]
+        found = self.found.get(engine)
+        if found is None or place.index not in found:
+            found = self.found[engine] = self.compute()
         t = found.pop(place.index)
-        if not found or engine is None:
-            del self.found[key]
+        if not found:
+            del self.found[engine]
         return t
 
     def compute(self) -> dict[int, Tensor]:

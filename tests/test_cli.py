@@ -203,11 +203,21 @@ def test_demo_trains_and_writes_its_page(run, tmp_path):
 @pytest.mark.parametrize("backward", [[], ["--backward"]])
 def test_dump_for_gpus(run, stage, expected, backward):
     if stage != "source":
-        pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+        pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
     inputs = ["--input", "f32[64,100]", "--input", "f32[100,32]"]
     result = run("dump", "model.py:layer", *inputs, "--stage", stage, "--device", "cuda", *backward)
     assert result.exit_code == 0 and expected in result.output
     assert "matmul, left to a library" in result.output and re.search(r"\d blocks? of \d+ threads", result.output)
+
+
+def test_dump_for_gpus_without_their_compiler_names_the_extra(run, monkeypatch):
+    """Numba's own package numba.cuda lacks what is imported from it then."""
+    monkeypatch.setitem(sys.modules, "tracer.runtime.numba_cuda", None)
+    monkeypatch.setattr("tracer.cli.dump.version_of", lambda package: "not installed")
+    inputs = ["--input", "f32[4,8]", "--input", "f32[8,2]"]
+    result = run("dump", "model.py:layer", *inputs, "--stage", "ptx", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "the stage 'ptx' needs numba-cuda: pip install 'tracer[cuda]'" in result.output
 
 
 @pytest.mark.parametrize(

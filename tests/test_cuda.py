@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
 import ptx
 from checks import cast_args, graph_of

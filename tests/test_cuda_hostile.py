@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
 import emulated
 import ptx

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
 import test_cuda
 from checks import cast_args, graph_of

@@ -319,7 +319,7 @@ def test_plain_numba_compiles_kernels_of_halves() -> None:
 
 @halves
 def test_kernels_for_gpus(dtype: Any) -> None:
-    pytest.importorskip("numba.cuda", reason="needs the extra 'cuda'")
+    pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
     from emulated import Emulated
 
     d = dtype.short

@@ -18,6 +18,7 @@ from ..ir.types import dtype_named
 from ..runtime import machine
 from ..tensor import wrap
 from ..tracing.function import TracedFunction, graph_of
+from .info import version_of
 
 _TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
 
@@ -147,9 +148,12 @@ def _stage_for_grids(graph: Graph, stage: str, backward: bool, architecture: str
 
     try:
         return for_grids(fused, stage, architecture)
-    except ModuleNotFoundError as e:
-        raise DumpError(f"the stage {stage!r} needs {e.name}: pip install 'tracer[cuda]'") from None
     except (FileNotFoundError, RuntimeError, ImportError, ValueError) as e:
+        # Numba has a package numba.cuda too, without what is imported from it.
+        absent = version_of("numba-cuda") == "not installed" and isinstance(e, ImportError)
+        missing = "numba-cuda" if absent else e.name if isinstance(e, ModuleNotFoundError) else None
+        if missing:
+            raise DumpError(f"the stage {stage!r} needs {missing}: pip install 'tracer[cuda]'") from None
         raise DumpError(str(e).split("\n")[0]) from None
 
 

@@ -12,7 +12,8 @@ from ..runtime import cache, machine, team
 from ..runtime.numba_version import TESTED
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Of an installed distribution; "not installed" of others."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -30,11 +31,11 @@ def _cpu() -> str:
 
 def _cuda_compiler() -> str:
     """What makes kernels for GPUs, and what is missing."""
-    if _version("numba-cuda") == "not installed":
+    if version_of("numba-cuda") == "not installed":
         return "none: pip install 'tracer[cuda]' (no GPU is needed to compile)"
     parts = {"nvidia-nvvm": "NVVM", "nvidia-nvjitlink": "nvJitLink", "nvidia-cuda-nvdisasm": "nvdisasm (prints machine code)"}
-    missing = [f"{what}: pip install {package}" for package, what in parts.items() if _version(package) == "not installed"]
-    return f"numba-cuda {_version('numba-cuda')}" + (f"; missing {', '.join(missing)}" if missing else "")
+    missing = [f"{what}: pip install {package}" for package, what in parts.items() if version_of(package) == "not installed"]
+    return f"numba-cuda {version_of('numba-cuda')}" + (f"; missing {', '.join(missing)}" if missing else "")
 
 
 def _cuda() -> str:
@@ -60,13 +61,13 @@ def lines() -> list[tuple[str, str]]:
     return [
         ("tracer", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("numpy", _version("numpy")),
-        ("scipy", _version("scipy")),
-        ("numba", f"{_version('numba')} (tested: {TESTED})"),
-        ("llvmlite", _version("llvmlite")),
+        ("numpy", version_of("numpy")),
+        ("scipy", version_of("scipy")),
+        ("numba", f"{version_of('numba')} (tested: {TESTED})"),
+        ("llvmlite", version_of("llvmlite")),
         ("cpu", _cpu()),
         ("threads", f"{team.get_num_threads()} for large kernels (TRACER_NUM_THREADS), {os.cpu_count()} CPUs"),
-        ("layer", "a team of our own on POSIX threads" if team.get_num_threads() > 1 else "none: the calling thread"),
+        ("layer", "POSIX threads (tracer's own)" if team.get_num_threads() > 1 else "none: the calling thread"),
         ("cache", f"{cache.directory()}: {number} kernels, {size / 1024:.0f} KiB"),
         ("cuda", _cuda()),
         ("gpu kernels", _cuda_compiler()),

@@ -53,7 +53,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     The arguments are looked at once for each combination of their types; later only lists and the like are looked into.
     """
     signature = functools.cache(lambda: Signature(function, name))  # made when it is first needed: imports stay quick
-    plain: set[tuple[type, type, type]] = set()  # types of up to three arguments by position that fit as they are
+    plain: set[tuple[Any, ...]] = set()  # types of up to three arguments by position that fit as they are
     known: dict[tuple, tuple] = {}  # types, with names, of others: where to look into them
     labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
 

@@ -63,10 +63,10 @@ def _written(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
 
 def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
     """The index, whose positions must exist."""
-    return _checked(index, extent, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
+    return _within(index, extent, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
 
 
-def _checked(index: Tensor, extent: int, message: str) -> Tensor:
+def _within(index: Tensor, extent: int, message: str) -> Tensor:
     """The index; a position out of range is a RuntimeError to PyTorch here, an IndexError elsewhere."""
     try:
         return P.check_index(index, extent=extent, message=message)
@@ -351,7 +351,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     rank = F.sub(P.cumsum(to_dtype(reshape(m, (-1,)), int64), axis=0), 1)
     n = source.numel()
     count = P.sum_(to_dtype(m, int64), axes=tuple(range(m.ndim)))
-    _checked(count, n + 1, "masked_scatter_: expected self and source to have the same number of elements")
+    _within(count, n + 1, "masked_scatter_: expected self and source to have the same number of elements")
     if n == 0 or m.numel() == 0:
         return constant_in(F.clone(x), source)
     chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)

@@ -293,12 +293,12 @@ class _Writer:
         others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
         slots, looked_at = self.slots()
-        frames, make = program.look_at(looked_at, self.words), functools.partial(program.frame, looked_at, self.words)
+        frames, make_frame = program.look_at(looked_at, self.words), functools.partial(program.frame, looked_at, self.words)
         give_back, entries = f"{self.constant(frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
         # Programs that change something run for one thread at a time. A ``with`` is not left locked by an interrupt.
         self.say(f"with {self.constant(program.lock or threading.RLock())}:" if program.lock or gradients else "if True:")
         self.say(f"try: frame = {self.constant(frames.pop)}()", 2)
-        self.say(f"except IndexError: frame = {self.constant(make)}()", 2)
+        self.say(f"except IndexError: frame = {self.constant(make_frame)}()", 2)
         self.say(f"view, header{entries} = frame.written", 2)
         for j in range(n):
             depth = 2

@@ -123,12 +123,12 @@ def embedding_bag(
 
         base = P.full(value=-math.inf, shape=(count, weight._data.shape[1]), dtype=weight.dtype.short)
         index = S.expand(S.unsqueeze(where, 1), rows._data.shape)
-        fixed = rows.detach()
-        out = scatter_reduce(base, 0, index, fixed, "amax")
+        values = rows.detach()
+        out = scatter_reduce(base, 0, index, values, "amax")
         # The first row of a bag that has its maximum is the one that counts.
         n = rows._data.shape[0]
         numbers = S.expand(S.unsqueeze(P.iota(shape=(n,), axis=0, dtype="i64"), 1), rows._data.shape)
-        best = F.bitwise_or(F.eq(fixed, P.index_select(out, where, axis=0)), F.isnan(fixed))
+        best = F.bitwise_or(F.eq(values, P.index_select(out, where, axis=0)), F.isnan(values))
         last = P.full(value=n, shape=out._data.shape, dtype="i64")
         first = scatter_reduce(last, 0, index, F.where(best, numbers, n), "amin")
         chosen = P.gather(rows, F.clamp(first, max=n - 1), axis=0) if n else out

@@ -424,7 +424,7 @@ def test_replays_of_one_trace_written_by_two_threads_at_once(monkeypatch, last):
             first.set()
 
     f = tracer.trace(lambda x: x * 2 + 1)
-    arguments = [tracer.arange(4.0).clone(), tracer.arange(5.0)[1:]]
+    arguments = [tracer.arange(4.0).clone(), tracer.from_numpy(np.arange(5, dtype=np.float32)[1:])]
     f(arguments[0])
     monkeypatch.setattr(function, "express", at_once)
     threads = [threading.Thread(target=f, args=(x,)) for x in arguments]

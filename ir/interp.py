@@ -57,7 +57,7 @@ class Evaluate:
 
 
 EVALUATE = Evaluate()
-# For who has silenced NumPy and applies many primitives to arrays: nothing lies between the call and the implementation.
+# For callers that have silenced NumPy and apply many primitives to arrays: the implementation is called directly.
 DIRECT = Evaluate()
 
 
@@ -151,16 +151,21 @@ def _pair_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return np.broadcast_shapes(a, b)
 
 
-class _Current(threading.local):
+class _Selection(threading.local):
+    """The interpreter that the thread's primitives go to; None stands for the default. ``using`` sets it for a block.
+
+    Where it is set back after an error, that has to be an assignment: an interrupt may come instead of a call.
+    """
+
     interpreter: Interpreter | None = None
 
 
 _default: Interpreter = EVALUATE
-_current = _Current()
+selection = _Selection()
 
 
 def current() -> Interpreter:
-    return _current.interpreter or _default
+    return selection.interpreter or _default
 
 
 def set_default(interpreter: Interpreter) -> None:
@@ -169,26 +174,16 @@ def set_default(interpreter: Interpreter) -> None:
     _default = interpreter
 
 
-def chosen() -> Interpreter | None:
-    """The interpreter of this thread; None stands for the default."""
-    return _current.interpreter
-
-
-def choose(interpreter: Interpreter | None) -> None:
-    """Sends the primitives that this thread applies from now on to ``interpreter``; ``using`` does so for a block."""
-    _current.interpreter = interpreter
-
-
 @contextlib.contextmanager
 def using(interpreter: Interpreter | None) -> Iterator[None]:
     """Primitives applied in this block, in this thread, go to ``interpreter``; None stands for the default."""
     # A generator restores also where an interrupt keeps ``__exit__`` from running.
-    before = chosen()
+    before = selection.interpreter
     try:
-        choose(interpreter)
+        selection.interpreter = interpreter
         yield
     finally:
-        choose(before)
+        selection.interpreter = before
 
 
 def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:

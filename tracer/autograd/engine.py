@@ -18,7 +18,7 @@ import numpy as np
 
 from ..context import context
 from ..ir.halves import narrowed, widened
-from ..ir.interp import choose, chosen, current, restore, silence, using
+from ..ir.interp import current, restore, selection, silence, using
 from ..ir.ops import add, cast, reshape, sum_
 from ..ir.types import DType, dtype_of
 from ..tensor import Tensor
@@ -76,7 +76,7 @@ def _run(
     accumulates: bool,
 ) -> list[Any]:
     form, token = form_for(create_graph), None
-    mode, outer, interpreter = context.grad_enabled, _running.engine, chosen()
+    mode, outer, interpreter = context.grad_enabled, _running.engine, selection.interpreter
     try:
         context.grad_enabled = create_graph
         token = silence()
@@ -84,14 +84,14 @@ def _run(
         given = []
         for root, ct in zip(roots, cotangents, strict=True):
             given.append(form.take(ct.clone() if isinstance(root.target, Tensor) else ct))
-        choose(form.interpreter())
+        selection.interpreter = form.interpreter()
         for root, g in zip(roots, given, strict=True):
             if not isinstance(root.target, Tensor) or engine.wants(root.target):
                 engine.send(root.target, root.output, g)
         engine.drain(retain_graph)
         engine.call_hooks_of_leaves()
         results = engine.results()
-        choose(interpreter)
+        selection.interpreter = interpreter
         if accumulates:
             for t, g in results:
                 if t._requires_grad:  # it may have left the graph meanwhile
@@ -99,9 +99,8 @@ def _run(
         for callback in engine.callbacks:  # callbacks may add callbacks
             callback()
         return results
-    finally:
-        choose(interpreter)
-        _running.engine, context.grad_enabled = outer, mode
+    finally:  # assignments first: an interrupt may come instead of a call
+        selection.interpreter, _running.engine, context.grad_enabled = interpreter, outer, mode
         if token is not None:
             restore(token)
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from . import interp
 from .halves import WideTypes, narrowed, widened
-from .types import TensorType, bool_
+from .types import DType, TensorType, bool_
 
 
 class Kind(enum.Enum):
@@ -140,6 +140,7 @@ class Primitive:
     error     what compiled code raises where the scalar source has a check: exception type and message
     defaults  attributes that need not be given or printed
     in_format whether operands of 16 bits are left in their format: it moves numbers, or is about the format
+    real      whether complex operands are refused: it orders or rounds numbers, or is defined for real ones alone
     """
 
     name: str
@@ -157,6 +158,7 @@ class Primitive:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     torch_name: str = ""
     in_format: bool = False
+    real: bool = False
 
     @functools.cached_property
     def keeps_format(self) -> bool:
@@ -195,7 +197,14 @@ class Primitive:
         """Whether a result may share its operand's memory."""
         return self.put is not None
 
+    def require_real(self, dtype: DType) -> None:
+        """Raises NotImplementedError, in PyTorch's words, for a complex operand of what takes none."""
+        if self.real and dtype.is_complex:
+            raise NotImplementedError(f"\"{self.name}_cpu\" not implemented for '{dtype.ctype}'")
+
     def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        for t in types:
+            self.require_real(t.dtype)
         result = self.infer(*types, **attrs)
         return result if isinstance(result, tuple) else (result,)
 
@@ -232,6 +241,7 @@ def primitive(
     give the cotangent of PyTorch's convention themselves.
     """
     names = tuple(operands.split())
+    more.setdefault("real", infer is floating)
     narrow = more.get("in_format", False) or kind in (Kind.MOVEMENT, Kind.SOURCE, Kind.CONTRACTION)
     rules = None if vjp is None else tuple(r and Rule(r, names, holomorphic, narrow) for r in vjp)
     shown = torch_name or name.title().replace("_", "")

@@ -29,6 +29,37 @@ def test_parts():
         tracer.imag(tracer.ones(2))
 
 
+NAN, INF = float("nan"), float("inf")
+
+
+def test_infinite_and_nan_parts():
+    z = tracer.tensor([1 + 2j, complex(NAN, 1), complex(1, INF), complex(NAN, -INF), 3e38 + 3e38j])
+    assert tracer.isinf(z).tolist() == [False, False, True, True, False]
+    assert tracer.isfinite(z).tolist() == [True, False, False, False, True]
+    assert tracer.isnan(z).tolist() == [False, True, False, True, False]
+    largest = tracer.finfo(tracer.float32).max
+    assert tracer.nan_to_num(z, nan=5.0, neginf=-2.0).tolist()[1:4] == [5 + 1j, complex(1, largest), 5 - 2j]
+    assert tracer.isclose(z, z, equal_nan=True)[:2].all()
+
+
+REFUSED = """
+    z < z; z >= 1; z.max(); z.amin(0); z.argmax(); z.sort(); z.argsort(); z.topk(1); z.median(); z.mode(); z.cummax(0)
+    z.kthvalue(1); z.unique(); z.aminmax(); z.msort(); z.round(); z.round(decimals=1); z.floor(); z.ceil(); z.trunc(); z.frac()
+    z.fix(); z.sign(); z.relu(); z.clamp(0, 1); z.clip(min=0); z % 2; z // 2; z.fmax(z); z.maximum(z); z.minimum(z); z.erf()
+    z.lgamma(); z.digamma(); z.heaviside(z); z.deg2rad(); z.rad2deg(); z.isposinf(); z.isneginf(); z.nansum(); z.logit()
+    z.atan2(z); z.hypot(z); z.copysign(z); z.xlogy(z); z.floor_divide(z); z.remainder(z); z.round_(); z.floor_(); z.relu_()
+    tracer.searchsorted(z, z); tracer.bucketize(z, z); tracer.softmax(z, 0); tracer.log_softmax(z, 0); z.histc(3)
+    tracer.nn.functional.hardshrink(z); tracer.nn.functional.threshold(z, 0, 0); tracer.nn.functional.softplus(z)
+"""
+
+
+@pytest.mark.parametrize("call", [c.strip() for c in REFUSED.replace("\n", ";").split(";") if c.strip()])
+def test_what_needs_an_order_is_refused(call):
+    z = tracer.tensor([1 + 2j, -3.25 - 1j])
+    with pytest.raises((RuntimeError, TypeError, ValueError)):
+        eval(call, {"z": z, "tracer": tracer})
+
+
 def test_promotion():
     z, x = tracer.tensor([1j]), tracer.tensor([2.0], dtype=tracer.float64)
     assert (z + 1).dtype is tracer.complex64

@@ -138,3 +138,13 @@ def test_images_of_bytes_are_near_the_exact_resizing(align):
     assert out.dtype is tracer.uint8
     inside = (exact > 3) & (exact < 252)
     assert ((out.double() - exact).abs() * inside).max().item() <= 1.1
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "round", "trunc", "fix"])
+def test_rounded_integers_are_copies(name):
+    i = tracer.tensor([3, 4])
+    getattr(i, name)()[0] = 7
+    getattr(tracer, name)(i).zero_()
+    assert i.tolist() == [3, 4]
+    with pytest.raises(NotImplementedError, match="Bool"):
+        getattr(tracer, name)(i > 3)

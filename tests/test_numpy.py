@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -103,8 +104,8 @@ CALLS: dict[str, list[str]] = {
 PAIRS = [
     (which, call.strip()) for which, text in CALLS.items() for line in text.strip().splitlines() for call in line.split("|")
 ]
-# Functions that read one triangle, or whose derivative NumPy's values do not give.
-UNEVEN = ("np.linalg.eig", "np.linalg.cholesky", "np.linalg.tensorinv")
+# Functions that read one triangle, whose derivative NumPy's values do not give, or that have none in PyTorch.
+UNEVEN = ("np.linalg.eig", "np.linalg.cholesky", "np.linalg.tensorinv", "np.heaviside", "np.unique")
 
 
 @pytest.mark.parametrize(("which", "call"), PAIRS, ids=lambda p: p)
@@ -133,6 +134,28 @@ def test_values_and_gradients_are_numpys(which: str, call: str) -> None:
         slope[i] = ((f(value + step) - f(value - step)) * weights).sum() / 2e-6
     finite = np.isfinite(slope)
     np.testing.assert_allclose(x.grad.numpy()[finite], slope[finite], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("which", "call"), PAIRS, ids=lambda p: p)
+def test_complex_operands_are_computed_as_numpy_does_or_refused(which: str, call: str) -> None:
+    value = globals()[which]
+    z = value + 1j * np.random.default_rng(0).standard_normal(value.shape)
+
+    def f(x: Any) -> Any:
+        return eval(call, {"np": np, "x": x, "A": A, "W": W + 1j, "V": V})
+
+    try:
+        want = f(z)
+    except (TypeError, ValueError):
+        return
+    try:
+        got = f(tracer.tensor(z))
+    except RuntimeError as e:
+        assert re.search(
+            "not implemented for 'ComplexDouble'|to have floating|to have the same dtype|either float or double", str(e)
+        )
+        return
+    np.testing.assert_allclose(np.asarray(got), want, rtol=1e-6, atol=1e-9)
 
 
 def test_integers_have_float_means_as_in_numpy() -> None:

@@ -23,7 +23,7 @@ from .views import LazyView, Made
 
 def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
     """Applies a primitive to tensors (and, if it is elementwise, Python numbers). Returns a new tensor."""
-    follow = context.grad_enabled and primitive.differentiable
+    follow, real = context.grad_enabled and primitive.differentiable, primitive.real
     followed = short = False
     arrays = []
     for a in args:
@@ -31,6 +31,8 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
             arrays.append(data := a._data)
             if data.itemsize == 2:
                 short = True
+            elif real and data.dtype.kind == "c":
+                primitive.require_real(a.dtype)
             if follow:
                 if a._view is not None:
                     followed = a._followed() or followed

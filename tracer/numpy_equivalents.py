@@ -206,8 +206,13 @@ def inner(a: Any, b: Any) -> Tensor:
     return ops.tensordot(a, b, ([-1], [-1]))
 
 
-def outer(a: Tensor, b: Tensor) -> Tensor:
-    return ops.outer(a.reshape(-1), b.reshape(-1))
+def matrix_transpose(x: Tensor) -> Tensor:
+    return ops.transpose(x, -2, -1)
+
+
+def outer(a: Any, b: Any) -> Tensor:
+    x, y = (ops.as_tensor(v).reshape(-1) for v in (a, b))
+    return x[:, None] * y
 
 
 def vdot(a: Tensor, b: Tensor) -> Tensor:

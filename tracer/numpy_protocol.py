@@ -49,6 +49,7 @@ _UFUNCS = {
     "radians": "deg2rad",
     "right_shift": "bitwise_right_shift",
     "rint": "round",
+    "sign": "sgn",
     "subtract": "sub",
     "true_divide": "div",
 }
@@ -79,7 +80,6 @@ _FUNCTIONS = {
     "cumsum": "cumsum",
     "cumulative_prod": "cumprod",
     "cumulative_sum": "cumsum",
-    "matrix_transpose": "adjoint",
     "max": "amax",
     "min": "amin",
     "permute_dims": "permute",

@@ -151,6 +151,7 @@ floor_divide = elementwise(
     infer=numeric,
     error=BY_ZERO,
     vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)),
+    real=True,
 )
 remainder = elementwise(
     "remainder",
@@ -160,7 +161,14 @@ remainder = elementwise(
     infer=numeric,
     error=BY_ZERO,
     vjp=(lambda g: g, lambda g, a, b: neg(mul(g, floor(div(detach(a), detach(b)))))),
+    real=True,
 )
+
+
+def _real_part(x: Any, x_type: TensorType) -> Any:
+    from .complex import real
+
+    return real(x) if x_type.dtype.is_complex else x
 
 
 # pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative.
@@ -180,7 +188,7 @@ pow_ = elementwise(
     infer=numeric,
     vjp=(
         lambda g, a, b: _where(eq(b, 0), 0.0, mul(g, mul(b, pow_(a, sub(b, 1))))),
-        lambda g, y, a, b: _where(and_(eq(a, 0), ge(b, 0)), 0.0, mul(g, mul(y, log(a)))),
+        lambda g, y, a, b, b_type: _where(and_(eq(a, 0), ge(_real_part(b, b_type), 0)), 0.0, mul(g, mul(y, log(a)))),
     ),
 )
 
@@ -193,6 +201,7 @@ trunc_divide = elementwise(
     infer=inexact,
     vjp=(lambda g: mul(g, 0), lambda g: mul(g, 0)),
     torch_name="Div",
+    real=True,
 )
 
 # Ties share the cotangent, as in PyTorch; NaN wins.
@@ -205,6 +214,7 @@ maximum = elementwise(
         lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
         lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
     ),
+    real=True,
 )
 minimum = elementwise(
     "minimum",
@@ -215,6 +225,7 @@ minimum = elementwise(
         lambda g, a, b, a_type: mul(g, _share(gt(a, b), eq(a, b), a_type)),
         lambda g, a, b, a_type: mul(g, _share(lt(a, b), eq(a, b), a_type)),
     ),
+    real=True,
 )
 
 
@@ -297,7 +308,12 @@ erf = elementwise(
 # Pieces of straight lines. The derivative of relu at 0 is 0; NaN passes through.
 
 relu = elementwise(
-    "relu", lambda x: np.maximum(x, 0), "maximum({x}, {T}(0))", infer=numeric, vjp=(lambda g, y: _where(le(y, 0), 0, g),)
+    "relu",
+    lambda x: np.maximum(x, 0),
+    "maximum({x}, {T}(0))",
+    infer=numeric,
+    real=True,
+    vjp=(lambda g, y: _where(le(y, 0), 0, g),),
 )
 floor = elementwise("floor", np.floor, "floor({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
 ceil = elementwise("ceil", np.ceil, "ceil({x})", infer=floating, vjp=(lambda g: mul(g, 0),))
@@ -307,10 +323,10 @@ round_ = elementwise("round", np.rint, "rint({x})", infer=floating, vjp=(lambda 
 
 eq = elementwise("eq", np.equal, "{a} == {b}", "a b", infer=predicate)
 ne = elementwise("ne", np.not_equal, "{a} != {b}", "a b", infer=predicate)
-lt = elementwise("lt", np.less, "{a} < {b}", "a b", infer=predicate)
-le = elementwise("le", np.less_equal, "{a} <= {b}", "a b", infer=predicate)
-gt = elementwise("gt", np.greater, "{a} > {b}", "a b", infer=predicate)
-ge = elementwise("ge", np.greater_equal, "{a} >= {b}", "a b", infer=predicate)
+lt = elementwise("lt", np.less, "{a} < {b}", "a b", infer=predicate, real=True)
+le = elementwise("le", np.less_equal, "{a} <= {b}", "a b", infer=predicate, real=True)
+gt = elementwise("gt", np.greater, "{a} > {b}", "a b", infer=predicate, real=True)
+ge = elementwise("ge", np.greater_equal, "{a} >= {b}", "a b", infer=predicate, real=True)
 isnan = elementwise("isnan", np.isnan, "{x} != {x}", infer=lambda x: inexact(x).with_dtype(bool_))
 
 

@@ -91,6 +91,7 @@ max_ = primitive(
     "x",
     infer=_infer_nonempty,
     impl=functools.partial(_extremum, np.maximum),
+    real=True,
     vjp=(_extremum_vjp,),
     torch_name="Amax",
 )
@@ -100,6 +101,7 @@ min_ = primitive(
     "x",
     infer=_infer_nonempty,
     impl=functools.partial(_extremum, np.minimum),
+    real=True,
     vjp=(_extremum_vjp,),
     torch_name="Amin",
 )
@@ -113,8 +115,18 @@ def _infer_arg(x: TensorType, axes: tuple[int, ...]) -> TensorType:
 
 # The first position of the extremum; a NaN counts as the extremum.
 argmax = primitive(
-    "argmax", Kind.REDUCTION, "x", infer=_infer_arg, impl=lambda x, axes: np.argmax(x, axis=axes[0]).astype(np.int64)
+    "argmax",
+    Kind.REDUCTION,
+    "x",
+    infer=_infer_arg,
+    impl=lambda x, axes: np.argmax(x, axis=axes[0]).astype(np.int64),
+    real=True,
 )
 argmin = primitive(
-    "argmin", Kind.REDUCTION, "x", infer=_infer_arg, impl=lambda x, axes: np.argmin(x, axis=axes[0]).astype(np.int64)
+    "argmin",
+    Kind.REDUCTION,
+    "x",
+    infer=_infer_arg,
+    impl=lambda x, axes: np.argmin(x, axis=axes[0]).astype(np.int64),
+    real=True,
 )

@@ -122,7 +122,7 @@ def _running_complex_log(x: Any, axis: int) -> np.ndarray:
         total = np.log1p(np.exp(small - large)) + large
         same = np.isinf(large.real) & (large.real == small.real)
         total = np.where(same, np.where(large.real < 0, small, np.log(np.exp(small) + np.exp(large))), total)
-        rows[k] = np.where(np.isnan(a) | np.isnan(b), np.nan, total)
+        rows[k] = np.where(np.isnan(a) | np.isnan(b), complex(np.nan, np.nan), total)
     return out
 
 
@@ -167,7 +167,7 @@ def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
-cumargmax = host("cumargmax", _extreme_positions, infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64))
+cumargmax = host("cumargmax", _extreme_positions, infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64), real=True)
 
 
 def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
@@ -180,7 +180,7 @@ def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
 
 
 # Stable; NaN counts as larger than any number.
-argsort = host("argsort", _argsort, infer=lambda x, axis, descending: _infer(x, axis).with_dtype(int64))
+argsort = host("argsort", _argsort, infer=lambda x, axis, descending: _infer(x, axis).with_dtype(int64), real=True)
 
 
 def _infer_searchsorted(x: TensorType, values: TensorType, right: bool) -> TensorType:
@@ -198,7 +198,7 @@ def _searchsorted(x: Any, values: Any, right: bool) -> np.ndarray:
     return y
 
 
-searchsorted = host("searchsorted", _searchsorted, "x values", infer=_infer_searchsorted)
+searchsorted = host("searchsorted", _searchsorted, "x values", infer=_infer_searchsorted, real=True)
 
 
 def _infer_prod(x: TensorType, axis: int) -> TensorType:

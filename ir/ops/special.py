@@ -251,7 +251,7 @@ def _heaviside(a: Any, b: Any) -> Any:
     return np.where(np.equal(a, 0), b, np.greater(a, 0)).astype(dtype)
 
 
-heaviside = elementwise("heaviside", _heaviside, None, "a b", vjp=(underivable("heaviside"),) * 2)
+heaviside = elementwise("heaviside", _heaviside, None, "a b", vjp=(underivable("heaviside"),) * 2, real=True)
 zeta = elementwise(
     "zeta",
     lambda a, b: _zeta(a, b),

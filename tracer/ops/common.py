@@ -40,6 +40,12 @@ def dims(dim: Dims, rank: int) -> tuple[int, ...]:
     return tuple(sorted(chosen)) if chosen and rank else tuple(range(rank))
 
 
+def require_real(name: str, x: Tensor) -> None:
+    """Raises NotImplementedError for complex numbers, of which a composed function can make nothing."""
+    if x._data.dtype.kind == "c":
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{x.dtype.ctype}'")
+
+
 def is_number(x: Any) -> bool:
     return isinstance(x, (bool, int, float, complex, RuntimeFloat, np.number, np.bool_))
 

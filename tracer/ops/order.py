@@ -12,7 +12,7 @@ from ..ir.types import DType, int32, int64, promote
 from ..tensor import Tensor, wrap
 from . import pointwise as F
 from . import reduce, shape
-from .common import as_floating, one_dim, result_dtype, to_dtype, typed, underived
+from .common import as_floating, one_dim, require_real, result_dtype, to_dtype, typed, underived
 from .create import tensor
 from .index import gather
 from .opmath import opmath
@@ -221,6 +221,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
     reduce.require_elements("mode", input, dim, (axis,), IndexError)
+    require_real("mode", input)
     data = np.moveaxis(input._observed("mode"), axis, -1)
     at = np.empty(data.shape[:-1], np.int64)
     for i in np.ndindex(at.shape):
@@ -369,6 +370,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """How many elements fall into each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: of the elements)."""
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
+    require_real("histc", input)
     data = input._observed("histc").reshape(-1)
     low, high = float(min), float(max)
     if low == high and data.size:
@@ -393,6 +395,7 @@ def unique(
 ) -> Any:
     """The different elements in order (or slices along ``dim``), and where and how often they occur."""
     _require_slices("unique", input, dim)
+    require_real("unique", input)
     data = input._observed("unique")
     axis = None if dim is None else one_dim(dim, input.ndim)
     values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis)

@@ -11,7 +11,7 @@ from ..ir.primitive import Primitive
 from ..ir.types import bool_, int64
 from ..layout import require_format
 from ..tensor import Tensor
-from .common import as_floating, element, in_format, match, operand, result_dtype, to_dtype, typed
+from .common import as_floating, element, in_format, match, operand, require_real, result_dtype, to_dtype, typed
 from .inquiry import filling
 from .opmath import opmath
 
@@ -160,7 +160,6 @@ sigmoid = _unary(P.sigmoid, "sigmoid", "1 / (1 + exp(-x))")
 erf = _unary(P.erf, "erf", "The error function")
 reciprocal = _unary(P.reciprocal, "reciprocal", "1 / x")
 abs = _unary(P.abs_, "abs", "The absolute value", floating=False)
-sign = _unary(P.sign, "sign", "-1, 0 or 1; 0 at NaN", floating=False)
 
 mul = _binary(P.mul, "mul", "input * other")
 maximum = _binary(P.maximum, "maximum", "The larger; NaN wins")
@@ -303,22 +302,34 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     return P.floor_divide(a, b)
 
 
+def to_whole(primitive: Primitive, input: Tensor) -> Tensor:
+    """The elements rounded by a primitive; integers are copied. Raises NotImplementedError for bools and complex numbers."""
+    kind = input._data.dtype.kind
+    if kind == "b":
+        raise NotImplementedError(f"\"{primitive.name}_cpu\" not implemented for 'Bool'")
+    return P.copy(input) if kind in "iu" else primitive(input)
+
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers, which have ``sgn``."""
+    require_real("sign", input)
+    return P.sign(input)
+
+
 def floor(input: Tensor) -> Tensor:
     """The largest integer not above, elementwise, in the input's dtype."""
-    return P.floor(input) if input.is_floating_point() else input
+    return to_whole(P.floor, input)
 
 
 def ceil(input: Tensor) -> Tensor:
     """The smallest integer not below, elementwise, in the input's dtype."""
-    return P.ceil(input) if input.is_floating_point() else input
+    return to_whole(P.ceil, input)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, half to even, elementwise, in the input's dtype; or so many decimals."""
-    if not input.is_floating_point():
-        return input
-    if decimals == 0:
-        return P.round_(input)
+    if decimals == 0 or not input.is_floating_point():
+        return to_whole(P.round_, input)
     return _rounded(input, decimals)
 
 

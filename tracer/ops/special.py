@@ -11,7 +11,8 @@ from ..ir import ops as P
 from ..ir.types import bool_, complex128, float64
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import as_floating, match, result_dtype, to_dtype
+from .common import as_floating, match, require_real, result_dtype, to_dtype
+from .complex import complex
 from .opmath import opmath
 from .pointwise import _binary, _numeric, _unary
 
@@ -176,17 +177,18 @@ mvlgamma = multigammaln
 
 def trunc(input: Tensor) -> Tensor:
     """The integer part, elementwise, in the input's dtype."""
-    return P.trunc(input) if input.is_floating_point() else input
+    return F.to_whole(P.trunc, input)
 
 
 def frac(input: Tensor) -> Tensor:
     """x - trunc(x), elementwise."""
+    require_real("frac", input)
     return F.sub(input, trunc(input))
 
 
 def sgn(input: Tensor) -> Tensor:
     """The sign: x / |x| for complex numbers."""
-    return F.sign(input)
+    return P.sign(input)
 
 
 def signbit(input: Tensor) -> Tensor:
@@ -209,6 +211,7 @@ def positive(input: Tensor) -> Tensor:
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), with x limited to [eps, 1 - eps] if ``eps`` is given."""
     x = as_floating(input)
+    require_real("logit", x)
     if eps is not None:
         x = F.clamp(x, eps, 1 - eps)
     return P.logit(x)
@@ -236,21 +239,27 @@ def entr(input: Tensor) -> Tensor:
 
 def isinf(input: Tensor) -> Tensor:
     """Whether each element is infinite."""
+    if input.is_complex():
+        return F.bitwise_or(isinf(P.real(input)), isinf(P.imag(input)))
     return F.eq(F.abs(input), math.inf) if input.is_floating_point() else F.ne(input, input)
 
 
 def isposinf(input: Tensor) -> Tensor:
     """Whether each element is +inf."""
+    require_real("isposinf", input)
     return F.eq(input, math.inf) if input.is_floating_point() else F.ne(input, input)
 
 
 def isneginf(input: Tensor) -> Tensor:
     """Whether each element is -inf."""
+    require_real("isneginf", input)
     return F.eq(input, -math.inf) if input.is_floating_point() else F.ne(input, input)
 
 
 def isfinite(input: Tensor) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
+    if input.is_complex():
+        return F.bitwise_and(isfinite(P.real(input)), isfinite(P.imag(input)))
     return F.lt(F.abs(input), math.inf) if input.is_floating_point() else F.eq(input, input)
 
 
@@ -268,7 +277,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     if rtol < 0 or atol < 0:
         raise RuntimeError(f"{'rtol' if rtol < 0 else 'atol'} must be greater than or equal to zero, but got {min(rtol, atol)}")
     same = F.eq(input, other)
-    if equal_nan and input.is_floating_point():
+    if equal_nan and (input.is_floating_point() or input.is_complex()):
         same = F.bitwise_or(same, F.bitwise_and(F.isnan(input), F.isnan(other)))
     if rtol == 0 and atol == 0:
         return same
@@ -305,16 +314,20 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
+    require_real("deg2rad", input)
     return F.mul(as_floating(input), math.pi / 180)
 
 
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
+    require_real("rad2deg", input)
     return F.mul(as_floating(input), 180 / math.pi)
 
 
 def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """NaN and infinities replaced by numbers: 0, and the largest and smallest there are, unless given."""
+    if input.is_complex():
+        return complex(*(nan_to_num(part, nan, posinf, neginf) for part in (P.real(input), P.imag(input))))
     if not input.is_floating_point():
         return F.clone(input)
     import ml_dtypes

@@ -12,8 +12,8 @@ from ..ir.types import DType, int64
 from ..tensor import Tensor
 from . import pointwise as F
 from . import reduce, shape
-from .common import Dims, as_floating, dims, one_dim, to_dtype
-from .complex import conj, real
+from .common import Dims, as_floating, dims, one_dim, require_real, to_dtype
+from .complex import complex, conj, imag, real
 from .diagonals import diagonal
 from .opmath import opmath
 
@@ -83,6 +83,7 @@ def std_mean(
 @opmath
 def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum of the elements that are not NaN."""
+    require_real("nansum", input)
     x = F.where(F.isnan(input), 0.0, input) if input.is_floating_point() else input
     return reduce.sum(x, dim, keepdim, dtype=dtype)
 
@@ -293,6 +294,8 @@ def corrcoef(input: Tensor) -> Tensor:
         return F.div(c, c)
     deviation = F.sqrt(real(diagonal(c)))
     out = F.div(F.div(c, shape.unsqueeze(deviation, 1)), shape.unsqueeze(deviation, 0))
+    if out.is_complex():
+        return complex(F.clamp(real(out), -1, 1), F.clamp(imag(out), -1, 1))
     return F.clamp(out, -1, 1)
 
 

@@ -429,7 +429,11 @@ SAMPLES: dict[str, list[Sample]] = {
     "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],
     **{name: [Sample((definite(3, 3),)), Sample((definite(2, 4, 4),))] for name in ["lu_lower", "lu_upper"]},
     **{name: symmetric() for name in ["eigvalsh", "eigvecsh"]},
-    "cholesky": [*symmetric(upper=False), *symmetric(upper=True)],
+    "cholesky": [*symmetric(upper=False, checked=True), *symmetric(upper=True, checked=False)],
+    "cholesky_info": [
+        Sample((np.array([[[4.0, 2.0], [2.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]),), {"upper": upper}, smooth=False)
+        for upper in (False, True)
+    ],
     # Complex: the gradients are tested in test_complex.
     **{name: [Sample((matrix(*s),), smooth=False) for s in [(3, 3), (2, 4, 4)]] for name in ["eigvals", "eigvecs"]},
     **{name: rectangular() for name in ["svdvals", "svd_u", "svd_vh"]},

@@ -80,6 +80,29 @@ def test_factors_of_singular_matrices(rows):
     assert a.grad.shape == a.shape
 
 
+def test_what_does_not_exist_is_told_in_info():
+    """A pivot, or a minor, is counted from 1; PyTorch raises only if it is asked to."""
+    one, singular = tracer.eye(2), tracer.tensor([[1.0, 2.0], [2.0, 4.0]])
+    batch = tracer.stack([one, singular])
+    inverse, info = L.inv_ex(batch)
+    assert info.tolist() == [0, 2] and info.dtype is tracer.int32
+    assert inverse[0].tolist() == one.tolist() and inverse[1].tolist() == [[-INF, INF], [INF, -INF]]
+    x, info = L.solve_ex(singular, tracer.ones(2))
+    assert info.item() == 2 and x.tolist() == [-INF, INF]
+    for upper in (False, True):
+        factor, info = L.cholesky_ex(batch, upper=upper)
+        assert info.tolist() == [0, 2]
+        assert factor[1].tolist() == ([[1.0, 2.0], [0.0, 0.0]] if upper else [[1.0, 0.0], [2.0, 0.0]])
+    for refuses, message in [
+        (lambda: L.cholesky(batch), r"\(Batch element 1\).*leading minor of order 2"),
+        (lambda: L.cholesky_ex(batch, check_errors=True), "order 2"),
+        (lambda: L.inv_ex(batch, check_errors=True), "singular"),
+        (lambda: L.solve_ex(batch, tracer.ones(2, 1), check_errors=True), "singular"),
+    ]:
+        with pytest.raises(L.LinAlgError, match=message):
+            refuses()
+
+
 def test_the_upper_factor_by_position():
     a = tracer.tensor([[4.0, 2.0], [2.0, 5.0]])
     upper = [[2.0, 1.0], [0.0, 2.0]]

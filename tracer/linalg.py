@@ -22,7 +22,7 @@ from .factorizations import (
 from .ir import ops as P
 from .ir.interp import joint_shape
 from .ir.ops.decompose import LinAlgError
-from .ir.types import DType, int32, int64
+from .ir.types import DType, int64
 from .ops import diagonals, reduce, shape
 from .ops import pointwise as F
 from .ops.common import to_dtype
@@ -141,7 +141,11 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     (as its lower half says).
     """
     _matrix("linalg.cholesky", A)
-    L = P.cholesky(A, upper=upper)
+    return _factor(A, upper, True)
+
+
+def _factor(A: Tensor, upper: bool, checked: bool) -> Tensor:
+    L = P.cholesky(A, upper=upper, checked=checked)
     return _adjoint(L) if upper else L
 
 
@@ -153,13 +157,13 @@ def _adjoint(A: Tensor) -> Tensor:
     return conj(_t(A))
 
 
-def _info(A: Tensor) -> Tensor:
-    return P.full(value=0, shape=A._data.shape[:-2], dtype=int32.short)
-
-
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> WithInfo:
-    """``cholesky`` and, in ``info``, 0 for each matrix that has one."""
-    return WithInfo(cholesky(A, upper=upper), _info(A))
+    """``cholesky`` and, in ``info``, the order of the first leading minor that is not positive-definite, 0 if all are.
+
+    What there is of a factor is given; LinAlgError is raised if ``check_errors``.
+    """
+    _matrix("linalg.cholesky_ex", A)
+    return WithInfo(_factor(A, upper, check_errors), P.cholesky_info(A.detach(), upper=upper))
 
 
 def inv(A: Tensor) -> Tensor:
@@ -169,16 +173,21 @@ def inv(A: Tensor) -> Tensor:
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> WithInfo:
-    """The inverse, and 0 for each matrix that has one."""
-    return WithInfo(inv(A), _info(A))
+    """The inverse, and in ``info`` the first pivot that is zero, counted from 1, 0 if none is.
+
+    A singular matrix has infinities and NaN for an inverse; LinAlgError is raised if ``check_errors``.
+    """
+    _matrix("linalg.inv_ex", A)
+    if check_errors:
+        return WithInfo(inv(A), _zero_pivot(A))
+    return solve_ex(A, shape.expand(eye(A._data.shape[-1], dtype=A.dtype), A._data.shape))
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A X = B (X A = B if not ``left``); B is a vector, a matrix, or a batch. Raises LinAlgError if A is singular."""
     _matrix("linalg.solve", A)
     _same_dtype("linalg.solve", A, B)
-    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B._data.shape == A._data.shape[:-1])
-    if vector:
+    if _is_vector(A, B):
         if not left:
             raise RuntimeError(
                 "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case "
@@ -208,8 +217,30 @@ def _equation(name: str, A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tens
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> WithInfo:
-    """``solve``, and 0 for each matrix that is not singular."""
-    return WithInfo(solve(A, B, left=left), _info(A))
+    """``solve``, and in ``info`` the first pivot of A that is zero, counted from 1, 0 if none is.
+
+    A singular matrix makes infinities and NaN; LinAlgError is raised if ``check_errors``.
+    """
+    from .factorizations import lu_factor_ex, lu_solve
+
+    if check_errors:
+        return WithInfo(solve(A, B, left=left), _zero_pivot(A))
+    _matrix("linalg.solve_ex", A)
+    factor = lu_factor_ex(A)
+    columns = shape.unsqueeze(B, -1) if _is_vector(A, B) else B
+    X = lu_solve(factor.LU, factor.pivots, columns, left=left)
+    return WithInfo(X if columns is B else shape.squeeze(X, -1), factor.info)
+
+
+def _zero_pivot(A: Tensor) -> Tensor:
+    from .factorizations import lu_factor_ex
+
+    return lu_factor_ex(A.detach()).info
+
+
+def _is_vector(A: Tensor, B: Tensor) -> bool:
+    """Whether B is the right hand side of a system, or a batch of them, rather than matrices."""
+    return B.ndim == 1 or (A.ndim - 1 == B.ndim and B._data.shape == A._data.shape[:-1])
 
 
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:

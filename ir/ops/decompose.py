@@ -7,12 +7,13 @@ with conjugate transposes, and give PyTorch's cotangents themselves.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 
 from ..primitive import host
-from ..types import TensorType
+from ..types import TensorType, int32
 from .complex import conj, imag
 from .contract import matmul
 from .elementwise import add, cast, div, eq, mul, neg, sub, where
@@ -152,28 +153,56 @@ inv = host(
 )
 
 
-def _cholesky(a: Any, upper: bool) -> Any:
-    return np.linalg.cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
+def _potrf(a: Any, upper: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Factors, as far as they go, and the order of the first leading minor that is not positive (0: none)."""
+    from scipy.linalg import lapack
+
+    a = np.conj(np.swapaxes(a, -1, -2)) if upper else np.asarray(a)
+    factor_one = lapack.get_lapack_funcs("potrf", (a,))
+    out, info = np.empty_like(a), np.zeros(a.shape[:-2], np.int32)
+    if out.size:
+        for i in np.ndindex(a.shape[:-2]):
+            out[i], info[i] = factor_one(a[i], lower=1)
+    return out, info
 
 
-# L with A = L L', of the upper or the lower triangle of A.
+def _cholesky(a: Any, upper: bool, checked: bool) -> np.ndarray:
+    if checked:
+        with contextlib.suppress(np.linalg.LinAlgError):  # quicker for batches of small matrices
+            return np.linalg.cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
+    factor, info = _potrf(a, upper)
+    if checked and info.any():
+        first = tuple(np.argwhere(info)[0])
+        where = f"(Batch element {np.ravel_multi_index(first, info.shape)}): " if first else ""
+        raise LinAlgError(
+            f"linalg.cholesky: {where}The factorization could not be completed because the input is not positive-definite (the "
+            f"leading minor of order {info[first]} is not positive-definite)."
+        )
+    return factor
+
+
+# L with A = L L', of the upper or the lower triangle of A; if not ``checked``, as much of it as there is.
 cholesky = host(
     "cholesky",
-    _guarded(
-        _cholesky,
-        "linalg.cholesky: The factorization could not be completed because the input is not positive-definite.",
-    ),
-    infer=lambda x, upper: _square(x),
+    _cholesky,
+    infer=lambda x, upper, checked: _square(x),
     holomorphic=False,
     vjp=(lambda g, y: _cholesky_vjp(g, y),),
     torch_name="LinalgCholeskyEx",
+)
+cholesky_info = host(
+    "cholesky_info",
+    lambda a, upper: _potrf(a, upper)[1],
+    infer=lambda x, upper: TensorType(int32, _square(x).shape[:-2]),
+    vjp=(None,),
 )
 
 
 def _cholesky_vjp(g: Any, y: Any) -> Any:
     middle = matmul(h(y), g)
     both = mul(add(h(_mask(middle, lower=True, diagonal=1)), _mask(middle, lower=True, diagonal=0)), 0.5)
-    return solve(h(y), h(solve(h(y), both)))  # L^-H both^H L^-1
+    left = solve_triangular(h(y), both, lower=False, unit=False)
+    return solve_triangular(h(y), h(left), lower=False, unit=False)  # L^-H both^H L^-1
 
 
 def _infer_vector(a: TensorType) -> TensorType:
@@ -572,6 +601,7 @@ __all__ = [
     "LinAlgError",
     "adjugate",
     "cholesky",
+    "cholesky_info",
     "determinant",
     "detsign",
     "eigvalsh",

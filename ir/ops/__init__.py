@@ -17,4 +17,5 @@ from .reduce import *
 from .scan import *
 from .source import *
 from .special import *
+from .triangular import *
 from .views import *

@@ -1,4 +1,4 @@
-"""Loop nests as kernel source for a GPU: the same small part of Python, with loops that say who goes through them.
+"""Loop nests as kernel source for a GPU: the same small part of Python, with loops that say what runs their iterations.
 
     for i0 in blocks(start, stop):     a block takes one iteration at a time; ``warps``: a warp
     for r1 in threads4(0, n0):         shared among the threads of the block, or warp, four neighbours at a time

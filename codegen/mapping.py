@@ -44,7 +44,7 @@ class Launch:
 
 @dataclass
 class Mapped:
-    """A kernel whose loops say who goes through them."""
+    """A kernel whose loops say what runs their iterations."""
 
     kernel: Kernel
     launch: Launch
@@ -93,7 +93,7 @@ def _defined(body: Sequence[Statement]) -> set[str]:
 
 @dataclass
 class _Unit:
-    """Who takes a row, and how its threads are called in joins."""
+    """What computes a row, and how its threads are called in joins."""
 
     who: Who
     threads: int

@@ -1,7 +1,7 @@
 """What a kernel is before it is text: statements, loops and branches over named numbers and arrays.
 
 A nest says once, for all back ends, what may be divided. The iterations of a loop are independent of one another, but for what
-its reductions carry, unless the loop is ``sequential``. Who goes through a loop (the threads of a block, say) is decided by
+its reductions carry, unless the loop is ``sequential``. What runs them (the threads of a block, say) is decided by
 ``mapping``, and ignored by the text for the CPU.
 """
 
@@ -121,7 +121,7 @@ def wrapped(text: str, dtype: DType) -> str:
 
 
 class Who(StrEnum):
-    """Who goes through the iterations of a loop."""
+    """What runs the iterations of a loop."""
 
     EACH = "range"  # every thread, one after the other
     GRID = "grid"  # shared among all threads

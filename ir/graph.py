@@ -134,7 +134,7 @@ class Graph:
 class Builder:
     """Appends operations to a graph under construction.
 
-    ``append`` infers the result types, so a graph is well typed by construction; whoever knows them uses ``add``. Broadcasting
+    ``append`` infers the result types, so a graph is well typed by construction; ``add`` takes known ones. Broadcasting
     and promotion are the front end's (see ``interp.Build``).
     """
 

@@ -1,4 +1,4 @@
-"""Who ``bind`` speaks to.
+"""What it means to apply a primitive.
 
 Applying a primitive means what the current interpreter says: run NumPy (``Evaluate``), append to a
 graph (``Build``), or, once ``tracer`` is imported, act on tensors and record for autograd.

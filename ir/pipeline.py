@@ -40,11 +40,11 @@ SIMPLIFY: tuple[Pass, ...] = (
 )
 
 COMPILE: tuple[Pass, ...] = (
-    undetach,  # first: nobody differentiates what is compiled, and a value and its detached self are equal from here on
+    undetach,  # first: what is compiled is not differentiated, and a value and its detached self are equal from here on
     widen,  # before what simplifies: nothing after it meets arithmetic on types of 16 bits
     *SIMPLIFY,
     expand,  # after cse, which would find what a gradient computes again, and keep it
-    hoist_permutes,  # after cse, for it asks who else reads a value
+    hoist_permutes,  # after cse, for it asks what else reads a value
     batch_products,  # after the simplifications, which show that products have an operand in common; nothing is fused yet
     wide_sums,  # after batch_products, which looks for products; before fuse, which takes in what this one writes
     fuse,  # after everything that looks at single operations: it hides them in bodies

@@ -106,7 +106,7 @@ class Piece:
 
     Where ``when`` holds (None: always, of the last piece alone), the element is operand number ``operand`` at ``index``;
     an operand of None stands for the number ``value``. Where a piece's condition holds, so do those of all later pieces.
-    Integers that depend on shapes are passed through ``param`` by whoever makes the piece, so that the text of a kernel
+    Integers that depend on shapes are passed through ``param`` where the piece is made, so that the text of a kernel
     does not.
     """
 
@@ -125,7 +125,7 @@ class Primitive:
     operands  names of the operands; one name beginning with ``*`` takes any number
     infer     (types..., **attrs) -> the result's type; raises what PyTorch raises for bad operands
     impl      (arrays..., **attrs) -> array: the meaning, in NumPy. Also the eager implementation, ``eager``, unless
-              ``compute_eagerly_by`` says otherwise. Who calls it silences NumPy's floating-point warnings
+              ``compute_eagerly_by`` says otherwise. Its caller silences NumPy's floating-point warnings
               (``interp.silence``): 1/0 is inf here, as everywhere else.
     scalar    Python source of one element, for elementwise operations, operands in braces;
               or a function (operand types, attrs) -> source
@@ -135,8 +135,8 @@ class Primitive:
               (index, operand types, attrs, param) -> pieces, the first whose condition holds
     put       for views of their operand: (base, view, base_type, **attrs) -> base with the
               view's elements replaced
-    lazy      a view, though its elements are not in memory: they are computed from those of the operand whenever somebody
-              looks, and ``put`` computes back
+    lazy      a view, though its elements are not in memory: they are computed from those of the operand each time they are
+              read, and ``put`` computes back
     error     what compiled code raises where the scalar source has a check: exception type and message
     defaults  attributes that need not be given or printed
     in_format whether operands of 16 bits are left in their format: it moves numbers, or is about the format

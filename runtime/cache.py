@@ -32,7 +32,7 @@ def directory() -> Path:
 
 
 def _usable(path: Path) -> bool:
-    """Whether the directory is ours alone to write to."""
+    """Whether the directory belongs to this user, and no other may write to it."""
     try:
         info = path.stat()
     except OSError:
@@ -77,7 +77,7 @@ def read(name: str) -> bytes | None:
             return None
     except OSError:
         return None
-    with contextlib.suppress(OSError):  # the time of last use, for who makes room
+    with contextlib.suppress(OSError):  # the time of last use, by which ``_make_room`` chooses
         os.utime(path / name)
     return code
 

@@ -16,7 +16,7 @@ keeps a tile of C in registers:
 Products of float32 with a deep inner extent go by parts of it, which are added up in float64; in such a part, tiles leave the
 registers more often, so that the error does not grow with the number of terms.
 
-The order in which an element's terms are added depends on the inner extent alone, hence not on who computes which part of C.
+The order in which an element's terms are added depends on the inner extent alone, hence not on how C is divided among threads.
 The code is LLVM's, in vectors of the machine's width.
 """
 

@@ -76,9 +76,9 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMEN
 
 
 class ResultPool:
-    """Buffers for one result of a program: handed out, and used again once nobody else holds them.
+    """Buffers for one result of a program: handed out, and used again once nothing else refers to them.
 
-    ``entries`` are arrays, and what a program's slot gets: the array object, which the program looks at, for whoever had it
+    ``entries`` are arrays, and what a program's slot gets: the array object, which the program looks at, for an earlier holder
     may have changed its shape or its memory. Where it cannot look, the slot gets the address. A buffer is free if its
     reference count is ``FREE`` in a loop over them. Where references are not counted (``objects.counts_references``), or
     arrays not looked at, every buffer is new.
@@ -103,7 +103,7 @@ class ResultPool:
 
 
 def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
-    """From each pool an array that nobody else holds; and what the slots get. One call at a time."""
+    """From each pool an array that nothing else refers to; and what the slots get. One call at a time."""
     arrays, words = [], []
     for pool in pools:
         for entry in pool.entries:

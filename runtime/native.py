@@ -211,7 +211,7 @@ class NativeFunction:
         _pools.add(self)
 
     def unlock(self) -> None:
-        """Frees every instance: in a forked child nobody runs those that other threads of the parent had taken."""
+        """Frees every instance: in a forked child, threads of the parent that had taken some do not exist."""
         self._pool[_LINE::_LINE] = 0
         for frame in self._instances:
             frame.forget_failure()

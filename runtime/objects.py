@@ -85,7 +85,7 @@ reads_arrays = _layout_holds()
 address = _address_by_layout if reads_arrays else _address_by_interface
 
 
-# Reference counts. They say whether anybody else holds an object.
+# Reference counts. They say whether anything else refers to an object.
 
 tells_references = hasattr(sys, "getrefcount")
 references: Callable[[Any], int] = getattr(sys, "getrefcount", lambda x: 0)

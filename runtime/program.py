@@ -73,7 +73,7 @@ class Program:
         return len(frames) * self.plan.arena + sum(array.nbytes for pool in pools for array, _ in pool.entries)
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
-        """One native call. Returns the results that are not updates, in buffers that nobody else holds.
+        """One native call. Returns the results that are not updates, in buffers that nothing else refers to.
 
         Raises IndexError when a position is out of range, RuntimeError for a division of integers by zero; inputs in
         ``unsafe`` may then have been written to, and no others.
@@ -229,7 +229,7 @@ class Frame:
         return header, address(self._slots), address(self._status)
 
     def forget_failure(self) -> None:
-        """After a call that met an error which nobody will raise; unless it was an interrupt."""
+        """After a call that met an error which will not be raised; unless it was an interrupt."""
         self._status[:] = 0
         failures = self._failures.copy()
         self._failures.clear()

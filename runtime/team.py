@@ -1,4 +1,4 @@
-"""Threads that share the work of one kernel: a team of our own, so that no library of threads need be installed.
+"""A thread pool whose threads share the work of one kernel. No library of threads need be installed for it.
 
 The team waits for work by spinning for some hundred microseconds and then sleeps. A job is a kernel, its argument block and a
 range; the calling thread takes the first part of it. One program has the team at a time: another that runs meanwhile

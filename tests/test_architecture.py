@@ -1,4 +1,4 @@
-"""The house rules that a machine can check."""
+"""Rules for the source that a machine can check."""
 
 import ast
 import os

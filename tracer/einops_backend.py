@@ -87,4 +87,4 @@ def _define(module: Any) -> None:
         def einsum(self, pattern: str, *x: Tensor) -> Tensor:
             return ops.einsum(pattern, *x)
 
-    module._tracer_backend = TracerBackend  # classes that nobody holds are forgotten
+    module._tracer_backend = TracerBackend  # classes that nothing refers to are forgotten

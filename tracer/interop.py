@@ -33,7 +33,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     array = np.from_dlpack(ext_tensor)
     if copy is False and not array.flags.writeable:
         raise ValueError("from_dlpack(): argument 'copy' is False, but memory that is read-only must be copied")
-    # What its owner does not let anyone write to is not ours to change.
+    # Memory that its owner made read-only is copied.
     return wrap(array if array.flags.writeable and not copy else array.copy())
 
 

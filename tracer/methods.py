@@ -161,7 +161,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _overwritable(t: Tensor, other: Any) -> bool:
-    """Whether NumPy may compute into the memory of ``t``: nobody follows or records the change, and the result fits."""
+    """Whether NumPy may compute into the memory of ``t``: the change is neither followed nor recorded, and the result fits."""
     data = t._data
     if context.recorder is not None or data.dtype.kind != "f" or data.itemsize == 2 or not data.flags.writeable:
         return False

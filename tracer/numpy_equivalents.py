@@ -1,4 +1,4 @@
-"""NumPy's functions, with NumPy's parameters, where they differ from ours in more than names. Gradients flow through all."""
+"""NumPy's functions, with NumPy's parameters, where more than names differ from this package's. Gradients flow through all."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """NumPy's functions on tensors: ``np.sin(t)`` and ``np.sum(t, axis=0)`` take part in autograd and give tensors.
 
-A function of NumPy's is bound to its arguments by NumPy's own signature. What differs from ours in names alone is in
+A function of NumPy's is bound to its arguments by NumPy's own signature. What differs from this package's in names alone is in
 a table here, the others are in ``numpy_equivalents``. What there is no equivalent of runs on the arrays of tensors that require
 no gradients, and gives tensors, too.
 """
@@ -20,7 +20,7 @@ from .ops import create
 from .ops.common import is_number, result_dtype
 from .tensor import Tensor, wrap
 
-# NumPy's universal functions and ours of the same meaning, where the names differ.
+# NumPy's universal functions and this package's of the same meaning, where the names differ.
 _UFUNCS = {
     "absolute": "abs",
     "arccos": "acos",
@@ -65,7 +65,7 @@ _REDUCED = {
     "multiply": "prod",
 }
 _ACCUMULATED = {"add": "cumsum", "maximum": "cummax", "minimum": "cummin", "multiply": "cumprod"}
-# Functions that differ from ours in names alone, if at all.
+# Functions that differ from this package's in names alone, if at all.
 _SAME = """
     all amax amin angle any argmax argmin broadcast_to column_stack corrcoef diagflat diagonal diff dstack empty_like fix fliplr
     flipud full_like hstack i0 isin isneginf isposinf isreal kron moveaxis nan_to_num nansum ones_like ravel real reshape rot90
@@ -174,7 +174,7 @@ _USUAL = {"where": True, "initial": None, "casting": "same_kind", "order": "K", 
 
 
 def _ufunc_function(ufunc: Any, method: str) -> Callable[..., Any] | None:
-    """Our function of a ufunc's meaning, or of one of its methods; None where there is none."""
+    """The package's function of a ufunc's meaning, or of one of its methods; None where there is none."""
     name = ufunc.__name__
     found = getattr(numpy_equivalents, f"ufunc_{name}", None)
     if found is None:

@@ -1,4 +1,4 @@
-"""How many threads compiled kernels are shared among. (Importing the compiler waits until somebody asks.)"""
+"""How many threads compiled kernels are shared among. (The compiler is imported on the first call.)"""
 
 from __future__ import annotations
 

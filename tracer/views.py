@@ -13,7 +13,7 @@ from .tensor import Tensor
 
 
 class LazyView(Tensor):
-    """A view through a conjugation. Its elements are computed from those of what it views whenever somebody looks."""
+    """A view through a conjugation. Its elements are computed from those of what it views each time they are read."""
 
     @property  # type: ignore[override]
     def _data(self) -> np.ndarray:

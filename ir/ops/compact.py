@@ -35,7 +35,7 @@ def _lapack(name: str, *arrays: Any) -> Any:
 def _pivots(a: Any) -> np.ndarray:
     """The largest of each column, the first of equal ones; LAPACK takes the sum of its parts for the size of a complex number.
 
-    Libraries eliminate large matrices by blocks, so what is equal up to rounding is anybody's choice there.
+    Libraries eliminate large matrices by blocks, so which of several that are equal up to rounding is chosen may differ there.
     """
     k = min(a.shape)
     if k > 64:

@@ -1,7 +1,7 @@
 """Eigenvalues and eigenvectors of square matrices that need not be symmetric; both are complex.
 
 The rules are those of Boeddeker et al., On the Computation of Complex-valued Gradients (2017), equations 4.60 and 4.77. The
-vectors have norm 1; a factor of modulus 1 is anybody's choice, and gradients mean something only where it makes no difference.
+vectors have norm 1; a factor of modulus 1 is arbitrary, and gradients are defined only where it makes no difference.
 """
 
 from __future__ import annotations

@@ -436,7 +436,7 @@ class _Emitter:
     def ordered(self) -> list[Op | _Group]:
         """What becomes a step, each after what it reads; as early as the first of its operations was otherwise.
 
-        Who reads a large value has its turn as soon as it can: then the value's memory is free for others.
+        What reads a large value runs as early as it can: then the value's memory can be used again.
         """
         item_of: dict[Value, Op | _Group] = {}
         for op in self.graph.ops:
@@ -558,7 +558,7 @@ class _Emitter:
                 work += [(u, True), *((operand, False) for operand in reversed(op.operands))]
 
     def stored(self, v: Value) -> None:
-        """Makes sure that ``v`` is in memory: a movement whose reader is not a kernel of ours is run as one."""
+        """Makes sure that ``v`` is in memory: a movement whose reader is not a generated kernel is run as one."""
         if v in self.rewriter.map:
             return
         op = self.planner.free[v]

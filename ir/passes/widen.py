@@ -107,8 +107,8 @@ class _Widening(Rewriter):
 
 
 def _stored(graph: Graph) -> set[Value]:
-    """The values of 16 bits that are stored in any case, for outputs or for operations that read them from memory: all who read
-    them read what is stored.
+    """The values of 16 bits that are stored in any case, for outputs or for operations that read them from memory: all their
+    readers read what is stored.
     """
     found = {v for v in graph.outputs if v.dtype.is_half}
     for op in reversed(graph.ops):

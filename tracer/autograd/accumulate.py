@@ -1,4 +1,4 @@
-"""Gradients that become somebody's ``.grad``."""
+"""How gradients are put into ``.grad``, or added to it."""
 
 from __future__ import annotations
 

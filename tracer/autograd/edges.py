@@ -32,7 +32,7 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 def type_of(x: Tensor | GradientEdge) -> TensorType | None:
-    """The type of what stands there, None if nobody knows."""
+    """The type of what stands there, None if it is not known."""
     if isinstance(x, Tensor):
         return x.type_
     if isinstance(x.node, AccumulateGrad):

@@ -108,7 +108,7 @@ def _run(
 class _Engine:
     def __init__(self, form: Form, roots: Sequence[Edge], inputs: Sequence[Edge] | None, accumulates: bool):
         self.form = form
-        self.outside = current()  # whom primitives speak to outside the rules
+        self.outside = current()  # what applies primitives outside the rules
         self.roots, self.inputs, self.accumulates = roots, inputs, accumulates
         self.callbacks: list[Callable[[], Any]] = []
         self.found: dict[tuple[int, int], tuple[Any, Any]] = {}  # by key: leaf or node, cotangent
@@ -205,7 +205,7 @@ class _Engine:
             if not node.by_rules and type_ is not None and type_.dtype is not _dtype(ct):
                 ct = cast(ct, dtype=type_.dtype.short)
             if isinstance(target, Tensor):
-                # A leaf's cotangent becomes somebody's .grad: it must be nobody else's memory.
+                # A leaf's cotangent becomes a .grad, which shares its memory with nothing else.
                 self._add(target, 0, form.own(ct, given))
             else:
                 self.send(target, output, ct)

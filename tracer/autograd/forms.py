@@ -1,4 +1,4 @@
-"""What a backward pass computes with: arrays, where nobody will look behind the gradients, or tensors, where somebody will.
+"""What a backward pass computes with: arrays, where gradients have no graph, or tensors, where they have one.
 
 A recorder has a form of its own (``tracing.cotangents``).
 """
@@ -24,7 +24,7 @@ class Form(Protocol):
     tensors: bool
 
     def interpreter(self) -> Interpreter:
-        """Whom the rules' primitives speak to."""
+        """What applies the rules' primitives."""
         ...
 
     def take(self, t: Tensor) -> Any: ...
@@ -40,7 +40,7 @@ class Form(Protocol):
         ...
 
     def own(self, x: Any, given: Mapping[int, Any]) -> Any:
-        """A cotangent that becomes somebody's gradient, on memory that is nobody else's. ``given`` are those it was made of."""
+        """A cotangent that becomes a ``.grad``, on memory of its own. ``given`` are those it was made of."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""A backward pass that a recorder listens to: a cotangent is an array with its value in the graph beside it.
+"""A backward pass while a trace is recorded: a cotangent is an array with its value in the graph beside it.
 
-Nobody looks behind gradients made without ``create_graph``, so the rules' primitives need not go through tensors, which do much
+Gradients made without ``create_graph`` have no graph, so the rules' primitives need not go through tensors, which do much
 that is not needed here: each computes its array and is appended to the graph. Only hooks, and nodes that are no applications of
 primitives, see tensors.
 """
@@ -63,7 +63,7 @@ class Cotangents:
         return Recorded(t._data, self.recorder.value(t))
 
     def give(self, x: Recorded) -> Tensor:
-        """On memory of its own: whoever has the tensor may change it, and the pass goes on with what it has."""
+        """On memory of its own: a hook may change the tensor, and the pass goes on with what it has."""
         x = self.bind(P.copy, (x,), {})
         t = wrap(x.array)
         self.recorder.make(t, x.value)

@@ -1,4 +1,4 @@
-"""What a run leaves behind that nobody told the recorder of: tensors and floats that something outside still holds.
+"""What a run leaves behind without the recorder's knowledge: tensors and floats that something outside still holds.
 
 This compares reference counts, as CPython keeps them. Where an interpreter does not tell them, functions run eagerly
 (``result.finish``).
@@ -95,7 +95,7 @@ def plain(x: Any) -> Any:
 
 
 def release(program: FloatProgram) -> None:
-    """Puts floats where somebody outside still holds floats of the run."""
+    """Puts plain floats where something outside still refers to floats of the run."""
     kept = [x for x in (ref() for ref in program.made) if x is not None]
     ours = set(map(id, kept))
     for holder in gc.get_referrers(*kept) if kept else ():

@@ -1,6 +1,6 @@
 """A traced function as a native function: recorded once for examples, with parameters and results that have names and types.
 
-Nothing here knows who calls it. ``numba_functions`` offers it to Numba and to C.
+Independent of the callers: ``numba_functions`` offers it to Numba and to C.
 """
 
 from __future__ import annotations

@@ -281,12 +281,12 @@ class _Writer:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
 
     def program(self, gradients: Mapping[str, str]) -> None:
-        """The native call of a function that nobody will differentiate; ``gradients`` are set afterwards, by owner."""
+        """The native call of a function that is not differentiated from outside; ``gradients`` are set afterwards, by owner."""
         trace, program = self.trace, self.trace.executable.program
         n = len(program.plan.results)
         if not program.steps:
             return
-        # A gradient that is only replaced, and that nobody else refers to, becomes the new one: unless it may be written to
+        # A gradient that is only replaced, and that nothing else refers to, becomes the new one: unless it may be written to
         # before the program fails.
         only_replaced = {*map(self.owner, trace.early), *map(self.owner, trace.fixed_early)}
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
@@ -303,7 +303,7 @@ class _Writer:
         for j in range(n):
             depth = 2
             if j in reused:
-                # First it is taken away: then nobody else can come by it.
+                # First it is taken away: then other threads cannot get hold of it.
                 self.say(f"was{j} = {reused[j]}._grad; {reused[j]}._grad = None; o{j} = None", 2)
                 alone = f"refcount(was{j}) == ALONE and was{j}.__weakref__ is None and len(was{j}.__dict__) == 2"
                 self.say(f"if was{j} is not None and {alone}:", 2)
@@ -323,7 +323,7 @@ class _Writer:
             self.say("frame.arm()", 2)
         self.say(f"{self.constant(program.pack)}(view, 0, {', '.join([*slots, *(f'e{j}[1]' for j in range(n))])})", 2)
         self.say(f"failed = {self.constant(program.call)}(header)", 2)
-        # The frame is given back last: a buffer that no array object of ours holds is free to whoever has it.
+        # The frame is given back last: a buffer that no array object here refers to is free for the next call.
         self.say("if failed:", 2)
         self.say("if failed == 1: frame.forget_failure()", 3)
         for j, t in reused.items():

@@ -163,7 +163,7 @@ class TracedFunction(Wrapper):
         return None
 
     def _forget_written(self, surroundings: int) -> None:
-        """Drops the replays that were written out for other surroundings: they keep tensors alive that nobody else may have."""
+        """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
         self._written_for = surroundings
         self._express.clear()
         for traces in list(self.traces.values()):

@@ -108,7 +108,7 @@ class GraphFunction:
 
     @cached_property
     def plain(self) -> Executable:
-        """Computes the outputs alone, for calls that nobody will differentiate."""
+        """Computes the outputs alone, for calls that are not differentiated."""
         return Executable(self.recorded)
 
     @cached_property

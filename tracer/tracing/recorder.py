@@ -66,7 +66,7 @@ class Source:
     grad       the ``.grad`` of ``holder``, or of the call's tensor number ``index`` if there is no holder
     float      number ``index`` of the float program
 
-    A holder is not kept alive: it belongs to whom the function found it with. ``is_held``: whether there is one.
+    A holder is not kept alive: it lives as long as what the function reached it through. ``is_held``: whether there is one.
     """
 
     __slots__ = ("_holder", "index", "is_held", "kind")
@@ -128,7 +128,7 @@ class Recorder:
     def __post_init__(self) -> None:
         self.builder = Builder(self.name)
         self.build = Build(self.builder)
-        self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are not ours
+        self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are older than the run
         self.locations = Locations()
         self._known: dict[int, _Known] = {}
         self.sensitive: set[Value] = set()  # values through which gradients of the inputs could flow
@@ -228,7 +228,7 @@ class Recorder:
         return known.tensor
 
     def alive(self) -> list[Tensor]:
-        """The tensors made by the run that somebody holds."""
+        """The tensors made by the run that something refers to."""
         return [t for t in [made() for made in self.made] if t is not None]
 
     @_heard
@@ -299,7 +299,7 @@ class Recorder:
         self.written[id(root)] = root
 
     def _unfollowed(self, t: Tensor, v: Value) -> Value:
-        """The new value of a tensor that was changed behind autograd's back: its gradient goes where it went before."""
+        """The new value of a tensor that was changed unseen by autograd: its gradient goes where it went before."""
         before = self._known[id(t)].value
         if t._grad_fn is None or before not in self.sensitive:
             return v

@@ -76,7 +76,7 @@ class Recording:
                 original.update(plain(dict(copy))) if isinstance(copy, dict) else original.extend(plain(list(copy)))
 
     def settle(self, result: Any) -> Any:
-        """The result with plain floats; whoever kept a float of the run gets a float, too."""
+        """The result with plain floats; where a float of the run was kept, it becomes a plain float, too."""
         originals = {id(copy): original for copy, original, _ in self._copied}
         result = originals.get(id(result), result)
         result = plain(result)

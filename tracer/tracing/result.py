@@ -31,7 +31,7 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     """The trace of a recording; None, with ``recorder.reason`` set, where a replay would not do what the run did.
 
     ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``held`` the
-    containers that somebody outside holds, by id.
+    containers that something outside refers to, by id.
     """
     if not objects.tells_references:
         recorder.reason = "this interpreter does not count references, so what the function leaves behind cannot be seen"
@@ -219,7 +219,7 @@ class _Results:
         parent, primitive, attrs = t._viewed()
         made = t._made
         if made is not None and parent.requires_grad and t._history != t._counter[0]:
-            raise Unreplayable("it returns a view that autograd has lost sight of")
+            raise Unreplayable("it returns a view whose base was changed in place after the view was made")
         t._refresh()
         follows, counted = t._requires_grad, t._counter is parent._counter
         if follows and (

@@ -8,7 +8,7 @@ from ..module import Module
 
 
 def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
-    """A module whose parameters nobody should read before they are set. Here they are what the class makes of them."""
+    """A module whose parameters are to be set before they are read. Here they have the initial values of the class."""
     if not (isinstance(module_cls, type) and issubclass(module_cls, Module)):
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     return module_cls(*args, **kwargs)

@@ -173,3 +173,14 @@ def test_eigenvalues_and_their_gradients(kind):
             slope = (loss(tracer.tensor(up)) - loss(tracer.tensor(down))).item() / 2e-6
             part = g.numpy()[index]
             assert slope == pytest.approx(float(np.imag(part) if step == 1e-6j else np.real(part)), rel=1e-5, abs=1e-6)
+
+
+def test_data_of_a_conjugated_view_is_exchanged_like_any():
+    z = tracer.tensor([1 + 2j, 3 - 1j], requires_grad=True)
+    y, part = (z * 2).conj(), tracer.tensor([1 + 2j]).conj().imag
+    y.data = tracer.tensor([5 + 5j, 1 + 1j])
+    part.data = tracer.zeros(1)
+    assert y.tolist() == [5 + 5j, 1 + 1j] and (y * 1).tolist() == y.tolist() and not y.is_conj()
+    assert part.tolist() == [0.0] and not part.is_neg()
+    y.real.sum().backward()
+    assert z.grad.tolist() == [2, 2]

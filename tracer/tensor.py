@@ -452,6 +452,8 @@ class Tensor:
         if context.recorder is not None:
             context.recorder.give_up("assigns to .data")
         structure_changed()
+        if "_data" not in vars(self):
+            self.__class__ = Tensor  # a lazy view, whose elements were in no memory
         self._data = value._data
         self._changes()[0] += 1
 

@@ -2,6 +2,8 @@
 
 import gc
 import math
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -509,3 +511,24 @@ def test_functions_that_are_not_to_be_compiled(reason):
     for _ in range(3):
         assert step(tracer.ones(2)).tolist() == [3.0, 3.0]
     assert len(calls) == 4 and inside.__name__ == "inside"
+
+
+def test_inference_tensors_of_another_thread_are_noticed():
+    program = """
+import threading, tracer
+with tracer.autograd.detect_anomaly():
+    pass
+made = []
+def infer():
+    with tracer.inference_mode():
+        made.append(tracer.ones(2))
+thread = threading.Thread(target=infer)
+thread.start()
+thread.join()
+try:
+    tracer.ones(2, requires_grad=True) * made[0]
+except RuntimeError as e:
+    print(e)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "Inference tensors cannot be saved for backward" in said

@@ -48,7 +48,10 @@ class _Context(threading.local):
         self._watch()
 
     def _watch(self) -> None:
-        self.watches_nodes = self._anomaly or bool(self._saved_tensors_hooks) or self.inference_tensors
+        if self._anomaly or self._saved_tensors_hooks:
+            self.watches_nodes = True
+        else:  # as all threads have it: from the first inference tensor on
+            vars(self).pop("watches_nodes", None)
 
     @property
     def grad_mode(self) -> bool:
@@ -69,7 +72,6 @@ class _Context(threading.local):
         self._asked = False
         if inference and not _Context.inference_tensors:
             _Context.inference_tensors = _Context.watches_nodes = True
-            self._watch()
 
 
 context = _Context()

@@ -20,7 +20,6 @@ class _Context(threading.local):
     check_nan: bool = True  # in anomaly mode
     # Whether nodes look around when they are made: one of the following is on, or there are inference tensors.
     watches_nodes: bool = False
-    inference_tensors: bool = False
     hooks_disabled: str | None = None  # the error that entering hooks for saved tensors raises
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
@@ -70,8 +69,8 @@ class _Context(threading.local):
         self.inference = inference
         self.grad_enabled = not inference
         self._asked = False
-        if inference and not _Context.inference_tensors:
-            _Context.inference_tensors = _Context.watches_nodes = True
+        if inference:
+            _Context.watches_nodes = True
 
 
 context = _Context()

@@ -21,13 +21,15 @@ def become(
     new: Tensor,
     overwritten: bool = False,
     may_overlap: bool = False,
+    partly: bool = False,
     write: Callable[[np.ndarray], object] | None = None,
 ) -> Tensor:
     """``t`` takes the value and the history of ``new``, keeping its memory: every in-place operation ends here.
 
     ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written to,
-    for they get equal values. ``write`` puts the elements into the memory of ``t``, which no trace records: then ``new`` only
-    has their dtype, shape and history.
+    for they get equal values. ``partly``: they may be, unless autograd follows, for only those that change are written.
+    ``write`` puts the elements into the memory of ``t``, which no trace records: then ``new`` only has their dtype, shape and
+    history.
     """
     if context.recorder is not None:
         context.recorder.value(t)  # as it was before
@@ -40,7 +42,8 @@ def become(
     follows = context.grad_enabled and (t.requires_grad or (new._requires_grad if new._view is None else new._followed()))
     if follows:
         require_changeable(t, base)
-    if overlaps(t._data) and (isinstance(t, LazyView) or not may_overlap):
+    shared = overlaps(t._data)
+    if shared and (isinstance(t, LazyView) or not (may_overlap or (partly and not follows))):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
@@ -59,7 +62,9 @@ def become(
     elif write is not None:
         write(t._data)
     else:
-        t._data[...] = new._data
+        np.copyto(t._data, new._data, where=new._data != t._data if shared and partly else True)
+    if shared and partly and context.recorder is not None:
+        context.recorder.give_up("writes to elements that share memory")
     t._changes()[0] += 1
     if follows:
         rebase(t, base, new, overwritten)
@@ -83,12 +88,15 @@ def require_changeable(t: Tensor, base: Tensor) -> None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
-def require_apart(t: Tensor, other: Tensor) -> None:
-    """Raises RuntimeError, as PyTorch does, where an operand has some of the memory to be written to but is not the same."""
+def require_apart(t: Tensor, other: Tensor, or_same: bool = True) -> None:
+    """Raises RuntimeError, as PyTorch does, where an operand has some of the memory to be written to.
+
+    ``or_same``: it may have all of it, element by element.
+    """
     a, b = t._data, other._data
-    if t is other or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
+    if (or_same and t is other) or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
         return
-    if a.strides != b.strides or t.data_ptr() != other.data_ptr() or a.size != b.size:
+    if not or_same or a.strides != b.strides or t.data_ptr() != other.data_ptr() or a.size != b.size:
         raise RuntimeError(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
             "location. Please clone() the tensor before performing the operation."

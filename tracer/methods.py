@@ -137,11 +137,13 @@ def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     primitive = _DIRECT.get(function)
     ufunc = primitive and primitive.ufunc
+    partly = function.__name__ in ("masked_fill", "index_put", "index_fill")
+    by_value = function.__name__ in ("masked_fill", "index_fill")  # a number from a tensor is taken before anything is written
 
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if (counter := self._counter) is not UNCHANGED:
-            for a in args:
+        if (counter := self._counter) is not UNCHANGED and not by_value:
+            for a in (*args, *kwargs.values()) if kwargs else args:
                 if isinstance(a, Tensor) and a._counter is counter and a is not self:
                     inplace.require_apart(self, a)
         if ufunc is not None and not kwargs and len(args) == 1 and _overwritable(self, args[0]):
@@ -154,7 +156,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         )
         # Rules may read the old value, which is about to be overwritten.
         before = self._snapshot() if followed else self
-        return self._become(function(before, *args, **kwargs))
+        return self._become(function(before, *args, **kwargs), partly=partly)
 
     method.__doc__ = f"``{function.__name__}``, in place."
     return method
@@ -345,8 +347,18 @@ def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
 def _h(self: Tensor) -> Tensor:
     """The conjugate transpose of a matrix."""
     if self.ndim not in (0, 2):
-        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.")
-    return ops.adjoint(self) if self.ndim else ops.conj(self)
+        many = " For batches of matrices, consider using tensor.mH" if self.ndim > 2 else ""
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.{many}")
+    return ops.adjoint(self)
+
+
+def _part(part: Callable[[Tensor], Tensor]) -> property:
+    """The real or the imaginary part as an attribute that may be set."""
+
+    def write(self: Tensor, value: Any) -> None:
+        part(self).copy_(value)
+
+    return property(part, write)
 
 
 def attach() -> None:
@@ -390,8 +402,8 @@ def attach() -> None:
         "index_put": writes.index_put,
         "H": property(_h),
         "mH": property(ops.adjoint),
-        "real": property(ops.real),
-        "imag": property(ops.imag),
+        "real": _part(ops.real),
+        "imag": _part(ops.imag),
         "new_zeros": _new_zeros,
         "new_ones": _new_ones,
         "new_empty": _new_zeros,

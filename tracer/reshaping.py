@@ -116,7 +116,7 @@ def _resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None
 
 
 METHODS: dict[str, Callable[..., Tensor]] = {
-    **{f"{f.__name__}_": _reshaping(f) for f in (ops.squeeze, ops.unsqueeze, ops.transpose, ops.t)},
+    **{f"{f.__name__}_": _reshaping(f) for f in (ops.squeeze, ops.unsqueeze, ops.transpose, ops.t, ops.as_strided)},
     "swapaxes_": _reshaping(ops.transpose),
     "swapdims_": _reshaping(ops.transpose),
     "resize_": resize_,

@@ -178,7 +178,10 @@ class Tensor:
 
     def storage_offset(self) -> int:
         """How many elements lie in the memory that this is a view of before the first one."""
-        return (self._address() - self._root()._address()) // self._data.itemsize
+        start, root = self._address(), self._root()
+        if self._data.size and not (type(self) is not Tensor or np.may_share_memory(self._data, root._data)):
+            return 0  # memory of its own: one of them was given other data
+        return (start - root._address()) // self._data.itemsize
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 if there is none."""
@@ -247,12 +250,16 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise RuntimeError("requires_grad must be a bool")
+        if value and not self.is_leaf:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Asks for gradients of this leaf, or no longer. Raises RuntimeError unless it is floating, and a leaf."""
         if requires_grad and self._data.dtype.kind not in "fcV":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if self._grad_fn is not None and not requires_grad:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
@@ -276,8 +283,14 @@ class Tensor:
     @property
     def _base(self) -> Tensor | None:
         """Of a view: the tensor that autograd takes it for a view of."""
-        base = self._followed_base()
-        return None if base is self or any(base is t for t in self._formers) else base
+        if self._inference:
+            return None
+        base = t = self
+        while t._view is not None and t._view[1].differentiable:
+            t = t._view[0]
+            if not any(t is former for former in base._formers):
+                base = t
+        return None if base is self else base
 
     def _is_view(self) -> bool:
         return self._base is not None
@@ -289,9 +302,9 @@ class Tensor:
     @property
     def output_nr(self) -> int:
         """Which output of its node this is."""
-        if self._made is not None and self._made.kind == "multiple":
-            return self._made.output
-        return self._output if self.grad_fn is not None else 0
+        if self._grad_fn is None:
+            return 0
+        return self._made.output if self._made is not None and self._made.kind == "multiple" else self._output
 
     def is_inference(self) -> bool:
         """Whether it was made in ``inference_mode``: it can never take part in autograd."""
@@ -321,6 +334,8 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        if value is self:
+            raise RuntimeError("can't assign Variable as its own grad")
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
@@ -371,7 +386,7 @@ class Tensor:
         gradient: Tensor | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
-        inputs: Sequence[Tensor] | None = None,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Adds this tensor's gradients to the ``.grad`` of the leaves it depends on. See ``tracer.autograd.backward``."""
         from .autograd import backward
@@ -455,7 +470,6 @@ class Tensor:
         if "_data" not in vars(self):
             self.__class__ = Tensor  # a lazy view, whose elements were in no memory
         self._data = value._data
-        self._changes()[0] += 1
 
     # Values for Python to look at.
 

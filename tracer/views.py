@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .context import context
 from .ir.interp import DIRECT, using
 from .ir.ops import conj, reshape
 from .tensor import Tensor
@@ -131,6 +132,6 @@ def refused(t: Tensor, indirect: bool) -> RuntimeError:
 def one_of_several(views: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The results of a function that gives several views."""
     for k, t in enumerate(views):
-        if t._view is not None and (t._made is None or t._made.kind not in ("no_grad", "inference")):
+        if t._view is not None and context.grad_enabled:
             t._made = Made("multiple", k)
     return tuple(views)

@@ -123,7 +123,7 @@ def backward(
     grad_variables: Tensor | Sequence[Tensor | None] | None = None,
     inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | None = None,
 ) -> None:
-    """Adds the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on (or of ``inputs``).
+    """Adds the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on (or of ``inputs``, which retain them).
 
     ``grad_tensors`` are the cotangents, of the tensors' shapes; ones where a tensor has a single element. The
     graph is freed unless ``retain_graph`` (default: as ``create_graph``). ``grad_variables`` is an old name of
@@ -146,6 +146,9 @@ def backward(
             raise RuntimeError("One of the differentiated Tensors given as 'inputs' to backward does not require grad")
     seeds = _seeds(outputs, [None] * len(outputs) if grad_tensors is None else _list(grad_tensors))
     retain = create_graph if retain_graph is None else retain_graph
+    for t in wrt or ():
+        if isinstance(t, Tensor) and not t.is_leaf:
+            t.retain_grad()
     places = None if wrt is None else [find(t) for t in wrt]
     run([find(t) for t in outputs], seeds, places, retain, create_graph, True)
 

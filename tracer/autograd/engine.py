@@ -229,7 +229,9 @@ class _Engine:
         found = [(edge, gradients.get(edge.key)) for edge in self.inputs]
         if not self.accumulates:
             return [g for _, g in found]
-        return [(edge.tensor, g) for edge, g in found if g is not None and edge.tensor is not None]
+        # Others retain their gradients.
+        leaves = {id(t): (t, g) for (t, _, _), g in found if g is not None and isinstance(t, Tensor)}
+        return [*leaves.values()]
 
     def executes(self, target: Any) -> bool:
         """Whether this pass computes the cotangent of a leaf, or visits a node."""

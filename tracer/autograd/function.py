@@ -12,6 +12,7 @@ import numpy as np
 from ..context import context
 from ..inplace import rebase, require_changeable
 from ..ir.interp import using
+from ..ir.ops import reshape
 from ..tensor import Tensor, wrap
 from ..views import Made
 from .forms import Form
@@ -169,6 +170,8 @@ class FunctionNode(BackwardNode):
                     f"shape "
                     f"compatible with {list(shape)}"
                 )
+        if g.is_complex() and not self.edges[3 * i + 2].dtype.is_complex:
+            raise RuntimeError(f"Function {self.name()} returned a complex gradient at index {i} for an input that is real")
         return form.take(g)
 
     @property
@@ -236,54 +239,70 @@ class Function:
             else:
                 result = cls.forward(ctx, *args, **kwargs)
         outputs, several = _flat(result)
-        if node is not None:
-            outputs = cls._enter(node, ctx, outputs, args)
+        outputs = _entered(node, ctx, outputs, args)
         ctx._keep(outputs, node)
         return tuple(outputs) if several else outputs[0]
 
-    @classmethod
-    def _enter(cls, node: FunctionNode, ctx: FunctionCtx, outputs: list[Any], args: Sequence[Any]) -> list[Any]:
-        """The outputs with their place in the graph."""
+
+def _entered(node: FunctionNode | None, ctx: FunctionCtx, outputs: list[Any], args: Sequence[Any]) -> list[Any]:
+    """The outputs with their place in the graph, if they have one. An input that was not changed becomes a view of itself."""
+    inputs = {id(a) for a in args if isinstance(a, Tensor)}
+    dirty = {id(t) for t in ctx._dirty}
+    for t in ctx._dirty:
+        if not any(t is o for o in outputs):
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. The inputs that are "
+                "modified inplace must all be outputs of the Function."
+            )
+        t._changes()[0] += 1
+    if node is not None:
         node.outputs = [o.type_ if isinstance(o, Tensor) else None for o in outputs]
-        entered: dict[int, Tensor] = {}  # a tensor that is returned twice is one tensor
-        inputs = {id(a): a for a in args if isinstance(a, Tensor)}
-        dirty = {id(t) for t in ctx._dirty}
-        for t in ctx._dirty:
-            if not any(t is o for o in outputs):
-                raise RuntimeError(
-                    "Some elements marked as dirty during the forward method were not returned as output. The inputs that are "
-                    "modified inplace must all be outputs of the Function."
-                )
-        several = sum(isinstance(o, Tensor) for o in outputs) > 1
-        for k, out in enumerate(outputs):
-            if not isinstance(out, Tensor):
-                continue
-            plain = id(out) in ctx._not_differentiable or not (out.is_floating_point() or out.dtype.is_complex)
-            if id(out) in entered:
+    count = sum([isinstance(o, Tensor) for o in outputs])
+    entered: dict[int, Tensor] = {}  # a tensor that is returned twice is one tensor
+    followed = 0
+    for k, out in enumerate(outputs):
+        if not isinstance(out, Tensor):
+            continue
+        given, changed = id(out) in inputs, id(out) in dirty
+        follows = (
+            node is not None and id(out) not in ctx._not_differentiable and (out.is_floating_point() or out.dtype.is_complex)
+        )
+        followed += follows
+        if id(out) in entered:
+            if follows:
                 entered[id(out)]._output = k
-            elif id(out) in dirty:
-                entered[id(out)] = _changed(node, k, out)
-            elif plain:
-                entered[id(out)] = out.detach() if id(out) in inputs else out
-            else:
-                entered[id(out)] = _new(node, k, out, id(out) in inputs, several)
-        return [entered[id(o)] if isinstance(o, Tensor) else o for o in outputs]
+            continue
+        t = entered[id(out)] = _placed(node if follows else None, k, out, given, changed, count)
+        if t._base is not None and not (given and changed) and not (t._made is not None and t._made.kind == "inference"):
+            t._made = Made("function", k)  # a view that autograd must not follow when it is changed in place
+    if followed > 1:
+        for t in entered.values():
+            if t._made is not None and t._made.kind == "function":
+                t._made = t._made._replace(kind="multiple")
+    return [entered[id(o)] if isinstance(o, Tensor) else o for o in outputs]
 
 
-def _new(node: FunctionNode, k: int, out: Tensor, given: bool, several: bool) -> Tensor:
-    """An output that is a new tensor, or a view of what was given: autograd must not follow a change of that in place."""
-    if given or out._requires_grad:
-        out = out._alias()
-        given = True
-    if given or (out._view is not None and out._root() is not out):
-        out._made = Made("multiple" if several and not given else "function", k)
-    out._requires_grad, out._grad_fn, out._output = True, node, k
-    return out
-
-
-def _changed(node: FunctionNode, k: int, out: Tensor) -> Tensor:
-    """An input that the function has changed in place: so has been what it is a view of."""
+def _placed(node: FunctionNode | None, k: int, out: Tensor, given: bool, changed: bool, count: int) -> Tensor:
+    """Output ``k`` of ``count``, an input that was given or not, and changed in place or not, with the node as its history."""
+    if node is None and out.requires_grad and given:
+        return out.detach()
+    if given and not changed:
+        with unfollowed():
+            out = reshape(out, shape=out._data.shape)
+    if node is None:
+        return out
+    if not changed:
+        out._follow(node, k)
+        return out
     base = out._followed_base()
+    if base is not out and count > 1:
+        raise RuntimeError(
+            "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more "
+            "than one Tensor. This is not supported by the current autograd engine. You should either make sure the input is "
+            "not a view (using .clone() for example) or make your Function only return one Tensor (potentially splitting it "
+            "into two Functions: one doing the inplace that returns a single Tensor and a second one that does the other "
+            "operations)."
+        )
     require_changeable(out, base)
     if base is out:
         out._follow(node, k)

@@ -97,13 +97,15 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
     """Calls ``fn`` in each backward pass when the gradients of ``tensors`` are known.
 
     ``mode`` "all": once those that the pass computes are, with a list of them, None for others; "any": when the first one
-    is, with that. Returns a handle whose ``remove()`` takes the hook away.
+    is, with that, and tensors that require no gradient do not matter. Returns a handle whose ``remove()`` takes the hook away.
+    Raises AssertionError in mode "all" for a tensor that requires no gradient.
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    for t in tensors:
-        if not t.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    if mode == "any":
+        tensors = [t for t in tensors if t.requires_grad]
+    elif not all(t.requires_grad for t in tensors):
+        raise AssertionError("register_multi_grad_hook(): argument 'tensors' must hold tensors that require gradients")
     places = [Edge(t.grad_fn or t, t._output) for t in tensors]
     # What is known in each of the passes now running: how many are to come, and the gradients.
     passes: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()

@@ -117,6 +117,8 @@ class BackwardNode:
 
     def extended(self) -> Extras:
         """Its extras, which it has from now on."""
+        if context.recorder is not None:
+            context.recorder.extends(self)
         if self.extras is None:
             self.extras = Extras()
         return self.extras
@@ -290,6 +292,8 @@ class AccumulateGrad(BackwardNode):
 
     def extended(self) -> Extras:
         """The leaf has them."""
+        if context.recorder is not None:
+            context.recorder.extends(self)
         return vars(self.variable).setdefault("_node_hooks", Extras())
 
     def __repr__(self) -> str:

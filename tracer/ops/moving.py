@@ -468,7 +468,8 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
         return P.strided(own, shape=sizes, strides=strides, offset=offset - start)
     out = P.strided(memory, shape=sizes, strides=strides, offset=offset)
     if context.grad_enabled and input._view is not None and input._followed():
-        follow_through(out, input, lambda whole: P.strided(_vector(whole), shape=sizes, strides=strides, offset=offset))
+        attrs = {"shape": sizes, "strides": strides, "offset": offset}
+        follow_through(out, input, lambda whole: P.strided(_elements(whole, input), **attrs))
     return out
 
 
@@ -489,8 +490,15 @@ def _memory(t: Tensor) -> Tensor:
     if followed is not root:  # autograd does not follow beyond a detached tensor
         whole = root.detach()
         whole._counter = t._changes()
-    if whole._data.dtype != t._data.dtype:
-        whole = P.bitcast(reshape(whole, (-1,)), dtype=t.dtype.short)
+    return _elements(whole, t)
+
+
+def _elements(whole: Tensor, like: Tensor) -> Tensor:
+    """All elements of memory in its order, as a vector of the dtype of another tensor."""
+    if whole.is_complex() and whole.element_size() == 2 * like.element_size():
+        whole = P.view_as_real(whole)
+    elif whole._data.dtype != like._data.dtype:
+        whole = P.bitcast(reshape(whole, (-1,)), dtype=like.dtype.short)
     vector = _vector(whole)
     if vector is None:
         raise NotImplementedError("as_strided of a tensor whose memory is part of an array of NumPy")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, TracebackType
 from typing import Any
 
+from ..inplace import require_apart
 from ..tensor import Tensor
 from .arguments import OPERAND, Taken, Unfit, combination, taken
 from .names import label, separate
@@ -85,6 +86,10 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
                 known[types] = looks
                 if not kwargs and not looks and len(args) <= 3:
                     plain.add((*types, *[_Absent] * (3 - len(args))))
+        if isinstance(out, Tensor):
+            for a in args:
+                if isinstance(a, Tensor):
+                    require_apart(out, a)
         try:
             result = function(*args, **kwargs)
         except (AttributeError, TypeError) as e:

@@ -98,8 +98,14 @@ def _binary(primitive: Primitive, name: str, what: str, floating: bool = False) 
 
 
 def _comparison(primitive: Primitive, name: str, what: str) -> Any:
+    ordered = name not in ("eq", "ne")
+
     def f(input: Any, other: Any) -> Tensor:
         a, b = match(input, other)
+        if ordered:
+            for x in (a, b):
+                if isinstance(x, Tensor) and x._data.dtype.kind == "c":
+                    raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{x.dtype.ctype}'")
         if isinstance(a, Tensor) and a._data.itemsize == 2:
             b = in_format(b, a)
         elif isinstance(b, Tensor) and b._data.itemsize == 2:

@@ -114,7 +114,9 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def permute(input: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order."""
+    """The axes in another order. Raises TypeError if none is given."""
+    if not dims:
+        raise TypeError('permute() missing 1 required positional arguments: "dims"')
     axes = _sizes(dims)
     if len(axes) != input.ndim:
         raise RuntimeError(

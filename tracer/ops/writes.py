@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..inplace import require_apart
 from ..ir import ops as P
 from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
@@ -431,9 +432,11 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             if isinstance(value, Tensor):
                 value = reshape(value, ())
             ones = (1,) * (part.ndim - axis - mask.ndim)
-            part._become(masked_fill(before, reshape(mask, mask._data.shape + ones), value))
+            part._become(masked_fill(before, reshape(mask, mask._data.shape + ones), value), partly=True)
             return
-    part._become(_put(before, tensors, value))
+    if isinstance(value, Tensor):
+        require_apart(part, value, or_same=False)
+    part._become(_put(before, tensors, value), partly=True)
 
 
 __all__ = [

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.node import BackwardNode, latest_sequence
+from ..autograd.node import AccumulateGrad, BackwardNode, latest_sequence
 from ..context import context
 from ..ir import ops as P
 from ..ir.graph import Builder, Value
@@ -344,6 +344,12 @@ class Recorder:
         """A backward pass reaches a node. One made before the call is another one in the next call."""
         if node.sequence < self.start:
             self.give_up("a backward pass leaves the function")
+
+    @_heard
+    def extends(self, node: BackwardNode) -> None:
+        """A node gets hooks. One made before the call is another one in the next call, and so is a leaf's."""
+        if isinstance(node, AccumulateGrad) or node.sequence < self.start:
+            self.give_up("registers a hook on a node made outside")
 
     def fail(self, error: Exception) -> None:
         """The graph cannot be written."""

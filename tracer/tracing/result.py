@@ -87,11 +87,11 @@ def _leads_outside(recorder: Recorder, node: BackwardNode) -> bool:
 
 
 def _heard(t: Tensor) -> bool:
-    """Whether hooks wait for the gradient of a result."""
+    """Whether hooks wait for the gradient of a result, or for the node that made it."""
     if t._grad_fn is None:
         return bool(vars(t).get("_hooks") or vars(t).get("_post_hooks"))
     extras = t._grad_fn.extras
-    return extras is not None and any(extras.hooks.values())
+    return extras is not None and bool(any(extras.hooks.values()) or extras.prehooks or extras.posthooks)
 
 
 def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:

@@ -70,6 +70,14 @@ class TypedStorage(UntypedStorage):
         return list(self._memory.ravel(order="K").tolist())
 
 
+def storage_offset(self: Tensor) -> int:
+    """How many elements lie in the memory that this is a view of before the first one."""
+    start, root = self._address(), self._root()
+    if self._data.size and "_data" in vars(self) and not np.may_share_memory(self._data, root._data):
+        return 0  # memory of its own: one of them was given other data
+    return (start - root._address()) // self._data.itemsize
+
+
 def dim_order(self: Tensor) -> tuple[int, ...]:
     """The axes as they lie in memory, the outermost first."""
     strides = self.stride()
@@ -139,6 +147,7 @@ CONSTANTS: dict[str, Any] = {
 }
 METHODS: dict[str, Any] = {
     "dim_order": dim_order,
+    "storage_offset": storage_offset,
     "storage": lambda self: TypedStorage(self._root()),
     "untyped_storage": lambda self: UntypedStorage(self._root()),
     "get_device": lambda self: -1,

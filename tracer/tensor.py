@@ -176,13 +176,6 @@ class Tensor:
 
         return strides[one_dim(dim, self.ndim)]
 
-    def storage_offset(self) -> int:
-        """How many elements lie in the memory that this is a view of before the first one."""
-        start, root = self._address(), self._root()
-        if self._data.size and not (type(self) is not Tensor or np.may_share_memory(self._data, root._data)):
-            return 0  # memory of its own: one of them was given other data
-        return (start - root._address()) // self._data.itemsize
-
     def data_ptr(self) -> int:
         """The address of the first element; 0 if there is none."""
         return self._address() if self._data.size else 0

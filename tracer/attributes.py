@@ -9,7 +9,9 @@ import numpy as np
 
 from .context import context
 from .device import CPU, device, require_cpu
+from .ir.ops.movement import strides_of
 from .layout import strided
+from .ops.common import one_dim
 from .tensor import Tensor
 
 
@@ -68,6 +70,12 @@ class TypedStorage(UntypedStorage):
     def tolist(self) -> list[Any]:
         """All elements in order of memory."""
         return list(self._memory.ravel(order="K").tolist())
+
+
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """The distances, in elements, between neighbours along each axis, or along one."""
+    strides = tuple([s // self._data.itemsize for s in strides_of(self._data)])
+    return strides if dim is None else strides[one_dim(dim, self.ndim)]
 
 
 def storage_offset(self: Tensor) -> int:
@@ -148,6 +156,7 @@ CONSTANTS: dict[str, Any] = {
 METHODS: dict[str, Any] = {
     "dim_order": dim_order,
     "storage_offset": storage_offset,
+    "stride": stride,
     "storage": lambda self: TypedStorage(self._root()),
     "untyped_storage": lambda self: UntypedStorage(self._root()),
     "get_device": lambda self: -1,

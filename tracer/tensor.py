@@ -15,7 +15,6 @@ import numpy as np
 from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
-from .ir.ops.movement import strides_of
 from .ir.types import DType, TensorType, array_type, dtype_of
 from .layout import is_in_format
 
@@ -166,15 +165,6 @@ class Tensor:
         if memory_format is None or memory_format.rank is None:
             return bool(self._data.flags.c_contiguous)
         return is_in_format(self._data.shape, self.stride(), memory_format)
-
-    def stride(self, dim: int | None = None) -> Any:
-        """The distances, in elements, between neighbours along each axis, or along one."""
-        strides = tuple(s // self._data.itemsize for s in strides_of(self._data))
-        if dim is None:
-            return strides
-        from .ops.common import one_dim
-
-        return strides[one_dim(dim, self.ndim)]
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 if there is none."""

@@ -226,3 +226,18 @@ def test_averages_count_whatever_the_parameters_are(many):
     averaged.n_averaged.fill_(299)
     averaged.update_parameters(model)
     assert set(seen) == {299} and averaged.n_averaged.item() == 300
+
+
+@pytest.mark.parametrize("dtype", [tracer.float32, tracer.bfloat16, tracer.float16])
+def test_the_default_epsilon_of_adafactor_is_that_of_the_parameters_dtype(dtype):
+    values, scales = [[1.0, 2.0], [0.5, -1.0]], tensor([[1e-2, 1e-3], [1.0, 0.0]], dtype=dtype)
+    steps = []
+    for eps in (None, tracer.finfo(dtype).eps):
+        w = tensor(values, dtype=dtype, requires_grad=True)
+        optimizer = optim.Adafactor([w], lr=0.1, eps=(eps, 1e-3))
+        for _ in range(3):
+            optimizer.zero_grad()
+            (w * scales).square().sum().backward()
+            optimizer.step()
+        steps.append(w.tolist())
+    assert steps[0] == steps[1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from .. import ops
 from ..ir.types import bfloat16, float64
@@ -72,6 +73,11 @@ class Adafactor(Optimizer):
             update = g * ops.rsqrt(ops.clamp(variance, min=eps1 * eps1))
             clipped = ops.clamp(ops.sqrt(ops.sum(ops.square(update))) / (p.numel() ** 0.5 * group["d"]), min=1.0)
             p.sub_(update * (rate / clipped))
+
+    def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
+        if group["eps"][0] is None:  # by default that of the parameter's own dtype
+            group = cast(ParamGroup, ChainMap({"eps": (ops.finfo(p.dtype).eps, group["eps"][1])}, group))
+        super()._update_wide(group, p)
 
 
 def _rows(p: Tensor) -> Any:

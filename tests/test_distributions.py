@@ -199,3 +199,23 @@ def test_jacobians(t, x):
     (slope,) = tracer.autograd.grad(y, x)
     assert t.log_abs_det_jacobian(x, y).item() == pytest.approx(math.log(abs(slope.item())))
     assert t.inv(y).item() == pytest.approx(x.item()) and t.inv.inv is t
+
+
+def test_a_traced_function_follows_the_default_of_checks():
+    def f(scale):
+        return D.Normal(0.0, scale).log_prob(tracer.ones(()))
+
+    traced, bad = tracer.trace(f), tracer.tensor(-1.0)
+    try:
+        for _ in range(2):
+            D.Distribution.set_default_validate_args(False)
+            for _ in range(3):
+                assert traced(bad).isnan()
+            D.Distribution.set_default_validate_args(True)
+            for _ in range(2):
+                with pytest.raises(ValueError, match="scale"):
+                    traced(bad)
+                assert traced(-bad).item() == f(-bad).item()
+    finally:
+        D.Distribution.set_default_validate_args(__debug__)
+    assert len(traced.graphs()) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .ir.types import DType, float32
 
@@ -83,11 +83,19 @@ _ANOMALY = object()
 class Structure:
     """Counts the changes of everything that announces them: modules' and optimizers' attributes, ``requires_grad`` flags.
 
-    While the count stays the same, what a traced function can reach through them is the same.
+    While the count stays the same, what a traced function can reach through them is the same. ``settings`` of the package
+    change what functions do, without being reached.
     """
 
     epoch: int = 0
+    settings: ClassVar[dict[str, Any]] = {}
 
 
 def structure_changed() -> None:
     Structure.epoch += 1
+
+
+def set_setting(name: str, value: Any) -> None:
+    """Traces recorded under one value of a setting are not replayed under another one."""
+    Structure.settings[name] = value
+    structure_changed()

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd.modes import no_grad
+from ..context import set_setting
 from ..tensor import Size, Tensor
 from . import constraints
 from .utils import lazy_property, require
@@ -30,6 +31,7 @@ class Distribution:
         if value not in (True, False):
             raise ValueError
         Distribution._validate_args = value
+        set_setting("validate_args", value)
 
     def __init__(self, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None):
         self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)

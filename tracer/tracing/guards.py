@@ -192,7 +192,8 @@ class Environment:
             return key
         if self.epoch != Structure.epoch or self._changed():
             epoch, walk = Structure.epoch, Walk()
-            description = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
+            reached = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
+            description = reached, *Structure.settings.values()
             known = self._keys.get(description)
             if known is None or not all(map(alive, known[1])):
                 if len(self._keys) >= _KEPT:

@@ -229,3 +229,56 @@ def test_grid_sample_twice_differentiable():
 def test_layouts_pickle():
     assert pickle.loads(pickle.dumps(tracer.channels_last)) is tracer.channels_last
     assert pickle.loads(pickle.dumps(tracer.strided)) is tracer.strided
+
+
+OLD_FORMS = {
+    "x.add(2, y)": "x + 2 * y",
+    "T.add(x, 2, y)": "x + 2 * y",
+    "x.clone().add_(0.5, y)": "x + 0.5 * y",
+    "x.sub(2, y)": "x - 2 * y",
+    "T.subtract(x, 2, y)": "x - 2 * y",
+    "x.addcmul(0.5, y, y)": "x + 0.5 * y * y",
+    "x.clone().addcmul_(2, y, x)": "x + 2 * y * x",
+    "x.clone().addcdiv_(-1, y, x + 2)": "x - y / (x + 2)",
+    "T.where(m, x, y)": "T.where(m.bool(), x, y)",
+}
+
+
+@pytest.mark.parametrize("call", OLD_FORMS)
+def test_old_forms_warn_at_the_users_line(call):
+    names = {"x": tracer.tensor([1.0, 2.0]), "y": tracer.tensor([3.0, 5.0]), "T": tracer}
+    names["m"] = tracer.tensor([1, 0], dtype=tracer.uint8)
+    with pytest.warns(UserWarning, match="deprecated") as said:
+        got = eval(call, names)
+    assert said[0].filename == "<string>"
+    assert got.tolist() == eval(OLD_FORMS[call], names).tolist()
+
+
+def test_integers_one_by_one_are_a_list():
+    x = tracer.ones(2, 6, 1)
+    assert [p.shape[1] for p in x.hsplit(2, 3)] == [2, 1, 3] and len(x.vsplit(0, 1)) == 3
+    assert x.squeeze(0, 2).shape == (2, 6) and tracer.ones(1, 1, 3).squeeze_(0, 1).shape == (3,)
+    assert x.count_nonzero(0, 2).tolist() == [2] * 6
+    with pytest.raises(TypeError, match="takes 2 positional arguments but 4 were given"):
+        x.add(2, 3, 4)
+
+
+NUMBERS = ["xlogy", "special.xlog1py", "special.zeta", "pow", "atan2", "add", "sub", "mul", "div", "fmod", "remainder", "maximum", "lerp"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("dtype", [tracer.float32, tracer.bfloat16, tracer.float16, tracer.int64, tracer.bool])
+def test_numbers_do_not_widen_the_dtype(name, dtype):
+    module, _, function = name.rpartition(".")
+    f = getattr(getattr(tracer, module) if module else tracer, function)
+    x = tracer.tensor([0.5, 2.0]).to(dtype)
+    for number in (2, 0.5, True):
+        for operands in ((x, number), (number, x)):
+            try:
+                found = f(*operands).dtype
+            except (TypeError, RuntimeError):  # takes tensors alone, or no bools
+                continue
+            if dtype.is_floating_point:
+                assert found is dtype
+            elif found.is_floating_point:
+                assert found is tracer.float32

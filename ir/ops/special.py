@@ -294,8 +294,9 @@ sinc = elementwise("sinc", np.sinc, None, infer=inexact, vjp=(lambda g, x: mul(g
 
 def _times(log_of: Callable[..., Any], a: Any, b: Any) -> Any:
     """a * log_of(b), 0 where a is 0 unless b is NaN."""
-    nothing = (np.asarray(a) == 0) & ~np.isnan(b)
-    return np.where(nothing, np.zeros((), np.result_type(a, b)), np.multiply(a, log_of(np.where(nothing, 1, b))))
+    a, b = (np.asarray(x, np.result_type(a, b)) for x in (a, b))
+    nothing = (a == 0) & ~np.isnan(b)
+    return np.where(nothing, np.zeros((), a.dtype), np.multiply(a, log_of(np.where(nothing, np.ones((), b.dtype), b))))
 
 
 _TIMES = "select(({{a}} == {{T}}(0)) & ({{b}} == {{b}}), {{T}}(0), {{a}} * {function}({{b}}))"

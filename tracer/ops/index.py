@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from ..ir import ops as P
 from ..ir.types import bool_, int32, int64, uint8
 from ..tensor import Tensor
+from ..warning import warn
 from .common import one_dim, to_dtype
 from .inquiry import filling
 from .shape import reshape
@@ -52,7 +52,7 @@ def _item(item: Any) -> Any:
         return item.__index__()
     dtype = item.dtype
     if dtype is uint8:
-        warnings.warn("indexing with dtype uint8 is deprecated, please use a dtype bool instead.", UserWarning, stacklevel=3)
+        warn("indexing with dtype uint8 is deprecated, please use a dtype bool instead.")
         item, dtype = P.ne(item, 0), bool_
     if dtype is bool_:
         return item

@@ -14,7 +14,7 @@ from ..inplace import require_apart
 from ..tensor import Tensor
 from .arguments import OPERAND, Taken, Unfit, combination, taken
 from .names import label, separate
-from .spelling import EXACT, into, spellings
+from .spelling import EXACT, into, regular, spellings
 
 _offered: dict[Callable[..., Any], Callable[[], Signature]] = {}
 
@@ -194,7 +194,10 @@ class Signature:
         """The arguments as the function takes them, ``out``, and where others of these types must be looked into; None where
         they cannot be taken as they are. Raises TypeError.
         """
-        given = kwargs
+        given, as_given = kwargs, True
+        if len(args) > len(self.places) and self.rest is None:
+            args, number = regular(self.name, args)
+            kwargs, as_given = {**kwargs, **number}, False
         if kwargs:
             kwargs = {self.also.get(key, key): value for key, value in kwargs.items()}
             if len(kwargs) < len(given):
@@ -204,7 +207,7 @@ class Signature:
         if self.rest is not None and self.rest.name in kwargs:
             args = (*args, kwargs.pop(self.rest.name))
         looks: list[tuple] = []
-        as_given = out is None and kwargs.keys() == given.keys()
+        as_given &= out is None and kwargs.keys() == given.keys()
         read: list[Any] = []
         for i, x in enumerate(args):
             one = self.places[i] if i < len(self.places) else self.rest

@@ -11,6 +11,7 @@ from ..ir.primitive import Primitive
 from ..ir.types import bool_, int64
 from ..layout import require_format
 from ..tensor import Tensor
+from ..warning import warn
 from .common import as_floating, element, in_format, match, operand, require_real, result_dtype, to_dtype, typed
 from .inquiry import filling
 from .opmath import opmath
@@ -372,6 +373,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         from .order import nonzero
 
         return nonzero(condition, as_tuple=True)
+    if condition.dtype.name == "uint8":
+        warn("where received a uint8 condition tensor, which is deprecated: use a dtype bool.")
+        condition = P.ne(condition, 0)
     if condition.dtype.name != "bool":
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.ctype}"

@@ -213,7 +213,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     x = as_floating(input)
     require_real("logit", x)
     if eps is not None:
-        x = F.clamp(x, eps, 1 - eps)
+        x = F.where(F.lt(x, eps), eps, F.clamp(x, max=1 - eps))
     return P.logit(x)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..context import context
 from ..tensor import Tensor
+from ..warning import warn
 from .inquiry import can_cast
 
 # Those whose results are not converted to the dtype of ``out``.
@@ -50,6 +51,29 @@ def spellings(function: str, names: Collection[str]) -> dict[str, str]:
     for name, others in _ALSO_OF.get(function, {}).items():
         found |= dict.fromkeys((others,) if isinstance(others, str) else others, name)
     return found
+
+
+# The number that PyTorch's old forms have between the first operand and the others, and how many others there are.
+_NUMBER_FIRST = {
+    "add": ("alpha", 1),
+    "sub": ("alpha", 1),
+    "subtract": ("alpha", 1),
+    "addcdiv": ("value", 2),
+    "addcmul": ("value", 2),
+}
+# Functions whose integers after the tensor are one argument.
+_TOGETHER = {"count_nonzero", "dsplit", "hsplit", "squeeze", "squeeze_", "vsplit"}
+
+
+def regular(function: str, args: tuple) -> tuple[tuple, dict[str, Any]]:
+    """Positional arguments in the usual form, from others that PyTorch takes, such as ``x.add_(2, y)``; and named ones."""
+    if function in _TOGETHER and len(args) > 2 and all(type(x) is int for x in args[1:]):
+        return (args[0], args[1:]), {}
+    key, others = _NUMBER_FIRST.get(function.rstrip("_"), ("", 0))
+    if not key or len(args) != others + 2 or isinstance(args[1], Tensor):
+        return args, {}
+    warn(f"This overload of {function} is deprecated: give the number as {key}=..., after the tensors.")
+    return (args[0], *args[2:]), {key: args[1]}
 
 
 def into(out: Any, result: Any, exact: bool) -> Any:

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import sys
 import tempfile
 import threading
 import traceback
@@ -147,12 +146,3 @@ def _keep(error: BaseException, graph: Graph | Builder) -> str:
                 os.replace(temporary, place / name)
                 return str(place / name)
     return ""
-
-
-def depth_of_caller() -> int:
-    """How many frames above its caller the user's code is, as ``warnings.warn`` counts them."""
-    package = __name__.partition(".")[0]
-    frame, depth = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
-        frame, depth = frame.f_back, depth + 1
-    return depth

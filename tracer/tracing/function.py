@@ -9,15 +9,15 @@ import os
 import sys
 import threading
 import types
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..context import context
 from ..ir.graph import Graph
+from ..warning import warn
 from .express import MISS, Express, express
-from .failure import TraceWarning, depth_of_caller, describe, probe_stack
+from .failure import TraceWarning, describe, probe_stack
 from .guards import Call, Environment
 from .recording import Recording, containers, signals_apart
 from .replay import Refused, Trace
@@ -294,7 +294,7 @@ class TracedFunction(Wrapper):
             self._warned = True
             code = getattr(self.function, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            warnings.warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning, stacklevel=depth_of_caller())
+            warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning)
 
     def explain(self) -> str:
         """What is compiled, what is not, and why."""

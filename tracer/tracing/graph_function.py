@@ -8,7 +8,6 @@ makes the adjoint graph a ``GraphFunction`` of its own, and so on to any order.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,8 @@ from ..ir.ops import check_index, reshape
 from ..ir.primitive import Kind
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
-from .failure import TraceWarning, depth_of_caller, describe, with_room
+from ..warning import warn
+from .failure import TraceWarning, describe, with_room
 from .recording import signals_apart
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class GraphFunction:
 
     def _warn(self, error: Exception, graph: Graph) -> None:
         said = f"{graph.name} is computed without compiled code: {describe(error, graph)}"
-        warnings.warn(said, TraceWarning, stacklevel=depth_of_caller())
+        warn(said, TraceWarning)
 
     def call(self, arrays: Sequence[np.ndarray], tensors: Sequence[Tensor] | None) -> list[Tensor]:
         """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results shall remember them."""

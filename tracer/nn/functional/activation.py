@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from typing import Any
 
 from ...ir import ops as P
@@ -17,6 +16,7 @@ from ...ops.inquiry import filling
 from ...ops.opmath import opmath
 from ...random import default_generator
 from ...tensor import Tensor
+from ...warning import warn
 
 __all__ = [
     "celu",
@@ -286,7 +286,7 @@ def _axis(name: str, dim: int | None, rank: int) -> int:
     if dim is not None:
         return dim
     text = f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
-    warnings.warn(text, UserWarning, stacklevel=4)
+    warn(text)
     return 0 if rank in (0, 1, 3) else 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from ...ops.linalg import matmul
 from ...ops.opmath import opmath
 from ...ops.special import xlogy
 from ...tensor import Tensor
+from ...warning import warn
 from .activation import logsigmoid
 
 __all__ = [
@@ -67,7 +67,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
         return reduction
     found = "none" if reduce is False else "sum" if size_average is False else "mean"
     text = f"size_average and reduce args will be deprecated, please use reduction='{found}' instead."
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warn(text)
     return found
 
 
@@ -240,11 +240,10 @@ def linear_cross_entropy(
 
 def _same_size(input: Tensor, target: Tensor) -> None:
     if input._data.shape != target._data.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
             f"lead to "
-            "incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            "incorrect results due to broadcasting. Please ensure they have the same size."
         )
 
 
@@ -388,13 +387,12 @@ def kl_div(
     if reduction == "batchmean":
         return F.div(sum(losses), input._data.shape[0]) if input.ndim else sum(losses)
     if reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only "
             "by the "
             "batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as 'batchmean' "
             "in "
-            "the next major release.",
-            stacklevel=2,
+            "the next major release."
         )
     return _reduced(losses, reduction)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -16,16 +15,15 @@ from ...ops.common import to_dtype
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
 from ...tensor import Tensor
+from ...warning import warn
 
 __all__ = ["affine_grid", "grid_sample"]
 
 
 def _warn_of_default(name: str) -> None:
-    warnings.warn(
+    warn(
         f"Default {name} and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
-        "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details.",
-        UserWarning,
-        stacklevel=4,
+        "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details."
     )
 
 

@@ -263,7 +263,21 @@ def test_integers_one_by_one_are_a_list():
         x.add(2, 3, 4)
 
 
-NUMBERS = ["xlogy", "special.xlog1py", "special.zeta", "pow", "atan2", "add", "sub", "mul", "div", "fmod", "remainder", "maximum", "lerp"]
+NUMBERS = [
+    "xlogy",
+    "special.xlog1py",
+    "special.zeta",
+    "pow",
+    "atan2",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "fmod",
+    "remainder",
+    "maximum",
+    "lerp",
+]
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -66,7 +66,9 @@ def vmap(
         state = _state() if randomness == "same" else None
         drawn = _times_drawn()
         results = []
-        for i in range(count):
+        if not count:  # shapes and dtypes are those of results for a slice of zeros, of which nothing is kept
+            values = [v if d is None else _one_slice(v, d) for v, d in zip(values, dims, strict=True)]
+        for i in range(count or 1):
             if state is not None:
                 _state(state)
             row = [v if d is None else ops.select(v, d, i) for v, d in zip(values, dims, strict=True)]
@@ -76,7 +78,7 @@ def vmap(
                     "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
                     "'different' randomness flags on vmap or perform the randomness operation out of vmap"
                 )
-        return _stacked(results, out_dims, func)
+        return _stacked(results, out_dims, func, count)
 
     return batched
 
@@ -120,9 +122,11 @@ def _axis(func: Any, value: Any, dim: Any) -> int | None:
     return dim % value.ndim
 
 
-def _stacked(results: list[Any], out_dims: Any, func: Any) -> Any:
-    if not results:
-        raise ValueError(f"vmap({_name(func)}): the mapped dimension has size 0: there are no results to stack")
+def _one_slice(x: Tensor, dim: int) -> Tensor:
+    return ops.cat([x, x.new_zeros([1 if i == dim else n for i, n in enumerate(x.shape)])], dim)
+
+
+def _stacked(results: list[Any], out_dims: Any, func: Any, count: int) -> Any:
     columns, spec = zip(*(tree_flatten(r) for r in results), strict=True)
     dims = _spread(out_dims, spec[0], "out_dims")
     out = []
@@ -131,5 +135,6 @@ def _stacked(results: list[Any], out_dims: Any, func: Any) -> Any:
             raise ValueError(
                 f"vmap({_name(func)}, ...): `{_name(func)}` must only return Tensors, got type {type(parts[0])} as a return."
             )
-        out.append(parts[0] if dim is None else ops.stack(list(parts), dim))
+        whole = parts[0] if dim is None else ops.stack(list(parts), dim)
+        out.append(whole if dim is None or count else ops.narrow(whole, dim, 0, 0))
     return tree_unflatten(out, spec[0])

@@ -166,10 +166,14 @@ def _reduce_others(
     return spread((P.max_ if reduce == "amax" else P.min_)(table, axes=(0,)))  # the product of bools is the smallest
 
 
+def _require_vector(name: str, index: Tensor, error: type[Exception]) -> None:
+    if index.ndim > 1:
+        raise error(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}")
+
+
 def _vector_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:
     axis = one_dim(dim, input.ndim)
-    if index.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector")
+    _require_vector(name, index, RuntimeError)
     x = reshape(input, (1,)) if input.ndim == 0 else input
     i = _wrapped(reshape(index, (-1,)), x._data.shape[axis], axis)
     return x, axis, i
@@ -180,6 +184,7 @@ def _slices(
 ) -> tuple[Tensor, int, Tensor, Tensor]:
     """``_vector_index``, and a source that has a slice of the right shape for each position; numbers as vectors."""
     axis, count = one_dim(dim, input.ndim), index.numel()
+    _require_vector(name, index, IndexError)
     own, given = input._data.shape, source._data.shape
     both = own != () != given
     if not given and count != 1:

@@ -45,7 +45,7 @@ def _pool(
     if input.ndim not in (n + 1, n + 2):
         raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got: {list(input.shape)}")
     x = input if input.ndim == n + 2 else S.unsqueeze(input, 0)
-    require_images(name, n, x)
+    require_images(name, n, input, input.ndim - 1)
     batch, channels, *extents = x._data.shape
     kernel = ntuple(kernel_size, n)
     if output_size is None:

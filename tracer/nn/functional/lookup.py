@@ -8,6 +8,7 @@ from ...autograd.modes import no_grad
 from ...ir import ops as P
 from ...ops import pointwise as F
 from ...ops import shape as S
+from ...ops.common import constant_in
 from ...ops.opmath import opmath
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
@@ -131,7 +132,7 @@ def embedding_bag(
         best = F.bitwise_or(F.eq(values, P.index_select(out, where, axis=0)), F.isnan(values))
         last = P.full(value=n, shape=out._data.shape, dtype="i64")
         first = scatter_reduce(last, 0, index, F.where(best, numbers, n), "amin")
-        chosen = P.gather(rows, F.clamp(first, max=n - 1), axis=0) if n else out
+        chosen = P.gather(rows, F.clamp(first, max=n - 1), axis=0) if n else constant_in(out, rows)
         empty = F.eq(first, n)
         if padding_idx is not None:
             empty = F.bitwise_or(empty, F.eq(out, -math.inf))

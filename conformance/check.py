@@ -100,16 +100,16 @@ def _as_near(y: np.ndarray, x: np.ndarray, w: np.ndarray, rtol: float, atol: flo
     return bool(near.all())
 
 
-def _widened(x: Any, wider: dict[torch.dtype, torch.dtype]) -> Any:
+def widened(x: Any, wider: dict[torch.dtype, torch.dtype]) -> Any:
     """The same with tensors in wider types."""
     if isinstance(x, torch.Tensor) and x.dtype in wider:
         return x.detach().to(wider[x.dtype]).requires_grad_(x.requires_grad)
     if isinstance(x, torch.dtype):
         return wider.get(x, x)
     if isinstance(x, (list, tuple)):
-        items = [_widened(item, wider) for item in x]
+        items = [widened(item, wider) for item in x]
         return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-    return {key: _widened(value, wider) for key, value in x.items()} if isinstance(x, dict) else x
+    return {key: widened(value, wider) for key, value in x.items()} if isinstance(x, dict) else x
 
 
 def _wider(x: Any) -> dict[torch.dtype, torch.dtype]:
@@ -132,7 +132,7 @@ class _Wide:
         if self._found is None:
             theirs, args, kwargs, order, inplace = self._sample
             wider = _wider([args, kwargs])
-            args, kwargs = _widened(fresh(args), wider), _widened(fresh(kwargs), wider)
+            args, kwargs = widened(fresh(args), wider), widened(fresh(kwargs), wider)
             rounded = {_name(wide): _name(narrow) for narrow, wide in wider.items()}
             given = _clone_first(args)[0] if inplace else args
             leaves = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]

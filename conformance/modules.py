@@ -10,12 +10,19 @@ import torch
 
 import tracer
 
-from .check import Wrong, compare, cotangent
+from .check import Wrong, compare, cotangent, widened
 from .convert import array, fresh, given, ours, tensors
 from .run import Job, empty_result, spread
 
 # Equal up to what rounding makes of deep sums.
-LENIENT = {"nn.CTCLoss", "nn.Transformer", "nn.TransformerEncoder", "nn.TransformerEncoderLayer", "nn.TransformerDecoderLayer"}
+LENIENT = {
+    "nn.CTCLoss",
+    "nn.GRU",
+    "nn.Transformer",
+    "nn.TransformerEncoder",
+    "nn.TransformerEncoderLayer",
+    "nn.TransformerDecoderLayer",
+}
 FUNCTIONS = {torch.relu: "relu", torch.nn.functional.relu: "relu", torch.nn.functional.gelu: "gelu"}
 
 
@@ -40,8 +47,10 @@ def _arguments(x: Any, made: list) -> Any:
     return ours(x, made)
 
 
-def build(name: str, theirs: torch.nn.Module, args: tuple, kwargs: dict, dtype: torch.dtype) -> tracer.nn.Module:
-    """Our module of the same arguments, with the state of theirs."""
+def build(
+    name: str, theirs: torch.nn.Module, args: tuple, kwargs: dict, dtype: torch.dtype, inputs: tuple | None = None
+) -> tracer.nn.Module:
+    """Our module of the same arguments, with the state of theirs. A lazy one is called with ``inputs`` first."""
     if name == "nn.TransformerEncoder":
         layer = theirs.layers[0]
         mine_layer = tracer.nn.TransformerEncoderLayer(
@@ -59,6 +68,8 @@ def build(name: str, theirs: torch.nn.Module, args: tuple, kwargs: dict, dtype: 
     else:
         mine = _class(name, tracer)(*_arguments(args, []), **_arguments(kwargs, []))
     mine.to(getattr(tracer, str(dtype).split(".")[-1]))
+    if inputs is not None:
+        mine(*inputs)
     state = {key: tracer.tensor(array(value)) for key, value in theirs.state_dict().items()}
     found = list(mine.state_dict())
     if found != list(state):
@@ -84,13 +95,45 @@ class Skipped(Exception):
     """PyTorch raises."""
 
 
+class _Wide:
+    """What PyTorch computes of a sample of 16 bits in float32; computed when first asked for."""
+
+    def __init__(self, theirs: torch.nn.Module, sample: Any, dtype: torch.dtype):
+        self._module, self._sample, self._dtype = copy.deepcopy(theirs), sample, str(dtype).split(".")[-1]
+        self._found: tuple[list[Any], list[Any]] | None = None
+
+    def _all(self) -> tuple[list[Any], list[Any]]:
+        if self._found is None:
+            module = self._module.float()
+            inputs = self._sample.forward_input
+            wider = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+            args, kwargs = (widened(fresh(x), wider) for x in (inputs.args, inputs.kwargs))
+            outs = tensors(module(*args, **kwargs), torch.Tensor)
+            for k, t in enumerate([t for t in outs if t.requires_grad]):
+                t.backward(given(cotangent(tuple(t.shape), self._dtype, k)).float(), retain_graph=True)
+            followed = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]
+            grads = [p.grad for p in (*module.parameters(), *followed)]
+            self._found = outs, grads
+        return self._found
+
+    def output(self, k: int) -> Any:
+        return array(self._all()[0][k])
+
+    def gradient(self, k: int) -> Any:
+        return array(self._all()[1][k])
+
+
 def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool, traced: bool) -> None:
     made_args, made_kwargs = sample.constructor_input.args, sample.constructor_input.kwargs
     theirs = info.module_cls(*copy.deepcopy(made_args), **copy.deepcopy(made_kwargs)).to(dtype)
     theirs.train(training)
-    mine = build(name, theirs, made_args, made_kwargs, dtype)
+    lazy = isinstance(theirs, torch.nn.modules.lazy.LazyModuleMixin)
+    if lazy:
+        theirs(*fresh(sample.forward_input.args))
+    mine = build(name, theirs, made_args, made_kwargs, dtype, ours(sample.forward_input.args, []) if lazy else None)
     for m in (theirs, mine):
         _without_dropout(m)
+    exact = _Wide(theirs, sample, dtype)
     args, kwargs = fresh(sample.forward_input.args), fresh(sample.forward_input.kwargs)
     try:
         expected = theirs(*args, **kwargs)
@@ -108,7 +151,7 @@ def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool
     factor = 50.0 if name in LENIENT else 1.0
     pairs = list(zip(tensors(expected, torch.Tensor), tensors(out, tracer.Tensor), strict=True))
     for k, (a, b) in enumerate(pairs):
-        compare(array(a), b.detach().numpy(), f"output {k}", factor)
+        compare(array(a), b.detach().numpy(), f"output {k}", factor, exact=lambda k=k: exact.output(k))
     for (key, a), (_, b) in zip(theirs.state_dict().items(), mine.state_dict().items(), strict=True):
         compare(array(a), b.numpy(), f"{key} after a call", factor)
     followed = [(a, b) for a, b in pairs if a.requires_grad]
@@ -123,11 +166,11 @@ def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool
     leaves = [(f"parameter {key}", p, q) for (key, p), q in zip(theirs.named_parameters(), mine.parameters(), strict=True)]
     inputs = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]
     leaves += [("input", p, b) for p, (_, b) in zip(inputs, [m for m in made if m[0].requires_grad], strict=True)]
-    for what, p, q in leaves:
+    for k, (what, p, q) in enumerate(leaves):
         if (p.grad is None) != (q._grad is None):
             raise Wrong(f"gradient of {what}: {'none' if q._grad is None else 'one'}")
         if p.grad is not None:
-            compare(array(p.grad), q.grad.numpy(), f"gradient of {what}", factor)
+            compare(array(p.grad), q.grad.numpy(), f"gradient of {what}", factor, exact=lambda k=k: exact.gradient(k))
 
 
 def run_module(job: Job) -> dict[str, Any]:

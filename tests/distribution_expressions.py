@@ -121,6 +121,6 @@ EXPRESSIONS = [
     "D.CorrCholeskyTransform().log_abs_det_jacobian(v[:3], D.CorrCholeskyTransform()(v[:3]))",
     "D.TransformedDistribution(D.Normal(v, 1.0), D.CumulativeDistributionTransform(D.Normal(-v, 2.0))).log_prob(v.sigmoid())",
     "D.TransformedDistribution(D.LogNormal(v[:3], 1.0), D.ExpTransform().inv).log_prob(v[:3])",
-    "D.transform_to(D.constraints.corr_cholesky)(v[:3]), D.biject_to(D.constraints.corr_cholesky)(v[:1])",
+    "D.transform_to(D.constraints.corr_cholesky)(v[:3])[2, 1], D.biject_to(D.constraints.corr_cholesky)(v[:1])[1, 0]",
     "D.constraints.corr_cholesky.check(D.CorrCholeskyTransform()(v[:3])), D.constraints.corr_cholesky.check(T.eye(3) * 2)",
 ]

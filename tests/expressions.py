@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import distribution_expressions
+import matrix_expressions
 import numpy as np
 
 FILE = Path(__file__).with_name("expressions.json")
@@ -93,6 +94,7 @@ EXPRESSIONS += [
     for align in (False, True)
 ]
 EXPRESSIONS += distribution_expressions.EXPRESSIONS
+EXPRESSIONS += matrix_expressions.EXPRESSIONS
 
 
 def inputs(lib):

@@ -428,6 +428,10 @@ SAMPLES: dict[str, list[Sample]] = {
     **{name: square() for name in ["inv", "det", "adjugate", "logabsdet"]},
     "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],
     **{name: [Sample((definite(3, 3),)), Sample((definite(2, 4, 4),))] for name in ["lu_lower", "lu_upper"]},
+    "matrix_exp": [*square(), Sample((matrix(2, 3, 3) * np.array([0.01, 20.0])[:, None, None],), smooth=False)],
+    "histc": [
+        Sample((normal(4, 5),), {"bins": 4, "low": low, "high": high}, smooth=False) for low, high in ((0.0, 0.0), (-1.0, 0.5))
+    ],
     **{name: symmetric() for name in ["eigvalsh", "eigvecsh"]},
     "cholesky": [*symmetric(upper=False, checked=True), *symmetric(upper=True, checked=False)],
     "cholesky_info": [

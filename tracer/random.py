@@ -26,6 +26,7 @@ from .ops.common import constant_in, to_dtype
 from .ops.complex import view_as_complex
 from .ops.create import _leaf, factory
 from .ops.offering import offer
+from .ops.reduce import sum as sum_
 from .ops.shape import _sizes
 from .tensor import Tensor, wrap
 
@@ -317,19 +318,19 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._data.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    weights = input._observed("multinomial")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if (weights.sum(-1) <= 0).any():
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     from .ops.order import cumsum, searchsorted, topk
 
+    with unfollowed():
+        input = to_dtype(input, float64)
+        possible = pointwise.isfinite(input) & (input >= 0)
+        input = require(possible, input, "probability tensor contains either `inf`, `nan` or element < 0")
+        some = sum_(input, -1, keepdim=True) > 0
+        input = require(some, input, "invalid multinomial distribution (sum of probabilities <= 0)")
     stream, shape = generator or default_generator, input._data.shape
     with unfollowed():
-        exact = to_dtype(input, float64)
         if not replacement:
-            return topk(exact / -pointwise.log(stream.uniform(shape, float64)), num_samples).indices
-        total = cumsum(exact, -1)
+            return topk(input / -pointwise.log(stream.uniform(shape, float64)), num_samples).indices
+        total = cumsum(input, -1)
         drawn = stream.uniform((*shape[:-1], num_samples), float64) * total[..., -1:]
         return searchsorted(total, drawn, right=True)
 
@@ -341,7 +342,7 @@ def randperm(n: int, *, dtype: DType = int64, generator: Generator | None = None
     if not dtype.is_floating_point and n - 1 > np.iinfo(dtype.numpy).max:
         raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
     bits = (generator or default_generator).uniform((n,), int64)
-    return create.tensor(np.argsort(bits.numpy(), kind="stable").astype(dtype.numpy))
+    return to_dtype(P.argsort(bits, axis=0, descending=False), dtype)
 
 
 _OFFERED = [

@@ -7,6 +7,7 @@ from .contract import matmul as matmul
 from .decompose import *
 from .eigen import *
 from .elementwise import *
+from .exponential import *
 from .floating import *
 from .fusion import fusion as fusion
 from .index import *

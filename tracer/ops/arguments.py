@@ -92,7 +92,7 @@ def _sizes(x: Any) -> Any:
 
 def _some_sizes(x: Any) -> Any:
     """``_sizes``, where None leaves an extent as it is."""
-    return [i if i is None else _int(i) for i in x] if isinstance(x, (list, tuple)) else x if x is None else _int(x)
+    return type(x)(i if i is None else _int(i) for i in x) if isinstance(x, (list, tuple)) else x if x is None else _int(x)
 
 
 def _floats(x: Any) -> Any:

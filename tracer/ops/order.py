@@ -222,13 +222,14 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     axis = one_dim(dim, input.ndim)
     reduce.require_elements("mode", input, dim, (axis,), IndexError)
     require_real("mode", input)
-    data = np.moveaxis(input._observed("mode"), axis, -1)
-    at = np.empty(data.shape[:-1], np.int64)
-    for i in np.ndindex(at.shape):
-        distinct, counts = np.unique(data[i], return_counts=True, equal_nan=False)
-        best = distinct[np.argmax(counts)]
-        at[i] = np.flatnonzero(data[i] == best)[-1] if best == best else np.flatnonzero(data[i] != data[i])[0]
-    positions = shape.unsqueeze(tensor(at), axis)
+    order = P.argsort(input, axis=axis, descending=False)
+    ordered = gather(input, axis, order)
+    n = input._data.shape[axis]
+    first = F.ne(shape.narrow(ordered, axis, 1, n - 1), shape.narrow(ordered, axis, 0, n - 1))
+    first = shape.cat([F.ne(shape.narrow(order, axis, 0, 1), -1), first], axis)
+    place = P.iota(shape=input._data.shape, axis=axis, dtype="i64")
+    earlier = F.sub(place, cummax(F.where(first, place, 0), axis).values)  # equal elements before each in the order
+    positions = gather(order, axis, reduce.argmax(earlier, axis, keepdim=True))
     values = gather(input, axis, positions)
     return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))
 
@@ -371,16 +372,9 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     require_real("histc", input)
-    data = input._observed("histc").reshape(-1)
-    low, high = float(min), float(max)
-    if low == high and data.size:
-        low, high = float(data.min()), float(data.max())
-    if low == high:
-        low, high = low - 1, high + 1
-    if low > high:
+    if min > max:
         raise RuntimeError("max must be larger than min")
-    counts, _ = np.histogram(data, bins, (low, high))
-    return wrap(counts.astype(input._data.dtype))
+    return P.histc(input.detach(), bins=int(bins), low=float(min), high=float(max))
 
 
 def _require_slices(name: str, input: Tensor, dim: int | None) -> None:

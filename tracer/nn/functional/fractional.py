@@ -29,7 +29,7 @@ def _starts(u: Tensor, extent: int, out: int, size: int) -> Tensor:
     last = P.full(value=extent - size, shape=(*u._data.shape, 1), dtype="i64")
     if out == 1:
         return last
-    alpha = (extent - size) / (out - 1)
+    alpha = P.full(value=(extent - size) / (out - 1), shape=(), dtype=u.dtype.short)  # rounded, where u has few digits
     u = S.unsqueeze(u, -1)
     steps = P.iota(shape=(out - 1,), axis=0, dtype=u.dtype.short)
     first = F.floor(F.mul(u, alpha))
@@ -64,7 +64,7 @@ def _pool(
     for axis in range(n):
         # PyTorch's first number belongs to the width of images, but to the depth of volumes.
         which = n - 1 - axis if n == 2 else axis
-        u = S.reshape(S.narrow(samples, 2, which, 1), (batch, channels))
+        u = S.reshape(S.narrow(S.narrow(samples, 0, 0, batch), 2, which, 1), (batch, channels))
         starts = _starts(u, extents[axis], sizes[axis], kernel[axis])
         lift = [1] * (2 * n)
         lift[axis] = sizes[axis]

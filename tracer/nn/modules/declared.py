@@ -28,7 +28,7 @@ class Declared(Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = {name: kind for name, kind in inspect.get_annotations(cls).items() if not kind.startswith("ClassVar")}
-        cls._defaults = {name: getattr(cls, name, _REQUIRED) for name in (*cls._defaults, *own)}
+        cls._defaults = {name: getattr(cls, name, cls._defaults.get(name, _REQUIRED)) for name in (*cls._defaults, *own)}
         cls._taken = dict(cls._taken)
         for name, kind in own.items():
             cls._taken[name] = taken(cls.__name__, name, kind, cls._defaults[name] is None)

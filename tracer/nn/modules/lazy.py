@@ -47,12 +47,12 @@ class LazyModuleMixin:
                     self._parameters[name] = value
                     continue
                 if is_lazy(held):  # and not loaded meanwhile
-                    held.materialize(value.shape, dtype=value.dtype)
+                    held.materialize(value.shape)
                     held.copy_(value)
             for name, value in made._buffers.items():
                 held = self._buffers.get(name)
                 if is_lazy(held):
-                    held.materialize(value.shape, dtype=value.dtype)
+                    held.materialize(value.shape)
                     held.copy_(value)
                 elif held is None:
                     self._buffers[name] = value

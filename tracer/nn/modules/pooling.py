@@ -218,9 +218,17 @@ class _FractionalMax(Declared):
             ratios = self.output_ratio if isinstance(self.output_ratio, (tuple, list)) else (self.output_ratio,)
             if not all(0 < r < 1 for r in ratios):
                 raise ValueError(f"output_ratio must be between 0 and 1 (got {self.output_ratio})")
+        self.register_buffer("_random_samples", self.__dict__.pop("_random_samples"))
+
+    def settings(self) -> dict[str, Any]:
+        own = self.__dict__
+        return {name: own.get(name, self._random_samples) for name in self._defaults}
 
     def extra_repr(self) -> str:
         return ""
+
+
+del _FractionalMax._random_samples  # it is a buffer
 
 
 class FractionalMaxPool2d(_FractionalMax):

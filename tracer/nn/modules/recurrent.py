@@ -46,7 +46,7 @@ def _gru_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor
     hr, hz, hn = shape.chunk(F.linear(h, w[0], w[1]), 3, -1)
     z = F.sigmoid(P.add(xz, hz))
     n = F.tanh(P.add(xn, P.mul(F.sigmoid(P.add(xr, hr)), hn)))
-    return (P.add(P.mul(P.sub(1, z), n), P.mul(z, h)),)
+    return (P.add(P.mul(P.sub(h, n), z), n),)
 
 
 _CELLS = {"RNN_TANH": _rnn_cell(F.tanh), "RNN_RELU": _rnn_cell(F.relu), "LSTM": _lstm_cell, "GRU": _gru_cell}

@@ -1,0 +1,51 @@
+"""The exponential of matrices: left to the host in compiled programs. Matrices may come in batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..primitive import host
+from .decompose import _square, t
+from .elementwise import add
+from .movement import pad, slice_
+
+_DEGREE = 18
+
+
+def _matrix_exp(a: Any) -> np.ndarray:
+    """Scaling and squaring of a Taylor polynomial (Bader, Blanes, Casas 2019), each matrix by its own norm."""
+    a = np.asarray(a)
+    n = a.shape[-1]
+    flat = a.reshape(-1, n, n)
+    size = np.abs(flat).sum(-2).max(-1, initial=0)
+    squarings = np.maximum(np.frexp(np.where(np.isfinite(size), size, 0))[1], 0)
+    x = flat * np.ldexp(np.ones(1, size.dtype), -squarings)[:, None, None]
+    one = np.eye(n, dtype=a.dtype)
+    out = np.broadcast_to(one, flat.shape).copy()
+    for k in range(_DEGREE, 0, -1):
+        out = one + x @ out / a.dtype.type(k)
+    for k in range(squarings.max(initial=0)):
+        again = squarings > k
+        out[again] = out[again] @ out[again]
+    return out.reshape(a.shape)
+
+
+def _matrix_exp_vjp(g: Any, a: Any) -> Any:
+    """The corner of the exponential of [[a', g], [0, a']] (Mathias 1996)."""
+    *lead, n, _ = a.shape
+    none = (0,) * len(lead)
+
+    def placed(x: Any, row: int, column: int) -> Any:
+        low = (*none, row * n, column * n)
+        high = (*none, n - row * n, n - column * n)
+        return pad(x, low=low, high=high, interior=(*none, 0, 0), value=0)
+
+    whole = matrix_exp(add(add(placed(t(a), 0, 0), placed(g, 0, 1)), placed(t(a), 1, 1)))
+    return slice_(whole, starts=(*none, 0, n), stops=(*lead, n, 2 * n), steps=(1,) * (len(lead) + 2))
+
+
+matrix_exp = host("matrix_exp", _matrix_exp, "a", infer=_square, vjp=(_matrix_exp_vjp,), torch_name="LinalgMatrixExp")
+
+__all__ = ["matrix_exp"]

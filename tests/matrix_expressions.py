@@ -1,0 +1,92 @@
+"""Expressions about spectra of signals and factorizations of matrices, for ``expressions``."""
+
+# A signal of 24 numbers, and two of 20 in a batch; a window.
+S, B, W = (
+    "T.cat([m.reshape(-1), (m * m).reshape(-1)])",
+    "T.cat([m, m.flip(1), -m, m * 2, m / 3])[:10].reshape(2, 20)",
+    "v.abs() + 0.2",
+)
+TRANSFORMS = [
+    (S, "8"),
+    (B, "8"),
+    (S, "8, hop_length=3"),
+    (S, "8, 2, 6"),
+    (S, f"5, 2, window={W}"),
+    (B, f"8, 2, 5, window={W}"),
+    (S, "8, center=False"),
+    (S, "8, onesided=False"),
+    (S, "7, 2, normalized=True"),
+    (S, "8, 4, pad_mode='constant'"),
+    (S, "8, 4, pad_mode='replicate'"),
+    (S, "8, 2, window=T.hann_window(8)"),
+    (B, "8, 2, window=T.hamming_window(6), win_length=6, normalized=True, onesided=False"),
+]
+# Those that can be undone: windows overlap, and are not 0 at the ends of what is returned.
+UNDONE = [
+    (S, "8, 2, window=T.hamming_window(8)", ""),
+    (B, "8, 2, window=T.hamming_window(8)", ""),
+    (S, "8, 2, window=T.hamming_window(8)", ", length=20"),
+    (S, "8, 2, window=T.hamming_window(8)", ", length=30"),
+    (S, "7, 2, 5, window=T.hamming_window(5)", ""),
+    (S, "8, 4", ""),
+    (S, "8, 2, window=T.hamming_window(8), normalized=True", ""),
+    (S, "8, 2, window=T.hamming_window(8), onesided=False", ""),
+    (S, "8, 2, window=T.hamming_window(8), center=False", ""),
+    (B, "8, hop_length=2, win_length=6, window=T.hamming_window(6), normalized=True", ", length=15"),
+]
+SQUARE, WIDE, TALL = "(m[:, :3] + 2 * T.eye(3))", "m", "m.mT"
+MANY = "T.stack([m[:, :3], m[:, 1:] + T.eye(3)])"
+DEFINITE = "(m @ m.mT + T.eye(3))"
+COMPLEX = "T.complex(m[:, :3] + T.eye(3), m[:, 1:])"
+MATRICES = [SQUARE, WIDE, TALL, MANY]
+EXPRESSIONS = [
+    *(f"T.view_as_real(T.stft({x}, {how}, return_complex=True))" for x, how in TRANSFORMS),
+    f"T.stft({S}, 8, return_complex=True).abs(), ({S}).stft(6, 2, return_complex=True).angle().detach()",
+    f"T.view_as_real(T.stft(T.complex({S}, -({S})), 8, 2, return_complex=True))",
+    *(f"T.istft(T.stft({x}, {how}, return_complex=True){' * 2'}, {how}{more})" for x, how, more in UNDONE),
+    f"T.istft(T.stft({S}, 8, 2, return_complex=True, onesided=False), 8, 2, onesided=False, return_complex=True).real",
+    *(f"T.linalg.lu({a})" for a in MATRICES),
+    *(f"T.linalg.lu({a}, pivot=True)[1:]" for a in (SQUARE, TALL)),
+    *(f"T.linalg.lu_factor({a})" for a in MATRICES),
+    f"T.linalg.lu_factor_ex({SQUARE}), T.linalg.lu_factor_ex(T.zeros(2, 2))[1:]",
+    *(f"T.lu({a})" for a in (SQUARE, MANY)),
+    f"T.lu({SQUARE}, get_infos=True), ({SQUARE}).lu()",
+    *(f"T.lu_unpack(*T.linalg.lu_factor({a}))" for a in MATRICES),
+    f"T.lu_unpack(*T.linalg.lu_factor({WIDE}), unpack_data=False)[0]",
+    f"T.lu_unpack(*T.linalg.lu_factor({TALL}), True, False)[1:]",
+    f"T.linalg.lu_solve(*T.linalg.lu_factor({SQUARE}), m)",
+    f"T.linalg.lu_solve(*T.linalg.lu_factor({SQUARE}), m.mT, left=False)",
+    f"T.linalg.lu_solve(*T.linalg.lu_factor({SQUARE}), m, adjoint=True)",
+    f"T.linalg.lu_solve(*T.linalg.lu_factor({SQUARE}), m.mT, left=False, adjoint=True)",
+    f"T.linalg.lu_solve(*T.linalg.lu_factor({MANY}), m)",
+    f"T.lu_solve(m, *T.linalg.lu_factor({SQUARE})), m.lu_solve(*T.linalg.lu_factor({MANY}))",
+    *(f"T.linalg.qr({a})" for a in (SQUARE, TALL, MANY)),
+    f"T.linalg.qr({TALL}, 'complete')[0].detach().abs(), T.linalg.qr({WIDE}, 'complete')",
+    f"T.linalg.qr({WIDE}, mode='r')[1].detach()",
+    f"T.qr({SQUARE}), T.qr({TALL}, some=True), ({SQUARE}).qr()",
+    f"T.geqrf({TALL}.detach()), T.geqrf({SQUARE}.detach())",
+    f"T.linalg.householder_product(*[t.detach() for t in T.geqrf({TALL}.detach())])",
+    f"T.linalg.householder_product({TALL}, v[:3]), T.orgqr({TALL}, v[:3])",
+    f"T.ormqr({TALL}.detach(), v[:3].detach(), T.ones(4, 2))",
+    f"T.ormqr({TALL}.detach(), v[:3].detach(), T.ones(2, 4), left=False)",
+    f"T.ormqr({TALL}.detach(), v[:3].detach(), T.ones(4, 2), transpose=True)",
+    f"T.linalg.ldl_factor({DEFINITE}.detach()), T.linalg.ldl_factor_ex({DEFINITE}.detach())",
+    "T.linalg.ldl_factor((m[:, :3] + m[:, :3].mT).detach())",
+    "T.linalg.ldl_solve(*T.linalg.ldl_factor((m[:, :3] + m[:, :3].mT).detach()), T.ones(3, 2))",
+    f"T.linalg.cholesky_ex({DEFINITE}), T.linalg.cholesky({DEFINITE}, upper=True), T.cholesky({DEFINITE})",
+    f"T.cholesky_solve(m, T.linalg.cholesky({DEFINITE})), T.cholesky_inverse(T.linalg.cholesky({DEFINITE}))",
+    f"T.cholesky_solve(m, T.linalg.cholesky({DEFINITE}).mT, upper=True)",
+    f"T.linalg.inv_ex({SQUARE}), T.linalg.solve_ex({SQUARE}, m)",
+    f"T.triangular_solve(m, {SQUARE}), T.triangular_solve(m, {SQUARE}, upper=False, transpose=True, unitriangular=True)",
+    f"T.linalg.solve_triangular({SQUARE}, m, upper=True), T.linalg.solve_triangular({SQUARE}, m.mT, upper=False, left=False)",
+    f"T.matrix_exp({SQUARE}), T.linalg.matrix_exp({MANY} * T.tensor([0.01, 9.0]).reshape(2, 1, 1))",
+    f"T.view_as_real(T.linalg.matrix_exp({COMPLEX})), T.matrix_exp(T.zeros(2, 0, 0)), T.matrix_exp(v[:1].reshape(1, 1))",
+    f"T.linalg.eigvalsh({DEFINITE}), T.linalg.eigh({DEFINITE}).eigenvectors.abs()",
+    f"T.linalg.svdvals({WIDE}), T.linalg.pinv({TALL})",
+    f"T.linalg.matrix_power({SQUARE}, 3), T.linalg.matrix_power({SQUARE}, -2)",
+    "T.linalg.multi_dot([m, m.mT, m]), T.chain_matmul(m, m.mT)",
+    f"T.linalg.tensorsolve({SQUARE}, v[:3]), T.linalg.tensorinv({SQUARE}, 1), T.linalg.vander(v[:3]), T.linalg.slogdet({MANY})",
+    f"T.linalg.lstsq({TALL}, m[:, :1].repeat(2, 1)[:4]).solution, T.linalg.cond({SQUARE}), T.linalg.matrix_rank({MANY})",
+    "T.histc(m.detach(), 5), T.histc(m.detach(), 4, -1, 2)",
+    "T.mode((m * 2).round().detach()), T.mode((m * 2).round().detach(), 0, True)",
+]

@@ -95,32 +95,34 @@ class Skipped(Exception):
     """PyTorch raises."""
 
 
+WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
+
+
 class _Wide:
-    """What PyTorch computes of a sample of 16 bits in float32; computed when first asked for."""
+    """What PyTorch computes of a sample in the next wider type, None of float64; computed when first asked for."""
 
     def __init__(self, theirs: torch.nn.Module, sample: Any, dtype: torch.dtype):
-        self._module, self._sample, self._dtype = copy.deepcopy(theirs), sample, str(dtype).split(".")[-1]
+        self._module, self._inputs, self._dtype = copy.deepcopy(theirs), sample.forward_input, dtype
         self._found: tuple[list[Any], list[Any]] | None = None
 
     def _all(self) -> tuple[list[Any], list[Any]]:
         if self._found is None:
-            module = self._module.float()
-            inputs = self._sample.forward_input
-            wider = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
-            args, kwargs = (widened(fresh(x), wider) for x in (inputs.args, inputs.kwargs))
+            wide = WIDER[self._dtype]
+            module = self._module.to(wide)
+            args, kwargs = (widened(fresh(x), {self._dtype: wide}) for x in (self._inputs.args, self._inputs.kwargs))
             outs = tensors(module(*args, **kwargs), torch.Tensor)
             for k, t in enumerate([t for t in outs if t.requires_grad]):
-                t.backward(given(cotangent(tuple(t.shape), self._dtype, k)).float(), retain_graph=True)
+                seed = given(cotangent(tuple(t.shape), str(self._dtype).split(".")[-1], k))
+                t.backward(seed.to(wide), retain_graph=True)
             followed = [t for t in tensors([args, kwargs], torch.Tensor) if t.requires_grad]
-            grads = [p.grad for p in (*module.parameters(), *followed)]
-            self._found = outs, grads
+            self._found = outs, [p.grad for p in (*module.parameters(), *followed)]
         return self._found
 
     def output(self, k: int) -> Any:
-        return array(self._all()[0][k])
+        return array(self._all()[0][k]) if self._dtype in WIDER else None
 
     def gradient(self, k: int) -> Any:
-        return array(self._all()[1][k])
+        return array(self._all()[1][k]) if self._dtype in WIDER else None
 
 
 def _check(name: str, info: Any, sample: Any, dtype: torch.dtype, training: bool, traced: bool) -> None:

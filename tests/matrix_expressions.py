@@ -41,7 +41,7 @@ COMPLEX = "T.complex(m[:, :3] + T.eye(3), m[:, 1:])"
 MATRICES = [SQUARE, WIDE, TALL, MANY]
 EXPRESSIONS = [
     *(f"T.view_as_real(T.stft({x}, {how}, return_complex=True))" for x, how in TRANSFORMS),
-    f"T.stft({S}, 8, return_complex=True).abs(), ({S}).stft(6, 2, return_complex=True).angle().detach()",
+    f"T.stft({S}, 8, return_complex=True).abs(), ({S}).stft(6, 2, return_complex=True).abs()",
     f"T.view_as_real(T.stft(T.complex({S}, -({S})), 8, 2, return_complex=True))",
     *(f"T.istft(T.stft({x}, {how}, return_complex=True){' * 2'}, {how}{more})" for x, how, more in UNDONE),
     f"T.istft(T.stft({S}, 8, 2, return_complex=True, onesided=False), 8, 2, onesided=False, return_complex=True).real",

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..primitive import host
-from .decompose import _square, t
-from .elementwise import add
-from .movement import pad, slice_
+from .decompose import _like, _square, t
+from .elementwise import abs_, add, detach, div, gt, mul, where
+from .movement import broadcast, pad, slice_
+from .reduce import max_
 
 _DEGREE = 18
 
@@ -42,8 +43,13 @@ def _matrix_exp_vjp(g: Any, a: Any) -> Any:
         high = (*none, n - row * n, n - column * n)
         return pad(x, low=low, high=high, interior=(*none, 0, 0), value=0)
 
-    whole = matrix_exp(add(add(placed(t(a), 0, 0), placed(g, 0, 1)), placed(t(a), 1, 1)))
-    return slice_(whole, starts=(*none, 0, n), stops=(*lead, n, 2 * n), steps=(1,) * (len(lead) + 2))
+    # The derivative is linear in g, which is taken in the size of 1, lest its norm decide how a is scaled.
+    size = max_(abs_(detach(g)), axes=(len(lead), len(lead) + 1))
+    size = broadcast(where(gt(size, 0), size, 1), shape=tuple(a.shape), axes=tuple(range(len(lead))))
+    size = _like(size, g)
+    whole = matrix_exp(add(add(placed(t(a), 0, 0), placed(div(g, size), 0, 1)), placed(t(a), 1, 1)))
+    corner = slice_(whole, starts=(*none, 0, n), stops=(*lead, n, 2 * n), steps=(1,) * (len(lead) + 2))
+    return mul(corner, size)
 
 
 matrix_exp = host("matrix_exp", _matrix_exp, "a", infer=_square, vjp=(_matrix_exp_vjp,), torch_name="LinalgMatrixExp")

@@ -219,3 +219,48 @@ def test_a_traced_function_follows_the_default_of_checks():
     finally:
         D.Distribution.set_default_validate_args(__debug__)
     assert len(traced.graphs()) == 2
+
+
+LOGITS = {
+    "Bernoulli": (lambda z: D.Bernoulli(logits=z), 1.0),
+    "Binomial": (lambda z: D.Binomial(5, logits=z), 2.0),
+    "NegativeBinomial": (lambda z: D.NegativeBinomial(5.0, logits=z), 2.0),
+    "Geometric": (lambda z: D.Geometric(logits=z), 2.0),
+    "ContinuousBernoulli": (lambda z: D.ContinuousBernoulli(logits=z), 0.3),
+    "LogitRelaxedBernoulli": (lambda z: D.RelaxedBernoulli(1.0, logits=z).base_dist, 0.0),
+    "kl": (lambda z: D.Bernoulli(logits=z), None),
+}
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("name", LOGITS)
+def test_derivatives_at_logits_of_zero(name, how):
+    """Where layers begin. A formula by cases has another derivative there than on either side."""
+    made, value = LOGITS[name]
+    if value is None:
+        f = lambda z: D.kl_divergence(made(z), D.Bernoulli(0.3)) + D.kl_divergence(D.Bernoulli(0.3), made(z))
+    else:
+        f = lambda z: made(z).log_prob(tracer.tensor(value))
+    g = tracer.trace(f) if how == "traced" else f
+    for at in (0.0, 1e-9, -1e-9):
+        z, h = tracer.tensor(at, requires_grad=True), 1e-6
+        for _ in range(2):
+            (slope,) = tracer.autograd.grad(g(z), z)
+        sides = [f(tracer.tensor(at + d)).item() for d in (h, -h)]
+        assert slope.item() == pytest.approx((sides[0] - sides[1]) / (2 * h), abs=1e-6), at
+
+
+@pytest.mark.parametrize("t", [D.SigmoidTransform(), D.SoftplusTransform(), D.TanhTransform()], ids=lambda t: type(t).__name__)
+def test_derivatives_of_maps_at_zero(t):
+    at = lambda x: t.log_abs_det_jacobian(x, t(x))
+    x = tracer.tensor(0.0, requires_grad=True)
+    (slope,) = tracer.autograd.grad(at(x), x)
+    assert slope.item() == pytest.approx((at(tracer.tensor(1e-6)) - at(tracer.tensor(-1e-6))).item() / 2e-6, abs=1e-6)
+
+
+def test_outside_of_the_support():
+    """Without checks."""
+    x = tracer.tensor([-1.0, 0.0, 1.0, 2.0, math.inf])
+    k = D.Kumaraswamy(1.0, 1.0, validate_args=False)
+    assert k.log_prob(x).tolist() == [-math.inf, 0.0, 0.0, -math.inf, -math.inf]
+    assert k.cdf(x).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]

@@ -101,7 +101,7 @@ class ContinuousBernoulli(ExponentialFamily):
             self._validate_sample(value)
         near, x = self._near()
         size = ops.abs(x)  # as decreasing densities, of which the others are mirror images
-        inside = ops.clamp(value, 0.0, 1.0)
+        inside = ops.where((value > 0) & (value < 1), value, (value >= 1).to(value.dtype))
         down = ops.expm1(-size * ops.where(x > 0, 1 - inside, inside)) / ops.expm1(-size)
         return ops.where(near, inside, ops.where(x > 0, 1 - down, down))
 

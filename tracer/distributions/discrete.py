@@ -13,7 +13,7 @@ from ..sampling import binomial, poisson, standard_gamma
 from ..tensor import Size, Tensor
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
-from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits, require
+from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits, require, softplus
 
 
 def _either(probs: Any, logits: Any) -> None:
@@ -23,7 +23,7 @@ def _either(probs: Any, logits: Any) -> None:
 
 def _cross_entropy(logits: Tensor, value: Tensor) -> Tensor:
     """-log p of 0 and 1, and between, from log odds: max(l, 0) - l v + log(1 + exp(-|l|))."""
-    return ops.clamp(logits, min=0) - logits * value + ops.log1p(ops.exp(-ops.abs(logits)))
+    return softplus(logits) - logits * value
 
 
 class _Binary(ExponentialFamily):
@@ -192,8 +192,7 @@ class Binomial(_Binary):
             self._validate_sample(value)
         n, logits = self.total_count, self.logits
         ways = ops.lgamma(n + 1) - ops.lgamma(value + 1) - ops.lgamma(n - value + 1)
-        softplus = ops.clamp(logits, min=0) + ops.log1p(ops.exp(-ops.abs(logits)))
-        return ways + value * logits - n * softplus
+        return ways + value * logits - n * softplus(logits)
 
     def entropy(self) -> Tensor:
         count = int(self.total_count.max())
@@ -254,7 +253,7 @@ class NegativeBinomial(_Binary):
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
-    return ops.clamp(x, max=0) - ops.log1p(ops.exp(-ops.abs(x)))
+    return -softplus(-x)
 
 
 class Poisson(ExponentialFamily):

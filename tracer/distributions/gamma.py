@@ -360,13 +360,17 @@ class Kumaraswamy(Distribution):
         return ops.pow(inner, ops.reciprocal(self.concentration1))
 
     def cdf(self, value: Tensor) -> Tensor:
-        return 1 - ops.pow(1 - ops.pow(value, self.concentration1), self.concentration0)
+        inside = ops.clamp(value, 0.0, 1.0)
+        return 1 - ops.pow(1 - ops.pow(inside, self.concentration1), self.concentration0)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         a, b = self.concentration1, self.concentration0
-        return ops.log(a * b) + ops.xlogy(a - 1, value) + (b - 1) * ops.log1p(-ops.pow(value, a))
+        inside = (value >= 0) & (value <= 1)
+        x = ops.where(inside, value, 0.5)
+        found = ops.log(a * b) + ops.xlogy(a - 1, x) + ops.special.xlog1py(b - 1, -ops.pow(x, a))
+        return ops.where(inside | (value != value), found + (value - value), -math.inf)
 
     def entropy(self) -> Tensor:
         a, b = self.concentration1, self.concentration0

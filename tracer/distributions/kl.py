@@ -28,7 +28,7 @@ from .distribution import Distribution
 from .gamma import Beta, Dirichlet, Gamma
 from .matrices import Wishart, multidigamma
 from .multivariate import MultivariateNormal, mahalanobis
-from .utils import sum_rightmost
+from .utils import softplus, sum_rightmost
 
 _RULES: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 
@@ -68,9 +68,6 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoulli(p: Any, q: Any) -> Tensor:
-    def softplus(x: Tensor) -> Tensor:
-        return ops.clamp(x, min=0) + ops.log1p(ops.exp(-ops.abs(x)))
-
     first = p.probs * (softplus(-q.logits) - softplus(-p.logits))
     first = ops.where(q.probs == 0, math.inf, first)
     first = ops.where(p.probs == 0, 0.0, first)

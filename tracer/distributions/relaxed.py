@@ -13,7 +13,7 @@ from .composed import TransformedDistribution
 from .discrete import Categorical
 from .distribution import Distribution
 from .transforms import ExpTransform, SigmoidTransform
-from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits, softplus
 
 
 class LogitRelaxedBernoulli(Distribution):
@@ -63,8 +63,7 @@ class LogitRelaxedBernoulli(Distribution):
         logits, value = broadcast_all(self.logits, value)
         diff = logits - value * self.temperature
         log_temperature = ops.log(self.temperature) if isinstance(self.temperature, Tensor) else math.log(self.temperature)
-        softplus = ops.clamp(diff, min=0) + ops.log1p(ops.exp(-ops.abs(diff)))
-        return log_temperature + diff - 2 * softplus
+        return log_temperature + diff - 2 * softplus(diff)
 
 
 class _Relaxed(TransformedDistribution):

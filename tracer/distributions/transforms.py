@@ -11,7 +11,7 @@ from ..ir.types import int64
 from ..tensor import Tensor
 from . import constraints
 from .mapping import ComposeTransform, IndependentTransform, ReshapeTransform, Transform
-from .utils import broadcast_all, sum_rightmost
+from .utils import broadcast_all, softplus, sum_rightmost
 
 __all__ = [
     "AbsTransform",
@@ -99,10 +99,6 @@ class PowerTransform(Transform):
     inverse_shape = forward_shape
 
 
-def _softplus(x: Tensor) -> Tensor:
-    return ops.clamp(x, min=0) + ops.log1p(ops.exp(-ops.abs(x)))
-
-
 class SigmoidTransform(_Elementwise):
     """1 / (1 + exp(-x)), kept away from 0 and 1."""
 
@@ -118,7 +114,7 @@ class SigmoidTransform(_Elementwise):
         return ops.log(y) - ops.log1p(-y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -_softplus(-x) - _softplus(x)
+        return -softplus(-x) - softplus(x)
 
 
 class SoftplusTransform(_Elementwise):
@@ -127,13 +123,13 @@ class SoftplusTransform(_Elementwise):
     codomain = constraints.positive
 
     def _call(self, x: Tensor) -> Tensor:
-        return _softplus(x)
+        return softplus(x)
 
     def _back(self, y: Tensor) -> Tensor:
         return ops.log(-ops.expm1(-y)) + y
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -_softplus(-x)
+        return -softplus(-x)
 
 
 class TanhTransform(_Elementwise):
@@ -148,7 +144,7 @@ class TanhTransform(_Elementwise):
         return ops.atanh(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return 2.0 * (math.log(2.0) - x - _softplus(-2.0 * x))
+        return 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))
 
 
 class AbsTransform(Transform):
@@ -268,7 +264,7 @@ class StickBreakingTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         x = x - self._shift(x)
-        return ops.sum(-x - _softplus(-x) + ops.log(y[..., :-1]), -1)
+        return ops.sum(-x - softplus(-x) + ops.log(y[..., :-1]), -1)
 
     def forward_shape(self, shape: Any) -> Any:
         return (*shape[:-1], shape[-1] + 1)
@@ -340,7 +336,7 @@ class CorrCholeskyTransform(Transform):
         """Of the elements below the diagonal."""
         left = ops.flatten(1 - ops.cumsum(ops.square(y), -1), -2)
         broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], -2))), -1)
-        return broken + ops.sum(2.0 * (math.log(2.0) - x - _softplus(-2.0 * x)), -1)
+        return broken + ops.sum(2.0 * (math.log(2.0) - x - softplus(-2.0 * x)), -1)
 
     def forward_shape(self, shape: Any) -> Any:
         if len(shape) < 1:

@@ -53,6 +53,11 @@ def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
     return ops.sigmoid(logits) if is_binary else ops.softmax(logits, -1)
 
 
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x))."""
+    return P.softplus(x)
+
+
 class lazy_property:
     """An attribute that is computed when first asked for."""
 

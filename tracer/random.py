@@ -322,7 +322,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
     with unfollowed():
         input = to_dtype(input, float64)
-        possible = pointwise.isfinite(input) & (input >= 0)
+        possible = (input >= 0) & (input < math.inf)
         input = require(possible, input, "probability tensor contains either `inf`, `nan` or element < 0")
         some = sum_(input, -1, keepdim=True) > 0
         input = require(some, input, "invalid multinomial distribution (sum of probabilities <= 0)")

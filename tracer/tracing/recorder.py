@@ -343,7 +343,7 @@ class Recorder:
     def visits(self, node: BackwardNode) -> None:
         """A backward pass reaches a node. One made before the call is another one in the next call."""
         if node.sequence < self.start:
-            self.give_up("a backward pass leaves the function")
+            self.give_up("a backward pass goes on in a graph made outside the function")
 
     @_heard
     def extends(self, node: BackwardNode) -> None:

@@ -151,7 +151,7 @@ class _Results:
         if isinstance(x, tuple):
             return self._tuple(x)
         if id(x) in self._containers or id(x) in self.held:
-            raise Unreplayable("it returns a container that is in two places, or held outside")
+            raise Unreplayable("it returns a container that occurs twice in the result, or that something outside refers to")
         self._containers.add(id(x))
         if type(x) is list:
             parts = [self.describe(item) for item in x]
@@ -225,9 +225,9 @@ class _Results:
         if follows and (
             not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent.requires_grad
         ):
-            raise Unreplayable("it returns a view that does not take part in autograd as what it belongs to does")
+            raise Unreplayable("it returns a view that requires gradients which cannot flow to its base")
         if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
-            raise Unreplayable("it returns a view whose derivative is a function of the user's own")
+            raise Unreplayable("it returns a view whose derivative is that of an autograd.Function")
         base = self._place(parent)
 
         def make(run: Run) -> Tensor:

@@ -410,7 +410,7 @@ class Walk:
         if isinstance(x, np.ndarray):
             raise Untraceable("it reads a NumPy array; make it a tensor")
         if _hides_state(cls):  # type: ignore[arg-type]
-            raise Untraceable(f"it reads a {cls.__module__}.{cls.__qualname__}, and guards cannot see what that holds")
+            raise Untraceable(f"it reads a {cls.__module__}.{cls.__qualname__}, whose contents guards cannot compare")
         announces = isinstance(x, Announcing)
         matters = announces or self.identified is None or id(x) in self.identified
         out.append(("object", id(x) if matters else 0))

@@ -345,3 +345,69 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(name):
     raises_exactly(*BAD[name])
+
+
+def probabilities(values):
+    return F.binary_cross_entropy(tracer.tensor(values, requires_grad=True), tracer.zeros(2))
+
+
+SCORES, POSITIONS = tracer.zeros(4, 1, 3).log_softmax(-1), tracer.arange(3)
+VALUES_THAT_ARE_CHECKED = {
+    "binary_cross_entropy above 1": (lambda: probabilities([0.5, 1.5]), RuntimeError, "between 0 and 1"),
+    "binary_cross_entropy of NaN": (lambda: probabilities([0.5, float("nan")]), RuntimeError, "between 0 and 1"),
+    "a first bag that starts later": (lambda: bags(1, 2), RuntimeError, r"offsets\[0\] has to be 0"),
+    "a last bag behind the end": (lambda: bags(0, 5), RuntimeError, r"offsets\[-1\] can not be greater"),
+    "bags out of order": (lambda: bags(0, 2, 1), RuntimeError, "offsets must not decrease"),
+    "input lengths": (
+        lambda: F.ctc_loss(SCORES, tracer.ones(1, 2).long(), (9,), (1,)),
+        RuntimeError,
+        "at most 4, but got value 9",
+    ),
+    "target lengths": (
+        lambda: F.ctc_loss(SCORES, tracer.ones(1, 2).long(), (4,), (5,)),
+        RuntimeError,
+        "at least 5 at dimension 1",
+    ),
+    "targets in a row": (
+        lambda: F.ctc_loss(SCORES, tracer.ones(2).long(), (4,), (3,)),
+        RuntimeError,
+        "at least 3 at dimension 0",
+    ),
+    **{
+        f"{name} {position}": (lambda name=name, position=position: slices(name, position), IndexError, "out of")
+        for name in ("index_add", "index_copy", "index_reduce")
+        for position in (-1, 3, -4)
+    },
+}
+
+
+def bags(*starts):
+    return F.embedding_bag(POSITIONS, tracer.ones(3, 2), tracer.tensor(starts))
+
+
+def slices(name, position):
+    more = ("prod",) if name == "index_reduce" else ()
+    return getattr(tracer.zeros(3), name)(0, tracer.tensor([0, position]), tracer.ones(2), *more)
+
+
+@pytest.mark.parametrize("name", VALUES_THAT_ARE_CHECKED)
+def test_values_are_checked(name):
+    call, error, message = VALUES_THAT_ARE_CHECKED[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_probabilities_are_checked_in_replays():
+    f = tracer.trace(lambda p: F.binary_cross_entropy(p, tracer.zeros(2)))
+    for _ in range(3):
+        assert f(tracer.tensor([0.0, 0.5])).item() == pytest.approx(np.log(2) / 2)
+    with pytest.raises(RuntimeError, match="between 0 and 1"):
+        f(tracer.tensor([0.0, 1.5]))
+
+
+def test_positions_are_checked_in_replays():
+    f = tracer.trace(lambda i: tracer.zeros(3).index_add(0, i, tracer.ones(2)))
+    for _ in range(3):
+        assert f(tracer.tensor([0, 2])).tolist() == [1, 0, 1]
+    with pytest.raises(IndexError, match="-1 is out of bounds"):
+        f(tracer.tensor([0, -1]))

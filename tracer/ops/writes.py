@@ -204,7 +204,11 @@ def _slices(
             f"{name}(): source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
             f"{list(own)} source.shape = {list(given)}"
         )
-    return *_vector_index(name, input, dim, index), reshape(source, (1,)) if not given else source
+    x, axis, i = _vector_index(name, input, dim, index)
+    extent = x._data.shape[axis]
+    message = f"{name}(): index {{}} is out of bounds for dimension {axis} with size {extent}"
+    P.check_index(reshape(index, (-1,)), extent=extent, message=message)  # positions are not counted from the end here
+    return x, axis, i, reshape(source, (1,)) if not given else source
 
 
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:

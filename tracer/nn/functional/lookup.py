@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ...autograd.modes import no_grad
 from ...ir import ops as P
@@ -67,6 +68,19 @@ def _renormalize(weight: Tensor, input: Tensor, max_norm: float, norm_type: floa
 
 
 @opmath
+def _require_offsets(starts: Any, count: int) -> None:
+    """Raises RuntimeError unless bags start at these positions of so many, one after the other, the first at 0."""
+    if len(starts) and starts[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+            f"{starts[0]}"
+        )
+    if len(starts) and starts[-1] > count:
+        raise RuntimeError(f"offsets[-1] can not be greater than input's length {count} but got offsets[-1] of {starts[-1]}")
+    if (starts[1:] < starts[:-1]).any():
+        raise RuntimeError("embedding_bag(): offsets must not decrease")
+
+
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
@@ -107,6 +121,7 @@ def embedding_bag(
         starts = offsets._observed("offsets of bags")
         if include_last_offset:
             starts = starts[:-1]
+        _require_offsets(starts, input.numel())
         count = len(starts)
         bags = np.searchsorted(starts, np.arange(input.numel()), "right") - 1
     flat = S.reshape(input, (-1,))

@@ -20,6 +20,7 @@ from ...ops.create import fixed
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
 from ...ops.special import xlogy
+from ...random import require
 from ...tensor import Tensor
 from ...warning import warn
 from .activation import logsigmoid
@@ -341,8 +342,8 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
         )
-    if input.numel() and not input.requires_grad and bool(((input._data < 0) | (input._data > 1)).any()):
-        raise RuntimeError("all elements of input should be between 0 and 1")
+    p = input.detach()
+    require(F.ge(p, 0.0) & F.le(p, 1.0), p, "all elements of input should be between 0 and 1")
     losses = P.binary_cross_entropy(*match(input, target))
     return _weighted(losses, weight, reduction)
 
@@ -467,6 +468,17 @@ def ctc_loss(
     steps, sizes = _numbers(input_lengths), _numbers(target_lengths)
     labels = targets.numpy()
     flat = labels.reshape(-1)
+    if max(steps, default=0) > lp._data.shape[0]:
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {lp._data.shape[0]}, but got value {max(steps)} (while checking "
+            "arguments for ctc_loss)"
+        )
+    needed, there = (max(sizes, default=0), labels.shape[1]) if labels.ndim == 2 else (int(np.sum(sizes)), len(flat))
+    if needed > there:
+        raise RuntimeError(
+            f"Expected tensor to have size at least {needed} at dimension {labels.ndim - 1}, but got size {there} for argument "
+            "#2 'targets' (while checking arguments for ctc_loss)"
+        )
     losses, start = [], 0
     for b, (length, size) in enumerate(zip(steps, sizes, strict=True)):
         if labels.ndim == 2:

@@ -357,6 +357,15 @@ VALUES_THAT_ARE_CHECKED = {
     "binary_cross_entropy of NaN": (lambda: probabilities([0.5, float("nan")]), RuntimeError, "between 0 and 1"),
     "a first bag that starts later": (lambda: bags(1, 2), RuntimeError, r"offsets\[0\] has to be 0"),
     "a last bag behind the end": (lambda: bags(0, 5), RuntimeError, r"offsets\[-1\] can not be greater"),
+    **{
+        f"labels {labels}": (
+            lambda labels=labels: F.multilabel_margin_loss(tracer.zeros(1, 3), tracer.tensor([labels])),
+            RuntimeError,
+            "argument #2 'target' is out of range",
+        )
+        for labels in ([0, 1, 5], [0, -2, 1], [0, -1, 5])
+    },
+    "a class": (lambda: F.multi_margin_loss(tracer.zeros(1, 3), tracer.tensor([3])), RuntimeError, "target out of range"),
     "bags out of order": (lambda: bags(0, 2, 1), RuntimeError, "offsets must not decrease"),
     "input lengths": (
         lambda: F.ctc_loss(SCORES, tracer.ones(1, 2).long(), (9,), (1,)),

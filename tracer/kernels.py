@@ -8,7 +8,6 @@ once.
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from .ir.graph import Builder
 from .ir.primitive import Primitive
 from .ir.types import TensorType, dtype_named, dtype_of, int64
 from .runtime.objects import address
+from .warning import warn
 
 if TYPE_CHECKING:
     from .runtime.program import Program
@@ -101,7 +101,7 @@ def _program(primitive: Primitive, operand: TensorType, result: TensorType, **at
     try:
         return Program(planned(graph))
     except Exception as e:
-        from .tracing.failure import describe
+        from .tracing.failure import TraceWarning, describe
 
-        warnings.warn(f"{primitive.name} is computed without compiled code: {describe(e, graph)}", UserWarning, stacklevel=2)
+        warn(f"{primitive.name} is computed without compiled code: {describe(e, graph)}", TraceWarning)
         return None

@@ -22,7 +22,7 @@ from .ir import ops as P
 from .ir.interp import joint_shape
 from .ir.types import DType, float64, int64, uint8
 from .ops import create, pointwise
-from .ops.common import constant_in, to_dtype
+from .ops.common import constant_in, to_dtype, within
 from .ops.complex import view_as_complex
 from .ops.create import _leaf, factory
 from .ops.offering import offer
@@ -242,10 +242,7 @@ def require(condition: Tensor, x: Tensor, message: str) -> Tensor:
     """``x``, of a floating dtype. Raises RuntimeError if the condition, of a shape that ``x`` has or is spread over, does not
     hold somewhere: compiled code checks it too.
     """
-    try:
-        checked = P.check_index(P.cast(~condition, dtype="i64"), extent=1, message=message)
-    except IndexError as e:
-        raise RuntimeError(str(e)) from None
+    checked = within(P.cast(~condition, dtype="i64"), 1, message)
     return pointwise.add(x, P.cast(checked, dtype=x.dtype.short))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..context import context
 from ..ir.halves import is_half
-from ..ir.ops import cast, full, sum_, where
+from ..ir.ops import cast, check_index, full, sum_, where
 from ..ir.ops import underived as underived_
 from ..ir.types import DType, combine, dtype_of, float64, promoted, scalar_dtype
 from ..tensor import Tensor
@@ -156,3 +156,11 @@ def as_floating(x: Any) -> Tensor:
         return x
     (x,) = match(x, floating=True)
     return x
+
+
+def within(numbers: Tensor, extent: int, message: str) -> Tensor:
+    """Integers that have to be in [0, extent). Raises RuntimeError with the message if one is not, in compiled code too."""
+    try:
+        return check_index(numbers, extent=extent, message=message)
+    except IndexError as e:
+        raise RuntimeError(str(e)) from None

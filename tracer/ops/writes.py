@@ -14,7 +14,7 @@ from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import constant_in, is_number, one_dim, to_dtype
+from .common import constant_in, is_number, one_dim, to_dtype, within
 from .create import tensor
 from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions, require_mask
 from .inquiry import filling, fitting
@@ -64,15 +64,7 @@ def _written(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
 
 def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
     """The index, whose positions must exist."""
-    return _within(index, extent, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
-
-
-def _within(index: Tensor, extent: int, message: str) -> Tensor:
-    """The index; a position out of range is a RuntimeError to PyTorch here, an IndexError elsewhere."""
-    try:
-        return P.check_index(index, extent=extent, message=message)
-    except IndexError as e:
-        raise RuntimeError(str(e)) from None
+    return within(index, extent, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
 
 
 def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
@@ -361,7 +353,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     rank = F.sub(P.cumsum(to_dtype(reshape(m, (-1,)), int64), axis=0), 1)
     n = source.numel()
     count = P.sum_(to_dtype(m, int64), axes=tuple(range(m.ndim)))
-    _within(count, n + 1, "masked_scatter_: expected self and source to have the same number of elements")
+    within(count, n + 1, "masked_scatter_: expected self and source to have the same number of elements")
     if n == 0 or m.numel() == 0:
         return constant_in(F.clone(x), source)
     chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)

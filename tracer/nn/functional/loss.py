@@ -15,7 +15,7 @@ from ...ir.types import float64
 from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...ops.common import match, to_dtype
+from ...ops.common import match, to_dtype, within
 from ...ops.create import fixed
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
@@ -53,10 +53,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(input.max().item()) + 1
     if num_classes <= 0:
         raise RuntimeError("num_classes should be positive")
-    try:
-        checked = P.check_index(input, extent=num_classes, message="Class values must be smaller than num_classes.")
-    except IndexError as e:
-        raise RuntimeError(str(e)) from None
+    checked = within(input, num_classes, "Class values must be smaller than num_classes.")
     shape = (*input._data.shape, num_classes)
     classes = P.iota(shape=shape, axis=input.ndim, dtype="i64")
     return P.cast(P.eq(S.unsqueeze(checked, -1), classes), dtype="i64")

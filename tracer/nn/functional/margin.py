@@ -11,6 +11,7 @@ from ...ir.types import int64
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops import sum
+from ...ops.common import within
 from ...ops.opmath import opmath
 from ...ops.products import pdist
 from ...ops.stats import vector_norm
@@ -234,7 +235,7 @@ def multi_margin_loss(
         raise RuntimeError(f"expected scalar type Long but found {target.dtype.ctype}")
     t = S.reshape(target, (-1,))
     n, classes = x._data.shape
-    t = P.check_index(t, extent=classes, message="target out of range")
+    t = within(t, classes, "target out of range")
     chosen = P.eq(S.unsqueeze(t, 1), P.iota(shape=(n, classes), axis=1, dtype=t.dtype.short))
     own = sum(F.where(chosen, x, 0.0), 1, keepdim=True)
     z = F.add(F.sub(x, own), margin)
@@ -258,6 +259,7 @@ def multilabel_margin_loss(
     x = S.reshape(input, (1, -1)) if input.ndim < 2 else input
     t = S.reshape(target, x._data.shape)
     n, classes = x._data.shape
+    within(F.add(t, 1), classes + 1, "argument #2 'target' is out of range")
     ended = P.cumsum(P.cast(F.lt(t, 0), dtype="i64"), axis=1)
     counts = F.eq(ended, 0)
     safe = F.where(counts, t, 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .context import context
-from .ir.ops import copy
+from .ir import ops as P
 from .tensor import Tensor, overlaps, wrap
 from .views import LazyView, refused
 
@@ -127,8 +127,32 @@ def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
     while at is not base:
         at, *step = at._viewed()
         chain.append(step)
-    base._follow(CopySlices(base, new, chain[::-1]))
+    base._follow(CopySlices(base, new, straightened(base._data, chain[::-1])))
     t._refresh()
+
+
+_REPEATING = (P.broadcast, P.windows, P.strided)
+_MOVEMENTS = (*_REPEATING, P.slice_, P.reshape, P.permute, P.diagonal, P.detach)
+
+
+def straightened(base: np.ndarray, steps: list[Any]) -> list[Any]:
+    """A chain of views, pairs of a primitive and its attributes, as one step wherever views of views repeat elements.
+
+    A part of what repeats an element is written to, and so is the element, whichever of its repetitions is looked at.
+    """
+    if not any(p in _REPEATING for p, _ in steps[:-1]) or not all(p in _MOVEMENTS for p, _ in steps):
+        return steps
+    order = sorted(range(base.ndim), key=lambda d: -base.strides[d])
+    back = [order.index(d) for d in range(base.ndim)]
+    places = np.arange(base.size).reshape([base.shape[d] for d in order]).transpose(back)
+    for primitive, attrs in steps:
+        if primitive is not P.detach:
+            places = primitive.impl(places, **attrs)
+    if places.size == 0:
+        return steps
+    strides = tuple([s // places.itemsize for s in places.strides])
+    whole = [(P.permute, {"axes": tuple(order)}), (P.reshape, {"shape": (base.size,)})]
+    return [*whole, (P.strided, {"shape": places.shape, "strides": strides, "offset": int(places.flat[0])})]
 
 
 def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor]) -> None:
@@ -147,7 +171,7 @@ def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor])
     part = t
     for (primitive, attrs), before in zip(steps, shown[-2::-1], strict=True):
         part = primitive.put(before, part, before.type_, **attrs)
-    followed = copy(function(part))  # whose node is no view's: views with such a history cannot be made again
+    followed = P.copy(function(part))  # whose node is no view's: views with such a history cannot be made again
     assert followed._grad_fn is not None
     followed._grad_fn.label = "AsStridedBackward0"
     out._follow(followed._grad_fn)

@@ -228,13 +228,14 @@ def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
 
 def _fill_(self: Tensor, value: Any) -> Tensor:
     """Sets every element to ``value``."""
+    number = not isinstance(value, Tensor)
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
         value = to_dtype(value, self.dtype)
     else:
         value = create.full((), value, dtype=self.dtype)
-    return self._become(shape.expand(value, self._data.shape), overwritten=True, may_overlap=True)
+    return self._become(shape.expand(value, self._data.shape), overwritten=True, may_overlap=number)
 
 
 def _zero_(self: Tensor) -> Tensor:

@@ -164,3 +164,11 @@ def within(numbers: Tensor, extent: int, message: str) -> Tensor:
         return check_index(numbers, extent=extent, message=message)
     except IndexError as e:
         raise RuntimeError(str(e)) from None
+
+
+def walked_again(out: Tensor) -> Tensor:
+    """The result of an operation whose derivative reads constants alone: a backward pass frees nothing of it."""
+    node: Any = out._grad_fn
+    if node is not None and getattr(node, "keeps", False):
+        node.keeps = False
+    return out

@@ -10,7 +10,7 @@ from ..ir import ops as P
 from ..ir.types import DType, int64
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import one_dim, result_dtype, to_dtype
+from .common import one_dim, result_dtype, to_dtype, walked_again
 from .create import factory, full, zeros_like
 from .moving import atleast_2d, movedim
 from .shape import cat, expand, pad, reshape, unsqueeze
@@ -35,7 +35,7 @@ def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
     m, n = input._data.shape[-2:]
     rows, columns = P.iota(shape=(m, n), axis=0, dtype="i64"), P.iota(shape=(m, n), axis=1, dtype="i64")
     distance = P.sub(columns, rows)
-    return F.where((P.le if lower else P.ge)(distance, diagonal), input, zeros_like(input))
+    return walked_again(F.where((P.le if lower else P.ge)(distance, diagonal), input, zeros_like(input)))
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -87,7 +87,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     lifted = unsqueeze(long, long.ndim if offset >= 0 else long.ndim - 1)
     whole = expand(lifted, (*long._data.shape[:-1], size, size))
     rows, columns = P.iota(shape=(size, size), axis=0, dtype="i64"), P.iota(shape=(size, size), axis=1, dtype="i64")
-    out = F.where(P.eq(P.sub(columns, rows), offset), whole, zeros_like(whole))
+    out = walked_again(F.where(P.eq(P.sub(columns, rows), offset), whole, zeros_like(whole)))
     return movedim(out, (-2, -1), (a, b))
 
 

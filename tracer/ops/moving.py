@@ -19,7 +19,7 @@ from . import reduce
 from .common import one_dim
 from .complex import conj
 from .create import full
-from .shape import _sizes, apart, cat, expand, flip, narrow, permute, reshape, stack, transpose, unsqueeze
+from .shape import _sizes, apart, cat, contiguous, expand, flip, narrow, permute, reshape, stack, transpose, unsqueeze
 
 __all__ = [
     "adjoint",
@@ -92,8 +92,8 @@ swapaxes = swapdims = transpose
 
 
 def ravel(input: Tensor) -> Tensor:
-    """All elements along one axis."""
-    return reshape(input, (-1,))
+    """All elements along one axis: a view where memory has them row by row, else a copy."""
+    return reshape(contiguous(input), (-1,))
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ..ir.types import bool_, int64
 from ..layout import require_format
 from ..tensor import Tensor
 from ..warning import warn
-from .common import as_floating, element, in_format, match, operand, require_real, result_dtype, to_dtype, typed
+from .common import as_floating, element, in_format, match, operand, require_real, result_dtype, to_dtype, typed, walked_again
 from .inquiry import filling
 from .opmath import opmath
 
@@ -320,7 +320,7 @@ def to_whole(primitive: Primitive, input: Tensor) -> Tensor:
 def sign(input: Tensor) -> Tensor:
     """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers, which have ``sgn``."""
     require_real("sign", input)
-    return P.sign(input)
+    return walked_again(P.sign(input))
 
 
 def floor(input: Tensor) -> Tensor:

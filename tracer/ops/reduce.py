@@ -10,7 +10,7 @@ from ..ir import ops as P
 from ..ir.types import DType, int64, uint8
 from ..tensor import Tensor
 from . import pointwise, shape
-from .common import Dims, as_floating, dims, one_dim, to_dtype
+from .common import Dims, as_floating, dims, one_dim, to_dtype, walked_again
 from .index import gather
 from .opmath import opmath
 
@@ -66,7 +66,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType
         )
     axes = dims(dim, x.ndim)
     count = math.prod(x._data.shape[a] for a in axes)
-    return pointwise.div(sum(x, axes if dim is not None or axes else None, keepdim), count)
+    return walked_again(pointwise.div(sum(x, axes if dim is not None or axes else None, keepdim), count))
 
 
 @opmath

@@ -11,7 +11,7 @@ from ..ir import ops as P
 from ..ir.types import bool_, complex128, float64
 from ..tensor import Tensor
 from . import pointwise as F
-from .common import as_floating, match, require_real, result_dtype, to_dtype
+from .common import as_floating, match, require_real, result_dtype, to_dtype, walked_again
 from .complex import complex
 from .opmath import opmath
 from .pointwise import _binary, _numeric, _unary
@@ -315,13 +315,13 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees to radians."""
     require_real("deg2rad", input)
-    return F.mul(as_floating(input), math.pi / 180)
+    return walked_again(F.mul(as_floating(input), math.pi / 180))
 
 
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
     require_real("rad2deg", input)
-    return F.mul(as_floating(input), 180 / math.pi)
+    return walked_again(F.mul(as_floating(input), 180 / math.pi))
 
 
 def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:

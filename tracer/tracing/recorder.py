@@ -20,6 +20,7 @@ import numpy as np
 
 from ..autograd.node import AccumulateGrad, BackwardNode, latest_sequence
 from ..context import context
+from ..inplace import straightened
 from ..ir import ops as P
 from ..ir.graph import Builder, Value
 from ..ir.interp import Build, using
@@ -284,6 +285,20 @@ class Recorder:
             v = self.build.bind(P.detach, [v], {})
         root = t._root()
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
+        chain: list[Any] = []
+        view = t
+        while view._view is not None:
+            view, *step = view._viewed()
+            chain.append(step)
+        given = chain[::-1]
+        steps = straightened(root._data, given)
+        if steps is not given:  # views between them are read anew
+            self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
+            base = self._known[id(root)].value if self.knows(root) else self.value(root)
+            followed = followed and all(primitive.differentiable for primitive, _ in chain)
+            if followed and not before and base in self.sensitive:
+                base = self.build.bind(P.detach, [base], {})
+            v, t = self._written(base, steps, v), root
         while t._view is not None:
             # The value of what is viewed, with the viewed elements replaced.
             parent, primitive, attrs = t._viewed()
@@ -297,6 +312,16 @@ class Recorder:
             t, followed = parent, followed and primitive.differentiable
         self._set(t, v if followed else self._unfollowed(t, v))
         self.written[id(root)] = root
+
+    def _written(self, base: Value, steps: Sequence[Any], v: Value) -> Value:
+        """The value of what a chain of views begins with, its end replaced."""
+        shown = [base]
+        for primitive, attrs in steps:
+            shown.append(self.build.bind(primitive, [shown[-1]], attrs))
+        with using(self.build):
+            for (primitive, attrs), part in zip(reversed(steps), shown[-2::-1], strict=True):
+                v = primitive.put(part, v, part.type, **attrs)
+        return v
 
     def _unfollowed(self, t: Tensor, v: Value) -> Value:
         """The new value of a tensor that was changed unseen by autograd: its gradient goes where it went before."""

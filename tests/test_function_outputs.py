@@ -279,3 +279,19 @@ def test_as_strided_changes_the_tensor_itself():
     y.as_strided_((2,), (2,))
     y.sum().backward()
     assert leaf.grad.tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize("inside", [True, False])
+def test_results_of_traced_functions_are_of_the_mode_they_were_made_in(inside, outside):
+    @tracer.trace
+    def f(x):
+        with tracer.inference_mode(inside):
+            y = x * 2
+            return y, y[0]
+
+    for _ in range(3):
+        with tracer.inference_mode(outside):
+            results = f(tracer.ones(2))
+        assert [t.is_inference() for t in results] == [inside, inside]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..autograd.modes import unfollowed
 from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
+from ..context import context
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..runtime import objects
@@ -198,6 +199,8 @@ class _Results:
             raise Unreplayable("a backward pass outside would call a hook on a result")
         if t._grad is not None:
             raise Unreplayable("it returns a tensor it made that has a gradient")
+        if t._inference is not context.inference:
+            raise Unreplayable("it returns a tensor made in another mode of inference than that of the call")
         if t._view is not None:
             return self._view(t)
         if type(t) is not Tensor:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from ..ir.types import DType, float32, float64
+from . import circular, error, math, powers, special
 from .nest import Combine, If, Let, Loop, Reduce, Statement, renamed, walk
 
 ACCUMULATORS = {float32: float64}  # the formats that long sums are accumulated in
@@ -21,6 +22,14 @@ _FEW = 64  # terms that are added one after the other
 _BLOCK, _SHORT_BLOCK = 1024, 256  # terms: vector loops with much to do have fewer parts
 _LIGHT = 10  # statements of a loop with little to do
 
+# Functions of dozens of statements: of vectors as long as those of their operands, and of half as long ones.
+_LONG, _WIDE = (
+    re.compile(rf"\b({'|'.join(name for table in tables for name in table)})\(")
+    for tables in (
+        (error.FUNCTIONS, math.FUNCTIONS),
+        (circular.FUNCTIONS, circular.BINARY, powers.FUNCTIONS, powers.BINARY, special.FUNCTIONS),
+    )
+)
 _NAMES = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"load\(p\d+, ([^()]*)\)")
 
@@ -63,7 +72,10 @@ def _block(loop: Loop) -> int:
     """How many terms may be added up before they go into the wide sum."""
     if not _reads_neighbours(loop):
         return _FEW
-    return _BLOCK if len(loop.body) <= _LIGHT else _SHORT_BLOCK
+    texts = [s.expression for s in loop.body if isinstance(s, Let)]
+    if any(map(_WIDE.search, texts)):
+        return _SHORT_BLOCK // 2
+    return _BLOCK if len(loop.body) <= _LIGHT and not any(map(_LONG.search, texts)) else _SHORT_BLOCK
 
 
 def _adds(loop: Loop, names: Sequence[str]) -> bool:

@@ -245,3 +245,22 @@ def test_deep_products_do_not_depend_on_threads(shape):
     assert all((r == results[0]).all() for r in results)
     exact = a.numpy().astype(np.float64) @ b.numpy().astype(np.float64)
     assert (np.abs(results[0] - exact) <= 1e-6 * (np.abs(a.numpy()).astype(np.float64) @ np.abs(b.numpy()))).all()
+
+
+@pytest.mark.parametrize(
+    "name, f, exact",
+    [
+        ("log", lambda x: x.log().mean(), np.log),
+        ("exp", lambda x: x.exp().mean(), np.exp),
+        ("sin", lambda x: x.sin().mean(), np.sin),
+        ("tanh", lambda x: x.tanh().mean(), np.tanh),
+        ("pow", lambda x: (x**1.7).mean(), lambda x: x**1.7),
+        ("entropy", lambda x: F.binary_cross_entropy(x, x * 0 + 1), lambda x: -np.log(x)),
+    ],
+)
+def test_sums_of_functions(name, f, exact):
+    """Loops that call functions have fewer vector parts than their few statements let expect."""
+    traced = tracer.trace(f)
+    for v in np.random.default_rng(0).uniform(0.05, 0.95, 12).astype(np.float32):
+        x = tracer.full((300_000,), float(v))
+        assert abs(traced(x).item() / exact(float(v)) - 1) < 1e-6, v

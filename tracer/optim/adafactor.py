@@ -97,7 +97,7 @@ class Muon(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         weight_decay: float = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
@@ -126,6 +126,8 @@ class Muon(Optimizer):
         for p in params:
             g = p.grad
             assert g is not None
+            if g.is_complex():
+                raise RuntimeError("Muon does not support complex parameters")
             held = self._state(p, momentum_buffer=zeros_for(p))["momentum_buffer"]
             held.copy_(held + (g - held) * (1 - momentum))
             update = g + (held - g) * momentum if group["nesterov"] else held

@@ -23,6 +23,8 @@ class SparseAdam(Optimizer):
     ):
         _check(lr, betas, eps, 0)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+        if any(p.is_complex() for group in self.param_groups for p in group["params"]):
+            raise ValueError("SparseAdam does not support complex parameters")
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         if params:

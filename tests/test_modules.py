@@ -230,3 +230,12 @@ def test_paths(path):
     for name in PATHS[path].split():
         found = getattr(module, name)
         assert not isinstance(found, type) or getattr(package, name, found) is found
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "Muon"])
+def test_complex_parameters_are_refused(name):
+    p = nn.Parameter(tracer.ones(2, 2, dtype=tracer.complex64))
+    optimizer = getattr(tracer.optim, name)([p])
+    p.grad = tracer.ones_like(p)
+    with pytest.raises(RuntimeError, match=f"{name} does not support complex parameters"):
+        optimizer.step()

@@ -13,6 +13,11 @@ from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, require, zeros_for
 
 
+def _refuse_complex(name: str, params: list[Tensor]) -> None:
+    if any(p.is_complex() for p in params):
+        raise RuntimeError(f"{name} does not support complex parameters")
+
+
 class Adafactor(Optimizer):
     """Shazeer, Stern 2018: second moments of matrices by their rows and columns, steps relative to the parameter's size."""
 
@@ -43,6 +48,7 @@ class Adafactor(Optimizer):
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr = group["lr"]
+        _refuse_complex("Adafactor", params)
         for p in params:
             g = p.grad
             assert g is not None
@@ -123,6 +129,7 @@ class Muon(Optimizer):
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, momentum = group["lr"], group["momentum"]
+        _refuse_complex("Muon", params)
         for p in params:
             g = p.grad
             assert g is not None

@@ -42,6 +42,7 @@ F.cosine_similarity(x, x, 0) ; T.einsum('...i->...', x) ; T.einsum('...i,...i', 
 T.index_select(x, 0, T.zeros(0, dtype=T.int64)) ; T.index_select(x, 0, T.zeros(1, dtype=T.int64))
 T.take(x, T.zeros(0, dtype=T.int64)) ; T.take(x, T.zeros(2, dtype=T.int64))
 T.gather(x, 0, T.zeros(x.shape, dtype=T.int64)) ; T.masked_select(x, x > 0) ; T.linalg.cond(x) ; T.linalg.vander(x)
+x.clone().float_power_(2) ; x.float().float_power_(2)
 T.func.vmap(lambda v: v.exp())(x) ; T.func.vmap(lambda v: v.exp(), -1, -1)(x)
 """
 SOME = {

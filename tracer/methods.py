@@ -320,6 +320,16 @@ def _new_tensor(self: Tensor, data: Any, dtype: DType | None = None, **more: Any
     return create.tensor(data, dtype=dtype or self.dtype, **more)
 
 
+def _float_power(input: Tensor, exponent: Any) -> Tensor:
+    out = special.float_power(input, exponent)
+    if out.dtype is not input.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {input.dtype.ctype} but the operation's result requires dtype "
+            f"{out.dtype.ctype}"
+        )
+    return out
+
+
 def _polygamma(self: Tensor, n: int) -> Tensor:
     """``polygamma(n, self)``."""
     return special.polygamma(n, self)
@@ -443,6 +453,7 @@ def attach() -> None:
         "zero_": _zero_,
         "fill_diagonal_": _in_place(numeric.fill_diagonal),
         "polygamma_": _in_place(_polygamma),
+        "float_power_": _in_place(_float_power),
         "igamma": special.gammainc,
         "igammac": special.gammaincc,
         "igamma_": _in_place(special.gammainc),

@@ -366,6 +366,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "view_as_real": [Sample((COMPLEX,), smooth=False)],
     "view_as_complex": [Sample((normal(3, 2),), smooth=False)],
     "substitute": [Sample((normal(3), normal(3, seed=1)), smooth=False)],
+    "unread": [Sample((normal(3), normal(3, seed=1)))],
     "complex": [Sample((normal(3), normal(3, seed=1)), smooth=False)],
     "fft": [
         Sample((COMPLEX,), {"axes": axes, "inverse": inverse, "scale": 0.5}, smooth=False)

@@ -146,3 +146,53 @@ def test_what_no_grad_made_is_a_constant_after_a_change_in_place():
         a = tracer.tensor([1.0, 2.0], requires_grad=True)
         (traced(a) * tracer.tensor([1.0, 10.0, 100.0, 1000.0])).sum().backward()
         assert a.grad.tolist() == [2.0, 2.0]
+
+
+def _rows(x, z):
+    y = x.clone()
+    y[0], y[1] = z[0], z[1]
+    return y
+
+
+def _whole(x, z):
+    y = x.clone()
+    y[:] = z
+    return y
+
+
+# What is left of x: nothing, yet its gradient is 0 and not none, as if nothing had been traced.
+OVERWRITTEN = {
+    "rows": _rows,
+    "whole": _whole,
+    "copy_": lambda x, z: x.clone().copy_(z),
+    "zero_": lambda x, z: (x * 2).zero_() + z,
+    "fill_": lambda x, z: (x * 2).fill_(3.0) + z,
+    "uniform_": lambda x, z: (x * 2).uniform_() + z,
+    "slice_scatter": lambda x, z: x.slice_scatter(z),
+    "index_put": lambda x, z: x.index_put((tracer.tensor([0, 1]),), z),
+    "masked_fill": lambda x, z: x.masked_fill(tracer.ones(2, dtype=tracer.bool), 0.0) + z,
+    "floor": lambda x, z: x.floor() + z,
+    "power": lambda x, z: x**0 + z,
+    "detached": lambda x, z: x.detach() + z,
+    "new": lambda x, z: x.new_zeros(2) + z,
+}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("name", OVERWRITTEN)
+def test_gradients_of_what_was_overwritten_are_eager_modes(name, inside):
+    def f(x, z):
+        loss = OVERWRITTEN[name](x, z).sum()
+        if inside:
+            loss.backward()
+        return loss
+
+    traced = tracer.trace(f)
+    found = []
+    for g in (f, traced, traced, traced):
+        x, z = (tracer.ones(2, requires_grad=True) for _ in range(2))
+        loss = g(x, z)
+        if not inside:
+            loss.backward()
+        found.append([None if t.grad is None else t.grad.tolist() for t in (x, z)])
+    assert found[1:] == found[:1] * 3

@@ -69,7 +69,7 @@ def become(
     if follows:
         rebase(t, base, new, overwritten)
     if context.recorder is not None:
-        context.recorder.update(t, new, follows, followed_before)
+        context.recorder.update(t, new, follows, followed_before, overwritten)
     return t
 
 

@@ -381,6 +381,20 @@ copy = elementwise(
 substitute = elementwise("substitute", lambda x, v: np.array(v, order="C"), "{v}", "x v", vjp=(lambda g: g, None))
 
 
+def _nothing(g: Any, x_type: TensorType) -> Any:
+    from .source import full
+
+    return full(value=0, shape=x_type.shape, dtype=x_type.dtype.short)
+
+
+def _unread(v: Any, x: Any) -> Any:
+    return np.array(np.broadcast_to(v, np.broadcast_shapes(np.shape(v), np.shape(x))), order="C")
+
+
+# v, as a function of x that does not read it: the gradient of x is 0, and not none.
+unread = elementwise("unread", _unread, "{v}", "v x", in_format=True, vjp=(lambda g: g, lambda g, x_type: _nothing(g, x_type)))
+
+
 def _underived(g: Any, of: str) -> Any:
     return underivable(of)(g)
 

@@ -1,16 +1,16 @@
-"""Removes ``detach``, ``underived`` and ``substitute``: they say something to differentiation only, and hide the same value
-from every other pass."""
+"""Removes ``detach``, ``underived``, ``unread`` and ``substitute``: they say something to differentiation only, and hide the
+same value from every other pass."""
 
 from __future__ import annotations
 
 from ..graph import Graph, Rewriter
-from ..ops import detach, substitute, underived
+from ..ops import detach, substitute, underived, unread
 
 
 def undetach(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     for op in graph.ops:
-        if op.primitive in (detach, underived):
+        if op.primitive in (detach, underived, unread):
             rewriter.map[op.result] = rewriter.map[op.operands[0]]
         elif op.primitive is substitute:
             rewriter.map[op.result] = rewriter.map[op.operands[1]]

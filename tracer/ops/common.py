@@ -9,7 +9,7 @@ import numpy as np
 
 from ..context import context
 from ..ir.halves import is_half
-from ..ir.ops import cast, check_index, full, sum_, where
+from ..ir.ops import cast, check_index, full, sum_, unread
 from ..ir.ops import underived as underived_
 from ..ir.types import DType, combine, dtype_of, float64, promoted, scalar_dtype
 from ..tensor import Tensor
@@ -109,7 +109,7 @@ def constant_in(x: Tensor, *sources: Any) -> Tensor:
     """``x`` as computed from the ``sources``, without depending on them: their gradients are 0."""
     for s in sources:
         if isinstance(s, Tensor) and s._requires_grad:
-            x = where(full(value=True, shape=(), dtype="bool"), x, to_dtype(sum_(s, axes=tuple(range(s.ndim))), x.dtype))
+            x = unread(x, to_dtype(sum_(s, axes=tuple(range(s.ndim))), x.dtype))
     return x
 
 

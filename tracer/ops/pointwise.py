@@ -387,7 +387,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 def unread(input: Tensor, value: Tensor) -> Tensor:
     """``value`` over the shape of ``input``, of which it is a function with derivative 0."""
-    return P.where(P.full(value=False, shape=input._data.shape, dtype="bool"), input, value)
+    return P.unread(value, input)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:

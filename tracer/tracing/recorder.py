@@ -275,15 +275,19 @@ class Recorder:
         self.make(t, v)
 
     @_heard
-    def update(self, t: Tensor, new: Tensor, followed: bool, before: bool) -> None:
-        """``t`` has been overwritten with the values of ``new``; ``followed``: autograd knows; ``before``: it followed what
-        ``t`` is a view of until then.
+    def update(self, t: Tensor, new: Tensor, followed: bool, before: bool, overwritten: bool) -> None:
+        """``t`` has taken the values of ``new``; ``followed``: autograd knows; ``before``: it followed what ``t`` is a view of
+        until then; ``overwritten``: ``new`` was not computed from ``t``.
         """
         self.builder.loc = self.locations.here()
         v = self.value(new)
         if not new._requires_grad and v in self.sensitive:
             v = self.build.bind(P.detach, [v], {})
         root = t._root()
+        if overwritten and followed and before and t._data.size == root._data.size:
+            # The gradient of what was there is 0, as that of elements that are overwritten.
+            v = self.build.bind(P.unread, [v, self._known[id(t)].value], {})
+            self.sensitive.add(v)
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
         chain: list[Any] = []
         view = t

@@ -52,8 +52,6 @@ class Adafactor(Optimizer):
         for p in params:
             g = p.grad
             assert g is not None
-            if g.is_complex():
-                raise RuntimeError("Adafactor does not support complex parameters")
             g = -g if group["maximize"] else g
             eps1 = ops.finfo(p.dtype).eps if group["eps"][0] is None else group["eps"][0]
             matrix = p.ndim > 1
@@ -133,8 +131,6 @@ class Muon(Optimizer):
         for p in params:
             g = p.grad
             assert g is not None
-            if g.is_complex():
-                raise RuntimeError("Muon does not support complex parameters")
             held = self._state(p, momentum_buffer=zeros_for(p))["momentum_buffer"]
             held.copy_(held + (g - held) * (1 - momentum))
             update = g + (held - g) * momentum if group["nesterov"] else held

@@ -68,7 +68,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
             result = function(*args)
         except (AttributeError, TypeError) as e:
             if (better := _explained(e, name, args, kwargs)) is not None:
-                raise better from None
+                raise better from e
             raise
         if labelled is not None:
             labelled(result, args, kwargs)
@@ -94,7 +94,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
             result = function(*args, **kwargs)
         except (AttributeError, TypeError) as e:
             if (better := _explained(e, name, args, kwargs)) is not None:
-                raise better from None
+                raise better from e
             raise
         if labelled is not None:
             labelled(result, args, kwargs)

@@ -184,3 +184,9 @@ def test_data_of_a_conjugated_view_is_exchanged_like_any():
     assert part.tolist() == [0.0] and not part.is_neg()
     y.real.sum().backward()
     assert z.grad.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("weights", [{"fweights": [1, 2, 1]}, {"aweights": [0.5, 1.0, 2.0]}])
+def test_weighted_covariances_are_numpys(weights):
+    x = np.array([[1 + 1j, 2.0, 0.5j], [0.5, 1j, 1.0]])
+    close(tracer.cov(tracer.tensor(x), **{k: tracer.tensor(v) for k, v in weights.items()}), np.cov(x, **weights))

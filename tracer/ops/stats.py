@@ -262,11 +262,11 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
             raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input")
         if bool((w < 0).any()):
             raise RuntimeError(f"cov(): {name} cannot be negative")
-    weights = None
+    weights, of = None, real(x).dtype
     if fweights is not None:
-        weights = to_dtype(fweights, x.dtype)
+        weights = to_dtype(fweights, of)
     if aweights is not None:
-        weights = to_dtype(aweights, x.dtype) if weights is None else F.mul(weights, aweights)
+        weights = to_dtype(aweights, of) if weights is None else F.mul(weights, aweights)
     count = x._data.shape[1]
     total: Any = count if weights is None else reduce.sum(weights)
     if weights is not None and not bool(total != 0):
@@ -276,7 +276,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
     if weights is None:
         norm: Any = builtins.max(count - correction, 0)
     elif aweights is not None and correction:
-        spread = F.mul(to_dtype(aweights, x.dtype), weights)
+        spread = F.mul(to_dtype(aweights, of), weights)
         norm = F.sub(total, F.mul(F.div(reduce.sum(spread), total), correction))
         norm = F.clamp(norm, min=0)
     else:

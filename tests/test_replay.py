@@ -409,7 +409,7 @@ def test_other_memory_of_an_updated_tensor_is_looked_at_instead():
 
 @pytest.mark.parametrize("last", [0, 1])
 def test_replays_of_one_trace_written_by_two_threads_at_once(monkeypatch, last):
-    """One puts the array object of its argument into a slot, the other an address: each has frames of its own kind."""
+    """One puts the array object of its argument into a slot, the other an address: each has its own list of frames."""
     from tracer.tracing import function
 
     both, first, express = threading.Barrier(2, timeout=60), threading.Event(), function.express

@@ -82,7 +82,7 @@ def storage_offset(self: Tensor) -> int:
     """How many elements lie in the memory that this is a view of before the first one."""
     start, root = self._address(), self._root()
     if self._data.size and "_data" in vars(self) and not np.may_share_memory(self._data, root._data):
-        return 0  # memory of its own: one of them was given other data
+        return 0  # they share no memory: one of them was given other data
     return (start - root._address()) // self._data.itemsize
 
 

@@ -180,7 +180,7 @@ def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor])
 
 
 def snapshot(t: Tensor) -> Tensor:
-    """The tensor as it is now, with its history, in memory of its own. Raises RuntimeError where it must not be changed.
+    """The tensor as it is now, with its history, copied. Raises RuntimeError where it must not be changed.
 
     Hooks on a view that is about to be changed belong to it as it was, which is not read any more.
     """

@@ -64,7 +64,7 @@ def splitmix64(z: Any) -> Any:
 
 # Random binary digits of a number in (0, 1): as many as its significand holds, so that all are exact and none rounds up to 1.
 DIGITS = {"f32": 24, "f64": 53}
-# Each dtype has streams of its own: the keys of a seed, which differ by this many times the increment.
+# Each dtype has separate streams: the keys of a seed differ by this many times the increment.
 STREAMS = {"f64": 1, "i64": 1, "f32": 2}
 
 

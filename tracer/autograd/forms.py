@@ -40,7 +40,7 @@ class Form(Protocol):
         ...
 
     def own(self, x: Any, given: Mapping[int, Any]) -> Any:
-        """A cotangent that becomes a ``.grad``, on memory of its own. ``given`` are those it was made of."""
+        """A cotangent that becomes a ``.grad``, in memory that nothing else shares. ``given`` are those it was made of."""
         ...
 
 

@@ -334,3 +334,24 @@ def test_kernels_for_gpus(dtype: Any) -> None:
     x = numbers(40, 72).astype(dtype.numpy)
     for found, right in zip(Emulated(graph)(x), evaluate(graph, x), strict=True):
         np.testing.assert_allclose(found.astype(np.float64), right.astype(np.float64), rtol=2 * unit(dtype))
+
+
+CONVERTED = {
+    "float32": lambda x: (x * 1.7).float(),
+    "float64": lambda x: (x * 1.7).double(),
+    "another format": lambda x: (x * 1.7).float().half().float(),
+    "positions": lambda x: F.fractional_max_pool2d(
+        x.reshape(1, 1, 40, 25), 2, output_size=(17, 11), _random_samples=x[:2].abs().view(1, 1, 2) % 1
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [tracer.bfloat16, tracer.float16])
+@pytest.mark.parametrize("name", CONVERTED)
+def test_what_leaves_the_format_has_been_rounded(name, dtype):
+    """Digits that a 16-bit result has in a kernel's registers only are seen by nothing outside of its arithmetic."""
+    f = CONVERTED[name]
+    traced = tracer.trace(f)
+    for seed in range(4):
+        x = tracer.from_numpy(np.random.default_rng(seed).standard_normal(1000).astype(np.float32)).to(dtype)
+        np.testing.assert_array_equal(traced(x).double().numpy(), f(x).double().numpy())

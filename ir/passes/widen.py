@@ -87,7 +87,7 @@ class _Widening(Rewriter):
         if x.dtype is y.dtype:
             self.map[y] = self.narrow(x)
             return
-        source = self.widened(x, exact=not y.dtype.is_floating_point)
+        source = self.widened(x, exact=True)
         if y.dtype.is_half:
             source = self._cast_to(source, "f32")
         self.map[y] = self._cast_to(source, y.dtype.short)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ...ir import ops as P
-from ...ir.types import int64
+from ...ir.types import float32, int64
 from ...ops import pointwise as F
 from ...ops import reduce as R
 from ...ops import shape as S
@@ -29,11 +29,18 @@ def _starts(u: Tensor, extent: int, out: int, size: int) -> Tensor:
     last = P.full(value=extent - size, shape=(*u._data.shape, 1), dtype="i64")
     if out == 1:
         return last
-    alpha = P.full(value=(extent - size) / (out - 1), shape=(), dtype=u.dtype.short)  # rounded, where u has few digits
-    u = S.unsqueeze(u, -1)
-    steps = P.iota(shape=(out - 1,), axis=0, dtype=u.dtype.short)
-    first = F.floor(F.mul(u, alpha))
-    return S.cat([to_dtype(F.sub(F.floor(F.mul(F.add(steps, u), alpha)), first), int64), last], -1)
+    dtype = u.dtype
+
+    def rounded(x: Tensor) -> Tensor:
+        """The result of one operation in the dtype of ``u``. Kernels round 16 bits at the end alone: windows would move."""
+        return to_dtype(to_dtype(x, dtype), float32) if dtype.is_half else x
+
+    alpha = rounded(P.full(value=(extent - size) / (out - 1), shape=(), dtype=dtype.short))
+    u = rounded(S.unsqueeze(u, -1))
+    steps = rounded(P.iota(shape=(out - 1,), axis=0, dtype=dtype.short))
+    first = F.floor(rounded(F.mul(u, alpha)))
+    places = F.floor(rounded(F.mul(rounded(F.add(steps, u)), alpha)))
+    return S.cat([to_dtype(rounded(F.sub(places, first)), int64), last], -1)
 
 
 def _pool(

@@ -102,7 +102,9 @@ from .special import gammaincc as igammac
 from .spectral import istft, stft
 from .tensor import Size, Tensor
 from .threads import get_num_threads, set_num_threads
-from .tracing.function import TracedFunction, TraceWarning, eager, trace
+from .tracing.decorator import trace
+from .tracing.failure import TraceWarning
+from .tracing.function import TracedFunction, eager
 
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None

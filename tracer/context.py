@@ -75,7 +75,7 @@ class _Context(threading.local):
 
 context = _Context()
 # Blocks entered, in any thread, in which replays that were written out do not apply: of inference mode, with hooks for saved
-# tensors, in anomaly mode.
+# tensors, in anomaly mode, in which traced functions run eagerly.
 SPECIAL: list[object] = []
 _ANOMALY = object()
 

@@ -17,7 +17,8 @@ from ..ir.graph import Graph
 from ..ir.types import dtype_named
 from ..runtime import machine
 from ..tensor import wrap
-from ..tracing.function import TracedFunction, graph_of
+from ..tracing.function import graph_of
+from ..tracing.walk import Wrapper
 from .info import version_of
 
 _TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
@@ -47,7 +48,7 @@ def load_function(target: str) -> Any:
         function = getattr(function, part)
     if not callable(function):
         raise DumpError(f"{name!r} of {place!r} is not a function")
-    return function.function if isinstance(function, TracedFunction) else function
+    return function.__wrapped__ if isinstance(function, Wrapper) else function
 
 
 def _load_file(path: Path) -> Any:

@@ -45,12 +45,10 @@ def _refcount_when_alone() -> int:
 ALONE = _refcount_when_alone()
 
 
-def express(
-    trace: Trace, call: Call, args: tuple, kwargs: Mapping, environment: Environment, key: tuple, mode: Any
-) -> Express | None:
+def express(trace: Trace, call: Call, args: tuple, kwargs: Mapping, environment: Environment, key: tuple) -> Express | None:
     """The replay of ``trace`` for calls like this one, whose key is ``key``; None if it is not one of the simple ones."""
     try:
-        return _Writer(trace, call, environment, key, mode).write(args, kwargs)
+        return _Writer(trace, call, environment, key).write(args, kwargs)
     except Unwritten:
         return None
 
@@ -58,7 +56,7 @@ def express(
 class _Writer:
     """Writes the function; ``constants`` are the objects that its source names."""
 
-    def __init__(self, trace: Trace, call: Call, environment: Environment, key: tuple, mode: Any):
+    def __init__(self, trace: Trace, call: Call, environment: Environment, key: tuple):
         self.trace, self.call, self.environment, self.key = trace, call, environment, key
         self.lines: list[str] = []
         self.names: dict[int, str] = {}
@@ -70,7 +68,6 @@ class _Writer:
             "UNCHANGED": UNCHANGED,
             "is_settled": is_settled,
             "context": context,
-            "mode": mode,
             "new": object.__new__,
             "of_a_tensor": OF_A_TENSOR.issuperset,
             "refcount": objects.references,
@@ -118,7 +115,7 @@ class _Writer:
         for name, a in kwargs.items():
             self.argument(f"kwargs[{name!r}]", a)
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
-        self.require(f"context.recorder is None and not mode.eager and not special and {modes}")
+        self.require(f"context.recorder is None and not special and {modes}")
         self.surroundings(surroundings)
         self.memory()
         self.values()
@@ -137,6 +134,7 @@ class _Writer:
         else:
             for t, g in new:
                 self.say(f"{t}._grad = {g}")
+        self.say(f"{self.constant(trace)}.replays += 1")
         self.say("return result")
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)

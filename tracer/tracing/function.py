@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 import os
 import sys
 import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
-from ..context import context
+from ..context import SPECIAL, context
 from ..ir.graph import Graph
 from ..warning import warn
 from .express import MISS, Express, express
@@ -34,6 +35,56 @@ _MAX_REASONS = 1024  # signatures that are known to run eagerly
 _MAX_WRITTEN = 4  # times that the replay of one trace is written out
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+
+# What a traced function has of its own, beside what its class gives; all else is an attribute of the function.
+_OWN = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__dict__", "__class__"})
+_OF_FUNCTIONS = frozenset(
+    {"__closure__", "__code__", "__defaults__", "__func__", "__globals__", "__isabstractmethod__", "__kwdefaults__", "__self__"}
+)
+# A call of these gives an object, whose body runs later.
+_DEFERRED = {
+    inspect.CO_GENERATOR: (
+        "it is a generator function, whose body runs when its items are asked for: trace the function that asks for them, "
+        "or one that computes an item"
+    ),
+    inspect.CO_COROUTINE: "it is a coroutine function, whose body runs when it is awaited: trace the functions that it calls",
+    inspect.CO_ASYNC_GENERATOR: "it is an asynchronous generator function, whose body runs later: trace what it calls",
+}
+
+
+class CacheInfo(NamedTuple):
+    """What ``TracedFunction.cache_info`` tells.
+
+    ``replays``, ``recordings`` and ``eager`` are numbers of calls since the function was traced or last cleared: replayed,
+    run eagerly and recorded, run eagerly. ``traces`` are kept now, and ``bytes`` are the memory of their programs.
+    Calls inside another traced function count there.
+    """
+
+    replays: int
+    recordings: int
+    eager: int
+    traces: int
+    bytes: int
+
+
+class TracedMethod(Protocol[Q, R_co]):
+    """A traced function bound to an object: a method, with the function's attributes."""
+
+    __self__: Any
+    __func__: Any
+    __name__: str
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+    def explain(self) -> str: ...
+    def cache_info(self) -> CacheInfo: ...
+    def clear(self) -> None: ...
+    def graphs(self) -> list[Graph]: ...
+
 
 class _Mode(threading.local):
     eager: bool = False
@@ -47,45 +98,91 @@ def eager() -> Iterator[None]:
     """In this block traced functions run eagerly, as written: for debugging."""
     before = _mode.eager
     _mode.eager = True
+    SPECIAL.append(_mode)
     try:
         yield
     finally:
+        SPECIAL.remove(_mode)
         _mode.eager = before
 
 
-class TracedFunction(Wrapper):
+class TracedFunction(Wrapper, Generic[P, R]):
     """What ``@tracer.trace`` makes of a function: call it like the function.
 
     The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as
     one native program. What cannot be replayed runs eagerly, with one warning that says why and where.
+
+    It has the function's attributes, and attributes assigned to it are the function's.
     """
 
-    def __init__(self, function: Callable[..., Any]):
-        functools.update_wrapper(self, function, updated=())
-        self.function = function
-        self.environment = Environment(function)
-        self.traces: OrderedDict[Any, list[Trace]] = OrderedDict()  # those used least recently come first
-        self.eager_reasons: dict[Any, str] = {}
-        self._express: list[Express] = []  # replays written out, which keep alive what the function reaches now
-        self._recorded = 0  # times
-        self._written_for = -1  # the surroundings that they are for
-        self._untraceable = False
-        self._unstable = 0
-        self._warned = False
-        self._lock = threading.RLock()
+    __slots__ = (
+        "_eager_calls",
+        "_express",
+        "_lock",
+        "_recorded",
+        "_replays",
+        "_unstable",
+        "_untraceable",
+        "_warned",
+        "_written_for",
+        "eager_reasons",
+        "environment",
+        "function",
+        "traces",
+    )
 
+    def __init__(self, function: Callable[P, R]):
+        self.function = function
+        functools.update_wrapper(self, function, updated=())
+        self.environment = Environment(function)
+        self._lock = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all traces, all reasons to run eagerly, and the counts: the next call records."""
+        with self._lock:
+            self.traces: OrderedDict[Any, list[Trace]] = OrderedDict()  # those used least recently come first
+            self.eager_reasons: dict[Any, str] = {}
+            self._express: list[Express] = []  # replays written out, which keep alive what the function reaches now
+            self._written_for = -1  # the surroundings that they are for
+            self._recorded = self._eager_calls = 0  # calls
+            self._replays = 0  # of traces that are no longer kept
+            self._untraceable = False
+            self._unstable = 0
+            self._warned = False
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> TracedFunction[P, R]: ...
+    @overload
+    def __get__(self: TracedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> TracedMethod[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
     def __getattr__(self, name: str) -> Any:
-        """What the function has, a module's flags and parameters for instance."""
-        if name.startswith("__") or name == "function":
+        """What the function has: the attributes of a callable object, for instance."""
+        if (name.startswith("__") and name not in _OF_FUNCTIONS) or name == "function":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.function, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN or name in TracedFunction.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.function, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.function, name)
+
+    def __repr__(self) -> str:
+        return f"<traced {self.function!r}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction:
         """Itself, as functions are; of a callable object, or a method of one, the copy traced anew."""
         function = copy.deepcopy(self.function, memo)
+        return self if function is self.function else TracedFunction(function)
+
+    def __copy__(self) -> TracedFunction:
+        function = copy.copy(self.function)
         return self if function is self.function else TracedFunction(function)
 
     def __reduce__(self) -> Any:
@@ -93,13 +190,13 @@ class TracedFunction(Wrapper):
         found: Any = sys.modules.get(getattr(self, "__module__", ""))
         for part in getattr(self, "__qualname__", "").split("."):
             found = getattr(found, part, None)
-        return self.__qualname__ if found is self else (trace, (self.function,))
+        return self.__qualname__ if found is self else (TracedFunction, (self.function,))
 
     @property
-    def name(self) -> str:
-        return getattr(self.function, "__name__", "function").replace("<", "").replace(">", "")
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__).replace("<", "").replace(">", "")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             for replay in self._express:
                 result = replay(args, kwargs)
@@ -110,10 +207,16 @@ class TracedFunction(Wrapper):
         return self._call(args, kwargs)
 
     def _call(self, args: tuple, kwargs: dict) -> Any:
-        if context.recorder is not None or self._untraceable or _mode.eager or _DISABLED:
+        if context.recorder is not None:
             return self.function(*args, **kwargs)
+        if self._untraceable or _mode.eager or _DISABLED:
+            return self._run_eagerly(args, kwargs)
         if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
-            return self.function(*args, **kwargs)
+            return self._run_eagerly(args, kwargs)
+        deferred = _deferred(self.function)
+        if deferred:
+            self._give_up(deferred)
+            return self._run_eagerly(args, kwargs)
         try:
             found = self._find(args, kwargs)
         except Untraceable as e:
@@ -123,7 +226,7 @@ class TracedFunction(Wrapper):
             self._out_of_room()
             found = None
         if found is None:
-            return self.function(*args, **kwargs)
+            return self._run_eagerly(args, kwargs)
         trace, key, call = found
         if trace is not None:
             return self._replay(trace, key, call, args, kwargs)
@@ -132,6 +235,10 @@ class TracedFunction(Wrapper):
             if trace is None:
                 return self._record(key, call, args, kwargs)
         return self._replay(trace, key, call, args, kwargs)
+
+    def _run_eagerly(self, args: tuple, kwargs: dict) -> Any:
+        self._eager_calls += 1
+        return self.function(*args, **kwargs)
 
     def _find(self, args: tuple, kwargs: dict) -> tuple[Trace | None, tuple, Call] | None:
         """The trace for a call, its key and description; None if such calls run eagerly.
@@ -172,10 +279,10 @@ class TracedFunction(Wrapper):
 
     def _make_room(self) -> None:
         """Removes the traces that can never match again, and those used least recently where there are too many."""
-        self._recorded += 1
         if self._recorded % 16 and len(self.traces) < _MAX_KEYS:
             return
         for key, traces in list(self.traces.items()):
+            self._replays += sum(trace.replays for trace in traces if not trace.may_match)
             traces[:] = [trace for trace in traces if trace.may_match]
             if not traces:
                 self.traces.pop(key, None)
@@ -185,7 +292,7 @@ class TracedFunction(Wrapper):
         for key, size in list(sizes.items())[:-1]:
             if len(self.traces) <= enough and total < _MAX_BYTES:
                 break
-            self.traces.pop(key, None)
+            self._replays += sum(trace.replays for trace in self.traces.pop(key, ()))
             total -= size
 
     def _replay(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
@@ -194,10 +301,10 @@ class TracedFunction(Wrapper):
                 written = self._prepare(trace, key, call, args, kwargs)  # before anything has changed
             except RecursionError:
                 self._out_of_room()
-                return self.function(*args, **kwargs)
+                return self._run_eagerly(args, kwargs)
             except Exception as e:
                 self._compilation_failed(trace, key, e)
-                return self.function(*args, **kwargs)
+                return self._run_eagerly(args, kwargs)
             if written is not None:
                 result = written(args, kwargs)
                 if result is not MISS:
@@ -205,7 +312,7 @@ class TracedFunction(Wrapper):
         try:
             return trace.replay(call)
         except Refused:
-            return self.function(*args, **kwargs)  # raises the exception where the function does
+            return self._run_eagerly(args, kwargs)  # raises the exception where the function does
 
     def _prepare(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Express | None:
         """Compiles a trace; gives its replay written out, if it is one of the simple ones."""
@@ -214,7 +321,7 @@ class TracedFunction(Wrapper):
             _ = trace.executable
             if len(self._express) < _MAX_EXPRESS and trace.written_out < _MAX_WRITTEN:
                 trace.written_out += 1
-                written = express(trace, call, args, kwargs, self.environment, key, _mode)
+                written = express(trace, call, args, kwargs, self.environment, key)
             if written is not None and key[1] == self._written_for:
                 self._express.append(written)
         trace.replayed = True
@@ -224,10 +331,11 @@ class TracedFunction(Wrapper):
         self._make_room()
         if len(self.traces.get(key, ())) >= _MAX_TRACES:
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
-            return self.function(*args, **kwargs)
+            return self._run_eagerly(args, kwargs)
+        self._recorded += 1
         allowed = {**self.environment.tensors, **call.reached}
         held = {*self.environment.reached, *containers(args), *containers(kwargs)}
-        recording = Recording(self.name, call)
+        recording = Recording(self._name, call)
         box = [recording.run(self.function, args, kwargs)]
         recorder = recording.recorder
         try:
@@ -294,19 +402,29 @@ class TracedFunction(Wrapper):
             self._warned = True
             code = getattr(self.function, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            warn(f"{self.name}{where} runs eagerly: {reason}", TraceWarning)
+            warn(f"{self._name}{where} runs eagerly: {reason}", TraceWarning)
 
     def explain(self) -> str:
         """What is compiled, what is not, and why."""
-        lines = [f"{self.name}: {sum(map(len, self.traces.values()))} traces"]
-        for n, trace in enumerate(t for traces in self.traces.values() for t in traces):
+        traces = self._all_traces()
+        lines = [f"{self._name}: {len(traces)} traces"]
+        for n, trace in enumerate(traces):
             lines.append(f"  trace {n}: {trace.summary()}")
         lines += [f"  eager: {reason}" for reason in dict.fromkeys(self.eager_reasons.values())]
         return "\n".join(lines)
 
+    def cache_info(self) -> CacheInfo:
+        """How many calls were replayed, recorded and run eagerly, and what is kept."""
+        traces = self._all_traces()
+        replays = self._replays + sum(trace.replays for trace in traces)
+        return CacheInfo(replays, self._recorded, self._eager_calls, len(traces), sum(trace.nbytes for trace in traces))
+
+    def _all_traces(self) -> list[Trace]:
+        return [trace for traces in list(self.traces.values()) for trace in traces]
+
     def graphs(self) -> list[Graph]:
         """The recorded graphs, one for each trace."""
-        return [t.graph for traces in self.traces.values() for t in traces]
+        return [t.graph for t in self._all_traces()]
 
     def numba(self, *example_inputs: Any) -> Any:
         """This function for Numba: an object that ``@njit`` functions, and Python, call like any function on arrays.
@@ -387,19 +505,13 @@ class TracedFunction(Wrapper):
 
     def fused_graphs(self) -> list[Graph]:
         """What is run for each trace: its graph after all passes."""
-        return [t.executable.fused for traces in self.traces.values() for t in traces]
+        return [t.executable.fused for t in self._all_traces()]
 
 
-def trace(function: Callable[..., Any]) -> TracedFunction:
-    """Decorator: the same function, recorded once for each signature and then replayed as compiled code, forward and backward.
-
-    Take it away, and the program means the same. See ``TracedFunction.explain`` for what was compiled.
-    """
-    if isinstance(function, TracedFunction):
-        return function
-    if not callable(function):
-        raise TypeError(f"trace() takes a function, got {type(function).__name__}")
-    return TracedFunction(function)
+def _deferred(function: Any) -> str:
+    """Why calls run eagerly, if the function's body does not run in a call; empty otherwise."""
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return next((reason for flag, reason in _DEFERRED.items() if flags & flag), "")
 
 
 def graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, str]:

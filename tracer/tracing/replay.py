@@ -72,6 +72,7 @@ class Trace:
         self.build = build
         self.leaves = leaves
         self.replayed = False  # at least once
+        self.replays = 0  # calls
         self.written_out = 0  # times
         self.kept: list[Any] = []  # what its key refers to by identity
         self.floats = recorder.floats
@@ -230,6 +231,7 @@ class Trace:
             out = run.outputs[k]
             out._requires_grad, out._grad_fn = True, node
         result = self.build.make(run)
+        self.replays += 1
         new = [(source.holder, grad.make(run)) for source, grad in self.fixed_grads]
         if self.grads:
             new += [(_locate(source, call), grad.make(run)) for source, grad in self.grads]

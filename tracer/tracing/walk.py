@@ -26,7 +26,7 @@ import threading
 import types
 import typing
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,9 +110,10 @@ class Untraceable(Exception):
 
 
 class Wrapper:
-    """Base of objects that stand for a function: what they depend on is what ``function`` depends on."""
+    """Base of objects that stand for a function or a module: what they depend on is what ``__wrapped__`` depends on."""
 
-    function: Callable[..., Any]
+    __slots__ = ("__dict__", "__weakref__")
+    __wrapped__: Any
 
 
 @functools.lru_cache(4096)
@@ -236,7 +237,7 @@ class Walk:
 
     def _describe(self, x: Any, out: list[Any]) -> None:
         if isinstance(x, Wrapper):
-            x = x.function
+            x = x.__wrapped__
         if isinstance(x, np.generic):
             out.append((type(x), x.tobytes()))
             return

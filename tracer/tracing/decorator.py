@@ -1,0 +1,122 @@
+"""``trace``: what may be decorated, and what becomes of it."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from ..nn.module import Module
+from .function import TracedFunction
+from .walk import Wrapper
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound=Module)
+S = TypeVar("S", bound=staticmethod | classmethod)
+
+
+@overload
+def trace(function: M, /) -> M: ...  # type: ignore[overload-overlap]
+@overload
+def trace(function: S, /) -> S: ...  # type: ignore[overload-overlap]
+@overload
+def trace(function: Callable[P, R], /) -> TracedFunction[P, R]: ...
+@overload
+def trace() -> Callable[[Callable[P, R]], TracedFunction[P, R]]: ...
+def trace(function: Any = None, /) -> Any:
+    """Decorator: the same function, recorded once for each signature and then replayed as compiled code, forward and backward.
+
+    Take it away, and the program means the same. See ``TracedFunction.explain`` for what was compiled.
+
+    ``function`` may be a function, a method (in a class or of an object), a ``staticmethod`` or ``classmethod``, or any object
+    that can be called. Of a module it gives a module of the same class that has the same parameters, buffers, children, hooks
+    and attributes, now and later: what is assigned to one is assigned to both. Called without a function, as in ``@trace()``,
+    it gives the decorator.
+
+    What generator functions and coroutine functions give runs as it is written: trace what they call.
+
+    Raises TypeError for what cannot be called, and for classes.
+    """
+    if function is None:
+        return trace
+    if isinstance(function, Wrapper):
+        return function
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(trace(function.__func__))
+    if isinstance(function, type):
+        raise TypeError(
+            f"trace() takes a function or an object, got the class {function.__name__}: trace its methods or an instance"
+        )
+    if isinstance(function, (property, functools.cached_property)):
+        raise TypeError(
+            f"trace() takes a function, got a {type(function).__name__}: put @trace below @{type(function).__name__}"
+        )
+    if not callable(function):
+        raise TypeError(f"trace() takes a function, got {type(function).__name__}")
+    if isinstance(function, Module):
+        return _traced_module(function)
+    return TracedFunction(function)
+
+
+_OFFERED = frozenset({"cache_info", "cfunc", "clear", "explain", "fused_graphs", "graphs", "numba", "numba_value_and_grad"})
+
+
+class TracedModule(Wrapper):
+    """What the class of a traced module has beside the class of the module: a call is that of a traced function.
+
+    The module and the traced one share their dictionary, so neither can get out of step with the other.
+    """
+
+    __slots__ = ()
+    _tracer_class: type  # of the module
+    _tracer_function: Any  # the traced function; in a slot, for it is not shared
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Nothing: the module's own class may keep a list of its subclasses, where this one does not belong."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls._tracer_class(*args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._tracer_function(*args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Any:  # type: ignore[override]
+        return self._tracer_function.function
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)  # type: ignore[misc]
+        except AttributeError:
+            if name not in _OFFERED:
+                raise
+        return getattr(self._tracer_function, name)
+
+    def __copy__(self) -> Any:
+        return _traced_module(copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _traced_module(copy.deepcopy(self.__wrapped__, memo))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return trace, (self.__wrapped__,)
+
+
+@functools.lru_cache(1024)
+def _traced_class(cls: Any) -> Any:
+    """The class of traced modules of a class. Neither its metaclass nor its bases hear of it."""
+    names = {"__slots__": ("_tracer_function",), "_tracer_class": cls}
+    names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    make = abc.ABCMeta.__new__ if isinstance(cls, abc.ABCMeta) else type.__new__
+    return make(type(cls), cls.__name__, (TracedModule, cls), names)  # type: ignore[call-overload, arg-type]
+
+
+def _traced_module(module: M) -> M:
+    cls: Any = type(module)
+    traced = object.__new__(_traced_class(cls))
+    object.__setattr__(traced, "__dict__", vars(module))
+    object.__setattr__(traced, "_tracer_function", TracedFunction(module))
+    return cast(M, traced)

@@ -458,16 +458,17 @@ class Tensor:
 
     # Values for Python to look at.
 
-    def _observed(self, how: str) -> np.ndarray:
+    def _observed(self, how: str, truth: bool = False) -> np.ndarray:
+        """The elements, for Python to look at; with ``truth`` only at whether the only one is zero."""
         if context.recorder is not None:
-            context.recorder.observe(self, how)
+            context.recorder.observe(self, how, truth)
         return self._data
 
     def item(self) -> Any:
         """The Python number in a tensor of one element. Raises RuntimeError for any other."""
         if self._data.size != 1:
             raise RuntimeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
-        return self._observed("item()").item()
+        return self._data.item() if context.recorder is None else context.recorder.item(self)
 
     def tolist(self) -> Any:
         return self._observed("tolist()").tolist()
@@ -485,7 +486,7 @@ class Tensor:
         if self._data.size != 1:
             word = "more than one value" if self._data.size else "no values"
             raise RuntimeError(f"Boolean value of Tensor with {word} is ambiguous")
-        return bool(self._observed("bool()").item())
+        return bool(self._observed("bool()", truth=True).item())
 
     def _single(self) -> Any:
         if self._data.size != 1:

@@ -175,7 +175,11 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
     stable = before == after
     trace = None
     if stable and not recorder.reason:
-        trace = finish(recorder, box, {**environment.tensors, **call.reached}, recording.copies)
+        ending = finish(recorder, box, {**environment.tensors, **call.reached}, recording.copies)
+        if recorder.branches:
+            recorder.reason = f"it looks at a value: {recorder.events[0].event}"
+        elif ending is not None:
+            trace = Trace(recorder, ending)
     recording.settle(box.pop())
     if recorder.reason:
         raise _unsupported(name, recorder.reason)

@@ -255,7 +255,7 @@ class _Writer:
             operands = ", ".join(f"v{k}" if k in known else self.literal(floats.template[k]) for k in places)
             self.say(f"v{i} = {self.constant(function)}({operands})", 2)
         self.say("except (ArithmeticError, ValueError, TypeError, LookupError): return MISS")
-        for i, seen in floats.guards.items():
+        for i, seen in self.trace.decisions:
             self.require(f"static(v{i}) == {self.constant(seen)}")
 
     def captured(self) -> None:

@@ -15,14 +15,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from ..context import SPECIAL, context
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Value
 from ..warning import warn
+from .ending import Ending, whole
 from .express import MISS, Express, express
 from .failure import TraceWarning, describe, probe_stack
 from .guards import Call, Environment
+from .recorder import Recorder
 from .recording import Recording, containers, signals_apart
 from .replay import Refused, Trace
 from .result import finish
+from .tape import spans
+from .tree import Left, Tree, Uncompiled, Unseen
 from .walk import Untraceable, Wrapper, weakened
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
@@ -141,7 +145,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
     def clear(self) -> None:
         """Forgets all traces, all reasons to run eagerly, and the counts: the next call records."""
         with self._lock:
-            self.traces: OrderedDict[Any, list[Trace]] = OrderedDict()  # those used least recently come first
+            self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
             self.eager_reasons: dict[Any, str] = {}
             self._express: list[Express] = []  # replays written out, which keep alive what the function reaches now
             self._written_for = -1  # the surroundings that they are for
@@ -240,7 +244,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
         self._eager_calls += 1
         return self.function(*args, **kwargs)
 
-    def _find(self, args: tuple, kwargs: dict) -> tuple[Trace | None, tuple, Call] | None:
+    def _find(self, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call] | None:
         """The trace for a call, its key and description; None if such calls run eagerly.
 
         Raises Untraceable; RecursionError where the stack is too deep for recording.
@@ -261,7 +265,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
             probe_stack(_ROOM)
         return trace, key, call
 
-    def _matching(self, key: tuple, call: Call) -> Trace | None:
+    def _matching(self, key: tuple, call: Call) -> Trace | Tree | None:
         for trace in self.traces.get(key, ()):
             if trace.matches(call):
                 with contextlib.suppress(KeyError):  # another thread may have removed it
@@ -275,7 +279,8 @@ class TracedFunction(Wrapper, Generic[P, R]):
         self._express.clear()
         for traces in list(self.traces.values()):
             for trace in traces:
-                trace.replayed = trace.replayed and trace.written_out >= _MAX_WRITTEN
+                if isinstance(trace, Trace):
+                    trace.replayed = trace.replayed and trace.written_out >= _MAX_WRITTEN
 
     def _make_room(self) -> None:
         """Removes the traces that can never match again, and those used least recently where there are too many."""
@@ -295,7 +300,9 @@ class TracedFunction(Wrapper, Generic[P, R]):
             self._replays += sum(trace.replays for trace in self.traces.pop(key, ()))
             total -= size
 
-    def _replay(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
+    def _replay(self, trace: Trace | Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
+        if isinstance(trace, Tree):
+            return self._follow(trace, key, call, args, kwargs)
         if not trace.replayed:
             try:
                 written = self._prepare(trace, key, call, args, kwargs)  # before anything has changed
@@ -303,7 +310,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
                 self._out_of_room()
                 return self._run_eagerly(args, kwargs)
             except Exception as e:
-                self._compilation_failed(trace, key, e)
+                self._compilation_failed(trace, key, e, trace.graph)
                 return self._run_eagerly(args, kwargs)
             if written is not None:
                 result = written(args, kwargs)
@@ -313,6 +320,29 @@ class TracedFunction(Wrapper, Generic[P, R]):
             return trace.replay(call)
         except Refused:
             return self._run_eagerly(args, kwargs)  # raises the exception where the function does
+
+    def _follow(self, tree: Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
+        """A replay along the paths that are known; where the call leaves them, the function runs, and its path is recorded."""
+        unseen = None
+        try:
+            return tree.replay(call)
+        except Unseen as e:
+            unseen = e.node
+        except Uncompiled as e:
+            self._compilation_failed(tree, key, e.error, e.graph)
+        except RecursionError:
+            self._out_of_room()
+        except (Left, IndexError, RuntimeError, MemoryError):
+            pass  # the function raises what it raises, or goes on as it does
+        if unseen is None:
+            return self._run_eagerly(args, kwargs)
+        reason = tree.missed(unseen)
+        if reason:
+            self._forget(tree, key)
+            self._stay_eager(key, reason)
+            return self._run_eagerly(args, kwargs)
+        with self._lock:
+            return self._record(key, call, args, kwargs)
 
     def _prepare(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Express | None:
         """Compiles a trace; gives its replay written out, if it is one of the simple ones."""
@@ -329,24 +359,27 @@ class TracedFunction(Wrapper, Generic[P, R]):
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         self._make_room()
-        if len(self.traces.get(key, ())) >= _MAX_TRACES:
+        if sum(isinstance(trace, Trace) for trace in self.traces.get(key, ())) >= _MAX_TRACES:
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
         allowed = {**self.environment.tensors, **call.reached}
         held = {*self.environment.reached, *containers(args), *containers(kwargs)}
         recording = Recording(self._name, call)
-        box = [recording.run(self.function, args, kwargs)]
         recorder = recording.recorder
+        try:
+            box = [recording.run(self.function, args, kwargs)]
+        except Exception:
+            self._leave(key, call, recorder)
+            raise
         try:
             if not recorder.reason:
                 recorder.reason = self._changed(key, call, args, kwargs)
                 if not recorder.reason and self.environment.key() == key[1]:
-                    trace = finish(recorder, box, allowed, held | recording.copies)
+                    ending = finish(recorder, box, allowed, held | recording.copies)
                     self._unstable = 0
-                    if trace is not None:
-                        trace.kept = weakened(call.kept)
-                        self.traces.setdefault(key, []).append(trace)
+                    if ending is not None:
+                        self._keep(key, call, recorder, ending)
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
             recorder.fail(e)
         if isinstance(recorder.failure, RecursionError):
@@ -354,8 +387,39 @@ class TracedFunction(Wrapper, Generic[P, R]):
         elif recorder.failure is not None:
             self._stay_eager(key, describe(recorder.failure, recorder.builder), always=True)
         elif recorder.reason:
-            self._stay_eager(key, recorder.reason)
+            self._leave(key, call, recorder) or self._stay_eager(key, recorder.reason)
         return recording.settle(box.pop())
+
+    def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
+        """A recording becomes a trace, or one of the paths of a tree."""
+        if not recorder.branches:
+            trace = Trace(recorder, ending)
+            trace.kept = weakened(call.kept)
+            self.traces.setdefault(key, []).insert(0, trace)
+            return
+        number: dict[Value, int] = {}
+        found = spans(recorder, number)
+        if not self._tree(key, call).attach(found, ending.numbered(number)):
+            recorder.reason = "what it does differs between calls in which guards see no difference"
+
+    def _leave(self, key: Any, call: Call, recorder: Recorder) -> bool:
+        """Of a recording that cannot be replayed to its end, remembers the path to where it saw something last."""
+        if not recorder.branches or not recorder.events:
+            return False
+        if self._tree(key, call).attach(spans(recorder, {}, whole=False), recorder.reason):
+            self._warn(recorder.reason)
+            return True
+        return False
+
+    def _tree(self, key: Any, call: Call) -> Tree:
+        """The tree of a signature."""
+        traces = self.traces.setdefault(key, [])
+        for trace in traces:
+            if isinstance(trace, Tree):
+                return trace
+        traces.append(tree := Tree(self._name))
+        tree.kept = weakened(call.kept)
+        return tree
 
     def _changed(self, key: Any, call: Call, args: tuple, kwargs: dict) -> str:
         """What a run has changed of what its trace would be guarded by, as the reason not to keep it; empty if nothing."""
@@ -382,10 +446,13 @@ class TracedFunction(Wrapper, Generic[P, R]):
         if self._is_unstable():
             self._give_up("it is called from too deep in the stack, or reaches objects that are nested too deeply")
 
-    def _compilation_failed(self, trace: Trace, key: tuple, error: Exception) -> None:
+    def _compilation_failed(self, trace: Trace | Tree, key: tuple, error: Exception, graph: Graph) -> None:
+        self._forget(trace, key)
+        self._stay_eager(key, describe(error, graph), always=True)
+
+    def _forget(self, trace: Trace | Tree, key: tuple) -> None:
         with contextlib.suppress(KeyError, ValueError):  # another thread may have removed it
             self.traces[key].remove(trace)
-        self._stay_eager(key, describe(error, trace.graph), always=True)
 
     def _give_up(self, reason: str) -> None:
         """Runs the function eagerly from now on."""
@@ -398,6 +465,9 @@ class TracedFunction(Wrapper, Generic[P, R]):
         if len(self.eager_reasons) >= _MAX_REASONS:
             self.eager_reasons.pop(next(iter(self.eager_reasons)), None)
         self.eager_reasons[key] = reason
+        self._warn(reason, always)
+
+    def _warn(self, reason: str, always: bool = False) -> None:
         if always or not self._warned:
             self._warned = True
             code = getattr(self.function, "__code__", None)
@@ -424,7 +494,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
 
     def graphs(self) -> list[Graph]:
         """The recorded graphs, one for each trace."""
-        return [t.graph for t in self._all_traces()]
+        return [graph for t in self._all_traces() for graph in t.graphs]
 
     def numba(self, *example_inputs: Any) -> Any:
         """This function for Numba: an object that ``@njit`` functions, and Python, call like any function on arrays.
@@ -505,7 +575,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
 
     def fused_graphs(self) -> list[Graph]:
         """What is run for each trace: its graph after all passes."""
-        return [t.executable.fused for t in self._all_traces()]
+        return [graph for t in self._all_traces() for graph in t.fused_graphs]
 
 
 def _deferred(function: Any) -> str:
@@ -523,5 +593,5 @@ def graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, s
     box = [recording.run(function, args, {})]
     if recording.recorder.reason:
         return None, recording.recorder.reason
-    trace = finish(recording.recorder, box, {**environment.tensors, **call.reached}, recording.copies)
-    return (None, recording.recorder.reason) if trace is None else (trace.graph, "")
+    ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, recording.copies)
+    return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

@@ -29,7 +29,8 @@ from ..ir.primitive import Primitive
 from ..ir.types import TensorType, type_of
 from ..tensor import Tensor, wrap
 from .cotangents import Cotangents
-from .scalars import FloatProgram, Item, RuntimeFloat
+from .scalars import Element, FloatProgram, Item, RuntimeFloat
+from .tape import Decision, Event, Gradient, Look, Needed, Seen
 
 _PACKAGE = __name__.split(".")[0] + "."
 
@@ -80,6 +81,13 @@ class Source:
     def holder(self) -> Any:
         """The tensor; None once it is gone."""
         return None if self._holder is None else self._holder()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both name the same tensor."""
+        alike = isinstance(other, Source) and (self.kind, self.index) == (other.kind, other.index)
+        return alike and self.holder is other.holder  # type: ignore[attr-defined]
+
+    __hash__ = None  # type: ignore[assignment]
 
     def when_gone(self, do: Callable[[Any], None]) -> None:
         """Calls ``do`` when the holder is gone."""
@@ -143,6 +151,9 @@ class Recorder:
         self.versions: list[int] = []  # of the inputs, at the start
         self.float_tensors: dict[int, Tensor] = {}
         self.hosts: dict[tuple[int, str], RuntimeFloat] = {}
+        self.elements: dict[Value, RuntimeFloat] = {}
+        self.events: list[Seen] = []
+        self._varies: dict[Value, bool] = {}
 
     # Inputs.
 
@@ -168,6 +179,8 @@ class Recorder:
         t = self.float_tensors.get(x._index)
         if t is None:
             t = self.float_tensors[x._index] = wrap(np.array(x._value, np.float64))
+            if x._index in self.floats.late:
+                self._event(Needed(x._index, self.locations.here()), None)
             self.input(t, Source("float", x._index))
         return t
 
@@ -347,8 +360,11 @@ class Recorder:
         if id(t) in self.grads_written or id(t) in self.grads_read or self.is_new(t):
             return
         self.grads_read[id(t)] = (t, t._grad)
+        owner = self.owner(t)
+        event = Gradient(owner, self.locations.here())
+        known = t._grad is not None and self.knows(t._grad)
+        self._event(event, event.see(t._grad, {id(x): i for i, x in enumerate(self.inputs)} if known else {}))
         if t._grad is not None and not self.knows(t._grad):
-            owner = self.owner(t)
             self.input(t._grad, Source("grad", owner.index) if owner.kind == "argument" else Source("grad", holder=t))
 
     @_heard
@@ -385,9 +401,65 @@ class Recorder:
         self.failure = self.failure or error
         self.give_up("the graph cannot be written")
 
-    def observe(self, t: Tensor, how: str) -> None:
-        """Python looks at a value."""
-        self.give_up(f"{how} looks at a value")
+    # Looks at values.
+
+    @property
+    def branches(self) -> bool:
+        """Whether what has been computed decides something, or is a number of Python."""
+        return bool(self.floats.late) or any(seen.event.late for seen in self.events)
+
+    def _event(self, event: Event, seen: Any) -> None:
+        here = len(self.builder.inputs), len(self.builder.ops), len(self.floats.template)
+        self.events.append(Seen(event, here, seen))
+
+    @_heard
+    def observe(self, t: Tensor, how: str, truth: bool = False) -> None:
+        """Python looks at a value; with ``truth`` only at whether its one element is zero."""
+        v = self.value(t)
+        if self.varies(v):
+            look = Look(v, truth, how, self.locations.here())
+            self._event(look, look.see(t._data))
+
+    def item(self, t: Tensor) -> Any:
+        """The only element of a tensor: if it is a float, a number of the run."""
+        value = t._data.item()
+        if type(value) is not float:
+            self.observe(t, "item()")
+            return value
+        number = self._element(t, value)
+        return value if number is None else number
+
+    @_heard
+    def _element(self, t: Tensor, value: float) -> RuntimeFloat | None:
+        v = self.value(t)
+        if not self.varies(v):
+            return None
+        if v not in self.elements:
+            self.elements[v] = self.floats.root(Element(v), value)
+        return self.elements[v]
+
+    @_heard
+    def decides(self, number: int, seen: tuple) -> None:
+        """The run depends on what a number of it is."""
+        self._event(Decision(number, number in self.floats.late, self.locations.here()), seen)
+
+    def varies(self, v: Value) -> bool:
+        """Whether a value depends on what a call brings."""
+        known = self._varies
+        work = [v]
+        while work:
+            u = work[-1]
+            if u in known:
+                work.pop()
+            elif u.op is None:
+                known[u] = True
+            else:
+                operands = [known.get(w) for w in u.op.operands]
+                if None in operands and True not in operands:
+                    work += [w for w in u.op.operands if w not in known]
+                else:
+                    known.update(dict.fromkeys(u.op.results, True in operands))
+        return known[v]
 
     def give_up(self, why: str) -> None:
         """This run cannot be replayed; it goes on eagerly."""

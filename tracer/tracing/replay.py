@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..autograd.node import FreedNode
+from ..ir.graph import Graph
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
-from .express import Unwritten
-from .graph_function import Executable, GraphFunction
+from .ending import Ending, whole
+from .graph_function import Executable
 from .guards import Call, storage
 from .overlap import is_written_over
 from .recorder import Recorder, Source
+from .scalars import static
+from .tape import Decision
 from .walk import alive
-
-
-def _unwritten(writer: Any) -> str:
-    raise Unwritten
-
-
-@dataclass(frozen=True)
-class Build:
-    """How something that a run leaves behind is made in a replay; ``write`` says the same as source, to ``express``."""
-
-    make: Callable[[Run], Any]
-    write: Callable[[Any], str] = _unwritten
 
 
 class Refused(Exception):
@@ -52,36 +41,23 @@ class Run:
 
 
 class Trace:
-    """A recorded graph as a function, with where its inputs come from and what is to be done with its outputs.
+    """A recorded graph as a function, with where its inputs come from and what is to be done with its outputs."""
 
-    build    makes the result
-    grads    of which tensors ``.grad`` is set, and to what
-    leaves   outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
-    """
-
-    def __init__(
-        self,
-        recorder: Recorder,
-        function: GraphFunction,
-        build: Build,
-        grads: list[tuple[Source, Build]],
-        leaves: list[tuple[int, FreedNode | None]],
-    ):
-        self.graph = function.recorded
-        self.function = function
-        self.build = build
-        self.leaves = leaves
+    def __init__(self, recorder: Recorder, ending: Ending):
+        self.function = whole(recorder, ending)
+        self.graph = self.function.recorded
+        self.build, self.leaves, grads = ending.build, ending.leaves, ending.grads
         self.replayed = False  # at least once
         self.replays = 0  # calls
         self.written_out = 0  # times
         self.kept: list[Any] = []  # what its key refers to by identity
         self.floats = recorder.floats
+        self.decisions = [(e.event.number, e.what) for e in recorder.events if isinstance(e.event, Decision)]
         self.sources = recorder.sources
         self.types = [v.type for v in self.graph.inputs]
         self.written = sorted(self.graph.updates.values())
-        changes = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
         # What belongs to a captured tensor is known now; what belongs to an argument, in each call.
-        bumps = [(self.sources[i], recorder.inputs[i], changes[i]) for i in self.written if changes[i]]
+        bumps = [(self.sources[i], recorder.inputs[i], change) for i, change in ending.changed]
         self.fixed_bumps = [(t._changes(), change) for source, t, change in bumps if source.kind == "captured"]
         self.bumps = [(source, change) for source, _, change in bumps if source.kind != "captured"]
         self.all_grads = grads
@@ -132,7 +108,7 @@ class Trace:
         if not self.may_match:
             return False
         values = self.floats.evaluate(call)
-        if values is None:
+        if values is None or any(static(values[i]) != seen for i, seen in self.decisions):
             return False
         moved: list[tuple[int, np.ndarray]] = []
         for i, follows in self.gradients:
@@ -251,6 +227,16 @@ class Trace:
     def executable(self) -> Executable:
         """The program a replay runs."""
         return self.function.forward if self.function.active else self.function.plain
+
+    @property
+    def graphs(self) -> list[Graph]:
+        """The recorded graph."""
+        return [self.graph]
+
+    @property
+    def fused_graphs(self) -> list[Graph]:
+        """What is run: the graph after all passes."""
+        return [self.executable.fused]
 
     @property
     def nbytes(self) -> int:

@@ -15,11 +15,11 @@ from ..ir import ops as P
 from ..ir.graph import Value
 from ..runtime import objects
 from ..tensor import Tensor
+from .ending import Build, Ending, whole
 from .escape import escaped
-from .graph_function import GraphFunction
 from .overlap import is_written_over
 from .recorder import Recorder
-from .replay import Build, Run, Trace
+from .replay import Run
 from .scalars import RuntimeFloat
 from .walk import STATIC
 
@@ -28,8 +28,8 @@ class Unreplayable(Exception):
     """Why a replay would not do what the run did."""
 
 
-def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held: set[int]) -> Trace | None:
-    """The trace of a recording; None, with ``recorder.reason`` set, where a replay would not do what the run did.
+def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held: set[int]) -> Ending | None:
+    """How a recording ends; None, with ``recorder.reason`` set, where a replay would not do what the run did.
 
     ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``held`` the
     containers that something outside refers to, by id.
@@ -48,12 +48,7 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     except Unreplayable as e:
         recorder.reason = str(e)
         return None
-    updates: dict[int, int] = {}
-    outputs = results.outputs
-    for i, t in enumerate(recorder.inputs):
-        if id(t) in recorder.written:
-            updates[len(outputs)] = i
-            outputs.append(recorder.value(t))
+    updates = {i: recorder.value(t) for i, t in enumerate(recorder.inputs) if id(t) in recorder.written}
     followed, leaves = [], []
     for k, t in enumerate(results.tensors):
         if t._requires_grad and t._grad_fn is not None and not was_freed(t._grad_fn):
@@ -73,12 +68,13 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
     if why is not None:
         recorder.reason = f"a backward pass outside would call {why}"
         return None
-    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if followed else []
-    function = GraphFunction(recorder.builder.finish(outputs, updates), active, followed)
-    if not all(function.reached):
+    changes = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
+    changed = [(i, changes[i]) for i in updates if changes[i]]
+    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves)
+    if followed and not all(whole(recorder, ending).reached):
         recorder.reason = "it returns a result whose gradient reaches nothing"
         return None
-    return Trace(recorder, function, build, grads, leaves)
+    return ending
 
 
 def _leads_outside(recorder: Recorder, node: BackwardNode) -> bool:

@@ -47,32 +47,52 @@ class Item:
     holder: dict
     key: str
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Item) and self.holder is other.holder and self.key == other.key
+
     def fetch(self, call: Any) -> float:
         return dict.__getitem__(self.holder, self.key)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Element:
+    """The only element of a tensor that the run computes: known to a replay once the program has run that computes it.
+
+    ``value`` is a value of the graph; in a span, its number.
+    """
+
+    value: Any
+
+
+Step = tuple[int, Callable[..., Any], tuple[int, ...]]
+# What Python may raise where it computes with other numbers than the run had.
+ERRORS = (ArithmeticError, ValueError, TypeError, LookupError)
 
 
 class FloatProgram:
     """What Python computes from the floats of a run, to be computed again in a replay.
 
-    The values are numbered. ``roots`` say where a call finds theirs, the others follow from a function of earlier ones;
-    ``guards`` say which must come out as they did.
+    The values are numbered. ``roots`` say where a call finds theirs, the others follow from a function of earlier ones.
+    ``late`` are those that depend on elements of computed tensors. What they decide is an event of the recording.
     """
 
     def __init__(self) -> None:
         self.template: list[Any] = []
-        self.roots: list[tuple[int, Argument | Item]] = []
-        self.steps: list[tuple[int, Callable[..., Any], tuple[int, ...]]] = []
-        self.guards: dict[int, tuple] = {}
+        self.roots: list[tuple[int, Argument | Item | Element]] = []
+        self.steps: list[Step] = []
+        self.late: set[int] = set()
         self.made: list[weakref.ref[RuntimeFloat]] = []
 
     def _new(self, value: Any) -> int:
         self.template.append(value)
         return len(self.template) - 1
 
-    def root(self, source: Argument | Item, value: float) -> RuntimeFloat:
-        """A float that a call brings."""
+    def root(self, source: Argument | Item | Element, value: float) -> RuntimeFloat:
+        """A float that a call brings, or computes."""
         i = self._new(None)
         self.roots.append((i, source))
+        if isinstance(source, Element):
+            self.late.add(i)
         return RuntimeFloat(self, i, value)
 
     def apply(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -83,30 +103,34 @@ class FloatProgram:
         places = tuple([a._index if isinstance(a, RuntimeFloat) else self._new(a) for a in args])
         i = self._new(None)
         self.steps.append((i, function, places))
+        if not self.late.isdisjoint(places):
+            self.late.add(i)
         if type(value) is float:
             return RuntimeFloat(self, i, value)
-        self.guards[i] = static(value)
+        self.decides(i, value)
         return value
+
+    def decides(self, i: int, value: Any) -> None:
+        """The run goes as it does because number ``i`` is this."""
+        assert context.recorder is not None
+        context.recorder.decides(i, static(value))
 
     @property
     def recording(self) -> bool:
         return context.recorder is not None and context.recorder.floats is self
 
     def evaluate(self, call: Any) -> list[Any] | None:
-        """All values of a call; None if Python refuses to compute one, or a guarded one differs."""
+        """All values of a call, if none is late; None if Python refuses to compute one."""
         values = self.template.copy()
         try:
             for i, source in self.roots:
-                values[i] = source.fetch(call)
+                values[i] = source.fetch(call)  # type: ignore[union-attr]
                 if type(values[i]) is not float:
                     return None
             for i, function, places in self.steps:
                 values[i] = function(*[values[k] for k in places])
-        except (ArithmeticError, ValueError, TypeError, LookupError):
+        except ERRORS:
             return None
-        for i, seen in self.guards.items():
-            if static(values[i]) != seen:
-                return None
         return values
 
 
@@ -132,7 +156,7 @@ class RuntimeFloat:
     def pinned(self) -> float:
         """The value; the trace will only be replayed for this one."""
         if self._program.recording:
-            self._program.guards[self._index] = static(self._value)
+            self._program.decides(self._index, self._value)
         return self._value
 
     @property  # type: ignore[misc]

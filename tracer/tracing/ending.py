@@ -1,0 +1,67 @@
+"""What a recording leaves to be done when all that it computes has been computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..autograd.node import FreedNode
+from ..ir.graph import Value
+from .express import Unwritten
+from .graph_function import GraphFunction
+
+if TYPE_CHECKING:
+    from .recorder import Recorder, Source
+    from .replay import Run
+
+
+def _unwritten(writer: Any) -> str:
+    raise Unwritten
+
+
+@dataclass(frozen=True)
+class Build:
+    """How something that a run leaves behind is made in a replay; ``write`` says the same as source, to ``express``."""
+
+    make: Callable[[Run], Any]
+    write: Callable[[Any], str] = _unwritten
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is to be done when all of a recording has been computed.
+
+    build     makes the result
+    outputs   the values that it, and gradients, are made of; in a tree of paths, their numbers
+    followed  which of them a backward pass outside may begin at
+    updates   the new values of inputs that are changed in place, by input; ``changed``, how often each was
+    grads     of which tensors ``.grad`` is set, and to what
+    leaves    outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
+    """
+
+    build: Build
+    outputs: list[Any]
+    followed: list[int]
+    updates: dict[int, Any]
+    changed: list[tuple[int, int]]
+    grads: list[tuple[Source, Build]]
+    leaves: list[tuple[int, FreedNode | None]]
+
+    @property
+    def changes(self) -> bool:
+        """Whether others can see that it was run, beside the result."""
+        return bool(self.updates or self.changed or self.grads)
+
+    def numbered(self, number: Mapping[Value, int]) -> Ending:
+        """With numbers for values."""
+        updates = {i: number[v] for i, v in self.updates.items()}
+        return replace(self, outputs=[number[v] for v in self.outputs], updates=updates)
+
+
+def whole(recorder: Recorder, ending: Ending) -> GraphFunction:
+    """All of a recording as one graph."""
+    outputs = [*ending.outputs, *ending.updates.values()]
+    updates = {len(ending.outputs) + j: i for j, i in enumerate(ending.updates)}
+    active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if ending.followed else []
+    return GraphFunction(recorder.builder.finish(outputs, updates), active, ending.followed)

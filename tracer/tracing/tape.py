@@ -1,0 +1,182 @@
+"""A recording in the order in which it happened, cut where Python looked at something: what paths are compared by, and made of.
+
+A *span* is what a run did from one look to the next: the inputs it met, the operations, the steps of Python's arithmetic with
+numbers. An *event* ends it, and what was seen then selects the span that follows. Values and numbers are counted along the path,
+so two recordings that begin alike use the same numbers as long as they do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..ir.graph import Op, Value
+from ..ir.primitive import Primitive
+from ..ir.types import TensorType
+from .scalars import Element
+
+if TYPE_CHECKING:
+    from .recorder import Recorder, Source
+
+
+@dataclass(frozen=True)
+class Look:
+    """Python looks at the elements of a tensor, or at whether its only one is zero (``truth``)."""
+
+    value: Any  # of the graph; its number in a span
+    truth: bool
+    how: str
+    loc: str
+    late = True
+
+    def see(self, data: np.ndarray) -> Any:
+        """What there is to see, as something hashable."""
+        if self.truth:
+            return bool(data)
+        held = data.tobytes()
+        return held if len(held) <= 256 else hashlib.blake2b(held, digest_size=16).digest()
+
+    def __str__(self) -> str:
+        return f"{self.how} at {self.loc}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A number of the run decides how the run goes on; ``late``: it depends on what the run has computed."""
+
+    number: int
+    late: bool
+    loc: str
+
+    def __str__(self) -> str:
+        return f"a number at {self.loc}"
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A number that depends on what the run has computed enters the graph. There is nothing to see."""
+
+    number: int
+    loc: str
+    late = True
+
+    def __str__(self) -> str:
+        return f"a number at {self.loc}"
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Whether a tensor has a gradient when the call begins, and which of the inputs it is, if one."""
+
+    owner: Source
+    loc: str
+    late = False
+
+    def see(self, gradient: Any, inputs: Mapping[int, int]) -> Any:
+        """``inputs`` are the numbers of the inputs met so far, by the ids of their tensors."""
+        if gradient is None:
+            return None
+        data = gradient._data
+        return inputs.get(id(gradient), (data.dtype.char, data.shape, gradient._requires_grad))
+
+    def __str__(self) -> str:
+        return f"whether a tensor has a gradient, at {self.loc}"
+
+
+Event = Look | Decision | Needed | Gradient
+
+
+class Seen(NamedTuple):
+    """An event of a recording: how much of it was there by then (inputs, operations, numbers), and what was seen."""
+
+    event: Event
+    at: tuple[int, int, int]
+    what: Any
+
+
+class Row(NamedTuple):
+    """An operation whose operands are numbers of values; ``attributes`` as text, for comparison."""
+
+    primitive: Primitive
+    operands: tuple[int, ...]
+    attributes: str
+    types: tuple[TensorType, ...]
+    op: Op
+
+    def is_like(self, other: Row) -> bool:
+        return self[:4] == other[:4]
+
+
+class Input(NamedTuple):
+    """A tensor that the run has met: where it comes from, its type, and whether gradients go there."""
+
+    source: Source
+    type: TensorType
+    follows: bool
+
+
+class Span(NamedTuple):
+    inputs: tuple[Input, ...]
+    rows: tuple[Row, ...]
+    constants: tuple[Any, ...]  # one for each number: its value if that is a constant, else None
+    roots: tuple[tuple[int, Any], ...]
+    steps: tuple[tuple[int, Any, tuple[int, ...]], ...]
+    event: Event | None
+    seen: Any
+    sensitive: frozenset[int]  # the values through which gradients of the inputs could flow
+
+    def is_like(self, other: Span) -> bool:
+        """Whether another recording did the same, whatever it saw at the end."""
+        same = len(self.inputs) == len(other.inputs) and len(self.rows) == len(other.rows)
+        return (
+            same
+            and (self.event, self.steps) == (other.event, other.steps)
+            and repr(self.constants) == repr(other.constants)
+            and (self.roots, self.inputs) == (other.roots, other.inputs)
+            and all(a.is_like(b) for a, b in zip(self.rows, other.rows, strict=True))
+        )
+
+
+def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> list[Span]:
+    """The spans of a recording; up to its last event, if it is not ``whole``. ``number`` gets the number of each value."""
+    builder, floats = recorder.builder, recorder.floats
+    ends = [(seen.at, seen.event, seen.what) for seen in recorder.events]
+    if whole:
+        ends.append(((len(builder.inputs), len(builder.ops), len(floats.template)), None, None))  # type: ignore[arg-type]
+    found: list[Span] = []
+    before = (0, 0, 0)
+    for at, event, what in ends:
+        (i, o, n), (i1, o1, n1) = before, at
+        values = builder.inputs[i:i1]
+        inputs = tuple(
+            Input(s, v.type, t._requires_grad)
+            for s, v, t in zip(recorder.sources[i:i1], values, recorder.inputs[i:i1], strict=True)
+        )
+        first = len(number)
+        for v in values:
+            number[v] = len(number)
+        rows = []
+        for op in builder.ops[o:o1]:
+            operands = tuple([number[v] for v in op.operands])
+            rows.append(Row(op.primitive, operands, repr(op.attrs), tuple([v.type for v in op.results]), op))
+            values.extend(op.results)
+            for v in op.results:
+                number[v] = len(number)
+        if isinstance(event, Look):
+            event = replace(event, value=number[event.value])
+        sensitive = frozenset(k for k, v in enumerate(values, first) if v in recorder.sensitive)
+        constants = tuple(floats.template[n:n1])
+        roots = tuple([(k, _numbered(s, number)) for k, s in floats.roots if n <= k < n1])
+        steps = tuple([step for step in floats.steps if n <= step[0] < n1])
+        found.append(Span(inputs, tuple(rows), constants, roots, steps, event, what, sensitive))
+        before = at
+    return found
+
+
+def _numbered(source: Any, number: Mapping[Value, int]) -> Any:
+    return Element(number[source.value]) if isinstance(source, Element) else source
+

@@ -137,14 +137,7 @@ def test_a_look_at_a_value(name):
         return [f(vec(i)) for i in (1, -1, 2, -5, 1)]
 
     (f,) = both(program)
-    f = tracer.trace(LOOKS[name])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for i in (1, -1, 2):
-            f(vec(i))
-    messages = [str(w.message) for w in caught if issubclass(w.category, tracer.TraceWarning)]
-    line = LOOKS[name].__code__.co_firstlineno
-    assert len(messages) == 1 and f"test_trace_escapes.py:{line}" in messages[0].partition("eagerly")[2], messages
+    assert f.explain().count("looks at values") == 1 and "eager" not in f.explain(), f.explain()
 
 
 def test_a_copy_or_pickle_of_a_value():

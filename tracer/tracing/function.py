@@ -406,7 +406,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
         """Of a recording that cannot be replayed to its end, remembers the path to where it saw something last."""
         if not recorder.branches or not recorder.events:
             return False
-        if self._tree(key, call).attach(spans(recorder, {}, whole=False), recorder.reason):
+        if self._tree(key, call).leave(spans(recorder, {}, whole=False), recorder.reason):
             self._warn(recorder.reason)
             return True
         return False

@@ -154,6 +154,8 @@ class Recorder:
         self.elements: dict[Value, RuntimeFloat] = {}
         self.events: list[Seen] = []
         self._varies: dict[Value, bool] = {}
+        # Arrays on the memory of tensors: the array, that memory, and what is in it.
+        self._shown: dict[int, list[tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray]]] = {}
 
     # Inputs.
 
@@ -329,6 +331,8 @@ class Recorder:
             t, followed = parent, followed and primitive.differentiable
         self._set(t, v if followed else self._unfollowed(t, v))
         self.written[id(root)] = root
+        if id(root) in self._shown:
+            self.give_up("changes a tensor on whose memory there is a NumPy array")
 
     def _written(self, base: Value, steps: Sequence[Any], v: Value) -> Value:
         """The value of what a chain of views begins with, its end replaced."""
@@ -419,6 +423,20 @@ class Recorder:
         if self.varies(v):
             look = Look(v, truth, how, self.locations.here())
             self._event(look, look.see(t._data))
+
+    @_heard
+    def shows(self, t: Tensor, array: np.ndarray) -> None:
+        """Python gets an array on the memory of a tensor."""
+        self._shown.setdefault(id(t._root()), []).append((weakref.ref(array), t._data, t._data.copy()))
+
+    def kept_array(self) -> str:
+        """What is wrong with the arrays that Python got; empty if nothing is."""
+        for array, data, before in (row for rows in self._shown.values() for row in rows):
+            if array() is not None:
+                return "it keeps a NumPy array on the memory of a tensor; keep a copy of it"
+            if data.tobytes() != before.tobytes():
+                return "it changes a tensor through a NumPy array on its memory; change the tensor"
+        return ""
 
     def item(self, t: Tensor) -> Any:
         """The only element of a tensor: if it is a float, a number of the run."""

@@ -42,6 +42,8 @@ def finish(recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held:
         build = results.describe(box[0])
         grads = [(recorder.owner(t), results.gradient(t)) for t in recorder.grads_written.values()]
         _check_inputs(recorder, allowed)
+        if why := recorder.kept_array():
+            raise Unreplayable(why)
         stray = escaped(recorder, results.leaves, results.tensors)
         if stray is not None:
             raise Unreplayable(f"a tensor of shape {list(stray.shape)} made by the function is kept by something outside it")

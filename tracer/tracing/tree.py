@@ -61,7 +61,7 @@ class Node:
     """What follows something seen: a span; then ``children`` by what is seen next, or an ``ending``.
 
     flushes   whether a program runs here, of all operations that have not run before: those of the ``pending`` nodes
-    rows      these operations, by the number of their first result, and those of earlier ones that are computed again
+    rows      these operations, by the number of their first result, and those of earlier ones that are computed again, in order
     imports   the values they read that are there already, by number
     exports   the values they compute that are read later
     """
@@ -183,27 +183,37 @@ class Tree:
         self.paths += 1
         return True
 
+    def leave(self, spans: list[Span], reason: str) -> bool:
+        """Adds a path whose end cannot be replayed: from where Python last asked what is true, if numbers alone were seen since."""
+        short = len(spans)
+        while short and _is_exact(spans[short - 1].event):
+            short -= 1
+        return bool(short and self.attach(spans[:short], reason)) or self.attach(spans, reason)
+
     def _link(self, node: Node) -> None:
         """Decides what the program of a node computes and reads, and has earlier ones give it."""
         if isinstance(node.ending, str):
             return
         path = _Path(node)
-        for n in node.pending:
-            node.rows.update(n.own.values())
         imports: dict[int, None] = {}
-        work = [k for row in node.rows.values() for k in row.operands]
+        own = {first: row for n in node.pending for first, row in n.own.values()}
+        # In the order in which a recording would have them that begins here, so that equal segments have equal graphs.
+        work = [(first, row, 0) for first, row in reversed(own.items())]
         while work:
-            k = work.pop()
+            first, row, at = work.pop()
+            if first in node.rows:
+                continue
+            if at == len(row.operands):
+                node.rows[first] = row
+                continue
+            work.append((first, row, at + 1))
+            k = row.operands[at]
             found = path.row(k)
-            if found is None:
+            if found is not None and (found[0] in own or _is_cheap(found[1])):
+                work.append((*found, 0))
+            else:
                 imports[k] = None
-            elif found[0] not in node.rows:
-                if _is_cheap(found[1]):
-                    node.rows[found[0]] = found[1]
-                    work += found[1].operands
-                else:
-                    imports[k] = None
-        node.imports = sorted(imports)
+        node.imports = list(imports)
         wanted = {*imports, *(value for _, value in node.late_roots)}
         if isinstance(node.span.event, Look):
             wanted.add(node.span.event.value)
@@ -258,7 +268,7 @@ class Tree:
         path = _Path(node)
         builder = Builder(self.name)
         env = {k: builder.input(path.type(k)) for k in node.imports}
-        for first, row in sorted(node.rows.items()):
+        for first, row in node.rows.items():
             made = builder.add(row.primitive, [env[k] for k in row.operands], row.op.attrs, row.types, row.op.loc)
             env.update((first + k, v) for k, v in enumerate(made))
         graph = builder.finish([env[k] for k in node.exports])
@@ -274,8 +284,7 @@ class Tree:
         """Counts a call that met something unseen; the reason to give up, if there is one."""
         self.misses += 1
         event = node.span.event
-        exact = isinstance(event, Decision) or (isinstance(event, Look) and not event.truth)
-        if exact and len(node.children) >= _MAX_SEEN and self.misses >= _MAX_SEEN:
+        if _is_exact(event) and len(node.children) >= _MAX_SEEN and self.misses >= _MAX_SEEN:
             return f"{event} is another one in each call"
         if self.misses >= _MAX_MISSES:
             return f"it goes another way in each call, the last time after {event}"
@@ -302,6 +311,11 @@ class Tree:
 
     def summary(self) -> str:
         return f"{self.paths} paths, {self.nodes} looks at values, {len(self._functions)} programs"
+
+
+def _is_exact(event: Any) -> bool:
+    """Whether it is an event of which there may be as many outcomes as there are numbers."""
+    return isinstance(event, Decision) or (isinstance(event, Look) and not event.truth)
 
 
 def _is_cheap(row: Row) -> bool:

@@ -1,0 +1,364 @@
+"""Functions whose Python looks at values: each path they take is compiled, and paths share what they have in common."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from twice import both, leaf, outcome, vec
+
+import tracer
+import tracer.nn.functional as F
+from tracer import nn
+
+
+def newton(x):
+    n = 0
+    while True:
+        f = x * x * x - 2 * x - 5
+        if abs(f.item()) < 1e-9:
+            return x, n
+        x = x - f / (3 * x * x - 2)
+        n += 1
+
+
+def clipped(x):
+    g = x * 2
+    norm = g.norm()
+    if norm > 4:
+        g = g * (4 / norm)
+    return g
+
+
+def doubled(x):
+    turns = 0
+    while x.abs().sum() < 40:
+        x = x * 2 + 1
+        turns += 1
+    return x, turns
+
+
+def early(x):
+    for k in range(6):
+        x = x * 1.5
+        if (x > 10).any():
+            return x, k
+    return x.sum(), -1
+
+
+def recursive(x, depth=0):
+    if depth == 5 or x.sum() > 30:
+        return x * depth
+    return recursive(x + x.sigmoid(), depth + 1)
+
+
+def tried(x):
+    try:
+        if x.sum() < 0:
+            raise ValueError("negative")
+        return x.sqrt()
+    except ValueError:
+        return x.abs()
+
+
+def generated(x):
+    def halves(y):
+        while y.sum() > 1:
+            y = y / 2
+            yield y
+
+    return sum(halves(x)) + x
+
+
+def chosen(x):
+    return [y * 2 for y in x if y > 1], [k for k, y in enumerate(x) if y.item() < 2]
+
+
+def numbers(x):
+    a, b = x.sum().item(), x.max().item()
+    return x * (a / 2 + b), a, [b, -a, a * b + 1], {"k": a > 3, "n": round(b, 1)}
+
+
+def mixed(x):
+    a = x.mean().item()
+    y = x * a
+    if y.sum() > 5:
+        y = y - a
+    b = (y * a).sum().item()
+    return y / (abs(b) + 1), b
+
+
+def drawn(x):
+    n = 0
+    while True:
+        u = tracer.rand(3)
+        n += 1
+        if (u.sum() < x.sum() / 6).item() or n > 8:
+            return u, n
+
+
+def listed(x):
+    return max((x * 2).tolist()), sorted(x.tolist())
+
+
+def shown(x):
+    return float(np.sum((x.detach() * 2).numpy())), int(x.argmax())
+
+
+def looked_at_twice(x):
+    y = x * 2
+    return (y.sum() if y.sum() > 0 else y.prod()) + (1 if y.sum() > 5 else 2)
+
+
+def argument(x):
+    return x * 2 if x[0] > 0 else x * 3
+
+
+def nothing_but_a_look(x):
+    return 1 if x.sum() > 0 else 2
+
+
+def changes(x):
+    y = x.detach().clone()
+    y[0] = 5
+    if y.sum() > 10:
+        y.mul_(2)
+    y[1:] += 1
+    return y
+
+
+def asserted(x):
+    if x.sum() <= -100:
+        raise AssertionError
+    return x * 2
+
+
+def zipped(x):
+    return [a * b.item() for a, b in zip(x, x.flip(0), strict=True)]
+
+
+PROGRAMS = [
+    *(newton, clipped, doubled, early, recursive, tried, generated, chosen, numbers, mixed, drawn, listed, shown),
+    *(looked_at_twice, argument, nothing_but_a_look, changes, asserted, zipped),
+]
+VALUES = (1, 3, -2, 1, 3, 0.5, 20, -2, 1)
+
+
+def starts(f, k):
+    return tracer.tensor(2.0 + abs(k), dtype=tracer.float64) if f is newton else vec(k)
+
+
+@pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
+def test_paths(f):
+    def program(trace):
+        g = trace(f)
+        return [outcome(g, starts(f, k)) for k in VALUES], tracer.rand(2)
+
+    (traced,) = both(program)
+    assert "eager" not in traced.explain(), traced.explain()
+
+
+@pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
+def test_derivatives_outside(f):
+    def program(trace):
+        g, found = trace(f), []
+        for k in VALUES:
+            x = starts(f, k).requires_grad_()
+            y = g(x)
+            parts = [
+                t for t in (y if isinstance(y, (tuple, list)) else [y]) if isinstance(t, tracer.Tensor) and t.requires_grad
+            ]
+            found += [y]
+            for t in parts:
+                (first,) = tracer.autograd.grad(t.sum(), x, create_graph=True)
+                found.append(first)
+                if first.requires_grad:
+                    found.append(tracer.autograd.grad((first * first).sum(), x, allow_unused=True)[0])
+        return found
+
+    (traced,) = both(program)
+    assert "eager" not in traced.explain(), traced.explain()
+
+
+@pytest.mark.parametrize(
+    "f", [g for g in PROGRAMS if g not in (numbers, listed, shown, drawn, nothing_but_a_look)], ids=lambda f: f.__name__
+)
+def test_derivatives_inside(f):
+    def program(trace):
+        w = leaf(0.5)
+
+        @trace
+        def step(x):
+            y = f(x * w.sum()) if f is newton else f(x * w)
+            total = sum(t.sum() for t in (y if isinstance(y, (tuple, list)) else [y]) if isinstance(t, tracer.Tensor))
+            if isinstance(total, tracer.Tensor) and total.requires_grad:
+                total.backward()
+            return total
+
+        found = []
+        for k in VALUES:
+            found += [step(starts(f, k)), None if w.grad is None else w.grad.clone()]
+            if k == 3:
+                w.grad = None
+        return found, w
+
+    (traced,) = both(program)
+    assert "eager" not in traced.explain(), traced.explain()
+
+
+def test_a_training_step_that_looks_at_its_loss():
+    def program(trace):
+        tracer.manual_seed(3)
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 3))
+        optimizer = tracer.optim.AdamW(model.parameters(), lr=0.01)
+
+        @trace
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            if not tracer.isfinite(loss):
+                return None
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            if norm > 1.0:
+                return loss.item()
+            optimizer.step()
+            return loss.item()
+
+        found = []
+        for i in range(9):
+            x, y = tracer.randn(6, 4), tracer.tensor([0, 1, 2, 0, 1, 2])
+            if i == 5:
+                x = x / 0
+            found.append(step(x * (1 + i % 3), y))
+        return found, list(model.state_dict().values()), [p.grad for p in model.parameters()], tracer.rand(2)
+
+    (step,) = both(program)
+    assert "eager" not in step.explain(), step.explain()
+
+
+def test_a_loop_costs_one_program():
+    f = tracer.trace(doubled)
+    for k in (20, 1, 0.1, 3, 0.1, 1, 30):
+        f(tracer.ones(3) * k)
+    (tree,) = (t for traces in f.traces.values() for t in traces)
+    assert tree.paths == 4 and len(tree.graphs) == 2, f.explain()
+
+
+def test_values_of_constants_are_constants():
+    @tracer.trace
+    def f(x):
+        k = int(tracer.arange(5)[3])
+        if tracer.eye(4).sum() == 4:
+            k += 1
+        return x * k + tracer.ones(2).sum().item()
+
+    for i in range(3):
+        assert f(vec(i)).tolist() == (vec(i) * 4 + 2).tolist()
+    assert len(f.graphs()) == 1 and "looks" not in f.explain()
+
+
+def test_a_replay_that_meets_something_new_has_done_nothing():
+    def program(trace):
+        counts, total = tracer.zeros(3), leaf(0)
+
+        @trace
+        def f(x):
+            counts.add_(1)
+            noise = tracer.rand(3)
+            (total * x * noise).sum().backward()
+            if x.sum() > 10:
+                counts.mul_(2)
+                return noise
+            if x.sum() > 5:
+                return noise + counts
+            return noise - 1
+
+        found = []
+        for k in (1, 1, 4, 2, 1, 4, 2, 1):
+            found += [f(vec(k)), counts.clone(), total.grad.clone()]
+        return found, tracer.rand(3)
+
+    both(program)
+
+
+def test_a_branch_that_cannot_be_replayed_leaves_the_others_compiled():
+    def program(trace):
+        @trace
+        def f(x):
+            y = x * 2
+            if y.sum() > 10:
+                y = y + tracer.from_numpy(np.array([1.0, x[0].item(), 3.0]))
+            return y
+
+        return [f(vec(k)) for k in (1, 5, 1, 6, 1, 2)]
+
+    (f,) = both(program)
+    assert "2 paths" in f.explain(), f.explain()
+
+
+def test_a_number_that_is_another_one_in_each_call_is_given_up_with_one_warning():
+    @tracer.trace
+    def f(x):
+        return {round(x.sum().item(), 6): x * 2}
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for i in range(60):
+            assert list(f(vec(i / 7))) == [round(vec(i / 7).sum().item(), 6)]
+    (message,) = [str(w.message) for w in caught if issubclass(w.category, tracer.TraceWarning)]
+    assert "test_trace_paths.py" in message.partition("eagerly")[2] and "another one in each call" in message
+
+
+def test_arithmetic_that_fails():
+    def program(trace):
+        state = tracer.zeros(3)
+
+        @trace
+        def f(x):
+            state.add_(1)
+            return x / math.sqrt(x.sum().item() - 3) + 1 / x[0].item()
+
+        return [outcome(f, vec(k)) for k in (1, 2, 0, -4, 3, 0)], state
+
+    both(program)
+
+
+def test_an_array_of_a_tensor_that_is_kept_or_changed():
+    def program(trace):
+        @trace
+        def keeps(x):
+            return (x * 2).numpy()
+
+        @trace
+        def writes(x):
+            y = x * 2
+            y.numpy()[0] = 7
+            return y + 1
+
+        return [(keeps(vec(k)), writes(vec(k))) for k in (1, 1, 2, 3, 1)]
+
+    both(program)
+
+
+def test_the_same_result_twice_and_results_of_earlier_segments():
+    def program(trace):
+        @trace
+        def f(x, w):
+            y = x * w
+            if y.sum() > 3:
+                z = y + 1
+                return y, z, y, x, [y.t(), z[0]]
+            return y, x
+
+        found = []
+        for k in (1, 2, 0.1, 1, 2):
+            w = leaf(k)
+            out = f(vec(k), w)
+            sum(t.sum() for t in out[:2]).backward()
+            found += [out, w.grad, out[0] is out[2] if len(out) > 2 else None]
+            with tracer.no_grad():
+                out[0].add_(1)
+        return found
+
+    both(program)

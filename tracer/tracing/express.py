@@ -20,7 +20,7 @@ from ..context import SPECIAL, Structure, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
 from .guards import Call, Environment, is_settled, storage
-from .scalars import Argument, static
+from .scalars import Argument, Item, static
 from .unchanged import lengths
 from .walk import OF_A_TENSOR, STATIC
 
@@ -247,7 +247,7 @@ class _Writer:
         for i, source in floats.roots:
             if isinstance(source, Argument):
                 self.say(f"v{i} = f{source.index}", 2)  # a float, or the call would not have come so far
-            else:
+            elif isinstance(source, Item):
                 self.say(f"v{i} = item({self.constant(source.holder)}, {source.key!r})", 2)
                 self.say(f"if type(v{i}) is not float: return MISS", 2)
         known = {i for i, _ in floats.roots} | {i for i, _, _ in floats.steps}

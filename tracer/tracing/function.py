@@ -377,9 +377,9 @@ class TracedFunction(Wrapper, Generic[P, R]):
                 recorder.reason = self._changed(key, call, args, kwargs)
                 if not recorder.reason and self.environment.key() == key[1]:
                     ending = finish(recorder, box, allowed, held | recording.copies)
-                    self._unstable = 0
                     if ending is not None:
                         self._keep(key, call, recorder, ending)
+                    self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
             recorder.fail(e)
         if isinstance(recorder.failure, RecursionError):
@@ -387,7 +387,8 @@ class TracedFunction(Wrapper, Generic[P, R]):
         elif recorder.failure is not None:
             self._stay_eager(key, describe(recorder.failure, recorder.builder), always=True)
         elif recorder.reason:
-            self._leave(key, call, recorder) or self._stay_eager(key, recorder.reason)
+            if not self._leave(key, call, recorder):
+                self._stay_eager(key, recorder.reason)
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
@@ -489,7 +490,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
         replays = self._replays + sum(trace.replays for trace in traces)
         return CacheInfo(replays, self._recorded, self._eager_calls, len(traces), sum(trace.nbytes for trace in traces))
 
-    def _all_traces(self) -> list[Trace]:
+    def _all_traces(self) -> list[Trace | Tree]:
         return [trace for traces in list(self.traces.values()) for trace in traces]
 
     def graphs(self) -> list[Graph]:

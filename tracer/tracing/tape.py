@@ -1,14 +1,14 @@
 """A recording in the order in which it happened, cut where Python looked at something: what paths are compared by, and made of.
 
-A *span* is what a run did from one look to the next: the inputs it met, the operations, the steps of Python's arithmetic with
-numbers. An *event* ends it, and what was seen then selects the span that follows. Values and numbers are counted along the path,
-so two recordings that begin alike use the same numbers as long as they do.
+A *span* is what a run did from one look to the next: the inputs it met, the operations, the steps of Python's arithmetic
+with numbers. An *event* ends it, and what was seen then selects the span that follows. Values and numbers are counted along
+the path, so two recordings that begin alike use the same numbers as long as they do.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 

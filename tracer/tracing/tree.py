@@ -1,7 +1,7 @@
 """The paths that calls of one signature take: a tree of segments, each one native program.
 
-Where Python looked at what had been computed (``tape``), a node of the tree ends, and what is seen in a replay selects the node that
-follows. What a replay does before its path is complete is computed into new memory; only then the changes are made
+Where Python looked at what had been computed (``tape``), a node of the tree ends, and what is seen in a replay selects the
+node that follows. What a replay does before its path is complete is computed into new memory; only then the changes are made
 that others can see. So a replay that meets something never seen has done nothing, and the function can run instead.
 """
 
@@ -69,16 +69,16 @@ class Node:
     def __init__(self, span: Span, above: Node | None, ending: Ending | str | None):
         self.span, self.above, self.ending = span, above, ending
         self.children: dict[Any, Node] = {}
-        self.first = 0 if above is None else above.next
+        self.first: int = 0 if above is None else above.next
         self.computed = self.first + len(span.inputs)  # the number of the first value that is computed
         self.own: dict[int, tuple[int, Row]] = {}  # its operations, with the first of their numbers, by each of their numbers
-        self.next = self.computed
+        self.next: int = self.computed
         for row in span.rows:
             self.own.update((self.next + k, (self.next, row)) for k in range(len(row.types)))
             self.next += len(row.types)
         before = [] if above is None or above.flushes else above.pending
         self.pending: list[Node] = [*before, self]
-        self.flushes = ending is not None or (span.event is not None and span.event.late)
+        self.flushes: bool = ending is not None or (span.event is not None and span.event.late)
         self.follows = False  # whether a backward pass outside may follow on a path from here
         self.rows: dict[int, Row] = {}
         self.imports: list[int] = []
@@ -90,7 +90,7 @@ class Node:
         for i, _, places in span.steps:
             if not late.isdisjoint(places) or not more.isdisjoint(places):
                 more.add(i)
-        self.late_numbers = late | more if more else late
+        self.late_numbers: frozenset[int] = late | more if more else late
         # What is known of the span's numbers before a program runs; and what, of all pending spans, once it has.
         self.early_roots = [(i, s) for i, s in span.roots if not isinstance(s, Element)]
         self.early_steps = [step for step in span.steps if step[0] not in more]
@@ -184,7 +184,7 @@ class Tree:
         return True
 
     def leave(self, spans: list[Span], reason: str) -> bool:
-        """Adds a path whose end cannot be replayed: from where Python last asked what is true, if numbers alone were seen since."""
+        """Adds a path whose end cannot be replayed: from where Python last saw something that is not a number, where that can be."""
         short = len(spans)
         while short and _is_exact(spans[short - 1].event):
             short -= 1
@@ -367,12 +367,13 @@ class _Run:
 
     def _fetch(self, x: Input, node: Node) -> None:
         source, call = x.source, self.call
+        t: Tensor | None
         if source.kind == "float":
             t = wrap(np.array(self.values[source.index], np.float64))
         else:
             t = _owner(source, call)
             if source.kind == "grad" and t is not None:
-                t = t._grad  # type: ignore[assignment]
+                t = t._grad
             if t is None:
                 self.tree._gone = True
                 raise Unseen(node)
@@ -442,7 +443,7 @@ class _Run:
             array, t = arrays[k], self.tensors.get(k)
             if k in taken:  # a tensor of the user's, or another result
                 t, array = None, array.copy()
-            if t is None or t._requires_grad and j not in ending.followed:
+            if t is None or (t._requires_grad and j not in ending.followed):
                 t = wrap(array)
             taken.add(k)
             self.outputs.append(t)

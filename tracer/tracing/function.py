@@ -386,9 +386,8 @@ class TracedFunction(Wrapper, Generic[P, R]):
             self._out_of_room()
         elif recorder.failure is not None:
             self._stay_eager(key, describe(recorder.failure, recorder.builder), always=True)
-        elif recorder.reason:
-            if not self._leave(key, call, recorder):
-                self._stay_eager(key, recorder.reason)
+        elif recorder.reason and not self._leave(key, call, recorder):
+            self._stay_eager(key, recorder.reason)
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:

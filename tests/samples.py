@@ -417,6 +417,18 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((np.array([1.0, 2.0, 2.0, 5.0]), np.array([[0.0, 2.0], [5.0, 9.0]])), {"right": right}, smooth=False)
         for right in (False, True)
     ],
+    "flat_nonzero": [
+        Sample((BOOLS,), {"count": 3}, smooth=False),
+        Sample((np.array([0.0, NAN, 2.0]),), {"count": 2}, smooth=False),
+    ],
+    "nonzero_count": [Sample((BOOLS,), smooth=False), Sample((np.zeros((2, 0)),), smooth=False)],
+    "unique_count": [Sample((ints(3, 4, high=4),), smooth=False)],
+    "unique_values": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), {"count": 3}, smooth=False)],
+    "unique_inverse": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), smooth=False)],
+    "unique_counts": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), {"count": 3}, smooth=False)],
+    "repeat_positions": [Sample((np.array([2, 0, 3]),), {"total": 5}, smooth=False)],
+    "bincount": [Sample((np.array([2, 0, 3, 3]),), {"size": 6}, smooth=False)],
+    "weighted_bincount": [Sample((np.array([2, 0, 3, 3]), np.array([1.0, 0.5, 2.0, -1.0])), {"size": 4}, smooth=False)],
     "solve": [
         Sample((matrix(3, 3), normal(3, 2, seed=1)), {}),
         Sample((matrix(2, 3, 3), normal(2, 3, 1, seed=1)), {}),

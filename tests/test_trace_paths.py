@@ -362,3 +362,62 @@ def test_the_same_result_twice_and_results_of_earlier_segments():
         return found
 
     both(program)
+
+
+SELECTIONS = {
+    "mask": lambda x: x[x > 0],
+    "mask of rows": lambda x: x.reshape(2, 3)[x.reshape(2, 3).sum(1) > 0],
+    "mask of two axes": lambda x: x.reshape(2, 3)[x.reshape(2, 3) > 0.5] * 2,
+    "mask beside positions": lambda x: x.reshape(2, 3)[x.reshape(2, 3).sum(1) > -9, tracer.tensor([0, 2])],
+    "masked_select": lambda x: x.masked_select(x > 0).cumsum(0),
+    "nonzero": lambda x: x[(x > 0).nonzero().squeeze(1)],
+    "nonzero of two axes": lambda x: (x.reshape(3, 2) > 0).nonzero(),
+    "nonzero as tuple": lambda x: x.reshape(3, 2)[(x.reshape(3, 2) > 0).nonzero(as_tuple=True)],
+    "where": lambda x: tracer.where(x > 0)[0],
+    "argwhere": lambda x: tracer.argwhere(x.reshape(3, 2) > 0),
+    "unique": lambda x: tracer.unique(x.detach().round()),
+    "unique with all": lambda x: tracer.unique(x.detach().round(), return_inverse=True, return_counts=True),
+    "unique_consecutive": lambda x: tracer.unique_consecutive(x.detach().sign()),
+    "bincount": lambda x: tracer.bincount(x.detach().abs().long()),
+    "bincount with weights": lambda x: tracer.bincount(x.detach().abs().long(), x.detach()),
+    "repeat_interleave": lambda x: x.repeat_interleave(x.detach().abs().long() % 3),
+    "len": lambda x: len(x[x > 0]) * x,
+    "length in a loop": lambda x: [x[x > k].sum() for k in range(len(x[x > 1]))],
+    "assignment": lambda x: _assigned(x),
+    "filter until few are left": lambda x: _filtered(x),
+    "one hot": lambda x: F.one_hot(x.detach().abs().long()),
+    "split by counts": lambda x: [p.sum() for p in x.split(tracer.bincount((x > 0).long(), minlength=2).tolist())],
+}
+
+
+def _assigned(x):
+    y = x.clone()
+    y[y > 1] = 0
+    y[y < 0] = y[y < 0] * 2
+    return y
+
+
+def _filtered(x):
+    turns = 0
+    while len(x) > 2:
+        x, turns = x[x > x.mean()], turns + 1
+    return x, turns
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_extents_that_are_data(name):
+    def program(trace):
+        f, found = trace(SELECTIONS[name]), []
+        for seed in (0, 1, 2, 0, 1, 3, 4, 5, 0, 6, 1):
+            x = (tracer.randn(6, generator=tracer.Generator(seed)) * 2).requires_grad_()
+            y = f(x)
+            found.append(y)
+            parts = [
+                t for t in (y if isinstance(y, (tuple, list)) else [y]) if isinstance(t, tracer.Tensor) and t.requires_grad
+            ]
+            if parts:
+                found.append(tracer.autograd.grad(sum((t * t).sum() for t in parts), x))
+        return found
+
+    (f,) = both(program)
+    assert "eager" not in f.explain() and f.cache_info().replays, f.explain()

@@ -16,6 +16,7 @@ from .polynomials import *
 from .quantile import *
 from .reduce import *
 from .scan import *
+from .select import *
 from .source import *
 from .special import *
 from .triangular import *

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..context import context
 from ..ir import ops as P
 from ..ir.types import bool_, int32, int64, uint8
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from ..warning import warn
 from .common import one_dim, to_dtype
 from .inquiry import filling
@@ -142,16 +143,13 @@ def require_mask(x: Tensor, mask: Tensor, axis: int) -> None:
 
 def positions(x: Tensor, tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
     """The tensors of an index, by axis, as positions that are in range: a mask as the positions where it holds on each of its
-    axes, which is data that a trace cannot know. Raises IndexError for positions out of range, and for shapes that do not
+    axes. Raises IndexError for positions out of range, and for shapes that do not
     broadcast.
     """
     found: dict[int, Tensor] = {}
     for axis, item in tensors.items():
         if item.dtype is bool_:
-            from .create import tensor
-
-            for k, where in enumerate(np.nonzero(item._observed("a boolean mask"))):
-                found[axis + k] = tensor(where)
+            found |= {axis + k: where for k, where in enumerate(nonzero_by_axis(item))}
         else:
             found[axis] = item
     try:
@@ -215,13 +213,28 @@ def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
 
 
 def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
-    """The elements where the mask holds. How many there are is data: a trace cannot know it."""
-    from .create import tensor
-
-    where = tensor(np.flatnonzero(mask._observed("a boolean mask")))
+    """The elements where the mask holds."""
     old = x._data.shape
     flat = P.reshape(x, shape=(*old[:axis], mask.numel(), *old[axis + mask.ndim :]))
-    return P.index_select(flat, where, axis=axis)
+    return P.index_select(flat, flat_nonzero(mask), axis=axis)
+
+
+def flat_nonzero(x: Tensor) -> Tensor:
+    """The positions of the elements that are not zero in the flattened tensor. A trace looks at how many there are."""
+    if context.recorder is None:
+        return wrap(np.flatnonzero(x._data))
+    return P.flat_nonzero(x, count=int(P.nonzero_count(x)._observed("a number of elements")))
+
+
+def nonzero_by_axis(x: Tensor) -> list[Tensor]:
+    """The positions of the elements that are not zero on each axis."""
+    if context.recorder is None:
+        return [wrap(where) for where in np.nonzero(x._data)]
+    flat, found = flat_nonzero(x), []
+    for n in reversed(x._data.shape):
+        found.append(P.remainder(flat, n))
+        flat = P.floor_divide(flat, n)
+    return found[::-1]
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:

@@ -165,12 +165,10 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 
 def _positions(repeats: Tensor) -> Tensor:
-    from .create import tensor
-
-    counts = repeats._observed("repeat_interleave")
-    if (counts < 0).any():
+    """0, 1, ..., each repeated. A trace looks at how many there are in all."""
+    if bool((repeats < 0).any()):
         raise RuntimeError("repeats can not be negative")
-    return tensor(np.repeat(np.arange(len(counts)), counts))
+    return P.repeat_positions(repeats, total=int(repeats.sum()._observed("a number of repeats")))
 
 
 def expand_at(x: Tensor, axis: int, n: int) -> Tensor:

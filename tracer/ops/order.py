@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..context import context
 from ..ir import ops as P
-from ..ir.types import DType, int32, int64, promote
+from ..ir.types import DType, float32, float64, int32, int64, promote
 from ..tensor import Tensor, wrap
 from . import pointwise as F
 from . import reduce, shape
 from .common import as_floating, one_dim, require_real, result_dtype, to_dtype, typed, underived
-from .create import tensor
-from .index import gather
+from .create import fixed, tensor
+from .index import gather, nonzero_by_axis
 from .opmath import opmath
 
 __all__ = [
@@ -354,17 +355,19 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each number 0, 1, ... occurs, or the sum of the ``weights`` where it does."""
     if input.ndim != 1 or input.dtype.kind not in "ui":
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    data = input._observed("bincount")
-    if data.size and data.min() < 0:
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
-    if weights is None or not data.size:
-        return wrap(np.bincount(data, minlength=minlength).astype(np.int64))
-    if weights._data.shape != data.shape:
+    if weights is not None and weights._data.shape != input._data.shape and input._data.size:
         raise RuntimeError("weights should be 1-d and have the same length as input")
-    counts = np.bincount(data, weights._data, minlength)
-    return underived("bincount", wrap(counts.astype(np.float32 if weights._data.dtype == np.float32 else np.float64)), weights)
+    if not input._data.size:
+        return fixed(np.zeros(minlength, np.int64))
+    if input.dtype.kind == "i" and bool(reduce.any(F.lt(input, 0))):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    size = max(minlength, int(reduce.amax(input)._observed("a number of bins")) + 1)
+    if weights is None:
+        return P.bincount(input, size=size)
+    added = to_dtype(weights.detach(), float32 if weights.dtype is float32 else float64)
+    return underived("bincount", P.weighted_bincount(input, added, size=size), weights)
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -390,15 +393,28 @@ def unique(
     """The different elements in order (or slices along ``dim``), and where and how often they occur."""
     _require_slices("unique", input, dim)
     require_real("unique", input)
+    if dim is None and context.recorder is not None:
+        return _unique_in_a_trace(input, return_inverse, return_counts)
     data = input._observed("unique")
     axis = None if dim is None else one_dim(dim, input.ndim)
     values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis)
     inverse = inverse.reshape(data.shape if axis is None else (-1,))
-    found = [underived("unique", wrap(values), input)]
+    found = [underived("unique", fixed(values), input)]
     if return_inverse:
-        found.append(wrap(inverse.astype(np.int64)))
+        found.append(fixed(inverse.astype(np.int64)))
     if return_counts:
-        found.append(wrap(counts.astype(np.int64)))
+        found.append(fixed(counts.astype(np.int64)))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _unique_in_a_trace(input: Tensor, return_inverse: bool, return_counts: bool) -> Any:
+    """The trace looks only at how many different elements there are."""
+    count = int(P.unique_count(input)._observed("a number of different elements"))
+    found = [underived("unique", P.unique_values(input.detach(), count=count), input)]
+    if return_inverse:
+        found.append(P.unique_inverse(input))
+    if return_counts:
+        found.append(P.unique_counts(input, count=count))
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -411,12 +427,12 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     starts = np.ones(len(rows), bool)
     starts[1:] = (flat[1:] != flat[:-1]).any(1) if len(rows) else True
     values = rows[starts] if dim is None else np.moveaxis(rows[starts], 0, one_dim(dim, input.ndim))
-    found = [underived("unique_consecutive", wrap(np.ascontiguousarray(values)), input)]
+    found = [underived("unique_consecutive", fixed(np.ascontiguousarray(values)), input)]
     inverse = np.cumsum(starts) - 1
     if return_inverse:
-        found.append(wrap(inverse.reshape(data.shape if dim is None else (-1,)).astype(np.int64)))
+        found.append(fixed(inverse.reshape(data.shape if dim is None else (-1,)).astype(np.int64)))
     if return_counts:
-        found.append(wrap(np.bincount(inverse, minlength=0).astype(np.int64)))
+        found.append(fixed(np.bincount(inverse, minlength=0).astype(np.int64)))
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -433,10 +449,16 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The positions of the elements that are not zero, one in each row; or, as a tuple, one tensor for each axis."""
-    data = input._observed("nonzero")
     if as_tuple:
-        return tuple(wrap(i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(data)))
-    return wrap(np.argwhere(data).astype(np.int64))
+        return tuple(nonzero_by_axis(input if input.ndim else shape.reshape(input, (1,))))
+    if context.recorder is None:
+        return wrap(np.argwhere(input._data).astype(np.int64, copy=False))
+    found = nonzero_by_axis(input)
+    return (
+        shape.stack(found, 1)
+        if found
+        else P.full(value=0, shape=(int(P.nonzero_count(input)._observed("nonzero")), 0), dtype="i64")
+    )
 
 
 def argwhere(input: Tensor) -> Tensor:

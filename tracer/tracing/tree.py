@@ -184,7 +184,7 @@ class Tree:
         return True
 
     def leave(self, spans: list[Span], reason: str) -> bool:
-        """Adds a path whose end cannot be replayed: from where Python last saw something else than numbers, where that can be."""
+        """Adds a path whose end cannot be replayed: from where Python last saw something else than numbers, if it can be."""
         short = len(spans)
         while short and _is_exact(spans[short - 1].event):
             short -= 1

@@ -144,6 +144,11 @@ PROGRAMS = [
 VALUES = (1, 3, -2, 1, 3, 0.5, 20, -2, 1)
 
 
+def followed(y):
+    """The tensors of a result that require gradients."""
+    return [t for t in (y if isinstance(y, (tuple, list)) else [y]) if isinstance(t, tracer.Tensor) and t.requires_grad]
+
+
 def starts(f, k):
     return tracer.tensor(2.0 + abs(k), dtype=tracer.float64) if f is newton else vec(k)
 

@@ -453,12 +453,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
         return tuple(nonzero_by_axis(input if input.ndim else shape.reshape(input, (1,))))
     if context.recorder is None:
         return wrap(np.argwhere(input._data).astype(np.int64, copy=False))
-    found = nonzero_by_axis(input)
-    return (
-        shape.stack(found, 1)
-        if found
-        else P.full(value=0, shape=(int(P.nonzero_count(input)._observed("nonzero")), 0), dtype="i64")
-    )
+    if not input.ndim:
+        return P.full(value=0, shape=(int(P.nonzero_count(input)._observed("nonzero")), 0), dtype="i64")
+    return shape.stack(nonzero_by_axis(input), 1)
 
 
 def argwhere(input: Tensor) -> Tensor:

@@ -364,7 +364,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
         allowed = {**self.environment.tensors, **call.reached}
-        held = {*self.environment.reached, *containers(args), *containers(kwargs)}
+        held = {*self.environment.reached, *call.held, *containers(args), *containers(kwargs)}
         recording = Recording(self._name, call)
         recorder = recording.recorder
         try:
@@ -376,7 +376,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
             if not recorder.reason:
                 recorder.reason = self._changed(key, call, args, kwargs)
                 if not recorder.reason and self.environment.key() == key[1]:
-                    ending = finish(recorder, box, allowed, held | recording.copies)
+                    ending = finish(recorder, box, allowed, held | recording.copies, self.environment)
                     if ending is not None:
                         self._keep(key, call, recorder, ending)
                     self._unstable = 0
@@ -593,5 +593,5 @@ def graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, s
     box = [recording.run(function, args, {})]
     if recording.recorder.reason:
         return None, recording.recorder.reason
-    ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, recording.copies)
+    ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, recording.copies, environment)
     return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

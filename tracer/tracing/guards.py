@@ -45,16 +45,18 @@ class Call:
     tensors   in order
     floats    in order; they are not part of the key, unless the function asks for their type
     reached   tensors that belong to objects among the arguments, by id
+    held      ids of what belongs to objects among the arguments
     kept      what the key refers to by identity
     values    of the trace's float program, once one has matched
     """
 
-    __slots__ = ("_environment", "floats", "kept", "key", "reached", "storages", "tensors", "values")
+    __slots__ = ("_environment", "floats", "held", "kept", "key", "reached", "storages", "tensors", "values")
 
     def __init__(self, args: tuple, kwargs: dict, environment: Environment):
         self.tensors: list[Tensor] = []
         self.floats: list[float] = []
         self.reached: dict[int, Tensor] = {}
+        self.held: set[int] = set()
         self.kept: list[Any] = []
         self.values: list[Any] = []
         self._environment = environment
@@ -114,11 +116,13 @@ class Call:
             environment = self._environment.of(a)
             tokens.append((environment.number, environment.key()))
             self.reached.update(environment.tensors)
+            self.held.update(environment.reached)
             return
         walk = Walk(self._environment.reached)
         tokens.append(walk.describe(a))
         self.kept += walk.kept
         self.reached.update(walk.tensors)
+        self.held.update(walk.seen)
         if isinstance(a, Tensor):
             del self.reached[id(a)]
 
@@ -163,6 +167,11 @@ class Environment:
     def reached(self) -> Mapping[int, Any]:
         """The ids of all objects that can be reached."""
         return self._walk.seen
+
+    def find(self, number: int) -> Any:
+        """The object that the walk has numbered so; None if it is gone, or not kept."""
+        x = self._walk.placed.get(number)
+        return x() if type(x) is weakref.ref else x
 
     @property
     def asks_types(self) -> bool:

@@ -264,6 +264,11 @@ class Recorder:
         assert array() is data
         return v
 
+    def has_array(self, data: np.ndarray) -> bool:
+        """Whether some tensor made by the run has this array, or had it."""
+        known = self._by_array.get(id(data))
+        return known is not None and known[0]() is data
+
     @_heard
     def number(self, x: np.generic) -> Value:
         """A number as a value of no dimensions."""

@@ -29,12 +29,13 @@ class Refused(Exception):
 class Run:
     """One replay: its call, its float values, its outputs, and what was made of them."""
 
-    __slots__ = ("call", "made", "outputs", "trace", "values")
+    __slots__ = ("call", "made", "objects", "outputs", "trace", "values")
 
     def __init__(self, trace: Trace, call: Call):
         self.trace, self.call, self.values = trace, call, call.values
         self.outputs: list[Tensor] = []
         self.made: dict[int, Tensor] = {}
+        self.objects: dict[int, Any] = {}
 
     def input(self, i: int) -> Tensor:
         return self.trace.fetch(i, self.call)

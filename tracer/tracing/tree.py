@@ -334,6 +334,7 @@ class _Run:
         self.values: list[Any] = []
         self.outputs: list[Tensor] = []
         self.made: dict[int, Tensor] = {}
+        self.objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}  # of inputs, by id
         self._given: set[int] = set()  # the values that are inputs
 

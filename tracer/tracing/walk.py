@@ -147,30 +147,36 @@ def items_of(x: Any) -> Collection[Any]:
         return (bytes(x),)
     if isinstance(x, _CONTAINERS):
         return x
-    slots = _slots(type(x))  # type: ignore[arg-type]
+    slots = slots_of(type(x))  # type: ignore[arg-type]
     own: Iterable[Any] = vars(x).items() if hasattr(x, "__dict__") else ()
     return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
 
 
 def is_plain(x: Any) -> bool:
     """Whether all that an object holds is in its dictionary."""
-    return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not _slots(type(x))  # type: ignore[arg-type]
+    return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not slots_of(type(x))  # type: ignore[arg-type]
 
 
 @functools.lru_cache(1024)
-def _slots(cls: Any) -> tuple[str, ...]:
+def slots_of(cls: Any) -> tuple[str, ...]:
     found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]
     return tuple(name for name in found if name != "__dict__")
 
 
+def _is_of(cls: type, x: Any) -> bool:
+    """Whether an attribute is a method of the class that is written in C."""
+    if isinstance(x, (types.MethodDescriptorType, types.WrapperDescriptorType)):
+        return x.__objclass__ is cls
+    return isinstance(x, types.BuiltinFunctionType) and x.__self__ is cls
+
+
 @functools.lru_cache(1024)
-def _hides_state(cls: Any) -> bool:
+def hides_state(cls: Any) -> bool:
     """Whether instances hold, beside attributes, what only C code can see."""
     for base in cls.__mro__:
         if base in _SEEN_THROUGH:
             continue
-        in_c = (types.MethodDescriptorType, types.WrapperDescriptorType, types.BuiltinFunctionType)
-        if not base.__flags__ & (1 << 9) or any(isinstance(v, in_c) for v in vars(base).values()):
+        if not base.__flags__ & (1 << 9) or any(_is_of(base, v) for v in vars(base).values()):
             return True
     return False
 
@@ -220,6 +226,7 @@ class Walk:
     def __init__(self, identified: Mapping[int, Any] | None = None) -> None:
         self.identified = identified  # objects whose identity matters; all if None
         self.seen: dict[int, int] = {}
+        self.placed: dict[int, Any] = {}  # objects by their number, those that announce changes as weak references
         self.kept: list[Any] = []  # identities are compared, so what has one must stay alive
         self.tensors: dict[int, Tensor] = {}
         self.live: list[Any] = []
@@ -249,8 +256,10 @@ class Walk:
             return
         if len(self.kept) > _LIMIT:
             raise Untraceable("the function can reach too many objects")
-        self.seen[id(x)] = len(self.seen)
+        self.seen[id(x)] = number = len(self.seen)
         self.kept.append(x)
+        if not isinstance(x, (Tensor, AnnouncingDict, AnnouncingList)):
+            self.placed[number] = weakref.ref(x) if isinstance(x, Announcing) else x
         if isinstance(x, Tensor):
             self._tensor(x, out)
         elif isinstance(x, _CONTAINERS) and (type(x) in _CONTAINERS or not hasattr(x, "__dict__")):
@@ -410,7 +419,7 @@ class Walk:
         cls = type(x)
         if isinstance(x, np.ndarray):
             raise Untraceable("it reads a NumPy array; make it a tensor")
-        if _hides_state(cls):  # type: ignore[arg-type]
+        if hides_state(cls):  # type: ignore[arg-type]
             raise Untraceable(f"it reads a {cls.__module__}.{cls.__qualname__}, whose contents guards cannot compare")
         announces = isinstance(x, Announcing)
         matters = announces or self.identified is None or id(x) in self.identified

@@ -1,0 +1,148 @@
+"""Objects taken apart, and put together from other parts, without calling anything of theirs."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .announce import Announcing, AnnouncingDict, AnnouncingList
+from .walk import MISSING, Wrapper, contents, hides_state, slots_of
+
+_WHOLE = (Announcing, AnnouncingDict, AnnouncingList, Wrapper, type, types.ModuleType, np.ndarray)
+
+
+class Whole(Exception):
+    """An object that cannot be taken apart: the message says what it is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an object is made of its parts.
+
+    ``make`` takes all parts. What may be a part of itself is also made empty, by ``new``, and then filled.
+    """
+
+    make: Callable[[Sequence[Any]], Any]
+    new: Callable[[], Any] | None = None
+    fill: Callable[[Any, Sequence[Any]], None] | None = None
+
+
+def take_apart(x: Any) -> tuple[Plan, list[Any]]:
+    """How an object is made, and its parts. Raises Whole."""
+    cls: Any = type(x)
+    if cls is tuple:
+        return Plan(tuple), list(x)
+    if cls is list:
+        return _filled(list, list.extend), list(x)
+    if cls is types.CellType:
+        value = contents(x)
+        return _filled(types.CellType, _fill_cell), [value] if value is not MISSING else []
+    if cls is types.FunctionType:
+        return _function(x)
+    if cls is types.MethodType:
+        return Plan(lambda parts: types.MethodType(*parts)), [x.__func__, x.__self__]
+    if cls is functools.partial:
+        return Plan(lambda parts: functools.partial(parts[0], *parts[1], **parts[2])), [x.func, x.args, x.keywords]
+    if isinstance(x, _WHOLE) or hides_state(cls):
+        raise Whole(f"{_article(cls)} {cls.__module__}.{cls.__qualname__}".replace("builtins.", ""))
+    return _object(x)
+
+
+def _article(cls: type) -> str:
+    return "an" if cls.__qualname__[:1] in "aeiou" and cls.__module__ == "builtins" else "a"
+
+
+def _filled(new: Callable[[], Any], fill: Callable[[Any, Sequence[Any]], None]) -> Plan:
+    def make(parts: Sequence[Any]) -> Any:
+        made = new()
+        fill(made, parts)
+        return made
+
+    return Plan(make, new, fill)
+
+
+def _fill_cell(cell: types.CellType, parts: Sequence[Any]) -> None:
+    for value in parts:
+        cell.cell_contents = value
+
+
+def _function(x: types.FunctionType) -> tuple[Plan, list[Any]]:
+    cells, own = x.__closure__ or (), list(vars(x))
+    about = {name: getattr(x, name) for name in ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__")}
+    code, names, n = x.__code__, x.__globals__, len(cells)
+
+    def make(parts: Sequence[Any]) -> types.FunctionType:
+        made = types.FunctionType(code, names, code.co_name, parts[n], tuple(parts[:n]))
+        made.__kwdefaults__ = parts[n + 1]
+        for name, value in about.items():
+            setattr(made, name, value)
+        vars(made).update(zip(own, parts[n + 2 :], strict=True))
+        return made
+
+    return Plan(make), [*cells, x.__defaults__, x.__kwdefaults__, *vars(x).values()]
+
+
+def _object(x: Any) -> tuple[Plan, list[Any]]:
+    """An object that is its class, what it contains and its attributes."""
+    cls: Any = type(x)
+    base = next(c for c in cls.__mro__ if not c.__flags__ & 1 << 9)  # the first that is written in C
+    own = vars(x) if hasattr(x, "__dict__") else {}
+    itself = own is x  # a dict whose attributes are its items
+    names = [] if itself else list(own)
+    slots = [name for name in slots_of(cls) if hasattr(x, name)]
+    state = [*([] if itself else own.values()), *(getattr(x, name) for name in slots)]
+
+    def restore(made: Any, parts: Sequence[Any]) -> Any:
+        if itself:
+            object.__setattr__(made, "__dict__", made)
+        if names:
+            vars(made).update(zip(names, parts, strict=False))
+        for name, value in zip(slots, parts[len(names) :], strict=True):
+            object.__setattr__(made, name, value)
+        return made
+
+    if isinstance(x, (tuple, frozenset)):
+        items, n = base.__iter__(x), len(x)
+        return Plan(lambda parts: restore(base.__new__(cls, parts[:n]), parts[n:])), [*items, *state]
+    inside, put = _contents(x)
+    n = len(inside)
+    limit = (x.maxlen,) if isinstance(x, collections.deque) else ()
+
+    def new() -> Any:
+        made = base.__new__(cls)
+        if limit:
+            collections.deque.__init__(made, (), *limit)
+        return made
+
+    def fill(made: Any, parts: Sequence[Any]) -> None:
+        put(made, parts[:n])
+        restore(made, parts[n:])
+
+    return _filled(new, fill), [*inside, *state]
+
+
+def _contents(x: Any) -> tuple[list[Any], Callable[[Any, Sequence[Any]], None]]:
+    """What an object contains, and how that is put into another one."""
+    if isinstance(x, dict):
+        set_item: Any = (collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict).__setitem__
+        factory = [x.default_factory] if isinstance(x, collections.defaultdict) else []
+        n, first = len(x), len(factory)
+
+        def put(made: Any, parts: Sequence[Any]) -> None:
+            for key, value in zip(parts[first : first + n], parts[first + n :], strict=True):
+                set_item(made, key, value)
+            if factory:
+                made.default_factory = parts[0]
+
+        return [*factory, *dict.keys(x), *dict.values(x)], put
+    sequences: Any = ((list, list.extend), (collections.deque, collections.deque.extend), (set, set.update))
+    for kind, add in sequences:
+        if isinstance(x, kind):
+            return list(kind.__iter__(x)), add
+    return [], lambda made, parts: None

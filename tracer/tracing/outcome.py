@@ -1,0 +1,295 @@
+"""What a run returns, and how a replay makes it again.
+
+Tensors are the graph's outputs, its inputs, or views of either. Objects that the run made are made again without calling
+anything of theirs: the class, and what the object holds. Objects that were there before are found where the walk of the
+surroundings finds them. Values that cannot change are given as they are.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import pathlib
+import re
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd.modes import unfollowed
+from ..autograd.node import was_freed
+from ..context import context
+from ..device import device
+from ..ir import ops as P
+from ..ir.graph import Value
+from ..tensor import Tensor
+from .apart import Plan, Whole, take_apart
+from .ending import Build
+from .recorder import Recorder
+from .replay import Run
+from .scalars import RuntimeFloat
+from .walk import STATIC, Wrapper
+
+if TYPE_CHECKING:
+    from .guards import Environment
+
+_IMMUTABLE = (
+    *STATIC,
+    np.generic,
+    np.dtype,
+    np.ufunc,
+    types.BuiltinFunctionType,
+    types.EllipsisType,
+    types.NotImplementedType,
+    types.ModuleType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.GenericAlias,
+    decimal.Decimal,
+    fractions.Fraction,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    datetime.tzinfo,
+    enum.Enum,
+    pathlib.PurePath,
+    re.Pattern,
+    device,
+)
+_DEEP = 100  # objects within one another
+
+
+class Unreplayable(Exception):
+    """Why a replay would not do what the run did."""
+
+
+@dataclass
+class _Object:
+    """An object that is to be made: how, of what, and how many places it has in the result."""
+
+    plan: Plan
+    parts: list[Any]
+    places: int = 1
+
+
+class Results:
+    """Says how what a run leaves behind is found again in a replay; collects the graph's outputs for it.
+
+    outputs   the graph's outputs, and ``tensors`` those they are in the run
+    leaves    the tensors of the result, once for each place they have in it
+    """
+
+    def __init__(self, recorder: Recorder, held: set[int], environment: Environment):
+        self.recorder = recorder
+        self.held = held  # the ids of objects that something outside refers to
+        self.environment = environment
+        self.outputs: list[Value] = []
+        self.tensors: list[Tensor] = []
+        self.leaves: list[Tensor] = []
+        self._places: dict[int, Build] = {}
+        self._objects: dict[int, _Object] = {}  # those that are to be made, by id
+        self._depth = 0
+
+    def describe(self, x: Any) -> Build:
+        """How ``x`` is built from a replay's outputs."""
+        self._count(x)
+        build = self._describe(x)
+        for known in self._objects.values():
+            known.parts = []  # references to them are counted next
+        return build
+
+    def _count(self, x: Any) -> None:
+        """Takes the objects of a result apart, and counts their places in it."""
+        work = [x]
+        while work:
+            x = work.pop()
+            if isinstance(x, (Tensor, RuntimeFloat, *_IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
+                continue
+            if id(x) in self._objects:
+                self._objects[id(x)].places += 1
+                continue
+            try:
+                plan, parts = take_apart(x)
+            except Whole as e:
+                raise Unreplayable(f"it returns {e}, which a replay cannot make again: return what is in it") from None
+            self._objects[id(x)] = _Object(plan, parts)
+            work += parts
+
+    def _describe(self, x: Any) -> Build:
+        if isinstance(x, Tensor):
+            self.leaves.append(x)
+            return self._place(x)
+        if isinstance(x, RuntimeFloat):
+            index = x._index
+            return Build(lambda run: run.values[index], lambda writer: writer.value(index))
+        if isinstance(x, _IMMUTABLE):
+            return Build(lambda run: x, lambda writer: writer.literal(x))
+        if id(x) in self.held:
+            return self._found(x)
+        if type(x) is tuple and all(isinstance(item, _IMMUTABLE) and not isinstance(item, RuntimeFloat) for item in x):
+            return Build(lambda run: x, lambda writer: writer.constant(x))
+        if _is_importable(x):
+            return Build(lambda run: x, lambda writer: writer.constant(x))
+        if isinstance(x, type):
+            raise Unreplayable(f"it returns the class {x.__name__}, which it made: define the class outside")
+        if isinstance(x, np.ndarray):
+            return self._array(x)
+        self._depth += 1
+        try:
+            if self._depth > _DEEP:
+                raise Unreplayable(f"it returns objects that are nested more than {_DEEP} deep: return a list of them")
+            return self._made(x)
+        finally:
+            self._depth -= 1
+
+    def _made(self, x: Any) -> Build:
+        """An object that the run made."""
+        known, key = self._objects[id(x)], id(x)
+        if key in self._places:
+            return self._places[key]
+        if known.places == 1 and not isinstance(x, types.CellType):
+            builds = [self._describe(part) for part in known.parts]
+            if type(x) is tuple:
+                return Build(lambda run: tuple([b.make(run) for b in builds]), lambda writer: f"({_written(builds, writer)},)")
+            if type(x) is list:
+                return Build(lambda run: [b.make(run) for b in builds], lambda writer: f"[{_written(builds, writer)}]")
+            make = known.plan.make
+            return Build(
+                lambda run: make([b.make(run) for b in builds]),
+                lambda writer: f"{writer.constant(make)}([{_written(builds, writer)}])",
+            )
+        # It has several places, perhaps in itself: it is made once, and empty at first if that can be.
+        several: list[Build] = []
+        self._places[key] = _made_once(key, known.plan, several)
+        several += [self._describe(part) for part in known.parts]
+        return self._places[key]
+
+    def _found(self, x: Any) -> Build:
+        """An object that was there before the call."""
+        number, environment = self.environment.reached.get(id(x)), self.environment
+        if number is None or environment.find(number) is not x:
+            raise Unreplayable(f"it returns a {type(x).__name__} that it was given: the caller has it, return what is new")
+        return Build(lambda run: environment.find(number), lambda writer: f"{writer.constant(environment)}.find({number})")
+
+    def _array(self, x: np.ndarray) -> Build:
+        if type(x) is not np.ndarray or x.dtype.hasobject or not x.flags.owndata or self.recorder.has_array(x):
+            raise Unreplayable("it returns a NumPy array that shows a tensor's memory: return the tensor")
+        return Build(lambda run: x.copy(order="K"), lambda writer: f"{writer.constant(x)}.copy(order='K')")
+
+    def gradient(self, t: Tensor) -> Build:
+        """What becomes of ``t.grad``."""
+        return Build(lambda run: None, lambda writer: "None") if t._grad is None else self._place(t._grad)
+
+    def _place(self, t: Tensor) -> Build:
+        """How the tensor of a replay is found that ``t`` is in the run."""
+        if id(t) not in self._places:
+            self._places[id(t)] = self._find(t)
+        return self._places[id(t)]
+
+    def _find(self, t: Tensor) -> Build:
+        if not self.recorder.knows(t) and t._view is None:
+            self.recorder.value(t)  # what was not made in the run is an input of it
+        for i, known in enumerate(self.recorder.inputs):
+            if known is t:
+                return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
+        if _heard(t):
+            raise Unreplayable("a backward pass outside would call a hook on a result")
+        if t._grad is not None:
+            raise Unreplayable("it returns a tensor it made that has a gradient")
+        if t._inference is not context.inference:
+            raise Unreplayable("it returns a tensor made in another mode of inference than that of the call")
+        if t._view is not None:
+            return self._view(t)
+        if type(t) is not Tensor:
+            raise Unreplayable(f"it returns a {type(t).__name__} it made")
+        k = len(self.outputs)
+        value = self.recorder.value(t)
+        self.tensors.append(t)
+        if t._data.flags.c_contiguous:
+            self.outputs.append(value)
+            return Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
+        # Eager arithmetic keeps the order of axes in memory; a program's results are contiguous.
+        order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
+        self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
+        back = tuple(map(order.index, range(t.ndim)))
+        return _tensor_once(id(t), t._requires_grad, lambda run: P.permute(run.outputs[k], axes=back))
+
+    def _view(self, t: Tensor) -> Build:
+        """A view of a result or of an input shares its memory: it is made of it again."""
+        parent, primitive, attrs = t._viewed()
+        made = t._made
+        if made is not None and parent.requires_grad and t._history != t._counter[0]:
+            raise Unreplayable("it returns a view whose base was changed in place after the view was made")
+        t._refresh()
+        follows, counted = t._requires_grad, t._counter is parent._counter
+        if follows and (
+            not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent.requires_grad
+        ):
+            raise Unreplayable("it returns a view that requires gradients which cannot flow to its base")
+        if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
+            raise Unreplayable("it returns a view whose derivative is that of an autograd.Function")
+        base = self._place(parent)
+
+        def make(run: Run) -> Tensor:
+            if primitive is not P.detach:
+                out = primitive(base.make(run), **attrs)
+                out._made = made
+                return out
+            return base.make(run).detach() if counted else base.make(run).data
+
+        return _tensor_once(id(t), follows, make)
+
+
+def _is_importable(x: Any) -> bool:
+    """Whether it is a class or function that is found by its name."""
+    if not isinstance(x, (type, types.FunctionType, functools._lru_cache_wrapper, Wrapper)):
+        return False
+    found: Any = sys.modules.get(getattr(x, "__module__", None) or "")
+    for part in getattr(x, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    return found is x
+
+
+def _tensor_once(key: int, follows: bool, make: Callable[[Run], Tensor]) -> Build:
+    def build(run: Run) -> Tensor:
+        if key not in run.made:
+            if follows:
+                run.made[key] = make(run)
+            else:
+                with unfollowed():
+                    run.made[key] = make(run)
+        return run.made[key]
+
+    return Build(build)
+
+
+def _made_once(key: int, plan: Plan, builds: list[Build]) -> Build:
+    def build(run: Run) -> Any:
+        if key not in run.objects:
+            if plan.new is None or plan.fill is None:
+                made = plan.make([b.make(run) for b in builds])
+                run.objects.setdefault(key, made)  # it may be a part of itself
+            else:
+                empty = run.objects[key] = plan.new()
+                plan.fill(empty, [b.make(run) for b in builds])
+        return run.objects[key]
+
+    return Build(build)
+
+
+def _written(builds: list[Build], writer: Any) -> str:
+    return ", ".join([b.write(writer) for b in builds])
+
+
+def _heard(t: Tensor) -> bool:
+    """Whether hooks wait for the gradient of a result, or for the node that made it."""
+    if t._grad_fn is None:
+        return bool(vars(t).get("_hooks") or vars(t).get("_post_hooks"))
+    extras = t._grad_fn.extras
+    return extras is not None and bool(any(extras.hooks.values()) or extras.prehooks or extras.posthooks)

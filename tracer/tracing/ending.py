@@ -14,6 +14,7 @@ from .graph_function import GraphFunction
 if TYPE_CHECKING:
     from .recorder import Recorder, Source
     from .replay import Run
+    from .world import Written
 
 
 def _unwritten(writer: Any) -> str:
@@ -37,6 +38,7 @@ class Ending:
     followed  which of them a backward pass outside may begin at
     updates   the new values of inputs that are changed in place, by input; ``changed``, how often each was
     grads     of which tensors ``.grad`` is set, and to what
+    prints    what is printed and logged
     leaves    outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
     """
 
@@ -47,11 +49,12 @@ class Ending:
     changed: list[tuple[int, int]]
     grads: list[tuple[Source, Build]]
     leaves: list[tuple[int, FreedNode | None]]
+    prints: list[Written]
 
     @property
     def changes(self) -> bool:
         """Whether others can see that it was run, beside the result."""
-        return bool(self.updates or self.changed or self.grads)
+        return bool(self.updates or self.changed or self.grads or self.prints)
 
     def numbered(self, number: Mapping[Value, int]) -> Ending:
         """With numbers for values."""

@@ -8,13 +8,14 @@ updates of the graph.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import types
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from ..tensor import Tensor, wrap
 from .cotangents import Cotangents
 from .scalars import Element, FloatProgram, Item, RuntimeFloat
 from .tape import Decision, Event, Gradient, Look, Needed, Seen
+
+if TYPE_CHECKING:
+    from .world import Written
 
 _PACKAGE = __name__.split(".")[0] + "."
 
@@ -154,6 +158,8 @@ class Recorder:
         self.elements: dict[Value, RuntimeFloat] = {}
         self.events: list[Seen] = []
         self._varies: dict[Value, bool] = {}
+        self.prints: list[Written] = []  # what it prints and logs
+        self.hears = True
         # Arrays on the memory of tensors: the array, that memory, and what is in it.
         self._shown: dict[int, list[tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray]]] = {}
 
@@ -409,6 +415,15 @@ class Recorder:
         """The graph cannot be written."""
         self.failure = self.failure or error
         self.give_up("the graph cannot be written")
+
+    @contextlib.contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Meanwhile what is printed is nothing that the function prints."""
+        self.hears = False
+        try:
+            yield
+        finally:
+            self.hears = True
 
     # Looks at values.
 

@@ -15,6 +15,7 @@ from .escape import plain, release
 from .guards import Call
 from .recorder import Recorder, Source
 from .scalars import Argument
+from .world import heard
 
 
 class Recording:
@@ -37,8 +38,10 @@ class Recording:
         new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
         context.recorder = self.recorder
         try:
-            with collector_paused(), signals_apart():  # the graph grows, and nothing of it is garbage
-                return function(*new_args, **new_kwargs)
+            with collector_paused(), signals_apart(), heard(self.recorder):  # the graph grows, and nothing of it is garbage
+                result = function(*new_args, **new_kwargs)
+                self.recorder.floats.formats.settle()
+                return result
         except BaseException:
             self.recorder.reason = self.recorder.reason or "it raised an exception"
             del new_args, new_kwargs

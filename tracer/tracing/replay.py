@@ -48,6 +48,7 @@ class Trace:
         self.function = whole(recorder, ending)
         self.graph = self.function.recorded
         self.build, self.leaves, grads = ending.build, ending.leaves, ending.grads
+        self.prints = ending.prints
         self.replayed = False  # at least once
         self.replays = 0  # calls
         self.written_out = 0  # times
@@ -214,6 +215,8 @@ class Trace:
             new += [(_locate(source, call), grad.make(run)) for source, grad in self.grads]
         for t, g in new:
             t._grad = g
+        for written in self.prints:
+            written.again(run.values)
         return result
 
     def _bump(self, call: Call, sign: int) -> None:

@@ -63,7 +63,7 @@ def finish(
         return None
     changes = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
     changed = [(i, changes[i]) for i in updates if changes[i]]
-    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves)
+    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, recorder.prints)
     if followed and not all(whole(recorder, ending).reached):
         recorder.reason = "it returns a result whose gradient reaches nothing"
         return None

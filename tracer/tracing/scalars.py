@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
+import types
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import numpy as np
 from ..context import context
 from ..ir import ops as P
 from ..ir.types import DType, float64
+from .formats import Formats
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -81,6 +84,7 @@ class FloatProgram:
         self.roots: list[tuple[int, Argument | Item | Element]] = []
         self.steps: list[Step] = []
         self.late: set[int] = set()
+        self.formats = Formats(self)
         self.made: list[weakref.ref[RuntimeFloat]] = []
 
     def _new(self, value: Any) -> int:
@@ -96,19 +100,31 @@ class FloatProgram:
         return RuntimeFloat(self, i, value)
 
     def apply(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
-        """The function's result: a float of the run if it is a float, else a value that is guarded."""
+        """The function's result: a float of the run if it is a float, else a value that decides how the run goes on."""
         value = function(*[a._value if isinstance(a, RuntimeFloat) else a for a in args])
         if not self.recording:
             return value
+        i = self._step(function, args)
+        if type(value) is float:
+            return RuntimeFloat(self, i, value)
+        self.decides(i, value)
+        return value
+
+    def format(self, x: RuntimeFloat, spec: str, frame: types.FrameType | None) -> str:
+        """The text of a number that ``frame`` formats."""
+        text = format(x._value, spec)
+        if self.recording:
+            self.formats.made(self._step(format, (x, spec)), text, frame)
+        return text
+
+    def _step(self, function: Callable[..., Any], args: Sequence[Any]) -> int:
+        """The number of what a function of numbers gives."""
         places = tuple([a._index if isinstance(a, RuntimeFloat) else self._new(a) for a in args])
         i = self._new(None)
         self.steps.append((i, function, places))
         if not self.late.isdisjoint(places):
             self.late.add(i)
-        if type(value) is float:
-            return RuntimeFloat(self, i, value)
-        self.decides(i, value)
-        return value
+        return i
 
     def decides(self, i: int, value: Any) -> None:
         """The run goes as it does because number ``i`` is this."""
@@ -166,6 +182,9 @@ class RuntimeFloat:
     def __float__(self) -> float:
         return self.pinned()
 
+    def __format__(self, spec: str) -> str:
+        return self._program.format(self, spec, sys._getframe(1))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.pinned(), dtype)
 
@@ -203,7 +222,7 @@ def _install() -> None:
     for name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs"):
         setattr(RuntimeFloat, f"__{name}__", method(getattr(operator, name)))
     functions: dict[str, Callable[..., Any]] = {"int": int, "bool": bool, "round": round, "trunc": math.trunc}
-    functions |= {"floor": math.floor, "ceil": math.ceil, "str": str, "repr": repr, "format": format}
+    functions |= {"floor": math.floor, "ceil": math.ceil, "str": str, "repr": repr}
     for name, function in functions.items():
         setattr(RuntimeFloat, f"__{name}__", method(function))
 

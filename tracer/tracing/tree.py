@@ -460,6 +460,8 @@ class _Run:
         for t, g in new:
             if t is not None:
                 t._grad = g
+        for written in ending.prints:
+            written.again(self.values)
         self.tree.misses = 0
         self.tree.replays += 1
         return result

@@ -1,0 +1,137 @@
+"""What traced functions print and log is printed and logged in every call, with the numbers of that call."""
+
+import io
+import logging
+import sys
+
+import pytest
+from twice import both, vec
+
+import tracer
+
+LOG = logging.getLogger("test_trace_world")
+
+
+def plain(x):
+    print("begins")
+    y = x * 2
+    print("ends", 1, None, sep=", ", end="!\n")
+    return y
+
+
+def numbers(x):
+    loss = (x * x).mean()
+    print("loss", loss.item(), [loss.item() / 2, {"k": loss.item()}])
+    return loss
+
+
+def formatted(x):
+    loss, k = (x * x).mean().item(), 3
+    print(f"loss {loss:.3f} in step {k:>3d}: {loss * 2:>7f}", f"{k}")
+    print("loss {:.2e} of {}".format(loss, k))
+    print(f"{k}{loss}{k}")
+    return x + 1
+
+
+def formatted_tensor(x):
+    loss = (x * x).mean()
+    print(f"loss: {loss:>7f}  [{len(x):>5d}/{60000:>5d}]")
+    return loss
+
+
+def kept(x):
+    text = f"{x.sum().item():.1f}"
+    print(text)
+    return text if text > "5" else x
+
+
+def streams(x):
+    sys.stdout.write("out\n")
+    sys.stderr.write("err\n")
+    print("to the other", file=sys.stderr)
+    return x * 3
+
+
+def in_memory(x):
+    buffer = io.StringIO()
+    print(f"{x.sum().item():.1f}", file=buffer)
+    return buffer.getvalue(), x
+
+
+def branches(x):
+    if x.sum() > 5:
+        print("large", f"{x.sum().item():g}")
+    else:
+        print("small")
+    return x
+
+
+def logs(x):
+    loss = x.sum().item()
+    LOG.info("loss %.2f after %d", loss, 3)
+    LOG.warning(f"warned at {loss:.1f}")
+    LOG.error("plain")
+    return x * 2
+
+
+@pytest.mark.parametrize(
+    "f", [plain, numbers, formatted, formatted_tensor, kept, streams, in_memory, branches, logs], ids=lambda f: f.__name__
+)
+def test_what_is_written(f, capsys, caplog):
+    caplog.set_level(logging.INFO)
+
+    def program(trace):
+        g, found = trace(f), []
+        capsys.readouterr()
+        caplog.clear()
+        for k in (1, 2, 3, 1, 0.5, -4, 2.25):
+            found += [g(vec(k)), *capsys.readouterr(), caplog.messages.copy()]
+        return found
+
+    (traced,) = both(program)
+    assert "eager" not in traced.explain(), traced.explain()
+    if f not in (kept, in_memory):
+        assert traced.cache_info().replays >= 5, traced.explain()
+
+
+def test_a_string_in_which_the_number_can_be_seen_in_two_ways(capsys):
+    def program(trace):
+        @trace
+        def f(x, name):
+            print(f"{name}{x[0].item():.0f}{name}")
+            return x
+
+        return [(f(vec(k), "11"), capsys.readouterr().out) for k in (1, 2, 3, 1)]
+
+    both(program)
+
+
+def test_other_threads_print_meanwhile(capsys):
+    import threading
+
+    def program(trace):
+        @trace
+        def f(x):
+            thread = threading.Thread(target=print, args=("other",))
+            thread.start()
+            thread.join()
+            print("mine")
+            return x * 2
+
+        return [(f(vec(k)), capsys.readouterr().out.count("mine")) for k in (1, 2, 3)]
+
+    both(program)
+
+
+def test_streams_are_given_back():
+    before = sys.stdout, sys.stderr, print, logging.Logger.handle
+
+    @tracer.trace
+    def fails(x):
+        print("before")
+        raise KeyError
+
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            fails(vec())
+    assert before == (sys.stdout, sys.stderr, print, logging.Logger.handle)

@@ -1,0 +1,168 @@
+"""What a run prints and logs: heard while it is recorded, and written again by a replay once its path is complete."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import logging
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..context import context
+from .formats import Number, Template
+from .scalars import RuntimeFloat
+from .walk import STATIC
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+
+class Written(NamedTuple):
+    """Something written: ``write(*parts)``, in which there may be numbers of the run."""
+
+    write: Callable[..., Any]
+    parts: tuple[Any, ...]
+
+    def again(self, values: list[Any]) -> None:
+        """Writes the same with the numbers of a replay."""
+        self.write(*[_filled(part, values) for part in self.parts])
+
+
+class _Stream:
+    """Stands for a stream while a run is recorded, and says what is written to it."""
+
+    def __init__(self, name: str, stream: Any):
+        self._name, self._stream = name, stream
+
+    def write(self, text: str) -> Any:
+        _tell(_write, self._name, text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    @property
+    def buffer(self) -> Any:
+        if context.recorder is not None:
+            context.recorder.give_up(f"writes bytes to sys.{self._name}")
+        return self._stream.buffer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _write(name: str, text: str) -> None:
+    getattr(sys, name).write(text)
+
+
+def _print(name: str, sep: Any, end: Any, flush: Any, *args: Any) -> None:
+    builtins.print(*args, sep=sep, end=end, file=getattr(sys, name), flush=flush)
+
+
+def _log(logger: logging.Logger, fields: dict[str, Any], message: Any, args: Any) -> None:
+    now = time.time()
+    fields = {**fields, "msg": message, "args": args, "created": now, "msecs": now % 1 * 1000}
+    logger.handle(logging.makeLogRecord(fields))
+
+
+def _tell(write: Callable[..., Any], *parts: Any) -> None:
+    recorder = context.recorder
+    if recorder is not None and recorder.hears:
+        recorder.prints.append(Written(write, parts))
+
+
+@contextmanager
+def heard(recorder: Recorder) -> Iterator[None]:
+    """Meanwhile ``recorder`` gets what this thread prints and logs."""
+    plain_print, plain_handle = builtins.print, logging.Logger.handle
+    streams = {name: getattr(sys, name) for name in ("stdout", "stderr") if getattr(sys, name) is not None}
+    heard_streams = {name: _Stream(name, stream) for name, stream in streams.items()}
+    formats = recorder.floats.formats
+
+    def hearing_print(*args: Any, sep: Any = " ", end: Any = "\n", file: Any = None, flush: Any = False) -> None:
+        target = sys.stdout if file is None else file
+        if context.recorder is not recorder or target is None:
+            plain_print(*args, sep=sep, end=end, file=file, flush=flush)
+            return
+        name = next((n for n in streams if target is heard_streams[n] or target is streams[n]), None)
+        if name is None:  # a file, if it isn't text in memory
+            if not isinstance(target, io.StringIO):
+                recorder.give_up("prints to a file")
+            plain_print(*args, sep=sep, end=end, file=file, flush=flush)
+            return
+        with recorder.deaf():
+            parts = map(_part, formats.printed(sys._getframe(1), args))
+            plain_print(*map(_plain, args), sep=sep, end=end, file=streams[name], flush=flush)
+        _tell(_print, name, sep, end, flush, *parts)
+
+    def hearing_handle(self: logging.Logger, record: logging.LogRecord) -> Any:
+        if context.recorder is not recorder:
+            return plain_handle(self, record)
+        (message,) = formats.printed(_outside(logging, sys._getframe(1)), [record.msg])
+        _tell(_log, self, dict(vars(record)), _part(message), _part(record.args))
+        record.args = _plain(record.args)
+        with recorder.deaf():
+            return plain_handle(self, record)
+
+    try:
+        builtins.print, logging.Logger.handle = hearing_print, hearing_handle  # type: ignore[assignment, method-assign]
+        for name, stream in heard_streams.items():
+            setattr(sys, name, stream)
+        yield
+    finally:
+        if builtins.print is hearing_print:
+            builtins.print = plain_print
+        if logging.Logger.handle is hearing_handle:
+            logging.Logger.handle = plain_handle  # type: ignore[method-assign]
+        for name, stream in heard_streams.items():
+            if getattr(sys, name) is stream:
+                setattr(sys, name, streams[name])
+
+
+def _outside(module: types.ModuleType, frame: types.FrameType | None) -> types.FrameType | None:
+    """The innermost frame whose code is not that of a module."""
+    while frame is not None and frame.f_globals is vars(module):
+        frame = frame.f_back
+    return frame
+
+
+def _part(x: Any) -> Any:
+    """Something printed, as it is now: numbers of the run by number, what else may change as text."""
+    if type(x) is RuntimeFloat:
+        return Number(x._index)
+    if isinstance(x, (Template, *STATIC)):
+        return x
+    if type(x) in (list, tuple):
+        return type(x)(map(_part, x))
+    if type(x) is dict:
+        return {_plain(k): _part(v) for k, v in x.items()}
+    return str(x)
+
+
+def _plain(x: Any) -> Any:
+    """With floats for numbers of the run."""
+    if type(x) is RuntimeFloat:
+        return x._value
+    if type(x) in (list, tuple):
+        return type(x)(map(_plain, x))
+    if type(x) is dict:
+        return {_plain(k): _plain(v) for k, v in x.items()}
+    return x
+
+
+def _filled(x: Any, values: list[Any]) -> Any:
+    """With the numbers of a replay."""
+    if type(x) is Number:
+        return values[x.index]
+    if type(x) is Template:
+        return "".join([values[p.index] if type(p) is Number else p for p in x.pieces])  # type: ignore[misc]
+    if type(x) in (list, tuple):
+        return type(x)([_filled(item, values) for item in x])
+    if type(x) is dict:
+        return {k: _filled(v, values) for k, v in x.items()}
+    return x

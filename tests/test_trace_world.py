@@ -28,7 +28,7 @@ def numbers(x):
 def formatted(x):
     loss, k = (x * x).mean().item(), 3
     print(f"loss {loss:.3f} in step {k:>3d}: {loss * 2:>7f}", f"{k}")
-    print("loss {:.2e} of {}".format(loss, k))
+    print("loss {:.2e} of {}".format(loss, k))  # noqa: UP032
     print(f"{k}{loss}{k}")
     return x + 1
 

@@ -1,8 +1,8 @@
 """Text that numbers of a run are formatted into, where it is only printed or logged: a replay formats its own numbers.
 
-Once a number is in a string, nothing says where the string goes. The source does: an f-string, or ``"...".format(...)``, that is
-itself an argument of a call whose result is thrown away goes nowhere else. If that call turns out to print or log, the string
-was a template. In all other cases the text of the number decides how the run goes on.
+Once a number is in a string, nothing says where the string goes. The source does: an f-string, or ``"...".format(...)``, that
+is itself an argument of a call whose result is thrown away goes nowhere else. If that call turns out to print or log, the
+string was a template. In all other cases the text of the number decides how the run goes on.
 """
 
 from __future__ import annotations

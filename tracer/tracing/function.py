@@ -20,13 +20,14 @@ from ..warning import warn
 from .ending import Ending, whole
 from .express import MISS, Express, express
 from .failure import TraceWarning, describe, probe_stack
+from .follow import Left, Uncompiled, Unseen
 from .guards import Call, Environment
 from .recorder import Recorder
 from .recording import Recording, containers, signals_apart
 from .replay import Refused, Trace
 from .result import finish
 from .tape import spans
-from .tree import Left, Tree, Uncompiled, Unseen
+from .tree import Tree
 from .walk import Untraceable, Wrapper, weakened
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
@@ -332,7 +333,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
             self._compilation_failed(tree, key, e.error, e.graph)
         except RecursionError:
             self._out_of_room()
-        except (Left, IndexError, RuntimeError, MemoryError):
+        except Left:
             pass  # the function raises what it raises, or goes on as it does
         if unseen is None:
             return self._run_eagerly(args, kwargs)

@@ -12,49 +12,27 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
-from ..runtime.objects import address
-from ..tensor import Tensor, wrap
+from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
 from .graph_function import Executable, GraphFunction
-from .overlap import is_written_over
 from .recording import signals_apart
-from .scalars import ERRORS, Element, static
-from .tape import Decision, Gradient, Input, Look, Row, Span
+from .scalars import Element
+from .tape import Decision, Look, Row, Span
 from .walk import alive
 
 if TYPE_CHECKING:
     from .ending import Ending
     from .guards import Call
-    from .recorder import Source
 
 _MAX_NODES = 20_000
+_MAX_LEFT = 64  # reasons to leave paths
 _MAX_MISSES = 100  # in a row
 _MAX_SEEN = 16  # different elements, or numbers, that are seen at one place, and never a second time
 
 
 _NOTHING = Span((), (), (), (), (), None, None, frozenset())
-
-
-class Unseen(Exception):
-    """A replay has met something that no recording has, and has changed nothing."""
-
-    def __init__(self, node: Node):
-        self.node = node
-
-
-class Left(Exception):
-    """A replay has come to a path whose end cannot be replayed, and has changed nothing."""
-
-
-class Uncompiled(Exception):
-    """A segment could not be compiled; the replay has changed nothing."""
-
-    def __init__(self, error: Exception, graph: Graph):
-        self.error, self.graph = error, graph
 
 
 class Node:
@@ -84,6 +62,8 @@ class Node:
         self.imports: list[int] = []
         self.exports: list[int] = []
         self.function: GraphFunction | None = None
+        self.inputs = Inputs(span.inputs, 0 if above is None else above.inputs.before + len(above.span.inputs))
+        self.closing: Closing | None = None  # of one with an ending
 
         late: frozenset[int] = frozenset() if above is None else above.late_numbers
         more = {i for i, s in span.roots if isinstance(s, Element)}
@@ -125,6 +105,11 @@ class _Path:
         first, row = node.own[k]
         return row.types[k - first]
 
+    def input(self, i: int) -> int:
+        """The value that input ``i`` is."""
+        node = next(n for n in self.nodes if i - n.inputs.before < len(n.span.inputs))
+        return node.first + i - node.inputs.before
+
     def is_sensitive(self, k: int) -> bool:
         return k in self.nodes[self.place(k)].span.sensitive
 
@@ -146,6 +131,7 @@ class Tree:
         self.nodes = 0
         self.paths = 0
         self.replays = 0  # calls
+        self.left: dict[str, None] = {}  # why paths are left
         self.misses = 0  # in a row
         self.changes = False  # whether a path writes to something
         self._gone = False
@@ -159,6 +145,7 @@ class Tree:
         something else.
         """
         if isinstance(ending, str):
+            self.left[f"after {spans[-1].event}: {ending}"] = None
             spans = [*spans, _NOTHING]
         node, k = None, 0
         child = self.root
@@ -185,6 +172,8 @@ class Tree:
 
     def leave(self, spans: list[Span], reason: str) -> bool:
         """Adds a path whose end cannot be replayed: from where Python last saw something else than numbers, if it can be."""
+        if len(self.left) >= _MAX_LEFT:
+            return False
         short = len(spans)
         while short and _is_exact(spans[short - 1].event):
             short -= 1
@@ -218,7 +207,11 @@ class Tree:
         if isinstance(node.span.event, Look):
             wanted.add(node.span.event.value)
         if node.ending is not None:
-            wanted.update(node.ending.outputs, node.ending.updates.values())
+            given = {k for n in path.nodes for k in range(n.first, n.computed)}
+            last = {k for n in node.pending for k in n.own}
+            node.closing = closing = Closing(node.ending, last, given, may_fail(node.late_steps))
+            node.imports += [k for k in map(path.input, closing.in_place) if k not in imports]
+            wanted.update(node.ending.outputs, (k for _, k, _ in closing.copied))
             self.changes |= node.ending.changes
             if node.ending.followed:
                 for n in path.nodes:
@@ -240,16 +233,25 @@ class Tree:
         return self.may_match
 
     def replay(self, call: Call) -> Any:
-        """Runs along a known path. Raises Unseen, Left or Uncompiled; IndexError and RuntimeError as the programs do."""
+        """Runs along a known path. Raises Unseen, Left or Uncompiled."""
+        assert self.root is not None
         if not self.changes:
-            return _Run(self, call).run()
-        with self._lock:
-            return _Run(self, call).run()
+            result = PathRun(self, call).run(self.root)
+        else:
+            with self._lock:
+                result = PathRun(self, call).run(self.root)
+        self.misses = 0
+        self.replays += 1
+        return result
+
+    def look_whether_gone(self, node: Node) -> None:
+        """An input of a node is not as it was: if its tensor is gone, the tree will never match again."""
+        self._gone |= any(x.source.is_held and x.source.holder is None for x in node.span.inputs)
 
     def function(self, node: Node) -> GraphFunction:
         """The program of a node; equal ones have one."""
         graph, active, outputs = self._graph(node)
-        key = graph.structure(), tuple(active), tuple(outputs)
+        key = graph.structure(), tuple(active), tuple(outputs), tuple(graph.updates.items())
         found = self._functions.get(key)
         if found is None:
             found = self._functions[key] = GraphFunction(graph, active, outputs)
@@ -271,7 +273,10 @@ class Tree:
         for first, row in node.rows.items():
             made = builder.add(row.primitive, [env[k] for k in row.operands], row.op.attrs, row.types, row.op.loc)
             env.update((first + k, v) for k, v in enumerate(made))
-        graph = builder.finish([env[k] for k in node.exports])
+        targets = node.closing.in_place if node.closing is not None else {}
+        places = {i: node.imports.index(path.input(i)) for i in targets}
+        updates = {len(node.exports) + j: places[i] for j, i in enumerate(targets)}
+        graph = builder.finish([env[k] for k in (*node.exports, *targets.values())], updates)
         if not node.follows:
             return graph, [], []
         active = [i for i, k in enumerate(node.imports) if path.is_sensitive(k)]
@@ -310,7 +315,9 @@ class Tree:
         return [(f.forward if f.active else f.plain).fused for f in list(self._functions.values())]
 
     def summary(self) -> str:
-        return f"{self.paths} paths, {self.nodes} looks at values, {len(self._functions)} programs"
+        """Its size, and where it is left."""
+        counts = f"{self.paths} paths, {self.nodes} looks at values, {len(self._functions)} programs"
+        return "\n".join([counts, *(f"    eager {why}" for why in self.left)])
 
 
 def _is_exact(event: Any) -> bool:
@@ -321,152 +328,3 @@ def _is_exact(event: Any) -> bool:
 def _is_cheap(row: Row) -> bool:
     """Whether computing a value again costs less than keeping it: a constant does, and what only moves elements."""
     return row.primitive.kind is Kind.SOURCE or row.primitive.put is not None
-
-
-class _Run:
-    """One replay. ``values`` are the graph's, by number: arrays; ``tensors`` what is a tensor already."""
-
-    def __init__(self, tree: Tree, call: Call):
-        self.tree, self.call = tree, call
-        self.arrays: list[Any] = []
-        self.tensors: dict[int, Tensor] = {}
-        self.inputs: list[Tensor] = []
-        self.values: list[Any] = []
-        self.outputs: list[Tensor] = []
-        self.made: dict[int, Tensor] = {}
-        self.objects: dict[int, Any] = {}
-        self._numbers: dict[int, int] = {}  # of inputs, by id
-        self._given: set[int] = set()  # the values that are inputs
-
-    def input(self, i: int) -> Tensor:
-        return self.inputs[i]
-
-    def run(self) -> Any:
-        node = self.tree.root
-        assert node is not None
-        while True:
-            span = node.span
-            for x in span.inputs:
-                self._fetch(x, node)
-            self.arrays += [None] * (node.next - node.first - len(span.inputs))
-            self.values += span.constants
-            if isinstance(node.ending, str):
-                raise Left
-            try:
-                self._compute(node)
-                if node.flushes:
-                    self._flush(node)
-            except ERRORS as e:
-                raise Unseen(node) from e
-            event = span.event
-            if event is None:
-                return self._commit(node)
-            child = node.children.get(self._see(event))
-            if child is None:
-                raise Unseen(node)
-            node = child
-
-    def _fetch(self, x: Input, node: Node) -> None:
-        source, call = x.source, self.call
-        t: Tensor | None
-        if source.kind == "float":
-            t = wrap(np.array(self.values[source.index], np.float64))
-        else:
-            t = _owner(source, call)
-            if source.kind == "grad" and t is not None:
-                t = t._grad
-            if t is None:
-                self.tree._gone = True
-                raise Unseen(node)
-        data = t._data
-        if data.shape != x.type.shape or data.dtype != x.type.dtype.numpy:
-            raise Unseen(node)
-        n = len(self.arrays)
-        self._numbers[id(t)] = len(self.inputs)
-        self.inputs.append(t)
-        self.tensors[n] = t
-        self._given.add(n)
-        self.arrays.append(data if data.flags.c_contiguous else np.ascontiguousarray(data))
-
-    def _compute(self, node: Node) -> None:
-        """The numbers that depend on nothing that a program computes."""
-        values = self.values
-        for i, source in node.early_roots:
-            values[i] = source.fetch(self.call)
-            if type(values[i]) is not float:
-                raise TypeError
-        for i, function, places in node.early_steps:
-            values[i] = function(*[values[k] for k in places])
-
-    def _flush(self, node: Node) -> None:
-        """Runs the program of a node; then all numbers are known."""
-        arrays, values = self.arrays, self.values
-        if node.exports:
-            function = node.function or self.tree.function(node)
-            given = [arrays[k] for k in node.imports]
-            if function.active:
-                outs = function.call(given, [self._tensor(k) for k in node.imports])
-                for k, t in zip(node.exports, outs, strict=True):
-                    arrays[k], self.tensors[k] = t._data, t
-            else:
-                for k, a in zip(node.exports, function.plain.run([address(a) for a in given]), strict=True):
-                    arrays[k] = a
-        for i, k in node.late_roots:
-            values[i] = arrays[k].item()
-        for i, step, places in node.late_steps:
-            values[i] = step(*[values[k] for k in places])
-
-    def _tensor(self, k: int) -> Tensor:
-        if k not in self.tensors:
-            self.tensors[k] = wrap(self.arrays[k])
-        return self.tensors[k]
-
-    def _see(self, event: Any) -> Any:
-        if isinstance(event, Look):
-            return event.see(self.arrays[event.value])
-        if isinstance(event, Decision):
-            return static(self.values[event.number])
-        if isinstance(event, Gradient):
-            owner = _owner(event.owner, self.call)
-            return event.see(None if owner is None else owner._grad, self._numbers)
-        return None
-
-    def _commit(self, node: Node) -> Any:
-        """The path is complete: from here on nothing fails, and what it changes is changed."""
-        ending, arrays, inputs = node.ending, self.arrays, self.inputs
-        assert ending is not None and not isinstance(ending, str)
-        if ending.updates and is_written_over((t._data, i in ending.updates) for i, t in enumerate(inputs)):
-            raise Unseen(node)
-        if not all(inputs[i]._data.flags.writeable for i in ending.updates):
-            raise Unseen(node)
-        taken = self._given.copy()
-        for j, k in enumerate(ending.outputs):
-            array, t = arrays[k], self.tensors.get(k)
-            if k in taken:  # a tensor of the user's, or another result
-                t, array = None, array.copy()
-            if t is None or (t._requires_grad and j not in ending.followed):
-                t = wrap(array)
-            taken.add(k)
-            self.outputs.append(t)
-        for k, leaf in ending.leaves:
-            self.outputs[k]._requires_grad, self.outputs[k]._grad_fn = True, leaf
-        given = {i: arrays[k].copy() if k in self._given else arrays[k] for i, k in ending.updates.items()}
-        for i, a in given.items():
-            np.copyto(inputs[i]._data, a)
-        for i, change in ending.changed:
-            inputs[i]._changes()[0] += change
-        result = ending.build.make(self)  # type: ignore[arg-type]
-        new = [(_owner(source, self.call), g.make(self)) for source, g in ending.grads]  # type: ignore[arg-type]
-        for t, g in new:
-            if t is not None:
-                t._grad = g
-        for written in ending.prints:
-            written.again(self.values)
-        self.tree.misses = 0
-        self.tree.replays += 1
-        return result
-
-
-def _owner(source: Source, call: Call) -> Tensor | None:
-    """The tensor that a source names, or whose gradient it names; None once it is gone."""
-    return source.holder if source.is_held else call.tensors[source.index]

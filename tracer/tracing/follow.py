@@ -1,0 +1,363 @@
+"""One replay along the paths of a tree: programs and Python's arithmetic up to where something is seen, and so on to an ending.
+
+Until the path is complete all is computed into new memory. Whatever stops it before has changed nothing.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..ir.graph import Graph
+from ..runtime.objects import address
+from ..tensor import Tensor, wrap
+from .guards import storage
+from .overlap import is_written_over
+from .scalars import ERRORS, static
+from .tape import Decision, Gradient, Input, Look
+
+if TYPE_CHECKING:
+    from .ending import Ending
+    from .graph_function import GraphFunction
+    from .guards import Call
+    from .recorder import Source
+    from .tree import Node, Tree
+
+
+class Unseen(Exception):
+    """A replay has met something that no recording has, and has changed nothing."""
+
+    def __init__(self, node: Node):
+        self.node = node
+
+
+class Left(Exception):
+    """A replay has come to a path whose end cannot be replayed, or to an error, and has changed nothing."""
+
+
+class Uncompiled(Exception):
+    """A segment could not be compiled; the replay has changed nothing."""
+
+    def __init__(self, error: Exception, graph: Graph):
+        self.error, self.graph = error, graph
+
+
+class Known(NamedTuple):
+    """Where inputs are that belong to a captured tensor: the same memory from call to call.
+
+    arrays, addresses   one for each input of a span; None where it is found anew in each call
+    checks              the source of such an input, whether it is a gradient, and its array
+    loose               the positions of inputs that are found anew in each call
+    ids                 the positions of inputs, by the id of their tensor
+    """
+
+    arrays: list[Any]
+    addresses: list[int]
+    checks: list[tuple[Source, bool, np.ndarray]]
+    loose: list[int]
+    ids: dict[int, int]
+
+
+class Inputs:
+    """The inputs of a span. ``before``: how many there are in the spans before."""
+
+    def __init__(self, inputs: Sequence[Input], before: int):
+        self.all, self.before = inputs, before
+        self.known: Known | None = None
+
+    def refreshed(self) -> Known | None:
+        """What is known now; None if a tensor is gone, or another one than it was."""
+        self.known = None
+        known = Known([None] * len(self.all), [0] * len(self.all), [], [], {})
+        for i, x in enumerate(self.all):
+            t = _tensor_of(x.source) if x.source.is_held else None
+            if x.source.is_held and (t is None or not _fits(t._data, x)):
+                return None
+            if t is None or not t._data.flags.c_contiguous:
+                known.loose.append(i)
+            else:
+                known.arrays[i], known.addresses[i] = t._data, address(t._data)
+                known.checks.append((x.source, x.source.kind == "grad", t._data))
+            if t is not None:
+                known.ids[id(t)] = self.before + i
+        self.known = known
+        return known
+
+
+def _fits(data: np.ndarray, x: Input) -> bool:
+    return data.shape == x.type.shape and data.dtype == x.type.dtype.numpy
+
+
+def _tensor_of(source: Source, call: Call | None = None) -> Tensor | None:
+    """The tensor that a source names; None once it is gone."""
+    t = owner(source, call)
+    return t._grad if t is not None and source.kind == "grad" else t
+
+
+def owner(source: Source, call: Call | None) -> Tensor | None:
+    """The tensor that a source names, or whose gradient it names; None once it is gone."""
+    if source.is_held:
+        return source.holder  # type: ignore[no-any-return]
+    assert call is not None
+    return call.tensors[source.index]
+
+
+class Closing:
+    """What is known of an ending before it is come to.
+
+    outputs   the number of each value that the result is made of, whether it is a copy of it, and whether it is followed
+    in_place  the inputs that the last program writes to, and the values
+    copied    the inputs that are written to afterwards, the values, and whether those are inputs themselves
+    """
+
+    def __init__(self, ending: Ending, last: set[int], inputs: set[int], may_fail: bool):
+        """``last``: what the last program computes; ``inputs``: the values that are inputs; ``may_fail``: Python, after it."""
+        taken = inputs.copy()
+        self.outputs: list[tuple[int, bool, bool]] = []
+        for j, k in enumerate(ending.outputs):
+            self.outputs.append((k, k in taken, j in ending.followed))
+            taken.add(k)
+        in_place = not may_fail and not ending.followed
+        self.in_place = {i: k for i, k in ending.updates.items() if in_place and k in last}
+        self.copied = [(i, k, k in inputs) for i, k in ending.updates.items() if i not in self.in_place]
+        self.changed = frozenset(ending.updates)
+        self.counters: list[tuple[list[int], int]] | None = None
+        self.loose: list[tuple[int, int]] = []
+        # What was found out about the memory of captured tensors: for which of it, which memory it is, and which is changed.
+        self.apart: tuple[list[Known | None], set[int], list[np.ndarray]] | None = None
+
+
+# Python's arithmetic that never fails on floats.
+_SAFE = {operator.add, operator.sub, operator.mul, operator.neg, operator.pos, operator.abs, format, str, repr}
+_SAFE |= {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
+
+
+def may_fail(steps: Sequence[tuple[int, Any, Any]]) -> bool:
+    """Whether Python may raise an exception in one of these steps."""
+    return any(function not in _SAFE for _, function, _ in steps)
+
+
+class PathRun:
+    """A replay. ``arrays`` and ``addresses`` are those of the graph's values, by number, ``tensors`` what has a tensor."""
+
+    def __init__(self, tree: Tree, call: Call):
+        self.tree, self.call = tree, call
+        self.nodes: list[Node] = []
+        self.arrays: list[Any] = []
+        self.addresses: list[int] = []
+        self.tensors: dict[int, Tensor] = {}
+        self.values: list[Any] = []
+        self.outputs: list[Tensor] = []
+        self.made: dict[int, Tensor] = {}
+        self.objects: dict[int, Any] = {}
+        self._ids: dict[int, int] = {}
+        self._ids_of = 0  # so many nodes
+
+    def input(self, i: int) -> Tensor:
+        """Input ``i`` as a tensor."""
+        for node in self.nodes:
+            inputs = node.inputs
+            if i - inputs.before < len(inputs.all):
+                t = _tensor_of(inputs.all[i - inputs.before].source, self.call)
+                assert t is not None
+                return t
+        raise AssertionError
+
+    def run(self, node: Node) -> Any:
+        """The result, from the root on."""
+        while True:
+            span = node.span
+            self.nodes.append(node)
+            if isinstance(node.ending, str):
+                raise Left
+            if span.constants:
+                self.values += span.constants
+                self._compute(node)
+            if span.inputs:
+                self._fetch(node)
+            room = node.next - node.computed
+            self.arrays += [None] * room
+            self.addresses += [0] * room
+            if node.closing is not None and node.closing.changed:
+                self._check_memory(node)
+            if node.flushes:
+                self._flush(node)
+            event = span.event
+            if event is None:
+                return self._close(node)
+            child = node.children.get(self._see(event))
+            if child is None:
+                raise Unseen(node)
+            node = child
+
+    def _compute(self, node: Node) -> None:
+        """The numbers that depend on nothing that a program computes."""
+        values = self.values
+        try:
+            for i, source in node.early_roots:
+                values[i] = source.fetch(self.call)
+                if type(values[i]) is not float:
+                    raise TypeError
+            for i, function, places in node.early_steps:
+                values[i] = function(*[values[k] for k in places])
+        except ERRORS as e:
+            raise Unseen(node) from e
+
+    def _fetch(self, node: Node) -> None:
+        """The inputs of a span."""
+        inputs, n = node.inputs, len(self.arrays)
+        known = inputs.known or inputs.refreshed()
+        if known is not None:
+            for source, is_gradient, array in known.checks:
+                t = source.holder
+                if t is not None and is_gradient:
+                    t = t._grad
+                if t is None or t._data is not array:
+                    known = inputs.refreshed()
+                    break
+        if known is None:
+            self.tree.look_whether_gone(node)
+            raise Unseen(node)
+        self.arrays += known.arrays
+        self.addresses += known.addresses
+        for i in known.loose:
+            x = inputs.all[i]
+            if x.source.kind == "float":
+                data = np.array(self.values[x.source.index], np.float64)
+            else:
+                found = _tensor_of(x.source, self.call)
+                if found is None or not _fits(found._data, x):
+                    raise Unseen(node)
+                data = found._data
+                if not data.flags.c_contiguous:
+                    data = np.ascontiguousarray(data)
+            self.arrays[n + i], self.addresses[n + i] = data, address(data)
+
+    def _check_memory(self, node: Node) -> None:
+        """Whether what is to be changed may be written to, and shares no memory with other inputs."""
+        closing, changed = node.closing, node.closing.changed
+        nodes = [n for n in self.nodes if n.inputs.known is not None]
+        known = [n.inputs.known for n in nodes]
+        if closing.apart is None or not all(map(operator.is_, closing.apart[0], known)):
+            rows = [(a, n.inputs.before + i) for n in nodes for i, a in enumerate(n.inputs.known.arrays)]
+            fixed = [(a, i) for a, i in rows if a is not None]
+            if is_written_over((a, i in changed) for a, i in fixed):
+                raise Unseen(node)
+            closing.apart = known, {id(storage(a)) for a, _ in fixed}, [a for a, i in fixed if i in changed]
+        if not all(a.flags.writeable for a in closing.apart[2]):
+            raise Unseen(node)
+        if not closing.apart[1].isdisjoint(self.call.storages):
+            raise Unseen(node)
+        loose = [(n.inputs.all[i], n.inputs.before + i) for n in nodes for i in n.inputs.known.loose]
+        for x, i in loose:
+            if i in changed:
+                t = _tensor_of(x.source, self.call)
+                if t is None or not t._data.flags.writeable or not t._data.flags.c_contiguous:
+                    raise Unseen(node)
+        if any(x.source.kind == "grad" or x.source.is_held for x, _ in loose):
+            every = [(i, _tensor_of(x.source, self.call)) for n in nodes for i, x in enumerate(n.inputs.all, n.inputs.before)]
+            if is_written_over((t._data, i in changed) for i, t in every if t is not None):
+                raise Unseen(node)
+
+    def _flush(self, node: Node) -> None:
+        """Runs the program of a node; then all numbers are known."""
+        arrays, values = self.arrays, self.values
+        if node.exports or (node.closing is not None and node.closing.in_place):
+            function = node.function or self.tree.function(node)
+            try:
+                if function.active:
+                    self._run_followed(node, function)
+                else:
+                    self._run_program(node, function)
+            except (IndexError, RuntimeError, MemoryError):  # the function raises it where it belongs
+                raise Left from None
+        try:
+            for i, k in node.late_roots:
+                values[i] = arrays[k].item()
+            for i, step, places in node.late_steps:
+                values[i] = step(*[values[k] for k in places])
+        except ERRORS as e:
+            raise Unseen(node) from e
+
+    def _run_program(self, node: Node, function: GraphFunction) -> None:
+        addresses, arrays = self.addresses, self.arrays
+        program = function.plain.program
+        before = [arrays[node.imports[i]].copy() for i in program.unsafe] if program.unsafe else ()
+        try:
+            outs = program.run([addresses[k] for k in node.imports])
+        except (IndexError, RuntimeError, MemoryError):
+            for i, old in zip(program.unsafe, before, strict=True):
+                np.copyto(arrays[node.imports[i]], old)
+            raise
+        for k, a in zip(node.exports, outs, strict=True):
+            arrays[k], addresses[k] = a, address(a)
+
+    def _run_followed(self, node: Node, function: GraphFunction) -> None:
+        outs = function.call([self.arrays[k] for k in node.imports], [self._tensor(k) for k in node.imports])
+        for k, t in zip(node.exports, outs, strict=True):
+            self.arrays[k], self.addresses[k], self.tensors[k] = t._data, address(t._data), t
+
+    def _tensor(self, k: int) -> Tensor:
+        """Value ``k`` as a tensor."""
+        found = self.tensors.get(k)
+        if found is None:
+            inside = next((n for n in self.nodes if n.first <= k < n.computed), None)
+            source = None if inside is None else inside.span.inputs[k - inside.first].source
+            found = None if source is None or source.kind == "float" else _tensor_of(source, self.call)
+            self.tensors[k] = found = wrap(self.arrays[k]) if found is None else found
+        return found
+
+    def _see(self, event: Any) -> Any:
+        if isinstance(event, Look):
+            return event.see(self.arrays[event.value])
+        if isinstance(event, Decision):
+            return static(self.values[event.number])
+        if isinstance(event, Gradient):
+            t = owner(event.owner, self.call)
+            gradient = None if t is None else t._grad
+            return event.see(gradient, {} if gradient is None else self._numbers())
+        return None
+
+    def _numbers(self) -> dict[int, int]:
+        """The inputs met so far, by the ids of their tensors."""
+        for n in self.nodes[self._ids_of :]:
+            if n.inputs.known is not None:
+                self._ids.update(n.inputs.known.ids)
+                for i in n.inputs.known.loose:
+                    x = n.inputs.all[i]
+                    if not x.source.is_held and x.source.kind != "float":
+                        self._ids[id(_tensor_of(x.source, self.call))] = n.inputs.before + i
+        self._ids_of = len(self.nodes)
+        return self._ids
+
+    def _close(self, node: Node) -> Any:
+        """The path is complete: from here on nothing fails, and what it changes is changed."""
+        ending, closing, arrays = node.ending, node.closing, self.arrays
+        for k, copied, followed in closing.outputs:
+            self.outputs.append(self.tensors[k] if followed and not copied else wrap(arrays[k].copy() if copied else arrays[k]))
+        for k, leaf in ending.leaves:
+            self.outputs[k]._requires_grad, self.outputs[k]._grad_fn = True, leaf
+        new = [(self.input(i)._data, arrays[k].copy() if is_input else arrays[k]) for i, k, is_input in closing.copied]
+        for data, a in new:
+            np.copyto(data, a)
+        if closing.counters is None:
+            # Counters of changes: those of captured tensors are the same in every call.
+            inputs = {n.inputs.before + i: x for n in self.nodes for i, x in enumerate(n.inputs.all)}
+            fixed = [(i, change) for i, change in ending.changed if inputs[i].source.kind == "captured"]
+            closing.counters = [(self.input(i)._changes(), change) for i, change in fixed]
+            closing.loose = [row for row in ending.changed if row not in fixed]
+        for counter, change in closing.counters:
+            counter[0] += change
+        for i, change in closing.loose:
+            self.input(i)._changes()[0] += change
+        result = ending.build.make(self)
+        grads = [(owner(source, self.call), g.make(self)) for source, g in ending.grads]
+        for t, g in grads:
+            if t is not None:
+                t._grad = g
+        for written in ending.prints:
+            written.again(self.values)
+        return result

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..autograd.function import FunctionNode
 from ..runtime.objects import references
 from ..tensor import Tensor
 from .scalars import FloatProgram, RuntimeFloat
@@ -71,8 +72,26 @@ def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[S
         targets = node.edges[::3]
         work += [t for t in targets if t is not None and not isinstance(t, Tensor)]
         found += targets
-        found += getattr(node, "saved", None) or getattr(node, "inputs", None) or ()
+        if isinstance(node, FunctionNode):
+            found += _inside(vars(node.ctx))
+        else:
+            found += getattr(node, "saved", None) or getattr(node, "inputs", None) or ()
     return Counter(id(t) for t in found if isinstance(t, Tensor))
+
+
+def _inside(x: Any) -> list[Any]:
+    """The tensors in containers within one another, once for each place."""
+    found: list[Any] = []
+    work, seen = [x], {id(x)}
+    while work:
+        container = work.pop()
+        for item in container.values() if isinstance(container, dict) else container:
+            if isinstance(item, Tensor):
+                found.append(item)
+            elif isinstance(item, (list, tuple, dict)) and id(item) not in seen:
+                seen.add(id(item))
+                work.append(item)
+    return found
 
 
 def plain(x: Any) -> Any:

@@ -147,6 +147,8 @@ def items_of(x: Any) -> Collection[Any]:
         return (bytes(x),)
     if isinstance(x, _CONTAINERS):
         return x
+    if isinstance(x, Tensor):
+        return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
     slots = slots_of(type(x))  # type: ignore[arg-type]
     own: Iterable[Any] = vars(x).items() if hasattr(x, "__dict__") else ()
     return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
@@ -154,7 +156,7 @@ def items_of(x: Any) -> Collection[Any]:
 
 def is_plain(x: Any) -> bool:
     """Whether all that an object holds is in its dictionary."""
-    return hasattr(x, "__dict__") and not isinstance(x, (bytearray, *_CONTAINERS)) and not slots_of(type(x))  # type: ignore[arg-type]
+    return hasattr(x, "__dict__") and not isinstance(x, (Tensor, bytearray, *_CONTAINERS)) and not slots_of(type(x))  # type: ignore[arg-type]
 
 
 @functools.lru_cache(1024)
@@ -295,7 +297,7 @@ class Walk:
         self.tensors[id(x)] = x
         out.append(("tensor", id(x), type(x), x._data.dtype.char, x._data.shape, x.requires_grad, x._grad_fn is None))
         self.sizes.append((vars(x), len(vars(x))))  # hooks, and what users may put there
-        own = [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
+        own = items_of(x)
         if own:
             self.live.append(x)
             for name, value in own:

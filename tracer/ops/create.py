@@ -13,6 +13,7 @@ from ..device import require_cpu
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
 from ..tensor import Tensor, wrap
+from ..tracing.arrays import is_runtime_array
 from .common import element, is_number, typed
 from .inquiry import filling, fitting
 from .shape import _sizes, expand
@@ -73,8 +74,9 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
     """
     if isinstance(data, Tensor):
         data = data.numpy() if not data._requires_grad else data.detach().numpy()
-    elif context.recorder is not None and isinstance(data, np.ndarray):
-        context.recorder.give_up("makes a tensor from an array")
+    elif is_runtime_array(data):
+        t = data.tensor().clone()
+        return _leaf(t if dtype is None else t.to(dtype), requires_grad)
     if isinstance(data, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if data is None:
@@ -184,9 +186,17 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
     dtype_of(array.dtype)
-    if context.recorder is not None:
-        context.recorder.give_up("makes a tensor from an array")
-    return wrap(array)
+    if is_runtime_array(array):
+        return array.tensor()  # type: ignore[attr-defined, no-any-return]
+    recorder = context.recorder
+    if recorder is None:
+        return wrap(array)
+    known = recorder.arrays.get(id(array))
+    if known is not None:
+        return known.detach()
+    t = fixed(array.view())
+    recorder.shows(t, array)
+    return t
 
 
 @factory

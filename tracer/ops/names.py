@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ..tensor import Tensor
 from ..views import LazyView
 
@@ -60,7 +62,7 @@ def _separate(out: Tensor, args: Iterable[Any]) -> None:
     root = out._root()
     for a in args:
         for t in a if isinstance(a, (list, tuple)) else (a,):
-            if isinstance(t, Tensor) and t._root() is root:
+            if (isinstance(t, Tensor) and t._root() is root) or isinstance(t, np.ndarray):  # of a trace, of which it is a view
                 return
     if not isinstance(out, LazyView):  # whose elements are only in what it views
         out._view = out._made = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..autograd.function import FunctionNode
 from ..runtime.objects import references
 from ..tensor import Tensor
+from .arrays import is_runtime_array
 from .scalars import FloatProgram, RuntimeFloat
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _inside(x: Any) -> list[Any]:
 
 def plain(x: Any) -> Any:
     """A result with floats where the run had floats of the run; lists and dicts are changed in place."""
-    if isinstance(x, RuntimeFloat):
+    if isinstance(x, RuntimeFloat) or is_runtime_array(x):
         return x._value
     if isinstance(x, dict):
         for key, value in x.items():

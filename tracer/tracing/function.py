@@ -368,6 +368,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
         held = {*self.environment.reached, *call.held, *containers(args), *containers(kwargs)}
         recording = Recording(self._name, call)
         recorder = recording.recorder
+        recorder.arrays = self.environment.arrays
         try:
             box = [recording.run(self.function, args, kwargs)]
         except Exception:
@@ -376,7 +377,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
         try:
             if not recorder.reason:
                 recorder.reason = self._changed(key, call, args, kwargs)
-                if not recorder.reason and self.environment.key() == key[1]:
+                if not recorder.reason and self.environment.key() == key[1] and not call.looks_at_more(recorder.looked_at):
                     ending = finish(recorder, box, allowed, held | recording.copies, self.environment)
                     if ending is not None:
                         self._keep(key, call, recorder, ending)

@@ -12,19 +12,20 @@ import collections
 import functools
 import itertools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..context import Structure
 from ..runtime.objects import Word
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .announce import Announcing
+from .arrays import Changeable, Elements, is_input
 from .overlap import overlapping
 from .scalars import static
 from .unchanged import unknown, words, written
-from .walk import MISSING, OF_A_TENSOR, STATIC, Walk, alive, contents, items_of, weakened
+from .walk import MISSING, OF_A_TENSOR, STATIC, Untraceable, Walk, alive, contents, items_of, weakened
 
 _OFTEN = 3  # times that nothing has changed, before the question is written out
 _KEPT = 64  # descriptions that are remembered, and objects among the arguments
@@ -48,15 +49,17 @@ class Call:
     held      ids of what belongs to objects among the arguments
     kept      what the key refers to by identity
     values    of the trace's float program, once one has matched
+    arrays    the tensors on NumPy arrays, by the array's id
     """
 
-    __slots__ = ("_environment", "floats", "held", "kept", "key", "reached", "storages", "tensors", "values")
+    __slots__ = ("_environment", "arrays", "floats", "held", "kept", "key", "reached", "storages", "tensors", "values")
 
     def __init__(self, args: tuple, kwargs: dict, environment: Environment):
         self.tensors: list[Tensor] = []
         self.floats: list[float] = []
         self.reached: dict[int, Tensor] = {}
         self.held: set[int] = set()
+        self.arrays: dict[int, Tensor] = {}
         self.kept: list[Any] = []
         self.values: list[Any] = []
         self._environment = environment
@@ -108,8 +111,34 @@ class Call:
             tokens.append((dict, tuple(map(static, a))))
             for item in a.values():
                 self._add(item, tokens)
+        elif is_input(a):
+            self._add_array(a, tokens)
         else:
             self._describe(a, tokens)
+
+    def _add_array(self, a: np.ndarray, tokens: list[Any]) -> None:
+        """A NumPy array: a tensor on its memory, and its elements where NumPy computes with them."""
+        t = self.arrays.get(id(a))
+        if t is None:
+            t = self.arrays[id(a)] = wrap(a)
+        tokens.append((np.ndarray, a.dtype.char, a.shape, a.flags.c_contiguous, a.flags.writeable))
+        looked_at = self._environment.looked_at
+        if len(self.tensors) in looked_at:
+            try:
+                tokens.append(looked_at[len(self.tensors)].token(a))
+            except Changeable as e:
+                raise Untraceable(
+                    f"NumPy computes with an argument, a {e}: make it a tensor first, by tracer.from_numpy"
+                ) from None
+        self.tensors.append(t)
+        self.storages.append(id(a) if a.base is None else id(storage(a)))
+
+    def looks_at_more(self, looked_at: Iterable[Tensor]) -> bool:
+        """From now on the elements of these arrays are part of the key. Says whether they were not."""
+        numbers = {i for i, known in enumerate(self.tensors) if any(known is t for t in looked_at)}
+        more = numbers.difference(self._environment.looked_at)
+        self._environment.looked_at.update({i: Elements() for i in more})
+        return bool(more)
 
     def _describe(self, a: Any, tokens: list[Any]) -> None:
         if isinstance(a, Announcing):
@@ -156,12 +185,19 @@ class Environment:
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self._count = itertools.count()
         self.latest = -1
+        self._elements: dict[int, Elements] = {}  # of the arrays that can be reached, by id
+        self.looked_at: dict[int, Elements] = {}  # arguments that are arrays NumPy computes with, by the tensor's number
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
 
     @property
     def tensors(self) -> dict[int, Tensor]:
         """The tensors that can be reached, by id."""
         return self._walk.tensors
+
+    @property
+    def arrays(self) -> dict[int, Tensor]:
+        """Tensors on the NumPy arrays that can be reached, by the array's id."""
+        return self._walk.arrays
 
     @property
     def reached(self) -> Mapping[int, Any]:
@@ -200,7 +236,7 @@ class Environment:
         if key is not None:
             return key
         if self.epoch != Structure.epoch or self._changed():
-            epoch, walk = Structure.epoch, Walk()
+            epoch, walk = Structure.epoch, Walk(arrays=self._walk.arrays, elements=self._elements)
             reached = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
             description = reached, *Structure.settings.values()
             known = self._keys.get(description)

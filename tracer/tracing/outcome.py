@@ -30,6 +30,7 @@ from ..ir import ops as P
 from ..ir.graph import Value
 from ..tensor import Tensor
 from .apart import Plan, Whole, take_apart
+from .arrays import is_runtime_array
 from .ending import Build
 from .recorder import Recorder
 from .replay import Run
@@ -128,6 +129,10 @@ class Results:
         if isinstance(x, RuntimeFloat):
             index = x._index
             return Build(lambda run: run.values[index], lambda writer: writer.value(index))
+        if is_runtime_array(x):
+            place = self._place(x._tensor)
+            self.leaves.append(x._tensor)
+            return Build(lambda run: place.make(run)._data, lambda writer: f"{place.write(writer)}._data")
         if isinstance(x, _IMMUTABLE):
             return Build(lambda run: x, lambda writer: writer.literal(x))
         if id(x) in self.held:

@@ -28,6 +28,7 @@ from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType, type_of
+from ..runtime.objects import references
 from ..tensor import Tensor, wrap
 from .cotangents import Cotangents
 from .scalars import Element, FloatProgram, Item, RuntimeFloat
@@ -110,6 +111,21 @@ class _Known:
         self.tensor, self.value, self.epoch = tensor, value, epoch
 
 
+def _is_kept(array: weakref.ref[np.ndarray], data: np.ndarray) -> bool:
+    """Whether something refers to an array, other than what shows its memory."""
+    return references(array()) > _ALONE if data.base is not None and data.base is array() else array() is not None
+
+
+def _references_of_a_base() -> int:
+    array = np.empty(1)
+    data, ref = array.view(), weakref.ref(array)
+    del array
+    return references(ref()) if data.base is ref() else 0
+
+
+_ALONE = _references_of_a_base()
+
+
 def _heard(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method that eager code calls: where writing the graph fails, the recording ends, and the run goes on."""
 
@@ -148,6 +164,8 @@ class Recorder:
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
+        self.arrays: Mapping[int, Tensor] = {}  # tensors on the NumPy arrays that the function reaches, by the array's id
+        self.looked_at: list[Tensor] = []  # arguments that are arrays, at whose elements NumPy looks
         self.epochs: dict[int, int] = {}
         self.made: list[weakref.ref[Tensor]] = []  # tensors made while recording
         self.grads_read: dict[int, tuple[Tensor, Tensor | None]] = {}  # tensor, and its .grad at the start
@@ -445,6 +463,10 @@ class Recorder:
             self._event(look, look.see(t._data))
 
     @_heard
+    def look_at_array(self, t: Tensor) -> None:
+        """NumPy, or Python, looks at the elements of an array that is an argument, and ``t`` here."""
+        self.looked_at.append(t)
+
     def shows(self, t: Tensor, array: np.ndarray) -> None:
         """Python gets an array on the memory of a tensor."""
         self._shown.setdefault(id(t._root()), []).append((weakref.ref(array), t._data, t._data.copy()))
@@ -452,7 +474,7 @@ class Recorder:
     def kept_array(self) -> str:
         """What is wrong with the arrays that Python got; empty if nothing is."""
         for array, data, before in (row for rows in self._shown.values() for row in rows):
-            if array() is not None:
+            if _is_kept(array, data):
                 return "it keeps a NumPy array on the memory of a tensor; keep a copy of it"
             if data.tobytes() != before.tobytes():
                 return "it changes a tensor through a NumPy array on its memory; change the tensor"

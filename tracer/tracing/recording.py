@@ -11,6 +11,7 @@ from typing import Any
 from ..context import context
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
+from .arrays import RuntimeArray
 from .escape import plain, release
 from .guards import Call
 from .recorder import Recorder, Source
@@ -30,7 +31,8 @@ class Recording:
                 self.recorder.input(t, Source("argument", i))
         root = self.recorder.floats.root
         self._floats = iter([root(Argument(i), x) for i, x in enumerate(call.floats)])
-        self._plain = not call.floats
+        self._arrays = {at: RuntimeArray(self.recorder, t, t._data, t) for at, t in call.arrays.items()}
+        self._plain = not call.floats and not call.arrays
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         """The function's result, in which floats of the run may be."""
@@ -57,6 +59,8 @@ class Recording:
             return x
         if type(x) is float:
             return next(self._floats, x)
+        if id(x) in self._arrays:
+            return self._arrays[id(x)]
         if not _is_container(x):
             return x
         items = list(x.values()) if isinstance(x, dict) else list(x)
@@ -85,6 +89,7 @@ class Recording:
         result = plain(result)
         self.recorder.hosts.clear()
         self._copied.clear()
+        self._arrays.clear()
         self._floats = iter(())  # an iterator that has not met its end holds what it gave
         release(self.recorder.floats)
         return result

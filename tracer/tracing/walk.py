@@ -33,8 +33,9 @@ import numpy as np
 
 from ..ir.types import DType
 from ..ops.offering import is_offered
-from ..tensor import ATTRIBUTES, Tensor
+from ..tensor import ATTRIBUTES, Tensor, wrap
 from .announce import Announcing, AnnouncingDict, AnnouncingList
+from .arrays import Changeable, Elements, is_input
 from .scalars import static
 
 STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice)
@@ -53,7 +54,7 @@ class Reference(NamedTuple):
 # Modules whose functions and classes depend on nothing that changes, but for these.
 _TRUSTED = {__name__.split(".")[0], "numpy", "scipy", *sys.stdlib_module_names} - {"__main__", "test"}
 _CHANGING = re.compile(
-    r"(random|secrets|uuid|time(?!\.sleep)|numpy\.random|os\.(urandom|getenv|getrandom)"
+    r"(random|secrets|uuid|time(?!\.sleep)|numpy\.(random|load|loadtxt|genfromtxt|fromfile|memmap|fromregex)|os\.(urandom|getenv|getrandom)"
     r"|datetime\.(datetime|date)\.(now|utcnow|today)|builtins\.(globals|eval|exec|input|open|__import__)"
     r"|(inspect|importlib|gc|threading\.(get_ident|current_thread)))(\.|$)"
 )
@@ -147,6 +148,8 @@ def items_of(x: Any) -> Collection[Any]:
         return (bytes(x),)
     if isinstance(x, _CONTAINERS):
         return x
+    if isinstance(x, np.ndarray):
+        return (x.tobytes(), x.shape)
     if isinstance(x, Tensor):
         return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
     slots = slots_of(type(x))  # type: ignore[arg-type]
@@ -225,8 +228,15 @@ class Walk:
     sizes       (mapping, length): whose values are among the names, or of which more would matter
     """
 
-    def __init__(self, identified: Mapping[int, Any] | None = None) -> None:
+    def __init__(
+        self,
+        identified: Mapping[int, Any] | None = None,
+        arrays: Mapping[int, Tensor] | None = None,
+        elements: dict[int, Elements] | None = None,
+    ) -> None:
         self.identified = identified  # objects whose identity matters; all if None
+        self._known_arrays, self._elements = arrays or {}, {} if elements is None else elements
+        self.arrays: dict[int, Tensor] = {}
         self.seen: dict[int, int] = {}
         self.placed: dict[int, Any] = {}  # objects by their number, those that announce changes as weak references
         self.kept: list[Any] = []  # identities are compared, so what has one must stay alive
@@ -420,7 +430,8 @@ class Walk:
     def _object(self, x: Any, out: list[Any]) -> None:
         cls = type(x)
         if isinstance(x, np.ndarray):
-            raise Untraceable("it reads a NumPy array; make it a tensor")
+            self._array(x, out)
+            return
         if hides_state(cls):  # type: ignore[arg-type]
             raise Untraceable(f"it reads a {cls.__module__}.{cls.__qualname__}, whose contents guards cannot compare")
         announces = isinstance(x, Announcing)
@@ -436,6 +447,20 @@ class Walk:
                 out.append(name)
                 self._describe(value, out)
         self._describe(cls, out)
+
+    def _array(self, x: np.ndarray, out: list[Any]) -> None:
+        """A NumPy array, with its elements: NumPy may compute with them, unseen."""
+        if not is_input(x):
+            raise Untraceable(f"it reads a NumPy array of dtype {x.dtype}: pass what is in it")
+        try:
+            elements = self._elements.setdefault(id(x), Elements()).token(x)
+        except Changeable as e:
+            raise Untraceable(f"it reads a {e}: pass it as an argument, or make it a tensor by tracer.from_numpy") from None
+        known = self._known_arrays.get(id(x))
+        t = self.arrays[id(x)] = known if known is not None and known._data is x else wrap(x)
+        self.tensors[id(t)] = t
+        self.live.append(x)
+        out.append((np.ndarray, x.dtype.char, x.shape, x.flags.c_contiguous, elements))
 
     @staticmethod
     def _refuse_changing(path: str) -> None:

@@ -299,7 +299,8 @@ def test_a_branch_that_cannot_be_replayed_leaves_the_others_compiled():
         def f(x):
             y = x * 2
             if y.sum() > 10:
-                y = y + tracer.from_numpy(np.array([1.0, x[0].item(), 3.0]))
+                with tracer.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+                    y = y + x
             return y
 
         return [f(vec(k)) for k in (-1, 5, -1, 6, 0, 2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..autograd.node import FreedNode
 from ..ir.graph import Value
@@ -12,13 +12,26 @@ from .express import Unwritten
 from .graph_function import GraphFunction
 
 if TYPE_CHECKING:
+    from ..tensor import Tensor
+    from .guards import Call
     from .recorder import Recorder, Source
-    from .replay import Run
     from .world import Written
 
 
 def _unwritten(writer: Any) -> str:
     raise Unwritten
+
+
+class Run(Protocol):
+    """One replay: its call, its numbers, the outputs of its graph, and what was made of them."""
+
+    call: Call
+    values: list[Any]
+    outputs: list[Tensor]
+    made: dict[int, Tensor]
+    objects: dict[int, Any]
+
+    def input(self, i: int) -> Tensor: ...
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..ir.graph import Graph
-from ..runtime.objects import address
+from ..runtime.objects import address, reads_arrays
 from ..tensor import Tensor, wrap
 from .guards import storage
 from .overlap import is_written_over
@@ -20,6 +20,7 @@ from .scalars import ERRORS, static
 from .tape import Decision, Gradient, Input, Look
 
 if TYPE_CHECKING:
+    from ..runtime.program import Program
     from .ending import Ending
     from .graph_function import GraphFunction
     from .guards import Call
@@ -48,30 +49,30 @@ class Uncompiled(Exception):
 class Known(NamedTuple):
     """Where inputs are that belong to a captured tensor: the same memory from call to call.
 
-    arrays, addresses   one for each input of a span; None where it is found anew in each call
+    arrays, addresses   by the number of the value that an input is
     checks              the source of such an input, whether it is a gradient, and its array
     loose               the positions of inputs that are found anew in each call
     ids                 the positions of inputs, by the id of their tensor
     """
 
-    arrays: list[Any]
-    addresses: list[int]
+    arrays: dict[int, np.ndarray]
+    addresses: dict[int, int]
     checks: list[tuple[Source, bool, np.ndarray]]
     loose: list[int]
     ids: dict[int, int]
 
 
 class Inputs:
-    """The inputs of a span. ``before``: how many there are in the spans before."""
+    """The inputs of a span. ``first``: the number of the first; ``before``: how many there are in the spans before."""
 
-    def __init__(self, inputs: Sequence[Input], before: int):
-        self.all, self.before = inputs, before
+    def __init__(self, inputs: Sequence[Input], first: int, before: int):
+        self.all, self.first, self.before, self.after = inputs, first, before, before + len(inputs)
         self.known: Known | None = None
 
     def refreshed(self) -> Known | None:
         """What is known now; None if a tensor is gone, or another one than it was."""
         self.known = None
-        known = Known([None] * len(self.all), [0] * len(self.all), [], [], {})
+        known = Known({}, {}, [], [], {})
         for i, x in enumerate(self.all):
             t = _tensor_of(x.source) if x.source.is_held else None
             if x.source.is_held and (t is None or not _fits(t._data, x)):
@@ -79,7 +80,7 @@ class Inputs:
             if t is None or not t._data.flags.c_contiguous:
                 known.loose.append(i)
             else:
-                known.arrays[i], known.addresses[i] = t._data, address(t._data)
+                known.arrays[self.first + i], known.addresses[self.first + i] = t._data, address(t._data)
                 known.checks.append((x.source, x.source.kind == "grad", t._data))
             if t is not None:
                 known.ids[id(t)] = self.before + i
@@ -115,6 +116,7 @@ class Closing:
 
     def __init__(self, ending: Ending, last: set[int], inputs: set[int], may_fail: bool):
         """``last``: what the last program computes; ``inputs``: the values that are inputs; ``may_fail``: Python, after it."""
+        self.ending = ending
         taken = inputs.copy()
         self.outputs: list[tuple[int, bool, bool]] = []
         for j, k in enumerate(ending.outputs):
@@ -127,7 +129,7 @@ class Closing:
         self.counters: list[tuple[list[int], int]] | None = None
         self.loose: list[tuple[int, int]] = []
         # What was found out about the memory of captured tensors: for which of it, which memory it is, and which is changed.
-        self.apart: tuple[list[Known | None], set[int], list[np.ndarray]] | None = None
+        self.apart: tuple[list[Known], set[int], list[np.ndarray]] | None = None
 
 
 # Python's arithmetic that never fails on floats.
@@ -141,13 +143,15 @@ def may_fail(steps: Sequence[tuple[int, Any, Any]]) -> bool:
 
 
 class PathRun:
-    """A replay. ``arrays`` and ``addresses`` are those of the graph's values, by number, ``tensors`` what has a tensor."""
+    """A replay. By the number of a value of the graph: ``arrays``; ``words``, which programs are given for it, the address of
+    an input, the id of another array; ``tensors``, where there are.
+    """
 
     def __init__(self, tree: Tree, call: Call):
         self.tree, self.call = tree, call
         self.nodes: list[Node] = []
-        self.arrays: list[Any] = []
-        self.addresses: list[int] = []
+        self.arrays: dict[int, np.ndarray] = {}
+        self.words: dict[int, int] = {}
         self.tensors: dict[int, Tensor] = {}
         self.values: list[Any] = []
         self.outputs: list[Tensor] = []
@@ -160,7 +164,7 @@ class PathRun:
         """Input ``i`` as a tensor."""
         for node in self.nodes:
             inputs = node.inputs
-            if i - inputs.before < len(inputs.all):
+            if 0 <= i - inputs.before < len(inputs.all):
                 t = _tensor_of(inputs.all[i - inputs.before].source, self.call)
                 assert t is not None
                 return t
@@ -168,29 +172,45 @@ class PathRun:
 
     def run(self, node: Node) -> Any:
         """The result, from the root on."""
+        arrays, words, nodes = self.arrays, self.words, self.nodes
         while True:
             span = node.span
-            self.nodes.append(node)
-            if isinstance(node.ending, str):
+            nodes.append(node)
+            if node.is_plain and node.caller is not None:  # the same as below, for a turn of a loop
+                outs = node.caller(*[words[k] for k in node.imports])
+                if outs is None:
+                    raise Left
+                for k, a in zip(node.exports, outs):  # noqa: B905
+                    arrays[k], words[k] = a, id(a)
+                look: Any = span.event
+                child = node.children.get(bool(arrays[look.value]) if look.truth else look.see(arrays[look.value]))
+                if child is None:
+                    raise Unseen(node)
+                for k in node.dead:
+                    del arrays[k]
+                node = child
+                continue
+            if node.left:
                 raise Left
             if span.constants:
                 self.values += span.constants
                 self._compute(node)
             if span.inputs:
                 self._fetch(node)
-            room = node.next - node.computed
-            self.arrays += [None] * room
-            self.addresses += [0] * room
             if node.closing is not None and node.closing.changed:
-                self._check_memory(node)
+                self._check_memory(node, node.closing)
             if node.flushes:
                 self._flush(node)
             event = span.event
             if event is None:
-                return self._close(node)
+                assert node.closing is not None
+                return self._close(node.closing)
             child = node.children.get(self._see(event))
             if child is None:
                 raise Unseen(node)
+            for k in node.dead:
+                arrays.pop(k, None)
+                self.tensors.pop(k, None)
             node = child
 
     def _compute(self, node: Node) -> None:
@@ -208,7 +228,7 @@ class PathRun:
 
     def _fetch(self, node: Node) -> None:
         """The inputs of a span."""
-        inputs, n = node.inputs, len(self.arrays)
+        inputs, n = node.inputs, node.first
         known = inputs.known or inputs.refreshed()
         if known is not None:
             for source, is_gradient, array in known.checks:
@@ -221,8 +241,9 @@ class PathRun:
         if known is None:
             self.tree.look_whether_gone(node)
             raise Unseen(node)
-        self.arrays += known.arrays
-        self.addresses += known.addresses
+        arrays, words = self.arrays, self.words
+        arrays.update(known.arrays)
+        words.update(known.addresses)
         for i in known.loose:
             x = inputs.all[i]
             if x.source.kind == "float":
@@ -234,16 +255,15 @@ class PathRun:
                 data = found._data
                 if not data.flags.c_contiguous:
                     data = np.ascontiguousarray(data)
-            self.arrays[n + i], self.addresses[n + i] = data, address(data)
+            arrays[n + i], words[n + i] = data, address(data)
 
-    def _check_memory(self, node: Node) -> None:
+    def _check_memory(self, node: Node, closing: Closing) -> None:
         """Whether what is to be changed may be written to, and shares no memory with other inputs."""
-        closing, changed = node.closing, node.closing.changed
-        nodes = [n for n in self.nodes if n.inputs.known is not None]
-        known = [n.inputs.known for n in nodes]
+        changed = closing.changed
+        spans = [(n.inputs, n.inputs.known) for n in self.nodes if n.inputs.known is not None]
+        known = [k for _, k in spans]
         if closing.apart is None or not all(map(operator.is_, closing.apart[0], known)):
-            rows = [(a, n.inputs.before + i) for n in nodes for i, a in enumerate(n.inputs.known.arrays)]
-            fixed = [(a, i) for a, i in rows if a is not None]
+            fixed = [(a, inputs.before + k - inputs.first) for inputs, its in spans for k, a in its.arrays.items()]
             if is_written_over((a, i in changed) for a, i in fixed):
                 raise Unseen(node)
             closing.apart = known, {id(storage(a)) for a, _ in fixed}, [a for a, i in fixed if i in changed]
@@ -251,14 +271,14 @@ class PathRun:
             raise Unseen(node)
         if not closing.apart[1].isdisjoint(self.call.storages):
             raise Unseen(node)
-        loose = [(n.inputs.all[i], n.inputs.before + i) for n in nodes for i in n.inputs.known.loose]
+        loose = [(inputs.all[i], inputs.before + i) for inputs, its in spans for i in its.loose]
         for x, i in loose:
             if i in changed:
                 t = _tensor_of(x.source, self.call)
                 if t is None or not t._data.flags.writeable or not t._data.flags.c_contiguous:
                     raise Unseen(node)
         if any(x.source.kind == "grad" or x.source.is_held for x, _ in loose):
-            every = [(i, _tensor_of(x.source, self.call)) for n in nodes for i, x in enumerate(n.inputs.all, n.inputs.before)]
+            every = [(i, _tensor_of(x.source, self.call)) for n, _ in spans for i, x in enumerate(n.all, n.before)]
             if is_written_over((t._data, i in changed) for i, t in every if t is not None):
                 raise Unseen(node)
 
@@ -283,22 +303,31 @@ class PathRun:
             raise Unseen(node) from e
 
     def _run_program(self, node: Node, function: GraphFunction) -> None:
-        addresses, arrays = self.addresses, self.arrays
+        arrays, words, imports = self.arrays, self.words, node.imports
         program = function.plain.program
-        before = [arrays[node.imports[i]].copy() for i in program.unsafe] if program.unsafe else ()
+        if node.caller is None and reads_arrays and program.lock is None:
+            node.caller = self.tree.caller(program, [i for i, k in enumerate(imports) if k not in node.given])
+        outs: Sequence[np.ndarray] | None
+        outs = node.caller(*[words[k] for k in imports]) if node.caller is not None else self._run_and_update(node, program)
+        if outs is None:
+            raise Left
+        for k, a in zip(node.exports, outs, strict=True):
+            arrays[k], words[k] = a, id(a)
+
+    def _run_and_update(self, node: Node, program: Program) -> Sequence[np.ndarray]:
+        arrays = [self.arrays[k] for k in node.imports]
+        before = [arrays[i].copy() for i in program.unsafe] if program.unsafe else ()
         try:
-            outs = program.run([addresses[k] for k in node.imports])
+            return program.run([*map(address, arrays)])
         except (IndexError, RuntimeError, MemoryError):
             for i, old in zip(program.unsafe, before, strict=True):
-                np.copyto(arrays[node.imports[i]], old)
+                np.copyto(arrays[i], old)
             raise
-        for k, a in zip(node.exports, outs, strict=True):
-            arrays[k], addresses[k] = a, address(a)
 
     def _run_followed(self, node: Node, function: GraphFunction) -> None:
         outs = function.call([self.arrays[k] for k in node.imports], [self._tensor(k) for k in node.imports])
         for k, t in zip(node.exports, outs, strict=True):
-            self.arrays[k], self.addresses[k], self.tensors[k] = t._data, address(t._data), t
+            self.arrays[k], self.words[k], self.tensors[k] = t._data, id(t._data), t
 
     def _tensor(self, k: int) -> Tensor:
         """Value ``k`` as a tensor."""
@@ -333,9 +362,9 @@ class PathRun:
         self._ids_of = len(self.nodes)
         return self._ids
 
-    def _close(self, node: Node) -> Any:
+    def _close(self, closing: Closing) -> Any:
         """The path is complete: from here on nothing fails, and what it changes is changed."""
-        ending, closing, arrays = node.ending, node.closing, self.arrays
+        ending, arrays = closing.ending, self.arrays
         for k, copied, followed in closing.outputs:
             self.outputs.append(self.tensors[k] if followed and not copied else wrap(arrays[k].copy() if copied else arrays[k]))
         for k, leaf in ending.leaves:

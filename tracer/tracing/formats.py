@@ -25,9 +25,9 @@ _MAX_CHOICES = 100  # ways to tell which pieces of a string are numbers of the r
 
 
 class Number(NamedTuple):
-    """A number of the run, by its number."""
+    """A number of the run, by its place among the numbers."""
 
-    index: int
+    place: int
 
 
 class Template(NamedTuple):
@@ -37,9 +37,9 @@ class Template(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """Text that a number was formatted into: its number, in which frame, by which expression."""
+    """Text that a number was formatted into: its place among the numbers, in which frame, by which expression."""
 
-    index: int
+    place: int
     text: str
     frame: types.FrameType
     made_by: ast.expr
@@ -85,7 +85,7 @@ class Formats:
         """What has not been printed may have been looked at."""
         pending, self._pending = self._pending, []
         for p in pending if self._program.recording else ():
-            self._program.decides(p.index, p.text)
+            self._program.decides(p.place, p.text)
 
 
 def _template(text: str, made_by: ast.expr, numbers: Sequence[_Pending]) -> Template | None:
@@ -105,7 +105,7 @@ def _template(text: str, made_by: ast.expr, numbers: Sequence[_Pending]) -> Temp
             pattern = "".join(itertools.chain(*zip(map(re.escape, constants), [*pieces, ""], strict=True)))
             match = re.fullmatch(pattern, text, re.DOTALL)
             if match is not None:
-                found.add(_cut(text, [(match.span(i + 1), p.index) for i, p in known.items()]))
+                found.add(_cut(text, [(match.span(i + 1), p.place) for i, p in known.items()]))
     return found.pop() if len(found) == 1 else None
 
 
@@ -131,7 +131,7 @@ def _constants(made_by: ast.expr) -> list[str]:
         return constants
     assert isinstance(made_by, ast.Call) and isinstance(made_by.func, ast.Attribute)
     assert isinstance(made_by.func.value, ast.Constant)
-    for literal, field, _, _ in string.Formatter().parse(made_by.func.value.value):
+    for literal, field, _, _ in string.Formatter().parse(str(made_by.func.value.value)):
         constants[-1] += literal
         if field is not None:
             constants.append("")

@@ -31,9 +31,8 @@ from ..ir.graph import Value
 from ..tensor import Tensor
 from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
-from .ending import Build
+from .ending import Build, Run
 from .recorder import Recorder
-from .replay import Run
 from .scalars import RuntimeFloat
 from .walk import STATIC, Wrapper
 

@@ -26,8 +26,8 @@ class Refused(Exception):
     """A replay met what an eager run raises an exception for, and has changed nothing."""
 
 
-class Run:
-    """One replay: its call, its float values, its outputs, and what was made of them."""
+class TraceRun:
+    """A ``Run`` of a trace."""
 
     __slots__ = ("call", "made", "objects", "outputs", "trace", "values")
 
@@ -186,7 +186,7 @@ class Trace:
         for i in self.others:
             arrays[i] = data = self.fetch(i, call)._data
             addresses[i] = address(data)
-        run = Run(self, call)
+        run = TraceRun(self, call)
         function, program = self.function, self.executable.program
         before = [arrays[i].copy() for i in program.unsafe] if program.unsafe else ()
         self._bump(call, 1)

@@ -23,6 +23,8 @@ from .tape import Decision, Look, Row, Span
 from .walk import alive
 
 if TYPE_CHECKING:
+    from ..runtime.calling import Caller
+    from ..runtime.program import Program
     from .ending import Ending
     from .guards import Call
 
@@ -45,8 +47,10 @@ class Node:
     """
 
     def __init__(self, span: Span, above: Node | None, ending: Ending | str | None):
-        self.span, self.above, self.ending = span, above, ending
+        self.span, self.above = span, above
+        self.ending, self.left = (None, ending) if isinstance(ending, str) else (ending, "")
         self.children: dict[Any, Node] = {}
+        self.depth: int = 0 if above is None else above.depth + 1
         self.first: int = 0 if above is None else above.next
         self.computed = self.first + len(span.inputs)  # the number of the first value that is computed
         self.own: dict[int, tuple[int, Row]] = {}  # its operations, with the first of their numbers, by each of their numbers
@@ -61,8 +65,14 @@ class Node:
         self.rows: dict[int, Row] = {}
         self.imports: list[int] = []
         self.exports: list[int] = []
+        self.given: frozenset[int] = frozenset()  # the imports that are inputs
+        self.needed: set[int] = set()  # what nodes below read of what is computed by then
+        self.dead: tuple[int, ...] = ()  # what is there when the node has run, and nothing reads any more
         self.function: GraphFunction | None = None
-        self.inputs = Inputs(span.inputs, 0 if above is None else above.inputs.before + len(above.span.inputs))
+        self.caller: Caller | None = None  # of its program
+        self.inputs: Inputs = Inputs(
+            span.inputs, self.first, 0 if above is None else above.inputs.before + len(above.span.inputs)
+        )
         self.closing: Closing | None = None  # of one with an ending
 
         late: frozenset[int] = frozenset() if above is None else above.late_numbers
@@ -75,20 +85,30 @@ class Node:
         self.early_roots = [(i, s) for i, s in span.roots if not isinstance(s, Element)]
         self.early_steps = [step for step in span.steps if step[0] not in more]
         self.late_roots = [(i, s.value) for node in self.pending for i, s in node.span.roots if isinstance(s, Element)]
+        numbers = span.constants or span.roots or any(n.span.roots for n in self.pending)
+        self.is_plain = isinstance(span.event, Look) and not span.inputs and not numbers  # it has a program and a look alone
         self.late_steps = [step for node in self.pending for step in node.span.steps if step[0] in self.late_numbers]
 
 
 class _Path:
-    """The nodes from the root of a tree to one of them, which say what each value of the path is."""
+    """The nodes from the root of a tree to one of them, and perhaps on: they say what each value is."""
 
-    def __init__(self, node: Node):
+    def __init__(self) -> None:
         self.nodes: list[Node] = []
-        above: Node | None = node
-        while above is not None:
-            self.nodes.append(above)
-            above = above.above
-        self.nodes.reverse()
-        self._firsts = [n.first for n in self.nodes]
+        self._firsts: list[int] = []
+
+    def to(self, node: Node) -> _Path:
+        """The path to a node; of one that it goes through already, itself."""
+        new: list[Node] = []
+        n: Node | None = node
+        while n is not None and not (n.depth < len(self.nodes) and self.nodes[n.depth] is n):
+            new.append(n)
+            n = n.above
+        if new:
+            start = 0 if n is None else n.depth + 1
+            self.nodes[start:] = new[::-1]
+            self._firsts[start:] = [m.first for m in self.nodes[start:]]
+        return self
 
     def place(self, k: int) -> int:
         """Which node has value ``k``."""
@@ -107,7 +127,7 @@ class _Path:
 
     def input(self, i: int) -> int:
         """The value that input ``i`` is."""
-        node = next(n for n in self.nodes if i - n.inputs.before < len(n.span.inputs))
+        node = next(n for n in self.nodes if 0 <= i - n.inputs.before < len(n.span.inputs))
         return node.first + i - node.inputs.before
 
     def is_sensitive(self, k: int) -> bool:
@@ -136,7 +156,9 @@ class Tree:
         self.changes = False  # whether a path writes to something
         self._gone = False
         self._lock = threading.RLock()
+        self._path = _Path()
         self._functions: dict[Any, GraphFunction] = {}
+        self._callers: dict[Any, Caller] = {}
 
     # Growth.
 
@@ -154,7 +176,7 @@ class Tree:
             if not node.span.is_like(spans[k]):
                 return False
             if k == len(spans) - 1:  # another thread has recorded it
-                return node.ending is not None
+                return node.ending is not None or bool(node.left)
             child = node.children.get(spans[k].seen)
             k += 1
         for j in range(k, len(spans)):
@@ -181,9 +203,9 @@ class Tree:
 
     def _link(self, node: Node) -> None:
         """Decides what the program of a node computes and reads, and has earlier ones give it."""
-        if isinstance(node.ending, str):
+        if node.left:
             return
-        path = _Path(node)
+        path = self._path.to(node)
         imports: dict[int, None] = {}
         own = {first: row for n in node.pending for first, row in n.own.values()}
         # In the order in which a recording would have them that begins here, so that equal segments have equal graphs.
@@ -207,21 +229,31 @@ class Tree:
         if isinstance(node.span.event, Look):
             wanted.add(node.span.event.value)
         if node.ending is not None:
-            given = {k for n in path.nodes for k in range(n.first, n.computed)}
+            nodes = path.nodes[: node.depth + 1]
+            given = {k for n in nodes for k in range(n.first, n.computed)}
             last = {k for n in node.pending for k in n.own}
             node.closing = closing = Closing(node.ending, last, given, may_fail(node.late_steps))
             node.imports += [k for k in map(path.input, closing.in_place) if k not in imports]
             wanted.update(node.ending.outputs, (k for _, k, _ in closing.copied))
             self.changes |= node.ending.changes
             if node.ending.followed:
-                for n in path.nodes:
+                for n in nodes:
                     if not n.follows:
-                        n.follows, n.function = True, None
+                        n.follows, n.function, n.caller = True, None, None
+        node.given = frozenset(k for k in node.imports if path.row(k) is None)
+        touched = {node}
         for k in wanted:
             if path.row(k) is not None:
                 by = path.flushed_by(k)
                 if k not in by.exports:
-                    by.exports, by.function = sorted([*by.exports, k]), None
+                    by.exports, by.function, by.caller = sorted([*by.exports, k]), None, None
+                above = node.above
+                while above is not None and k < above.next and k not in above.needed:
+                    above.needed.add(k)
+                    touched.add(above)
+                    above = above.above
+        for n in touched:
+            n.dead = tuple([k for k in (*n.exports, *n.imports) if k not in n.given and k not in n.needed])
 
     # Replay.
 
@@ -244,44 +276,65 @@ class Tree:
         self.replays += 1
         return result
 
+    def caller(self, program: Program, looked_at: list[int]) -> Caller:
+        """The call of a program; for equal segments there is one."""
+        from ..runtime.calling import caller  # brings llvmlite
+
+        key = id(program), tuple(looked_at)
+        if key not in self._callers:
+            self._callers[key] = caller(program, looked_at)
+        return self._callers[key]
+
     def look_whether_gone(self, node: Node) -> None:
         """An input of a node is not as it was: if its tensor is gone, the tree will never match again."""
         self._gone |= any(x.source.is_held and x.source.holder is None for x in node.span.inputs)
 
     def function(self, node: Node) -> GraphFunction:
         """The program of a node; equal ones have one."""
-        graph, active, outputs = self._graph(node)
-        key = graph.structure(), tuple(active), tuple(outputs), tuple(graph.updates.items())
+        path = self._path.to(node)
+        key, active, outputs = self._key(node, path)
         found = self._functions.get(key)
         if found is None:
-            found = self._functions[key] = GraphFunction(graph, active, outputs)
-        try:
-            with signals_apart():
-                _ = found.forward if found.active else found.plain
-        except RecursionError:
-            raise
-        except Exception as e:
-            raise Uncompiled(e, graph) from e
+            found = self._functions[key] = GraphFunction(self._graph(node, path), active, outputs)
+        if ("forward" if found.active else "plain") not in vars(found):
+            try:
+                with signals_apart():
+                    _ = found.forward if found.active else found.plain
+            except RecursionError:
+                raise
+            except Exception as e:
+                raise Uncompiled(e, found.recorded) from e
         node.function = found
         return found
 
-    def _graph(self, node: Node) -> tuple[Graph, list[int], list[int]]:
-        """The graph of a segment, and the positions of inputs and outputs through which gradients flow."""
-        path = _Path(node)
+    def _key(self, node: Node, path: _Path) -> tuple[Any, list[int], list[int]]:
+        """What equal segments have in common, and the positions of inputs and outputs through which gradients flow."""
+        number = {k: i for i, k in enumerate(node.imports)}
+        rows = []
+        for first, row in node.rows.items():
+            rows.append((row.primitive.name, tuple([number[k] for k in row.operands]), row.attributes, row.types))
+            for k in range(first, first + len(row.types)):
+                number[k] = len(number)
+        types = [path.type(k) for k in node.imports]
+        active = [i for i, k in enumerate(node.imports) if path.is_sensitive(k)] if node.follows else []
+        outputs = [i for i, k in enumerate(node.exports) if path.is_sensitive(k) and path.type(k).dtype.kind in "fc"]
+        if not active or not outputs:
+            active, outputs = [], []
+        results = [number[k] for k in node.exports]
+        updates = [(path.input(i), number[k]) for i, k in (node.closing.in_place if node.closing is not None else {}).items()]
+        key = tuple(types), tuple(rows), tuple(results), tuple([(number[i], k) for i, k in updates])
+        return (*key, tuple(active), tuple(outputs)), active, outputs
+
+    def _graph(self, node: Node, path: _Path) -> Graph:
+        """The graph of a segment."""
         builder = Builder(self.name)
         env = {k: builder.input(path.type(k)) for k in node.imports}
         for first, row in node.rows.items():
             made = builder.add(row.primitive, [env[k] for k in row.operands], row.op.attrs, row.types, row.op.loc)
             env.update((first + k, v) for k, v in enumerate(made))
         targets = node.closing.in_place if node.closing is not None else {}
-        places = {i: node.imports.index(path.input(i)) for i in targets}
-        updates = {len(node.exports) + j: places[i] for j, i in enumerate(targets)}
-        graph = builder.finish([env[k] for k in (*node.exports, *targets.values())], updates)
-        if not node.follows:
-            return graph, [], []
-        active = [i for i, k in enumerate(node.imports) if path.is_sensitive(k)]
-        outputs = [i for i, k in enumerate(node.exports) if path.is_sensitive(k) and path.type(k).dtype.kind in "fc"]
-        return (graph, active, outputs) if active and outputs else (graph, [], [])
+        updates = {len(node.exports) + j: node.imports.index(path.input(i)) for j, i in enumerate(targets)}
+        return builder.finish([env[k] for k in (*node.exports, *targets.values())], updates)
 
     # Budgets.
 

@@ -158,9 +158,9 @@ def _plain(x: Any) -> Any:
 def _filled(x: Any, values: list[Any]) -> Any:
     """With the numbers of a replay."""
     if type(x) is Number:
-        return values[x.index]
+        return values[x.place]
     if type(x) is Template:
-        return "".join([values[p.index] if type(p) is Number else p for p in x.pieces])  # type: ignore[misc]
+        return "".join([values[p.place] if type(p) is Number else p for p in x.pieces])  # type: ignore[misc]
     if type(x) in (list, tuple):
         return type(x)([_filled(item, values) for item in x])
     if type(x) is dict:

@@ -15,7 +15,7 @@ from tracer.ir import interp, pipeline
 from tracer.ir.parse import parse_graph
 from tracer.runtime import compile as compiler
 from tracer.runtime import layout, planned, program
-from tracer.tracing import function, graph_function, result
+from tracer.tracing import function, graph_function, outcome
 
 STAGES = {
     "verifier": (pipeline, "verify"),
@@ -29,7 +29,7 @@ STAGES = {
     "written-out replay": (function, "express"),
     "recorder": (interp.Build, "bind_typed"),
     "end of the recording": (function, "finish"),
-    "description of results": (result._Results, "describe"),
+    "description of results": (outcome.Results, "describe"),
     "dependence": (graph_function, "_dependence"),
 }
 ERRORS = [TypeError("planted"), RecursionError("planted"), MemoryError(), AssertionError("planted")]

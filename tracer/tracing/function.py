@@ -368,7 +368,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
         held = {*self.environment.reached, *call.held, *containers(args), *containers(kwargs)}
         recording = Recording(self._name, call)
         recorder = recording.recorder
-        recorder.arrays = self.environment.arrays
+        recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
         try:
             box = [recording.run(self.function, args, kwargs)]
         except Exception:

@@ -153,6 +153,7 @@ class Recorder:
     reason: str = ""
     failure: Exception | None = None
     floats: FloatProgram = field(default_factory=FloatProgram)
+    plain_numbers: bool = False  # whether code that runs takes no numbers of the run
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.name)
@@ -210,12 +211,13 @@ class Recorder:
             self.input(t, Source("float", x._index))
         return t
 
-    def host_float(self, holder: Any, key: str, value: float) -> RuntimeFloat:
+    def host_float(self, holder: Any, key: str, value: float) -> Any:
         """``holder[key]``, which is ``value`` now."""
         at = (id(holder), key)
         if at not in self.hosts:
             self.hosts[at] = self.floats.root(Item(holder, key), value)
-        return self.hosts[at]
+        number = self.hosts[at]
+        return number.pinned() if self.plain_numbers else number
 
     # What happens.
 
@@ -483,7 +485,7 @@ class Recorder:
     def item(self, t: Tensor) -> Any:
         """The only element of a tensor: if it is a float, a number of the run."""
         value = t._data.item()
-        if type(value) is not float:
+        if type(value) is not float or self.plain_numbers:
             self.observe(t, "item()")
             return value
         number = self._element(t, value)

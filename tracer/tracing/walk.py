@@ -58,6 +58,11 @@ _CHANGING = re.compile(
     r"|datetime\.(datetime|date)\.(now|utcnow|today)|builtins\.(globals|eval|exec|input|open|__import__)"
     r"|(inspect|importlib|gc|threading\.(get_ident|current_thread)))(\.|$)"
 )
+# What takes floats alone, nothing that behaves as one.
+_STRICT = re.compile(
+    r"(array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
+    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
+)
 # Immutable, or of no consequence for what is computed.
 _OPAQUE = (
     types.BuiltinFunctionType,
@@ -246,7 +251,7 @@ class Walk:
         self.attributes: list[tuple[Any, str, Any]] = []
         self.cells: list[tuple[Any, Any]] = []
         self.sizes: list[tuple[Any, int]] = []
-        self.asks_types = False  # whether code mentions ``type``, to which a float of the run is none
+        self.asks_types = False  # whether code mentions ``type``, or functions in C, to which a float of the run is none
         self._modules: dict[int, set[str]] = {}
 
     def describe(self, x: Any) -> tuple:
@@ -369,7 +374,6 @@ class Walk:
         if name not in space:
             self.names.append((space, name, MISSING))
             self._refuse_changing(f"builtins.{name}")
-            self.asks_types |= name == "type"
         else:
             self._name(space, name, attributes, out)
 
@@ -417,6 +421,7 @@ class Walk:
                 self._name(space, name, attributes[1:], out)
 
     def _class(self, x: type, out: list[Any]) -> None:
+        self.asks_types |= _STRICT.match(x.__module__) is not None
         for base in x.__mro__:
             if is_trusted(base.__module__):
                 continue
@@ -462,7 +467,7 @@ class Walk:
         self.live.append(x)
         out.append((np.ndarray, x.dtype.char, x.shape, x.flags.c_contiguous, elements))
 
-    @staticmethod
-    def _refuse_changing(path: str) -> None:
+    def _refuse_changing(self, path: str) -> None:
+        self.asks_types |= _STRICT.match(path) is not None
         if _CHANGING.match(path):
             raise Untraceable(f"it uses {path}, whose value may be another one in each call")

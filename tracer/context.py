@@ -84,11 +84,13 @@ class Structure:
     """Counts the changes of everything that announces them: modules' and optimizers' attributes, ``requires_grad`` flags.
 
     While the count stays the same, what a traced function can reach through them is the same. ``settings`` of the package
-    change what functions do, without being reached.
+    change what functions do, without being reached. Replays announce nothing: ``written`` has the places that some
+    replay writes to, keys by the ids of the dictionaries, which are looked at instead.
     """
 
     epoch: int = 0
     settings: ClassVar[dict[str, Any]] = {}
+    written: ClassVar[dict[int, set[str]]] = {}
 
 
 def structure_changed() -> None:

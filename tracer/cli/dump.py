@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from ..ir.graph import Graph
 from ..ir.types import dtype_named
 from ..runtime import machine
 from ..tensor import wrap
-from ..tracing.function import graph_of
+from ..tracing.ending import whole
+from ..tracing.guards import Call, Environment
+from ..tracing.recording import Recording
+from ..tracing.result import finish
 from ..tracing.walk import Wrapper
 from .info import version_of
 
@@ -119,7 +123,7 @@ def _recorded(target: str, inputs: list[str]) -> Graph:
     function = load_function(target)
     args = tuple(make_input(text, seed) for seed, text in enumerate(inputs))
     try:
-        graph, reason = graph_of(function, args)
+        graph, reason = _graph_of(function, args)
     except Exception as e:
         raise DumpError(f"calling {target!r} failed: {type(e).__name__}: {e}".split("\n")[0]) from None
     if reason:
@@ -176,3 +180,16 @@ def _code(fused: Graph, stage: str) -> str:
         return native(fused, show, mark)
     except ImportError as e:  # a version of Numba that is not supported
         raise DumpError(str(e)) from None
+
+
+def _graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, str]:
+    """The graph that one eager run of ``function`` records; or None, and why there is none."""
+    environment = Environment(function)
+    environment.key()
+    call = Call(args, {}, environment)
+    recording = Recording(getattr(function, "__name__", "function").strip("<>"), call)
+    box = [recording.run(function, args, {})]
+    if recording.recorder.reason:
+        return None, recording.recorder.reason
+    ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, call, [])
+    return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

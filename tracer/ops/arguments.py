@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ir.types import as_dtype
 from ..tensor import Tensor
-from ..tracing.scalars import RuntimeFloat
+from ..tracing.scalars import RuntimeInt
 
 
 class Unfit(Exception):
@@ -27,6 +27,8 @@ def _tensor(x: Any) -> Any:
 
 
 def _int(x: Any) -> Any:
+    if type(x) is RuntimeInt:  # a shape, an axis: a constant of the graph
+        return x.pinned()
     if isinstance(x, int) and not isinstance(x, bool):
         return x
     if isinstance(x, np.integer) or (isinstance(x, Tensor) and x._data.ndim == 0 and x._data.dtype.kind in "ui"):
@@ -35,7 +37,7 @@ def _int(x: Any) -> Any:
 
 
 def _number(x: Any) -> Any:
-    if isinstance(x, (bool, int, float, complex, RuntimeFloat)) and not isinstance(x, np.generic):
+    if isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic):
         return x
     if isinstance(x, (np.number, np.bool_)):
         return x.item()

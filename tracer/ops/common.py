@@ -13,7 +13,7 @@ from ..ir.ops import cast, check_index, full, sum_, unread
 from ..ir.ops import underived as underived_
 from ..ir.types import DType, combine, dtype_of, float64, promoted, scalar_dtype
 from ..tensor import Tensor
-from ..tracing.scalars import RuntimeFloat
+from ..tracing.scalars import RuntimeFloat, RuntimeInt, RuntimeNumber
 
 Dims = int | Sequence[int] | None
 
@@ -47,7 +47,7 @@ def require_real(name: str, x: Tensor) -> None:
 
 
 def is_number(x: Any) -> bool:
-    return isinstance(x, (bool, int, float, complex, RuntimeFloat, np.number, np.bool_))
+    return isinstance(x, (bool, int, float, complex, np.number, np.bool_))
 
 
 def to_dtype(x: Tensor, dtype: DType) -> Tensor:
@@ -65,6 +65,8 @@ def operand(x: Any) -> Any:
 
 def element(value: Any, dtype: DType) -> Any:
     """A number as an element of ``dtype``, as C converts it: integers wrap, fractions are cut, bools say if it is not 0."""
+    if isinstance(value, RuntimeInt) and dtype.kind != "b":
+        return value.tensor(dtype)
     if isinstance(value, RuntimeFloat):
         return value.tensor(dtype) if dtype.category > 1 else to_dtype(value.tensor(float64), dtype)
     if dtype.kind == "b":
@@ -92,8 +94,7 @@ def result_dtype(*xs: Any) -> DType:
     best: DType | None = promoted(tensors) if tensors else None
     for x in xs:
         if not isinstance(x, Tensor):
-            floating = isinstance(x, RuntimeFloat)
-            best = combine(best, context.default_dtype if floating else scalar_dtype(x, context.default_dtype))
+            best = combine(best, scalar_dtype(x, context.default_dtype))
     assert best is not None
     return best
 
@@ -147,7 +148,7 @@ def match(*xs: Any, floating: bool = False) -> Sequence[Any]:
         if floating and not (wanted.is_floating_point or wanted.is_complex):
             wanted = context.default_dtype
         return [to_dtype(x, wanted) if isinstance(x, Tensor) else element(x, wanted) for x in xs]
-    return [x.tensor(dtype_of(dtype)) if isinstance(x, RuntimeFloat) else x for x in xs]
+    return [x.tensor(dtype_of(dtype)) if isinstance(x, RuntimeNumber) else x for x in xs]
 
 
 def as_floating(x: Any) -> Tensor:

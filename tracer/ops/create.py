@@ -14,6 +14,7 @@ from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
 from ..tensor import Tensor, wrap
 from ..tracing.arrays import is_runtime_array
+from ..tracing.scalars import RuntimeFloat, RuntimeInt
 from .common import element, is_number, typed
 from .inquiry import filling, fitting
 from .shape import _sizes, expand
@@ -77,6 +78,10 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
     elif is_runtime_array(data):
         t = data.tensor().clone()
         return _leaf(t if dtype is None else t.to(dtype), requires_grad)
+    if type(data) is RuntimeFloat or (type(data) is RuntimeInt and abs(data) <= 1 << 53):  # type: ignore[arg-type]
+        number = dtype or (int64 if type(data) is RuntimeInt else context.default_dtype)
+        if number.category > 1 or number is int64:
+            return _leaf(P.copy(typed(data, number)), requires_grad)
     if isinstance(data, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if data is None:
@@ -211,12 +216,12 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
     if not is_number(fill_value):
         raise TypeError(f"full(): argument 'fill_value' must be a number, not {type(fill_value).__name__}")
     if dtype is None:
-        kind = type(fill_value)
+        kind = fill_value.__class__
         number = context.default_dtype.to_complex() if kind is complex else context.default_dtype
         dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else number
     shape = (size,) if isinstance(size, int) else tuple(size)
     value = element(fitting(fill_value, dtype), dtype)
-    if isinstance(value, Tensor):  # a float that differs from call to call
+    if isinstance(value, Tensor):  # a number that differs from call to call
         return _leaf(P.copy(expand(value, shape)), requires_grad)
     return _leaf(P.full(value=value, shape=shape, dtype=dtype.short), requires_grad)
 

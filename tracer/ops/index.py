@@ -12,6 +12,7 @@ from ..context import context
 from ..ir import ops as P
 from ..ir.types import bool_, int32, int64, uint8
 from ..tensor import Tensor, wrap
+from ..tracing.scalars import RuntimeInt
 from ..warning import warn
 from .common import one_dim, to_dtype
 from .inquiry import filling
@@ -36,6 +37,8 @@ def _items(index: Any) -> list[Any]:
 
 def _item(item: Any) -> Any:
     """An item as a number, a slice, None, Ellipsis, a bool, or a tensor of positions or a mask."""
+    if type(item) is RuntimeInt:
+        return item.pinned()
     if item is None or item is ... or isinstance(item, (int, slice)):
         return item
     if isinstance(item, (list, tuple, range, str, bytes)) or (isinstance(item, np.ndarray) and item.ndim):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,11 +143,11 @@ def fitting(value: Any, dtype: DType) -> Any:
     if isinstance(value, complex):
         fits, value = value.imag == 0, value.real
     elif dtype.is_floating_point:
-        fits = not math.isfinite(value) or abs(value) <= finfo(dtype).max
+        fits = value - value != 0 or abs(value) <= finfo(dtype).max  # infinities and NaN fit
     else:
         limits = iinfo(dtype)
         lowest = limits.min if dtype.is_signed else -limits.max
-        fits = math.isfinite(value) and lowest <= value <= limits.max
+        fits = value - value == 0 and lowest <= value <= limits.max
     if not fits:
         name = _C_NAMES.get(dtype.name, f"{dtype.name}_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")

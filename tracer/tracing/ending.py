@@ -13,6 +13,7 @@ from .graph_function import GraphFunction
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+    from .effects import Place
     from .guards import Call
     from .recorder import Recorder, Source
     from .world import Written
@@ -53,6 +54,7 @@ class Ending:
     grads     of which tensors ``.grad`` is set, and to what
     prints    what is printed and logged
     leaves    outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
+    effects   where else something is written, and what
     """
 
     build: Build
@@ -62,12 +64,13 @@ class Ending:
     changed: list[tuple[int, int]]
     grads: list[tuple[Source, Build]]
     leaves: list[tuple[int, FreedNode | None]]
+    effects: list[tuple[Place, Build]]
     prints: list[Written]
 
     @property
     def changes(self) -> bool:
         """Whether others can see that it was run, beside the result."""
-        return bool(self.updates or self.changed or self.grads or self.prints)
+        return bool(self.updates or self.changed or self.grads or self.effects or self.prints)
 
     def numbered(self, number: Mapping[Value, int]) -> Ending:
         """With numbers for values."""

@@ -6,6 +6,7 @@ This compares reference counts, as CPython keeps them. Where an interpreter does
 
 from __future__ import annotations
 
+import collections
 import gc
 import types
 from collections import Counter
@@ -16,7 +17,8 @@ from ..autograd.function import FunctionNode
 from ..runtime.objects import references
 from ..tensor import Tensor
 from .arrays import is_runtime_array
-from .scalars import FloatProgram, RuntimeFloat
+from .scalars import FloatProgram, RuntimeNumber
+from .walk import slots_of
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -96,38 +98,82 @@ def _inside(x: Any) -> list[Any]:
 
 
 def plain(x: Any) -> Any:
-    """A result with floats where the run had floats of the run; lists and dicts are changed in place."""
-    if isinstance(x, RuntimeFloat) or is_runtime_array(x):
+    """A result with plain numbers where the run had numbers of the run; lists and dicts are changed in place."""
+    if isinstance(x, RuntimeNumber) or is_runtime_array(x):
         return x._value
     if isinstance(x, dict):
-        for key, value in x.items():
+        if any(isinstance(key, RuntimeNumber) for key in dict.keys(x)):
+            items = [(plain(key), value) for key, value in dict.items(x)]
+            dict.clear(x)
+            dict.update(x, items)
+        for key, value in dict.items(x):
             if (new := plain(value)) is not value:
-                x[key] = new
+                dict.__setitem__(x, key, new)
     elif isinstance(x, list):
-        for i, value in enumerate(x):
+        for i, value in enumerate(list.__iter__(x)):
             if (new := plain(value)) is not value:
-                x[i] = new
+                list.__setitem__(x, i, new)
     elif isinstance(x, tuple):
         items = [plain(value) for value in x]
         if any(new is not value for new, value in zip(items, x, strict=True)):
             return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+    elif isinstance(x, set):
+        if any(isinstance(value, RuntimeNumber) for value in x):
+            items = [plain(value) for value in x]
+            set.clear(x)
+            set.update(x, items)
+    elif isinstance(x, collections.deque):
+        for i, value in enumerate(list(x)):
+            if (new := plain(value)) is not value:
+                x[i] = new
     return x
 
 
 def release(program: FloatProgram) -> None:
-    """Puts plain floats where something outside still refers to floats of the run."""
-    kept = [x for x in (ref() for ref in program.made) if x is not None]
-    ours = set(map(id, kept))
-    for holder in gc.get_referrers(*kept) if kept else ():
+    """Puts plain numbers where something outside still refers to numbers of the run."""
+    for _ in range(_ROUNDS):
+        kept = [x for x in (ref() for ref in program.made) if x is not None]
+        if not kept:
+            return
+        ours = set(map(id, kept))
+        for holder in gc.get_referrers(*kept):
+            if isinstance(holder, types.CellType):
+                holder.cell_contents = plain(holder.cell_contents)
+            elif isinstance(holder, (list, dict, set, collections.deque)):
+                if holder is not kept:
+                    plain(holder)
+            elif type(holder) is tuple:
+                _replace(holder)
+            elif not isinstance(holder, types.FrameType):
+                _release_attributes(holder, ours)
+        del holder
+
+
+_ROUNDS = 2  # the second one for what the first one made
+
+
+def _replace(old: tuple) -> None:
+    """Puts another tuple where one with numbers of the run is."""
+    new = plain(old)
+    for holder in gc.get_referrers(old):
         if isinstance(holder, types.CellType):
-            holder.cell_contents = holder.cell_contents._value
-        elif isinstance(holder, (list, dict)) and holder is not kept:
-            _replace(holder, ours)
-        elif hasattr(holder, "__dict__"):
-            _replace(vars(holder), ours)
+            holder.cell_contents = new
+        elif isinstance(holder, dict):
+            for key, value in list(dict.items(holder)):
+                if value is old:
+                    dict.__setitem__(holder, key, new)
+        elif isinstance(holder, list):
+            for i, value in enumerate(holder):
+                if value is old:
+                    list.__setitem__(holder, i, new)
 
 
-def _replace(holder: list | dict, floats: set[int]) -> None:
-    for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
-        if id(value) in floats:
-            holder[key] = value._value
+def _release_attributes(holder: Any, ours: set[int]) -> None:
+    own = vars(holder) if hasattr(holder, "__dict__") and isinstance(vars(holder), dict) else {}
+    for name, value in list(own.items()):
+        if id(value) in ours:
+            own[name] = value._value
+    for name in slots_of(type(holder)):
+        value = getattr(holder, name, None)
+        if id(value) in ours:
+            object.__setattr__(holder, name, plain(value))

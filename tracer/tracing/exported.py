@@ -175,7 +175,7 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
     stable = before == after
     trace = None
     if stable and not recorder.reason:
-        ending = finish(recorder, box, {**environment.tensors, **call.reached}, recording.copies, environment)
+        ending = finish(recorder, box, {**environment.tensors, **call.reached}, call, [])
         if recorder.branches:
             recorder.reason = f"it looks at a value: {recorder.events[0].event}"
         elif ending is not None:

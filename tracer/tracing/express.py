@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import types
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,12 @@ from ..context import SPECIAL, Structure, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
 from .guards import Call, Environment, is_settled, storage
-from .scalars import Argument, Item, static
+from .scalars import Argument, Item, Whole, static
 from .unchanged import lengths
-from .walk import OF_A_TENSOR, STATIC
+from .walk import CONTENTS, MISSING, OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
+    from .effects import Place, Slot
     from .replay import Trace
 
 MISS: Any = object()  # what a written-out replay answers where it does not apply
@@ -60,7 +62,9 @@ class _Writer:
         self.trace, self.call, self.environment, self.key = trace, call, environment, key
         self.lines: list[str] = []
         self.names: dict[int, str] = {}
-        self.tensors = self.floats = 0
+        self.tensors = self.floats = self.ints = self.slots_read = 0
+        self.objects: list[str] = []  # the places of the call's objects
+        self.shared: dict[int, str] = {}  # names of what is made once, by id
         self.constants: dict[str, Any] = {
             "MISS": MISS,
             "Structure": Structure,
@@ -72,6 +76,10 @@ class _Writer:
             "of_a_tensor": OF_A_TENSOR.issuperset,
             "refcount": objects.references,
             "special": SPECIAL,
+            "MISSING": MISSING,
+            "get": dict.get,
+            "put": dict.__setitem__,
+            "pop": dict.pop,
             "static": static,
             "storage": storage,
             "FREE": memory.FREE,
@@ -94,7 +102,7 @@ class _Writer:
 
     def literal(self, x: Any) -> str:
         """A value of a plain type as an expression."""
-        return repr(x) if type(x) in (int, bool, str, type(None)) else self.constant(x)
+        return "MISSING" if x is MISSING else repr(x) if type(x) in (int, bool, str, type(None)) else self.constant(x)
 
     def say(self, line: str, depth: int = 1) -> None:
         self.lines.append("    " * depth + line)
@@ -114,6 +122,9 @@ class _Writer:
             self.argument(f"args[{i}]", a)
         for name, a in kwargs.items():
             self.argument(f"kwargs[{name!r}]", a)
+        for slot in self.environment.slots:
+            self.slot(slot)
+        self.apart()
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
         self.require(f"context.recorder is None and not special and {modes}")
         self.surroundings(surroundings)
@@ -122,6 +133,7 @@ class _Writer:
         self.captured()
         result = trace.build.write(self)
         new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
+        written = [(place, value.write(self)) for place, value in trace.effects]
         if trace.function.active:
             self.graph_function()
         else:
@@ -135,6 +147,7 @@ class _Writer:
             for t, g in new:
                 self.say(f"{t}._grad = {g}")
         self.say(f"{self.constant(trace)}.replays += 1")
+        self.effects(written)
         self.say("return result")
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)
@@ -162,21 +175,98 @@ class _Writer:
             self.say(f"f{self.floats} = {place}")
             self.require(f"type(f{self.floats}) is float")
             self.floats += 1
+        elif type(x) is int and self.ints in self.call.promoted and not self.environment.asks_types:
+            self.say(f"n{self.ints} = {place}")
+            self.require(f"type(n{self.ints}) is int")
+            self.ints += 1
         elif isinstance(x, STATIC) and not isinstance(x, np.generic):
+            if type(x) is int and not self.environment.asks_types:
+                if any(isinstance(source, Whole) and source.index == self.ints for _, source in self.trace.floats.roots):
+                    self.say(f"n{self.ints} = {place}")
+                self.ints += 1
             if type(x) in (int, bool, str, type(None)):
                 self.require(f"type({place}) is {self.constant(type(x))} and {place} == {x!r}")
             else:
                 self.require(f"static({place}) == {self.constant(static(x))}")
         elif type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
+            if type(x) is list:
+                self.objects.append(place)
             self.require(f"type({place}) is {self.constant(type(x))} and len({place}) == {len(x)}")
             for i, item in enumerate(x):
                 self.argument(f"{place}[{i}]", item)
         elif type(x) is dict and all(type(name) is str for name in x):
+            self.objects.append(place)
             self.require(f"type({place}) is dict and tuple({place}) == {tuple(x)!r}")
             for name, item in x.items():
                 self.argument(f"{place}[{name!r}]", item)
         else:
             raise Unwritten
+
+    def slot(self, slot: Slot) -> None:
+        """Fetches what a slot holds, and looks at it as at an argument."""
+        holder, key, value = self.constant(slot.holder), slot.key, slot.get()
+        name = f"x{self.slots_read}"
+        self.slots_read += 1
+        if key is CONTENTS:
+            raise Unwritten
+        elif isinstance(slot.holder, dict):
+            self.say(f"{name} = get({holder}, {self.literal(key)}, MISSING)")
+        elif isinstance(slot.holder, list):
+            self.say(f"{name} = {holder}[{key}]")  # its length is guarded
+        elif isinstance(slot.holder, types.CellType):
+            self.say(f"try: {name} = {holder}.cell_contents")
+            self.say(f"except ValueError: {name} = MISSING")
+        else:
+            raise Unwritten
+        if value is MISSING:
+            self.require(f"{name} is MISSING")
+        else:
+            self.argument(name, value)
+
+    def apart(self) -> None:
+        """Lists and dictionaries are each another one, and none is one that the function reaches by itself."""
+        ids = [f"id({place})" for place in self.objects]
+        if len(set(map(id, self.call.objects))) != len(ids) or not self.environment.reached.keys().isdisjoint(
+            map(id, self.call.objects)
+        ):
+            raise Unwritten
+        if len(ids) > 1:
+            self.require(f"len({{{', '.join(ids)}}}) == {len(ids)}")
+        if ids and self.environment.reaches_containers:
+            self.require(f"{self.constant(self.environment)}.reached.keys().isdisjoint(({', '.join(ids)},))")
+
+    def effects(self, written: list[tuple[Place, str]]) -> None:
+        """Writes to slots and to the call's objects. All that is read of them has been read."""
+        values = [value for _, value in written]
+        if len(values) > 1:
+            names = [f"e_{i}" for i in range(len(values))]
+            self.say(f"{', '.join(names)} = {', '.join(values)}")
+            values = names
+        for (place, _), value in zip(written, values, strict=True):
+            found = place.slot.holder if place.slot is not None else place.holder
+            holder = self.constant(found) if place.index < 0 else self.objects[place.index]
+            if place.announces or type(place.key) is not str or isinstance(found, type):
+                self.say(f"{self.constant(place)}.put({holder}, {value})")
+            elif isinstance(found, types.CellType):
+                self.say(f"{holder}.cell_contents = {value}")
+            elif value == "MISSING":
+                self.say(f"pop({holder}, {place.key!r}, None)")
+            elif place.index >= 0 or isinstance(found, dict):
+                self.say(f"put({holder}, {place.key!r}, {value})")
+            else:
+                raise Unwritten
+
+    def once(self, key: int, write: Callable[[Any], str]) -> str:
+        """What is made once, wherever it is mentioned."""
+        if key in self.shared:
+            return self.shared[key]
+        text = write(self)
+        name = self.shared[key] = f"m{len(self.shared)}"
+        return f"({name} := {text})"
+
+    def object(self, index: int) -> str:
+        """Object number ``index`` of the call."""
+        return self.objects[index]
 
     def tensor(self, place: str, x: Tensor) -> None:
         k, data = self.tensors, x._data
@@ -245,8 +335,8 @@ class _Writer:
             return
         self.say("try:")
         for i, source in floats.roots:
-            if isinstance(source, Argument):
-                self.say(f"v{i} = f{source.index}", 2)  # a float, or the call would not have come so far
+            if isinstance(source, (Argument, Whole)):  # of the right type, or the call would not have come so far
+                self.say(f"v{i} = {'f' if isinstance(source, Argument) else 'n'}{source.index}", 2)
             elif isinstance(source, Item):
                 self.say(f"v{i} = item({self.constant(source.holder)}, {source.key!r})", 2)
                 self.say(f"if type(v{i}) is not float: return MISS", 2)

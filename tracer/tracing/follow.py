@@ -219,8 +219,6 @@ class PathRun:
         try:
             for i, source in node.early_roots:
                 values[i] = source.fetch(self.call)
-                if type(values[i]) is not float:
-                    raise TypeError
             for i, function, places in node.early_steps:
                 values[i] = function(*[values[k] for k in places])
         except ERRORS as e:
@@ -384,9 +382,12 @@ class PathRun:
             self.input(i)._changes()[0] += change
         result = ending.build.make(self)
         grads = [(owner(source, self.call), g.make(self)) for source, g in ending.grads]
+        effects = [(place, place.find(self.call), value.make(self)) for place, value in ending.effects]
         for t, g in grads:
             if t is not None:
                 t._grad = g
+        for place, holder, value in effects:
+            place.put(holder, value)
         for written in ending.prints:
             written.again(self.values)
         return result

@@ -11,19 +11,21 @@ import sys
 import threading
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from ..context import SPECIAL, context
 from ..ir.graph import Graph, Value
 from ..warning import warn
-from .ending import Ending, whole
+from .effects import learn
+from .ending import Ending
 from .express import MISS, Express, express
 from .failure import TraceWarning, describe, probe_stack
 from .follow import Left, Uncompiled, Unseen
 from .guards import Call, Environment
+from .natively import Native
 from .recorder import Recorder
-from .recording import Recording, containers, signals_apart
+from .recording import Recording, signals_apart
 from .replay import Refused, Trace
 from .result import finish
 from .tape import spans
@@ -38,6 +40,7 @@ _MAX_KEYS = 256  # signatures of which traces are kept
 _MAX_BYTES = 1 << 30  # that traces keep between calls
 _MAX_REASONS = 1024  # signatures that are known to run eagerly
 _MAX_WRITTEN = 4  # times that the replay of one trace is written out
+_MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
 P = ParamSpec("P")
@@ -111,7 +114,7 @@ def eager() -> Iterator[None]:
         _mode.eager = before
 
 
-class TracedFunction(Wrapper, Generic[P, R]):
+class TracedFunction(Native, Wrapper, Generic[P, R]):
     """What ``@tracer.trace`` makes of a function: call it like the function.
 
     The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as
@@ -123,6 +126,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
     __slots__ = (
         "_eager_calls",
         "_express",
+        "_learned",
         "_lock",
         "_recorded",
         "_replays",
@@ -154,6 +158,7 @@ class TracedFunction(Wrapper, Generic[P, R]):
             self._replays = 0  # of traces that are no longer kept
             self._untraceable = False
             self._unstable = 0
+            self._learned = 0  # runs that only said what changes
             self._warned = False
 
     @overload
@@ -360,14 +365,15 @@ class TracedFunction(Wrapper, Generic[P, R]):
 
     def _record(self, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         self._make_room()
-        if sum(isinstance(trace, Trace) for trace in self.traces.get(key, ())) >= _MAX_TRACES:
+        if self._is_full(key) and call.promoted:
+            key = self._pin(key, call, call.promoted)
+        if self._is_full(key):
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
         allowed = {**self.environment.tensors, **call.reached}
-        held = {*self.environment.reached, *call.held, *containers(args), *containers(kwargs)}
         recording = Recording(self._name, call)
-        recorder = recording.recorder
+        recorder, before = recording.recorder, recording.before
         recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
         try:
             box = [recording.run(self.function, args, kwargs)]
@@ -375,12 +381,23 @@ class TracedFunction(Wrapper, Generic[P, R]):
             self._leave(key, call, recorder)
             raise
         try:
-            if not recorder.reason:
-                recorder.reason = self._changed(key, call, args, kwargs)
-                if not recorder.reason and self.environment.key() == key[1] and not call.looks_at_more(recorder.looked_at):
-                    ending = finish(recorder, box, allowed, held | recording.copies, self.environment)
+            changes = before.changes()
+            if learn(changes):
+                self._learned += 1
+                if self._learned >= _MAX_LEARNED:
+                    self._give_up(f"it changes something else in every call, {changes[-1].name()} for one")
+                recorder.events.clear()
+            elif not recorder.reason:
+                before.undo()
+                try:
+                    recorder.reason = self._changed(key, call, args, kwargs)
+                    stable = not recorder.reason and self.environment.key() == key[1]
+                finally:
+                    before.redo()
+                if stable and not call.looks_at_more(recorder.looked_at):
+                    ending = finish(recorder, box, allowed, call, changes)
                     if ending is not None:
-                        self._keep(key, call, recorder, ending)
+                        self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
                     self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
             recorder.fail(e)
@@ -422,6 +439,19 @@ class TracedFunction(Wrapper, Generic[P, R]):
         traces.append(tree := Tree(self._name))
         tree.kept = weakened(call.kept)
         return tree
+
+    def _pin(self, key: tuple, call: Call, positions: Iterable[int]) -> tuple:
+        """From now on some ints of such calls are constants; the key that this call has then."""
+        constants = call.promoted.intersection(positions)
+        if not constants:
+            return key
+        self.environment.changing.pin(call.structure, constants)
+        call.settle()
+        return (call.key, *key[1:])
+
+    def _is_full(self, key: tuple) -> bool:
+        """Whether there are as many traces as a signature may have."""
+        return sum(isinstance(trace, Trace) for trace in self.traces.get(key, ())) >= _MAX_TRACES
 
     def _changed(self, key: Any, call: Call, args: tuple, kwargs: dict) -> str:
         """What a run has changed of what its trace would be guarded by, as the reason not to keep it; empty if nothing."""
@@ -498,83 +528,6 @@ class TracedFunction(Wrapper, Generic[P, R]):
         """The recorded graphs, one for each trace."""
         return [graph for t in self._all_traces() for graph in t.graphs]
 
-    def numba(self, *example_inputs: Any) -> Any:
-        """This function for Numba: an object that ``@njit`` functions, and Python, call like any function on arrays.
-
-            density = log_density.numba(np.zeros(3))
-
-            @numba.njit
-            def sample(x): ... density(x) ...
-
-        A call needs neither Python nor the GIL; any number of threads may call at once, also those of ``prange``.
-
-        The examples say what calls will bring; the function is run on them once, and what it did is compiled. Tensors, NumPy
-        arrays and NumPy scalars stand for parameters of their shapes and dtypes; a Python float for a float64 scalar,
-        which may differ in each call. An int, bool, string or None is a constant: calls do not pass it. The result is a
-        tensor or a tuple of tensors, which may be nested; those without dimensions are given as scalars, others as new arrays.
-
-        A wrong dtype or rank raises Numba's TypingError, a wrong shape ValueError. What the function raises (a position
-        out of range, a division of integers by zero) is raised with the same message.
-
-        Tensors that the function reaches by itself are read from their memory. Later calls see their changes in place,
-        but not that a name or ``.data`` refers to something else: ask for the object again then.
-
-        Raises NotImplementedError for what native code cannot do: random numbers, changes of arguments or captured
-        tensors, decisions on values, operations that NumPy computes; and TypeError for examples or results of other kinds.
-
-        The object is kept for the life of the process, for compiled code refers to it. Asking again gives the same one.
-        """
-        from ..numba_functions import numba_function  # brings Numba
-
-        return numba_function(self, example_inputs)
-
-    def numba_value_and_grad(self, *example_inputs: Any, argnums: int | tuple[int, ...] = 0) -> Any:
-        """Like ``numba``, for the function's value and its gradient: a call returns the pair of both.
-
-            value_and_grad = log_density.numba_value_and_grad(np.zeros(3))
-            value, gradient = value_and_grad(np.ones(3))
-
-        The function must return one floating-point scalar (else TypeError). ``argnums`` is the position of the example with
-        respect to which the gradient is taken; given a tuple of positions, calls return a tuple of gradients. They have the
-        arguments' shapes and dtypes, and are zero where the value does not depend on an argument. A position of
-        something else than floating-point numbers raises TypeError, one that does not exist ValueError.
-        """
-        from ..numba_functions import numba_value_and_gradient  # brings Numba
-
-        return numba_value_and_gradient(self, example_inputs, argnums)
-
-    def cfunc(
-        self,
-        *example_inputs: Any,
-        signature: str | None = None,
-        gradient: bool = False,
-        argnums: int | tuple[int, ...] = 0,
-    ) -> Any:
-        """This function as a C function pointer, for C, cffi, ctypes and ``scipy.LowLevelCallable``.
-
-            integrand = f.cfunc(0.0, signature="double (double)")
-            scipy.integrate.quad(integrand.low_level_callable(), 0, 1)
-
-        Examples, and what can be compiled, are as for ``numba``. Without ``signature`` the function is
-
-            int32_t f(const T0 *in0, ..., R0 *out0, ...)
-
-        with a pointer for each parameter, then one for each result: to contiguous memory, in row-major order, that results
-        share with nothing else. With ``gradient`` the results are the value, then the gradients by ``argnums``. The function
-        returns 0, or a number n for the error ``errors[n - 1]``.
-
-        ``signature`` is one of SciPy's forms: "double (double)", "double (int, double *)", or one of these with a further
-        "void *", which is ignored. The vector's elements are the parameters in order, or the vector is the only
-        parameter. The function returns NaN for an error, and for a vector of another length. ValueError is raised for other
-        signatures, and where the traced function does not fit.
-
-        The object has ``address``, ``ctypes``, ``signature``, ``errors``, ``low_level_callable()`` and a docstring with its
-        ABI. It is kept for the life of the process.
-        """
-        from ..numba_functions import c_function  # brings Numba
-
-        return c_function(self, example_inputs, signature, argnums if gradient else None)
-
     def fused_graphs(self) -> list[Graph]:
         """What is run for each trace: its graph after all passes."""
         return [graph for t in self._all_traces() for graph in t.fused_graphs]
@@ -584,16 +537,3 @@ def _deferred(function: Any) -> str:
     """Why calls run eagerly, if the function's body does not run in a call; empty otherwise."""
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     return next((reason for flag, reason in _DEFERRED.items() if flags & flag), "")
-
-
-def graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, str]:
-    """The graph that one eager run of ``function`` records; or None, and why there is none."""
-    environment = Environment(function)
-    environment.key()
-    call = Call(args, {}, environment)
-    recording = Recording(getattr(function, "__name__", "function").strip("<>"), call)
-    box = [recording.run(function, args, {})]
-    if recording.recorder.reason:
-        return None, recording.recorder.reason
-    ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, recording.copies, environment)
-    return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

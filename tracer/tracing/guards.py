@@ -12,23 +12,43 @@ import collections
 import functools
 import itertools
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..context import Structure
+from ..context import Structure, structure_changed
 from ..runtime.objects import Word
 from ..tensor import Tensor, wrap
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
+from .effects import Slot, get
 from .overlap import overlapping
 from .scalars import static
-from .unchanged import unknown, words, written
-from .walk import MISSING, OF_A_TENSOR, STATIC, Untraceable, Walk, alive, contents, items_of, weakened
+from .unchanged import ANY, unknown, words, written
+from .walk import (
+    CELL,
+    CONTENTS,
+    MISSING,
+    OF_A_TENSOR,
+    STATIC,
+    Untraceable,
+    Walk,
+    alive,
+    contents,
+    is_described,
+    is_plain,
+    is_trusted,
+    items_of,
+    slots_of,
+    weakened,
+)
 
 _OFTEN = 3  # times that nothing has changed, before the question is written out
 _KEPT = 64  # descriptions that are remembered, and objects among the arguments
+
+
+FLATTENED = (list, dict, collections.deque)  # and their subclasses
 
 
 def storage(data: np.ndarray) -> Any:
@@ -41,10 +61,12 @@ def storage(data: np.ndarray) -> Any:
 
 
 class Call:
-    """A call's arguments, flattened: ``key`` says all that a trace of it takes for granted.
+    """A call's arguments and the values of slots, flattened: ``key`` says all that a trace of it takes for granted.
 
     tensors   in order
     floats    in order; they are not part of the key, unless the function asks for their type
+    ints      in order; those ``promoted``, by number, are not part of the key
+    objects   dictionaries, lists and objects, in order, each once
     reached   tensors that belong to objects among the arguments, by id
     held      ids of what belongs to objects among the arguments
     kept      what the key refers to by identity
@@ -52,18 +74,40 @@ class Call:
     arrays    the tensors on NumPy arrays, by the array's id
     """
 
-    __slots__ = ("_environment", "arrays", "floats", "held", "kept", "key", "reached", "storages", "tensors", "values")
+    __slots__ = (
+        "_environment",
+        "_numbers",
+        "arrays",
+        "environments",
+        "floats",
+        "held",
+        "ints",
+        "kept",
+        "key",
+        "objects",
+        "promoted",
+        "reached",
+        "storages",
+        "structure",
+        "tensors",
+        "values",
+    )
 
     def __init__(self, args: tuple, kwargs: dict, environment: Environment):
         self.tensors: list[Tensor] = []
         self.floats: list[float] = []
+        self.ints: list[int] = []
+        self.objects: list[Any] = []
+        self.environments = [environment]
         self.reached: dict[int, Tensor] = {}
         self.held: set[int] = set()
         self.arrays: dict[int, Tensor] = {}
         self.kept: list[Any] = []
         self.values: list[Any] = []
         self._environment = environment
+        self._numbers: dict[int, int] = {}  # of objects, by id
         self.storages: list[int] = []
+        self.promoted: frozenset[int] = frozenset()
         tokens: list[Any] = []
         for a in args:
             self._add(a, tokens)
@@ -71,6 +115,8 @@ class Call:
             for name, a in kwargs.items():
                 tokens.append(name)
                 self._add(a, tokens)
+        if environment.slots:
+            self._add_slots(environment, tokens)
         if len(set(self.storages)) < len(self.storages):
             ids = [id(t) for t in self.tensors]
             first: dict[int, int] = {}
@@ -85,7 +131,16 @@ class Call:
             for t in self.tensors:
                 if id(t) in captured or (t._view is not None and id(t._root()) in captured):
                     tokens += (id(t), id(t._root()))
-        self.key = tuple(tokens)
+        self.structure = tuple(tokens)
+        self.key: tuple = self.structure
+        if self.ints:
+            self.settle()
+
+    def settle(self) -> None:
+        """Makes the key of the structure, and of the ints that count as constants."""
+        self.promoted = self._environment.changing.positions(self.structure, self.ints)
+        constants = tuple([None if i in self.promoted else x for i, x in enumerate(self.ints)])
+        self.key = self.structure, constants
 
     def _add(self, a: Any, tokens: list[Any]) -> None:
         if isinstance(a, Tensor):
@@ -101,20 +156,112 @@ class Call:
         elif type(a) is float and not self._environment.asks_types:
             tokens.append(float)
             self.floats.append(a)
+        elif type(a) is int and not self._environment.asks_types:
+            tokens.append(int)
+            self.ints.append(a)
         elif isinstance(a, STATIC) and not isinstance(a, np.generic):
             tokens.append(static(a))
-        elif type(a) in (list, tuple) or (isinstance(a, tuple) and hasattr(a, "_fields")):
+        elif type(a) is tuple or (isinstance(a, tuple) and hasattr(a, "_fields")):
             tokens.append((type(a), len(a)))
             for item in a:
                 self._add(item, tokens)
+        elif type(a) is list:
+            if self._is_new(a, tokens):
+                tokens.append((list, len(a)))
+                for item in a:
+                    self._add(item, tokens)
         elif type(a) is dict:
-            tokens.append((dict, tuple(map(static, a))))
-            for item in a.values():
-                self._add(item, tokens)
+            if self._is_new(a, tokens):
+                tokens.append((dict, tuple(map(static, a))))
+                for item in a.values():
+                    self._add(item, tokens)
+        else:
+            self._add_object(a, tokens)
+
+    def _is_new(self, x: Any, tokens: list[Any]) -> bool:
+        """Whether an object is met for the first time, and is not one that the function reaches by itself."""
+        number = self._numbers.get(id(x))
+        if number is not None:
+            tokens.append(("again", number))
+            return False
+        self._numbers[id(x)] = len(self.objects)
+        self.objects.append(x)
+        known = self._environment.reached.get(id(x))
+        if known is not None:
+            tokens.append(("captured", known))
+        return known is None
+
+    def _add_object(self, a: Any, tokens: list[Any]) -> None:
+        """An object of any class: of a plain one, the class and what it holds."""
+        cls = type(a)
+        if isinstance(a, Announcing):
+            self._add_environment(a, tokens)
         elif is_input(a):
             self._add_array(a, tokens)
+        elif isinstance(a, FLATTENED):
+            if self._is_new(a, tokens):
+                self._add_class(cls, tokens)
+                self._add_items(a, tokens)
+                if hasattr(a, "__dict__"):
+                    self._add(vars(a), tokens)
+        elif is_described(cls):
+            if self._is_new(a, tokens):
+                self._add_class(cls, tokens)
+                if hasattr(a, "__dict__"):
+                    self._add(vars(a), tokens)
+                for name in slots_of(cls):
+                    if hasattr(a, name):
+                        tokens.append(name)
+                        self._add(getattr(a, name), tokens)
         else:
             self._describe(a, tokens)
+
+    def _add_class(self, cls: type, tokens: list[Any]) -> None:
+        tokens.append(cls)
+        if not is_trusted(cls.__module__):
+            self._add_environment(cls, tokens)
+
+    def _add_items(self, a: Any, tokens: list[Any]) -> None:
+        """What a container of another type than list and dict holds."""
+        if isinstance(a, dict):
+            tokens.append(tuple(map(static, dict.keys(a))))
+            if isinstance(a, collections.defaultdict):
+                self._add(a.default_factory, tokens)
+            for item in dict.values(a):
+                self._add(item, tokens)
+        else:
+            tokens.append((len(a), a.maxlen if isinstance(a, collections.deque) else None))
+            for item in a:
+                self._add(item, tokens)
+
+    def _add_environment(self, a: Any, tokens: list[Any]) -> None:
+        """What an argument reaches that is described as surroundings are, with its slots."""
+        environment = self._environment.of(a)
+        tokens.append((environment.number, environment.key()))
+        self.reached.update(environment.tensors)
+        self.held.update(environment.reached)
+        if environment not in self.environments:
+            self.environments.append(environment)
+            if environment.slots:
+                self._add_slots(environment, tokens)
+
+    def _add_slots(self, environment: Environment, tokens: list[Any]) -> None:
+        for slot in environment.slots:
+            value = slot.get()
+            if value is MISSING:
+                tokens.append("missing")
+            elif slot.key is CONTENTS:
+                if id(value) not in self._numbers:
+                    self._numbers[id(value)] = len(self.objects)
+                    self.objects.append(value)
+                    if isinstance(value, FLATTENED):
+                        self._add_items(value, tokens)
+                    else:
+                        self._describe(tuple(value), tokens)
+            else:
+                if slot.is_number and type(value) is int:
+                    self._environment.changing.expect(tokens)
+                self._add(value, tokens)
 
     def _add_array(self, a: np.ndarray, tokens: list[Any]) -> None:
         """A NumPy array: a tensor on its memory, and its elements where NumPy computes with them."""
@@ -141,12 +288,6 @@ class Call:
         return bool(more)
 
     def _describe(self, a: Any, tokens: list[Any]) -> None:
-        if isinstance(a, Announcing):
-            environment = self._environment.of(a)
-            tokens.append((environment.number, environment.key()))
-            self.reached.update(environment.tensors)
-            self.held.update(environment.reached)
-            return
         walk = Walk(self._environment.reached)
         tokens.append(walk.describe(a))
         self.kept += walk.kept
@@ -154,6 +295,50 @@ class Call:
         self.held.update(walk.seen)
         if isinstance(a, Tensor):
             del self.reached[id(a)]
+
+
+class Changing:
+    """Which ints among the arguments of calls are numbers of the run: those seen to change, unless a trace needs their values.
+
+    Calls are told apart by their structure, ints by their number in it.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple, list[Any]] = {}
+
+    def expect(self, tokens: list[Any]) -> None:
+        """The int that comes next will change."""
+        tokens.append(_CHANGES)
+
+    def positions(self, structure: tuple, ints: Sequence[int]) -> frozenset[int]:
+        """The numbers of the ints that do not belong to the key of a call."""
+        seen = self._seen.get(structure)
+        if seen is None:
+            if len(self._seen) >= _MANY:
+                self._seen.clear()
+            seen = self._seen[structure] = list(ints)
+            at = -1
+            for token, before in zip(structure, (None, *structure), strict=False):
+                if token is int:
+                    at += 1
+                    if before is _CHANGES:
+                        seen[at] = _CHANGES
+        for i, (x, was) in enumerate(zip(ints, seen, strict=True)):
+            if was is not _CHANGES and was is not _PINNED and x != was:
+                seen[i] = _CHANGES
+        return frozenset([i for i, was in enumerate(seen) if was is _CHANGES])
+
+    def pin(self, structure: tuple, positions: Iterable[int]) -> None:
+        """From now on these ints count as constants."""
+        seen = self._seen.get(structure)
+        if seen is not None:
+            for i in positions:
+                seen[i] = _PINNED
+
+
+_CHANGES, _PINNED = "changes", object()
+_MANY_AT_ONCE = 16  # where more numbers and tensors change at once, all was replaced
+_MANY = 1024  # structures that are remembered
 
 
 def _followed(view: Tensor) -> bool | None:
@@ -187,6 +372,9 @@ class Environment:
         self.latest = -1
         self._elements: dict[int, Elements] = {}  # of the arrays that can be reached, by id
         self.looked_at: dict[int, Elements] = {}  # arguments that are arrays NumPy computes with, by the tensor's number
+        self.slots: list[Slot] = []
+        self.first: set[tuple[int, Any]] = set()  # places that were filled for the first time, by a run
+        self.changing = Changing()
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
 
     @property
@@ -210,9 +398,37 @@ class Environment:
         return x() if type(x) is weakref.ref else x
 
     @property
+    def reaches_containers(self) -> bool:
+        """Whether some of that could be a list or a dictionary that is an argument, too."""
+        return self._walk.has_containers
+
+    @property
     def asks_types(self) -> bool:
         """Whether some code asks for the type of an object."""
         return self._walk.asks_types
+
+    def slot(self, holder: Any, key: Any) -> Slot | None:
+        """The slot of a place, if it is one."""
+        return next((s for s in self.slots if s.holder is holder and (s.key is key or s.key == key)), None)
+
+    def learn(self, slot: Slot) -> None:
+        """From now on this is a slot."""
+        self.slots.append(slot)
+        if isinstance(slot.holder, dict) and type(slot.key) is str:
+            Structure.written.setdefault(id(slot.holder), set()).add(slot.key)
+        structure_changed()
+        self.epoch, self.same = -1, unknown
+
+    def walk(self, noted: bool = False) -> Walk:
+        """Describes the root anew."""
+        slots: dict[int, set[Any]] = {}
+        for slot in self.slots:
+            slots.setdefault(id(slot.holder), set()).add(slot.key)
+        return Walk(None, self._walk.arrays, self._elements, slots, noted)
+
+    def describe(self, walk: Walk) -> tuple:
+        """What a walk says of the root."""
+        return walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
 
     def of(self, x: Any) -> Environment:
         """The environment of an argument that announces its changes."""
@@ -236,21 +452,45 @@ class Environment:
         if key is not None:
             return key
         if self.epoch != Structure.epoch or self._changed():
-            epoch, walk = Structure.epoch, Walk(arrays=self._walk.arrays, elements=self._elements)
-            reached = walk.describe(self.root() if isinstance(self.root, weakref.ref) else self.root)
-            description = reached, *Structure.settings.values()
+            self._learn_numbers()
+            epoch, walk = Structure.epoch, self.walk()
+            description = self.describe(walk), *Structure.settings.values()
             known = self._keys.get(description)
             if known is None or not all(map(alive, known[1])):
                 if len(self._keys) >= _KEPT:
                     del self._keys[next(iter(self._keys))]
                 self._keys[description] = (next(self._count), weakened(walk.kept))
             walk.kept = []  # the function keeps what it reaches
+            for slot in self.slots:
+                slot.is_gone = id(slot.holder) not in walk.met
             # Plain containers and objects change without saying so.
-            live = [(x, list(items_of(x))) for x in walk.live]
+            live = [(x, _masked(x, walk)) for x in walk.live]
             key = self._keys[description][0]
             # No interrupt comes between these.
             self.latest, self._walk, self._live, self.epoch, self._asked, self.same = key, walk, live, epoch, 0, unknown
+            self.slots = [slot for slot in self.slots if not slot.is_gone]
         return self.latest
+
+    def _learn_numbers(self) -> None:
+        """Numbers, and tensors that a name stands for, that are others than when last looked at become slots."""
+        walk = self._walk
+        found: list[tuple[Any, Any, Any, Any]] = []
+        for cell, was in walk.cells:
+            found.append((cell, CELL, was, contents(cell)))
+        for space, name, was in (*walk.names, *walk.numbers):
+            if isinstance(space, dict):
+                found.append((space, name, was, dict.get(space, name, MISSING)))
+        for x, before in self._live:
+            holder = vars(x) if is_plain(x) else x
+            if isinstance(holder, (dict, list)) and len(holder) == len(before):
+                rows: Any = before if isinstance(holder, dict) else enumerate(before)
+                found += [(holder, key, was, get(holder, key)) for key, was in rows if _may_vary(was)]
+        changed = [row for row in found if row[2] is not row[3] and _may_vary(row[2]) and _may_vary(row[3])]
+        if len(changed) <= _MANY_AT_ONCE:
+            for holder, key, was, now in changed:
+                numeric = not isinstance(was, Tensor) and not isinstance(now, Tensor)
+                if (not numeric or static(was) != static(now)) and self.slot(holder, key) is None:
+                    self.learn(Slot(holder, key, numeric))
 
     def _changed(self) -> bool:
         """Whether a name means something else than it did, or a container or object holds something else."""
@@ -281,6 +521,23 @@ class Environment:
         return False
 
 
+def _may_vary(x: Any) -> bool:
+    """Whether this is what becomes an argument where it is another one in each call."""
+    return isinstance(x, Tensor) or type(x) in (int, float) or isinstance(x, np.number)
+
+
+def _masked(x: Any, walk: Walk) -> list[Any]:
+    """What a container or object holds, with ``ANY`` for slots."""
+    items = list(items_of(x))
+    space = vars(x) if hasattr(x, "__dict__") and not isinstance(x, (dict, list)) else x
+    slots = walk.slots.get(id(space), ())
+    if not slots:
+        return items
+    if isinstance(space, dict):
+        return [(key, ANY if key in slots else value) for key, value in items]
+    return [ANY if i in slots else item for i, item in enumerate(items)]
+
+
 def _drop(environments: dict[int, Environment], at: int, root: weakref.ref) -> None:
     """Forgets the environment of an object that is gone."""
     found = environments.get(at)
@@ -290,7 +547,7 @@ def _drop(environments: dict[int, Environment], at: int, root: weakref.ref) -> N
 
 def _differs(now: Any, was: Any) -> bool:
     """Whether an item of a container, or a (name, value) pair, is another one."""
-    if now is was:
+    if now is was or was is ANY:
         return False
     if type(now) is tuple and type(was) is tuple and len(now) == len(was):
         return any(map(_differs, now, was))

@@ -16,7 +16,7 @@ import pathlib
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,11 @@ from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
 from .ending import Build, Run
 from .recorder import Recorder
-from .scalars import RuntimeFloat
-from .walk import STATIC, Wrapper
+from .scalars import RuntimeNumber
+from .walk import MISSING, STATIC, Wrapper
 
 if TYPE_CHECKING:
-    from .guards import Environment
+    from .guards import Call, Environment
 
 _IMMUTABLE = (
     *STATIC,
@@ -61,6 +61,7 @@ _IMMUTABLE = (
     pathlib.PurePath,
     re.Pattern,
     device,
+    type(MISSING),
 )
 _DEEP = 100  # objects within one another
 
@@ -85,10 +86,12 @@ class Results:
     leaves    the tensors of the result, once for each place they have in it
     """
 
-    def __init__(self, recorder: Recorder, held: set[int], environment: Environment):
+    def __init__(self, recorder: Recorder, call: Call):
         self.recorder = recorder
-        self.held = held  # the ids of objects that something outside refers to
-        self.environment = environment
+        self.environments = call.environments
+        self.given = {id(x): i for i, x in enumerate(call.objects)}
+        # The ids of objects that something outside refers to.
+        self.held = {*call.held, *self.given, *(i for e in call.environments for i in e.reached)}
         self.outputs: list[Value] = []
         self.tensors: list[Tensor] = []
         self.leaves: list[Tensor] = []
@@ -96,20 +99,21 @@ class Results:
         self._objects: dict[int, _Object] = {}  # those that are to be made, by id
         self._depth = 0
 
-    def describe(self, x: Any) -> Build:
-        """How ``x`` is built from a replay's outputs."""
-        self._count(x)
-        build = self._describe(x)
+    def describe(self, found: Sequence[Any]) -> list[Build]:
+        """How everything that is found after a run is built from a replay's outputs."""
+        for x in found:
+            self._count(x)
+        builds = [self._describe(x) for x in found]
         for known in self._objects.values():
             known.parts = []  # references to them are counted next
-        return build
+        return builds
 
     def _count(self, x: Any) -> None:
         """Takes the objects of a result apart, and counts their places in it."""
         work = [x]
         while work:
             x = work.pop()
-            if isinstance(x, (Tensor, RuntimeFloat, *_IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
+            if isinstance(x, (Tensor, RuntimeNumber, *_IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
                 continue
             if id(x) in self._objects:
                 self._objects[id(x)].places += 1
@@ -125,7 +129,7 @@ class Results:
         if isinstance(x, Tensor):
             self.leaves.append(x)
             return self._place(x)
-        if isinstance(x, RuntimeFloat):
+        if isinstance(x, RuntimeNumber):
             index = x._index
             return Build(lambda run: run.values[index], lambda writer: writer.value(index))
         if is_runtime_array(x):
@@ -136,7 +140,7 @@ class Results:
             return Build(lambda run: x, lambda writer: writer.literal(x))
         if id(x) in self.held:
             return self._found(x)
-        if type(x) is tuple and all(isinstance(item, _IMMUTABLE) and not isinstance(item, RuntimeFloat) for item in x):
+        if type(x) is tuple and all(isinstance(item, _IMMUTABLE) and not isinstance(item, RuntimeNumber) for item in x):
             return Build(lambda run: x, lambda writer: writer.constant(x))
         if _is_importable(x):
             return Build(lambda run: x, lambda writer: writer.constant(x))
@@ -176,10 +180,15 @@ class Results:
 
     def _found(self, x: Any) -> Build:
         """An object that was there before the call."""
-        number, environment = self.environment.reached.get(id(x)), self.environment
-        if number is None or environment.find(number) is not x:
+        index = self.given.get(id(x))
+        if index is not None:
+            return Build(lambda run: run.call.objects[index], lambda writer: writer.object(index))
+        for environment in self.environments:
+            number = environment.reached.get(id(x))
+            if number is not None and environment.find(number) is x:
+                return _at(environment, number)
+        else:
             raise Unreplayable(f"it returns a {type(x).__name__} that it was given: the caller has it, return what is new")
-        return Build(lambda run: environment.find(number), lambda writer: f"{writer.constant(environment)}.find({number})")
 
     def _array(self, x: np.ndarray) -> Build:
         if type(x) is not np.ndarray or x.dtype.hasobject or not x.flags.owndata or self.recorder.has_array(x):
@@ -248,6 +257,11 @@ class Results:
             return base.make(run).detach() if counted else base.make(run).data
 
         return _tensor_once(id(t), follows, make)
+
+
+def _at(environment: Environment, number: int) -> Build:
+    """An object that surroundings have."""
+    return Build(lambda run: environment.find(number), lambda writer: f"{writer.constant(environment)}.find({number})")
 
 
 def _is_importable(x: Any) -> bool:

@@ -31,7 +31,7 @@ from ..ir.types import TensorType, type_of
 from ..runtime.objects import references
 from ..tensor import Tensor, wrap
 from .cotangents import Cotangents
-from .scalars import Element, FloatProgram, Item, RuntimeFloat
+from .scalars import Element, FloatProgram, Item, RuntimeNumber, Whole, pinned
 from .tape import Decision, Event, Gradient, Look, Needed, Seen
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ class Recorder:
         self.grads_written: dict[int, Tensor] = {}
         self.versions: list[int] = []  # of the inputs, at the start
         self.float_tensors: dict[int, Tensor] = {}
-        self.hosts: dict[tuple[int, str], RuntimeFloat] = {}
-        self.elements: dict[Value, RuntimeFloat] = {}
+        self.hosts: dict[tuple[int, str], RuntimeNumber] = {}
+        self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
         self._varies: dict[Value, bool] = {}
         self.prints: list[Written] = []  # what it prints and logs
@@ -201,8 +201,8 @@ class Recorder:
                 return source
         return Source("captured", holder=t)
 
-    def float_operand(self, x: RuntimeFloat) -> Tensor:
-        """A float of the run as a float64 tensor of no dimensions."""
+    def float_operand(self, x: RuntimeNumber) -> Tensor:
+        """A number of the run as a float64 tensor of no dimensions."""
         t = self.float_tensors.get(x._index)
         if t is None:
             t = self.float_tensors[x._index] = wrap(np.array(x._value, np.float64))
@@ -224,7 +224,8 @@ class Recorder:
     @_heard
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
         self.builder.loc = self.locations.here()
-        operands = [self._operand(a, out) if isinstance(a, Tensor) else a for a in args]
+        operands = [self._operand(a, out) if isinstance(a, Tensor) else pinned(a) for a in args]
+        attrs = {name: pinned(x) for name, x in attrs.items()}
         self.make(out, self.bind(primitive, operands, attrs, out.type_))
 
     @_heard
@@ -492,7 +493,7 @@ class Recorder:
         return value if number is None else number
 
     @_heard
-    def _element(self, t: Tensor, value: float) -> RuntimeFloat | None:
+    def _element(self, t: Tensor, value: float) -> RuntimeNumber | None:
         v = self.value(t)
         if not self.varies(v):
             return None
@@ -504,6 +505,11 @@ class Recorder:
     def decides(self, number: int, seen: tuple) -> None:
         """The run depends on what a number of it is."""
         self._event(Decision(number, number in self.floats.late, self.locations.here()), seen)
+
+    def pinned(self) -> list[int]:
+        """The numbers of the call's ints of which only one value will do."""
+        decided = {seen.event.number for seen in self.events if isinstance(seen.event, Decision)}
+        return [source.index for i, source in self.floats.roots if i in decided and isinstance(source, Whole)]
 
     def varies(self, v: Value) -> bool:
         """Whether a value depends on what a call brings."""

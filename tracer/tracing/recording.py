@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import signal
 import threading
@@ -11,88 +12,162 @@ from typing import Any
 from ..context import context
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
+from ..tensor import Tensor
+from .announce import Announcing
 from .arrays import RuntimeArray
+from .effects import Before, fields, put
 from .escape import plain, release
-from .guards import Call
+from .guards import FLATTENED, Call, Environment
 from .recorder import Recorder, Source
-from .scalars import Argument
+from .scalars import Argument, Whole
+from .walk import CONTENTS, MISSING, STATIC, is_described, is_trusted
 from .world import heard
 
 
 class Recording:
-    """A run of a function on arguments whose floats are floats of the run. ``copies``: ids of containers made for that."""
+    """A run of a function in which the numbers among the arguments, and in slots, are numbers of the run.
+
+    ``before``: what everything held that the run can change.
+    """
 
     def __init__(self, name: str, call: Call):
         self.recorder = Recorder(name)
-        self.copies: set[int] = set()
-        self._copied: list[tuple[Any, Any, list[Any]]] = []  # copy, original, what the copy held
+        self.call = call
+        self.before = Before()
         for i, t in enumerate(call.tensors):
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
-        root = self.recorder.floats.root
-        self._floats = iter([root(Argument(i), x) for i, x in enumerate(call.floats)])
-        self._arrays = {at: RuntimeArray(self.recorder, t, t._data, t) for at, t in call.arrays.items()}
-        self._plain = not call.floats and not call.arrays
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
-        """The function's result, in which floats of the run may be."""
-        new_args = tuple(map(self._put, args))
-        new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
-        context.recorder = self.recorder
+        """The function's result, in which numbers of the run may be."""
+        for environment in self.call.environments:
+            walk = environment.walk(noted=True)
+            environment.describe(walk)
+            self.before.look_at(walk, environment)
+        self.before.look_at_arguments(self.call)
+        numbers = _Numbers(self.recorder, self.call, self.before)
         try:
+            new_args, new_kwargs = numbers.put(args, kwargs)
+            del numbers
+            self.before.cover()
+            context.recorder = self.recorder
             with collector_paused(), signals_apart(), heard(self.recorder):  # the graph grows, and nothing of it is garbage
                 result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result
         except BaseException:
             self.recorder.reason = self.recorder.reason or "it raised an exception"
-            del new_args, new_kwargs
+            new_args, new_kwargs = (), {}
+            self.before.take_out()
             self.settle(None)
             raise
         finally:
             context.recorder = None
-            self._give_back()
-
-    def _put(self, x: Any) -> Any:
-        """The argument with its floats, in the order ``Call`` found them, replaced; itself if there are none."""
-        if self._plain:
-            return x
-        if type(x) is float:
-            return next(self._floats, x)
-        if id(x) in self._arrays:
-            return self._arrays[id(x)]
-        if not _is_container(x):
-            return x
-        items = list(x.values()) if isinstance(x, dict) else list(x)
-        new = [self._put(item) for item in items]
-        if all(a is b for a, b in zip(new, items, strict=True)):
-            return x
-        if isinstance(x, tuple):
-            return type(x)(*new) if hasattr(x, "_fields") else tuple(new)
-        copy: Any = dict(zip(x, new, strict=True)) if isinstance(x, dict) else new.copy()
-        self._copied.append((copy, x, new))
-        self.copies.add(id(copy))
-        return copy
-
-    def _give_back(self) -> None:
-        """What the function did to the copy of a container, it did to the container."""
-        for copy, original, before in self._copied:
-            items = list(copy.values()) if isinstance(copy, dict) else copy
-            if len(items) != len(before) or any(a is not b for a, b in zip(items, before, strict=True)):
-                original.clear()
-                original.update(plain(dict(copy))) if isinstance(copy, dict) else original.extend(plain(list(copy)))
+            self.before.take_out()
 
     def settle(self, result: Any) -> Any:
-        """The result with plain floats; where a float of the run was kept, it becomes a plain float, too."""
-        originals = {id(copy): original for copy, original, _ in self._copied}
-        result = originals.get(id(result), result)
+        """The result with plain numbers; where a number of the run was kept, it becomes a plain one, too."""
         result = plain(result)
+        for change in self.before.changes():
+            new = plain(change.new)
+            if change.key is CONTENTS:
+                plain(change.holder)
+            elif new is not change.new:
+                put(change.holder, change.key, new)
+            change.new = new
         self.recorder.hosts.clear()
-        self._copied.clear()
-        self._arrays.clear()
-        self._floats = iter(())  # an iterator that has not met its end holds what it gave
         release(self.recorder.floats)
         return result
+
+
+class _Numbers:
+    """Puts numbers of the run where a call has numbers. Goes the way that ``Call`` went."""
+
+    def __init__(self, recorder: Recorder, call: Call, before: Before):
+        self.call, self.before, program = call, before, recorder.floats
+        self.arrays = {at: RuntimeArray(recorder, t, t._data, t) for at, t in call.arrays.items()}
+        self.floats = iter([program.root(Argument(i), x) for i, x in enumerate(call.floats)])
+        whole = [program.root(Whole(i), x) if i in call.promoted else x for i, x in enumerate(call.ints)]
+        self.ints: Iterator[Any] = iter(whole)
+        self.any = bool(call.floats or call.promoted or call.arrays)
+        self.seen: set[int] = set()
+        self.environments: list[Environment] = [call.environments[0]]
+
+    def put(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """The arguments to run the function with."""
+        if not self.any:
+            return args, kwargs
+        new_args = tuple(map(self._put, args))
+        new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
+        self._put_slots(self.environments[0])
+        self.floats = self.ints = iter(())  # an iterator that has not met its end holds what it gave
+        self.arrays.clear()
+        return new_args, new_kwargs
+
+    def _put(self, x: Any) -> Any:
+        """What is to stand where ``x`` stands: itself, or a number of the run, or a tuple with such numbers."""
+        root = self.environments[0]
+        if type(x) is float and not root.asks_types:
+            return next(self.floats)
+        if type(x) is int and not root.asks_types:
+            return next(self.ints)
+        if id(x) in self.arrays:
+            return self.arrays[id(x)]
+        if isinstance(x, (*STATIC, Tensor)):
+            return x
+        if type(x) is tuple or (isinstance(x, tuple) and hasattr(x, "_fields")):
+            new = [self._put(item) for item in x]
+            if all(a is b for a, b in zip(new, x, strict=True)):
+                return x
+            return type(x)(*new) if hasattr(x, "_fields") else tuple(new)
+        if isinstance(x, Announcing):
+            self._put_environment(x)
+        elif isinstance(x, FLATTENED) or is_described(type(x)):
+            self._put_into(x)
+        return x
+
+    def _put_into(self, x: Any) -> None:
+        if id(x) in self.seen or id(x) in self.environments[0].reached:
+            return
+        self.seen.add(id(x))
+        if type(x) not in (list, dict) and not is_trusted(type(x).__module__):
+            self._put_environment(type(x))
+        if isinstance(x, FLATTENED):
+            self._put_items(x)
+        if type(x) not in (list, dict) and hasattr(x, "__dict__"):
+            self._put_into(vars(x))
+        if not isinstance(x, FLATTENED):
+            self._put_fields(x)
+
+    def _put_items(self, x: Any) -> None:
+        if isinstance(x, collections.defaultdict):
+            self._put(x.default_factory)
+        self._put_fields(x)
+
+    def _put_fields(self, x: Any) -> None:
+        for key, value in enumerate(x) if isinstance(x, collections.deque) else fields(x):
+            if value is not MISSING:
+                new = self._put(value)
+                if new is not value:
+                    self.before.put(x, key, new)
+
+    def _put_environment(self, x: Any) -> None:
+        environment = self.environments[0].of(x)
+        if environment not in self.environments:
+            self.environments.append(environment)
+            self._put_slots(environment)
+
+    def _put_slots(self, environment: Environment) -> None:
+        for slot in environment.slots:
+            value = slot.get()
+            if slot.key is CONTENTS:
+                if id(value) not in self.seen and isinstance(value, FLATTENED):
+                    self.seen.add(id(value))
+                    self._put_items(value)
+            elif value is not MISSING:
+                new = self._put(value)
+                if new is not value:
+                    self.before.put(slot.holder, slot.key, new)
 
 
 @contextlib.contextmanager
@@ -124,15 +199,3 @@ def _apart(handler: Callable[..., Any]) -> Callable[..., Any]:
             context.recorder = recorder if recorder is not None and not recorder.reason else None
 
     return apart
-
-
-def _is_container(x: Any) -> bool:
-    return type(x) in (list, tuple, dict) or (isinstance(x, tuple) and hasattr(x, "_fields"))
-
-
-def containers(x: Any) -> Iterator[int]:
-    """The ids of the mutable containers among arguments."""
-    for item in x.values() if isinstance(x, dict) else x:
-        if _is_container(item):
-            yield id(item)
-            yield from containers(item)

@@ -47,7 +47,7 @@ class Trace:
     def __init__(self, recorder: Recorder, ending: Ending):
         self.function = whole(recorder, ending)
         self.graph = self.function.recorded
-        self.build, self.leaves, grads = ending.build, ending.leaves, ending.grads
+        self.build, self.leaves, self.effects, grads = ending.build, ending.leaves, ending.effects, ending.grads
         self.prints = ending.prints
         self.replayed = False  # at least once
         self.replays = 0  # calls
@@ -103,7 +103,7 @@ class Trace:
     @property
     def may_match(self) -> bool:
         """Whether all is still there that it reads, and that its key refers to."""
-        return not self.gone and all(map(alive, self.kept))
+        return not self.gone and all(map(alive, self.kept)) and not any(place.is_gone for place, _ in self.effects)
 
     def matches(self, call: Call) -> bool:
         """The guards that are not part of the signature. Leaves the values of the float program in ``call``."""
@@ -213,8 +213,11 @@ class Trace:
         new = [(source.holder, grad.make(run)) for source, grad in self.fixed_grads]
         if self.grads:
             new += [(_locate(source, call), grad.make(run)) for source, grad in self.grads]
+        values = [(place, place.find(call), value.make(run)) for place, value in self.effects]
         for t, g in new:
             t._grad = g
+        for place, holder, value in values:
+            place.put(holder, value)
         for written in self.prints:
             written.again(run.values)
         return result

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
 from ..runtime import objects
 from ..tensor import Tensor
+from .effects import Change, place
 from .ending import Ending, whole
 from .escape import escaped
 from .outcome import Results, Unreplayable
 from .overlap import is_written_over
 from .recorder import Recorder
+from .walk import CONTENTS
 
 if TYPE_CHECKING:
-    from .guards import Environment
+    from .guards import Call
 
 
 def finish(
-    recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], held: set[int], environment: Environment
+    recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], call: Call, changes: Sequence[Change]
 ) -> Ending | None:
     """How a recording ends; None, with ``recorder.reason`` set, where a replay would not do what the run did.
 
-    ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``held`` the
-    objects that something outside refers to, by id; the ``environment`` finds them.
+    ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``changes``
+    what the run has changed beside tensors.
     """
     if not objects.tells_references:
         recorder.reason = "this interpreter does not count references, so what the function leaves behind cannot be seen"
         return None
     try:
-        results = Results(recorder, held, environment)
-        build = results.describe(box[0])
+        results = Results(recorder, call)
+        build, *values = results.describe([box[0], *(c.new for c in changes)])
+        effects = [(place(c, call), value) for c, value in zip(changes, values, strict=True)]
         grads = [(recorder.owner(t), results.gradient(t)) for t in recorder.grads_written.values()]
         _check_inputs(recorder, allowed)
         if why := recorder.kept_array():
             raise Unreplayable(why)
-        stray = escaped(recorder, results.leaves, results.tensors)
+        mentioned = [t for c in changes for t in _mentioned(c)]
+        stray = escaped(recorder, results.leaves, results.tensors, mentioned, mentioned)
         if stray is not None:
             raise Unreplayable(f"a tensor of shape {list(stray.shape)} made by the function is kept by something outside it")
     except Unreplayable as e:
@@ -61,9 +66,9 @@ def finish(
     if why is not None:
         recorder.reason = f"a backward pass outside would call {why}"
         return None
-    changes = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
-    changed = [(i, changes[i]) for i in updates if changes[i]]
-    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, recorder.prints)
+    counts = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
+    changed = [(i, counts[i]) for i in updates if counts[i]]
+    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, effects, recorder.prints)
     if followed and not all(whole(recorder, ending).reached):
         recorder.reason = "it returns a result whose gradient reaches nothing"
         return None
@@ -102,3 +107,11 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
     new = {id(t) for t in recorder.alive()}
     if any(i not in new and i not in inputs for i in recorder.written):
         raise Unreplayable("it changes, through a view made outside, a tensor it was not given")
+
+
+def _mentioned(change: Change) -> list[Tensor]:
+    """The tensors to which a change refers, beside the place that it changes."""
+    found = change.new if change.key is CONTENTS else [change.new]
+    if isinstance(change.holder, dict) and change.key is CONTENTS:
+        found = [x for pair in found for x in pair]
+    return [x for x in found if isinstance(x, Tensor)]

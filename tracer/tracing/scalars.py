@@ -1,8 +1,9 @@
-"""Python floats that stay numbers of the run, not constants of the trace.
+"""Python numbers that stay numbers of the run, not constants of the trace.
 
-While a function is recorded, its float arguments and an optimizer's learning rate are ``RuntimeFloat``. What Python
-computes from them is written down as a list of steps that a replay lets Python do again, so it is Python's arithmetic in
-either, errors included. Where the program depends on a value (a comparison, ``int()``, printing), what it saw becomes a guard.
+While a function is recorded, its float arguments, an optimizer's learning rate, and ints that were seen to change between
+calls are ``RuntimeNumber``. What Python computes from them is written down as a list of steps that a replay lets Python do
+again, so it is Python's arithmetic in either, errors included. Where the program depends on a value (a comparison,
+``int()``, an index, printing), what it saw becomes a guard.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from ..context import context
 from ..ir import ops as P
-from ..ir.types import DType, float64
+from ..ir.types import DType, float64, int64
 from .formats import Formats
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ class Argument:
         return call.floats[self.index]  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Int number ``index`` among a call's."""
+
+    index: int
+
+    def fetch(self, call: Any) -> int:
+        return call.ints[self.index]  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True, eq=False)
 class Item:
     """``holder[key]``: what an optimizer has under a name."""
@@ -54,7 +65,10 @@ class Item:
         return isinstance(other, Item) and self.holder is other.holder and self.key == other.key
 
     def fetch(self, call: Any) -> float:
-        return dict.__getitem__(self.holder, self.key)  # type: ignore[no-any-return]
+        value = dict.__getitem__(self.holder, self.key)
+        if type(value) is not float:
+            raise TypeError
+        return value
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ ERRORS = (ArithmeticError, ValueError, TypeError, LookupError)
 
 
 class FloatProgram:
-    """What Python computes from the floats of a run, to be computed again in a replay.
+    """What Python computes from the numbers of a run, to be computed again in a replay.
 
     The values are numbered. ``roots`` say where a call finds theirs, the others follow from a function of earlier ones.
     ``late`` are those that depend on elements of computed tensors. What they decide is an event of the recording.
@@ -81,36 +95,42 @@ class FloatProgram:
 
     def __init__(self) -> None:
         self.template: list[Any] = []
-        self.roots: list[tuple[int, Argument | Item | Element]] = []
+        self.roots: list[tuple[int, Argument | Whole | Item | Element]] = []
         self.steps: list[Step] = []
         self.late: set[int] = set()
         self.formats = Formats(self)
-        self.made: list[weakref.ref[RuntimeFloat]] = []
+        self.made: list[weakref.ref[RuntimeNumber]] = []
 
     def _new(self, value: Any) -> int:
         self.template.append(value)
         return len(self.template) - 1
 
-    def root(self, source: Argument | Item | Element, value: float) -> RuntimeFloat:
-        """A float that a call brings, or computes."""
+    def root(self, source: Argument | Whole | Item | Element, value: float) -> RuntimeNumber:
+        """A number that a call brings, or computes."""
         i = self._new(None)
         self.roots.append((i, source))
         if isinstance(source, Element):
             self.late.add(i)
-        return RuntimeFloat(self, i, value)
+        return _KINDS[type(value)](self, i, value)
 
-    def apply(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:
-        """The function's result: a float of the run if it is a float, else a value that decides how the run goes on."""
-        value = function(*[a._value if isinstance(a, RuntimeFloat) else a for a in args])
+    def apply(self, function: Callable[..., Any], args: Sequence[Any], decides: bool = False) -> Any:
+        """The function's result: a number of the run if it is a float or an int; else, or if it ``decides``, how the run goes
+        on depends on it.
+        """
+        value = function(*[a._value if isinstance(a, RuntimeNumber) else a for a in args])
         if not self.recording:
             return value
         i = self._step(function, args)
-        if type(value) is float:
-            return RuntimeFloat(self, i, value)
-        self.decides(i, value)
-        return value
+        kind = None if decides else _KINDS.get(type(value))
+        if kind is None:
+            self.decides(i, value)
+            return value
+        number = kind(self, i, value)
+        if function in _OF_MANY_TYPES:
+            self.apply(_type_of, (number,), decides=True)
+        return number
 
-    def format(self, x: RuntimeFloat, spec: str, frame: types.FrameType | None) -> str:
+    def format(self, x: RuntimeNumber, spec: str, frame: types.FrameType | None) -> str:
         """The text of a number that ``frame`` formats."""
         text = format(x._value, spec)
         if self.recording:
@@ -119,7 +139,7 @@ class FloatProgram:
 
     def _step(self, function: Callable[..., Any], args: Sequence[Any]) -> int:
         """The number of what a function of numbers gives."""
-        places = tuple([a._index if isinstance(a, RuntimeFloat) else self._new(a) for a in args])
+        places = tuple([a._index if isinstance(a, RuntimeNumber) else self._new(a) for a in args])
         i = self._new(None)
         self.steps.append((i, function, places))
         if not self.late.isdisjoint(places):
@@ -141,8 +161,6 @@ class FloatProgram:
         try:
             for i, source in self.roots:
                 values[i] = source.fetch(call)  # type: ignore[union-attr]
-                if type(values[i]) is not float:
-                    return None
             for i, function, places in self.steps:
                 values[i] = function(*[values[k] for k in places])
         except ERRORS:
@@ -150,12 +168,12 @@ class FloatProgram:
         return values
 
 
-class RuntimeFloat:
-    """A float of the run: its value now, and its number in the recording's ``FloatProgram``. Behaves as the float."""
+class RuntimeNumber:
+    """A number of the run: its value now, and its number in the recording's ``FloatProgram``. Behaves as the value."""
 
     __slots__ = ("__weakref__", "_index", "_program", "_value")
 
-    def __init__(self, program: FloatProgram, index: int, value: float):
+    def __init__(self, program: FloatProgram, index: int, value: Any):
         self._program, self._index, self._value = program, index, value
         program.made.append(weakref.ref(self))
 
@@ -163,13 +181,13 @@ class RuntimeFloat:
         """As an operand of the given dtype."""
         from ..tensor import wrap
 
-        t = wrap(np.array(self._value))
+        t = wrap(np.array(self._value, np.float64))
         if self._program.recording:
             assert context.recorder is not None
             t = context.recorder.float_operand(self)
         return t if dtype is float64 else P.cast(t, dtype=dtype.short)
 
-    def pinned(self) -> float:
+    def pinned(self) -> Any:
         """The value; the trace will only be replayed for this one."""
         if self._program.recording:
             self._program.decides(self._index, self._value)
@@ -177,10 +195,10 @@ class RuntimeFloat:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        return float
+        return type(self._value)
 
     def __float__(self) -> float:
-        return self.pinned()
+        return float(self.pinned())
 
     def __format__(self, spec: str) -> str:
         return self._program.format(self, spec, sys._getframe(1))
@@ -188,11 +206,20 @@ class RuntimeFloat:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.pinned(), dtype)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return getattr(ufunc, method)(*[x.pinned() if isinstance(x, RuntimeNumber) else x for x in inputs], **kwargs)
+
     def __hash__(self) -> int:
         return hash(self.pinned())
 
     def __reduce__(self) -> Any:
-        return float, (self.pinned(),)
+        return type(self._value), (self.pinned(),)
+
+    def __copy__(self) -> RuntimeNumber:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RuntimeNumber:
+        return self
 
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
@@ -204,36 +231,82 @@ class RuntimeFloat:
         return getattr(self.pinned(), name)
 
 
-_NUMBER = (bool, int, float)
+class RuntimeFloat(RuntimeNumber):
+    """A float of the run."""
+
+    __slots__ = ()
+
+
+class RuntimeInt(RuntimeNumber):
+    """An int of the run."""
+
+    __slots__ = ()
+
+    def tensor(self, dtype: DType) -> Tensor:
+        """As an operand of the given dtype. Of integers the low bits, as C converts them."""
+        if not _is_exact(self._value):
+            return P.full(value=self.pinned(), shape=(), dtype=dtype.short)
+        self._program.apply(_is_exact, (self,), decides=True)
+        whole = RuntimeNumber.tensor(self, int64 if dtype.kind in "ui" else dtype)
+        return whole if whole.dtype is dtype else P.cast(whole, dtype=dtype.short)
+
+    def __index__(self) -> int:
+        return self.pinned()  # type: ignore[no-any-return]
+
+
+_NUMBER = (bool, int, float, complex)
+_KINDS: dict[type, type[RuntimeNumber]] = {float: RuntimeFloat, int: RuntimeInt}
+
+
+def _is_exact(x: int) -> bool:
+    """Whether a float64 can be this int."""
+    return -(1 << 53) <= x <= 1 << 53
+
+
+def _type_of(x: Any) -> str:
+    return type(x).__name__
+
+
+_OF_MANY_TYPES = {operator.pow, round}  # whose results are of types that depend on the operands' values
 
 
 def _install() -> None:
-    def method(function: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
-        def call(self: RuntimeFloat, *others: Any) -> Any:
-            if not all(isinstance(x, (*_NUMBER, RuntimeFloat, str, type(None))) for x in others):
+    def method(function: Callable[..., Any], reflected: bool = False, decides: bool = False) -> Callable[..., Any]:
+        def call(self: RuntimeNumber, *others: Any) -> Any:
+            if not all(isinstance(x, (*_NUMBER, str, type(None))) and not isinstance(x, np.generic) for x in others):
                 return NotImplemented
-            return self._program.apply(function, (*others, self) if reflected else (self, *others))
+            return self._program.apply(function, (*others, self) if reflected else (self, *others), decides)
 
         return call
 
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-        setattr(RuntimeFloat, f"__{name}__", method(getattr(operator, name)))
-        setattr(RuntimeFloat, f"__r{name}__", method(getattr(operator, name), reflected=True))
-    for name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs"):
-        setattr(RuntimeFloat, f"__{name}__", method(getattr(operator, name)))
-    functions: dict[str, Callable[..., Any]] = {"int": int, "bool": bool, "round": round, "trunc": math.trunc}
-    functions |= {"floor": math.floor, "ceil": math.ceil, "str": str, "repr": repr}
+    def install(cls: type, names: str, reflected: bool) -> None:
+        for name in names.split():
+            function = getattr(operator, name if hasattr(operator, name) else f"{name}_")
+            setattr(cls, f"__{name}__", method(function))
+            if reflected:
+                setattr(cls, f"__r{name}__", method(function, reflected=True))
+
+    install(RuntimeNumber, "add sub mul truediv floordiv mod pow", True)
+    install(RuntimeNumber, "lt le gt ge eq ne neg pos abs", False)
+    install(RuntimeInt, "and or xor lshift rshift", True)
+    install(RuntimeInt, "invert", False)
+    functions: dict[str, Callable[..., Any]] = {"round": round, "trunc": math.trunc, "floor": math.floor, "ceil": math.ceil}
     for name, function in functions.items():
-        setattr(RuntimeFloat, f"__{name}__", method(function))
+        setattr(RuntimeNumber, f"__{name}__", method(function))
+    for function in (int, bool, str, repr):
+        setattr(RuntimeNumber, f"__{function.__name__}__", method(function, decides=True))
 
 
 _install()
 numbers.Real.register(RuntimeFloat)
+numbers.Integral.register(RuntimeInt)
 
 
-def is_runtime_float(x: Any) -> bool:
-    """Whether ``x`` is one; ``isinstance(x, float)`` is true of both kinds."""
-    return type(x) is RuntimeFloat
+def pinned(x: Any) -> Any:
+    """An operand or attribute of an operation with constants for numbers of the run."""
+    if isinstance(x, RuntimeNumber):
+        return x.pinned()
+    return tuple(map(pinned, x)) if type(x) is tuple else x
 
 
 def runtime_float(holder: Any, key: str) -> Any:

@@ -15,6 +15,8 @@ from ..context import Structure
 from ..runtime.objects import Word, word_of
 from .walk import MISSING, Walk, contents, is_plain
 
+ANY: Any = object()  # the value of a place that may hold any
+
 
 def unknown() -> int | None:
     """What is said of a walk that has not been asked about often."""
@@ -86,10 +88,15 @@ def _mapping(place: str, before: list[tuple[Any, Any]], constant: Callable[[Any]
     """Whether a dictionary has the same keys in the same order, and the same values."""
     keys, values = [k for k, _ in before], [v for _, v in before]
     same = _sequence(place, keys, constant)
+    if any(v is ANY for v in values):
+        return " and ".join([same, *(f"{place}[{constant(k)}] is {constant(v)}" for k, v in before if v is not ANY)])
     return f"{same} and all(map(is_, {place}.values(), {constant(values)}))" if before else same
 
 
 def _sequence(place: str, before: list[Any], constant: Callable[[Any], str]) -> str:
     """Whether a container holds the same in the same order."""
-    same = f" and all(map(is_, {place}, {constant(before)}))" if before else ""
+    if any(x is ANY for x in before):
+        same = "".join(f" and {place}[{i}] is {constant(x)}" for i, x in enumerate(before) if x is not ANY)
+    else:
+        same = f" and all(map(is_, {place}, {constant(before)}))" if before else ""
     return f"len({place}) == {len(before)}{same}"

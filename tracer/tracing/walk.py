@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..context import Structure
 from ..ir.types import DType
 from ..ops.offering import is_offered
 from ..tensor import ATTRIBUTES, Tensor, wrap
@@ -43,7 +44,9 @@ _LIMIT = 20_000  # objects a function may reach
 
 
 class Reference(NamedTuple):
-    """A name that code looks up, with the attributes it reads from it at once. ``kind``: global, free or import."""
+    """A name that code looks up, with the attributes it reads from it at once. ``kind``: global, free, import, or store: a
+    global that it assigns.
+    """
 
     kind: str
     name: str
@@ -107,8 +110,13 @@ _CLASS_NOISE = re.compile(
     r"__(dict|weakref|doc|module|slots|annotations|annotate\w*|dataclass_\w+|match_args|orig_bases|parameters|type_params"
     r"|static_attributes|firstlineno|qualname|hash|abstractmethods|annotations_cache)__$|_abc_"
 )
-MISSING = object()
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
+CONTENTS: Any = type("Contents", (), {"__repr__": lambda self: "contents"})()  # the key that stands for all a container holds
+CELL = "cell_contents"
 OF_A_TENSOR = frozenset(ATTRIBUTES)
+
+
+Slots = Mapping[int, Collection[Any]]
 
 
 class Untraceable(Exception):
@@ -122,6 +130,25 @@ class Wrapper:
     __wrapped__: Any
 
 
+# Objects of which not the attributes alone matter.
+_SPECIAL = (
+    type,
+    types.FunctionType,
+    types.MethodType,
+    types.ModuleType,
+    functools.partial,
+    property,
+    staticmethod,
+    classmethod,
+    functools._lru_cache_wrapper,
+    np.ndarray,
+    np.generic,
+    Tensor,
+    Announcing,
+    Wrapper,
+)
+
+
 @functools.lru_cache(4096)
 def references(code: types.CodeType) -> tuple[Reference, ...]:
     """The globals, closure variables and imports of a function's code and of the functions defined in it."""
@@ -132,6 +159,8 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
         if name == "IMPORT_NAME":
             level = instructions[i - 2].argval
             found.append(Reference("import", instruction.argval, (), level if isinstance(level, int) else 0))
+        elif name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+            found.append(Reference("store", instruction.argval))
         elif name in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"):
             attributes = []
             for follower in instructions[i + 1 :]:
@@ -157,18 +186,23 @@ def items_of(x: Any) -> Collection[Any]:
         return (x.tobytes(), x.shape)
     if isinstance(x, Tensor):
         return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
-    slots = slots_of(type(x))  # type: ignore[arg-type]
+    slots = slots_of(type(x))
     own: Iterable[Any] = vars(x).items() if hasattr(x, "__dict__") else ()
     return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
 
 
 def is_plain(x: Any) -> bool:
     """Whether all that an object holds is in its dictionary."""
-    return hasattr(x, "__dict__") and not isinstance(x, (Tensor, bytearray, *_CONTAINERS)) and not slots_of(type(x))  # type: ignore[arg-type]
+    return hasattr(x, "__dict__") and not isinstance(x, (Tensor, bytearray, *_CONTAINERS)) and not slots_of(type(x))
+
+
+def slots_of(cls: type) -> tuple[str, ...]:
+    """The names of the attributes that instances keep elsewhere than in a dictionary."""
+    return _slots_of(cls)  # type: ignore[arg-type]
 
 
 @functools.lru_cache(1024)
-def slots_of(cls: Any) -> tuple[str, ...]:
+def _slots_of(cls: Any) -> tuple[str, ...]:
     found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]
     return tuple(name for name in found if name != "__dict__")
 
@@ -189,6 +223,28 @@ def hides_state(cls: Any) -> bool:
         if not base.__flags__ & (1 << 9) or any(_is_of(base, v) for v in vars(base).values()):
             return True
     return False
+
+
+def is_class_noise(name: str) -> bool:
+    """Whether an attribute of classes is of no consequence."""
+    return _CLASS_NOISE.match(name) is not None
+
+
+def is_constant(x: Any) -> bool:
+    """Whether an object never changes, and is the same in every run that mentions it."""
+    if isinstance(x, (type, types.FunctionType)):
+        return getattr(sys.modules.get(x.__module__), x.__qualname__, None) is x
+    return isinstance(x, (*_OPAQUE, types.ModuleType))
+
+
+def is_described(cls: type) -> bool:
+    """Whether instances are their class and their attributes, nothing else."""
+    return _is_described(cls)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(1024)
+def _is_described(cls: Any) -> bool:
+    return not issubclass(cls, (*STATIC, *_OPAQUE, *_CONTAINERS, *_SPECIAL)) and not hides_state(cls)
 
 
 def is_trusted(module: str | None) -> bool:
@@ -231,6 +287,11 @@ class Walk:
     names       (mapping, key, value) of variables, attributes of modules and classes
     attributes  (object, name, value) of functions and cells
     sizes       (mapping, length): whose values are among the names, or of which more would matter
+    stored      (mapping, key) of variables that code assigns
+    numbers     (mapping, key, value) of attributes of what announces its changes
+    holders     all that can be changed, and whether it announces changes, if they are to be ``noted``
+
+    What is in ``slots``, keys by the ids of their holders, is not described; ``met`` are the ids of those holders.
     """
 
     def __init__(
@@ -238,7 +299,16 @@ class Walk:
         identified: Mapping[int, Any] | None = None,
         arrays: Mapping[int, Tensor] | None = None,
         elements: dict[int, Elements] | None = None,
+        slots: Slots | None = None,
+        noted: bool = False,
     ) -> None:
+        self.slots: Slots = slots or {}
+        self.noted = noted
+        self.holders: list[tuple[Any, bool]] = []
+        self.met: set[int] = set()
+        self.has_containers = False
+        self.stored: list[tuple[dict[str, Any], str]] = []
+        self.numbers: list[tuple[dict[str, Any], str, Any]] = []
         self.identified = identified  # objects whose identity matters; all if None
         self._known_arrays, self._elements = arrays or {}, {} if elements is None else elements
         self.arrays: dict[int, Tensor] = {}
@@ -319,22 +389,46 @@ class Walk:
                 out.append(name)
                 self._describe(value, out)
 
+    def _is_slot(self, holder: Any, key: Any, out: list[Any]) -> bool:
+        """Whether a call brings what a holder holds at a key."""
+        found = self.slots.get(id(holder))
+        if found is None:
+            return False
+        self.met.add(id(holder))
+        if key not in found:
+            return False
+        out.append("slot")
+        return True
+
+    def _note(self, holder: Any, announces: bool = False) -> None:
+        self.has_containers = True
+        if self.noted:
+            self.holders.append((holder, announces))
+
     def _container(self, x: Any, out: list[Any]) -> None:
+        if not isinstance(x, (tuple, frozenset, types.MappingProxyType)):
+            self._note(x, isinstance(x, (AnnouncingDict, AnnouncingList)))
+        if self._is_slot(x, CONTENTS, out):
+            return
         out.append((type(x), len(x)))
         if not isinstance(x, _FIXED):
             self.live.append(x)
+        if isinstance(x, (AnnouncingDict, AnnouncingList)):
+            self._watch(x)
         if isinstance(x, collections.defaultdict):
             self._describe(x.default_factory, out)
         if not isinstance(x, (dict, types.MappingProxyType)):
-            for item in items_of(x):
-                self._describe(item, out)
+            slots = self.slots.get(id(x), ())
+            for i, item in enumerate(items_of(x)):
+                if i not in slots or not self._is_slot(x, i, out):
+                    self._describe(item, out)
             return
         hidden = getattr(x, "runtime_keys", ())
         for key, value in x.items():
             self._describe(key, out)
             if key in hidden and type(value) is float:
                 out.append(float)
-            else:
+            elif not self._is_slot(x, key, out):
                 self._describe(value, out)
 
     def _function(self, x: types.FunctionType, out: list[Any]) -> None:
@@ -348,6 +442,8 @@ class Walk:
         self.attributes += [(x, "__code__", code), (x, "__defaults__", x.__defaults__), (x, "__kwdefaults__", x.__kwdefaults__)]
         cells = dict(zip(code.co_freevars, x.__closure__ or (), strict=True))
         for cell in cells.values():
+            if self._is_slot(cell, CELL, out):
+                continue
             value = contents(cell)
             self.cells.append((cell, value))
             if value is MISSING:
@@ -355,7 +451,10 @@ class Walk:
             elif not isinstance(value, types.ModuleType):
                 self._describe(value, out)
         for kind, name, attributes, level in references(code):
-            if kind == "global":
+            if kind == "store":
+                self.stored.append((x.__globals__, name))
+                self._is_slot(x.__globals__, name, [])
+            elif kind == "global":
                 self._global(x.__globals__, name, attributes, out)
             elif kind == "import":
                 package = x.__globals__.get("__package__") or ""
@@ -368,6 +467,7 @@ class Walk:
         if vars(x):
             self._describe(vars(x), out)
         else:
+            self._note(vars(x))
             self.sizes.append((vars(x), 0))
 
     def _global(self, space: Mapping[str, Any], name: str, attributes: tuple[str, ...], out: list[Any]) -> None:
@@ -379,6 +479,8 @@ class Walk:
 
     def _name(self, space: Mapping[str, Any], name: str, attributes: tuple[str, ...], out: list[Any]) -> None:
         """A name that code looks up, and the attributes it reads from what it finds if that is a module."""
+        if self._is_slot(space, name, out):
+            return
         value = space.get(name, MISSING)
         self.names.append((space, name, value))
         if value is MISSING:
@@ -426,8 +528,9 @@ class Walk:
             if is_trusted(base.__module__):
                 continue
             self.sizes.append((vars(base), len(vars(base))))
+            self._note(base)
             for name, value in vars(base).items():
-                if not _CLASS_NOISE.match(name):
+                if not _CLASS_NOISE.match(name) and not self._is_slot(base, name, out):
                     self.names.append((vars(base), name, value))
                     out.append(name)
                     self._describe(value, out)
@@ -448,9 +551,7 @@ class Walk:
         else:
             if not announces:
                 self.live.append(x)
-            for name, value in items_of(x):
-                out.append(name)
-                self._describe(value, out)
+            self._attributes(x, out)
         self._describe(cls, out)
 
     def _array(self, x: np.ndarray, out: list[Any]) -> None:
@@ -466,6 +567,26 @@ class Walk:
         self.tensors[id(t)] = t
         self.live.append(x)
         out.append((np.ndarray, x.dtype.char, x.shape, x.flags.c_contiguous, elements))
+
+    def _attributes(self, x: Any, out: list[Any]) -> None:
+        if hasattr(x, "__dict__"):
+            self._note(vars(x), isinstance(x, Announcing))
+            if isinstance(x, Announcing):
+                self._watch(vars(x))
+        if slots_of(type(x)):
+            self._note(x)
+        for name, value in items_of(x):
+            out.append(name)
+            if type(value) in (int, float) and isinstance(x, Announcing):
+                self.numbers.append((vars(x), name, value))
+            if not self._is_slot(vars(x) if hasattr(x, "__dict__") and name in vars(x) else x, name, out):
+                self._describe(value, out)
+
+    def _watch(self, space: Any) -> None:
+        """Of what announces its changes, the places that replays write to are looked at in every call: replays say nothing."""
+        for name in Structure.written.get(id(space), ()):
+            if name not in self.slots.get(id(space), ()):
+                self.names.append((space, name, dict.get(space, name, MISSING)))
 
     def _refuse_changing(self, path: str) -> None:
         self.asks_types |= _STRICT.match(path) is not None

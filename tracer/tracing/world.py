@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import context
 from .formats import Number, Template
-from .scalars import RuntimeFloat
+from .scalars import RuntimeNumber
 from .walk import STATIC
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _outside(module: types.ModuleType, frame: types.FrameType | None) -> types.F
 
 def _part(x: Any) -> Any:
     """Something printed, as it is now: numbers of the run by number, what else may change as text."""
-    if type(x) is RuntimeFloat:
+    if isinstance(x, RuntimeNumber):
         return Number(x._index)
     if isinstance(x, (Template, *STATIC)):
         return x
@@ -146,7 +146,7 @@ def _part(x: Any) -> Any:
 
 def _plain(x: Any) -> Any:
     """With floats for numbers of the run."""
-    if type(x) is RuntimeFloat:
+    if isinstance(x, RuntimeNumber):
         return x._value
     if type(x) in (list, tuple):
         return type(x)(map(_plain, x))

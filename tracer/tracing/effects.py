@@ -1,0 +1,334 @@
+"""What a run changes of Python's objects: the places, what they held before, and how a replay writes to them.
+
+A *holder* is a dictionary (of an object, a module, or a plain one), a list, a closure cell, a class, or an object with
+``__slots__``; a *place* is a key of one. A place that the function reaches by itself, and that runs change, becomes a *slot*:
+its value is no longer described as part of the surroundings, it is an argument that nobody has to pass.
+"""
+
+from __future__ import annotations
+
+import collections
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..context import structure_changed
+from ..tensor import Tensor
+from .announce import AnnouncingDict, AnnouncingList
+from .walk import CELL, CONTENTS, MISSING, contents, is_class_noise, slots_of
+
+if TYPE_CHECKING:
+    from .guards import Call, Environment
+    from .walk import Walk
+
+_SEQUENCES = (list, collections.deque, set, bytearray)
+
+
+def get(holder: Any, key: Any) -> Any:
+    """What a holder holds at a key; ``MISSING`` if nothing."""
+    if key is CONTENTS:
+        return list(dict.items(holder)) if isinstance(holder, dict) else list(holder)
+    if isinstance(holder, dict):
+        return dict.get(holder, key, MISSING)
+    if isinstance(holder, (list, collections.deque)):
+        return holder[key] if key < len(holder) else MISSING
+    if isinstance(holder, types.CellType):
+        return contents(holder)
+    if isinstance(holder, type):
+        return vars(holder).get(key, MISSING)
+    return getattr(holder, key, MISSING)
+
+
+def put(holder: Any, key: Any, value: Any) -> None:
+    """Makes a holder hold a value at a key, unheard by the holder; with ``MISSING``, nothing."""
+    if key is CONTENTS:
+        _refill(holder, value)
+    elif isinstance(holder, dict):
+        if value is MISSING:
+            dict.pop(holder, key, None)
+        else:
+            dict.__setitem__(holder, key, value)
+    elif isinstance(holder, list):
+        list.__setitem__(holder, key, value)
+    elif isinstance(holder, collections.deque):
+        holder[key] = value
+    elif isinstance(holder, type):
+        type.__delattr__(holder, key) if value is MISSING else type.__setattr__(holder, key, value)
+    elif value is MISSING:
+        object.__delattr__(holder, key)
+    else:
+        object.__setattr__(holder, key, value)
+
+
+def _refill(holder: Any, items: Sequence[Any]) -> None:
+    if isinstance(holder, list):
+        list.__setitem__(holder, slice(None), items)
+    elif isinstance(holder, bytearray):
+        holder[:] = bytes(items)
+    else:
+        cls: Any = next(c for c in (dict, set, collections.deque) if isinstance(holder, c))
+        cls.clear(holder)
+        (cls.extend if cls is collections.deque else cls.update)(holder, items)
+
+
+def fields(holder: Any) -> list[tuple[Any, Any]]:
+    """All that a holder holds, by key and in order."""
+    if isinstance(holder, dict):
+        return list(dict.items(holder))
+    if isinstance(holder, list):
+        return list(enumerate(list.__iter__(holder)))
+    if isinstance(holder, types.CellType):
+        return [(CELL, contents(holder))]
+    if isinstance(holder, type):
+        space: Any = vars(holder)
+        return [(name, value) for name, value in space.items() if not is_class_noise(name)]
+    if isinstance(holder, _SEQUENCES):
+        return [(CONTENTS, list(holder))]
+    return [(name, getattr(holder, name, MISSING)) for name in slots_of(type(holder))]
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place whose value every call brings. ``is_number``: it has changed from one number to another one."""
+
+    holder: Any
+    key: Any
+    is_number: bool = False
+    is_gone: bool = False  # the function does not reach it any more
+
+    def get(self) -> Any:
+        return self.holder if self.key is CONTENTS else get(self.holder, self.key)
+
+
+@dataclass(eq=False)
+class Change:
+    """What a run has changed: ``holder[key]``, from ``old`` to ``new``. ``owner``: whose surroundings the holder belongs to,
+    None if it is an argument's; ``announces``: whether they learn of changes in it by announcements; ``is_read``: whether the
+    function depends on it.
+    """
+
+    holder: Any
+    key: Any
+    old: Any
+    new: Any
+    owner: Environment | None = None
+    announces: bool = False
+    is_read: bool = True
+
+    @property
+    def is_varying(self) -> bool:
+        """Whether more such changes will follow: not where a setting becomes another one."""
+        return self.is_read and not (_is_setting(self.old) and _is_setting(self.new))
+
+    @property
+    def is_read_anew(self) -> bool:
+        """Whether every replay reads it, as a learning rate, without being asked."""
+        return self.key in getattr(self.holder, "runtime_keys", ()) and self.is_numeric
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is how modules and optimizers get what they then keep."""
+        return isinstance(self.holder, (AnnouncingDict, AnnouncingList)) and self.old in (MISSING, None)
+
+    @property
+    def is_numeric(self) -> bool:
+        return all(isinstance(x, (int, float, np.number)) and not isinstance(x, bool) for x in (self.old, self.new))
+
+    def name(self) -> str:
+        return f"item {self.key!r} of a {type(self.holder).__name__}"
+
+
+@dataclass(eq=False)
+class Place:
+    """Where a replay writes: to a slot, to a holder that the function reaches by itself, or to object ``index`` of the call."""
+
+    key: Any
+    slot: Slot | None = None
+    holder: Any = None
+    index: int = -1
+    announces: bool = False
+
+    @property
+    def is_gone(self) -> bool:
+        return self.slot is not None and self.slot.is_gone
+
+    def find(self, call: Call) -> Any:
+        if self.slot is not None:
+            return self.slot.holder
+        return self.holder if self.index < 0 else call.objects[self.index]
+
+    def put(self, holder: Any, value: Any) -> None:
+        put(holder, self.key, value)
+        if self.announces:
+            structure_changed()
+
+
+def place(change: Change, call: Call) -> Place:
+    """Where a change of a recorded run is made again."""
+    if change.owner is None:
+        return Place(change.key, index=next(i for i, x in enumerate(call.objects) if x is change.holder))
+    slot = change.owner.slot(change.holder, change.key)
+    # Of slots, and only of those with a name, environments know that replays write to them.
+    announces = change.announces and (slot is None or type(change.key) is not str)
+    return Place(change.key, slot, None if slot else change.holder, announces=announces)
+
+
+def learn(changes: Sequence[Change]) -> bool:
+    """Makes slots of what the changes of a run say will change again. Says whether the run is to be recorded another time."""
+    again = False
+    for c in changes:
+        if c.owner is None or c.owner.slot(c.holder, c.key) is not None or c.is_read_anew or not c.is_varying:
+            continue
+        again = True
+        if c.is_first and (id(c.holder), c.key) not in c.owner.first:
+            c.owner.first.add((id(c.holder), c.key))
+        else:
+            c.owner.learn(Slot(c.holder, c.key, c.is_numeric))
+    return again
+
+
+def _is_setting(x: Any) -> bool:
+    if isinstance(x, tuple):
+        return all(map(_is_setting, x))
+    return (
+        x is MISSING
+        or isinstance(x, (bool, str, bytes, type(None), type))
+        or not isinstance(x, (Tensor, int, float, complex, np.generic, list, dict, set, collections.deque))
+    )
+
+
+@dataclass
+class _Held:
+    """What a holder held. ``partly``: only these keys count; ``unread``: those that the function only assigns."""
+
+    holder: Any
+    owner: Environment | None
+    items: list[tuple[Any, Any]]
+    announces: bool = False
+    partly: bool = False
+    unread: set[Any] = field(default_factory=set)
+
+    def change(self, key: Any, old: Any, new: Any) -> Change:
+        return Change(self.holder, key, old, new, self.owner, self.announces, key not in self.unread)
+
+
+@dataclass
+class Before:
+    """What everything held that a run can change, before it ran."""
+
+    held: dict[int, _Held] = field(default_factory=dict)
+    _put: list[tuple[Any, Any, Any, Any]] = field(default_factory=list)
+    _assigned: set[tuple[int, Any]] = field(default_factory=set)
+    _changes: list[Change] = field(default_factory=list)
+
+    def look_at(self, walk: Walk, owner: Environment) -> None:
+        """Notes what the holders of a walk hold."""
+        for holder, announces in walk.holders:
+            self._note(holder, owner, announces)
+        read = {(id(space), name) for space, name, _ in walk.names} | {(id(s.holder), s.key) for s in owner.slots}
+        for space, name in walk.stored:
+            if (id(space), name) not in read:
+                self._note_key(space, name, owner, read=False)
+        for cell, _ in walk.cells:
+            self._note(cell, owner)
+        for space, name, _ in walk.names:
+            if isinstance(space, dict):
+                self._note_key(space, name, owner)
+        for slot in owner.slots:
+            if slot.key is CONTENTS or not isinstance(slot.holder, dict) or id(slot.holder) in self.held:
+                self._note(slot.holder, owner)
+            else:
+                self._note_key(slot.holder, slot.key, owner)
+
+    def look_at_arguments(self, call: Call) -> None:
+        for x in call.objects:
+            if isinstance(x, (dict, *_SEQUENCES)) or slots_of(type(x)):
+                self._note(x, None)
+
+    def _note(self, holder: Any, owner: Environment | None, announces: bool = False) -> None:
+        known = self.held.get(id(holder))
+        if known is None or known.partly:
+            self.held[id(holder)] = _Held(holder, owner, fields(holder), announces)
+
+    def _note_key(self, holder: Any, key: Any, owner: Environment, read: bool = True) -> None:
+        known = self.held.setdefault(id(holder), _Held(holder, owner, [], partly=True))
+        if known.partly and all(k != key for k, _ in known.items):
+            known.items.append((key, get(holder, key)))
+            if not read:
+                known.unread.add(key)
+
+    # Numbers of the run.
+
+    def put(self, holder: Any, key: Any, value: Any) -> None:
+        """Lets a place hold something else while the function runs: a number of the run, for one."""
+        self._put.append((holder, key, value, get(holder, key)))
+        put(holder, key, value)
+
+    def cover(self) -> None:
+        """Hides what is in places that the function only assigns: then it is seen when it assigns what was there."""
+        for known in self.held.values():
+            for key, value in known.items:
+                if key in known.unread and value is not MISSING:
+                    self.put(known.holder, key, object())
+
+    def take_out(self) -> None:
+        """Puts back what was there, where the run has not changed it."""
+        for holder, key, value, old in reversed(self._put):
+            if get(holder, key) is value:
+                put(holder, key, old)
+            else:
+                self._assigned.add((id(holder), key))
+        self._put.clear()
+
+    # Changes.
+
+    def changes(self) -> list[Change]:
+        """What is different now."""
+        if not self._changes:
+            self._changes = [c for known in self.held.values() for c in _differences(known, self._assigned)]
+        return self._changes
+
+    def undo(self) -> None:
+        for c in reversed(self._changes):
+            put(c.holder, c.key, c.old)
+
+    def redo(self) -> None:
+        for c in self._changes:
+            put(c.holder, c.key, c.new)
+
+
+def _differences(known: _Held, assigned: set[tuple[int, Any]]) -> Iterable[Change]:
+    holder, before = known.holder, known.items
+    if known.partly:
+        now = [(key, get(holder, key)) for key, _ in before]
+    else:
+        now = fields(holder)
+    in_order = isinstance(holder, list) or all(a is b for (a, _), (b, _) in zip(now, before, strict=False))
+    if isinstance(holder, list) and len(now) != len(before):
+        yield known.change(CONTENTS, [x for _, x in before], [x for _, x in now])
+        return
+    if len(now) == len(before) and in_order:
+        for (key, old), (_, new) in zip(before, now, strict=True):
+            if key is CONTENTS:
+                differs = len(new) != len(old) or any(x is not y for x, y in zip(new, old, strict=True))
+            else:
+                differs = new is not old or (id(holder), key) in assigned
+            if differs:
+                yield known.change(key, old, new)
+        return
+    was, has = {id(key) for key, _ in before}, {id(key) for key, _ in now}
+    kept = [id(key) for key, _ in before if id(key) in has]
+    if [id(key) for key, _ in now][: len(kept)] != kept:
+        yield known.change(CONTENTS, before, now)
+        return
+    values = {id(key): value for key, value in now}
+    for key, old in before:
+        new = values.get(id(key), MISSING)
+        if new is not old or (id(holder), key) in assigned:
+            yield known.change(key, old, new)
+    for key, new in now:
+        if id(key) not in was:
+            yield known.change(key, MISSING, new)

@@ -7,7 +7,7 @@ PYTHONS := 3.11 3.12 3.13
 # An interpreter of a version: on the path, or of pyenv; empty if there is none that starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
-.PHONY: demo test test-slow test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
+.PHONY: demo test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
 	kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
@@ -18,6 +18,10 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+# 20,000 random programs, eager and traced (seeds 1,000 to 20,999): an hour of two cores.
+test-fuzz: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 -m fuzz tests/test_trace_fuzz.py $(ARGS)
 
 # The suite on each supported Python that is installed, in a separate virtual environment.
 test-pythons: $(PYTHONS:%=test-%)

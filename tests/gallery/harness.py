@@ -253,7 +253,7 @@ def random_state():
     return tracer.get_rng_state().numpy().copy(), hash(random.getstate()), keys.copy(), repr((kind, *rest))
 
 
-def run(make, wrap, order, raises=Exception, counter=None):
+def run(make, wrap, order, raises=Exception, counter=None, errors=False):
     """What each call of a program leaves behind."""
     tracer.manual_seed(0)
     random.seed(0)
@@ -274,18 +274,27 @@ def run(make, wrap, order, raises=Exception, counter=None):
         assert context.recorder is None
         inside = Snapshot()
         after = inside.of((result, args, step)), tuple(inside.shared()), out.getvalue(), random_state()
-        differentiate(result, inside.leaves(), order)
+        error = ""
+        try:
+            differentiate(result, inside.leaves(), order)
+        except RuntimeError as e:
+            if not errors:
+                raise
+            error = str(e)[:40]
         outside = Snapshot()
-        seen.append((after, outside.of((args, step))))
+        seen.append((after, error, outside.of((args, step))))
         if n % 2:
             held.append((result, n))
     last = Snapshot()
     return [*seen, last.of(held)]
 
 
-def compare(make, order=1, name="", raises=Exception):
-    """Raises AssertionError where a program traced and eager differ; gives what tracing cost."""
-    eager = run(make, lambda f, **options: f, order, raises)
+def compare(make, order=1, name="", raises=Exception, errors=False):
+    """Raises AssertionError where a program traced and eager differ; gives what tracing cost.
+
+    ``errors``: derivatives from outside may fail, in the same way.
+    """
+    eager = run(make, lambda f, **options: f, order, raises, errors=errors)
     made, counter = [], Counter()
 
     def wrap(f, **options):
@@ -295,7 +304,7 @@ def compare(make, order=1, name="", raises=Exception):
 
     with warnings.catch_warnings(), counting_programs() as programs:
         warnings.simplefilter("ignore", tracer.TraceWarning)
-        traced = run(make, wrap, order, Exception, counter)
+        traced = run(make, wrap, order, Exception, counter, errors)
     explained = "\n".join(f.explain() for f in made)
     for n, (a, b) in enumerate(zip(eager, traced, strict=True)):
         found = differs(a, b)

@@ -173,7 +173,7 @@ def teacher_forcing_by_the_flip_of_a_coin(wrap):
     return step, [(tracer.randn(2, 3),) for _ in range(14)]
 
 
-@program(runs=2, programs=2)
+@program(runs=5, programs=6)
 def viterbi(wrap):
     transition, emission = bigrams(3, 4), bigrams(3, 5)
 
@@ -190,7 +190,7 @@ def viterbi(wrap):
             states.append(best[states[-1]])
         return tracer.stack(states[::-1]), score.max()
 
-    return path, [(tracer.tensor(o),) for o in ([0, 1, 2, 1], [2, 2, 0, 0], [1, 1, 1, 2], [0, 0, 0, 0])]
+    return path, [(tracer.tensor(o),) for o in ([0, 1, 2, 1], [2, 2, 0, 0], [1, 1, 1, 2], [0, 0, 0, 0])] * 2
 
 
 @program(runs=1, programs=3, order=2)

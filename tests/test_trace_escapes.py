@@ -1,6 +1,7 @@
 """The program means the same without the decorator: what escapes, looks at values, odd tensors, memory of a recorded run."""
 
 import functools
+import gc
 import math
 import tracemalloc
 import types
@@ -8,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from twice import both, leaf, outcome, vec
+from twice import both, leaf, outcome, same, vec
 
 import tracer
 from tracer import nn
@@ -353,3 +354,20 @@ def test_a_variable_that_is_deleted_is_missed():
 
     assert program(tracer.trace) == program(lambda f: f)
     assert program(tracer.trace)[-1][0] is NameError
+
+
+def test_tensors_in_cycles_that_the_function_left_are_not_kept():
+    @tracer.trace
+    def f(x):
+        y = x * 2
+        cycle = [y, y.exp().sum()]
+        cycle.append(cycle)
+        return y + 1
+
+    gc.disable()
+    try:
+        for _ in range(3):
+            same(f(vec()), vec() * 2 + 1)
+    finally:
+        gc.enable()
+    assert not f.eager_reasons

@@ -244,7 +244,7 @@ def gumbel_softmax_and_straight_through(wrap):
     return f, [(x, 0.5 + 0.1 * i) for i, (x,) in enumerate(leaves())]
 
 
-@program(runs=3, programs=4, order=2)
+@program(runs=3, programs=7, order=2)
 def branch_on_a_value_differentiated_outside(wrap):
     @wrap
     def f(x):
@@ -255,7 +255,7 @@ def branch_on_a_value_differentiated_outside(wrap):
     return f, leaves() * 2
 
 
-@program(runs=3, programs=4, order=2)
+@program(runs=3, programs=7, order=2)
 def loop_on_a_value_differentiated_outside(wrap):
     @wrap
     def f(x):

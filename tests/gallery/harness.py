@@ -113,6 +113,10 @@ class Snapshot:
 
     def tensor(self, x):
         self.tensors.append(x)
+        try:
+            _ = x.grad_fn
+        except RuntimeError as e:  # a view whose history is not defined
+            return type(x).__name__, str(e)[:40]
         grad = self.of(x.grad) if x.is_leaf or x.retains_grad else "no leaf"
         extra = {k: v for k, v in vars(x).items() if not k.startswith("_")}
         values = x.detach().numpy().copy()
@@ -133,7 +137,7 @@ class Snapshot:
         return [(i, j) for j, b in enumerate(arrays) for i, a in enumerate(arrays[:j]) if np.may_share_memory(a, b)]
 
     def leaves(self):
-        return [t for t in self.tensors if t.requires_grad and t.is_leaf and t.is_floating_point()]
+        return [t for t in self.tensors if t.requires_grad and t.is_floating_point() and t.is_leaf]
 
 
 NUMBER = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")

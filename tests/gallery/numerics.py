@@ -26,7 +26,7 @@ def newton_to_a_tolerance(wrap):
     return root, times([tracer.tensor(v, dtype=tracer.float64, requires_grad=True) for v in (2.0, 30.0, 700.0)])
 
 
-@program(runs=4, programs=6, order=2)
+@program(runs=4, programs=8, order=2)
 def newton_for_a_vector_stops_at_the_largest_step(wrap):
     @wrap
     def roots(a):
@@ -63,7 +63,7 @@ def bisection(wrap):
     return bisect, times([tracer.tensor(v, dtype=tracer.float64, requires_grad=True) for v in (1.0, 2.5, 1.01)])
 
 
-@program(runs=4, programs=6, order=0)
+@program(runs=4, programs=23, order=0)
 def golden_section_search(wrap):
     @wrap
     def minimum(a):
@@ -103,7 +103,7 @@ def rk45(f, t, x, end, tol, h):
     return x, steps
 
 
-@program(runs=4, programs=8)
+@program(runs=4, programs=9)
 def adaptive_runge_kutta(wrap):
     @wrap
     def solve(x, w):
@@ -171,7 +171,7 @@ def conjugate_gradients(wrap):
     return solve, [(a, tracer.full((5,), k, dtype=tracer.float64)) for k in (1.0, 2.0, 3.0, 1.0, 2.0, 3.0)]
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=3, programs=6, order=0)
 def backtracking_line_search(wrap):
     x = tracer.tensor([3.0, -2.0], dtype=tracer.float64, requires_grad=True)
 
@@ -195,7 +195,7 @@ def backtracking_line_search(wrap):
     return step, [()] * 8
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=3, programs=4, order=0)
 def gradient_descent_until_the_gradient_is_small(wrap):
     x = tracer.tensor([2.0, 1.0], dtype=tracer.float64)
 
@@ -252,7 +252,7 @@ def rejection_sampling(wrap):
     return sample, [()] * 16
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=4, programs=8, order=0)
 def monte_carlo_to_a_standard_error(wrap):
     @wrap
     def estimate(k):
@@ -285,7 +285,7 @@ def metropolis(wrap):
     return move, [(0.5,), (1.0,)] * 8
 
 
-@program(runs=6, programs=8, order=0)
+@program(runs=6, programs=10, order=0)
 def k_means_to_convergence(wrap):
     def blobs(shift):
         centers = tracer.tensor([[0.0, 0.0], [5.0, 5.0], [0.0, 6.0]])
@@ -366,7 +366,7 @@ def page_rank(wrap):
     return rank, [(links, d) for d in (0.85, 0.85, 0.85, 0.5, 0.5, 0.85)]
 
 
-@program(runs=4, programs=6, order=0)
+@program(runs=4, programs=9, order=0)
 def jacobi_eigenvalues(wrap):
     @wrap
     def eigenvalues(a):
@@ -388,7 +388,7 @@ def jacobi_eigenvalues(wrap):
     return eigenvalues, times([m + m.T, m @ m.T], 3)
 
 
-@program(runs=3, programs=3)
+@program(runs=3, programs=10)
 def sinkhorn_until_marginals_fit(wrap):
     cost = tracer.rand(4, 5, dtype=tracer.float64)
 
@@ -407,7 +407,7 @@ def sinkhorn_until_marginals_fit(wrap):
     return plan, times([cost.clone().requires_grad_(), (2 * cost).requires_grad_()], 3)
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=3, programs=5, order=0)
 def collatz_of_a_tensor(wrap):
     @wrap
     def steps(n):
@@ -434,7 +434,7 @@ def greatest_common_divisor_by_recursion(wrap):
     return reduced, pairs * 3
 
 
-@program(runs=3, programs=4)
+@program(runs=3, programs=11)
 def romberg_integration(wrap):
     @wrap
     def integral(a):
@@ -454,7 +454,7 @@ def romberg_integration(wrap):
     return integral, times([tracer.tensor(k, dtype=tracer.float64, requires_grad=True) for k in (1.0, 3.0)], 3)
 
 
-@program(runs=2, programs=3, order=0)
+@program(runs=2, programs=7, order=0)
 def kalman_filter_with_missing_measurements(wrap):
     @wrap
     def filtered(zs):
@@ -494,7 +494,7 @@ def simulated_annealing_with_a_float_temperature(wrap):
     return step, [(1.0 / (1 + k),) for k in range(16)]
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=4, programs=14, order=0)
 def secant_with_python_floats(wrap):
     @wrap
     def root(c):

@@ -302,7 +302,7 @@ def evolution_strategy_keeps_the_better(wrap):
     return generation, [(0.5,)] * 12
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=6, programs=10, order=0)
 def noughts_and_crosses(wrap):
     @wrap
     def winner(board):

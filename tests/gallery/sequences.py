@@ -57,7 +57,7 @@ def beam_search(wrap):
     return search, [(s, 2) for s in (1, 2, 3)] * 3
 
 
-@program(runs=4, programs=6, order=0)
+@program(runs=4, programs=8, order=0)
 def beam_search_by_tensors(wrap):
     table = bigrams(5, 3)
 
@@ -152,7 +152,7 @@ def packed_sequences(wrap):
     return encode, [(x, [4, 2]), (x, [3, 3]), (x + 1, [4, 2]), (x, [3, 3]), (x, [4, 2])]
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=6, programs=10, order=0)
 def teacher_forcing_by_the_flip_of_a_coin(wrap):
     cell, out = nn.RNNCell(3, 3), nn.Linear(3, 3)
     optimizer = optim.SGD([*cell.parameters(), *out.parameters()], lr=0.1)
@@ -173,7 +173,7 @@ def teacher_forcing_by_the_flip_of_a_coin(wrap):
     return step, [(tracer.randn(2, 3),) for _ in range(14)]
 
 
-@program(runs=5, programs=6)
+@program(runs=5, programs=14)
 def viterbi(wrap):
     transition, emission = bigrams(3, 4), bigrams(3, 5)
 
@@ -206,7 +206,7 @@ def forward_algorithm(wrap):
     return likelihood, calls
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=3, programs=13, order=0)
 def edit_distance(wrap):
     @wrap
     def distance(a, b):
@@ -257,7 +257,7 @@ def stack_machine_driven_by_a_tensor(wrap):
     return run, [(p, tracer.tensor([1.0, 2.0])) for p in programs * 3]
 
 
-@program(runs=3, programs=4)
+@program(runs=3, programs=6)
 def adaptive_computation_time(wrap):
     cell, halt = nn.RNNCell(2, 3), nn.Linear(3, 1)
 

@@ -10,7 +10,7 @@ def vector(*values, grad=True):
     return tracer.tensor([float(v) for v in values], requires_grad=grad)
 
 
-@program(runs=4, programs=4)
+@program(runs=4, programs=7)
 def mean_of_the_positive(wrap):
     @wrap
     def f(x):
@@ -19,7 +19,7 @@ def mean_of_the_positive(wrap):
     return f, [(vector(1, -2, 3),), (vector(1, 2, 3),), (vector(-1, -2, 3),), (vector(2, 4, 6),), (vector(5, -2, 1),)] * 2
 
 
-@program(runs=4, programs=4)
+@program(runs=4, programs=5)
 def nothing_selected(wrap):
     @wrap
     def f(x):
@@ -40,7 +40,7 @@ def positions_that_are_not_zero(wrap):
     return f, [(a,), (a - 1,), (a,), (a * 0,), (a - 1,), (a,)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=4, programs=6, order=0)
 def unique_values_with_counts(wrap):
     @wrap
     def f(x):
@@ -50,7 +50,7 @@ def unique_values_with_counts(wrap):
     return f, [(tracer.tensor(v),) for v in ([3, 1, 3, 2], [1, 1, 1, 1], [5, 4, 5, 9], [7, 7, 7, 7])] * 2
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=4, programs=13, order=0)
 def non_maximum_suppression(wrap):
     def overlap(box, boxes):
         low, high = tracer.maximum(box[:2], boxes[:, :2]), tracer.minimum(box[2:], boxes[:, 2:])
@@ -136,7 +136,7 @@ def message_passing(wrap):
     return step, [(tracer.randn(3, 2), *edges) for _ in range(4)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=4, programs=8, order=0)
 def groups_of_rows(wrap):
     @wrap
     def means(x, group):
@@ -172,7 +172,7 @@ def padding_to_the_longest(wrap):
     return pad, [([tracer.randn(n, requires_grad=True) for n in s],) for s in sizes * 2]
 
 
-@program(runs=4, programs=5)
+@program(runs=4, programs=22)
 def masked_assignment(wrap):
     @wrap
     def f(x, y):
@@ -270,7 +270,7 @@ def many_batch_sizes(wrap):
     return f, [(tracer.randn(n, 2),) for n in (3, 4, 3, 4, 3)]
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=3, programs=6, order=0)
 def histogram_equalisation(wrap):
     @wrap
     def equalise(image):

@@ -326,7 +326,7 @@ def a_tensor_is_printed(wrap):
     return step, vectors()
 
 
-@program(runs=2, programs=2, order=0)
+@program(runs=2, programs=4, order=0)
 def numbers_are_returned(wrap):
     @wrap
     def stats(x):
@@ -411,7 +411,7 @@ def recursion_on_a_value(wrap):
     return halve, [(tracer.tensor([k, 1.0], requires_grad=True),) for k in (3.0, 20.0)] * 3
 
 
-@program(runs=3, programs=4)
+@program(runs=3, programs=5)
 def try_and_except(wrap):
     @wrap
     def f(x):
@@ -446,7 +446,7 @@ def exceptions_leave_effects_behind(wrap):
     return f, vectors()
 
 
-@program(runs=3, programs=4)
+@program(runs=3, programs=17)
 def generators_and_comprehensions(wrap):
     def chunks(x):
         for row in x:
@@ -463,7 +463,7 @@ def generators_and_comprehensions(wrap):
     return f, [(a,), (a,), ((-a).detach(),), (a,), ((-a).detach(),)]
 
 
-@program(runs=4, programs=5)
+@program(runs=4, programs=12)
 def nested_traced_functions(wrap):
     @wrap
     def inner(x, k):

@@ -30,11 +30,10 @@ def escaped(recorder: Recorder, leaves: Sequence[Tensor], *holders: Sequence[Ten
     ``leaves`` are the tensors of the result, once for each place they have in it, where they are held too; ``holders``
     are lists that refer to tensors for our own purposes.
     """
-    found = _find(recorder, leaves, holders)
-    if found is not None:
-        gc.collect()  # cycles that the function left are not holders
-        found = _find(recorder, leaves, holders)
-    return found
+    if _find(recorder, leaves, holders) is None:
+        return None
+    gc.collect()  # cycles that the function left are not holders; nor is a variable here
+    return _find(recorder, leaves, holders)
 
 
 def _find(recorder: Recorder, leaves: Sequence[Tensor], holders: Sequence[Sequence[Tensor]]) -> Tensor | None:

@@ -423,7 +423,7 @@ class Walk:
                 if i not in slots or not self._is_slot(x, i, out):
                     self._describe(item, out)
             return
-        hidden = getattr(x, "runtime_keys", ())
+        hidden = getattr(type(x), "runtime_keys", ())
         for key, value in x.items():
             self._describe(key, out)
             if key in hidden and type(value) is float:

@@ -262,11 +262,11 @@ class Program:
         self.optimizer = rng.choice(
             ["optim.SGD({}, lr=0.05, momentum=0.5)", "optim.SGD({}, lr=0.05)", "optim.Adam({}, lr=0.05)"]
         )
-        calls = rng.randint(4, 7)
+        calls = rng.randint(4, 8)
         self.host = {n: rng.choice(HOST) for n in range(2, calls) if rng.random() < 0.15}
         self.calls = []
         n, k, u = rng.choice([2, 3]), rng.randint(0, 4), round(rng.uniform(0.2, 1), 2)
-        changing = {name: rng.random() < 0.4 for name in "nku"}
+        changing, kinds = {name: rng.random() < 0.3 for name in "nku"}, rng.choice([["new"], KINDS])
         for _ in range(calls):
             if changing["n"] and rng.random() < 0.4:
                 n = rng.choice([2, 3, 4])
@@ -274,7 +274,7 @@ class Program:
                 k = rng.choice([k + 1, rng.randint(0, 4)])
             if changing["u"]:
                 u = round(rng.uniform(0.2, 1), 2)
-            self.calls.append((rng.choice(KINDS), n, k, u))
+            self.calls.append((rng.choice(kinds), rng.choice([0, 0, 0, 1, 2]), n, k, u))
 
     def name(self):
         return self.rng.choice("abc")
@@ -376,12 +376,13 @@ class Program:
             "        return outer(x, y, k, u)",
             "",
             "    calls = []",
-            "    new = lambda *shape: tracer.randn(*shape, dtype=f64)",
-            f"    for n, (kind, rows, k, u) in enumerate({self.calls}):",
-            f'        if not calls or kind != "same" or len(x) != rows:\n            x = new(rows, 3){grad}',
-            f'        y = x if kind == "twice" else new(3, rows).T if kind == "transposed" else new(rows, 3){grad}',
+            "    new = lambda data, *shape: tracer.randn(*shape, dtype=f64, generator=tracer.Generator(data))",
+            f"    for n, (kind, data, rows, k, u) in enumerate({self.calls}):",
+            f'        if not calls or kind != "same" or len(x) != rows:\n            x = new(data, rows, 3){grad}',
+            '        y = x if kind == "twice" else new(data, 3, rows).T if kind == "transposed" else '
+            f"new(data + 9, rows, 3){grad}",
             '        if kind == "overlapping":',
-            "            x, y = (base := new(5, 3))[:rows], base[1 : rows + 1]",
+            "            x, y = (base := new(data, 5, 3))[:rows], base[1 : rows + 1]",
             '        if kind == "captured":\n            y = store[:rows]',
             "        calls.append((n, x, y, k, u))",
             "    return step, calls",

@@ -3,7 +3,8 @@
 import pytest
 import random_traced_programs as made
 
-from tracer.tracing import graph_function, guards
+from tracer.tracing import guards
+from tracer.tracing.graph_function import CompiledNode
 from tracer.tracing.recorder import Recorder
 
 SHORT, FUSED, MANY, PART = 80, 12, 20_000, 100
@@ -12,8 +13,7 @@ SHORT, FUSED, MANY, PART = 80, 12, 20_000, 100
 LEFT = "a float of the run is left in a tuple"
 WRONG_FOR_NOW = {
     **dict.fromkeys([3, 39, 56, 70, 78], LEFT),
-    **dict.fromkeys([32, 57, 66], "requires_grad of a result"),
-    30: "a backward pass outside fails where the eager one does not",
+    30: "a gradient of second order that is none is zero",
 }
 
 
@@ -38,7 +38,7 @@ def test_random_programs_that_differ(seed):
 @pytest.mark.usefixtures("each_cpu")
 @pytest.mark.parametrize("first", range(SHORT, SHORT + FUSED, 4))
 def test_random_programs_with_fused_kernels(first):
-    found = failures(range(first, first + 4))
+    found = failures(seed for seed in range(first, first + 4) if seed not in WRONG_FOR_NOW)
     assert not found, found
 
 
@@ -51,6 +51,11 @@ def test_many_random_programs(first):
 
 
 # What could be wrong with tracing, planted.
+
+
+def twice(self, *args, cotangents=CompiledNode.cotangents):
+    return [c if c is None else c * 2 for c in cotangents(self, *args)]
+
 
 FAULTS = {
     "what the function reaches is not guarded": (guards.Environment, "key", lambda self: 0),

@@ -498,3 +498,46 @@ def test_a_function_of_ones_own_inside_a_traced_step_is_replayed():
     for _ in range(3):
         assert step(tracer.tensor([0.3, 1.2], requires_grad=True)).tolist() == [14, 14]
     assert len(step.graphs()) == 1
+
+
+DRAWS = {
+    "dropout": lambda x: F.dropout(x, 0.5) * x,
+    "noise": lambda x: (x * tracer.rand(3)).sin() * tracer.randn(3),
+    "a decision": lambda x: F.dropout(x.sin() if x.sum() > 0 else x, 0.5) * x * x,
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_random_numbers_are_differentiated_twice_from_outside(name):
+    def program(trace):
+        f, found = trace(DRAWS[name]), []
+        for _ in range(4):
+            x = leaf()
+            y = f(x)
+            tracer.rand(2)  # the generator goes on
+            (g,) = tracer.autograd.grad(y.sum(), x, create_graph=True)
+            tracer.rand(2)
+            found += [g, *tracer.autograd.grad(g.square().sum(), x)]
+        return found
+
+    both(program)
+
+
+def test_values_written_into_views_are_followed_where_a_value_is_looked_at():
+    def program(trace):
+        @trace
+        def f(x):
+            y, z = x * 2, x * 3
+            y.view(-1)[:2].zero_()
+            z[0].mul_(x[1])
+            return y, z, x.mean().item()
+
+        found = []
+        for k in range(3):
+            x = leaf(k)
+            y, z, _ = f(x)
+            (y.sum() + z.sin().sum()).backward()
+            found += [y, z, x.grad]
+        return found
+
+    both(program)

@@ -247,7 +247,7 @@ def differentiate(results, leaves, order):
     again = [g for g in first if g is not None and g.requires_grad]
     for x, g in zip(leaves, first, strict=True):
         if g is not None:
-            x.grad = g.detach() if x.grad is None else x.grad + g.detach()
+            x.grad = g.detach().clone() if x.grad is None else x.grad + g.detach()
     if again:
         sum(g.square().sum() for g in again).backward()
 

@@ -21,7 +21,7 @@ from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.interp import evaluate
-from ..ir.ops import check_index, reshape
+from ..ir.ops import check_index, reshape, uniform
 from ..ir.primitive import Kind
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
@@ -134,6 +134,15 @@ class GraphFunction:
         return {i for i, v in enumerate(graph.inputs[: len(self.graph.inputs)]) if v in read}
 
     @cached_property
+    def states(self) -> frozenset[int]:
+        """The inputs that are states of random generators: from them derivatives draw again what the function drew."""
+        needed = {op.operands[0] for op in self.graph.ops if op.primitive is uniform}
+        for op in reversed(self.graph.ops) if needed else ():
+            if not needed.isdisjoint(op.results):
+                needed.update(op.operands)
+        return frozenset(i for i, v in enumerate(self.graph.inputs) if v in needed)
+
+    @cached_property
     def _split(self) -> tuple[Graph, Graph, list[int]]:
         unsaved = [i for i in range(len(self.graph.inputs)) if i not in self._saved]
         return split(self.joint, self.graph, unsaved)
@@ -165,6 +174,8 @@ class GraphFunction:
         """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results shall remember them."""
         if tensors is None:
             return [wrap(a) for a in self.plain.run([address(a) for a in arrays])]
+        if self.states:
+            tensors = [wrap(arrays[i].copy()) if i in self.states else t for i, t in enumerate(tensors)]
         results = self.forward.run([address(a) for a in arrays])
         count = len(self.graph.outputs) - len(self.graph.updates)
         outs = [wrap(a) for a in results[:count]]
@@ -336,7 +347,7 @@ class CompiledNode(BackwardNode):
         cts = [given[k] if k in given else self._zero(k, tensors) for k in range(len(function.outputs))]
         results: list[Any]
         if tensors:
-            if not function.adjoint_reads.isdisjoint(function.graph.updates.values()):
+            if not (function.adjoint_reads - function.states).isdisjoint(function.graph.updates.values()):
                 raise RuntimeError(
                     f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
                 )

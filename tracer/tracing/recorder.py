@@ -140,6 +140,27 @@ def _heard(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class _Following(Builder):
+    """A builder that knows the values through which gradients of the inputs could flow, whoever appends them."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.sensitive: set[Value] = set()
+
+    def add(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Value],
+        attrs: Mapping[str, Any],
+        types: Sequence[TensorType],
+        loc: str | None = None,
+    ) -> tuple[Value, ...]:
+        results = super().add(primitive, operands, attrs, types, loc)
+        if primitive.differentiable and not self.sensitive.isdisjoint(operands):
+            self.sensitive.update(results)
+        return results
+
+
 @dataclass
 class Recorder:
     """One recording. ``reason`` is set, with the place, when the run turns out not to be replayable.
@@ -148,7 +169,7 @@ class Recorder:
     """
 
     name: str
-    builder: Builder = field(init=False)
+    builder: _Following = field(init=False)
     sources: list[Source] = field(default_factory=list)
     reason: str = ""
     failure: Exception | None = None
@@ -156,12 +177,12 @@ class Recorder:
     plain_numbers: bool = False  # whether code that runs takes no numbers of the run
 
     def __post_init__(self) -> None:
-        self.builder = Builder(self.name)
+        self.builder = _Following(self.name)
         self.build = Build(self.builder)
         self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are older than the run
         self.locations = Locations()
         self._known: dict[int, _Known] = {}
-        self.sensitive: set[Value] = set()  # values through which gradients of the inputs could flow
+        self.sensitive = self.builder.sensitive
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
@@ -231,13 +252,7 @@ class Recorder:
     @_heard
     def bind(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
         """The value of what has been computed already from operands that are values and numbers."""
-        v = self.build.bind_typed(primitive, operands, attrs, type)
-        if primitive.differentiable:
-            for o in operands:
-                if o in self.sensitive:
-                    self.sensitive.add(v)
-                    break
-        return v
+        return self.build.bind_typed(primitive, operands, attrs, type)
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
         """The value of an operand; detached if autograd follows ``out`` but did not follow ``a``, made under ``no_grad``."""

@@ -61,11 +61,7 @@ FAULTS = {
     "what the function reaches is not guarded": (guards.Environment, "key", lambda self: 0),
     "numbers are not guarded": (guards, "static", lambda x: type(x)),
     "changes in place are not written": (Recorder, "update", lambda self, t, new, *how: self._set(t, self.value(new))),
-    "gradients flow to no input": (
-        graph_function,
-        "_dependence",
-        lambda graph, active, outs: ([frozenset()] * len(outs), set()),
-    ),
+    "gradients are twice what they are": (CompiledNode, "cotangents", twice),
     "gradients are not set": (Recorder, "writes_grad", lambda self, t: None),
 }
 

@@ -8,6 +8,7 @@ that are known. Each has a plain path, for interpreters where it is not as expec
 
 - ``reads_arrays`` is False, and ``address`` asks the array interface: programs are given addresses, never array objects;
 - ``word_of`` knows no word, and Python compares attributes;
+- ``sets_classes`` is False, and containers are not listened to;
 - ``counts_references`` is False, and no buffer is used a second time (``memory``).
 """
 
@@ -135,3 +136,46 @@ def word_of(x: Any, name: str, value: Any) -> Word | None:
     expected = 0 if value is None and isinstance(x, types.FunctionType) else id(value)
     where = id(x) + offset
     return (where, expected) if _word_at(where).value == expected else None
+
+
+# Classes: ``ob_type``, the last word of an object's head.
+
+_HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: instances count references to the class
+
+
+def set_class(x: Any, cls: type) -> None:
+    """Makes a container one of a subclass that has no attributes, or of its own class again.
+
+    Python refuses to assign such a class to an instance of a class written in C, though nothing else is different. While it has
+    the subclass, Python code that uses the container runs what the subclass overrides.
+    """
+    before = type(x)
+    if cls.__flags__ & _HEAP:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(cls))
+    _word_at(id(x) + HEAD - ctypes.sizeof(ctypes.c_size_t)).value = id(cls)
+    if before.__flags__ & _HEAP:
+        ctypes.pythonapi.Py_DecRef(ctypes.py_object(before))
+
+
+def _classes_can_be_set() -> bool:
+    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+    heads = [(x, _word_at(id(x) + HEAD - ctypes.sizeof(ctypes.c_size_t)).value) for x in ([1], {}, set(), object())]
+    if any(word != id(type(x)) for x, word in heads):
+        return False
+
+    class Sub(list):
+        __slots__ = ()
+
+        def append(self, x: Any) -> None:
+            list.append(self, -x)
+
+    probe = [1]
+    set_class(probe, Sub)
+    probe.append(2)
+    set_class(probe, list)
+    probe.append(3)
+    return type(probe) is list and probe == [1, -2, 3]
+
+
+sets_classes = _classes_can_be_set()

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..context import structure_changed
+from ..runtime.objects import sets_classes
 from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
-from .walk import CELL, CONTENTS, MISSING, contents, is_class_noise, slots_of
+from .growing import Heard, can_be_heard
+from .walk import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, slots_of
 
 if TYPE_CHECKING:
     from .guards import Call, Environment
@@ -46,6 +48,9 @@ def put(holder: Any, key: Any, value: Any) -> None:
     """Makes a holder hold a value at a key, unheard by the holder; with ``MISSING``, nothing."""
     if key is CONTENTS:
         _refill(holder, value)
+    elif key is GROWTH:
+        cls: Any = next(c for c in (dict, list, set, collections.deque) if isinstance(holder, c))
+        (cls.update if cls in (dict, set) else cls.extend)(holder, value)
     elif isinstance(holder, dict):
         if value is MISSING:
             dict.pop(holder, key, None)
@@ -83,8 +88,8 @@ def fields(holder: Any) -> list[tuple[Any, Any]]:
     if isinstance(holder, types.CellType):
         return [(CELL, contents(holder))]
     if isinstance(holder, type):
-        space: Any = vars(holder)
-        return [(name, value) for name, value in space.items() if not is_class_noise(name)]
+        own: Any = vars(holder)
+        return [(name, value) for name, value in own.items() if not is_class_noise(name)]
     if isinstance(holder, _SEQUENCES):
         return [(CONTENTS, list(holder))]
     return [(name, getattr(holder, name, MISSING)) for name in slots_of(type(holder))]
@@ -100,7 +105,7 @@ class Slot:
     is_gone: bool = False  # the function does not reach it any more
 
     def get(self) -> Any:
-        return self.holder if self.key is CONTENTS else get(self.holder, self.key)
+        return self.holder if self.key in (CONTENTS, GROWTH) else get(self.holder, self.key)
 
 
 @dataclass(eq=False)
@@ -117,6 +122,7 @@ class Change:
     owner: Environment | None = None
     announces: bool = False
     is_read: bool = True
+    is_of_container: bool = True  # not of an object's dictionary, or a module's
 
     @property
     def is_varying(self) -> bool:
@@ -132,6 +138,12 @@ class Change:
     def is_first(self) -> bool:
         """Whether this is how modules and optimizers get what they then keep."""
         return isinstance(self.holder, (AnnouncingDict, AnnouncingList)) and self.old in (MISSING, None)
+
+    @property
+    def grows(self) -> bool:
+        """Whether something was added, perhaps, to a container that can be listened to."""
+        added = self.key is CONTENTS or (self.old is MISSING and self.is_of_container)
+        return added and can_be_heard(self.holder) and sets_classes
 
     @property
     def is_numeric(self) -> bool:
@@ -176,18 +188,55 @@ def place(change: Change, call: Call) -> Place:
     return Place(change.key, slot, None if slot else change.holder, announces=announces)
 
 
-def learn(changes: Sequence[Change]) -> bool:
+def learn(before: Before, call: Call) -> bool:
     """Makes slots of what the changes of a run say will change again. Says whether the run is to be recorded another time."""
     again = False
-    for c in changes:
+    for heard, owner in before.heard:
+        unknown = [key for key in heard.read if owner is not None and owner.slot(heard.holder, key) is None]
+        if heard.is_read or (heard.read and owner is None):
+            again = True
+            if owner is None:
+                call.reads(heard.holder)
+            else:
+                owner.replace(owner.slot(heard.holder, GROWTH), Slot(heard.holder, CONTENTS))
+        elif unknown and owner is not None:
+            again = True
+            for key in unknown:
+                value = get(heard.holder, key)
+                owner.learn(Slot(heard.holder, key, type(value) in (int, float)))
+    for c in before.changes():
+        if c.key is GROWTH:
+            continue
+        if c.grows and c.owner is None:
+            again |= call.grows(c.holder)
+            continue
         if c.owner is None or c.owner.slot(c.holder, c.key) is not None or c.is_read_anew or not c.is_varying:
             continue
         again = True
         if c.is_first and (id(c.holder), c.key) not in c.owner.first:
             c.owner.first.add((id(c.holder), c.key))
+        elif c.grows and c.owner.can_hear(c.holder):
+            if c.owner.slot(c.holder, GROWTH) is None:
+                c.owner.learn(Slot(c.holder, GROWTH))
         else:
             c.owner.learn(Slot(c.holder, c.key, c.is_numeric))
     return again
+
+
+def changing_slots(call: Call) -> str:
+    """What may be another value in each call, of what a call brings beside arguments."""
+    names = [name for environment in call.environments for slot in environment.slots if (name := _name(slot, environment))]
+    return f"the function depends on {', '.join(names[:3])}, which every call changes" if names else ""
+
+
+def _name(slot: Slot, environment: Environment) -> str:
+    """What a user would call a slot whose value is part of a call's key."""
+    if slot.key is GROWTH or slot.is_number:
+        return ""
+    what = "the contents of " if slot.key is CONTENTS else ""
+    if isinstance(slot.holder, types.CellType):
+        return "a variable of an enclosing function"
+    return f"{what}{environment.called(slot.holder, '' if slot.key is CONTENTS else slot.key)}"
 
 
 def _is_setting(x: Any) -> bool:
@@ -210,9 +259,11 @@ class _Held:
     announces: bool = False
     partly: bool = False
     unread: set[Any] = field(default_factory=set)
+    is_container: bool = True
 
     def change(self, key: Any, old: Any, new: Any) -> Change:
-        return Change(self.holder, key, old, new, self.owner, self.announces, key not in self.unread)
+        container = self.is_container and not self.partly
+        return Change(self.holder, key, old, new, self.owner, self.announces, key not in self.unread, container)
 
 
 @dataclass
@@ -220,14 +271,20 @@ class Before:
     """What everything held that a run can change, before it ran."""
 
     held: dict[int, _Held] = field(default_factory=dict)
+    heard: list[tuple[Heard, Environment | None]] = field(default_factory=list)
     _put: list[tuple[Any, Any, Any, Any]] = field(default_factory=list)
     _assigned: set[tuple[int, Any]] = field(default_factory=set)
     _changes: list[Change] = field(default_factory=list)
 
     def look_at(self, walk: Walk, owner: Environment) -> None:
         """Notes what the holders of a walk hold."""
-        for holder, announces in walk.holders:
-            self._note(holder, owner, announces)
+        growing = {id(slot.holder) for slot in owner.slots if slot.key is GROWTH}
+        for slot in owner.slots:
+            if slot.key is GROWTH:
+                self._hear(slot.holder, owner)
+        for holder, announces, container in walk.holders:
+            if id(holder) not in growing:
+                self._note(holder, owner, announces, container)
         read = {(id(space), name) for space, name, _ in walk.names} | {(id(s.holder), s.key) for s in owner.slots}
         for space, name in walk.stored:
             if (id(space), name) not in read:
@@ -238,20 +295,31 @@ class Before:
             if isinstance(space, dict):
                 self._note_key(space, name, owner)
         for slot in owner.slots:
+            if slot.key is GROWTH:
+                continue
             if slot.key is CONTENTS or not isinstance(slot.holder, dict) or id(slot.holder) in self.held:
                 self._note(slot.holder, owner)
             else:
                 self._note_key(slot.holder, slot.key, owner)
 
     def look_at_arguments(self, call: Call) -> None:
+        growing = {id(x) for x in call.growing}
+        for x in call.growing:
+            self._hear(x, None)
         for x in call.objects:
+            if id(x) in growing:
+                continue
             if isinstance(x, (dict, *_SEQUENCES)) or slots_of(type(x)):
-                self._note(x, None)
+                self._note(x, None, container=id(x) not in call.spaces)
 
-    def _note(self, holder: Any, owner: Environment | None, announces: bool = False) -> None:
+    def _hear(self, holder: Any, owner: Environment | None) -> None:
+        if all(heard.holder is not holder for heard, _ in self.heard):
+            self.heard.append((Heard(holder), owner))
+
+    def _note(self, holder: Any, owner: Environment | None, announces: bool = False, container: bool = True) -> None:
         known = self.held.get(id(holder))
         if known is None or known.partly:
-            self.held[id(holder)] = _Held(holder, owner, fields(holder), announces)
+            self.held[id(holder)] = _Held(holder, owner, fields(holder), announces, is_container=container)
 
     def _note_key(self, holder: Any, key: Any, owner: Environment, read: bool = True) -> None:
         known = self.held.setdefault(id(holder), _Held(holder, owner, [], partly=True))
@@ -267,6 +335,11 @@ class Before:
         self._put.append((holder, key, value, get(holder, key)))
         put(holder, key, value)
 
+    def listen(self) -> None:
+        """Hears from now on what is done to containers that grow."""
+        for heard, _ in self.heard:
+            heard.begin()
+
     def cover(self) -> None:
         """Hides what is in places that the function only assigns: then it is seen when it assigns what was there."""
         for known in self.held.values():
@@ -275,7 +348,9 @@ class Before:
                     self.put(known.holder, key, object())
 
     def take_out(self) -> None:
-        """Puts back what was there, where the run has not changed it."""
+        """Puts back what was there, where the run has not changed it, and stops listening."""
+        for heard, _ in self.heard:
+            heard.end()
         for holder, key, value, old in reversed(self._put):
             if get(holder, key) is value:
                 put(holder, key, old)
@@ -288,16 +363,28 @@ class Before:
     def changes(self) -> list[Change]:
         """What is different now."""
         if not self._changes:
-            self._changes = [c for known in self.held.values() for c in _differences(known, self._assigned)]
+            self._changes = [c for heard, owner in self.heard for c in _growth(heard, owner)]
+            self._changes += [c for known in self.held.values() for c in _differences(known, self._assigned)]
         return self._changes
 
     def undo(self) -> None:
         for c in reversed(self._changes):
-            put(c.holder, c.key, c.old)
+            if c.key is not GROWTH:
+                put(c.holder, c.key, c.old)
 
     def redo(self) -> None:
         for c in self._changes:
-            put(c.holder, c.key, c.new)
+            if c.key is not GROWTH:
+                put(c.holder, c.key, c.new)
+
+
+def _growth(heard: Heard, owner: Environment | None) -> Iterable[Change]:
+    """What was added to a container, but for keys that are slots."""
+    added = heard.added
+    if owner is not None and isinstance(heard.holder, dict):
+        added[:] = [pair for pair in added if owner.slot(heard.holder, pair[0]) is None]
+    if added:
+        yield Change(heard.holder, GROWTH, None, added, owner)
 
 
 def _differences(known: _Held, assigned: set[tuple[int, Any]]) -> Iterable[Change]:

@@ -23,7 +23,7 @@ from ..tensor import UNCHANGED, Tensor
 from .guards import Call, Environment, is_settled, storage
 from .scalars import Argument, Item, Whole, static
 from .unchanged import lengths
-from .walk import CONTENTS, MISSING, OF_A_TENSOR, STATIC
+from .walk import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
     from .effects import Place, Slot
@@ -189,21 +189,32 @@ class _Writer:
             else:
                 self.require(f"static({place}) == {self.constant(static(x))}")
         elif type(x) in (list, tuple) or (isinstance(x, tuple) and hasattr(x, "_fields")):
-            if type(x) is list:
-                self.objects.append(place)
+            if type(x) is list and self.grows(place, x):
+                return
             self.require(f"type({place}) is {self.constant(type(x))} and len({place}) == {len(x)}")
             for i, item in enumerate(x):
                 self.argument(f"{place}[{i}]", item)
         elif type(x) is dict and all(type(name) is str for name in x):
-            self.objects.append(place)
+            if self.grows(place, x):
+                return
             self.require(f"type({place}) is dict and tuple({place}) == {tuple(x)!r}")
             for name, item in x.items():
                 self.argument(f"{place}[{name!r}]", item)
         else:
             raise Unwritten
 
+    def grows(self, place: str, x: Any) -> bool:
+        """Counts an object of the call. Says whether what is in it is of no consequence."""
+        self.objects.append(place)
+        if len(self.objects) - 1 not in self.environment.growing:
+            return False
+        self.require(f"type({place}) is {self.constant(type(x))}")
+        return True
+
     def slot(self, slot: Slot) -> None:
         """Fetches what a slot holds, and looks at it as at an argument."""
+        if slot.key is GROWTH:
+            return
         holder, key, value = self.constant(slot.holder), slot.key, slot.get()
         name = f"x{self.slots_read}"
         self.slots_read += 1

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, T
 from ..context import SPECIAL, context
 from ..ir.graph import Graph, Value
 from ..warning import warn
-from .effects import learn
+from .effects import changing_slots, learn
 from .ending import Ending
 from .express import MISS, Express, express
 from .failure import TraceWarning, describe, probe_stack
@@ -40,6 +40,8 @@ _MAX_KEYS = 256  # signatures of which traces are kept
 _MAX_BYTES = 1 << 30  # that traces keep between calls
 _MAX_REASONS = 1024  # signatures that are known to run eagerly
 _MAX_WRITTEN = 4  # times that the replay of one trace is written out
+_MANY_IN_A_ROW = 64  # recordings without a replay between them: something is told
+_TOO_MANY_IN_A_ROW = 512  # and then such a call is not recorded
 _MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
@@ -126,10 +128,12 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     __slots__ = (
         "_eager_calls",
         "_express",
+        "_in_a_row",
         "_learned",
         "_lock",
         "_recorded",
         "_replays",
+        "_replays_before",
         "_unstable",
         "_untraceable",
         "_warned",
@@ -158,6 +162,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._replays = 0  # of traces that are no longer kept
             self._untraceable = False
             self._unstable = 0
+            self._in_a_row = self._replays_before = 0  # recordings without a replay between them; replays by then
             self._learned = 0  # runs that only said what changes
             self._warned = False
 
@@ -371,6 +376,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
+        if self._records_on(key, call):
+            return self._run_eagerly(args, kwargs)
         allowed = {**self.environment.tensors, **call.reached}
         recording = Recording(self._name, call)
         recorder, before = recording.recorder, recording.before
@@ -382,7 +389,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             raise
         try:
             changes = before.changes()
-            if learn(changes):
+            if learn(before, call):
                 self._learned += 1
                 if self._learned >= _MAX_LEARNED:
                     self._give_up(f"it changes something else in every call, {changes[-1].name()} for one")
@@ -449,6 +456,18 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         call.settle()
         return (call.key, *key[1:])
 
+    def _records_on(self, key: tuple, call: Call) -> bool:
+        """Counts recordings in a row, with no replay between them. Says, after very many, to leave it: ``key`` stays eager."""
+        replays = self.cache_info().replays
+        self._in_a_row = self._in_a_row + 1 if replays == self._replays_before else 0
+        self._replays_before = replays
+        if self._in_a_row == _MANY_IN_A_ROW:
+            changing = changing_slots(call) or "shapes, or values that it is given or reaches, are others in each call"
+            self._warn(f"{_MANY_IN_A_ROW} calls in a row were recorded and none replayed: {changing}", what="keeps recording")
+        if self._in_a_row >= _TOO_MANY_IN_A_ROW:
+            self._stay_eager(key, "it is another function in each call")
+        return self._in_a_row >= _TOO_MANY_IN_A_ROW
+
     def _is_full(self, key: tuple) -> bool:
         """Whether there are as many traces as a signature may have."""
         return sum(isinstance(trace, Trace) for trace in self.traces.get(key, ())) >= _MAX_TRACES
@@ -499,12 +518,12 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self.eager_reasons[key] = reason
         self._warn(reason, always)
 
-    def _warn(self, reason: str, always: bool = False) -> None:
+    def _warn(self, reason: str, always: bool = False, what: str = "runs eagerly") -> None:
         if always or not self._warned:
             self._warned = True
             code = getattr(self.function, "__code__", None)
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-            warn(f"{self._name}{where} runs eagerly: {reason}", TraceWarning)
+            warn(f"{self._name}{where} {what}: {reason}", TraceWarning)
 
     def explain(self) -> str:
         """What is compiled, what is not, and why."""

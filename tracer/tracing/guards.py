@@ -12,7 +12,7 @@ import collections
 import functools
 import itertools
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..runtime.objects import Word
 from ..tensor import Tensor, wrap
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
+from .changing import Changing
 from .effects import Slot, get
 from .overlap import overlapping
 from .scalars import static
@@ -29,6 +30,7 @@ from .unchanged import ANY, unknown, words, written
 from .walk import (
     CELL,
     CONTENTS,
+    GROWTH,
     MISSING,
     OF_A_TENSOR,
     STATIC,
@@ -45,6 +47,7 @@ from .walk import (
 )
 
 _OFTEN = 3  # times that nothing has changed, before the question is written out
+_MANY_AT_ONCE = 16  # where more numbers and tensors change at once, all was replaced
 _KEPT = 64  # descriptions that are remembered, and objects among the arguments
 
 
@@ -72,6 +75,8 @@ class Call:
     kept      what the key refers to by identity
     values    of the trace's float program, once one has matched
     arrays    the tensors on NumPy arrays, by the array's id
+    growing   objects whose contents are not part of the key: they are only added to
+    spaces    ids of the dictionaries of objects
     """
 
     __slots__ = (
@@ -80,6 +85,7 @@ class Call:
         "arrays",
         "environments",
         "floats",
+        "growing",
         "held",
         "ints",
         "kept",
@@ -87,6 +93,7 @@ class Call:
         "objects",
         "promoted",
         "reached",
+        "spaces",
         "storages",
         "structure",
         "tensors",
@@ -102,6 +109,8 @@ class Call:
         self.reached: dict[int, Tensor] = {}
         self.held: set[int] = set()
         self.arrays: dict[int, Tensor] = {}
+        self.growing: list[Any] = []
+        self.spaces: set[int] = set()
         self.kept: list[Any] = []
         self.values: list[Any] = []
         self._environment = environment
@@ -166,12 +175,12 @@ class Call:
             for item in a:
                 self._add(item, tokens)
         elif type(a) is list:
-            if self._is_new(a, tokens):
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
                 tokens.append((list, len(a)))
                 for item in a:
                     self._add(item, tokens)
         elif type(a) is dict:
-            if self._is_new(a, tokens):
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
                 tokens.append((dict, tuple(map(static, a))))
                 for item in a.values():
                     self._add(item, tokens)
@@ -191,6 +200,28 @@ class Call:
             tokens.append(("captured", known))
         return known is None
 
+    def _grows(self, x: Any, tokens: list[Any]) -> bool:
+        """Whether a container is only added to: then what is in it is of no consequence."""
+        if len(self.objects) - 1 not in self._environment.growing:
+            return False
+        tokens.append((type(x), "grows"))
+        self.growing.append(x)
+        return True
+
+    def grows(self, x: Any) -> bool:
+        """From now on an object of such a call may grow. Says whether that is new."""
+        environment, number = self._environment, self._numbers[id(x)]
+        if not environment.can_hear(x) or number in environment.read or number in environment.growing:
+            return False
+        environment.growing.add(number)
+        return True
+
+    def reads(self, x: Any) -> None:
+        """What is in an object of such a call is of consequence."""
+        number = self._numbers[id(x)]
+        self._environment.growing.discard(number)
+        self._environment.read.add(number)
+
     def _add_object(self, a: Any, tokens: list[Any]) -> None:
         """An object of any class: of a plain one, the class and what it holds."""
         cls = type(a)
@@ -199,15 +230,21 @@ class Call:
         elif is_input(a):
             self._add_array(a, tokens)
         elif isinstance(a, FLATTENED):
-            if self._is_new(a, tokens):
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
                 self._add_class(cls, tokens)
                 self._add_items(a, tokens)
                 if hasattr(a, "__dict__"):
+                    self.spaces.add(id(vars(a)))
                     self._add(vars(a), tokens)
+        elif isinstance(a, set):
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
+                self._add_class(cls, tokens)
+                self._describe(tuple(a), tokens)
         elif is_described(cls):
             if self._is_new(a, tokens):
                 self._add_class(cls, tokens)
                 if hasattr(a, "__dict__"):
+                    self.spaces.add(id(vars(a)))
                     self._add(vars(a), tokens)
                 for name in slots_of(cls):
                     if hasattr(a, name):
@@ -250,6 +287,8 @@ class Call:
             value = slot.get()
             if value is MISSING:
                 tokens.append("missing")
+            elif slot.key is GROWTH:
+                pass
             elif slot.key is CONTENTS:
                 if id(value) not in self._numbers:
                     self._numbers[id(value)] = len(self.objects)
@@ -297,50 +336,6 @@ class Call:
             del self.reached[id(a)]
 
 
-class Changing:
-    """Which ints among the arguments of calls are numbers of the run: those seen to change, unless a trace needs their values.
-
-    Calls are told apart by their structure, ints by their number in it.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple, list[Any]] = {}
-
-    def expect(self, tokens: list[Any]) -> None:
-        """The int that comes next will change."""
-        tokens.append(_CHANGES)
-
-    def positions(self, structure: tuple, ints: Sequence[int]) -> frozenset[int]:
-        """The numbers of the ints that do not belong to the key of a call."""
-        seen = self._seen.get(structure)
-        if seen is None:
-            if len(self._seen) >= _MANY:
-                self._seen.clear()
-            seen = self._seen[structure] = list(ints)
-            at = -1
-            for token, before in zip(structure, (None, *structure), strict=False):
-                if token is int:
-                    at += 1
-                    if before is _CHANGES:
-                        seen[at] = _CHANGES
-        for i, (x, was) in enumerate(zip(ints, seen, strict=True)):
-            if was is not _CHANGES and was is not _PINNED and x != was:
-                seen[i] = _CHANGES
-        return frozenset([i for i, was in enumerate(seen) if was is _CHANGES])
-
-    def pin(self, structure: tuple, positions: Iterable[int]) -> None:
-        """From now on these ints count as constants."""
-        seen = self._seen.get(structure)
-        if seen is not None:
-            for i in positions:
-                seen[i] = _PINNED
-
-
-_CHANGES, _PINNED = "changes", object()
-_MANY_AT_ONCE = 16  # where more numbers and tensors change at once, all was replaced
-_MANY = 1024  # structures that are remembered
-
-
 def _followed(view: Tensor) -> bool | None:
     """Whether autograd follows a view, its place in the graph looked up; None if it has lost sight of it."""
     try:
@@ -375,6 +370,8 @@ class Environment:
         self.slots: list[Slot] = []
         self.first: set[tuple[int, Any]] = set()  # places that were filled for the first time, by a run
         self.changing = Changing()
+        self.growing: set[int] = set()  # the numbers of a call's objects that are only added to
+        self.read: set[int] = set()  # and of those that are not
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
 
     @property
@@ -402,6 +399,10 @@ class Environment:
         """Whether some of that could be a list or a dictionary that is an argument, too."""
         return self._walk.has_containers
 
+    def can_hear(self, holder: Any) -> bool:
+        """Whether all that code does to a container would be heard."""
+        return not self._walk.asks_types and id(holder) not in self._walk.bound
+
     @property
     def asks_types(self) -> bool:
         """Whether some code asks for the type of an object."""
@@ -418,6 +419,24 @@ class Environment:
             Structure.written.setdefault(id(slot.holder), set()).add(slot.key)
         structure_changed()
         self.epoch, self.same = -1, unknown
+
+    def called(self, holder: Any, key: Any) -> str:
+        """How code may call an item of a holder, or, without a key, the holder itself."""
+        walk = self._walk
+        items = [(f"{name}", value) for _, name, value in walk.names if value is not MISSING]
+        items += [(row[0], row[1]) for x, before in self._live for row in before if type(row) is tuple and len(row) == 2]
+        items += [(name, value) for space, name, value in walk.numbers]
+        for name, value in items:
+            if value is holder:
+                return f"{name}[{key!r}]" if key != "" else str(name)
+            if is_plain(value) and vars(value) is holder and key != "":
+                return f"{name}.{key}"
+        return f"{key!r} of a {type(holder).__name__}" if key != "" else f"a {type(holder).__name__}"
+
+    def replace(self, old: Slot | None, new: Slot) -> None:
+        """From now on another slot takes the place of one."""
+        self.slots = [slot for slot in self.slots if slot is not old]
+        self.learn(new)
 
     def walk(self, noted: bool = False) -> Walk:
         """Describes the root anew."""

@@ -20,7 +20,7 @@ from .escape import plain, release
 from .guards import FLATTENED, Call, Environment
 from .recorder import Recorder, Source
 from .scalars import Argument, Whole
-from .walk import CONTENTS, MISSING, STATIC, is_described, is_trusted
+from .walk import CONTENTS, GROWTH, MISSING, STATIC, is_described, is_trusted
 from .world import heard
 
 
@@ -50,6 +50,7 @@ class Recording:
             new_args, new_kwargs = numbers.put(args, kwargs)
             del numbers
             self.before.cover()
+            self.before.listen()
             context.recorder = self.recorder
             with collector_paused(), signals_apart(), heard(self.recorder):  # the graph grows, and nothing of it is garbage
                 result = function(*new_args, **new_kwargs)
@@ -70,7 +71,7 @@ class Recording:
         result = plain(result)
         for change in self.before.changes():
             new = plain(change.new)
-            if change.key is CONTENTS:
+            if change.key in (CONTENTS, GROWTH):
                 plain(change.holder)
             elif new is not change.new:
                 put(change.holder, change.key, new)
@@ -127,7 +128,7 @@ class _Numbers:
         return x
 
     def _put_into(self, x: Any) -> None:
-        if id(x) in self.seen or id(x) in self.environments[0].reached:
+        if any(x is known for known in self.call.growing) or id(x) in self.seen or id(x) in self.environments[0].reached:
             return
         self.seen.add(id(x))
         if type(x) not in (list, dict) and not is_trusted(type(x).__module__):
@@ -160,6 +161,8 @@ class _Numbers:
     def _put_slots(self, environment: Environment) -> None:
         for slot in environment.slots:
             value = slot.get()
+            if slot.key is GROWTH:
+                continue
             if slot.key is CONTENTS:
                 if id(value) not in self.seen and isinstance(value, FLATTENED):
                     self.seen.add(id(value))

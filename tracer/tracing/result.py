@@ -14,7 +14,7 @@ from .escape import escaped
 from .outcome import Results, Unreplayable
 from .overlap import is_written_over
 from .recorder import Recorder
-from .walk import CONTENTS
+from .walk import CONTENTS, GROWTH
 
 if TYPE_CHECKING:
     from .guards import Call
@@ -111,7 +111,7 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
 
 def _mentioned(change: Change) -> list[Tensor]:
     """The tensors to which a change refers, beside the place that it changes."""
-    found = change.new if change.key is CONTENTS else [change.new]
-    if isinstance(change.holder, dict) and change.key is CONTENTS:
+    found = change.new if change.key in (CONTENTS, GROWTH) else [change.new]
+    if isinstance(change.holder, dict) and change.key in (CONTENTS, GROWTH):
         found = [x for pair in found for x in pair]
     return [x for x in found if isinstance(x, Tensor)]

@@ -63,7 +63,7 @@ _CHANGING = re.compile(
 )
 # What takes floats alone, nothing that behaves as one.
 _STRICT = re.compile(
-    r"(array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
+    r"(_?heapq|array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
     r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
 )
 # Immutable, or of no consequence for what is computed.
@@ -112,6 +112,7 @@ _CLASS_NOISE = re.compile(
 )
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 CONTENTS: Any = type("Contents", (), {"__repr__": lambda self: "contents"})()  # the key that stands for all a container holds
+GROWTH: Any = type("Growth", (), {"__repr__": lambda self: "growth"})()  # the key that stands for what is added to it
 CELL = "cell_contents"
 OF_A_TENSOR = frozenset(ATTRIBUTES)
 
@@ -289,7 +290,9 @@ class Walk:
     sizes       (mapping, length): whose values are among the names, or of which more would matter
     stored      (mapping, key) of variables that code assigns
     numbers     (mapping, key, value) of attributes of what announces its changes
-    holders     all that can be changed, and whether it announces changes, if they are to be ``noted``
+    holders     all that can be changed, whether it announces changes, and whether it is a container and not the attributes of
+                something, if they are to be ``noted``
+    bound       ids of objects of which a method, written in C, was reached
 
     What is in ``slots``, keys by the ids of their holders, is not described; ``met`` are the ids of those holders.
     """
@@ -304,9 +307,10 @@ class Walk:
     ) -> None:
         self.slots: Slots = slots or {}
         self.noted = noted
-        self.holders: list[tuple[Any, bool]] = []
+        self.holders: list[tuple[Any, bool, bool]] = []
         self.met: set[int] = set()
         self.has_containers = False
+        self.bound: set[int] = set()
         self.stored: list[tuple[dict[str, Any], str]] = []
         self.numbers: list[tuple[dict[str, Any], str, Any]] = []
         self.identified = identified  # objects whose identity matters; all if None
@@ -359,6 +363,7 @@ class Walk:
             self._function(x, out)
         elif isinstance(x, types.BuiltinFunctionType) and not isinstance(x.__self__, (types.ModuleType, type(None))):
             out.append(("bound", x.__name__))
+            self.bound.add(id(x.__self__))
             self._describe(x.__self__, out)
         elif isinstance(x, type):
             out.append(("class", id(x)))
@@ -400,15 +405,15 @@ class Walk:
         out.append("slot")
         return True
 
-    def _note(self, holder: Any, announces: bool = False) -> None:
+    def _note(self, holder: Any, announces: bool = False, container: bool = False) -> None:
         self.has_containers = True
         if self.noted:
-            self.holders.append((holder, announces))
+            self.holders.append((holder, announces, container))
 
     def _container(self, x: Any, out: list[Any]) -> None:
         if not isinstance(x, (tuple, frozenset, types.MappingProxyType)):
-            self._note(x, isinstance(x, (AnnouncingDict, AnnouncingList)))
-        if self._is_slot(x, CONTENTS, out):
+            self._note(x, isinstance(x, (AnnouncingDict, AnnouncingList)), container=True)
+        if self._is_slot(x, GROWTH, out) or self._is_slot(x, CONTENTS, out):
             return
         out.append((type(x), len(x)))
         if not isinstance(x, _FIXED):

@@ -1,0 +1,48 @@
+"""Which ints of a call change from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_CHANGES, _PINNED = "changes", object()
+_MANY = 1024  # structures that are remembered
+
+
+class Changing:
+    """Which ints among the arguments of calls are numbers of the run: those seen to change, unless a trace needs their values.
+
+    Calls are told apart by their structure, ints by their number in it.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple, list[Any]] = {}
+
+    def expect(self, tokens: list[Any]) -> None:
+        """The int that comes next will change."""
+        tokens.append(_CHANGES)
+
+    def positions(self, structure: tuple, ints: Sequence[int]) -> frozenset[int]:
+        """The numbers of the ints that do not belong to the key of a call."""
+        seen = self._seen.get(structure)
+        if seen is None:
+            if len(self._seen) >= _MANY:
+                self._seen.clear()
+            seen = self._seen[structure] = list(ints)
+            at = -1
+            for token, before in zip(structure, (None, *structure), strict=False):
+                if token is int:
+                    at += 1
+                    if before is _CHANGES:
+                        seen[at] = _CHANGES
+        for i, (x, was) in enumerate(zip(ints, seen, strict=True)):
+            if was is not _CHANGES and was is not _PINNED and x != was:
+                seen[i] = _CHANGES
+        return frozenset([i for i, was in enumerate(seen) if was is _CHANGES])
+
+    def pin(self, structure: tuple, positions: Iterable[int]) -> None:
+        """From now on these ints count as constants."""
+        seen = self._seen.get(structure)
+        if seen is not None:
+            for i in positions:
+                seen[i] = _PINNED

@@ -51,6 +51,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.numba_calls
+	$(BIN)/python -m benchmarks.whole_programs $(or $(ARGS),--write)
 
 # On a machine with a GPU, meant to take less than ten minutes: the kernels' results, what compute-sanitizer finds where it is installed, and
 # how much of the memory's bandwidth is reached.

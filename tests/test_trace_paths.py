@@ -336,6 +336,44 @@ def test_arithmetic_that_fails():
     both(program)
 
 
+ARRAYS = {
+    "returned": lambda x: (x * 2).numpy(),
+    "in a structure": lambda x: {"a": [(x * 2).numpy(), x.sum()]},
+    "a part": lambda x: (x * 2).numpy()[1:],
+    "of a view": lambda x: (x * 2).view(3, 1).numpy(),
+    "beside its tensor": lambda x: (lambda y: (y, y.numpy()))(x * 2),
+    "of an argument": lambda x: x.numpy(),
+    "back to a tensor": lambda x: tracer.from_numpy((x * 2).numpy()) + 1,
+    "copied to a tensor": lambda x: tracer.tensor((x * 2).numpy()) + 1,
+    "NumPy computes": lambda x: np.sum((x * 2).numpy()),
+    "NumPy converts": lambda x: np.asarray(x * 2),
+    "shapes": lambda x: ((x * 2).numpy().shape, len((x * 2).numpy())),
+    "another dtype": lambda x: (x * 2).numpy().astype(np.float64),
+    "of a loss": lambda x: (x * x).mean().detach().cpu().numpy(),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_tensors(name):
+    def program(trace):
+        f = trace(ARRAYS[name])
+        return [f(vec(k)) for k in (1, 2, 1, 3, 2, 0)]
+
+    (f,) = both(program)
+    if name not in ("NumPy computes", "NumPy converts"):
+        assert f.cache_info()[:3] == (5, 1, 0), f.explain()
+
+
+def test_arrays_of_results_share_their_memory():
+    f = tracer.trace(lambda x: (lambda y: (y, y.numpy()))(x * 2))
+    for k in range(4):
+        y, a = f(vec(k))
+        a[0] = 7
+        assert y[0] == 7 and a.flags.writeable
+        a.shape = (3, 1)
+        assert y.shape == (3,)
+
+
 def test_an_array_of_a_tensor_that_is_kept_or_changed():
     def program(trace):
         @trace

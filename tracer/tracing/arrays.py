@@ -1,4 +1,4 @@
-"""NumPy arrays among the arguments of a call: inputs, like tensors.
+"""NumPy arrays among the arguments of a call, and on the memory of tensors that a run computes: inputs and results, like tensors.
 
 While a function is recorded, a ``RuntimeArray`` stands for an array. What becomes a tensor is read from the array's memory in
 each call, and so are parts, other shapes and other dtypes of it. Where NumPy computes with the elements, the trace is for
@@ -61,7 +61,7 @@ def is_input(x: Any) -> bool:
 class RuntimeArray:
     """An array of the run. Behaves as the array; ``tensor`` has its elements.
 
-    ``root``: the argument it is a part of, which is pinned where Python or NumPy looks at elements.
+    ``root``: the argument, or the tensor, that it is a part of, which is looked at where Python or NumPy looks at elements.
     """
 
     __slots__ = ("__weakref__", "_array", "_recorder", "_root", "_tensor")
@@ -83,13 +83,15 @@ class RuntimeArray:
     def pinned(self) -> np.ndarray:
         """The array; the trace will only be replayed for these elements."""
         if self._is_recording:
-            self._recorder.look_at_array(self._root)
+            self._recorder.look_at_array(self._root, self._array)
         return self._array
 
     def changed(self) -> np.ndarray:
         """The array, to be written to by NumPy: that is not replayed."""
         if self._is_recording:
-            self._recorder.give_up("NumPy changes an array that is an argument (change a tensor made by from_numpy)")
+            self._recorder.give_up(
+                "NumPy changes an array of the run (change a tensor instead, made by from_numpy for an argument)"
+            )
         return self._array
 
     @property

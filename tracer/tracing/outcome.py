@@ -95,6 +95,7 @@ class Results:
         self.outputs: list[Value] = []
         self.tensors: list[Tensor] = []
         self.leaves: list[Tensor] = []
+        self.of_arrays: list[Tensor] = []  # the tensors of the arrays in the result
         self._places: dict[int, Build] = {}
         self._objects: dict[int, _Object] = {}  # those that are to be made, by id
         self._depth = 0
@@ -134,8 +135,10 @@ class Results:
             return Build(lambda run: run.values[index], lambda writer: writer.value(index))
         if is_runtime_array(x):
             place = self._place(x._tensor)
-            self.leaves.append(x._tensor)
-            return Build(lambda run: place.make(run)._data, lambda writer: f"{place.write(writer)}._data")
+            self.of_arrays.append(x._tensor)
+            if any(x._tensor is t for t in self.recorder.array_arguments):
+                return Build(lambda run: place.make(run)._data, lambda writer: f"{place.write(writer)}._data")
+            return Build(lambda run: place.make(run)._data.view(), lambda writer: f"{place.write(writer)}._data.view()")
         if isinstance(x, _IMMUTABLE):
             return Build(lambda run: x, lambda writer: writer.literal(x))
         if id(x) in self.held:

@@ -30,6 +30,7 @@ from ..ir.primitive import Primitive
 from ..ir.types import TensorType, type_of
 from ..runtime.objects import references
 from ..tensor import Tensor, wrap
+from .arrays import RuntimeArray
 from .cotangents import Cotangents
 from .scalars import Element, FloatProgram, Item, RuntimeNumber, Whole, pinned
 from .tape import Decision, Event, Gradient, Look, Needed, Seen
@@ -187,6 +188,7 @@ class Recorder:
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the NumPy arrays that the function reaches, by the array's id
+        self.array_arguments: list[Tensor] = []  # arguments that are arrays
         self.looked_at: list[Tensor] = []  # arguments that are arrays, at whose elements NumPy looks
         self.epochs: dict[int, int] = {}
         self.made: list[weakref.ref[Tensor]] = []  # tensors made while recording
@@ -481,9 +483,24 @@ class Recorder:
             self._event(look, look.see(t._data))
 
     @_heard
-    def look_at_array(self, t: Tensor) -> None:
-        """NumPy, or Python, looks at the elements of an array that is an argument, and ``t`` here."""
-        self.looked_at.append(t)
+    def look_at_array(self, t: Tensor, array: np.ndarray) -> None:
+        """NumPy, or Python, looks at the elements of an array: of an argument, which is ``t`` here, or on the memory of ``t``."""
+        if any(t is x for x in self.array_arguments):
+            self.looked_at.append(t)
+        else:
+            self.observe(t, "numpy()")
+            self.shows(t, array)
+
+    def array(self, t: Tensor) -> Any:
+        """``t.numpy()``: an array of the run, if its elements depend on what a call brings."""
+        array = t._data.view()
+        v = self.value(t)
+        if v is None or not self.varies(v):
+            if context.recorder is self:
+                self.shows(t, array)
+            return array
+        t = t.detach() if t._requires_grad else t
+        return RuntimeArray(self, t, array, t)
 
     def shows(self, t: Tensor, array: np.ndarray) -> None:
         """Python gets an array on the memory of a tensor."""

@@ -37,6 +37,7 @@ class Recording:
         for i, t in enumerate(call.tensors):
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
+        self.recorder.array_arguments = list(call.arrays.values())
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         """The function's result, in which numbers of the run may be."""

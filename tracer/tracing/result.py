@@ -40,7 +40,7 @@ def finish(
         if why := recorder.kept_array():
             raise Unreplayable(why)
         mentioned = [t for c in changes for t in _mentioned(c)]
-        stray = escaped(recorder, results.leaves, results.tensors, mentioned, mentioned)
+        stray = escaped(recorder, results.leaves, results.tensors, results.of_arrays, mentioned, mentioned)
         if stray is not None:
             raise Unreplayable(f"a tensor of shape {list(stray.shape)} made by the function is kept by something outside it")
     except Unreplayable as e:

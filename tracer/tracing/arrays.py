@@ -1,4 +1,4 @@
-"""NumPy arrays among the arguments of a call, and on the memory of tensors that a run computes: inputs and results, like tensors.
+"""NumPy arrays among the arguments of a call, and on the memory of what a run computes: inputs and results, like tensors.
 
 While a function is recorded, a ``RuntimeArray`` stands for an array. What becomes a tensor is read from the array's memory in
 each call, and so are parts, other shapes and other dtypes of it. Where NumPy computes with the elements, the trace is for

@@ -484,7 +484,7 @@ class Recorder:
 
     @_heard
     def look_at_array(self, t: Tensor, array: np.ndarray) -> None:
-        """NumPy, or Python, looks at the elements of an array: of an argument, which is ``t`` here, or on the memory of ``t``."""
+        """NumPy, or Python, looks at the elements of an array: an argument, which is ``t`` here, or on the memory of ``t``."""
         if any(t is x for x in self.array_arguments):
             self.looked_at.append(t)
         else:

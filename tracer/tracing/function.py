@@ -494,8 +494,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _out_of_room(self) -> None:
         """The stack is too deep for more than the function itself. The next call may come from somewhere else."""
-        if self._is_unstable():
-            self._give_up("it is called from too deep in the stack, or reaches objects that are nested too deeply")
+        with contextlib.suppress(RecursionError):  # there may be none for a warning either
+            if self._is_unstable():
+                self._give_up("it is called from too deep in the stack, or reaches objects that are nested too deeply")
 
     def _compilation_failed(self, trace: Trace | Tree, key: tuple, error: Exception, graph: Graph) -> None:
         self._forget(trace, key)

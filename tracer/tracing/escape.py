@@ -97,36 +97,45 @@ def _inside(x: Any) -> list[Any]:
     return found
 
 
-def plain(x: Any) -> Any:
-    """A result with plain numbers where the run had numbers of the run; lists and dicts are changed in place."""
+def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
+    """A result with plain numbers where the run had numbers of the run; lists and dicts are changed in place.
+
+    ``seen``: the containers looked at so far, with what stands for them, by id.
+    """
     if isinstance(x, RuntimeNumber) or is_runtime_array(x):
         return x._value
+    if not isinstance(x, (dict, list, tuple, set, collections.deque)):
+        return x
+    seen = {} if seen is None else seen
+    if id(x) in seen:
+        return seen[id(x)][1]
+    seen[id(x)] = x, x
     if isinstance(x, dict):
         if any(isinstance(key, RuntimeNumber) for key in dict.keys(x)):
-            items = [(plain(key), value) for key, value in dict.items(x)]
+            items = [(plain(key, seen), value) for key, value in dict.items(x)]
             dict.clear(x)
             dict.update(x, items)
         for key, value in dict.items(x):
-            if (new := plain(value)) is not value:
+            if (new := plain(value, seen)) is not value:
                 dict.__setitem__(x, key, new)
     elif isinstance(x, list):
         for i, value in enumerate(list.__iter__(x)):
-            if (new := plain(value)) is not value:
+            if (new := plain(value, seen)) is not value:
                 list.__setitem__(x, i, new)
     elif isinstance(x, tuple):
-        items = [plain(value) for value in x]
+        items = [plain(value, seen) for value in x]
         if any(new is not value for new, value in zip(items, x, strict=True)):
-            return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+            seen[id(x)] = x, type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
     elif isinstance(x, set):
         if any(isinstance(value, RuntimeNumber) for value in x):
-            items = [plain(value) for value in x]
+            items = [plain(value, seen) for value in x]
             set.clear(x)
             set.update(x, items)
-    elif isinstance(x, collections.deque):
+    else:
         for i, value in enumerate(list(x)):
-            if (new := plain(value)) is not value:
+            if (new := plain(value, seen)) is not value:
                 x[i] = new
-    return x
+    return seen[id(x)][1]
 
 
 def release(program: FloatProgram) -> None:

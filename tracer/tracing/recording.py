@@ -57,11 +57,11 @@ class Recording:
                 result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result
-        except BaseException:
+        except BaseException as e:
             self.recorder.reason = self.recorder.reason or "it raised an exception"
             new_args, new_kwargs = (), {}
             self.before.take_out()
-            self.settle(None)
+            e.args = self.settle(e.args)
             raise
         finally:
             context.recorder = None
@@ -69,11 +69,12 @@ class Recording:
 
     def settle(self, result: Any) -> Any:
         """The result with plain numbers; where a number of the run was kept, it becomes a plain one, too."""
-        result = plain(result)
+        seen: dict[int, tuple[Any, Any]] = {}
+        result = plain(result, seen)
         for change in self.before.changes():
-            new = plain(change.new)
+            new = plain(change.new, seen)
             if change.key in (CONTENTS, GROWTH):
-                plain(change.holder)
+                plain(change.holder, seen)
             elif new is not change.new:
                 put(change.holder, change.key, new)
             change.new = new

@@ -136,7 +136,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        times = self.milestones[self.last_epoch]
+        times = sum(n for at, n in self.milestones.items() if at == self.last_epoch)
         return [lr * self.gamma**times for lr in self._rates] if times else self._rates
 
     def _get_closed_form_lr(self) -> list[float]:

@@ -20,10 +20,12 @@ from ..runtime.objects import sets_classes
 from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Heard, can_be_heard
+from .mathematics import for_numbers
 from .walk import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, slots_of
 
 if TYPE_CHECKING:
     from .guards import Call, Environment
+    from .recorder import Recorder
     from .walk import Walk
 
 _SEQUENCES = (list, collections.deque, set, bytearray)
@@ -334,6 +336,22 @@ class Before:
         """Lets a place hold something else while the function runs: a number of the run, for one."""
         self._put.append((holder, key, value, get(holder, key)))
         put(holder, key, value)
+
+    def put_rates(self, recorder: Recorder) -> None:
+        """Numbers of the run for what optimizers read anew in every step, however it is read."""
+        for known in list(self.held.values()):
+            for key in getattr(known.holder, "runtime_keys", ()):
+                value = dict.get(known.holder, key)
+                if type(value) is float:
+                    self.put(known.holder, key, recorder.host_float(known.holder, key, value))
+
+    def put_mathematics(self) -> None:
+        """Functions of ``math`` that take numbers of the run, where they were imported by name."""
+        for known in list(self.held.values()):
+            for key, value in known.items:
+                stand_in = for_numbers(value)
+                if stand_in is not None and isinstance(known.holder, dict) and get(known.holder, key) is value:
+                    self.put(known.holder, key, stand_in)
 
     def listen(self) -> None:
         """Hears from now on what is done to containers that grow."""

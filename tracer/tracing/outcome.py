@@ -34,7 +34,7 @@ from .arrays import is_runtime_array
 from .ending import Build, Run
 from .recorder import Recorder
 from .scalars import RuntimeNumber
-from .walk import MISSING, STATIC, Wrapper
+from .walk import MISSING, OF_A_TENSOR, STATIC, Wrapper
 
 if TYPE_CHECKING:
     from .guards import Call, Environment
@@ -114,6 +114,8 @@ class Results:
         work = [x]
         while work:
             x = work.pop()
+            if isinstance(x, Tensor):
+                work += self._attributes(x).values()
             if isinstance(x, (Tensor, RuntimeNumber, *_IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
                 continue
             if id(x) in self._objects:
@@ -206,7 +208,16 @@ class Results:
         """How the tensor of a replay is found that ``t`` is in the run."""
         if id(t) not in self._places:
             self._places[id(t)] = self._find(t)
+            own = {name: self._describe(value) for name, value in self._attributes(t).items()}
+            if own:
+                self._places[id(t)] = _with_attributes(id(t), self._places[id(t)], own)
         return self._places[id(t)]
+
+    def _attributes(self, t: Tensor) -> dict[str, Any]:
+        """What the function has put on a tensor that it made."""
+        if OF_A_TENSOR.issuperset(vars(t)) or not self.recorder.is_new(t):
+            return {}
+        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR}
 
     def _find(self, t: Tensor) -> Build:
         if not self.recorder.knows(t) and t._view is None:
@@ -288,6 +299,17 @@ def _tensor_once(key: int, follows: bool, make: Callable[[Run], Tensor]) -> Buil
         return run.made[key]
 
     return Build(build)
+
+
+def _with_attributes(key: int, build: Build, own: dict[str, Build]) -> Build:
+    def make(run: Run) -> Tensor:
+        t: Tensor = build.make(run)
+        if key not in run.objects:
+            run.objects[key] = t
+            vars(t).update((name, value.make(run)) for name, value in own.items())
+        return t
+
+    return Build(make)
 
 
 def _made_once(key: int, plan: Plan, builds: list[Build]) -> Build:

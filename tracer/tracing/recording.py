@@ -18,6 +18,7 @@ from .arrays import RuntimeArray
 from .effects import Before, fields, put
 from .escape import plain, release
 from .guards import FLATTENED, Call, Environment
+from .mathematics import mathematics
 from .recorder import Recorder, Source
 from .scalars import Argument, Whole
 from .walk import CONTENTS, GROWTH, MISSING, STATIC, is_described, is_trusted
@@ -50,10 +51,13 @@ class Recording:
         try:
             new_args, new_kwargs = numbers.put(args, kwargs)
             del numbers
+            if not self.recorder.plain_numbers:
+                self.before.put_rates(self.recorder)
+                self.before.put_mathematics()
             self.before.cover()
             self.before.listen()
             context.recorder = self.recorder
-            with collector_paused(), signals_apart(), heard(self.recorder):  # the graph grows, and nothing of it is garbage
+            with collector_paused(), signals_apart(), heard(self.recorder), mathematics():  # nothing of the graph is garbage
                 result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result

@@ -434,6 +434,8 @@ class Walk:
             if key in hidden and type(value) is float:
                 out.append(float)
             elif not self._is_slot(x, key, out):
+                if type(value) in (int, float) and type(key) is str and isinstance(x, AnnouncingDict):
+                    self.numbers.append((x, key, value))
                 self._describe(value, out)
 
     def _function(self, x: types.FunctionType, out: list[Any]) -> None:

@@ -340,17 +340,17 @@ class Before:
     def put_rates(self, recorder: Recorder) -> None:
         """Numbers of the run for what optimizers read anew in every step, however it is read."""
         for known in list(self.held.values()):
-            for key in getattr(known.holder, "runtime_keys", ()):
+            for key in getattr(known.holder, "runtime_keys", ()) if isinstance(known.holder, dict) else ():
                 value = dict.get(known.holder, key)
                 if type(value) is float:
                     self.put(known.holder, key, recorder.host_float(known.holder, key, value))
 
     def put_mathematics(self) -> None:
-        """Functions of ``math`` that take numbers of the run, where they were imported by name."""
+        """Functions of ``math`` that take numbers of the run, where something refers to them."""
         for known in list(self.held.values()):
             for key, value in known.items:
                 stand_in = for_numbers(value)
-                if stand_in is not None and isinstance(known.holder, dict) and get(known.holder, key) is value:
+                if stand_in is not None and not isinstance(known.holder, type) and get(known.holder, key) is value:
                     self.put(known.holder, key, stand_in)
 
     def listen(self) -> None:

@@ -17,6 +17,7 @@ from ..autograd.function import FunctionNode
 from ..runtime.objects import references
 from ..tensor import Tensor
 from .arrays import is_runtime_array
+from .mathematics import original
 from .scalars import FloatProgram, RuntimeNumber
 from .walk import slots_of
 
@@ -105,7 +106,7 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
     if isinstance(x, RuntimeNumber) or is_runtime_array(x):
         return x._value
     if not isinstance(x, (dict, list, tuple, set, collections.deque)):
-        return x
+        return original(x)
     seen = {} if seen is None else seen
     if id(x) in seen:
         return seen[id(x)][1]

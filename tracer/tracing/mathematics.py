@@ -30,6 +30,7 @@ _standing_in: dict[int, Callable[..., Any]] = {
     id(f): _of_numbers(f) for name, f in vars(math).items() if callable(f) and name[0] != "_" and name not in _OF_SEQUENCES
 }
 _names = {name: f for name, f in vars(math).items() if id(f) in _standing_in}
+_originals = {id(_standing_in[id(f)]): f for f in _names.values()}
 _lock = threading.Lock()
 _users = 0
 
@@ -37,6 +38,11 @@ _users = 0
 def for_numbers(x: Any) -> Any:
     """What stands for a function of ``math``; None for everything else."""
     return _standing_in.get(id(x))
+
+
+def original(x: Any) -> Any:
+    """The function for which one stands; everything else itself."""
+    return _originals.get(id(x), x)
 
 
 @contextlib.contextmanager

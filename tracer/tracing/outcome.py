@@ -32,6 +32,7 @@ from ..tensor import Tensor
 from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
 from .ending import Build, Run
+from .mathematics import original
 from .recorder import Recorder
 from .scalars import RuntimeNumber
 from .walk import MISSING, OF_A_TENSOR, STATIC, Wrapper
@@ -113,7 +114,7 @@ class Results:
         """Takes the objects of a result apart, and counts their places in it."""
         work = [x]
         while work:
-            x = work.pop()
+            x = original(work.pop())
             if isinstance(x, Tensor):
                 work += self._attributes(x).values()
             if isinstance(x, (Tensor, RuntimeNumber, *_IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
@@ -129,6 +130,7 @@ class Results:
             work += parts
 
     def _describe(self, x: Any) -> Build:
+        x = original(x)
         if isinstance(x, Tensor):
             self.leaves.append(x)
             return self._place(x)

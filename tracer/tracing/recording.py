@@ -6,6 +6,7 @@ import collections
 import contextlib
 import signal
 import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from .arrays import RuntimeArray
 from .effects import Before, fields, put
 from .escape import plain, release
 from .guards import FLATTENED, Call, Environment
-from .mathematics import mathematics
+from .mathematics import for_numbers, mathematics
 from .recorder import Recorder, Source
 from .scalars import Argument, Whole
 from .walk import CONTENTS, GROWTH, MISSING, STATIC, is_described, is_trusted
@@ -96,14 +97,11 @@ class _Numbers:
         self.floats = iter([program.root(Argument(i), x) for i, x in enumerate(call.floats)])
         whole = [program.root(Whole(i), x) if i in call.promoted else x for i, x in enumerate(call.ints)]
         self.ints: Iterator[Any] = iter(whole)
-        self.any = bool(call.floats or call.promoted or call.arrays)
         self.seen: set[int] = set()
         self.environments: list[Environment] = [call.environments[0]]
 
     def put(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """The arguments to run the function with."""
-        if not self.any:
-            return args, kwargs
         new_args = tuple(map(self._put, args))
         new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
         self._put_slots(self.environments[0])
@@ -120,6 +118,8 @@ class _Numbers:
             return next(self.ints)
         if id(x) in self.arrays:
             return self.arrays[id(x)]
+        if type(x) is types.BuiltinFunctionType and not root.asks_types:
+            return for_numbers(x) or x
         if isinstance(x, (*STATIC, Tensor)):
             return x
         if type(x) is tuple or (isinstance(x, tuple) and hasattr(x, "_fields")):

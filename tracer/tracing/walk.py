@@ -290,8 +290,7 @@ class Walk:
     sizes       (mapping, length): whose values are among the names, or of which more would matter
     stored      (mapping, key) of variables that code assigns
     numbers     (mapping, key, value) of attributes of what announces its changes
-    holders     all that can be changed, whether it announces changes, and whether it is a container and not the attributes of
-                something, if they are to be ``noted``
+    holders     if they are to be ``noted``, all that can be changed; whether it announces changes; whether it is a container
     bound       ids of objects of which a method, written in C, was reached
 
     What is in ``slots``, keys by the ids of their holders, is not described; ``met`` are the ids of those holders.

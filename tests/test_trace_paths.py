@@ -127,6 +127,17 @@ def changes(x):
     return y
 
 
+def counted(x):
+    right = (x > 1).sum().item()
+    wrong = int((x <= 1).sum())
+    total = right + wrong * 2
+    return x * total, right, 100 * right / (wrong + 5), {"right": right // 2}
+
+
+def ranged(x):
+    return [x * k for k in range((x > 1).sum().item())]
+
+
 def asserted(x):
     if x.sum() <= -100:
         raise AssertionError
@@ -139,7 +150,7 @@ def zipped(x):
 
 PROGRAMS = [
     *(newton, clipped, doubled, early, recursive, tried, generated, chosen, numbers, mixed, drawn, listed, shown),
-    *(looked_at_twice, argument, nothing_but_a_look, changes, asserted, zipped),
+    *(looked_at_twice, argument, nothing_but_a_look, changes, asserted, zipped, counted, ranged),
 ]
 VALUES = (1, 3, -2, 1, 3, 0.5, 20, -2, 1)
 

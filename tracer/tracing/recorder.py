@@ -516,9 +516,9 @@ class Recorder:
         return ""
 
     def item(self, t: Tensor) -> Any:
-        """The only element of a tensor: if it is a float, a number of the run."""
+        """The only element of a tensor: if it is a float or an int, a number of the run."""
         value = t._data.item()
-        if type(value) is not float or self.plain_numbers:
+        if type(value) not in (int, float) or self.plain_numbers:
             self.observe(t, "item()")
             return value
         number = self._element(t, value)

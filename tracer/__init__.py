@@ -103,7 +103,7 @@ from .spectral import istft, stft
 from .tensor import Size, Tensor
 from .threads import get_num_threads, set_num_threads
 from .tracing.decorator import trace
-from .tracing.failure import TraceWarning
+from .tracing.failure import TraceError, TraceWarning
 from .tracing.function import TracedFunction, eager
 
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e

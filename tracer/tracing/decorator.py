@@ -19,14 +19,14 @@ S = TypeVar("S", bound=staticmethod | classmethod)
 
 
 @overload
-def trace(function: M, /) -> M: ...  # type: ignore[overload-overlap]
+def trace(function: M, /, *, check: bool = False) -> M: ...  # type: ignore[overload-overlap]
 @overload
-def trace(function: S, /) -> S: ...  # type: ignore[overload-overlap]
+def trace(function: S, /, *, check: bool = False) -> S: ...  # type: ignore[overload-overlap]
 @overload
-def trace(function: Callable[P, R], /) -> TracedFunction[P, R]: ...
+def trace(function: Callable[P, R], /, *, check: bool = False) -> TracedFunction[P, R]: ...
 @overload
-def trace() -> Callable[[Callable[P, R]], TracedFunction[P, R]]: ...
-def trace(function: Any = None, /) -> Any:
+def trace(*, check: bool = False) -> Callable[[Callable[P, R]], TracedFunction[P, R]]: ...
+def trace(function: Any = None, /, *, check: bool = False) -> Any:
     """Decorator: the same function, recorded once for each signature and then replayed as compiled code, forward and backward.
 
     Take it away, and the program means the same. See ``TracedFunction.explain`` for what was compiled.
@@ -36,16 +36,19 @@ def trace(function: Any = None, /) -> Any:
     and attributes, now and later: what is assigned to one is assigned to both. Called without a function, as in ``@trace()``,
     it gives the decorator.
 
+    With ``check`` every replay is compared with the function, and TraceError raised where they differ; it names the operation
+    and its line. Such calls are slow. The environment variable ``TRACER_CHECK=1`` does so for all traced functions.
+
     What generator functions and coroutine functions give runs as it is written: trace what they call.
 
     Raises TypeError for what cannot be called, and for classes.
     """
     if function is None:
-        return trace
+        return functools.partial(trace, check=check)
     if isinstance(function, Wrapper):
         return function
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(trace(function.__func__))
+        return type(function)(trace(function.__func__, check=check))
     if isinstance(function, type):
         raise TypeError(
             f"trace() takes a function or an object, got the class {function.__name__}: trace its methods or an instance"
@@ -57,8 +60,8 @@ def trace(function: Any = None, /) -> Any:
     if not callable(function):
         raise TypeError(f"trace() takes a function, got {type(function).__name__}")
     if isinstance(function, Module):
-        return _traced_module(function)
-    return TracedFunction(function)
+        return _traced_module(function, check)
+    return TracedFunction(function, check)
 
 
 _OFFERED = frozenset({"cache_info", "cfunc", "clear", "explain", "fused_graphs", "graphs", "numba", "numba_value_and_grad"})
@@ -96,13 +99,13 @@ class TracedModule(Wrapper):
         return getattr(self._tracer_function, name)
 
     def __copy__(self) -> Any:
-        return _traced_module(copy.copy(self.__wrapped__))
+        return _traced_module(copy.copy(self.__wrapped__), self._tracer_function._check)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _traced_module(copy.deepcopy(self.__wrapped__, memo))
+        return _traced_module(copy.deepcopy(self.__wrapped__, memo), self._tracer_function._check)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return trace, (self.__wrapped__,)
+        return _traced_module, (self.__wrapped__, self._tracer_function._check)
 
 
 @functools.lru_cache(1024)
@@ -114,9 +117,9 @@ def _traced_class(cls: Any) -> Any:
     return make(type(cls), cls.__name__, (TracedModule, cls), names)  # type: ignore[call-overload, arg-type]
 
 
-def _traced_module(module: M) -> M:
+def _traced_module(module: M, check: bool) -> M:
     cls: Any = type(module)
     traced = object.__new__(_traced_class(cls))
     object.__setattr__(traced, "__dict__", vars(module))
-    object.__setattr__(traced, "_tracer_function", TracedFunction(module))
+    object.__setattr__(traced, "_tracer_function", TracedFunction(module, check))
     return cast(M, traced)

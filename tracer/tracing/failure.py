@@ -31,6 +31,10 @@ class TraceWarning(UserWarning):
     """A traced function runs eagerly, for the reason given."""
 
 
+class TraceError(RuntimeError):
+    """A replay differs from the function: raised where replays are checked, by ``TRACER_CHECK=1`` or ``trace(check=True)``."""
+
+
 def with_room(work: Callable[[], Any]) -> Any:
     """What ``work`` gives; if the caller's stack is too deep for it, on a stack of its own."""
     try:

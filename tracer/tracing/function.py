@@ -31,9 +31,11 @@ from .result import finish
 from .tape import spans
 from .tree import Tree
 from .walk import Untraceable, Wrapper, weakened
+from .world import muted
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
+_CHECKED = os.environ.get("TRACER_CHECK", "0") not in ("", "0")
 _MAX_EXPRESS = 16  # replays that are written out: each costs its guards in every call
 _ROOM = 50  # frames that recording needs beside those of the function
 _MAX_KEYS = 256  # signatures of which traces are kept
@@ -126,6 +128,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     """
 
     __slots__ = (
+        "_check",
         "_eager_calls",
         "_express",
         "_in_a_row",
@@ -144,8 +147,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         "traces",
     )
 
-    def __init__(self, function: Callable[P, R]):
+    def __init__(self, function: Callable[P, R], check: bool = False):
         self.function = function
+        self._check = check or _CHECKED
         functools.update_wrapper(self, function, updated=())
         self.environment = Environment(function)
         self._lock = threading.RLock()
@@ -194,18 +198,18 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction:
         """Itself, as functions are; of a callable object, or a method of one, the copy traced anew."""
         function = copy.deepcopy(self.function, memo)
-        return self if function is self.function else TracedFunction(function)
+        return self if function is self.function else TracedFunction(function, self._check)
 
     def __copy__(self) -> TracedFunction:
         function = copy.copy(self.function)
-        return self if function is self.function else TracedFunction(function)
+        return self if function is self.function else TracedFunction(function, self._check)
 
     def __reduce__(self) -> Any:
         """By name, as functions are; what it has compiled is not part of it."""
         found: Any = sys.modules.get(getattr(self, "__module__", ""))
         for part in getattr(self, "__qualname__", "").split("."):
             found = getattr(found, part, None)
-        return self.__qualname__ if found is self else (TracedFunction, (self.function,))
+        return self.__qualname__ if found is self else (TracedFunction, (self.function, self._check))
 
     @property
     def _name(self) -> str:
@@ -243,6 +247,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if found is None:
             return self._run_eagerly(args, kwargs)
         trace, key, call = found
+        if trace is not None and self._check:
+            return self._compared(trace, key, call, args, kwargs)
         if trace is not None:
             return self._replay(trace, key, call, args, kwargs)
         with self._lock:
@@ -250,6 +256,20 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             if trace is None:
                 return self._record(key, call, args, kwargs)
         return self._replay(trace, key, call, args, kwargs)
+
+    def _compared(self, trace: Trace | Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
+        """A replay beside the function, whose result it gives. Raises TraceError where they differ."""
+        from .checking import Check
+
+        check = Check(self._name, self.function, call, self.environment.tensors)
+        replays, muted.on = trace.replays, True
+        try:
+            result = self._replay(trace, key, call, args, kwargs)
+        finally:
+            muted.on = False
+        if trace.replays == replays:  # it ran eagerly
+            return result
+        return check.compare(result, args, kwargs, trace.graph if isinstance(trace, Trace) else None)
 
     def _run_eagerly(self, args: tuple, kwargs: dict) -> Any:
         self._eager_calls += 1
@@ -360,7 +380,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         written = None
         with signals_apart():
             _ = trace.executable
-            if len(self._express) < _MAX_EXPRESS and trace.written_out < _MAX_WRITTEN:
+            if len(self._express) < _MAX_EXPRESS and not self._check and trace.written_out < _MAX_WRITTEN:
                 trace.written_out += 1
                 written = express(trace, call, args, kwargs, self.environment, key)
             if written is not None and key[1] == self._written_for:

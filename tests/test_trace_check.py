@@ -154,3 +154,46 @@ def test_checked_modules_stay_checked():
     assert m._tracer_function._check and copy.deepcopy(m)._tracer_function._check
     for _ in range(3):
         assert m(vec()).shape == (2,)
+
+
+def test_effects_on_objects_are_done_once():
+    class Counter:
+        steps, last = 0, None
+
+    counter, table = Counter(), {"n": 0}
+
+    @trace(check=True)
+    def f(x, items):
+        counter.steps += 1
+        counter.last = x * counter.steps
+        table["n"] = table["n"] + 2
+        items.append(x)
+        return counter.last
+
+    for i in range(1, 10):
+        items = []
+        assert f(vec(), items).tolist() == [i, 2 * i, 3 * i] and len(items) == 1
+        assert counter.steps == i and table["n"] == 2 * i and counter.last.tolist() == [i, 2 * i, 3 * i]
+    assert f.cache_info().replays >= 3
+
+
+def test_a_wrong_effect_is_named(monkeypatch):
+    table = {"n": 0}
+
+    @trace(check=True)
+    def f(x):
+        table["n"] += 1
+        return x * 2
+
+    while f.cache_info().replays < 2:
+        f(vec())
+    right = replay.Trace.replay
+
+    def wrong(self, call):
+        result = right(self, call)
+        table["n"] += 1
+        return result
+
+    monkeypatch.setattr(replay.Trace, "replay", wrong)
+    with pytest.raises(tracer.TraceError, match="what it changes, item 'n' of a dict"):
+        f(vec())

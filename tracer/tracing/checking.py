@@ -1,14 +1,14 @@
 """``TRACER_CHECK=1``: every replay is compared with the function itself.
 
-A checked call runs the replay, compares, and gives what the function gives: what the replay has changed of tensors, gradients
-and random generators is undone before the function runs. Such a call costs an eager one, a replay, and a copy of all tensors
-that the function can reach; where the results can be differentiated, it costs a backward pass through either, too. Nothing is
-compared in calls that run eagerly.
+A checked call runs the replay, compares, and gives what the function gives: what the replay has changed of tensors, gradients,
+random generators and Python's objects is undone before the function runs, and it prints nothing. Such a call costs an eager
+one, a replay, and a copy of all tensors that the function can reach; where the results can be differentiated, a backward pass
+through either, too. Nothing is compared in calls that run eagerly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,10 @@ from ..autograd.node import python_runs, was_freed
 from ..ir.graph import Graph, Op
 from ..tensor import Tensor
 from .apart import Whole, take_apart
+from .effects import Before
 from .failure import TraceError
 from .guards import Call
+from .outcome import IMMUTABLE
 from .recording import Recording
 from .scalars import static
 from .walk import STATIC
@@ -46,6 +48,17 @@ class Check:
         tensors = [*call.tensors, *call.reached.values(), *reached.values(), default_generator.state]
         self.tensors = list({id(t): t for t in tensors}.values())
         self.before = self._state()
+        self.replayed, self.run = self._objects(), self._objects()
+
+    def _objects(self) -> Before:
+        """What everything holds that the function, or its replay, can change, beside tensors."""
+        before = Before()
+        for environment in self.call.environments:
+            walk = environment.walk(noted=True)
+            environment.describe(walk)
+            before.look_at(walk, environment)
+        before.look_at_arguments(self.call)
+        return before
 
     def _state(self) -> list[_Held]:
         return [
@@ -67,7 +80,8 @@ class Check:
 
     def compare(self, got: Any, args: tuple, kwargs: dict, graph: Graph | None) -> Any:
         """The function's result. Raises TraceError where the replay, which gave ``got``, did something else."""
-        changed = self._state()
+        changed, _ = self._state(), self.replayed.changes()
+        self.replayed.undo()
         self._restore(self.before)
         try:
             want = self.function(*args, **kwargs)
@@ -76,6 +90,7 @@ class Check:
         after = self._state()
         found = next(self._differences(got, want, changed, after), None)
         if found is not None:
+            self.run.undo()
             self._restore(self.before)
             raise TraceError(f"{self.name}: {found}{self._culprit(args, kwargs, graph)}")
         return want
@@ -89,7 +104,18 @@ class Check:
                 yield f"the gradient of {name} is {'None' if a.grad is None else 'set'} after a replay"
             elif a.grad_elements is not None and b.grad_elements is not None:
                 yield from _apart(a.grad_elements, b.grad_elements, f"the gradient of {name}")
+        yield from self._effects()
         yield from self._derivatives(got, want)
+
+    def _effects(self) -> Iterator[str]:
+        """Differences between what the replay and the function have changed of objects."""
+        mine = {(id(c.holder), c.key if isinstance(c.key, Hashable) else id(c.key)): c for c in self.replayed.changes()}
+        for c in self.run.changes():
+            other = mine.pop((id(c.holder), c.key if isinstance(c.key, Hashable) else id(c.key)), None)
+            new = c.old if other is None else other.new
+            yield from _differences(new, c.new, f"what it changes, {c.name()},", set())
+        for c in mine.values():
+            yield from _differences(c.new, c.old, f"what it changes, {c.name()},", set())
 
     def _derivatives(self, got: Any, want: Any) -> Iterator[str]:
         """Differences between first derivatives of the results, with respect to what there was before the call."""
@@ -154,6 +180,9 @@ def _differences(got: Any, want: Any, name: str, seen: set[int]) -> Iterator[str
         yield from _apart(np.array(got), np.array(want), name, 4)  # it may be an element of float32
     elif isinstance(want, STATIC):
         if static(got) != static(want):
+            yield f"{name} is {got!r} in a replay, {want!r} in the function"
+    elif isinstance(want, IMMUTABLE):
+        if got != want:
             yield f"{name} is {got!r} in a replay, {want!r} in the function"
     else:
         try:

@@ -40,7 +40,7 @@ from .walk import MISSING, OF_A_TENSOR, STATIC, Wrapper
 if TYPE_CHECKING:
     from .guards import Call, Environment
 
-_IMMUTABLE = (
+IMMUTABLE = (
     *STATIC,
     np.generic,
     np.dtype,
@@ -117,7 +117,7 @@ class Results:
             x = original(work.pop())
             if isinstance(x, Tensor):
                 work += self._attributes(x).values()
-            if isinstance(x, (Tensor, RuntimeNumber, *_IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
+            if isinstance(x, (Tensor, RuntimeNumber, *IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
                 continue
             if id(x) in self._objects:
                 self._objects[id(x)].places += 1
@@ -143,11 +143,11 @@ class Results:
             if any(x._tensor is t for t in self.recorder.array_arguments):
                 return Build(lambda run: place.make(run)._data, lambda writer: f"{place.write(writer)}._data")
             return Build(lambda run: place.make(run)._data.view(), lambda writer: f"{place.write(writer)}._data.view()")
-        if isinstance(x, _IMMUTABLE):
+        if isinstance(x, IMMUTABLE):
             return Build(lambda run: x, lambda writer: writer.literal(x))
         if id(x) in self.held:
             return self._found(x)
-        if type(x) is tuple and all(isinstance(item, _IMMUTABLE) and not isinstance(item, RuntimeNumber) for item in x):
+        if type(x) is tuple and all(isinstance(item, IMMUTABLE) and not isinstance(item, RuntimeNumber) for item in x):
             return Build(lambda run: x, lambda writer: writer.constant(x))
         if _is_importable(x):
             return Build(lambda run: x, lambda writer: writer.constant(x))

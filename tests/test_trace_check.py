@@ -160,12 +160,13 @@ def test_effects_on_objects_are_done_once():
     class Counter:
         steps, last = 0, None
 
-    counter, table = Counter(), {"n": 0}
+    counter, log, table = Counter(), [], {"n": 0}
 
     @trace(check=True)
     def f(x, items):
         counter.steps += 1
         counter.last = x * counter.steps
+        log.append(x.sum().item())
         table["n"] = table["n"] + 2
         items.append(x)
         return counter.last
@@ -173,7 +174,7 @@ def test_effects_on_objects_are_done_once():
     for i in range(1, 10):
         items = []
         assert f(vec(), items).tolist() == [i, 2 * i, 3 * i] and len(items) == 1
-        assert counter.steps == i and table["n"] == 2 * i and counter.last.tolist() == [i, 2 * i, 3 * i]
+        assert counter.steps == len(log) == i and table["n"] == 2 * i and counter.last.tolist() == [i, 2 * i, 3 * i]
     assert f.cache_info().replays >= 3
 
 

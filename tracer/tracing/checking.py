@@ -58,6 +58,7 @@ class Check:
             environment.describe(walk)
             before.look_at(walk, environment)
         before.look_at_arguments(self.call)
+        before.look_at_growing(self.call)
         return before
 
     def _state(self) -> list[_Held]:

@@ -314,6 +314,15 @@ class Before:
             if isinstance(x, (dict, *_SEQUENCES)) or slots_of(type(x)):
                 self._note(x, None, container=id(x) not in call.spaces)
 
+    def look_at_growing(self, call: Call) -> None:
+        """Notes what the containers hold, too, that are only added to."""
+        for x in call.growing:
+            self._note(x, None)
+        for owner in call.environments:
+            for slot in owner.slots:
+                if slot.key is GROWTH:
+                    self._note(slot.holder, owner)
+
     def _hear(self, holder: Any, owner: Environment | None) -> None:
         if all(heard.holder is not holder for heard, _ in self.heard):
             self.heard.append((Heard(holder), owner))

@@ -325,7 +325,7 @@ def graph_walked_twice_raises(wrap):
     return step, leaves()
 
 
-@program(runs=2, programs=2, order=0, raises=IndexError)
+@program(runs=3, programs=2, order=0, raises=IndexError)
 def a_position_out_of_range_raises(wrap):
     table = tracer.randn(4, 2)
     reads = []

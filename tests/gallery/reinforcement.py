@@ -281,7 +281,7 @@ def prioritised_replay(wrap):
     return step, [(0.4 + 0.1 * k,) for k in range(6)]
 
 
-@program(runs=5, programs=6, order=0)
+@program(runs=9, programs=8, order=0)
 def evolution_strategy_keeps_the_better(wrap):
     class Population:
         def __init__(self):

@@ -83,10 +83,10 @@ def top_k_sampling(wrap):
     def sample(token, k):
         tokens = [token]
         for _ in range(4):
-            logits = table[tokens[-1][0]] / 0.8
-            kth = logits.topk(k).values[-1]
-            p = logits.masked_fill(logits < kth, -math.inf).softmax(0)
-            tokens.append(tracer.multinomial(p, 1))
+            logits = table[tokens[-1]] / 0.8
+            kth = logits.topk(k).values[:, -1:]
+            p = logits.masked_fill(logits < kth, -math.inf).softmax(-1)
+            tokens.append(tracer.multinomial(p, 1)[:, 0])
         return tracer.cat(tokens)
 
     return sample, [(tracer.tensor([i % 6]), 3) for i in range(6)]
@@ -285,7 +285,7 @@ def transformer_with_a_causal_mask(wrap):
     return encode, [(tracer.randn(2, n, 4),) for n in (3, 3, 4, 3, 4)]
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=5, programs=11, order=0)
 def speculative_decoding(wrap):
     small, large = bigrams(5, 6), bigrams(5, 7)
 

@@ -90,7 +90,7 @@ def hard_examples_only(wrap):
     return step, [(tracer.randn(6, 3), tracer.randint(0, 2, (6,))) for _ in range(10)]
 
 
-@program(runs=3, programs=3)
+@program(runs=4, programs=17)
 def loss_without_padding(wrap):
     head = nn.Linear(3, 4)
 
@@ -103,7 +103,7 @@ def loss_without_padding(wrap):
     return loss, [(tracer.randn(4, 3), tracer.tensor(v)) for v in labels * 2]
 
 
-@program(runs=4, programs=4)
+@program(runs=5, programs=10)
 def experts_by_tokens(wrap):
     experts, gate = nn.ModuleList(nn.Linear(3, 3) for _ in range(2)), nn.Linear(3, 2)
 

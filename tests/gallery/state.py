@@ -69,8 +69,20 @@ def log_of_items(wrap):
     def step(x):
         y = x.exp().sum()
         log.append(y.item())
-        log.append((len(log), y.detach()))
+        log.append({"y": y.detach(), "text": "step"})
         return y.log()
+
+    return step, vectors()
+
+
+@program(runs=3, programs=3, order=0)
+def log_whose_length_is_read(wrap):
+    log = []
+
+    @wrap
+    def step(x):
+        log.append((len(log), x.sum().item()))
+        return x * len(log)
 
     return step, vectors()
 
@@ -106,7 +118,7 @@ def running_mean_and_variance(wrap):
     return call, vectors() * 2
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=5, programs=4, order=0)
 def memo_by_shape(wrap):
     memo = {}
 
@@ -242,7 +254,7 @@ def key_value_cache(wrap):
     return call, [(tracer.randn(1, 4),) for _ in range(9)]
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=7, programs=6, order=0)
 def cache_with_a_position(wrap):
     store, state = tracer.zeros(6, 2), types.SimpleNamespace(position=0)
 
@@ -573,7 +585,7 @@ def data_assigned_inside(wrap):
     return step, vectors()
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=6, programs=4, order=0)
 def a_flag_set_when_something_happened(wrap):
     class Monitor:
         def __init__(self):

@@ -41,7 +41,7 @@ def step_with_clipping_by_an_if(wrap):
     return step, [batch() for _ in range(10)]
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=5, programs=6, order=0)
 def step_that_skips_gradients_that_are_not_finite(wrap):
     model = net()
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -64,7 +64,7 @@ def step_that_skips_gradients_that_are_not_finite(wrap):
     return step, calls
 
 
-@program(runs=5, programs=5, order=0)
+@program(runs=6, programs=9, order=0)
 def dynamic_loss_scaling(wrap):
     model = net()
     optimizer = optim.SGD(model.parameters(), lr=0.05)
@@ -200,7 +200,7 @@ def epoch_loop_with_metrics_inside_one_traced_function(wrap):
     return epoch, [(n,) for n in range(6)]
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=4, programs=3, order=0)
 def gradient_accumulation_by_a_counter(wrap):
     class Trainer:
         def __init__(self):

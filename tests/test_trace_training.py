@@ -541,3 +541,20 @@ def test_values_written_into_views_are_followed_where_a_value_is_looked_at():
         return found
 
     both(program)
+
+
+def test_second_derivatives_of_one_result_know_nothing_of_the_others():
+    def program(trace):
+        @trace
+        def f(x, y):
+            return x.sin(), x * y.exp()
+
+        found = []
+        for k in range(3):
+            x, y = leaf(k), leaf(k + 1)
+            a, _ = f(x, y)
+            first = tracer.autograd.grad(a.sum(), (x, y), create_graph=True, allow_unused=True)
+            found += [first, tracer.autograd.grad(first[0].square().sum(), (x, y), allow_unused=True)]
+        return found
+
+    both(program, graphs=1)

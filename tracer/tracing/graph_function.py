@@ -80,6 +80,7 @@ class GraphFunction:
         self.active = tuple(active)
         self.outputs = list(outputs)
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
+        self._parts: dict[frozenset[int], GraphFunction] = {}
         self._failed = False  # to compile: what it computes is computed operation by operation
 
     @cached_property
@@ -125,6 +126,17 @@ class GraphFunction:
         graph = rewriter.builder.finish(results)
         floating = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
         return GraphFunction(graph, floating, range(len(results)))
+
+    def of(self, outputs: frozenset[int]) -> GraphFunction:
+        """The same function, of which only some of ``outputs``, by their places among them, receive cotangents.
+
+        That the others' are zero is not enough: second derivatives tell what does not exist from zero.
+        """
+        if len(outputs) == len(self.outputs):
+            return self
+        if outputs not in self._parts:
+            self._parts[outputs] = GraphFunction(self.recorded, self.active, [self.outputs[k] for k in sorted(outputs)])
+        return self._parts[outputs]
 
     @cached_property
     def adjoint_reads(self) -> set[int]:
@@ -341,28 +353,29 @@ class CompiledNode(BackwardNode):
         if self.inputs is None:
             raise RuntimeError(FREED)
         function, inputs = self.function, self.inputs
+        if tensors:
+            function = function.of(frozenset(given))
         for i in function.adjoint_reads if tensors else function.reads:
             if inputs[i]._counter[0] != self.versions[i]:
                 raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i].grad_fn)
-        cts = [given[k] if k in given else self._zero(k, tensors) for k in range(len(function.outputs))]
         results: list[Any]
         if tensors:
             if not (function.adjoint_reads - function.states).isdisjoint(function.graph.updates.values()):
                 raise RuntimeError(
                     f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
                 )
-            results = function.adjoint([*inputs, *cts])
+            results = function.adjoint([*inputs, *(given[k] for k in sorted(given))])
         else:
+            cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
             read = [inputs[i]._data for i in function.reads]
             results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
-        reached = frozenset().union(*(function.reached[k] for k in given))
+        reached = frozenset().union(*(self.function.reached[k] for k in given))
         by_input = {i: ct for i, ct in zip(function.active, results, strict=True) if i in reached}
         return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
 
-    def _zero(self, k: int, tensors: bool) -> Any:
+    def _zero(self, k: int) -> np.ndarray:
         t = self.function.graph.outputs[self.function.outputs[k]].type
-        zero = np.zeros(t.shape, t.dtype.numpy)
-        return wrap(zero) if tensors else zero
+        return np.zeros(t.shape, t.dtype.numpy)
 
     @property
     def released(self) -> bool:

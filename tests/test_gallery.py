@@ -41,8 +41,6 @@ EAGER_FOR_NOW = {
 # Programs that are not the same traced.
 WRONG_FOR_NOW = {
     "a_tensor_is_printed": "replays print the numbers of the recorded run",
-    "exceptions_leave_effects_behind": "a float of the run is left in an exception",
-    "gan": "an object that is returned and kept is another one in the result",
 }
 
 MARKS = {name: [pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError)] for name, reason in WRONG_FOR_NOW.items()}

@@ -21,7 +21,7 @@ from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Heard, can_be_heard
 from .mathematics import for_numbers
-from .walk import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, slots_of
+from .walk import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, is_described, slots_of
 
 if TYPE_CHECKING:
     from .guards import Call, Environment
@@ -242,13 +242,13 @@ def _name(slot: Slot, environment: Environment) -> str:
 
 
 def _is_setting(x: Any) -> bool:
+    """Whether a value is one of few, as far as one can see."""
     if isinstance(x, tuple):
         return all(map(_is_setting, x))
-    return (
-        x is MISSING
-        or isinstance(x, (bool, str, bytes, type(None), type))
-        or not isinstance(x, (Tensor, int, float, complex, np.generic, list, dict, set, collections.deque))
-    )
+    if x is MISSING or isinstance(x, (bool, str, bytes, type(None), type)):
+        return True
+    varying = (Tensor, int, float, complex, np.generic, list, dict, set, collections.deque)
+    return not isinstance(x, varying) and not is_described(type(x))
 
 
 @dataclass

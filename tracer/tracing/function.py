@@ -11,11 +11,12 @@ import sys
 import threading
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from ..context import SPECIAL, context
 from ..ir.graph import Graph, Value
+from ..tensor import Tensor
 from ..warning import warn
 from .effects import changing_slots, learn
 from .ending import Ending
@@ -36,7 +37,8 @@ from .world import muted
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
 _CHECKED = os.environ.get("TRACER_CHECK", "0") not in ("", "0")
-_MAX_EXPRESS = 16  # replays that are written out: each costs its guards in every call
+_MAX_EXPRESS = 256  # replays that are written out
+_MAX_ALIKE = 16  # of them for arguments of the same shapes: each costs its guards in every call
 _ROOM = 50  # frames that recording needs beside those of the function
 _MAX_KEYS = 256  # signatures of which traces are kept
 _MAX_BYTES = 1 << 30  # that traces keep between calls
@@ -118,6 +120,15 @@ def eager() -> Iterator[None]:
         _mode.eager = before
 
 
+def _no_replay(args: tuple, kwargs: Mapping[str, Any]) -> Any:
+    return MISS
+
+
+def _shapes(args: tuple) -> tuple:
+    """The shapes of the tensors among arguments."""
+    return tuple([a._data.shape for a in args if a.__class__ is Tensor])
+
+
 class TracedFunction(Native, Wrapper, Generic[P, R]):
     """What ``@tracer.trace`` makes of a function: call it like the function.
 
@@ -132,6 +143,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         "_eager_calls",
         "_express",
         "_in_a_row",
+        "_latest",
         "_learned",
         "_lock",
         "_recorded",
@@ -160,7 +172,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         with self._lock:
             self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
             self.eager_reasons: dict[Any, str] = {}
-            self._express: list[Express] = []  # replays written out, which keep alive what the function reaches now
+            # Replays written out, by the shapes of arguments, and the latest. They keep alive what the function reaches now.
+            self._express: dict[tuple, list[Express]] = {}
+            self._latest: Express = _no_replay
             self._written_for = -1  # the surroundings that they are for
             self._recorded = self._eager_calls = 0  # calls
             self._replays = 0  # of traces that are no longer kept
@@ -217,9 +231,13 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            for replay in self._express:
+            result = self._latest(args, kwargs)
+            if result is not MISS:
+                return result
+            for replay in self._express.get(_shapes(args), ()):
                 result = replay(args, kwargs)
                 if result is not MISS:
+                    self._latest = replay
                     return result
         except Untraceable:
             pass
@@ -308,6 +326,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
         self._written_for = surroundings
         self._express.clear()
+        self._latest = _no_replay
         for traces in list(self.traces.values()):
             for trace in traces:
                 if isinstance(trace, Trace):
@@ -380,11 +399,14 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         written = None
         with signals_apart():
             _ = trace.executable
-            if len(self._express) < _MAX_EXPRESS and not self._check and trace.written_out < _MAX_WRITTEN:
+            alike = self._express.setdefault(_shapes(args), [])
+            room = len(alike) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
+            if room and not self._check and trace.written_out < _MAX_WRITTEN:
                 trace.written_out += 1
                 written = express(trace, call, args, kwargs, self.environment, key)
             if written is not None and key[1] == self._written_for:
-                self._express.append(written)
+                alike.append(written)
+                self._latest = written
         trace.replayed = True
         return written
 
@@ -530,6 +552,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Runs the function eagerly from now on."""
         self._untraceable = True
         self._express.clear()
+        self._latest = _no_replay
         self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:

@@ -399,13 +399,13 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         written = None
         with signals_apart():
             _ = trace.executable
-            alike = self._express.setdefault(_shapes(args), [])
-            room = len(alike) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
+            shapes = _shapes(args)
+            room = len(self._express.get(shapes, ())) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
             if room and not self._check and trace.written_out < _MAX_WRITTEN:
                 trace.written_out += 1
                 written = express(trace, call, args, kwargs, self.environment, key)
             if written is not None and key[1] == self._written_for:
-                alike.append(written)
+                self._express.setdefault(shapes, []).append(written)
                 self._latest = written
         trace.replayed = True
         return written

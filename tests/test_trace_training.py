@@ -558,3 +558,23 @@ def test_second_derivatives_of_one_result_know_nothing_of_the_others():
         return found
 
     both(program, graphs=1)
+
+
+def test_second_derivatives_read_what_the_function_has_changed_since():
+    def program(trace):
+        w = leaf(2)
+
+        @trace
+        def f(x):
+            y = (x * 2 * w).sin()
+            x.mul_(0.5).tanh_()
+            return y
+
+        found = []
+        for k in range(3):
+            x = vec(k)
+            (g,) = tracer.autograd.grad(f(x).sum(), w, create_graph=True)
+            found += [x, g, *tracer.autograd.grad(g.square().sum(), w)]
+        return found
+
+    both(program, graphs=1)

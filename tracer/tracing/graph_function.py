@@ -146,13 +146,15 @@ class GraphFunction:
         return {i for i, v in enumerate(graph.inputs[: len(self.graph.inputs)]) if v in read}
 
     @cached_property
-    def states(self) -> frozenset[int]:
-        """The inputs that are states of random generators: from them derivatives draw again what the function drew."""
+    def overwritten(self) -> frozenset[int]:
+        """The inputs that are others after a call, and that second derivatives may read as they were: those that the function
+        changes, and states of random generators, from which derivatives draw again what the function drew.
+        """
         needed = {op.operands[0] for op in self.graph.ops if op.primitive is uniform}
         for op in reversed(self.graph.ops) if needed else ():
             if not needed.isdisjoint(op.results):
                 needed.update(op.operands)
-        return frozenset(i for i, v in enumerate(self.graph.inputs) if v in needed)
+        return frozenset(i for i, v in enumerate(self.graph.inputs) if v in needed).union(self.graph.updates.values())
 
     @cached_property
     def _split(self) -> tuple[Graph, Graph, list[int]]:
@@ -186,8 +188,9 @@ class GraphFunction:
         """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results shall remember them."""
         if tensors is None:
             return [wrap(a) for a in self.plain.run([address(a) for a in arrays])]
-        if self.states:
-            tensors = [wrap(arrays[i].copy()) if i in self.states else t for i, t in enumerate(tensors)]
+        if self.overwritten:
+            kept = {i for i in self.overwritten if not tensors[i]._requires_grad}
+            tensors = [wrap(arrays[i].copy()) if i in kept else t for i, t in enumerate(tensors)]
         results = self.forward.run([address(a) for a in arrays])
         count = len(self.graph.outputs) - len(self.graph.updates)
         outs = [wrap(a) for a in results[:count]]
@@ -360,7 +363,8 @@ class CompiledNode(BackwardNode):
                 raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i].grad_fn)
         results: list[Any]
         if tensors:
-            if not (function.adjoint_reads - function.states).isdisjoint(function.graph.updates.values()):
+            changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
+            if not function.adjoint_reads.isdisjoint(changed):
                 raise RuntimeError(
                     f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
                 )

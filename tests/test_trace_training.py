@@ -578,3 +578,26 @@ def test_second_derivatives_read_what_the_function_has_changed_since():
         return found
 
     both(program, graphs=1)
+
+
+def test_a_learning_rate_that_the_function_sets_is_the_one_it_reads():
+    def program(trace):
+        w, steps, found = leaf(), [0], []
+        optimizer = optim.SGD([w], lr=0.1)
+
+        @trace
+        def step(x):
+            steps[0] += 1
+            optimizer.param_groups[0]["lr"] = 0.1 * min(1.0, steps[0] / 4)
+            optimizer.zero_grad()
+            (w * x).square().sum().backward()
+            optimizer.step()
+            return optimizer.param_groups[0]["lr"]
+
+        for k in range(6):
+            found += [step(vec(k) / 9), w.detach().clone()]
+            if k == 3:
+                optimizer.param_groups[0]["lr"] = 7.0
+        return found
+
+    both(program)

@@ -182,8 +182,11 @@ def differs(a, b, path=""):
 
 @dataclasses.dataclass
 class Cost:
-    """``runs``: of traced functions' bodies by Python, but for those inside of such runs. ``programs``: compiled."""
+    """``calls`` of the program. ``runs``: of traced functions' bodies by Python, but for those inside of such runs.
+    ``programs``: compiled.
+    """
 
+    calls: int
     runs: int
     programs: int
     explained: str
@@ -314,7 +317,7 @@ def compare(make, order=1, name="", raises=Exception, errors=False):
         found = differs(a, b)
         where = f"call {n}" if n < len(eager) - 1 else "results that were kept"
         assert not found, f"{name}, {where}: {found}\n{explained}"
-    return Cost(counter.runs, programs[0], explained)
+    return Cost(len(eager) - 1, counter.runs, programs[0], explained)
 
 
 def cost(name):

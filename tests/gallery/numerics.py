@@ -26,7 +26,7 @@ def newton_to_a_tolerance(wrap):
     return root, times([tracer.tensor(v, dtype=tracer.float64, requires_grad=True) for v in (2.0, 30.0, 700.0)])
 
 
-@program(runs=4, programs=8, order=2)
+@program(runs=3, programs=8, order=2)
 def newton_for_a_vector_stops_at_the_largest_step(wrap):
     @wrap
     def roots(a):
@@ -41,7 +41,7 @@ def newton_for_a_vector_stops_at_the_largest_step(wrap):
     return roots, times([tracer.tensor([1.5, k, 3.0], dtype=tracer.float64, requires_grad=True) for k in (2.0, 9.0)], 4)
 
 
-@program(runs=4, programs=6)
+@program(runs=3, programs=6)
 def bisection(wrap):
     def f(x, k):
         return x**3 - k * x - 1
@@ -63,7 +63,7 @@ def bisection(wrap):
     return bisect, times([tracer.tensor(v, dtype=tracer.float64, requires_grad=True) for v in (1.0, 2.5, 1.01)])
 
 
-@program(runs=4, programs=23, order=0)
+@program(runs=3, programs=23, order=0)
 def golden_section_search(wrap):
     @wrap
     def minimum(a):
@@ -103,7 +103,7 @@ def rk45(f, t, x, end, tol, h):
     return x, steps
 
 
-@program(runs=4, programs=9)
+@program(runs=3, programs=9)
 def adaptive_runge_kutta(wrap):
     @wrap
     def solve(x, w):
@@ -129,7 +129,7 @@ def fixed_step_runge_kutta(wrap):
     return solve, [(tracer.linspace(0, 1, 3, dtype=tracer.float64).requires_grad_(), h) for h in (0.1, 0.2, 0.3, 0.1)]
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=3, programs=5, order=0)
 def power_iteration(wrap):
     @wrap
     def largest(a):
@@ -148,7 +148,7 @@ def power_iteration(wrap):
     return largest, times([m @ m.T, m.T @ m + 3 * tracer.eye(4, dtype=tracer.float64)])
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=2, programs=5, order=0)
 def conjugate_gradients(wrap):
     @wrap
     def solve(a, b):
@@ -236,7 +236,7 @@ def lbfgs_with_a_closure(wrap):
     return step, [()] * 8
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=2, programs=3, order=0)
 def rejection_sampling(wrap):
     g = tracer.Generator(3)
 
@@ -285,7 +285,7 @@ def metropolis(wrap):
     return move, [(0.5,), (1.0,)] * 8
 
 
-@program(runs=6, programs=10, order=0)
+@program(runs=3, programs=10, order=0)
 def k_means_to_convergence(wrap):
     def blobs(shift):
         centers = tracer.tensor([[0.0, 0.0], [5.0, 5.0], [0.0, 6.0]])
@@ -309,7 +309,7 @@ def k_means_to_convergence(wrap):
     return k_means, times([blobs(0.0), blobs(1.0)], 4)
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=2, programs=4, order=0)
 def k_means_by_sums_of_one_hot(wrap):
     x = tracer.cat([tracer.randn(8, 2), tracer.randn(8, 2) + 6])
 
@@ -326,7 +326,7 @@ def k_means_by_sums_of_one_hot(wrap):
     return k_means, times([x, x + 1], 3)
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=2, programs=5, order=0)
 def expectation_maximisation(wrap):
     x = tracer.cat([tracer.randn(30) * 0.5, tracer.randn(20) + 5])
 
@@ -494,7 +494,7 @@ def simulated_annealing_with_a_float_temperature(wrap):
     return step, [(1.0 / (1 + k),) for k in range(16)]
 
 
-@program(runs=4, programs=14, order=0)
+@program(runs=3, programs=14, order=0)
 def secant_with_python_floats(wrap):
     @wrap
     def root(c):

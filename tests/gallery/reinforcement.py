@@ -30,7 +30,7 @@ class Line:
         return self.state(), float(self.at == 3), abs(self.at) == 3 or self.turns >= 6
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=4, programs=3, order=0)
 def q_learning_with_a_replay_buffer(wrap):
     Transition = collections.namedtuple("Transition", "state action next_state reward")
     policy, target = nn.Linear(2, 2), nn.Linear(2, 2)
@@ -130,7 +130,7 @@ def policy_gradient_with_saved_log_probabilities(wrap):
     return lambda: update(*play()), [()] * 6
 
 
-@program(runs=5, programs=6, order=0)
+@program(runs=2, programs=3, order=0)
 def actor_critic_episode_inside(wrap):
     actor, critic = nn.Linear(2, 2), nn.Linear(2, 1)
     optimizer = optim.SGD([*actor.parameters(), *critic.parameters()], lr=0.05)
@@ -158,7 +158,7 @@ def actor_critic_episode_inside(wrap):
     return episode, [(tracer.tensor([0.1 * i, 1.0]),) for i in range(6)]
 
 
-@program(runs=4, programs=5, order=0)
+@program(runs=2, programs=4, order=0)
 def proximal_policy_with_an_early_stop(wrap):
     policy = nn.Linear(3, 2)
     optimizer = optim.SGD(policy.parameters(), lr=2.0)
@@ -210,7 +210,7 @@ def epsilon_greedy_with_numpys_generator(wrap):
     return act, [(tracer.randn(3),) for _ in range(16)]
 
 
-@program(runs=6, programs=8, order=0)
+@program(runs=5, programs=5, order=0)
 def upper_confidence_bandit(wrap):
     counts, sums, turn = tracer.zeros(3), tracer.zeros(3), [0]
     means = tracer.tensor([0.1, 0.5, 0.9])
@@ -249,7 +249,7 @@ def value_iteration_to_convergence(wrap):
     return solve, [(p, r, 0.5), (p, r * 2, 0.5), (p, r, 0.5), (p, r * 2, 0.5), (p, r, 0.5)]
 
 
-@program(runs=8, programs=8, order=0)
+@program(runs=5, programs=6, order=0)
 def table_of_q_values(wrap):
     table = tracer.zeros(4, 2)
 
@@ -263,7 +263,7 @@ def table_of_q_values(wrap):
     return learn, calls
 
 
-@program(runs=8, programs=8, order=0)
+@program(runs=3, programs=3, order=0)
 def prioritised_replay(wrap):
     priorities = tracer.ones(5)
     values = tracer.randn(5, 2)
@@ -281,7 +281,7 @@ def prioritised_replay(wrap):
     return step, [(0.4 + 0.1 * k,) for k in range(6)]
 
 
-@program(runs=9, programs=8, order=0)
+@program(runs=9, programs=7, order=0)
 def evolution_strategy_keeps_the_better(wrap):
     class Population:
         def __init__(self):
@@ -302,7 +302,7 @@ def evolution_strategy_keeps_the_better(wrap):
     return generation, [(0.5,)] * 12
 
 
-@program(runs=6, programs=10, order=0)
+@program(runs=4, programs=10, order=0)
 def noughts_and_crosses(wrap):
     @wrap
     def winner(board):

@@ -13,7 +13,7 @@ def bigrams(n=5, seed=0):
     return tracer.randn(n, n, generator=g).log_softmax(1)
 
 
-@program(runs=4, programs=6, order=0)
+@program(runs=3, programs=5, order=0)
 def greedy_decoding_until_the_end_token(wrap):
     embed, cell, out = nn.Embedding(6, 4), nn.GRUCell(4, 4), nn.Linear(4, 6)
 
@@ -57,7 +57,7 @@ def beam_search(wrap):
     return search, [(s, 2) for s in (1, 2, 3)] * 3
 
 
-@program(runs=4, programs=8, order=0)
+@program(runs=3, programs=8, order=0)
 def beam_search_by_tensors(wrap):
     table = bigrams(5, 3)
 
@@ -75,7 +75,7 @@ def beam_search_by_tensors(wrap):
     return search, [(tracer.tensor([s]),) for s in (1, 2, 1, 2, 1, 2)]
 
 
-@program(runs=4, programs=6, order=0)
+@program(runs=2, programs=3, order=0)
 def top_k_sampling(wrap):
     table = bigrams(6, 1)
 
@@ -120,7 +120,7 @@ def lstm_over_sequences_of_any_length(wrap):
     return classify, [(tracer.randn(n, 3),) for n in (2, 4, 5, 2, 4, 5, 2, 4, 5)]
 
 
-@program(runs=5, programs=6, order=0)
+@program(runs=3, programs=5, order=0)
 def lstm_with_lengths_as_data(wrap):
     cell = nn.LSTMCell(2, 3)
 
@@ -152,7 +152,7 @@ def packed_sequences(wrap):
     return encode, [(x, [4, 2]), (x, [3, 3]), (x + 1, [4, 2]), (x, [3, 3]), (x, [4, 2])]
 
 
-@program(runs=6, programs=10, order=0)
+@program(runs=5, programs=10, order=0)
 def teacher_forcing_by_the_flip_of_a_coin(wrap):
     cell, out = nn.RNNCell(3, 3), nn.Linear(3, 3)
     optimizer = optim.SGD([*cell.parameters(), *out.parameters()], lr=0.1)
@@ -307,7 +307,7 @@ def speculative_decoding(wrap):
     return decode, [(tracer.tensor(i % 5),) for i in range(12)]
 
 
-@program(runs=3, programs=3)
+@program(runs=2, programs=3)
 def ctc_by_hand(wrap):
     @wrap
     def loss(log_probs, labels):

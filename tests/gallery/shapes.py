@@ -19,7 +19,7 @@ def mean_of_the_positive(wrap):
     return f, [(vector(1, -2, 3),), (vector(1, 2, 3),), (vector(-1, -2, 3),), (vector(2, 4, 6),), (vector(5, -2, 1),)] * 2
 
 
-@program(runs=4, programs=5)
+@program(runs=3, programs=5)
 def nothing_selected(wrap):
     @wrap
     def f(x):
@@ -29,7 +29,7 @@ def nothing_selected(wrap):
     return f, [(vector(1, 2),), (vector(3, 2),), (vector(1, 1),), (vector(0, 9),)] * 2
 
 
-@program(runs=5, programs=5, order=0)
+@program(runs=4, programs=5, order=0)
 def positions_that_are_not_zero(wrap):
     @wrap
     def f(x):
@@ -136,7 +136,7 @@ def message_passing(wrap):
     return step, [(tracer.randn(3, 2), *edges) for _ in range(4)]
 
 
-@program(runs=4, programs=8, order=0)
+@program(runs=3, programs=8, order=0)
 def groups_of_rows(wrap):
     @wrap
     def means(x, group):
@@ -160,7 +160,7 @@ def ragged_batch_as_a_list(wrap):
     return encode, [([tracer.randn(n, 2) for n in s],) for s in sizes * 2]
 
 
-@program(runs=4, programs=4)
+@program(runs=3, programs=4)
 def padding_to_the_longest(wrap):
     @wrap
     def pad(parts):
@@ -200,7 +200,7 @@ def confusion_matrix_and_metrics(wrap):
     return update, [(tracer.tensor(p), tracer.tensor(t)) for p, t in (([0, 1], [0, 0]), ([1, 1], [1, 0]), ([2, 0], [2, 2]))] * 3
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=3, programs=4, order=0)
 def patches_dropped_by_score(wrap):
     @wrap
     def keep(x, ratio):
@@ -211,7 +211,7 @@ def patches_dropped_by_score(wrap):
     return keep, [(tracer.randn(4, 2), r) for r in (0.5, 0.6, 0.75, 0.5, 0.55, 0.75, 0.5)]
 
 
-@program(runs=5, programs=6, order=0)
+@program(runs=3, programs=6, order=0)
 def connected_components(wrap):
     @wrap
     def components(adjacency):
@@ -227,7 +227,7 @@ def connected_components(wrap):
     return components, [(a,), (b,)] * 4
 
 
-@program(runs=3, programs=3)
+@program(runs=2, programs=3)
 def shapes_that_are_constants(wrap):
     @wrap
     def f(x):
@@ -249,7 +249,7 @@ def selection_of_a_random_subset(wrap):
     return f, [(tracer.randn(6, requires_grad=True),) for _ in range(4)]
 
 
-@program(runs=8, programs=6, order=0)
+@program(runs=5, programs=6, order=0)
 def dropout_that_removes_rows(wrap):
     @wrap
     def f(x):

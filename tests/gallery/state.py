@@ -233,7 +233,7 @@ def average_meters_in_an_ordered_dict(wrap):
     return call, vectors()
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=5, programs=5, order=0)
 def key_value_cache(wrap):
     q, k, v = (nn.Linear(4, 4) for _ in range(3))
     cache = {"k": tracer.zeros(0, 4), "v": tracer.zeros(0, 4)}
@@ -254,7 +254,7 @@ def key_value_cache(wrap):
     return call, [(tracer.randn(1, 4),) for _ in range(9)]
 
 
-@program(runs=7, programs=6, order=0)
+@program(runs=7, programs=4, order=0)
 def cache_with_a_position(wrap):
     store, state = tracer.zeros(6, 2), types.SimpleNamespace(position=0)
 
@@ -268,7 +268,7 @@ def cache_with_a_position(wrap):
     return push, [(tracer.randn(2),) for _ in range(9)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=3, programs=3, order=0)
 def closure_with_nonlocal_floats(wrap):
     momentum, velocity = 0.9, 0.0
 
@@ -372,7 +372,7 @@ def numbers_are_stored(wrap):
     return step, vectors()
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=3, programs=3, order=0)
 def ints_that_change(wrap):
     @wrap
     def f(x, k, shift=0):
@@ -381,7 +381,7 @@ def ints_that_change(wrap):
     return f, [(vectors()[0][0], k, k % 2) for k in range(8)]
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=5, programs=6, order=0)
 def ints_that_index(wrap):
     @wrap
     def f(table, i):
@@ -390,7 +390,7 @@ def ints_that_index(wrap):
     return f, [(tracer.arange(8.0).reshape(4, 2), i) for i in (0, 1, 2, 3, 0, 1, 2, 3)]
 
 
-@program(runs=3, programs=3)
+@program(runs=2, programs=3)
 def floats_that_change(wrap):
     @wrap
     def f(x, lr, decay):
@@ -400,7 +400,7 @@ def floats_that_change(wrap):
     return f, [(tracer.tensor([1.0, 2.0], requires_grad=True), 0.1 * k, k / 3) for k in range(1, 7)]
 
 
-@program(runs=5, programs=5)
+@program(runs=3, programs=5)
 def annealed_probability_compared_with_a_draw(wrap):
     @wrap
     def f(x, p):
@@ -442,7 +442,7 @@ def try_and_except(wrap):
     return f, [(tracer.tensor(v, requires_grad=True),) for v in ([1.0, 4.0], [-1.0, 4.0])] * 3
 
 
-@program(runs=6, programs=6, order=0, raises=ValueError)
+@program(runs=6, programs=2, order=0, raises=ValueError)
 def exceptions_leave_effects_behind(wrap):
     seen = []
 
@@ -533,7 +533,7 @@ def context_managers_of_ones_own(wrap):
     return f, vectors()
 
 
-@program(runs=3, programs=3)
+@program(runs=2, programs=3)
 def itertools_and_functools(wrap):
     @wrap
     def f(*xs, **options):
@@ -543,7 +543,7 @@ def itertools_and_functools(wrap):
     return wrap(functools.partial(f, scale=2.0)), [(x, x + 1, x * 2) for (x,) in vectors(4)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=2, programs=3, order=0)
 def schedule_held_in_an_iterator(wrap):
     rates = itertools.cycle([0.1, 0.2, 0.3])
 

@@ -128,7 +128,7 @@ def early_stopping(wrap):
     return epoch, [()] * 20
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=3, programs=4, order=0)
 def epoch_loop_as_in_the_quickstart(wrap):
     x, y = batch(24)
     train = DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True)
@@ -169,7 +169,7 @@ def epoch_loop_as_in_the_quickstart(wrap):
     return epoch, [()] * 3
 
 
-@program(runs=5, programs=5, order=0)
+@program(runs=3, programs=3, order=0)
 def epoch_loop_with_metrics_inside_one_traced_function(wrap):
     model, optimizer = None, None
     model = net(dropout=0.2)
@@ -220,7 +220,7 @@ def gradient_accumulation_by_a_counter(wrap):
     return wrap(Trainer().step), [batch() for _ in range(12)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=3, programs=3, order=0)
 def scheduler_stepped_inside(wrap):
     model = net()
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -258,7 +258,7 @@ def warm_up_of_the_learning_rate_by_hand(wrap):
     return step, [batch() for _ in range(10)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=2, programs=3, order=0)
 def reduce_on_plateau(wrap):
     model = nn.Linear(4, 1)
     optimizer = optim.SGD(model.parameters(), lr=0.5)
@@ -326,7 +326,7 @@ def exponential_moving_average_as_new_tensors(wrap):
     return step, [batch() for _ in range(8)]
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=3, programs=3, order=0)
 def gan(wrap):
     generator = nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Linear(8, 2))
     critic = nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
@@ -353,7 +353,7 @@ def gan(wrap):
     return step, [(tracer.randn(5, 2),) for _ in range(6)]
 
 
-@program(runs=7, programs=7, order=0)
+@program(runs=6, programs=4, order=0)
 def gan_that_trains_the_generator_every_third_step(wrap):
     generator, critic = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
     g_optimizer = optim.RMSprop(generator.parameters(), lr=1e-3)
@@ -496,7 +496,7 @@ def projected_gradient_attack_with_an_early_exit(wrap):
     return attack, xs * 4
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=4, programs=4, order=0)
 def batches_of_two_sizes(wrap):
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -512,7 +512,7 @@ def batches_of_two_sizes(wrap):
     return step, [batch(n) for n in (8, 8, 8, 3, 8, 8, 3, 8, 3)]
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=2, programs=3, order=0)
 def train_and_eval_inside(wrap):
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3))
 
@@ -529,7 +529,7 @@ def train_and_eval_inside(wrap):
     return step, [(tracer.randn(5, 4),) for _ in range(6)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=2, programs=3, order=0)
 def evaluation_restores_the_mode(wrap):
     model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
 
@@ -546,7 +546,7 @@ def evaluation_restores_the_mode(wrap):
     return accuracy, [batch() for _ in range(5)]
 
 
-@program(runs=5, programs=5, order=0)
+@program(runs=5, programs=4, order=0)
 def layers_thawed_as_training_goes_on(wrap):
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
     model[0].requires_grad_(False)
@@ -588,7 +588,7 @@ def best_weights_are_kept(wrap):
     return step, [(n, *(data if n % 3 else batch())) for n in range(12)]
 
 
-@program(runs=6, programs=6, order=0)
+@program(runs=2, programs=2, order=0)
 def many_steps_inside_one_call(wrap):
     @wrap
     def fit(x, y, steps):
@@ -681,7 +681,7 @@ def contrastive_learning_with_a_queue(wrap):
     return step, [(tracer.randn(2, 4), tracer.randn(2, 4)) for _ in range(12)]
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=2, programs=3, order=0)
 def private_gradients_clipped_per_sample(wrap):
     model = nn.Linear(3, 2)
 
@@ -702,7 +702,7 @@ def private_gradients_clipped_per_sample(wrap):
     return step, [(*batch(4, 3, 2), 0.1 * k) for k in range(1, 6)]
 
 
-@program(runs=4, programs=4, order=0)
+@program(runs=3, programs=3, order=0)
 def curriculum_by_an_int_that_grows(wrap):
     model = nn.Linear(6, 1)
     optimizer = optim.SGD(model.parameters(), lr=0.05)

@@ -134,7 +134,7 @@ class Change:
     @property
     def is_read_anew(self) -> bool:
         """Whether every replay reads it, as a learning rate, without being asked."""
-        return self.key in getattr(self.holder, "runtime_keys", ()) and self.is_numeric
+        return self.key in getattr(type(self.holder), "runtime_keys", ()) and self.is_numeric
 
     @property
     def is_first(self) -> bool:
@@ -349,10 +349,11 @@ class Before:
     def put_rates(self, recorder: Recorder) -> None:
         """Numbers of the run for what optimizers read anew in every step, however it is read."""
         for known in list(self.held.values()):
-            for key in getattr(known.holder, "runtime_keys", ()) if isinstance(known.holder, dict) else ():
+            for key in getattr(type(known.holder), "runtime_keys", ()) if isinstance(known.holder, dict) else ():
                 value = dict.get(known.holder, key)
                 if type(value) is float:
                     self.put(known.holder, key, recorder.host_float(known.holder, key, value))
+                    recorder.placed.add((id(known.holder), key))
 
     def put_mathematics(self) -> None:
         """Functions of ``math`` that take numbers of the run, where something refers to them."""

@@ -197,6 +197,7 @@ class Recorder:
         self.versions: list[int] = []  # of the inputs, at the start
         self.float_tensors: dict[int, Tensor] = {}
         self.hosts: dict[tuple[int, str], RuntimeNumber] = {}
+        self.placed: set[tuple[int, str]] = set()  # those of them that are where they are read, while the function runs
         self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
         self._varies: dict[Value, bool] = {}
@@ -237,6 +238,8 @@ class Recorder:
     def host_float(self, holder: Any, key: str, value: float) -> Any:
         """``holder[key]``, which is ``value`` now."""
         at = (id(holder), key)
+        if at in self.placed:  # where the number of the run was, the run has written another
+            return value
         if at not in self.hosts:
             self.hosts[at] = self.floats.root(Item(holder, key), value)
         number = self.hosts[at]

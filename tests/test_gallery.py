@@ -4,7 +4,7 @@ import gallery
 import pytest
 
 OWN = "a backward pass outside would call a user's own backward, or a hook"
-MATH = "functions of the math module, and float(), see a number of the run: each new one is a branch"
+SEEN = "float(), and methods of numbers, see a number of the run: each new one is a branch"
 DRAWN = "numbers from Python's or NumPy's generators are not drawn again by replays"
 DATA = "assignments to .data are not replayed"
 KEPT = "a tensor made by the function is kept"
@@ -18,8 +18,8 @@ EAGER_FOR_NOW = {
     "hooks_on_modules": KEPT,
     "mask_by_lru_cache": KEPT,
     "best_weights_are_kept": KEPT,
-    "lbfgs_with_a_closure": MATH,
-    "average_meters_in_an_ordered_dict": MATH,
+    "lbfgs_with_a_closure": SEEN,
+    "average_meters_in_an_ordered_dict": SEEN,
     "epsilon_greedy_with_pythons_generator": DRAWN,
     "epsilon_greedy_with_numpys_generator": DRAWN,
     "mixup_with_a_number_from_python": DRAWN,

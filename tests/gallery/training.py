@@ -128,7 +128,7 @@ def early_stopping(wrap):
     return epoch, [()] * 20
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=2, programs=4, order=0)
 def epoch_loop_as_in_the_quickstart(wrap):
     x, y = batch(24)
     train = DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True)

@@ -701,3 +701,32 @@ def test_counts_of_calls_inside_and_of_threads():
     for t in threads:
         t.join()
     assert 3 < replays(outer) <= 203
+
+
+# Telling.
+
+
+def test_explain_lists_arguments_guards_and_counts():
+    factor = 2.0
+
+    @trace
+    def f(x, k, *rest, mode="fast", items=None):
+        return x * k * factor if mode == "fast" else x
+
+    x = tracer.ones(3, 4, requires_grad=True)
+    f(x, 0.5), f(x, 0.5)
+    f(tracer.ones(2, dtype=tracer.int64), 3, np.ones(2), mode="slow", items=[vec(), {"a": 1.5, "b": None}])
+    told = f.explain()
+    for line in (
+        "f: 2 traces, 1 replays, 2 recordings, 0 other calls",
+        "x: float32[3, 4], requires grad",
+        "k: float",
+        "x: int64[2]",
+        "k: int 3",
+        "rest: tuple (NumPy array float64[2])",
+        "mode: str 'slow'",
+        "items: list (float32[3], dict {'a': float, 'b': None})",
+        "replayed 1 times",
+    ):
+        assert line in told, told
+    assert "guards: the names factor" in told

@@ -20,6 +20,7 @@ from ..tensor import Tensor
 from ..warning import warn
 from .effects import changing_slots, learn
 from .ending import Ending
+from .explain import arguments, guards
 from .express import MISS, Express, express
 from .failure import TraceWarning, describe, probe_stack
 from .follow import Left, Uncompiled, Unseen
@@ -456,6 +457,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._stay_eager(key, describe(recorder.failure, recorder.builder), always=True)
         elif recorder.reason and not self._leave(key, call, recorder):
             self._stay_eager(key, recorder.reason)
+        for trace in self._all_traces():
+            trace.called_with = trace.called_with or arguments(self.function, args, kwargs)
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
@@ -570,11 +573,16 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             warn(f"{self._name}{where} {what}: {reason}", TraceWarning)
 
     def explain(self) -> str:
-        """What is compiled, what is not, and why."""
-        traces = self._all_traces()
-        lines = [f"{self._name}: {len(traces)} traces"]
+        """What is compiled, for which arguments, and what it depends on; what is not, and why."""
+        traces, info = self._all_traces(), self.cache_info()
+        counts = f"{info.replays} replays, {info.recordings} recordings, {info.eager} other calls"
+        lines = [f"{self._name}: {len(traces)} traces, {counts}"]
+        if traces:
+            lines.append(f"  guards: {guards(self.environment)}")
         for n, trace in enumerate(traces):
             lines.append(f"  trace {n}: {trace.summary()}")
+            lines += [f"    {argument}" for argument in trace.called_with]
+            lines.append(f"    replayed {trace.replays} times")
         lines += [f"  eager: {reason}" for reason in dict.fromkeys(self.eager_reasons.values())]
         return "\n".join(lines)
 

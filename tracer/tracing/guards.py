@@ -404,6 +404,12 @@ class Environment:
         return not self._walk.asks_types and id(holder) not in self._walk.bound
 
     @property
+    def names(self) -> list[str]:
+        """The names that are looked up: variables, and attributes of modules and classes."""
+        code = getattr(self.root, "__code__", None)
+        return [*(code.co_freevars if code is not None else ()), *(name for _, name, _ in self._walk.names)]
+
+    @property
     def asks_types(self) -> bool:
         """Whether some code asks for the type of an object."""
         return self._walk.asks_types

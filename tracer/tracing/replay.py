@@ -51,6 +51,7 @@ class Trace:
         self.prints = ending.prints
         self.replayed = False  # at least once
         self.replays = 0  # calls
+        self.called_with: list[str] = []  # the arguments of the recorded call, in words
         self.written_out = 0  # times
         self.kept: list[Any] = []  # what its key refers to by identity
         self.floats = recorder.floats

@@ -151,6 +151,7 @@ class Tree:
         self.nodes = 0
         self.paths = 0
         self.replays = 0  # calls
+        self.called_with: list[str] = []  # the arguments of the recorded call, in words
         self.left: dict[str, None] = {}  # why paths are left
         self.misses = 0  # in a row
         self.changes = False  # whether a path writes to something

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import inspect
 import os
 import sys
 import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, overload
 
 from ..context import SPECIAL, context
 from ..ir.graph import Graph, Value
@@ -22,6 +21,7 @@ from .effects import changing_slots, learn
 from .ending import Ending
 from .explain import arguments, guards
 from .express import MISS, Express, express
+from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe, probe_stack
 from .follow import Left, Uncompiled, Unseen
 from .guards import Call, Environment
@@ -49,56 +49,6 @@ _MANY_IN_A_ROW = 64  # recordings without a replay between them: something is to
 _TOO_MANY_IN_A_ROW = 512  # and then such a call is not recorded
 _MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
-
-P = ParamSpec("P")
-Q = ParamSpec("Q")
-R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-S = TypeVar("S")
-
-# What a traced function has of its own, beside what its class gives; all else is an attribute of the function.
-_OWN = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__dict__", "__class__"})
-_OF_FUNCTIONS = frozenset(
-    {"__closure__", "__code__", "__defaults__", "__func__", "__globals__", "__isabstractmethod__", "__kwdefaults__", "__self__"}
-)
-# A call of these gives an object, whose body runs later.
-_DEFERRED = {
-    inspect.CO_GENERATOR: (
-        "it is a generator function, whose body runs when its items are asked for: trace the function that asks for them, "
-        "or one that computes an item"
-    ),
-    inspect.CO_COROUTINE: "it is a coroutine function, whose body runs when it is awaited: trace the functions that it calls",
-    inspect.CO_ASYNC_GENERATOR: "it is an asynchronous generator function, whose body runs later: trace what it calls",
-}
-
-
-class CacheInfo(NamedTuple):
-    """What ``TracedFunction.cache_info`` tells.
-
-    ``replays``, ``recordings`` and ``eager`` are numbers of calls since the function was traced or last cleared: replayed,
-    run eagerly and recorded, run eagerly. ``traces`` are kept now, and ``bytes`` are the memory of their programs.
-    Calls inside another traced function count there.
-    """
-
-    replays: int
-    recordings: int
-    eager: int
-    traces: int
-    bytes: int
-
-
-class TracedMethod(Protocol[Q, R_co]):
-    """A traced function bound to an object: a method, with the function's attributes."""
-
-    __self__: Any
-    __func__: Any
-    __name__: str
-
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
-    def explain(self) -> str: ...
-    def cache_info(self) -> CacheInfo: ...
-    def clear(self) -> None: ...
-    def graphs(self) -> list[Graph]: ...
 
 
 class _Mode(threading.local):
@@ -194,12 +144,12 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def __getattr__(self, name: str) -> Any:
         """What the function has: the attributes of a callable object, for instance."""
-        if (name.startswith("__") and name not in _OF_FUNCTIONS) or name == "function":
+        if (name.startswith("__") and name not in OF_FUNCTIONS) or name == "function":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.function, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OWN or name in TracedFunction.__slots__:
+        if name in OWN or name in TracedFunction.__slots__:
             object.__setattr__(self, name, value)
         else:
             setattr(self.function, name, value)
@@ -251,9 +201,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             return self._run_eagerly(args, kwargs)
         if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
             return self._run_eagerly(args, kwargs)
-        deferred = _deferred(self.function)
-        if deferred:
-            self._give_up(deferred)
+        later = deferred(self.function)
+        if later:
+            self._give_up(later)
             return self._run_eagerly(args, kwargs)
         try:
             found = self._find(args, kwargs)
@@ -602,9 +552,3 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def fused_graphs(self) -> list[Graph]:
         """What is run for each trace: its graph after all passes."""
         return [graph for t in self._all_traces() for graph in t.fused_graphs]
-
-
-def _deferred(function: Any) -> str:
-    """Why calls run eagerly, if the function's body does not run in a call; empty otherwise."""
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    return next((reason for flag, reason in _DEFERRED.items() if flags & flag), "")

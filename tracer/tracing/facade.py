@@ -1,0 +1,65 @@
+"""What a traced function shows of itself: names, types, counts; and the functions whose bodies run later."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+
+from ..ir.graph import Graph
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+
+# What a traced function has of its own, beside what its class gives; all else is an attribute of the function.
+OWN = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__dict__", "__class__"})
+OF_FUNCTIONS = frozenset(
+    {"__closure__", "__code__", "__defaults__", "__func__", "__globals__", "__isabstractmethod__", "__kwdefaults__", "__self__"}
+)
+# A call of these gives an object, whose body runs later.
+_DEFERRED = {
+    inspect.CO_GENERATOR: (
+        "it is a generator function, whose body runs when its items are asked for: trace the function that asks for them, "
+        "or one that computes an item"
+    ),
+    inspect.CO_COROUTINE: "it is a coroutine function, whose body runs when it is awaited: trace the functions that it calls",
+    inspect.CO_ASYNC_GENERATOR: "it is an asynchronous generator function, whose body runs later: trace what it calls",
+}
+
+
+class CacheInfo(NamedTuple):
+    """What ``TracedFunction.cache_info`` tells.
+
+    ``replays``, ``recordings`` and ``eager`` are numbers of calls since the function was traced or last cleared: replayed,
+    run eagerly and recorded, run eagerly. ``traces`` are kept now, and ``bytes`` are the memory of their programs.
+    Calls inside another traced function count there.
+    """
+
+    replays: int
+    recordings: int
+    eager: int
+    traces: int
+    bytes: int
+
+
+class TracedMethod(Protocol[Q, R_co]):
+    """A traced function bound to an object: a method, with the function's attributes."""
+
+    __self__: Any
+    __func__: Any
+    __name__: str
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+    def explain(self) -> str: ...
+    def cache_info(self) -> CacheInfo: ...
+    def clear(self) -> None: ...
+    def graphs(self) -> list[Graph]: ...
+
+
+def deferred(function: Any) -> str:
+    """Why calls run eagerly, if the function's body does not run in a call; empty otherwise."""
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return next((reason for flag, reason in _DEFERRED.items() if flags & flag), "")

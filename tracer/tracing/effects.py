@@ -293,9 +293,9 @@ class Before:
                 self._note_key(space, name, owner, read=False)
         for cell, _ in walk.cells:
             self._note(cell, owner)
-        for space, name, _ in walk.names:
-            if isinstance(space, dict):
-                self._note_key(space, name, owner)
+        for names, name, _ in walk.names:
+            if isinstance(names, dict):
+                self._note_key(names, name, owner)
         for slot in owner.slots:
             if slot.key is GROWTH:
                 continue

@@ -242,6 +242,8 @@ class Recorder:
             return value
         if at not in self.hosts:
             self.hosts[at] = self.floats.root(Item(holder, key), value)
+        elif value is not self.hosts[at]._value:
+            return value
         number = self.hosts[at]
         return number.pinned() if self.plain_numbers else number
 

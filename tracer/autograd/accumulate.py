@@ -20,8 +20,6 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
     _add(t, g, create_graph)
     waiting = vars(t).get("_post_hooks")
     if waiting:
-        if context.recorder is not None:
-            context.recorder.give_up("a hook runs after a gradient was added")
         for hook in list(waiting.values()):
             result = hook(t)
             if result is not None and not isinstance(result, Tensor):

@@ -375,6 +375,16 @@ def test_arrays_of_tensors(name):
         assert f.cache_info()[:3] == (5, 1, 0), f.explain()
 
 
+@pytest.mark.parametrize("text", [str, repr, "{}".format, lambda x: f"{x}", lambda x: f"{x[0]}"])
+def test_text_of_tensors(text):
+    def program(trace):
+        f = trace(lambda x: (x * 2, text(x), text(x + 1)))
+        return [f(vec(k)) for k in (1, 2, 1, 3, 1, 1)]
+
+    (f,) = both(program)
+    is_compiled(f)
+
+
 def test_arrays_of_results_share_their_memory():
     f = tracer.trace(lambda x: (lambda y: (y, y.numpy()))(x * 2))
     for k in range(4):

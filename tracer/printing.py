@@ -94,7 +94,7 @@ def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _Co
 
 def show(t: Tensor) -> str:
     """The text of a tensor, with what differs from the default and the history."""
-    data = t._data
+    data = t._observed("the text of a tensor")
     suffixes = []
     dtype = f"dtype=torch.{t.dtype.name}"
     default = t.dtype in (context.default_dtype, context.default_dtype.to_complex()) or t.dtype.name in ("int64", "bool")

@@ -601,3 +601,25 @@ def test_a_learning_rate_that_the_function_sets_is_the_one_it_reads():
         return found
 
     both(program)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=RuntimeError, reason="a segment's second derivative reads memory that the path has changed"
+)
+def test_second_derivatives_of_a_segment_know_what_was_in_memory_that_its_path_changes():
+    def program(trace):
+        store, found = vec(1), []
+
+        @trace
+        def f(x):
+            last = x.mean().item()
+            store[0] = last
+            return (x + store) / (x * x + 1)
+
+        for k in range(4):
+            x = leaf(k)
+            (g,) = tracer.autograd.grad(f(x).sum(), x, create_graph=True)
+            found += [g, *tracer.autograd.grad(g.square().sum(), x)]
+        return found
+
+    both(program)

@@ -207,7 +207,7 @@ GROUPS = [
     "loss = model({v} * 1).sin().sum()\nloss.backward(retain_graph=True)\noptimizer.step()",
     "(grad,) = tracer.autograd.grad(({v} * p.sum()).tanh().sum(), p, create_graph=True)\n{v} = {v} + grad.mean(0)",
     "with tracer.no_grad():\n    p.mul_(0.9)",
-    "with tracer.no_grad():\n    p -= 0.01 * {v}.mean(0)",
+    "with tracer.no_grad():\n    p.sub_(0.01 * {v}.mean(0))",
 ]
 LOOKING = [
     "if p.grad is not None and p.grad.norm() > 0.37:\n    p.grad.mul_(0.5)",

@@ -15,6 +15,7 @@ that are known. Each has a plain path, for interpreters where it is not as expec
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -179,3 +180,67 @@ def _classes_can_be_set() -> bool:
 
 
 sets_classes = _classes_can_be_set()
+
+
+# Dictionaries: the word that is another one after every change.
+
+_VERSION = 8 * 3  # behind the head of the object and the number of items
+
+
+def _versions_hold() -> tuple[bool, bool]:
+    """Whether every change of a dictionary changes that word, and nothing else does; and whether one of an attribute does."""
+    if sys.implementation.name != "cpython" or sys.version_info >= (3, 14) or {}.__sizeof__() < _VERSION + 8:
+        return False, False
+
+    class Probe:
+        a = 1
+
+    probe: Any = Probe()
+    module: Any = types.ModuleType("probe")
+    plain = {"a": 1}
+    changes: list[tuple[dict[str, Any], list[Callable[[], Any]]]] = [
+        (plain, [lambda: plain.update(a=2), lambda: plain.pop("a"), lambda: plain.update(b=1), plain.clear]),
+        (vars(module), [lambda: setattr(module, "a", 1), lambda: setattr(module, "a", 2), lambda: delattr(module, "a")]),
+        (namespace(Probe), [lambda: setattr(Probe, "a", 2), lambda: setattr(Probe, "b", 2), lambda: delattr(Probe, "b")]),
+        (vars(probe), [lambda: setattr(probe, "a", 1), lambda: setattr(probe, "a", 2), lambda: delattr(probe, "a")]),
+    ]
+    *spaces, objects = [_counts(space, several) for space, several in changes]
+    return all(spaces), all(spaces) and objects
+
+
+def _counts(space: dict[str, Any], changes: list[Callable[[], Any]]) -> bool:
+    for change in changes:
+        before = _word_at(id(space) + _VERSION).value
+        len(space), space.get("a"), list(space)
+        if _word_at(id(space) + _VERSION).value != before:
+            return False
+        change()
+        if _word_at(id(space) + _VERSION).value == before:
+            return False
+    return True
+
+
+def namespace(x: Any) -> dict[str, Any]:
+    """The dictionary in which a class, a module or an object keeps its attributes."""
+    space = vars(x)
+    if isinstance(space, types.MappingProxyType):
+        space = next(d for d in gc.get_referents(space) if type(d) is dict)
+    return space
+
+
+# Of dictionaries; and of the dictionaries of objects, whose attributes are written elsewhere by some interpreters.
+tells_versions, tells_versions_of_objects = _versions_hold()
+
+
+def version_of(space: dict[Any, Any]) -> Word | None:
+    """The word that says which version of a dictionary this is, and what is there now; None if not known.
+
+    The dictionary must be kept alive.
+    """
+    where = id(space) + _VERSION
+    return (where, _word_at(where).value) if tells_versions else None
+
+
+def reader(word: Word) -> Any:
+    """An object whose ``value`` is what is at the place of the word now."""
+    return _word_at(word[0])

@@ -61,14 +61,20 @@ def _kept(function: TracedFunction, given: tuple, argnums: Any, what: str, make:
 
 def _exported(function: TracedFunction, examples: Examples, differentiated: Differentiated | None) -> _Made:
     def key() -> Any:
-        return function, surroundings(examples, function.environment), examples.key, differentiated, context.default_dtype
+        return (
+            function,
+            surroundings(examples, function.native_environment),
+            examples.key,
+            differentiated,
+            context.default_dtype,
+        )
 
     before = key()
     if before in _made:
         if _made[before][0].current:
             return _made[before]
         _replaced.append(_made.pop(before))
-    exported = export(examples, function.environment, differentiated)
+    exported = export(examples, function.native_environment, differentiated)
     # What the function reaches may be another thing after its first run.
     return _made.setdefault(key(), (exported, {}))
 

@@ -299,6 +299,8 @@ class Tensor:
     def _version(self) -> int:
         if self._inference:
             raise RuntimeError("Inference tensors do not track version counter.")
+        if context.recorder is not None:
+            context.recorder.give_up("reads how often a tensor was changed")
         return self._counter[0]
 
     @property

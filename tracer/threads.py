@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from .context import Structure, context, set_setting
+
+_SETTING = "threads"
+
 
 def set_num_threads(n: int) -> None:
     """Shares large kernels among ``n`` threads from now on.
@@ -12,10 +16,15 @@ def set_num_threads(n: int) -> None:
     from .runtime import team
 
     team.set_num_threads(n)
+    if _SETTING in Structure.settings:
+        set_setting(_SETTING, n)
 
 
 def get_num_threads() -> int:
     """How many threads large kernels are shared among."""
     from .runtime import team
 
-    return team.get_num_threads()
+    n = team.get_num_threads()
+    if context.recorder is not None and _SETTING not in Structure.settings:
+        set_setting(_SETTING, n)  # from now on traces depend on it
+    return n

@@ -37,10 +37,11 @@ def _function(primitive: Primitive) -> _Make:
     ]
     members: dict[str, Any] = {name: property(eval(f"lambda node: {source}")) for name, source in written.properties.items()}
     if written.dropped:
-        scope: dict[str, Any] = {}
+        scope: dict[str, Any] = {"__name__": __name__}
         exec(f"def drop(node): {' = '.join(f'node.{slot}' for slot in written.dropped)} = None", scope)
         members["drop"] = scope["drop"]
     known: dict[str, Any] = {
+        "__name__": __name__,
         "new": object.__new__,
         "Class": type(primitive.torch_name, (Node,), {"__slots__": written.slots, "primitive": primitive, **members}),
         "nothing": {},

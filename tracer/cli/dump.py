@@ -18,11 +18,12 @@ from ..ir.graph import Graph
 from ..ir.types import dtype_named
 from ..runtime import machine
 from ..tensor import wrap
+from ..tracing.calls import Call
 from ..tracing.ending import whole
-from ..tracing.guards import Call, Environment
+from ..tracing.guards import Environment
+from ..tracing.kinds import Wrapper
 from ..tracing.recording import Recording
 from ..tracing.result import finish
-from ..tracing.walk import Wrapper
 from .info import version_of
 
 _TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
@@ -191,5 +192,8 @@ def _graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, 
     box = [recording.run(function, args, {})]
     if recording.recorder.reason:
         return None, recording.recorder.reason
+    environment.grow(recording.watch)
+    environment.key()
+    call = Call(args, {}, environment)
     ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, call, [])
     return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

@@ -39,6 +39,28 @@ class ParamGroup(AnnouncingDict):
         value = dict.get(self, key, default)
         return runtime_float(self, key) if value is not default and key in self.runtime_keys else value
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else super().setdefault(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        value = self.get(key)
+        found = super().pop(key, *default)
+        return found if value is None else value
+
+    def __or__(self, other: Any) -> Any:
+        return self.copy() | other if isinstance(other, dict) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self.copy() if isinstance(other, dict) else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        return self.copy() == (other.copy() if isinstance(other, ParamGroup) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
     def __iter__(self) -> Any:
         # A dict of its own: copies then go through ``__getitem__``.
         return dict.__iter__(self)

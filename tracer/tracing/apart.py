@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .announce import Announcing, AnnouncingDict, AnnouncingList
-from .walk import MISSING, Wrapper, contents, hides_state, slots_of
+from .kinds import MISSING, Wrapper, contents, hides_state, slots_of
 
 _WHOLE = (Announcing, AnnouncingDict, AnnouncingList, Wrapper, type, types.ModuleType, np.ndarray)
 

@@ -40,6 +40,11 @@ class Changing:
                 seen[i] = _CHANGES
         return frozenset([i for i, was in enumerate(seen) if was is _CHANGES])
 
+    def copy(self, structure: tuple, to: tuple) -> None:
+        """What is known of calls of one structure holds for those of another one."""
+        if structure in self._seen:
+            self._seen[to] = list(self._seen[structure])
+
     def pin(self, structure: tuple, positions: Iterable[int]) -> None:
         """From now on these ints count as constants."""
         seen = self._seen.get(structure)

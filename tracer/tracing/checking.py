@@ -17,13 +17,13 @@ from ..autograd.node import python_runs, was_freed
 from ..ir.graph import Graph, Op
 from ..tensor import Tensor
 from .apart import Whole, take_apart
+from .calls import Call
 from .effects import Before
 from .failure import TraceError
-from .guards import Call
+from .kinds import STATIC
 from .outcome import IMMUTABLE
 from .recording import Recording
 from .scalars import static
-from .walk import STATIC
 
 _DIGITS = {2: 2e-2, 4: 2e-4, 8: 1e-8, 16: 1e-8}  # how far results may be apart, by the bytes of an element
 

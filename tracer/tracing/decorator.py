@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from ..nn.module import Module
 from .function import TracedFunction
-from .walk import Wrapper
+from .kinds import Wrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -20,11 +20,12 @@ from ..runtime.objects import sets_classes
 from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Heard, can_be_heard
+from .kinds import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, is_described, slots_of
 from .mathematics import for_numbers
-from .walk import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, is_described, slots_of
 
 if TYPE_CHECKING:
-    from .guards import Call, Environment
+    from .calls import Call
+    from .guards import Environment
     from .recorder import Recorder
     from .walk import Walk
 
@@ -54,10 +55,11 @@ def put(holder: Any, key: Any, value: Any) -> None:
         cls: Any = next(c for c in (dict, list, set, collections.deque) if isinstance(holder, c))
         (cls.update if cls in (dict, set) else cls.extend)(holder, value)
     elif isinstance(holder, dict):
+        kind: Any = _dictionary(holder)
         if value is MISSING:
-            dict.pop(holder, key, None)
+            kind.pop(holder, key, None)
         else:
-            dict.__setitem__(holder, key, value)
+            kind.__setitem__(holder, key, value)
     elif isinstance(holder, list):
         list.__setitem__(holder, key, value)
     elif isinstance(holder, collections.deque):
@@ -70,13 +72,18 @@ def put(holder: Any, key: Any, value: Any) -> None:
         object.__setattr__(holder, key, value)
 
 
+def _dictionary(holder: Any) -> type:
+    """The class written in C whose methods change a dictionary."""
+    return collections.OrderedDict if isinstance(holder, collections.OrderedDict) else dict
+
+
 def _refill(holder: Any, items: Sequence[Any]) -> None:
     if isinstance(holder, list):
         list.__setitem__(holder, slice(None), items)
     elif isinstance(holder, bytearray):
         holder[:] = bytes(items)
     else:
-        cls: Any = next(c for c in (dict, set, collections.deque) if isinstance(holder, c))
+        cls: Any = next(c for c in (collections.OrderedDict, dict, set, collections.deque) if isinstance(holder, c))
         cls.clear(holder)
         (cls.extend if cls is collections.deque else cls.update)(holder, items)
 
@@ -287,15 +294,17 @@ class Before:
         for holder, announces, container in walk.holders:
             if id(holder) not in growing:
                 self._note(holder, owner, announces, container)
-        read = {(id(space), name) for space, name, _ in walk.names} | {(id(s.holder), s.key) for s in owner.slots}
+        names: list[tuple[Any, str, Any]] = [*walk.names, *walk.unread_names]
+        cells = [*walk.cells, *walk.unread_cells]
+        read = {(id(space), name) for space, name, _ in names} | {(id(s.holder), s.key) for s in owner.slots}
         for space, name in walk.stored:
             if (id(space), name) not in read:
                 self._note_key(space, name, owner, read=False)
-        for cell, _ in walk.cells:
+        for cell, _ in cells:
             self._note(cell, owner)
-        for names, name, _ in walk.names:
-            if isinstance(names, dict):
-                self._note_key(names, name, owner)
+        for place, name, _ in names:
+            if isinstance(place, dict):
+                self._note_key(place, name, owner)
         for slot in owner.slots:
             if slot.key is GROWTH:
                 continue
@@ -404,6 +413,8 @@ class Before:
         for c in self._changes:
             if c.key is not GROWTH:
                 put(c.holder, c.key, c.new)
+        if any(c.announces for c in self._changes):
+            structure_changed()
 
 
 def _growth(heard: Heard, owner: Environment | None) -> Iterable[Change]:

@@ -13,8 +13,8 @@ from .graph_function import GraphFunction
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+    from .calls import Call
     from .effects import Place
-    from .guards import Call
     from .recorder import Recorder, Source
     from .world import Written
 

@@ -17,9 +17,9 @@ from ..autograd.function import FunctionNode
 from ..runtime.objects import references
 from ..tensor import Tensor
 from .arrays import is_runtime_array
+from .kinds import slots_of
 from .mathematics import original
 from .scalars import FloatProgram, RuntimeNumber
-from .walk import slots_of
 
 if TYPE_CHECKING:
     from .recorder import Recorder

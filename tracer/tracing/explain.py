@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..tensor import Tensor
-from .walk import STATIC
+from .kinds import STATIC
 
 if TYPE_CHECKING:
     from .guards import Environment

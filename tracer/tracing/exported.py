@@ -21,12 +21,13 @@ from ..ops import zeros_like
 from ..runtime.native import NativeFunction
 from ..runtime.planned import planned
 from ..tensor import Tensor, wrap
-from .guards import Call, Environment
+from .calls import Call
+from .guards import Environment
+from .kinds import STATIC, Untraceable
 from .recording import Recording
 from .replay import Trace
 from .result import finish
 from .scalars import static
-from .walk import STATIC, Untraceable
 
 Structure = int | tuple["Structure", ...]  # of a result: the number of a tensor, or a tuple of structures
 Differentiated = tuple[tuple[int, ...], bool]  # the numbers of parameters, and whether a tuple of gradients is wanted
@@ -169,6 +170,14 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
         recorder = recording.recorder
         with enable_grad():
             box = [recording.run(run, tensors, {})]
+        recorder.reason = recorder.reason or recording.watch.refusal
+        recording.before.changes()
+        recording.before.undo()
+        try:
+            environment.grow(recording.watch)
+            before, call = environment.key(), Call(tensors, {}, environment)
+        finally:
+            recording.before.redo()
         after = environment.key()
     except Untraceable as e:
         raise _unsupported(name, str(e)) from None

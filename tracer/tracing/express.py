@@ -15,15 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..context import SPECIAL, Structure, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
-from .guards import Call, Environment, is_settled, storage
+from .calls import Call, is_settled, storage
+from .guards import Environment
+from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
 from .scalars import Argument, Item, Whole, static
 from .unchanged import lengths
-from .walk import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, STATIC
 
 if TYPE_CHECKING:
     from .effects import Place, Slot
@@ -66,6 +65,7 @@ class _Writer:
         self.objects: list[str] = []  # the places of the call's objects
         self.shared: dict[int, str] = {}  # names of what is made once, by id
         self.constants: dict[str, Any] = {
+            "__name__": __name__,
             "MISS": MISS,
             "Structure": Structure,
             "Tensor": Tensor,
@@ -156,14 +156,20 @@ class _Writer:
     def surroundings(self, key: int) -> None:
         """Nothing has changed that the function can reach. Of most functions the program looks at the words that say so."""
         found = self.environment.words() if self.native else None
+        versions = self.environment.versions() if self.native else None
+        seen = self.constant(self.environment)
+        if versions is None:
+            announced = [f"{seen}.versions_hold()"]
+        else:
+            self.words += versions
+            announced = []
         if found is None:
-            same = f"{self.constant(self.environment)}.same() == {key}"
+            same = " and ".join([f"{seen}.same() == {key}", *announced])
         else:
             walk, words = found
             self.words += words
             self.constant(walk)  # to keep what it refers to
-            seen = self.constant(self.environment)
-            announced = [f"{seen}.latest == {key}", f"Structure.epoch == {seen}.epoch"]
+            announced = [f"{seen}.latest == {key}", f"Structure.epoch == {seen}.epoch", *announced]
             same = " and ".join([*announced, *lengths(walk, self.constant)])
         self.require(f"({same}) or {self.constant(self.environment.key)}() == {key}")
 
@@ -179,7 +185,7 @@ class _Writer:
             self.say(f"n{self.ints} = {place}")
             self.require(f"type(n{self.ints}) is int")
             self.ints += 1
-        elif isinstance(x, STATIC) and not isinstance(x, np.generic):
+        elif is_static(x):
             if type(x) is int and not self.environment.asks_types:
                 if any(isinstance(source, Whole) and source.index == self.ints for _, source in self.trace.floats.roots):
                     self.say(f"n{self.ints} = {place}")
@@ -326,7 +332,7 @@ class _Writer:
             self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
         if self.trace.written:
             self.require(f"{self.constant(self.trace)}.storages.isdisjoint(({names},))")
-        captured = self.environment.tensors
+        captured = self.environment.captured
         if captured:
             if any(id(t) in captured or id(t._root()) in captured for t in self.call.tensors):
                 raise Unwritten  # the graph takes one for the other

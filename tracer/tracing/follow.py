@@ -14,16 +14,16 @@ import numpy as np
 from ..ir.graph import Graph
 from ..runtime.objects import address, reads_arrays
 from ..tensor import Tensor, wrap
-from .guards import storage
+from .calls import storage
 from .overlap import is_written_over
 from .scalars import ERRORS, static
 from .tape import Decision, Gradient, Input, Look
 
 if TYPE_CHECKING:
     from ..runtime.program import Program
+    from .calls import Call
     from .ending import Ending
     from .graph_function import GraphFunction
-    from .guards import Call
     from .recorder import Source
     from .tree import Node, Tree
 

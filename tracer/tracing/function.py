@@ -17,6 +17,7 @@ from ..context import SPECIAL, context
 from ..ir.graph import Graph, Value
 from ..tensor import Tensor
 from ..warning import warn
+from .calls import Call
 from .effects import changing_slots, learn
 from .ending import Ending
 from .explain import arguments, guards
@@ -24,7 +25,9 @@ from .express import MISS, Express, express
 from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe, probe_stack
 from .follow import Left, Uncompiled, Unseen
-from .guards import Call, Environment
+from .grown import grow
+from .guards import Environment
+from .kinds import Untraceable, Wrapper, weakened
 from .natively import Native
 from .recorder import Recorder
 from .recording import Recording, signals_apart
@@ -32,7 +35,6 @@ from .replay import Refused, Trace
 from .result import finish
 from .tape import spans
 from .tree import Tree
-from .walk import Untraceable, Wrapper, weakened
 from .world import muted
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
@@ -92,6 +94,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     __slots__ = (
         "_check",
         "_eager_calls",
+        "_ended",
         "_express",
         "_in_a_row",
         "_latest",
@@ -107,6 +110,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         "eager_reasons",
         "environment",
         "function",
+        "native_environment",
+        "older",
         "traces",
     )
 
@@ -114,20 +119,23 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self.function = function
         self._check = check or _CHECKED
         functools.update_wrapper(self, function, updated=())
-        self.environment = Environment(function)
+        self.native_environment = Environment(function)  # what native code depends on that was made of the function
         self._lock = threading.RLock()
         self.clear()
 
     def clear(self) -> None:
         """Forgets all traces, all reasons to run eagerly, and the counts: the next call records."""
         with self._lock:
+            self.environment = Environment(self.function)
+            self.older: list[Environment] = []  # where less code had run, for which there are traces
             self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
             self.eager_reasons: dict[Any, str] = {}
             # Replays written out, by the shapes of arguments, and the latest. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
             self._latest: Express = _no_replay
-            self._written_for = -1  # the surroundings that they are for
+            self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
             self._recorded = self._eager_calls = 0  # calls
+            self._ended = 0  # recordings
             self._replays = 0  # of traces that are no longer kept
             self._untraceable = False
             self._unstable = 0
@@ -205,6 +213,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if later:
             self._give_up(later)
             return self._run_eagerly(args, kwargs)
+        recorded = self._ended
         try:
             found = self._find(args, kwargs)
         except Untraceable as e:
@@ -221,16 +230,15 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if trace is not None:
             return self._replay(trace, key, call, args, kwargs)
         with self._lock:
-            trace = self._matching(key, call)  # another thread may have recorded it
-            if trace is None:
-                return self._record(key, call, args, kwargs)
-        return self._replay(trace, key, call, args, kwargs)
+            if self._ended != recorded:  # another thread may have recorded it
+                return self._call(args, kwargs)
+            return self._record(key, call, args, kwargs)
 
     def _compared(self, trace: Trace | Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
         """A replay beside the function, whose result it gives. Raises TraceError where they differ."""
         from .checking import Check
 
-        check = Check(self._name, self.function, call, self.environment.tensors)
+        check = Check(self._name, self.function, call, call.environments[0].tensors)
         replays, muted.on = trace.replays, True
         try:
             result = self._replay(trace, key, call, args, kwargs)
@@ -250,20 +258,31 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         Raises Untraceable; RecursionError where the stack is too deep for recording.
         """
         try:
-            surroundings = self.environment.key()
+            self.environment.key()
         except Untraceable as e:
             self._give_up(str(e))
             return None
-        if surroundings != self._written_for:
-            self._forget_written(surroundings)
-        call = Call(args, kwargs, self.environment)
-        key = (call.key, surroundings, context.grad_enabled, context.default_dtype, context.inference)
-        trace = self._matching(key, call)
+        found = self._look(self.environment, args, kwargs)
+        trace, key, _ = found
         if trace is None:
+            for environment in list(self.older):
+                with contextlib.suppress(Untraceable):
+                    older = self._look(environment, args, kwargs)
+                    if older[0] is not None:
+                        return older
             if key in self.eager_reasons:
                 return None
             probe_stack(_ROOM)
-        return trace, key, call
+        return found
+
+    def _look(self, environment: Environment, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call]:
+        """The trace for a call, if there is one, by what an environment says. Raises Untraceable."""
+        surroundings = environment.key()
+        if surroundings != self._written_for.get(environment.number):
+            self._forget_written(environment, surroundings)
+        call = Call(args, kwargs, environment)
+        key = (call.key, surroundings, context.grad_enabled, context.default_dtype, context.inference)
+        return self._matching(key, call), key, call
 
     def _matching(self, key: tuple, call: Call) -> Trace | Tree | None:
         for trace in self.traces.get(key, ()):
@@ -273,11 +292,14 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 return trace
         return None
 
-    def _forget_written(self, surroundings: int) -> None:
+    def _forget_written(self, environment: Environment, surroundings: int) -> None:
         """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
-        self._written_for = surroundings
+        self._written_for[environment.number] = surroundings
         self._express.clear()
         self._latest = _no_replay
+        for older in self.older:
+            if older is not environment:
+                older.rest()
         for traces in list(self.traces.values()):
             for trace in traces:
                 if isinstance(trace, Trace):
@@ -354,8 +376,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             room = len(self._express.get(shapes, ())) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
             if room and not self._check and trace.written_out < _MAX_WRITTEN:
                 trace.written_out += 1
-                written = express(trace, call, args, kwargs, self.environment, key)
-            if written is not None and key[1] == self._written_for:
+                written = express(trace, call, args, kwargs, call.environments[0], key)
+            if written is not None and key[1] in self._written_for.values():
                 self._express.setdefault(shapes, []).append(written)
                 self._latest = written
         trace.replayed = True
@@ -371,34 +393,46 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self._recorded += 1
         if self._records_on(key, call):
             return self._run_eagerly(args, kwargs)
-        allowed = {**self.environment.tensors, **call.reached}
         recording = Recording(self._name, call)
         recorder, before = recording.recorder, recording.before
         recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
         try:
             box = [recording.run(self.function, args, kwargs)]
         except Exception:
-            self._leave(key, call, recorder)
+            before.undo()
+            try:
+                known = grow(self, recording, key, call, args, kwargs)
+            finally:
+                before.redo()
+            if known is not None:
+                self._leave(*known, recorder)
+            self._ended += 1
             raise
         try:
             changes = before.changes()
-            if learn(before, call):
+            learned, stable = learn(before, call), False
+            recorder.reason = recorder.reason or recording.watch.refusal
+            before.undo()
+            try:
+                if not learned and not recorder.reason:
+                    recorder.reason = self._changed(key, call, args, kwargs)
+                    stable = not recorder.reason and call.environments[0].key() == key[1]
+                known = grow(self, recording, key, call, args, kwargs)
+                if known is not None:
+                    key, call = known
+                    allowed = {**call.environments[0].tensors, **call.reached}
+            finally:
+                before.redo()
+            if learned or known is None:
                 self._learned += 1
-                if self._learned >= _MAX_LEARNED:
+                if changes and self._learned >= _MAX_LEARNED:
                     self._give_up(f"it changes something else in every call, {changes[-1].name()} for one")
                 recorder.events.clear()
-            elif not recorder.reason:
-                before.undo()
-                try:
-                    recorder.reason = self._changed(key, call, args, kwargs)
-                    stable = not recorder.reason and self.environment.key() == key[1]
-                finally:
-                    before.redo()
-                if stable and not call.looks_at_more(recorder.looked_at):
-                    ending = finish(recorder, box, allowed, call, changes)
-                    if ending is not None:
-                        self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
-                    self._unstable = 0
+            elif stable and not recorder.reason and not call.looks_at_more(recorder.looked_at):
+                ending = finish(recorder, box, allowed, call, changes)
+                if ending is not None:
+                    self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
+                self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
             recorder.fail(e)
         if isinstance(recorder.failure, RecursionError):
@@ -409,6 +443,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._stay_eager(key, recorder.reason)
         for trace in self._all_traces():
             trace.called_with = trace.called_with or arguments(self.function, args, kwargs)
+        self._ended += 1
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:

@@ -52,11 +52,13 @@ def mathematics() -> Iterator[None]:
     with _lock:
         _users += 1
         if _users == 1:
-            vars(math).update((name, _standing_in[id(f)]) for name, f in _names.items())
+            space = vars(math)
+            space.update((name, _standing_in[id(f)]) for name, f in _names.items() if space.get(name) is f)
     try:
         yield
     finally:
         with _lock:
             _users -= 1
             if _users == 0:
-                vars(math).update(_names)
+                space = vars(math)
+                space.update((name, f) for name, f in _names.items() if space.get(name) is _standing_in[id(f)])

@@ -32,13 +32,14 @@ from ..tensor import Tensor
 from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
 from .ending import Build, Run
+from .kinds import MISSING, OF_A_TENSOR, STATIC, Wrapper
 from .mathematics import original
 from .recorder import Recorder
 from .scalars import RuntimeNumber
-from .walk import MISSING, OF_A_TENSOR, STATIC, Wrapper
 
 if TYPE_CHECKING:
-    from .guards import Call, Environment
+    from .calls import Call
+    from .guards import Environment
 
 IMMUTABLE = (
     *STATIC,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import enum
 import signal
 import threading
 import types
@@ -16,13 +17,16 @@ from ..ir.pipeline import collector_paused
 from ..tensor import Tensor
 from .announce import Announcing
 from .arrays import RuntimeArray
+from .calls import FLATTENED, Call
 from .effects import Before, fields, put
 from .escape import plain, release
-from .guards import FLATTENED, Call, Environment
+from .guards import Environment
+from .kinds import CONTENTS, GROWTH, MISSING, is_described, is_static
+from .known import is_library
 from .mathematics import for_numbers, mathematics
 from .recorder import Recorder, Source
-from .scalars import Argument, Whole
-from .walk import CONTENTS, GROWTH, MISSING, STATIC, is_described, is_trusted
+from .scalars import Argument, RuntimeNumber, Whole
+from .watch import Watch
 from .world import heard
 
 
@@ -36,6 +40,7 @@ class Recording:
         self.recorder = Recorder(name)
         self.call = call
         self.before = Before()
+        self.watch = Watch([*call.generators, *(g for e in call.environments for g in e.generators)])
         for i, t in enumerate(call.tensors):
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
@@ -58,7 +63,8 @@ class Recording:
             self.before.cover()
             self.before.listen()
             context.recorder = self.recorder
-            with collector_paused(), signals_apart(), heard(self.recorder), mathematics():  # nothing of the graph is garbage
+            # Nothing of the graph is garbage.
+            with collector_paused(), signals_apart(), heard(self.recorder), mathematics(), self.watch.watching():
                 result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result
@@ -112,6 +118,9 @@ class _Numbers:
     def _put(self, x: Any) -> Any:
         """What is to stand where ``x`` stands: itself, or a number of the run, or a tuple with such numbers."""
         root = self.environments[0]
+        if issubclass(type(x), RuntimeNumber):  # a place that two environments have among their slots
+            next(self.floats if type(x._value) is float else self.ints)
+            return x
         if type(x) is float and not root.asks_types:
             return next(self.floats)
         if type(x) is int and not root.asks_types:
@@ -120,7 +129,7 @@ class _Numbers:
             return self.arrays[id(x)]
         if type(x) is types.BuiltinFunctionType and not root.asks_types:
             return for_numbers(x) or x
-        if isinstance(x, (*STATIC, Tensor)):
+        if is_static(x) or isinstance(x, Tensor):
             return x
         if type(x) is tuple or (isinstance(x, tuple) and hasattr(x, "_fields")):
             new = [self._put(item) for item in x]
@@ -129,6 +138,8 @@ class _Numbers:
             return type(x)(*new) if hasattr(x, "_fields") else tuple(new)
         if isinstance(x, Announcing):
             self._put_environment(x)
+        elif isinstance(x, enum.Enum):
+            self._put_environment(type(x))
         elif isinstance(x, FLATTENED) or is_described(type(x)):
             self._put_into(x)
         return x
@@ -137,7 +148,7 @@ class _Numbers:
         if any(x is known for known in self.call.growing) or id(x) in self.seen or id(x) in self.environments[0].reached:
             return
         self.seen.add(id(x))
-        if type(x) not in (list, dict) and not is_trusted(type(x).__module__):
+        if type(x) not in (list, dict) and not is_library(type(x).__module__):
             self._put_environment(type(x))
         if isinstance(x, FLATTENED):
             self._put_items(x)

@@ -12,14 +12,14 @@ import numpy as np
 from ..ir.graph import Graph
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
+from .calls import Call, storage
 from .ending import Ending, whole
 from .graph_function import Executable
-from .guards import Call, storage
+from .kinds import alive
 from .overlap import is_written_over
 from .recorder import Recorder, Source
 from .scalars import static
 from .tape import Decision
-from .walk import alive
 
 
 class Refused(Exception):

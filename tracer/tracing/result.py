@@ -11,13 +11,13 @@ from ..tensor import Tensor
 from .effects import Change, place
 from .ending import Ending, whole
 from .escape import escaped
+from .kinds import CONTENTS, GROWTH
 from .outcome import Results, Unreplayable
 from .overlap import is_written_over
 from .recorder import Recorder
-from .walk import CONTENTS, GROWTH
 
 if TYPE_CHECKING:
-    from .guards import Call
+    from .calls import Call
 
 
 def finish(

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 def static(x: Any) -> tuple:
     """A token for a value of a plain type; equal values that yet differ (1, True, 1.0; 0.0, -0.0) get tokens that differ."""
-    return type(x), repr(x) if isinstance(x, (float, complex, slice, range)) else x
+    if isinstance(x, (float, complex, slice, range)):
+        return type(x), repr(x)
+    if isinstance(x, (tuple, frozenset)):
+        return type(x), (tuple if isinstance(x, tuple) else frozenset)(map(static, x))
+    return type(x), x
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from ..ir.primitive import Kind
 from ..ir.types import TensorType
 from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
 from .graph_function import Executable, GraphFunction
+from .kinds import alive
 from .recording import signals_apart
 from .scalars import Element
 from .tape import Decision, Look, Row, Span
-from .walk import alive
 
 if TYPE_CHECKING:
     from ..runtime.calling import Caller
     from ..runtime.program import Program
+    from .calls import Call
     from .ending import Ending
-    from .guards import Call
 
 _MAX_NODES = 20_000
 _MAX_LEFT = 64  # reasons to leave paths

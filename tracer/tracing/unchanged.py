@@ -7,13 +7,14 @@ tables. It may say that something has changed where nothing has (an equal object
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
-from operator import is_
+from collections.abc import Callable, Iterable
+from operator import attrgetter, is_
 from typing import Any
 
 from ..context import Structure
-from ..runtime.objects import Word, word_of
-from .walk import MISSING, Walk, contents, is_plain
+from ..runtime.objects import Word, reader, version_of, word_of
+from .kinds import MISSING, contents, is_plain
+from .walk import Walk
 
 ANY: Any = object()  # the value of a place that may hold any
 
@@ -28,7 +29,13 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
 
     ``live`` are containers and what they held.
     """
-    constants: dict[str, Any] = {"contents": contents, "is_": is_, "MISSING": MISSING, "Structure": Structure}
+    constants: dict[str, Any] = {
+        "__name__": __name__,
+        "contents": contents,
+        "is_": is_,
+        "MISSING": MISSING,
+        "Structure": Structure,
+    }
 
     def constant(x: Any) -> str:
         name = f"c{len(constants)}"
@@ -61,6 +68,35 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
     exec(compile("\n".join(lines), "<unchanged>", "exec"), constants)
     same: Callable[[], int | None] = constants["same"]
     return same
+
+
+class Tags:
+    """Says whether dictionaries that hardly ever change are as they were: by a call, or by ``words`` of memory. These are None
+    where the versions of dictionaries are not known, and the call compares what they hold.
+    """
+
+    def __init__(self, spaces: Iterable[dict[Any, Any]]):
+        self._spaces = list(spaces)  # kept, for the words are in them
+        found = [version_of(space) for space in self._spaces]
+        self.words: list[Word] | None = None if None in found else found  # type: ignore[assignment]
+        if self.words is None:
+            self._known = [list(space.items()) for space in self._spaces]
+        else:
+            self._readers = [reader(word) for word in self.words]
+            self._values = [value for _, value in self.words]
+
+    def __call__(self) -> bool:
+        if self.words is None:
+            return all(map(_is_like, self._spaces, self._known))
+        return [*map(_value, self._readers)] == self._values
+
+
+_value = attrgetter("value")
+
+
+def _is_like(space: dict[Any, Any], known: list[tuple[Any, Any]]) -> bool:
+    same = len(space) == len(known) and all(a is b for a, (b, _) in zip(space, known, strict=True))
+    return same and all(map(is_, space.values(), [value for _, value in known]))
 
 
 def lengths(walk: Walk, constant: Callable[[Any], str]) -> list[str]:

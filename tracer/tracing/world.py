@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import context
 from .formats import Number, Template
+from .kinds import STATIC
 from .scalars import RuntimeNumber
-from .walk import STATIC
 
 if TYPE_CHECKING:
     from .recorder import Recorder

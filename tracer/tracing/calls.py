@@ -1,0 +1,334 @@
+"""A call's arguments: what a trace takes for granted of them."""
+
+from __future__ import annotations
+
+import collections
+import enum
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..tensor import Tensor, wrap
+from .announce import Announcing
+from .arrays import Changeable, Elements, is_input
+from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, is_described, is_static, slots_of
+from .known import is_library
+from .overlap import overlapping
+from .scalars import static
+from .walk import Walk
+
+if TYPE_CHECKING:
+    from .guards import Environment
+
+FLATTENED = (list, dict, collections.deque)  # and their subclasses
+
+
+def storage(data: np.ndarray) -> Any:
+    """The object whose memory an array shows."""
+    while data.base is not None:
+        if not isinstance(data.base, np.ndarray):
+            return data.base
+        data = data.base
+    return data
+
+
+class Call:
+    """A call's arguments and the values of slots, flattened: ``key`` says all that a trace of it takes for granted.
+
+    tensors   in order
+    floats    in order; they are not part of the key, unless the function asks for their type
+    ints      in order; those ``promoted``, by number, are not part of the key
+    objects   dictionaries, lists and objects, in order, each once
+    reached   tensors that belong to objects among the arguments, by id
+    held      ids of what belongs to objects among the arguments
+    kept      what the key refers to by identity
+    generators  of random numbers, among the arguments
+    values    of the trace's float program, once one has matched
+    arrays    the tensors on NumPy arrays, by the array's id
+    growing   objects whose contents are not part of the key: they are only added to
+    spaces    ids of the dictionaries of objects
+    """
+
+    __slots__ = (
+        "_environment",
+        "_numbers",
+        "arrays",
+        "environments",
+        "floats",
+        "generators",
+        "growing",
+        "held",
+        "ints",
+        "kept",
+        "key",
+        "objects",
+        "promoted",
+        "reached",
+        "spaces",
+        "storages",
+        "structure",
+        "tensors",
+        "values",
+    )
+
+    def __init__(self, args: tuple, kwargs: dict, environment: Environment):
+        self.tensors: list[Tensor] = []
+        self.floats: list[float] = []
+        self.ints: list[int] = []
+        self.objects: list[Any] = []
+        self.environments = [environment]
+        self.reached: dict[int, Tensor] = {}
+        self.held: set[int] = set()
+        self.arrays: dict[int, Tensor] = {}
+        self.growing: list[Any] = []
+        self.spaces: set[int] = set()
+        self.kept: list[Any] = []
+        self.generators: list[Any] = []
+        self.values: list[Any] = []
+        self._environment = environment
+        self._numbers: dict[int, int] = {}  # of objects, by id
+        self.storages: list[int] = []
+        self.promoted: frozenset[int] = frozenset()
+        tokens: list[Any] = []
+        for a in args:
+            self._add(a, tokens)
+        if kwargs:
+            for name, a in kwargs.items():
+                tokens.append(name)
+                self._add(a, tokens)
+        if environment.slots:
+            self._add_slots(environment, tokens)
+        if len(set(self.storages)) < len(self.storages):
+            ids = [id(t) for t in self.tensors]
+            first: dict[int, int] = {}
+            for i, t in enumerate(self.tensors):
+                first.setdefault(id(t), i)
+            different = [*first.values()]
+            pairs = overlapping([self.tensors[i]._data for i in different])
+            tokens += [tuple(map(first.__getitem__, ids)), ("overlap", *((different[i], different[j]) for i, j in pairs))]
+        captured = environment.captured
+        if captured:
+            # The recorder could not tell a tensor that the function reaches by itself from the argument.
+            for t in self.tensors:
+                if id(t) in captured or (t._view is not None and id(t._root()) in captured):
+                    tokens += (id(t), id(t._root()))
+        self.structure = tuple(tokens)
+        self.key: tuple = self.structure
+        if self.ints:
+            self.settle()
+
+    def settle(self) -> None:
+        """Makes the key of the structure, and of the ints that count as constants."""
+        self.promoted = self._environment.changing.positions(self.structure, self.ints)
+        constants = tuple([None if i in self.promoted else x for i, x in enumerate(self.ints)])
+        self.key = self.structure, constants
+
+    def follow(self, other: Call) -> None:
+        """Lets the same ints count as constants as in another description of the call."""
+        if self.ints and self.structure != other.structure:
+            self._environment.changing.copy(other.structure, self.structure)
+            self.settle()
+
+    def _add(self, a: Any, tokens: list[Any]) -> None:
+        if isinstance(a, Tensor):
+            data = a._data
+            leaf = a._grad_fn is None
+            order = True if data.flags.c_contiguous else data.strides
+            tokens.append((type(a), data.dtype.char, data.shape, a._requires_grad, leaf, order))
+            self.tensors.append(a)
+            self.storages.append(id(data) if data.base is None else id(storage(data)))
+            if a._view is not None:
+                tokens.append(_followed(a))
+            if len(vars(a)) > 2 and not OF_A_TENSOR.issuperset(vars(a)):
+                self._describe(a, tokens)
+        elif type(a) is float and not self._environment.asks_types:
+            tokens.append(float)
+            self.floats.append(a)
+        elif type(a) is int and not self._environment.asks_types:
+            tokens.append(int)
+            self.ints.append(a)
+        elif is_static(a):
+            tokens.append(static(a))
+        elif type(a) is tuple or (isinstance(a, tuple) and hasattr(a, "_fields")):
+            tokens.append((type(a), len(a)))
+            for item in a:
+                self._add(item, tokens)
+        elif type(a) is list:
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
+                tokens.append((list, len(a)))
+                for item in a:
+                    self._add(item, tokens)
+        elif type(a) is dict:
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
+                tokens.append((dict, tuple(map(static, a))))
+                for item in a.values():
+                    self._add(item, tokens)
+        else:
+            self._add_object(a, tokens)
+
+    def _is_new(self, x: Any, tokens: list[Any]) -> bool:
+        """Whether an object is met for the first time, and is not one that the function reaches by itself."""
+        number = self._numbers.get(id(x))
+        if number is not None:
+            tokens.append(("again", number))
+            return False
+        self._numbers[id(x)] = len(self.objects)
+        self.objects.append(x)
+        known = self._environment.reached.get(id(x))
+        if known is not None:
+            tokens.append(("captured", known))
+        return known is None
+
+    def _grows(self, x: Any, tokens: list[Any]) -> bool:
+        """Whether a container is only added to: then what is in it is of no consequence."""
+        if len(self.objects) - 1 not in self._environment.growing:
+            return False
+        tokens.append((type(x), "grows"))
+        self.growing.append(x)
+        return True
+
+    def grows(self, x: Any) -> bool:
+        """From now on an object of such a call may grow. Says whether that is new."""
+        environment, number = self._environment, self._numbers[id(x)]
+        if not environment.can_hear(x) or number in environment.read or number in environment.growing:
+            return False
+        environment.growing.add(number)
+        return True
+
+    def reads(self, x: Any) -> None:
+        """What is in an object of such a call is of consequence."""
+        number = self._numbers[id(x)]
+        self._environment.growing.discard(number)
+        self._environment.read.add(number)
+
+    def _add_object(self, a: Any, tokens: list[Any]) -> None:
+        """An object of any class: of a plain one, the class and what it holds."""
+        cls = type(a)
+        if isinstance(a, Announcing):
+            self._add_environment(a, tokens)
+        elif is_input(a):
+            self._add_array(a, tokens)
+        elif isinstance(a, enum.Enum):
+            tokens.append(id(a))
+            self.kept.append(a)
+            self._add_environment(type(a), tokens)
+        elif isinstance(a, FLATTENED):
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
+                self._add_class(cls, tokens)
+                self._add_items(a, tokens)
+                if hasattr(a, "__dict__"):
+                    self.spaces.add(id(vars(a)))
+                    self._add(vars(a), tokens)
+        elif isinstance(a, set):
+            if self._is_new(a, tokens) and not self._grows(a, tokens):
+                self._add_class(cls, tokens)
+                self._describe(tuple(a), tokens)
+        elif is_described(cls):
+            if self._is_new(a, tokens):
+                self._add_class(cls, tokens)
+                if hasattr(a, "__dict__"):
+                    self.spaces.add(id(vars(a)))
+                    self._add(vars(a), tokens)
+                for name in slots_of(cls):
+                    if hasattr(a, name):
+                        tokens.append(name)
+                        self._add(getattr(a, name), tokens)
+        else:
+            self._describe(a, tokens)
+
+    def _add_class(self, cls: type, tokens: list[Any]) -> None:
+        tokens.append(cls)
+        if not is_library(cls.__module__):
+            self._add_environment(cls, tokens)
+
+    def _add_items(self, a: Any, tokens: list[Any]) -> None:
+        """What a container of another type than list and dict holds."""
+        if isinstance(a, dict):
+            tokens.append(tuple(map(static, dict.keys(a))))
+            if isinstance(a, collections.defaultdict):
+                self._add(a.default_factory, tokens)
+            for item in dict.values(a):
+                self._add(item, tokens)
+        else:
+            tokens.append((len(a), a.maxlen if isinstance(a, collections.deque) else None))
+            for item in a:
+                self._add(item, tokens)
+
+    def _add_environment(self, a: Any, tokens: list[Any]) -> None:
+        """What an argument reaches that is described as surroundings are, with its slots."""
+        environment = self._environment.of(a)
+        tokens.append((environment.number, environment.key()))
+        self.reached.update(environment.tensors)
+        self.held.update(environment.reached)
+        if environment not in self.environments:
+            self.environments.append(environment)
+            if environment.slots:
+                self._add_slots(environment, tokens)
+
+    def _add_slots(self, environment: Environment, tokens: list[Any]) -> None:
+        for slot in environment.slots:
+            value = slot.get()
+            if value is MISSING:
+                tokens.append("missing")
+            elif slot.key is GROWTH:
+                pass
+            elif slot.key is CONTENTS:
+                if id(value) not in self._numbers:
+                    self._numbers[id(value)] = len(self.objects)
+                    self.objects.append(value)
+                    if isinstance(value, FLATTENED):
+                        self._add_items(value, tokens)
+                    else:
+                        self._describe(tuple(value), tokens)
+            else:
+                if slot.is_number and type(value) is int:
+                    self._environment.changing.expect(tokens)
+                self._add(value, tokens)
+
+    def _add_array(self, a: np.ndarray, tokens: list[Any]) -> None:
+        """A NumPy array: a tensor on its memory, and its elements where NumPy computes with them."""
+        t = self.arrays.get(id(a))
+        if t is None:
+            t = self.arrays[id(a)] = wrap(a)
+        tokens.append((np.ndarray, a.dtype.char, a.shape, a.flags.c_contiguous, a.flags.writeable))
+        looked_at = self._environment.looked_at
+        if len(self.tensors) in looked_at:
+            try:
+                tokens.append(looked_at[len(self.tensors)].token(a))
+            except Changeable as e:
+                raise Untraceable(
+                    f"NumPy computes with an argument, a {e}: make it a tensor first, by tracer.from_numpy"
+                ) from None
+        self.tensors.append(t)
+        self.storages.append(id(a) if a.base is None else id(storage(a)))
+
+    def looks_at_more(self, looked_at: Iterable[Tensor]) -> bool:
+        """From now on the elements of these arrays are part of the key. Says whether they were not."""
+        numbers = {i for i, known in enumerate(self.tensors) if any(known is t for t in looked_at)}
+        more = numbers.difference(self._environment.looked_at)
+        self._environment.looked_at.update({i: Elements() for i in more})
+        return bool(more)
+
+    def _describe(self, a: Any, tokens: list[Any]) -> None:
+        walk = Walk(self._environment.reached, ran=self._environment.ran)
+        tokens.append(walk.describe(a))
+        self.kept += walk.kept
+        self.generators += walk.generators
+        self.reached.update(walk.tensors)
+        self.held.update(walk.seen)
+        if isinstance(a, Tensor):
+            del self.reached[id(a)]
+
+
+def _followed(view: Tensor) -> bool | None:
+    """Whether autograd follows a view, its place in the graph looked up; None if it has lost sight of it."""
+    try:
+        return view._followed()
+    except RuntimeError:
+        return None
+
+
+def is_settled(view: Tensor) -> bool:
+    """Whether a view's place in the graph needs no looking up."""
+    return view._history == view._counter[0] or not view.requires_grad

@@ -1,0 +1,50 @@
+"""What becomes of a traced function where code has run that had not run before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .calls import Call
+from .kinds import Untraceable
+
+if TYPE_CHECKING:
+    from .function import TracedFunction
+    from .recording import Recording
+
+_MAX_OLDER = 8  # environments that are kept
+
+
+def grow(
+    function: TracedFunction, recording: Recording, key: tuple, call: Call, args: tuple, kwargs: dict
+) -> tuple[tuple, Call] | None:
+    """From now on guards look at what that code needs, too: the key and the call by these guards. It is to be called while
+    everything is as it was before the recorded run.
+
+    What other calls have recorded stays valid by the guards of then. None if the recording says nothing of such calls.
+    """
+    known, latest = call.environments[0], function.environment
+    if known.ran.grown(recording.watch.codes) is None:
+        return key, call
+    grown = latest.grown(recording.watch)
+    if grown is not None:
+        if not latest.numbers.isdisjoint(key[1] for key in function.traces):
+            function.older.insert(0, latest)
+            del function.older[_MAX_OLDER:]
+        function.environment = latest = grown
+    try:
+        surroundings, described = latest.key(), Call(args, kwargs, latest)
+    except Untraceable as e:
+        recording.recorder.reason = recording.recorder.reason or str(e)
+        return key, call
+    owners = {id(e.subject): e for e in described.environments}
+    if not known.has_slots_of(latest) or any(id(e.subject) not in owners for e in call.environments):
+        function.traces.pop(key, None)
+        return None
+    for change in recording.before.changes():
+        if change.owner is not None:
+            change.owner = owners[id(change.owner.subject)]
+    described.follow(call)
+    new = (described.key, surroundings, *key[2:])
+    if key in function.traces:  # what holds by these guards held by the former ones
+        function.traces[new] = function.traces.pop(key)
+    return new, described

@@ -1,0 +1,237 @@
+"""What kinds of objects there are to guards: values, containers, plain objects, and those whose state cannot be seen."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import io
+import operator
+import pathlib
+import re
+import sys
+import threading
+import types
+import typing
+import weakref
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ir.types import DType
+from ..tensor import ATTRIBUTES, Tensor
+from .announce import Announcing, AnnouncingDict, AnnouncingList
+from .scalars import static
+
+STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice)
+_EXACTLY = frozenset([*STATIC, np.dtype])
+
+
+# Immutable, or of no consequence for what is computed.
+OPAQUE = (
+    types.BuiltinFunctionType,
+    types.CodeType,
+    types.EllipsisType,
+    types.NotImplementedType,
+    types.GenericAlias,
+    types.UnionType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    typing.TypeVar,
+    type(typing.Union[int, str]),  # noqa: UP007
+    np.ufunc,
+    np.dtype,
+    type(np.sum),
+    type(NamedTuple("_One", [("x", int)]).x),  # type: ignore[attr-defined]
+    re.Pattern,
+    pathlib.PurePath,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    datetime.tzinfo,
+    decimal.Decimal,
+    fractions.Fraction,
+    io.TextIOBase,
+    operator.itemgetter,
+    operator.attrgetter,
+    operator.methodcaller,
+    type(threading.Lock()),
+    type(threading.RLock()),
+)
+CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, bytearray)
+FIXED = (tuple, frozenset, AnnouncingDict, AnnouncingList)  # contents do not change, or say so
+# Written in C, but with all their state in view.
+_SEEN_THROUGH = {object, types.SimpleNamespace, threading.local, collections.OrderedDict, collections.defaultdict, *CONTAINERS}
+CLASS_NOISE = re.compile(
+    r"__(dict|weakref|doc|module|slots|annotations|annotate\w*|dataclass_\w+|match_args|orig_bases|parameters|type_params"
+    r"|static_attributes|firstlineno|qualname|hash|abstractmethods|annotations_cache)__$|_abc_"
+)
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
+CONTENTS: Any = type("Contents", (), {"__repr__": lambda self: "contents"})()  # the key that stands for all a container holds
+GROWTH: Any = type("Growth", (), {"__repr__": lambda self: "growth"})()  # the key that stands for what is added to it
+CELL = "cell_contents"
+OF_A_TENSOR = frozenset(ATTRIBUTES)
+
+
+Slots = Mapping[int, Collection[Any]]
+
+
+class Untraceable(Exception):
+    """An argument or environment that guards cannot describe."""
+
+
+class Wrapper:
+    """Base of objects that stand for a function or a module: what they depend on is what ``__wrapped__`` depends on."""
+
+    __slots__ = ("__dict__", "__weakref__")
+    __wrapped__: Any
+
+
+# Objects of which not the attributes alone matter.
+_SPECIAL = (
+    type,
+    types.FunctionType,
+    types.MethodType,
+    types.ModuleType,
+    functools.partial,
+    property,
+    staticmethod,
+    classmethod,
+    functools._lru_cache_wrapper,
+    enum.Enum,
+    np.ndarray,
+    np.generic,
+    Tensor,
+    Announcing,
+    Wrapper,
+)
+
+
+def is_static(x: Any) -> bool:
+    """Whether an object is its value, and nothing else: subclasses may have attributes and methods."""
+    return type(x) in _EXACTLY or isinstance(x, DType)
+
+
+def plain_value(x: Any) -> tuple:
+    """A token for the value of an object whose class is derived from one of Python's types of values."""
+    for cls, value in _VALUES:
+        if isinstance(x, cls):
+            return static(value(x))
+    return ()
+
+
+_VALUES: tuple[tuple[type, Any], ...] = (
+    (int, int.__pos__),
+    (float, float.__pos__),
+    (complex, complex.__pos__),
+    (str, str.__str__),
+    (bytes, lambda x: bytes.__getitem__(x, slice(None))),
+)
+
+
+def items_of(x: Any) -> Collection[Any]:
+    """What a container or object holds, in order."""
+    if isinstance(x, (dict, types.MappingProxyType)):
+        return x.items()
+    if isinstance(x, bytearray):
+        return (bytes(x),)
+    if isinstance(x, CONTAINERS):
+        return x
+    if isinstance(x, np.ndarray):
+        return (x.tobytes(), x.shape)
+    if isinstance(x, Tensor):
+        return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
+    slots = slots_of(type(x))
+    own: Iterable[Any] = vars(x).items() if hasattr(x, "__dict__") else ()
+    return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
+
+
+def is_plain(x: Any) -> bool:
+    """Whether all that an object holds is in its dictionary."""
+    return hasattr(x, "__dict__") and not isinstance(x, (Tensor, bytearray, *CONTAINERS)) and not slots_of(type(x))
+
+
+def slots_of(cls: type) -> tuple[str, ...]:
+    """The names of the attributes that instances keep elsewhere than in a dictionary."""
+    return _slots_of(cls)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(1024)
+def _slots_of(cls: Any) -> tuple[str, ...]:
+    found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]
+    return tuple(name for name in found if name != "__dict__")
+
+
+def _is_of(cls: type, x: Any) -> bool:
+    """Whether an attribute is a method of the class that is written in C."""
+    if isinstance(x, (types.MethodDescriptorType, types.WrapperDescriptorType)):
+        return x.__objclass__ is cls
+    return isinstance(x, types.BuiltinFunctionType) and x.__self__ is cls
+
+
+@functools.lru_cache(1024)
+def hides_state(cls: Any) -> bool:
+    """Whether instances hold, beside attributes, what only C code can see."""
+    for base in cls.__mro__:
+        if base in _SEEN_THROUGH:
+            continue
+        if not base.__flags__ & (1 << 9) or any(_is_of(base, v) for v in vars(base).values()):
+            return True
+    return False
+
+
+def is_class_noise(name: str) -> bool:
+    """Whether an attribute of classes is of no consequence."""
+    return CLASS_NOISE.match(name) is not None
+
+
+def is_constant(x: Any) -> bool:
+    """Whether an object never changes, and is the same in every run that mentions it."""
+    if isinstance(x, (type, types.FunctionType)):
+        return getattr(sys.modules.get(x.__module__), x.__qualname__, None) is x
+    return isinstance(x, (*OPAQUE, types.ModuleType))
+
+
+def is_described(cls: type) -> bool:
+    """Whether instances are their class and their attributes, nothing else."""
+    return _is_described(cls)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(1024)
+def _is_described(cls: Any) -> bool:
+    return not issubclass(cls, (*STATIC, *OPAQUE, *CONTAINERS, *_SPECIAL)) and not hides_state(cls)
+
+
+def contents(cell: Any) -> Any:
+    """What a closure variable holds; ``MISSING`` if it has not been assigned, or deleted."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+def weakened(kept: Iterable[Any]) -> list[Any]:
+    """What a description refers to by identity, as weak references where that can be; containers have none in it.
+
+    While ``alive`` holds of each, equal descriptions are of the same objects.
+    """
+    found: list[Any] = []
+    for x in kept:
+        try:
+            found.append(weakref.ref(x))
+        except TypeError:
+            if not isinstance(x, CONTAINERS):
+                found.append(x)
+    return found
+
+
+def alive(x: Any) -> bool:
+    """Whether one of the ``weakened`` is still there."""
+    return type(x) is not weakref.ref or x() is not None

@@ -1,0 +1,178 @@
+"""What is known of functions that are not the user's: which depend on their arguments alone, and which on the world.
+
+Python code is *quiet* if what it does depends on nothing that guards do not see: that of this package, of NumPy and SciPy, and
+of the listed modules of the standard library. All other code is described like the user's. A function written in C is allowed
+if its module, or the type of the object that it is a method of, is on a list; others are refused where they are called, for
+clocks, files and the state of the process are among them.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+import types
+from typing import Any
+
+import numpy as np
+
+PACKAGE = __name__.split(".")[0]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Python code that depends on its arguments alone. Loggers are described by their levels (``walk``), what is logged is logged by
+# replays (``world``), and whether random numbers are drawn is seen by the state of their generators.
+_QUIET = _words("""
+    _collections_abc _py_abc _weakrefset abc ast base64 bisect calendar cmath codecs collections colorsys contextlib
+    copy copyreg dataclasses decimal difflib dis encodings enum fnmatch fractions functools heapq importlib inspect io
+    itertools json keyword linecache logging math numbers opcode operator pprint random re reprlib sre_compile
+    sre_constants sre_parse statistics string stringprep struct textwrap token tokenize traceback types typing
+    typing_extensions unicodedata warnings weakref zipimport
+    """)
+
+# Modules in C whose functions depend on their arguments alone.
+_PURE = _words("""
+    _abc _ast _stat _bisect _codecs _collections _csv _datetime _decimal _elementtree _functools _hashlib _heapq _json _md5
+    _opcode _operator _pickle _sha1 _sha2 _sha256 _sha3 _sha512 _sre _statistics _string _struct _suggestions _tokenize
+    _typing _warnings _weakref array atexit binascii builtins cmath collections copyreg datetime decimal functools
+    itertools math operator re struct types typing unicodedata weakref zlib
+    """)
+_IMPURE = _words("""
+    builtins.__import__ builtins.breakpoint builtins.compile builtins.eval builtins.exec builtins.globals builtins.input
+    builtins.open datetime.now datetime.today datetime.utcnow date.today
+    """)
+# Of modules that are not pure as a whole.
+_HARMLESS = _words("""
+    _imp.acquire_lock _imp.release_lock _io.text_encoding _thread.RLock _thread.allocate_lock _tracer time.sleep
+    posix.fspath sys.exc_info sys.getdefaultencoding sys.getrecursionlimit sys.getsizeof sys.intern sys.is_finalizing
+    sys.exception sys.setprofile sys.getprofile sys._getframemodulename gc.disable gc.enable gc.isenabled
+    """)
+# Types from modules that are not pure, of which all methods are.
+_HARMLESS_TYPES = frozenset(["_thread.lock", "_thread.RLock", "_io.StringIO", "_io.BytesIO", "_contextvars.Token"])
+# Functions of libraries whose Python code is quiet, that depend on files, clocks, and settings.
+_REFUSED = _words("""
+    numpy.load numpy.fromfile numpy.genfromtxt numpy.loadtxt numpy.memmap numpy.fromregex numpy.geterr numpy.seterr
+    numpy.geterrcall numpy.get_printoptions numpy.set_printoptions numpy.setbufsize numpy.getbufsize numpy.seterrcall
+    numpy.save numpy.savez numpy.savez_compressed numpy.savetxt numpy.DataSource numpy.show_config numpy.show_runtime
+    inspect.currentframe inspect.stack inspect.trace inspect.getsource inspect.getsourcelines inspect.getsourcefile
+    linecache.getline linecache.getlines importlib.reload importlib.import_module traceback.format_stack
+    traceback.extract_stack random.Random.__init__ random.SystemRandom.random random.SystemRandom.getrandbits
+    random.SystemRandom.randbytes
+    """)
+_LIBRARIES = frozenset([PACKAGE, "numpy", "scipy"])
+_TRUSTED = (_LIBRARIES | sys.stdlib_module_names) - {"__main__", "test", "this", "antigravity"}
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+
+
+def root_of(module: Any) -> str:
+    return module.split(".", 1)[0] if type(module) is str else ""
+
+
+def is_library(module: Any) -> bool:
+    """Whether a module is this package's, NumPy's, SciPy's, or the standard library's."""
+    return root_of(module) in _TRUSTED
+
+
+def is_ours(module: Any) -> bool:
+    return root_of(module) == PACKAGE
+
+
+def is_quiet(module: Any) -> bool:
+    """Whether what the Python code of a module does depends on nothing that guards do not see."""
+    root = root_of(module)
+    return root in _QUIET or root in _LIBRARIES or root.startswith("namedtuple_")
+
+
+def refusal_of_code(module: Any, name: str) -> str | None:
+    """The name of a function written in Python that depends on what guards do not see; None for others."""
+    path = f"{module}.{name}"
+    if path in _REFUSED:
+        return path
+    if root_of(module) in ("numpy", "scipy"):
+        head = "numpy" if module.startswith("numpy") else "scipy"
+        if f"{head}.{name}" in _REFUSED:
+            return f"{head}.{name}"
+    return None
+
+
+def refusal(function: Any) -> str | None:
+    """The name of a function written in C whose result may be another one in each call; None for others.
+
+    ``function`` is a built-in function or method.
+    """
+    holder = function.__self__
+    if holder is None or isinstance(holder, types.ModuleType):
+        return _refusal_in_module(function, holder)
+    if isinstance(holder, GENERATORS):
+        return None  # whether their state changes is seen
+    cls = holder if isinstance(holder, type) else type(holder)
+    return _refusal_of_method(cls, function.__name__)
+
+
+def _refusal_in_module(function: Any, holder: types.ModuleType | None) -> str | None:
+    module = function.__module__ or (holder.__name__ if holder is not None else "builtins")
+    path = f"{module}.{function.__name__}"
+    if root_of(module) in _LIBRARIES:
+        return path if module.startswith("numpy.random") else refusal_of_code(module, function.__name__)
+    if path in _IMPURE:
+        return path
+    if root_of(module) in _PURE or path in _HARMLESS:
+        return None
+    return _readable(path)
+
+
+@functools.lru_cache(4096)
+def _refusal_of_method(cls: type, name: str) -> str | None:
+    owner = next((base for base in cls.__mro__ if name in vars(base)), cls)
+    path = f"{owner.__module__}.{owner.__qualname__}"
+    if f"{owner.__name__}.{name}" in _IMPURE and owner.__module__ == "datetime":
+        return f"{path}.{name}"
+    if hasattr(cls, "runtime_keys"):  # its own methods read numbers of the run
+        return f"{path}.{name}" if hasattr(owner, "runtime_keys") else None
+    if owner is not cls and owner is object:
+        return None
+    root = root_of(owner.__module__)
+    if path in _HARMLESS_TYPES or root in _PURE or root in _LIBRARIES or root == "functools":
+        return None
+    return _readable(f"{path}.{name}")
+
+
+def _readable(path: str) -> str:
+    return f"os.{path.removeprefix('posix.')}" if path.startswith("posix.") else path
+
+
+def unseen_call(function: Any) -> str | None:
+    """The name of what a watched run calls unseen, and what gives something else each time; None for others."""
+    if isinstance(function, type):
+        if issubclass(function, GENERATORS) or function is np.datetime64:
+            return f"{function.__module__}.{function.__qualname__}"
+    elif type(function).__name__ == "cython_function_or_method" and str(function.__module__).startswith("numpy.random"):
+        return f"numpy.random.{function.__name__}"
+    return None
+
+
+def state_of(generator: Any) -> Any:
+    """The state of a generator of random numbers, to be compared."""
+    if isinstance(generator, random.Random):
+        try:
+            return generator.getstate()
+        except NotImplementedError:  # SystemRandom has none
+            return None
+    if isinstance(generator, np.random.RandomState):
+        return repr(generator.get_state(legacy=False)["gauss"]), _flat(generator.get_state(legacy=False)["state"])
+    return _flat((generator if isinstance(generator, np.random.BitGenerator) else generator.bit_generator).state)
+
+
+def _flat(x: Any) -> Any:
+    if isinstance(x, dict):
+        return [_flat(v) for v in x.values()]
+    return x.tobytes() if isinstance(x, np.ndarray) else x
+
+
+def global_generators() -> list[Any]:
+    """Those that functions of ``random`` and ``numpy.random`` draw from."""
+    holders = [getattr(f, "__self__", None) for f in (random.getrandbits, np.random.bytes)]
+    return [g for g in holders if isinstance(g, GENERATORS)]

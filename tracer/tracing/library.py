@@ -1,0 +1,85 @@
+"""What is kept in namespaces that hardly ever change, and in caches of functions: what of it guards must know."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+import types
+import weakref
+from typing import Any
+
+from ..runtime.objects import namespace, version_of
+from ..tensor import Tensor
+from .known import PACKAGE, is_library, is_quiet
+
+# Namespaces of this package as they were when first seen, by id; and what was altered in the version last looked at.
+_first: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+_latest: dict[int, tuple[int, list[tuple[str, Any]]]] = {}
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property, type)
+
+
+def altered(space: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The functions and classes in a namespace of this package that users have put there, by name."""
+    version = version_of(space)
+    known = _latest.get(id(space))
+    if known is not None and version is not None and known[0] == version[1]:
+        return known[1]
+    if id(space) not in _first:
+        _first[id(space)] = space, dict(space)
+    _, before = _first[id(space)]
+    found = [
+        (name, value)
+        for name, value in space.items()
+        if (before.get(name) is not value and isinstance(value, _FUNCTIONS)) or _is_foreign(value)
+    ]
+    found += [(name, None) for name, value in before.items() if name not in space and isinstance(value, _FUNCTIONS)]
+    if version is not None:
+        _latest[id(space)] = version[1], found
+    return found
+
+
+def _is_foreign(x: Any) -> bool:
+    """Whether a function is none of this package or of the libraries."""
+    function = getattr(x, "__func__", x)
+    return isinstance(function, types.FunctionType) and not is_library(function.__globals__.get("__name__"))
+
+
+def is_quiet_function(x: Any) -> bool:
+    """Whether it is a function of this package, which ``altered`` tells of."""
+    return isinstance(x, types.FunctionType) and is_quiet(x.__globals__.get("__name__")) and x.__module__.startswith(PACKAGE)
+
+
+def patchable() -> list[dict[str, Any]]:
+    """The namespaces that functions of this package read, whichever is called."""
+    modules = [sys.modules.get(name) for name in (PACKAGE, f"{PACKAGE}.nn.functional")]
+    return [_of(Tensor), *(vars(m) for m in modules if m is not None)]
+
+
+@functools.lru_cache(1024)
+def _of(cls: type) -> dict[str, Any]:
+    return namespace(cls)
+
+
+# Caches of functions (``functools.lru_cache``).
+
+_remembered: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
+
+
+def cache_of(function: Any) -> dict[Any, Any]:
+    """The dictionary in which a cached function has its results; one of its own if it has none."""
+    own = vars(function)
+    return next((d for d in gc.get_referents(function) if type(d) is dict and d is not own), own)
+
+
+def forgotten(function: Any) -> int:
+    """How often it was seen that a cached function has forgotten a result."""
+    known = _remembered.get(function)
+    now = dict(cache_of(function))
+    if known is None:
+        known = _remembered[function] = [0, now]
+    elif any(now.get(key, known) is not value for key, value in known[1].items()):
+        known[0] += 1
+    known[1] = now
+    count: int = known[0]
+    return count

@@ -1,0 +1,55 @@
+"""What code looks up by name."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+import types
+from typing import NamedTuple
+
+
+class Reference(NamedTuple):
+    """A name that code looks up, with the attributes it reads from it at once. ``kind``: global, free, import, or store: a
+    global that it assigns. ``is_called``: whether all that the code does with what it finds is to call it.
+    """
+
+    kind: str
+    name: str
+    attributes: tuple[str, ...] = ()
+    level: int = 0
+    is_called: bool = False
+
+
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+_ONE_BIT = sys.version_info >= (3, 12)  # in an attribute's argument, which says that it is called
+
+
+@functools.lru_cache(4096)
+def references(code: types.CodeType) -> tuple[Reference, ...]:
+    """The globals, closure variables and imports of a function's code, not of the functions that it defines."""
+    found: list[Reference] = []
+    instructions = list(dis.get_instructions(code))
+    for i, instruction in enumerate(instructions):
+        name = instruction.opname
+        if name == "IMPORT_NAME":
+            level = instructions[i - 2].argval
+            found.append(Reference("import", instruction.argval, (), level if isinstance(level, int) else 0))
+        elif name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+            found.append(Reference("store", instruction.argval))
+        elif name in _LOADS:
+            attributes = []
+            called = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)
+            for follower in instructions[i + 1 :]:
+                if follower.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+                    break
+                attributes.append(follower.argval)
+                called = follower.opname == "LOAD_METHOD" or (_ONE_BIT and bool((follower.arg or 0) & 1))
+            kind = "free" if "DEREF" in name else "global"
+            found.append(Reference(kind, instruction.argval, tuple(attributes), is_called=called))
+    return tuple(dict.fromkeys(found))
+
+
+def nested(code: types.CodeType) -> list[types.CodeType]:
+    """The code of the functions that a function defines."""
+    return [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]

@@ -1,0 +1,167 @@
+"""What a run does, seen while it runs: which Python code, and which functions written in C it calls.
+
+Guards describe the code that has run, and no other. A function that such code calls, and whose result may be another one
+in each call, is a reason not to replay the run.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ..context import context
+from .known import global_generators, is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of, state_of
+from .references import nested
+
+Profile = Callable[[types.FrameType, str, Any], Any]
+
+
+class Ran:
+    """The code that has run under a traced function, in the runs that were watched.
+
+    codes   by id, each with the globals it ran with
+    found   functions of such code that nothing may lead to which guards see
+    """
+
+    def __init__(self) -> None:
+        self.codes: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
+        self.found: list[types.FunctionType] = []
+
+    def __contains__(self, code: types.CodeType) -> bool:
+        return id(code) in self.codes
+
+    def grown(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]]) -> Ran | None:
+        """This with more code; None if none of it is new."""
+        new = {id(code): (code, space) for code, space in codes if id(code) not in self.codes}
+        if not new:
+            return None
+        ran = Ran()
+        ran.codes = {**self.codes, **new}
+        made = {id(inner) for code, _ in ran.codes.values() for inner in nested(code)}
+        closures = [code for code, _ in new.values() if code.co_freevars not in ((), ("__class__",)) and id(code) not in made]
+        ran.found = (
+            [*self.found, *(x for x in gc.get_referrers(*closures) if _is_one_of(x, closures))] if closures else self.found
+        )
+        return ran
+
+
+def _is_one_of(x: Any, codes: list[types.CodeType]) -> bool:
+    return isinstance(x, types.FunctionType) and any(x.__code__ is code for code in codes)
+
+
+class Watch:
+    """Watches a run. Afterwards ``codes`` has run, and ``refusal``, if any, says what it called that cannot be replayed."""
+
+    def __init__(self, generators: Iterable[Any] = ()):
+        self.refusal = ""
+        self._codes: dict[int, tuple[types.CodeType, dict[str, Any], bool]] = {}  # whether it is quiet
+        self._generators = [(g, state_of(g)) for g in (*global_generators(), *generators)]
+
+    @property
+    def codes(self) -> list[tuple[types.CodeType, dict[str, Any]]]:
+        """The code that has run and must be described, with its globals."""
+        return [(code, space) for code, space, quiet in self._codes.values() if not quiet]
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watches the thread. A profile function that is set goes on being called."""
+        before: Any = sys.getprofile()
+        if before is not None and not callable(before):  # one written in C, which only its owner can set again
+            before.disable()
+        profile = self._profile(before if callable(before) else None)
+        sys.setprofile(profile)
+        try:
+            yield
+        finally:
+            if sys.getprofile() is not profile:
+                self.refusal = self.refusal or "it sets a profile function"
+            else:
+                sys.setprofile(before if callable(before) else None)
+                if before is not None and not callable(before):
+                    before.enable()
+            for generator, state in self._generators:
+                if not self.refusal and state_of(generator) != state:
+                    cls = type(generator)
+                    self.refusal = f"it draws random numbers from a {cls.__module__}.{cls.__qualname__}"
+            self._generators = []
+
+    def _profile(self, before: Profile | None) -> Profile:
+        known, checked = self._codes, set[Any]()
+        ignored: Any = None  # a frame: what it calls has nothing to do with the function
+
+        def profile(frame: types.FrameType, event: str, arg: Any) -> None:
+            nonlocal ignored
+            if before is not None:
+                before(frame, event, arg)
+            if event == "call":
+                code = frame.f_code
+                if ignored is None and id(code) not in known:
+                    if code.co_name == "<module>" or context.recorder is None or _is_inside(frame):
+                        ignored = frame
+                    else:
+                        known[id(code)] = self._meet(frame, code)
+            elif event == "c_call":
+                code = frame.f_code
+                found = known.get(id(code))
+                if found is None or found[2] or ignored is not None:
+                    return
+                holder = arg.__self__
+                key = (
+                    arg
+                    if holder is None or type(holder) is types.ModuleType or isinstance(holder, type)
+                    else (type(holder), arg.__name__)
+                )
+                if key not in checked:
+                    checked.add(key)
+                    self._check(frame, arg)
+            elif event == "return" and frame is ignored:
+                ignored = None
+
+        return profile
+
+    def _meet(self, frame: types.FrameType, code: types.CodeType) -> tuple[types.CodeType, dict[str, Any], bool]:
+        space = frame.f_globals
+        name = _name(space)
+        quiet = is_quiet(name)
+        if quiet and not is_ours(name):
+            path = refusal_of_code(name, getattr(code, "co_qualname", code.co_name))
+            if path is not None and not _is_called_by_quiet(frame):
+                self._refuse(frame.f_back or frame, path)
+        return code, space, quiet
+
+    def _check(self, frame: types.FrameType, function: Any) -> None:
+        path = refusal(function)
+        if path is not None:
+            self._refuse(frame, path)
+
+    def _refuse(self, frame: types.FrameType, path: str) -> None:
+        if self.refusal:
+            return
+        where: types.FrameType | None = frame
+        while where is not None and is_library(_name(where.f_globals)):
+            where = where.f_back
+        where = where or frame
+        self.refusal = (
+            f"it calls {path} ({where.f_code.co_filename}:{where.f_lineno}), whose result may be another one in each call: "
+            "pass as an argument what it gives"
+        )
+
+
+def _name(space: dict[str, Any]) -> Any:
+    return space.get("__name__")
+
+
+def _is_inside(frame: types.FrameType) -> bool:
+    """Whether code of the standard library is called by code that is quiet: that is its own affair."""
+    name, caller = _name(frame.f_globals), frame.f_back
+    if caller is not None and root_of(_name(caller.f_globals)) in ("warnings", "logging", "importlib"):
+        return True  # what shows warnings and records, and finds modules
+    return is_library(name) and not is_quiet(name) and _is_called_by_quiet(frame)
+
+
+def _is_called_by_quiet(frame: types.FrameType) -> bool:
+    return frame.f_back is not None and is_quiet(_name(frame.f_back.f_globals))

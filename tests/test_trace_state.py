@@ -3,6 +3,7 @@
 import types
 
 import pytest
+import twice
 from test_trace_effects import tried
 
 import tracer
@@ -401,3 +402,35 @@ def test_training(name):
     (f,) = tried(PROGRAMS[name], 9)
     if name not in EAGER:
         assert f.cache_info().replays >= 4, f.explain()
+
+
+def test_gradients_that_are_asked_for_inside():
+    def program(trace):
+        w, v = tracer.ones(3, requires_grad=True), tracer.ones(3)
+
+        @trace
+        def f(x):
+            w.requires_grad_(False)
+            v.requires_grad_()
+            (x * w * v).sum().backward()
+            return x + 1
+
+        @trace
+        def frozen_meanwhile(x):
+            w.requires_grad_(False)
+            y = (x * w).sum()
+            w.requires_grad_(True)
+            (y.item() * w).sum().backward()
+
+        found = []
+        for k in range(4):
+            w.requires_grad_(True)
+            v.requires_grad_(False)
+            found += [f(twice.vec(k)), w.requires_grad, v.requires_grad, v.grad.clone()]
+        for k in range(4):
+            w.requires_grad_(True)
+            frozen_meanwhile(twice.vec(k))
+            found += [w.requires_grad, w.grad.clone()]
+        return found
+
+    twice.both(program)

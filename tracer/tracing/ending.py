@@ -54,6 +54,7 @@ class Ending:
     grads     of which tensors ``.grad`` is set, and to what
     prints    what is printed and logged
     leaves    outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
+    flags     which tensors come to require gradients, or no longer do
     effects   where else something is written, and what
     """
 
@@ -64,13 +65,14 @@ class Ending:
     changed: list[tuple[int, int]]
     grads: list[tuple[Source, Build]]
     leaves: list[tuple[int, FreedNode | None]]
+    flags: list[tuple[Source, bool]]
     effects: list[tuple[Place, Build]]
     prints: list[Written]
 
     @property
     def changes(self) -> bool:
         """Whether others can see that it was run, beside the result."""
-        return bool(self.updates or self.changed or self.grads or self.effects or self.prints)
+        return bool(self.updates or self.changed or self.grads or self.flags or self.effects or self.prints)
 
     def numbered(self, number: Mapping[Value, int]) -> Ending:
         """With numbers for values."""

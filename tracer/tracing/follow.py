@@ -388,6 +388,10 @@ class PathRun:
                 t._grad = g
         for place, holder, value in effects:
             place.put(holder, value)
+        for source, flag in ending.flags:
+            t = owner(source, self.call)
+            if t is not None:
+                t.requires_grad_(flag)
         for written in ending.prints:
             written.again(self.values)
         return result

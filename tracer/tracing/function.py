@@ -400,9 +400,11 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             box = [recording.run(self.function, args, kwargs)]
         except Exception:
             before.undo()
+            recorder.exchange_flags()
             try:
                 known = grow(self, recording, key, call, args, kwargs)
             finally:
+                recorder.exchange_flags()
                 before.redo()
             if known is not None:
                 self._leave(*known, recorder)
@@ -413,6 +415,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             learned, stable = learn(before, call), False
             recorder.reason = recorder.reason or recording.watch.refusal
             before.undo()
+            recorder.exchange_flags()
             try:
                 if not learned and not recorder.reason:
                     recorder.reason = self._changed(key, call, args, kwargs)
@@ -422,6 +425,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                     key, call = known
                     allowed = {**call.environments[0].tensors, **call.reached}
             finally:
+                recorder.exchange_flags()
                 before.redo()
             if learned or known is None:
                 self._learned += 1

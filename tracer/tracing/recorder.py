@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd.node import AccumulateGrad, BackwardNode, latest_sequence
-from ..context import context
+from ..context import context, structure_changed
 from ..inplace import straightened
 from ..ir import ops as P
 from ..ir.graph import Builder, Value
@@ -201,6 +201,7 @@ class Recorder:
         self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
         self._varies: dict[Value, bool] = {}
+        self.flags: dict[int, tuple[Tensor, bool]] = {}  # tensors made outside, and whether they required gradients
         self.prints: list[Written] = []  # what it prints and logs
         self.hears = True
         # Arrays on the memory of tensors: the array, that memory, and what is in it.
@@ -433,10 +434,20 @@ class Recorder:
     @_heard
     def becomes_leaf(self, t: Tensor) -> None:
         """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
-        if not self.is_new(t):
-            self.give_up("changes requires_grad of a tensor made outside")
+        v = self.value(t)
+        if self.is_new(t):
+            self._set(t, self.build.bind(P.detach, [v], {}))
+        elif t._grad_fn is not None:
+            self.give_up("detaches a tensor made outside")
         else:
-            self._set(t, self.build.bind(P.detach, [self.value(t)], {}))
+            self.flags.setdefault(id(t), (t, t._requires_grad))
+
+    def exchange_flags(self) -> None:
+        """Tensors made outside require gradients as they did before the run; or again as they do after it."""
+        for t, before in list(self.flags.values()):
+            self.flags[id(t)] = t, t._requires_grad
+            t._requires_grad = before
+            structure_changed()
 
     def is_new(self, t: Tensor) -> bool:
         """Whether the run has made this tensor."""

@@ -47,6 +47,7 @@ class Trace:
     def __init__(self, recorder: Recorder, ending: Ending):
         self.function = whole(recorder, ending)
         self.graph = self.function.recorded
+        self.flags = ending.flags
         self.build, self.leaves, self.effects, grads = ending.build, ending.leaves, ending.effects, ending.grads
         self.prints = ending.prints
         self.replayed = False  # at least once
@@ -219,6 +220,8 @@ class Trace:
             t._grad = g
         for place, holder, value in values:
             place.put(holder, value)
+        for source, flag in self.flags:
+            _locate(source, call).requires_grad_(flag)
         for written in self.prints:
             written.again(run.values)
         return result

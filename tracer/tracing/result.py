@@ -68,7 +68,11 @@ def finish(
         return None
     counts = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
     changed = [(i, counts[i]) for i in updates if counts[i]]
-    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, effects, recorder.prints)
+    if followed and recorder.flags:
+        recorder.reason = "it changes requires_grad of a tensor made outside, and a backward pass outside may follow"
+        return None
+    flags = [(recorder.owner(t), t._requires_grad) for t, before in recorder.flags.values() if t._requires_grad is not before]
+    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints)
     if followed and not all(whole(recorder, ending).reached):
         recorder.reason = "it returns a result whose gradient reaches nothing"
         return None
@@ -97,7 +101,11 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
             raise Unreplayable("it changes a tensor whose memory is not contiguous")
         if id(t) in recorder.written and t._grad_fn is not None:
             raise Unreplayable("it changes in place a tensor that autograd follows")
-    owners = [*recorder.grads_written.values(), *(t for t, _ in recorder.grads_read.values())]
+    owners = [
+        *recorder.grads_written.values(),
+        *(t for t, _ in recorder.flags.values()),
+        *(t for t, _ in recorder.grads_read.values()),
+    ]
     if any(recorder.owner(t).kind == "grad" for t in owners):
         raise Unreplayable("it uses the gradient of a gradient")
     if any(id(t) not in known and id(t) not in inputs for t in recorder.grads_written.values()):

@@ -155,11 +155,16 @@ class _Writer:
 
     def surroundings(self, key: int) -> None:
         """Nothing has changed that the function can reach. Of most functions the program looks at the words that say so."""
+        if self.environment.key() != key:  # compiling has imported modules, whose packages have other versions since
+            raise Unwritten
         found = self.environment.words() if self.native else None
         versions = self.environment.versions() if self.native else None
         seen = self.constant(self.environment)
         if versions is None:
-            announced = [f"{seen}.versions_hold()"]
+            readers = self.environment.readers()
+            announced = [f"{self.constant(where)}.value == {value}" for where, value in readers or ()]
+            if readers is None:
+                announced.append(f"{seen}.versions_hold()")
         else:
             self.words += versions
             announced = []

@@ -234,6 +234,10 @@ class Environment:
         """The words that say which version ``tagged`` dictionaries have; None where that is not known."""
         return self._versions.words
 
+    def readers(self) -> list[tuple[Any, int]] | None:
+        """What reads those words from Python, and what they are; None where that is not known."""
+        return self._versions.readers
+
     def versions_hold(self) -> bool:
         """Whether they have it."""
         return bool(self._versions())

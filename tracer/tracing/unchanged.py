@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable
-from operator import attrgetter, is_
+from operator import is_
 from typing import Any
 
 from ..context import Structure
@@ -79,19 +79,16 @@ class Tags:
         self._spaces = list(spaces)  # kept, for the words are in them
         found = [version_of(space) for space in self._spaces]
         self.words: list[Word] | None = None if None in found else found  # type: ignore[assignment]
+        self.readers: list[tuple[Any, int]] | None = None
         if self.words is None:
             self._known = [list(space.items()) for space in self._spaces]
         else:
-            self._readers = [reader(word) for word in self.words]
-            self._values = [value for _, value in self.words]
+            self.readers = [(reader(word), word[1]) for word in self.words]
 
     def __call__(self) -> bool:
-        if self.words is None:
+        if self.readers is None:
             return all(map(_is_like, self._spaces, self._known))
-        return [*map(_value, self._readers)] == self._values
-
-
-_value = attrgetter("value")
+        return all(where.value == value for where, value in self.readers)
 
 
 def _is_like(space: dict[Any, Any], known: list[tuple[Any, Any]]) -> bool:

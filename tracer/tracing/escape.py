@@ -62,7 +62,8 @@ def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[S
     for tensors in (alive, recorder.written.values(), recorder.grads_written.values(), *holders):
         found += tensors
     found += [t for read in recorder.grads_read.values() for t in read]
-    found += [t for x in (ref() for ref in recorder.floats.made) if is_runtime_array(x) for t in (x._tensor, x._root)]
+    arrays: list[Any] = [x for x in (ref() for ref in recorder.floats.made) if is_runtime_array(x)]
+    found += [t for x in arrays for t in (x._tensor, x._root)]
     owners = {id(t): t for t in (*alive, *recorder.inputs, *recorder.grads_written.values())}
     for t in owners.values():
         found += [t._grad, t._view[0] if t._view is not None else None, *t._formers]

@@ -23,7 +23,7 @@ def grow(
     What other calls have recorded stays valid by the guards of then. None if the recording says nothing of such calls.
     """
     known, latest = call.environments[0], function.environment
-    if known.ran.grown(recording.watch.codes) is None:
+    if known.ran.has(recording.watch.codes):
         return key, call
     grown = latest.grown(recording.watch)
     if grown is not None:

@@ -180,12 +180,12 @@ class Environment:
 
     def grown(self, watch: Watch) -> Environment | None:
         """The same where more code has run; None if nothing has that has not run before."""
-        ran = self.ran.grown(watch.codes)
+        ran = self.ran.grown(watch.codes, self.subject)
         return None if ran is None else self._copy(ran)
 
     def grow(self, watch: Watch) -> None:
         """Becomes what ``grown`` gives."""
-        ran = self.ran.grown(watch.codes)
+        ran = self.ran.grown(watch.codes, self.subject)
         if ran is not None:
             self.ran, self.epoch, self.same = ran, -1, unknown
             self._of.clear()

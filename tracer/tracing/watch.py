@@ -34,14 +34,19 @@ class Ran:
     def __contains__(self, code: types.CodeType) -> bool:
         return id(code) in self.codes
 
-    def grown(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]]) -> Ran | None:
-        """This with more code; None if none of it is new."""
+    def has(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]]) -> bool:
+        """Whether all of it has run before."""
+        return all(id(code) in self.codes for code, _ in codes)
+
+    def grown(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]], root: Any) -> Ran | None:
+        """This with more code; None if none of it is new. ``root`` is what has been called."""
         new = {id(code): (code, space) for code, space in codes if id(code) not in self.codes}
         if not new:
             return None
         ran = Ran()
         ran.codes = {**self.codes, **new}
         made = {id(inner) for code, _ in ran.codes.values() for inner in nested(code)}
+        made.add(id(getattr(getattr(root, "__wrapped__", root), "__code__", None)))  # that function is known
         closures = [code for code, _ in new.values() if code.co_freevars not in ((), ("__class__",)) and id(code) not in made]
         ran.found = (
             [*self.found, *(x for x in gc.get_referrers(*closures) if _is_one_of(x, closures))] if closures else self.found

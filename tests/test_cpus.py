@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tracer
+from tracer.cli.dump import _graph_of as graph_of
 from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.interp import evaluate
@@ -20,7 +21,6 @@ from tracer.runtime import compile as compiler
 from tracer.runtime import machine, numba_version
 from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
-from tracer.tracing.function import graph_of
 
 STEP = """
 import sys

@@ -303,9 +303,10 @@ class Call:
         self.tensors.append(t)
         self.storages.append(id(a) if a.base is None else id(storage(a)))
 
-    def looks_at_more(self, looked_at: Iterable[Tensor]) -> bool:
+    def looks_at_more(self, tensors: Iterable[Tensor]) -> bool:
         """From now on the elements of these arrays are part of the key. Says whether they were not."""
-        numbers = {i for i, known in enumerate(self.tensors) if any(known is t for t in looked_at)}
+        looked_at = [t._data for t in tensors]  # another description of the call has other tensors
+        numbers = {i for i, known in enumerate(self.tensors) if any(known._data is a for a in looked_at)}
         more = numbers.difference(self._environment.looked_at)
         self._environment.looked_at.update({i: Elements() for i in more})
         return bool(more)

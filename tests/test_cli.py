@@ -158,7 +158,6 @@ def test_dump_of_the_backward_program(run):
         (("model.py:layer", "--input", "f32[4,8]", "--input", "f32[7,3]"), "cannot be multiplied (4x8 and 7x3)"),
         (("model.py:layer", "--input", "q32[4,8]"), "there is no dtype 'q32'"),
         (("model.py:layer", "--input", "four"), "neither a type such as"),
-        (("model.py:looks", "--input", "f32[4]"), "bool() looks at a value"),
     ],
 )
 def test_mistakes_are_one_clear_line_and_exit_code_2(run, args, message):

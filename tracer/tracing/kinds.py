@@ -149,7 +149,9 @@ def items_of(x: Any) -> Collection[Any]:
     if isinstance(x, Tensor):
         return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
     slots = slots_of(type(x))
-    own: Iterable[Any] = vars(x).items() if hasattr(x, "__dict__") else ()
+    own: Iterable[Any] = ()
+    if hasattr(x, "__dict__") and isinstance(vars(x), dict):  # a class may answer any name
+        own = vars(x).items()
     return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
 
 

@@ -539,7 +539,7 @@ class Walk:
             out.append(name)
             if type(value) in (int, float) and isinstance(x, Announcing):
                 self.numbers.append((vars(x), name, value))
-            if not self._is_slot(vars(x) if hasattr(x, "__dict__") and name in vars(x) else x, name, out):
+            if not self._is_slot(vars(x) if isinstance(getattr(x, "__dict__", None), dict) and name in vars(x) else x, name, out):
                 self._describe(value, out)
 
     def _watch(self, space: Any) -> None:

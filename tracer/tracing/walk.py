@@ -539,7 +539,8 @@ class Walk:
             out.append(name)
             if type(value) in (int, float) and isinstance(x, Announcing):
                 self.numbers.append((vars(x), name, value))
-            if not self._is_slot(vars(x) if isinstance(getattr(x, "__dict__", None), dict) and name in vars(x) else x, name, out):
+            own = getattr(x, "__dict__", None)
+            if not self._is_slot(own if isinstance(own, dict) and name in own else x, name, out):
                 self._describe(value, out)
 
     def _watch(self, space: Any) -> None:

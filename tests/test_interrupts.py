@@ -159,14 +159,29 @@ def test_what_a_handler_does_is_no_part_of_a_recording(alarm):
     def handler(number, frame):
         seen.add_(other(tracer.ones(2)))
 
+    def f(x):
+        y = x * 2
+        sum(range(3_000_000))  # the signal comes meanwhile
+        return y + 1.0
+
     alarm(handler)
-    f = tracer.trace(lambda x: (x * 2) + float(signal.raise_signal(signal.SIGALRM) or 1.0))
+    f = tracer.trace(f)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
     for _ in range(3):
         assert f(tracer.ones(2)).tolist() == [3.0, 3.0]
     (graph,) = f.graphs()
     assert not graph.updates and [op.primitive.name for op in graph.ops if len(op.operands) == 2] == ["mul", "add"]
     assert seen.tolist() == [2.0, 2.0]
     assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_a_signal_that_a_function_raises_comes_in_every_call(alarm):
+    seen = tracer.zeros(2)
+    alarm(lambda number, frame: seen.add_(1))
+    f = tracer.trace(lambda x: x * float(signal.raise_signal(signal.SIGALRM) or 2.0))
+    for _ in range(3):
+        assert f(tracer.ones(2)).tolist() == [2.0, 2.0]
+    assert seen.tolist() == [3.0, 3.0]
 
 
 def test_an_interrupt_in_a_step_that_numpy_does():

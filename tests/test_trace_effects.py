@@ -2,10 +2,11 @@
 
 import collections
 import dataclasses
+import threading
 import types
 
 import pytest
-from twice import leaf, outcome, same, vec
+from twice import both, leaf, outcome, same, vec
 
 import tracer
 from tracer import nn, optim
@@ -722,3 +723,44 @@ def test_a_training_loop_that_counts_and_schedules():
 
     (step,) = tried(program, 14)
     assert not step.eager_reasons and step.cache_info().replays >= 8, step.explain()
+
+
+def test_traced_functions_called_by_a_run_that_is_given_up():
+    """Numbers of the run stay in slots until the run ends, also where it is no longer recorded."""
+
+    def program(trace):
+        count, m = 1.0, tracer.ones(3)
+
+        @trace
+        def inner(x):
+            return x * count
+
+        @trace
+        def outer(x):
+            nonlocal count
+            m.data = m * 0.5
+            y = inner(x)
+            count += 0.25
+            return y + inner(x) + m
+
+        return [outer(vec(i)) for i in range(6)], count, m
+
+    both(program)
+
+
+def test_another_thread_calls_meanwhile():
+    s = types.SimpleNamespace(count=1.0, other=None)
+    g = tracer.trace(lambda x: x * s.count)
+
+    @tracer.trace
+    def f(x):
+        thread = threading.Thread(target=lambda: setattr(s, "other", g(tracer.ones(2)).tolist()))
+        thread.start()
+        thread.join()
+        s.count += 1
+        return x + s.count
+
+    for i in range(5):
+        expected = [i + 1.0] * 2
+        f.function(tracer.ones(2)) if i == 3 else f(tracer.ones(2))
+        assert s.count == i + 2 and type(s.count) is float and s.other == expected

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class _Context(threading.local):
     grad_enabled: bool = True  # whether operations are followed
     recorder: Recorder | None = None
+    recording: bool = False  # whether a recorded run goes on, even if the recorder has given up
     default_dtype: DType = float32
     inference: bool = False  # nothing is followed, and results are inference tensors
     _asked: bool = False  # in inference mode: whether gradients would be enabled otherwise

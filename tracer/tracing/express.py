@@ -126,7 +126,7 @@ class _Writer:
             self.slot(slot)
         self.apart()
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
-        self.require(f"context.recorder is None and not special and {modes}")
+        self.require(f"not context.recording and not special and {modes}")
         self.surroundings(surroundings)
         self.memory()
         self.values()

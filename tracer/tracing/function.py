@@ -203,7 +203,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return self._call(args, kwargs)
 
     def _call(self, args: tuple, kwargs: dict) -> Any:
-        if context.recorder is not None:
+        if context.recording:
             return self.function(*args, **kwargs)
         if self._untraceable or _mode.eager or _DISABLED:
             return self._run_eagerly(args, kwargs)
@@ -420,7 +420,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 if not learned and not recorder.reason:
                     recorder.reason = self._changed(key, call, args, kwargs)
                     stable = not recorder.reason and call.environments[0].key() == key[1]
-                known = grow(self, recording, key, call, args, kwargs)
+                known = grow(self, recording, key, call, args, kwargs, learned)
                 if known is not None:
                     key, call = known
                     allowed = {**call.environments[0].tensors, **call.reached}

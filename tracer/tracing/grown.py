@@ -15,12 +15,13 @@ _MAX_OLDER = 8  # environments that are kept
 
 
 def grow(
-    function: TracedFunction, recording: Recording, key: tuple, call: Call, args: tuple, kwargs: dict
+    function: TracedFunction, recording: Recording, key: tuple, call: Call, args: tuple, kwargs: dict, learned: bool = False
 ) -> tuple[tuple, Call] | None:
     """From now on guards look at what that code needs, too: the key and the call by these guards. It is to be called while
     everything is as it was before the recorded run.
 
-    What other calls have recorded stays valid by the guards of then. None if the recording says nothing of such calls.
+    What other calls have recorded stays valid by the guards of then. None if the recording says nothing of such calls, as where
+    it has ``learned`` of a slot that the call did not bring.
     """
     known, latest = call.environments[0], function.environment
     if known.ran.has(recording.watch.codes):
@@ -36,6 +37,8 @@ def grow(
     except Untraceable as e:
         recording.recorder.reason = recording.recorder.reason or str(e)
         return key, call
+    if learned:
+        return None
     owners = {id(e.subject): e for e in described.environments}
     if not known.has_slots_of(latest) or any(id(e.subject) not in owners for e in call.environments):
         function.traces.pop(key, None)

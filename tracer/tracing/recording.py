@@ -62,7 +62,7 @@ class Recording:
                 self.before.put_mathematics()
             self.before.cover()
             self.before.listen()
-            context.recorder = self.recorder
+            context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
             with collector_paused(), signals_apart(), heard(self.recorder), mathematics(), self.watch.watching():
                 result = function(*new_args, **new_kwargs)
@@ -75,7 +75,7 @@ class Recording:
             e.args = self.settle(e.args)
             raise
         finally:
-            context.recorder = None
+            context.recorder, context.recording = None, False
             self.before.take_out()
 
     def settle(self, result: Any) -> Any:

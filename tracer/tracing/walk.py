@@ -52,7 +52,7 @@ from .kinds import (
 from .known import GENERATORS, is_library, is_ours, is_quiet, refusal, unseen_call
 from .library import altered, cache_of, forgotten, is_quiet_function, patchable
 from .references import nested, references
-from .scalars import static
+from .scalars import RuntimeNumber, static
 from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
@@ -167,6 +167,8 @@ class Walk:
     def _describe(self, x: Any, out: list[Any]) -> None:
         if isinstance(x, Wrapper):
             x = x.__wrapped__
+        elif isinstance(x, RuntimeNumber):  # another thread records meanwhile
+            x = x._value
         if isinstance(x, np.generic):
             out.append((type(x), x.tobytes()))
             return

@@ -37,18 +37,13 @@ EAGER_FOR_NOW = {
     "confusion_matrix_and_metrics": "the item of a tensor of ints is seen, though it is only returned",
 }
 
-# Programs that are not the same traced.
-WRONG_FOR_NOW: dict[str, str] = {}
-
-MARKS = {name: [pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError)] for name, reason in WRONG_FOR_NOW.items()}
-
 
 def test_there_are_enough():
     assert len(gallery.PROGRAMS) >= 80
-    assert {*EAGER_FOR_NOW, *WRONG_FOR_NOW} <= {*gallery.PROGRAMS}
+    assert {*EAGER_FOR_NOW} <= {*gallery.PROGRAMS}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in gallery.PROGRAMS])
+@pytest.mark.parametrize("name", gallery.PROGRAMS)
 def test_program(name):
     program, cost = gallery.PROGRAMS[name], gallery.cost(name)
     if name in EAGER_FOR_NOW:

@@ -603,9 +603,6 @@ def test_a_learning_rate_that_the_function_sets_is_the_one_it_reads():
     both(program)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="a segment's second derivative reads memory that the path has changed"
-)
 def test_second_derivatives_of_a_segment_know_what_was_in_memory_that_its_path_changes():
     def program(trace):
         store, found = vec(1), []

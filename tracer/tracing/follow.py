@@ -159,6 +159,7 @@ class PathRun:
         self.objects: dict[int, Any] = {}
         self._ids: dict[int, int] = {}
         self._ids_of = 0  # so many nodes
+        self._compiled: list[Any] = []  # the nodes that programs have made in the dynamic graph
 
     def input(self, i: int) -> Tensor:
         """Input ``i`` as a tensor."""
@@ -326,6 +327,13 @@ class PathRun:
         outs = function.call([self.arrays[k] for k in node.imports], [self._tensor(k) for k in node.imports])
         for k, t in zip(node.exports, outs, strict=True):
             self.arrays[k], self.words[k], self.tensors[k] = t._data, id(t._data), t
+        self._compiled += dict.fromkeys(t._grad_fn for t in outs if t._grad_fn is not None)
+
+    def _part_with(self, t: Tensor) -> None:
+        """An input is about to change: derivatives of what was computed with it are those with its elements of now."""
+        before = wrap(t._data.copy())
+        for node in self._compiled:
+            node.replace(t, before)
 
     def _tensor(self, k: int) -> Tensor:
         """Value ``k`` as a tensor."""
@@ -368,6 +376,9 @@ class PathRun:
         for k, leaf in ending.leaves:
             self.outputs[k]._requires_grad, self.outputs[k]._grad_fn = True, leaf
         new = [(self.input(i)._data, arrays[k].copy() if is_input else arrays[k]) for i, k, is_input in closing.copied]
+        if self._compiled:
+            for i in closing.changed:
+                self._part_with(self.input(i))
         for data, a in new:
             np.copyto(data, a)
         if closing.counters is None:

@@ -344,6 +344,14 @@ class CompiledNode(BackwardNode):
         self.versions = [t._counter[0] for t in tensors]
         self.begin()
 
+    def replace(self, old: Tensor, new: Tensor) -> None:
+        """Goes on with another tensor for an input that no gradient flows to."""
+        assert self.inputs is not None
+        for i, t in enumerate(self.inputs):
+            if t is old:
+                self.inputs = [*self.inputs[:i], new, *self.inputs[i + 1 :]]
+                self.versions[i] = new._counter[0]
+
     def name(self) -> str:
         return f"{self.function.graph.name}Backward"
 

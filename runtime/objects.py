@@ -145,7 +145,7 @@ _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: instances count references to the class
 
 
 def set_class(x: Any, cls: type) -> None:
-    """Makes a container one of a subclass that has no attributes, or of its own class again.
+    """Sets a container's class to a subclass without attributes, or back to its original class.
 
     Python refuses to assign such a class to an instance of a class written in C, though nothing else is different. While it has
     the subclass, Python code that uses the container runs what the subclass overrides.

@@ -473,7 +473,7 @@ def shrunk(program, budget=400):
 
 @contextlib.contextmanager
 def single_operations():
-    """In this block each operation is a kernel of its own: all programs share a few hundred, and none is compiled for long.
+    """In this block each operation is a separate kernel: all programs share a few hundred, each of which compiles quickly.
 
     The disk's cache is left out: it would keep plans under the keys that they have otherwise.
     """

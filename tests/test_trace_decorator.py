@@ -208,12 +208,12 @@ def test_a_traced_module_trains(net):
 def test_hooks_of_a_traced_module_run(net):
     fast, x = trace(net), tracer.randn(5, 3)
     calls(fast, x)
-    heard = []
-    handle = fast.register_forward_hook(lambda module, args, out: heard.append(type(module)) or out * 10)
+    seen = []
+    handle = fast.register_forward_hook(lambda module, args, out: seen.append(type(module)) or out * 10)
     want = net(x).detach().numpy()
     for got in calls(fast, x):
         np.testing.assert_allclose(got, want, rtol=1e-5)
-    assert len(heard) == 4
+    assert len(seen) == 4
     handle.remove()
     np.testing.assert_allclose(fast(x).detach().numpy(), want / 10, rtol=1e-5)
 
@@ -267,7 +267,7 @@ class Concrete(Abstract):
 
 
 @pytest.mark.parametrize("cls", [One, WithMeta, Concrete])
-def test_classes_do_not_hear_of_the_class_of_a_traced_module(cls):
+def test_no_metaclass_or_init_subclass_runs_for_a_traced_module(cls):
     before = len(Registered.known), len(Meta.made)
     fast = trace(cls())
     assert isinstance(fast, cls) and isinstance(fast, nn.Module) and fast(vec()).tolist() == [2, 3, 4]

@@ -1,4 +1,4 @@
-"""Training loops that change optimizers, schedules, modules and objects of their own inside a traced function."""
+"""Training loops that change optimizers, schedules, modules and user-defined objects inside a traced function."""
 
 import types
 

@@ -152,7 +152,7 @@ class RuntimeArray:
         return self._part(self._tensor.detach().reshape(self._array.reshape(*shape).shape))
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
-        """The elements in memory of their own."""
+        """A copy of the elements."""
         if not self._is_recording or args or kwargs:
             return self.pinned().copy(*args, **kwargs)
         return self._part(self._tensor.detach().clone())

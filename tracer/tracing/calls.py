@@ -191,7 +191,7 @@ class Call:
     def grows(self, x: Any) -> bool:
         """From now on an object of such a call may grow. Says whether that is new."""
         environment, number = self._environment, self._numbers[id(x)]
-        if not environment.can_hear(x) or number in environment.read or number in environment.growing:
+        if not environment.can_track(x) or number in environment.read or number in environment.growing:
             return False
         environment.growing.add(number)
         return True

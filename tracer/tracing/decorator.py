@@ -110,7 +110,7 @@ class TracedModule(Wrapper):
 
 @functools.lru_cache(1024)
 def _traced_class(cls: Any) -> Any:
-    """The class of traced modules of a class. Neither its metaclass nor its bases hear of it."""
+    """The class of traced modules of a class. It is made without calling its metaclass or ``__init_subclass__``."""
     names = {"__slots__": ("_tracer_function",), "_tracer_class": cls}
     names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     make = abc.ABCMeta.__new__ if isinstance(cls, abc.ABCMeta) else type.__new__

@@ -19,7 +19,7 @@ from ..context import structure_changed
 from ..runtime.objects import sets_classes
 from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
-from .growing import Heard, can_be_heard
+from .growing import Accesses, can_be_tracked
 from .kinds import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, is_described, slots_of
 from .mathematics import for_numbers
 
@@ -48,7 +48,7 @@ def get(holder: Any, key: Any) -> Any:
 
 
 def put(holder: Any, key: Any, value: Any) -> None:
-    """Makes a holder hold a value at a key, unheard by the holder; with ``MISSING``, nothing."""
+    """Makes a holder hold a value at a key, without calling the holder's methods; with ``MISSING``, nothing."""
     if key is CONTENTS:
         _refill(holder, value)
     elif key is GROWTH:
@@ -150,9 +150,9 @@ class Change:
 
     @property
     def grows(self) -> bool:
-        """Whether something was added, perhaps, to a container that can be listened to."""
+        """Whether something was added, perhaps, to a container whose accesses can be recorded."""
         added = self.key is CONTENTS or (self.old is MISSING and self.is_of_container)
-        return added and can_be_heard(self.holder) and sets_classes
+        return added and can_be_tracked(self.holder) and sets_classes
 
     @property
     def is_numeric(self) -> bool:
@@ -200,19 +200,19 @@ def place(change: Change, call: Call) -> Place:
 def learn(before: Before, call: Call) -> bool:
     """Makes slots of what the changes of a run say will change again. Says whether the run is to be recorded another time."""
     again = False
-    for heard, owner in before.heard:
-        unknown = [key for key in heard.read if owner is not None and owner.slot(heard.holder, key) is None]
-        if heard.is_read or (heard.read and owner is None):
+    for accesses, owner in before.tracked:
+        unknown = [key for key in accesses.read if owner is not None and owner.slot(accesses.holder, key) is None]
+        if accesses.is_read or (accesses.read and owner is None):
             again = True
             if owner is None:
-                call.reads(heard.holder)
+                call.reads(accesses.holder)
             else:
-                owner.replace(owner.slot(heard.holder, GROWTH), Slot(heard.holder, CONTENTS))
+                owner.replace(owner.slot(accesses.holder, GROWTH), Slot(accesses.holder, CONTENTS))
         elif unknown and owner is not None:
             again = True
             for key in unknown:
-                value = get(heard.holder, key)
-                owner.learn(Slot(heard.holder, key, type(value) in (int, float)))
+                value = get(accesses.holder, key)
+                owner.learn(Slot(accesses.holder, key, type(value) in (int, float)))
     for c in before.changes():
         if c.key is GROWTH:
             continue
@@ -224,7 +224,7 @@ def learn(before: Before, call: Call) -> bool:
         again = True
         if c.is_first and (id(c.holder), c.key) not in c.owner.first:
             c.owner.first.add((id(c.holder), c.key))
-        elif c.grows and c.owner.can_hear(c.holder):
+        elif c.grows and c.owner.can_track(c.holder):
             if c.owner.slot(c.holder, GROWTH) is None:
                 c.owner.learn(Slot(c.holder, GROWTH))
         else:
@@ -280,7 +280,7 @@ class Before:
     """What everything held that a run can change, before it ran."""
 
     held: dict[int, _Held] = field(default_factory=dict)
-    heard: list[tuple[Heard, Environment | None]] = field(default_factory=list)
+    tracked: list[tuple[Accesses, Environment | None]] = field(default_factory=list)
     _put: list[tuple[Any, Any, Any, Any]] = field(default_factory=list)
     _assigned: set[tuple[int, Any]] = field(default_factory=set)
     _changes: list[Change] = field(default_factory=list)
@@ -290,7 +290,7 @@ class Before:
         growing = {id(slot.holder) for slot in owner.slots if slot.key is GROWTH}
         for slot in owner.slots:
             if slot.key is GROWTH:
-                self._hear(slot.holder, owner)
+                self._track(slot.holder, owner)
         for holder, announces, container in walk.holders:
             if id(holder) not in growing:
                 self._note(holder, owner, announces, container)
@@ -316,7 +316,7 @@ class Before:
     def look_at_arguments(self, call: Call) -> None:
         growing = {id(x) for x in call.growing}
         for x in call.growing:
-            self._hear(x, None)
+            self._track(x, None)
         for x in call.objects:
             if id(x) in growing:
                 continue
@@ -332,9 +332,9 @@ class Before:
                 if slot.key is GROWTH:
                     self._note(slot.holder, owner)
 
-    def _hear(self, holder: Any, owner: Environment | None) -> None:
-        if all(heard.holder is not holder for heard, _ in self.heard):
-            self.heard.append((Heard(holder), owner))
+    def _track(self, holder: Any, owner: Environment | None) -> None:
+        if all(accesses.holder is not holder for accesses, _ in self.tracked):
+            self.tracked.append((Accesses(holder), owner))
 
     def _note(self, holder: Any, owner: Environment | None, announces: bool = False, container: bool = True) -> None:
         known = self.held.get(id(holder))
@@ -372,10 +372,10 @@ class Before:
                 if stand_in is not None and not isinstance(known.holder, type) and get(known.holder, key) is value:
                     self.put(known.holder, key, stand_in)
 
-    def listen(self) -> None:
-        """Hears from now on what is done to containers that grow."""
-        for heard, _ in self.heard:
-            heard.begin()
+    def track(self) -> None:
+        """From now on records the accesses to containers that grow."""
+        for accesses, _ in self.tracked:
+            accesses.begin()
 
     def cover(self) -> None:
         """Hides what is in places that the function only assigns: then it is seen when it assigns what was there."""
@@ -385,9 +385,9 @@ class Before:
                     self.put(known.holder, key, object())
 
     def take_out(self) -> None:
-        """Puts back what was there, where the run has not changed it, and stops listening."""
-        for heard, _ in self.heard:
-            heard.end()
+        """Puts back what was there, where the run has not changed it, and stops recording accesses."""
+        for accesses, _ in self.tracked:
+            accesses.end()
         for holder, key, value, old in reversed(self._put):
             if get(holder, key) is value:
                 put(holder, key, old)
@@ -400,7 +400,7 @@ class Before:
     def changes(self) -> list[Change]:
         """What is different now."""
         if not self._changes:
-            self._changes = [c for heard, owner in self.heard for c in _growth(heard, owner)]
+            self._changes = [c for accesses, owner in self.tracked for c in _growth(accesses, owner)]
             self._changes += [c for known in self.held.values() for c in _differences(known, self._assigned)]
         return self._changes
 
@@ -417,13 +417,13 @@ class Before:
             structure_changed()
 
 
-def _growth(heard: Heard, owner: Environment | None) -> Iterable[Change]:
+def _growth(accesses: Accesses, owner: Environment | None) -> Iterable[Change]:
     """What was added to a container, but for keys that are slots."""
-    added = heard.added
-    if owner is not None and isinstance(heard.holder, dict):
-        added[:] = [pair for pair in added if owner.slot(heard.holder, pair[0]) is None]
+    added = accesses.added
+    if owner is not None and isinstance(accesses.holder, dict):
+        added[:] = [pair for pair in added if owner.slot(accesses.holder, pair[0]) is None]
     if added:
-        yield Change(heard.holder, GROWTH, None, added, owner)
+        yield Change(accesses.holder, GROWTH, None, added, owner)
 
 
 def _differences(known: _Held, assigned: set[tuple[int, Any]]) -> Iterable[Change]:

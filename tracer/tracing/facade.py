@@ -14,7 +14,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 
-# What a traced function has of its own, beside what its class gives; all else is an attribute of the function.
+# The attributes stored on the traced function itself, beside those of its class; all others are the wrapped function's.
 OWN = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__dict__", "__class__"})
 OF_FUNCTIONS = frozenset(
     {"__closure__", "__code__", "__defaults__", "__func__", "__globals__", "__isabstractmethod__", "__kwdefaults__", "__self__"}

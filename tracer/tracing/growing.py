@@ -1,7 +1,7 @@
-"""Containers that a run adds to without reading them, such as logs and caches: what was in them is no concern of its trace.
+"""Containers that a run adds to without reading them, such as logs and caches: their earlier contents need no guard.
 
-While such a run is recorded, the container has a class that hears what is done to it. A list, set or deque must only be added
-to; of a dictionary the keys that are read become slots, as all other keys are of no consequence.
+While such a run is recorded, the container's class is a subclass that records each access. A list, set or deque must only be
+added to; of a dictionary, the keys that are read become slots, and other keys need no guard.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..context import context
 from ..runtime.objects import set_class
 
 
-class Heard:
+class Accesses:
     """What a run did to a container: the items that it added, in order, the keys it read, and whether it read more."""
 
     def __init__(self, holder: Any):
@@ -27,19 +27,19 @@ class Heard:
         self._written: set[Any] = set()
 
     def begin(self) -> None:
-        listening = _LISTENING.get(type(self.holder))
-        if listening is None:  # another thread listens
+        tracked = _TRACKED.get(type(self.holder))
+        if tracked is None:  # another thread tracks it
             self.is_read = True
             return
-        _heard[id(self.holder)] = self
-        set_class(self.holder, listening)
+        _current[id(self.holder)] = self
+        set_class(self.holder, tracked)
 
     def end(self) -> None:
-        if _heard.get(id(self.holder)) is self:
+        if _current.get(id(self.holder)) is self:
             set_class(self.holder, type(self.holder).__bases__[0])
-            del _heard[id(self.holder)]
+            del _current[id(self.holder)]
             if type(self.holder) is list and len(self.holder) != self._length + len(self.added):
-                self.is_read = True  # something has happened unheard
+                self.is_read = True  # an access was not recorded
 
     def adds(self, items: Iterable[Any]) -> None:
         self.added += items
@@ -55,12 +55,12 @@ class Heard:
             self.read[key] = None
 
 
-_heard: dict[int, Heard] = {}
+_current: dict[int, Accesses] = {}
 
 
-def _of(x: Any) -> Heard | None:
-    """Who hears what the running function does to a container; nobody hears other threads."""
-    return _heard.get(id(x)) if context.recorder is not None else None
+def _of(x: Any) -> Accesses | None:
+    """The record of the running function's accesses to a container; those of other threads are not recorded."""
+    return _current.get(id(x)) if context.recorder is not None else None
 
 
 def _method(base: type, name: str) -> Callable[..., Any]:
@@ -68,9 +68,9 @@ def _method(base: type, name: str) -> Callable[..., Any]:
     original = getattr(base, name)
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        heard = _of(self)
-        if heard is not None:
-            heard.is_read = True
+        accesses = _of(self)
+        if accesses is not None:
+            accesses.is_read = True
         return original(self, *args, **kwargs)
 
     method.__name__ = name
@@ -81,9 +81,9 @@ def _reduce(base: type) -> dict[str, Callable[..., Any]]:
     """Copies, which are of the plain class."""
 
     def plain(self: Any) -> Any:
-        heard = _of(self)
-        if heard is not None:
-            heard.is_read = True
+        accesses = _of(self)
+        if accesses is not None:
+            accesses.is_read = True
         limit = (self.maxlen,) if base is collections.deque else ()
         return base(base.copy(self), *limit)  # type: ignore[attr-defined]
 
@@ -111,8 +111,8 @@ _KEPT = {
 }
 
 
-def _listening(base: type, **own: Callable[..., Any]) -> type:
-    """The class of containers that are listened to: all that it does not define itself may read anything."""
+def _tracked(base: type, **own: Callable[..., Any]) -> type:
+    """The subclass that records accesses: every method that is not given here counts as one that reads everything."""
     names = [name for name in dir(base) if name not in _KEPT and callable(getattr(base, name))]
     methods = {name: _method(base, name) for name in names}
     shown = property(lambda self: base)
@@ -123,12 +123,12 @@ def _adding(base: type, name: str, many: bool) -> Callable[..., Any]:
     original = getattr(base, name)
 
     def add(self: Any, x: Any) -> Any:
-        heard = _of(self)
-        if heard is None:
+        accesses = _of(self)
+        if accesses is None:
             return original(self, x)
         items = list(x) if many else [x]
         result = original(self, items if many else x)
-        heard.adds(items)
+        accesses.adds(items)
         return result
 
     add.__name__ = name
@@ -137,9 +137,9 @@ def _adding(base: type, name: str, many: bool) -> Callable[..., Any]:
 
 def _put(self: dict, key: Any, value: Any) -> None:
     dict.__setitem__(self, key, value)
-    heard = _of(self)
-    if heard is not None:
-        heard.puts(key, value)
+    accesses = _of(self)
+    if accesses is not None:
+        accesses.puts(key, value)
 
 
 def _update(self: dict, *args: Any, **kwargs: Any) -> None:
@@ -156,9 +156,9 @@ def _reading(name: str) -> Callable[..., Any]:
     original = getattr(dict, name)
 
     def read(self: dict, key: Any, *default: Any) -> Any:
-        heard = _of(self)
-        if heard is not None:
-            heard.reads(key)
+        accesses = _of(self)
+        if accesses is not None:
+            accesses.reads(key)
         return original(self, key, *default)
 
     read.__name__ = name
@@ -166,9 +166,9 @@ def _reading(name: str) -> Callable[..., Any]:
 
 
 def _set_default(self: dict, key: Any, default: Any = None) -> Any:
-    heard = _of(self)
-    if heard is not None:
-        heard.reads(key)
+    accesses = _of(self)
+    if accesses is not None:
+        accesses.reads(key)
         if not dict.__contains__(self, key):
             _put(self, key, default)
     return dict.setdefault(self, key, default)
@@ -176,14 +176,14 @@ def _set_default(self: dict, key: Any, default: Any = None) -> Any:
 
 def _sequence(base: type) -> type:
     adding = {"append": _adding(base, "append", False), "extend": _adding(base, "extend", True)}
-    return _listening(base, **adding, __iadd__=_adding(base, "__iadd__", True))
+    return _tracked(base, **adding, __iadd__=_adding(base, "__iadd__", True))
 
 
-_LISTENING: dict[type, type] = {
+_TRACKED: dict[type, type] = {
     list: _sequence(list),
     collections.deque: _sequence(collections.deque),
-    set: _listening(set, add=_adding(set, "add", False)),
-    dict: _listening(
+    set: _tracked(set, add=_adding(set, "add", False)),
+    dict: _tracked(
         dict,
         __setitem__=_put,
         update=_update,
@@ -194,6 +194,6 @@ _LISTENING: dict[type, type] = {
 }
 
 
-def can_be_heard(x: Any) -> bool:
-    """Whether it is of one of the classes."""
-    return type(x) in _LISTENING
+def can_be_tracked(x: Any) -> bool:
+    """Whether accesses to a container of its class can be recorded."""
+    return type(x) in _TRACKED

@@ -122,8 +122,8 @@ class Environment:
         """Whether some of that could be a list or a dictionary that is an argument, too."""
         return self._walk.has_containers
 
-    def can_hear(self, holder: Any) -> bool:
-        """Whether all that code does to a container would be heard."""
+    def can_track(self, holder: Any) -> bool:
+        """Whether all accesses of the code to a container would be recorded."""
         return not self._walk.asks_types and id(holder) not in self._walk.bound
 
     @property

@@ -228,7 +228,7 @@ class Results:
         for i, known in enumerate(self.recorder.inputs):
             if known is t:
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
-        if _heard(t):
+        if _has_hooks(t):
             raise Unreplayable("a backward pass outside would call a hook on a result")
         if t._grad is not None:
             raise Unreplayable("it returns a tensor it made that has a gradient")
@@ -333,7 +333,7 @@ def _written(builds: list[Build], writer: Any) -> str:
     return ", ".join([b.write(writer) for b in builds])
 
 
-def _heard(t: Tensor) -> bool:
+def _has_hooks(t: Tensor) -> bool:
     """Whether hooks wait for the gradient of a result, or for the node that made it."""
     if t._grad_fn is None:
         return bool(vars(t).get("_hooks") or vars(t).get("_post_hooks"))

@@ -127,7 +127,7 @@ def _references_of_a_base() -> int:
 _ALONE = _references_of_a_base()
 
 
-def _heard(method: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method that eager code calls: where writing the graph fails, the recording ends, and the run goes on."""
 
     @functools.wraps(method)
@@ -142,7 +142,7 @@ def _heard(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Following(Builder):
-    """A builder that knows the values through which gradients of the inputs could flow, whoever appends them."""
+    """A builder that tracks the values through which gradients of the inputs could flow, for all appended operations."""
 
     def __init__(self, name: str):
         super().__init__(name)
@@ -203,7 +203,7 @@ class Recorder:
         self._varies: dict[Value, bool] = {}
         self.flags: dict[int, tuple[Tensor, bool]] = {}  # tensors made outside, and whether they required gradients
         self.prints: list[Written] = []  # what it prints and logs
-        self.hears = True
+        self.captures_output = True
         # Arrays on the memory of tensors: the array, that memory, and what is in it.
         self._shown: dict[int, list[tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray]]] = {}
 
@@ -250,14 +250,14 @@ class Recorder:
 
     # What happens.
 
-    @_heard
+    @_guarded
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
         self.builder.loc = self.locations.here()
         operands = [self._operand(a, out) if isinstance(a, Tensor) else pinned(a) for a in args]
         attrs = {name: pinned(x) for name, x in attrs.items()}
         self.make(out, self.bind(primitive, operands, attrs, out.type_))
 
-    @_heard
+    @_guarded
     def bind(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
         """The value of what has been computed already from operands that are values and numbers."""
         return self.build.bind_typed(primitive, operands, attrs, type)
@@ -269,7 +269,7 @@ class Recorder:
             return self.build.bind(P.detach, [v], {})
         return v
 
-    @_heard
+    @_guarded
     def value(self, t: Tensor) -> Value:
         """The graph's value of a tensor as it is now."""
         known = self._known.get(id(t))
@@ -297,17 +297,17 @@ class Recorder:
         """The tensors made by the run that something refers to."""
         return [t for t in [made() for made in self.made] if t is not None]
 
-    @_heard
+    @_guarded
     def make(self, t: Tensor, v: Value) -> None:
         """``t`` is a tensor made by the run."""
         self.made.append(self._set(t, v))
 
-    @_heard
+    @_guarded
     def identify(self, t: Tensor) -> None:
         """``t`` is a new tensor on an array that some tensor made by the run has, or had."""
         self.make(t, self.value_of(t._data))
 
-    @_heard
+    @_guarded
     def value_of(self, data: np.ndarray) -> Value:
         """The value of an array that some tensor made by the run has, or had."""
         array, v = self._by_array[id(data)]
@@ -319,7 +319,7 @@ class Recorder:
         known = self._by_array.get(id(data))
         return known is not None and known[0]() is data
 
-    @_heard
+    @_guarded
     def number(self, x: np.generic) -> Value:
         """A number as a value of no dimensions."""
         return self.build.number(x.item(), type_of(x), ())
@@ -328,12 +328,12 @@ class Recorder:
         """What a backward pass that begins now computes with."""
         return Cotangents(self)
 
-    @_heard
+    @_guarded
     def snapshot(self, t: Tensor, copy: Tensor) -> None:
         """``copy`` is a new tensor with the value that ``t`` has now."""
         self.make(copy, self.value(t))
 
-    @_heard
+    @_guarded
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
         self.builder.loc = self.locations.here()
@@ -344,7 +344,7 @@ class Recorder:
             v = self.build.bind(P.constant, (), {"data": encode(t._data), **attrs})
         self.make(t, v)
 
-    @_heard
+    @_guarded
     def update(self, t: Tensor, new: Tensor, followed: bool, before: bool, overwritten: bool) -> None:
         """``t`` has taken the values of ``new``; ``followed``: autograd knows; ``before``: it followed what ``t`` is a view of
         until then; ``overwritten``: ``new`` was not computed from ``t``.
@@ -408,13 +408,13 @@ class Recorder:
         self.sensitive.add(kept)
         return kept
 
-    @_heard
+    @_guarded
     def reshapes(self, t: Tensor) -> None:
         """``t`` is about to change its shape."""
         if not self.is_new(t):
             self.give_up("changes the shape of a tensor made outside")
 
-    @_heard
+    @_guarded
     def reads_grad(self, t: Tensor) -> None:
         if id(t) in self.grads_written or id(t) in self.grads_read or self.is_new(t):
             return
@@ -426,12 +426,12 @@ class Recorder:
         if t._grad is not None and not self.knows(t._grad):
             self.input(t._grad, Source("grad", owner.index) if owner.kind == "argument" else Source("grad", holder=t))
 
-    @_heard
+    @_guarded
     def writes_grad(self, t: Tensor) -> None:
         if not self.is_new(t):
             self.grads_written[id(t)] = t
 
-    @_heard
+    @_guarded
     def becomes_leaf(self, t: Tensor) -> None:
         """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
         v = self.value(t)
@@ -453,13 +453,13 @@ class Recorder:
         """Whether the run has made this tensor."""
         return self.knows(t) and not any(t is i for i in self.inputs)
 
-    @_heard
+    @_guarded
     def visits(self, node: BackwardNode) -> None:
         """A backward pass reaches a node. One made before the call is another one in the next call."""
         if node.sequence < self.start:
             self.give_up("a backward pass goes on in a graph made outside the function")
 
-    @_heard
+    @_guarded
     def extends(self, node: BackwardNode) -> None:
         """A node gets hooks. One made before the call is another one in the next call, and so is a leaf's."""
         if isinstance(node, AccumulateGrad) or node.sequence < self.start:
@@ -471,13 +471,13 @@ class Recorder:
         self.give_up("the graph cannot be written")
 
     @contextlib.contextmanager
-    def deaf(self) -> Iterator[None]:
+    def output_ignored(self) -> Iterator[None]:
         """Meanwhile what is printed is nothing that the function prints."""
-        self.hears = False
+        self.captures_output = False
         try:
             yield
         finally:
-            self.hears = True
+            self.captures_output = True
 
     # Looks at values.
 
@@ -490,7 +490,7 @@ class Recorder:
         here = len(self.builder.inputs), len(self.builder.ops), len(self.floats.template)
         self.events.append(Seen(event, here, seen))
 
-    @_heard
+    @_guarded
     def observe(self, t: Tensor, how: str, truth: bool = False) -> None:
         """Python looks at a value; with ``truth`` only at whether its one element is zero."""
         v = self.value(t)
@@ -498,7 +498,7 @@ class Recorder:
             look = Look(v, truth, how, self.locations.here())
             self._event(look, look.see(t._data))
 
-    @_heard
+    @_guarded
     def look_at_array(self, t: Tensor, array: np.ndarray) -> None:
         """NumPy, or Python, looks at the elements of an array: an argument, which is ``t`` here, or on the memory of ``t``."""
         if any(t is x for x in self.array_arguments):
@@ -540,7 +540,7 @@ class Recorder:
         number = self._element(t, value)
         return value if number is None else number
 
-    @_heard
+    @_guarded
     def _element(self, t: Tensor, value: float) -> RuntimeNumber | None:
         v = self.value(t)
         if not self.varies(v):
@@ -549,7 +549,7 @@ class Recorder:
             self.elements[v] = self.floats.root(Element(v), value)
         return self.elements[v]
 
-    @_heard
+    @_guarded
     def decides(self, number: int, seen: tuple) -> None:
         """The run depends on what a number of it is."""
         self._event(Decision(number, number in self.floats.late, self.locations.here()), seen)

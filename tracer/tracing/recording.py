@@ -1,4 +1,4 @@
-"""One eager run of a function while a recorder listens."""
+"""One eager run of a function while a recorder is active."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .mathematics import for_numbers, mathematics
 from .recorder import Recorder, Source
 from .scalars import Argument, RuntimeNumber, Whole
 from .watch import Watch
-from .world import heard
+from .world import captured_output
 
 
 class Recording:
@@ -61,10 +61,10 @@ class Recording:
                 self.before.put_rates(self.recorder)
                 self.before.put_mathematics()
             self.before.cover()
-            self.before.listen()
+            self.before.track()
             context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
-            with collector_paused(), signals_apart(), heard(self.recorder), mathematics(), self.watch.watching():
+            with collector_paused(), signals_apart(), captured_output(self.recorder), mathematics(), self.watch.watching():
                 result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result

@@ -1,4 +1,4 @@
-"""What a run prints and logs: heard while it is recorded, and written again by a replay once its path is complete."""
+"""What a run prints and logs: captured while it is recorded, and written again by a replay once its path is complete."""
 
 from __future__ import annotations
 
@@ -81,54 +81,54 @@ def _log(logger: logging.Logger, fields: dict[str, Any], message: Any, args: Any
 
 def _tell(write: Callable[..., Any], *parts: Any) -> None:
     recorder = context.recorder
-    if recorder is not None and recorder.hears:
+    if recorder is not None and recorder.captures_output:
         recorder.prints.append(Written(write, parts))
 
 
 @contextmanager
-def heard(recorder: Recorder) -> Iterator[None]:
+def captured_output(recorder: Recorder) -> Iterator[None]:
     """Meanwhile ``recorder`` gets what this thread prints and logs."""
     plain_print, plain_handle = builtins.print, logging.Logger.handle
     streams = {name: getattr(sys, name) for name in ("stdout", "stderr") if getattr(sys, name) is not None}
-    heard_streams = {name: _Stream(name, stream) for name, stream in streams.items()}
+    captured_streams = {name: _Stream(name, stream) for name, stream in streams.items()}
     formats = recorder.floats.formats
 
-    def hearing_print(*args: Any, sep: Any = " ", end: Any = "\n", file: Any = None, flush: Any = False) -> None:
+    def capturing_print(*args: Any, sep: Any = " ", end: Any = "\n", file: Any = None, flush: Any = False) -> None:
         target = sys.stdout if file is None else file
         if context.recorder is not recorder or target is None:
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
             return
-        name = next((n for n in streams if target is heard_streams[n] or target is streams[n]), None)
+        name = next((n for n in streams if target is captured_streams[n] or target is streams[n]), None)
         if name is None:  # a file, if it isn't text in memory
             if not isinstance(target, io.StringIO):
                 recorder.give_up("prints to a file")
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
             return
-        with recorder.deaf():
+        with recorder.output_ignored():
             parts = map(_part, formats.printed(sys._getframe(1), args))
             plain_print(*map(_plain, args), sep=sep, end=end, file=streams[name], flush=flush)
         _tell(_print, name, sep, end, flush, *parts)
 
-    def hearing_handle(self: logging.Logger, record: logging.LogRecord) -> Any:
+    def capturing_handle(self: logging.Logger, record: logging.LogRecord) -> Any:
         if context.recorder is not recorder:
             return plain_handle(self, record)
         (message,) = formats.printed(_outside(logging, sys._getframe(1)), [record.msg])
         _tell(_log, self, dict(vars(record)), _part(message), _part(record.args))
         record.args = _plain(record.args)
-        with recorder.deaf():
+        with recorder.output_ignored():
             return plain_handle(self, record)
 
     try:
-        builtins.print, logging.Logger.handle = hearing_print, hearing_handle  # type: ignore[assignment, method-assign]
-        for name, stream in heard_streams.items():
+        builtins.print, logging.Logger.handle = capturing_print, capturing_handle  # type: ignore[assignment, method-assign]
+        for name, stream in captured_streams.items():
             setattr(sys, name, stream)
         yield
     finally:
-        if builtins.print is hearing_print:
+        if builtins.print is capturing_print:
             builtins.print = plain_print
-        if logging.Logger.handle is hearing_handle:
+        if logging.Logger.handle is capturing_handle:
             logging.Logger.handle = plain_handle  # type: ignore[method-assign]
-        for name, stream in heard_streams.items():
+        for name, stream in captured_streams.items():
             if getattr(sys, name) is stream:
                 setattr(sys, name, streams[name])
 

@@ -5,19 +5,13 @@ import math
 import types
 
 import pytest
-from test_trace_effects import tried
-from twice import leaf, vec
+from twice import leaf, table, tried, vec
 
 import tracer
 from tracer import optim
 
 NS = types.SimpleNamespace
-PROGRAMS = {}
-
-
-def case(f):
-    PROGRAMS[f.__name__] = f
-    return f
+PROGRAMS, case = table()
 
 
 @case

@@ -6,46 +6,10 @@ import threading
 import types
 
 import pytest
-from twice import both, leaf, outcome, same, vec
+from twice import both, leaf, same, tried, vec
 
 import tracer
 from tracer import nn, optim
-from tracer.context import context
-
-
-def tried(program, calls=7):
-    """Runs a program with and without the decorator, call by call; the traced functions.
-
-    ``program(trace)`` gives the function to call with the number of the call, and one that says what there is to see.
-    """
-    made = []
-
-    def trace(f):
-        made.append(tracer.trace(f))
-        return made[-1]
-
-    sides = []
-    for decorate in (lambda f: f, trace):
-        tracer.manual_seed(0)
-        call, seen = program(decorate)
-        sides.append([(outcome(call, i), snapshot(seen())) for i in range(calls)])
-    same(*sides)
-    assert context.recorder is None
-    return made
-
-
-def snapshot(x):
-    """What is seen now: later changes in place do not show."""
-    if isinstance(x, tracer.Tensor):
-        return x.detach().clone(), x.requires_grad, x.grad_fn is None
-    if isinstance(x, dict):
-        return [(snapshot(k), snapshot(v)) for k, v in x.items()]
-    if isinstance(x, (list, tuple, collections.deque)):
-        return [type(x).__name__, *map(snapshot, x)]
-    if isinstance(x, set):
-        return sorted(x, key=repr)
-    return x
-
 
 # Places, and what is done to what is there.
 

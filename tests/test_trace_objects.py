@@ -5,16 +5,10 @@ import types
 
 import numpy as np
 import pytest
-from test_trace_effects import tried
-from twice import vec
+from twice import table, tried, vec
 
 NS = types.SimpleNamespace
-PROGRAMS = {}
-
-
-def case(f):
-    PROGRAMS[f.__name__] = f
-    return f
+PROGRAMS, case = table()
 
 
 @case

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from .runtime.objects import address
+
 
 class layout:
     """A kind of storage. There is one: ``strided``."""
@@ -62,3 +66,9 @@ def is_in_format(shape: tuple[int, ...], strides: tuple[int, ...], given: memory
             return False
         expected *= shape[axis]
     return True
+
+
+def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays show the same elements in the same places."""
+    alike = a.dtype == b.dtype and a.shape == b.shape and a.strides == b.strides
+    return alike and address(a) == address(b)

@@ -16,7 +16,7 @@ from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
 from .ir.types import DType, TensorType, array_type, dtype_of
-from .layout import is_in_format
+from .layout import is_in_format, is_same_memory
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
@@ -451,6 +451,8 @@ class Tensor:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and value._data.dtype.kind not in "fcV":
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        if "_data" in vars(self) and is_same_memory(self._data, value._data):  # as after ``t.data -= x``
+            return
         if context.recorder is not None:
             context.recorder.give_up("assigns to .data")
         structure_changed()

@@ -1,5 +1,7 @@
 """The program means the same without the decorator: what escapes, looks at values, odd tensors, memory of a recorded run."""
 
+import collections
+import copy
 import functools
 import gc
 import math
@@ -371,3 +373,64 @@ def test_tensors_in_cycles_that_the_function_left_are_not_kept():
     finally:
         gc.enable()
     assert not f.eager_reasons
+
+
+NESTED = {
+    "a set of tuples": (set(), lambda kept, a, b: kept.add(((a, b), ("sum", (a,))))),
+    "keys of a dict": ({}, lambda kept, a, b: kept.update({(a, (b, 1)): None})),
+    "a tuple in a list in a tuple": ([], lambda kept, a, b: kept.append(([(a,)], b))),
+    "a deque": (collections.deque(maxlen=2), lambda kept, a, b: kept.append((a, (b,)))),
+    "an attribute": (types.SimpleNamespace(), lambda kept, a, b: setattr(kept, "pair", (a, (b,)))),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_numbers_that_are_kept_become_plain(name):
+    """Wherever a run has put what it read with ``item()``, users find floats there."""
+    empty, put = NESTED[name]
+
+    def kinds(x):
+        if isinstance(x, (tuple, list, set, collections.deque)):
+            return {kind for item in x for kind in kinds(item)}
+        return {type(x)}
+
+    def run(wrap):
+        kept = copy.deepcopy(empty)
+
+        @wrap
+        def f(x):
+            put(kept, x.sum().item(), x.mean().item())
+            return x * 2
+
+        for n in range(1, 5):
+            f(tracer.tensor([1.0, 2.0, 3.0]) * n)
+        items = list(kept) if not isinstance(kept, types.SimpleNamespace) else list(vars(kept).values())
+        return items, kinds(items)
+
+    eager, traced = run(lambda f: f), run(tracer.trace)
+    assert traced == eager and tracer.tracing.scalars.RuntimeFloat not in traced[1]
+
+
+def test_recording_does_not_search_the_process(monkeypatch):
+    """A search for referrers looks at all objects there are: only numbers that nothing known holds are worth one."""
+    searched, search = [], gc.get_referrers
+    monkeypatch.setattr(gc, "get_referrers", lambda *objects: searched.append(len(objects)) or search(*objects))
+    log, pairs = [], set()
+
+    @tracer.trace
+    def f(x):
+        log.append((x.sum().item(), x.mean().item()))
+        while x.sum().item() > 1:
+            x = x / 2
+        return x.max().item()
+
+    f(tracer.tensor([1.0, 2.0, 3.0]))
+    assert not searched
+
+    @tracer.trace
+    def g(x):
+        pairs.update((x.sum().item(), x[i].item()) for i in range(20))
+        return x * 2
+
+    g(tracer.arange(20.0))
+    assert len(searched) <= 4

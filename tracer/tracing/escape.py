@@ -113,8 +113,8 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
         return seen[id(x)][1]
     seen[id(x)] = x, x
     if isinstance(x, dict):
-        if any(isinstance(key, RuntimeNumber) for key in dict.keys(x)):
-            items = [(plain(key, seen), value) for key, value in dict.items(x)]
+        items = [(plain(key, seen), value) for key, value in dict.items(x)]
+        if any(new is not key for (new, _), key in zip(items, dict.keys(x), strict=True)):
             dict.clear(x)
             dict.update(x, items)
         for key, value in dict.items(x):
@@ -129,8 +129,8 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
         if any(new is not value for new, value in zip(items, x, strict=True)):
             seen[id(x)] = x, type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
     elif isinstance(x, set):
-        if any(isinstance(value, RuntimeNumber) for value in x):
-            items = [plain(value, seen) for value in x]
+        items = [plain(value, seen) for value in x]
+        if any(new is not value for new, value in zip(items, x, strict=True)):
             set.clear(x)
             set.update(x, items)
     else:
@@ -141,12 +141,15 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
 
 
 def release(program: FloatProgram) -> None:
-    """Puts plain numbers where something outside still refers to numbers of the run."""
+    """Puts plain numbers where something outside still refers to numbers of the run.
+
+    A search for referrers looks at all objects of the process: there is one for the numbers, and one for tuples with them.
+    """
     for _ in range(_ROUNDS):
         kept = [x for x in (ref() for ref in program.made) if x is not None]
         if not kept:
             return
-        ours = set(map(id, kept))
+        ours, tuples = set(map(id, kept)), []
         for holder in gc.get_referrers(*kept):
             if isinstance(holder, types.CellType):
                 holder.cell_contents = plain(holder.cell_contents)
@@ -154,29 +157,43 @@ def release(program: FloatProgram) -> None:
                 if holder is not kept:
                     plain(holder)
             elif type(holder) is tuple:
-                _replace(holder)
+                tuples.append(holder)
             elif not isinstance(holder, types.FrameType):
                 _release_attributes(holder, ours)
-        del holder
+        holder = None
+        _replace(tuples)
 
 
 _ROUNDS = 2  # the second one for what the first one made
+_DEPTH = 4  # tuples in tuples that nothing known holds
 
 
-def _replace(old: tuple) -> None:
-    """Puts another tuple where one with numbers of the run is."""
-    new = plain(old)
-    for holder in gc.get_referrers(old):
-        if isinstance(holder, types.CellType):
-            holder.cell_contents = new
-        elif isinstance(holder, dict):
-            for key, value in list(dict.items(holder)):
-                if value is old:
-                    dict.__setitem__(holder, key, new)
-        elif isinstance(holder, list):
-            for i, value in enumerate(holder):
-                if value is old:
-                    list.__setitem__(holder, i, new)
+def _replace(tuples: list[tuple]) -> None:
+    """Puts other tuples where tuples with numbers of the run are."""
+    seen: dict[int, tuple[Any, Any]] = {}
+    for _ in range(_DEPTH):
+        if not tuples:
+            return
+        new, outer = {id(old): plain(old, seen) for old in tuples}, []
+        known = {*seen, *map(id, seen.values())}
+        for holder in gc.get_referrers(*tuples):
+            if isinstance(holder, types.CellType):
+                holder.cell_contents = new[id(holder.cell_contents)]
+            elif isinstance(holder, dict):
+                if any(id(key) in new for key in dict.keys(holder)):
+                    plain(holder, seen)
+                for key, value in list(dict.items(holder)):
+                    if id(value) in new:
+                        dict.__setitem__(holder, key, new[id(value)])
+            elif isinstance(holder, list):
+                for i, value in enumerate(list.__iter__(holder)):
+                    if id(value) in new and holder is not tuples:
+                        list.__setitem__(holder, i, new[id(value)])
+            elif isinstance(holder, set):
+                plain(holder, seen)
+            elif type(holder) is tuple and id(holder) not in known:
+                outer.append(holder)
+        tuples = outer
 
 
 def _release_attributes(holder: Any, ours: set[int]) -> None:

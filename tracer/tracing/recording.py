@@ -90,6 +90,8 @@ class Recording:
                 put(change.holder, change.key, new)
             change.new = new
         self.recorder.hosts.clear()
+        self.recorder.elements.clear()
+        seen.clear()
         release(self.recorder.floats)
         return result
 

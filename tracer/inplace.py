@@ -9,8 +9,10 @@ import numpy as np
 
 from .context import context
 from .ir import ops as P
-from .tensor import Tensor, overlaps, wrap
+from .layout import overlaps
+from .tensor import Tensor, wrap
 from .views import LazyView, refused
+from .waiting import WAITING, will_change
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
@@ -57,6 +59,8 @@ def become(
     if new._data.dtype != t._data.dtype:
         new = new.to(t.dtype)
     followed_before = base._requires_grad
+    if WAITING:
+        will_change(t)
     if isinstance(t, LazyView):
         t.write(new._data)
     elif write is not None:

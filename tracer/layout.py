@@ -72,3 +72,8 @@ def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays show the same elements in the same places."""
     alike = a.dtype == b.dtype and a.shape == b.shape and a.strides == b.strides
     return alike and address(a) == address(b)
+
+
+def overlaps(data: np.ndarray) -> bool:
+    """Whether an array surely has several elements in one place."""
+    return 0 in data.strides and data.size > 0 and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True))

@@ -36,6 +36,7 @@ from .ops.common import is_number, to_dtype
 from .ops.names import separate
 from .ops.offering import is_offered, offered
 from .tensor import UNCHANGED, Tensor, compute_into
+from .waiting import WAITING, will_change
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
 _METHODS = """
@@ -148,6 +149,8 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
                     inplace.require_apart(self, a)
         if ufunc is not None and not kwargs and len(args) == 1 and _overwritable(self, args[0]):
             other = args[0]
+            if WAITING:
+                will_change(self)
             compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
             self._changes()[0] += 1
             return self

@@ -19,6 +19,7 @@ from .context import context
 from .inplace import require_changeable
 from .ops.shape import _sizes
 from .tensor import Tensor
+from .waiting import WAITING, will_change
 
 
 def _former(t: Tensor) -> Tensor:
@@ -39,6 +40,8 @@ def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs:
     leaf = t._requires_grad and t._grad_fn is None
     if context.recorder is not None:
         context.recorder.reshapes(t)
+    if WAITING:
+        will_change(t)
     former = _former(t)
     with set_grad_enabled(
         context.grad_enabled or (t._grad_fn is not None and t._made is None)
@@ -81,6 +84,8 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         return self
     if context.recorder is not None:
         context.recorder.give_up("resizes a tensor")
+    if WAITING:
+        will_change(self)
     memory, count = _from_here(self), math.prod(wanted)
     if count > memory.size:
         memory = np.concatenate([memory, np.zeros(count - memory.size, memory.dtype)])

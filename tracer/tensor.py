@@ -16,7 +16,8 @@ from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .ir.interp import restore, silence
 from .ir.types import DType, TensorType, array_type, dtype_of
-from .layout import is_in_format, is_same_memory
+from .layout import is_in_format, is_same_memory, overlaps
+from .waiting import WAITING, will_be_assigned, will_be_exposed
 
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
@@ -33,11 +34,6 @@ def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
 
 
 UNCHANGED = (0,)  # the counter of a tensor that has not been changed, and has no views
-
-
-def overlaps(data: np.ndarray) -> bool:
-    """Whether an array surely has several elements in one place."""
-    return 0 in data.strides and data.size > 0 and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True))
 
 
 class Size(tuple):
@@ -455,6 +451,8 @@ class Tensor:
             return
         if context.recorder is not None:
             context.recorder.give_up("assigns to .data")
+        if WAITING:
+            will_be_assigned(self)
         structure_changed()
         if "_data" not in vars(self):
             self.__class__ = Tensor  # a lazy view, whose elements were in no memory
@@ -481,6 +479,8 @@ class Tensor:
         """An array on the tensor's memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if WAITING:
+            will_be_exposed(self)
         return self._data.view() if context.recorder is None else context.recorder.array(self)  # type: ignore[no-any-return]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..context import context
 from ..tensor import Tensor, compute_into
+from ..waiting import WAITING, will_change
 from .hooks import replaced
 from .modes import unfollowed
 from .node import Extras
@@ -48,6 +49,8 @@ def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
     elif create_graph:
         t.grad = before + g
     elif context.recorder is None and before._data.dtype is g._data.dtype and before._plain():
+        if WAITING:
+            will_change(before)
         compute_into(np.add, before._data, g._data, out=before._data)
         before._changes()[0] += 1
     else:

@@ -22,6 +22,7 @@ from ..ir.interp import current, restore, selection, silence, using
 from ..ir.ops import add, cast, reshape, sum_
 from ..ir.types import DType, dtype_of
 from ..tensor import Tensor
+from ..waiting import WAITING, pass_begins
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
 from .forms import ARRAYS, TENSORS, Form, form_for
@@ -78,6 +79,8 @@ def _run(
     form, token = form_for(create_graph), None
     mode, outer, interpreter = context.grad_enabled, _running.engine, selection.interpreter
     try:
+        if WAITING:
+            pass_begins()
         context.grad_enabled = create_graph
         token = silence()
         engine = _running.engine = _Engine(form, roots, inputs, accumulates)

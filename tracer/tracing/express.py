@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import SPECIAL, Structure, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
+from ..waiting import WAITING
 from .calls import Call, is_settled, storage
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
@@ -76,6 +77,7 @@ class _Writer:
             "of_a_tensor": OF_A_TENSOR.issuperset,
             "refcount": objects.references,
             "special": SPECIAL,
+            "waiting": WAITING,
             "MISSING": MISSING,
             "get": dict.get,
             "put": dict.__setitem__,
@@ -125,6 +127,8 @@ class _Writer:
         for slot in self.environment.slots:
             self.slot(slot)
         self.apart()
+        if trace.written:
+            self.require("not waiting")
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
         self.require(f"not context.recording and not special and {modes}")
         self.surroundings(surroundings)

@@ -14,6 +14,7 @@ import numpy as np
 from ..ir.graph import Graph
 from ..runtime.objects import address, reads_arrays
 from ..tensor import Tensor, wrap
+from ..waiting import WAITING, will_change
 from .calls import storage
 from .overlap import is_written_over
 from .scalars import ERRORS, static
@@ -200,6 +201,10 @@ class PathRun:
                 self._fetch(node)
             if node.closing is not None and node.closing.changed:
                 self._check_memory(node, node.closing)
+                if WAITING:
+                    counted = {i for i, _ in node.closing.ending.changed}
+                    for i in node.closing.changed:
+                        will_change(self.input(i), i in counted, self._compiled)
             if node.flushes:
                 self._flush(node)
             event = span.event

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd.forms import Form
-from ..autograd.node import FREED, BackwardNode, edges_to, look_up, modified
 from ..context import context
 from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.interp import evaluate
-from ..ir.ops import check_index, reshape, uniform
+from ..ir.ops import broadcast, check_index, detach, reshape, uniform
 from ..ir.primitive import Kind
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
 from ..warning import warn
+from .compiled_node import CompiledNode, Result
 from .failure import TraceWarning, describe, with_room
 from .recording import signals_apart
 
@@ -75,10 +74,12 @@ class GraphFunction:
     receive cotangents.
     """
 
-    def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int]):
+    def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int], primal: GraphFunction | None = None):
+        """``primal``: the function whose cotangents this computes."""
         self.recorded = graph
         self.active = tuple(active)
         self.outputs = list(outputs)
+        self.primal = primal
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._parts: dict[frozenset[int], GraphFunction] = {}
         self._failed = False  # to compile: what it computes is computed operation by operation
@@ -119,13 +120,17 @@ class GraphFunction:
     @cached_property
     def adjoint(self) -> GraphFunction:
         """The cotangents as a function of inputs and output cotangents; differentiable in both."""
-        rewriter = Rewriter(self.joint, f"{self.graph.name}.adjoint")
-        for op in self.joint.ops:
-            rewriter.copy(op)
-        results = [rewriter.map[v] for v in self.joint.outputs[len(self.graph.outputs) :]]
-        graph = rewriter.builder.finish(results)
+        graph = _cotangents_alone(self.joint, self.graph)
         floating = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
-        return GraphFunction(graph, floating, range(len(results)))
+        return GraphFunction(graph, floating, range(len(graph.outputs)), self)
+
+    @cached_property
+    def as_written(self) -> Graph:
+        """The operations that eager code applies."""
+        if self.primal is None:
+            return self.recorded
+        graph = self.primal.as_written
+        return _cotangents_alone(vjp(graph, self.primal.active, self.primal.outputs), graph)
 
     def of(self, outputs: frozenset[int]) -> GraphFunction:
         """The same function, of which only some of ``outputs``, by their places among them, receive cotangents.
@@ -135,7 +140,8 @@ class GraphFunction:
         if len(outputs) == len(self.outputs):
             return self
         if outputs not in self._parts:
-            self._parts[outputs] = GraphFunction(self.recorded, self.active, [self.outputs[k] for k in sorted(outputs)])
+            chosen = [self.outputs[k] for k in sorted(outputs)]
+            self._parts[outputs] = GraphFunction(self.recorded, self.active, chosen, self.primal)
         return self._parts[outputs]
 
     @cached_property
@@ -196,10 +202,87 @@ class GraphFunction:
         outs = [wrap(a) for a in results[:count]]
         node = CompiledNode(self, tensors, results[count:])
         places = [k for k in range(len(self.graph.outputs)) if k not in self.graph.updates]
+        node.results = {k: Result(outs[places.index(k)]) for k in self._saved_results if k in places}
         for number, k in enumerate(self.outputs):
             if any(tensors[i]._requires_grad for i in self.reached[number]):
                 t = outs[places.index(k)]
                 t._requires_grad, t._grad_fn, t._output = True, node, number
+        return outs
+
+    def saves(self, outputs: frozenset[int], inputs: frozenset[int]) -> tuple[set[int], set[int]]:
+        """The inputs, and the results, whose memory eager autograd keeps for a pass from some of ``outputs``, by their places
+        among them, to some inputs.
+        """
+        graph = self.as_written
+        origin: dict[Value, tuple[bool, int]] = {v: (False, k) for k, v in enumerate(graph.outputs) if k not in graph.updates}
+        origin |= {v: (True, i) for i, v in enumerate(graph.inputs)}
+        follows, leads = {graph.inputs[i] for i in self.active}, {graph.inputs[i] for i in inputs}
+        for op in graph.ops:
+            rules = _rules(op)
+            for values in (follows, leads):
+                if any(rule is not None and v in values for v, rule in zip(op.operands, rules, strict=False)):
+                    values.update(op.results)
+            if _shows(op) and op.operands[0] in origin:
+                origin.setdefault(op.result, origin[op.operands[0]])
+        visited = {graph.outputs[self.outputs[k]] for k in outputs}
+        saved: set[Value] = set()
+        for op in reversed(graph.ops):
+            if op.result not in visited or op.result not in leads:
+                continue
+            for v, rule in zip(op.operands, _rules(op), strict=False):
+                if rule is not None and v in follows:
+                    visited.add(v)
+                    saved.update(op.operands[i] for i in getattr(rule, "saves_operands", ()))
+                    if getattr(rule, "saves_result", False):
+                        saved.add(op.result)
+        found = [origin[v] for v in saved if v in origin]
+        return {k for is_input, k in found if is_input}, {k for is_input, k in found if not is_input}
+
+    @cached_property
+    def _saved_results(self) -> set[int]:
+        """The results whose memory eager autograd keeps."""
+        return self.saves(frozenset(range(len(self.outputs))), frozenset(self.active))[1]
+
+    def run_eagerly(self, tensors: Sequence[Tensor], results: Mapping[int, Result]) -> list[Tensor]:
+        """The outputs that may receive cotangents, with the history that eager code gives them.
+
+        ``results`` are outputs that are there already: what is computed from them is saved with their memory.
+        """
+        graph = self.as_written
+        env: dict[Value, Tensor] = dict(zip(graph.inputs, tensors, strict=True))
+        there = {graph.outputs[k]: r for k, r in results.items()}
+        implicit: dict[Value, Value] = {}  # what eager code does not broadcast, for its elementwise operations do
+        now: list[tuple[np.ndarray, np.ndarray]] = []
+
+        def value(v: Value) -> Tensor:
+            if v not in env:
+                assert v.op is not None
+                env[v] = broadcast(value(implicit[v]), **v.op.attrs)
+            return env[v]
+
+        for op in graph.ops:
+            if op.primitive is broadcast and _is_implicit(op):
+                implicit[op.result] = op.operands[0]
+                continue
+            short = op.operands
+            if op.primitive.is_elementwise:
+                short = [implicit.get(v, v) for v in op.operands]
+                if np.broadcast_shapes(*(v.shape for v in short)) != op.result.shape:  # what it computed was broadcast
+                    short = [u if u.op is None else v for u, v in zip(short, op.operands, strict=True)]
+            operands = [value(v) for v in short]
+            out = operands[0].detach() if op.primitive is detach else op.primitive(*operands, **op.attrs)
+            env[op.result] = out
+            if op.result in there:
+                r = there[op.result]
+                now.append((r.array, r.array.copy()))
+                np.copyto(r.array, out._data)
+                out._data, out._counter = r.array, r.counter
+                node = out._grad_fn
+                if getattr(node, "result", None) is not None:
+                    node.result, node.counter, node.version = r.array, r.counter, r.version
+        outs = [value(graph.outputs[k]) for k in self.outputs]
+        for array, elements in now:
+            np.copyto(array, elements)
         return outs
 
     def _inline(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -211,6 +294,31 @@ class GraphFunction:
         return [env[v] for v in graph.outputs]
 
 
+def _rules(op: Op) -> Sequence[Any]:
+    """For each operand, what its cotangent is computed by; None where none flows."""
+    primitive = op.primitive
+    return primitive.vjp or ([True] * len(op.operands) if primitive.vjp_all is not None else [])
+
+
+def _shows(op: Op) -> bool:
+    """Whether the result may be in the memory of the first operand."""
+    return op.primitive.put is not None or op.primitive in (reshape, detach)
+
+
+def _is_implicit(op: Op) -> bool:
+    """Whether a broadcast is what NumPy does by itself."""
+    shape, small = op.result.shape, op.operands[0].shape
+    return op.attrs["axes"] == tuple(range(len(shape) - len(small), len(shape)))
+
+
+def _cotangents_alone(joint: Graph, graph: Graph) -> Graph:
+    """A joint graph without the outputs of ``graph``."""
+    rewriter = Rewriter(joint, f"{graph.name}.adjoint")
+    for op in joint.ops:
+        rewriter.copy(op)
+    return rewriter.builder.finish([rewriter.map[v] for v in joint.outputs[len(graph.outputs) :]])
+
+
 def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> tuple[list[frozenset[int]], set[int]]:
     """For each of ``outputs`` the active inputs that autograd reaches from it; and the inputs that eager autograd saves."""
     if not outputs:
@@ -220,9 +328,8 @@ def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> 
     saved: set[int] = set()
     for op in graph.ops:
         primitive = op.primitive
-        rules: Sequence[Any] = primitive.vjp or ([True] * len(op.operands) if primitive.vjp_all is not None else [])
         mask = 0
-        for v, rule in zip(op.operands, rules, strict=False):
+        for v, rule in zip(op.operands, _rules(op), strict=False):
             if rule is not None and masks.get(v):
                 mask |= masks[v]
                 for i in getattr(rule, "saves_operands", ()):
@@ -230,7 +337,7 @@ def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> 
                         saved.add(origin[op.operands[i]])
         if mask and primitive.differentiable:
             masks.update(dict.fromkeys(op.results, mask))
-        if (primitive.put is not None or primitive is reshape) and op.operands[0] in origin:
+        if _shows(op) and op.operands[0] in origin:
             origin[op.result] = origin[op.operands[0]]
     return [frozenset(i for i in active if masks.get(graph.outputs[k], 0) >> i & 1) for k in outputs], saved
 
@@ -327,72 +434,3 @@ def _ancestors(graph: Graph, values: Sequence[Value], stop: set[Value] | None = 
             found.add(op)
             live.update(op.operands)
     return found
-
-
-class CompiledNode(BackwardNode):
-    """The node of a compiled function in the dynamic graph."""
-
-    __slots__ = ("edges", "function", "inputs", "kept", "versions")
-
-    def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
-        active = set(function.active)
-        look_up(tensors)
-        self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])
-        self.function = function
-        self.inputs: Sequence[Tensor] | None = tensors
-        self.kept = kept
-        self.versions = [t._counter[0] for t in tensors]
-        self.begin()
-
-    def replace(self, old: Tensor, new: Tensor) -> None:
-        """Goes on with another tensor for an input that no gradient flows to."""
-        assert self.inputs is not None
-        for i, t in enumerate(self.inputs):
-            if t is old:
-                self.inputs = [*self.inputs[:i], new, *self.inputs[i + 1 :]]
-                self.versions[i] = new._counter[0]
-
-    def name(self) -> str:
-        return f"{self.function.graph.name}Backward"
-
-    @property
-    def output_count(self) -> int:
-        return len(self.function.outputs)
-
-    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-        tensors = form.tensors
-        if self.inputs is None:
-            raise RuntimeError(FREED)
-        function, inputs = self.function, self.inputs
-        if tensors:
-            function = function.of(frozenset(given))
-        for i in function.adjoint_reads if tensors else function.reads:
-            if inputs[i]._counter[0] != self.versions[i]:
-                raise modified(inputs[i]._data, inputs[i]._counter[0], self.versions[i], inputs[i].grad_fn)
-        results: list[Any]
-        if tensors:
-            changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
-            if not function.adjoint_reads.isdisjoint(changed):
-                raise RuntimeError(
-                    f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
-                )
-            results = function.adjoint([*inputs, *(given[k] for k in sorted(given))])
-        else:
-            cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
-            read = [inputs[i]._data for i in function.reads]
-            results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
-        reached = frozenset().union(*(self.function.reached[k] for k in given))
-        by_input = {i: ct for i, ct in zip(function.active, results, strict=True) if i in reached}
-        return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
-
-    def _zero(self, k: int) -> np.ndarray:
-        t = self.function.graph.outputs[self.function.outputs[k]].type
-        return np.zeros(t.shape, t.dtype.numpy)
-
-    @property
-    def released(self) -> bool:
-        return self.inputs is None
-
-    def release(self) -> None:
-        self.inputs = None
-        self.kept = []

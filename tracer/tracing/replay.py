@@ -12,6 +12,7 @@ import numpy as np
 from ..ir.graph import Graph
 from ..runtime.objects import address
 from ..tensor import Tensor, wrap
+from ..waiting import WAITING, will_change
 from .calls import Call, storage
 from .ending import Ending, whole
 from .graph_function import Executable
@@ -61,6 +62,7 @@ class Trace:
         self.types = [v.type for v in self.graph.inputs]
         self.written = sorted(self.graph.updates.values())
         # What belongs to a captured tensor is known now; what belongs to an argument, in each call.
+        self.counted = {i for i, _ in ending.changed}
         bumps = [(self.sources[i], recorder.inputs[i], change) for i, change in ending.changed]
         self.fixed_bumps = [(t._changes(), change) for source, t, change in bumps if source.kind == "captured"]
         self.bumps = [(source, change) for source, _, change in bumps if source.kind != "captured"]
@@ -188,6 +190,9 @@ class Trace:
         for i in self.others:
             arrays[i] = data = self.fetch(i, call)._data
             addresses[i] = address(data)
+        if WAITING:
+            for i in self.written:
+                will_change(self.fetch(i, call), i in self.counted)
         run = TraceRun(self, call)
         function, program = self.function, self.executable.program
         before = [arrays[i].copy() for i in program.unsafe] if program.unsafe else ()

@@ -1,0 +1,251 @@
+"""The node of a compiled function in the dynamic graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from ..autograd.forms import Form
+from ..autograd.node import FREED, BackwardNode, edges_to, latest_sequence, look_up, modified
+from ..autograd.written import remember
+from ..context import context
+from ..eager import Eager
+from ..ir.interp import using
+from ..ir.ops import copy
+from ..tensor import Tensor, wrap
+from ..waiting import rest, wait
+
+if TYPE_CHECKING:
+    from .graph_function import GraphFunction
+
+
+class Result:
+    """The memory of a result that eager autograd saves."""
+
+    __slots__ = ("array", "counter", "version")
+
+    def __init__(self, t: Tensor):
+        self.array, self.counter = t._data, t._changes()
+        self.version = self.counter[0]
+
+
+class CompiledNode(BackwardNode):
+    """An application of a compiled function.
+
+    It reads what eager autograd would: what was computed as it was, and the memory of inputs and results as that is. Where
+    memory changes and no counter tells, it becomes what eager code would have made, operation by operation (``expand``).
+
+    kept      what the forward program gives to the backward one
+    results   by output number, the results that eager autograd saves
+    exposed   memory that may have changed since unseen, and a copy
+    """
+
+    __slots__ = ("_parted", "_spans", "edges", "expanded", "exposed", "function", "inputs", "kept", "results", "versions")
+
+    def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
+        active = set(function.active)
+        look_up(tensors)
+        self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])
+        self.function = function
+        self.inputs: Sequence[Tensor] | None = tensors
+        self.kept = kept
+        self.versions = [t._counter[0] for t in tensors]
+        self.results: dict[int, Result] = {}
+        self.exposed: list[tuple[np.ndarray, np.ndarray]] = []
+        self.expanded = False
+        self._spans: list[tuple[int, int]] | None = None
+        self._parted: set[int] = set()
+        self.begin()
+        wait(self)
+
+    def replace(self, old: Tensor, new: Tensor) -> None:
+        """Goes on with another tensor for an input that no gradient flows to."""
+        assert self.inputs is not None
+        for i, t in enumerate(self.inputs):
+            if t is old:
+                self.inputs = [*self.inputs[:i], new, *self.inputs[i + 1 :]]
+                self.versions[i] = new._counter[0]
+                self._spans = None
+
+    def name(self) -> str:
+        return f"{self.function.graph.name}Backward"
+
+    @property
+    def output_count(self) -> int:
+        return len(self.function.outputs)
+
+    def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
+        if self.inputs is None:
+            raise RuntimeError(FREED)
+        if self.expanded:  # the edges lead to the nodes of the results
+            return [given.get(k) for k in range(len(self.function.outputs))]
+        tensors = form.tensors
+        function, inputs = self.function, self.inputs
+        self._check(given, wanted)
+        if tensors:
+            function = function.of(frozenset(given))
+        results: list[Any]
+        if tensors:
+            changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
+            if not function.adjoint_reads.isdisjoint(changed):
+                raise RuntimeError(
+                    f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
+                )
+            results = function.adjoint([*inputs, *(given[k] for k in sorted(given))])
+        else:
+            cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
+            read = [inputs[i]._data for i in function.reads]
+            results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
+        reached = frozenset().union(*(self.function.reached[k] for k in given))
+        by_input = {i: ct for i, ct in zip(function.active, results, strict=True) if i in reached}
+        return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
+
+    def _check(self, given: Mapping[int, Any], wanted: Sequence[bool]) -> None:
+        """Raises RuntimeError if something was changed in place that eager autograd has saved, and reads in this pass."""
+        inputs, versions = self.inputs, self.versions
+        assert inputs is not None
+        changed = [i for i, t in enumerate(inputs) if t._counter[0] != versions[i]]
+        results = [(k, r) for k, r in self.results.items() if r.counter[0] != r.version]
+        if not changed and not results:
+            return
+        saved, saved_results = self.function.saves(frozenset(given), frozenset(i for i, w in enumerate(wanted) if w))
+        for i in changed:
+            if i in saved:
+                raise modified(inputs[i]._data, inputs[i]._counter[0], versions[i], inputs[i].grad_fn)
+        for k, r in results:
+            if k in saved_results:
+                raise modified(r.array, r.counter[0], r.version, self)
+
+    def _zero(self, k: int) -> np.ndarray:
+        t = self.function.graph.outputs[self.function.outputs[k]].type
+        return np.zeros(t.shape, t.dtype.numpy)
+
+    @property
+    def released(self) -> bool:
+        return self.inputs is None
+
+    def release(self) -> None:
+        if self.inputs is not None:
+            self.inputs = None
+            self.kept, self.exposed, self.results = [], [], {}
+            rest(self)
+
+    # Changes of memory.
+
+    def _touched(self, low: int, high: int) -> Iterator[int]:
+        """The inputs in this memory, by number; numbers beyond theirs for results."""
+        if self._spans is None:
+            results = [r.array for r in self.results.values()]
+            self._spans = [byte_bounds(a) for a in (*(t._data for t in self.inputs or ()), *results)]
+        return iter([i for i, (a, b) in enumerate(self._spans) if a < high and low < b])
+
+    def before_change(self, low: int, high: int, counter: Any) -> None:
+        if self.inputs is None or self.expanded:
+            return
+        counters = [*(t._counter for t in self.inputs), *(r.counter for r in self.results.values())]
+        for i in self._touched(low, high):
+            if counters[i] is not counter:
+                self.expand()
+                return
+            if i < len(self.inputs) and i not in self._parted:
+                self._part_with(i)
+
+    def before_exposure(self, low: int, high: int) -> None:
+        if self.inputs is None or self.expanded:
+            return
+        arrays = [*(t._data for t in self.inputs), *(r.array for r in self.results.values())]
+        known = {id(a) for a, _ in self.exposed}
+        self.exposed += [(arrays[i], arrays[i].copy()) for i in self._touched(low, high) if id(arrays[i]) not in known]
+
+    def before_pass(self) -> None:
+        if any(a.tobytes() != before.tobytes() for a, before in self.exposed):
+            self.expand()
+
+    def before_assignment(self, t: Tensor) -> None:
+        if self.inputs is not None and not self.expanded and any(t is x for x in self.inputs):
+            self.expand()
+
+    def _part_with(self, i: int) -> None:
+        """Input ``i`` is about to change, and a counter will tell: what eager code does not keep of it goes on
+        with a copy.
+        """
+        assert self.inputs is not None and self._spans is not None
+        old = self.inputs[i]
+        new = wrap(old._data.copy())
+        target, output = self.edges[3 * i], self.edges[3 * i + 1]
+        if target is not None:
+            new._requires_grad, new._grad_fn, new._output = True, target, output
+            if isinstance(target, Tensor):
+                new._grad_fn, new._output = remember(copy, (target,), {}, new), 0
+        new._counter = old._changes()
+        self.inputs = [*self.inputs[:i], new, *self.inputs[i + 1 :]]
+        self._spans[i] = 0, 0
+        self._parted.add(i)
+
+    def expand(self) -> None:
+        """Becomes the graph that eager code would have made, from the inputs as they were until now."""
+        assert self.inputs is not None
+        start = latest_sequence()
+        with using(Eager()), _as_then(self):
+            outs = self.function.run_eagerly(self.inputs, self.results)
+        found = {n for t in outs for n in _newer(t._grad_fn, start)}
+        # They were made before what reads the results, and after what this has read.
+        for j, node in enumerate(sorted(found, key=lambda n: n.sequence)):
+            node.sequence = self.sequence - 1 + (j + 1) / (len(found) + 2)
+        self.edges = tuple([e for t in outs for e in (*edges_to((t,))[:2], None)])
+        self.expanded, self.kept, self.exposed = True, [], []
+
+
+def _newer(node: Any, start: int) -> list[BackwardNode]:
+    """The nodes that were made after ``start`` among those that a backward pass from ``node`` reaches."""
+    found: dict[BackwardNode, None] = {}
+    work = [node]
+    while work:
+        n = work.pop()
+        if isinstance(n, BackwardNode) and n.sequence > start and n not in found:
+            found[n] = None
+            work += n.edges[::3]
+    return list(found)
+
+
+class _as_then:
+    """While a node expands, its inputs have the elements and the place in the graph that they had; nothing is recorded."""
+
+    def __init__(self, node: CompiledNode):
+        self.node = node
+
+    def __enter__(self) -> None:
+        node, inputs = self.node, self.node.inputs
+        assert inputs is not None
+        self.mode = context.grad_enabled, context.recorder, context.inference, context.saved_tensors_hooks
+        context.grad_enabled, context.recorder, context.inference, context.saved_tensors_hooks = True, None, False, ()
+        self.elements = [(a, a.copy()) for a, _ in node.exposed]
+        for a, before in node.exposed:
+            np.copyto(a, before)
+        self.tensors = [(t, t._requires_grad, t._grad_fn, t._output, t._history) for t in inputs]
+        counted = [*((t._counter, v) for t, v in zip(inputs, node.versions, strict=True))]
+        counted += [(r.counter, r.version) for r in node.results.values()]
+        self.counters = [(counter, counter[0]) for counter, version in counted if counter[0] != version]
+        for counter, version in counted:
+            if counter[0] != version:
+                counter[0] = version  # type: ignore[index]
+        for i, t in enumerate(inputs):
+            if t._view is not None:
+                t._history = t._counter[0]
+            target, output = node.edges[3 * i], node.edges[3 * i + 1]
+            grad_fn = None if target is t else target
+            if i not in node._parted and (t._requires_grad, t._grad_fn, t._output) != (target is not None, grad_fn, output):
+                t._requires_grad, t._grad_fn, t._output = target is not None, grad_fn, output
+
+    def __exit__(self, *exception: object) -> None:
+        context.grad_enabled, context.recorder, context.inference, context.saved_tensors_hooks = self.mode
+        for t, *history in self.tensors:
+            if [t._requires_grad, t._grad_fn, t._output, t._history] != history:
+                t._requires_grad, t._grad_fn, t._output, t._history = history
+        for counter, count in self.counters:
+            counter[0] = count  # type: ignore[index]
+        for a, elements in self.elements:
+            np.copyto(a, elements)

@@ -88,7 +88,7 @@ class BackwardNode:
 
     edges     three entries for each operand: where its cotangent goes (a node, a leaf, or None), which output of that the
               operand is, and its type, None if the cotangent is known to have its shape
-    sequence  later nodes have larger numbers; a node is later than all it depends on
+    sequence  later nodes have larger numbers (which need not be whole); a node is later than all it depends on
     extras    hooks and the like; None if there are none
     label     what to call it, if the operation was composed of several primitives
     by_rules  whether its cotangents come from a primitive's rules, which speak in primitives alone
@@ -99,7 +99,7 @@ class BackwardNode:
     __slots__ = ("__weakref__", "extras", "label", "sequence")
 
     edges: tuple[Any, ...]
-    sequence: int
+    sequence: float
     extras: Extras | None
     label: str
 
@@ -148,7 +148,7 @@ class BackwardNode:
         return self.extended().metadata
 
     def _sequence_nr(self) -> int:
-        return self.sequence
+        return int(self.sequence)
 
     @property
     def output_count(self) -> int:

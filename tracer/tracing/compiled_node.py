@@ -242,9 +242,9 @@ class _as_then:
 
     def __exit__(self, *exception: object) -> None:
         context.grad_enabled, context.recorder, context.inference, context.saved_tensors_hooks = self.mode
-        for t, *history in self.tensors:
-            if [t._requires_grad, t._grad_fn, t._output, t._history] != history:
-                t._requires_grad, t._grad_fn, t._output, t._history = history
+        for t, follows, grad_fn, output, history in self.tensors:
+            if (t._requires_grad, t._grad_fn, t._output, t._history) != (follows, grad_fn, output, history):
+                t._requires_grad, t._grad_fn, t._output, t._history = follows, grad_fn, output, history
         for counter, count in self.counters:
             counter[0] = count  # type: ignore[index]
         for a, elements in self.elements:

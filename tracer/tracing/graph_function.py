@@ -264,7 +264,7 @@ class GraphFunction:
             if op.primitive is broadcast and _is_implicit(op):
                 implicit[op.result] = op.operands[0]
                 continue
-            short = op.operands
+            short: Sequence[Value] = op.operands
             if op.primitive.is_elementwise:
                 short = [implicit.get(v, v) for v in op.operands]
                 if np.broadcast_shapes(*(v.shape for v in short)) != op.result.shape:  # what it computed was broadcast
@@ -277,7 +277,7 @@ class GraphFunction:
                 now.append((r.array, r.array.copy()))
                 np.copyto(r.array, out._data)
                 out._data, out._counter = r.array, r.counter
-                node = out._grad_fn
+                node: Any = out._grad_fn
                 if getattr(node, "result", None) is not None:
                     node.result, node.counter, node.version = r.array, r.counter, r.version
         outs = [value(graph.outputs[k]) for k in self.outputs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,28 @@ class Run(Protocol):
     objects: dict[int, Any]
 
     def input(self, i: int) -> Tensor: ...
+
+
+class Recorded:
+    """What is kept of recordings, as one graph or as a tree, and what ``explain`` says of it.
+
+    kept         what its key refers to by identity
+    replays      calls
+    called_with  the arguments of the recorded call, in words
+    recorded_in  seconds, of all recordings
+    fastest      seconds, of the replays that were timed: not those that are written out as source
+    """
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self.replays = 0
+        self.called_with: list[str] = []
+        self.recorded_in = 0.0
+        self.fastest = math.inf
+
+    def took(self, seconds: float) -> None:
+        """Of a replay."""
+        self.fastest = min(self.fastest, seconds)
 
 
 @dataclass(frozen=True)

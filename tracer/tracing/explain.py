@@ -1,20 +1,30 @@
-"""What ``TracedFunction.explain`` says of arguments and guards, in words."""
+"""What ``TracedFunction.explain`` says, in words: arguments, guards, effects, times, and the tree of paths."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..tensor import Tensor
-from .kinds import STATIC
+from .graph_function import Executable
+from .kinds import CONTENTS, GROWTH, STATIC
+from .replay import Trace
+from .tape import Decision, Gradient, Look
+from .tree import Node, Tree
 
 if TYPE_CHECKING:
+    from .effects import Place
+    from .ending import Ending
+    from .graph_function import GraphFunction
     from .guards import Environment
 
 _SHOWN = 12  # names, and items of containers, that are listed
+_LINES = 60  # of a tree that are shown
 
 
 def arguments(function: Callable[..., Any], args: tuple, kwargs: dict) -> list[str]:
@@ -55,3 +65,177 @@ def guards(environment: Environment) -> str:
     if environment.tensors:
         found.append(f"{len(environment.tensors)} tensors, by dtype, shape and requires_grad")
     return "; ".join([*found, "whether gradients are enabled, and the default dtype"])
+
+
+class Situation:
+    """What a call depended on, to say afterwards what another one found different."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict, environment: Environment):
+        self.arguments = arguments(function, args, kwargs)
+        self.names = environment.values
+
+    def differs(self, before: Situation | None) -> str:
+        """How this call differs from an earlier one, in words."""
+        if before is None:
+            return _OTHERS
+        found = [
+            f"{old}, and then {new.partition(': ')[2]}"
+            for old, new in zip(before.arguments, self.arguments, strict=False)
+            if old != new
+        ]
+        for name, old in before.names.items():
+            new = self.names.get(name, old)
+            if new is not old and (type(new) is not type(old) or not isinstance(new, STATIC) or new != old):
+                later = described(new) if described(new) != described(old) else "another one"
+                found.append(f"{name} was {described(old)}, and then {later}")
+        return f"in the last two, {'; '.join(found[:3])}" if found else _OTHERS
+
+
+_OTHERS = "shapes, or values that it is given or reaches, are others in each call"
+
+
+def explained(traces: Sequence[Trace | Tree], environment: Environment) -> list[str]:
+    """Lines on what is compiled: for each trace its graph or its tree, arguments, effects and times."""
+    lines = [f"  guards: {guards(environment)}"] if traces else []
+    for n, trace in enumerate(traces):
+        if isinstance(trace, Trace):
+            head, body = _of_graph(trace), _effects(trace, len(trace.written), len(trace.all_grads), environment)
+        else:
+            head, body = _of_tree(trace), _shortened(_branches(trace, trace.root, environment))
+        lines += [f"  trace {n}: {head}", *(f"    {argument}" for argument in trace.called_with)]
+        lines += [f"    {_times(trace)}", *(f"    {line}" for line in body)]
+        if isinstance(trace, Tree):
+            lines += [f"    eager {why}" for why in trace.left]
+    return lines
+
+
+def _of_graph(trace: Trace) -> str:
+    steps = trace.executable.program.steps
+    different = len({step.source for step in steps})
+    return f"{len(trace.graph.ops)} operations in {len(steps)} kernels ({different} different), one native call"
+
+
+def _of_tree(tree: Tree) -> str:
+    return f"{tree.paths} paths, {tree.nodes} looks at values, {len(tree.functions)} programs"
+
+
+def _times(trace: Trace | Tree) -> str:
+    compiled = sum(x.compiled_in for f in _functions(trace) for x in vars(f).values() if isinstance(x, Executable))
+    fastest = f", the fastest that was timed in {_duration(trace.fastest)}" if trace.fastest < math.inf else ""
+    made = f"recorded in {_duration(trace.recorded_in)}, compiled in {_duration(compiled)}"
+    return f"{made}, replayed {trace.replays} times{fastest}"
+
+
+def _functions(trace: Trace | Tree) -> Iterable[GraphFunction]:
+    return [trace.function] if isinstance(trace, Trace) else trace.functions
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _duration(seconds: float) -> str:
+    unit, scale = ("s", 1.0) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("us", 1e6)
+    return f"{seconds * scale:.3g} {unit}"
+
+
+def _effects(done: Trace | Ending, updates: int, grads: int, environment: Environment) -> list[str]:
+    """What a replay changes that others can see."""
+    counted = [
+        (updates, "changes {} in place", "tensor"),
+        (grads, "sets {}", "gradient"),
+        (len(done.flags), "sets requires_grad of {}", "tensor"),
+        (len(done.prints), "prints or logs {}", "time"),
+    ]
+    found = [text.format(_count(n, what)) for n, text, what in counted if n]
+    places = list(dict.fromkeys(_write(place, environment) for place, _ in done.effects))
+    found = [*places[:_SHOWN], *["..."] * (len(places) > _SHOWN), *found]
+    return [f"effects: {'; '.join(found)}"] if found else []
+
+
+def _write(place: Place, environment: Environment) -> str:
+    holder = place.holder if place.slot is None else place.slot.holder
+    if place.key in (CONTENTS, GROWTH):
+        what = "sets what is in" if place.key is CONTENTS else "adds to"
+        return f"{what} {'an argument' if holder is None else environment.called(holder, '')}"
+    return f"sets {f'{place.key!r} of an argument' if holder is None else environment.called(holder, place.key)}"
+
+
+# The tree.
+
+
+def _branches(tree: Tree, node: Node | None, environment: Environment) -> list[str]:
+    """The segments from a node on, and what follows each value that was seen. Of several ways, the longest comes last, as deep
+    as the node itself; equal segments in a row are one, with their number.
+    """
+    sizes = _sizes(node)
+    blocks: list[list[str]] = []
+    while node is not None:
+        block = _segment(tree, node, environment)
+        children = sorted(node.children.items(), key=lambda item: sizes[id(item[1])])
+        if len(children) == 1:
+            block.append(f"{node.span.event}: {_seen(tree, node, children[0][0])}")
+        elif children:
+            block.append(f"{node.span.event}:")
+            for seen, child in children[:-1]:
+                block.append(f"  {_seen(tree, node, seen)}:")
+                block += [f"    {line}" for line in _branches(tree, child, environment)]
+            block.append(f"  {_seen(tree, node, children[-1][0])}: as follows")
+        blocks.append(block)
+        node = children[-1][1] if children else None
+    lines = []
+    for block, equal in itertools.groupby(blocks):
+        n = len(list(equal))
+        lines += block if n == 1 else [f"{n} times:", *(f"  {line}" for line in block)]
+    return lines
+
+
+def _sizes(root: Node | None) -> dict[int, int]:
+    """How many nodes there are from each node on, by its id."""
+    order = [root] if root is not None else []
+    for node in order:
+        order += node.children.values()
+    sizes: dict[int, int] = {}
+    for node in reversed(order):
+        sizes[id(node)] = 1 + sum(sizes[id(child)] for child in node.children.values())
+    return sizes
+
+
+def _segment(tree: Tree, node: Node, environment: Environment) -> list[str]:
+    """What is run up to a node's end, and how it ends."""
+    lines = []
+    if node.flushes and node.rows:
+        lines.append(f"segment: {_program(tree, node)}")
+    if node.closing is not None:
+        ending = node.closing.ending
+        lines += [*_effects(ending, len(ending.updates), len(ending.grads), environment), "the call ends"]
+    if node.left:
+        lines.append("from here on it runs eagerly")
+    return lines
+
+
+def _program(tree: Tree, node: Node) -> str:
+    if node.function is None:
+        return f"{_count(len(node.rows), 'operation')}, not compiled yet"
+    executable = node.function.forward if node.function.active else node.function.plain
+    kernels = _count(len(executable.program.steps), "kernel")
+    return f"program {tree.functions.index(node.function)}, {_count(len(node.rows), 'operation')} in {kernels}"
+
+
+def _seen(tree: Tree, node: Node, seen: Any) -> str:
+    """What Python saw, as text."""
+    event = node.span.event
+    if isinstance(event, Gradient):
+        return "no gradient" if seen is None else "a gradient"
+    if isinstance(event, Decision):
+        return str(seen[-1])
+    if not isinstance(event, Look) or event.truth:
+        return str(seen)
+    t = tree.type(node, event.value)
+    if t.size * t.dtype.numpy.itemsize != len(seen):  # only a hash of the elements is kept
+        return f"{t.size} elements"
+    return np.array2string(np.frombuffer(seen, t.dtype.numpy).reshape(t.shape), threshold=8, separator=", ").replace("\n", "")
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= _LINES else [*lines[:_LINES], f"... and {len(lines) - _LINES} more lines"]

@@ -11,6 +11,7 @@ import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import perf_counter
 from typing import Any, Concatenate, Generic, overload
 
 from ..context import SPECIAL, context
@@ -20,7 +21,7 @@ from ..warning import warn
 from .calls import Call
 from .effects import changing_slots, learn
 from .ending import Ending
-from .explain import arguments, guards
+from .explain import Situation, arguments, explained
 from .express import MISS, Express, express
 from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe, probe_stack
@@ -93,6 +94,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     __slots__ = (
         "_check",
+        "_compared_with",
         "_eager_calls",
         "_ended",
         "_express",
@@ -139,6 +141,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._replays = 0  # of traces that are no longer kept
             self._untraceable = False
             self._unstable = 0
+            self._compared_with: Situation | None = None  # what the latest of them was called with
             self._in_a_row = self._replays_before = 0  # recordings without a replay between them; replays by then
             self._learned = 0  # runs that only said what changes
             self._warned = False
@@ -336,11 +339,16 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 self._compilation_failed(trace, key, e, trace.graph)
                 return self._run_eagerly(args, kwargs)
             if written is not None:
+                start = perf_counter()
                 result = written(args, kwargs)
                 if result is not MISS:
+                    trace.took(perf_counter() - start)
                     return result
         try:
-            return trace.replay(call)
+            start = perf_counter()
+            result = trace.replay(call)
+            trace.took(perf_counter() - start)
+            return result
         except Refused:
             return self._run_eagerly(args, kwargs)  # raises the exception where the function does
 
@@ -391,7 +399,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
-        if self._records_on(key, call):
+        if self._records_on(key, call, args, kwargs):
             return self._run_eagerly(args, kwargs)
         recording = Recording(self._name, call)
         recorder, before = recording.recorder, recording.before
@@ -454,12 +462,14 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """A recording becomes a trace, or one of the paths of a tree."""
         if not recorder.branches:
             trace = Trace(recorder, ending)
-            trace.kept = weakened(call.kept)
+            trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
             self.traces.setdefault(key, []).insert(0, trace)
             return
         number: dict[Value, int] = {}
         found = spans(recorder, number)
-        if not self._tree(key, call).attach(found, ending.numbered(number)):
+        tree = self._tree(key, call)
+        tree.recorded_in += perf_counter() - recorder.started
+        if not tree.attach(found, ending.numbered(number)):
             recorder.reason = "what it does differs between calls in which guards see no difference"
 
     def _leave(self, key: Any, call: Call, recorder: Recorder) -> bool:
@@ -490,13 +500,18 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         call.settle()
         return (call.key, *key[1:])
 
-    def _records_on(self, key: tuple, call: Call) -> bool:
+    def _records_on(self, key: tuple, call: Call, args: tuple, kwargs: dict) -> bool:
         """Counts recordings in a row, with no replay between them. Says, after very many, to leave it: ``key`` stays eager."""
         replays = self.cache_info().replays
         self._in_a_row = self._in_a_row + 1 if replays == self._replays_before else 0
         self._replays_before = replays
+        if self._in_a_row == _MANY_IN_A_ROW - 1:
+            self._compared_with = Situation(self.function, args, kwargs, self.environment)
         if self._in_a_row == _MANY_IN_A_ROW:
-            changing = changing_slots(call) or "shapes, or values that it is given or reaches, are others in each call"
+            changing = changing_slots(call) or Situation(self.function, args, kwargs, self.environment).differs(
+                self._compared_with
+            )
+            self._compared_with = None
             self._warn(f"{_MANY_IN_A_ROW} calls in a row were recorded and none replayed: {changing}", what="keeps recording")
         if self._in_a_row >= _TOO_MANY_IN_A_ROW:
             self._stay_eager(key, "it is another function in each call")
@@ -566,12 +581,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         traces, info = self._all_traces(), self.cache_info()
         counts = f"{info.replays} replays, {info.recordings} recordings, {info.eager} other calls"
         lines = [f"{self._name}: {len(traces)} traces, {counts}"]
-        if traces:
-            lines.append(f"  guards: {guards(self.environment)}")
-        for n, trace in enumerate(traces):
-            lines.append(f"  trace {n}: {trace.summary()}")
-            lines += [f"    {argument}" for argument in trace.called_with]
-            lines.append(f"    replayed {trace.replays} times")
+        lines += explained(traces, self.environment)
         lines += [f"  eager: {reason}" for reason in dict.fromkeys(self.eager_reasons.values())]
         return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,9 @@ class Executable:
 
     def __init__(self, graph: Graph):
         self.graph = graph
+        start = perf_counter()
         self.program = with_room(lambda: _program(graph))
+        self.compiled_in = perf_counter() - start  # seconds
         self.run = self.program.run
 
     @cached_property

@@ -133,6 +133,14 @@ class Environment:
         return [*(code.co_freevars if code is not None else ()), *(name for _, name, _ in self._walk.names)]
 
     @property
+    def values(self) -> dict[str, Any]:
+        """The values of these names, and of attributes whose values are known, when they were looked at last."""
+        walk = self._walk
+        items = [row for _, before in self._live for row in before if type(row) is tuple and len(row) == 2]
+        named = [(name, value) for _, name, value in (*walk.names, *walk.attributes, *walk.numbers) if value is not MISSING]
+        return {str(name): value for name, value in (*items, *named)}
+
+    @property
     def asks_types(self) -> bool:
         """Whether some code asks for the type of an object."""
         return self._walk.asks_types
@@ -155,6 +163,9 @@ class Environment:
         items = [(f"{name}", value) for _, name, value in walk.names if value is not MISSING]
         items += [(row[0], row[1]) for x, before in self._live for row in before if type(row) is tuple and len(row) == 2]
         items += [(name, value) for space, name, value in walk.numbers]
+        code, closure = getattr(self.subject, "__code__", None), getattr(self.subject, "__closure__", None)
+        if code is not None and closure:
+            items += [(name, contents(cell)) for name, cell in zip(code.co_freevars, closure, strict=True)]
         for name, value in items:
             if value is holder:
                 return f"{name}[{key!r}]" if key != "" else str(name)

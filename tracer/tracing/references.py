@@ -53,3 +53,9 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
 def nested(code: types.CodeType) -> list[types.CodeType]:
     """The code of the functions that a function defines."""
     return [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+
+
+def line_of(code: types.CodeType, name: str) -> str:
+    """Where code first looks up a name."""
+    lines = [i.positions.lineno for i in dis.get_instructions(code) if i.argval == name and i.positions is not None]
+    return f"{code.co_filename}:{lines[0] if lines else code.co_firstlineno}"

@@ -14,7 +14,7 @@ from ..runtime.objects import address
 from ..tensor import Tensor, wrap
 from ..waiting import WAITING, will_change
 from .calls import Call, storage
-from .ending import Ending, whole
+from .ending import Ending, Recorded, whole
 from .graph_function import Executable
 from .kinds import alive
 from .overlap import is_written_over
@@ -42,20 +42,18 @@ class TraceRun:
         return self.trace.fetch(i, self.call)
 
 
-class Trace:
+class Trace(Recorded):
     """A recorded graph as a function, with where its inputs come from and what is to be done with its outputs."""
 
     def __init__(self, recorder: Recorder, ending: Ending):
+        super().__init__()
         self.function = whole(recorder, ending)
         self.graph = self.function.recorded
         self.flags = ending.flags
         self.build, self.leaves, self.effects, grads = ending.build, ending.leaves, ending.effects, ending.grads
         self.prints = ending.prints
         self.replayed = False  # at least once
-        self.replays = 0  # calls
-        self.called_with: list[str] = []  # the arguments of the recorded call, in words
         self.written_out = 0  # times
-        self.kept: list[Any] = []  # what its key refers to by identity
         self.floats = recorder.floats
         self.decisions = [(e.event.number, e.what) for e in recorder.events if isinstance(e.event, Decision)]
         self.sources = recorder.sources
@@ -259,14 +257,6 @@ class Trace:
         """The memory that it keeps between calls."""
         compiled = [x for x in vars(self.function).values() if isinstance(x, Executable)]
         return sum(x.program.nbytes for x in compiled)
-
-    def summary(self) -> str:
-        """One line on the graph and its kernels."""
-        program = self.executable.program
-        return (
-            f"{len(self.graph.ops)} operations in {len(program.steps)} kernels "
-            f"({len({s.source for s in program.steps})} different), one native call"
-        )
 
 
 def _locate(source: Source, call: Call) -> Tensor:

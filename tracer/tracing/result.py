@@ -42,7 +42,10 @@ def finish(
         mentioned = [t for c in changes for t in _mentioned(c)]
         stray = escaped(recorder, results.leaves, results.tensors, results.of_arrays, mentioned, mentioned)
         if stray is not None:
-            raise Unreplayable(f"a tensor of shape {list(stray.shape)} made by the function is kept by something outside it")
+            kept = (
+                f"a tensor of shape {list(stray.shape)} that it makes{_made(recorder, stray)} is kept by something outside it"
+            )
+            raise Unreplayable(f"{kept} that guards cannot see: return it, or store it in an attribute, a list or a dict")
     except Unreplayable as e:
         recorder.reason = str(e)
         return None
@@ -54,14 +57,18 @@ def finish(
         elif t._requires_grad:
             leaves.append((k, None if t._grad_fn is None else FreedNode(t._grad_fn.name())))
     if followed and any(t._requires_grad and id(t) in recorder.written for t in recorder.inputs):
-        recorder.reason = "it changes a leaf in place, and a backward pass outside may follow"
+        at = next(_made(recorder, t) for t in recorder.inputs if t._requires_grad and id(t) in recorder.written)
+        recorder.reason = f"it changes a leaf in place{at}, and a backward pass outside may follow: {_DETACH}"
         return None
-    if any(was_modified(results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
-        recorder.reason = "it changes in place what a backward pass outside would need"
-        return None
-    if not all(_leads_outside(recorder, results.tensors[k]._grad_fn) for k in followed):  # type: ignore[arg-type]
-        recorder.reason = "a backward pass outside would end at a leaf that it makes, or nowhere"
-        return None
+    for k in followed:
+        t = results.tensors[k]
+        if was_modified(t._grad_fn):  # type: ignore[arg-type]
+            recorder.reason = f"it changes in place what a backward pass outside of its result{_made(recorder, t)} would need"
+            return None
+        if not _leads_outside(recorder, t._grad_fn):  # type: ignore[arg-type]
+            what = f"a backward pass outside of its result{_made(recorder, t)} would end at a leaf that it makes, or nowhere"
+            recorder.reason = f"{what}: {_DETACH}"
+            return None
     why = next((why for k in followed if (why := python_runs(results.tensors[k]._grad_fn)) is not None), None)  # type: ignore
     if why is not None:
         recorder.reason = f"a backward pass outside would call {why}"
@@ -74,9 +81,24 @@ def finish(
     flags = [(recorder.owner(t), t._requires_grad) for t, before in recorder.flags.values() if t._requires_grad is not before]
     ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints)
     if followed and not all(whole(recorder, ending).reached):
-        recorder.reason = "it returns a result whose gradient reaches nothing"
+        recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"
         return None
     return ending
+
+
+_DETACH = "return detached results where no gradient is wanted"
+
+
+def _made(recorder: Recorder, t: Tensor) -> str:
+    """Where the values of a tensor were computed, in parentheses; empty if that is not known."""
+    op = recorder.value(t).op if recorder.knows(t) else None
+    return f" ({op.loc})" if op is not None and op.loc else ""
+
+
+def _used(recorder: Recorder, i: int) -> str:
+    """Where input ``i`` was read first, in parentheses."""
+    v = recorder.builder.inputs[i]
+    return next((f" ({op.loc})" for op in recorder.builder.ops if v in op.operands and op.loc), "")
 
 
 def _leads_outside(recorder: Recorder, node: BackwardNode) -> bool:
@@ -92,15 +114,21 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
     inputs = {id(t) for t in recorder.inputs}
     known = {*allowed, id(default_generator.state)}
     nowhere = "that no argument, closure variable or global leads to"
-    for t, source in zip(recorder.inputs, recorder.sources, strict=True):
+    for i, (t, source) in enumerate(zip(recorder.inputs, recorder.sources, strict=True)):
         if source.kind == "captured" and id(t) not in known:
-            raise Unreplayable(f"it reads a tensor of shape {list(t.shape)} {nowhere}")
+            raise Unreplayable(
+                f"it reads a tensor of shape {list(t.shape)}{_used(recorder, i)} {nowhere}: pass it as an argument"
+            )
         if source.kind == "grad" and source.holder is not None and id(source.holder) not in known:
-            raise Unreplayable(f"it reads the gradient of a tensor {nowhere}")
+            raise Unreplayable(
+                f"it reads the gradient{_used(recorder, i)} of a tensor {nowhere}: pass the tensor as an argument"
+            )
         if id(t) in recorder.written and not t._data.flags.c_contiguous:
-            raise Unreplayable("it changes a tensor whose memory is not contiguous")
+            raise Unreplayable(f"it changes a tensor{_made(recorder, t)} whose memory is not contiguous: pass t.contiguous()")
         if id(t) in recorder.written and t._grad_fn is not None:
-            raise Unreplayable("it changes in place a tensor that autograd follows")
+            raise Unreplayable(
+                f"it changes in place{_made(recorder, t)} a tensor that autograd follows: change a copy, or t.detach()"
+            )
     owners = [
         *recorder.grads_written.values(),
         *(t for t, _ in recorder.flags.values()),

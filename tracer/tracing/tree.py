@@ -10,11 +10,13 @@ from __future__ import annotations
 import bisect
 import threading
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
+from .ending import Ending, Recorded
 from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
 from .graph_function import Executable, GraphFunction
 from .kinds import alive
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from ..runtime.calling import Caller
     from ..runtime.program import Program
     from .calls import Call
-    from .ending import Ending
 
 _MAX_NODES = 20_000
 _MAX_LEFT = 64  # reasons to leave paths
@@ -141,17 +142,15 @@ class _Path:
         return self.nodes[i]
 
 
-class Tree:
+class Tree(Recorded):
     """The paths recorded for one signature. ``matches`` and ``replay`` are as those of a ``Trace``."""
 
     def __init__(self, name: str):
+        super().__init__()
         self.name = name
         self.root: Node | None = None
-        self.kept: list[Any] = []  # what its key refers to by identity
         self.nodes = 0
         self.paths = 0
-        self.replays = 0  # calls
-        self.called_with: list[str] = []  # the arguments of the recorded call, in words
         self.left: dict[str, None] = {}  # why paths are left
         self.misses = 0  # in a row
         self.changes = False  # whether a path writes to something
@@ -268,6 +267,7 @@ class Tree:
     def replay(self, call: Call) -> Any:
         """Runs along a known path. Raises Unseen, Left or Uncompiled."""
         assert self.root is not None
+        start, functions = perf_counter(), len(self._functions)
         if not self.changes:
             result = PathRun(self, call).run(self.root)
         else:
@@ -275,6 +275,8 @@ class Tree:
                 result = PathRun(self, call).run(self.root)
         self.misses = 0
         self.replays += 1
+        if len(self._functions) == functions:  # nothing was compiled
+            self.took(perf_counter() - start)
         return result
 
     def caller(self, program: Program, looked_at: list[int]) -> Caller:
@@ -337,6 +339,15 @@ class Tree:
         updates = {len(node.exports) + j: node.imports.index(path.input(i)) for j, i in enumerate(targets)}
         return builder.finish([env[k] for k in (*node.exports, *targets.values())], updates)
 
+    @property
+    def functions(self) -> list[GraphFunction]:
+        """The programs of its segments; equal segments have one."""
+        return list(self._functions.values())
+
+    def type(self, node: Node, k: int) -> TensorType:
+        """The type of value ``k`` on the path to a node."""
+        return self._path.to(node).type(k)
+
     # Budgets.
 
     def missed(self, node: Node) -> str:
@@ -354,24 +365,18 @@ class Tree:
     @property
     def nbytes(self) -> int:
         """The memory that it keeps between calls."""
-        functions = list(self._functions.values())
-        compiled = [x for f in functions for x in vars(f).values() if isinstance(x, Executable)]
+        compiled = [x for f in self.functions for x in vars(f).values() if isinstance(x, Executable)]
         return sum(x.program.nbytes for x in compiled)
 
     @property
     def graphs(self) -> list[Graph]:
         """Those of its programs, as they were recorded."""
-        return [f.recorded for f in list(self._functions.values())]
+        return [f.recorded for f in self.functions]
 
     @property
     def fused_graphs(self) -> list[Graph]:
         """What is run, after all passes."""
-        return [(f.forward if f.active else f.plain).fused for f in list(self._functions.values())]
-
-    def summary(self) -> str:
-        """Its size, and where it is left."""
-        counts = f"{self.paths} paths, {self.nodes} looks at values, {len(self._functions)} programs"
-        return "\n".join([counts, *(f"    eager {why}" for why in self.left)])
+        return [(f.forward if f.active else f.plain).fused for f in self.functions]
 
 
 def _is_exact(event: Any) -> bool:

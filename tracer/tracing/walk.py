@@ -51,7 +51,7 @@ from .kinds import (
 )
 from .known import GENERATORS, is_library, is_ours, is_quiet, refusal, unseen_call
 from .library import altered, cache_of, forgotten, is_quiet_function, patchable
-from .references import nested, references
+from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
 from .watch import Ran
 
@@ -62,6 +62,9 @@ _STRICT = re.compile(
     r"(_?heapq|array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
     r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
 )
+
+_COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
+_VARIES = "whose result may be another one in each call: pass as an argument what it gives"
 
 
 class Walk:
@@ -125,6 +128,7 @@ class Walk:
         self._codes: set[int] = set()  # described
         self._later: list[types.FunctionType] = []  # have not run
         self._unread = False  # whether nothing counts
+        self._looked_up: tuple[types.CodeType, str] | None = None  # the code, and its name, that led here
 
     def describe(self, x: Any, alone: bool = True) -> tuple:
         """The token of an object; unless it is looked at ``alone``, with all code that has run."""
@@ -179,7 +183,9 @@ class Walk:
             out.append(("again", self.seen[id(x)]))
             return
         if len(self.kept) > _LIMIT:
-            self._refuse("the function can reach too many objects")
+            self._refuse(
+                "it can reach too many objects", "more than guards can compare in every call: pass as arguments what it needs"
+            )
             return
         self.seen[id(x)] = number = UNREAD if self._unread else len(self.seen)
         self.kept.append(x)
@@ -231,7 +237,7 @@ class Walk:
             self._meet(f"{x.__module__}.{x.__name__}")
             path = refusal(x)
             if path is not None:
-                self._refuse(f"it uses {path}, whose result may be another one in each call: pass as an argument what it gives")
+                self._refuse(f"it uses {path}", _VARIES)
             out.append(("opaque", id(x)))
         else:
             out.append(("bound", x.__name__))
@@ -352,7 +358,9 @@ class Walk:
     def _code(self, code: types.CodeType, space: dict[str, Any], cells: Mapping[str, Any], out: list[Any]) -> None:
         """What code looks up by name, with that of the functions it makes, if they have run."""
         self._codes.add(id(code))
+        before = self._looked_up
         for kind, name, attributes, level, is_called in references(code):
+            self._looked_up = code, name
             if kind == "store":
                 self.stored.append((space, name))
                 self._is_slot(space, name, [])
@@ -364,6 +372,7 @@ class Walk:
                 self._name(sys.modules, whole, (), False, out)
             elif name in cells and isinstance(contents(cells[name]), types.ModuleType):
                 self._module(contents(cells[name]), attributes, is_called, out)
+        self._looked_up = before
         for inner in nested(code):
             if self.ran is None or self._unread or inner in self.ran:
                 self._code(inner, space, cells, out)
@@ -416,7 +425,7 @@ class Walk:
                 return
             path = unseen_call(value)
             if path is not None:
-                self._refuse(f"it uses {path}, whose result may be another one in each call: pass as an argument what it gives")
+                self._refuse(f"it uses {path}", _VARIES)
         self._describe(value, out)
 
     def _module(self, module: types.ModuleType, attributes: tuple[str, ...], is_called: bool, out: list[Any]) -> None:
@@ -491,13 +500,16 @@ class Walk:
         if cls.__name__ == "cython_function_or_method":
             path = unseen_call(x)
             if path is not None:
-                self._refuse(f"it uses {path}, whose result may be another one in each call: pass as an argument what it gives")
+                self._refuse(f"it uses {path}", _VARIES)
             out.append(("opaque", id(x)))
             return
         if isinstance(x, STATIC):
             out.append(plain_value(x))
         elif hides_state(cls):  # type: ignore[arg-type]
-            self._refuse(f"it reads a {cls.__module__}.{cls.__qualname__}, whose contents guards cannot compare")
+            self._refuse(
+                f"it reads a {cls.__module__}.{cls.__qualname__}",
+                "whose contents guards cannot compare: pass as an argument what it gives",
+            )
             return
         if not isinstance(x, Announcing):
             self.attributes.append((x, "__class__", cls))
@@ -516,14 +528,14 @@ class Walk:
     def _array(self, x: np.ndarray, out: list[Any]) -> None:
         """A NumPy array, with its elements: NumPy may compute with them, unseen."""
         if not is_input(x):
-            self._refuse(f"it reads a NumPy array of dtype {x.dtype}: pass what is in it")
+            self._refuse(f"it reads a NumPy array of dtype {x.dtype}", "which tensors do not have: pass what is in it")
             return
         elements = None
         if not self._unread:
             try:
                 elements = self._elements.setdefault(id(x), Elements()).token(x)
             except Changeable as e:
-                self._refuse(f"it reads a {e}: pass it as an argument, or make it a tensor by tracer.from_numpy")
+                self._refuse(f"it reads a {e}", _COMPARED)
         known = self._known_arrays.get(id(x))
         t = self.arrays[id(x)] = known if known is not None and known._data is x else wrap(x)
         self.tensors[id(t)] = t
@@ -561,6 +573,8 @@ class Walk:
         if tells_versions_of_objects and id(space) not in Structure.written and id(space) not in self.slots:
             self._tag(space)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, what: str, why: str) -> None:
+        """``what`` cannot be guarded; ``why``, and what to write instead."""
         if not self._unread:
-            raise Untraceable(reason)
+            place = f" ({line_of(*self._looked_up)})" if self._looked_up is not None else ""
+            raise Untraceable(f"{what}{place}, {why}")

@@ -196,3 +196,17 @@ def test_what_changes_in_every_call():
         ("name", r"mode was str 'k\d+', and then str 'k\d+'"),
     ):
         assert re.search(how, found[f][0]), found[f]
+
+
+def test_elements_that_were_seen():
+    """What ``tolist`` saw; of many elements, their number."""
+
+    @trace
+    def f(x):
+        return x.tolist()[0]
+
+    for n in (2, 1000):
+        for k in range(2):
+            f(tracer.full((n,), float(k)))
+    told = f.explain()
+    assert "tolist() at" in told and "[0., 0.]" in told and "[1., 1.]" in told and "1000 elements" in told, told

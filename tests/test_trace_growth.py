@@ -10,6 +10,7 @@ import pytest
 
 import tracer
 from tracer import nn
+from tracer.context import Structure
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -203,3 +204,28 @@ def test_modules_by_turns():
     for i in range(60):
         current[0] = models[i % 3]
         assert f(x).tolist() == models[i % 3](x).tolist()
+
+
+def test_what_is_known_of_written_places_goes_with_the_function():
+    """Where replays write is known to all functions, as long as what writes is there."""
+    gc.collect()
+    before = len(Structure.written)
+
+    def counting():
+        counts = {"n": 0}
+
+        @tracer.trace
+        def f(x):
+            counts["n"] += 1
+            return x * counts["n"]
+
+        return f
+
+    for _ in range(20):
+        f = counting()
+        for _ in range(4):
+            f(tracer.ones(2))
+    assert len(Structure.written) > before
+    del f
+    gc.collect()
+    assert len(Structure.written) <= before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .ir.types import DType, float32
@@ -85,13 +86,13 @@ class Structure:
     """Counts the changes of everything that announces them: modules' and optimizers' attributes, ``requires_grad`` flags.
 
     While the count stays the same, what a traced function can reach through them is the same. ``settings`` of the package
-    change what functions do, without being reached. Replays announce nothing: ``written`` has the places that some
-    replay writes to, keys by the ids of the dictionaries, which are looked at instead.
+    change what functions do, without being reached. Replays announce nothing: ``written`` has the slots
+    (``tracing.effects``) that some replay writes to, which are looked at instead.
     """
 
     epoch: int = 0
     settings: ClassVar[dict[str, Any]] = {}
-    written: ClassVar[dict[int, set[str]]] = {}
+    written: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
 
 
 def structure_changed() -> None:

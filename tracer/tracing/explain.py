@@ -67,33 +67,6 @@ def guards(environment: Environment) -> str:
     return "; ".join([*found, "whether gradients are enabled, and the default dtype"])
 
 
-class Situation:
-    """What a call depended on, to say afterwards what another one found different."""
-
-    def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict, environment: Environment):
-        self.arguments = arguments(function, args, kwargs)
-        self.names = environment.values
-
-    def differs(self, before: Situation | None) -> str:
-        """How this call differs from an earlier one, in words."""
-        if before is None:
-            return _OTHERS
-        found = [
-            f"{old}, and then {new.partition(': ')[2]}"
-            for old, new in zip(before.arguments, self.arguments, strict=False)
-            if old != new
-        ]
-        for name, old in before.names.items():
-            new = self.names.get(name, old)
-            if new is not old and (type(new) is not type(old) or not isinstance(new, STATIC) or new != old):
-                later = described(new) if described(new) != described(old) else "another one"
-                found.append(f"{name} was {described(old)}, and then {later}")
-        return f"in the last two, {'; '.join(found[:3])}" if found else _OTHERS
-
-
-_OTHERS = "shapes, or values that it is given or reaches, are others in each call"
-
-
 def explained(traces: Sequence[Trace | Tree], environment: Environment) -> list[str]:
     """Lines on what is compiled: for each trace its graph or its tree, arguments, effects and times."""
     lines = [f"  guards: {guards(environment)}"] if traces else []
@@ -232,8 +205,8 @@ def _seen(tree: Tree, node: Node, seen: Any) -> str:
     if not isinstance(event, Look) or event.truth:
         return str(seen)
     t = tree.type(node, event.value)
-    if t.size * t.dtype.numpy.itemsize != len(seen):  # only a hash of the elements is kept
-        return f"{t.size} elements"
+    if t.nbytes != len(seen):  # only a hash of the elements is kept
+        return f"{t.numel} elements"
     return np.array2string(np.frombuffer(seen, t.dtype.numpy).reshape(t.shape), threshold=8, separator=", ").replace("\n", "")
 
 

@@ -19,9 +19,9 @@ from ..ir.graph import Graph, Value
 from ..tensor import Tensor
 from ..warning import warn
 from .calls import Call
-from .effects import changing_slots, learn
+from .effects import learn
 from .ending import Ending
-from .explain import Situation, arguments, explained
+from .explain import arguments, explained
 from .express import MISS, Express, express
 from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe, probe_stack
@@ -34,6 +34,7 @@ from .recorder import Recorder
 from .recording import Recording, signals_apart
 from .replay import Refused, Trace
 from .result import finish
+from .streak import Streak
 from .tape import spans
 from .tree import Tree
 from .world import muted
@@ -48,8 +49,6 @@ _MAX_KEYS = 256  # signatures of which traces are kept
 _MAX_BYTES = 1 << 30  # that traces keep between calls
 _MAX_REASONS = 1024  # signatures that are known to run eagerly
 _MAX_WRITTEN = 4  # times that the replay of one trace is written out
-_MANY_IN_A_ROW = 64  # recordings without a replay between them: something is told
-_TOO_MANY_IN_A_ROW = 512  # and then such a call is not recorded
 _MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
@@ -94,17 +93,15 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     __slots__ = (
         "_check",
-        "_compared_with",
         "_eager_calls",
         "_ended",
         "_express",
-        "_in_a_row",
         "_latest",
         "_learned",
         "_lock",
         "_recorded",
         "_replays",
-        "_replays_before",
+        "_streak",
         "_unstable",
         "_untraceable",
         "_warned",
@@ -141,8 +138,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._replays = 0  # of traces that are no longer kept
             self._untraceable = False
             self._unstable = 0
-            self._compared_with: Situation | None = None  # what the latest of them was called with
-            self._in_a_row = self._replays_before = 0  # recordings without a replay between them; replays by then
+            self._streak = Streak()
             self._learned = 0  # runs that only said what changes
             self._warned = False
 
@@ -208,25 +204,11 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def _call(self, args: tuple, kwargs: dict) -> Any:
         if context.recording:
             return self.function(*args, **kwargs)
-        if self._untraceable or _mode.eager or _DISABLED:
-            return self._run_eagerly(args, kwargs)
-        if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
-            return self._run_eagerly(args, kwargs)
-        later = deferred(self.function)
-        if later:
-            self._give_up(later)
-            return self._run_eagerly(args, kwargs)
         recorded = self._ended
-        try:
-            found = self._find(args, kwargs)
-        except Untraceable as e:
-            self._stay_eager(None, str(e))
-            found = None
-        except RecursionError:
-            self._out_of_room()
-            found = None
-        if found is None:
-            return self._run_eagerly(args, kwargs)
+        found = self._find(args, kwargs)
+        if found is None:  # written out here: deep in the stack each frame counts
+            self._eager_calls += 1
+            return self.function(*args, **kwargs)
         trace, key, call = found
         if trace is not None and self._check:
             return self._compared(trace, key, call, args, kwargs)
@@ -256,15 +238,30 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return self.function(*args, **kwargs)
 
     def _find(self, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call] | None:
-        """The trace for a call, its key and description; None if such calls run eagerly.
-
-        Raises Untraceable; RecursionError where the stack is too deep for recording.
-        """
-        try:
-            self.environment.key()
-        except Untraceable as e:
-            self._give_up(str(e))
+        """The trace for a call, its key and description; None if such calls run eagerly."""
+        if self._untraceable or _mode.eager or _DISABLED:
             return None
+        if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
+            return None
+        try:
+            later = deferred(self.function)
+            if later:
+                self._give_up(later)
+                return None
+            try:
+                self.environment.key()
+            except Untraceable as e:
+                self._give_up(str(e))
+                return None
+            return self._find_trace(args, kwargs)
+        except Untraceable as e:
+            self._stay_eager(None, str(e))
+        except RecursionError:
+            self._out_of_room()
+        return None
+
+    def _find_trace(self, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call] | None:
+        """As ``_find``. Raises Untraceable; RecursionError where the stack is too deep for recording."""
         found = self._look(self.environment, args, kwargs)
         trace, key, _ = found
         if trace is None:
@@ -502,20 +499,12 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _records_on(self, key: tuple, call: Call, args: tuple, kwargs: dict) -> bool:
         """Counts recordings in a row, with no replay between them. Says, after very many, to leave it: ``key`` stays eager."""
-        replays = self.cache_info().replays
-        self._in_a_row = self._in_a_row + 1 if replays == self._replays_before else 0
-        self._replays_before = replays
-        if self._in_a_row == _MANY_IN_A_ROW - 1:
-            self._compared_with = Situation(self.function, args, kwargs, self.environment)
-        if self._in_a_row == _MANY_IN_A_ROW:
-            changing = changing_slots(call) or Situation(self.function, args, kwargs, self.environment).differs(
-                self._compared_with
-            )
-            self._compared_with = None
-            self._warn(f"{_MANY_IN_A_ROW} calls in a row were recorded and none replayed: {changing}", what="keeps recording")
-        if self._in_a_row >= _TOO_MANY_IN_A_ROW:
+        told = self._streak.add(self.cache_info().replays, self.function, call, args, kwargs)
+        if told:
+            self._warn(told, what="keeps recording")
+        if self._streak.is_too_long:
             self._stay_eager(key, "it is another function in each call")
-        return self._in_a_row >= _TOO_MANY_IN_A_ROW
+        return self._streak.is_too_long
 
     def _is_full(self, key: tuple) -> bool:
         """Whether there are as many traces as a signature may have."""

@@ -151,11 +151,14 @@ class Environment:
 
     def learn(self, slot: Slot) -> None:
         """From now on this is a slot."""
-        self.slots.append(slot)
-        if isinstance(slot.holder, dict) and type(slot.key) is str:
-            Structure.written.setdefault(id(slot.holder), set()).add(slot.key)
+        self._add(slot)
         structure_changed()
         self.epoch, self.same = -1, unknown
+
+    def _add(self, slot: Slot) -> None:
+        self.slots.append(slot)
+        if isinstance(slot.holder, dict) and type(slot.key) is str:
+            Structure.written.add(slot)
 
     def called(self, holder: Any, key: Any) -> str:
         """How code may call an item of a holder, or, without a key, the holder itself."""
@@ -204,7 +207,8 @@ class Environment:
     def _copy(self, ran: Ran) -> Environment:
         copy = Environment(self.root, ran)
         copy._alone = self._alone
-        copy.slots = [dataclasses.replace(slot) for slot in self.slots]
+        for slot in self.slots:
+            copy._add(dataclasses.replace(slot))
         copy.first, copy.changing, copy.growing, copy.read = self.first, self.changing, self.growing, self.read
         copy._elements, copy.looked_at, copy._walk.arrays = self._elements, self.looked_at, self._walk.arrays
         for at, child in self._of.items():

@@ -192,13 +192,16 @@ class _Numbers:
                     self.before.put(slot.holder, slot.key, new)
 
 
+_SIGNALS = signal.valid_signals()
+
+
 @contextlib.contextmanager
 def signals_apart() -> Iterator[None]:
     """Meanwhile what handlers of signals do is no part of what is recorded or compiled."""
     if threading.current_thread() is not threading.main_thread():  # which handlers run in
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     wrapped = {n: _apart(h) for n, h in handlers.items() if callable(h) and h is not signal.default_int_handler}
     try:
         for number, handler in wrapped.items():

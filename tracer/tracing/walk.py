@@ -102,6 +102,9 @@ class Walk:
         self.noted = noted
         self.holders: list[tuple[Any, bool, bool]] = []
         self.met: set[int] = set()
+        self._written: dict[int, set[str]] = {}  # what replays write to, by the ids of dictionaries
+        for slot in Structure.written:
+            self._written.setdefault(id(slot.holder), set()).add(slot.key)
         self.has_containers = False
         self.bound: set[int] = set()
         self.stored: list[tuple[dict[str, Any], str]] = []
@@ -559,7 +562,7 @@ class Walk:
 
     def _watch(self, space: Any) -> None:
         """Of what announces its changes, the places that replays write to are looked at in every call: replays say nothing."""
-        for name in Structure.written.get(id(space), ()):
+        for name in self._written.get(id(space), ()):
             if name not in self.slots.get(id(space), ()):
                 self.names.append((space, name, dict.get(space, name, MISSING)))
 
@@ -570,7 +573,7 @@ class Walk:
         """Of an object that announces its changes, what is written past it."""
         space = vars(x)
         self._watch(space)
-        if tells_versions_of_objects and id(space) not in Structure.written and id(space) not in self.slots:
+        if tells_versions_of_objects and id(space) not in self._written and id(space) not in self.slots:
             self._tag(space)
 
     def _refuse(self, what: str, why: str) -> None:

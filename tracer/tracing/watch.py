@@ -156,6 +156,9 @@ class Watch:
         )
 
 
+_WORLD = f"{__package__}.world"
+
+
 def _name(space: dict[str, Any]) -> Any:
     return space.get("__name__")
 
@@ -163,8 +166,10 @@ def _name(space: dict[str, Any]) -> Any:
 def _is_inside(frame: types.FrameType) -> bool:
     """Whether code of the standard library is called by code that is quiet: that is its own affair."""
     name, caller = _name(frame.f_globals), frame.f_back
-    if caller is not None and root_of(_name(caller.f_globals)) in ("warnings", "logging", "importlib"):
-        return True  # what shows warnings and records, and finds modules
+    if caller is not None:
+        outer = _name(caller.f_globals)
+        if outer == _WORLD or root_of(outer) in ("warnings", "logging", "importlib"):
+            return True  # what prints, shows warnings and records, and finds modules
     return is_library(name) and not is_quiet(name) and _is_called_by_quiet(frame)
 
 

@@ -1,0 +1,63 @@
+"""Recordings in a row, with no replay between them: what is another one in each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .effects import changing_slots
+from .explain import arguments, described
+from .kinds import STATIC
+
+if TYPE_CHECKING:
+    from .calls import Call
+
+_MANY = 64  # something is told
+_TOO_MANY = 512  # such calls are no longer recorded
+_OTHERS = "shapes, or values that it is given or reaches, are others in each call"
+
+
+class Streak:
+    """Counts recordings in a row."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._replays = 0  # by the latest of them
+        self._before: _Situation | None = None  # of the latest but one
+
+    def add(self, replays: int, function: Callable[..., Any], call: Call, args: tuple, kwargs: dict) -> str:
+        """One more; ``replays`` is the number of replays by now. What to tell the user, once; empty otherwise."""
+        self._n = self._n + 1 if replays == self._replays else 0
+        self._replays = replays
+        if self._n == _MANY - 1:
+            self._before = _Situation(function, call, args, kwargs)
+        if self._n != _MANY:
+            return ""
+        changing = changing_slots(call) or _Situation(function, call, args, kwargs).differs(self._before)
+        self._before = None
+        return f"{_MANY} calls in a row were recorded and none replayed: {changing}"
+
+    @property
+    def is_too_long(self) -> bool:
+        return self._n >= _TOO_MANY
+
+
+class _Situation:
+    """What a call depends on, to say what another one found different."""
+
+    def __init__(self, function: Callable[..., Any], call: Call, args: tuple, kwargs: dict):
+        self.arguments = arguments(function, args, kwargs)
+        self.names = call.environments[0].values
+
+    def differs(self, before: _Situation | None) -> str:
+        """How this call differs from an earlier one, in words."""
+        if before is None:
+            return _OTHERS
+        pairs = zip(before.arguments, self.arguments, strict=False)
+        found = [f"{old}, and then {new.partition(': ')[2]}" for old, new in pairs if old != new]
+        for name, old in before.names.items():
+            new = self.names.get(name, old)
+            if new is not old and (type(new) is not type(old) or not isinstance(new, STATIC) or new != old):
+                later = described(new) if described(new) != described(old) else "another one"
+                found.append(f"{name} was {described(old)}, and then {later}")
+        return f"in the last two, {'; '.join(found[:3])}" if found else _OTHERS

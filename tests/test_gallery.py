@@ -5,7 +5,6 @@ import pytest
 
 OWN = "a backward pass outside would call a user's own backward, or a hook"
 SEEN = "float(), and methods of numbers, see a number of the run: each new one is a branch"
-DRAWN = "numbers from Python's or NumPy's generators are not drawn again by replays"
 DATA = "assignments to .data are not replayed"
 KEPT = "a tensor made by the function is kept"
 
@@ -20,9 +19,6 @@ EAGER_FOR_NOW = {
     "best_weights_are_kept": KEPT,
     "lbfgs_with_a_closure": SEEN,
     "average_meters_in_an_ordered_dict": SEEN,
-    "epsilon_greedy_with_pythons_generator": DRAWN,
-    "epsilon_greedy_with_numpys_generator": DRAWN,
-    "mixup_with_a_number_from_python": DRAWN,
     "data_assigned_inside": DATA,
     "contrastive_learning_with_a_queue": DATA,
     "policy_gradient_with_saved_log_probabilities": "a tensor made of numbers of the run sees them",

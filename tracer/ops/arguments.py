@@ -28,7 +28,7 @@ def _tensor(x: Any) -> Any:
 
 def _int(x: Any) -> Any:
     if type(x) is RuntimeInt:  # a shape, an axis: a constant of the graph
-        return x.pinned()
+        return int(x.pinned())
     if isinstance(x, int) and not isinstance(x, bool):
         return x
     if isinstance(x, np.integer) or (isinstance(x, Tensor) and x._data.ndim == 0 and x._data.dtype.kind in "ui"):

@@ -38,7 +38,7 @@ def _items(index: Any) -> list[Any]:
 def _item(item: Any) -> Any:
     """An item as a number, a slice, None, Ellipsis, a bool, or a tensor of positions or a mask."""
     if type(item) is RuntimeInt:
-        return item.pinned()
+        return int(item.pinned())
     if item is None or item is ... or isinstance(item, (int, slice)):
         return item
     if isinstance(item, (list, tuple, range, str, bytes)) or (isinstance(item, np.ndarray) and item.ndim):

@@ -15,7 +15,7 @@ from .arrays import Changeable, Elements, is_input
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, is_described, is_static, slots_of
 from .known import is_library
 from .overlap import overlapping
-from .scalars import static
+from .scalars import is_number, static
 from .walk import Walk
 
 if TYPE_CHECKING:
@@ -148,6 +148,11 @@ class Call:
         elif type(a) is int and not self._environment.asks_types:
             tokens.append(int)
             self.ints.append(a)
+        elif isinstance(a, np.number) and not self._environment.asks_types and is_number(a):
+            tokens.append(type(a))
+            if isinstance(a, np.integer):
+                tokens.append(int)
+            (self.ints if isinstance(a, np.integer) else self.floats).append(a)  # type: ignore[arg-type]
         elif is_static(a):
             tokens.append(static(a))
         elif type(a) is tuple or (isinstance(a, tuple) and hasattr(a, "_fields")):

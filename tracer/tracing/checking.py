@@ -18,6 +18,7 @@ from ..ir.graph import Graph, Op
 from ..tensor import Tensor
 from .apart import Whole, take_apart
 from .calls import Call
+from .draws import Generators, kept_unless_complete
 from .effects import Before
 from .failure import TraceError
 from .kinds import STATIC
@@ -48,6 +49,9 @@ class Check:
         tensors = [*call.tensors, *call.reached.values(), *reached.values(), default_generator.state]
         self.tensors = list({id(t): t for t in tensors}.values())
         self.before = self._state()
+        found = [*call.generators, *(g for e in call.environments for g in e.generators)]
+        self.generators = Generators(found)
+        self.drawn = kept_unless_complete(self.generators.all)
         self.replayed, self.run = self._objects(), self._objects()
 
     def _objects(self) -> Before:
@@ -82,6 +86,8 @@ class Check:
     def compare(self, got: Any, args: tuple, kwargs: dict, graph: Graph | None) -> Any:
         """The function's result. Raises TraceError where the replay, which gave ``got``, did something else."""
         changed, _ = self._state(), self.replayed.changes()
+        drawn = Generators(self.generators.all)
+        self.drawn.restore()
         self.replayed.undo()
         self._restore(self.before)
         try:
@@ -89,9 +95,10 @@ class Check:
         except Exception as e:
             raise TraceError(f"{self.name}: a replay gives a result where the function raises {type(e).__name__}: {e}") from e
         after = self._state()
-        found = next(self._differences(got, want, changed, after), None)
-        if found is not None:
+        found = next(self._differences(got, want, changed, after), None) or drawn.differs()
+        if found:
             self.run.undo()
+            self.drawn.restore()
             self._restore(self.before)
             raise TraceError(f"{self.name}: {found}{self._culprit(args, kwargs, graph)}")
         return want

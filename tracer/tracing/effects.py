@@ -21,7 +21,7 @@ from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Accesses, can_be_tracked
 from .kinds import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, is_described, slots_of
-from .mathematics import for_numbers
+from .substitutes import substitute_for
 
 if TYPE_CHECKING:
     from .calls import Call
@@ -364,11 +364,11 @@ class Before:
                     self.put(known.holder, key, recorder.host_float(known.holder, key, value))
                     recorder.placed.add((id(known.holder), key))
 
-    def put_mathematics(self) -> None:
+    def put_substitutes(self) -> None:
         """Functions of ``math`` that take numbers of the run, where something refers to them."""
         for known in list(self.held.values()):
             for key, value in known.items:
-                stand_in = for_numbers(value)
+                stand_in = substitute_for(value)
                 if stand_in is not None and not isinstance(known.holder, type) and get(known.holder, key) is value:
                     self.put(known.holder, key, stand_in)
 

@@ -18,8 +18,8 @@ from ..runtime.objects import references
 from ..tensor import Tensor
 from .arrays import is_runtime_array
 from .kinds import slots_of
-from .mathematics import original
 from .scalars import FloatProgram, RuntimeNumber
+from .substitutes import original
 
 if TYPE_CHECKING:
     from .recorder import Recorder

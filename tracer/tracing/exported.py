@@ -185,7 +185,9 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
     trace = None
     if stable and not recorder.reason:
         ending = finish(recorder, box, {**environment.tensors, **call.reached}, call, [])
-        if recorder.branches:
+        if recorder.floats.calls:
+            recorder.reason = "it draws random numbers, or reads a clock"
+        elif recorder.branches:
             recorder.reason = f"it looks at a value: {recorder.events[0].event}"
         elif ending is not None:
             trace = Trace(recorder, ending)

@@ -167,7 +167,10 @@ class PathRun:
         for node in self.nodes:
             inputs = node.inputs
             if 0 <= i - inputs.before < len(inputs.all):
-                t = _tensor_of(inputs.all[i - inputs.before].source, self.call)
+                source = inputs.all[i - inputs.before].source
+                if source.is_number:
+                    return self._tensor(inputs.first + i - inputs.before)
+                t = _tensor_of(source, self.call)
                 assert t is not None
                 return t
         raise AssertionError
@@ -252,6 +255,10 @@ class PathRun:
             x = inputs.all[i]
             if x.source.kind == "float":
                 data = np.array(self.values[x.source.index], np.float64)
+            elif x.source.kind == "array":
+                data = np.ascontiguousarray(self.values[x.source.index])
+                if not _fits(data, x):
+                    raise Unseen(node)
             else:
                 found = _tensor_of(x.source, self.call)
                 if found is None or not _fits(found._data, x):
@@ -277,12 +284,13 @@ class PathRun:
             raise Unseen(node)
         loose = [(inputs.all[i], inputs.before + i) for inputs, its in spans for i in its.loose]
         for x, i in loose:
-            if i in changed:
+            if i in changed and not x.source.is_number:
                 t = _tensor_of(x.source, self.call)
                 if t is None or not t._data.flags.writeable or not t._data.flags.c_contiguous:
                     raise Unseen(node)
         if any(x.source.kind == "grad" or x.source.is_held for x, _ in loose):
-            every = [(i, _tensor_of(x.source, self.call)) for n, _ in spans for i, x in enumerate(n.all, n.before)]
+            all_inputs = [(i, x.source) for n, _ in spans for i, x in enumerate(n.all, n.before) if not x.source.is_number]
+            every = [(i, _tensor_of(source, self.call)) for i, source in all_inputs]
             if is_written_over((t._data, i in changed) for i, t in every if t is not None):
                 raise Unseen(node)
 
@@ -346,7 +354,7 @@ class PathRun:
         if found is None:
             inside = next((n for n in self.nodes if n.first <= k < n.computed), None)
             source = None if inside is None else inside.span.inputs[k - inside.first].source
-            found = None if source is None or source.kind == "float" else _tensor_of(source, self.call)
+            found = None if source is None or source.is_number else _tensor_of(source, self.call)
             self.tensors[k] = found = wrap(self.arrays[k]) if found is None else found
         return found
 
@@ -368,7 +376,7 @@ class PathRun:
                 self._ids.update(n.inputs.known.ids)
                 for i in n.inputs.known.loose:
                     x = n.inputs.all[i]
-                    if not x.source.is_held and x.source.kind != "float":
+                    if not x.source.is_held and not x.source.is_number:
                         self._ids[id(_tensor_of(x.source, self.call))] = n.inputs.before + i
         self._ids_of = len(self.nodes)
         return self._ids

@@ -33,9 +33,9 @@ from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
 from .ending import Build, Run
 from .kinds import MISSING, OF_A_TENSOR, STATIC, Wrapper
-from .mathematics import original
 from .recorder import Recorder
 from .scalars import RuntimeNumber
+from .substitutes import original
 
 if TYPE_CHECKING:
     from .calls import Call

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import sys
 import types
 import weakref
@@ -31,10 +32,11 @@ from ..ir.primitive import Primitive
 from ..ir.types import TensorType, type_of
 from ..runtime.objects import references
 from ..tensor import Tensor, wrap
-from .arrays import RuntimeArray
+from .arrays import RuntimeArray, is_input
 from .cotangents import Cotangents
-from .scalars import Element, FloatProgram, Item, RuntimeNumber, Whole, pinned
-from .tape import Decision, Event, Gradient, Look, Needed, Seen
+from .draws import Generators
+from .scalars import Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
+from .tape import Decision, Event, Gradient, Look, Moment, Needed, Seen
 
 if TYPE_CHECKING:
     from .world import Written
@@ -74,6 +76,7 @@ class Source:
     captured   ``holder``, a tensor that existed before the call
     grad       the ``.grad`` of ``holder``, or of the call's tensor number ``index`` if there is no holder
     float      number ``index`` of the float program
+    array      the same, where that is an array
 
     A holder is not kept alive: it lives as long as what the function reached it through. ``is_held``: whether there is one.
     """
@@ -83,6 +86,11 @@ class Source:
     def __init__(self, kind: str, index: int = 0, holder: Tensor | None = None):
         self.kind, self.index, self.is_held = kind, index, holder is not None
         self._holder = None if holder is None else weakref.ref(holder)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is made from a number of the run, or an array."""
+        return self.kind in ("float", "array")
 
     @property
     def holder(self) -> Any:
@@ -177,6 +185,7 @@ class Recorder:
     failure: Exception | None = None
     floats: FloatProgram = field(default_factory=FloatProgram)
     plain_numbers: bool = False  # whether code that runs takes no numbers of the run
+    generators: Generators = field(default_factory=Generators)
 
     def __post_init__(self) -> None:
         self.builder = _Following(self.name)
@@ -485,8 +494,8 @@ class Recorder:
 
     @property
     def branches(self) -> bool:
-        """Whether what has been computed decides something, or is a number of Python."""
-        return bool(self.floats.late) or any(seen.event.late for seen in self.events)
+        """Whether what has been computed decides something, or is a number of Python; or something is called again."""
+        return bool(self.floats.late) or self.floats.calls or any(seen.event.late for seen in self.events)
 
     def _event(self, event: Event, seen: Any) -> None:
         here = len(self.builder.inputs), len(self.builder.ops), len(self.floats.template)
@@ -560,6 +569,39 @@ class Recorder:
         """The numbers of the call's ints of which only one value will do."""
         decided = {seen.event.number for seen in self.events if isinstance(seen.event, Decision)}
         return [source.index for i, source in self.floats.roots if i in decided and isinstance(source, Whole)]
+
+    def called(self, function: Callable[..., Any], args: Sequence[Any], value: Any, ordered: bool = True) -> Any:
+        """What a function gave that replays call again: of a ``value`` that is a number, a list of numbers or an array, one of
+        the run.
+        """
+        i = self.floats.call(function, args, ordered)
+        if isinstance(value, np.ndarray) and is_input(value):
+            if any(isinstance(x, RuntimeNumber) for x in args):
+                self.floats.apply(np.shape, (Hidden(i, value),), decides=True)
+            if i in self.floats.late:
+                self._event(Needed(i, self.locations.here()), None)
+            self.input(t := wrap(value), Source("array", i))
+            return RuntimeArray(self, t, value, t)
+        if type(value) is list:
+            return [self.floats.apply(operator.getitem, (Hidden(i, value), k)) for k in range(len(value))]
+        number = self.floats.number(i, value)
+        if number is not None:
+            return number.pinned() if self.plain_numbers else number
+        if isinstance(value, np.ndarray):
+            self.give_up("draws an array of Python objects")
+        elif value is not None:
+            self.floats.decides(i, value)
+        return value
+
+    def reads_clock(self, clock: Callable[..., Any], value: Any) -> Any:
+        """What a clock shows now: replays read it when what comes before has been computed."""
+        if self.plain_numbers:
+            self.give_up("reads a clock")
+            return value
+        computed = next((seen.at[1] for seen in reversed(self.events) if seen.event.late), 0)
+        if len(self.builder.ops) > computed:
+            self._event(Moment(self.locations.here()), None)
+        return self.called(clock, (), value, ordered=False)
 
     def varies(self, v: Value) -> bool:
         """Whether a value depends on what a call brings."""

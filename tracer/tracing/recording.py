@@ -11,6 +11,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ..context import context
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
@@ -18,14 +20,15 @@ from ..tensor import Tensor
 from .announce import Announcing
 from .arrays import RuntimeArray
 from .calls import FLATTENED, Call
+from .draws import Generators
 from .effects import Before, fields, put
 from .escape import plain, release
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, is_described, is_static
 from .known import is_library
-from .mathematics import for_numbers, mathematics
 from .recorder import Recorder, Source
-from .scalars import Argument, RuntimeNumber, Whole
+from .scalars import Argument, RuntimeNumber, Whole, is_number
+from .substitutes import substitute_for, substituted
 from .watch import Watch
 from .world import captured_output
 
@@ -37,10 +40,11 @@ class Recording:
     """
 
     def __init__(self, name: str, call: Call):
-        self.recorder = Recorder(name)
+        self.generators = Generators([*call.generators, *(g for e in call.environments for g in e.generators)])
+        self.recorder = Recorder(name, generators=self.generators)
         self.call = call
         self.before = Before()
-        self.watch = Watch([*call.generators, *(g for e in call.environments for g in e.generators)])
+        self.watch = Watch(self.generators)
         for i, t in enumerate(call.tensors):
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
@@ -59,12 +63,12 @@ class Recording:
             del numbers
             if not self.recorder.plain_numbers:
                 self.before.put_rates(self.recorder)
-                self.before.put_mathematics()
+                self.before.put_substitutes()
             self.before.cover()
             self.before.track()
             context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
-            with collector_paused(), signals_apart(), captured_output(self.recorder), mathematics(), self.watch.watching():
+            with collector_paused(), signals_apart(), captured_output(self.recorder), substituted(), self.watch.watching():
                 result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result
@@ -121,16 +125,18 @@ class _Numbers:
         """What is to stand where ``x`` stands: itself, or a number of the run, or a tuple with such numbers."""
         root = self.environments[0]
         if issubclass(type(x), RuntimeNumber):  # a place that two environments have among their slots
-            next(self.floats if type(x._value) is float else self.ints)
+            next(self.ints if isinstance(x._value, (int, np.integer)) else self.floats)
             return x
         if type(x) is float and not root.asks_types:
             return next(self.floats)
         if type(x) is int and not root.asks_types:
             return next(self.ints)
+        if isinstance(x, np.number) and not root.asks_types and is_number(x):
+            return next(self.ints if isinstance(x, np.integer) else self.floats)
         if id(x) in self.arrays:
             return self.arrays[id(x)]
         if type(x) is types.BuiltinFunctionType and not root.asks_types:
-            return for_numbers(x) or x
+            return substitute_for(x) or x
         if is_static(x) or isinstance(x, Tensor):
             return x
         if type(x) is tuple or (isinstance(x, tuple) and hasattr(x, "_fields")):

@@ -39,12 +39,13 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
             found.append(Reference("store", instruction.argval))
         elif name in _LOADS:
             attributes = []
-            called = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)
+            alone = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)  # what the attributes lead to is called
+            called = alone
             for follower in instructions[i + 1 :]:
                 if follower.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
                     break
                 attributes.append(follower.argval)
-                called = follower.opname == "LOAD_METHOD" or (_ONE_BIT and bool((follower.arg or 0) & 1))
+                called = alone or follower.opname == "LOAD_METHOD" or (_ONE_BIT and bool((follower.arg or 0) & 1))
             kind = "free" if "DEREF" in name else "global"
             found.append(Reference(kind, instruction.argval, tuple(attributes), is_called=called))
     return tuple(dict.fromkeys(found))

@@ -85,6 +85,14 @@ class Element:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A value that replays compute, and that Python never sees: its number, and the value."""
+
+    _index: int
+    _value: Any
+
+
 Step = tuple[int, Callable[..., Any], tuple[int, ...]]
 # What Python may raise where it computes with other numbers than the run had.
 ERRORS = (ArithmeticError, ValueError, TypeError, LookupError)
@@ -95,6 +103,7 @@ class FloatProgram:
 
     The values are numbered. ``roots`` say where a call finds theirs, the others follow from a function of earlier ones.
     ``late`` are those that depend on elements of computed tensors. What they decide is an event of the recording.
+    ``calls``: whether some are given by functions that give another one each time.
     """
 
     def __init__(self) -> None:
@@ -102,6 +111,8 @@ class FloatProgram:
         self.roots: list[tuple[int, Argument | Whole | Item | Element]] = []
         self.steps: list[Step] = []
         self.late: set[int] = set()
+        self.calls = False
+        self._drawn: int | None = None  # the latest of those whose order matters
         self.formats = Formats(self)
         self.made: list[weakref.ref[RuntimeNumber]] = []
 
@@ -121,7 +132,7 @@ class FloatProgram:
         """The function's result: a number of the run if it is a float or an int; else, or if it ``decides``, how the run goes
         on depends on it.
         """
-        value = function(*[a._value if isinstance(a, RuntimeNumber) else a for a in args])
+        value = function(*map(_now, args))
         if not self.recording:
             return value
         i = self._step(function, args)
@@ -134,6 +145,25 @@ class FloatProgram:
             self.apply(_type_of, (number,), decides=True)
         return number
 
+    def call(self, function: Callable[..., Any], args: Sequence[Any], ordered: bool) -> int:
+        """The number of what a function gives that replays call again; if ``ordered``, after the last such function."""
+        self.calls = True
+        before = self._new(None) if self._drawn is None or not ordered else self._drawn
+        i = self._step(function, (Hidden(before, None), *args))
+        if ordered:
+            self._drawn = i
+        return i
+
+    def hidden(self, function: Callable[..., Any], args: Sequence[Any]) -> Hidden:
+        """The function's result, for other steps alone."""
+        value = function(*map(_now, args))
+        return Hidden(self._step(function, args), value)
+
+    def number(self, i: int, value: Any) -> RuntimeNumber | None:
+        """Number ``i`` as a number of the run, which is ``value`` now; None if it is no number."""
+        kind = _KINDS.get(type(value))
+        return None if kind is None else kind(self, i, value)
+
     def format(self, x: RuntimeNumber, spec: str, frame: types.FrameType | None) -> str:
         """The text of a number that ``frame`` formats."""
         text = format(x._value, spec)
@@ -143,7 +173,7 @@ class FloatProgram:
 
     def _step(self, function: Callable[..., Any], args: Sequence[Any]) -> int:
         """The number of what a function of numbers gives."""
-        places = tuple([a._index if isinstance(a, RuntimeNumber) else self._new(a) for a in args])
+        places = tuple([a._index if isinstance(a, _OF_RUNS) else self._new(a) for a in args])
         i = self._new(None)
         self.steps.append((i, function, places))
         if not self.late.isdisjoint(places):
@@ -211,7 +241,15 @@ class RuntimeNumber:
         return np.array(self.pinned(), dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs and all(isinstance(x, _OPERANDS) for x in inputs):
+            return self._program.apply(ufunc, inputs)
         return getattr(ufunc, method)(*[x.pinned() if isinstance(x, RuntimeNumber) else x for x in inputs], **kwargs)
+
+    def item(self) -> Any:
+        """Of a NumPy scalar, the Python number."""
+        if isinstance(self._value, np.generic):
+            return self._program.apply(np.generic.item, (self,))
+        raise AttributeError(f"{type(self._value).__name__!r} object has no attribute 'item'")
 
     def __hash__(self) -> int:
         return hash(self.pinned())
@@ -255,11 +293,27 @@ class RuntimeInt(RuntimeNumber):
         return whole if whole.dtype is dtype else P.cast(whole, dtype=dtype.short)
 
     def __index__(self) -> int:
-        return self.pinned()  # type: ignore[no-any-return]
+        return int(self.pinned())
+
+
+_OF_RUNS = (RuntimeNumber, Hidden)
+
+
+def _now(x: Any) -> Any:
+    """What a value of the run is now."""
+    return x._value if isinstance(x, _OF_RUNS) else x
 
 
 _NUMBER = (bool, int, float, complex)
+_OPERANDS = (*_NUMBER, np.number, np.bool_)
 _KINDS: dict[type, type[RuntimeNumber]] = {float: RuntimeFloat, int: RuntimeInt}
+_KINDS |= {np.dtype(char).type: RuntimeFloat for char in np.typecodes["Float"]}
+_KINDS |= {np.dtype(char).type: RuntimeInt for char in np.typecodes["AllInteger"]}
+
+
+def is_number(x: Any) -> bool:
+    """Whether a value can be a number of the run."""
+    return type(x) in _KINDS
 
 
 def _is_exact(x: int) -> bool:
@@ -277,7 +331,7 @@ _OF_MANY_TYPES = {operator.pow, round}  # whose results are of types that depend
 def _install() -> None:
     def method(function: Callable[..., Any], reflected: bool = False, decides: bool = False) -> Callable[..., Any]:
         def call(self: RuntimeNumber, *others: Any) -> Any:
-            if not all(isinstance(x, (*_NUMBER, str, type(None))) and not isinstance(x, np.generic) for x in others):
+            if not all(isinstance(x, (*_OPERANDS, str, type(None))) for x in others):
                 return NotImplemented
             return self._program.apply(function, (*others, self) if reflected else (self, *others), decides)
 

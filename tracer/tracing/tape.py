@@ -69,6 +69,17 @@ class Needed:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A clock is read: what comes before is computed by then. There is nothing to see."""
+
+    loc: str
+    late = True
+
+    def __str__(self) -> str:
+        return f"a clock at {self.loc}"
+
+
+@dataclass(frozen=True)
 class Gradient:
     """Whether a tensor has a gradient when the call begins, and which of the inputs it is, if one."""
 
@@ -87,7 +98,7 @@ class Gradient:
         return f"whether a tensor has a gradient, at {self.loc}"
 
 
-Event = Look | Decision | Needed | Gradient
+Event = Look | Decision | Needed | Moment | Gradient
 
 
 class Seen(NamedTuple):

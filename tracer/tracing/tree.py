@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
+from .draws import Draw, kept_unless_complete
 from .ending import Ending, Recorded
 from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
 from .graph_function import Executable, GraphFunction
@@ -154,6 +155,7 @@ class Tree(Recorded):
         self.left: dict[str, None] = {}  # why paths are left
         self.misses = 0  # in a row
         self.changes = False  # whether a path writes to something
+        self.generators: list[Any] = []  # of random numbers, from which paths draw
         self._gone = False
         self._lock = threading.RLock()
         self._path = _Path()
@@ -169,6 +171,9 @@ class Tree(Recorded):
         if isinstance(ending, str):
             self.left[f"after {spans[-1].event}: {ending}"] = None
             spans = [*spans, _NOTHING]
+        drawn = {id(f.generator): f.generator for span in spans for _, f, _ in span.steps if isinstance(f, Draw)}
+        self.generators += [g for g in drawn.values() if all(g is not known for known in self.generators)]
+        self.changes |= bool(drawn)
         node, k = None, 0
         child = self.root
         while child is not None:
@@ -271,7 +276,7 @@ class Tree(Recorded):
         if not self.changes:
             result = PathRun(self, call).run(self.root)
         else:
-            with self._lock:
+            with self._lock, kept_unless_complete(self.generators):
                 result = PathRun(self, call).run(self.root)
         self.misses = 0
         self.replays += 1

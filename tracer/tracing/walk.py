@@ -53,6 +53,7 @@ from .known import GENERATORS, is_library, is_ours, is_quiet, refusal, unseen_ca
 from .library import altered, cache_of, forgotten, is_quiet_function, patchable
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
+from .substitutes import substitute_for
 from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
@@ -427,7 +428,7 @@ class Walk:
                 self.kept.append(value)
                 return
             path = unseen_call(value)
-            if path is not None:
+            if path is not None and substitute_for(value) is None:
                 self._refuse(f"it uses {path}", _VARIES)
         self._describe(value, out)
 
@@ -502,7 +503,7 @@ class Walk:
             return
         if cls.__name__ == "cython_function_or_method":
             path = unseen_call(x)
-            if path is not None:
+            if path is not None and substitute_for(x) is None:
                 self._refuse(f"it uses {path}", _VARIES)
             out.append(("opaque", id(x)))
             return

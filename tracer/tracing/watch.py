@@ -9,12 +9,13 @@ from __future__ import annotations
 import gc
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..context import context
-from .known import global_generators, is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of, state_of
+from .draws import Generators
+from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
 from .references import nested
 
 Profile = Callable[[types.FrameType, str, Any], Any]
@@ -61,10 +62,10 @@ def _is_one_of(x: Any, codes: list[types.CodeType]) -> bool:
 class Watch:
     """Watches a run. Afterwards ``codes`` has run, and ``refusal``, if any, says what it called that cannot be replayed."""
 
-    def __init__(self, generators: Iterable[Any] = ()):
+    def __init__(self, generators: Generators | None = None):
         self.refusal = ""
         self._codes: dict[int, tuple[types.CodeType, dict[str, Any], bool]] = {}  # whether it is quiet
-        self._generators = [(g, state_of(g)) for g in (*global_generators(), *generators)]
+        self._generators = Generators() if generators is None else generators
 
     @property
     def codes(self) -> list[tuple[types.CodeType, dict[str, Any]]]:
@@ -78,6 +79,7 @@ class Watch:
         if before is not None and not callable(before):  # one written in C, which only its owner can set again
             before.disable()
         profile = self._profile(before if callable(before) else None)
+        self._generators.begin()
         sys.setprofile(profile)
         try:
             yield
@@ -88,11 +90,10 @@ class Watch:
                 sys.setprofile(before if callable(before) else None)
                 if before is not None and not callable(before):
                     before.enable()
-            for generator, state in self._generators:
-                if not self.refusal and state_of(generator) != state:
-                    cls = type(generator)
-                    self.refusal = f"it draws random numbers from a {cls.__module__}.{cls.__qualname__}"
-            self._generators = []
+            self._generators.end()
+            unseen = self._generators.differs()
+            if unseen and not self.refusal:
+                self.refusal = f"{unseen} in a way that replays do not know: call its methods"
 
     def _profile(self, before: Profile | None) -> Profile:
         known, checked = self._codes, set[Any]()

@@ -190,11 +190,12 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_what_differs_in_every_call_is_refused(name):
+def test_what_differs_in_every_call_is_called_again_or_refused(name):
     source = SOURCES[name]
     f = tracer.trace(lambda x: x + float(source()))
     seen = {f(tracer.zeros(1, dtype=tracer.float64)).item() for _ in range(6)}
-    assert len(seen) == 6 and f.eager_reasons
+    assert len(seen) == 6
+    assert f.eager_reasons or name in ("the clock", "a generator", "Python's random numbers", "NumPy's, through a value")
 
 
 def test_only_what_ran_counts():

@@ -202,20 +202,25 @@ class Counter:
         self.codes, self.runs = set(), 0
 
     def __call__(self, frame, event, arg):
-        if frame.f_code in self.codes:
+        if place_of(frame.f_code) in self.codes:
             outer = frame.f_back
-            while outer is not None and outer.f_code not in self.codes:
+            while outer is not None and place_of(outer.f_code) not in self.codes:
                 outer = outer.f_back
             self.runs += outer is None
 
 
 def code_of(f):
-    """The code of a function, a method, or an object that is called."""
+    """Where the code is of a function, a method, or an object that is called."""
     f = getattr(f, "func", f)
     f = f.function if isinstance(f, TracedFunction) else f
     if not hasattr(f, "__code__") and not isinstance(f, types.MethodType):
         f = type(f).forward if isinstance(f, tracer.nn.Module) else type(f).__call__
-    return f.__code__
+    return place_of(f.__code__)
+
+
+def place_of(code):
+    """Where code is written: while a function is recorded, it may have other code."""
+    return code.co_filename, code.co_firstlineno, code.co_name
 
 
 @contextlib.contextmanager

@@ -316,7 +316,7 @@ class Before:
     def look_at_arguments(self, call: Call) -> None:
         growing = {id(x) for x in call.growing}
         for x in call.growing:
-            self._track(x, None)
+            self._track(x, None, next(i for i, known in enumerate(call.objects) if known is x))
         for x in call.objects:
             if id(x) in growing:
                 continue
@@ -332,9 +332,9 @@ class Before:
                 if slot.key is GROWTH:
                     self._note(slot.holder, owner)
 
-    def _track(self, holder: Any, owner: Environment | None) -> None:
+    def _track(self, holder: Any, owner: Environment | None, index: int = -1) -> None:
         if all(accesses.holder is not holder for accesses, _ in self.tracked):
-            self.tracked.append((Accesses(holder), owner))
+            self.tracked.append((Accesses(holder, index), owner))
 
     def _note(self, holder: Any, owner: Environment | None, announces: bool = False, container: bool = True) -> None:
         known = self.held.get(id(holder))

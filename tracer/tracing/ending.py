@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
     from .calls import Call
     from .effects import Place
-    from .recorder import Recorder, Source
+    from .recorder import Recorder
+    from .sources import Source
     from .world import Written
 
 

@@ -22,7 +22,7 @@ from ..waiting import WAITING
 from .calls import Call, is_settled, storage
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
-from .scalars import Argument, Item, Whole, static
+from .scalars import Argument, Item, Length, Whole, static
 from .unchanged import lengths
 
 if TYPE_CHECKING:
@@ -366,6 +366,11 @@ class _Writer:
             elif isinstance(source, Item):
                 self.say(f"v{i} = item({self.constant(source.holder)}, {source.key!r})", 2)
                 self.say(f"if type(v{i}) is not float: return MISS", 2)
+            elif isinstance(source, Length):
+                self.say(
+                    f"v{i} = len({self.constant(source.holder) if source.holder is not None else self.objects[source.index]})",
+                    2,
+                )
         known = {i for i, _ in floats.roots} | {i for i, _, _ in floats.steps}
         for i, function, places in floats.steps:
             operands = ", ".join(f"v{k}" if k in known else self.literal(floats.template[k]) for k in places)

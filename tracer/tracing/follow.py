@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .calls import Call
     from .ending import Ending
     from .graph_function import GraphFunction
-    from .recorder import Source
+    from .sources import Source
     from .tree import Node, Tree
 
 

@@ -417,7 +417,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             raise
         try:
             changes = before.changes()
-            learned, stable = learn(before, call), False
+            learned, stable = learn(before, call) or recording.filled_caches(), False
             recorder.reason = recorder.reason or recording.watch.refusal
             before.undo()
             recorder.exchange_flags()

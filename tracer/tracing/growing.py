@@ -13,13 +13,15 @@ from typing import Any
 
 from ..context import context
 from ..runtime.objects import set_class
+from .scalars import Length
 
 
 class Accesses:
     """What a run did to a container: the items that it added, in order, the keys it read, and whether it read more."""
 
-    def __init__(self, holder: Any):
-        self.holder = holder
+    def __init__(self, holder: Any, index: int = -1):
+        self.holder, self.index = holder, index  # the number of an object of the call
+        self._root: Any = None
         self.added: list[Any] = []
         self.read: dict[Any, None] = {}
         self.is_read = False
@@ -50,12 +52,37 @@ class Accesses:
         self._written.add(key)
         self.added.append((key, value))
 
+    def length(self) -> Any:
+        """How many items it has now: a number of the run, if the container is one of a sequence of items."""
+        recorder = context.recorder
+        if recorder is None or recorder.plain_numbers or not isinstance(self.holder, (list, collections.deque)):
+            return None
+        if isinstance(self.holder, collections.deque) and self.holder.maxlen is not None:
+            return None
+        if self._root is None:
+            at = Length(self.holder, -1) if self.index < 0 else Length(None, self.index)
+            self._root = recorder.floats.root(at, self._length)
+        return self._root + len(self.added) if self.added else self._root
+
+    def has_added(self, i: Any) -> bool:
+        """Whether the item at a position, or the items of a slice, are there because the run has added them."""
+        if type(i) is slice:
+            whole = i.stop is None and i.step in (None, 1) and type(i.start) is int
+            return whole and self.has_added(i.start)
+        return type(i) is int and -len(self.added) <= i < 0
+
     def reads(self, key: Any) -> None:
         if key not in self._written:
             self.read[key] = None
 
 
 _current: dict[int, Accesses] = {}
+
+
+def length_of(x: Any) -> Any:
+    """How many items a container has that the run only adds to, as a number of the run; None for all else."""
+    accesses = _of(x)
+    return None if accesses is None else accesses.length()
 
 
 def _of(x: Any) -> Accesses | None:
@@ -174,9 +201,21 @@ def _set_default(self: dict, key: Any, default: Any = None) -> Any:
     return dict.setdefault(self, key, default)
 
 
+def _item(base: type) -> Callable[..., Any]:
+    original: Any = base.__getitem__  # type: ignore[attr-defined]
+
+    def read(self: Any, i: Any) -> Any:
+        accesses = _of(self)
+        if accesses is not None and not accesses.has_added(i):
+            accesses.is_read = True
+        return original(self, i)
+
+    return read
+
+
 def _sequence(base: type) -> type:
     adding = {"append": _adding(base, "append", False), "extend": _adding(base, "extend", True)}
-    return _tracked(base, **adding, __iadd__=_adding(base, "__iadd__", True))
+    return _tracked(base, **adding, __iadd__=_adding(base, "__iadd__", True), __getitem__=_item(base))
 
 
 _TRACKED: dict[type, type] = {

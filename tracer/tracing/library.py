@@ -72,6 +72,21 @@ def cache_of(function: Any) -> dict[Any, Any]:
     return next((d for d in gc.get_referents(function) if type(d) is dict and d is not own), own)
 
 
+def cached_tensors(function: Any) -> list[Tensor]:
+    """The tensors among the results that a cached function has, also in tuples, lists and dicts."""
+    found: list[Tensor] = []
+    work: list[Any] = []
+    for x in cache_of(function).values():
+        work += gc.get_referents(x) if type(x).__name__ == "_lru_list_elem" else [x]
+    while work:
+        x = work.pop()
+        if isinstance(x, Tensor):
+            found.append(x)
+        elif type(x) in (tuple, list, dict):
+            work += x.values() if type(x) is dict else x
+    return found
+
+
 def forgotten(function: Any) -> int:
     """How often it was seen that a cached function has forgotten a result."""
     known = _remembered.get(function)

@@ -20,14 +20,16 @@ from ..tensor import Tensor
 from .announce import Announcing
 from .arrays import RuntimeArray
 from .calls import FLATTENED, Call
+from .callsites import CallSites
 from .draws import Generators
 from .effects import Before, fields, put
 from .escape import plain, release
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, is_described, is_static
 from .known import is_library
-from .recorder import Recorder, Source
+from .recorder import Recorder
 from .scalars import Argument, RuntimeNumber, Whole, is_number
+from .sources import Source
 from .substitutes import substitute_for, substituted
 from .watch import Watch
 from .world import captured_output
@@ -44,6 +46,7 @@ class Recording:
         self.recorder = Recorder(name, generators=self.generators)
         self.call = call
         self.before = Before()
+        self._caches: list[tuple[Any, int]] = []
         self.watch = Watch(self.generators)
         for i, t in enumerate(call.tensors):
             if not self.recorder.knows(t):
@@ -52,10 +55,13 @@ class Recording:
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         """The function's result, in which numbers of the run may be."""
+        sites, functions = CallSites(), list[types.FunctionType]()
         for environment in self.call.environments:
             walk = environment.walk(noted=True)
             environment.describe(walk)
             self.before.look_at(walk, environment)
+            functions += walk.functions
+            self._caches += [(f, f.cache_info().misses) for f in walk.caches]
         self.before.look_at_arguments(self.call)
         numbers = _Numbers(self.recorder, self.call, self.before)
         try:
@@ -66,6 +72,7 @@ class Recording:
                 self.before.put_substitutes()
             self.before.cover()
             self.before.track()
+            sites.begin(functions)
             context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
             with collector_paused(), signals_apart(), captured_output(self.recorder), substituted(), self.watch.watching():
@@ -80,7 +87,12 @@ class Recording:
             raise
         finally:
             context.recorder, context.recording = None, False
+            sites.end()
             self.before.take_out()
+
+    def filled_caches(self) -> bool:
+        """Whether functions have remembered results of the run: the next one finds these."""
+        return any(f.cache_info().misses != misses for f, misses in self._caches)
 
     def settle(self, result: Any) -> Any:
         """The result with plain numbers; where a number of the run was kept, it becomes a plain one, too."""

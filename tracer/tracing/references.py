@@ -38,7 +38,7 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
         elif name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             found.append(Reference("store", instruction.argval))
         elif name in _LOADS:
-            attributes = []
+            attributes, follower = [], instruction
             alone = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)  # what the attributes lead to is called
             called = alone
             for follower in instructions[i + 1 :]:
@@ -46,6 +46,7 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
                     break
                 attributes.append(follower.argval)
                 called = alone or follower.opname == "LOAD_METHOD" or (_ONE_BIT and bool((follower.arg or 0) & 1))
+            called = called or follower.opname == "PUSH_NULL"
             kind = "free" if "DEREF" in name else "global"
             found.append(Reference(kind, instruction.argval, tuple(attributes), is_called=called))
     return tuple(dict.fromkeys(found))

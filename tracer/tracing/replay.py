@@ -18,8 +18,9 @@ from .ending import Ending, Recorded, whole
 from .graph_function import Executable
 from .kinds import alive
 from .overlap import is_written_over
-from .recorder import Recorder, Source
+from .recorder import Recorder
 from .scalars import static
+from .sources import Source
 from .tape import Decision
 
 

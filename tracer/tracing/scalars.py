@@ -75,6 +75,20 @@ class Item:
         return value
 
 
+@dataclass(frozen=True, eq=False)
+class Length:
+    """How many items a list or deque has when the call begins: a ``holder``, or object ``index`` of the call."""
+
+    holder: Any
+    index: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Length) and self.holder is other.holder and self.index == other.index
+
+    def fetch(self, call: Any) -> int:
+        return len(call.objects[self.index] if self.holder is None else self.holder)
+
+
 @dataclass(frozen=True)
 class Element:
     """The only element of a tensor that the run computes: known to a replay once the program has run that computes it.
@@ -108,7 +122,7 @@ class FloatProgram:
 
     def __init__(self) -> None:
         self.template: list[Any] = []
-        self.roots: list[tuple[int, Argument | Whole | Item | Element]] = []
+        self.roots: list[tuple[int, Argument | Whole | Item | Length | Element]] = []
         self.steps: list[Step] = []
         self.late: set[int] = set()
         self.calls = False
@@ -120,7 +134,7 @@ class FloatProgram:
         self.template.append(value)
         return len(self.template) - 1
 
-    def root(self, source: Argument | Whole | Item | Element, value: float) -> RuntimeNumber:
+    def root(self, source: Argument | Whole | Item | Length | Element, value: float) -> RuntimeNumber:
         """A number that a call brings, or computes."""
         i = self._new(None)
         self.roots.append((i, source))

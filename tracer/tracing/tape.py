@@ -20,7 +20,8 @@ from ..ir.types import TensorType
 from .scalars import Element
 
 if TYPE_CHECKING:
-    from .recorder import Recorder, Source
+    from .recorder import Recorder
+    from .sources import Source
 
 
 @dataclass(frozen=True)

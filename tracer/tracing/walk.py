@@ -29,6 +29,7 @@ from ..runtime.objects import namespace, tells_versions_of_objects
 from ..tensor import Tensor, wrap
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .arrays import Changeable, Elements, is_input
+from .callsites import code_of, has_substitute
 from .kinds import (
     CELL,
     CLASS_NOISE,
@@ -50,7 +51,7 @@ from .kinds import (
     slots_of,
 )
 from .known import GENERATORS, is_library, is_ours, is_quiet, refusal, unseen_call
-from .library import altered, cache_of, forgotten, is_quiet_function, patchable
+from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
 from .substitutes import substitute_for
@@ -82,6 +83,8 @@ class Walk:
     bound       ids of objects of which a method, written in C, was reached
     tagged      dictionaries that hardly ever change: of classes, of libraries, of objects that announce changes
     generators  of random numbers
+    functions   that are described, or may run
+    caches      functions that remember results
 
     What is in ``slots``, keys by the ids of their holders, is not described; ``met`` are the ids of those holders.
 
@@ -127,6 +130,8 @@ class Walk:
         self.asks_types = False  # whether code mentions ``type``, or functions in C, to which a float of the run is none
         self.tagged: dict[int, dict[Any, Any]] = {}
         self.generators: list[Any] = []
+        self.functions: list[types.FunctionType] = []
+        self.caches: list[Any] = []
         self.others: dict[int, Tensor] = {}
         self._modules: dict[int, set[tuple[str, ...]]] = {}
         self._codes: set[int] = set()  # described
@@ -150,6 +155,7 @@ class Walk:
                 self._describe(function, out)
             for code, space in self.ran.codes.values():
                 if id(code) not in self._codes:
+                    self.asks_types |= "type" in code.co_names
                     self._code(code, space, {}, out)
         for space in patchable():
             self._library(space, out)
@@ -250,7 +256,12 @@ class Walk:
 
     def _cache(self, x: Any, out: list[Any]) -> None:
         """A function that remembers results. Those it remembers more of later change nothing."""
-        out.append(("cache", id(x), forgotten(x)))
+        traits = set()
+        for t in cached_tensors(x):
+            self.tensors[id(t)] = t
+            traits.add((t.requires_grad, t._grad_fn is None))
+        out.append(("cache", id(x), forgotten(x), tuple(sorted(traits))))
+        self.caches.append(x)
         self._tag(cache_of(x))
         self._describe(x.__wrapped__, out)
 
@@ -323,7 +334,7 @@ class Walk:
                 self._describe(value, out)
 
     def _function(self, x: types.FunctionType, out: list[Any]) -> None:
-        code, space = x.__code__, x.__globals__
+        code, space = code_of(x), x.__globals__
         cells = dict(zip(code.co_freevars, x.__closure__ or (), strict=True))
         if is_quiet(space.get("__name__")):
             self._meet(f"{x.__module__}.{x.__qualname__}")
@@ -332,6 +343,7 @@ class Walk:
                 self._closure(cells, out)
             return
         out.append(("function", id(code), id(space)))
+        self.functions.append(x)
         if self.ran is None or code in self.ran or self._unread:
             self.kept.append(code)
             defaults = x.__defaults__, x.__kwdefaults__
@@ -386,7 +398,8 @@ class Walk:
     ) -> None:
         if name not in space:
             self.names.append((space, name, MISSING))
-            self._meet(f"builtins.{name}")
+            if not (is_called and not attributes and has_substitute(name)):
+                self._meet(f"builtins.{name}")
             own = vars(builtins)
             self._tag(own)
             value = own.get(name, MISSING)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..context import context
+from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
 from .references import nested
@@ -56,7 +57,7 @@ class Ran:
 
 
 def _is_one_of(x: Any, codes: list[types.CodeType]) -> bool:
-    return isinstance(x, types.FunctionType) and any(x.__code__ is code for code in codes)
+    return isinstance(x, types.FunctionType) and any(code_of(x) is code for code in codes)
 
 
 class Watch:
@@ -104,14 +105,14 @@ class Watch:
             if before is not None:
                 before(frame, event, arg)
             if event == "call":
-                code = frame.f_code
+                code = as_written(frame.f_code)
                 if ignored is None and id(code) not in known:
                     if code.co_name == "<module>" or context.recorder is None or _is_inside(frame):
                         ignored = frame
                     else:
                         known[id(code)] = self._meet(frame, code)
             elif event == "c_call":
-                code = frame.f_code
+                code = as_written(frame.f_code)
                 found = known.get(id(code))
                 if found is None or found[2] or ignored is not None:
                     return

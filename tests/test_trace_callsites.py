@@ -1,0 +1,242 @@
+"""``float()``, ``int()`` and ``type()`` of tensors and of numbers of the run: compiled where nothing is decided by them."""
+
+import dataclasses
+import functools
+import math
+import threading
+
+import pytest
+from twice import same, vec
+
+import tracer
+
+LOG = []
+
+
+def outcome(f, *args):
+    try:
+        return f(*args)
+    except Exception as e:
+        return type(e), str(e)
+
+
+def twice(make, calls, recordings=None):
+    """Calls the function that ``make`` gives without the decorator and with it. ``recordings``: how many there may be."""
+    found = []
+    for wrap in (lambda f: f, tracer.trace):
+        f = wrap(make())
+        found.append([outcome(f, *args) for args in calls])
+    same(*found)
+    if recordings is not None:
+        assert not f.eager_reasons and f.cache_info().recordings <= recordings, f.explain()
+    return f
+
+
+class Meter:
+    def __init__(self):
+        self.sum, self.count = 0.0, 0
+
+    def update(self, value, n=1):
+        self.sum += float(value) * n
+        self.count += n
+
+    @property
+    def average(self):
+        return self.sum / max(self.count, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: object
+    scale: float
+
+
+def helper(t):
+    return float(t) + int(t)
+
+
+def decorated(f):
+    @functools.wraps(f)
+    def wrapper(*args):
+        return float(f(*args))
+
+    return wrapper
+
+
+@decorated
+def summed(x):
+    return x.sum()
+
+
+def generated(x):
+    yield from (float(v) for v in x)
+    yield int(x.sum() * 10)
+
+
+def with_inner(x):
+    total = x.sum()
+
+    def inner(k):
+        return float(total) * k
+
+    class Local:
+        value = float(2)
+
+        def get(self):
+            return float(total) + self.value
+
+    return inner(2), Local().get(), (lambda: int(total))()
+
+
+def both_uses(x):
+    y = float(x.mean())
+    return isinstance(y, float), isinstance(y, (float, int)), [float, int][0] is float, y.__class__ is float, x.float() * y
+
+
+MANY_NAMES = "".join(["def many(x):\n", *(f"    if x is None: a{i}.b{i}\n" for i in range(150)), "    return float(x.sum())\n"])
+many_names = exec(MANY_NAMES, space := {}) or space["many"]
+
+
+def made_by_exec(x):
+    space = {}
+    exec("def f(x):\n    return float(x.sum())\n", space)
+    return space["f"](x)
+
+
+def in_try(x):
+    try:
+        return float(x)
+    except (RuntimeError, ValueError) as e:
+        return str(e), float(x[0])
+
+
+FLOWS = {
+    "returned": lambda x: (float(x.sum()), int(x.sum()), {"k": float(x[0])}, [int(v) for v in x]),
+    "arithmetic": lambda x: (float(x.sum()) * 2 + 1, int(x.sum()) // 2, x * float(x.mean()), x + int(x[1] * 10)),
+    "helper": lambda x: helper(x.mean()),
+    "decorated": summed,
+    "generator": lambda x: list(generated(x)),
+    "inner": with_inner,
+    "both uses": both_uses,
+    "math": lambda x: (math.sqrt(float(x[0])), math.floor(float(x.sum())), int(math.exp(float(x[0])))),
+    "of numbers": lambda x: (float(x.sum().item()), int(x.sum().item() / 3), float(int(x.sum())), round(float(x[0]), 1)),
+    "of ints": lambda x: (float((x * 10).long().sum()), int((x > 1).sum()), float((x > 1).sum()) / x.numel()),
+    "type": lambda x: (type(float(x[0])) is float, type(int(x[0])) is int, type(x[0].item()), type(x) is tracer.Tensor),
+    "constants": lambda x: (float("1.5"), int("12"), int("ff", 16), 0.0, 0, float(3), int(2.5), x * 2),
+    "frozen": lambda x: Point(x * 2, float(x.sum())).scale,
+    "many names": lambda x: many_names(x),
+    "in a try": in_try,
+    "large": lambda x: int(x.double().sum() * 1e17),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_what_only_flows_through(name):
+    calls = [(vec(0.25 * i),) for i in range(8)]
+    twice(lambda: lambda x: FLOWS[name](x), calls, recordings=2)
+    if not name.startswith(("frozen", "inner")):
+        twice(lambda: FLOWS[name], calls, recordings=2)
+
+
+OTHERS = {
+    "bool": lambda x: (float(x[0] > 1), int(x.sum() > 5)),
+    "decides": lambda x: x * 2 if float(x.sum()) > 5 else x,
+    "range": lambda x: [x * i for i in range(int(x[0] * 4) % 3)],
+    "several elements": lambda x: float(x),
+    "not finite": lambda x: int(x[0] / (x[0] - 0.75)),
+    "nan": lambda x: int((x[0] - 1).log() * 0) if x[0] < 1 else 0,
+    "complex": lambda x: float(x[0].to(tracer.complex64)),
+    "text": lambda x: (f"{float(x[0]):.2f}", str(float(x[0])), x),
+    "mapped": lambda x: list(map(float, x)),
+    "made by exec": made_by_exec,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_decides_or_fails(name):
+    twice(lambda: OTHERS[name], [(vec(0.25 * i),) for i in (0, 1, 2, 3, 4, 8, 1, 2, 3)])
+
+
+def test_kept_outside():
+    def make():
+        meter, log, best = Meter(), [], {"loss": math.inf}
+
+        def step(x):
+            meter.update(x.mean(), len(x))
+            log.append(float(x.sum()))
+            best["loss"] = min(best["loss"], float(x.sum()))
+            return meter.sum, meter.average
+
+        return lambda x: (step(x), list(log), dict(best), meter.sum)
+
+    def traced():
+        meter, log = Meter(), []
+
+        @tracer.trace
+        def step(x):
+            meter.update(x.mean(), len(x))
+            log.append(float(x.sum()))
+
+        return step, meter, log
+
+    twice(make, [(vec(i),) for i in range(6)])
+    step, meter, log = traced()
+    for i in range(6):
+        step(vec(i))
+    assert log == [3.0 + 3 * i for i in range(6)] and meter.sum == sum(log) and {type(v) for v in log} == {float}
+    assert step.cache_info().recordings <= 3 and not step.eager_reasons
+
+
+def test_functions_have_their_code_afterwards():
+    codes = []
+
+    def f(x, fail=False):
+        codes.append(f.__code__)
+        inner = lambda y: float(y) + 1
+        total = float(x.sum())
+        if fail:
+            raise ValueError
+        return inner, (v for v in [float(total)]), total
+
+    written = f.__code__
+    g = tracer.trace(f)
+    inner, generator, total = g(vec())
+    assert f.__code__ is written and inner.__code__ in written.co_consts and inner(vec().sum()) == 7.0
+    assert list(generator) == [total] == [6.0]
+    with pytest.raises(ValueError):
+        g(vec(), fail=True)
+    assert f.__code__ is written and f(vec())[2] == 6.0
+
+
+def test_names_that_are_something_else():
+    space = {"float": lambda x: "mine", "tracer": tracer}
+    exec("def f(x):\n    return float(x.sum()), int(x.sum())", space)
+    assert tracer.trace(space["f"])(vec()) == ("mine", 6)
+
+    class Number(tracer.Tensor):
+        def __float__(self):
+            return 42.0
+
+    x = vec().sum().as_subclass(Number) if hasattr(tracer.Tensor, "as_subclass") else None
+    if x is not None:
+        assert tracer.trace(lambda t: float(t))(x) == 42.0
+
+
+def test_other_threads_run_the_same_functions():
+    stop, wrong = threading.Event(), []
+
+    def run():
+        while not stop.is_set():
+            if helper(2.5) != 4.5 or type(helper(vec().sum())) is not float:
+                wrong.append(1)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        for i in range(20):
+            f = tracer.trace(lambda x, k=i: helper(x.sum()) * k)
+            assert f(vec()) == 12.0 * i
+    finally:
+        stop.set()
+        thread.join()
+    assert not wrong

@@ -1,0 +1,238 @@
+"""Calls of ``float``, ``int`` and such in the code of a recorded run: they give numbers of the run.
+
+Python insists that what these functions give is of their type, so no method of a number of the run, or of a tensor, could
+answer. While a function is recorded, the functions that it may call have code in which such calls are of substitutes; in all
+else it is the same code.
+"""
+
+from __future__ import annotations
+
+import dis
+import gc
+import itertools
+import threading
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..context import context
+from ..runtime.objects import references
+from ..tensor import Tensor
+from .arrays import is_runtime_array
+from .growing import length_of
+from .scalars import RuntimeNumber
+
+_MANY = 8192  # functions whose code is remembered
+_LOCK = threading.Lock()
+
+
+def _float(*args: Any, **kwargs: Any) -> Any:
+    number = _number(args, "__float__", kwargs)
+    return float(*args, **kwargs) if number is None else number._program.apply(float, (number,))
+
+
+def _int(*args: Any, **kwargs: Any) -> Any:
+    number = _number(args, "__int__", kwargs)
+    return int(*args, **kwargs) if number is None else number._program.apply(int, (number,))
+
+
+def _number(args: tuple, method: str, kwargs: Any) -> RuntimeNumber | None:
+    """The one argument as a number of the run, if it is one, or a tensor of one element."""
+    if len(args) != 1 or kwargs:
+        return None
+    (x,) = args
+    recorder = context.recorder
+    if recorder is None or recorder.plain_numbers:
+        return None
+    if isinstance(x, Tensor) and x._data.size == 1 and getattr(type(x), method) is getattr(Tensor, method):
+        x = recorder.item(x)
+    return x if issubclass(type(x), RuntimeNumber) else None
+
+
+def _type(*args: Any, **kwargs: Any) -> Any:
+    if len(args) == 1 and not kwargs and (issubclass(type(args[0]), RuntimeNumber) or is_runtime_array(args[0])):
+        return args[0].__class__
+    return type(*args, **kwargs)
+
+
+def _len(*args: Any, **kwargs: Any) -> Any:
+    length = None if context.recorder is None or len(args) != 1 or kwargs else length_of(args[0])
+    return len(*args, **kwargs) if length is None else length
+
+
+_SUBSTITUTES: dict[str, Callable[..., Any]] = {"float": _float, "int": _int, "type": _type, "len": _len}
+
+
+def has_substitute(name: str) -> bool:
+    """Whether calls of a built-in function are of a substitute."""
+    return _WORKS and name in _SUBSTITUTES
+
+
+# By the id of a code: that code, and the one with substitutes, if it has such calls. And codes by the id of that one.
+_known: dict[int, tuple[types.CodeType, types.CodeType | None]] = {}
+_originals: dict[int, tuple[types.CodeType, types.CodeType]] = {}
+_running: dict[int, list[Any]] = {}  # by the id of a function: it, its code, and how many recordings use the other one
+
+
+def code_of(function: types.FunctionType) -> types.CodeType:
+    """The code of a function, as it is written."""
+    return as_written(function.__code__)
+
+
+def as_written(code: types.CodeType) -> types.CodeType:
+    """The code that another one is in place of, or is itself."""
+    known = _originals.get(id(code))
+    return code if known is None else known[0]
+
+
+def _with_substitutes(code: types.CodeType) -> types.CodeType | None:
+    known = _known.get(id(code))
+    if known is None:
+        known = _known[id(code)] = code, _rewritten(code)
+    return known[1]
+
+
+_NOP = dis.opmap["NOP"]
+_CALLED = ("LOAD_ATTR", "LOAD_METHOD")  # after a name, these lead to what is called
+
+
+def _null_comes_first() -> bool:
+    """Whether what calls push beside a function is below it."""
+    names = [i.opname for i in dis.get_instructions(compile("f()()", "", "eval"))]
+    return "PUSH_NULL" in names and names.index("PUSH_NULL") < names.index("LOAD_NAME")
+
+
+_NULL_FIRST = _null_comes_first()
+
+
+def _push(constant: int) -> bytes:
+    """Instructions that push a constant to be called."""
+    load, null = [dis.opmap["LOAD_CONST"], constant], [dis.opmap["PUSH_NULL"], 0]
+    return bytes(null + load if _NULL_FIRST else load + null)
+
+
+def _rewritten(code: types.CodeType) -> types.CodeType | None:
+    """The code with substitutes; None if it has no calls for them."""
+    constants = list(code.co_consts)
+    changed = False
+    for i, inner in enumerate(constants):
+        if isinstance(inner, types.CodeType):
+            other = _with_substitutes(inner)
+            if other is not None:
+                constants[i], changed = other, True
+    text = bytearray(code.co_code)
+    if not _SUBSTITUTES.keys().isdisjoint(code.co_names):
+        instructions = list(dis.get_instructions(code))
+        for instruction, following in itertools.pairwise(instructions):
+            if instruction.opname != "LOAD_GLOBAL" or not (instruction.arg or 0) & 1 or following.opname in _CALLED:
+                continue
+            substitute, at, end = _SUBSTITUTES.get(instruction.argval), instruction.offset, following.offset
+            if substitute is None or len(constants) > 255 or end - at < 4:
+                continue
+            text[at:end] = _push(len(constants)) + bytes([_NOP, 0]) * ((end - at) // 2 - 2)
+            while at >= 2 and text[at - 2] == dis.EXTENDED_ARG:
+                at -= 2
+                text[at : at + 2] = bytes([_NOP, 0])
+            constants.append(substitute)
+            changed = True
+    if not changed:
+        return None
+    new = code.replace(co_code=bytes(text), co_consts=tuple(constants))
+    _originals[id(new)] = code, new
+    return new
+
+
+def _works() -> bool:
+    """Whether rewritten code calls substitutes, and is otherwise the same."""
+
+    def probe(x: Any, y: int = 3) -> Any:
+        several = [float(x), [type(x) for _ in range(2)], y, isinstance(x, (float, int))]
+        return several, float
+
+    class Number(RuntimeNumber):
+        def __init__(self) -> None:
+            pass
+
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
+            return bytes
+
+        def __float__(self) -> float:
+            return 2.5
+
+    try:
+        new = _rewritten(probe.__code__)
+        plain = probe(1)
+        assert new is not None
+        probe.__code__ = new
+        return probe(1) == plain and probe(Number()) == ([2.5, [bytes, bytes], 3, False], float)
+    except (AssertionError, TypeError, ValueError, KeyError, SystemError):
+        return False
+
+
+class CallSites:
+    """Lets functions have code with substitutes while a run is recorded."""
+
+    def __init__(self) -> None:
+        self._functions: list[types.FunctionType] = []
+
+    def begin(self, functions: Iterable[types.FunctionType]) -> None:
+        """From now on these functions have such code."""
+        with _LOCK:
+            if len(_known) >= _MANY and not _running:
+                _known.clear()
+                _originals.clear()
+            for f in functions if _WORKS else ():
+                if not _SUBSTITUTES.keys().isdisjoint(f.__globals__):
+                    continue
+                code = code_of(f)
+                new = _with_substitutes(code)
+                if new is not None and (id(f) in _running or f.__code__ is code):
+                    entry = _running.setdefault(id(f), [f, code, 0])
+                    entry[2] += 1
+                    self._functions.append(f)
+                    f.__code__ = new
+
+    def end(self) -> None:
+        with _LOCK:
+            left = []
+            for f in self._functions:
+                entry = _running[id(f)]
+                entry[2] -= 1
+                if entry[2] == 0:
+                    del _running[id(f)]
+                    left.append(f.__code__)
+                    f.__code__ = entry[1]
+            self._functions = []
+            _restore_made(left)
+
+
+def _restore_made(codes: list[types.CodeType]) -> None:
+    """Functions that the run has made, of code inside of these, get the code as it is written."""
+    inner, work = [], list(codes)
+    while work:
+        code = work.pop()
+        for x in code.co_consts:
+            if isinstance(x, types.CodeType) and id(x) in _originals:
+                work.append(x)
+                inner.append(x)
+    used = [x for x, count in _counted(inner) if count > _UNUSED]
+    for f in gc.get_referrers(*used) if used else ():
+        if isinstance(f, types.FunctionType):
+            f.__code__ = as_written(f.__code__)
+
+
+def _counted(codes: list[types.CodeType]) -> list[tuple[types.CodeType, int]]:
+    return [(x, references(x)) for x in codes]
+
+
+def _references_of_unused_code() -> int:
+    """The references to code inside of other code, of which there is no function."""
+    new = _with_substitutes(compile("lambda: lambda: float()", "", "eval").co_consts[0])
+    if new is None:
+        return 0
+    return _counted([x for x in new.co_consts if isinstance(x, types.CodeType)])[0][1]
+
+
+_WORKS = _works()
+_UNUSED = _references_of_unused_code()

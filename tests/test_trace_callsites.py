@@ -25,7 +25,7 @@ def twice(make, calls, recordings=None):
     found = []
     for wrap in (lambda f: f, tracer.trace):
         f = wrap(make())
-        found.append([outcome(f, *args) for args in calls])
+        found.append([outcome(f, *(x.clone() for x in args)) for args in calls])
     same(*found)
     if recordings is not None:
         assert not f.eager_reasons and f.cache_info().recordings <= recordings, f.explain()
@@ -240,3 +240,87 @@ def test_other_threads_run_the_same_functions():
         stop.set()
         thread.join()
     assert not wrong
+
+
+# Elements that only flow through.
+
+LISTS = {
+    "tolist": lambda x: (x.tolist(), (x * 2).long().tolist(), x.reshape(3, 1).tolist(), x.sum().tolist()),
+    "arithmetic": lambda x: sum(x.tolist()) / len(x),
+    "a part": lambda x: (x.tolist()[0], [v * 2 for v in x.tolist()][1:], dict(zip("abc", x.tolist(), strict=True))),
+    "tensors of numbers": lambda x: tracer.tensor([x[0].item(), x.sum().item(), 1.0]) * x,
+    "nested": lambda x: tracer.tensor([[float(x[0]), 2], [3, int(x[1])]]),
+    "ints": lambda x: (tracer.tensor([int(x[0]), 5, int(x.sum())]), tracer.tensor([int(x[0])], dtype=tracer.float64)),
+    "of the elements": lambda x: tracer.tensor(x.tolist()) + x,
+    "of an argument in a row": lambda x: tracer.tensor([x.item() for x in x.unbind()][::-1]).requires_grad_().grad is None,
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists(name):
+    twice(lambda: lambda x: LISTS[name](x), [(vec(0.25 * i),) for i in range(8)], recordings=2)
+
+
+def test_elements_are_those_of_when_they_were_read():
+    def make():
+        kept = tracer.zeros(2)
+
+        def f(x):
+            before, held = x.sum().item(), (kept[0].item(), kept.tolist(), float(kept[1]))
+            whole = x.reshape(-1)[0].item()
+            x.add_(1)
+            kept.add_(2)
+            return before, held, whole, x.tolist(), float(kept[0])
+
+        return f
+
+    twice(make, [(vec(),) for _ in range(6)])
+
+    def scalar():
+        counter = tracer.tensor(1.0)
+
+        def f():
+            before = counter.item()
+            counter.add_(1)
+            return before, counter.item()
+
+        return f
+
+    twice(scalar, [()] * 6)
+
+
+def formatted(x):
+    print(f"x: {x}, {x * 2} and {x[0]}")
+
+
+PRINTED = {
+    "a tensor": lambda x: print(x * 2),
+    "several": lambda x: print("x =", x, x[0], (x * 1.5).long(), x > 2, sep=" | "),
+    "in containers": lambda x: print([x * 2, {"k": x}], (x.sum(),)),
+    "that is followed": lambda x: print(x.clone().requires_grad_() * 2, x.clone().requires_grad_()),
+    "formatted": lambda x: formatted(x),
+    "an index": lambda x: print(x.reshape(1, 3), x.long().sum()),
+    "large": lambda x: print(x.repeat(500), x[:0]),
+    "before a change": lambda x: (y := x * 2, print(y), y.add_(1), print(y))[0],
+    "a class": lambda x: print(tracer.nn.Parameter(x * 1)),
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_printed_tensors(name, capsys):
+    def call(x):
+        PRINTED[name](x)
+        return capsys.readouterr().out
+
+    f = tracer.trace(PRINTED[name])
+    for i in range(6):
+        PRINTED[name](vec(0.25 * i))
+        want = capsys.readouterr().out
+        f(vec(0.25 * i))
+        assert capsys.readouterr().out == want
+    if name != "a class":
+        assert f.cache_info().recordings <= 2, f.explain()
+
+
+def test_the_text_of_a_tensor_that_is_kept():
+    twice(lambda: lambda x: (str(x), f"{x}", x * 2), [(vec(i % 2),) for i in range(6)])

@@ -10,6 +10,7 @@ import numpy as np
 from .context import context
 
 if TYPE_CHECKING:
+    from .ir.types import DType
     from .tensor import Tensor
 
 _WIDTH, _THRESHOLD, _EDGE, _PREFIX = 80, 1000, 3, "tensor("
@@ -94,25 +95,40 @@ def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _Co
 
 def show(t: Tensor) -> str:
     """The text of a tensor, with what differs from the default and the history."""
-    data = t._observed("the text of a tensor")
+    return text_of(t._observed("the text of a tensor"), t.dtype, history(t))
+
+
+def shows_elements(t: Tensor) -> bool:
+    """Whether the text of a tensor is ``show``, not that of a class of a user's."""
+    cls, base = type(t), next(c for c in type(t).__mro__ if c.__name__ == "Tensor")
+    return cls.__repr__ is base.__repr__ and cls.__str__ is object.__str__ and cls.__format__ is base.__format__
+
+
+def history(t: Tensor) -> str:
+    """What the text of a tensor says of its place in the graph."""
+    if t._grad_fn is not None:
+        return f"grad_fn=<{t._grad_fn.name()}>"
+    return "requires_grad=True" if t._requires_grad else ""
+
+
+def text_of(data: np.ndarray, kind: DType, history: str) -> str:
+    """The text of a tensor with these elements."""
     suffixes = []
-    dtype = f"dtype=torch.{t.dtype.name}"
-    default = t.dtype in (context.default_dtype, context.default_dtype.to_complex()) or t.dtype.name in ("int64", "bool")
+    dtype = f"dtype=torch.{kind.name}"
+    default = kind in (context.default_dtype, context.default_dtype.to_complex()) or kind.name in ("int64", "bool")
     if data.size == 0:
         text = "[]"
         if data.ndim != 1:
             suffixes.append(f"size={tuple(data.shape)}")
-        if t.dtype is not context.default_dtype:
+        if kind is not context.default_dtype:
             suffixes.append(dtype)
     else:
         summarize = data.size > _THRESHOLD
         text = _body(data, len(_PREFIX), summarize, _formatter(_summary(data) if summarize else data))
         if not default:
             suffixes.append(dtype)
-    if t._grad_fn is not None:
-        suffixes.append(f"grad_fn=<{t._grad_fn.name()}>")
-    elif t._requires_grad:
-        suffixes.append("requires_grad=True")
+    if history:
+        suffixes.append(history)
     out = _PREFIX + text
     used = len(out) - out.rfind("\n") + 1
     for suffix in suffixes:

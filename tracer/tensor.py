@@ -473,7 +473,7 @@ class Tensor:
         return self._data.item() if context.recorder is None else context.recorder.item(self)
 
     def tolist(self) -> Any:
-        return self._observed("tolist()").tolist()
+        return self._data.tolist() if context.recorder is None else context.recorder.listed(self)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """An array on the tensor's memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
@@ -512,7 +512,9 @@ class Tensor:
         raise TypeError("Tensor does not support deleting items")
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self._data.ndim == 0 and type(self) is Tensor else object.__format__(self, spec)
+        if self._data.ndim == 0 and type(self) is Tensor:
+            return format(self.item(), spec)
+        return object.__format__(self, spec) if context.recorder is None or spec else context.recorder.formatted(self)
 
     def __complex__(self) -> complex:
         return complex(self._single())

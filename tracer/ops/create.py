@@ -84,11 +84,16 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         data = data.item() if isinstance(data, np.generic) else data
         if number.category > 1 or number is int64:
             return _leaf(P.copy(typed(data, number)), requires_grad)
+    types = _types(data)
+    if context.recorder is not None and not types.isdisjoint((RuntimeFloat, RuntimeInt)):
+        found = _of_numbers(data, dtype)
+        if found is not None:
+            return _leaf(P.copy(found), requires_grad)
     if isinstance(data, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if data is None:
         raise RuntimeError("Could not infer dtype of NoneType")
-    plain = _types(data) <= _NUMBERS
+    plain = types <= _NUMBERS
     try:
         array = np.array(data if plain else _plain(data))
     except ValueError:
@@ -121,6 +126,34 @@ def _types(data: Any) -> set[type]:
     if found & {list, tuple}:
         return (found - {list, tuple}).union(*(_types(x) for x in data if type(x) in (list, tuple)))
     return found
+
+
+def _of_numbers(data: Any, dtype: DType | None) -> Tensor | None:
+    """Nested sequences of numbers of a recorded run as a tensor that replays make of theirs; None if they cannot be that."""
+    leaves: list[Any] = []
+    shape = _flattened(data, leaves)
+    kinds = {x.__class__ for x in leaves}
+    dtype = dtype or (context.default_dtype if float in kinds else int64)
+    if (
+        shape is None
+        or not kinds <= {bool, int, float}
+        or not (dtype.is_floating_point or (dtype is int64 and float not in kinds))
+    ):
+        return None
+    if not all(-(1 << 63) <= x < 1 << 63 for x in leaves if type(x) is int):
+        return None
+    assert context.recorder is not None
+    return context.recorder.array_of(leaves, dtype, shape)
+
+
+def _flattened(data: Any, leaves: list[Any]) -> tuple[int, ...] | None:
+    """The shape of nested sequences, whose ``leaves`` are collected; None if they are no rectangle."""
+    if type(data) not in (list, tuple):
+        leaves.append(data)
+        return ()
+    shapes = {_flattened(x, leaves) for x in data}
+    (inner,) = shapes if len(shapes) == 1 else (None,)
+    return None if inner is None else (len(data), *inner)
 
 
 def _plain(data: Any) -> Any:

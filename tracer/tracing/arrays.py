@@ -16,6 +16,7 @@ import numpy as np
 
 from ..context import context
 from ..ir.types import dtype_of
+from ..runtime.objects import references
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -56,6 +57,21 @@ def is_input(x: Any) -> bool:
     except TypeError:
         return False
     return x.dtype.isnative
+
+
+def is_kept(array: weakref.ref[np.ndarray], data: np.ndarray) -> bool:
+    """Whether something refers to an array, other than what shows its memory."""
+    return references(array()) > _ALONE if data.base is not None and data.base is array() else array() is not None
+
+
+def _references_of_a_base() -> int:
+    array = np.empty(1)
+    data, ref = array.view(), weakref.ref(array)
+    del array
+    return references(ref()) if data.base is ref() else 0
+
+
+_ALONE = _references_of_a_base()
 
 
 class RuntimeArray:

@@ -51,7 +51,9 @@ class Call:
     """
 
     __slots__ = (
+        "_depth",
         "_environment",
+        "_inside",
         "_numbers",
         "arrays",
         "environments",
@@ -90,6 +92,8 @@ class Call:
         self._numbers: dict[int, int] = {}  # of objects, by id
         self.storages: list[int] = []
         self.promoted: frozenset[int] = frozenset()
+        self._depth = 0
+        self._inside: list[int] = []  # the numbers of the ints in containers
         tokens: list[Any] = []
         for a in args:
             self._add(a, tokens)
@@ -120,7 +124,7 @@ class Call:
 
     def settle(self) -> None:
         """Makes the key of the structure, and of the ints that count as constants."""
-        self.promoted = self._environment.changing.positions(self.structure, self.ints)
+        self.promoted = self._environment.changing.positions(self.structure, self.ints, self._inside)
         constants = tuple([None if i in self.promoted else x for i, x in enumerate(self.ints)])
         self.key = self.structure, constants
 
@@ -147,30 +151,40 @@ class Call:
             self.floats.append(a)
         elif type(a) is int and not self._environment.asks_types:
             tokens.append(int)
-            self.ints.append(a)
+            self._add_int(a)
         elif isinstance(a, np.number) and not self._environment.asks_types and is_number(a):
             tokens.append(type(a))
             if isinstance(a, np.integer):
                 tokens.append(int)
-            (self.ints if isinstance(a, np.integer) else self.floats).append(a)  # type: ignore[arg-type]
+                self._add_int(a)
+            else:
+                self.floats.append(a)  # type: ignore[arg-type]
         elif is_static(a):
             tokens.append(static(a))
         elif type(a) is tuple or (isinstance(a, tuple) and hasattr(a, "_fields")):
             tokens.append((type(a), len(a)))
-            for item in a:
-                self._add(item, tokens)
+            self._add_all(a, tokens)
         elif type(a) is list:
             if self._is_new(a, tokens) and not self._grows(a, tokens):
                 tokens.append((list, len(a)))
-                for item in a:
-                    self._add(item, tokens)
+                self._add_all(a, tokens)
         elif type(a) is dict:
             if self._is_new(a, tokens) and not self._grows(a, tokens):
                 tokens.append((dict, tuple(map(static, a))))
-                for item in a.values():
-                    self._add(item, tokens)
+                self._add_all(a.values(), tokens)
         else:
             self._add_object(a, tokens)
+
+    def _add_all(self, items: Iterable[Any], tokens: list[Any]) -> None:
+        self._depth += 1
+        for item in items:
+            self._add(item, tokens)
+        self._depth -= 1
+
+    def _add_int(self, a: Any) -> None:
+        if self._depth:
+            self._inside.append(len(self.ints))
+        self.ints.append(a)
 
     def _is_new(self, x: Any, tokens: list[Any]) -> bool:
         """Whether an object is met for the first time, and is not one that the function reaches by itself."""

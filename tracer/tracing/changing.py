@@ -22,8 +22,10 @@ class Changing:
         """The int that comes next will change."""
         tokens.append(_CHANGES)
 
-    def positions(self, structure: tuple, ints: Sequence[int]) -> frozenset[int]:
-        """The numbers of the ints that do not belong to the key of a call."""
+    def positions(self, structure: tuple, ints: Sequence[int], inside: Sequence[int]) -> frozenset[int]:
+        """The numbers of the ints that do not belong to the key of a call. Where one of those ``inside`` containers changes,
+        all of them are expected to.
+        """
         seen = self._seen.get(structure)
         if seen is None:
             if len(self._seen) >= _MANY:
@@ -38,6 +40,8 @@ class Changing:
         for i, (x, was) in enumerate(zip(ints, seen, strict=True)):
             if was is not _CHANGES and was is not _PINNED and x != was:
                 seen[i] = _CHANGES
+                if i in inside:
+                    seen[:] = [_CHANGES if k in inside and was is not _PINNED else was for k, was in enumerate(seen)]
         return frozenset([i for i, was in enumerate(seen) if was is _CHANGES])
 
     def copy(self, structure: tuple, to: tuple) -> None:

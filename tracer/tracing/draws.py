@@ -6,8 +6,10 @@ A draw of which a generator's state tells, but not these, is seen, and such a ru
 
 from __future__ import annotations
 
+import functools
 import operator
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from ..runtime.objects import set_class, sets_classes
 from ..tensor import Tensor
 from .arrays import is_runtime_array
 from .kinds import STATIC
-from .known import global_generators, state_of
+from .known import global_generators, is_quiet, state_of
 from .scalars import Hidden, RuntimeNumber
 from .substitutes import register
 
@@ -52,6 +54,7 @@ class Generators:
     """The generators that a run may draw from, and their states as far as it has been recorded what is drawn."""
 
     def __init__(self, found: Iterable[Any] = ()):
+        _prepare()
         self._states = {id(g): (g, state_of(g)) for g in (*global_generators(), *found)}
         self._classes: list[tuple[Any, type]] = []
         self.is_inside = False  # a method that is recorded, or a look at states
@@ -260,7 +263,6 @@ def _recording(base: type) -> type:
 
 
 _RECORDING: dict[type, type] = {}
-_RECORDING |= {base: _recording(base) for base in (random.Random, np.random.Generator, np.random.RandomState)}
 
 
 def _of_global(generator: Any, method: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -281,7 +283,10 @@ def _of_global_state(original: Callable[..., Any], generator: Any, name: str) ->
     return state
 
 
-def _register_globals() -> None:
+@functools.cache
+def _prepare() -> None:
+    """Makes the classes, and the substitutes of functions of modules: what imports of this package need not wait for."""
+    _RECORDING.update((base, _recording(base)) for base in (random.Random, np.random.Generator, np.random.RandomState))
     for space, generator in zip((vars(random), vars(np.random)), global_generators(), strict=True):
         methods = _methods(type(generator))
         aliases = {"ranf": "random_sample", "sample": "random_sample"} if space is vars(np.random) else {}
@@ -292,8 +297,6 @@ def _register_globals() -> None:
             elif name in _OF_STATE:
                 register(space, name, _of_global_state(original, generator, name))
 
-
-_register_globals()
 
 # Clocks.
 
@@ -312,7 +315,9 @@ def _of_clock(original: Callable[[], Any]) -> Callable[[], Any]:
     def clock() -> Any:
         recorder = context.recorder
         value = original()
-        return value if recorder is None else recorder.reads_clock(Clock(original), value)
+        if recorder is None or is_quiet(sys._getframe(1).f_globals.get("__name__")):  # records of logs have times of their own
+            return value
+        return recorder.reads_clock(Clock(original), value)
 
     return clock
 

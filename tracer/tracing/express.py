@@ -367,10 +367,8 @@ class _Writer:
                 self.say(f"v{i} = item({self.constant(source.holder)}, {source.key!r})", 2)
                 self.say(f"if type(v{i}) is not float: return MISS", 2)
             elif isinstance(source, Length):
-                self.say(
-                    f"v{i} = len({self.constant(source.holder) if source.holder is not None else self.objects[source.index]})",
-                    2,
-                )
+                holder = self.objects[source.index] if source.holder is None else self.constant(source.holder)
+                self.say(f"v{i} = len({holder})", 2)
         known = {i for i, _ in floats.roots} | {i for i, _, _ in floats.steps}
         for i, function, places in floats.steps:
             operands = ", ".join(f"v{k}" if k in known else self.literal(floats.template[k]) for k in places)
@@ -469,6 +467,8 @@ class _Writer:
                 result.append(f"id({array})" if i in looked_at else f"{self.constant(objects.address)}({array})")
             elif source.kind == "float":
                 result.append(f"frame.cells_at + {8 * i}")
+            elif source.kind == "array":
+                result.append(f"{self.constant(objects.address)}({self.value(source.index)})")
             else:
                 result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
         return result, looked_at
@@ -476,7 +476,7 @@ class _Writer:
     def graph_function(self) -> None:
         """The forward run of a function that may be differentiated from outside."""
         trace = self.trace
-        if trace.fixed_bumps or trace.bumps or any(s.kind == "float" for s in trace.sources):
+        if trace.fixed_bumps or trace.bumps or any(s.is_number for s in trace.sources):
             raise Unwritten
         self.drop_gradients()
         tensors = ", ".join(self.fetch(i) for i in range(len(trace.sources)))
@@ -518,7 +518,7 @@ class _Writer:
     def fetch(self, i: int) -> str:
         """Input ``i`` as a tensor."""
         source = self.trace.sources[i]
-        if source.kind == "float":
+        if source.is_number:
             raise Unwritten
         return self.owner(source) + ("._grad" if source.kind == "grad" else "")
 

@@ -115,8 +115,10 @@ class Closing:
     copied    the inputs that are written to afterwards, the values, and whether those are inputs themselves
     """
 
-    def __init__(self, ending: Ending, last: set[int], inputs: set[int], may_fail: bool):
-        """``last``: what the last program computes; ``inputs``: the values that are inputs; ``may_fail``: Python, after it."""
+    def __init__(self, ending: Ending, last: set[int], inputs: set[int], read: set[int], may_fail: bool):
+        """``last``: what the last program computes; ``inputs``: the values that are inputs; ``read``: those of the inputs that
+        Python reads after it; ``may_fail``: Python, then.
+        """
         self.ending = ending
         taken = inputs.copy()
         self.outputs: list[tuple[int, bool, bool]] = []
@@ -124,7 +126,7 @@ class Closing:
             self.outputs.append((k, k in taken, j in ending.followed))
             taken.add(k)
         in_place = not may_fail and not ending.followed
-        self.in_place = {i: k for i, k in ending.updates.items() if in_place and k in last}
+        self.in_place = {i: k for i, k in ending.updates.items() if in_place and k in last and i not in read}
         self.copied = [(i, k, k in inputs) for i, k in ending.updates.items() if i not in self.in_place]
         self.changed = frozenset(ending.updates)
         self.counters: list[tuple[list[int], int]] | None = None
@@ -307,8 +309,8 @@ class PathRun:
             except (IndexError, RuntimeError, MemoryError):  # the function raises it where it belongs
                 raise Left from None
         try:
-            for i, k in node.late_roots:
-                values[i] = arrays[k].item()
+            for i, k, whole in node.late_roots:
+                values[i] = arrays[k] if whole else arrays[k].item()
             for i, step, places in node.late_steps:
                 values[i] = step(*[values[k] for k in places])
         except ERRORS as e:

@@ -15,7 +15,13 @@ import re
 import string
 import types
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..ir.types import DType
+from ..printing import text_of
 
 if TYPE_CHECKING:
     from .scalars import FloatProgram
@@ -28,6 +34,31 @@ class Number(NamedTuple):
     """A number of the run, by its place among the numbers."""
 
     place: int
+
+
+class Text(str):
+    """Text that is printed as it is, also in containers. ``place``: its number among the numbers of the run, if it has one."""
+
+    place: int
+
+    def __new__(cls, text: str, place: int = -1) -> Text:
+        self = super().__new__(cls, text)
+        self.place = place
+        return self
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Makes the text of a tensor of its elements."""
+
+    dtype: DType
+    history: str
+
+    def __call__(self, data: np.ndarray) -> Text:
+        return Text(text_of(data, self.dtype, self.history))
 
 
 class Template(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,12 +28,14 @@ class Accesses:
         self.is_read = False
         self._length = len(holder)
         self._written: set[Any] = set()
+        self._thread = 0
 
     def begin(self) -> None:
         tracked = _TRACKED.get(type(self.holder))
         if tracked is None:  # another thread tracks it
             self.is_read = True
             return
+        self._thread = threading.get_ident()
         _current[id(self.holder)] = self
         set_class(self.holder, tracked)
 
@@ -87,7 +90,8 @@ def length_of(x: Any) -> Any:
 
 def _of(x: Any) -> Accesses | None:
     """The record of the running function's accesses to a container; those of other threads are not recorded."""
-    return _current.get(id(x)) if context.recorder is not None else None
+    accesses = None if context.recorder is None else _current.get(id(x))
+    return accesses if accesses is not None and accesses._thread == threading.get_ident() else None
 
 
 def _method(base: type, name: str) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,18 +28,22 @@ from ..ir.graph import Builder, Value
 from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
-from ..ir.types import TensorType, type_of
-from ..runtime.objects import references
+from ..ir.types import DType, TensorType, type_of
+from ..printing import history, shows_elements
 from ..tensor import Tensor, wrap
-from .arrays import RuntimeArray, is_input
+from .arrays import RuntimeArray, is_input, is_kept
 from .cotangents import Cotangents
 from .draws import Generators
-from .scalars import Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
+from .formats import Shown, Text
+from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
 from .tape import Decision, Event, Gradient, Look, Moment, Needed, Seen
 
 if TYPE_CHECKING:
     from .world import Written
+
+
+_MANY_NUMBERS = 4096  # that a list may have
 
 
 class _Known:
@@ -51,21 +56,6 @@ class _Known:
 
     def __init__(self, tensor: weakref.ref[Tensor], value: Value, epoch: int):
         self.tensor, self.value, self.epoch = tensor, value, epoch
-
-
-def _is_kept(array: weakref.ref[np.ndarray], data: np.ndarray) -> bool:
-    """Whether something refers to an array, other than what shows its memory."""
-    return references(array()) > _ALONE if data.base is not None and data.base is array() else array() is not None
-
-
-def _references_of_a_base() -> int:
-    array = np.empty(1)
-    data, ref = array.view(), weakref.ref(array)
-    del array
-    return references(ref()) if data.base is ref() else 0
-
-
-_ALONE = _references_of_a_base()
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -177,6 +167,14 @@ class Recorder:
             if x._index in self.floats.late:
                 self._event(Needed(x._index, self.locations.here()), None)
             self.input(t, Source("float", x._index))
+        return t
+
+    def array_of(self, numbers: Sequence[Any], dtype: DType, shape: tuple[int, ...]) -> Tensor:
+        """Numbers, of the run and others, as a tensor."""
+        made = self.floats.hidden(Array(dtype, shape), numbers)
+        if made._index in self.floats.late:
+            self._event(Needed(made._index, self.locations.here()), None)
+        self.input(t := wrap(made._value), Source("array", made._index))
         return t
 
     def host_float(self, holder: Any, key: str, value: float) -> Any:
@@ -468,7 +466,7 @@ class Recorder:
     def kept_array(self) -> str:
         """What is wrong with the arrays that Python got; empty if nothing is."""
         for array, data, before in (row for rows in self._shown.values() for row in rows):
-            if _is_kept(array, data):
+            if is_kept(array, data):
                 return "it keeps a NumPy array on the memory of a tensor; keep a copy of it"
             if data.tobytes() != before.tobytes():
                 return "it changes a tensor through a NumPy array on its memory; change the tensor"
@@ -492,9 +490,42 @@ class Recorder:
             self.elements[v] = self.floats.root(Element(v), value)
         return self.elements[v]
 
+    def listed(self, t: Tensor) -> Any:
+        """The elements of a tensor as lists in lists: of numbers of the run, if they are floats or ints, and not many."""
+        many = t._data.size > _MANY_NUMBERS or t._data.dtype.kind not in "fiu" or self.plain_numbers
+        held = None if many else self._array_of(t)
+        if held is None:
+            self.observe(t, "tolist()")
+            return t._data.tolist()
+        return self.floats.items(self.floats.hidden(np.ndarray.tolist, (held,)))
+
+    def text(self, t: Tensor) -> Text | None:
+        """The text of a tensor, with its number among the numbers of the run; None if it is the same in each run."""
+        held = self._array_of(t)
+        if held is None:
+            return None
+        made = self.floats.hidden(Shown(t.dtype, history(t)), (held,))
+        return Text(made._value, made._index)
+
+    def formatted(self, t: Tensor) -> str:
+        """The text of a tensor that what has called this is to format."""
+        text = self.text(t) if shows_elements(t) else None
+        if text is None:
+            return str(t)
+        self.floats.formats.made(text.place, str(text), sys._getframe(1))
+        return str(text)
+
+    @_guarded
+    def _array_of(self, t: Tensor) -> Hidden | None:
+        v = self.value(t)
+        return self.floats.array(v, t._data) if self.varies(v) else None
+
     @_guarded
     def decides(self, number: int, seen: tuple) -> None:
-        """The run depends on what a number of it is."""
+        """The run depends on what a number of it is: on this path, that is the same in each run."""
+        if number in self.floats.decided:
+            return
+        self.floats.decided.add(number)
         self._event(Decision(number, number in self.floats.late, self.locations.here()), seen)
 
     def pinned(self) -> list[int]:

@@ -74,7 +74,7 @@ class Trace(Recorded):
         self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
         self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and not s.is_held]
         # Inputs that are found anew in each call, but for floats.
-        self.others_changing = [i for i in self.others if self.sources[i].kind != "float"]
+        self.others_changing = [i for i in self.others if not self.sources[i].is_number]
         self.addresses = [0] * len(self.sources)
         self.arrays: list[Any] = [None] * len(self.sources)
         self.storages: set[int] = set()
@@ -100,6 +100,8 @@ class Trace(Recorded):
         source = self.sources[i]
         if source.kind == "float":
             return wrap(np.array(call.values[source.index], np.float64))
+        if source.kind == "array":
+            return wrap(call.values[source.index])
         t = _locate(source, call)
         return t if source.kind != "grad" else t._grad  # type: ignore[return-value]
 
@@ -168,7 +170,7 @@ class Trace(Recorded):
             if not self.sources[i].is_held:  # an argument's: nothing is known of its memory
                 mine = self.fetch(i, call)._data
                 for k, source in enumerate(self.sources):
-                    if k != i and source.kind != "float" and np.may_share_memory(mine, self.fetch(k, call)._data):
+                    if k != i and not source.is_number and np.may_share_memory(mine, self.fetch(k, call)._data):
                         return False
         return True
 

@@ -93,10 +93,11 @@ class Length:
 class Element:
     """The only element of a tensor that the run computes: known to a replay once the program has run that computes it.
 
-    ``value`` is a value of the graph; in a span, its number.
+    ``value`` is a value of the graph; in a span, its number. ``whole``: the array of all elements instead.
     """
 
     value: Any
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class FloatProgram:
         self.steps: list[Step] = []
         self.late: set[int] = set()
         self.calls = False
+        self.decided: set[int] = set()  # those that are the same in each run that comes so far
         self._drawn: int | None = None  # the latest of those whose order matters
         self.formats = Formats(self)
         self.made: list[weakref.ref[RuntimeNumber]] = []
@@ -147,7 +149,7 @@ class FloatProgram:
         on depends on it.
         """
         value = function(*map(_now, args))
-        if not self.recording:
+        if not self.recording or all(a._index in self.decided for a in args if isinstance(a, _OF_RUNS)):
             return value
         i = self._step(function, args)
         kind = None if decides else _KINDS.get(type(value))
@@ -167,6 +169,19 @@ class FloatProgram:
         if ordered:
             self._drawn = i
         return i
+
+    def array(self, value: Any, data: np.ndarray) -> Hidden:
+        """The elements of a tensor that the run computes."""
+        i = self._new(None)
+        self.roots.append((i, Element(value, whole=True)))
+        self.late.add(i)
+        return Hidden(i, data)
+
+    def items(self, held: Hidden) -> Any:
+        """Lists within lists, with numbers of the run in them; a number, if it is one."""
+        if type(held._value) is not list:
+            return self.number(held._index, held._value)
+        return [self.items(self.hidden(operator.getitem, (held, k))) for k in range(len(held._value))]
 
     def hidden(self, function: Callable[..., Any], args: Sequence[Any]) -> Hidden:
         """The function's result, for other steps alone."""
@@ -214,6 +229,17 @@ class FloatProgram:
         except ERRORS:
             return None
         return values
+
+
+@dataclass(frozen=True)
+class Array:
+    """Makes an array of numbers."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+
+    def __call__(self, *numbers: Any) -> np.ndarray:
+        return np.array(numbers, np.int64 if self.dtype is int64 else np.float64).astype(self.dtype.numpy).reshape(self.shape)
 
 
 class RuntimeNumber:

@@ -190,4 +190,4 @@ def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> l
 
 
 def _numbered(source: Any, number: Mapping[Value, int]) -> Any:
-    return Element(number[source.value]) if isinstance(source, Element) else source
+    return Element(number[source.value], source.whole) if isinstance(source, Element) else source

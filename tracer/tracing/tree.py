@@ -86,7 +86,8 @@ class Node:
         # What is known of the span's numbers before a program runs; and what, of all pending spans, once it has.
         self.early_roots = [(i, s) for i, s in span.roots if not isinstance(s, Element)]
         self.early_steps = [step for step in span.steps if step[0] not in more]
-        self.late_roots = [(i, s.value) for node in self.pending for i, s in node.span.roots if isinstance(s, Element)]
+        elements = [(i, s) for node in self.pending for i, s in node.span.roots if isinstance(s, Element)]
+        self.late_roots = [(i, s.value, s.whole) for i, s in elements]
         numbers = span.constants or span.roots or any(n.span.roots for n in self.pending)
         self.is_plain = isinstance(span.event, Look) and not span.inputs and not numbers  # it has a program and a look alone
         self.late_steps = [step for node in self.pending for step in node.span.steps if step[0] in self.late_numbers]
@@ -230,14 +231,16 @@ class Tree(Recorded):
             else:
                 imports[k] = None
         node.imports = list(imports)
-        wanted = {*imports, *(value for _, value in node.late_roots)}
+        wanted = {*imports, *(value for _, value, _ in node.late_roots)}
         if isinstance(node.span.event, Look):
             wanted.add(node.span.event.value)
         if node.ending is not None:
             nodes = path.nodes[: node.depth + 1]
             given = {k for n in nodes for k in range(n.first, n.computed)}
             last = {k for n in node.pending for k in n.own}
-            node.closing = closing = Closing(node.ending, last, given, may_fail(node.late_steps))
+            seen = {value for _, value, _ in node.late_roots}
+            read = {i for i in node.ending.updates if path.input(i) in seen}
+            node.closing = closing = Closing(node.ending, last, given, read, may_fail(node.late_steps))
             node.imports += [k for k in map(path.input, closing.in_place) if k not in imports]
             wanted.update(node.ending.outputs, (k for _, k, _ in closing.copied))
             self.changes |= node.ending.changes

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import context
-from .formats import Number, Template
+from ..printing import shows_elements
+from ..tensor import Tensor
+from .formats import Number, Template, Text
 from .kinds import STATIC
 from .scalars import RuntimeNumber
 
@@ -105,6 +107,7 @@ def captured_output(recorder: Recorder) -> Iterator[None]:
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
             return
         with recorder.output_ignored():
+            args = tuple([_shown(x, recorder) for x in args])
             parts = map(_part, formats.printed(sys._getframe(1), args))
             plain_print(*map(_plain, args), sep=sep, end=end, file=streams[name], flush=flush)
         _tell(_print, name, sep, end, flush, *parts)
@@ -112,6 +115,7 @@ def captured_output(recorder: Recorder) -> Iterator[None]:
     def capturing_handle(self: logging.Logger, record: logging.LogRecord) -> Any:
         if context.recorder is not recorder:
             return plain_handle(self, record)
+        record.msg, record.args = _shown(record.msg, recorder), _shown(record.args, recorder)
         (message,) = formats.printed(_outside(logging, sys._getframe(1)), [record.msg])
         _tell(_log, self, dict(vars(record)), _part(message), _part(record.args))
         record.args = _plain(record.args)
@@ -140,10 +144,22 @@ def _outside(module: types.ModuleType, frame: types.FrameType | None) -> types.F
     return frame
 
 
+def _shown(x: Any, recorder: Recorder) -> Any:
+    """Something printed, with text for tensors: what replays make of their elements."""
+    if isinstance(x, Tensor) and shows_elements(x):
+        text = recorder.text(x)
+        return x if text is None else text
+    if type(x) in (list, tuple):
+        return type(x)([_shown(item, recorder) for item in x])
+    return {k: _shown(v, recorder) for k, v in x.items()} if type(x) is dict else x
+
+
 def _part(x: Any) -> Any:
     """Something printed, as it is now: numbers of the run by number, what else may change as text."""
     if isinstance(x, RuntimeNumber):
         return Number(x._index)
+    if type(x) is Text:
+        return Number(x.place)
     if isinstance(x, (Template, *STATIC)):
         return x
     if type(x) in (list, tuple):

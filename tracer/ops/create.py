@@ -79,9 +79,9 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         t = data.tensor().clone()
         return _leaf(t if dtype is None else t.to(dtype), requires_grad)
     if type(data) is RuntimeFloat or (type(data) is RuntimeInt and abs(data) <= 1 << 53):  # type: ignore[arg-type]
-        own = dtype_of(data.dtype) if isinstance(data, np.generic) else int64 if type(data) is RuntimeInt else None
-        number = dtype or own or context.default_dtype
-        data = data.item() if isinstance(data, np.generic) else data
+        number = dtype or (int64 if type(data) is RuntimeInt else context.default_dtype)
+        if isinstance(data, np.generic):
+            data, number = data.item(), dtype or dtype_of(np.dtype(data.__class__))
         if number.category > 1 or number is int64:
             return _leaf(P.copy(typed(data, number)), requires_grad)
     types = _types(data)

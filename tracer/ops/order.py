@@ -363,7 +363,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         return fixed(np.zeros(minlength, np.int64))
     if input.dtype.kind == "i" and bool(reduce.any(F.lt(input, 0))):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    size = max(minlength, int(reduce.amax(input)._observed("a number of bins")) + 1)
+    most, size = reduce.amax(input), minlength
+    if not minlength or P.ge(most, minlength)._observed("a number of bins", truth=True):
+        size = int(most._observed("a number of bins")) + 1
     if weights is None:
         return P.bincount(input, size=size)
     added = to_dtype(weights.detach(), float32 if weights.dtype is float32 else float64)

@@ -12,6 +12,7 @@ import numpy as np
 from ..tensor import Tensor, wrap
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
+from .depth import with_room
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, is_described, is_static, slots_of
 from .known import is_library
 from .overlap import overlapping
@@ -74,6 +75,7 @@ class Call:
         "values",
     )
 
+    @with_room
     def __init__(self, args: tuple, kwargs: dict, environment: Environment):
         self.tensors: list[Tensor] = []
         self.floats: list[float] = []

@@ -58,8 +58,7 @@ class Check:
         """What everything holds that the function, or its replay, can change, beside tensors."""
         before = Before()
         for environment in self.call.environments:
-            walk = environment.walk(noted=True)
-            environment.describe(walk)
+            walk, _ = environment.described(noted=True)
             before.look_at(walk, environment)
         before.look_at_arguments(self.call)
         before.look_at_growing(self.call)

@@ -58,12 +58,6 @@ def with_room(work: Callable[[], Any]) -> Any:
     return result
 
 
-def probe_stack(frames: int) -> None:
-    """Raises RecursionError unless there is room for so many frames."""
-    if frames:
-        probe_stack(frames - 1)
-
-
 def describe(error: BaseException, graph: Graph | Builder) -> str:
     """The reason why ``graph`` runs eagerly, with the operation, its place in the user's code, and the file of the graph."""
     from ..runtime.machine import NotHere  # brings llvmlite: not before something is compiled

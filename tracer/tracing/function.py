@@ -19,12 +19,13 @@ from ..ir.graph import Graph, Value
 from ..tensor import Tensor
 from ..warning import warn
 from .calls import Call
+from .depth import probe_stack
 from .effects import learn
 from .ending import Ending
 from .explain import arguments, explained
 from .express import MISS, Express, express
 from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
-from .failure import TraceWarning, describe, probe_stack
+from .failure import TraceWarning, describe
 from .follow import Left, Uncompiled, Unseen
 from .grown import grow
 from .guards import Environment

@@ -21,6 +21,7 @@ from ..runtime.objects import Word
 from ..tensor import Tensor
 from .arrays import Elements
 from .changing import Changing
+from .depth import with_room
 from .effects import Slot, get
 from .kinds import (
     CELL,
@@ -182,15 +183,17 @@ class Environment:
         self.learn(new)
 
     def walk(self, noted: bool = False) -> Walk:
-        """Describes the root anew."""
+        """What describes the root anew."""
         slots: dict[int, set[Any]] = {}
         for slot in self.slots:
             slots.setdefault(id(slot.holder), set()).add(slot.key)
         return Walk(None, self._walk.arrays, self._elements, slots, noted, self.ran)
 
-    def describe(self, walk: Walk) -> tuple:
-        """What a walk says of the root."""
-        return walk.describe(self.subject, self._alone)
+    @with_room
+    def described(self, noted: bool = False) -> tuple[Walk, tuple]:
+        """A walk from the root, and what it says of it."""
+        walk = self.walk(noted)
+        return walk, walk.describe(self.subject, self._alone)
 
     def grown(self, watch: Watch) -> Environment | None:
         """The same where more code has run; None if nothing has that has not run before."""
@@ -264,8 +267,9 @@ class Environment:
             return key
         if self.epoch != Structure.epoch or self._changed():
             self._learn_numbers()
-            epoch, walk = Structure.epoch, self.walk()
-            description = self.describe(walk), *Structure.settings.values()
+            epoch = Structure.epoch
+            walk, tokens = self.described()
+            description = tokens, *Structure.settings.values()
             known = self._keys.get(description)
             if known is None or not all(map(alive, known[1])):
                 if len(self._keys) >= _KEPT:

@@ -512,7 +512,7 @@ class Recorder:
         text = self.text(t) if shows_elements(t) else None
         if text is None:
             return str(t)
-        self.floats.formats.made(text.place, str(text), sys._getframe(1))
+        self.floats.formats.made(text.place, text, sys._getframe(1))
         return str(text)
 
     @_guarded

@@ -21,6 +21,7 @@ from .announce import Announcing
 from .arrays import RuntimeArray
 from .calls import FLATTENED, Call
 from .callsites import CallSites
+from .depth import room
 from .draws import Generators
 from .effects import Before, fields, put
 from .escape import plain, release
@@ -57,15 +58,15 @@ class Recording:
         """The function's result, in which numbers of the run may be."""
         sites, functions = CallSites(), list[types.FunctionType]()
         for environment in self.call.environments:
-            walk = environment.walk(noted=True)
-            environment.describe(walk)
+            walk, _ = environment.described(noted=True)
             self.before.look_at(walk, environment)
             functions += walk.functions
             self._caches += [(f, f.cache_info().misses) for f in walk.caches]
         self.before.look_at_arguments(self.call)
         numbers = _Numbers(self.recorder, self.call, self.before)
         try:
-            new_args, new_kwargs = numbers.put(args, kwargs)
+            with room():
+                new_args, new_kwargs = numbers.put(args, kwargs)
             del numbers
             if not self.recorder.plain_numbers:
                 self.before.put_rates(self.recorder)

@@ -8,6 +8,7 @@ else it is the same code.
 from __future__ import annotations
 
 import dis
+import functools
 import gc
 import itertools
 import threading
@@ -65,7 +66,7 @@ _SUBSTITUTES: dict[str, Callable[..., Any]] = {"float": _float, "int": _int, "ty
 
 def has_substitute(name: str) -> bool:
     """Whether calls of a built-in function are of a substitute."""
-    return _WORKS and name in _SUBSTITUTES
+    return name in _SUBSTITUTES and _works()
 
 
 # By the id of a code: that code, and the one with substitutes, if it has such calls. And codes by the id of that one.
@@ -142,6 +143,7 @@ def _rewritten(code: types.CodeType) -> types.CodeType | None:
     return new
 
 
+@functools.cache
 def _works() -> bool:
     """Whether rewritten code calls substitutes, and is otherwise the same."""
 
@@ -182,7 +184,7 @@ class CallSites:
             if len(_known) >= _MANY and not _running:
                 _known.clear()
                 _originals.clear()
-            for f in functions if _WORKS else ():
+            for f in functions if _works() else ():
                 if not _SUBSTITUTES.keys().isdisjoint(f.__globals__):
                     continue
                 code = code_of(f)
@@ -216,7 +218,7 @@ def _restore_made(codes: list[types.CodeType]) -> None:
             if isinstance(x, types.CodeType) and id(x) in _originals:
                 work.append(x)
                 inner.append(x)
-    used = [x for x, count in _counted(inner) if count > _UNUSED]
+    used = [x for x, count in _counted(inner) if count > _references_of_unused_code()]
     for f in gc.get_referrers(*used) if used else ():
         if isinstance(f, types.FunctionType):
             f.__code__ = as_written(f.__code__)
@@ -226,13 +228,10 @@ def _counted(codes: list[types.CodeType]) -> list[tuple[types.CodeType, int]]:
     return [(x, references(x)) for x in codes]
 
 
+@functools.cache
 def _references_of_unused_code() -> int:
     """The references to code inside of other code, of which there is no function."""
     new = _with_substitutes(compile("lambda: lambda: float()", "", "eval").co_consts[0])
     if new is None:
         return 0
     return _counted([x for x in new.co_consts if isinstance(x, types.CodeType)])[0][1]
-
-
-_WORKS = _works()
-_UNUSED = _references_of_unused_code()

@@ -315,7 +315,9 @@ def _of_clock(original: Callable[[], Any]) -> Callable[[], Any]:
     def clock() -> Any:
         recorder = context.recorder
         value = original()
-        if recorder is None or is_quiet(sys._getframe(1).f_globals.get("__name__")):  # records of logs have times of their own
+        if recorder is None or not recorder.captures_output:
+            return value
+        if is_quiet(sys._getframe(1).f_globals.get("__name__")):  # records of logs have times of their own
             return value
         return recorder.reads_clock(Clock(original), value)
 

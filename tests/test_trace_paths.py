@@ -492,3 +492,77 @@ def test_extents_that_are_data(name):
 
     (f,) = both(program)
     is_compiled(f)
+
+
+# Operations that fail for some values.
+
+_GOOD, _BAD = [[2.0, 1.0], [1.0, 3.0]], [[1.0, 2.0], [2.0, 1.0]]
+
+
+def _attempt(work, other):
+    def f(*args):
+        try:
+            return work(*args), "worked"
+        except (RuntimeError, IndexError, ZeroDivisionError) as e:
+            return other(*args), type(e).__name__
+
+    return f
+
+
+def _after_a_look(a):
+    if a.sum() > 3:
+        try:
+            return tracer.linalg.inv(a)
+        except RuntimeError:
+            return a
+    return a * 2
+
+
+def _in_a_loop(*xs):
+    found = []
+    for x in xs:
+        try:
+            found.append(tracer.linalg.cholesky(x).sum().item())
+        except RuntimeError:
+            found.append(None)
+    return found
+
+
+FAILING = {
+    "cholesky": (_attempt(tracer.linalg.cholesky, lambda a: a), [(_BAD,), (_GOOD,), (_GOOD,), (_BAD,), (_GOOD,)]),
+    "gather": (
+        _attempt(lambda x, i: x.gather(0, i), lambda x, i: x * 0),
+        [([1.0, 2.0], [5]), ([1.0, 2.0], [1]), ([1.0, 2.0], [0]), ([1.0, 2.0], [7]), ([1.0, 2.0], [0])],
+    ),
+    "an index": (
+        _attempt(lambda x, i: x[i], lambda x, i: x * 0),
+        [([1.0, 2.0], [1]), ([1.0, 2.0], [0]), ([1.0, 2.0], [7]), ([1.0, 2.0], [0]), ([1.0, 2.0], [7])],
+    ),
+    "division": (
+        _attempt(lambda a, b: a // b, lambda a, b: a),
+        [([4, 6], [0, 1]), ([4, 6], [2, 1]), ([4, 6], [3, 4]), ([4, 6], [1, 0]), ([4, 6], [3, 3])],
+    ),
+    "after a look": (_after_a_look, [(_GOOD,), ([[1.0, 1.0], [1.0, 1.0]],), (_GOOD,), (_BAD,), (_GOOD,)]),
+    "in a loop": (_in_a_loop, [(_BAD, _GOOD), (_GOOD, _GOOD), (_GOOD, _GOOD), (_GOOD, _BAD), (_GOOD, _GOOD)]),
+    "raised": (
+        lambda x, i: x[i] * 2,
+        [([1.0, 2.0], [5]), ([1.0, 2.0], [1]), ([1.0, 2.0], [0]), ([1.0, 2.0], [4]), ([1.0, 2.0], [1])],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_fails_for_some_values(name):
+    """An operation that failed once may succeed in another call: the function goes on as it does, and such calls compile."""
+    f, calls = FAILING[name]
+    traced = tracer.trace(f)
+
+    def result(g, args):
+        try:
+            return repr(g(*map(tracer.tensor, args)))
+        except (RuntimeError, IndexError) as e:
+            return repr(e)
+
+    for args in calls + calls:
+        assert result(traced, args) == result(f, args), traced.explain()
+    assert traced.cache_info().replays >= 4 and not traced.eager_reasons, traced.explain()

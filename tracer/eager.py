@@ -43,7 +43,11 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     token = silence()
     try:
         data = compute(primitive, primitive.eager, arrays, attrs) if short else primitive.eager(*arrays, **attrs)
-    except ValueError as e:
+    except Exception as e:
+        if context.recorder is not None:
+            context.recorder.failed(primitive, args, attrs)
+        if not isinstance(e, ValueError):
+            raise
         raise _clearer(e, primitive, args) from None
     finally:
         restore(token)

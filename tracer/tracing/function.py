@@ -412,7 +412,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             finally:
                 recorder.exchange_flags()
                 before.redo()
-            if known is not None:
+            if known is not None and not recorder.fails:
                 self._leave(*known, recorder)
             self._ended += 1
             raise
@@ -449,7 +449,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._out_of_room()
         elif recorder.failure is not None:
             self._stay_eager(key, describe(recorder.failure, recorder.builder), always=True)
-        elif recorder.reason and not self._leave(key, call, recorder):
+        elif recorder.reason and not recorder.fails and not self._leave(key, call, recorder):
             self._stay_eager(key, recorder.reason)
         for trace in self._all_traces():
             trace.called_with = trace.called_with or arguments(self.function, args, kwargs)

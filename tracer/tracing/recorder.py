@@ -117,6 +117,7 @@ class Recorder:
         self._known: dict[int, _Known] = {}
         self.sensitive = self.builder.sensitive
         self.started = perf_counter()
+        self.fails = False  # whether an operation has, for the values it was given: others may do
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
@@ -583,6 +584,15 @@ class Recorder:
                 else:
                     known.update(dict.fromkeys(u.op.results, True in operands))
         return known[v]
+
+    def failed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
+        """An operation has raised: if not for the types of its operands, then for their values, and other calls may go on."""
+        try:
+            self.build.bind(primitive, [self.value(a) if isinstance(a, Tensor) else pinned(a) for a in args], attrs)
+        except Exception:
+            return
+        self.fails = True
+        self.give_up(f"{primitive.name} fails for the values it is given,")
 
     def give_up(self, why: str) -> None:
         """This run cannot be replayed; it goes on eagerly."""

@@ -518,7 +518,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             if surroundings != key[1]:
                 # An optimizer made its state, say. The next call may be stable.
                 if self._is_unstable():
-                    self._give_up("every call changes what the function depends on")
+                    arrays = ", such as the elements of NumPy arrays" if self.environment.arrays else ""
+                    self._give_up(f"every call changes what the function depends on{arrays}: keep in tensors what changes")
                 return ""
             if Call(args, kwargs, self.environment).key != call.key:
                 return "it changes its arguments"

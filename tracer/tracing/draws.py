@@ -213,11 +213,8 @@ _LOWERED: dict[Any, Callable[..., Any]] = {
     random.Random.choice: _choice,
     random.Random.choices: _choices,
     random.Random.sample: _sample,
-    random.Random.shuffle: _shuffle,
-    np.random.Generator.shuffle: _shuffle,
-    np.random.RandomState.shuffle: _shuffle,
 }
-_SHUFFLED = {method: _shuffled(method) for method, lowered in _LOWERED.items() if lowered is _shuffle}
+_SHUFFLED: dict[Any, Callable[..., Any]] = {}  # methods that shuffle
 
 # Classes whose methods are recorded.
 
@@ -286,6 +283,8 @@ def _of_global_state(original: Callable[..., Any], generator: Any, name: str) ->
 @functools.cache
 def _prepare() -> None:
     """Makes the classes, and the substitutes of functions of modules: what imports of this package need not wait for."""
+    for base in (random.Random, np.random.Generator, np.random.RandomState):
+        _LOWERED[base.shuffle], _SHUFFLED[base.shuffle] = _shuffle, _shuffled(base.shuffle)
     _RECORDING.update((base, _recording(base)) for base in (random.Random, np.random.Generator, np.random.RandomState))
     for space, generator in zip((vars(random), vars(np.random)), global_generators(), strict=True):
         methods = _methods(type(generator))

@@ -64,7 +64,12 @@ _REFUSED = _words("""
     """)
 _LIBRARIES = frozenset([PACKAGE, "numpy", "scipy"])
 _TRUSTED = (_LIBRARIES | sys.stdlib_module_names) - {"__main__", "test", "this", "antigravity"}
-GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+
+
+@functools.cache
+def generators() -> tuple[type, ...]:
+    """The classes of random generators. Importing NumPy's takes a tenth of what importing this package does."""
+    return random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator
 
 
 def root_of(module: Any) -> str:
@@ -106,7 +111,7 @@ def refusal(function: Any) -> str | None:
     holder = function.__self__
     if holder is None or isinstance(holder, types.ModuleType):
         return _refusal_in_module(function, holder)
-    if isinstance(holder, GENERATORS):
+    if isinstance(holder, generators()):
         return None  # whether their state changes is seen
     cls = holder if isinstance(holder, type) else type(holder)
     return _refusal_of_method(cls, function.__name__)
@@ -147,7 +152,7 @@ def _readable(path: str) -> str:
 def unseen_call(function: Any) -> str | None:
     """The name of what a watched run calls unseen, and what gives something else each time; None for others."""
     if isinstance(function, type):
-        if issubclass(function, GENERATORS) or function is np.datetime64:
+        if issubclass(function, generators()) or function is np.datetime64:
             return f"{function.__module__}.{function.__qualname__}"
     elif type(function).__name__ == "cython_function_or_method" and str(function.__module__).startswith("numpy.random"):
         return f"numpy.random.{function.__name__}"
@@ -175,4 +180,4 @@ def _flat(x: Any) -> Any:
 def global_generators() -> list[Any]:
     """Those that functions of ``random`` and ``numpy.random`` draw from."""
     holders = [getattr(f, "__self__", None) for f in (random.getrandbits, np.random.bytes)]
-    return [g for g in holders if isinstance(g, GENERATORS)]
+    return [g for g in holders if isinstance(g, generators())]

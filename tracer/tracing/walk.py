@@ -50,7 +50,7 @@ from .kinds import (
     plain_value,
     slots_of,
 )
-from .known import GENERATORS, is_library, is_ours, is_quiet, refusal, unseen_call
+from .known import generators, is_library, is_ours, is_quiet, refusal, unseen_call
 from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
@@ -208,7 +208,7 @@ class Walk:
         elif isinstance(x, types.MethodType):
             out.append("method")
             self._describe(x.__self__, out)
-            if not isinstance(x.__self__, GENERATORS):
+            if not isinstance(x.__self__, generators()):
                 self._describe(x.__func__, out)
         elif isinstance(x, types.FunctionType):
             self._function(x, out)
@@ -227,7 +227,7 @@ class Walk:
             self._describe((x.fget, x.fset, x.fdel) if isinstance(x, property) else x.__func__, out)
         elif isinstance(x, functools._lru_cache_wrapper):
             self._cache(x, out)
-        elif isinstance(x, GENERATORS):
+        elif isinstance(x, generators()):
             out.append(("generator", id(x)))
             self.generators.append(x)
         elif isinstance(x, logging.Logger):

@@ -7,6 +7,7 @@ import re
 import types
 import warnings
 
+import numpy as np
 import pytest
 from twice import vec
 
@@ -56,7 +57,7 @@ def test_the_tree_of_paths():
 def test_a_long_tree_is_shortened():
     @trace
     def f(x):
-        return [int(v) for v in x]
+        return [bool(v > 9) for v in x]
 
     for n in range(8):
         f(tracer.arange(n, n + 12))
@@ -199,14 +200,14 @@ def test_what_changes_in_every_call():
 
 
 def test_elements_that_were_seen():
-    """What ``tolist`` saw; of many elements, their number."""
+    """What NumPy computed with; of many elements, their number."""
 
     @trace
     def f(x):
-        return x.tolist()[0]
+        return np.sort(x.numpy())[0]
 
     for n in (2, 1000):
         for k in range(2):
             f(tracer.full((n,), float(k)))
     told = f.explain()
-    assert "tolist() at" in told and "[0., 0.]" in told and "[1., 1.]" in told and "1000 elements" in told, told
+    assert "numpy() at" in told and "[0., 0.]" in told and "[1., 1.]" in told and "1000 elements" in told, told

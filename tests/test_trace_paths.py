@@ -277,7 +277,7 @@ def test_values_of_constants_are_constants():
 
     for i in range(3):
         assert f(vec(i)).tolist() == (vec(i) * 4 + 2).tolist()
-    assert len(f.graphs()) == 1 and "looks" not in f.explain()
+    assert len(f.graphs()) == 1 and "segment" not in f.explain()
 
 
 def test_a_replay_that_meets_something_new_has_done_nothing():

@@ -89,7 +89,7 @@ def _of_graph(trace: Trace) -> str:
 
 
 def _of_tree(tree: Tree) -> str:
-    return f"{tree.paths} paths, {tree.nodes} looks at values, {len(tree.functions)} programs"
+    return ", ".join([_count(tree.paths, "path"), _count(tree.nodes, "segment"), _count(len(tree.functions), "program")])
 
 
 def _times(trace: Trace | Tree) -> str:
@@ -147,7 +147,8 @@ def _branches(tree: Tree, node: Node | None, environment: Environment) -> list[s
         block = _segment(tree, node, environment)
         children = sorted(node.children.items(), key=lambda item: sizes[id(item[1])])
         if len(children) == 1:
-            block.append(f"{node.span.event}: {_seen(tree, node, children[0][0])}")
+            what = _seen(tree, node, children[0][0])
+            block.append(f"{node.span.event}: {what}" if what else str(node.span.event))
         elif children:
             block.append(f"{node.span.event}:")
             for seen, child in children[:-1]:
@@ -200,6 +201,8 @@ def _seen(tree: Tree, node: Node, seen: Any) -> str:
     event = node.span.event
     if isinstance(event, Gradient):
         return "no gradient" if seen is None else "a gradient"
+    if seen is None:
+        return ""
     if isinstance(event, Decision):
         return str(seen[-1])
     if not isinstance(event, Look) or event.truth:

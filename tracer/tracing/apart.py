@@ -88,10 +88,13 @@ def _function(x: types.FunctionType) -> tuple[Plan, list[Any]]:
     return Plan(make), [*cells, x.__defaults__, x.__kwdefaults__, *vars(x).values()]
 
 
+_WRITTEN_IN_C = (collections.deque, collections.defaultdict, collections.OrderedDict)  # as all classes made when Python starts
+
+
 def _object(x: Any) -> tuple[Plan, list[Any]]:
     """An object that is its class, what it contains and its attributes."""
     cls: Any = type(x)
-    base = next(c for c in cls.__mro__ if not c.__flags__ & 1 << 9)  # the first that is written in C
+    base = next(c for c in cls.__mro__ if c in _WRITTEN_IN_C or not c.__flags__ & 1 << 9)
     own = vars(x) if hasattr(x, "__dict__") else {}
     itself = own is x  # a dict whose attributes are its items
     names = [] if itself else list(own)

@@ -587,8 +587,12 @@ class Walk:
         """Of an object that announces its changes, what is written past it."""
         space = vars(x)
         self._watch(space)
-        if tells_versions_of_objects and id(space) not in self._written and id(space) not in self.slots:
+        if id(space) in self._written or id(space) in self.slots:
+            return
+        if tells_versions_of_objects:
             self._tag(space)
+        else:
+            self.live.append(space)
 
     def _refuse(self, what: str, why: str) -> None:
         """``what`` cannot be guarded; ``why``, and what to write instead."""

@@ -21,7 +21,6 @@ EAGER_FOR_NOW = {
     "contrastive_learning_with_a_queue": DATA,
     "q_learning_with_a_replay_buffer": "which tensors of a sample are the same is another question in each call",
     "many_steps_inside_one_call": "a result shares memory with a leaf that the function made",
-    "replay_buffer_of_tensors_inside": "an int that indexes is a constant, and so a flag that follows it",
 }
 
 

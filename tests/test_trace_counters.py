@@ -5,7 +5,7 @@ import math
 import types
 
 import pytest
-from twice import leaf, table, tried, vec
+from twice import both, leaf, table, tried, vec
 
 import tracer
 from tracer import optim
@@ -283,3 +283,74 @@ def test_counters(name):
     assert not f.eager_reasons
     if name not in ANEW:
         assert f.cache_info().replays >= 5, f.explain()
+
+
+# Written to at a position that changes.
+
+RINGS = {
+    "a row": (lambda: tracer.zeros(5, 3), lambda b, i, x: b.__setitem__(i, x)),
+    "an element": (lambda: tracer.zeros(5), lambda b, i, x: b.__setitem__(i, x.sum())),
+    "a number": (lambda: tracer.zeros(5), lambda b, i, x: b.__setitem__(i, 2.5)),
+    "a number of the run": (lambda: tracer.zeros(5, 2), lambda b, i, x: b.__setitem__((i, 1), x.sum().item())),
+    "itself": (lambda: tracer.zeros(5, dtype=tracer.int64), lambda b, i, x: b.__setitem__(i, i)),
+    "a column": (lambda: tracer.zeros(3, 5), lambda b, i, x: b.__setitem__((slice(None), i), x)),
+    "a part of a row": (lambda: tracer.zeros(5, 4), lambda b, i, x: b.__setitem__((i, slice(1, None)), x)),
+    "in the middle": (lambda: tracer.zeros(2, 5, 3), lambda b, i, x: b.__setitem__((1, i), x)),
+    "behind": (lambda: tracer.zeros(2, 5, 3), lambda b, i, x: b.__setitem__((slice(None), i, slice(0, 2)), x[:2])),
+    "spread": (lambda: tracer.zeros(5, 2, 3), lambda b, i, x: b.__setitem__(i, x)),
+    "with ones": (lambda: tracer.zeros(5, 3), lambda b, i, x: b.__setitem__(i, x.reshape(1, 3))),
+    "another dtype": (lambda: tracer.zeros(5, 3, dtype=tracer.float64), lambda b, i, x: b.__setitem__(i, x)),
+    "a bool": (lambda: tracer.zeros(5, dtype=tracer.bool), lambda b, i, x: b.__setitem__(i, True)),
+    "its own row": (
+        lambda: tracer.arange(15.0).reshape(5, 3).clone(),
+        lambda b, i, x: b.__setitem__(i, b[0] + 0) or b.__setitem__(i, b[1]),
+    ),
+    "from behind": (lambda: tracer.zeros(5, 3), lambda b, i, x: b.__setitem__(i - 5, x)),
+    "out of range": (lambda: tracer.zeros(3, 3), lambda b, i, x: b.__setitem__(i, x)),
+    "a shape that does not fit": (lambda: tracer.zeros(5, 2), lambda b, i, x: b.__setitem__(i, x)),
+    "followed": (lambda: tracer.zeros(5, 3), lambda b, i, x: b.clone().__setitem__(i, x.clone().requires_grad_())),
+    "read": (lambda: tracer.arange(5.0), lambda b, i, x: b.__setitem__(i, b[i] + 1)),
+}
+
+
+@pytest.mark.parametrize("name", RINGS)
+def test_a_tensor_is_written_to_at_a_position_that_changes(name):
+    make, write = RINGS[name]
+
+    def program(trace):
+        ring = types.SimpleNamespace(buffer=make(), at=0, count=0)
+
+        @trace
+        def push(x):
+            write(ring.buffer, ring.at, x)
+            ring.at = (ring.at + 1) % 5
+            ring.count += 1
+
+        seen = []
+        for k in range(13):
+            try:
+                push(vec(k))
+                seen.append(ring.buffer.clone())
+            except (RuntimeError, IndexError) as e:
+                seen.append((type(e).__name__, str(e)))
+                ring.at = (ring.at + 1) % 5
+        return seen, ring.at, ring.count
+
+    (f,) = both(program)
+    if name not in ("out of range", "a shape that does not fit", "followed", "read"):
+        assert f.cache_info().replays >= 8 and not f.eager_reasons, f.explain()
+
+
+def test_random_ints_below_a_number_that_changes():
+    def program(trace):
+        state = types.SimpleNamespace(n=1)
+
+        @trace
+        def draw(x):
+            state.n += 3
+            return tracer.randint(0, state.n, (4,)), tracer.randint(-state.n, state.n, (2,)), x * state.n
+
+        return [draw(vec()) for _ in range(10)]
+
+    (f,) = both(program)
+    assert f.cache_info().replays >= 6, f.explain()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from .ops.offering import offer
 from .ops.reduce import sum as sum_
 from .ops.shape import _sizes
 from .tensor import Tensor, wrap
+from .tracing.scalars import RuntimeInt
 
 
 def _start(seed: int) -> np.ndarray:
@@ -207,16 +208,21 @@ def check_limits(low: int, high: int, dtype: DType) -> None:
 
 @factory
 def randint(
-    low: int, high: int | Sequence[int], size: Any = None, *, dtype: DType = int64, generator: Generator | None = None
+    low: RuntimeInt | int, high: Any, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None
 ) -> Tensor:
     """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
 
     Raises RuntimeError where there are none, or where the dtype does not hold them all.
     """
-    start, stop = (0, low) if size is None else (low, int(high))  # type: ignore[arg-type]
+    start, stop = (0, low) if size is None else (low, _whole(high))
     check_limits(start, stop, dtype)
     stream = generator or default_generator
-    return stream.tensor(whole(int(start), int(stop), dtype), _shape(high if size is None else size))
+    return stream.tensor(whole(_whole(start), _whole(stop), dtype), _shape(high if size is None else size))
+
+
+def _whole(x: Any) -> Any:
+    """A number as an int; one of a recorded run as it is."""
+    return x if type(x) is RuntimeInt else int(x)
 
 
 @factory

@@ -36,6 +36,13 @@ def _int(x: Any) -> Any:
     raise Unfit
 
 
+def _runtime_int(x: Any) -> Any:
+    """An int of a recorded run, with which a function computes."""
+    if type(x) is RuntimeInt:
+        return x
+    raise Unfit
+
+
 def _number(x: Any) -> Any:
     if isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic):
         return x
@@ -144,6 +151,7 @@ OPERAND = Kind("Tensor", _operand)
 KINDS = {
     "Tensor": Kind("Tensor", _tensor),
     "int": Kind("int", _int, False),
+    "RuntimeInt": Kind("int", _runtime_int),
     "float": Kind("float", _float, False),
     "bool": Kind("bool", _bool),
     "str": Kind("str", _str),

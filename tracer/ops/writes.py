@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..context import context
 from ..inplace import require_apart
 from ..ir import ops as P
 from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
 from ..tensor import Tensor
+from ..tracing.scalars import RuntimeInt
 from . import pointwise as F
-from .common import constant_in, is_number, one_dim, to_dtype, within
+from .common import constant_in, is_number, one_dim, to_dtype, typed, within
 from .create import tensor
 from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions, require_mask
 from .inquiry import filling, fitting
@@ -303,7 +306,7 @@ def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate:
 def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: bool = False) -> Tensor:
     """``input`` with ``values`` at, or added at, the positions that the tensors of an index choose on their axes."""
     places = _flat_positions(input, tensors)
-    v = values if isinstance(values, Tensor) else P.full(value=values, shape=(), dtype=input.dtype.short)
+    v = values if isinstance(values, Tensor) else typed(values, input.dtype)
     if v.dtype is not input.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {input.dtype.ctype} for the destination and "
@@ -412,6 +415,13 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a torch.{input.dtype.ctype}Tensor: write a tensor or a number")
+    if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
+        found = _at_a_number(input, index, value._data.shape if isinstance(value, Tensor) else ())
+        if found is not None:
+            index, behind = found
+            if isinstance(value, Tensor):
+                at = max(0, value.ndim - behind)
+                value = reshape(to_dtype(value.clone(), input.dtype), (*value.shape[:at], 1, *value.shape[at:]))
     part, tensors = chosen(input, index)
     if not isinstance(value, Tensor):
         value = fitting(value.item() if isinstance(value, np.generic) else value, part.dtype)
@@ -438,6 +448,25 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         require_apart(part, value, or_same=False)
     part._become(_put(before, tensors, value), partly=True)
+
+
+def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], int] | None:
+    """An index in which one item is a number of a recorded run, with a vector of one element in its place; and the number of
+    axes behind it in what is chosen. None for other indices, and for values of shapes that do not fit.
+    """
+    items = index if type(index) is tuple else (index,)
+    places = [k for k, item in enumerate(items) if type(item) is RuntimeInt]
+    if len(places) != 1 or not all(type(item) in (int, slice, RuntimeInt) for item in items) or len(items) > input.ndim:
+        return None
+    (k,) = places
+    number, extent = items[k], input._data.shape[k]
+    if not -extent <= number._value < extent:
+        return None
+    sizes = input._data[tuple([i._value if i is number else i for i in items])].shape
+    if any(n not in (1, m) for n, m in itertools.zip_longest(shape[::-1], sizes[::-1][: len(shape)], fillvalue=1)):
+        return None
+    behind = input.ndim - len(items) + sum(type(item) is slice for item in items[k + 1 :])
+    return (*items[:k], reshape(number.tensor(int64), (1,)), *items[k + 1 :]), behind
 
 
 __all__ = [

@@ -256,10 +256,9 @@ class Walk:
 
     def _cache(self, x: Any, out: list[Any]) -> None:
         """A function that remembers results. Those it remembers more of later change nothing."""
-        traits = set()
-        for t in cached_tensors(x):
-            self.tensors[id(t)] = t
-            traits.add((t.requires_grad, t._grad_fn is None))
+        found = {id(t): t for t in cached_tensors(x)}
+        self.tensors.update(found)
+        traits = {(t.requires_grad, t._grad_fn is None) for t in found.values()}
         out.append(("cache", id(x), forgotten(x), tuple(sorted(traits))))
         self.caches.append(x)
         self._tag(cache_of(x))

@@ -388,13 +388,10 @@ def grad_scaler_like(tr):
     return (lambda i: step(data(i)), lambda: (s.scale, s.good))
 
 
-EAGER = {"data_assign"}
-
-
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_training(name):
     (f,) = tried(PROGRAMS[name], 9)
-    assert (f.cache_info().replays >= 4) is (name not in EAGER), f.explain()
+    assert f.cache_info().replays >= 4, f.explain()
 
 
 def test_gradients_that_are_asked_for_inside():

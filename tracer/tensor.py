@@ -450,7 +450,7 @@ class Tensor:
         if "_data" in vars(self) and is_same_memory(self._data, value._data):  # as after ``t.data -= x``
             return
         if context.recorder is not None:
-            context.recorder.give_up("assigns to .data")
+            context.recorder.assigns(self, value)
         if WAITING:
             will_be_assigned(self)
         structure_changed()

@@ -474,7 +474,7 @@ def meta_learning_of_second_order(wrap):
     return step, [(task(),) for _ in range(5)]
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=3, programs=6, order=0)
 def projected_gradient_attack_with_an_early_exit(wrap):
     model = net().requires_grad_(False)
     model[3].bias.copy_(tracer.tensor([0.3, 0.0, 0.0]))
@@ -647,7 +647,7 @@ def teacher_and_student(wrap):
     return step, [(*batch(), 2.0 + 0.5 * (i > 3)) for i in range(8)]
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=5, programs=4, order=0)  # each place in the queue is an index
 def contrastive_learning_with_a_queue(wrap):
     encoder, key_encoder = nn.Linear(4, 3), nn.Linear(4, 3).requires_grad_(False)
     optimizer = optim.SGD(encoder.parameters(), lr=0.1)

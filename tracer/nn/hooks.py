@@ -29,12 +29,13 @@ def _watch(values: Any, seen: Callable[[tuple], tuple]) -> Any:
     """A value, or a tuple of values, with the tensors among them that require gradients watched."""
     many = isinstance(values, tuple)
     listed = list(values) if many else [values]
+    count = len(listed)
     places = [i for i, v in enumerate(listed) if isinstance(v, Tensor) and v.requires_grad]
     if not places:
         return values
 
     def placed(grads: tuple) -> tuple:
-        whole: list[Any] = [None] * len(listed)
+        whole: list[Any] = [None] * count
         for i, g in zip(places, grads, strict=True):
             whole[i] = g
         after = seen(tuple(whole))

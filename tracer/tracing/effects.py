@@ -361,8 +361,7 @@ class Before:
             for key in getattr(type(known.holder), "runtime_keys", ()) if isinstance(known.holder, dict) else ():
                 value = dict.get(known.holder, key)
                 if type(value) is float:
-                    self.put(known.holder, key, recorder.host_float(known.holder, key, value))
-                    recorder.placed.add((id(known.holder), key))
+                    self.put(known.holder, key, recorder.rate(known.holder, key, value))
 
     def put_substitutes(self) -> None:
         """Functions of ``math`` that take numbers of the run, where something refers to them."""

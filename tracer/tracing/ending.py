@@ -14,6 +14,7 @@ from .graph_function import GraphFunction
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
+    from .assigned import NewMemory
     from .calls import Call
     from .effects import Place
     from .recorder import Recorder
@@ -80,6 +81,7 @@ class Ending:
     leaves    outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
     flags     which tensors come to require gradients, or no longer do
     effects   where else something is written, and what
+    memory    which tensors get other memory
     """
 
     build: Build
@@ -92,11 +94,13 @@ class Ending:
     flags: list[tuple[Source, bool]]
     effects: list[tuple[Place, Build]]
     prints: list[Written]
+    memory: list[NewMemory]
 
     @property
     def changes(self) -> bool:
         """Whether others can see that it was run, beside the result."""
-        return bool(self.updates or self.changed or self.grads or self.flags or self.effects or self.prints)
+        made = self.updates or self.changed or self.grads or self.flags or self.effects or self.prints or self.memory
+        return bool(made)
 
     def numbered(self, number: Mapping[Value, int]) -> Ending:
         """With numbers for values."""

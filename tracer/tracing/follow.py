@@ -409,9 +409,13 @@ class PathRun:
         result = ending.build.make(self)
         grads = [(owner(source, self.call), g.make(self)) for source, g in ending.grads]
         effects = [(place, place.find(self.call), value.make(self)) for place, value in ending.effects]
+        memory = [(x, owner(x.owner, self.call), x.build.make(self)) for x in ending.memory]
         for t, g in grads:
             if t is not None:
                 t._grad = g
+        for x, t, other in memory:
+            if t is not None:
+                x.give(t, other)
         for place, holder, value in effects:
             place.put(holder, value)
         for source, flag in ending.flags:

@@ -28,7 +28,7 @@ from ..context import context
 from ..device import device
 from ..ir import ops as P
 from ..ir.graph import Value
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
 from .ending import Build, Run
@@ -99,6 +99,8 @@ class Results:
         self.leaves: list[Tensor] = []
         self.of_arrays: list[Tensor] = []  # the tensors of the arrays in the result
         self._places: dict[int, Build] = {}
+        self._hidden: dict[int, Build] = {}  # of tensors of which there is the memory alone
+        self._numbers: dict[int, int] = {}  # of outputs, by the ids of their tensors
         self._objects: dict[int, _Object] = {}  # those that are to be made, by id
         self._depth = 0
 
@@ -212,9 +214,23 @@ class Results:
         if id(t) not in self._places:
             self._places[id(t)] = self._find(t)
             own = {name: self._describe(value) for name, value in self._attributes(t).items()}
+            if t._grad is not None and self.recorder.is_new(t):
+                own["_grad"] = self._place(t._grad)
             if own:
                 self._places[id(t)] = _with_attributes(id(t), self._places[id(t)], own)
         return self._places[id(t)]
+
+    def memory(self, t: Tensor) -> Build:
+        """How a tensor on the same memory is found; nobody is shown it."""
+        if id(t) in self._places or not self.recorder.is_new(t):
+            return self._place(t)
+        if id(t) not in self._hidden:
+            self._hidden[id(t)] = self._view(t, True) if t._view is not None else self._output(t, wrap(t._data))
+        return self._hidden[id(t)]
+
+    def fresh(self, t: Tensor) -> Build:
+        """A tensor with the elements that ``t`` has at the end, in memory of its own."""
+        return self._output(t, wrap(t._data))
 
     def _attributes(self, t: Tensor) -> dict[str, Any]:
         """What the function has put on a tensor that it made."""
@@ -230,17 +246,23 @@ class Results:
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
         if _has_hooks(t):
             raise Unreplayable("a backward pass outside would call a hook on a result")
-        if t._grad is not None:
-            raise Unreplayable("it returns a tensor it made that has a gradient")
         if t._inference is not context.inference:
             raise Unreplayable("it returns a tensor made in another mode of inference than that of the call")
         if t._view is not None:
             return self._view(t)
         if type(t) is not Tensor:
             raise Unreplayable(f"it returns a {type(t).__name__} it made")
-        k = len(self.outputs)
+        hidden = self._hidden.get(id(t))
+        if hidden is not None:
+            self.tensors[self._numbers[id(t)]] = t
+            return hidden
+        return self._output(t, t)
+
+    def _output(self, t: Tensor, shown: Tensor) -> Build:
+        """``t`` as an output of the graph; ``shown`` is what becomes of it."""
+        k = self._numbers[id(t)] = len(self.outputs)
         value = self.recorder.value(t)
-        self.tensors.append(t)
+        self.tensors.append(shown)
         if t._data.flags.c_contiguous:
             self.outputs.append(value)
             return Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
@@ -248,23 +270,24 @@ class Results:
         order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
         self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
         back = tuple(map(order.index, range(t.ndim)))
-        return _tensor_once(id(t), t._requires_grad, lambda run: P.permute(run.outputs[k], axes=back))
+        return _tensor_once((id(t), True), t._requires_grad, lambda run: P.permute(run.outputs[k], axes=back))
 
-    def _view(self, t: Tensor) -> Build:
+    def _view(self, t: Tensor, hidden: bool = False) -> Build:
         """A view of a result or of an input shares its memory: it is made of it again."""
         parent, primitive, attrs = t._viewed()
         made = t._made
-        if made is not None and parent.requires_grad and t._history != t._counter[0]:
-            raise Unreplayable("it returns a view whose base was changed in place after the view was made")
-        t._refresh()
-        follows, counted = t._requires_grad, t._counter is parent._counter
+        if not hidden:
+            if made is not None and parent.requires_grad and t._history != t._counter[0]:
+                raise Unreplayable("it returns a view whose base was changed in place after the view was made")
+            t._refresh()
+        follows, counted = t._requires_grad and not hidden, t._counter is parent._counter
         if follows and (
             not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent.requires_grad
         ):
             raise Unreplayable("it returns a view that requires gradients which cannot flow to its base")
         if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
             raise Unreplayable("it returns a view whose derivative is that of an autograd.Function")
-        base = self._place(parent)
+        base = self.memory(parent) if hidden or primitive is P.detach else self._place(parent)
 
         def make(run: Run) -> Tensor:
             if primitive is not P.detach:
@@ -273,7 +296,7 @@ class Results:
                 return out
             return base.make(run).detach() if counted else base.make(run).data
 
-        return _tensor_once(id(t), follows, make)
+        return _tensor_once((id(t), hidden), follows, make)
 
 
 def _at(environment: Environment, number: int) -> Build:
@@ -291,7 +314,7 @@ def _is_importable(x: Any) -> bool:
     return found is x
 
 
-def _tensor_once(key: int, follows: bool, make: Callable[[Run], Tensor]) -> Build:
+def _tensor_once(key: Any, follows: bool, make: Callable[[Run], Tensor]) -> Build:
     def build(run: Run) -> Tensor:
         if key not in run.made:
             if follows:

@@ -32,6 +32,7 @@ from ..ir.types import DType, TensorType, type_of
 from ..printing import history, shows_elements
 from ..tensor import Tensor, wrap
 from .arrays import RuntimeArray, is_input, is_kept
+from .assigned import Assignments
 from .cotangents import Cotangents
 from .draws import Generators
 from .formats import Shown, Text
@@ -125,13 +126,13 @@ class Recorder:
         self.array_arguments: list[Tensor] = []  # arguments that are arrays
         self.looked_at: list[Tensor] = []  # arguments that are arrays, at whose elements NumPy looks
         self.epochs: dict[int, int] = {}
+        self.assigned = Assignments()
         self.made: list[weakref.ref[Tensor]] = []  # tensors made while recording
         self.grads_read: dict[int, tuple[Tensor, Tensor | None]] = {}  # tensor, and its .grad at the start
         self.grads_written: dict[int, Tensor] = {}
         self.versions: list[int] = []  # of the inputs, at the start
         self.float_tensors: dict[int, Tensor] = {}
         self.hosts: dict[tuple[int, str], RuntimeNumber] = {}
-        self.placed: set[tuple[int, str]] = set()  # those of them that are where they are read, while the function runs
         self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
         self._varies: dict[Value, bool] = {}
@@ -179,16 +180,17 @@ class Recorder:
         return t
 
     def host_float(self, holder: Any, key: str, value: float) -> Any:
-        """``holder[key]``, which is ``value`` now."""
-        at = (id(holder), key)
-        if at in self.placed:  # where the number of the run was, the run has written another
-            return value
+        """``holder[key]``, which is ``value`` now. Where numbers of the run may be, one has been put there, unless the run has
+        made the holder.
+        """
+        return self.rate(holder, key, value).pinned() if self.plain_numbers else value
+
+    def rate(self, holder: Any, key: str, value: float) -> RuntimeNumber:
+        """The number of the run that stands for ``holder[key]``."""
+        at = id(holder), key
         if at not in self.hosts:
             self.hosts[at] = self.floats.root(Item(holder, key), value)
-        elif value is not self.hosts[at]._value:
-            return value
-        number = self.hosts[at]
-        return number.pinned() if self.plain_numbers else number
+        return self.hosts[at]
 
     # What happens.
 
@@ -217,7 +219,7 @@ class Recorder:
         known = self._known.get(id(t))
         if known is None or known.tensor() is not t:
             return self.input(t, Source("captured", holder=t))
-        if t._view is not None and known.epoch != self.epochs.get(id(t._root()), 0):
+        if t._view is not None and known.epoch != self.epochs.get(id(t._root()), 0) and not self.assigned.has_left(t):
             parent, primitive, attrs = t._viewed()
             base = self.value(parent)
             known.value = self.build.bind(primitive, [base], attrs)
@@ -291,6 +293,9 @@ class Recorder:
         """``t`` has taken the values of ``new``; ``followed``: autograd knows; ``before``: it followed what ``t`` is a view of
         until then; ``overwritten``: ``new`` was not computed from ``t``.
         """
+        if why := self.assigned.refuse(t):
+            self.give_up(why)
+            return
         self.builder.loc = self.locations.here()
         v = self.value(new)
         if not new._requires_grad and v in self.sensitive:
@@ -327,9 +332,23 @@ class Recorder:
                 v = primitive.put(base, v, base.type, **attrs)
             t, followed = parent, followed and primitive.differentiable
         self._set(t, v if followed else self._unfollowed(t, v))
-        self.written[id(root)] = root
+        if not self.assigned.has(root):
+            self.written[id(root)] = root
         if id(root) in self._shown:
             self.give_up("changes a tensor on whose memory there is a NumPy array")
+
+    @_guarded
+    def assigns(self, t: Tensor, value: Tensor) -> None:
+        """``t`` is about to get the memory of ``value``."""
+        self.value(t)
+        if t._view is not None or "_data" not in vars(t) or id(t) in self.written or id(t) in self._shown:
+            self.give_up("assigns to .data of a view, or of a tensor that it has changed in place or shown to NumPy")
+            return
+        v = self.value(value)
+        if v in self.sensitive:
+            v = self.build.bind(P.detach, [v], {})
+        self._known[id(t)] = _Known(weakref.ref(t), v, self.epochs.get(id(t), 0))
+        self.assigned.add(t, value)
 
     def _written(self, base: Value, steps: Sequence[Any], v: Value) -> Value:
         """The value of what a chain of views begins with, its end replaced."""

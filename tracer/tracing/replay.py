@@ -52,7 +52,7 @@ class Trace(Recorded):
         self.graph = self.function.recorded
         self.flags = ending.flags
         self.build, self.leaves, self.effects, grads = ending.build, ending.leaves, ending.effects, ending.grads
-        self.prints = ending.prints
+        self.prints, self.memory = ending.prints, ending.memory
         self.replayed = False  # at least once
         self.written_out = 0  # times
         self.floats = recorder.floats
@@ -222,8 +222,11 @@ class Trace(Recorded):
         if self.grads:
             new += [(_locate(source, call), grad.make(run)) for source, grad in self.grads]
         values = [(place, place.find(call), value.make(run)) for place, value in self.effects]
+        memory = [(x, _locate(x.owner, call), x.build.make(run)) for x in self.memory]
         for t, g in new:
             t._grad = g
+        for x, t, other in memory:
+            x.give(t, other)
         for place, holder, value in values:
             place.put(holder, value)
         for source, flag in self.flags:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
 from ..runtime import objects
 from ..tensor import Tensor
+from .assigned import assigned
 from .effects import Change, place
 from .ending import Ending, whole
 from .escape import escaped
@@ -36,6 +37,7 @@ def finish(
         build, *values = results.describe([box[0], *(c.new for c in changes)])
         effects = [(place(c, call), value) for c, value in zip(changes, values, strict=True)]
         grads = [(recorder.owner(t), results.gradient(t)) for t in recorder.grads_written.values()]
+        new_memory = assigned(recorder, results)
         _check_inputs(recorder, allowed)
         if why := recorder.kept_array():
             raise Unreplayable(why)
@@ -56,8 +58,9 @@ def finish(
             followed.append(k)
         elif t._requires_grad:
             leaves.append((k, None if t._grad_fn is None else FreedNode(t._grad_fn.name())))
-    if followed and any(t._requires_grad and id(t) in recorder.written for t in recorder.inputs):
-        at = next(_made(recorder, t) for t in recorder.inputs if t._requires_grad and id(t) in recorder.written)
+    written = [t for t in recorder.inputs if t._requires_grad and (id(t) in recorder.written or recorder.assigned.has(t))]
+    if followed and written:
+        at = _made(recorder, written[0])
         recorder.reason = f"it changes a leaf in place{at}, and a backward pass outside may follow: {_DETACH}"
         return None
     for k in followed:
@@ -74,12 +77,15 @@ def finish(
         recorder.reason = f"a backward pass outside would call {why}"
         return None
     counts = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
-    changed = [(i, counts[i]) for i in updates if counts[i]]
+    counted = [i for i, t in enumerate(recorder.inputs) if i in updates or recorder.assigned.has(t)]
+    changed = [(i, counts[i]) for i in counted if counts[i]]
     if followed and recorder.flags:
         recorder.reason = "it changes requires_grad of a tensor made outside, and a backward pass outside may follow"
         return None
     flags = [(recorder.owner(t), t._requires_grad) for t, before in recorder.flags.values() if t._requires_grad is not before]
-    ending = Ending(build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints)
+    ending = Ending(
+        build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints, new_memory
+    )
     if followed and not all(whole(recorder, ending).reached):
         recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"
         return None

@@ -1,0 +1,213 @@
+"""Assignments to ``.data`` inside traced functions, and results that share memory with tensors nobody is shown."""
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer import nn, optim
+
+
+def step_of_gradient_descent(p, q, x):
+    (p * x).square().sum().backward()
+    p.data = p.data - 0.01 * p.grad
+    p.grad = None
+    return (p * x).detach()
+
+
+def average_of_parameters(p, q, x):
+    with tracer.no_grad():
+        q.data = 0.9 * q.data + 0.1 * p.data
+        p.add_(x.mean() * 0.1)
+    return (q * x).sum().detach()
+
+
+def assigned_twice(p, q, x):
+    p.data = p.data + x
+    y = (p * 2).detach()
+    p.data = p.data * 0.5
+    return y, (p + 0).detach()
+
+
+def changed_after_it(p, q, x):
+    p.data = p.data + x
+    with tracer.no_grad():
+        p.mul_(0.5)
+        p[0] = 1
+    p.data.add_(1)
+    return (p * x).detach()
+
+
+def memory_that_is_returned(p, q, x):
+    new = p.detach() * 0.5 + x
+    p.data = new
+    return new
+
+
+def memory_of_another_tensor(p, q, x):
+    p.data = q.data
+    return (p * x).detach()
+
+
+def an_argument(p, q, x):
+    x.data = x.data * 2
+    return x.sum()
+
+
+def along_a_path(p, q, x):
+    loss = (p * x).sum()
+    if loss > 1:
+        p.data = p.data - 0.1 * x
+    else:
+        p.data = p.data + 0.1 * x.abs()
+    return loss.item()
+
+
+def of_what_it_made(p, q, x):
+    delta = tracer.zeros(3, requires_grad=True)
+    for _ in range(3):
+        ((p.detach() + delta) * x).exp().sum().backward()
+        delta.data = (delta.data + 0.1 * delta.grad.sign()).clamp(-0.2, 0.2)
+        delta.grad.zero_()
+    return delta.detach()
+
+
+def a_leaf_with_its_gradient(p, q, x):
+    w = tracer.ones(3, requires_grad=True)
+    (w * x).sum().backward()
+    return w
+
+
+def fitted(p, q, x):
+    w = tracer.zeros(3, requires_grad=True)
+    optimizer = optim.Adam([w], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (w - x).square().sum().backward()
+        optimizer.step()
+    return w.detach()
+
+
+def detached_of_a_hooked(p, q, x):
+    y = p * x
+    y.register_hook(lambda g: g * 2)
+    (y * y).sum().backward()
+    g, p.grad = p.grad, None
+    return y.detach(), y.detach().reshape(3, 1), g
+
+
+def detached_and_shown(p, q, x):
+    y = (x * 2).exp()
+    return y.detach(), y
+
+
+# Eager, for what it assigns has two names; and what it must not do to them.
+
+
+def changed_with_two_names(p, q, x):
+    p.data = q.data
+    with tracer.no_grad():
+        q.add_(1)
+    return (p * x).detach()
+
+
+def a_part(p, q, x):
+    big = tracer.cat([p.detach(), x])
+    p.data = big[:3]
+    return (p + big.sum()).detach(), big
+
+
+def an_old_view_changes(p, q, x):
+    old = p.data
+    p.data = p.data + x
+    old.add_(1)
+    return (p * x).detach(), old.clone()
+
+
+def a_new_view_is_returned(p, q, x):
+    p.data = p.data + x
+    return p.data
+
+
+def one_for_two(p, q, x):
+    new = p.detach() + x
+    p.data = new
+    q.data = new
+    return (p + q).detach()
+
+
+COMPILED = [
+    step_of_gradient_descent,
+    average_of_parameters,
+    assigned_twice,
+    changed_after_it,
+    memory_that_is_returned,
+    an_argument,
+    along_a_path,
+    of_what_it_made,
+    a_leaf_with_its_gradient,
+    fitted,
+    detached_of_a_hooked,
+    detached_and_shown,
+]
+NOT_COMPILED = [
+    memory_of_another_tensor,
+    changed_with_two_names,
+    a_part,
+    an_old_view_changes,
+    a_new_view_is_returned,
+    one_for_two,
+]
+
+
+def run(f, p, q, function):
+    found = []
+    for n in range(6):
+        rng = np.random.default_rng(n % 4)
+        before, version = p.data, p._version
+        x = tracer.from_numpy(rng.uniform(-1, 1, 3).astype(np.float32))
+        out = function(p, q, x)
+        out = out if isinstance(out, tuple) else (out,)
+        found += [t.detach().numpy().copy() if isinstance(t, tracer.Tensor) else np.array(t) for t in out]
+        found += [t.detach().numpy().copy() for t in (p, q, x, before)]
+        found += [np.zeros(0) if t.grad is None else t.grad.numpy().copy() for t in (*filter(is_leaf, out), p)]
+        tensors = [t.detach().numpy() for t in (*filter(lambda t: isinstance(t, tracer.Tensor), out), p, q, before)]
+        found.append(np.array([np.may_share_memory(a, b) for a in tensors for b in tensors]))
+        found.append(np.array([p._version - version, p.requires_grad, p.is_leaf]))
+        if f in NOT_COMPILED:
+            p.data, q.data = p.data.clone(), q.data.clone()
+    return found
+
+
+def is_leaf(t):
+    return isinstance(t, tracer.Tensor) and t.is_leaf
+
+
+@pytest.mark.parametrize("f", [*COMPILED, *NOT_COMPILED], ids=lambda f: f.__name__)
+def test_it_leaves_what_an_eager_run_leaves(f):
+    runs = []
+    for function in (f, tracer.trace(f)):
+        p, q = (nn.Parameter(tracer.tensor(v)) for v in ([1.0, 2.0, 3.0], [0.5, -1.0, 2.0]))
+        runs.append(run(f, p, q, function))
+    assert ("eager" in function.explain()) is (f in NOT_COMPILED), function.explain()
+    if f not in NOT_COMPILED:
+        assert function.cache_info().replays > 0
+    for eager, traced in zip(*runs, strict=True):
+        np.testing.assert_allclose(traced, eager, rtol=1e-5, atol=1e-6)
+
+
+def test_an_assignment_counts_as_one_before_a_backward_pass():
+    """Between a compiled call and its backward pass another traced function assigns."""
+    p = nn.Parameter(tracer.tensor([1.0, 2.0]))
+    forward = tracer.trace(lambda x: ((p * x) * p).sum())
+
+    @tracer.trace
+    def scale(k):
+        p.data = p.data * k
+
+    for n in range(4):
+        p.grad, p.data = None, tracer.tensor([1.0, 2.0])
+        y = forward(tracer.tensor([3.0, 1.0]))
+        scale(tracer.tensor(2.0))
+        y.backward()
+        assert p.grad.tolist() == [3 + 6, 2 + 4], n
+    assert "eager" not in scale.explain()

@@ -24,7 +24,7 @@ from ..autograd.node import AccumulateGrad, BackwardNode, latest_sequence
 from ..context import context, structure_changed
 from ..inplace import straightened
 from ..ir import ops as P
-from ..ir.graph import Builder, Value
+from ..ir.graph import Value
 from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
@@ -35,6 +35,7 @@ from .arrays import RuntimeArray, is_input, is_kept
 from .assigned import Assignments
 from .cotangents import Cotangents
 from .draws import Generators
+from .following import Following
 from .formats import Shown, Text
 from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
@@ -73,27 +74,6 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class _Following(Builder):
-    """A builder that tracks the values through which gradients of the inputs could flow, for all appended operations."""
-
-    def __init__(self, name: str):
-        super().__init__(name)
-        self.sensitive: set[Value] = set()
-
-    def add(
-        self,
-        primitive: Primitive,
-        operands: Sequence[Value],
-        attrs: Mapping[str, Any],
-        types: Sequence[TensorType],
-        loc: str | None = None,
-    ) -> tuple[Value, ...]:
-        results = super().add(primitive, operands, attrs, types, loc)
-        if primitive.differentiable and not self.sensitive.isdisjoint(operands):
-            self.sensitive.update(results)
-        return results
-
-
 @dataclass
 class Recorder:
     """One recording. ``reason`` is set, with the place, when the run turns out not to be replayable.
@@ -102,7 +82,7 @@ class Recorder:
     """
 
     name: str
-    builder: _Following = field(init=False)
+    builder: Following = field(init=False)
     sources: list[Source] = field(default_factory=list)
     reason: str = ""
     failure: Exception | None = None
@@ -111,7 +91,7 @@ class Recorder:
     generators: Generators = field(default_factory=Generators)
 
     def __post_init__(self) -> None:
-        self.builder = _Following(self.name)
+        self.builder = Following(self.name)
         self.build = Build(self.builder)
         self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are older than the run
         self.locations = Locations()

@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -256,6 +257,27 @@ def promoted(types: Sequence[TensorType]) -> DType | None:
         key = t.rank > 0
         best[key] = promote(best[key], t.dtype) if key in best else t.dtype
     return combine(best.get(True), best.get(False))
+
+
+_EXACT: tuple[tuple[type, Any], ...] = (
+    (int, int.__pos__),
+    (float, float.__pos__),
+    (complex, complex.__pos__),
+    (str, str.__str__),
+    (bytes, lambda x: bytes.__getitem__(x, slice(None))),
+)
+
+
+def exact(x: Any) -> Any:
+    """The value of an object whose class is derived from one of Python's types of values, of that type; others as they are."""
+    if type(x) not in _VALUES:
+        for cls, value in _EXACT:
+            if issubclass(type(x), cls):
+                return value(x)
+    return x
+
+
+_VALUES = frozenset([bool, int, float, complex, str, bytes])
 
 
 def scalar_dtype(value: bool | int | float | complex, default_float: DType) -> DType:

@@ -1,4 +1,7 @@
-"""Random programs (``random_traced_programs``) mean the same traced; and where tracing is broken on purpose, that is found."""
+"""Random programs (``random_traced_programs``) mean the same traced; and where tracing is broken on purpose, that is found.
+
+So do programs whose surroundings change between calls: ``test_stale_fuzz``.
+"""
 
 import pytest
 import random_traced_programs as made

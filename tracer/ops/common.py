@@ -11,7 +11,7 @@ from ..context import context
 from ..ir.halves import is_half
 from ..ir.ops import cast, check_index, full, sum_, unread
 from ..ir.ops import underived as underived_
-from ..ir.types import DType, combine, dtype_of, float64, promoted, scalar_dtype
+from ..ir.types import DType, combine, dtype_of, exact, float64, promoted, scalar_dtype
 from ..tensor import Tensor
 from ..tracing.scalars import RuntimeFloat, RuntimeInt, RuntimeNumber
 
@@ -59,7 +59,7 @@ def operand(x: Any) -> Any:
     if isinstance(x, np.generic):
         return x.item()
     if isinstance(x, Tensor) or is_number(x):
-        return x
+        return exact(x)
     raise TypeError(f"expected a Tensor or a number, got {type(x).__name__}")
 
 
@@ -69,6 +69,7 @@ def element(value: Any, dtype: DType) -> Any:
         return value.tensor(dtype)
     if isinstance(value, RuntimeFloat):
         return value.tensor(dtype) if dtype.category > 1 else to_dtype(value.tensor(float64), dtype)
+    value = exact(value)
     if dtype.kind == "b":
         return bool(value)
     if dtype.kind in "ui":

@@ -15,7 +15,7 @@ from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, prom
 from ..tensor import Tensor, wrap
 from ..tracing.arrays import is_runtime_array
 from ..tracing.scalars import RuntimeFloat, RuntimeInt
-from .common import element, is_number, typed
+from .common import element, is_number, operand, typed
 from .inquiry import filling, fitting
 from .shape import _sizes, expand
 
@@ -251,9 +251,7 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
     if not is_number(fill_value):
         raise TypeError(f"full(): argument 'fill_value' must be a number, not {type(fill_value).__name__}")
     if dtype is None:
-        kind = fill_value.__class__
-        number = context.default_dtype.to_complex() if kind is complex else context.default_dtype
-        dtype = dtype_of(np.bool_) if kind is bool else int64 if kind is int else number
+        dtype = scalar_dtype(operand(fill_value), context.default_dtype)
     shape = (size,) if isinstance(size, int) else tuple(size)
     value = element(fitting(fill_value, dtype), dtype)
     if isinstance(value, Tensor):  # a number that differs from call to call

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .announce import Announcing, AnnouncingDict, AnnouncingList
-from .kinds import MISSING, Wrapper, contents, hides_state, slots_of
+from .kinds import MISSING, Wrapper, contained, contents, hides_state, slots_of
 
 _WHOLE = (Announcing, AnnouncingDict, AnnouncingList, Wrapper, type, types.ModuleType, np.ndarray)
 
@@ -111,7 +111,8 @@ def _object(x: Any) -> tuple[Plan, list[Any]]:
         return made
 
     if isinstance(x, (tuple, frozenset)):
-        items, n = base.__iter__(x), len(x)
+        items = list(contained(x))
+        n = len(items)
         return Plan(lambda parts: restore(base.__new__(cls, parts[:n]), parts[n:])), [*items, *state]
     inside, put = _contents(x)
     n = len(inside)
@@ -135,7 +136,8 @@ def _contents(x: Any) -> tuple[list[Any], Callable[[Any, Sequence[Any]], None]]:
     if isinstance(x, dict):
         set_item: Any = (collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict).__setitem__
         factory = [x.default_factory] if isinstance(x, collections.defaultdict) else []
-        n, first = len(x), len(factory)
+        pairs, first = contained(x), len(factory)
+        n = len(pairs)
 
         def put(made: Any, parts: Sequence[Any]) -> None:
             for key, value in zip(parts[first : first + n], parts[first + n :], strict=True):
@@ -143,7 +145,7 @@ def _contents(x: Any) -> tuple[list[Any], Callable[[Any, Sequence[Any]], None]]:
             if factory:
                 made.default_factory = parts[0]
 
-        return [*factory, *dict.keys(x), *dict.values(x)], put
+        return [*factory, *(key for key, _ in pairs), *(value for _, value in pairs)], put
     sequences: Any = ((list, list.extend), (collections.deque, collections.deque.extend), (set, set.update))
     for kind, add in sequences:
         if isinstance(x, kind):

@@ -13,7 +13,7 @@ from ..tensor import Tensor, wrap
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
 from .depth import with_room
-from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, is_described, is_static, slots_of
+from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, contained, is_described, is_static, slots_of
 from .known import is_library
 from .overlap import overlapping
 from .scalars import is_number, static
@@ -126,7 +126,8 @@ class Call:
 
     def settle(self) -> None:
         """Makes the key of the structure, and of the ints that count as constants."""
-        self.promoted = self._environment.changing.positions(self.structure, self.ints, self._inside)
+        if not any(environment.has_caches for environment in self.environments):
+            self.promoted = self._environment.changing.positions(self.structure, self.ints, self._inside)
         constants = tuple([None if i in self.promoted else x for i, x in enumerate(self.ints)])
         self.key = self.structure, constants
 
@@ -164,8 +165,9 @@ class Call:
         elif is_static(a):
             tokens.append(static(a))
         elif type(a) is tuple or (isinstance(a, tuple) and hasattr(a, "_fields")):
-            tokens.append((type(a), len(a)))
-            self._add_all(a, tokens)
+            items = contained(a)
+            tokens.append((type(a), len(items)))
+            self._add_all(items, tokens)
         elif type(a) is list:
             if self._is_new(a, tokens) and not self._grows(a, tokens):
                 tokens.append((list, len(a)))
@@ -244,7 +246,7 @@ class Call:
         elif isinstance(a, set):
             if self._is_new(a, tokens) and not self._grows(a, tokens):
                 self._add_class(cls, tokens)
-                self._describe(tuple(a), tokens)
+                self._describe(tuple(contained(a)), tokens)
         elif is_described(cls):
             if self._is_new(a, tokens):
                 self._add_class(cls, tokens)
@@ -266,14 +268,16 @@ class Call:
     def _add_items(self, a: Any, tokens: list[Any]) -> None:
         """What a container of another type than list and dict holds."""
         if isinstance(a, dict):
-            tokens.append(tuple(map(static, dict.keys(a))))
+            pairs = contained(a)
+            tokens.append(tuple([static(key) for key, _ in pairs]))
             if isinstance(a, collections.defaultdict):
                 self._add(a.default_factory, tokens)
-            for item in dict.values(a):
+            for _, item in pairs:
                 self._add(item, tokens)
         else:
-            tokens.append((len(a), a.maxlen if isinstance(a, collections.deque) else None))
-            for item in a:
+            items = contained(a)
+            tokens.append((len(items), a.maxlen if isinstance(a, collections.deque) else None))
+            for item in items:
                 self._add(item, tokens)
 
     def _add_environment(self, a: Any, tokens: list[Any]) -> None:
@@ -301,7 +305,7 @@ class Call:
                     if isinstance(value, FLATTENED):
                         self._add_items(value, tokens)
                     else:
-                        self._describe(tuple(value), tokens)
+                        self._describe(tuple(contained(value)), tokens)
             else:
                 if slot.is_number and type(value) is int:
                     self._environment.changing.expect(tokens)

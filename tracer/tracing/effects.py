@@ -20,7 +20,7 @@ from ..runtime.objects import sets_classes
 from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Accesses, can_be_tracked
-from .kinds import CELL, CONTENTS, GROWTH, MISSING, contents, is_class_noise, is_described, slots_of
+from .kinds import CELL, CONTENTS, GROWTH, MISSING, contained, contents, is_class_noise, is_described, slots_of
 from .substitutes import substitute_for
 
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ _SEQUENCES = (list, collections.deque, set, bytearray)
 def get(holder: Any, key: Any) -> Any:
     """What a holder holds at a key; ``MISSING`` if nothing."""
     if key is CONTENTS:
-        return list(dict.items(holder)) if isinstance(holder, dict) else list(holder)
+        return list(contained(holder))
     if isinstance(holder, dict):
         return dict.get(holder, key, MISSING)
     if isinstance(holder, (list, collections.deque)):
-        return holder[key] if key < len(holder) else MISSING
+        kind: Any = list if isinstance(holder, list) else collections.deque
+        return kind.__getitem__(holder, key) if key < kind.__len__(holder) else MISSING
     if isinstance(holder, types.CellType):
         return contents(holder)
     if isinstance(holder, type):
@@ -63,7 +64,7 @@ def put(holder: Any, key: Any, value: Any) -> None:
     elif isinstance(holder, list):
         list.__setitem__(holder, key, value)
     elif isinstance(holder, collections.deque):
-        holder[key] = value
+        collections.deque.__setitem__(holder, key, value)
     elif isinstance(holder, type):
         type.__delattr__(holder, key) if value is MISSING else type.__setattr__(holder, key, value)
     elif value is MISSING:
@@ -91,7 +92,7 @@ def _refill(holder: Any, items: Sequence[Any]) -> None:
 def fields(holder: Any) -> list[tuple[Any, Any]]:
     """All that a holder holds, by key and in order."""
     if isinstance(holder, dict):
-        return list(dict.items(holder))
+        return list(contained(holder))
     if isinstance(holder, list):
         return list(enumerate(list.__iter__(holder)))
     if isinstance(holder, types.CellType):
@@ -100,7 +101,7 @@ def fields(holder: Any) -> list[tuple[Any, Any]]:
         own: Any = vars(holder)
         return [(name, value) for name, value in own.items() if not is_class_noise(name)]
     if isinstance(holder, _SEQUENCES):
-        return [(CONTENTS, list(holder))]
+        return [(CONTENTS, list(contained(holder)))]
     return [(name, getattr(holder, name, MISSING)) for name in slots_of(type(holder))]
 
 
@@ -114,7 +115,7 @@ class Slot:
     is_gone: bool = False  # the function does not reach it any more
 
     def get(self) -> Any:
-        return self.holder if self.key in (CONTENTS, GROWTH) else get(self.holder, self.key)
+        return self.holder if self.key is CONTENTS or self.key is GROWTH else get(self.holder, self.key)
 
 
 @dataclass(eq=False)

@@ -27,7 +27,7 @@ from .express import MISS, Express, express
 from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe
 from .follow import Left, Uncompiled, Unseen
-from .grown import grow
+from .grown import grow, grow_after_error
 from .guards import Environment
 from .kinds import Untraceable, Wrapper, weakened
 from .natively import Native
@@ -259,6 +259,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._stay_eager(None, str(e))
         except RecursionError:
             self._out_of_room()
+        except Exception as e:
+            self._not_described(e)
         return None
 
     def _find_trace(self, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call] | None:
@@ -405,15 +407,12 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         try:
             box = [recording.run(self.function, args, kwargs)]
         except Exception:
-            before.undo()
-            recorder.exchange_flags()
             try:
-                known = grow(self, recording, key, call, args, kwargs)
-            finally:
-                recorder.exchange_flags()
-                before.redo()
-            if known is not None and not recorder.fails:
-                self._leave(*known, recorder)
+                known = grow_after_error(self, recording, key, call, args, kwargs)
+                if known is not None and not recorder.fails:
+                    self._leave(*known, recorder)
+            except Exception as e:  # of the guards: the function raises what it raises
+                self._not_described(e)
             self._ended += 1
             raise
         try:
@@ -526,6 +525,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         except Untraceable as e:
             return str(e)
         return "" if (context.grad_enabled, context.default_dtype, context.inference) == key[2:] else "it changes a mode"
+
+    def _not_described(self, e: Exception) -> None:
+        self._give_up(f"guards cannot describe what it reaches ({type(e).__name__}: {e}); please report it")
 
     def _is_unstable(self) -> bool:
         """Whether this is one call too many, in a row, that could not be recorded."""

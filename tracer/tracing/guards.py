@@ -142,6 +142,11 @@ class Environment:
         return {str(name): value for name, value in (*items, *named)}
 
     @property
+    def has_caches(self) -> bool:
+        """Whether cached functions can be reached: the ints that they are called with are constants."""
+        return bool(self._walk.caches)
+
+    @property
     def asks_types(self) -> bool:
         """Whether some code asks for the type of an object."""
         return self._walk.asks_types

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.types import DType
+from ..ir.types import DType, exact
 from ..tensor import ATTRIBUTES, Tensor
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .scalars import static
@@ -121,29 +121,36 @@ def is_static(x: Any) -> bool:
 
 def plain_value(x: Any) -> tuple:
     """A token for the value of an object whose class is derived from one of Python's types of values."""
-    for cls, value in _VALUES:
-        if isinstance(x, cls):
-            return static(value(x))
-    return ()
+    return static(exact(x))
 
 
-_VALUES: tuple[tuple[type, Any], ...] = (
-    (int, int.__pos__),
-    (float, float.__pos__),
-    (complex, complex.__pos__),
-    (str, str.__str__),
-    (bytes, lambda x: bytes.__getitem__(x, slice(None))),
+# Where the items of containers are, whatever methods subclasses have.
+_ITEMS: tuple[tuple[type, Any], ...] = (
+    (collections.OrderedDict, collections.OrderedDict.items),
+    (dict, dict.items),
+    *((cls, cls.__iter__) for cls in (list, tuple, set, frozenset, collections.deque, bytearray)),
 )
+_PLAIN_CONTAINERS = frozenset([list, tuple, set, frozenset, collections.deque])
+
+
+def contained(x: Any) -> Collection[Any]:
+    """The items of a container, (key, value) of dictionaries, in order."""
+    if type(x) in _PLAIN_CONTAINERS:
+        return x  # type: ignore[no-any-return]
+    for cls, items in _ITEMS:
+        if isinstance(x, cls):
+            return list(items(x))
+    return list(x.items())  # a view of a dictionary
 
 
 def items_of(x: Any) -> Collection[Any]:
     """What a container or object holds, in order."""
-    if isinstance(x, (dict, types.MappingProxyType)):
-        return x.items()
+    if type(x) in (dict, types.MappingProxyType):
+        return x.items()  # type: ignore[no-any-return]
     if isinstance(x, bytearray):
         return (bytes(x),)
     if isinstance(x, CONTAINERS):
-        return x
+        return contained(x)
     if isinstance(x, np.ndarray):
         return (x.tobytes(), x.shape)
     if isinstance(x, Tensor):

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 import sys
 import types
 from typing import Any
 
 import numpy as np
 
+_STRICT = re.compile(
+    r"(_?heapq|array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
+    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
+)
 PACKAGE = __name__.split(".")[0]
 
 
@@ -81,6 +86,11 @@ def is_library(module: Any) -> bool:
     return root_of(module) in _TRUSTED
 
 
+def is_strict(path: Any) -> bool:
+    """Whether a module or function takes floats alone, nothing that behaves as one."""
+    return type(path) is str and _STRICT.match(path) is not None
+
+
 def is_ours(module: Any) -> bool:
     return root_of(module) == PACKAGE
 
@@ -131,7 +141,7 @@ def _refusal_in_module(function: Any, holder: types.ModuleType | None) -> str | 
 
 @functools.lru_cache(4096)
 def _refusal_of_method(cls: type, name: str) -> str | None:
-    owner = next((base for base in cls.__mro__ if name in vars(base)), cls)
+    owner = next((base for base in cls.__mro__ if _is_in_c(vars(base).get(name))), cls)
     path = f"{owner.__module__}.{owner.__qualname__}"
     if f"{owner.__name__}.{name}" in _IMPURE and owner.__module__ == "datetime":
         return f"{path}.{name}"
@@ -143,6 +153,10 @@ def _refusal_of_method(cls: type, name: str) -> str | None:
     if path in _HARMLESS_TYPES or root in _PURE or root in _LIBRARIES or root == "functools":
         return None
     return _readable(f"{path}.{name}")
+
+
+def _is_in_c(x: Any) -> bool:
+    return x is not None and not isinstance(x, (types.FunctionType, classmethod, staticmethod, property))
 
 
 def _readable(path: str) -> str:

@@ -101,7 +101,7 @@ class Recording:
         result = plain(result, seen)
         for change in self.before.changes():
             new = plain(change.new, seen)
-            if change.key in (CONTENTS, GROWTH):
+            if change.key is CONTENTS or change.key is GROWTH:
                 plain(change.holder, seen)
             elif new is not change.new:
                 put(change.holder, change.key, new)

@@ -52,6 +52,15 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_INSIDE_OF_FUNCTIONS = frozenset(["__closure__", "__code__", "__defaults__", "__kwdefaults__", "cell_contents", "inspect"])
+
+
+@functools.lru_cache(4096)
+def looks_inside(code: types.CodeType) -> bool:
+    """Whether a function's code may read what belongs to functions that it does not call: defaults, closures, code."""
+    return not _INSIDE_OF_FUNCTIONS.isdisjoint((*code.co_names, *(c for c in code.co_consts if type(c) is str)))
+
+
 def nested(code: types.CodeType) -> list[types.CodeType]:
     """The code of the functions that a function defines."""
     return [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]

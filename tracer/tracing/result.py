@@ -153,7 +153,8 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
 
 def _mentioned(change: Change) -> list[Tensor]:
     """The tensors to which a change refers, beside the place that it changes."""
-    found = change.new if change.key in (CONTENTS, GROWTH) else [change.new]
-    if isinstance(change.holder, dict) and change.key in (CONTENTS, GROWTH):
+    whole = change.key is CONTENTS or change.key is GROWTH
+    found = change.new if whole else [change.new]
+    if isinstance(change.holder, dict) and whole:
         found = [x for pair in found for x in pair]
     return [x for x in found if isinstance(x, Tensor)]

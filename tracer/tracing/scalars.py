@@ -22,7 +22,7 @@ import numpy as np
 
 from ..context import context
 from ..ir import ops as P
-from ..ir.types import DType, float64, int64
+from ..ir.types import DType, exact, float64, int64
 from .formats import Formats
 
 if TYPE_CHECKING:
@@ -404,7 +404,9 @@ def pinned(x: Any) -> Any:
     """An operand or attribute of an operation with constants for numbers of the run."""
     if isinstance(x, RuntimeNumber):
         return x.pinned()
-    return tuple(map(pinned, x)) if type(x) is tuple else x
+    if isinstance(x, np.generic):
+        return x.item()
+    return tuple(map(pinned, x)) if type(x) is tuple else exact(x)
 
 
 def runtime_float(holder: Any, key: str) -> Any:

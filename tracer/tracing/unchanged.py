@@ -6,6 +6,7 @@ tables. It may say that something has changed where nothing has (an equal object
 
 from __future__ import annotations
 
+import collections
 import types
 from collections.abc import Callable, Iterable
 from operator import is_
@@ -16,6 +17,7 @@ from ..runtime.objects import Word, reader, version_of, word_of
 from .kinds import MISSING, contents, is_plain
 from .walk import Walk
 
+_MAPPINGS = (dict, types.MappingProxyType, collections.OrderedDict, collections.defaultdict, collections.Counter)
 ANY: Any = object()  # the value of a place that may hold any
 
 
@@ -55,9 +57,9 @@ def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int)
         terms.append(f"{constant(x)}.{name} is {constant(was)}")
     terms += lengths(walk, constant)
     for x, before in live:
-        if isinstance(x, (dict, types.MappingProxyType)):
+        if type(x) in _MAPPINGS:
             terms.append(_mapping(constant(x), before, constant))
-        elif isinstance(x, (list, tuple, set)):
+        elif type(x) in (list, set):
             terms.append(_sequence(constant(x), before, constant))
         elif is_plain(x):
             terms.append(_mapping(f"{constant(x)}.__dict__", before, constant))

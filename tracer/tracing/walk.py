@@ -14,7 +14,6 @@ import enum
 import functools
 import importlib.util
 import logging
-import re
 import sys
 import types
 import weakref
@@ -50,7 +49,7 @@ from .kinds import (
     plain_value,
     slots_of,
 )
-from .known import generators, is_library, is_ours, is_quiet, refusal, unseen_call
+from .known import generators, is_library, is_ours, is_quiet, is_strict, refusal, unseen_call
 from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
@@ -59,11 +58,6 @@ from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
 UNREAD = -1  # the number of what only functions reach that have not run
-# What takes floats alone, nothing that behaves as one.
-_STRICT = re.compile(
-    r"(_?heapq|array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
-    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
-)
 
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
 _VARIES = "whose result may be another one in each call: pass as an argument what it gives"
@@ -309,7 +303,8 @@ class Walk:
             self._note(x, isinstance(x, (AnnouncingDict, AnnouncingList)), container=True)
         if self._is_slot(x, GROWTH, out) or self._is_slot(x, CONTENTS, out):
             return
-        out.append((type(x), len(x)))
+        items = items_of(x)
+        out.append((type(x), len(items)))
         if not isinstance(x, FIXED):
             self.live.append(x)
         if isinstance(x, (AnnouncingDict, AnnouncingList)):
@@ -318,12 +313,12 @@ class Walk:
             self._describe(x.default_factory, out)
         if not isinstance(x, (dict, types.MappingProxyType)):
             slots = self.slots.get(id(x), ())
-            for i, item in enumerate(items_of(x)):
+            for i, item in enumerate(items):
                 if i not in slots or not self._is_slot(x, i, out):
                     self._describe(item, out)
             return
         hidden = getattr(type(x), "runtime_keys", ())
-        for key, value in x.items():
+        for key, value in items:
             self._describe(key, out)
             if key in hidden and type(value) is float:
                 out.append(float)
@@ -343,15 +338,17 @@ class Walk:
             return
         out.append(("function", id(code), id(space)))
         self.functions.append(x)
-        if self.ran is None or code in self.ran or self._unread:
+        has_run = self.ran is None or code in self.ran or self._unread
+        if has_run or self.ran.looks_inside:  # type: ignore[union-attr]
             self.kept.append(code)
             defaults = x.__defaults__, x.__kwdefaults__
             self.attributes += [(x, "__code__", code), (x, "__defaults__", defaults[0]), (x, "__kwdefaults__", defaults[1])]
             self._closure(cells, out)
-            self._code(code, space, cells, out)
+            if has_run:
+                self._code(code, space, cells, out)
             for value in defaults:
                 self._describe(value, out)
-        else:
+        if not has_run:
             self._later.append(x)
         if vars(x):
             self._describe(vars(x), out)
@@ -448,12 +445,16 @@ class Walk:
         """A module of which code reads an attribute, or which it uses as a value: then all of it counts."""
         out.append(("module", id(module)))
         space = vars(module)
-        if is_library(module.__name__):
-            self._meet(".".join((module.__name__, *attributes)))
-            if is_ours(module.__name__):
+        own_name = space.get("__name__", "")
+        if is_library(own_name):
+            self._meet(".".join((own_name, *attributes)))
+            if is_ours(own_name):
                 self._library(space, out)
             if attributes:
                 value = getattr(module, attributes[0], MISSING)
+                if value is sys.modules:
+                    self._refuse("it reads sys.modules: import what it needs")
+                    return
                 out.append(attributes[0])
                 if isinstance(value, types.ModuleType):
                     self._tag(space)
@@ -579,8 +580,8 @@ class Walk:
             if name not in self.slots.get(id(space), ()):
                 self.names.append((space, name, dict.get(space, name, MISSING)))
 
-    def _meet(self, path: str) -> None:
-        self.asks_types |= _STRICT.match(path) is not None
+    def _meet(self, path: Any) -> None:
+        self.asks_types |= is_strict(path)
 
     def _watch_object(self, x: Any) -> None:
         """Of an object that announces its changes, what is written past it."""

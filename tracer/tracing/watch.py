@@ -17,7 +17,7 @@ from ..context import context
 from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
-from .references import nested
+from .references import looks_inside, nested
 
 Profile = Callable[[types.FrameType, str, Any], Any]
 
@@ -27,11 +27,13 @@ class Ran:
 
     codes   by id, each with the globals it ran with
     found   functions of such code that nothing may lead to which guards see
+    looks_inside  whether some of it reads what belongs to functions: defaults, closures, code
     """
 
     def __init__(self) -> None:
         self.codes: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
         self.found: list[types.FunctionType] = []
+        self.looks_inside = False
 
     def __contains__(self, code: types.CodeType) -> bool:
         return id(code) in self.codes
@@ -47,6 +49,7 @@ class Ran:
             return None
         ran = Ran()
         ran.codes = {**self.codes, **new}
+        ran.looks_inside = self.looks_inside or any(looks_inside(code) for code, _ in new.values())
         made = {id(inner) for code, _ in ran.codes.values() for inner in nested(code)}
         made.add(id(getattr(getattr(root, "__wrapped__", root), "__code__", None)))  # that function is known
         closures = [code for code, _ in new.values() if code.co_freevars not in ((), ("__class__",)) and id(code) not in made]

@@ -50,7 +50,6 @@ FAULTS = {
     "containers and objects": without("live"),
     "what is in classes": (walk.Walk, "_class", lambda self, x, out: None),
     "values": (walk, "static", lambda x: type(x)),
-    "captured tensors": (walk.Walk, "_tensor", lambda self, x, out: self.tensors.update({id(x): x})),
     "replaced functions of the package": (walk, "altered", lambda space: []),
     "caches that are cleared": (walk, "forgotten", lambda function: 0),
 }
@@ -60,4 +59,4 @@ FAULTS = {
 def test_a_guard_that_misses_something_is_found(fault, monkeypatch):
     monkeypatch.setattr(*FAULTS[fault])
     with single_operations():
-        assert any(made.failure(made.Program(seed)) for seed in range(4 * SHORT))
+        assert any(made.failure(made.Program(seed)) for seed in range(SHORT))

@@ -453,7 +453,7 @@ class Walk:
             if attributes:
                 value = getattr(module, attributes[0], MISSING)
                 if value is sys.modules:
-                    self._refuse("it reads sys.modules: import what it needs")
+                    self._refuse("it reads sys.modules", "which holds all modules: import what it needs")
                     return
                 out.append(attributes[0])
                 if isinstance(value, types.ModuleType):

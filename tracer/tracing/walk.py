@@ -58,7 +58,6 @@ from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
 UNREAD = -1  # the number of what only functions reach that have not run
-
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
 _VARIES = "whose result may be another one in each call: pass as an argument what it gives"
 
@@ -453,8 +452,7 @@ class Walk:
             if attributes:
                 value = getattr(module, attributes[0], MISSING)
                 if value is sys.modules:
-                    self._refuse("it reads sys.modules", "which holds all modules: import what it needs")
-                    return
+                    return self._refuse("it reads sys.modules", "which holds all modules: import what it needs")
                 out.append(attributes[0])
                 if isinstance(value, types.ModuleType):
                     self._tag(space)
@@ -494,6 +492,7 @@ class Walk:
             self._note(base)
             for name, value in vars(base).items():
                 if not CLASS_NOISE.match(name) and not self._is_slot(base, name, out):
+                    self._meet(name)
                     self.names.append((vars(base), name, value))
                     out.append(name)
                     self._describe(value, out)

@@ -17,7 +17,7 @@ from ..autograd.function import FunctionNode
 from ..runtime.objects import references
 from ..tensor import Tensor
 from .arrays import is_runtime_array
-from .kinds import slots_of
+from .kinds import contained, slots_of
 from .scalars import FloatProgram, RuntimeNumber
 from .substitutes import original
 
@@ -125,18 +125,18 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
             if (new := plain(value, seen)) is not value:
                 list.__setitem__(x, i, new)
     elif isinstance(x, tuple):
-        items = [plain(value, seen) for value in x]
-        if any(new is not value for new, value in zip(items, x, strict=True)):
+        items = [plain(value, seen) for value in contained(x)]
+        if any(new is not value for new, value in zip(items, contained(x), strict=True)):
             seen[id(x)] = x, type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
     elif isinstance(x, set):
-        items = [plain(value, seen) for value in x]
-        if any(new is not value for new, value in zip(items, x, strict=True)):
+        items = [plain(value, seen) for value in contained(x)]
+        if any(new is not value for new, value in zip(items, contained(x), strict=True)):
             set.clear(x)
             set.update(x, items)
     else:
-        for i, value in enumerate(list(x)):
+        for i, value in enumerate(list(contained(x))):
             if (new := plain(value, seen)) is not value:
-                x[i] = new
+                collections.deque.__setitem__(x, i, new)
     return seen[id(x)][1]
 
 

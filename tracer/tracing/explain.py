@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from .graph_function import Executable
-from .kinds import CONTENTS, GROWTH, STATIC
+from .kinds import CONTENTS, GROWTH, STATIC, contained
 from .replay import Trace
 from .tape import Decision, Gradient, Look
 from .tree import Node, Tree
@@ -50,11 +50,13 @@ def described(x: Any, depth: int = 0) -> str:
         text = repr(x)
         return f"{type(x).__name__} {text if len(text) <= 40 else text[:37] + '...'}" if x is not None else "None"
     if isinstance(x, dict) and depth < 3:
-        items = [f"{key!r}: {described(value, depth + 1)}" for key, value in list(x.items())[:_SHOWN]]
-        return f"{type(x).__name__} {{{', '.join(items)}{', ...' * (len(x) > _SHOWN)}}}"
+        pairs = list(contained(x))
+        items = [f"{key!r}: {described(value, depth + 1)}" for key, value in pairs[:_SHOWN]]
+        return f"{type(x).__name__} {{{', '.join(items)}{', ...' * (len(pairs) > _SHOWN)}}}"
     if isinstance(x, (list, tuple)) and depth < 3:
-        items = [described(item, depth + 1) for item in x[:_SHOWN]]
-        return f"{type(x).__name__} ({', '.join(items)}{', ...' * (len(x) > _SHOWN)})"
+        held = list(contained(x))
+        items = [described(item, depth + 1) for item in held[:_SHOWN]]
+        return f"{type(x).__name__} ({', '.join(items)}{', ...' * (len(held) > _SHOWN)})"
     return type(x).__qualname__
 
 

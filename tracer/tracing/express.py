@@ -237,7 +237,7 @@ class _Writer:
             raise Unwritten
         elif isinstance(slot.holder, dict):
             self.say(f"{name} = get({holder}, {self.literal(key)}, MISSING)")
-        elif isinstance(slot.holder, list):
+        elif type(slot.holder) is list:
             self.say(f"{name} = {holder}[{key}]")  # its length is guarded
         elif isinstance(slot.holder, types.CellType):
             self.say(f"try: {name} = {holder}.cell_contents")

@@ -27,6 +27,7 @@ from .kinds import (
     CELL,
     MISSING,
     alive,
+    contained,
     contents,
     is_plain,
     is_static,
@@ -303,7 +304,7 @@ class Environment:
                 found.append((space, name, was, dict.get(space, name, MISSING)))
         for x, before in self._live:
             holder = vars(x) if is_plain(x) else x
-            if isinstance(holder, (dict, list)) and len(holder) == len(before):
+            if isinstance(holder, (dict, list)) and len(contained(holder)) == len(before):
                 rows: Any = before if isinstance(holder, dict) else enumerate(before)
                 found += [(holder, key, was, get(holder, key)) for key, was in rows if _may_vary(was)]
         changed = [row for row in found if row[2] is not row[3] and _may_vary(row[2]) and _may_vary(row[3])]

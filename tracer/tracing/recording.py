@@ -26,7 +26,7 @@ from .draws import Generators
 from .effects import Before, fields, put
 from .escape import plain, release
 from .guards import Environment
-from .kinds import CONTENTS, GROWTH, MISSING, is_described, is_static
+from .kinds import CONTENTS, GROWTH, MISSING, contained, is_described, is_static
 from .known import is_library
 from .recorder import Recorder
 from .scalars import Argument, RuntimeNumber, Whole, is_number
@@ -153,8 +153,9 @@ class _Numbers:
         if is_static(x) or isinstance(x, Tensor):
             return x
         if type(x) is tuple or (isinstance(x, tuple) and hasattr(x, "_fields")):
-            new = [self._put(item) for item in x]
-            if all(a is b for a, b in zip(new, x, strict=True)):
+            held = contained(x)
+            new = [self._put(item) for item in held]
+            if all(a is b for a, b in zip(new, held, strict=True)):
                 return x
             return type(x)(*new) if hasattr(x, "_fields") else tuple(new)
         if isinstance(x, Announcing):
@@ -184,7 +185,7 @@ class _Numbers:
         self._put_fields(x)
 
     def _put_fields(self, x: Any) -> None:
-        for key, value in enumerate(x) if isinstance(x, collections.deque) else fields(x):
+        for key, value in enumerate(contained(x)) if isinstance(x, collections.deque) else fields(x):
             if value is not MISSING:
                 new = self._put(value)
                 if new is not value:

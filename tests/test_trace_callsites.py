@@ -324,3 +324,99 @@ def test_printed_tensors(name, capsys):
 
 def test_the_text_of_a_tensor_that_is_kept():
     twice(lambda: lambda x: (str(x), f"{x}", x * 2), [(vec(i % 2),) for i in range(6)])
+
+
+# What C code calls, and insists on the type of what it gives.
+
+
+class Average:
+    def __init__(self):
+        self.sum, self.count = 0.0, 0
+
+    def add(self, value):
+        self.sum += value
+        self.count += 1
+
+    def __float__(self):
+        return self.sum / self.count
+
+    def __int__(self):
+        return self.count
+
+    def __index__(self):
+        return self.count
+
+    def __hash__(self):
+        return self.count
+
+    def __len__(self):
+        return self.count
+
+
+class Wrong(Average):
+    def __float__(self):
+        return self.count
+
+    def __int__(self):
+        return self.sum
+
+
+@functools.lru_cache(4)
+def remembered(key):
+    return float(key.sum()), [key.sum().item()]
+
+
+METHODS = {
+    "float": lambda a, x: (float(a), x * float(a)),
+    "int": lambda a, x: (int(a), x + int(a)),
+    "hash": lambda a, x: (hash(a), {a: 1} and 2),
+    "len": lambda a, x: (len(a), bool(a)),
+    "index": lambda a, x: (list(range(30))[a], x[: a if a.count < 2 else 2]),
+    "math": lambda a, x: (math.sqrt(a), math.floor(float(a)), "%.2f %d" % (a, a)),  # noqa: UP031
+    "bound": lambda a, x: (a.__float__(), Average.__int__(a)),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("cls", [Average, Wrong], ids=lambda c: c.__name__)
+def test_methods_that_give_numbers(name, cls):
+    def make():
+        average = cls()
+
+        def step(x):
+            average.add(x.sum().item())
+            return METHODS[name](average, x)
+
+        return step
+
+    f = twice(make, [(vec(0.25 * i),) for i in range(8)])
+    if name in ("float", "int") and cls is Average:
+        assert f.cache_info().recordings <= 3, f.explain()
+
+
+def test_methods_in_closures():
+    def make():
+        total = [0.0]
+
+        class Total:
+            def __float__(self):
+                return total[0] * 2
+
+        def step(x):
+            total[0] += x.sum().item()
+            return float(Total()), math.sqrt(Total())
+
+        return step
+
+    twice(make, [(vec(0.25 * i),) for i in range(8)])
+
+
+def test_a_cache_remembers_plain_numbers():
+    keys = [vec(), vec(2)]
+    remembered.cache_clear()
+    f = tracer.trace(lambda k, x: x * remembered(keys[k])[0])
+    for k in (0, 0, 1, 1, 0, 1):
+        assert f(k, vec()).tolist() == [v * (6.0 + 3 * k) for v in (1.0, 2.0, 3.0)]
+    for key, value in zip(keys, (6.0, 9.0), strict=True):
+        number, held = remembered(key)
+        assert type(number) is float and type(held[0]) is float and number == held[0] == value

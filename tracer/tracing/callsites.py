@@ -13,7 +13,9 @@ import gc
 import itertools
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ..context import context
@@ -27,27 +29,25 @@ _MANY = 8192  # functions whose code is remembered
 _LOCK = threading.Lock()
 
 
-def _float(*args: Any, **kwargs: Any) -> Any:
-    number = _number(args, "__float__", kwargs)
-    return float(*args, **kwargs) if number is None else number._program.apply(float, (number,))
+def _conversion(kind: type, method: str) -> Callable[..., Any]:
+    """What is called instead of ``float`` or ``int``."""
 
+    def convert(*args: Any, **kwargs: Any) -> Any:
+        recorder = context.recorder
+        if len(args) != 1 or kwargs or recorder is None or recorder.plain_numbers:
+            return kind(*args, **kwargs)
+        (x,) = args
+        own = getattr(type(x), method, None)
+        if isinstance(own, types.FunctionType) and id(own) in _running:
+            name, got = type(x).__name__, _running[id(own)].function(x)
+            if not isinstance(got, kind):
+                return kind(type(name, (), {method: lambda self: _decided(got)})())  # raises what it raises
+            x = got
+        elif isinstance(x, Tensor) and x._data.size == 1 and own is getattr(Tensor, method):
+            x = recorder.item(x)
+        return x._program.apply(kind, (x,)) if issubclass(type(x), RuntimeNumber) else kind(x)
 
-def _int(*args: Any, **kwargs: Any) -> Any:
-    number = _number(args, "__int__", kwargs)
-    return int(*args, **kwargs) if number is None else number._program.apply(int, (number,))
-
-
-def _number(args: tuple, method: str, kwargs: Any) -> RuntimeNumber | None:
-    """The one argument as a number of the run, if it is one, or a tensor of one element."""
-    if len(args) != 1 or kwargs:
-        return None
-    (x,) = args
-    recorder = context.recorder
-    if recorder is None or recorder.plain_numbers:
-        return None
-    if isinstance(x, Tensor) and x._data.size == 1 and getattr(type(x), method) is getattr(Tensor, method):
-        x = recorder.item(x)
-    return x if issubclass(type(x), RuntimeNumber) else None
+    return convert
 
 
 def _type(*args: Any, **kwargs: Any) -> Any:
@@ -61,7 +61,12 @@ def _len(*args: Any, **kwargs: Any) -> Any:
     return len(*args, **kwargs) if length is None else length
 
 
-_SUBSTITUTES: dict[str, Callable[..., Any]] = {"float": _float, "int": _int, "type": _type, "len": _len}
+_SUBSTITUTES: dict[str, Callable[..., Any]] = {
+    "float": _conversion(float, "__float__"),
+    "int": _conversion(int, "__int__"),
+    "type": _type,
+    "len": _len,
+}
 
 
 def has_substitute(name: str) -> bool:
@@ -69,10 +74,26 @@ def has_substitute(name: str) -> bool:
     return name in _SUBSTITUTES and _works()
 
 
+@dataclass
+class _Running:
+    """A function that has other code than the one that is written, for so many recordings. ``function``: one that does the same
+    as it, of the other code.
+    """
+
+    original: types.FunctionType
+    code: types.CodeType
+    function: types.FunctionType
+    users: int = 0
+
+
+# What C code calls, and insists on the type of what it gives.
+_TYPES: dict[str, type] = {"__float__": float, "__int__": int, "__index__": int, "__hash__": int}
+
+
 # By the id of a code: that code, and the one with substitutes, if it has such calls. And codes by the id of that one.
 _known: dict[int, tuple[types.CodeType, types.CodeType | None]] = {}
 _originals: dict[int, tuple[types.CodeType, types.CodeType]] = {}
-_running: dict[int, list[Any]] = {}  # by the id of a function: it, its code, and how many recordings use the other one
+_running: dict[int, _Running] = {}  # by the id of a function
 
 
 def code_of(function: types.FunctionType) -> types.CodeType:
@@ -178,35 +199,89 @@ class CallSites:
     def __init__(self) -> None:
         self._functions: list[types.FunctionType] = []
 
-    def begin(self, functions: Iterable[types.FunctionType]) -> None:
-        """From now on these functions have such code."""
+    def begin(self, functions: Iterable[types.FunctionType], caches: Iterable[Any] = ()) -> None:
+        """From now on these functions have such code. What those of ``caches`` give is remembered: numbers as they are now."""
+        cached = {id(getattr(f, "__wrapped__", None)) for f in caches}
         with _LOCK:
             if len(_known) >= _MANY and not _running:
                 _known.clear()
                 _originals.clear()
-            for f in functions if _works() else ():
-                if not _SUBSTITUTES.keys().isdisjoint(f.__globals__):
-                    continue
-                code = code_of(f)
-                new = _with_substitutes(code)
-                if new is not None and (id(f) in _running or f.__code__ is code):
-                    entry = _running.setdefault(id(f), [f, code, 0])
-                    entry[2] += 1
-                    self._functions.append(f)
-                    f.__code__ = new
+            for f in functions:
+                known = _running.get(id(f))
+                if known is None:
+                    code, gives_plain = f.__code__, f.__name__ in _TYPES or id(f) in cached
+                    shadowed = not _works() or not _SUBSTITUTES.keys().isdisjoint(f.__globals__)
+                    new = None if shadowed else _with_substitutes(code)
+                    if new is None and not gives_plain:
+                        continue
+                    same = types.FunctionType(new or code, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+                    same.__kwdefaults__ = f.__kwdefaults__
+                    known = _running[id(f)] = _Running(f, code, same)
+                    f.__code__ = _giving_plain(same, code) if gives_plain else same.__code__
+                known.users += 1
+                self._functions.append(f)
 
     def end(self) -> None:
         with _LOCK:
             left = []
             for f in self._functions:
-                entry = _running[id(f)]
-                entry[2] -= 1
-                if entry[2] == 0:
+                known = _running[id(f)]
+                known.users -= 1
+                if known.users == 0:
                     del _running[id(f)]
-                    left.append(f.__code__)
-                    f.__code__ = entry[1]
+                    left.append(known.function.__code__)
+                    if f.__code__ is not known.function.__code__:
+                        _originals.pop(id(f.__code__), None)
+                    f.__code__ = known.code
             self._functions = []
             _restore_made(left)
+
+
+def _giving_plain(function: types.FunctionType, code: types.CodeType) -> types.CodeType:
+    """Code that calls a function, and gives plain numbers for numbers of the run, which decide by that how the run goes on."""
+
+    def call(args: tuple, kwargs: dict[str, Any]) -> Any:
+        return _decided(function(*args, **kwargs))
+
+    template = _calling(code.co_freevars)
+    constants = tuple([call if x == _PLACE else x for x in template.co_consts])
+    new = template.replace(
+        co_consts=constants,
+        co_name=code.co_name,
+        co_qualname=code.co_qualname,
+        co_filename=code.co_filename,
+        co_firstlineno=code.co_firstlineno,
+    )
+    _originals[id(new)] = code, new
+    return new
+
+
+_PLACE = "what is called"
+
+
+@functools.cache
+def _calling(names: tuple[str, ...]) -> types.CodeType:
+    """The code of a function with these variables of enclosing functions, which calls a constant."""
+    text = (
+        f"def outer({', '.join(names)}):\n def f(*args, **kwargs):\n  return {_PLACE!r}(args, kwargs)\n  {', '.join(names)}\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        outer = compile(text, "", "exec").co_consts[0]
+    found: types.CodeType = next(x for x in outer.co_consts if isinstance(x, types.CodeType))
+    return found
+
+
+def _decided(x: Any) -> Any:
+    if issubclass(type(x), RuntimeNumber):
+        return x.pinned()
+    if type(x) is tuple:
+        return tuple(map(_decided, x))
+    if type(x) is list:
+        x[:] = map(_decided, x)
+    elif type(x) is dict:
+        x.update({name: _decided(value) for name, value in x.items()})
+    return x
 
 
 def _restore_made(codes: list[types.CodeType]) -> None:

@@ -71,7 +71,7 @@ FIXED = (tuple, frozenset, AnnouncingDict, AnnouncingList)  # contents do not ch
 _SEEN_THROUGH = {object, types.SimpleNamespace, threading.local, collections.OrderedDict, collections.defaultdict, *CONTAINERS}
 CLASS_NOISE = re.compile(
     r"__(dict|weakref|doc|module|slots|annotations|annotate\w*|dataclass_\w+|match_args|orig_bases|parameters|type_params"
-    r"|static_attributes|firstlineno|qualname|hash|abstractmethods|annotations_cache)__$|_abc_"
+    r"|static_attributes|firstlineno|qualname|abstractmethods|annotations_cache)__$|_abc_"
 )
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 CONTENTS: Any = type("Contents", (), {"__repr__": lambda self: "contents"})()  # the key that stands for all a container holds

@@ -73,7 +73,7 @@ class Recording:
                 self.before.put_substitutes()
             self.before.cover()
             self.before.track()
-            sites.begin(functions)
+            sites.begin(functions, [f for f, _ in self._caches])
             context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
             with collector_paused(), signals_apart(), captured_output(self.recorder), substituted(), self.watch.watching():

@@ -87,7 +87,7 @@ class _Running:
 
 
 # What C code calls, and insists on the type of what it gives.
-_TYPES: dict[str, type] = {"__float__": float, "__int__": int, "__index__": int, "__hash__": int}
+_TYPES: dict[str, type] = {"__float__": float, "__int__": int, "__index__": int, "__hash__": int, "__complex__": complex}
 
 
 # By the id of a code: that code, and the one with substitutes, if it has such calls. And codes by the id of that one.

@@ -19,8 +19,7 @@ import numpy as np
 
 _STRICT = re.compile(
     r"(_?heapq|array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
-    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray)"
-    r"|__(float|int|index|complex)__)(\.|$)"  # methods of users' whose results have to be numbers
+    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
 )
 PACKAGE = __name__.split(".")[0]
 
@@ -88,7 +87,7 @@ def is_library(module: Any) -> bool:
 
 
 def is_strict(path: Any) -> bool:
-    """Whether a module, function or method takes or gives floats alone, nothing that behaves as one."""
+    """Whether a module or function takes floats alone, nothing that behaves as one."""
     return type(path) is str and _STRICT.match(path) is not None
 
 

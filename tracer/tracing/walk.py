@@ -492,7 +492,6 @@ class Walk:
             self._note(base)
             for name, value in vars(base).items():
                 if not CLASS_NOISE.match(name) and not self._is_slot(base, name, out):
-                    self._meet(name)
                     self.names.append((vars(base), name, value))
                     out.append(name)
                     self._describe(value, out)

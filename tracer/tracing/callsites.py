@@ -15,7 +15,6 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from ..context import context
@@ -74,16 +73,13 @@ def has_substitute(name: str) -> bool:
     return name in _SUBSTITUTES and _works()
 
 
-@dataclass
 class _Running:
     """A function that has other code than the one that is written, for so many recordings. ``function``: one that does the same
     as it, of the other code.
     """
 
-    original: types.FunctionType
-    code: types.CodeType
-    function: types.FunctionType
-    users: int = 0
+    def __init__(self, original: types.FunctionType, code: types.CodeType, function: types.FunctionType):
+        self.original, self.code, self.function, self.users = original, code, function, 0
 
 
 # What C code calls, and insists on the type of what it gives.

@@ -12,7 +12,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 
-@dataclass(frozen=True, eq=False)
 class Draw:
     """A method of a generator, for replays to call. ``before`` is what was drawn before: that gives an order."""
 
-    generator: Any
-    method: Callable[..., Any]
-    keywords: tuple[str, ...] = ()
+    __slots__ = ("generator", "keywords", "method")
+
+    def __init__(self, generator: Any, method: Callable[..., Any], keywords: tuple[str, ...] = ()):
+        self.generator, self.method, self.keywords = generator, method, keywords
 
     def __eq__(self, other: object) -> bool:
         alike = isinstance(other, Draw) and (self.method, self.keywords) == (other.method, other.keywords)
@@ -300,17 +299,10 @@ def _prepare() -> None:
 # Clocks.
 
 
-@dataclass(frozen=True)
-class Clock:
-    """A clock, for replays to read."""
-
-    read: Callable[[], Any]
-
-    def __call__(self, before: Any) -> Any:
-        return self.read()
-
-
 def _of_clock(original: Callable[[], Any]) -> Callable[[], Any]:
+    def read(before: Any) -> Any:
+        return original()
+
     def clock() -> Any:
         recorder = context.recorder
         value = original()
@@ -318,7 +310,7 @@ def _of_clock(original: Callable[[], Any]) -> Callable[[], Any]:
             return value
         if is_quiet(sys._getframe(1).f_globals.get("__name__")):  # records of logs have times of their own
             return value
-        return recorder.reads_clock(Clock(original), value)
+        return recorder.reads_clock(read, value)
 
     return clock
 

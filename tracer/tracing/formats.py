@@ -15,7 +15,6 @@ import re
 import string
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,8 +49,7 @@ class Text(str):
         return str(self)
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """Makes the text of a tensor of its elements."""
 
     dtype: DType

@@ -16,7 +16,7 @@ import types
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -75,15 +75,16 @@ class Item:
         return value
 
 
-@dataclass(frozen=True, eq=False)
 class Length:
     """How many items a list or deque has when the call begins: a ``holder``, or object ``index`` of the call."""
 
-    holder: Any
-    index: int
+    def __init__(self, holder: Any, index: int):
+        self.holder, self.index = holder, index
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Length) and self.holder is other.holder and self.index == other.index
+
+    __hash__ = None  # type: ignore[assignment]
 
     def fetch(self, call: Any) -> int:
         return len(call.objects[self.index] if self.holder is None else self.holder)
@@ -100,12 +101,13 @@ class Element:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Hidden:
     """A value that replays compute, and that Python never sees: its number, and the value."""
 
-    _index: int
-    _value: Any
+    __slots__ = ("_index", "_value")
+
+    def __init__(self, index: int, value: Any):
+        self._index, self._value = index, value
 
 
 Step = tuple[int, Callable[..., Any], tuple[int, ...]]
@@ -231,8 +233,7 @@ class FloatProgram:
         return values
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     """Makes an array of numbers."""
 
     dtype: DType

@@ -69,8 +69,7 @@ class Needed:
         return f"a number at {self.loc}"
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """A clock is read: what comes before is computed by then. There is nothing to see."""
 
     loc: str

@@ -194,7 +194,7 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
     return _leaf(stream.tensor(gaussian(floating(kind, "normal_kernel_cpu")), shape), requires_grad)
 
 
-def check_limits(low: int, high: int, dtype: DType) -> None:
+def check_limits(low: Any, high: Any, dtype: DType) -> None:
     """Raises RuntimeError unless [low, high) has elements, all of which ``dtype`` holds."""
     if high <= low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")

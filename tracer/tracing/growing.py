@@ -206,7 +206,7 @@ def _set_default(self: dict, key: Any, default: Any = None) -> Any:
 
 
 def _item(base: type) -> Callable[..., Any]:
-    original: Any = base.__getitem__  # type: ignore[attr-defined]
+    original: Any = base.__getitem__  # type: ignore[index]
 
     def read(self: Any, i: Any) -> Any:
         accesses = _of(self)

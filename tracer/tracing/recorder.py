@@ -153,7 +153,7 @@ class Recorder:
 
     def array_of(self, numbers: Sequence[Any], dtype: DType, shape: tuple[int, ...]) -> Tensor:
         """Numbers, of the run and others, as a tensor."""
-        made = self.floats.hidden(Array(dtype, shape), numbers)
+        made = self.floats.hidden(Array(dtype, shape), numbers)  # type: ignore[arg-type]
         if made._index in self.floats.late:
             self._event(Needed(made._index, self.locations.here()), None)
         self.input(t := wrap(made._value), Source("array", made._index))
@@ -504,7 +504,7 @@ class Recorder:
         held = self._array_of(t)
         if held is None:
             return None
-        made = self.floats.hidden(Shown(t.dtype, history(t)), (held,))
+        made = self.floats.hidden(Shown(t.dtype, history(t)), (held,))  # type: ignore[arg-type]
         return Text(made._value, made._index)
 
     def formatted(self, t: Tensor) -> str:

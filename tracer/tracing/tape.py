@@ -69,7 +69,8 @@ class Needed:
         return f"a number at {self.loc}"
 
 
-class Moment(NamedTuple):
+@dataclass(frozen=True)
+class Moment:
     """A clock is read: what comes before is computed by then. There is nothing to see."""
 
     loc: str

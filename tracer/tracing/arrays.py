@@ -237,6 +237,9 @@ class RuntimeArray:
     __hash__ = None  # type: ignore[assignment]
 
 
+RuntimeArray.__name__ = "numpy.ndarray"  # so Python names it in its messages
+
+
 _WRITERS = frozenset({"fill", "itemset", "partition", "put", "resize", "setfield", "setflags", "sort", "byteswap"})
 
 

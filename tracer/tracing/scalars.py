@@ -337,6 +337,8 @@ class RuntimeInt(RuntimeNumber):
         return int(self.pinned())
 
 
+# So Python names them in its messages.
+RuntimeFloat.__name__, RuntimeInt.__name__ = "float", "int"
 _OF_RUNS = (RuntimeNumber, Hidden)
 
 

@@ -20,6 +20,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from . import cache, machine
+from .interrupts import uninterrupted
 from .numba_version import check_version
 
 _lock = threading.RLock()
@@ -67,24 +68,28 @@ def _compiler() -> Callable[[str, str], Any]:
     return library
 
 
+@uninterrupted
 def llvm_ir(source: str) -> str:
     """The optimised LLVM IR of a kernel."""
     with _lock:
         return _compiler()(source, "kernel").get_llvm_str()
 
 
+@uninterrupted
 def assembly(source: str) -> str:
     """The machine code of a kernel, as text."""
     with _lock:
         return _compiler()(source, "kernel").get_asm_str()
 
 
+@uninterrupted
 def object_code(source: str, symbol: str) -> bytes:
     """An object file with the kernel under that name, for the selected CPU; it may need functions of C's library."""
     with _lock:
         return _compiler()(source, symbol).emit_native_object()
 
 
+@uninterrupted
 def native_object(code: str, symbol: str) -> bytes:
     """An object file, for the selected CPU, of LLVM IR in which ``SYMBOL`` stands for a name."""
     module = llvm.parse_assembly(code.replace("SYMBOL", symbol))
@@ -137,6 +142,7 @@ def load(sources: Iterable[str]) -> list[int]:
         return [found.get(s) or found.setdefault(s, _load(s)) for s in sources]
 
 
+@uninterrupted
 def _load(source: str) -> int:
     symbol = f"k_{key(source)}"
     loader = _loader()
@@ -155,6 +161,7 @@ def _load(source: str) -> int:
     return loader.addresses[symbol]
 
 
+@uninterrupted
 def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str, int]:
     """The addresses of functions of the runtime, given as LLVM IR, which are called SYMBOL_name there.
 

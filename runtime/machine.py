@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from .interrupts import uninterrupted
+
 _V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
 _V4 = (*_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
@@ -62,6 +64,7 @@ def cpu_named(name: str) -> CPU:
 
 
 @functools.cache
+@uninterrupted
 def _host() -> CPU:
     return CPU(llvm.get_host_cpu_name(), _wide(llvm.get_host_cpu_features().flatten()), llvm.get_process_triple())
 

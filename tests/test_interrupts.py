@@ -10,6 +10,8 @@ import pytest
 
 import tracer
 from tracer.context import context
+from tracer.runtime.compile import native_object
+from tracer.runtime.interrupts import uninterrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
 
@@ -199,3 +201,43 @@ def test_an_interrupt_in_a_step_that_numpy_does():
         frame.forget_failure()
     del frame.arm
     assert f(x).tolist() == [2.0, 4.0]
+
+
+def test_work_that_is_not_interrupted(alarm):
+    """What a handler does comes when the work is over, also of work inside of work; handlers are back afterwards."""
+    came, done = [], []
+
+    def handler(number, frame):
+        came.append(number)
+        raise KeyboardInterrupt
+
+    @uninterrupted
+    def inner():
+        signal.raise_signal(signal.SIGALRM)
+        done.append("inner")
+
+    @uninterrupted
+    def outer():
+        inner()
+        assert not came
+        done.append("outer")
+
+    alarm(handler)
+    with pytest.raises(KeyboardInterrupt):
+        outer()
+    assert done == ["inner", "outer"] and came == [signal.SIGALRM]
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert in_a_thread(uninterrupted(lambda: 1)) == 1
+
+
+def test_interrupts_leave_no_lock_of_llvm_held(alarm):
+    """Code for new kernels is made in another thread after interrupts while such code was made."""
+    alarm(interrupted)
+    rng, text = np.random.default_rng(0), "define double @SYMBOL_f(double %x) {{ %y = fadd double %x, {}.0\n ret double %y }}"
+    count = iter(range(10**9))
+
+    def compiles():
+        return len(native_object(text.format(next(count)), f"probe{next(count)}"))
+
+    storm(compiles, 300, rng)
+    assert in_a_thread(compiles) > 0

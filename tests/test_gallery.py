@@ -3,14 +3,11 @@
 import gallery
 import pytest
 
-OWN = "a backward pass outside would call a user's own backward, or a hook"
 SEEN = "float(), and methods of numbers, see a number of the run: each new one is a branch"
 KEPT = "a tensor made by the function is kept"
 
 # Eager for now: programs that run eagerly, wholly or too often, and should not; and what keeps them from what they may cost.
 EAGER_FOR_NOW = {
-    "a_function_of_ones_own": OWN,
-    "straight_through_rounding": OWN,
     "best_weights_are_kept": KEPT,
     "lbfgs_with_a_closure": SEEN,
     "q_learning_with_a_replay_buffer": "which tensors of a sample are the same is another question in each call",

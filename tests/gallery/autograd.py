@@ -15,7 +15,7 @@ def leaves():
     return [(leaf(1.0, 2.0, 3.0),), (leaf(0.5, -1.0, 2.0),), (leaf(-0.2, 0.1, 0.3),)]
 
 
-@program(runs=2, programs=3, order=2)
+@program(runs=2, programs=6, order=2)  # forward, backward and its derivative, before and after the function
 def a_function_of_ones_own(wrap):
     class Cube(tracer.autograd.Function):
         @staticmethod
@@ -36,7 +36,7 @@ def a_function_of_ones_own(wrap):
     return f, leaves()
 
 
-@program(runs=2, programs=2)
+@program(runs=2, programs=4)
 def straight_through_rounding(wrap):
     class Round(tracer.autograd.Function):
         @staticmethod

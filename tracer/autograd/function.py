@@ -241,6 +241,8 @@ class Function:
         outputs, several = _flat(result)
         outputs = _entered(node, ctx, outputs, args)
         ctx._keep(outputs, node)
+        if node is not None and context.recorder is not None:
+            context.recorder.applies(node, args, outputs)
         return tuple(outputs) if several else outputs[0]
 
 

@@ -10,7 +10,7 @@ import itertools
 import traceback
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -445,8 +445,8 @@ def was_modified(node: BackwardNode) -> bool:
     return any(isinstance(n, Node) and n.stale for n in walk(node))
 
 
-def python_runs(node: BackwardNode) -> str | None:
-    """What of the user's a backward pass from this node calls, in words; None if nothing."""
+def python_runs(node: BackwardNode, but: Collection[BackwardNode]) -> str | None:
+    """What of the user's a backward pass from this node calls, in words, ``but`` what some nodes do; None if nothing."""
     for n in walk(node):
         extras = n.extras
         if extras is not None and (any(extras.hooks.values()) or extras.prehooks or extras.posthooks):
@@ -454,7 +454,7 @@ def python_runs(node: BackwardNode) -> str | None:
         if isinstance(n, Node):
             if any(isinstance(a, Packed) for a in (n.result, *n.saved)):
                 return "a hook on a saved tensor"
-        elif not isinstance(n, CopySlices):
+        elif not isinstance(n, CopySlices) and n not in but:
             return f"the backward of {n.name()}"
     return None
 

@@ -132,7 +132,7 @@ class Check:
         pairs = [
             (a, b) for a, b in zip(_tensors(got), _tensors(want), strict=True) if a.requires_grad and b._grad_fn is not None
         ]
-        if not pairs or any(was_freed(b._grad_fn) or python_runs(b._grad_fn) for _, b in pairs):  # type: ignore[arg-type]
+        if not pairs or any(was_freed(b._grad_fn) or python_runs(b._grad_fn, ()) for _, b in pairs):  # type: ignore[arg-type]
             return
         inputs = [t for t in self.tensors if t._requires_grad and t._grad_fn is None]
         sides = []

@@ -15,6 +15,7 @@ from ..ir.graph import Graph
 from ..runtime.objects import address, reads_arrays
 from ..tensor import Tensor, wrap
 from ..waiting import WAITING, will_change
+from .applications import Application
 from .calls import storage
 from .overlap import is_written_over
 from .scalars import ERRORS, static
@@ -171,7 +172,7 @@ class PathRun:
             if 0 <= i - inputs.before < len(inputs.all):
                 source = inputs.all[i - inputs.before].source
                 if source.is_number:
-                    return self._tensor(inputs.first + i - inputs.before)
+                    return self.tensor(inputs.first + i - inputs.before)
                 t = _tensor_of(source, self.call)
                 assert t is not None
                 return t
@@ -339,7 +340,7 @@ class PathRun:
             raise
 
     def _run_followed(self, node: Node, function: GraphFunction) -> None:
-        outs = function.call([self.arrays[k] for k in node.imports], [self._tensor(k) for k in node.imports])
+        outs = function.call([self.arrays[k] for k in node.imports], [self.tensor(k) for k in node.imports])
         for k, t in zip(node.exports, outs, strict=True):
             self.arrays[k], self.words[k], self.tensors[k] = t._data, id(t._data), t
         self._compiled += dict.fromkeys(t._grad_fn for t in outs if t._grad_fn is not None)
@@ -350,7 +351,11 @@ class PathRun:
         for node in self._compiled:
             node.replace(t, before)
 
-    def _tensor(self, k: int) -> Tensor:
+    def have(self, k: int, t: Tensor) -> None:
+        """Value ``k`` is this tensor, which no program has made."""
+        self.tensors[k], self.arrays[k], self.words[k] = t, t._data, address(t._data)
+
+    def tensor(self, k: int) -> Tensor:
         """Value ``k`` as a tensor."""
         found = self.tensors.get(k)
         if found is None:
@@ -365,6 +370,8 @@ class PathRun:
             return event.see(self.arrays[event.value])
         if isinstance(event, Decision):
             return static(self.values[event.number])
+        if isinstance(event, Application):
+            event.enter(self)
         if isinstance(event, Gradient):
             t = owner(event.owner, self.call)
             gradient = None if t is None else t._grad

@@ -18,6 +18,7 @@ from ..context import SPECIAL, context
 from ..ir.graph import Graph, Value
 from ..tensor import Tensor
 from ..warning import warn
+from .applications import settle
 from .calls import Call
 from .depth import probe_stack
 from .effects import learn
@@ -471,6 +472,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _leave(self, key: Any, call: Call, recorder: Recorder) -> bool:
         """Of a recording that cannot be replayed to its end, remembers the path to where it saw something last."""
+        settle(recorder, set())
         if not recorder.branches or not recorder.events:
             return False
         if self._tree(key, call).leave(spans(recorder, {}, whole=False), recorder.reason):

@@ -31,6 +31,7 @@ from ..ir.primitive import Primitive
 from ..ir.types import DType, TensorType, type_of
 from ..printing import history, shows_elements
 from ..tensor import Tensor, wrap
+from .applications import applies
 from .arrays import RuntimeArray, is_input, is_kept
 from .assigned import Assignments
 from .cotangents import Cotangents
@@ -131,7 +132,7 @@ class Recorder:
             self.sensitive.add(v)
         self.inputs.append(t)
         self.versions.append(t._counter[0])
-        self._set(t, v)
+        self.set(t, v)
         return v
 
     def owner(self, t: Tensor) -> Source:
@@ -147,7 +148,7 @@ class Recorder:
         if t is None:
             t = self.float_tensors[x._index] = wrap(np.array(x._value, np.float64))
             if x._index in self.floats.late:
-                self._event(Needed(x._index, self.locations.here()), None)
+                self.event(Needed(x._index, self.locations.here()), None)
             self.input(t, Source("float", x._index))
         return t
 
@@ -155,14 +156,12 @@ class Recorder:
         """Numbers, of the run and others, as a tensor."""
         made = self.floats.hidden(Array(dtype, shape), numbers)  # type: ignore[arg-type]
         if made._index in self.floats.late:
-            self._event(Needed(made._index, self.locations.here()), None)
+            self.event(Needed(made._index, self.locations.here()), None)
         self.input(t := wrap(made._value), Source("array", made._index))
         return t
 
     def host_float(self, holder: Any, key: str, value: float) -> Any:
-        """``holder[key]``, which is ``value`` now. Where numbers of the run may be, one has been put there, unless the run has
-        made the holder.
-        """
+        """``holder[key]``, which is ``value`` now: where numbers of the run may be, one is there if the run has not made it."""
         return self.rate(holder, key, value).pinned() if self.plain_numbers else value
 
     def rate(self, holder: Any, key: str, value: float) -> RuntimeNumber:
@@ -211,7 +210,7 @@ class Recorder:
         known = self._known.get(id(t))
         return known is not None and known.tensor() is t
 
-    def _set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
+    def set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
         self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(t._root()), 0) if self.epochs else 0)
         if "_data" in vars(t):  # the elements of a lazy view are in no array
             self._by_array[id(t._data)] = weakref.ref(t._data), v
@@ -224,7 +223,7 @@ class Recorder:
     @_guarded
     def make(self, t: Tensor, v: Value) -> None:
         """``t`` is a tensor made by the run."""
-        self.made.append(self._set(t, v))
+        self.made.append(self.set(t, v))
 
     @_guarded
     def identify(self, t: Tensor) -> None:
@@ -311,7 +310,7 @@ class Recorder:
                 assert primitive.put is not None
                 v = primitive.put(base, v, base.type, **attrs)
             t, followed = parent, followed and primitive.differentiable
-        self._set(t, v if followed else self._unfollowed(t, v))
+        self.set(t, v if followed else self._unfollowed(t, v))
         if not self.assigned.has(root):
             self.written[id(root)] = root
         if id(root) in self._shown:
@@ -363,7 +362,7 @@ class Recorder:
         owner = self.owner(t)
         event = Gradient(owner, self.locations.here())
         known = t._grad is not None and self.knows(t._grad)
-        self._event(event, event.see(t._grad, {id(x): i for i, x in enumerate(self.inputs)} if known else {}))
+        self.event(event, event.see(t._grad, {id(x): i for i, x in enumerate(self.inputs)} if known else {}))
         if t._grad is not None and not self.knows(t._grad):
             self.input(t._grad, Source("grad", owner.index) if owner.kind == "argument" else Source("grad", holder=t))
 
@@ -377,7 +376,7 @@ class Recorder:
         """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
         v = self.value(t)
         if self.is_new(t):
-            self._set(t, self.build.bind(P.detach, [v], {}))
+            self.set(t, self.build.bind(P.detach, [v], {}))
         elif t._grad_fn is not None:
             self.give_up("detaches a tensor made outside")
         else:
@@ -427,7 +426,9 @@ class Recorder:
         """Whether what has been computed decides something, or is a number of Python; or something is called again."""
         return bool(self.floats.late) or self.floats.calls or any(seen.event.late for seen in self.events)
 
-    def _event(self, event: Event, seen: Any) -> None:
+    applies = _guarded(applies)
+
+    def event(self, event: Event, seen: Any) -> None:
         here = len(self.builder.inputs), len(self.builder.ops), len(self.floats.template)
         self.events.append(Seen(event, here, seen))
 
@@ -437,7 +438,7 @@ class Recorder:
         v = self.value(t)
         if self.varies(v):
             look = Look(v, truth, how, self.locations.here())
-            self._event(look, look.see(t._data))
+            self.event(look, look.see(t._data))
 
     @_guarded
     def look_at_array(self, t: Tensor, array: np.ndarray) -> None:
@@ -526,7 +527,7 @@ class Recorder:
         if number in self.floats.decided:
             return
         self.floats.decided.add(number)
-        self._event(Decision(number, number in self.floats.late, self.locations.here()), seen)
+        self.event(Decision(number, number in self.floats.late, self.locations.here()), seen)
 
     def pinned(self) -> list[int]:
         """The numbers of the call's ints of which only one value will do."""
@@ -542,7 +543,7 @@ class Recorder:
             if any(isinstance(x, RuntimeNumber) for x in args):
                 self.floats.apply(np.shape, (Hidden(i, value),), decides=True)
             if i in self.floats.late:
-                self._event(Needed(i, self.locations.here()), None)
+                self.event(Needed(i, self.locations.here()), None)
             self.input(t := wrap(value), Source("array", i))
             return RuntimeArray(self, t, value, t)
         if type(value) is list:
@@ -563,7 +564,7 @@ class Recorder:
             return value
         computed = next((seen.at[1] for seen in reversed(self.events) if seen.event.late), 0)
         if len(self.builder.ops) > computed:
-            self._event(Moment(self.locations.here()), None)
+            self.event(Moment(self.locations.here()), None)
         return self.called(clock, (), value, ordered=False)
 
     def varies(self, v: Value) -> bool:

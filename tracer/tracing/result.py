@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
 from ..runtime import objects
 from ..tensor import Tensor
+from .applications import settle
 from .assigned import assigned
 from .effects import Change, place
 from .ending import Ending, whole
@@ -72,9 +73,14 @@ def finish(
             what = f"a backward pass outside of its result{_made(recorder, t)} would end at a leaf that it makes, or nowhere"
             recorder.reason = f"{what}: {_DETACH}"
             return None
-    why = next((why for k in followed if (why := python_runs(results.tensors[k]._grad_fn)) is not None), None)  # type: ignore
-    if why is not None:
-        recorder.reason = f"a backward pass outside would call {why}"
+    nodes: list[Any] = [results.tensors[k]._grad_fn for k in followed]
+    applied, unknown = settle(recorder, {n for node in nodes for n in walk(node)})
+    if unknown:
+        recorder.reason = unknown
+        return None
+    user = next((why for node in nodes if (why := python_runs(node, applied)) is not None), None)
+    if user is not None:
+        recorder.reason = f"a backward pass outside would call {user}"
         return None
     counts = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
     counted = [i for i, t in enumerate(recorder.inputs) if i in updates or recorder.assigned.has(t)]
@@ -86,7 +92,7 @@ def finish(
     ending = Ending(
         build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints, new_memory
     )
-    if followed and not all(whole(recorder, ending).reached):
+    if followed and not applied and not all(whole(recorder, ending).reached):
         recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"
         return None
     return ending

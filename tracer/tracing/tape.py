@@ -17,6 +17,7 @@ import numpy as np
 from ..ir.graph import Op, Value
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType
+from .applications import Application
 from .scalars import Element
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Gradient:
         return f"whether a tensor has a gradient, at {self.loc}"
 
 
-Event = Look | Decision | Needed | Moment | Gradient
+Event = Look | Decision | Needed | Moment | Gradient | Application
 
 
 class Seen(NamedTuple):
@@ -180,6 +181,8 @@ def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> l
                 number[v] = len(number)
         if isinstance(event, Look):
             event = replace(event, value=number[event.value])
+        elif isinstance(event, Application):
+            event = event.numbered(number)
         sensitive = frozenset(k for k, v in enumerate(values, first) if v in recorder.sensitive)
         constants = tuple(floats.template[n:n1])
         roots = tuple([(k, _numbered(s, number)) for k, s in floats.roots if n <= k < n1])

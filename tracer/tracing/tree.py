@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
+from .applications import Application
 from .draws import Draw, kept_unless_complete
 from .ending import Ending, Recorded
 from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
@@ -57,8 +58,14 @@ class Node:
         self.computed = self.first + len(span.inputs)  # the number of the first value that is computed
         self.own: dict[int, tuple[int, Row]] = {}  # its operations, with the first of their numbers, by each of their numbers
         self.next: int = self.computed
+        # The values that outputs of the user's own operations have: the replay gives them, as it does inputs.
+        self.entered: dict[int, TensorType] = {}
+        entered = {*span.event.entered.values()} if isinstance(span.event, Application) else ()
         for row in span.rows:
-            self.own.update((self.next + k, (self.next, row)) for k in range(len(row.types)))
+            if self.next in entered:
+                self.entered[self.next] = row.types[0]
+            else:
+                self.own.update((self.next + k, (self.next, row)) for k in range(len(row.types)))
             self.next += len(row.types)
         before = [] if above is None or above.flushes else above.pending
         self.pending: list[Node] = [*before, self]
@@ -125,6 +132,8 @@ class _Path:
         node = self.nodes[self.place(k)]
         if k < node.computed:
             return node.span.inputs[k - node.first].type
+        if k in node.entered:
+            return node.entered[k]
         first, row = node.own[k]
         return row.types[k - first]
 
@@ -234,6 +243,8 @@ class Tree(Recorded):
         wanted = {*imports, *(value for _, value, _ in node.late_roots)}
         if isinstance(node.span.event, Look):
             wanted.add(node.span.event.value)
+        elif isinstance(node.span.event, Application):
+            wanted.update(node.span.event.reads)
         if node.ending is not None:
             nodes = path.nodes[: node.depth + 1]
             given = {k for n in nodes for k in range(n.first, n.computed)}

@@ -78,7 +78,7 @@ def finish(
     if unknown:
         recorder.reason = unknown
         return None
-    user = next((what for node in nodes if (what := python_runs(node, applied)) is not None), None)
+    user = next((name for node in nodes if (name := python_runs(node, applied)) is not None), None)
     if user is not None:
         recorder.reason = f"a backward pass outside would call {user}"
         return None

@@ -41,8 +41,8 @@ def uninterrupted(work: Callable[P, R]) -> Callable[P, R]:
             return work(*args, **kwargs)
         finally:
             _restore(handlers, later)
-            for number in came:
-                handlers[number](number, sys._getframe())
+            for given in came:
+                handlers[given](given, sys._getframe())
 
     return call
 

@@ -86,6 +86,22 @@ def test_an_item_that_is_another_when_it_is_read():
     both(program)
 
 
+@pytest.mark.parametrize("change", ["pop", "clear"])
+def test_a_number_that_changes_and_is_gone(change):
+    def program(trace):
+        held = [0.25, 0.5]
+        f, results = trace(lambda x: x * (held[1] if len(held) > 1 else 3.0)), []
+        for k in range(8):
+            if k in (1, 2):
+                held[1] = 0.5 + k
+            elif k == 6:
+                getattr(held, change)()
+            results.append(f(vec(1.0)))
+        return results
+
+    both(program)
+
+
 def test_bytes_that_change():
     def program(trace):
         octets = bytearray(b"ab")

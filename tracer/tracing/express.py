@@ -238,7 +238,7 @@ class _Writer:
         elif isinstance(slot.holder, dict):
             self.say(f"{name} = get({holder}, {self.literal(key)}, MISSING)")
         elif type(slot.holder) is list:
-            self.say(f"{name} = {holder}[{key}]")  # its length is guarded
+            self.say(f"{name} = {holder}[{key}] if len({holder}) > {key} else MISSING")
         elif isinstance(slot.holder, types.CellType):
             self.say(f"try: {name} = {holder}.cell_contents")
             self.say(f"except ValueError: {name} = MISSING")

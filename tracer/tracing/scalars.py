@@ -328,7 +328,7 @@ class RuntimeInt(RuntimeNumber):
     def tensor(self, dtype: DType) -> Tensor:
         """As an operand of the given dtype. Of integers the low bits, as C converts them."""
         if not _is_exact(self._value):
-            return P.full(value=self.pinned(), shape=(), dtype=dtype.short)
+            return P.full(value=int(self.pinned()), shape=(), dtype=dtype.short)
         self._program.apply(_is_exact, (self,), decides=True)
         whole = RuntimeNumber.tensor(self, int64 if dtype.kind in "ui" else dtype)
         return whole if whole.dtype is dtype else P.cast(whole, dtype=dtype.short)
@@ -350,7 +350,7 @@ def _now(x: Any) -> Any:
 _NUMBER = (bool, int, float, complex)
 _OPERANDS = (*_NUMBER, np.number, np.bool_)
 _KINDS: dict[type, type[RuntimeNumber]] = {float: RuntimeFloat, int: RuntimeInt}
-_KINDS |= {np.dtype(char).type: RuntimeFloat for char in np.typecodes["Float"]}
+_KINDS |= {np.dtype(char).type: RuntimeFloat for char in "efd"}
 _KINDS |= {np.dtype(char).type: RuntimeInt for char in np.typecodes["AllInteger"]}
 
 

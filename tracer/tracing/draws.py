@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..context import context
+from ..runtime.interrupts import uninterrupted
 from ..runtime.objects import set_class, sets_classes
 from ..tensor import Tensor
 from .arrays import is_runtime_array
@@ -280,6 +281,7 @@ def _of_global_state(original: Callable[..., Any], generator: Any, name: str) ->
 
 
 @functools.cache
+@uninterrupted
 def _prepare() -> None:
     """Makes the classes, and the substitutes of functions of modules: what imports of this package need not wait for."""
     for base in (random.Random, np.random.Generator, np.random.RandomState):

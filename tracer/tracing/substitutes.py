@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from ..runtime.interrupts import uninterrupted
 from .scalars import RuntimeNumber
 
 
@@ -25,7 +26,7 @@ _places: list[_Place] = []
 _substitutes: dict[int, Any] = {}  # by the id of the original
 _originals: dict[int, Any] = {}  # by the id of the substitute
 _lock = threading.Lock()
-_users = 0
+_users: set[object] = set()  # recordings
 
 
 def register(space: dict[str, Any], name: str, substitute: Callable[..., Any]) -> None:
@@ -49,22 +50,24 @@ def original(x: Any) -> Any:
 @contextlib.contextmanager
 def substituted() -> Iterator[None]:
     """Meanwhile substitutes are in place."""
-    global _users
-    with _lock:
-        _users += 1
-        if _users == 1:
-            for p in _places:
-                if p.space.get(p.name) is p.original:
-                    p.space[p.name] = p.substitute
+    user = object()
     try:
+        _use(user, True)
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for p in _places:
-                    if p.space.get(p.name) is p.substitute:
-                        p.space[p.name] = p.original
+        _use(user, False)
+
+
+@uninterrupted
+def _use(user: object, begins: bool) -> None:
+    """Puts substitutes in place for the first user, and originals after the last."""
+    with _lock:
+        before = bool(_users)
+        (_users.add if begins else _users.discard)(user)
+        for p in _places if bool(_users) is not before else ():
+            old, new = (p.original, p.substitute) if _users else (p.substitute, p.original)
+            if p.space.get(p.name) is old:
+                p.space[p.name] = new
 
 
 # Functions of ``math`` take numbers of a run: C code would read the value, and the trace would be for it alone.

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..context import context
+from ..runtime.interrupts import uninterrupted
 from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
@@ -83,18 +84,27 @@ class Watch:
         if before is not None and not callable(before):  # one written in C, which only its owner can set again
             before.disable()
         profile = self._profile(before if callable(before) else None)
-        self._generators.begin()
-        sys.setprofile(profile)
-        try:
-            yield
-        finally:
+
+        @uninterrupted
+        def begin() -> None:
+            self._generators.begin()
+            sys.setprofile(profile)
+
+        @uninterrupted
+        def end() -> None:
+            self._generators.end()
             if sys.getprofile() is not profile:
                 self.refusal = self.refusal or "it sets a profile function"
-            else:
-                sys.setprofile(before if callable(before) else None)
-                if before is not None and not callable(before):
-                    before.enable()
-            self._generators.end()
+                return
+            sys.setprofile(before if callable(before) else None)
+            if before is not None and not callable(before):
+                before.enable()
+
+        try:
+            begin()
+            yield
+        finally:
+            end()
             unseen = self._generators.differs()
             if unseen and not self.refusal:
                 self.refusal = f"{unseen} in a way that replays do not know: call its methods"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import context
 from ..printing import shows_elements
+from ..runtime.interrupts import uninterrupted
 from ..tensor import Tensor
 from .formats import Number, Template, Text
 from .kinds import STATIC
@@ -122,19 +123,24 @@ def captured_output(recorder: Recorder) -> Iterator[None]:
         with recorder.output_ignored():
             return plain_handle(self, record)
 
+    places: list[tuple[Any, str, Any, Any]] = [
+        (builtins, "print", plain_print, capturing_print),
+        (logging.Logger, "handle", plain_handle, capturing_handle),
+        *((sys, name, stream, captured_streams[name]) for name, stream in streams.items()),
+    ]
     try:
-        builtins.print, logging.Logger.handle = capturing_print, capturing_handle  # type: ignore[assignment, method-assign]
-        for name, stream in captured_streams.items():
-            setattr(sys, name, stream)
+        _replace(places)
         yield
     finally:
-        if builtins.print is capturing_print:
-            builtins.print = plain_print
-        if logging.Logger.handle is capturing_handle:
-            logging.Logger.handle = plain_handle  # type: ignore[method-assign]
-        for name, stream in captured_streams.items():
-            if getattr(sys, name) is stream:
-                setattr(sys, name, streams[name])
+        _replace([(holder, name, captured, plain) for holder, name, plain, captured in places])
+
+
+@uninterrupted
+def _replace(places: list[tuple[Any, str, Any, Any]]) -> None:
+    """In each place, (holder, name, old, new), puts the new object if the old one is there."""
+    for holder, name, old, new in places:
+        if getattr(holder, name) is old:
+            setattr(holder, name, new)
 
 
 def _outside(module: types.ModuleType, frame: types.FrameType | None) -> types.FrameType | None:

@@ -254,7 +254,7 @@ class Nonsense(SyntaxError):
 
 
 def outcome(program):
-    """Raises SyntaxError where the program is none. Each world has code of its own."""
+    """Raises SyntaxError where the text is not a program. The eager and the traced program are compiled separately."""
     from gallery.harness import compare
 
     source, scope, traced, message = program.source(), {}, [], ""

@@ -51,7 +51,7 @@ class Application:
     entered     the values that outputs have from then on, by the output's number
     saved       the saved tensors: a ``Ref``, the ``Place`` of an output, or None
     attributes  what the user has set on ``ctx``; containers may have a ``Ref`` or a ``Number`` in them
-    settings    attributes of ``ctx`` of our own
+    settings    attributes of ``ctx`` that this package sets
     apart       the numbers of the outputs that are marked as not differentiable
     """
 

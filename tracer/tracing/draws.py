@@ -310,7 +310,7 @@ def _of_clock(original: Callable[[], Any]) -> Callable[[], Any]:
         value = original()
         if recorder is None or not recorder.captures_output:
             return value
-        if is_quiet(sys._getframe(1).f_globals.get("__name__")):  # records of logs have times of their own
+        if is_quiet(sys._getframe(1).f_globals.get("__name__")):  # the logging library reads the clock for its records
             return value
         return recorder.reads_clock(read, value)
 

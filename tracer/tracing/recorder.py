@@ -98,8 +98,7 @@ class Recorder:
         self.locations = Locations()
         self._known: dict[int, _Known] = {}
         self.sensitive = self.builder.sensitive
-        self.started = perf_counter()
-        self.fails = False  # whether an operation has, for the values it was given: others may do
+        self.started, self.fails = perf_counter(), False  # whether an operation has, for the values it was given: others may do
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
         self.written: dict[int, Tensor] = {}  # roots written to in place
@@ -585,11 +584,12 @@ class Recorder:
                     known.update(dict.fromkeys(u.op.results, True in operands))
         return known[v]
 
+    @_guarded
     def failed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
         """An operation has raised: if not for the types of its operands, then for their values, and other calls may go on."""
         try:
             self.build.bind(primitive, [self.value(a) if isinstance(a, Tensor) else pinned(a) for a in args], attrs)
-        except Exception:
+        except (TypeError, ValueError, RuntimeError, IndexError):  # what inference says of types; all else is a failure
             return
         self.fails = True
         self.give_up(f"{primitive.name} fails for the values it is given,")

@@ -1,7 +1,12 @@
 """Interrupts and handlers of signals: whatever they interrupt, every traced function stays usable."""
 
+import builtins
 import gc
+import logging
+import math
+import random
 import signal
+import sys
 import threading
 import time
 
@@ -11,7 +16,7 @@ import pytest
 import tracer
 from tracer.context import context
 from tracer.runtime.compile import native_object
-from tracer.runtime.interrupts import uninterrupted
+from tracer.runtime.interrupts import gated, uninterrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
 
@@ -230,6 +235,48 @@ def test_work_that_is_not_interrupted(alarm):
     assert in_a_thread(uninterrupted(lambda: 1)) == 1
 
 
+def test_signals_run_while_a_gate_is_open(alarm):
+    """They go through the outermost gate. Work inside of its block closes it for as long as it lasts."""
+    came = []
+    alarm(lambda number, frame: came.append(number))
+    ring = lambda: signal.raise_signal(signal.SIGALRM)  # noqa: E731
+
+    def call(handler, number, frame):
+        came.append("through")
+        handler(number, frame)
+
+    with gated(call) as gate:
+        ring()
+        assert not came
+        with gate.open:
+            ring()
+            assert came == ["through", signal.SIGALRM]
+            with gated():
+                ring()
+                assert len(came) == 2
+            assert len(came) == 6  # the first one, and this
+        with gated() as inner, inner.open:
+            ring()
+        assert len(came) == 6
+    assert len(came) == 8
+    ring()
+    assert came[8:] == [signal.SIGALRM]
+
+
+def test_every_signal_is_handled_where_one_handler_raises(alarm):
+    came, before = [], signal.getsignal(signal.SIGUSR1)
+    alarm(interrupted)
+    signal.signal(signal.SIGUSR1, lambda number, frame: came.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt), gated():
+            signal.raise_signal(signal.SIGALRM)
+            signal.raise_signal(signal.SIGUSR1)
+        assert came == [signal.SIGUSR1]
+        assert signal.getsignal(signal.SIGALRM) is interrupted
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_interrupts_leave_no_lock_of_llvm_held(alarm):
     """Code for new kernels is made in another thread after interrupts while such code was made."""
     alarm(interrupted)
@@ -241,3 +288,65 @@ def test_interrupts_leave_no_lock_of_llvm_held(alarm):
 
     storm(compiles, 300, rng)
     assert in_a_thread(compiles) > 0
+
+
+class Counter:
+    """Has numbers, a list that grows, and methods that are given other code while a run is recorded."""
+
+    def __init__(self):
+        self.scale, self.steps, self.log = 2.0, 0, []
+
+    def __call__(self, x):
+        self.steps += 1
+        y = x * math.sin(self.scale) * float(len(self.log) + 1) + random.random()
+        self.log.append(y.sum().item())
+        print(end="")
+        if y.sum() > 1e9:
+            y = y * int(self.scale)
+        return y.exp()
+
+
+def test_interrupts_of_recordings_leave_nothing_behind(alarm):
+    """What is put in place of functions, numbers, code, streams and generators while a run is recorded is taken out again."""
+
+    def world():
+        spaces = {"builtins": vars(builtins), "math": vars(math), "random": vars(random), "Logger": vars(logging.Logger)}
+        found = {(name, key): value for name, space in spaces.items() for key, value in list(space.items())}
+        found["code"] = Counter.__call__.__code__
+        found["streams"] = sys.stdout, sys.stderr, sys.getprofile(), sys.getrecursionlimit()
+        found["generator"] = type(random._inst)
+        found["recorder"] = context.recorder, context.recording, gc.isenabled()
+        found["handler"] = signal.getsignal(signal.SIGALRM)
+        return found
+
+    x, random_state = tracer.ones(2), random.getstate()
+    for _ in range(3):
+        tracer.trace(Counter())(x)
+    alarm(interrupted)
+    before, rng = world(), np.random.default_rng(0)
+    made = []
+
+    def records():
+        made.append(Counter())
+        tracer.trace(made[-1])(x)
+
+    for _ in range(1000):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 5e-3), 0.2)
+            while True:
+                records()
+        except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        after = world()
+        assert [key for key in before if before[key] is not after.get(key) and before[key] != after.get(key)] == []
+        for counter in made:
+            assert type(counter.scale) is float and type(counter.steps) is int and counter.steps in (0, 1)
+            assert all(type(value) is float for value in counter.log) and len(counter.log) in (0, 1)
+        made.clear()
+    random.setstate(random_state)
+    f, expected = tracer.trace(Counter()), []
+    for call in (f, Counter()):
+        random.seed(0)
+        expected.append([call(x).numpy() for _ in range(5)])
+    np.testing.assert_allclose(*expected, rtol=1e-6)
+    assert f.cache_info().replays >= 2 and not f.eager_reasons

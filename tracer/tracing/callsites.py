@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..context import context
-from ..runtime.interrupts import uninterrupted
 from ..runtime.objects import references
 from ..tensor import Tensor
 from .arrays import is_runtime_array
@@ -196,7 +195,6 @@ class CallSites:
     def __init__(self) -> None:
         self._functions: list[types.FunctionType] = []
 
-    @uninterrupted
     def begin(self, functions: Iterable[types.FunctionType], caches: Iterable[Any] = ()) -> None:
         """From now on these functions have such code. What those of ``caches`` give is remembered: numbers as they are now."""
         cached = {id(getattr(f, "__wrapped__", None)) for f in caches}
@@ -219,7 +217,6 @@ class CallSites:
                 known.users += 1
                 self._functions.append(f)
 
-    @uninterrupted
     def end(self) -> None:
         with _LOCK:
             left = []

@@ -148,8 +148,8 @@ class Check:
 
     def _culprit(self, args: tuple, kwargs: dict, graph: Graph | None) -> str:
         """Where the recorded graph, and the one that is recorded now, begin to differ; else, what a kernel computes wrongly."""
-        recording = Recording(self.name, self.call)
-        result = recording.settle(recording.run(self.function, args, kwargs))
+        with Recording(self.name, self.call) as recording:
+            result = recording.settle(recording.run(self.function, args, kwargs))
         now = recording.recorder.builder
         if graph is None:
             last = next((v.op for t in _tensors(result) if (v := recording.recorder.value(t)) is not None and v.op), None)

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..runtime.interrupts import gated
+
 _FRAMES = 200_000  # what a walk may need: it calls nothing of a user's, and such calls of Python take no room on the C stack
 _NEAR = 50  # frames to the limit, at which it cannot be set
 _lock = threading.Lock()
@@ -41,15 +43,16 @@ def room() -> Iterator[None]:
     """Meanwhile there is room for many calls within one another. Raises RecursionError where the stack is almost full."""
     global _users, _before
     probe_stack(_NEAR)
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _before = sys.getrecursionlimit()
-            sys.setrecursionlimit(max(_before, _FRAMES))
-    try:
-        yield
-    finally:
+    with gated():
         with _lock:
-            _users -= 1
-            if _users == 0:
-                sys.setrecursionlimit(_before)
+            _users += 1
+            if _users == 1:
+                _before = sys.getrecursionlimit()
+                sys.setrecursionlimit(max(_before, _FRAMES))
+        try:
+            yield
+        finally:
+            with _lock:
+                _users -= 1
+                if _users == 0:
+                    sys.setrecursionlimit(_before)

@@ -164,26 +164,33 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
 
     tensors = tuple(examples.tensors.values())
     try:
-        before = environment.key()
         call = Call(tensors, {}, environment)
-        recording = Recording(name, call)
-        recorder = recording.recorder
-        with enable_grad():
-            box = [recording.run(run, tensors, {})]
-        recorder.reason = recorder.reason or recording.watch.refusal
-        recording.before.changes()
-        recording.before.undo()
-        try:
-            environment.grow(recording.watch)
-            before, call = environment.key(), Call(tensors, {}, environment)
-        finally:
-            recording.before.redo()
-        after = environment.key()
+        with Recording(name, call) as recording:
+            trace, reason = _traced(recording, environment, run, tensors)
     except Untraceable as e:
         raise _unsupported(name, str(e)) from None
-    stable = before == after
+    if reason:
+        raise _unsupported(name, reason)
+    return trace, structure[0]
+
+
+def _traced(
+    recording: Recording, environment: Environment, run: Callable[..., Any], tensors: tuple[Tensor, ...]
+) -> tuple[Trace | None, str]:
+    """The trace of a run, and why it has none. Raises Untraceable."""
+    recorder = recording.recorder
+    with enable_grad():
+        box = [recording.run(run, tensors, {})]
+    recorder.reason = recorder.reason or recording.watch.refusal
+    recording.before.changes()
+    recording.before.undo()
+    try:
+        environment.grow(recording.watch)
+        before, call = environment.key(), Call(tensors, {}, environment)
+    finally:
+        recording.before.redo()
     trace = None
-    if stable and not recorder.reason:
+    if before == environment.key() and not recorder.reason:
         ending = finish(recorder, box, {**environment.tensors, **call.reached}, call, [])
         if recorder.floats.calls:
             recorder.reason = "it draws random numbers, or reads a clock"
@@ -192,9 +199,7 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
         elif ending is not None:
             trace = Trace(recorder, ending)
     recording.settle(box.pop())
-    if recorder.reason:
-        raise _unsupported(name, recorder.reason)
-    return trace, structure[0]
+    return trace, recorder.reason
 
 
 def _link(examples: Examples, trace: Trace, structure: Structure) -> Exported:

@@ -402,7 +402,11 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self._recorded += 1
         if self._records_on(key, call, args, kwargs):
             return self._run_eagerly(args, kwargs)
-        recording = Recording(self._name, call)
+        with Recording(self._name, call) as recording:
+            return self._recorded_call(recording, key, call, args, kwargs)
+
+    def _recorded_call(self, recording: Recording, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
+        """A call that is recorded, and what comes of the recording."""
         recorder, before = recording.recorder, recording.before
         recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
         try:

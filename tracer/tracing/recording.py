@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import enum
-import signal
-import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 from ..context import context
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
+from ..runtime.interrupts import gated
 from ..tensor import Tensor
 from .announce import Announcing
 from .arrays import RuntimeArray
@@ -39,7 +38,8 @@ from .world import captured_output
 class Recording:
     """A run of a function in which the numbers among the arguments, and in slots, are numbers of the run.
 
-    ``before``: what everything held that the run can change.
+    It changes objects that the function reaches, and changes them back: it is used in a ``with`` block, in which handlers of
+    signals run while the function itself does. ``before``: what everything held that the run can change.
     """
 
     def __init__(self, name: str, call: Call):
@@ -53,6 +53,14 @@ class Recording:
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
         self.recorder.array_arguments = list(call.arrays.values())
+        self._signals = gated(apart)
+
+    def __enter__(self) -> Recording:
+        self._gate = self._signals.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._signals.__exit__(*error)
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         """The function's result, in which numbers of the run may be."""
@@ -76,8 +84,9 @@ class Recording:
             sites.begin(functions, [f for f, _ in self._caches])
             context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
-            with collector_paused(), signals_apart(), captured_output(self.recorder), substituted(), self.watch.watching():
-                result = function(*new_args, **new_kwargs)
+            with collector_paused(), captured_output(self.recorder), substituted(), self.watch.watching():
+                with self._gate.open:
+                    result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
                 return result
         except BaseException as e:
@@ -212,35 +221,19 @@ class _Numbers:
                     self.before.put(slot.holder, slot.key, new)
 
 
-_SIGNALS = signal.valid_signals()
+def apart(handler: Callable[..., Any], number: int, frame: Any) -> None:
+    """Calls a handler of a signal. What it does is no part of what is recorded or compiled."""
+    recorder = context.recorder
+    try:
+        context.recorder = None
+        with using(None):
+            handler(number, frame)
+    finally:
+        context.recorder = recorder if recorder is not None and not recorder.reason else None
 
 
 @contextlib.contextmanager
 def signals_apart() -> Iterator[None]:
-    """Meanwhile what handlers of signals do is no part of what is recorded or compiled."""
-    if threading.current_thread() is not threading.main_thread():  # which handlers run in
+    """Meanwhile what handlers of signals do is no part of what is compiled."""
+    with gated(apart) as gate, gate.open:
         yield
-        return
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    wrapped = {n: _apart(h) for n, h in handlers.items() if callable(h) and h is not signal.default_int_handler}
-    try:
-        for number, handler in wrapped.items():
-            signal.signal(number, handler)
-        yield
-    finally:
-        for number, handler in wrapped.items():
-            if signal.getsignal(number) is handler:
-                signal.signal(number, handlers[number])
-
-
-def _apart(handler: Callable[..., Any]) -> Callable[..., Any]:
-    def apart(number: int, frame: Any) -> Any:
-        recorder = context.recorder
-        try:
-            context.recorder = None
-            with using(None):
-                return handler(number, frame)
-        finally:
-            context.recorder = recorder if recorder is not None and not recorder.reason else None
-
-    return apart

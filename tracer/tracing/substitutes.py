@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..runtime.interrupts import uninterrupted
 from .scalars import RuntimeNumber
 
 
@@ -58,7 +57,6 @@ def substituted() -> Iterator[None]:
         _use(user, False)
 
 
-@uninterrupted
 def _use(user: object, begins: bool) -> None:
     """Puts substitutes in place for the first user, and originals after the last."""
     with _lock:

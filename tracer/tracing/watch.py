@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..context import context
-from ..runtime.interrupts import uninterrupted
 from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
@@ -85,26 +84,18 @@ class Watch:
             before.disable()
         profile = self._profile(before if callable(before) else None)
 
-        @uninterrupted
-        def begin() -> None:
+        try:
             self._generators.begin()
             sys.setprofile(profile)
-
-        @uninterrupted
-        def end() -> None:
-            self._generators.end()
-            if sys.getprofile() is not profile:
-                self.refusal = self.refusal or "it sets a profile function"
-                return
-            sys.setprofile(before if callable(before) else None)
-            if before is not None and not callable(before):
-                before.enable()
-
-        try:
-            begin()
             yield
         finally:
-            end()
+            if sys.getprofile() is profile:
+                sys.setprofile(before if callable(before) else None)
+                if before is not None and not callable(before):
+                    before.enable()
+            else:
+                self.refusal = self.refusal or "it sets a profile function"
+            self._generators.end()
             unseen = self._generators.differs()
             if unseen and not self.refusal:
                 self.refusal = f"{unseen} in a way that replays do not know: call its methods"

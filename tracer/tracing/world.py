@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import context
 from ..printing import shows_elements
-from ..runtime.interrupts import uninterrupted
 from ..tensor import Tensor
 from .formats import Number, Template, Text
 from .kinds import STATIC
@@ -135,7 +134,6 @@ def captured_output(recorder: Recorder) -> Iterator[None]:
         _replace([(holder, name, captured, plain) for holder, name, plain, captured in places])
 
 
-@uninterrupted
 def _replace(places: list[tuple[Any, str, Any, Any]]) -> None:
     """In each place, (holder, name, old, new), puts the new object if the old one is there."""
     for holder, name, old, new in places:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -179,6 +178,8 @@ class DataLoader:
 
     def _parallel(self, fetch: _Fetch, positions: Iterable[Any]) -> Iterator[Any]:
         """Batches in order, made by processes. Two for each worker are under way at any time."""
+        import multiprocessing  # takes a fortieth of what importing this package does
+
         processes = multiprocessing.get_context("fork")
         seed = int(randint(0, 2**62, (), generator=self.generator).item())
         start = (processes.Value("i", 0), self.num_workers, seed, fetch, self.worker_init_fn)

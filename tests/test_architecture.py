@@ -63,7 +63,9 @@ def test_files_are_of_readable_size():
 def test_import_is_quick(tmp_path):
     """The package's own share of the import, of the second process on, is at most three times NumPy's: 0.2 s, or less."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    clock = "import time; s = time.process_time(); import numpy; t = time.process_time(); import tracer; u = time.process_time()"
+    clock = (
+        "import time; s = time.process_time(); import numpy; t = time.process_time(); import tracer; u = time.process_time()"
+    )
     command = [sys.executable, "-c", f"{clock}; print(t - s, u - t)"]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(4)]
     numpy, ours = (min(times) for times in zip(*(map(float, run.split()) for run in runs), strict=True))

@@ -104,7 +104,8 @@ from .tensor import Size, Tensor
 from .threads import get_num_threads, set_num_threads
 from .tracing.decorator import trace
 from .tracing.failure import TraceError, TraceWarning
-from .tracing.function import TracedFunction, eager
+from .tracing.function import TracedFunction
+from .tracing.switches import eager
 
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None

@@ -29,7 +29,7 @@ def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None
     """
     if fn is None:
         return functools.partial(disable, reason=reason)
-    from .tracing.function import eager
+    from .tracing.switches import eager
 
     @functools.wraps(fn)
     def disabled(*args: Any, **kwargs: Any) -> Any:

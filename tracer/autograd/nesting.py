@@ -35,7 +35,7 @@ def guarded(function: Callable[..., T], *args: Any) -> T:
 
 
 def _elsewhere(function: Callable[..., T], args: tuple[Any, ...]) -> T:
-    from ..tracing.function import eager
+    from ..tracing.switches import eager
 
     level, interpreter, before = _depth.level, current(), dict(vars(context))
     results: list[T] = []

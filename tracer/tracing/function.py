@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import os
 import sys
 import threading
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import Any, Concatenate, Generic, overload
 
-from ..context import SPECIAL, context
+from ..context import context
 from ..ir.graph import Graph, Value
 from ..tensor import Tensor
 from ..warning import warn
+from . import switches
 from .applications import settle
 from .calls import Call
 from .depth import probe_stack
@@ -42,8 +42,6 @@ from .tree import Tree
 from .world import muted
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
-_DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
-_CHECKED = os.environ.get("TRACER_CHECK", "0") not in ("", "0")
 _MAX_EXPRESS = 256  # replays that are written out
 _MAX_ALIKE = 16  # of them for arguments of the same shapes: each costs its guards in every call
 _ROOM = 50  # frames that recording needs beside those of the function
@@ -53,26 +51,6 @@ _MAX_REASONS = 1024  # signatures that are known to run eagerly
 _MAX_WRITTEN = 4  # times that the replay of one trace is written out
 _MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
-
-
-class _Mode(threading.local):
-    eager: bool = False
-
-
-_mode = _Mode()
-
-
-@contextlib.contextmanager
-def eager() -> Iterator[None]:
-    """In this block traced functions run eagerly, as written: for debugging."""
-    before = _mode.eager
-    _mode.eager = True
-    SPECIAL.append(_mode)
-    try:
-        yield
-    finally:
-        SPECIAL.remove(_mode)
-        _mode.eager = before
 
 
 def _no_replay(args: tuple, kwargs: Mapping[str, Any]) -> Any:
@@ -118,7 +96,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], check: bool = False):
         self.function = function
-        self._check = check or _CHECKED
+        self._check = check or switches.CHECKED
         functools.update_wrapper(self, function, updated=())
         self.native_environment = Environment(function)  # what native code depends on that was made of the function
         self._lock = threading.RLock()
@@ -241,7 +219,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _find(self, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call] | None:
         """The trace for a call, its key and description; None if such calls run eagerly."""
-        if self._untraceable or _mode.eager or _DISABLED:
+        if self._untraceable or switches.is_eager():
             return None
         if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
             return None

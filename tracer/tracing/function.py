@@ -94,6 +94,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     """
 
     __slots__ = (
+        "_before",
         "_check",
         "_eager_calls",
         "_ended",
@@ -131,9 +132,11 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self.older: list[Environment] = []  # where less code had run, for which there are traces
             self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
             self.eager_reasons: dict[Any, str] = {}
-            # Replays written out, by the shapes of arguments, and the latest. They keep alive what the function reaches now.
+            # Replays written out, by the shapes of arguments; the one that is tried first; and the latest that was found by
+            # shapes. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
             self._latest: Express = _no_replay
+            self._before: Express = _no_replay
             self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
             self._recorded = self._eager_calls = 0  # calls
             self._ended = 0  # recordings
@@ -197,7 +200,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             for replay in self._express.get(_shapes(args), ()):
                 result = replay(args, kwargs)
                 if result is not MISS:
-                    self._latest = replay
+                    # Where shapes take turns, looking at the latest first would be in vain.
+                    self._latest = replay if replay is self._before else _no_replay
+                    self._before = replay
                     return result
         except Untraceable:
             pass
@@ -250,6 +255,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             if later:
                 self._give_up(later)
                 return None
+            self.environment.look_again()
             try:
                 self.environment.key()
             except Untraceable as e:
@@ -300,7 +306,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
         self._written_for[environment.number] = surroundings
         self._express.clear()
-        self._latest = _no_replay
+        self._latest = self._before = _no_replay
         for older in self.older:
             if older is not environment:
                 older.rest()
@@ -554,7 +560,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Runs the function eagerly from now on."""
         self._untraceable = True
         self._express.clear()
-        self._latest = _no_replay
+        self._latest = self._before = _no_replay
         self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:

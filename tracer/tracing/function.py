@@ -132,11 +132,10 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self.older: list[Environment] = []  # where less code had run, for which there are traces
             self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
             self.eager_reasons: dict[Any, str] = {}
-            # Replays written out, by the shapes of arguments; the one that is tried first; and the latest that was found by
-            # shapes. They keep alive what the function reaches now.
+            # Replays written out, by the shapes of arguments. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
-            self._latest: Express = _no_replay
-            self._before: Express = _no_replay
+            self._latest: Express = _no_replay  # tried first
+            self._before: Express = _no_replay  # the latest that was found by shapes
             self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
             self._recorded = self._eager_calls = 0  # calls
             self._ended = 0  # recordings
@@ -200,7 +199,6 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             for replay in self._express.get(_shapes(args), ()):
                 result = replay(args, kwargs)
                 if result is not MISS:
-                    # Where shapes take turns, looking at the latest first would be in vain.
                     self._latest = replay if replay is self._before else _no_replay
                     self._before = replay
                     return result

@@ -587,12 +587,8 @@ class Walk:
         space = vars(x)
         self.announcing.append(weakref.ref(x))
         self._watch(space)
-        if id(space) in self.written or id(space) in self.slots:
-            return
-        if tells_versions_of_objects:
-            self._tag(space)
-        else:
-            self.live.append(space)
+        if id(space) not in self.written and id(space) not in self.slots:
+            self._tag(space) if tells_versions_of_objects else self.live.append(space)
 
     def _refuse(self, what: str, why: str) -> None:
         """``what`` cannot be guarded; ``why``, and what to write instead."""

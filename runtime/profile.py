@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from . import compile as compiler
 from .objects import HEAD, address, reads_arrays
 
 QUIET, DESCRIBED, CHECKED = 1, 2, 3  # code of which calls of C functions are of no consequence; other code; a C function
@@ -176,6 +175,8 @@ def _address(name: str) -> int:
 
 @functools.cache
 def _profile() -> int:
+    from . import compile as compiler  # and with it llvmlite, which takes long
+
     return compiler.native("profile", lambda: _CODE, ("profile",))["profile"]
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from . import compile as compiler
 from .objects import HEAD, address, reads_arrays
 from .words import Look
 
@@ -118,6 +117,8 @@ def is_available() -> bool:
 @functools.cache
 def _functions() -> tuple[Any, _Method, Any, int]:
     """What makes built-in methods, of which definition; the function ``differs``; and the address of what makes ints."""
+    from . import compile as compiler  # and with it llvmlite, which takes long
+
     found = compiler.native("table", lambda: _CODE, ("differs", "same"))
     api: Any = ctypes.pythonapi
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)

@@ -75,7 +75,7 @@ def eager() -> Iterator[None]:
         _mode.eager = before
 
 
-def _no_replay(args: tuple, kwargs: Mapping[str, Any]) -> Any:
+def _no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:
     return MISS
 
 
@@ -134,8 +134,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self.eager_reasons: dict[Any, str] = {}
             # Replays written out, by the shapes of arguments. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
-            self._latest: Express = _no_replay  # tried first
-            self._before: Express = _no_replay  # the latest that was found by shapes
+            self._latest = self._before = _no_replay  # what is tried first; what was found by shapes last
             self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
             self._recorded = self._eager_calls = 0  # calls
             self._ended = 0  # recordings
@@ -199,8 +198,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             for replay in self._express.get(_shapes(args), ()):
                 result = replay(args, kwargs)
                 if result is not MISS:
-                    self._latest = replay if replay is self._before else _no_replay
-                    self._before = replay
+                    self._latest, self._before = replay if replay is self._before else _no_replay, replay
                     return result
         except Untraceable:
             pass

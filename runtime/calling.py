@@ -21,7 +21,7 @@ def caller(program: Program, looked_at: Sequence[int]) -> Caller:
 
     For programs that update no inputs (``unsafe`` is empty, and there is no ``lock``), where ``objects.reads_arrays``.
     """
-    frames = program.look_at(looked_at, ())
+    frames = program.look_at(looked_at)
     results = range(len(program.plan.results))
     words = [f"w{i}" for i in range(len(program.plan.inputs))]
     lines = [f"def call({', '.join(words)}):"]
@@ -37,7 +37,7 @@ def caller(program: Program, looked_at: Sequence[int]) -> Caller:
     lines += [f"    r{j} = e{j}[0]" for j in results]
     lines += ["    give_back(frame)", f"    return {''.join(f'r{j}, ' for j in results) or '()'}"]
     names: dict[str, Any] = {"pop": frames.pop, "give_back": frames.append, "pack": program.pack, "native": program.call}
-    names["make"] = functools.partial(program.frame, looked_at, ())
+    names["make"] = functools.partial(program.frame, looked_at)
     names |= {"refcount": objects.references, "FREE": memory.FREE}
     exec(compile("\n".join(lines), "<call of a program>", "exec"), names)
     found: Caller = names["call"]

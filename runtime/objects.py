@@ -1,13 +1,11 @@
 """What native code may read of Python's and NumPy's objects, where their fields are as expected: found out, not assumed.
 
-A program is handed array objects and finds their memory; and it looks at what a call depends on in a nanosecond a word,
-where Python takes thirty to compare an attribute.
+A program is handed array objects and finds their memory.
 
-This file reads CPython's own structures and NumPy's C ABI, and no other does. What is read is probed at import, on objects
-that are known. Each has a plain path, for interpreters where it is not as expected:
+This file and ``words`` read CPython's own structures and NumPy's C ABI, and no other does. What is read is probed at import, on
+objects that are known. Each has a plain path, for interpreters where it is not as expected:
 
 - ``reads_arrays`` is False, and ``address`` asks the array interface: programs are given addresses, never array objects;
-- ``word_of`` knows no word, and Python compares attributes;
 - ``sets_classes`` is False, and containers are not listened to;
 - ``counts_references`` is False, and no buffer is used a second time (``memory``).
 """
@@ -15,9 +13,7 @@ that are known. Each has a plain path, for interpreters where it is not as expec
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +23,6 @@ _word_at = ctypes.c_size_t.from_address
 _INT = (1 << 32) - 1
 
 Check = tuple[int, int, int, int]  # offset, further, mask, expected: as the driver reads them
-Word = tuple[int, int]  # address, expected
 
 # Arrays: ``PyArrayObject_fields`` in NumPy's C ABI, which is data, nd, dimensions, strides, base, descr, flags.
 
@@ -108,37 +103,6 @@ def _counts_hold() -> bool:
 counts_references = _counts_hold()
 
 
-# Functions and closure cells: the words that refer to what an attribute gives; zero stands for None.
-
-
-def _probe(a: int = 1, *, b: int = 2) -> None: ...
-
-
-def _field(x: Any, value: Any) -> int | None:
-    """Where in an object the one word is that refers to ``value``."""
-    if sys.implementation.name != "cpython":
-        return None
-    places = [at for at in range(0, x.__sizeof__() - 7, 8) if _word_at(id(x) + at).value == id(value)]
-    return places[0] if len(places) == 1 else None
-
-
-_FUNCTION = {name: _field(_probe, getattr(_probe, name)) for name in ("__code__", "__defaults__", "__kwdefaults__")}
-_CELL = _field(types.CellType(_probe), _probe)
-
-
-def word_of(x: Any, name: str, value: Any) -> Word | None:
-    """The word that says what ``x.name`` is, and what is there while that is ``value``; None if not known.
-
-    Of functions and of closure cells that are not empty. The object must be kept alive.
-    """
-    offset = _CELL if isinstance(x, types.CellType) else _FUNCTION.get(name) if isinstance(x, types.FunctionType) else None
-    if offset is None:
-        return None
-    expected = 0 if value is None and isinstance(x, types.FunctionType) else id(value)
-    where = id(x) + offset
-    return (where, expected) if _word_at(where).value == expected else None
-
-
 # Classes: ``ob_type``, the last word of an object's head.
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: instances count references to the class
@@ -180,67 +144,3 @@ def _classes_can_be_set() -> bool:
 
 
 sets_classes = _classes_can_be_set()
-
-
-# Dictionaries: the word that is another one after every change.
-
-_VERSION = 8 * 3  # behind the head of the object and the number of items
-
-
-def _versions_hold() -> tuple[bool, bool]:
-    """Whether every change of a dictionary changes that word, and nothing else does; and whether one of an attribute does."""
-    if sys.implementation.name != "cpython" or sys.version_info >= (3, 14) or {}.__sizeof__() < _VERSION + 8:
-        return False, False
-
-    class Probe:
-        a = 1
-
-    probe: Any = Probe()
-    module: Any = types.ModuleType("probe")
-    plain = {"a": 1}
-    changes: list[tuple[dict[str, Any], list[Callable[[], Any]]]] = [
-        (plain, [lambda: plain.update(a=2), lambda: plain.pop("a"), lambda: plain.update(b=1), plain.clear]),
-        (vars(module), [lambda: setattr(module, "a", 1), lambda: setattr(module, "a", 2), lambda: delattr(module, "a")]),
-        (namespace(Probe), [lambda: setattr(Probe, "a", 2), lambda: setattr(Probe, "b", 2), lambda: delattr(Probe, "b")]),
-        (vars(probe), [lambda: setattr(probe, "a", 1), lambda: setattr(probe, "a", 2), lambda: delattr(probe, "a")]),
-    ]
-    *spaces, objects = [_counts(space, several) for space, several in changes]
-    return all(spaces), all(spaces) and objects
-
-
-def _counts(space: dict[str, Any], changes: list[Callable[[], Any]]) -> bool:
-    for change in changes:
-        before = _word_at(id(space) + _VERSION).value
-        len(space), space.get("a"), list(space)
-        if _word_at(id(space) + _VERSION).value != before:
-            return False
-        change()
-        if _word_at(id(space) + _VERSION).value == before:
-            return False
-    return True
-
-
-def namespace(x: Any) -> dict[str, Any]:
-    """The dictionary in which a class, a module or an object keeps its attributes."""
-    space = vars(x)
-    if isinstance(space, types.MappingProxyType):
-        space = next(d for d in gc.get_referents(space) if type(d) is dict)
-    return space
-
-
-# Of dictionaries; and of the dictionaries of objects, whose attributes are written elsewhere by some interpreters.
-tells_versions, tells_versions_of_objects = _versions_hold()
-
-
-def version_of(space: dict[Any, Any]) -> Word | None:
-    """The word that says which version of a dictionary this is, and what is there now; None if not known.
-
-    The dictionary must be kept alive.
-    """
-    where = id(space) + _VERSION
-    return (where, _word_at(where).value) if tells_versions else None
-
-
-def reader(word: Word) -> Any:
-    """An object whose ``value`` is what is at the place of the word now."""
-    return _word_at(word[0])

@@ -23,7 +23,7 @@ from . import compile as compiler
 from . import driver, machine
 from .gemm import gemm
 from .memory import ResultPool, aligned_empty, take
-from .objects import HEAD, Word, address, array_checks, reads_arrays
+from .objects import HEAD, address, array_checks, reads_arrays
 from .plan import Plan, StepKind
 from .team import sharing
 
@@ -53,7 +53,7 @@ class Program:
         self.constants[:] = np.frombuffer(plan.constants, np.uint8)
         self.is_shared = any(plan.kinds[k].large for k in plan.steps)
         self.team = sharing() if self.is_shared else (0, 0)
-        self._frames: tuple[list[Frame], Sequence[int], Sequence[Word]] = [self.frame()], (), ()
+        self._frames: tuple[list[Frame], Sequence[int]] = [self.frame()], ()
 
     @property
     def steps(self) -> list[StepKind]:
@@ -84,38 +84,38 @@ class Program:
             return self._run(inputs)
 
     def _run(self, inputs: Sequence[int]) -> list[np.ndarray]:
-        frames, slots, words = self._frames
+        frames, slots = self._frames
         try:
             frame = frames.pop()
         except IndexError:
-            frame = self.frame(slots, words)
+            frame = self.frame(slots)
         try:
             return frame.run(inputs)
         finally:
             frames.append(frame)
 
-    def frame(self, slots: Sequence[int] = (), words: Sequence[Word] = ()) -> Frame:
+    def frame(self, slots: Sequence[int] = ()) -> Frame:
         """A new frame, for when none is free; its ``written`` is for calls that put array objects into these slots."""
         frame = Frame(self)
-        frame.look_at(slots, words)
+        frame.look_at(slots)
         return frame
 
-    def look_at(self, slots: Sequence[int], words: Sequence[Word]) -> list[Frame]:
+    def look_at(self, slots: Sequence[int]) -> list[Frame]:
         """The free frames from here on: in ``written`` they have what a call needs that puts array objects into these slots.
 
-        Such a call takes its frame from this list, makes one with ``frame(slots, words)`` if it is empty, and puts it back.
+        Such a call takes its frame from this list, makes one with ``frame(slots)`` if it is empty, and puts it back.
         The list that was in use before is another one, which calls that were written for other slots go on with.
         """
-        before, *seen = self._frames
-        if seen == [slots, words]:
+        before, seen = self._frames
+        if seen == slots:
             return before
         frames: list[Frame] = []
         with contextlib.suppress(IndexError):  # other threads take frames, and put some back
             while before:
                 frame = before.pop()
-                frame.look_at(slots, words)
+                frame.look_at(slots)
                 frames.append(frame)
-        self._frames = frames, slots, words
+        self._frames = frames, slots
         return frames
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -155,7 +155,7 @@ class Frame:
         self._patches = np.zeros((max(len(plan.patches), 1), 4), np.int64)
         if plan.patches:
             self._patches[:, :3] = plan.patches
-        self._slots = np.zeros(len(plan.inputs) + len(plan.results) + 1, np.int64)
+        self._slots = np.zeros(max(len(plan.inputs) + len(plan.results), 1), np.int64)
         self.view = self._slots.data
         self.cells = np.zeros(len(plan.inputs))  # of floats that a call brings
         self.cells_view, self.cells_at = self.cells.data, address(self.cells)
@@ -168,12 +168,12 @@ class Frame:
         self._headers: dict[Any, tuple[np.ndarray, ...]] = {}
         self._header = self._header_for(())
 
-    def _header_for(self, slots: Sequence[int], words: Sequence[Word] = ()) -> int:
+    def _header_for(self, slots: Sequence[int]) -> int:
         """The address of a header for calls that put array objects, not addresses, into the slots of some inputs, and buffers
         of results into theirs.
 
         The call returns 2 and does nothing unless each is of its type, contiguous, owns its memory, and may be written
-        to if it is an input that is updated or a result; and unless ``words`` are as given.
+        to if it is an input that is updated or a result.
         """
         results = [(len(self.plan.inputs) + j, pool) for j, pool in enumerate(self.pools)] if reads_arrays else []
         patches = self._patches.copy()
@@ -182,7 +182,6 @@ class Frame:
         written = set(self.plan.updates.values())
         rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written)]
         rows += [(i, *row) for i, pool in results for row in array_checks(pool.shape, pool.dtype, True)]
-        rows += [(len(self._slots) - 1, where, -1, -1, word) for where, word in words]  # the last slot is always zero
         return self._written_header(patches, np.array(rows or [(0,) * 5], np.int64), len(rows))
 
     def _written_header(self, patches: np.ndarray, checks: np.ndarray, count: int) -> int:
@@ -194,9 +193,9 @@ class Frame:
         self._headers[where] = header, patches, checks  # kept
         return where
 
-    def look_at(self, slots: Sequence[int], words: Sequence[Word]) -> None:
+    def look_at(self, slots: Sequence[int]) -> None:
         """Makes ``written``."""
-        self.written = (self.view, self._header_for(slots, words), *(pool.entries for pool in self.pools))
+        self.written = (self.view, self._header_for(slots), *(pool.entries for pool in self.pools))
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """As ``Program.run``."""

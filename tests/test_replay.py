@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import types
 import weakref
 
 import numpy as np
@@ -317,7 +318,7 @@ def test_other_code_in_the_same_function_is_another_function():
 
 @pytest.mark.skipif(not reads_arrays, reason="functions are laid out otherwise here")
 def test_words_of_functions_and_cells():
-    from tracer.runtime.objects import word_of
+    from tracer.runtime.words import word_of, word_of_cell
 
     def outer():
         inner = [1]
@@ -330,14 +331,17 @@ def test_words_of_functions_and_cells():
     function = outer()
     (cell,) = function.__closure__
     known = [(function, name, getattr(function, name)) for name in ("__code__", "__defaults__", "__kwdefaults__")]
-    for x, name, value in [*known, (cell, "cell_contents", function())]:
+    for x, name, value in known:
         assert word_of(x, name, value) is not None
         assert word_of(x, name, object()) is None
+    assert word_of_cell(cell, function()) is not None
+    assert word_of_cell(cell, object()) is None
+    assert word_of_cell(types.CellType()) is not None
     function.__defaults__ = function.__kwdefaults__ = None
     assert word_of(function, "__defaults__", None) is not None
     assert word_of(function, "__kwdefaults__", {}) is None
     assert word_of(function, "__name__", "function") is None
-    assert word_of(object(), "cell_contents", None) is None
+    assert word_of(object(), "__code__", None) is None
 
 
 def test_a_gradient_that_is_only_watched_is_not_written_to():

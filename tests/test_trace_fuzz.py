@@ -6,7 +6,7 @@ So do programs whose surroundings change between calls: ``test_stale_fuzz``.
 import pytest
 import random_traced_programs as made
 
-from tracer.tracing import guards
+from tracer.tracing import guards, unchanged
 from tracer.tracing.graph_function import CompiledNode
 from tracer.tracing.recorder import Recorder
 
@@ -48,7 +48,7 @@ def twice(self, *args, cotangents=CompiledNode.cotangents):
 
 FAULTS = {
     "what the function reaches is not guarded": (guards.Environment, "key", lambda self: 0),
-    "numbers are not guarded": (guards, "static", lambda x: type(x)),
+    "numbers are not guarded": (unchanged, "static", lambda x: type(x)),
     "changes in place are not written": (Recorder, "update", lambda self, t, new, *how: self._set(t, self.value(new))),
     "gradients are twice what they are": (CompiledNode, "cotangents", twice),
     "gradients are not set": (Recorder, "writes_grad", lambda self, t: None),

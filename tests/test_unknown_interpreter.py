@@ -19,11 +19,13 @@ import llvmlite.binding, numba, numpy, scipy.special
 
 sys.implementation.name = "another"
 
-from tracer.runtime import memory, objects
+from tracer.runtime import memory, objects, table, words
 
 assert not objects.reads_arrays and not objects.counts_references
 assert objects.address is objects._address_by_interface and memory.FREE == -1
-assert objects.word_of(memory.take, "__code__", memory.take.__code__) is None
+assert words.word_of(memory.take, "__code__", memory.take.__code__) is None
+assert words.version_of({}) is words.length_of({}, 0) is words.items_of_list([], [], None) is None
+assert not table.is_available()
 """
 STEPS = """
 import warnings

@@ -58,8 +58,7 @@ class Check:
         """What everything holds that the function, or its replay, can change, beside tensors."""
         before = Before()
         for environment in self.call.environments:
-            walk, _ = environment.described(noted=True)
-            before.look_at(walk, environment)
+            before.look_at(environment.latest_walk(), environment)
         before.look_at_arguments(self.call)
         before.look_at_growing(self.call)
         return before
@@ -148,6 +147,7 @@ class Check:
 
     def _culprit(self, args: tuple, kwargs: dict, graph: Graph | None) -> str:
         """Where the recorded graph, and the one that is recorded now, begin to differ; else, what a kernel computes wrongly."""
+        self.call.environments[0].look_again()
         with Recording(self.name, self.call) as recording:
             result = recording.settle(recording.run(self.function, args, kwargs))
         now = recording.recorder.builder

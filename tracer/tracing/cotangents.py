@@ -54,6 +54,10 @@ class Cotangents:
         return self
 
     def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Recorded:
+        found: Recorded = self.recorder.apart(self._bind, primitive, args, attrs)
+        return found
+
+    def _bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Recorded:
         array = compute(primitive, primitive.impl, [a.array if a.__class__ is Recorded else a for a in args], attrs)
         self.recorder.builder.loc = self.loc
         operands = [a.value if a.__class__ is Recorded else a for a in args]

@@ -163,6 +163,7 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
         return tuple([P.copy(t.detach()) for t in flat])
 
     tensors = tuple(examples.tensors.values())
+    environment.look_again()
     try:
         call = Call(tensors, {}, environment)
         with Recording(name, call) as recording:

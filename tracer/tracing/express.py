@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..context import SPECIAL, Structure, context
+from ..context import SPECIAL, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
 from ..waiting import WAITING
@@ -23,7 +23,6 @@ from .calls import Call, is_settled, storage
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
 from .scalars import Argument, Item, Length, Whole, static
-from .unchanged import lengths
 
 if TYPE_CHECKING:
     from .effects import Place, Slot
@@ -68,7 +67,6 @@ class _Writer:
         self.constants: dict[str, Any] = {
             "__name__": __name__,
             "MISS": MISS,
-            "Structure": Structure,
             "Tensor": Tensor,
             "UNCHANGED": UNCHANGED,
             "is_settled": is_settled,
@@ -93,7 +91,6 @@ class _Writer:
         self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program looks at
         self.updated: set[int] = set()  # and the inputs that are no arguments, but changed, whose arrays it looks at
-        self.words: list[objects.Word] = []  # and words beside them
         self.used: Counter[int] = Counter()  # outputs, by how often the result and gradients mention them
 
     def constant(self, x: Any) -> str:
@@ -158,29 +155,11 @@ class _Writer:
         return self.constants["replay"]
 
     def surroundings(self, key: int) -> None:
-        """Nothing has changed that the function can reach. Of most functions the program looks at the words that say so."""
+        """Nothing has changed that the function can reach."""
         if self.environment.key() != key:  # compiling has imported modules, whose packages have other versions since
             raise Unwritten
-        found = self.environment.words() if self.native else None
-        versions = self.environment.versions() if self.native else None
         seen = self.constant(self.environment)
-        if versions is None:
-            readers = self.environment.readers()
-            announced = [f"{self.constant(where)}.value == {value}" for where, value in readers or ()]
-            if readers is None:
-                announced.append(f"{seen}.versions_hold()")
-        else:
-            self.words += versions
-            announced = []
-        if found is None:
-            same = " and ".join([f"{seen}.same() == {key}", *announced])
-        else:
-            walk, words = found
-            self.words += words
-            self.constant(walk)  # to keep what it refers to
-            announced = [f"{seen}.latest == {key}", f"Structure.epoch == {seen}.epoch", *announced]
-            same = " and ".join([*announced, *lengths(walk, self.constant)])
-        self.require(f"({same}) or {self.constant(self.environment.key)}() == {key}")
+        self.require(f"{seen}.same() == {key} or {seen}.key() == {key}")
 
     def argument(self, place: str, x: Any) -> None:
         """Checks what ``Call`` would put into the key, and names the tensors and floats in its order."""
@@ -335,7 +314,8 @@ class _Writer:
             raise Unwritten
         # An array that the program looks at owns its memory.
         for k in range(n):
-            self.say(f"s{k} = id(d{k})" if k in self.looked_at else f"s{k} = id(storage(d{k}))")
+            owns = f"id(d{k})" if k in self.looked_at else f"id(d{k} if d{k}.base is None else storage(d{k}))"
+            self.say(f"s{k} = {owns}")
         names = ", ".join(f"s{k}" for k in range(n))
         if n > 1:
             self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
@@ -410,7 +390,7 @@ class _Writer:
         others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
         slots, looked_at = self.slots()
-        frames, make_frame = program.look_at(looked_at, self.words), functools.partial(program.frame, looked_at, self.words)
+        frames, make_frame = program.look_at(looked_at), functools.partial(program.frame, looked_at)
         give_back, entries = f"{self.constant(frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
         # Programs that change something run for one thread at a time. A ``with`` is not left locked by an interrupt.
         self.say(f"with {self.constant(program.lock or threading.RLock())}:" if program.lock or gradients else "if True:")

@@ -53,7 +53,7 @@ _MAX_LEARNED = 32  # runs of a function that are needed to find out what it chan
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
 
 
-def _no_replay(args: tuple, kwargs: Mapping[str, Any]) -> Any:
+def _no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:
     return MISS
 
 
@@ -72,6 +72,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     """
 
     __slots__ = (
+        "_before",
         "_check",
         "_eager_calls",
         "_ended",
@@ -109,9 +110,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self.older: list[Environment] = []  # where less code had run, for which there are traces
             self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
             self.eager_reasons: dict[Any, str] = {}
-            # Replays written out, by the shapes of arguments, and the latest. They keep alive what the function reaches now.
+            # Replays written out, by the shapes of arguments. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
-            self._latest: Express = _no_replay
+            self._latest = self._before = _no_replay  # what is tried first; what was found by shapes last
             self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
             self._recorded = self._eager_calls = 0  # calls
             self._ended = 0  # recordings
@@ -175,7 +176,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             for replay in self._express.get(_shapes(args), ()):
                 result = replay(args, kwargs)
                 if result is not MISS:
-                    self._latest = replay
+                    self._latest, self._before = replay if replay is self._before else _no_replay, replay
                     return result
         except Untraceable:
             pass
@@ -228,6 +229,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             if later:
                 self._give_up(later)
                 return None
+            self.environment.look_again()
             try:
                 self.environment.key()
             except Untraceable as e:
@@ -278,7 +280,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
         self._written_for[environment.number] = surroundings
         self._express.clear()
-        self._latest = _no_replay
+        self._latest = self._before = _no_replay
         for older in self.older:
             if older is not environment:
                 older.rest()
@@ -536,7 +538,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Runs the function eagerly from now on."""
         self._untraceable = True
         self._express.clear()
-        self._latest = _no_replay
+        self._latest = self._before = _no_replay
         self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:

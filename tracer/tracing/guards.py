@@ -11,35 +11,34 @@ import dataclasses
 import functools
 import itertools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..context import Structure, structure_changed
-from ..runtime.objects import Word
 from ..tensor import Tensor
+from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .arrays import Elements
 from .changing import Changing
 from .depth import with_room
 from .effects import Slot, get
 from .kinds import (
     CELL,
+    CONTAINERS,
     MISSING,
     alive,
     contained,
     contents,
     is_plain,
-    is_static,
     items_of,
     weakened,
 )
 from .scalars import static
-from .unchanged import ANY, Tags, unknown, words, written
+from .unchanged import ANY, ANY_FLOAT, Announced, Contents, Unchanged, Versions, facts_of, unknown
 from .walk import Walk
 from .watch import Ran, Watch
 
-_OFTEN = 3  # times that nothing has changed, before the question is written out
 _MANY_AT_ONCE = 16  # where more numbers and tensors change at once, all was replaced
 _KEPT = 64  # descriptions that are remembered, and objects among the arguments
 
@@ -57,16 +56,17 @@ class Environment:
         self.ran = Ran() if ran is None else ran
         self._alone = ran is not None  # of an argument
         self.number = next(Environment._numbers)
+        self._is_fresh = False  # whether the last walk is newer than the last time ``look_again`` was called
         self.epoch = -1
         self._walk = Walk()
         self._live: list[tuple[Any, list[Any]]] = []
-        self._asked = 0  # how often nothing had changed since the last walk
-        self.same = unknown  # gives the key if nothing has changed, or None, fast
+        self._unchanged: Unchanged | None = None  # what the last walk has found, from the first question on
+        self.same: Callable[[], int] = unknown  # gives the key if nothing has changed, else -1, fast
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self.latest = -1
         self._elements: dict[int, Elements] = {}  # of the arrays that can be reached, by id
         self.looked_at: dict[int, Elements] = {}  # arguments that are arrays NumPy computes with, by the tensor's number
-        self._versions: Any = Tags(())
+        self._versions = Versions(())
         self.slots: list[Slot] = []
         self.first: set[tuple[int, Any]] = set()  # places that were filled for the first time, by a run
         self.changing = Changing()
@@ -160,7 +160,11 @@ class Environment:
         """From now on this is a slot."""
         self._add(slot)
         structure_changed()
-        self.epoch, self.same = -1, unknown
+        self._forget()
+
+    def _forget(self) -> None:
+        """Does not rely on the last walk any more."""
+        self.epoch, self._unchanged, self.same, self._is_fresh = -1, None, unknown, False
 
     def _add(self, slot: Slot) -> None:
         self.slots.append(slot)
@@ -188,18 +192,28 @@ class Environment:
         self.slots = [slot for slot in self.slots if slot is not old]
         self.learn(new)
 
-    def walk(self, noted: bool = False) -> Walk:
+    def walk(self) -> Walk:
         """What describes the root anew."""
         slots: dict[int, set[Any]] = {}
         for slot in self.slots:
             slots.setdefault(id(slot.holder), set()).add(slot.key)
-        return Walk(None, self._walk.arrays, self._elements, slots, noted, self.ran)
+        return Walk(None, self._walk.arrays, self._elements, slots, self.ran)
 
     @with_room
-    def described(self, noted: bool = False) -> tuple[Walk, tuple]:
+    def described(self) -> tuple[Walk, tuple]:
         """A walk from the root, and what it says of it."""
-        walk = self.walk(noted)
+        walk = self.walk()
         return walk, walk.describe(self.subject, self._alone)
+
+    def look_again(self) -> None:
+        """From now on ``latest_walk`` is none of before."""
+        self._is_fresh = False
+        for child in list(self._of.values()):
+            child._is_fresh = False
+
+    def latest_walk(self) -> Walk:
+        """A walk of what there is now, code included that has not run, which guards do not look at."""
+        return self._walk if self._is_fresh else self.described()[0]
 
     def grown(self, watch: Watch) -> Environment | None:
         """The same where more code has run; None if nothing has that has not run before."""
@@ -210,7 +224,8 @@ class Environment:
         """Becomes what ``grown`` gives."""
         ran = self.ran.grown(watch.codes, self.subject)
         if ran is not None:
-            self.ran, self.epoch, self.same = ran, -1, unknown
+            self.ran = ran
+            self._forget()
             self._of.clear()
 
     def _copy(self, ran: Ran) -> Environment:
@@ -230,9 +245,9 @@ class Environment:
     def rest(self) -> None:
         """Lets go of what was found, until it is asked for again."""
         arrays = self._walk.arrays
-        self._walk, self._live, self.epoch, self.same = Walk(), [], -1, unknown
+        self._forget()
+        self._walk, self._live, self._versions = Walk(), [], Versions(())
         self._walk.arrays = arrays
-        self._versions = Tags(())
         for child in self._of.values():
             child.rest()
 
@@ -249,29 +264,12 @@ class Environment:
         self._of.move_to_end(id(x))
         return found
 
-    def words(self) -> tuple[Walk, list[Word]] | None:
-        """What ``unchanged.words`` says, if it does, of the walk given. It holds for every walk of the same key."""
-        found = words(self._walk, self._live)
-        return None if found is None else (self._walk, found)
-
-    def versions(self) -> list[Word] | None:
-        """The words that say which version ``tagged`` dictionaries have; None where that is not known."""
-        return self._versions.words
-
-    def readers(self) -> list[tuple[Any, int]] | None:
-        """What reads those words from Python, and what they are; None where that is not known."""
-        return self._versions.readers
-
-    def versions_hold(self) -> bool:
-        """Whether they have it."""
-        return bool(self._versions())
-
     def key(self) -> int:
         """A number that is the same as long as nothing that can be reached has changed. Raises Untraceable."""
         key = self.same()
-        if key is not None and self._versions():
+        if key >= 0:
             return key
-        if self.epoch != Structure.epoch or self._changed():
+        if not self._is_as_it_was():
             self._learn_numbers()
             epoch = Structure.epoch
             walk, tokens = self.described()
@@ -286,12 +284,38 @@ class Environment:
                 slot.is_gone = id(slot.holder) not in walk.met
             # Plain containers and objects change without saying so.
             live = [(x, _masked(x, walk)) for x in walk.live]
-            key = self._keys[description][0]
-            self._versions = Tags(walk.tagged.values())
+            key, before = self._keys[description][0], self.latest
+            self._versions = Versions(walk.tagged.values())
             # No interrupt comes between these.
-            self.latest, self._walk, self._live, self.epoch, self._asked, self.same = key, walk, live, epoch, 0, unknown
+            self.latest, self._walk, self._live, self.epoch, self._unchanged, self.same = key, walk, live, epoch, None, unknown
+            self._is_fresh = True
             self.slots = [slot for slot in self.slots if not slot.is_gone]
+            if key == before:  # nothing has changed that matters: it may go on like this
+                self._settle()
         return self.latest
+
+    def _is_as_it_was(self) -> bool:
+        """Whether nothing has changed since the last walk, though ``same`` has not said so."""
+        unchanged = self._unchanged or self._settle()
+        if unchanged is None or not unchanged.again():
+            return False
+        if unchanged is self._unchanged:
+            self.same = unchanged.same
+        return True
+
+    def _settle(self) -> Unchanged | None:
+        """What the last walk has found, if it is all as it was then."""
+        if self.epoch != Structure.epoch or not self._versions.hold():
+            return None
+        walk = self._walk
+        announcing = [x() if type(x) is weakref.ref else x for x in walk.announcing]
+        objects = [(x, _masked(x, walk)) for x in announcing if isinstance(x, Announcing)]
+        containers = [Contents(x, _masked(x, walk)) for x in announcing if isinstance(x, (AnnouncingDict, AnnouncingList))]
+        if len(objects) + len(containers) < len(announcing):  # one is gone
+            return None
+        announced = Announced(objects, containers, walk.tensors.values())
+        self._unchanged = Unchanged([announced, *facts_of(walk, self._live)], self.latest)
+        return self._unchanged
 
     def _learn_numbers(self) -> None:
         """Numbers, and tensors that a name stands for, that are others than when last looked at become slots."""
@@ -314,36 +338,6 @@ class Environment:
                 if (not numeric or static(was) != static(now)) and self.slot(holder, key) is None:
                     self.learn(Slot(holder, key, numeric))
 
-    def _changed(self) -> bool:
-        """Whether a name means something else than it did, or a container or object holds something else."""
-        walk = self._walk
-        if not self._versions():
-            return True
-        for cell, was in walk.cells:
-            if contents(cell) is not was:
-                return True
-        for space, name, was in walk.names:
-            now = space.get(name, MISSING)
-            if now is not was and _differs(now, was):
-                return True
-        for x, name, was in walk.attributes:
-            if getattr(x, name) is not was:
-                return True
-        for space, length in walk.sizes:
-            if len(space) != length:
-                return True
-        for x, before in self._live:
-            items = items_of(x)
-            if len(items) != len(before):
-                return True
-            for item, was in zip(items, before, strict=True):
-                if item is not was and _differs(item, was):
-                    return True
-        self._asked += 1
-        if self._asked == _OFTEN:
-            self.same = written(walk, self._live, self.epoch, self.latest)
-        return False
-
 
 def _may_vary(x: Any) -> bool:
     """Whether this is what becomes an argument where it is another one in each call."""
@@ -351,15 +345,18 @@ def _may_vary(x: Any) -> bool:
 
 
 def _masked(x: Any, walk: Walk) -> list[Any]:
-    """What a container or object holds, with ``ANY`` for slots."""
+    """What a container or object holds, with ``ANY`` for what is looked at elsewhere."""
     items = list(items_of(x))
-    space = vars(x) if hasattr(x, "__dict__") and not isinstance(x, (dict, list)) else x
-    slots = walk.slots.get(id(space), ())
-    if not slots:
-        return items
-    if isinstance(space, dict):
-        return [(key, ANY if key in slots else value) for key, value in items]
-    return [ANY if i in slots else item for i, item in enumerate(items)]
+    space = vars(x) if not isinstance(x, CONTAINERS) and hasattr(x, "__dict__") else x
+    apart = {*walk.slots.get(id(space), ()), *walk.slots.get(id(x), ())}
+    if isinstance(x, (Announcing, AnnouncingDict)):
+        apart.update(walk.written.get(id(space), ()))
+    if isinstance(x, CONTAINERS) and not isinstance(x, dict):
+        return [ANY if i in apart else item for i, item in enumerate(items)] if apart else items
+    hidden = getattr(type(x), "runtime_keys", ()) if isinstance(x, dict) else ()
+    if hidden:
+        items = [(k, ANY_FLOAT if k in hidden and type(value) is float else value) for k, value in items]
+    return [(k, ANY if k in apart else value) for k, value in items] if apart else items
 
 
 def _drop(environments: dict[int, Environment], at: int, root: weakref.ref) -> None:
@@ -367,12 +364,3 @@ def _drop(environments: dict[int, Environment], at: int, root: weakref.ref) -> N
     found = environments.get(at)
     if found is not None and found.root is root:
         del environments[at]
-
-
-def _differs(now: Any, was: Any) -> bool:
-    """Whether an item of a container, or a (name, value) pair, is another one."""
-    if now is was or was is ANY:
-        return False
-    if type(now) is tuple and type(was) is tuple and len(now) == len(was):
-        return any(map(_differs, now, was))
-    return not is_static(now) or static(now) != static(was)

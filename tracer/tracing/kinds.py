@@ -218,6 +218,13 @@ def _is_described(cls: Any) -> bool:
     return not issubclass(cls, (*STATIC, *OPAQUE, *CONTAINERS, *_SPECIAL)) and not hides_state(cls)
 
 
+def token_of(t: Tensor) -> tuple:
+    """What is taken for granted of a tensor that a function reaches."""
+    data = t._data
+    strides = None if data.flags.c_contiguous else data.strides
+    return ("tensor", id(t), type(t), data.dtype.char, data.shape, strides, t.requires_grad, t._grad_fn is None)
+
+
 def contents(cell: Any) -> Any:
     """What a closure variable holds; ``MISSING`` if it has not been assigned, or deleted."""
     try:

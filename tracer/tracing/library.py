@@ -9,7 +9,7 @@ import types
 import weakref
 from typing import Any
 
-from ..runtime.objects import namespace, version_of
+from ..runtime.words import namespace, version_of
 from ..tensor import Tensor
 from .known import PACKAGE, is_library, is_quiet
 

@@ -49,6 +49,7 @@ class Recording:
         self.before = Before()
         self._caches: list[tuple[Any, int]] = []
         self.watch = Watch(self.generators)
+        self.recorder.apart = self.watch.apart
         for i, t in enumerate(call.tensors):
             if not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
@@ -66,7 +67,7 @@ class Recording:
         """The function's result, in which numbers of the run may be."""
         sites, functions = CallSites(), list[types.FunctionType]()
         for environment in self.call.environments:
-            walk, _ = environment.described(noted=True)
+            walk = environment.latest_walk()
             self.before.look_at(walk, environment)
             functions += walk.functions
             self._caches += [(f, f.cache_info().misses) for f in walk.caches]

@@ -1,137 +1,442 @@
-"""The question whether anything has changed that a function can reach, written out as one Python expression.
+"""The question whether anything has changed that a function can reach.
 
-``Environment.key`` asks it of any walk; of one that has been asked about before, the same is asked here without loops over
-tables. It may say that something has changed where nothing has (an equal object in another's place), never the other way round.
+What a walk found are *facts*. Most of them are said by words of memory: one native call compares them all. Where a word is
+another one, its fact is looked at alone: an equal object in another's place changes nothing, nor does an attribute that was
+set and set back. Facts that no words say are compared by one Python expression.
 """
 
 from __future__ import annotations
 
+import bisect
 import collections
+import itertools
 import types
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from operator import is_
 from typing import Any
 
+import numpy as np
+
 from ..context import Structure
-from ..runtime.objects import Word, reader, version_of, word_of
-from .kinds import MISSING, contents, is_plain
+from ..runtime import table
+from ..runtime.words import (
+    Look,
+    Word,
+    dictionary_of,
+    direct,
+    entries_of,
+    items_of_list,
+    length_of,
+    member_of,
+    namespace,
+    version_of,
+    word_of,
+    word_of_cell,
+)
+from ..tensor import Tensor
+from .kinds import CONTAINERS, MISSING, contents, is_plain, is_static, items_of, slots_of, token_of
+from .scalars import static
 from .walk import Walk
 
 _MAPPINGS = (dict, types.MappingProxyType, collections.OrderedDict, collections.defaultdict, collections.Counter)
 ANY: Any = object()  # the value of a place that may hold any
+ANY_FLOAT: Any = object()  # and of one that may hold any float
+_OFTEN = 2  # times that nothing has changed, before it is compared by words
+Constant = Callable[[Any], str]  # names an object in source
 
 
-def unknown() -> int | None:
+def unknown() -> int:
     """What is said of a walk that has not been asked about often."""
-    return None
+    return -1
 
 
-def written(walk: Walk, live: list[tuple[Any, list[Any]]], epoch: int, key: int) -> Callable[[], int | None]:
-    """A function that gives ``key`` if all that the walk of this epoch found is as it was, else None.
+class Fact:
+    """Something that was found, and may change."""
 
-    ``live`` are containers and what they held.
+    __slots__ = ()
+
+    def holds(self) -> bool:
+        """Whether it is so still, or something is there that counts as the same: from then on that is the fact."""
+        raise NotImplementedError
+
+    def looks(self) -> list[Look] | None:
+        """The words of memory that say so; None if there are none."""
+        return None
+
+    def terms(self, constant: Constant) -> list[str]:
+        """Expressions that say so."""
+        return [f"{constant(self.holds)}()"]
+
+
+class Held(Fact):
+    """What a closure variable holds."""
+
+    __slots__ = ("cell", "was")
+
+    def __init__(self, cell: Any, was: Any):
+        self.cell, self.was = cell, was
+
+    def holds(self) -> bool:
+        return contents(self.cell) is self.was
+
+    def looks(self) -> list[Look] | None:
+        return _one(word_of_cell(self.cell, *([] if self.was is MISSING else [self.was])))
+
+    def terms(self, constant: Constant) -> list[str]:
+        if self.was is MISSING:
+            return super().terms(constant)
+        return [f"{constant(self.cell)}.cell_contents is {constant(self.was)}"]
+
+
+class Names(Fact):
+    """What names stand for in a namespace."""
+
+    __slots__ = ("found", "space")
+
+    def __init__(self, space: Mapping[Any, Any]):
+        self.space, self.found = space, dict[Any, Any]()
+
+    def holds(self) -> bool:
+        for name, was in self.found.items():
+            now = self.space.get(name, MISSING)
+            if now is not was:
+                if differs(now, was):
+                    return False
+                self.found[name] = now
+        return True
+
+    def looks(self) -> list[Look] | None:
+        if not isinstance(self.space, (dict, types.MappingProxyType)):
+            return None
+        there = {name: value for name, value in self.found.items() if value is not MISSING}
+        space = namespace(self.space) if isinstance(self.space, types.MappingProxyType) else self.space
+        return entries_of(space, there, absent=len(there) < len(self.found))
+
+    def terms(self, constant: Constant) -> list[str]:
+        space = constant(self.space)
+        return [
+            f"{name!r} not in {space}" if was is MISSING else f"{space}[{name!r}] is {constant(was)}"
+            for name, was in self.found.items()
+        ]
+
+
+class Attribute(Fact):
+    """An attribute of an object."""
+
+    __slots__ = ("name", "was", "x")
+
+    def __init__(self, x: Any, name: str, was: Any):
+        self.x, self.name, self.was = x, name, was
+
+    def holds(self) -> bool:
+        return getattr(self.x, self.name, MISSING) is self.was
+
+    def looks(self) -> list[Look] | None:
+        return _one(word_of(self.x, self.name, self.was))
+
+    def terms(self, constant: Constant) -> list[str]:
+        return [f"{constant(self.x)}.{self.name} is {constant(self.was)}"]
+
+
+class Length(Fact):
+    """How many items a namespace has."""
+
+    __slots__ = ("space", "was")
+
+    def __init__(self, space: Any, was: int):
+        self.space, self.was = space, was
+
+    def holds(self) -> bool:
+        return len(self.space) == self.was
+
+    def looks(self) -> list[Look] | None:
+        return _one(length_of(namespace(self.space) if type(self.space) is types.MappingProxyType else self.space, self.was))
+
+    def terms(self, constant: Constant) -> list[str]:
+        return [f"len({constant(self.space)}) == {self.was}"]
+
+
+class Contents(Fact):
+    """What a container or an object holds, in order, with ``ANY`` where that may be anything."""
+
+    __slots__ = ("items", "space", "x")
+
+    def __init__(self, x: Any, items: list[Any]):
+        self.x, self.items = x, items
+        self.space = vars(x) if _is_object(x) and hasattr(x, "__dict__") else None
+
+    def holds(self) -> bool:
+        now = items_of(self.x)
+        if len(now) != len(self.items) or (self.space is not None and vars(self.x) is not self.space):
+            return False
+        known = []
+        for item, was in zip(now, self.items, strict=True):
+            if item is not was and differs(item, was):
+                return False
+            known.append(merged(item, was))
+        self.items = known
+        return True
+
+    def looks(self) -> list[Look] | None:
+        x = self.x
+        if isinstance(x, list):
+            return items_of_list(x, self.items, ANY)
+        if isinstance(x, dict):  # the order of an ordered one is elsewhere
+            return None if isinstance(x, collections.OrderedDict) else self._version(x)
+        if not _is_object(x):
+            return None
+        looks = []
+        if self.space is not None:
+            more = self._version(self.space) if type(self.space) is dict else None
+            place = dictionary_of(x)
+            if more is None or place is None:
+                return None
+            looks = [direct(place), *more]
+        known = dict(self.items)
+        for name in slots_of(type(x)):
+            if known.get(name) is not ANY:
+                word = member_of(x, name, *([known[name]] if name in known else []))
+                if word is None:
+                    return None
+                looks.append(direct(word))
+        return looks
+
+    def _version(self, space: dict[Any, Any]) -> list[Look] | None:
+        if any(value is ANY and key in space for key, value in self.items):
+            return None
+        return _one(version_of(space))
+
+    def terms(self, constant: Constant) -> list[str]:
+        x, items = self.x, self.items
+        if type(x) in _MAPPINGS:
+            return _mapping(constant(x), items, constant)
+        if type(x) in (list, set):
+            return _sequence(constant(x), items, constant)
+        return _mapping(f"{constant(x)}.__dict__", items, constant) if is_plain(x) else super().terms(constant)
+
+
+class Namespace(Fact):
+    """All that is in a dictionary that hardly ever changes."""
+
+    __slots__ = ("items", "space")
+
+    def __init__(self, space: dict[Any, Any]):
+        self.space, self.items = space, list(space.items())
+
+    def holds(self) -> bool:
+        space = self.space
+        same = len(space) == len(self.items) and all(a is b for a, (b, _) in zip(space, self.items, strict=True))
+        return same and all(map(is_, space.values(), [value for _, value in self.items]))
+
+    def looks(self) -> list[Look] | None:
+        return _one(version_of(self.space))
+
+
+class Announced(Fact):
+    """All that announces its changes, and was found in a walk: after an announcement it is looked at."""
+
+    __slots__ = ("epoch", "facts", "objects", "settings", "tensors", "written")
+
+    def __init__(self, objects: Iterable[tuple[Any, list[Any]]], containers: Iterable[Fact], tensors: Iterable[Tensor]):
+        self.epoch = Structure.epoch
+        self.objects = [(weakref.ref(x), type(x), vars(x), items) for x, items in objects]
+        self.facts = Unchanged(containers, 0)
+        self.tensors = [(t, token_of(t)) for t in tensors]
+        self.settings, self.written = dict(Structure.settings), _written()
+
+    def holds(self) -> bool:
+        if self.epoch == Structure.epoch:
+            return True
+        epoch = Structure.epoch
+        same = self.settings == Structure.settings and self.written >= _written() and self.facts.again()
+        if same and all(map(_is_like, self.objects)) and all(token_of(t) == token for t, token in self.tensors):
+            self.epoch = epoch
+            return True
+        return False
+
+    def looks(self) -> list[Look] | None:
+        found = version_of(_STRUCTURE)
+        return None if found is None or self.epoch != Structure.epoch else [direct(found)]
+
+    def terms(self, constant: Constant) -> list[str]:
+        return [f"{constant(Structure)}.epoch == {constant(self)}.epoch"]
+
+
+_STRUCTURE = namespace(Structure)
+
+
+def facts_of(walk: Walk, live: Iterable[tuple[Any, list[Any]]]) -> list[Fact]:
+    """What a walk has found, just now if that announces its changes. ``live``: containers and objects, and what they held."""
+    names: dict[int, Names] = {}
+    for space, name, was in walk.names:
+        names.setdefault(id(space), Names(space)).found[name] = was
+    return [
+        *itertools.starmap(Held, walk.cells),
+        *names.values(),
+        *itertools.starmap(Attribute, walk.attributes),
+        *itertools.starmap(Length, walk.sizes),
+        *itertools.starmap(Contents, live),
+        *map(Namespace, walk.tagged.values()),
+    ]
+
+
+def _written() -> set[tuple[int, Any]]:
+    """The places that replays write to."""
+    return {(id(slot.holder), slot.key) for slot in list(Structure.written)}
+
+
+def _is_like(known: tuple[Any, type, dict[str, Any], list[Any]]) -> bool:
+    """Whether an object that announces its changes is as it was."""
+    reference, cls, space, items = known
+    x = reference()
+    if x is None or type(x) is not cls or vars(x) is not space:
+        return False
+    now = items_of(x)
+    return len(now) == len(items) and not any(a is not b and differs(a, b) for a, b in zip(now, items, strict=True))
+
+
+class Versions:
+    """The versions of dictionaries; where they are not known, what these hold."""
+
+    def __init__(self, spaces: Iterable[dict[Any, Any]]):
+        self._found = [(space, version_of(space) or Namespace(space)) for space in spaces]
+
+    def hold(self) -> bool:
+        """Whether all are as they were."""
+        return all(was.holds() if isinstance(was, Namespace) else version_of(space) == was for space, was in self._found)
+
+
+class Unchanged:
+    """Says whether facts still hold.
+
+    ``same``: called, it gives ``key`` if everything is as it was, and -1 if something is not, or is only equal; fast.
     """
-    constants: dict[str, Any] = {
-        "__name__": __name__,
-        "contents": contents,
-        "is_": is_,
-        "MISSING": MISSING,
-        "Structure": Structure,
-    }
+
+    def __init__(self, facts: Iterable[Fact], key: int):
+        self.key = key
+        self.facts = list(facts)
+        self.same: Callable[[], int] = unknown
+        self._asked = 0
+        self._table: table.Table | None = None
+        self._count = 0  # of looks in it
+        self._starts: list[int] = []  # of the facts in it, the number of the first look
+        self._said: list[Fact] = []  # by words
+        self._others: list[Fact] = self.facts
+
+    def again(self) -> bool:
+        """Whether they hold, when ``same`` has not said so. It knows after some questions."""
+        if not self._renew() or not all(fact.holds() for fact in self._others):
+            return False
+        self._asked += 1
+        if self._asked == _OFTEN:
+            self._write()
+        return True
+
+    def _write(self) -> None:
+        """Makes ``same``."""
+        looks: list[Look] = []
+        self._others = []
+        usable = table.is_available()
+        for fact in self.facts:
+            found = fact.looks() if usable else None
+            if found is None:
+                self._others.append(fact)
+            elif found:
+                self._starts.append(len(looks))
+                self._said.append(fact)
+                looks += found
+        if looks:
+            self._table, self._count = table.Table(self.key, looks), len(looks)
+        # Words are read before facts are looked at: what changes meanwhile is seen next time.
+        if not all(fact.holds() for fact in self.facts):
+            self._starts, self._said, self._table, self._others = [], [], None, self.facts
+        elif self._others or self._table is None:
+            self.same = _written_out(self._others, self.key, self._table)
+        else:
+            self.same = self._table.same
+
+    def _renew(self) -> bool:
+        """Whether the facts hold that words say. Where the words are others now, the table has those from now on."""
+        if self._table is None:
+            return True
+        at = self._table.differs(0)
+        while at >= 0:
+            number = bisect.bisect_right(self._starts, at) - 1
+            fact, start = self._said[number], self._starts[number]
+            end = self._starts[number + 1] if number + 1 < len(self._starts) else self._count
+            looks = fact.looks()
+            for _ in range(3):  # words are read before the fact is looked at, and once more if it has other words since
+                if not fact.holds():
+                    return False
+                before, looks = looks, fact.looks()
+                if looks is not None and looks == before:
+                    break
+            else:
+                return False
+            if len(looks) != end - start:
+                return False
+            self._table.replace(start, looks)
+            at = self._table.differs(end)
+        return True
+
+
+def _written_out(facts: list[Fact], key: int, words: table.Table | None) -> Callable[[], int]:
+    """``same``, where not all is said by words."""
+    constants: dict[str, Any] = {"__name__": __name__, "is_": is_}
 
     def constant(x: Any) -> str:
         name = f"c{len(constants)}"
         constants[name] = x
         return name
 
-    terms = [f"Structure.epoch == {epoch}"]
-    for cell, was in walk.cells:
-        inside = f"contents({constant(cell)})" if was is MISSING else f"{constant(cell)}.cell_contents"
-        terms.append(f"{inside} is {constant(was)}")
-    for space, name, was in walk.names:
-        if was is MISSING:
-            terms.append(f"{name!r} not in {constant(space)}")
-        else:
-            terms.append(f"{constant(space)}[{name!r}] is {constant(was)}")
-    for x, name, was in walk.attributes:
-        terms.append(f"{constant(x)}.{name} is {constant(was)}")
-    terms += lengths(walk, constant)
-    for x, before in live:
-        if type(x) in _MAPPINGS:
-            terms.append(_mapping(constant(x), before, constant))
-        elif type(x) in (list, set):
-            terms.append(_sequence(constant(x), before, constant))
-        elif is_plain(x):
-            terms.append(_mapping(f"{constant(x)}.__dict__", before, constant))
-        else:
-            return unknown
-    lines = ["def same():", "    try:", f"        return {key} if {' and '.join(terms)} else None"]
-    lines += ["    except (KeyError, AttributeError, ValueError): return None"]
+    terms = [] if words is None else [f"{constant(words.same)}() >= 0"]
+    terms += itertools.chain.from_iterable(fact.terms(constant) for fact in facts)
+    lines = ["def same():", "    try:", f"        return {key} if {' and '.join(terms) or True} else -1"]
+    lines += ["    except (KeyError, IndexError, AttributeError, ValueError): return -1"]
     exec(compile("\n".join(lines), "<unchanged>", "exec"), constants)
-    same: Callable[[], int | None] = constants["same"]
+    same: Callable[[], int] = constants["same"]
     return same
 
 
-class Tags:
-    """Says whether dictionaries that hardly ever change are as they were: by a call, or by ``words`` of memory. These are None
-    where the versions of dictionaries are not known, and the call compares what they hold.
-    """
-
-    def __init__(self, spaces: Iterable[dict[Any, Any]]):
-        self._spaces = list(spaces)  # kept, for the words are in them
-        found = [version_of(space) for space in self._spaces]
-        self.words: list[Word] | None = None if None in found else found  # type: ignore[assignment]
-        self.readers: list[tuple[Any, int]] | None = None
-        if self.words is None:
-            self._known = [list(space.items()) for space in self._spaces]
-        else:
-            self.readers = [(reader(word), word[1]) for word in self.words]
-
-    def __call__(self) -> bool:
-        if self.readers is None:
-            return all(map(_is_like, self._spaces, self._known))
-        return all(where.value == value for where, value in self.readers)
+def _one(word: Word | None) -> list[Look] | None:
+    return None if word is None else [direct(word)]
 
 
-def _is_like(space: dict[Any, Any], known: list[tuple[Any, Any]]) -> bool:
-    same = len(space) == len(known) and all(a is b for a, (b, _) in zip(space, known, strict=True))
-    return same and all(map(is_, space.values(), [value for _, value in known]))
+def _is_object(x: Any) -> bool:
+    """Whether an object is its attributes, as far as guards look."""
+    return not isinstance(x, (*CONTAINERS, Tensor, np.ndarray))
 
 
-def lengths(walk: Walk, constant: Callable[[Any], str]) -> list[str]:
-    """The expression, if there is one, that says that the dictionaries of ``walk.sizes`` are as long as they were."""
-    if not walk.sizes:
-        return []
-    spaces, known = zip(*walk.sizes, strict=True)
-    return [f"[*map(len, {constant(spaces)})] == {constant(list(known))}"]
+def differs(now: Any, was: Any) -> bool:
+    """Whether an item of a container, or a (name, value) pair, is another one."""
+    if now is was or was is ANY:
+        return False
+    if was is ANY_FLOAT:
+        return type(now) is not float
+    if type(now) is tuple and type(was) is tuple and len(now) == len(was):
+        return any(map(differs, now, was))
+    return not is_static(now) or static(now) != static(was)
 
 
-def words(walk: Walk, live: list[tuple[Any, list[Any]]]) -> list[Word] | None:
-    """The same as words of memory, for native code to look at; None where they do not say all.
-
-    They do for functions with closures, as long as the walk is kept. That nothing was announced, and that the dictionaries
-    of ``walk.sizes`` are still as long, is for the caller to see.
-    """
-    if walk.names or live:
-        return None
-    found = [word_of(cell, "cell_contents", was) for cell, was in walk.cells]
-    found += [word_of(x, name, was) for x, name, was in walk.attributes]
-    return None if None in found else found  # type: ignore[return-value]
+def merged(now: Any, was: Any) -> Any:
+    """What is known from now on of an item that does not differ."""
+    return was if was is ANY or (type(was) is tuple and was and (was[-1] is ANY or was[-1] is ANY_FLOAT)) else now
 
 
-def _mapping(place: str, before: list[tuple[Any, Any]], constant: Callable[[Any], str]) -> str:
+def _mapping(place: str, before: list[tuple[Any, Any]], constant: Constant) -> list[str]:
     """Whether a dictionary has the same keys in the same order, and the same values."""
     keys, values = [k for k, _ in before], [v for _, v in before]
     same = _sequence(place, keys, constant)
     if any(v is ANY for v in values):
-        return " and ".join([same, *(f"{place}[{constant(k)}] is {constant(v)}" for k, v in before if v is not ANY)])
-    return f"{same} and all(map(is_, {place}.values(), {constant(values)}))" if before else same
+        return [*same, *(f"{place}[{constant(k)}] is {constant(v)}" for k, v in before if v is not ANY)]
+    return [*same, f"all(map(is_, {place}.values(), {constant(values)}))"] if before else same
 
 
-def _sequence(place: str, before: list[Any], constant: Callable[[Any], str]) -> str:
+def _sequence(place: str, before: list[Any], constant: Constant) -> list[str]:
     """Whether a container holds the same in the same order."""
     if any(x is ANY for x in before):
-        same = "".join(f" and {place}[{i}] is {constant(x)}" for i, x in enumerate(before) if x is not ANY)
+        same = [f"{place}[{i}] is {constant(x)}" for i, x in enumerate(before) if x is not ANY]
     else:
-        same = f" and all(map(is_, {place}, {constant(before)}))" if before else ""
-    return f"len({place}) == {len(before)}{same}"
+        same = [f"all(map(is_, {place}, {constant(before)}))"] if before else []
+    return [f"len({place}) == {len(before)}", *same]

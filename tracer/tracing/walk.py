@@ -24,7 +24,7 @@ import numpy as np
 
 from ..context import Structure
 from ..ops.offering import is_offered
-from ..runtime.objects import namespace, tells_versions_of_objects
+from ..runtime.words import namespace, tells_versions_of_objects
 from ..tensor import Tensor, wrap
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .arrays import Changeable, Elements, is_input
@@ -48,6 +48,7 @@ from .kinds import (
     items_of,
     plain_value,
     slots_of,
+    token_of,
 )
 from .known import generators, is_library, is_ours, is_quiet, is_strict, refusal, unseen_call
 from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable
@@ -72,9 +73,10 @@ class Walk:
     sizes       (mapping, length): whose values are among the names, or of which more would matter
     stored      (mapping, key) of variables that code assigns
     numbers     (mapping, key, value) of attributes of what announces its changes
-    holders     if they are to be ``noted``, all that can be changed; whether it announces changes; whether it is a container
+    holders     all that can be changed; whether it announces changes; whether it is a container
     bound       ids of objects of which a method, written in C, was reached
     tagged      dictionaries that hardly ever change: of classes, of libraries, of objects that announce changes
+    announcing  containers that announce their changes, and weak references to such objects
     generators  of random numbers
     functions   that are described, or may run
     caches      functions that remember results
@@ -91,17 +93,15 @@ class Walk:
         arrays: Mapping[int, Tensor] | None = None,
         elements: dict[int, Elements] | None = None,
         slots: Slots | None = None,
-        noted: bool = False,
         ran: Ran | None = None,
     ) -> None:
         self.ran = ran  # all code if None
         self.slots: Slots = slots or {}
-        self.noted = noted
         self.holders: list[tuple[Any, bool, bool]] = []
         self.met: set[int] = set()
-        self._written: dict[int, set[str]] = {}  # what replays write to, by the ids of dictionaries
+        self.written: dict[int, set[str]] = {}  # what replays write to, by the ids of dictionaries
         for slot in Structure.written:
-            self._written.setdefault(id(slot.holder), set()).add(slot.key)
+            self.written.setdefault(id(slot.holder), set()).add(slot.key)
         self.has_containers = False
         self.bound: set[int] = set()
         self.stored: list[tuple[dict[str, Any], str]] = []
@@ -122,6 +122,7 @@ class Walk:
         self.sizes: list[tuple[Any, int]] = []
         self.asks_types = False  # whether code mentions ``type``, or functions in C, to which a float of the run is none
         self.tagged: dict[int, dict[Any, Any]] = {}
+        self.announcing: list[Any] = []
         self.generators: list[Any] = []
         self.functions: list[types.FunctionType] = []
         self.caches: list[Any] = []
@@ -157,7 +158,7 @@ class Walk:
         """Looks at what functions reach that have not run."""
         if not self._later:
             return
-        counts = ("kept", "live", "names", "attributes", "cells", "sizes", "numbers")
+        counts = ("kept", "live", "names", "attributes", "cells", "sizes", "numbers", "announcing")
         kept = {name: getattr(self, name) for name in counts}
         tensors, tagged, names = self.tensors, self.tagged, list(self.names)
         self.tensors, self.tagged, self._unread, self._modules = self.others, {}, True, {}
@@ -271,8 +272,7 @@ class Walk:
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x
-        strides = None if x._data.flags.c_contiguous else x._data.strides
-        out.append(("tensor", id(x), type(x), x._data.dtype.char, x._data.shape, strides, x.requires_grad, x._grad_fn is None))
+        out.append(token_of(x))
         self.sizes.append((vars(x), len(vars(x))))  # hooks, and what users may put there
         own = items_of(x)
         if own:
@@ -294,8 +294,7 @@ class Walk:
 
     def _note(self, holder: Any, announces: bool = False, container: bool = False) -> None:
         self.has_containers = True
-        if self.noted:
-            self.holders.append((holder, announces, container))
+        self.holders.append((holder, announces, container))
 
     def _container(self, x: Any, out: list[Any]) -> None:
         if not isinstance(x, (tuple, frozenset, types.MappingProxyType)):
@@ -307,6 +306,7 @@ class Walk:
         if not isinstance(x, FIXED):
             self.live.append(x)
         if isinstance(x, (AnnouncingDict, AnnouncingList)):
+            self.announcing.append(x)
             self._watch(x)
         if isinstance(x, collections.defaultdict):
             self._describe(x.default_factory, out)
@@ -488,11 +488,12 @@ class Walk:
                 if is_ours(base.__module__):
                     self._library(namespace(base), out)
                 continue
-            self.sizes.append((vars(base), len(vars(base))))
+            space = vars(base)
+            self.sizes.append((space, len(space)))
             self._note(base)
-            for name, value in vars(base).items():
+            for name, value in space.items():
                 if not CLASS_NOISE.match(name) and not self._is_slot(base, name, out):
-                    self.names.append((vars(base), name, value))
+                    self.names.append((space, name, value))
                     out.append(name)
                     self._describe(value, out)
 
@@ -574,7 +575,7 @@ class Walk:
 
     def _watch(self, space: Any) -> None:
         """Of what announces its changes, the places that replays write to are looked at in every call: replays say nothing."""
-        for name in self._written.get(id(space), ()):
+        for name in self.written.get(id(space), ()):
             if name not in self.slots.get(id(space), ()):
                 self.names.append((space, name, dict.get(space, name, MISSING)))
 
@@ -584,13 +585,10 @@ class Walk:
     def _watch_object(self, x: Any) -> None:
         """Of an object that announces its changes, what is written past it."""
         space = vars(x)
+        self.announcing.append(weakref.ref(x))
         self._watch(space)
-        if id(space) in self._written or id(space) in self.slots:
-            return
-        if tells_versions_of_objects:
-            self._tag(space)
-        else:
-            self.live.append(space)
+        if id(space) not in self.written and id(space) not in self.slots:
+            self._tag(space) if tells_versions_of_objects else self.live.append(space)
 
     def _refuse(self, what: str, why: str) -> None:
         """``what`` cannot be guarded; ``why``, and what to write instead."""

@@ -6,14 +6,20 @@ in each call, is a reason not to replay the run.
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..context import context
+from ..eager import Eager, apply
+from ..ir.interp import using
+from ..ir.primitive import Primitive
+from ..runtime import profile
+from ..tensor import Tensor
 from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
@@ -68,6 +74,9 @@ class Watch:
 
     def __init__(self, generators: Generators | None = None):
         self.refusal = ""
+        self._filter: profile.Filter | None = None
+        self._start: Callable[[], None] = lambda: None
+        self._mine: Any = None  # the profile function while it is set, unless it calls another one
         self._codes: dict[int, tuple[types.CodeType, dict[str, Any], bool]] = {}  # whether it is quiet
         self._generators = Generators() if generators is None else generators
 
@@ -82,14 +91,20 @@ class Watch:
         before: Any = sys.getprofile()
         if before is not None and not callable(before):  # one written in C, which only its owner can set again
             before.disable()
-        profile = self._profile(before if callable(before) else None)
-
+        watch = self._profile(before if callable(before) else None)
+        self._filter = profile.Filter(watch) if before is None and profile.is_available() else None
+        self._start = functools.partial(sys.setprofile, watch) if self._filter is None else self._filter.start
+        mine = None
         try:
             self._generators.begin()
-            sys.setprofile(profile)
-            yield
+            self._start()
+            mine = sys.getprofile()
+            self._mine = mine if before is None else None
+            with using(Unwatched(self)):
+                yield
         finally:
-            if sys.getprofile() is profile:
+            self._mine = None
+            if sys.getprofile() is mine:
                 sys.setprofile(before if callable(before) else None)
                 if before is not None and not callable(before):
                     before.enable()
@@ -99,22 +114,40 @@ class Watch:
             unseen = self._generators.differs()
             if unseen and not self.refusal:
                 self.refusal = f"{unseen} in a way that replays do not know: call its methods"
+            self._filter = None
+
+    def apart(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls a function of this package unwatched: one that runs no code of users."""
+        if self._mine is None or sys.getprofile() is not self._mine:
+            return function(*args)
+        sys.setprofile(None)
+        try:
+            return function(*args)
+        finally:
+            self._start()
 
     def _profile(self, before: Profile | None) -> Profile:
+        """The profile function; if there is a filter, for what that does not know."""
         known, checked = self._codes, set[Any]()
         ignored: Any = None  # a frame: what it calls has nothing to do with the function
 
-        def profile(frame: types.FrameType, event: str, arg: Any) -> None:
+        def watch(frame: types.FrameType, event: str, arg: Any) -> None:
             nonlocal ignored
             if before is not None:
                 before(frame, event, arg)
             if event == "call":
+                if ignored is not None:
+                    return
                 code = as_written(frame.f_code)
-                if ignored is None and id(code) not in known:
+                if id(code) not in known:
                     if code.co_name == "<module>" or context.recorder is None or _is_inside(frame):
                         ignored = frame
-                    else:
-                        known[id(code)] = self._meet(frame, code)
+                        if self._filter is not None:
+                            self._filter.ignore(True)
+                        return
+                    known[id(code)] = self._meet(frame, code)
+                if self._filter is not None:
+                    self._filter.remember(frame.f_code, profile.QUIET if known[id(code)][2] else profile.DESCRIBED)
             elif event == "c_call":
                 code = as_written(frame.f_code)
                 found = known.get(id(code))
@@ -129,10 +162,16 @@ class Watch:
                 if key not in checked:
                     checked.add(key)
                     self._check(frame, arg)
+                    # What a method is of a class it is of the derived ones, too.
+                    is_own = key is not arg and arg.__name__ in vars(type(holder))
+                    if self._filter is not None and (is_own or holder is None or type(holder) is types.ModuleType):
+                        self._filter.remember(arg, profile.CHECKED)
             elif event == "return" and frame is ignored:
                 ignored = None
+                if self._filter is not None:
+                    self._filter.ignore(False)
 
-        return profile
+        return watch
 
     def _meet(self, frame: types.FrameType, code: types.CodeType) -> tuple[types.CodeType, dict[str, Any], bool]:
         space = frame.f_globals
@@ -160,6 +199,16 @@ class Watch:
             f"it calls {path} ({where.f_code.co_filename}:{where.f_lineno}), whose result may be another one in each call: "
             "pass as an argument what it gives"
         )
+
+
+class Unwatched(Eager):
+    """Applies primitives as ever, unwatched, unless there are hooks for what nodes save."""
+
+    def __init__(self, watch: Watch):
+        self._apart = watch.apart
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:  # type: ignore[override]
+        return apply(primitive, args, attrs) if context.watches_nodes else self._apart(apply, primitive, args, attrs)
 
 
 _WORLD = f"{__package__}.world"

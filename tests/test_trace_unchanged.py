@@ -1,0 +1,517 @@
+"""What guards compare in every call, and what they do not look at again: never stale, at the cost of what has changed."""
+
+import collections
+import enum
+import functools
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer import nn, optim
+from tracer.runtime import profile, table, words
+from tracer.tracing import guards, watch
+from tracer.tracing.unchanged import ANY
+
+CALLS = 5  # recorded, compiled, written out, compared by words
+X = tracer.tensor([1.0, 2.0])
+
+pytestmark = pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+
+
+class Plain:
+    factor = 1.0
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+class Other(Plain):
+    factor = 5.0
+
+
+class Slotted:
+    __slots__ = ("a", "b")
+
+    def __init__(self, a):
+        self.a = a
+
+
+class Both(Slotted):
+    def __init__(self, a, c):
+        super().__init__(a)
+        self.c = c
+
+
+class Sub(list):
+    pass
+
+
+class Table(dict):
+    pass
+
+
+class Kind(enum.Enum):
+    A = 1
+
+
+def helper(x, shift=0.0):
+    return x + shift
+
+
+def total(x):
+    """What an object holds, as a number."""
+    if isinstance(x, (int, float)):
+        return float(x)
+    if isinstance(x, np.ndarray):
+        return float(x.sum())
+    if isinstance(x, dict):
+        return sum((i + 1) * total(v) for i, v in enumerate(x.values())) + 0.5 * len(x)
+    if isinstance(x, (list, tuple, collections.deque, set, bytearray)):
+        return sum((i + 1) * total(v) for i, v in enumerate(x)) + 0.5 * len(x)
+    if isinstance(x, functools.partial):
+        return x(0.0) + total(x.args)
+    if isinstance(x, (Plain, Slotted)):
+        names = [n for n in ("a", "b", "c", "inner", "factor") if hasattr(x, n)]
+        return sum((i + 1) * total(getattr(x, n)) for i, n in enumerate(names))
+    raise TypeError(type(x))
+
+
+def replace_dictionary(x):
+    x.__dict__ = {**vars(x), "a": 9.0}
+
+
+def change_and_undo(x):
+    before = x.a
+    x.a = object()
+    x.a = before
+
+
+def swap(x):
+    x[0], x[1] = x[1], x[0]
+
+
+def nested():
+    return Plain(a=1.0, inner=[Plain(a=2.0), {"k": [3.0, (4.0, [5.0])]}])
+
+
+CHANGES = {
+    "item": (lambda: [1.0, 2.0, 3.0], lambda x: x.__setitem__(1, 7.0)),
+    "an equal item": (lambda: [1.0, 2.0, 3.0], lambda x: x.__setitem__(1, float("2.0"))),
+    "append": (lambda: [1.0, 2.0], lambda x: x.append(3.0)),
+    "pop": (lambda: [1.0, 2.0], lambda x: x.pop()),
+    "swap": (lambda: [1.0, 2.0], swap),
+    "many": (lambda: [Plain(a=float(i)) for i in range(500)], lambda x: setattr(x[321], "a", -1.0)),
+    "all": (lambda: [1.0] * 300, lambda x: x.__setitem__(slice(None), [2.0] * 300)),
+    "grows by much": (lambda: [1.0, 2.0], lambda x: x.extend([1.0] * 5000)),
+    "list subclass": (lambda: Sub([1.0, 2.0]), lambda x: x.__setitem__(0, 5.0)),
+    "dict value": (lambda: {"a": 1.0, "b": 2.0}, lambda x: x.__setitem__("b", 5.0)),
+    "dict order": (lambda: {"a": 1.0, "b": 2.0}, lambda x: x.__setitem__("a", x.pop("a"))),
+    "dict key": (lambda: {"a": 1.0, "b": 2.0}, lambda x: x.__setitem__("c", 2.0)),
+    "dict clear": (lambda: {"a": 1.0, "b": 2.0}, lambda x: x.clear()),
+    "int keys": (lambda: {1: 1.0, 2: 2.0}, lambda x: x.update({2: 4.0})),
+    "dict subclass": (lambda: Table(a=1.0, b=2.0), lambda x: x.update(b=4.0)),
+    "move to end": (lambda: collections.OrderedDict(a=1.0, b=2.0), lambda x: x.move_to_end("a")),
+    "default dict": (lambda: collections.defaultdict(float, a=1.0), lambda x: x["b"]),
+    "deque": (lambda: collections.deque([1.0, 2.0]), lambda x: x.rotate(1)),
+    "set": (lambda: {1.0, 2.0}, lambda x: x.add(9.0)),
+    "bytearray": (lambda: bytearray(b"ab"), lambda x: x.__setitem__(0, 1)),
+    "array": (lambda: np.arange(3.0), lambda x: x.__setitem__(1, 7.0)),
+    "attribute": (lambda: Plain(a=1.0), lambda x: setattr(x, "a", 3.0)),
+    "new attribute": (lambda: Plain(a=1.0), lambda x: setattr(x, "b", 3.0)),
+    "deleted attribute": (lambda: Plain(a=1.0, b=2.0), lambda x: delattr(x, "b")),
+    "dictionary written": (lambda: Plain(a=1.0), lambda x: vars(x).__setitem__("a", 3.0)),
+    "dictionary replaced": (lambda: Plain(a=1.0, b=1.0), replace_dictionary),
+    "class": (lambda: Plain(a=1.0), lambda x: setattr(x, "__class__", Other)),
+    "set and set back": (lambda: Plain(a=1.0), change_and_undo),
+    "slot": (lambda: Slotted(1.0), lambda x: setattr(x, "a", 4.0)),
+    "empty slot": (lambda: Slotted(1.0), lambda x: setattr(x, "b", 4.0)),
+    "deleted slot": (lambda: Slotted(1.0), lambda x: delattr(x, "a")),
+    "slot beside a dictionary": (lambda: Both(1.0, 2.0), lambda x: setattr(x, "a", 4.0)),
+    "dictionary beside a slot": (lambda: Both(1.0, 2.0), lambda x: setattr(x, "c", 4.0)),
+    "nested": (nested, lambda x: x.inner[1]["k"][1][1].append(1.0)),
+    "nested object": (nested, lambda x: setattr(x.inner[0], "a", 1.5)),
+    "partial": (lambda: functools.partial(helper, shift=2.0), lambda x: x.__setstate__((helper, (), {"shift": 3.0}, {}))),
+    "partial's keywords": (lambda: functools.partial(helper, shift=2.0), lambda x: x.keywords.update(shift=5.0)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("calls", [1, 2, 3, CALLS])
+def test_changes_of_what_a_closure_holds(name, calls):
+    def run(trace):
+        make, change = CHANGES[name]
+        held = make()
+        f = trace(lambda x: x * total(held))
+        results = [f(X).tolist() for _ in range(calls)]
+        for _ in range(2):
+            change(held)
+            results += [f(X).tolist() for _ in range(calls)]
+            if name not in ("attribute", "item", "append", "nested", "array"):
+                break
+        return results
+
+    assert run(tracer.trace) == run(lambda f: f)
+
+
+SPACE = "scale = 2.0\nwords = ['a']\ndef f(x):\n    return x * scale * len(words) + (abs(-1.0) if flag else 0.0)\n"
+
+
+def rebound(space):
+    space["scale"] = 3.0
+
+
+def shadowed(space):
+    space["abs"] = lambda x: 10.0
+
+
+def crowded(space):
+    for i in range(100):  # the dictionary gets other memory
+        space[f"name{i}"] = i
+
+
+def emptied(space):
+    saved = dict(space)
+    space.clear()
+    space.update(saved, scale=4.0)
+
+
+def unrelated(space):
+    space["other"] = space.get("other", 0) + 1
+
+
+@pytest.mark.parametrize("change", [rebound, shadowed, crowded, emptied, unrelated])
+@pytest.mark.parametrize("calls", [1, 3, CALLS])
+def test_changes_of_globals(change, calls):
+    def run(trace):
+        space = {"flag": True, "__name__": "some"}
+        exec(SPACE, space)
+        f = trace(space["f"])
+        results = []
+        for step in (None, change, rebound, unrelated):
+            if step is not None:
+                step(space)
+            results += [f(X).tolist() for _ in range(calls)]
+        del space["abs" if change is shadowed else "other"]
+        return [*results, f(X).tolist()]
+
+    assert run(tracer.trace) == run(lambda f: f)
+
+
+def test_changes_of_a_class():
+    def run(trace):
+        class A:
+            k = 1.0
+
+            def times(self, x):
+                return x * self.k
+
+        a = A()
+        f = trace(lambda x: a.times(x))
+        results = []
+        for change in (
+            lambda: None,
+            lambda: setattr(A, "k", 2.0),
+            lambda: type.__setattr__(A, "k", 3.0),
+            lambda: setattr(A, "unrelated", 1),
+            lambda: setattr(A, "times", lambda self, x: x - self.k),
+            lambda: delattr(A, "unrelated"),
+        ):
+            change()
+            results += [f(X).tolist() for _ in range(CALLS)]
+        return results
+
+    assert run(tracer.trace) == run(lambda f: f)
+
+
+def walks(monkeypatch):
+    """How often something has been described."""
+    made = []
+
+    class Counted(guards.Walk):
+        def describe(self, *args):
+            made.append(args)
+            return super().describe(*args)
+
+    monkeypatch.setattr(guards, "Walk", Counted)
+    return made
+
+
+needs_words = pytest.mark.skipif(
+    not (table.is_available() and words.tells_versions_of_objects), reason="objects are laid out otherwise here"
+)
+
+
+def network():
+    tracer.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.0), nn.Linear(3, 1))
+
+
+def toggle(model, optimizer):
+    model.eval()
+    model.train()
+
+
+def another_module(model, optimizer):
+    nn.Linear(2, 2).extra = 1
+
+
+def another_leaf(model, optimizer):
+    tracer.ones(2).requires_grad_()
+
+
+def rate(model, optimizer):
+    optimizer.param_groups[0]["lr"] *= 0.5
+
+
+def attribute_and_back(model, optimizer):
+    model[0].bias.requires_grad_(False)
+    model[0].bias.requires_grad_(True)
+
+
+@needs_words
+@pytest.mark.parametrize("change", [toggle, another_module, another_leaf, rate, attribute_and_back])
+def test_announced_changes_elsewhere_describe_nothing_again(monkeypatch, change):
+    def run(trace, made=()):
+        model = network()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        x = tracer.randn(4, 2)
+
+        @trace
+        def step():
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        losses, before = [], None
+        for k in range(12):
+            losses.append(step().item())
+            change(model, optimizer)
+            if k == 6:
+                before = len(made)
+        assert len(made) == (before if made else 0)
+        return losses
+
+    assert run(tracer.trace, walks(monkeypatch)) == pytest.approx(run(lambda f: f), rel=1e-5)
+
+
+def frozen(model, optimizer):
+    model[0].weight.requires_grad_(not model[0].weight.requires_grad)
+
+
+def replaced(model, optimizer):
+    model[3] = nn.Linear(3, 1)
+
+
+def hooked(model, optimizer):
+    model[0].register_forward_hook(lambda module, args, out: out * 0.5)
+
+
+def biased(model, optimizer):
+    model[3].bias = None
+
+
+def evaluated(model, optimizer):
+    model.train(not model.training)
+
+
+def new_memory(model, optimizer):
+    model[0].weight.data = model[0].weight.data.clone() * 2
+
+
+def another_class(model, optimizer):
+    model[2].__class__ = nn.Identity
+
+
+def tensor_rate(model, optimizer):
+    optimizer.param_groups[0]["lr"] = tracer.tensor(0.05)
+
+
+def with_decay(model, optimizer):
+    optimizer.param_groups[0]["weight_decay"] += 0.1
+
+
+def past_setattr(model, optimizer):
+    vars(model[2])["p"] = 0.0
+    vars(model[1])["momentum"] = 0.5
+    dict.__setitem__(vars(model[1]), "eps", 0.1)
+
+
+def settled(model, optimizer):
+    object.__setattr__(model[1], "momentum", 0.9)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [frozen, replaced, hooked, biased, evaluated, new_memory, another_class, tensor_rate, with_decay, past_setattr, settled],
+)
+@pytest.mark.parametrize("calls", [1, 3, CALLS])
+def test_announced_changes_that_matter(change, calls):
+    def run(trace):
+        model = network()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        x = tracer.randn(4, 2)
+
+        @trace
+        def step():
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        losses = [step().item() for _ in range(calls)]
+        for _ in range(3):
+            toggle(model, optimizer)
+            losses += [step().item() for _ in range(calls)]
+            change(model, optimizer)
+            losses += [step().item() for _ in range(calls)]
+        return losses
+
+    assert run(tracer.trace) == pytest.approx(run(lambda f: f), rel=1e-4)
+
+
+@needs_words
+def test_a_long_list_of_objects_is_described_once(monkeypatch):
+    made = walks(monkeypatch)
+    objects = [Plain(a=float(i)) for i in range(1000)]
+    f = tracer.trace(lambda x: x * len(objects))
+    for _ in range(CALLS):
+        f(X)
+    before = len(made)
+    for k in range(5):
+        objects[k].a = object()
+        objects[k].a = float(k)  # as it was
+        assert f(X).tolist() == [1000.0, 2000.0]
+    assert len(made) == before
+    objects.pop()
+    assert f(X).tolist() == [999.0, 1998.0]
+
+
+def test_functions_that_take_turns_with_shapes():
+    f = tracer.trace(lambda x: x * 2)
+    shapes = [tracer.ones(n + 1) for n in range(5)]
+    for _ in range(4):
+        for x in shapes:
+            assert f(x).tolist() == [2.0] * len(x)
+    assert f.cache_info().replays == 15
+    for _ in range(3):
+        assert f(shapes[0]).tolist() == [2.0]
+    assert f._latest((shapes[0],), {}).tolist() == [2.0]
+
+
+# Words of memory.
+
+
+@needs_words
+def test_a_table_says_which_look_differs():
+    x, space = [object(), object()], {"a": object(), "b": object()}
+    looks = words.items_of_list(x, x, ANY) + words.entries_of(space, space, absent=True)
+    looks.append(words.direct(words.version_of(space)))
+    found = table.Table(17, looks)
+    assert found.same() == 17 and found.differs(0) == -1
+    x[1] = None
+    assert found.same() == -1 and found.differs(0) == 2 and found.differs(3) == -1
+    found.replace(2, words.items_of_list(x, x, ANY)[2:])
+    assert found.same() == 17
+    space["a"] = None
+    assert found.differs(0) == 7 and found.differs(8) == len(looks) - 1
+    space["c"] = None
+    assert found.differs(0) in (3, 5)
+
+
+@needs_words
+def test_words_of_objects():
+    x, y = Plain(a=1.0), Slotted(2.0)
+    assert all(words.holds(words.direct(w)) for w in (words.dictionary_of(x), words.class_of(x), words.member_of(y, "a", y.a)))
+    assert words.member_of(y, "b") is not None and words.member_of(y, "b", 1.0) is None and words.member_of(x, "a") is None
+    seen = words.direct(words.dictionary_of(x))
+    x.__dict__ = {"a": 1.0}
+    assert not words.holds(seen)
+    seen = words.direct(words.class_of(x))
+    x.__class__ = Other
+    assert not words.holds(seen)
+    assert words.word_of(Plain, "__mro__", Plain.__mro__) is not None
+    assert words.word_of(types.SimpleNamespace(), "__class__", int) is None
+
+
+# The filter of what a profile function is told.
+
+
+def test_a_filter_tells_what_is_new_once():
+    if not profile.is_available():
+        pytest.skip("functions are laid out otherwise here")
+    told = []
+
+    def callback(frame, event, arg):
+        told.append((event, frame.f_code.co_name if event == "call" else arg.__name__))
+        seen.remember(frame.f_code if event == "call" else arg, profile.DESCRIBED)
+
+    def inner(k):
+        return len([k]) + abs(k)
+
+    def outer():
+        return sum(inner(k) for k in range(100))
+
+    seen = profile.Filter(callback)
+    for k in range(1000):  # the table grows
+        seen.remember(compile(f"{k}", "", "eval"), profile.QUIET)
+    kept = [compile(f"{k} + 1", "", "eval") for k in range(1000)]
+    for code in kept:
+        seen.remember(code, profile.QUIET)
+    seen.start()
+    outer()
+    is_set = sys.getprofile() is seen.key
+    sys.setprofile(None)
+    assert is_set
+    assert [name for event, name in told if event == "call"] == ["outer", "<genexpr>", "inner"]
+    assert {name for event, name in told if event == "c_call"} >= {"sum", "len", "abs"} and len(told) < 10
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("hooked", [True, False])
+def test_what_a_recorded_run_calls_is_seen(monkeypatch, native, hooked):
+    """Also what runs while nodes are made, in backward passes, and after code of this package has run unwatched."""
+    if not native:
+        monkeypatch.setattr(watch.profile, "is_available", lambda: False)
+    factors = {"pack": 1.0, "function": 1.0, "hook": 1.0, "late": 1.0}
+
+    def pack(x):
+        return x * factors["pack"]
+
+    class Double(tracer.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2 * factors["function"]
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2 * factors["function"]
+
+    def run(trace):
+        def f(x):
+            x = x.detach().requires_grad_()
+            x.register_hook(lambda g: g * factors["hook"])
+            if hooked:
+                with tracer.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+                    y = x * x
+            else:
+                y = x * x
+            y = Double.apply(y)
+            y.sum().backward()
+            return x.grad * sum(factors["late"] for _ in range(2))
+
+        f = trace(f)
+        results = []
+        for name in (None, *factors):
+            if name is not None:
+                factors[name] = 3.0
+            results += [f(X).tolist() for _ in range(CALLS)]
+        factors.update(dict.fromkeys(factors, 1.0))
+        return results
+
+    assert run(tracer.trace) == run(lambda f: f)

@@ -188,12 +188,12 @@ def _graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, 
     environment = Environment(function)
     environment.key()
     call = Call(args, {}, environment)
-    recording = Recording(getattr(function, "__name__", "function").strip("<>"), call)
-    box = [recording.run(function, args, {})]
-    if recording.recorder.reason:
-        return None, recording.recorder.reason
-    environment.grow(recording.watch)
-    environment.key()
-    call = Call(args, {}, environment)
-    ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, call, [])
+    with Recording(getattr(function, "__name__", "function").strip("<>"), call) as recording:
+        box = [recording.run(function, args, {})]
+        if recording.recorder.reason:
+            return None, recording.recorder.reason
+        environment.grow(recording.watch)
+        environment.key()
+        call = Call(args, {}, environment)
+        ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, call, [])
     return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

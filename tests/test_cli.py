@@ -25,7 +25,21 @@ def run(tmp_path, monkeypatch):
                 return tracer.tanh(x @ w).sum()
 
             def looks(x):
-                return x if x.sum() > 0 else -x
+                return x * 2 if x.sum() > 0 else -x
+
+            def prints(x):
+                print("printed")
+                return x * 2
+
+            weight = tracer.ones(8, requires_grad=True)
+            optimizer = tracer.optim.Adam([weight])
+
+            def step(x):
+                optimizer.zero_grad()
+                loss = (x @ weight).square().mean()
+                loss.backward()
+                optimizer.step()
+                return loss
 
             number = 3
         """)
@@ -140,6 +154,24 @@ def test_steps_that_numpy_computes_are_named(run, tmp_path):
         assert result.exit_code == 0 and ", computed by NumPy" in result.output
 
 
+def test_dump_of_a_training_step_has_its_backward_pass_and_its_updates(run):
+    text = run("dump", "model.py:step", "--input", "f32[4,8]").stdout
+    graph = parse_graph(text)
+    assert text.count(" sqrt ") == 2 and 1 in graph.updates.values()  # one root is of the bias correction
+
+
+def test_dump_of_a_function_that_looks_at_values_has_each_of_its_parts(run):
+    text = run("dump", "model.py:looks", "--input", "f32[4]").stdout
+    look, rest = map(parse_graph, text.strip().split("\n\n"))
+    assert str(look.outputs[0].type) == "bool[]" and str(rest.outputs[0].type) == "f32[4]"
+
+
+def test_what_a_function_prints_is_no_part_of_its_dump(run):
+    result = run("dump", "model.py:prints", "--input", "f32[4]")
+    parse_graph(result.stdout)
+    assert "printed" in result.stderr
+
+
 def test_dump_of_the_backward_program(run):
     forward = run("dump", "model.py:layer", *INPUTS, "--stage", "fused").output
     backward = run("dump", "model.py:layer", *INPUTS, "--stage", "fused", "--backward").output
@@ -226,3 +258,8 @@ def test_dump_for_gpus_without_their_compiler_names_the_extra(run, monkeypatch):
 def test_dump_for_gpus_says_what_is_wrong(run, options):
     result = run("dump", "model.py:layer", "--input", "f32[4,8]", "--input", "f32[8,2]", *options)
     assert result.exit_code == 2 and len(result.output.strip().splitlines()) == 1
+
+
+def test_the_package_is_run_as_the_command():
+    found = subprocess.run([sys.executable, "-m", "tracer", "info"], capture_output=True, text=True, check=True)
+    assert "numba" in found.stdout.lower()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,11 @@ from ..ir.graph import Graph
 from ..ir.types import dtype_named
 from ..runtime import machine
 from ..tensor import wrap
-from ..tracing.calls import Call
-from ..tracing.ending import whole
-from ..tracing.guards import Environment
+from ..tracing.decorator import trace
 from ..tracing.kinds import Wrapper
-from ..tracing.recording import Recording
-from ..tracing.result import finish
 from .info import version_of
 
+_CALLS = 4  # the first ones find out what a function changes: a state that an optimizer makes, for one
 _TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
 
 
@@ -113,24 +111,30 @@ def dump_stage(
     except ValueError as e:
         raise DumpError(str(e)) from None
     with machine.selecting("host"):  # what is recorded runs here
-        graph = _recorded(target, inputs)
+        graphs = _recorded(target, inputs)
     if device == "cuda":
-        return _stage_for_grids(graph, stage, backward, architecture)
+        return "\n".join(_stage_for_grids(graph, stage, backward, architecture) for graph in graphs)
     with machine.selecting(chosen):
-        return _stage(graph, stage, backward)
+        return "\n".join(_stage(graph, stage, backward) for graph in graphs)
 
 
-def _recorded(target: str, inputs: list[str]) -> Graph:
+def _recorded(target: str, inputs: list[str]) -> list[Graph]:
+    """What calls record: one graph, or those between looks at values."""
     function = load_function(target)
     args = tuple(make_input(text, seed) for seed, text in enumerate(inputs))
+    traced = trace(function)
     try:
-        graph, reason = _graph_of(function, args)
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(sys.stderr):
+            for _ in range(_CALLS):
+                traced(*args)
+                if traced.graphs() or traced.eager_reasons:
+                    break
     except Exception as e:
         raise DumpError(f"calling {target!r} failed: {type(e).__name__}: {e}".split("\n")[0]) from None
-    if reason:
-        raise DumpError(f"{target!r} cannot be traced: {reason}")
-    assert graph is not None
-    return graph
+    if graphs := traced.graphs():
+        return list({str(graph): graph for graph in graphs}.values())
+    reason = next(iter(traced.eager_reasons.values()), f"{_CALLS} calls recorded nothing that can be replayed")
+    raise DumpError(f"{target!r} cannot be traced: {reason}")
 
 
 def _stage(graph: Graph, stage: str, backward: bool) -> str:
@@ -181,19 +185,3 @@ def _code(fused: Graph, stage: str) -> str:
         return native(fused, show, mark)
     except ImportError as e:  # a version of Numba that is not supported
         raise DumpError(str(e)) from None
-
-
-def _graph_of(function: Callable[..., Any], args: tuple) -> tuple[Graph | None, str]:
-    """The graph that one eager run of ``function`` records; or None, and why there is none."""
-    environment = Environment(function)
-    environment.key()
-    call = Call(args, {}, environment)
-    with Recording(getattr(function, "__name__", "function").strip("<>"), call) as recording:
-        box = [recording.run(function, args, {})]
-        if recording.recorder.reason:
-            return None, recording.recorder.reason
-        environment.grow(recording.watch)
-        environment.key()
-        call = Call(args, {}, environment)
-        ending = finish(recording.recorder, box, {**environment.tensors, **call.reached}, call, [])
-    return (None, recording.recorder.reason) if ending is None else (whole(recording.recorder, ending).recorded, "")

@@ -1,0 +1,5 @@
+"""``python -m tracer`` is the command ``tracer``."""
+
+from .cli.app import main
+
+main()

@@ -1,5 +1,0 @@
-"""``python -m tracer.cli``."""
-
-from .app import main
-
-main()

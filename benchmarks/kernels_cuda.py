@@ -96,19 +96,19 @@ def row(workload: str, kind: StepKind) -> Row:
 
 
 def table(found: list[Row]) -> str:
-    """The rows in Markdown, with what they come to."""
+    """The rows as a Markdown table, with totals."""
     architectures = ", ".join(ARCHITECTURES)
     head = ["workload", "kernel", "registers", "bytes spilled", "widest load / store, bytes", "compile ms: PTX + code"]
     lines = [
         "# Kernels for GPUs",
         "",
-        "Made by `make kernels-cuda`, on a machine without a GPU: what the workloads' kernels need, from their machine code",
+        "Made by `make kernels-cuda`, on a machine without a GPU: the resources of the workloads' kernels, from their machine code",
         f"for {architectures} (numba-cuda {version('numba-cuda')}, nvJitLink {version('nvidia-nvjitlink')}).",
         "Compile times are CPU milliseconds, in one process.",
         "",
-        f"{len(found)} kernels; most registers {max(c.registers for r in found for c in r.code)}; "
+        f"{len(found)} kernels; maximum registers {max(c.registers for r in found for c in r.code)}; "
         f"spilling {sum(any(c.spilled for c in r.code) for r in found)}; "
-        f"with accesses of 16 bytes {sum(max(r.loads, r.stores) == 16 for r in found)}; "
+        f"with 16-byte accesses {sum(max(r.loads, r.stores) == 16 for r in found)}; "
         f"compiled in {sum(r.to_ptx + r.to_code for r in found) / 1e3:.1f} s.",
         "",
         f"| {' | '.join(head)} |",

@@ -208,7 +208,7 @@ def write(
         "",
         f"Measured by `make bench` on {os.cpu_count()} CPUs ({llvm.get_host_cpu_name()}), Python {platform.python_version()},",
         f"{versions}. Copy bandwidth {bandwidth / 1e9:.0f} GB/s, product of matrices {rate / 1e9:.0f} GFLOP/s.",
-        "Least time of a call in microseconds.",
+        "Minimum time per call in microseconds.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows[:1]),
         f"| --- |{' ---: |' * (len(rows[0]) - 1)}",
@@ -216,23 +216,23 @@ def write(
         "",
         summary,
         "",
-        "| beside the arithmetic | |",
+        "| overhead | |",
         "| --- | ---: |",
         *(f"| {what} | {value:.2f} |" for what, value in costs.items()),
         "",
-        "First calls, up to the second replay, in a process that has imported tracer, with empty and with filled caches.",
+        "First calls, up to the second replay, in a process that has imported tracer, with empty (cold) and filled (warm) caches.",
         "",
         "| workload | cold, s | warm, s | peak memory of the process, MiB |",
         "| --- | ---: | ---: | ---: |",
         *(f"| {name} | {cold:.2f} | {warm:.2f} | {peak:.0f} |" for name, (cold, warm, peak) in first.items()),
         "",
-        "![times of the peers over ours](results.svg)",
+        "![times of the peers relative to a traced function](results.svg)",
     ]
     Path(__file__).with_name("RESULTS.md").write_text("\n".join(text) + "\n")
 
 
 def plot(results: list[dict[str, Any]]) -> None:
-    """The peers' least times over ours, workload by workload, as ``results.svg``."""
+    """Writes ``results.svg``: each peer's minimum time relative to the traced function's, per workload."""
     import matplotlib
 
     matplotlib.use("svg")

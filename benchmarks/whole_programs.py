@@ -447,7 +447,7 @@ def write(rows: list[list[str]]) -> None:
         "",
         f"Measured by `python -m benchmarks.whole_programs --write` on {os.cpu_count()} CPUs,",
         f"Python {platform.python_version()}.",
-        "Least time of a call in microseconds; `replayed` is the part of the timed calls that ran no Python.",
+        "Minimum time per call in microseconds; `replayed` is the share of the timed calls that ran no Python.",
         "",
         f"| {' | '.join(HEAD)} |",
         f"| --- |{' ---: |' * (len(HEAD) - 1)}",

@@ -1,4 +1,4 @@
-"""What the runs add up to."""
+"""The report on the runs: counts and tables."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Runs = list[dict[str, Any]]
 
 
 def _count(runs: Iterable[dict[str, Any]], *verdicts: str) -> int:
-    """How many samples came to one of the verdicts, as functions, methods and in place."""
+    """The number of samples with one of the verdicts, as functions, methods and in place."""
     return sum(n for r in runs for key, n in r["counts"].items() if key.split()[-1] in verdicts)
 
 
 def _passes(runs: Runs) -> bool:
-    """Whether every sample passes, and there are some."""
+    """True if there are samples and all pass."""
     return not _count(runs, *BAD) and _count(runs, "ok") > 0
 
 
@@ -77,24 +77,24 @@ def summary(results: Runs, failures: bool) -> str:
 
 TITLES = {
     "ops": "Operations (`op_db`)",
-    "halves": "Operations on inputs rounded to multiples of a half",
+    "halves": "Operations on inputs rounded to multiples of 0.5",
     "modules": "Modules (`module_db`)",
     "optimizers": "Optimizers and schedules (`optim_db`)",
 }
 
 
 def write(found: dict[str, tuple[Runs, list[Job]]], path: Path) -> None:
-    """The report: what the suites came to, and tables, operation by operation; of each suite its runs, and those it lacks."""
+    """Writes the report: a summary of each suite and a table of its operations. ``found`` has each suite's runs and missing jobs."""
     import torch
 
     lines = [
         "# Conformance",
         "",
-        f"Samples of PyTorch {torch.__version__.split('+')[0]}'s own databases, run by PyTorch and by tracer, eagerly and",
-        "traced: values, dtypes, shapes, first derivatives, second derivatives (float64), methods and in-place methods.",
+        f"The samples of PyTorch {torch.__version__.split('+')[0]}'s test databases, run by PyTorch and by tracer, eager and",
+        "traced. Compared are values, dtypes, shapes, first and second derivatives (float64), methods and in-place methods.",
         "Operations run in float32, float64, bfloat16, float16, complex64, complex128, int64, int32, uint8 and bool, wherever",
-        "PyTorch has samples of the dtype. Samples of inexact dtypes run again rounded to multiples of a half: ties and exact",
-        "zeros. A sample is *wrong* if something differs, a *crash* if it fails, or cannot be compiled, only when traced. Made",
+        "PyTorch has samples of the dtype. Samples of inexact dtypes run again, rounded to multiples of 0.5, which gives ties and exact",
+        "zeros. A sample is *wrong* if a result differs, and a *crash* if only the traced run fails or cannot be compiled. Made",
         "by `make conformance`.",
     ]
     for suite, (results, lacking) in found.items():
@@ -112,7 +112,7 @@ def write(found: dict[str, tuple[Runs, list[Job]]], path: Path) -> None:
 
 
 def _table(results: Runs) -> list[str]:
-    """A row for each name, a column for each dtype: ``all``, or how many samples pass; empty where PyTorch has none."""
+    """A row per name and a column per dtype: ``all``, or the number of passing samples; empty if PyTorch has none."""
     dtypes = list(dict.fromkeys(r["dtype"] for r in results))
     lines = [f"| name | {' | '.join(dtypes)} | what differs |", f"| --- |{' --- |' * len(dtypes)} --- |"]
     for (op,), of_op in sorted(_by(results, "op").items()):

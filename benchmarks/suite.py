@@ -135,7 +135,7 @@ def table(results: list[dict[str, Any]], bandwidth: float, rate: float) -> list[
             *(f"{n}, us" for n in names),
             "medians: traced, best peer",
             "best peer / traced",
-            "of the roof",
+            "of the roofline",
             "first call, s: " + ", ".join(["traced", *PEERS]),
         ]
     ]

@@ -102,7 +102,7 @@ def table(found: list[Row]) -> str:
     lines = [
         "# Kernels for GPUs",
         "",
-        "Made by `make kernels-cuda`, on a machine without a GPU: the resources of the workloads' kernels, from their machine code",
+        "Made by `make kernels-cuda`, without a GPU: the resources of the workloads' kernels, from their machine code",
         f"for {architectures} (numba-cuda {version('numba-cuda')}, nvJitLink {version('nvidia-nvjitlink')}).",
         "Compile times are CPU milliseconds, in one process.",
         "",

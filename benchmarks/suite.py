@@ -220,7 +220,7 @@ def write(
         "| --- | ---: |",
         *(f"| {what} | {value:.2f} |" for what, value in costs.items()),
         "",
-        "First calls, up to the second replay, in a process that has imported tracer, with empty (cold) and filled (warm) caches.",
+        "First calls, up to the second replay, after importing tracer, with empty (cold) and filled (warm) caches.",
         "",
         "| workload | cold, s | warm, s | peak memory of the process, MiB |",
         "| --- | ---: | ---: | ---: |",

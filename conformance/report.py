@@ -84,7 +84,7 @@ TITLES = {
 
 
 def write(found: dict[str, tuple[Runs, list[Job]]], path: Path) -> None:
-    """Writes the report: a summary of each suite and a table of its operations. ``found`` has each suite's runs and missing jobs."""
+    """Writes the report: a summary and a table for each suite in ``found``, which has its runs and its missing jobs."""
     import torch
 
     lines = [
@@ -93,9 +93,9 @@ def write(found: dict[str, tuple[Runs, list[Job]]], path: Path) -> None:
         f"The samples of PyTorch {torch.__version__.split('+')[0]}'s test databases, run by PyTorch and by tracer, eager and",
         "traced. Compared are values, dtypes, shapes, first and second derivatives (float64), methods and in-place methods.",
         "Operations run in float32, float64, bfloat16, float16, complex64, complex128, int64, int32, uint8 and bool, wherever",
-        "PyTorch has samples of the dtype. Samples of inexact dtypes run again, rounded to multiples of 0.5, which gives ties and exact",
-        "zeros. A sample is *wrong* if a result differs, and a *crash* if only the traced run fails or cannot be compiled. Made",
-        "by `make conformance`.",
+        "PyTorch has samples of the dtype. Samples of inexact dtypes run again, rounded to multiples of 0.5, for ties and",
+        "exact zeros. A sample is *wrong* if a result differs, and a *crash* if only the traced run fails or cannot be",
+        "compiled. Made by `make conformance`.",
     ]
     for suite, (results, lacking) in found.items():
         if not results:

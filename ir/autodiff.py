@@ -2,8 +2,8 @@
 
     @f(x...) -> (y...)    becomes    @f.vjp(x..., ct...) -> (y..., cotangents of x...)
 
-The rules are the records' own, run under the interpreter that appends to a graph, so the result
-is a graph like any other: differentiate it again for the next order.
+The rules are those of the records, run under the interpreter that appends to a graph. So the result is an ordinary graph,
+which can be differentiated again for the next order.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .primitive import Kind
 def vjp(graph: Graph, wrt: Sequence[int] | None = None, cotangents: Sequence[int] | None = None) -> Graph:
     """The joint graph of ``graph`` and of its cotangents.
 
-    wrt         positions of the inputs to differentiate by; default: all floating ones
-    cotangents  positions of the outputs that receive a cotangent; default: all floating ones
+    wrt         positions of the inputs to differentiate by; default: all floating ones cotangents  positions of the outputs
+    that receive a cotangent; default: all floating ones
 
-    Inputs of the result: those of ``graph``, then one cotangent for each of ``cotangents``. Outputs: those of
-    ``graph``, then the cotangents of ``wrt`` (zeros where nothing flows).
-    Nothing flows through operations that have no rule (``detach``, comparisons). Raises TypeError when ``wrt`` or
-    ``cotangents`` names a value that is not floating, or the graph is fused.
+    Inputs of the result: those of ``graph``, then one cotangent for each of ``cotangents``. Outputs: those of ``graph``,
+    then the cotangents of ``wrt`` (zeros where no gradient flows). No gradient flows through operations without a rule
+    (``detach``, comparisons). Raises TypeError when ``wrt`` or ``cotangents`` names a value that is not floating, or the
+    graph is fused.
     """
     wrt = _floating(graph.inputs, wrt)
     cotangents = _floating(graph.outputs, cotangents)

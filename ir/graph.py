@@ -1,11 +1,10 @@
 """The IR: values in SSA form, operations, graphs, and the builder that makes them.
 
-A graph is a list of operations in an order in which every operand is defined before it is
-used. Graphs do not change once built; a pass builds a new one, which shares the operations that stay as they were.
+A graph is a list of operations in an order in which every operand is defined before it is used. Graphs are immutable once
+built; a pass builds a new graph, which shares unchanged operations.
 
-``Graph.updates`` maps an output's position to an input's: a caller that owns the input's
-memory stores the output there when the graph has run. That is how in-place operations look in
-SSA form; to the graph itself all values are immutable.
+``Graph.updates`` maps an output's position to an input's: a caller that owns the input's memory stores the output there
+after the graph has run. This represents in-place operations in SSA form; within the graph all values are immutable.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 class Value:
     """A typed SSA value: an input of a graph (``op is None``) or a result of an operation.
 
-    ``name`` is what it would like to be called; ``Graph.names`` sees to it that no two values of a graph are called the same.
+    ``name`` is a suggestion; ``Graph.names`` makes the names within a graph unique.
     """
 
     __slots__ = ("name", "op", "type")
@@ -87,7 +86,7 @@ class Graph:
         self.updates = dict(updates or {})
 
     def __eq__(self, other: object) -> bool:
-        """Equal in structure, names and locations: printing says everything about a graph."""
+        """Equality of structure, names and locations: printing says everything about a graph."""
         return isinstance(other, Graph) and str(self) == str(other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -98,7 +97,7 @@ class Graph:
         return print_graph(self)
 
     def names(self) -> dict[Value, str]:
-        """What each value is called in text: its own name where that is free, else a number."""
+        """The unique name of each value in text: its own name if no other value has it, else a number."""
         names: dict[Value, str] = {}
         taken: set[str] = set()
         fresh = 0
@@ -112,11 +111,11 @@ class Graph:
         return names
 
     def structure(self) -> tuple:
-        """What two graphs have in common that are the same but for names and locations."""
+        """The structure of the graph without names and locations, for comparison."""
         number: dict[Value, int] = {v: i for i, v in enumerate(self.inputs)}
         rows = []
         for op in self.ops:
-            # repr tells 1, 1.0 and True apart, and -0.0 from 0.0; equality does not.
+            # repr distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
             rows.append((op.primitive.name, tuple([number[v] for v in op.operands]), repr(op.attrs)))
             for v in op.results:
                 number[v] = len(number)
@@ -134,8 +133,8 @@ class Graph:
 class Builder:
     """Appends operations to a graph under construction.
 
-    ``append`` infers the result types, so a graph is well typed by construction; ``add`` takes known ones. Broadcasting
-    and promotion are the front end's (see ``interp.Build``).
+    ``append`` infers the result types, so a graph is well typed by construction; ``add`` takes known ones. The front end
+    does broadcasting and promotion (see ``interp.Build``).
     """
 
     def __init__(self, name: str):
@@ -172,10 +171,10 @@ class Builder:
 
 
 class Rewriter:
-    """Writes a graph anew, value by value; the base of every pass.
+    """Rebuilds a graph value by value; the base of every pass.
 
-    ``map`` takes values of the old graph to values of the new one. A pass calls ``copy`` for what it
-    keeps, or sets ``map[old] = new`` for what it replaces. An operation whose operands stay is taken over as it is.
+    ``map`` takes values of the old graph to values of the new one. A pass calls ``copy`` for operations that it keeps, or
+    sets ``map[old] = new`` for values that it replaces. An operation whose operands are unchanged is reused.
     """
 
     def __init__(self, graph: Graph, name: str | None = None):
@@ -196,7 +195,7 @@ class Rewriter:
             return op.results
         operands = [map[v] for v in op.operands]
         if all(new.type is old.type for new, old in zip(operands, op.operands, strict=True)):
-            # What was inferred once is not inferred again.
+            # Types that are known are not inferred again.
             results = self.builder.add(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
         else:
             results = self.builder.append(op.primitive, operands, op.attrs, op.loc)

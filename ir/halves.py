@@ -1,7 +1,7 @@
-"""Arithmetic on floating types of 16 bits: float32 inside, one rounding at the end.
+"""Arithmetic on 16-bit floating types: float32 inside, one rounding at the end.
 
-Operations that compute take operands of 16 bits as float32, so sums, means and products accumulate in it, and round their
-result once. Operations that move numbers, or whose meaning is the format's, are left alone.
+Arithmetic operations convert 16-bit operands to float32, so sums, means and products accumulate in float32, and round their
+result once. Operations that move numbers, or depend on the format itself, keep the format.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def compute(primitive: Primitive, function: Callable[..., Any], args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
-    """``function``, the meaning of a primitive, of arrays (and numbers) some of which have 16 bits."""
+    """Applies ``function``, a primitive's meaning, to arrays (and numbers) of which some are 16-bit."""
     if primitive.keeps_format:
         return function(*args, **attrs)
     wide = [a.astype(np.float32) if getattr(a, "dtype", None) in HALVES else a for a in args]
@@ -32,7 +32,7 @@ def compute(primitive: Primitive, function: Callable[..., Any], args: Sequence[A
 
 
 def _types(primitive: Primitive, args: Sequence[Any]) -> list[TensorType]:
-    """The types of operands; those of elementwise operations without shapes, which broadcast."""
+    """The operands' types; for elementwise operations without shapes, because those broadcast."""
     known = [None if isinstance(a, (bool, int, float, complex)) else type_of(a) for a in args]
     if not primitive.is_elementwise:
         return [t for t in known if t is not None]
@@ -41,7 +41,7 @@ def _types(primitive: Primitive, args: Sequence[Any]) -> list[TensorType]:
 
 
 def widened(x: Any) -> Any:
-    """Anything that a rule reads, in float32 if it has 16 bits; None stays."""
+    """An argument of a rule, converted to float32 if it is 16-bit; None is unchanged."""
     if x is None or x.dtype.itemsize != 2:
         return x
     from .ops.elementwise import cast
@@ -50,12 +50,12 @@ def widened(x: Any) -> Any:
 
 
 def is_half(dtype: Any) -> bool:
-    """Whether a dtype, NumPy's or the IR's, is a floating one of 16 bits."""
+    """True for a 16-bit floating dtype, NumPy's or the IR's."""
     return dtype in HALVES if isinstance(dtype, np.dtype) else dtype.is_half
 
 
 def narrowed(x: Any, like: Any) -> Any:
-    """``x``, rounded to the format of ``like`` if that has 16 bits."""
+    """``x``, rounded to the format of ``like`` if that is 16-bit."""
     if like.dtype.itemsize != 2:
         return x
     from .ops.elementwise import cast
@@ -65,7 +65,7 @@ def narrowed(x: Any, like: Any) -> Any:
 
 
 class WideTypes(Sequence[TensorType]):
-    """Operand types on demand, those of 16 bits as float32."""
+    """Operand types on demand, with 16-bit types replaced by float32."""
 
     __slots__ = ("types",)
 

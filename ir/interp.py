@@ -1,8 +1,8 @@
-"""What it means to apply a primitive.
+"""Dispatch of primitives.
 
-Applying a primitive means what the current interpreter says: run NumPy (``Evaluate``), append to a
-graph (``Build``), or, once ``tracer`` is imported, act on tensors and record for autograd.
-The choice depends on the context, never on the operands, so a rule is written once for all of them.
+The current interpreter defines what applying a primitive does: run NumPy (``Evaluate``), append to a graph (``Build``), or,
+once ``tracer`` is imported, act on tensors and record for autograd. The choice depends on the context, never on the
+operands, so one rule serves all interpreters.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Interpreter(Protocol):
 
 
 def _numpy_errors() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-    """Two functions: NumPy reports no floating-point errors from here on; it does as before.
+    """Two functions: one silences NumPy's floating-point errors, the other restores the state that the first returned.
 
-    NumPy keeps what to report in a context variable. Setting that costs a tenth of ``np.errstate``, but it has no public
-    name: it is what ``np.seterr`` changes in an empty context.
+    NumPy keeps its error state in a context variable. Setting it takes a tenth of the time of ``np.errstate``. It has no
+    public name, but it is the variable that ``np.seterr`` changes in an empty context.
     """
     trial = contextvars.Context()
     trial.run(np.seterr, all="ignore")
@@ -57,7 +57,7 @@ class Evaluate:
 
 
 EVALUATE = Evaluate()
-# For callers that have silenced NumPy and apply many primitives to arrays: the implementation is called directly.
+# For callers that have silenced NumPy and apply many primitives to arrays: calls the implementation directly.
 DIRECT = Evaluate()
 
 
@@ -74,7 +74,7 @@ class Build:
 
         self.builder = builder
         self._ops, self._elementwise = ops, Kind.ELEMENTWISE
-        # Of each number of a dtype, and of each value broadcast to a shape, there need be one.
+        # One constant for each number of a dtype and one broadcast for each value and shape are enough.
         self._numbers: dict[tuple[str, str], Value] = {}
         self._expanded: dict[tuple[Value, tuple[int, ...]], Value] = {}
 
@@ -85,7 +85,7 @@ class Build:
         return results[0] if len(results) == 1 else results
 
     def bind_typed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
-        """The one result of what has been computed already and found to be of this type: it is not inferred again."""
+        """Appends an operation with one result of a known type, which is not inferred again."""
         if primitive.kind is self._elementwise and len(args) > 1:
             args = self._broadcast_operands(args)
         return self.builder.add(primitive, args, attrs, (type,))[0]
@@ -97,7 +97,7 @@ class Build:
             if t is not like:
                 if t.shape != shape:
                     shape = joint_shape(shape, t.shape)
-                # A number takes the dtype beside it; a condition (bool) says nothing about it.
+                # A number takes the dtype of the other operand; a condition (bool) does not count.
                 if t.dtype.category > like.dtype.category:
                     like = t
         return [
@@ -133,7 +133,7 @@ class Build:
 
 @functools.lru_cache(1024)
 def joint_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that all the given ones broadcast to. Raises RuntimeError in PyTorch's words."""
+    """The shape that all the given ones broadcast to. Raises RuntimeError with PyTorch's message."""
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
@@ -152,9 +152,9 @@ def _pair_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Selection(threading.local):
-    """The interpreter that the thread's primitives go to; None stands for the default. ``using`` sets it for a block.
+    """The interpreter of the thread's primitives; None stands for the default. ``using`` sets it for a block.
 
-    Where it is set back after an error, that has to be an assignment: an interrupt may come instead of a call.
+    Restoring it after an error must be an assignment: an interrupt could prevent a call.
     """
 
     interpreter: Interpreter | None = None
@@ -169,15 +169,15 @@ def current() -> Interpreter:
 
 
 def set_default(interpreter: Interpreter) -> None:
-    """What primitives mean outside any ``using`` block, in every thread."""
+    """Sets the interpreter of primitives outside any ``using`` block, in every thread."""
     global _default
     _default = interpreter
 
 
 @contextlib.contextmanager
 def using(interpreter: Interpreter | None) -> Iterator[None]:
-    """Primitives applied in this block, in this thread, go to ``interpreter``; None stands for the default."""
-    # A generator restores also where an interrupt keeps ``__exit__`` from running.
+    """Applies primitives in this block, in this thread, with ``interpreter``; None stands for the default."""
+    # A generator also restores if an interrupt prevents ``__exit__`` from running.
     before = selection.interpreter
     try:
         selection.interpreter = interpreter
@@ -187,9 +187,9 @@ def using(interpreter: Interpreter | None) -> Iterator[None]:
 
 
 def evaluate(graph: Graph, *arrays: Any) -> tuple[np.ndarray, ...]:
-    """Runs a graph on NumPy arrays, operation by operation: the judge of every pass and back end.
+    """Runs a graph on NumPy arrays, operation by operation: the reference for every pass and back end.
 
-    Returns the outputs; inputs are never written to. Raises TypeError when the arrays do not fit the inputs.
+    Returns the outputs; inputs are not modified. Raises TypeError if the arrays do not fit the inputs.
     """
     if len(arrays) != len(graph.inputs):
         raise TypeError(f"@{graph.name} takes {len(graph.inputs)} inputs, got {len(arrays)}")

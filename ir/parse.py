@@ -20,7 +20,7 @@ from .types import TensorType, dtype_named
 
 
 class IRSyntaxError(ValueError):
-    """Malformed IR text; says line and column, both counted from 1."""
+    """Malformed IR text; the message gives line and column, both counted from 1."""
 
     def __init__(self, message: str, line: int, column: int):
         super().__init__(f"line {line}, column {column}: {message}")
@@ -99,7 +99,7 @@ class _Parser:
         return False
 
     def comment_on(self, line: int) -> str:
-        """The text of the comment that follows on the given line, if there is one."""
+        """The text of the comment on the given line, if there is one."""
         token = self.tokens[self.at]
         return token.text[1:].strip() if token.kind == "comment" and token.line == line else ""
 
@@ -271,13 +271,13 @@ class _Parser:
         return op
 
     def starts_definition(self) -> bool:
-        """Whether the value that comes next is followed by a colon: then it belongs to the next operation."""
+        """True if the next value is followed by a colon; then it belongs to the next operation."""
         rest = [t for t in self.tokens[self.at : self.at + 4] if t.kind != "comment"]
         return len(rest) > 1 and rest[1].text == ":"
 
 
 def parse_graph(text: str) -> Graph:
-    """The graph that ``text`` describes. Raises IRSyntaxError, which says line and column."""
+    """The graph that ``text`` describes. Raises IRSyntaxError with line and column."""
     parser = _Parser(text)
     graph = parser.graph()
     token = parser.peek()

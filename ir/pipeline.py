@@ -1,4 +1,4 @@
-"""The ordered list of passes, each with its reason, and the driver that verifies between them."""
+"""The ordered list of passes, each with the reason for its place, and the driver that verifies between them."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ from .verify import VerifyError, verify
 Pass = Callable[[Graph], Graph]
 
 SIMPLIFY: tuple[Pass, ...] = (
-    dce,  # first: a recorded graph holds much that no output needs, and every later pass is linear in the graph
-    canonicalize,  # before fold and cse: equal things must look equal before they can be found equal
-    fold,  # before the second canonicalize, which knows what to do with constants
+    dce,  # first: a recorded graph has many operations that no output needs, and every later pass is linear in the graph
+    canonicalize,  # before fold and cse: equal expressions must have equal form to be found
+    fold,  # before the second canonicalize, which simplifies constants
     canonicalize,
     cse,  # after canonicalize; merging duplicates never makes new patterns worth another round
-    transpose_products,  # after cse: two readers of one product must be seen as such
-    dce,  # last: what the rewrites left behind
+    transpose_products,  # after cse: both readers of one product must be known
+    dce,  # last: removes what the rewrites left unused
 )
 
 COMPILE: tuple[Pass, ...] = (
-    undetach,  # first: what is compiled is not differentiated, and a value and its detached self are equal from here on
-    widen,  # before what simplifies: nothing after it meets arithmetic on types of 16 bits
+    undetach,  # first: compiled graphs are not differentiated, so a value and its detached copy are equal from here on
+    widen,  # before the simplifications: later passes see no 16-bit arithmetic
     *SIMPLIFY,
-    expand,  # after cse, which would find what a gradient computes again, and keep it
-    hoist_permutes,  # after cse, for it asks what else reads a value
-    batch_products,  # after the simplifications, which show that products have an operand in common; nothing is fused yet
-    wide_sums,  # after batch_products, which looks for products; before fuse, which takes in what this one writes
-    fuse,  # after everything that looks at single operations: it hides them in bodies
-    partial_columns,  # after fuse: it joins two of its kernels that have no axis of reduction in common
-    recompute,  # after these two: what passes between kernels is known, and what was stored for a column's sum is not any more
-    block_reductions,  # after fuse, which decides what is reduced in one kernel
-    exact_columns,  # last: the others look for sums alone
+    expand,  # after cse, which would merge a gradient's recomputations with the stored values
+    hoist_permutes,  # after cse, because it asks for a value's other readers
+    batch_products,  # after the simplifications, which reveal common operands of products, and before fusion
+    wide_sums,  # after batch_products, which looks for products; before fuse, which fuses what this pass writes
+    fuse,  # after everything that looks at single operations: it moves them into bodies
+    partial_columns,  # after fuse: it merges two of its kernels that have no common reduction axis
+    recompute,  # after these two: values between kernels are known, and values for column sums are no longer stored
+    block_reductions,  # after fuse, which decides what one kernel reduces
+    exact_columns,  # last: the other passes look for plain sums
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
     *COMPILE[:-2],
-    cut_long_rows,  # before block_reductions, which looks for kernels that do nothing else than reduce
+    cut_long_rows,  # before block_reductions, which looks for kernels that only reduce
     block_reductions,
-    two_stages,  # last: it looks at the shapes that kernels reduce
+    two_stages,  # last: it depends on the shapes that kernels reduce
 )
 
 
 def run(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Graph:
-    """Applies the passes in order. The graph is verified before the first and after the last; ``thorough``: after each."""
+    """Applies the passes in order. Verifies the graph before the first and after the last; if ``thorough``, after each."""
     verify(graph)
     with collector_paused():
         for p in passes:
@@ -78,8 +78,8 @@ def run(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Graph:
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """No cyclic garbage is looked for meanwhile: a compiler makes objects by the hundred thousand, keeps most of them, and
-    the collector would look at all of them again and again.
+    """Pauses the cyclic garbage collector: a compiler creates hundreds of thousands of objects and keeps most of them, and the
+    collector would traverse them all repeatedly.
     """
     enabled = gc.isenabled()
     try:

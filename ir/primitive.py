@@ -1,6 +1,6 @@
-"""The one record that tells an operation's whole story, and the registry of all records.
+"""The record that defines an operation, and the registry of all records.
 
-A rule of differentiation is a function whose *parameter names* say what it reads:
+A differentiation rule is a function whose *parameter names* say what it reads:
 
     g               the cotangent of the result
     y               the result
@@ -8,7 +8,7 @@ A rule of differentiation is a function whose *parameter names* say what it read
     x_type          the type of an operand
     axes, shape ... an attribute
 
-so the engines, which know no operation, save exactly what the rule will read and nothing else:
+so the engines, which are independent of operations, save exactly what the rule reads:
 
     tanh = elementwise("tanh", np.tanh, "tanh({x})", vjp=(lambda g, y: g * (1 - y * y),))
 """
@@ -29,20 +29,20 @@ from .types import DType, TensorType, bool_
 
 
 class Kind(enum.Enum):
-    """What code generation knows of an operation. There are few kinds and many operations."""
+    """What code generation knows about an operation. There are few kinds and many operations."""
 
     ELEMENTWISE = "elementwise"  # result[i] = scalar(operands[i])
     REDUCTION = "reduction"  # over the attribute `axes`
     MOVEMENT = "movement"  # result[i] = operand[map(i)]
     SOURCE = "source"  # result[i] = f(i), or random bits
     CONTRACTION = "contraction"  # a matrix product
-    INDEXING = "indexing"  # where to read or write is itself data
+    INDEXING = "indexing"  # read or write positions are data
     FUSION = "fusion"  # a body of other operations, one kernel
     HOST = "host"  # no kernel: a program calls the NumPy implementation
 
 
 class Rule:
-    """A differentiation rule with the list of what it reads (see the module's text)."""
+    """A differentiation rule with the list of its arguments (see the module's docstring)."""
 
     __slots__ = ("_arranged", "function", "holomorphic", "reads", "reads_types", "saves_operands", "saves_result", "widens")
 
@@ -55,12 +55,12 @@ class Rule:
         self.saves_result = ("y", None) in self.reads
         self.saves_operands = tuple(i for what, i in self.reads if what == "operand")
         self.reads_types = {i for what, i in self.reads if what == "type"}
-        # What reads the cotangent alone is a single operation, which needs no help to round once.
+        # A rule that reads only the cotangent is a single operation, which already rounds once.
         self.widens = not narrow and (self.saves_result or bool(self.saves_operands))
         self._arranged: Callable | None = None
 
     def _arrange(self) -> Callable[..., Any]:
-        """The call of the function with what it reads, written out once: small backward passes are made of these."""
+        """The function's call with its arguments, generated as source: small backward passes consist mostly of these."""
         places = {"operand": "operands[{!r}]", "type": "types[{!r}]", "attr": "attrs[{!r}]", "g": "g", "y": "y"}
         arguments = ", ".join(places[what].format(key) for what, key in self.reads)
         self._arranged = eval(f"lambda f, g, y, operands, types, attrs: f({arguments})")
@@ -69,7 +69,7 @@ class Rule:
     def __call__(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
         call = self._arranged or self._arrange()
         if self.holomorphic and g.dtype.kind == "c":
-            # g * conj(dy/dx), as PyTorch has it, from a rule that says g * dy/dx.
+            # g * conj(dy/dx), PyTorch's convention, from a rule for g * dy/dx.
             from .ops import conj
 
             return conj(call(self.function, conj(g), y, operands, types, attrs))
@@ -78,7 +78,7 @@ class Rule:
         return call(self.function, g, y, operands, types, attrs)
 
     def _of_halves(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
-        """The rule for cotangents of 16 bits: what takes several operations is computed in float32, and rounded once."""
+        """The rule for 16-bit cotangents: rules of several operations are computed in float32 and rounded once."""
         call, now = self._arranged, interp.current()
         assert call is not None
         with interp.using(interp.EVALUATE if now is interp.DIRECT else now):
@@ -104,10 +104,9 @@ def _reading(name: str, operands: tuple[str, ...]) -> tuple[str, Any]:
 class Piece:
     """One case of a movement, as source text over index variables.
 
-    Where ``when`` holds (None: always, of the last piece alone), the element is operand number ``operand`` at ``index``;
-    an operand of None stands for the number ``value``. Where a piece's condition holds, so do those of all later pieces.
-    Integers that depend on shapes are passed through ``param`` where the piece is made, so that the text of a kernel
-    does not.
+    If ``when`` holds (None: always, only for the last piece), the element is operand number ``operand`` at ``index``;
+    operand None means the number ``value``. If a piece's condition holds, so do those of all later pieces. Integers that
+    depend on shapes go through ``param``, so that a kernel's text does not depend on them.
     """
 
     operand: int | None
@@ -131,7 +130,7 @@ class Primitive:
               or a function (operand types, attrs) -> source
     vjp       a rule for each operand, None where no gradient flows; None if not differentiable.
               A variadic operation has one function (g, types, attrs) -> cotangents instead, in vjp_all.
-    pieces    for movements: where each element of the result comes from (see Piece):
+    pieces    for movements: the origin of each element of the result (see Piece):
               (index, operand types, attrs, param) -> pieces, the first whose condition holds
     put       for views of their operand: (base, view, base_type, **attrs) -> base with the
               view's elements replaced
@@ -162,7 +161,7 @@ class Primitive:
 
     @functools.cached_property
     def keeps_format(self) -> bool:
-        """Whether operands of 16 bits are computed with as they are, and not in float32 (see ``halves``)."""
+        """True if 16-bit operands are not converted to float32 (see ``halves``)."""
         return self.in_format or self.kind in (Kind.MOVEMENT, Kind.SOURCE)
 
     @functools.cached_property
@@ -171,7 +170,7 @@ class Primitive:
 
     @property
     def has_kernel(self) -> bool:
-        """Whether kernels can be generated for it."""
+        """True if kernels can be generated for it."""
         return self.kind is not Kind.HOST and (self.kind is not Kind.ELEMENTWISE or self.scalar is not None)
 
     @functools.cached_property
@@ -180,25 +179,25 @@ class Primitive:
 
     @functools.cached_property
     def eager(self) -> Callable[..., Any]:
-        """What eager runs call."""
+        """The implementation that eager runs call."""
         return self.impl
 
     def compute_eagerly_by(self, function: Callable[..., Any]) -> None:
-        """Eager runs call ``function`` from here on; the interpreter of graphs keeps to ``impl``."""
+        """Makes eager runs call ``function``; the graph interpreter keeps ``impl``."""
         self.__dict__["eager"] = function
 
     @functools.cached_property
     def ufunc(self) -> np.ufunc | None:
-        """The NumPy function that is all there is to the implementation, and can write into memory it is given."""
+        """The NumPy function that is the whole implementation, and can write into given memory; None if there is none."""
         return self.impl if isinstance(self.impl, np.ufunc) else None
 
     @functools.cached_property
     def makes_views(self) -> bool:
-        """Whether a result may share its operand's memory."""
+        """True if a result may share its operand's memory."""
         return self.put is not None
 
     def require_real(self, dtype: DType) -> None:
-        """Raises NotImplementedError, in PyTorch's words, for a complex operand of what takes none."""
+        """Raises NotImplementedError with PyTorch's message for a complex operand if only real ones are supported."""
         if self.real and dtype.is_complex:
             raise NotImplementedError(f"\"{self.name}_cpu\" not implemented for '{dtype.ctype}'")
 
@@ -237,8 +236,8 @@ def primitive(
 ) -> Primitive:
     """Makes a record and enters it in the registry. ``operands`` is a string of names.
 
-    Rules say g * dy/dx. For complex numbers that is conjugated around, unless the record is not ``holomorphic``: then its rules
-    give the cotangent of PyTorch's convention themselves.
+    Rules compute g * dy/dx. For complex numbers the engine conjugates around them, unless the record is not
+    ``holomorphic``: then its rules give the cotangent in PyTorch's convention directly.
     """
     names = tuple(operands.split())
     more.setdefault("real", infer is floating)
@@ -271,7 +270,7 @@ def host(
     torch_name: str = "",
     **more: Any,
 ) -> Primitive:
-    """An operation that is left to NumPy or SciPy, in compiled programs too."""
+    """An operation that NumPy or SciPy computes, in compiled programs too."""
     return primitive(name, Kind.HOST, operands, infer=infer or same_type, impl=impl, vjp=vjp, torch_name=torch_name, **more)
 
 

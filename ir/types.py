@@ -18,10 +18,10 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DType:
-    """An element type. There is one object of each, compared by identity.
+    """An element type. There is one object per type; comparison is by identity.
 
-    ``name`` is PyTorch's name, ``short`` the IR's, ``kind`` one of ``b u i f``
-    (bool, unsigned, signed, floating), ``numpy`` the NumPy type that stores it.
+    ``name`` is PyTorch's name, ``short`` the IR's, ``kind`` one of ``b u i f`` (bool, unsigned, signed, floating),
+    ``numpy`` the NumPy storage type.
     """
 
     name: str
@@ -39,22 +39,22 @@ class DType:
 
     @property
     def is_half(self) -> bool:
-        """Whether it is a floating type of 16 bits: stored as such, computed with in ``wide``."""
+        """True for 16-bit floating types, which are computed in ``wide``."""
         return self.itemsize == 2 and self.kind == "f"
 
     @property
     def wide(self) -> DType:
-        """The type in which its arithmetic is done: float32 for the floating types of 16 bits, any other type itself."""
+        """The type of its arithmetic: float32 for 16-bit floating types, any other type itself."""
         return float32 if self.is_half else self
 
     @property
     def is_native(self) -> bool:
-        """Whether kernels read and store this type; NumPy computes in the others."""
+        """True if kernels support this type; NumPy computes in the others."""
         return self.short in _NATIVE
 
     @property
     def category(self) -> int:
-        """bool < integer < floating < complex: a higher category wins a promotion whatever the widths."""
+        """bool < integer < floating < complex: a higher category wins a promotion, whatever the widths."""
         return {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}[self.kind]
 
     @property
@@ -155,7 +155,7 @@ _BY_SHORT = {d.short: d for d in DTYPES}
 
 
 def dtype_of(numpy: object) -> DType:
-    """The DType that stores as the given NumPy type. Raises TypeError where there is none."""
+    """The DType with the given NumPy storage type. Raises TypeError if there is none."""
     found = _BY_NUMPY.get(np.dtype(numpy))  # type: ignore[call-overload]
     if found is None:
         known = ", ".join(d.name for d in DTYPES)
@@ -164,7 +164,9 @@ def dtype_of(numpy: object) -> DType:
 
 
 def as_dtype(x: object) -> DType:
-    """The DType itself; for Python's ``float``, ``int``, ``bool`` and ``complex`` the widest. Raises TypeError for others."""
+    """The DType itself; for Python's ``float``, ``int``, ``bool`` and ``complex`` the widest type. Raises TypeError for
+    others.
+    """
     if isinstance(x, DType):
         return x
     found = _BY_PYTHON.get(x) if isinstance(x, type) else None
@@ -174,14 +176,14 @@ def as_dtype(x: object) -> DType:
 
 
 def dtype_named(short: str) -> DType:
-    """The DType of the IR's name (``f32``). Raises KeyError where there is none."""
+    """The DType with the IR's name (``f32``). Raises KeyError if there is none."""
     return _BY_SHORT[short]
 
 
 def promote(a: DType, b: DType) -> DType:
     """PyTorch's promotion lattice for two tensors of the same rank class.
 
-    A floating type wins over every integer type whatever their widths (NumPy would widen it).
+    A floating type wins over every integer type, whatever their widths (NumPy would widen it).
     """
     if a is b:
         return a
@@ -230,7 +232,7 @@ class TensorType:
 
 @functools.lru_cache(1 << 14)
 def array_type(numpy: np.dtype, shape: tuple[int, ...]) -> TensorType:
-    """The type of NumPy arrays of this dtype and shape; one object for equal ones, as far as it remembers."""
+    """The type of NumPy arrays of this dtype and shape; cached, so that equal types are usually one object."""
     return TensorType(dtype_of(numpy), shape)
 
 
@@ -240,13 +242,13 @@ def type_of(array: np.ndarray | np.generic) -> TensorType:
 
 
 def combine(strong: DType | None, weak: DType | None) -> DType | None:
-    """``strong`` unless ``weak`` is of a higher category; the one there is, if one is None."""
+    """``strong`` unless ``weak`` is of a higher category; if one is None, the other."""
     if strong is None or weak is None:
         return weak if strong is None else strong
     if weak.category <= strong.category:
         return strong
     if weak.is_complex and strong.is_floating_point:
-        return strong.to_complex()  # a complex number beside real tensors keeps their width
+        return strong.to_complex()  # a complex number keeps the width of real tensors
     return weak
 
 
@@ -269,7 +271,7 @@ _EXACT: tuple[tuple[type, Any], ...] = (
 
 
 def exact(x: Any) -> Any:
-    """The value of an object whose class is derived from one of Python's types of values, of that type; others as they are."""
+    """The plain Python value of an object whose class derives from one of Python's value types; others are returned unchanged."""
     if type(x) not in _VALUES:
         for cls, value in _EXACT:
             if issubclass(type(x), cls):
@@ -281,7 +283,7 @@ _VALUES = frozenset([bool, int, float, complex, str, bytes])
 
 
 def scalar_dtype(value: bool | int | float | complex, default_float: DType) -> DType:
-    """The dtype a Python number would have as a tensor."""
+    """The dtype that a Python number has as a tensor."""
     if isinstance(value, complex) and not isinstance(value, (float, int)):
         return default_float.to_complex()
     if isinstance(value, bool):

@@ -1,11 +1,11 @@
-"""What is true of every graph, at every stage:
+"""The invariants of every graph, at every stage:
 
 1. Every value is defined once: as an input, or as a result of one operation of the graph.
 2. Every operand and output is defined before it is used.
-3. Every operation's result types are those its record infers from the operands and attributes.
+3. Every operation's result types are those that its record infers from the operands and attributes.
 4. An update stores an output in an input of the same type; an input is updated at most once.
-5. The body of a fusion is itself such a graph, takes the operands' types and gives the results', and holds
-   only elementwise operations, reductions, movements, sources and indexed reads.
+5. The body of a fusion is itself such a graph. It takes the operands' types, returns the results' types, and has only
+   elementwise operations, reductions, movements, sources and indexed reads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def verify(graph: Graph) -> None:
                 raise VerifyError(f"{what(op)} reads {named(v)} before it is defined")
         try:
             types = op.primitive.infer_types([v.type for v in op.operands], op.attrs)
-        except Exception as e:  # whatever the record objects to is what is wrong with the graph
+        except Exception as e:  # any exception of the record is an error of the graph
             raise VerifyError(f"{what(op)}: {e}") from e
         if types != tuple(v.type for v in op.results):
             given = ", ".join(str(v.type) for v in op.results)

@@ -1,10 +1,11 @@
-"""Attention by parts: softmax(scale q k' + bias) v, of which no more than a part is in memory at a time.
+"""Attention by parts: softmax(scale q k' + bias) v without storing the whole score matrix.
 
-These operations and their gradients are composed of others, a part of the scores after the other. They stay one operation
-each in a recording, which keeps what it has seen, and in a graph until nothing looks for common subexpressions any more
-(``passes.expand``): what a gradient computes again would be found equal to what the result was computed from, and kept.
+These operations and their gradients are composed of other operations, one part of the scores at a time. In a recording, and
+in a graph until common subexpressions have been eliminated (``passes.expand``), each stays one operation. Otherwise the
+scores that a gradient recomputes would be merged with those of the forward pass, and stored.
 
-After T. Dao et al., "FlashAttention" (2022), and M. Rabe and C. Staats, "Self-attention does not need O(n^2) memory" (2021).
+After T. Dao et al., "FlashAttention" (2022), and M. Rabe and C. Staats, "Self-attention does not need O(n^2) memory"
+(2021).
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from .movement import concatenate, pad, reshape, slice_
 from .reduce import max_, sum_
 from .source import iota
 
-PART = 1 << 21  # scores that are in memory at a time, for some megabytes: a cache may hold them
+PART = 1 << 21  # scores in memory at a time: some megabytes, which fit a cache
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Matrices ``first`` to ``last`` of the batch, rows ``top`` to ``bottom`` of their scores, as many columns as those see."""
+    """Matrices ``first`` to ``last`` of the batch, rows ``top`` to ``bottom`` of their scores, and the columns visible to
+    those rows.
+    """
 
     first: int
     last: int
@@ -40,7 +43,7 @@ class _Part:
 
 
 def _parts(q: Any, k: Any, group: int, causal: bool, part: int) -> list[list[_Part]]:
-    """The parts, by batches: whole matrices of scores where they are small enough, else rows of one."""
+    """The parts, by batches: whole score matrices if they are small enough, else rows of one."""
     (n, rows, _), columns = q.shape, k.shape[1]
     many = max(1, min(group, part // (rows * columns)))
     many = next(c for c in range(many, 0, -1) if group % c == 0)
@@ -63,7 +66,7 @@ def _column(x: Any) -> Any:
 
 
 class _Attention:
-    """The composition. A bias is one matrix, or one row, for each ``group`` of the batch."""
+    """The composition. A bias is one matrix, or one row, per ``group`` of the batch."""
 
     def __init__(self, q: Any, k: Any, v: Any, bias: Any, scale: float, causal: bool, part: int, constant: Any):
         self.lead = tuple(q.shape[:-2])
@@ -72,7 +75,7 @@ class _Attention:
         self.constant = constant
         n = self.q.shape[0]
         self.group = n if bias is None or bias.shape[0] == 1 else n // bias.shape[0]
-        # A matrix of bias for each of the batch is cut as the batch is.
+        # A bias with one matrix per batch element is cut like the batch.
         self.parts = _parts(self.q, self.k, n if self.group == 1 else self.group, causal, part)
 
     def keys(self, x: Any, part: _Part) -> Any:
@@ -82,7 +85,7 @@ class _Attention:
         return _cut(x, part.first, part.last, part.top, part.bottom)
 
     def weights(self, part: _Part) -> tuple[Any, Any]:
-        """Exponentials of the scores of a part less the greatest of their row, and the sums of rows: 1 for no numbers."""
+        """Exponentials of a part's scores minus their row's maximum, and the row sums: 1 for empty rows."""
         scores = mul(matmul(self.rows(self.q, part), self.keys(self.k, part), tb=True), self.scale)
         if self.bias is not None:
             shared = self.group > 1
@@ -103,17 +106,17 @@ class _Attention:
         return self.shaped(_joined([_joined([of_part(p) for p in batch], 1) for batch in self.parts], 0))
 
     def shaped(self, x: Any) -> Any:
-        """With the axes of the batch that the operands have."""
+        """``x`` with the operands' batch axes."""
         return x if len(self.lead) == 1 else reshape(x, shape=(*self.lead, *x.shape[1:]))
 
     def whole(self, x: Any, part: _Part, axis: int) -> Any:
-        """What belongs to the keys that a part sees, with zeros for the others."""
+        """A tensor over the keys visible to a part, padded with zeros for the other keys."""
         missing = self.k.shape[1] - part.columns
         high = tuple(missing if a == axis else 0 for a in range(3))
         return pad(x, low=(0, 0, 0), high=high, interior=(0, 0, 0), value=0.0) if missing else x
 
     def summed(self, of_part: Callable[[_Part], Any]) -> Any:
-        """The results of parts, which belong to keys, added up over the rows."""
+        """The sum over the rows of the parts' results, which are per key."""
         return self.shaped(_joined([_sum([self.whole(of_part(p), p, 1) for p in batch]) for batch in self.parts], 0))
 
     def result(self, *_: Any) -> Any:
@@ -159,12 +162,12 @@ class _Attention:
 
 
 def _flat(x: Any) -> Any:
-    """A batch with one axis."""
+    """``x`` with a single batch axis."""
     return x if len(x.shape) == 3 else reshape(x, shape=(math.prod(x.shape[:-2]), *x.shape[-2:]))
 
 
 def _row(x: Any, axis: int) -> Any:
-    """With an axis of one element."""
+    """``x`` with an additional axis of extent 1."""
     return reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -189,9 +192,9 @@ _COMPOSED = {
 
 
 def composed(what: str, operands: Sequence[Any], constant: Callable[[Any], Any] = detach, **attrs: Any) -> Any:
-    """The result ``y``, or the cotangent of one of q, k, v and bias, by other operations of the current interpreter.
+    """The result ``y``, or the cotangent of q, k, v or the bias, composed of other operations of the current interpreter.
 
-    ``operands`` are those of the operation; ``constant`` marks what no derivative goes through.
+    ``operands`` are the operation's; ``constant`` marks values that are not differentiated.
     """
     g, y, q, k, v, *bias = operands if what != "y" else (None, None, *operands)
     return _COMPOSED[what](_Attention(q, k, v, bias[0] if bias else None, constant=constant, **attrs), g, y)
@@ -222,7 +225,7 @@ def _impl(*operands: Any, what: str = "y", **attrs: Any) -> Any:
 
 @functools.cache
 def _derivative(position: int, types: tuple[TensorType, ...], what: str, **attrs: Any) -> Graph:
-    """The cotangent of one of the operands (g, y, q ...) of a gradient, given all of them and the gradient's cotangent."""
+    """The cotangent of one operand (g, y, q ...) of a gradient, given all of them and the gradient's cotangent."""
     from ..autodiff import vjp
     from ..passes.dce import dce
 
@@ -282,7 +285,7 @@ def _biased_second(position: int) -> Callable[..., Any]:
 
 
 def _attention(name: str, operands: str, rule: Any, second: Any) -> tuple[Primitive, Primitive]:
-    """The operation, and the gradients as another."""
+    """The operation, and its gradients as a second operation."""
     names = operands.split()
     shown = "ScaledDotProductAttention"
     first = primitive(name, Kind.HOST, operands, infer=_infer, impl=_impl, vjp=[rule(what) for what in names], torch_name=shown)

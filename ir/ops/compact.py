@@ -1,4 +1,4 @@
-"""Factorizations in LAPACK's compact form, through SciPy: left to the host in compiled programs. Of batches, too."""
+"""Factorizations in LAPACK's compact form, through SciPy; compiled programs call them on the host. Batches are supported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..types import TensorType, int32, int64
 
 
 def _each(function: Callable[..., Any], shapes: Callable[..., tuple[int, ...]], dtype: Any = None) -> Callable[..., np.ndarray]:
-    """A function of matrices as one of batches: of each of its results ``shapes`` gives the shape."""
+    """Extends a function of matrices to batches; ``shapes`` gives the shape of each result."""
 
     def impl(*args: Any, **attrs: Any) -> np.ndarray:
         arrays = [np.asarray(a) for a in args]
@@ -33,9 +33,9 @@ def _lapack(name: str, *arrays: Any) -> Any:
 
 
 def _pivots(a: Any) -> np.ndarray:
-    """The largest of each column, the first of equal ones; LAPACK takes the sum of its parts for the size of a complex number.
+    """The pivot of each column: the largest element, the first of equal ones. For complex numbers LAPACK compares |re| + |im|.
 
-    Libraries eliminate large matrices by blocks, so which of several that are equal up to rounding is chosen may differ there.
+    Libraries eliminate large matrices by blocks, so their choice among elements that are equal up to rounding may differ.
     """
     k = min(a.shape)
     if k > 64:
@@ -53,7 +53,7 @@ def _pivots(a: Any) -> np.ndarray:
 
 
 def _order(pivots: Any, rows: int) -> np.ndarray:
-    """Which row of a matrix comes where, after the exchanges."""
+    """The row order that results from the exchanges."""
     p = np.asarray(pivots)
     order = np.broadcast_to(np.arange(rows), (*p.shape[:-1], rows)).copy()
     for i in np.ndindex(p.shape[:-1]):
@@ -71,12 +71,12 @@ def _vector(a: TensorType, dtype: Any = None) -> TensorType:
     return (a.with_dtype(dtype) if dtype else a).with_shape((*a.shape[:-2], min(a.shape[-2:])))
 
 
-# The rows that Gaussian elimination exchanges at each step, counted from 1; and the order of rows that results.
+# The rows that Gaussian elimination exchanges at each step, counted from 1, and the resulting row order.
 lu_pivots = host("lu_pivots", _each(_pivots, _smaller, np.int32), "a", infer=lambda a: _vector(a, int32))
 pivot_order = host(
     "pivot_order", _order, "pivots", infer=lambda pivots, rows: pivots.with_dtype(int64).with_shape((*pivots.shape[:-1], rows))
 )
-# QR: R, and below it the directions of the reflections; and their coefficients.
+# QR: R with the reflections' directions below it, and the reflections' coefficients.
 geqrf_a = host(
     "geqrf_a",
     _each(lambda a: _lapack("geqrf", a)(a)[0], lambda a: a.shape[-2:]),
@@ -109,7 +109,7 @@ def _ldl_solve_each(ld: Any, pivots: Any, b: Any, hermitian: bool) -> np.ndarray
     return out
 
 
-# L and D of a symmetric matrix in one (Bunch, Kaufman 1977), and LAPACK's pivots; and solutions by them.
+# L and D of a symmetric matrix in one array (Bunch, Kaufman 1977), with LAPACK's pivots; and solutions with them.
 ldl_data = host(
     "ldl_data",
     _each(_ldl(0), lambda a: a.shape[-2:]),

@@ -1,6 +1,6 @@
-"""Complex numbers and their parts, and Fourier transforms: left to NumPy.
+"""Complex numbers and their parts, and Fourier transforms, computed by NumPy.
 
-Cotangents are PyTorch's: of a real function of z = x + iy, d/dx + i d/dy.
+Cotangents follow PyTorch's convention: for a real function of z = x + iy, d/dx + i d/dy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _as(g: Any, type_: TensorType) -> Any:
 
 
 def _part(x: Any, imaginary: bool) -> np.ndarray:
-    """A view of complex numbers; of real ones a copy, or zeros."""
+    """A view of the part of complex numbers; for real numbers a copy, or zeros."""
     x = np.asarray(x)
     if x.dtype.kind == "c":
         return x.imag if imaginary else x.real
@@ -41,7 +41,7 @@ def _as_complex(x: Any) -> np.ndarray:
     return x.view(wide)[..., 0]
 
 
-# A view in PyTorch's sense, though no memory holds its elements: see `Primitive.lazy`.
+# A view as in PyTorch, though its elements are not stored in memory: see `Primitive.lazy`.
 conj = elementwise(
     "conj",
     np.conj,
@@ -134,7 +134,7 @@ angle = elementwise("angle", _angle, None, infer=lambda x: x.with_dtype(x.dtype.
 def _transform(x: Any, axes: tuple[int, ...], inverse: bool, scale: float) -> np.ndarray:
     x = np.asarray(x)
     run = np.fft.ifftn if inverse else np.fft.fftn
-    y = run(x, axes=axes, norm="forward" if inverse else "backward")  # neither scales
+    y = run(x, axes=axes, norm="forward" if inverse else "backward")  # neither direction scales
     return (y if scale == 1 else y * scale).astype(x.dtype, copy=False)
 
 

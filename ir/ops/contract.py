@@ -29,9 +29,10 @@ def _impl(a: Any, b: Any, ta: bool, tb: bool, wide: bool) -> Any:
 
 
 def _product(x: Any, y: Any, ta: bool, tb: bool, like: TensorType) -> Any:
-    """A product; if it is the cotangent of one matrix for a whole batch, the sum over the batch.
+    """A product, summed over the batch if it is the cotangent of one matrix for a whole batch.
 
-    That is added up where the products are smaller than the operands; else they are put side by side, for a single product.
+    If the products are smaller than the operands they are computed and summed; otherwise the matrices are concatenated for
+    a single product.
     """
     lead = len(x.shape) - 2
     if like.rank > 2 or not lead:
@@ -43,16 +44,16 @@ def _product(x: Any, y: Any, ta: bool, tb: bool, like: TensorType) -> Any:
 
 
 def _side_by_side(x: Any, transposed: bool) -> Any:
-    """The matrices of a batch, or their transposes, as one that is as much wider."""
+    """The matrices of a batch, or their transposes, concatenated along the columns."""
     lead = len(x.shape) - 2
     row, column = (lead + 1, lead) if transposed else (lead, lead + 1)
     x = permute(x, axes=(row, *range(lead), column))
     return reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 
-# C = A' B' with A' = A or its transpose (ta), likewise B. Operands are matrices, or equal batches of matrices, or a matrix
-# and a batch. ``wide``: the result of operands of 16 bits has 32.
-# The cotangents, dA' = G B'^T and dB' = A'^T G, are products of the same form: transposes stay flags.
+# C = A' B' with A' = A or its transpose (ta), likewise B. Operands are matrices, or equal batches of matrices, or a matrix and
+# a batch. ``wide``: 16-bit operands give a 32-bit result. The cotangents, dA' = G B'^T and dB' = A'^T G, are products of the
+# same form: transposes stay flags.
 matmul = primitive(
     "matmul",
     Kind.CONTRACTION,

@@ -1,8 +1,8 @@
-"""Linear algebra by LAPACK, through NumPy: left to the host in compiled programs. Matrices may come in batches.
+"""Linear algebra by LAPACK, through NumPy; compiled programs call it on the host. Batches of matrices are supported.
 
-The rules are those of Giles, "An extended collection of matrix derivative results" (2008), and, for the QR and singular value
-decompositions of rectangular matrices, of Walter and Lehmann (2010) and Townsend (2016). For complex matrices they are written
-with conjugate transposes, and give PyTorch's cotangents themselves.
+The rules are those of Giles, "An extended collection of matrix derivative results" (2008), and, for the QR and singular
+value decompositions of rectangular matrices, of Walter and Lehmann (2010) and Townsend (2016). For complex matrices they
+use conjugate transposes, and give cotangents in PyTorch's convention directly.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _mask(x: Any, lower: bool, diagonal: float) -> Any:
 
 
 def _columns(v: Any, rows: int) -> Any:
-    """A vector repeated as the rows of a matrix: element j of it in column j."""
+    """A vector repeated as the rows of a matrix: element j in column j."""
     n = len(v.shape)
     return broadcast(v, shape=(*v.shape[:-1], rows, v.shape[-1]), axes=(*range(n - 1), n))
 
@@ -84,7 +84,7 @@ def _square(x: TensorType) -> TensorType:
 
 
 class LinAlgError(RuntimeError):
-    """A matrix for which the result does not exist, or was not found."""
+    """The result does not exist, or was not found, for a matrix."""
 
 
 def _guarded(function: Any, message: str) -> Any:
@@ -181,7 +181,7 @@ def _eigvalsh_vjp(g: Any, a: Any) -> Any:
 
 def _eigvecsh_vjp(g: Any, v: Any, a: Any) -> Any:
     w = eigvalsh(a)
-    skew = matmul(h(v), g)  # only its antisymmetric part means a rotation of the vectors
+    skew = matmul(h(v), g)  # only its antisymmetric part rotates the vectors
     inner = mul(mul(sub(skew, h(skew)), 0.5), _like(_gaps(w, v.shape[-1]), v))
     return matmul(matmul(v, inner), h(v))
 
@@ -191,7 +191,7 @@ def _determinant(a: Any) -> Any:
 
 
 def _adjugate(a: Any) -> np.ndarray:
-    """The transposed cofactors, also of singular matrices: by the singular value decomposition."""
+    """The transposed cofactors, by the singular value decomposition; singular matrices are supported."""
     a = np.asarray(a)
     n = a.shape[-1]
     if n == 0:
@@ -242,7 +242,7 @@ def _logabsdet(a: Any) -> Any:
 
 
 def _spread(x: Any, a: Any) -> Any:
-    """A number for each matrix, for all its elements."""
+    """A number per matrix, broadcast to the matrix's elements."""
     return broadcast(_like(x, a), shape=tuple(a.shape), axes=tuple(range(len(a.shape) - 2)))
 
 
@@ -350,7 +350,7 @@ def _svd_vjp(a: Any, gu: Any, gs: Any, gvh: Any) -> Any:
 
 
 def _phases(skew: Any, s: Any) -> Any:
-    """What the imaginary diagonal means for a pair of vectors: they can be turned against each other, not both."""
+    """The effect of the imaginary diagonal on a pair of vectors: only their relative phase can change."""
     k = s.shape[-1]
     rows, columns = _positions(k, k)
     on = _batch(eq(rows, columns), tuple(s.shape[:-1]))
@@ -397,7 +397,7 @@ def _qr_vjp(a: Any, gq: Any, gr: Any, complete: bool) -> Any:
     q, r = qr_q(a, complete=complete), qr_r(a, complete=complete)
     if m >= n:
         return _qr_tall(q, r, gq, gr)
-    # The first columns determine Q; the others only enter R.
+    # The first columns determine Q; the others affect only R.
     square = _part(r, 0, m)
     g_left = None if gr is None else _part(gr, 0, m)
     right = None if gr is None else _part(gr, m, n)
@@ -453,7 +453,7 @@ def _pinv_vjp(g: Any, y: Any, a: Any) -> Any:
     return add(first, add(second, third))
 
 
-# The pseudoinverse; singular values that do not count are taken for zero.
+# The pseudoinverse; singular values below the tolerance count as zero.
 pinv = host(
     "pinv",
     _guarded(_pinv, _NO_CONVERGENCE.format("pinv")),

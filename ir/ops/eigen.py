@@ -1,7 +1,7 @@
-"""Eigenvalues and eigenvectors of square matrices that need not be symmetric; both are complex.
+"""Eigenvalues and eigenvectors of general square matrices; both are complex.
 
 The rules are those of Boeddeker et al., On the Computation of Complex-valued Gradients (2017), equations 4.60 and 4.77. The
-vectors have norm 1; a factor of modulus 1 is arbitrary, and gradients are defined only where it makes no difference.
+vectors have norm 1 and an arbitrary phase; gradients are defined only for functions that do not depend on the phase.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _infer_values(a: TensorType) -> TensorType:
 
 
 def _back(inner: Any, vh: Any, a_type: TensorType) -> Any:
-    """V^-H inner V^H, of a real matrix its real part."""
+    """V^-H inner V^H; for a real matrix its real part."""
     g = solve(vh, matmul(inner, vh))
     return g if a_type.dtype.is_complex else cast(real(g), dtype=a_type.dtype.short)
 

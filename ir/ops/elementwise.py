@@ -1,4 +1,4 @@
-"""Elementwise operations: result[i] depends on the operands' element i alone."""
+"""Elementwise operations: result[i] depends only on the operands' elements i."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ neg = elementwise("neg", np.negative, "-{x}", vjp=(lambda g: neg(g),))
 
 
 def _abs(x: Any) -> Any:
-    """NumPy's, of complex numbers to the last digit in nearly all cases: equal sizes are then equal, and share gradients."""
+    """NumPy's absolute value, with complex numbers accurate to the last digit in nearly all cases, so equal magnitudes are
+    equal and share gradients.
+    """
     x = np.asarray(x)
     if x.dtype.kind != "c":
         return np.abs(x)
@@ -54,7 +56,7 @@ abs_ = elementwise(
 
 
 def _widened(g: Any, type_: TensorType) -> Any:
-    """A real cotangent as a complex number, where the operand is one."""
+    """A real cotangent, converted to complex if the operand is complex."""
     return cast(g, dtype=type_.dtype.short) if type_.dtype.is_complex else g
 
 
@@ -67,7 +69,7 @@ def _sign(x: Any) -> Any:
 
 
 def _sign_vjp(g: Any, y: Any, x: Any, x_type: TensorType) -> Any:
-    """Of a complex number the part of ``g`` across its direction, over its size."""
+    """For a complex number, the part of ``g`` perpendicular to its direction, divided by its magnitude."""
     if not x_type.dtype.is_complex:
         return mul(g, 0)
     from .complex import conj, real
@@ -88,7 +90,7 @@ sign = elementwise(
 
 
 def _of_numbers(arithmetic: str, logical: str) -> Any:
-    """The scalar source of an operation that is another one on truth values."""
+    """The scalar source of an operation that is a logical one on booleans."""
     return lambda types, attrs: logical if types[0].dtype is bool_ else arithmetic
 
 
@@ -114,7 +116,7 @@ square = elementwise("square", np.square, "{x} * {x}", infer=numeric, torch_name
 
 
 def _remainder(types: list[TensorType], attrs: dict) -> str:
-    # Python's and PyTorch's sign: the divisor's. `fmod` has the dividend's.
+    # Python's and PyTorch's sign: that of the divisor. `fmod` has the dividend's sign.
     if not types[0].dtype.is_floating_point:
         return "floor_mod({a}, check_divisor({b}, status, {site}))"
     r = "fmod({a}, {b})"
@@ -136,7 +138,7 @@ def nonzero_divisor(function: Any) -> Any:
 def _floor_divide(types: list[TensorType], attrs: dict) -> str:
     if not types[0].dtype.is_floating_point:
         return "floor_div({a}, check_divisor({b}, status, {site}))"
-    # As NumPy: the exact quotient of a - fmod(a, b), less 1 where fmod has the dividend's sign and not the divisor's.
+    # As in NumPy: the exact quotient of a - fmod(a, b), less 1 if fmod has the dividend's sign and not the divisor's.
     r = "fmod({a}, {b})"
     less = f"{{T}}(({r} != {{T}}(0)) & (({r} < {{T}}(0)) != ({{b}} < {{T}}(0))))"
     return f"select({{b}} == {{T}}(0), {{a}} / {{b}}, rint(({{a}} - {r}) / {{b}} - {less}))"
@@ -171,8 +173,8 @@ def _real_part(x: Any, x_type: TensorType) -> Any:
     return real(x) if x_type.dtype.is_complex else x
 
 
-# pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative.
-# Integers to negative powers are cut: 0 unless the base is 1 or -1.
+# pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative. Negative integer powers
+# are truncated: 0 unless the base is 1 or -1.
 def _power(a: Any, b: Any) -> Any:
     if np.result_type(a, b).kind != "i" or not np.any(negative := np.less(b, 0)):
         return np.power(a, b)
@@ -192,7 +194,7 @@ pow_ = elementwise(
     ),
 )
 
-# The quotient without its fraction, which has no derivative, not even where the divisor is 0.
+# The truncated quotient, which has no derivative, not even where the divisor is 0.
 trunc_divide = elementwise(
     "trunc_divide",
     lambda a, b: np.trunc(np.divide(a, b)),
@@ -230,7 +232,7 @@ minimum = elementwise(
 
 
 def _share(loses: Any, ties: Any, type: TensorType) -> Any:
-    """1, 1/2 for ties, 0 for what loses; beside a NaN nothing does."""
+    """1 for the selected operand, 1/2 for ties, 0 for the other; an operand compared with NaN gets 0."""
     short = type.dtype.short
     return sub(sub(1, cast(loses, dtype=short)), mul(cast(ties, dtype=short), 0.5))
 
@@ -250,7 +252,7 @@ rsqrt = elementwise(
     vjp=(lambda g, y: mul(mul(g, mul(y, mul(y, y))), -0.5),),
 )
 
-# Trigonometry and its relatives.
+# Trigonometric and related functions.
 
 sin = elementwise("sin", np.sin, "sin({x})", infer=inexact, vjp=(lambda g, x: mul(g, cos(x)),))
 cos = elementwise("cos", np.cos, "cos({x})", infer=inexact, vjp=(lambda g, x: neg(mul(g, sin(x))),))
@@ -305,7 +307,7 @@ erf = elementwise(
     vjp=(lambda g, x: mul(g, mul(exp(neg(mul(x, x))), float(_TWO_OVER_SQRT_PI))),),
 )
 
-# Pieces of straight lines. The derivative of relu at 0 is 0; NaN passes through.
+# Piecewise linear functions. The derivative of relu at 0 is 0; NaN passes through.
 
 relu = elementwise(
     "relu",
@@ -376,7 +378,7 @@ copy = elementwise(
     torch_name="Clone",
 )
 
-# The second operand, in the place of the first: what was changed while autograd did not look has new values and the old
+# The second operand in place of the first: after a change that autograd did not record, a tensor has new values and the old
 # history.
 substitute = elementwise("substitute", lambda x, v: np.array(v, order="C"), "{v}", "x v", vjp=(lambda g: g, None))
 
@@ -391,7 +393,7 @@ def _unread(v: Any, x: Any) -> Any:
     return np.array(np.broadcast_to(v, np.broadcast_shapes(np.shape(v), np.shape(x))), order="C")
 
 
-# v, as a function of x that does not read it: the gradient of x is 0, and not none.
+# v, as a function of x that does not read it: the gradient of x is 0, not None.
 unread = elementwise("unread", _unread, "{v}", "v x", in_format=True, vjp=(lambda g: g, lambda g, x_type: _nothing(g, x_type)))
 
 
@@ -413,7 +415,7 @@ underived = elementwise(
 
 
 def _parts(x: np.ndarray, dtype: str) -> np.ndarray:
-    """What of complex numbers another dtype holds: the real part."""
+    """The part of complex numbers that another dtype holds: the real part."""
     return x.real if x.dtype.kind == "c" and dtype not in ("c64", "c128", "bool") else x
 
 
@@ -437,7 +439,7 @@ def _check_index(x: Any, extent: int, message: str) -> Any:
     return x
 
 
-# The operand itself, after a look that every element is in [0, extent); IndexError otherwise.
+# The operand itself, after a check that every element is in [0, extent); raises IndexError otherwise.
 check_index = primitive(
     "check_index",
     Kind.ELEMENTWISE,

@@ -1,4 +1,4 @@
-"""The exponential of matrices: left to the host in compiled programs. Matrices may come in batches."""
+"""The matrix exponential; compiled programs call it on the host. Batches of matrices are supported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _matrix_exp_vjp(g: Any, a: Any) -> Any:
         high = (*none, n - row * n, n - column * n)
         return pad(x, low=low, high=high, interior=(*none, 0, 0), value=0)
 
-    # The derivative is linear in g, which is taken in the size of 1, lest its norm decide how a is scaled.
+    # The derivative is linear in g, which is normalised so that its norm does not affect the scaling of a.
     size = max_(abs_(detach(g)), axes=(len(lead), len(lead) + 1))
     size = broadcast(where(gt(size, 0), size, 1), shape=tuple(a.shape), axes=tuple(range(len(lead))))
     size = _like(size, g)

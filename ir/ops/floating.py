@@ -1,4 +1,4 @@
-"""The parts of floating numbers: x = mantissa * 2**exponent. NumPy takes them apart, in compiled programs too."""
+"""Floating-point decomposition: x = mantissa * 2**exponent, computed by NumPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .special import exp2
 
 
 def _parts(x: Any) -> tuple[np.ndarray, np.ndarray]:
-    """In float32 for the smaller types, which is exact. The exponent of what is not finite is 0."""
+    """Computed in float32 for smaller types, which is exact. The exponent of non-finite numbers is 0."""
     x = np.asarray(x)
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     mantissa, exponent = np.frexp(wide)

@@ -1,4 +1,4 @@
-"""Reads and writes at positions that are data. Positions out of range raise IndexError."""
+"""Indexed reads and writes. Indices out of range raise IndexError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _check(index: Any, extent: int, axis: int) -> np.ndarray:
 
 
 # index_select: result[a..., i..., b...] = x[a..., index[i...], b...], the index in place of `axis`; index_add is its adjoint.
-# ``wide``: the sums of float32 are of float64; compiled graphs have that (``passes.wide``), and nothing differentiates it.
+# ``wide``: float32 is summed in float64. Only compiled graphs use it (``passes.wide``); it is not differentiated.
 
 
 def _infer_select(x: TensorType, index: TensorType, axis: int) -> TensorType:
@@ -133,7 +133,7 @@ def _scatter_last(index: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
     return y
 
 
-# The number of the last element of the index that points at each position; 0 where there is none.
+# The number of the last element whose index points at each position; 0 if there is none.
 scatter_last = host(
     "scatter_last",
     _scatter_last,

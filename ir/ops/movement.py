@@ -31,7 +31,7 @@ def _infer_broadcast(x: TensorType, shape: Shape, axes: Shape) -> TensorType:
 
 def _broadcast(x: Any, shape: Shape, axes: Shape) -> np.ndarray:
     x = np.asarray(x)
-    if x.ndim == 0:  # the cotangent of a whole sum, most of all; NumPy's function takes several times as long
+    if x.ndim == 0:  # the most common case, the cotangent of a full sum; NumPy's function takes several times as long
         return np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
     lifted = [1] * len(shape)
     for a, n in zip(axes, x.shape, strict=True):
@@ -48,7 +48,7 @@ def _sum_to(g: Any, x_type: TensorType, shape: Shape, axes: Shape) -> Any:
 
 
 def _put_broadcast(base: Any, view: Any, base_type: TensorType, shape: Shape, axes: Shape) -> Any:
-    """Elements of the view that are one element of the base are equal where this is asked for; the last of them is taken."""
+    """Several elements of the view may be one element of the base. They are equal where this is called; the last one is taken."""
     if 0 in shape:
         return base
     starts = tuple(0 if i in axes else n - 1 for i, n in enumerate(shape))
@@ -80,7 +80,7 @@ def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
 
 
 def reshape_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
-    """Where axes of extent 1 come and go, the index is kept; otherwise it is flattened and split again."""
+    """If only axes of extent 1 are added or removed, the index is kept; otherwise it is flattened and split again."""
     old, new = types[0].shape, attrs["shape"]
     if [n for n in old if n != 1] == [n for n in new if n != 1]:
         moving = iter([i for i, n in zip(index, new, strict=True) if n != 1])
@@ -155,7 +155,7 @@ def _slice(x: Any, starts: Shape, stops: Shape, steps: Shape) -> Any:
 
 
 def strides_of(x: np.ndarray) -> tuple[int, ...]:
-    """The strides in bytes. A new array without elements has those that its shape gives, where NumPy has zeros."""
+    """The strides in bytes. An empty new array has those that its shape gives; NumPy has zeros."""
     if x.size or any(x.strides):
         return x.strides
     step, strides = x.itemsize, []
@@ -166,7 +166,7 @@ def strides_of(x: np.ndarray) -> tuple[int, ...]:
 
 
 def begun_at(x: np.ndarray, starts: Shape, steps: Shape, shape: Shape) -> np.ndarray:
-    """A slice without elements, with the address that its first one would have: NumPy gives it that of ``x``."""
+    """A slice without elements, with the address of its first element; NumPy would give it the address of ``x``."""
     extents = tuple(max(n, a + 1) for n, a in zip(x.shape, starts, strict=True))
     whole = np.lib.stride_tricks.as_strided(x, extents, strides_of(x))
     return whole[tuple(slice(a, None, s) for a, s in zip(starts, steps, strict=True))][tuple(map(slice, shape))]
@@ -259,7 +259,7 @@ def zeros(type: TensorType) -> Any:
     return full(value=0, shape=type.shape, dtype=type.dtype.short)
 
 
-# pad: `low` and `high` elements of `value` around, `interior` of them between neighbours.
+# pad: `low` and `high` elements of `value` at the ends, `interior` of them between adjacent elements.
 
 
 def _infer_pad(x: TensorType, low: Shape, high: Shape, interior: Shape, value: Any) -> TensorType:
@@ -311,7 +311,7 @@ pad = primitive(
     torch_name="ConstantPadNd",
 )
 
-# flip: the given axes backwards.
+# flip: reverses the given axes.
 
 
 def _infer_flip(x: TensorType, axes: Shape) -> TensorType:

@@ -1,6 +1,6 @@
 """Orthogonal polynomials of any degree, by their three-term recurrences (Abramowitz and Stegun 1964, table 22.7).
 
-NumPy computes them, in compiled programs too. Degrees are an operand; below zero the result is 0.
+NumPy computes them, in compiled programs too. The degree is an operand; for negative degrees the result is 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..primitive import elementwise, floating
 
-# Of each family the polynomial of degree 1, and the next one from k >= 1, x and the last two.
+# For each family the polynomial of degree 1, and the next one from k >= 1, x and the last two.
 _FAMILIES: dict[str, tuple[Callable[[Any], Any], Callable[..., Any]]] = {
     "chebyshev_t": (lambda x: x, lambda k, x, p, q: 2 * x * p - q),
     "chebyshev_u": (lambda x: 2 * x, lambda k, x, p, q: 2 * x * p - q),
@@ -23,7 +23,7 @@ _FAMILIES: dict[str, tuple[Callable[[Any], Any], Callable[..., Any]]] = {
     "laguerre_l": (lambda x: 1 - x, lambda k, x, p, q: ((2 * k + 1 - x) * p - k * q) / (k + 1)),
     "legendre_p": (lambda x: x, lambda k, x, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1)),
 }
-# Above these degrees the recurrences of Hermite's overflow or say nothing.
+# Above these degrees Hermite's recurrences overflow or are meaningless.
 _HIGHEST = {"float32": 128, "float64": 512}
 
 

@@ -1,4 +1,4 @@
-"""Quantiles of distributions: random numbers of a distribution are its quantiles at uniform numbers. SciPy computes them, in
+"""Quantiles of distributions. A distribution's random numbers are its quantiles at uniform numbers. SciPy computes them, in
 compiled programs too.
 """
 
@@ -17,7 +17,7 @@ def _wide(*xs: Any) -> list[np.ndarray]:
 
 
 def _smallest(k: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """``k`` or the number before, whichever is the first where the distribution function reaches the probability."""
+    """``k`` or ``k - 1``: the smallest at which the distribution function reaches the probability."""
     return np.where(below, np.maximum(k - 1, 0), k)
 
 
@@ -52,8 +52,8 @@ def _gamma(u: Any, a: Any) -> np.ndarray:
 
 
 def _gamma_slope(x: Any, a: Any) -> np.ndarray:
-    """The derivative of the quantile x of a gamma distribution with respect to its shape, at constant probability: of log x by
-    log a, by central differences of fourth order, from whichever tail is the smaller one.
+    """The derivative of a gamma distribution's quantile x with respect to its shape, at constant probability: of log x by log
+    a, by central differences of fourth order, from the smaller tail.
     """
     from scipy import special
 
@@ -70,7 +70,7 @@ def _gamma_slope(x: Any, a: Any) -> np.ndarray:
     return np.asarray(np.where(y > 0, np.where(np.isfinite(slope), slope, 0) * y / shape, 0).astype(np.result_type(a)))
 
 
-# Operands are the probability and the parameters, of one shape; the probability has its own dtype.
+# Operands are the probability and the parameters, all of one shape; the probability has its own dtype.
 def _of_last(*types: Any) -> Any:
     return floating(*types[1:])
 

@@ -14,8 +14,8 @@ from .elementwise import cast, div, eq, mul, ne, or_
 from .movement import broadcast
 from .summation import total
 
-_FEW, _MANY = 32, 1 << 10  # elements of a window, and windows
-SHORT = 9  # elements that a kernel writes out instead of looping over them: a window of 3 by 3
+_FEW, _MANY = 32, 1 << 10  # elements per window, number of windows
+SHORT = 9  # largest extent that kernels unroll: a window of 3 by 3
 
 
 def kept_axes(rank: int, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -35,11 +35,11 @@ def _infer_nonempty(x: TensorType, axes: tuple[int, ...]) -> TensorType:
 
 
 def _back(g: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
-    """``g``, of the reduced shape, spread over the operand's shape."""
+    """``g``, of the reduced shape, broadcast to the operand's shape."""
     return broadcast(g, shape=x_type.shape, axes=kept_axes(x_type.rank, axes))
 
 
-# Of truth values: whether any is true.
+# For booleans: any.
 sum_ = primitive(
     "sum",
     Kind.REDUCTION,
@@ -50,7 +50,7 @@ sum_ = primitive(
 )
 
 
-# What rounding loses of a sum: kernels add it up beside the sum, to which it is added in the end.
+# The rounding error of a sum: kernels accumulate it beside the sum and add it at the end.
 sum_lost = primitive(
     "sum_lost",
     Kind.REDUCTION,
@@ -62,7 +62,7 @@ sum_lost = primitive(
 
 
 def _extremum(combine: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
-    """The extremum over the axes. NumPy is slow where they are short: a loop of a few elements for each result."""
+    """The extremum over the axes. For short axes NumPy would run a loop of a few elements per result."""
     x = np.asarray(x)
     extents = [x.shape[a] for a in axes]
     count = math.prod(extents)
@@ -77,9 +77,9 @@ def _extremum(combine: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _extremum_vjp(g: Any, y: Any, x: Any, x_type: TensorType, axes: tuple[int, ...]) -> Any:
-    """Elements that attain the extremum share the cotangent evenly, as in PyTorch."""
+    """Elements that equal the extremum share the cotangent evenly, as in PyTorch."""
     best = eq(x, _back(y, x_type, axes))
-    if x_type.dtype.is_floating_point:  # of an extremum that is NaN the NaNs
+    if x_type.dtype.is_floating_point:  # if the extremum is NaN, the NaNs share it
         best = or_(best, ne(x, x))
     ties = cast(best, dtype=x_type.dtype.short)
     return mul(ties, _back(div(g, sum_(ties, axes=axes)), x_type, axes))

@@ -1,4 +1,4 @@
-"""Scans along an axis, and what orders elements."""
+"""Scans along an axis, and sorting."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _recurrence(a: Any, b: Any, axis: int, reverse: bool) -> np.ndarray:
     y = np.empty_like(b)
     order = range(len(b))[::-1] if reverse else range(len(b))
     before = np.zeros(b.shape[1:], WIDE.get(b.dtype, b.dtype))
-    if before.size == 1 and b.dtype.kind == "f":  # numbers of Python cost less than arrays of one element
+    if before.size == 1 and b.dtype.kind == "f":  # Python numbers are faster than arrays of one element
         step = -1 if reverse else 1
         terms = zip(a.reshape(-1)[::step].tolist(), b.reshape(-1)[::step].tolist(), strict=True)
         steps = itertools.accumulate(terms, lambda so_far, term: term[0] * so_far + term[1], initial=0.0)
@@ -59,7 +59,7 @@ def _recurrence(a: Any, b: Any, axis: int, reverse: bool) -> np.ndarray:
 
 
 def _shift(x: Any, x_type: TensorType, axis: int, back: bool) -> Any:
-    """``x`` one position later along ``axis`` (earlier if ``back``), with a zero where nothing moves in."""
+    """``x`` shifted by one position along ``axis`` (backwards if ``back``), with a zero at the open end."""
     n = x_type.shape[axis]
     if n == 0:
         return x
@@ -92,7 +92,7 @@ def _adjoint(g: Any, a: Any, a_type: TensorType, axis: int, reverse: bool) -> An
 
 
 def _cumprod_vjp(g: Any, x: Any, x_type: TensorType, axis: int) -> Any:
-    """With L the products of what comes before: dx[k] = L[k] * S[k], S[k] = g[k] + x[k + 1] * S[k + 1]."""
+    """With L the products of the preceding elements: dx[k] = L[k] * S[k], S[k] = g[k] + x[k + 1] * S[k + 1]."""
     left = _shift(cumprod(x, axis=axis), x_type, axis, back=False)
     first = tuple(1 if i == axis else n for i, n in enumerate(x_type.shape))
     if x_type.shape[axis]:
@@ -113,7 +113,7 @@ cumprod = host(
 
 
 def _running_complex_log(x: Any, axis: int) -> np.ndarray:
-    """Term by term, as log(exp(a) + exp(b)) = b + log1p(exp(a - b)) with the larger real part in b: phases add up unwrapped."""
+    """Term by term, as log(exp(a) + exp(b)) = b + log1p(exp(a - b)), with the larger real part in b; phases are not wrapped."""
     out = np.array(x)
     rows = np.moveaxis(out, axis, 0)
     for k in range(1, len(rows)):
@@ -143,17 +143,17 @@ def _running_log_vjp(g: Any, x: Any, y: Any, x_type: TensorType, axis: int) -> A
     ends = tuple(m - i for m, i in zip(x_type.shape, one, strict=True))
     here = slice_(y, starts=none, stops=ends, steps=(1,) * rank)
     after = slice_(y, starts=one, stops=x_type.shape, steps=(1,) * rank)
-    factor = exp(where(eq(here, after), 0, sub(here, after)))  # infinities are equal, and have no difference
+    factor = exp(where(eq(here, after), 0, sub(here, after)))  # infinities are equal, and their difference is undefined
     factor = pad(factor, low=none, high=one, interior=none, value=0)
     return mul(exp(sub(x, y)), recurrence(factor, g, axis=axis, reverse=True))
 
 
-# The logarithms of the sums so far of exponentials.
+# Running log-sum-exp.
 logcumsumexp = host("logcumsumexp", _running_log, infer=lambda x, axis: _infer(inexact(x), axis), vjp=(_running_log_vjp,))
 
 
 def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
-    """The position of the extremum so far, the last one of several; a NaN counts as the extremum."""
+    """The position of the running extremum, the last one of several; a NaN counts as the extremum."""
     x = np.moveaxis(np.asarray(x), axis, 0)
     y = np.empty(x.shape, np.int64)
     best = x[0] if len(x) else None
@@ -174,12 +174,12 @@ def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
     x = np.asarray(x)
     if not descending:
         return np.argsort(x, axis=axis, kind="stable").astype(np.int64, copy=False)
-    # Backwards twice, so that equal elements keep their order.
+    # Reversed twice, so that equal elements keep their order.
     order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
     return np.ascontiguousarray(x.shape[axis] - 1 - np.flip(order, axis)).astype(np.int64, copy=False)
 
 
-# Stable; NaN counts as larger than any number.
+# Stable; NaN sorts above every number.
 argsort = host("argsort", _argsort, infer=lambda x, axis, descending: _infer(x, axis).with_dtype(int64), real=True)
 
 
@@ -212,7 +212,7 @@ def _histc(x: Any, bins: int, low: float, high: float) -> np.ndarray:
     return np.histogram(data, bins, (low, high))[0].astype(data.dtype)
 
 
-# How many elements fall into each of equal intervals; between the least and the largest element where low is high.
+# The number of elements in each of equal intervals; between the minimum and the maximum if low equals high.
 histc = host("histc", _histc, infer=lambda x, bins, low, high: x.with_shape((bins,)), torch_name="Histc")
 
 

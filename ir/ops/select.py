@@ -1,4 +1,4 @@
-"""What is chosen or counted by values: results whose extent is data. The extent is an attribute, known before the operation."""
+"""Selections and counts whose extent depends on values. The extent is an attribute, known before the operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _row(count: int) -> TensorType:
     return TensorType(int64, (count,))
 
 
-# The positions of the elements that are not zero, in the flattened operand; ``count`` of them.
+# The positions of the non-zero elements in the flattened operand; ``count`` of them.
 flat_nonzero = host(
     "flat_nonzero",
     lambda x, count: np.flatnonzero(x).astype(np.int64, copy=False),
@@ -34,7 +34,7 @@ def _unique(x: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values, inverse.reshape(np.shape(x)).astype(np.int64, copy=False), counts.astype(np.int64, copy=False)
 
 
-# The different elements in order, ``count`` of them; the number of each element among them; how often each occurs.
+# The distinct elements in order, ``count`` of them; each element's index among them; their counts.
 unique_count = host(
     "unique_count", lambda x: np.asarray(len(np.unique(x)), np.int64), infer=lambda x: TensorType(int64, ()), real=True
 )
@@ -44,7 +44,7 @@ unique_values = host(
 unique_inverse = host("unique_inverse", lambda x: _unique(x)[1], infer=lambda x: x.with_dtype(int64), real=True)
 unique_counts = host("unique_counts", lambda x, count: _unique(x)[2], infer=lambda x, count: _row(count), real=True)
 
-# 0, 1, ..., each as often as ``counts`` says; ``total`` in all.
+# 0, 1, ..., each repeated as often as ``counts`` says; ``total`` in all.
 repeat_positions = host(
     "repeat_positions",
     lambda counts, total: np.repeat(np.arange(len(counts)), counts),
@@ -52,7 +52,7 @@ repeat_positions = host(
     infer=lambda counts, total: _row(total),
 )
 
-# How often each number from 0 to ``size - 1`` occurs, or the sum of the weights where it does.
+# The number of occurrences of each integer from 0 to ``size - 1``, or the sum of the weights there.
 bincount = host("bincount", lambda x, size: np.bincount(x, minlength=size).astype(np.int64), infer=lambda x, size: _row(size))
 
 weighted_bincount = host(

@@ -62,9 +62,9 @@ def splitmix64(z: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-# Random binary digits of a number in (0, 1): as many as its significand holds, so that all are exact and none rounds up to 1.
+# Random binary digits of a number in (0, 1): as many as the significand holds, so that all are exact and none rounds up to 1.
 DIGITS = {"f32": 24, "f64": 53}
-# Each dtype has separate streams: the keys of a seed differ by this many times the increment.
+# Each dtype has separate streams: the keys of a seed differ by this many increments.
 STREAMS = {"f64": 1, "i64": 1, "f32": 2}
 
 
@@ -76,7 +76,7 @@ def _infer_uniform(state: TensorType, shape: tuple[int, ...], dtype: str) -> Ten
     return TensorType(dtype_named(dtype), tuple(shape))
 
 
-_AT_ONCE = 2**14  # so many counters are mixed together: what is in between stays in the cache
+_AT_ONCE = 2**14  # counters mixed at a time: intermediates stay in the cache
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def _increments() -> np.ndarray:
 
 
 def _bits(seed: int, stream: int, first: int, n: int) -> Iterator[np.ndarray]:
-    """The 64 random bits of each of ``n`` counters from ``first`` on, by blocks; the next block is written over the last."""
+    """The 64 random bits of each of ``n`` counters from ``first`` on, by blocks; each block overwrites the one before."""
     key = int(splitmix64(np.uint64((seed + stream * GOLDEN) % 2**64)))
     z, t = np.empty((2, min(n, _AT_ONCE)), np.uint64)
     for start in range(0, n, _AT_ONCE):
@@ -119,7 +119,7 @@ def _uniform(state: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 def _halves(seed: int, offset: int, flat: np.ndarray) -> None:
-    """Two numbers of float32 from each counter: of its lower half first."""
+    """Two float32 numbers from each counter: from its lower half first."""
     if flat.size > (left := 2**64 - offset):  # offsets count modulo 2**64
         _halves(seed, 0, flat[left:])
         flat = flat[:left]
@@ -136,7 +136,7 @@ def _halves(seed: int, offset: int, flat: np.ndarray) -> None:
 
 
 # Numbers in (0, 1), or, as i64, all 64 bits. `state` is (seed, offset); element i comes from counter offset + i alone (of
-# float32 from a half of counter (offset + i) // 2), so results depend neither on the order of evaluation nor on the number
-# of threads. The caller advances the offset.
-# All binary fractions of a dtype's digits are equally probable; in place of 0 stands half of the least.
+# float32 from a half of counter (offset + i) // 2), so results depend neither on the order of evaluation nor on the number of
+# threads. The caller advances the offset. All binary fractions of a dtype's digits are equally probable; 0 is replaced by half
+# of the smallest.
 uniform = primitive("uniform", Kind.SOURCE, "state", infer=_infer_uniform, impl=_uniform)

@@ -1,4 +1,4 @@
-"""Special functions. Those without a scalar source are left to SciPy, in compiled programs too."""
+"""Special functions. SciPy computes those without a scalar source, in compiled programs too."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SQRT_PI = math.pi**0.5
 
 
 def _scipy(name: str) -> Callable[..., Any]:
-    """A function of ``scipy.special``, imported when first needed; the result has the first operand's dtype."""
+    """A function of ``scipy.special``, imported on first use; the result has the first operand's dtype."""
 
     def impl(*args: Any, **attrs: Any) -> Any:
         import scipy.special
@@ -60,7 +60,7 @@ def _special(
     )
 
 
-# log(1 + exp(x)), whose derivatives are smooth where its formula is not.
+# log(1 + exp(x)), whose derivatives are smooth where the formula is not.
 softplus = elementwise(
     "softplus",
     lambda x: np.logaddexp(x, np.zeros((), np.result_type(x))),
@@ -209,7 +209,7 @@ def _fmod(types: list[TensorType], attrs: dict) -> str:
     return f"select(({r} != 0) & (({{a}} < 0) != ({{b}} < 0)), {r} - {{b}}, {r})"
 
 
-# The remainder with the dividend's sign.
+# The remainder with the sign of the dividend.
 fmod = elementwise(
     "fmod",
     nonzero_divisor(np.fmod),
@@ -300,7 +300,7 @@ def _times(log_of: Callable[..., Any], a: Any, b: Any) -> Any:
 
 
 _TIMES = "select(({{a}} == {{T}}(0)) & ({{b}} == {{b}}), {{T}}(0), {{a}} * {function}({{b}}))"
-# At a = 0 the derivative in a is the logarithm where there is one, and 0 elsewhere.
+# At a = 0 the derivative in a is the logarithm where that exists, and 0 elsewhere.
 xlogy = elementwise(
     "xlogy",
     functools.partial(_times, np.log),
@@ -344,7 +344,7 @@ entr = elementwise(
     ),
 )
 
-# log(x / (1 - x)), of which there is a derivative from 0 to 1 alone.
+# log(x / (1 - x)), differentiable only between 0 and 1.
 logit = elementwise(
     "logit",
     lambda x: np.log(np.divide(x, np.subtract(1, x))),

@@ -1,7 +1,7 @@
-"""Sums in NumPy whose error does not grow with the number of terms.
+"""NumPy sums whose error does not grow with the number of terms.
 
-NumPy adds pairwise along the axis of its inner loop alone, and one after the other along all others. Here float32 is added up
-in blocks of a few terms, and the blocks in float64.
+NumPy adds pairwise only along the axis of its inner loop, and sequentially along all others. Here float32 is summed in
+blocks of a few terms, and the blocks in float64.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-_FEW = 128  # terms that may be added one after the other in the format itself
-_BLOCK = 32  # of longer sums, so many are
-_LINE = 2048  # elements, about, that the inner loop goes over
-_DEEP = 2048  # terms of a product of matrices that are added up by the library
-_DEPTH, _SMALL_DEPTH = 512, 64  # of deeper ones, so many are; fewer where the result is small, for then that costs nothing
+_FEW = 128  # terms that may be added sequentially in the format itself
+_BLOCK = 32  # block size for longer sums
+_LINE = 2048  # approximate elements per inner loop
+_DEEP = 2048  # terms of a matrix product that the library adds up
+_DEPTH, _SMALL_DEPTH = 512, 64  # block size for deeper products; smaller if the result is small, because it costs nothing then
 _SMALL = 1 << 12  # elements of a small result
-_PARTS = 1 << 18  # elements of products that are in memory at a time
-_LARGE = 1 << 14  # elements of a block: worth a call of its own
+_PARTS = 1 << 18  # elements of products in memory at a time
+_LARGE = 1 << 14  # elements of a block worth a separate call
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 
 
@@ -44,7 +44,7 @@ def total(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _pairwise(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of the axes that NumPy adds up pairwise: those with the least strides, as far as they are one run of memory."""
+    """The subset of axes that NumPy adds pairwise: those with the smallest strides, as far as they are contiguous."""
     found: list[int] = []
     step = None
     for a in sorted((a for a in range(x.ndim) if x.shape[a] != 1), key=lambda a: abs(x.strides[a])):
@@ -56,7 +56,7 @@ def _pairwise(x: np.ndarray, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _along(x: np.ndarray, axis: int) -> np.ndarray:
-    """The sum over one axis, which stays with extent 1; in the wider format where it is long."""
+    """The sum over one axis, kept with extent 1; in the wider format if the axis is long."""
     n = x.shape[axis]
     if n <= _FEW // 2 or x.dtype not in WIDE:
         return np.add.reduce(x, axis=axis, keepdims=True, dtype=x.dtype)
@@ -83,7 +83,7 @@ def running(x: Any, axis: int) -> Any:
 
 
 def added_at(shape: tuple[int, ...], at: Any, x: np.ndarray, wide: bool = False) -> np.ndarray:
-    """Zeros, with the elements of ``x`` added at the positions ``at``, in the dtype of ``x``; ``wide``: in the wider one."""
+    """Zeros with the elements of ``x`` added at the positions ``at``, in the dtype of ``x``; ``wide``: in the wider dtype."""
     longer = WIDE.get(x.dtype, x.dtype)
     y = np.zeros(shape, longer if wide or x.size > _FEW else x.dtype)
     np.add.at(y, at, x.astype(y.dtype, copy=False))
@@ -103,7 +103,7 @@ def total_product(x: Any, axis: int) -> Any:
 
 
 def product(a: Any, b: Any) -> Any:
-    """The matrix product, in the dtype of the operands; with a long inner extent by parts, which are added up in float64."""
+    """The matrix product, in the dtype of the operands; a long inner extent is split into parts, summed in float64."""
     k = a.shape[-1]
     if k <= _DEEP or a.dtype not in WIDE:
         return np.matmul(a, b)
@@ -118,7 +118,7 @@ def product(a: Any, b: Any) -> Any:
 
 
 def _small_product(a: Any, b: Any) -> Any:
-    """A deep product with a small result: many parts are one batch of products."""
+    """A deep product with a small result: many parts form one batch of products."""
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     whole = k // _SMALL_DEPTH * _SMALL_DEPTH

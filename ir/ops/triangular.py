@@ -1,4 +1,4 @@
-"""Triangles: systems of equations with them, and the factors of matrices that they are (Cholesky's, and L and U)."""
+"""Triangular systems of equations, and triangular factors of matrices (Cholesky, LU)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _solve_triangular_vjp(g: Any, y: Any, a: Any, lower: bool, unit: bool) -> An
     return _mask(neg(matmul(back, y, tb=True)), lower=lower, diagonal=0 if unit else 1)
 
 
-# X with A X = B for a triangle A; nothing else of the matrix is read, nor its diagonal if ``unit``: ones are meant. A zero on
-# the diagonal divides: infinity and NaN are results.
+# X with A X = B for a triangle A; only the triangle is read, and without its diagonal if ``unit``, where ones are assumed. A
+# zero on the diagonal gives infinity or NaN.
 solve_triangular = host(
     "solve_triangular",
     _solve_triangular,
@@ -44,7 +44,7 @@ solve_triangular = host(
 
 
 def _potrf(a: Any, upper: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Factors, as far as they go, and the order of the first leading minor that is not positive (0: none)."""
+    """Cholesky factors as far as they exist, and the order of the first leading minor that is not positive (0: none)."""
     from scipy.linalg import lapack
 
     a = np.conj(np.swapaxes(a, -1, -2)) if upper else np.asarray(a)
@@ -58,7 +58,7 @@ def _potrf(a: Any, upper: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def _cholesky(a: Any, upper: bool, checked: bool) -> np.ndarray:
     if checked:
-        with contextlib.suppress(np.linalg.LinAlgError):  # quicker for batches of small matrices
+        with contextlib.suppress(np.linalg.LinAlgError):  # faster for batches of small matrices
             return np.linalg.cholesky(np.conj(np.swapaxes(a, -1, -2)) if upper else a)
     factor, info = _potrf(a, upper)
     if checked and info.any():
@@ -71,7 +71,7 @@ def _cholesky(a: Any, upper: bool, checked: bool) -> np.ndarray:
     return factor
 
 
-# L with A = L L', of the upper or the lower triangle of A; if not ``checked``, as much of it as there is.
+# L with A = L L', from the upper or the lower triangle of A; if not ``checked``, as much of it as exists.
 cholesky = host(
     "cholesky",
     _cholesky,
@@ -103,7 +103,7 @@ def _eliminate(a: Any) -> tuple[np.ndarray, np.ndarray]:
     for k in range(n):
         lower[..., k, k] = 1
         pivot = u[..., k, k][..., None]
-        # After exchanges a pivot is zero only where the whole column is.
+        # After exchanges a pivot is zero only if the whole column is.
         factor = np.where(pivot == 0, u[..., k + 1 :, k], u[..., k + 1 :, k] / np.where(pivot == 0, 1, pivot))
         lower[..., k + 1 :, k] = factor
         u[..., k + 1 :, k:] -= factor[..., None] * u[..., None, k, k:]
@@ -127,7 +127,7 @@ def _lu_back(inner: Any, lower: Any, upper: Any) -> Any:
     return h(solve_triangular(upper, h(left), lower=False, unit=False))
 
 
-# The triangles of a square matrix whose rows have been exchanged already.
+# The triangles of a square matrix whose rows are already exchanged.
 lu_lower = host(
     "lu_lower",
     lambda a: _eliminate(a)[0],

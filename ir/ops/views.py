@@ -1,5 +1,5 @@
-"""Views that are more than a rearrangement of axes: diagonals, distances in memory, windows, other dtypes on the same bytes;
-and for each what replaces the elements of the view in what it is a view of.
+"""Views other than permutations of axes: diagonals, strided views, windows, other dtypes on the same bytes; and for each the
+operation that replaces the view's elements in its base.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .movement import Param, Shape, _affine, _require, begun_at, strides_of, zer
 
 
 def _replaced(view: Any) -> Any:
-    """NumPy meaning: ``x`` with the elements of its view replaced by ``v``. Of elements that share memory the last stays."""
+    """NumPy meaning: ``x`` with the elements of its view replaced by ``v``. If view elements share memory the last one stays."""
 
     def replace(x: Any, v: Any, **attrs: Any) -> np.ndarray:
         y = np.array(x, order="C")
@@ -36,7 +36,7 @@ def _infer_diagonal(x: TensorType, offset: int, axis1: int, axis2: int) -> Tenso
 
 def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> np.ndarray:
     x = np.asarray(x)
-    y = np.diagonal(x, offset, axis1, axis2)  # NumPy makes it read-only, for the time being
+    y = np.diagonal(x, offset, axis1, axis2)  # NumPy currently makes it read-only
     y.flags.writeable = x.flags.writeable
     return y
 
@@ -91,7 +91,7 @@ diagonal_update = primitive(
     torch_name="DiagonalScatter",
 )
 
-# strided: of a vector the elements offset + i0 * strides[0] + i1 * strides[1] + ...; they may coincide.
+# strided: the elements offset + i0 * strides[0] + i1 * strides[1] + ... of a vector; they may coincide.
 
 
 def _infer_strided(x: TensorType, shape: Shape, strides: Shape, offset: int) -> TensorType:
@@ -168,9 +168,9 @@ strided_sum = host(
 )
 
 
-# windows: all windows over the last axes, as an axis of positions inside the window and one of windows,
+# windows: all windows over the last axes, as axes of positions inside the window and axes of windows,
 #   result[..., k1, k2, o1, o2] = x[..., o1*stride1 + k1*dilation1, o2*stride2 + k2*dilation2]
-# and fold, its adjoint, which adds overlapping windows up.
+# and fold, its adjoint, which sums overlapping windows.
 
 
 def _infer_windows(x: TensorType, size: Shape, stride: Shape, dilation: Shape) -> TensorType:
@@ -278,7 +278,7 @@ windows_update = host(
     ),
 )
 
-# bitcast: the same bytes as elements of another dtype. The last axis grows or shrinks where their sizes differ.
+# bitcast: the same bytes as elements of another dtype. The last axis grows or shrinks if the sizes differ.
 
 
 def _infer_bitcast(x: TensorType, dtype: str) -> TensorType:
@@ -294,7 +294,7 @@ def _bitcast(x: Any, dtype: str) -> np.ndarray:
     x, new = np.asarray(x), dtype_named(dtype).numpy
     if x.itemsize != new.itemsize and x.size and x.strides[-1] != x.itemsize:
         x = np.ascontiguousarray(x)
-    if x.size == 0:  # of an array that has no strides NumPy takes nothing apart
+    if x.size == 0:  # NumPy cannot split an array without strides
         x = np.lib.stride_tricks.as_strided(x, x.shape, strides_of(x))
     return x.view(new)
 

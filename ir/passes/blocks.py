@@ -1,8 +1,8 @@
-"""Splits sums over everything into blocks: a kernel of many rows, and one that adds up what they give.
+"""Splits full reductions into blocks: a kernel of many rows, and one that adds up the partial sums.
 
-A kernel that reduces its whole domain to numbers has a single row, which only one thread can work on, and which does not
-fit a cache. Cut into blocks of about a thousand elements it has many. The blocks depend on the shape alone, so the order of
-addition, and with it every bit of the result, is the same for any number of threads.
+A kernel that reduces its whole domain to numbers has a single row. Only one thread can work on it, and it does not fit a
+cache. Split into blocks of about a thousand elements it has many rows. The blocks depend only on the shape, so the order of
+addition, and with it every bit of the result, does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..ops import broadcast, full, fusion, max_, min_, reshape, sum_
 from ..primitive import Kind
 
-_SMALLEST = 1 << 16  # elements: less is quicker done than shared
-_BLOCK = 1024  # elements, at most if possible: what a sum adds up in its own format (codegen.blocked)
-_VECTORS = 32  # elements that a turn of a vector loop takes
+_SMALLEST = 1 << 16  # elements: smaller sums are faster on one thread
+_BLOCK = 1024  # maximum elements if possible: what a sum accumulates in its own format (codegen.blocked)
+_VECTORS = 32  # elements per iteration of a vector loop
 _FEWEST, _MOST = 8, 1 << 16  # blocks
 
 
@@ -34,7 +34,7 @@ def block_reductions(graph: Graph) -> Graph:
 
 
 def _count(n: int) -> int:
-    """A number of equal blocks of about the wanted size, if possible without a rest in vector code; 0 if there is none."""
+    """A number of equal blocks of about the wanted size, if possible without a remainder in vector code; 0 if there is none."""
     if n < _SMALLEST:
         return 0
     wanted = max(_FEWEST, min(-(-n // _BLOCK), _MOST))
@@ -44,7 +44,7 @@ def _count(n: int) -> int:
 
 
 def _domain(body: Graph) -> tuple[int, ...] | None:
-    """The shape that is reduced to numbers, if a body has only elementwise work, reductions over everything and numbers."""
+    """The shape that is reduced to numbers, if a body has only elementwise operations, full reductions and numbers."""
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     shapes = {op.operands[0].shape for op in reductions}
     if len(shapes) != 1:
@@ -65,7 +65,7 @@ def _values(body: Graph) -> list[Value]:
 
 
 def _after_reductions(body: Graph) -> set[Value]:
-    """What is computed from a reduction, it included."""
+    """The values computed from a reduction, including its result."""
     found: set[Value] = set()
     for op in body.ops:
         if op.primitive.kind is Kind.REDUCTION or any(v in found for v in op.operands):
@@ -83,7 +83,7 @@ def _split(rewriter: Rewriter, op: Op, body: Graph, shape: tuple[int, ...], coun
     def reshaped(v: Value, to: Sequence[int]) -> Value:
         return outer.append(reshape, [v], {"shape": tuple(to)})[0]
 
-    # The blocks: as the body, to the reductions.
+    # The blocks: the body up to the reductions.
     first = Builder(body.name)
     new = {v: first.input(v.type.with_shape(blocks) if v.shape == shape else v.type, v.name) for v in body.inputs}
     for o in body.ops:
@@ -98,7 +98,7 @@ def _split(rewriter: Rewriter, op: Op, body: Graph, shape: tuple[int, ...], coun
     made = outer.append(fusion, operands, {"body": first.finish(results)})
     given = dict(zip(early, made[len(reductions) :], strict=True))
 
-    # The rest, of numbers: the reductions of what the blocks gave, and what depends on them.
+    # The rest, on numbers: reductions of the partial results, and what depends on them.
     second = Builder(f"{body.name}.total")
     new = {o.result: second.input(p.type) for o, p in zip(reductions, made, strict=False)}
     reads = list(made[: len(reductions)])

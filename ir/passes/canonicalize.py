@@ -1,8 +1,8 @@
-"""Algebra on single operations: one way to say each thing, and as few operations as possible.
+"""Algebraic simplification: one canonical form, and as few operations as possible.
 
-A rule looks at an operation's operands in the new graph and returns a simpler value, or None. Rules may apply
-operations themselves; those are simplified in turn. No rule changes a result, not even for NaN, infinities or -0.0;
-but a sum over axes of one element keeps the sign of a zero that adding would lose.
+A rule looks at an operation's operands in the new graph and returns a simpler value, or None. Rules may apply operations
+themselves; those are simplified in turn. No rule changes a result, not even for NaN, infinities or -0.0, with one
+exception: a sum over axes of one element keeps the sign of a zero that addition would lose.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _check_known(x: Value, extent: int, message: str) -> Value | None:
     return x if op and 0 <= op.attrs["value"] < extent else None
 
 
-# Movements of a constant are the constant; movements that do nothing; movements of movements.
+# A movement of a constant is a constant; identity movements; movements of movements.
 
 
 @rule("broadcast", "reshape", "permute", "slice")
@@ -160,14 +160,14 @@ def _sum_of_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
     for a in axes:
         count *= x.shape[a]
     shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    if count == 0:  # whatever the constant is: the sum of nothing is 0
+    if count == 0:  # for any constant: the sum of no elements is 0
         return full(value=0, shape=shape, dtype=op.attrs["dtype"])
-    if count > 2**24:  # beyond, adding one by one would not give the product
+    if count > 2**24:  # for more, sequential addition would not give the product
         return None
     return mul(full(value=op.attrs["value"], shape=shape, dtype=op.attrs["dtype"]), float(count))
 
 
-# A transposed operand of a product is a flag.
+# A transposed operand of a product becomes a flag.
 
 
 @rule("matmul")
@@ -188,8 +188,8 @@ def _untransposed(v: Value) -> Value | None:
 
 
 def _reshapes_outward(primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Value | None:
-    """An elementwise operation on values reshaped alike is the reshape of the operation: reshapes move towards the results,
-    where they meet and cancel. But readers convert values of 16 bits, and a reshape of a stored value is free.
+    """Moves reshapes from the operands of an elementwise operation to its result: reshapes move towards the graph's results,
+    where they meet and cancel. Exception: readers convert 16-bit values, and a reshape of a stored value is free.
     """
     if primitive is cast and operands[0].dtype.is_half:
         return None
@@ -209,7 +209,7 @@ def _with_shape(constant: Value, shape: tuple[int, ...]) -> Value:
 
 
 class _Simplify(Builder):
-    """A builder that tries the rules on whatever is appended to it."""
+    """A builder that tries the rules on every appended operation."""
 
     def append(
         self, primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any], loc: str | None = None
@@ -219,7 +219,7 @@ class _Simplify(Builder):
 
 
 def _simpler(primitive: Primitive, operands: Sequence[Value], attrs: Mapping[str, Any]) -> Value | None:
-    """What the first rule that applies puts in an operation's place."""
+    """The replacement by the first rule that applies."""
     if primitive.kind is not Kind.FUSION:
         for r in _RULES.get(primitive.name, ()):
             simpler = r(*operands, **attrs)

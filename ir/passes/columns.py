@@ -1,9 +1,9 @@
-"""Sums over rows inside the kernel that has the rows at hand: gradients of scales and biases beside those of what they scale.
+"""Column sums inside the kernel that computes the rows: gradients of scales and biases beside those of what they scale.
 
-A kernel of rows (a layer norm and its gradient, say) makes or reads a matrix whose columns another kernel sums. Reading
-the matrix again, or storing it for that alone, costs as much as all the rest. So the rows are taken in blocks; the kernel adds
-each block's rows to one row of partial sums, and the other kernel adds up what the blocks gave. The blocks depend on the
-shape alone, and so does the order of addition.
+A row kernel (such as a layer norm and its gradient) computes or reads a matrix whose columns another kernel sums. Reading
+the matrix again, or storing it for that alone, costs as much as all the rest. So the rows are processed in blocks. The
+kernel adds each block's rows to one row of partial sums, and the other kernel adds the partial sums. The blocks depend only
+on the shape, and so does the order of addition.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..ops import broadcast, full, fusion, max_, min_, reshape, sum_
 from ..primitive import Kind
 
 _SMALLEST = 1 << 16  # elements: a smaller matrix stays in the cache between two kernels
-_BLOCKS, _ROWS = 64, 48  # as many blocks, or more of as many rows: few enough to be added one after the other
+_BLOCKS, _ROWS = 64, 48  # this many blocks, or more of this many rows: few enough to add sequentially
 
 
 def partial_columns(graph: Graph) -> Graph:
     position = {op: i for i, op in enumerate(graph.ops)}
     users = graph.users()
     outputs = set(graph.outputs)
-    wanted: dict[Op, list[Op]] = {}  # the sums that a kernel of rows takes over
+    wanted: dict[Op, list[Op]] = {}  # the sums that a row kernel takes over
     for op in graph.ops:
         v = _column_sum(op)
         if v is None:
@@ -47,7 +47,7 @@ def partial_columns(graph: Graph) -> Graph:
 
 
 def _column_sum(op: Op) -> Value | None:
-    """The matrix of which an operation is the sum of the rows and nothing else."""
+    """The matrix whose rows an operation sums, if the operation does nothing else."""
     if op.primitive is not fusion or len(op.attrs["body"].ops) != 1 or not op.operands:
         return None
     (inner,) = op.attrs["body"].ops
@@ -57,12 +57,12 @@ def _column_sum(op: Op) -> Value | None:
 
 
 def _blocks(rows: int) -> int:
-    """How many equal blocks of several rows; 0 if there is no such number."""
+    """The number of equal blocks of several rows; 0 if there is none."""
     return next((n for n in range(min(max(_BLOCKS, rows // _ROWS), rows // 4), 3, -1) if rows % n == 0), 0)
 
 
 def _is_host(op: Op, shape: tuple[int, ...]) -> bool:
-    """Whether a kernel works on rows of matrices of this shape, and is simple enough to be taken in blocks."""
+    """True if a kernel works on rows of matrices of this shape, and is simple enough to process in blocks."""
     if op.primitive is not fusion or shape[0] == shape[1]:
         return False
     rows, columns = shape
@@ -79,7 +79,7 @@ def _is_host(op: Op, shape: tuple[int, ...]) -> bool:
 
 
 def _blocked(rewriter: Rewriter, op: Op, sums: list[Op], alone: set[Value]) -> dict[Op, Value]:
-    """Appends the kernel of rows in blocks, with the partial sums, and without the results that nothing else reads."""
+    """Appends the row kernel in blocks, with the partial sums, and without results that nothing else reads."""
     body, outer = op.attrs["body"], rewriter.builder
     outer.loc = op.loc
     rows, columns = sums[0].operands[0].shape
@@ -114,7 +114,7 @@ def _blocked(rewriter: Rewriter, op: Op, sums: list[Op], alone: set[Value]) -> d
 
 
 def _total(rewriter: Rewriter, op: Op, partial: Value) -> None:
-    """The sum of what the blocks gave."""
+    """The sum of the partial sums."""
     body = Builder(op.attrs["body"].name)
     x = body.input(partial.type)
     (y,) = body.append(sum_, [x], {"axes": (0,)}, op.loc)

@@ -13,7 +13,7 @@ def cse(graph: Graph) -> Graph:
         if op.primitive.kind is Kind.FUSION:
             rewriter.copy(op)
             continue
-        # repr tells 1, 1.0 and True apart, and -0.0 from 0.0; equality does not.
+        # repr distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
         key = (op.primitive.name, *(id(rewriter.map[v]) for v in op.operands), repr(sorted(op.attrs.items())))
         known = seen.get(key)
         if known is None:

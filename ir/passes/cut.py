@@ -1,8 +1,8 @@
-"""Kernels of few long rows are cut at their reductions, for devices with more threads than a row's block has.
+"""Splits kernels of few long rows at their reductions, for devices with more threads than a row's block has.
 
-A kernel that divides a million elements by their sum has one row. On a GPU that is one block, while all others are idle. Cut at
-its reductions it is a kernel for the sum, which other passes divide, and an elementwise one. What both need is computed
-twice, or read twice: less than what the idle blocks cost.
+A kernel that divides a million elements by their sum has one row. On a GPU that is one block, while all others are idle.
+Split at its reductions it is a kernel for the sum, which other passes parallelise, and an elementwise one. Values that both
+need are computed or read twice, which costs less than the idle blocks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..ops import fusion
 from ..ops.reduce import kept_axes
 from ..primitive import Kind
 
-_ROWS, _LONG = 128, 1 << 15  # rows that fill a device; elements of a row that is worth cutting
+_ROWS, _LONG = 128, 1 << 15  # rows that fill a device; elements of a row worth splitting
 
 
 def cut_long_rows(graph: Graph) -> Graph:
@@ -29,7 +29,7 @@ def cut_long_rows(graph: Graph) -> Graph:
 
 
 def _is_long(body: Graph) -> bool:
-    """Whether a body has few long rows, and elements that wait for a reduction of their row."""
+    """True if a body has few long rows, and elements that depend on a reduction of their row."""
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     shapes = {op.operands[0].shape for op in reductions}
     if len(shapes) != 1 or len({op.attrs["axes"] for op in reductions}) != 1:
@@ -43,7 +43,7 @@ def _is_long(body: Graph) -> bool:
 
 
 def _levels(body: Graph) -> dict[Value, int]:
-    """How many reductions, one after the other, each value is computed from."""
+    """The number of successive reductions that each value depends on."""
     level: dict[Value, int] = dict.fromkeys(body.inputs, 0)
     for op in body.ops:
         found = max((level[v] for v in op.operands), default=0) + (op.primitive.kind is Kind.REDUCTION)
@@ -69,7 +69,7 @@ def _cut(rewriter: Rewriter, op: Op, body: Graph) -> None:
 
 
 def _part(body: Graph, wanted: Sequence[Value], known: dict[Value, Value], name: str) -> tuple[Graph, list[Value]]:
-    """What computes some values of a body from those that are known; and which of these it reads."""
+    """The part of a body that computes ``wanted`` from known values, and which of these it reads."""
     needed, work = set[Op](), list(wanted)
     read: set[Value] = set()
     while work:

@@ -1,4 +1,4 @@
-"""Dead code: operations none of whose results reach an output."""
+"""Dead code elimination: removes operations none of whose results reach an output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def dce(graph: Graph) -> Graph:
     live = set(graph.outputs)
     kept = []
     for op in reversed(graph.ops):
-        # A check is there for the error it raises.
+        # A check is kept for the error it raises.
         if op.primitive is check_index or any(v in live for v in op.results):
             live.update(op.operands)
             kept.append(op)

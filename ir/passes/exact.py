@@ -1,7 +1,8 @@
-"""Sums of long columns of float32 with their errors.
+"""Long float32 column sums with error compensation.
 
-A kernel that adds up columns goes over the rows and adds each to a row of sums in memory, one term after the other. The error
-of such a sum grows with the number of terms. So the kernel also adds up what each addition loses, and a small one adds that.
+A kernel that sums columns traverses the rows and adds each to a row of sums in memory, term by term. The error of such a
+sum grows with the number of terms. So the kernel also accumulates the rounding error of each addition, and a small kernel
+adds it at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..ops import add, fusion, isnan, sum_, sum_lost, where
 from ..types import float32
 
-_FEW = 128  # rows: fewer are added up in their own format
+_FEW = 128  # rows: fewer are summed in their own format
 _COLUMNS = 8  # fewer are rows to a kernel
 
 
@@ -28,7 +29,7 @@ def exact_columns(graph: Graph) -> Graph:
 
 
 def _long_columns(body: Graph) -> list[Op]:
-    """The sums of many rows, if all of them are results that the body does not read again."""
+    """The sums of many rows, if all are results that the body does not read again."""
     users = body.users()
     found = []
     for op in body.ops:
@@ -63,7 +64,7 @@ def _compensate(rewriter: Rewriter, op: Op, long: list[Op]) -> None:
 
 
 def _total(outer: Builder, value: Value, error: Value, name: str) -> Value:
-    """The sum and its error; of an infinite sum the error is NaN."""
+    """The sum plus its error; the error of an infinite sum is NaN."""
     body = Builder(f"{name}.total")
     x, y = body.input(value.type), body.input(error.type)
     (unknown,) = body.append(isnan, [y], {})

@@ -1,8 +1,8 @@
-"""Operations that are composed of others, written out: attention by parts.
+"""Expands composed operations: attention by parts.
 
-And values one above the other (``concatenate`` along the first axis) are written directly into the result's memory, if they
-are large or many: what the parts give is not moved again. Many values side by side are concatenated by parts, then the
-parts: a kernel has a bounded number of operands.
+Also, the operands of a ``concatenate`` along the first axis are computed directly in the result's memory if they are large
+or many, to avoid a copy. A concatenation of many values along another axis is done in parts, because a kernel has a bounded
+number of operands.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ..ops.attention import composed
 from ..primitive import Primitive
 from .cse import cse
 
-_LARGE = 1 << 20  # bytes: a smaller value may as well be read through a kernel's branches
+_LARGE = 1 << 20  # bytes: a smaller value may be read through a kernel's branches
 _MOST = 16  # operands that one kernel concatenates
-_PART = 1 << 10  # bytes: where there are many, a larger value gets a separate step
+_PART = 1 << 10  # bytes: of many operands, a larger one gets a separate step
 
 _RESULTS = (attention, biased_attention)
 _GRADIENTS = (attention_gradient, biased_attention_gradient)
 
 
 def expand(graph: Graph) -> Graph:
-    """Gradients first: what they compute again they may share, but not with what the results are computed from."""
+    """Gradients first: their recomputations may be shared among them, but not with the forward results."""
     for composite in (_GRADIENTS, _RESULTS):
         if any(op.primitive in composite for op in graph.ops):
             graph = _written_out(graph, composite)

@@ -11,7 +11,7 @@ from ..primitive import Kind
 
 
 def _number(op: Op, rewriter: Rewriter) -> object | None:
-    """The number that every element of the result is, if all the operands are constants."""
+    """The number that every element of the result equals, if all operands are constants."""
     values = [rewriter.map[v].op for v in op.operands]
     if op.primitive.kind is not Kind.ELEMENTWISE or not all(o is not None and o.primitive is full for o in values):
         return None

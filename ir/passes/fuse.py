@@ -1,29 +1,29 @@
 """Fusion: which operations become one kernel.
 
-The cost model, in English. Memory traffic is what costs; arithmetic is free beside it, a product of matrices is
-not. So a value is stored only if it must be, and these are the reasons why it must:
+The cost model, in English. Memory traffic dominates; arithmetic is free in comparison, except for matrix products. So a
+value is stored only for one of these reasons:
 
-1. A product, a scatter or a fold reads it or makes it: those run as kernels of their own.
-2. A kernel reads it at other positions than its own element or its own row (a transpose, a window, a slice of a
-   computed value): computing it again for each reader could cost any amount.
-3. It is reduced over other axes than the kernel that makes it reduces over.
+1. A product, a scatter or a fold reads or computes it: those run as separate kernels.
+2. A kernel reads it at other positions than its own element or its own row (a transpose, a window, a slice of a computed
+   value): the cost of recomputing it for each reader is unbounded.
+3. It is reduced over other axes than those of the kernel that computes it.
 4. It is a result of the graph.
 
-Movements and constants cost nothing: they are repeated inside every kernel that reads them, as index arithmetic.
+Movements and constants are free: they are repeated inside every kernel that reads them, as index arithmetic.
 
-A kernel works on one *domain*: a shape, and the set of its axes that are reduced (perhaps none). Its operations live
-on the whole domain or on a *row*: the domain without the reduced axes. Rows flow back to the whole by broadcast, so a
-softmax, a layer norm or a cross entropy with its gradient is one kernel. When the last axis is not among those reduced
-(a *column* reduction, of more than a few: bias gradients), results become known only after the last row, and nothing in the
-same kernel reads them.
+A kernel works on one *domain*: a shape, and the set of its axes that are reduced (perhaps none). Its operations live on the
+whole domain or on a *row*: the domain without the reduced axes. Rows are broadcast back to the whole domain, so a softmax,
+a layer norm or a cross entropy with its gradient is one kernel. When the last axis is not among those reduced (a *column*
+reduction of more than a few rows: bias gradients), results are known only after the last row, and nothing in the same
+kernel reads them.
 
-Operations are assigned *stages*, in one forward sweep: an operation is in the stage of its latest operand where the
-two can share a kernel, and in the next one where they cannot. Operations of one stage never depend on each other
-through another kernel, so any of them may be put together, and no cycle can arise. A second sweep, backwards, moves
-operations that were placed early only because they could be into the one later kernel that reads them. A third unites a
-kernel with a later one that reads its elements, where no other kernel must run between the two: a loss with its gradient,
-which waits for the count of targets. Simple operations on one input are repeated like movements, or the mask that is counted
-would make the count wait for the loss. All sweeps are linear in the graph: the third looks at a few kernels around each.
+Operations are assigned *stages*, in one forward sweep: an operation is in the stage of its latest operand if the two can
+share a kernel, else in the next one. Operations of one stage never depend on each other through another kernel, so any of
+them may be fused, and no cycle can arise. A second sweep, backwards, moves operations that were placed early without need
+into the one later kernel that reads them. A third sweep merges a kernel with a later one that reads its elements, if no
+other kernel must run between the two: for example a loss with its gradient, which waits for the count of targets. Simple
+operations on one input are repeated like movements; otherwise the mask that is counted would make the count wait for the
+loss. All sweeps are linear in the graph: the third examines a few kernels around each.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ from ..primitive import Kind
 
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
 
-_MEMORY = (reshape, adjoin)  # only say where values are
+_MEMORY = (reshape, adjoin)  # describe only where values are stored
 
 
 def has_kernel(op: Op) -> bool:
-    """Whether kernels can be generated for an operation on values of its types."""
+    """True if kernels can be generated for an operation on values of its types."""
     return op.primitive.has_kernel and all(v.type.dtype.is_native for v in (*op.operands, *op.results))
 
 
 def _is_free(op: Op) -> bool:
-    """Repeated inside each kernel that reads it."""
+    """True if an operation is repeated inside each kernel that reads it."""
     if not has_kernel(op):
         return False
     if op.primitive is reshape:
@@ -87,22 +87,22 @@ def _only_units_move(op: Op) -> bool:
 
 
 _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
-_CHAIN = 4  # simple operations, one on the other, that are repeated without regret
-_NESTING = 6  # branches, one inside the other, around what is free
-_LARGE = 1 << 20  # bytes: more than a program may well hold many of
-_AROUND = 50  # kernels that are looked at to find out if one must run between two others
-_LITTLE = 1 << 16  # bytes of an input that are read once more without regret
-# A kernel with as many of these is complete; what follows is another kernel.
-_LENGTH = 400  # operations, of which calls of functions count as four
+_CHAIN = 4  # longest chain of simple operations that is repeated
+_NESTING = 6  # nested branches around free operations
+_LARGE = 1 << 20  # bytes: larger values are few in a program
+_AROUND = 50  # kernels examined to find out if one must run between two others
+_LITTLE = 1 << 16  # bytes of an input that may be read once more
+# A kernel with this many of these is complete; the next operation starts another kernel.
+_LENGTH = 400  # operations; function calls count as four
 _ARRAYS = 32
 _REDUCTIONS = 32
 _BRANCHES = 16
 
-_BRANCHING = (pad, slice_update, concatenate)  # an element is one of several, by its position
+_BRANCHING = (pad, slice_update, concatenate)  # an element is selected by its position
 
 
 def _is_fusible(op: Op) -> bool:
-    """Computed inside a kernel made of several operations."""
+    """True if an operation is computed inside a kernel of several operations."""
     kind = op.primitive.kind
     return has_kernel(op) and (
         kind in (Kind.ELEMENTWISE, Kind.REDUCTION)
@@ -145,13 +145,13 @@ def _find(group: _Group) -> _Group:
 
 class _Planner:
     def __init__(self, graph: Graph):
-        self.stage: dict[Value, int] = {}  # of values that some kernel makes; inputs are in stage 0
+        self.stage: dict[Value, int] = {}  # of values that some kernel computes; inputs are in stage 0
         self.group: dict[Value, _Group] = {}
         self.free: dict[Value, Op] = {}
         self.users, self.outputs = graph.users(), set(graph.outputs)
-        self.inputs_of: dict[Value, frozenset[Value]] = {v: frozenset([v]) for v in graph.inputs}  # also of what is free
-        self.length: dict[Value, int] = {}  # of the longest chain of simple operations
-        self.nesting: dict[Value, int] = {}  # of the branches that reading what is free takes
+        self.inputs_of: dict[Value, frozenset[Value]] = {v: frozenset([v]) for v in graph.inputs}  # also for free operations
+        self.length: dict[Value, int] = {}  # length of the longest chain of simple operations
+        self.nesting: dict[Value, int] = {}  # number of nested branches for reading free operations
         for op in graph.ops:
             simple = self._is_simple(op)
             nesting = (op.primitive is pad) + max((self.nesting.get(v, 0) for v in op.operands), default=0)
@@ -172,7 +172,7 @@ class _Planner:
         self.unite(graph)
 
     def _is_simple(self, op: Op) -> bool:
-        """Whether an operation is repeated by its readers: its result is no less to read than the one input it is made of."""
+        """True if readers repeat an operation: reading its result would cost no less than reading its one input."""
         if op.primitive not in _SIMPLE or not has_kernel(op) or not all(v in self.inputs_of for v in op.operands):
             return False
         inputs = frozenset().union(*(self.inputs_of[v] for v in op.operands))
@@ -183,7 +183,7 @@ class _Planner:
         return (nbytes <= _LITTLE or nbytes <= op.result.type.nbytes) and all(map(_is_fusible, self.users.get(op.result, ())))
 
     def made(self, v: Value) -> list[Value]:
-        """The computed values and inputs that ``v`` is, after looking through movements that cost nothing."""
+        """The computed values and inputs that ``v`` consists of, looking through free movements."""
         while v in self.free:
             operands = self.free[v].operands
             if not operands:
@@ -222,7 +222,7 @@ class _Planner:
         self.group[op.result] = merged
 
     def sink(self, graph: Graph) -> None:
-        """Moves operations to the one later kernel that reads them, where that stores nothing else instead."""
+        """Moves operations to the one later kernel that reads them, unless other values must be stored instead."""
         for op in reversed(graph.ops):
             if op.primitive.kind is not Kind.ELEMENTWISE or op.result in self.outputs or op.result not in self.group:
                 continue
@@ -237,7 +237,7 @@ class _Planner:
                 self.stage[op.result], self.group[op.result] = there.stage, there
 
     def unite(self, graph: Graph) -> None:
-        """Joins a kernel with a later one that reads its elements, where no other kernel lies between them."""
+        """Merges a kernel with a later one that reads its elements, if no other kernel lies between them."""
         apart: set[tuple[int, int]] = set()
         for op in graph.ops:
             if op.results[0] not in self.group:
@@ -254,7 +254,7 @@ class _Planner:
                     apart.add((id(here), id(there)))
 
     def _read_alike(self, here: _Group, there: _Group) -> bool:
-        """Whether two kernels have a domain in common on which the second could read all it reads of the first."""
+        """True if two kernels have a common domain on which the second can read all it reads of the first."""
         if here.is_column or there.is_column or _merged_domain(here, there) is None:
             return False
         for op in there.ops:
@@ -265,7 +265,7 @@ class _Planner:
         return True
 
     def _has_between(self, here: _Group, there: _Group) -> bool:
-        """Whether something must run after one kernel and before the other, or if that takes long to find out."""
+        """True if something must run after one kernel and before the other, or if finding out takes too long."""
         seen: set[int] = {id(here), id(there)}
         work: list[Op] = list(here.ops)
         first = True
@@ -286,7 +286,7 @@ class _Planner:
         return False
 
     def readers(self, v: Value) -> list[Op]:
-        """The operations that read ``v``, directly or through what costs nothing."""
+        """The operations that read ``v``, directly or through free operations."""
         found: list[Op] = []
         work = [v]
         while work:
@@ -307,7 +307,7 @@ class _Planner:
         return _find(self.group[reader.results[0]]) if in_place else None
 
     def _in_memory(self, op: Op, here: _Group) -> bool:
-        """Whether all that ``op`` reads is stored anyway."""
+        """True if all operands of ``op`` are stored anyway."""
         for v in op.operands:
             for u in self.made(v):
                 inside = u in self.group and _find(self.group[u]) is here
@@ -318,7 +318,7 @@ class _Planner:
         return True
 
     def _shared(self, op: Op, k: int, v: Value, u: Value, wanted: _Group) -> _Group | None:
-        """The group that makes operand ``k`` if ``op`` can read it there, element by element or row by row."""
+        """The group that computes operand ``k`` if ``op`` can read it there, element by element or row by row."""
         if u not in self.group or not _reads_in_place(op, k):
             return None
         group = _find(self.group[u])
@@ -330,7 +330,7 @@ class _Planner:
             fits = self._is_row_broadcast(v, u) and group.row == u.shape and group.axes is not None
             fits = fits and group.domain == v.shape and kept_axes(len(v.shape), group.axes or ()) == self._axes(v)
             if not fits and self._is_row_broadcast(v, u) and group.axes is None:
-                # Rows computed by elementwise operations alone: lifted into the domain if rows come first.
+                # Rows computed by elementwise operations alone are lifted into the domain if rows come first.
                 fits = self._axes(v) == tuple(range(len(u.shape))) and bool(u.shape) and wanted.axes in (None, _rest(v, u))
                 if fits and wanted.axes is None:
                     wanted.axes = _rest(v, u)
@@ -350,7 +350,7 @@ def _rest(v: Value, u: Value) -> tuple[int, ...]:
 
 
 def _reads_in_place(op: Op, k: int) -> bool:
-    """Whether operand ``k`` is read at the element that is being computed."""
+    """True if operand ``k`` is read at the element that is being computed."""
     if op.primitive in (index_select, gather):
         return k == 1 and op.operands[1].shape == op.result.shape
     return op.primitive.kind is not Kind.MOVEMENT and op.primitive is not uniform
@@ -383,14 +383,14 @@ def _merge(a: _Group, b: _Group) -> _Group | None:
 
 
 def _root(v: Value) -> Value:
-    """The value whose memory ``v`` is: a reshape names it anew."""
+    """The value that owns the memory of ``v``: a reshape only renames it."""
     while v.op is not None and v.op.primitive is reshape:
         v = v.op.operands[0]
     return v
 
 
 def _is_given(v: Value) -> bool:
-    """Whether the memory of ``v`` is an input's or a constant's."""
+    """True if the memory of ``v`` is an input's or a constant's."""
     return v.op is None or v.op.primitive is constant
 
 
@@ -400,7 +400,7 @@ def fuse(graph: Graph) -> Graph:
 
 
 class _Emitter:
-    """Writes the graph of fusions, stage by stage."""
+    """Builds the graph of fusions, stage by stage."""
 
     def __init__(self, graph: Graph, planner: _Planner):
         self.graph, self.planner = graph, planner
@@ -425,7 +425,7 @@ class _Emitter:
             self.stored(v)
             new = self.rewriter.map[v]
             if _root(new) in taken or _is_given(_root(new)):
-                # Every result needs memory of its own.
+                # Every result needs separate memory.
                 results.append(self.emit([v], [], {v: v})[0])
                 self.rewriter.map[v] = new
             else:
@@ -434,9 +434,9 @@ class _Emitter:
         return self.rewriter.builder.finish(results, self.graph.updates)
 
     def ordered(self) -> list[Op | _Group]:
-        """What becomes a step, each after what it reads; as early as the first of its operations was otherwise.
+        """The steps, each after its operands and as early as the first of its operations was.
 
-        What reads a large value runs as early as it can: then the value's memory can be used again.
+        Readers of a large value run as early as possible, so that the value's memory can be reused.
         """
         item_of: dict[Value, Op | _Group] = {}
         for op in self.graph.ops:
@@ -446,7 +446,7 @@ class _Emitter:
         items = {id(item): item for item in item_of.values()}
         sources: dict[int, list[Op | _Group]] = {}
         readers: dict[int, list[Op | _Group]] = {}
-        hasty: set[int] = set()  # read large values
+        hasty: set[int] = set()  # those that read large values
         for key, item in items.items():
             reads = [v for op in ([item] if isinstance(item, Op) else item.ops) for v in op.operands]
             made = [u for v in reads for u in self.planner.made(v) if u in item_of and item_of[u] is not item]
@@ -477,10 +477,10 @@ class _Emitter:
         return result
 
     def parts(self, ops: Sequence[Op]) -> Iterator[Sequence[Op]]:
-        """The operations of a kernel, in order; as several kernels where one would be too long.
+        """The operations of a kernel, in order; as several kernels if one would be too long.
 
-        The time of LLVM and of the code generator grows faster than a kernel's length. A kernel ends where few values are
-        alive, so that kernels of a program that repeats itself have one text. A part without reductions has results of one
+        The time of LLVM and of the code generator grows faster than a kernel's length. A kernel is cut where few values are
+        live, so that the kernels of a repetitive program have equal text. A part without reductions has results of one
         shape.
         """
         if (end := self._end(ops, 0)) == len(ops):
@@ -500,7 +500,7 @@ class _Emitter:
                 yield from (list(run) for _, run in itertools.groupby(part, lambda op: op.result.shape))
 
     def _end(self, ops: Sequence[Op], start: int) -> int:
-        """Where a kernel that begins at ``start`` has its full length."""
+        """The position where a kernel that begins at ``start`` has its full length."""
         chain: dict[Op, None] = {}
         reads: set[Value] = set()
         length = branches = reductions = 0
@@ -517,7 +517,7 @@ class _Emitter:
         return len(ops)
 
     def _alive(self, ops: Sequence[Op]) -> list[int]:
-        """After each operation, how many values of the operations so far are read by later ones."""
+        """The number of live values after each operation: those that later operations read."""
         place = {op: k for k, op in enumerate(ops)}
         changes = [0] * (len(ops) + 1)
         for k, op in enumerate(ops):
@@ -539,13 +539,13 @@ class _Emitter:
         self.emit(results, list(chain), {v: v for op in chain for v in op.operands if v not in made})
 
     def _with_free(self, op: Op, chain: dict[Op, None]) -> None:
-        """Appends an operation to a kernel, with what is free between it and memory in front."""
+        """Appends an operation to a kernel, preceded by the free operations between it and memory."""
         for v in op.operands:
             self._free_chain(v, chain)
         chain[op] = None
 
     def _free_chain(self, v: Value, chain: dict[Op, None]) -> None:
-        """Puts what is free between ``v`` and memory in front of the operation that reads it."""
+        """Inserts the free operations between ``v`` and memory before the operation that reads it."""
         work = [(v, False)]
         while work:
             u, complete = work.pop()
@@ -558,7 +558,7 @@ class _Emitter:
                 work += [(u, True), *((operand, False) for operand in reversed(op.operands))]
 
     def stored(self, v: Value) -> None:
-        """Makes sure that ``v`` is in memory: a movement whose reader is not a generated kernel is run as one."""
+        """Ensures that ``v`` is in memory: a movement whose reader is not a generated kernel runs as a kernel."""
         if v in self.rewriter.map:
             return
         op = self.planner.free[v]
@@ -568,12 +568,12 @@ class _Emitter:
             return
         chain: dict[Op, None] = {}
         self._free_chain(v, chain)
-        # A reshape at the start of the chain names memory that is already there.
+        # A reshape at the start of the chain only renames existing memory.
         made = {o.result for o in chain}
         self.rewriter.map[v] = self.emit([v], list(chain), {u: u for o in chain for u in o.operands if u not in made})[0]
 
     def emit(self, results: list[Value], ops: list[Op], reads: dict[Value, Value]) -> tuple[Value, ...]:
-        """Appends one fusion of ``ops`` that reads ``reads`` and gives ``results``."""
+        """Appends one fusion of ``ops`` that reads ``reads`` and returns ``results``."""
         body = Builder(f"k{self.count}")
         self.count += 1
         inner: dict[Value, Value] = {}

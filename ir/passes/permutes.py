@@ -1,7 +1,7 @@
-"""A permutation of what is computed element by element becomes the same of permuted operands.
+"""Moves permutations of elementwise results to the operands.
 
-To read a stored value in another order costs nothing, but to read a computed one so means to store it first. The operands are
-mostly stored anyway: inputs, products, values that others read too.
+Reading a stored value in another order is free, but a computed value must be stored first. Operands are mostly stored
+anyway: inputs, products, values with other readers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def hoist_permutes(graph: Graph) -> Graph:
             hoister.map[op.result] = hoister.permuted(op.operands[0], op.attrs["axes"])
         else:
             hoister.copy(op)
-    return dce(canonicalize(hoister.finish()))  # two permutations in a row are one
+    return dce(canonicalize(hoister.finish()))  # merges two successive permutations
 
 
 class _Hoister(Rewriter):
@@ -33,14 +33,14 @@ class _Hoister(Rewriter):
         self.users, self.outputs = graph.users(), set(graph.outputs)
 
     def is_inside(self, v: Value) -> bool:
-        """Whether a value is computed element by element for one reader alone."""
+        """True if a value is computed elementwise for a single reader."""
         op = v.op
         if op is None or op.primitive.kind is not Kind.ELEMENTWISE or op.primitive.error is not None:
             return False
         return len(self.users[v]) == 1 and v not in self.outputs
 
     def is_better(self, op: Op) -> bool:
-        """Whether no more than one value is stored instead that was not."""
+        """True if at most one additional value must be stored."""
         if not self.is_inside(op.operands[0]):
             return False
         new = 0

@@ -1,14 +1,14 @@
-"""Large values between two kernels are computed again by the reader where that moves fewer bytes.
+"""Recomputes large values between two kernels in the reader where that moves fewer bytes.
 
-What a forward pass leaves for the backward one is often elementwise in something that is in memory anyway: the pieces of a
-gelu's derivative, the exponentials of a softmax, the mask of a relu. To store such a value costs its bytes twice (memory is
-read before it is written) and to read it once more; to compute it again costs reading what it is made of. Arithmetic is
-free beside that. Values that a cache holds are left alone: for them nothing is gained.
+Values that a forward pass leaves for the backward pass are often elementwise in something that is in memory anyway: the
+pieces of a gelu's derivative, the exponentials of a softmax, the mask of a relu. Storing such a value costs its bytes twice
+(memory is read before it is written), and reading it once more. Recomputing it costs reading its operands; the arithmetic
+is free in comparison. Values that fit a cache are stored: recomputing them gains nothing.
 
-A value qualifies if it is elementwise, within the kernel that makes it, in that kernel's operands and in its *rows* (sums,
-extrema and the like, which are small and are stored for the reader if they are not yet), and if all its readers are kernels
-that read it element by element. The values that pass from one kernel to others are judged together, since they are made of the
-same things, and then one by one.
+A value qualifies if, within its kernel, it is elementwise in the kernel's operands and in its *rows* (sums, extrema and the
+like, which are small and are stored for the reader if necessary), and if all its readers are kernels that read it element
+by element. The values that one kernel passes to others are judged together, since they have operands in common, and then
+one by one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..ops import broadcast, full, fusion, iota
 from ..primitive import Kind
 
 _SMALLEST = 4 << 20  # bytes: more than the caches of a CPU hold
-_LONGEST = 40  # operations to compute a value again
-_SMALL = 8  # so many times smaller than a value is what counts as its row
+_LONGEST = 40  # operations to recompute a value
+_SMALL = 8  # a row is at least this many times smaller than the value
 
 
 @dataclass
 class _Recipe:
-    """How a value is made inside its kernel: the operations, and what they begin with."""
+    """How a value is computed inside its kernel: the operations, and their leaves."""
 
     ops: list[Op] = field(default_factory=list)
     leaves: list[Value] = field(default_factory=list)
@@ -54,7 +54,7 @@ class _Recomputer:
         return self.rewriter.finish()
 
     def emit(self, op: Op) -> None:
-        """Appends a kernel: without the results that its readers shall compute, with the rows that they need for it."""
+        """Appends a kernel without the results that its readers recompute, and with the rows that they need."""
         chosen = self.choose(op)
         if not chosen and not any(v in self.recipes for v in op.operands):
             self.rewriter.copy(op)
@@ -87,7 +87,7 @@ class _Recomputer:
         self.rewriter.builder.loc = op.loc
         wanted = [inner[v] for v in (*(given[v] for v in stored), *extra)]
         made: tuple[Value, ...] = ()
-        if wanted:  # else its readers do all it did
+        if wanted:  # else its readers do all its work
             made = self.rewriter.builder.append(fusion, operands, {"body": body.finish(wanted)})
         for v, new in zip(stored, made, strict=False):
             new.name = v.name
@@ -99,13 +99,13 @@ class _Recomputer:
             self.recipes[v] = recipe, {leaf: outside_of[leaf] for leaf in recipe.leaves}
 
     def choose(self, op: Op) -> dict[Value, _Recipe]:
-        """The results of a kernel that are better computed by those that read them."""
+        """The results of a kernel that its readers should recompute."""
         body = op.attrs["body"]
         outside = dict(zip(body.inputs, op.operands, strict=True))
         rows = {v.shape for v in body.outputs} | {o.result.shape for o in body.ops if o.primitive.kind is Kind.REDUCTION}
         found: dict[Value, _Recipe] = {}
         for v, inside in zip(op.results, body.outputs, strict=True):
-            # What the kernel itself must compute again would be one step more for each reader.
+            # A value that the kernel itself would recompute would take one more step in each reader.
             if v.type.nbytes < _SMALLEST or v in self.outputs or not self.users.get(v):
                 continue
             recipe = _recipe(inside, rows)
@@ -118,7 +118,7 @@ class _Recomputer:
         return {v: r for v, r in found.items() if self.gain(op, {v: r}) > 0}
 
     def gain(self, op: Op, chosen: dict[Value, _Recipe]) -> int:
-        """How many bytes fewer are moved."""
+        """The number of bytes saved."""
         body = op.attrs["body"]
         stored = {inside for v, inside in zip(op.results, body.outputs, strict=True) if v not in chosen}
         outside = dict(zip(body.inputs, op.operands, strict=True))
@@ -147,7 +147,7 @@ def _append(body: Builder, ops: list[Op] | tuple[Op, ...], inner: dict[Value, Va
 
 
 def _recipe(v: Value, rows: set[tuple[int, ...]]) -> _Recipe | None:
-    """How ``v`` is made of operands of its kernel and of rows; None if that is not elementwise, or too long.
+    """How ``v`` is computed from its kernel's operands and rows; None if that is not elementwise, or too long.
 
     ``rows`` are the shapes that the kernel can store.
     """
@@ -180,7 +180,7 @@ def _is_repeatable(op: Op) -> bool:
 
 
 def _reads_elements(reader: Op, v: Value) -> bool:
-    """Whether a kernel reads ``v`` only at the element that it computes."""
+    """True if a kernel reads ``v`` only at the element that it computes."""
     if reader.primitive is not fusion:
         return False
     body = reader.attrs["body"]

@@ -1,14 +1,14 @@
-"""Products of an unrolled recurrence: many small ones become one that is large.
+"""Merges the products of an unrolled recurrence into one large product.
 
-A network that is applied step by step multiplies each step's input by the same weights, and its gradient is a sum of products,
-one for each step:
+A network that is applied step by step multiplies each step's input by the same weights, and its gradient is a sum of
+products, one for each step:
 
     x1 W, x2 W, ...                 is  [x1; x2; ...] W, in parts, where the x do not depend on one another
     a1' b1 + a2' b2 + ...           is  [a1; a2; ...]' [b1; b2; ...]
     sum(a1, 0) + sum(a2, 0) + ...   is  sum([a1; a2; ...], 0)
 
-What is written above one another costs nothing where it is computed: it is computed into memory that is one above the other
-(``adjoin``). The rounding differs from that of the sum by turns, in the order of terms alone.
+Vertical concatenation costs nothing if the operands are computed directly in the result's memory (``adjoin``). The rounding
+differs from that of the separate sums only in the order of terms.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..graph import Graph, Op, Rewriter, Value
 from ..ops import add, adjoin, constant, matmul, reshape, slice_, sum_
 from ..primitive import Kind
 
-_FEWEST = 4  # products worth the trouble
-_TALLEST = 512  # rows: taller operands are large enough alone
+_FEWEST = 4  # products worth merging
+_TALLEST = 512  # rows: taller operands are large enough by themselves
 
 
 def batch_products(graph: Graph) -> Graph:
@@ -54,7 +54,9 @@ class _Batcher:
     # Sums of products.
 
     def find_sums(self) -> tuple[dict[Op, tuple[list[Value], list[list[Op]]]], set[Op]]:
-        """For each last addition of a long sum its other terms and the groups to be joined; and the operations that vanish."""
+        """For each last addition of a long sum its other terms and the groups to be merged; and the operations that are
+        removed.
+        """
         sums: dict[Op, tuple[list[Value], list[list[Op]]]] = {}
         inside: set[Op] = set()
         for op in self.graph.ops:
@@ -73,13 +75,13 @@ class _Batcher:
         return sums, inside
 
     def is_partial(self, v: Value) -> bool:
-        """Whether a sum is only read to be added to something else."""
+        """True if a sum is only read to be added to something else."""
         readers = self.users.get(v, [])
         once = len(readers) == 1 and readers[0].primitive is add and readers[0].operands.count(v) == 1
         return once and v not in self.outputs and v.op is not None and v.op.primitive is add
 
     def terms(self, op: Op) -> tuple[list[Value], set[Op]]:
-        """What is added up, and the additions of partial sums."""
+        """The terms of a sum, and its partial additions."""
         terms: list[Value] = []
         partial: set[Op] = set()
         work = list(reversed(op.operands))
@@ -93,7 +95,7 @@ class _Batcher:
         return terms, partial
 
     def kind(self, v: Value) -> Any:
-        """Terms of one kind can be joined; None for those that cannot."""
+        """The kind of a term: terms of one kind can be merged; None if it cannot."""
         op = v.op
         if op is None or len(self.users[v]) != 1 or v in self.outputs or not v.dtype.is_floating_point:
             return None
@@ -120,7 +122,7 @@ class _Batcher:
     # Products with the same right operand.
 
     def find_shared(self) -> dict[Op, list[Op]]:
-        """For the first of many products with one right operand all of them, if the left ones are there from the start."""
+        """For the first of many products with one right operand all of them, if the left operands are available from the start."""
         groups: dict[Any, list[Op]] = {}
         given: set[Value] = set(self.graph.inputs)
         for op in self.graph.ops:
@@ -151,7 +153,7 @@ class _Batcher:
             (self.rewriter.map[op.result],) = builder.append(slice_, [whole], attrs, op.loc)
 
     def early(self, v: Value) -> Value:
-        """``v``, which is made of inputs by movements, in the new graph: made now if its turn has not come yet."""
+        """``v``, a movement of inputs, in the new graph: created now if it does not exist yet."""
         work = [v]
         while work:
             u = work[-1]
@@ -165,7 +167,7 @@ class _Batcher:
                 self.rewriter.copy(u.op)
         return self.rewriter.map[v]
 
-    # One above the other.
+    # Vertical concatenation.
 
     def join(self, values: Sequence[Value]) -> Value:
         key = tuple(values)
@@ -181,7 +183,7 @@ class _Batcher:
 
 
 def _cut_from(values: Sequence[Value]) -> Value | None:
-    """The value that these are all of, cut along its first axis."""
+    """The value of which these are consecutive slices along its first axis."""
     whole: Value | None = None
     reached = 0
     for v in values:

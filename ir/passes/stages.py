@@ -1,9 +1,9 @@
-"""Reductions in two stages, for devices with more threads than a kernel has rows or columns.
+"""Two-stage reductions, for devices with more threads than a kernel has rows or columns.
 
-A GPU kernel gives a row to a block and a column to a thread. A matrix of few long rows, or of many rows and few columns, leaves
-most of the device idle. So the reduced axes are cut into equal parts. One kernel reduces the parts, and another joins their
-results. Where kept axes stand between reduced ones, the last axes are reduced first. The parts depend on the shape alone, and
-so does the order of addition.
+A GPU kernel assigns a row to a block and a column to a thread. A matrix of few long rows, or of many rows and few columns,
+leaves most of the device idle. So the reduced axes are cut into equal parts. One kernel reduces the parts, and another
+combines their results. If kept axes stand between reduced ones, the last axes are reduced first. The parts depend only on
+the shape, and so does the order of addition.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..ops import broadcast, full, fusion, max_, min_, reshape, sum_
 from ..primitive import Kind
 
-_ROWS, _LEAST_ROW = 256, 2048  # blocks that fill a device; elements that are worth one
-_COLUMNS, _LEAST_COLUMN = 1 << 15, 32  # threads that fill a device; rows that are worth one
+_ROWS, _LEAST_ROW = 256, 2048  # blocks that fill a device; elements worth a block
+_COLUMNS, _LEAST_COLUMN = 1 << 15, 32  # threads that fill a device; rows worth a thread
 
 
 def two_stages(graph: Graph) -> Graph:
@@ -33,31 +33,31 @@ def two_stages(graph: Graph) -> Graph:
 
 @dataclass(frozen=True)
 class _Division:
-    """How the reductions of a body are done in two stages: of what shape, and over which axes, each of them."""
+    """How the reductions of a body are divided into two stages: the shape and axes of each."""
 
-    shape: tuple[int, ...]  # what is reduced
-    kept: tuple[int, ...]  # of the results
+    shape: tuple[int, ...]  # the reduced shape
+    kept: tuple[int, ...]  # the results' axes
     cut: tuple[int, ...]  # the shape, with the reduced axes in parts
-    places: dict[int, tuple[int, ...]]  # where an axis of the shape is in the cut shape
+    places: dict[int, tuple[int, ...]]  # maps an axis of the shape to axes of the cut shape
     first: tuple[int, ...]
     second: tuple[int, ...]
 
 
 def _division(body: Graph) -> _Division | None:
-    """How a body's reductions are divided; None if they are not, or if the body does something else."""
+    """The division of a body's reductions; None if they are not divided, or if the body does something else."""
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     found = {(op.operands[0].shape, op.attrs["axes"]) for op in reductions}
     if len(found) != 1 or not all(op.primitive in (sum_, max_, min_) for op in reductions):
         return None
     ((shape, axes),) = found
-    if not axes or len(axes) == len(shape) > 1:  # sums over everything are divided by block_reductions
+    if not axes or len(axes) == len(shape) > 1:  # block_reductions divides full reductions
         return None
     division = _in_runs(shape, axes) if axes[-1] - axes[0] >= len(axes) else _in_parts(shape, axes)
     return division if division is not None and _fits(body, division) else None
 
 
 def _in_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None:
-    """The last axes first, where there are kept ones before them: sums of channels, say."""
+    """The last axes first, if kept axes precede them: sums of channels, for example."""
     last = tuple(a for a in axes if all(b in axes for b in range(a, axes[-1])))
     rows = math.prod(n for a, n in enumerate(shape) if a not in last)
     if not rows or math.prod(shape) // rows < 32 or math.prod(shape) < _ROWS * _LEAST_ROW:
@@ -69,7 +69,7 @@ def _in_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None:
 
 
 def _in_parts(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None:
-    """Neighbouring axes as one, which is cut into equal parts."""
+    """Adjacent axes merged and cut into equal parts."""
     begin, end = axes[0], axes[-1] + 1
     n, kept = math.prod(shape[begin:end]), (*shape[:begin], *shape[end:])
     count = _parts(n, math.prod(kept), trailing=end == len(shape))
@@ -85,17 +85,17 @@ def _in_parts(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Division | None
 
 
 def _parts(n: int, kept: int, trailing: bool) -> int:
-    """Into how many equal parts ``n`` elements are cut, for each of the ``kept`` results; 0 if they are not."""
+    """The number of equal parts of ``n`` elements, for each of the ``kept`` results; 0 if they are not cut."""
     wanted, least = (_ROWS, _LEAST_ROW) if trailing else (_COLUMNS, _LEAST_COLUMN)
     if not kept or kept * 2 > wanted or n < 2 * least:
         return 0
-    # A column's parts are joined by one thread, a row's by a warp or a block.
+    # One thread combines a column's parts, a warp or a block a row's.
     most = min(wanted // kept, n // least, n if trailing else math.isqrt(n))
     return next((c for c in range(most, 1, -1) if n % c == 0), 0)
 
 
 def _fits(body: Graph, d: _Division) -> bool:
-    """Whether a body has elementwise work around its reductions and nothing else, with axes that can be told apart."""
+    """True if a body has only elementwise operations around its reductions, and its axes are distinguishable."""
     vector = (d.shape[d.first[0] - 1],) if d.cut != d.shape and len(d.places) == len(d.shape) else None
     if d.kept == vector:
         return False
@@ -114,7 +114,7 @@ def _fits(body: Graph, d: _Division) -> bool:
 
 
 def _after(body: Graph) -> set[Value]:
-    """What is computed from a reduction, it included."""
+    """The values computed from a reduction, including its result."""
     found: set[Value] = set()
     for op in body.ops:
         if op.primitive.kind is Kind.REDUCTION or any(v in found for v in op.operands):
@@ -123,13 +123,13 @@ def _after(body: Graph) -> set[Value]:
 
 
 class _Split:
-    """One fusion as two."""
+    """Splits one fusion into two."""
 
     def __init__(self, rewriter: Rewriter, op: Op, division: _Division):
         self.rewriter, self.op, self.body, self.division = rewriter, op, op.attrs["body"], division
         d = division
         self.cut = {d.shape: d.cut}
-        if d.cut != d.shape and len(d.places) == len(d.shape):  # vectors along the axis that is cut
+        if d.cut != d.shape and len(d.places) == len(d.shape):  # vectors along the cut axis
             self.cut[(d.shape[d.first[0] - 1],)] = d.cut[d.first[0] - 1 : d.first[0] + 1]
         self.after = _after(self.body)
         self.reductions = [o for o in self.body.ops if o.primitive.kind is Kind.REDUCTION]
@@ -158,7 +158,7 @@ class _Split:
         return self.rewriter.builder.append(reshape, [mapped], {"shape": self.cut[x.shape]})[0]
 
     def _first(self, early: Sequence[Value]) -> Graph:
-        """As the body, to the reductions of the parts."""
+        """The body up to the reductions of the parts."""
         builder = Builder(self.body.name)
         new = {v: builder.input(v.type.with_shape(self.cut.get(v.shape, v.shape)), v.name) for v in self.body.inputs}
         for o in self.body.ops:
@@ -175,7 +175,7 @@ class _Split:
         return builder.finish([*(new[o.result] for o in self.reductions), *(new[v] for v in early)])
 
     def _second(self, late: Sequence[Value], made: Sequence[Value]) -> tuple[Graph, list[Value]]:
-        """The reductions of what the parts gave, and what depends on them."""
+        """The reductions of the parts' results, and what depends on them."""
         builder = Builder(f"{self.body.name}.total")
         reads = list(made[: len(self.reductions)])
         new = {o.result: builder.input(p.type) for o, p in zip(self.reductions, reads, strict=True)}

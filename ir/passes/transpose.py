@@ -1,6 +1,7 @@
-"""The transpose of a product is the product of the transposes, exchanged: (A B)^T = B^T A^T.
+"""The transpose of a product is the product of the swapped transposes: (A B)^T = B^T A^T.
 
-Gradients of weights that are used transposed come out transposed; this way the product gives them as they are wanted.
+Gradients of weights that are used transposed are transposed products; with this rule the product computes them in the
+required order.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Removes ``detach``, ``underived``, ``unread`` and ``substitute``: they say something to differentiation only, and hide the
-same value from every other pass."""
+"""Removes ``detach``, ``underived``, ``unread`` and ``substitute``. They matter only for differentiation, and hide equal
+values from all other passes.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Long sums of float32 that no kernel of a fusion adds up, in a form whose error does not grow with the number of terms.
+"""Accurate forms for long float32 sums outside fusions, so that their error does not grow with the number of terms.
 
-Sums at positions that are data are of float64, and rounded once. The product of a vector with a matrix that has its terms in
-columns is written as a sum of columns, for which kernels have means.
+Indexed sums use float64 and are rounded once. The product of a vector with a matrix whose terms are in columns becomes a
+sum of columns, which kernels compute accurately.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ..graph import Graph, Op, Rewriter, Value
 from ..ops import broadcast, cast, index_add, matmul, mul, reshape, scatter_add, sum_
 from ..types import float32
 
-_FEW = 128  # terms that are added up in their own format
-_SPARSE = 4  # times as many sums as terms: most of them have few terms, and it is memory that takes time
+_FEW = 128  # terms that are added in their own format
+_SPARSE = 4  # ratio of sums to terms: most sums have few terms, and memory traffic dominates
 _MANY = 1 << 14  # terms of one sum that are too many even then
 _DEEP = 2048  # terms of a product
 
@@ -43,7 +43,7 @@ def _is_long_scatter(op: Op) -> bool:
 
 
 def _is_deep_sum_of_rows(op: Op) -> bool:
-    """Whether it is a vector times a long matrix, whose rows are multiplied by a number each, and added."""
+    """True if it is a vector times a long matrix, whose rows are scaled by one number each and added."""
     if op.primitive is not matmul or op.result.dtype is not float32 or op.result.type.device != "cpu":
         return False
     a, (m, n) = op.operands[0], op.result.shape[-2:]

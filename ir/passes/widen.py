@@ -1,9 +1,9 @@
-"""Arithmetic on floating types of 16 bits becomes arithmetic on float32, with casts where such values are read and stored.
+"""Replaces arithmetic on 16-bit floating types by float32 arithmetic, with casts where such values are read and stored.
 
-What follows need not know of these types: sums are sums of float32, and a value of 16 bits that is only an intermediate of
-smooth arithmetic is not rounded. What decides something (a comparison, a position, a rounding down) sees rounded values, as
-when operations run one by one: else equal numbers might differ. Products of matrices read operands of 16 bits themselves;
-movements move whichever form there is. Casts of the program stay, and round.
+Later passes need not handle these types: sums are float32 sums, and 16-bit intermediates of smooth arithmetic are not
+rounded. Operations with discrete results (comparisons, positions, rounding down) see rounded values, as in eager mode;
+otherwise equal numbers might differ. Matrix products read 16-bit operands directly; movements move whichever form exists.
+The program's own casts stay, and round.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ def widen(graph: Graph) -> Graph:
     return _Widening(graph).run()
 
 
-# Steps: a small difference of the operand may be a large one of the result, so they see what operations see one by one.
+# Discontinuous operations: a small difference of the operand may change the result, so they see the rounded values of eager
+# mode.
 _STEPS = ("floor", "ceil", "round", "trunc", "floor_divide", "remainder", "fmod", "sign", "heaviside")
 
 
 class _Widening(Rewriter):
-    """``map`` has the values as they were typed, ``wide`` those of 16 bits in float32; each is made when first asked for."""
+    """``map`` has the values in their own types, ``wide`` the 16-bit values in float32; each is created on first use."""
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
@@ -53,7 +54,7 @@ class _Widening(Rewriter):
         return self.finish()
 
     def _computed(self, op: Op, operands: Sequence[Value], attrs: Mapping[str, Any]) -> None:
-        """The operation on other operands, with results of float32."""
+        """The operation on other operands, with float32 results."""
         for v, new in zip(op.results, self.builder.append(op.primitive, operands, attrs, op.loc), strict=True):
             if not v.dtype.is_half:
                 self.map[v] = new
@@ -63,13 +64,13 @@ class _Widening(Rewriter):
                 self.wide[v] = self._cast_to(self.narrow(v), "f32")
 
     def narrow(self, v: Value) -> Value:
-        """The value of its own type."""
+        """The value in its own type."""
         if v not in self.map:
             self.map[v] = self._cast_to(self.wide[v], v.dtype.short)
         return self.map[v]
 
     def widened(self, v: Value, exact: bool = False) -> Value:
-        """The value, in float32 if it has 16 bits; ``exact``: rounded as if it had been stored."""
+        """The value, in float32 if it is 16-bit; ``exact``: rounded as if it had been stored."""
         if not v.dtype.is_half:
             return self.map[v]
         if exact:
@@ -82,7 +83,7 @@ class _Widening(Rewriter):
         return v if v.dtype.short == dtype else self.builder.append(cast, (v,), {"dtype": dtype})[0]
 
     def _cast(self, op: Op) -> None:
-        """Kernels convert between float32 and 16 bits; other types go by way of float32."""
+        """Kernels convert between float32 and 16 bits; other types are converted by way of float32."""
         (x,), y = op.operands, op.result
         if x.dtype is y.dtype:
             self.map[y] = self.narrow(x)
@@ -93,7 +94,7 @@ class _Widening(Rewriter):
         self.map[y] = self._cast_to(source, y.dtype.short)
 
     def _move(self, op: Op) -> None:
-        """Movements, and values made of nothing: in float32 if all operands are computed in it."""
+        """Movements and sources: in float32 if all operands are computed in it."""
         computed = all(v in self.wide and v not in self.map for v in op.operands if v.dtype.is_half)
         if op.primitive is full or op.primitive.name == "iota":
             attrs = {**op.attrs, "dtype": "f32"}
@@ -107,8 +108,8 @@ class _Widening(Rewriter):
 
 
 def _stored(graph: Graph) -> set[Value]:
-    """The values of 16 bits that are stored in any case, for outputs or for operations that read them from memory: all their
-    readers read what is stored.
+    """The 16-bit values that are stored in any case, for outputs or for operations that read them from memory; all their
+    readers read the stored value.
     """
     found = {v for v in graph.outputs if v.dtype.is_half}
     for op in reversed(graph.ops):

@@ -1,4 +1,4 @@
-"""Offsets as sums of products: which elements of an array neighbouring iterations of a loop touch."""
+"""Offsets as sums of products: the elements of an array that adjacent iterations of a loop access."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Affine:
 def affine(text: str, known: Mapping[str, int], defined: Mapping[str, str]) -> Affine | None:
     """An expression as an ``Affine``; None if it is not of that form.
 
-    ``known`` are names of known integers. A name in ``defined`` stands for that expression, where it has the form.
+    ``known`` maps names to known integers. A name in ``defined`` stands for that expression, if it has the form.
     """
     return _of(ast.parse(text, mode="eval").body, known, defined)
 

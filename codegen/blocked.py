@@ -1,9 +1,9 @@
-"""Long sums by blocks: each block in the format of its terms, the blocks in a wider one, so that the error does not grow with
-the number of terms.
+"""Long sums by blocks: each block in the terms' format, the blocks in a wider one, so that the error does not grow with the
+number of terms.
 
-A vector loop adds up a sum of float32 in some dozens of parts, each of them one term after the other. A block is so short
-that a part has few terms, and costs a horizontal addition. Where there may be no vector code, since what is loaded are no
-neighbours, terms are added to the wide sum one by one: beside such a load a conversion costs nothing.
+A vector loop adds a float32 sum in some dozens of lanes, each of them sequentially. A block is so short that each lane has
+few terms; it costs one horizontal addition. Loops that cannot be vectorised, because loads are not contiguous, add each
+term to the wide sum: the conversion costs nothing compared with such a load.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..ir.types import DType, float32, float64
 from . import circular, error, math, powers, special
 from .nest import Combine, If, Let, Loop, Reduce, Statement, renamed, walk
 
-ACCUMULATORS = {float32: float64}  # the formats that long sums are accumulated in
-_FEW = 64  # terms that are added one after the other
-_BLOCK, _SHORT_BLOCK = 1024, 256  # terms: vector loops with much to do have fewer parts
-_LIGHT = 10  # statements of a loop with little to do
+ACCUMULATORS = {float32: float64}  # accumulator types for long sums
+_FEW = 64  # terms that are added sequentially
+_BLOCK, _SHORT_BLOCK = 1024, 256  # terms: vector loops with large bodies have fewer lanes
+_LIGHT = 10  # statements of a small loop body
 
-# Functions of dozens of statements: of vectors as long as those of their operands, and of half as long ones.
+# Functions of dozens of statements: on vectors as long as those of their operands, and half as long.
 _LONG, _WIDE = (
     re.compile(rf"\b({'|'.join(name for table in tables for name in table)})\(")
     for tables in (
@@ -35,7 +35,7 @@ _LOAD = re.compile(r"load\(p\d+, ([^()]*)\)")
 
 
 def blocked(statements: Sequence[Statement], extents: Mapping[str, int]) -> list[Statement]:
-    """The statements, in which no long sum is accumulated in its own format term by term."""
+    """The statements, without sums that accumulate many terms in their own format."""
     result: list[Statement] = []
     for s in statements:
         if isinstance(s, If):
@@ -63,13 +63,13 @@ def _is_sum(s: Statement) -> TypeGuard[Reduce]:
 
 
 def _extent(loop: Loop, extents: Mapping[str, int]) -> int:
-    """How often a loop is gone through; very often if that is not known."""
+    """A loop's iteration count; a large number if it is unknown."""
     stop = int(loop.stop) if loop.stop.isdigit() else extents.get(loop.stop, _BLOCK + 1)
     return stop if loop.start == "0" else _BLOCK + 1
 
 
 def _block(loop: Loop) -> int:
-    """How many terms may be added up before they go into the wide sum."""
+    """The number of terms that may be added before they go into the wide sum."""
     if not _reads_neighbours(loop):
         return _FEW
     texts = [s.expression for s in loop.body if isinstance(s, Let)]
@@ -79,12 +79,12 @@ def _block(loop: Loop) -> int:
 
 
 def _adds(loop: Loop, names: Sequence[str]) -> bool:
-    """Whether the body itself, not a loop in it, adds to one of the sums."""
+    """True if the body itself, not an inner loop, adds to one of the sums."""
     return any(_is_sum(s) and s.names[0] in names for s in loop.body)
 
 
 def _is_long(loop: Loop, name: str, extents: Mapping[str, int]) -> bool:
-    """Whether a sum has more terms than may be added up in its own format."""
+    """True if a sum has more terms than may be added in its own format."""
     count = 1
     while not _adds(loop, [name]):
         count *= _extent(loop, extents)
@@ -96,7 +96,7 @@ def _is_long(loop: Loop, name: str, extents: Mapping[str, int]) -> bool:
 
 
 def _widened(loop: Loop, sums: Mapping[str, DType], extents: Mapping[str, int]) -> list[Statement]:
-    """The loop, which adds to the wide sums."""
+    """The loop, with wide accumulators."""
     if not _adds(loop, list(sums)):
         body: list[Statement] = []
         for s in loop.body:
@@ -127,8 +127,8 @@ def _added_wide(s: Reduce) -> Reduce:
 
 
 def _reads_neighbours(loop: Loop) -> bool:
-    """Whether all that a loop loads are neighbours, or the same in every turn: it then becomes vector code."""
-    own = {loop.variable}  # the names that depend on the turn
+    """True if all loads are contiguous or loop-invariant, so that the loop can be vectorised."""
+    own = {loop.variable}  # the names that depend on the iteration
     for s in loop.body:
         if not isinstance(s, (Let, Reduce)) and not hasattr(s, "offset"):
             return False

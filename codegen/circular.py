@@ -1,9 +1,8 @@
-"""The circular functions and their inverses, as straight-line arithmetic; see ``math``.
+"""The trigonometric functions and their inverses, as straight-line arithmetic; see ``math``.
 
-The argument less its multiple of pi/2 is exact enough however large it is: up to some power of two by subtraction with
-products that are not rounded (Cody and Waite, Software Manual for the Elementary Functions, 1980), beyond with a table of
-the powers of two modulo pi/2 (Payne and Hanek, SIGNUM Newsletter 18, 1983). In 32 bits the sine, cosine and tangent are
-computed in 64.
+Argument reduction modulo pi/2 is accurate for all magnitudes: up to some power of two by subtraction with exact products
+(Cody and Waite, Software Manual for the Elementary Functions, 1980), beyond with a table of the powers of two modulo pi/2
+(Payne and Hanek, SIGNUM Newsletter 18, 1983). In 32 bits the sine, cosine and tangent are computed in 64.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from collections.abc import Callable
 
 from .math import Arithmetic, Value, polynomial
 
-_HALF_PI = (1.5707963267948966, 6.123233995736766e-17)  # in 64 bits, and what is missing
-_REST_OF_HALF_PI = -1.4973849048591698e-33  # from both
+_HALF_PI = (1.5707963267948966, 6.123233995736766e-17)  # in 64 bits, and its rounding error
+_REST_OF_HALF_PI = -1.4973849048591698e-33  # the rounding error of both
 _HALF_PI_32 = (1.5707963705062866, -4.3711390001862426e-08)
 # (sin(r) - r) / r^3 and (cos(r) - 1 + r^2 / 2) / r^4 in r^2, on |r| <= pi/4, for 32 bits.
 _SIN = (-0.16666666663853044, 0.008333331873837089, -0.00019840086263755443, 2.7249864655139585e-06)
@@ -83,9 +82,9 @@ _ASIN = {
     ),
 }
 _MAGIC = 1.5 * 2**52  # adding it rounds to an integer, found in the low bits
-_FIRST, _LAST = 28, 127  # the exponents of what is large in 32 bits
-_FIRST_64, _LAST_64 = 40, 1023  # and in 64
-_DIGITS = 1300  # binary, of 2/pi: enough for 2^1023 and what lies below the point
+_FIRST, _LAST = 28, 127  # exponents of large 32-bit arguments
+_FIRST_64, _LAST_64 = 40, 1023  # and of 64-bit ones
+_DIGITS = 1300  # binary digits of 2/pi: enough for 2^1023 and the fraction
 
 
 @functools.cache
@@ -107,7 +106,7 @@ def _two_over_pi() -> int:
 
 @functools.cache
 def _powers(first: int, last: int, mantissa: int, widths: tuple[int, ...]) -> list[list[float]]:
-    """For each exponent e: 2^(e - mantissa) 2/pi modulo 4, in parts of so many binary digits."""
+    """For each exponent e: 2^(e - mantissa) 2/pi modulo 4, in parts of the given widths in bits."""
     parts: list[list[float]] = [[] for _ in widths]
     total = sum(widths)
     for e in range(first, last + 1):
@@ -121,7 +120,7 @@ def _powers(first: int, last: int, mantissa: int, widths: tuple[int, ...]) -> li
 
 
 def _exponent(m: Arithmetic, x: Value, first: int, last: int) -> tuple[Value, Value]:
-    """The place of |x| in a table of exponents (0 if it is smaller or not finite), and its digits as an integer."""
+    """The index of |x| in a table of exponents (0 if it is smaller or not finite), and its significand as an integer."""
     bits = m.to_bits(m.absolute(x))
     exponent = (bits >> 52) - 1023
     index = m.select(exponent >= first, exponent - first, exponent - exponent)
@@ -130,15 +129,15 @@ def _exponent(m: Arithmetic, x: Value, first: int, last: int) -> tuple[Value, Va
 
 
 def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
-    """For x of 32 bits, in 64: r with x = n pi/2 + r and |r| <= pi/4, whether n is odd, and whether n is 2 or 3 modulo 4."""
+    """For 32-bit x, in 64 bits: r with x = n pi/2 + r and |r| <= pi/4, whether n is odd, and whether n is 2 or 3 modulo 4."""
     magic = m.real(_MAGIC)
     n = m.fma(x, m.real(0.6366197723675814), magic)
     near = n - _MAGIC
     small = m.fma(near, m.real(-_HALF_PI[1]), m.fma(near, m.real(-_HALF_PI[0]), x))
 
     def far() -> tuple[Value, Value]:
-        # An integer of 24 bits times a power of two, whose first part times that is exact. What the second part lacks is 2^-56
-        # of a quarter turn at most; no number of 32 bits from 2^28 on is nearer to a multiple of one than 2^-30.
+        # A 24-bit integer times a power of two; the product with the first part is exact. The error of the second part is at
+        # most 2^-56 of a quarter turn; no 32-bit number from 2^28 on is nearer to a multiple of one than 2^-30.
         index, digits = _exponent(m, x, _FIRST, _LAST)
         first, second = _powers(_FIRST, _LAST, 23, (29, 53))
         integer = m.to_real(digits >> 29)
@@ -153,20 +152,20 @@ def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
 
 
 def _quadrant(m: Arithmetic, n: Value) -> tuple[Value, Value]:
-    """Of an integer to which the magic number was added: whether it is odd, and whether it is 2 or 3 modulo 4."""
+    """For an integer to which the magic number was added: whether it is odd, and whether it is 2 or 3 modulo 4."""
     count = m.to_bits(n)
     return (count & 1) == 1, (count & 2) == 2
 
 
 def two_sum(a: Value, b: Value) -> tuple[Value, Value]:
-    """a + b and what rounding took from it (Knuth, The Art of Computer Programming 2, 4.2.2)."""
+    """a + b and its rounding error (Knuth, The Art of Computer Programming 2, 4.2.2)."""
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
 
 
 def _reduced_64(m: Arithmetic, x: Value) -> tuple[Value, Value, Value, Value]:
-    """r and a small rest, with x = n pi/2 + r + rest; and of n what ``_quadrant`` says."""
+    """r and a small remainder, with x = n pi/2 + r + rest; and ``_quadrant`` of n."""
     n = m.fma(x, m.real(0.6366197723675814), m.real(_MAGIC))
     near = -(n - _MAGIC)
     high, low = m.real(_HALF_PI[0]), m.real(_HALF_PI[1])
@@ -175,7 +174,7 @@ def _reduced_64(m: Arithmetic, x: Value) -> tuple[Value, Value, Value, Value]:
     rest = rest + m.fma(near, m.real(_REST_OF_HALF_PI), m.fma(near, low, -taken))
 
     def far() -> tuple[Value, Value, Value]:
-        # An integer of 53 bits times a power of two. Products are taken with what rounding takes from them.
+        # A 53-bit integer times a power of two. Products keep their rounding errors.
         index, digits = _exponent(m, x, _FIRST_64, _LAST_64)
         integer = m.to_real(digits)
         tables = _powers(_FIRST_64, _LAST_64, 52, (53, 53, 53, 53))
@@ -205,7 +204,7 @@ def _sine_and_cosine(m: Arithmetic, r: Value) -> tuple[Value, Value]:
 
 
 def sine_and_cosine(m: Arithmetic, r: Value, rest: Value) -> tuple[Value, Value, Value, Value]:
-    """Sine and cosine of r + rest, each with what its last addition took."""
+    """Sine and cosine of r + rest, each with the rounding error of its last addition."""
     z = r * r
     sine, sine_rest = r, m.fma(r * z, polynomial(m, z, _SIN_64), rest)
     half = z * 0.5
@@ -280,7 +279,7 @@ def atan(m: Arithmetic, x: Value) -> Value:
 
 
 def atan2(m: Arithmetic, y: Value, x: Value) -> Value:
-    """atan of the lesser over the greater, as an angle of the triangle, and from there that of the quadrant."""
+    """atan of the smaller over the larger magnitude, then the angle of the quadrant."""
     high, low = _HALF_PI if m.bits == 64 else _HALF_PI_32
     a, b, infinity = m.absolute(y), m.absolute(x), float("inf")
     steep = a > b
@@ -306,12 +305,12 @@ def _asin_near(m: Arithmetic, s: Value, z: Value) -> Value:
 
 
 def asin(m: Arithmetic, x: Value) -> Value:
-    """Beyond 1/2 as pi/2 - 2 asin(sqrt((1 - x) / 2))."""
+    """Beyond 1/2, pi/2 - 2 asin(sqrt((1 - x) / 2))."""
     a = m.absolute(x)
     high, low = _HALF_PI if m.bits == 64 else _HALF_PI_32
     z = (1.0 - a) * 0.5
     s = m.sqrt(z)
-    missing = m.select(z > 0.0, m.fma(-s, s, z) / (s + s), z)  # from the root
+    missing = m.select(z > 0.0, m.fma(-s, s, z) / (s + s), z)  # of the root
     rest = m.fma(s * z, polynomial(m, z, _ASIN[m.bits]), missing) * 2.0 - low
     far = high / 2 - (rest - (high / 2 - s * 2.0))
     value = m.copysign(m.select(a < 0.5, _asin_near(m, a, a * a), far), x)

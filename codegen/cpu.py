@@ -2,9 +2,9 @@
 
     def kernel(args, start, stop):
 
-``args`` is the argument block; every kernel has this one signature, so a program reaches all of them through
-addresses. The functions the source calls (``load``, ``accumulate``, ``exp`` ...) are the back end's
-intrinsics; this module knows them by name only.
+``args`` is the argument block. All kernels have this signature, so a program calls them through addresses. The functions
+that the source calls (``load``, ``accumulate``, ``exp`` ...) are the back end's intrinsics; this module uses only their
+names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .together import rows_together
 
 
 def source(kernel: Kernel) -> str:
-    """The kernel's text. Equal texts are the same kernel, whatever the shapes; of those it says what is short."""
+    """The kernel's text. Equal texts are the same kernel, for all shapes; only short extents appear in it."""
     body: list[str] = []
     n = len(kernel.arrays)
     for k, array in enumerate(kernel.arrays):

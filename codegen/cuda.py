@@ -1,13 +1,13 @@
-"""Loop nests as kernel source for a GPU: the same small part of Python, with loops that say what runs their iterations.
+"""Loop nests as kernel source for a GPU: the same subset of Python, with loops that say what runs their iterations.
 
     for i0 in blocks(start, stop):     a block takes one iteration at a time; ``warps``: a warp
-    for r1 in threads4(0, n0):         shared among the threads of the block, or warp, four neighbours at a time
-    for e2 in grid(0, n1):             shared among all threads
-    for r3 in range(0, n2):            every thread, one iteration after the other
+    for r1 in threads4(0, n0):         divided among the threads of the block or warp, four adjacent iterations at a time
+    for e2 in grid(0, n1):             divided among all threads
+    for r3 in range(0, n2):            every thread runs all iterations
 
-``block_sum(a)`` joins what each thread of the block has; ``load4`` and ``store4`` access four neighbours at once. What stands
-outside of loops over threads is computed by every thread and stored by the first. An array that is only read is
-``readonly_f32``. The arguments are the arrays, the cell where errors are reported, and the integers.
+``block_sum(a)`` combines the values of a block's threads; ``load4`` and ``store4`` access four adjacent elements.
+Statements outside thread loops are computed by every thread and stored by the first. ``readonly_f32`` declares an array
+that is only read. The arguments are the arrays, the error cell, and the integers.
 """
 
 from __future__ import annotations

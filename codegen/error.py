@@ -1,7 +1,7 @@
 """The error function and its complement.
 
-Methods are those of ``math``; and, with 32 bits on processors whose registers hold sixteen numbers, a table of polynomials,
-one for each interval of a quarter: such a processor looks sixteen coefficients up at once.
+The methods are those of ``math``. In 32 bits, on processors whose registers hold sixteen numbers, a table has one
+polynomial for each interval of length 1/4: such a processor looks up sixteen coefficients at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ERF_AT = (
     0.0, 0.2763264, 0.5204999, 0.71115565, 0.8427008, 0.92290014, 0.96610516, 0.9866717,
     0.9953223, 0.9985373, 0.999593, 0.9998994, 0.9999779, 0.9999957, 0.9999993, 0.9999999,
 )
-# (erf((k + t) / 4) - erf(k / 4)) / t on |t| <= 1/2: for each power of t its coefficients (least relative error, by Lawson's
+# (erf((k + t) / 4) - erf(k / 4)) / t on |t| <= 1/2: for each power of t its coefficients (minimal relative error, by Lawson's
 # weights). The last interval's are half a unit in the last place too large, so that erf is 1 from 3.85 on.
 _ERF_STEP = (
     (0.2820948, 0.26500356, 0.21969567, 0.16073276, 0.10377687, 0.05913028, 0.029732572, 0.013193749,
@@ -31,8 +31,8 @@ _ERF_STEP = (
      1.2704983e-05, 1.0392283e-05, 5.986242e-06, 2.7060926e-06, 1.0016607e-06, 3.1035037e-07, 8.1530985e-08, 1.8315648e-08),
 )
 # fmt: on
-_ERF_REST = -1.4658845692849809e-08  # what the first coefficient of the first interval lacks
-_END = 3.874  # where the last interval ends
+_ERF_REST = -1.4658845692849809e-08  # the rounding error of the first interval's first coefficient
+_END = 3.874  # end of the last interval
 _MAGIC = 1.5 * 2**23  # adding it rounds to an integer, found in the low bits
 # erf(x) / x - 1 in x^2, on |x| <= 1.
 _ERF_NEAR = {
@@ -61,8 +61,8 @@ _ERF_NEAR = {
         5.957176147748911e-11,
     ),
 }
-# log2(erfc(x)) on [1, 4], for 32 bits: erf is 1 from there on. Nearest in erfc(x), not in its logarithm (Lawson's weights).
-# And (2^r - 1) / r on |r| <= 1/2, as exact as that needs.
+# log2(erfc(x)) on [1, 4], for 32 bits: erf is 1 beyond. Fitted to erfc(x), not to its logarithm (Lawson's weights). And (2^r -
+# 1) / r on |r| <= 1/2, with the accuracy needed here.
 _LOG2_ERFC = (
     -0.0038544770979687115,
     -1.612122865383362,
@@ -92,7 +92,7 @@ _ERFCX = (
     9.28455028932115e-09,
 )
 
-# (1 + 2 x) exp(x^2) erfc(x) on [0.49, 28] in (x - 3) / (x + 3), and on [0.49, 12] as exact as 32 bits need it.
+# (1 + 2 x) exp(x^2) erfc(x) on [0.49, 28] in (x - 3) / (x + 3), and on [0.49, 12] with 32-bit accuracy.
 _ERFC = (
     1.2530080582697296,
     -0.13562110612458136,
@@ -145,7 +145,7 @@ def erf(m: Arithmetic, x: Value) -> Value:
         c = m.select(a < 6.0, a, m.real(6.0))
         complement = normal_exp(m, -(c * c)) * polynomial(m, (c - 3.0) / (c + 3.0), _ERFCX)
     far = m.copysign(1.0 - complement, x)
-    return m.select(a >= 1.0, far, near)  # near for NaN
+    return m.select(a >= 1.0, far, near)  # near, for NaN
 
 
 def _near_erf(m: Arithmetic, x: Value) -> Value:
@@ -154,22 +154,22 @@ def _near_erf(m: Arithmetic, x: Value) -> Value:
 
 
 def _rough_exp2(m: Arithmetic, x: Value) -> Value:
-    """2^x to some units in the last place of 32 bits, where that is a normal number."""
+    """2^x to a few units in the last place of 32 bits, if that is a normal number."""
     shifted = x + _MAGIC
     r = x - (shifted - _MAGIC)
-    # What the integer is added to in its low bits, the shift moves out.
+    # The shift removes the low bits to which the integer was added.
     return m.from_bits(m.to_bits(m.fma(r, polynomial(m, r, _EXP2), m.real(1.0))) + (m.to_bits(shifted) << 23))
 
 
 def erf_by_table(m: Arithmetic, x: Value) -> Value:
-    """With 32 bits: erf(k / 4) and, by a polynomial of this k, the step from there to |x|."""
+    """For 32 bits: erf(k / 4), plus the difference to |x| by a polynomial for this k."""
     a = m.absolute(x)
     a = m.select(a > _END, m.real(_END), a)  # NaN stays
     shifted = m.fma(a, m.real(4.0), m.real(_MAGIC))
     t = m.fma(a, m.real(4.0), -(shifted - _MAGIC))  # exact
     k = m.to_bits(shifted) & 15
     *steps, step = (m.table(f"erf_step_{i}", numbers, k) for i, numbers in enumerate(_ERF_STEP))
-    for lower in reversed(steps):  # not by Estrin's scheme: the processor has other elements to go on with
+    for lower in reversed(steps):  # not by Estrin's scheme: the processor works on other elements meanwhile
         step = m.fma(step, t, lower)
     rest = m.table("erf_rest", (_ERF_REST,) + (0.0,) * 15, k)
     return m.copysign(m.fma(step, t, m.fma(rest, t, m.table("erf_at", _ERF_AT, k))), x)
@@ -192,7 +192,7 @@ def _erfc(m: Arithmetic, x: Value, smooth: tuple[float, ...], most: float) -> Va
     h = m.fma(u, p, m.real(smooth[0]))
     inverse = 1.0 / d
     q = h * inverse
-    # Added at once: what the last sum, the quotient, the divisor and the square lose by rounding.
+    # Added together: the rounding errors of the last sum, the quotient, the divisor and the square.
     lost = m.fma(u, p, smooth[0] - h) + m.fma(-q, d, h) - q * (c + c - (d - 1.0))
     rest = lost * inverse - q * m.fma(c, c, -square)
     far = exp_times(m, -square, q + rest)
@@ -201,4 +201,4 @@ def _erfc(m: Arithmetic, x: Value, smooth: tuple[float, ...], most: float) -> Va
 
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (erf, erfc)}
-BY_TABLE = {"erf": erf_by_table}  # with 32 bits, where a register holds a table
+BY_TABLE = {"erf": erf_by_table}  # for 32 bits, if a register holds a table

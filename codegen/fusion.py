@@ -1,4 +1,4 @@
-"""A fusion's kernel: the nest of loops over its domain, by rows or by columns."""
+"""The kernel of a fusion: the loop nest over its domain, by rows or by columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .loops import Index, Lowering, combination, identity, picks_one
 from .nest import Accumulate, Compensated, Kernel, Loop, Store
 
 _FEW = 8  # columns: fewer are summed one by one
-_COLUMNS = 128  # that a part of a kernel gets at least: some cache lines
+_COLUMNS = 128  # minimum per part of a kernel: some cache lines
 _LONG = 1 << 15  # elements: a longer row leaves the cache before it is read again
 _DEAR = (
     "exp",
@@ -37,22 +37,22 @@ _DEAR = (
     "digamma",
 )
 
-Results = Sequence[tuple[Value, int]]  # values to store, with the number of the array
+Results = Sequence[tuple[Value, int]]  # values to store, with the array's number
 
 
 def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
-    """The loop nest of a fusion's body. ``inplace`` maps a result's position to that of the operand it replaces."""
+    """The loop nest of a fusion's body. ``inplace`` maps a result's position to the operand that it replaces."""
     body = _collapsed(body)
     low = Lowering(body)
     reused = inplace or {}
     results = [(v, reused[i] if i in reused else low.add_array(v)) for i, v in enumerate(body.outputs)]
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     if reductions:
-        # Where both rows and columns are reduced, the columns say how the nest is made: rows are complete inside it.
+        # If both rows and columns are reduced, the nest is by columns: rows are complete inside it.
         last = next((op for op in reductions if len(op.operands[0].shape) - 1 not in op.attrs["axes"]), reductions[0])
         axes, x = last.attrs["axes"], last.operands[0]
         both = any(op.attrs["axes"] != axes for op in reductions)
-        # A few rows are written out for each column.
+        # A few rows are unrolled for each column.
         many = x.shape[-1] >= _FEW and math.prod(x.shape[a] for a in axes) > SHORT
         columns = len(x.shape) - 1 not in axes and (many or both)
         if columns and all(op.primitive in (sum_, sum_lost, max_, min_) for op in reductions):
@@ -63,16 +63,16 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
     else:
         shape = max((v.shape for v in body.outputs), key=len)
         rank = min(len(v.shape) for v in body.outputs)
-        # Without reductions the last axis is the inner loop, unless it is the only one; or those that rows lack.
+        # Without reductions the last axis is the inner loop, unless it is the only one; otherwise the axes that rows lack.
         inner = range(rank, len(shape)) if rank < len(shape) else range(max(len(shape) - 1, 1), len(shape))
         domain = _row_nest(low, results, shape, tuple(inner))
     return low.finish(domain)
 
 
 def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> dict[Value, str]:
-    """Values that several loops of a row need and that are dear to compute: kept in the memory of a result of the row.
+    """Expensive values that several loops of a row need, kept in the memory of one of the row's results.
 
-    The result is written by the last loop, each element after what is kept there has been read. ``results`` are those that
+    The last loop writes the result, each element after the kept value there has been read. ``results`` are those that
     replace no operand.
     """
     last = len(shape) - 1
@@ -80,21 +80,21 @@ def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[i
         return {}
     places = {v.type.dtype: low.arrays[k].name for v, k in results if v.shape == shape}
     sums = [op for op in low.graph.ops if op.primitive.kind is Kind.REDUCTION and op.operands[0].shape == shape]
-    earlier = [(op.result, _dear(op.operands, shape)[0]) for op in sums if picks_one(op) is None]
+    earlier = [(op.result, _expensive(op.operands, shape)[0]) for op in sums if picks_one(op) is None]
     kept: dict[Value, str] = {}
     for roots in ([v for v in low.graph.outputs if v.shape == shape], *(op.operands for op in sums)):
-        needed, awaited = _dear(roots, shape)
+        needed, awaited = _expensive(roots, shape)
         for sum_of, made in earlier:
-            # Of loops that do not wait for one another ``jam`` makes one, which computes nothing twice.
+            # ``jam`` merges independent loops, so that nothing is computed twice.
             for v in [v for v in made if v in needed] if sum_of in awaited else ():
                 if v not in kept and v.type.dtype in places:
                     kept[v] = places.pop(v.type.dtype)
     return kept
 
 
-def _dear(roots: Sequence[Value], shape: tuple[int, ...]) -> tuple[dict[Value, None], set[Value]]:
-    """What the elements ``roots`` are made of: the values that are dear to compute, the outermost ones, and reductions."""
-    dear: dict[Value, None] = {}  # in order: kernels' text must be the same every time
+def _expensive(roots: Sequence[Value], shape: tuple[int, ...]) -> tuple[dict[Value, None], set[Value]]:
+    """The expensive values that the elements ``roots`` are computed from, outermost first, and the reductions."""
+    expensive: dict[Value, None] = {}  # ordered: kernel text must be deterministic
     reductions: set[Value] = set()
     seen: set[tuple[Value, bool]] = set()
     work = [(v, True) for v in roots]
@@ -106,16 +106,16 @@ def _dear(roots: Sequence[Value], shape: tuple[int, ...]) -> tuple[dict[Value, N
         if v.op.primitive.kind is Kind.REDUCTION:
             reductions.add(v)
         if outermost and v.shape == shape and v.op.primitive.name in _DEAR:
-            dear[v] = None
+            expensive[v] = None
             outermost = False
         work += [(u, outermost and v.op.primitive.kind is Kind.ELEMENTWISE) for u in v.op.operands]
-    return dear, reductions
+    return expensive, reductions
 
 
 def _collapsed(body: Graph) -> Graph:
-    """The same body with neighbouring axes as one where all of its operations treat them alike: longer loops, and fewer.
+    """The same body with adjacent axes merged where all operations treat them alike: fewer and longer loops.
 
-    Those are elementwise, or reduce the same axes, or repeat rows along them.
+    Such operations are elementwise, or reduce the same axes, or repeat rows along them.
     """
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     shape = reductions[0].operands[0].shape if reductions else body.outputs[0].shape
@@ -162,7 +162,7 @@ def _only_state(body: Graph, v: Value) -> bool:
 def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """for each row: its reductions, what depends on the row alone, and a loop over its elements.
 
-    The range that is split among callers is the outermost axis of the rows that has more than one element.
+    The range that is divided among callers is the outermost axis of the rows with more than one element.
     """
     kept = kept_axes(len(shape), axes)
     like = Value(results[0][0].type.with_shape(shape))
@@ -181,21 +181,21 @@ def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tup
 
 
 def _store(low: Lowering, results: Results, index: Index) -> None:
-    """Stores element ``index`` of each result, all of them computed before any is stored: one may replace an operand."""
+    """Stores element ``index`` of each result. All are computed before any is stored, because one may replace an operand."""
     names = [low.value(v, index) for v, _ in results]
     for (v, k), name in zip(results, names, strict=True):
         low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, index), name))
 
 
 def _is_sum(v: Value, axes: tuple[int, ...]) -> bool:
-    """Whether a value is a reduction over these axes."""
+    """True if a value is a reduction over these axes."""
     return v.op is not None and v.op.primitive.kind is Kind.REDUCTION and v.op.attrs["axes"] == axes
 
 
 def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...], x: Value) -> int:
     """for each row: add its elements to results that stay in memory.
 
-    The range that is split is the outermost axis that is kept; the columns, a range of them at a time, where there is no other.
+    The range that is divided is the outermost kept axis, or ranges of columns if there is no other.
     """
     last = len(shape) - 1
     sums = [(v, k, v.op) for v, k in results if v.op is not None and _is_sum(v, axes)]

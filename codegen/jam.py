@@ -1,8 +1,7 @@
-"""Loops over the same range that read the same data become one: what both compute is then computed once.
+"""Loop fusion: loops over the same range that read the same data become one, so that common values are computed once.
 
-A row's sum and a row's results are written as a loop each. Where the second needs nothing of the first (the value of an option
-and its derivatives, a loss and its gradient), its body moves into the first, and expressions that are there already are
-not repeated.
+A row's sum and a row's results are separate loops. If the second needs nothing of the first (the value of an option and its
+derivatives, a loss and its gradient), its body moves into the first, and existing expressions are not repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _SINGLE = "tj"  # letters of names that are assigned once
 
 
 def jam(statements: Sequence[Statement]) -> list[Statement]:
-    """The same statements with loops joined, here and inside of loops and branches."""
+    """The same statements with loops merged, also inside loops and branches."""
     result: list[Statement] = []
     for s in statements:
         if isinstance(s, Loop):
@@ -33,7 +32,7 @@ def jam(statements: Sequence[Statement]) -> list[Statement]:
 
 
 def _join(before: list[Statement], loop: Loop) -> bool:
-    """Moves a loop's body into an earlier loop, if that changes nothing and they have something in common."""
+    """Moves a loop's body into an earlier loop, if that is valid and they have something in common."""
     for at in reversed(range(len(before))):
         first = before[at]
         if isinstance(first, Loop) and _range(first) == _range(loop):
@@ -71,17 +70,17 @@ def _texts(s: Statement) -> tuple[str, ...]:
 
 
 def _begun(statements: Sequence[Statement]) -> set[str]:
-    """The names that statements give a first value."""
+    """The names that statements initialise."""
     return {s.name if isinstance(s, Let) else s.variable for s in walk(statements) if isinstance(s, (Let, Loop))}
 
 
 def _defined(statements: Sequence[Statement]) -> set[str]:
-    """The names that statements give a value, sums among them."""
+    """The names that statements assign, including sums."""
     return _begun(statements).union(*(s.names for s in walk(statements) if isinstance(s, Reduce)))
 
 
 def _is_carried(s: Statement) -> bool:
-    """Whether a statement changes a name that exists already."""
+    """True if a statement updates an existing name."""
     return isinstance(s, Reduce) or (isinstance(s, Let) and s.name[0] not in _SINGLE)
 
 
@@ -90,9 +89,9 @@ def _used(statements: Sequence[Statement]) -> set[str]:
 
 
 def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[str]) -> list[Statement] | None:
-    """The definitions between two loops that the second needs, in order; None if they cannot go before the first."""
+    """The definitions between two loops that the second needs, in order; None if they cannot precede the first."""
     lets = {s.name: s for s in between if isinstance(s, Let)}
-    inside = made | _defined([s for s in between if not isinstance(s, Let)])  # sums among them, begun by a Let
+    inside = made | _defined([s for s in between if not isinstance(s, Let)])  # including sums, begun by a Let
     wanted: set[str] = set()
     work = list(_used(body) - _begun([s for s in body if not _is_carried(s)]))
     while work:
@@ -108,12 +107,12 @@ def _needed(body: Sequence[Statement], between: Sequence[Statement], made: set[s
 
 
 def _loads(statements: Sequence[Statement]) -> dict[str, set[str]]:
-    """The arrays that are read, and where."""
+    """The arrays that are read, and their offsets."""
     found: dict[str, set[str]] = {}
     for s in walk(statements):
         for text in _texts(s):
             for array, offset, end in _LOAD.findall(text):
-                found.setdefault(array, set()).add(offset if end else text)  # an offset with parentheses: like no other
+                found.setdefault(array, set()).add(offset if end else text)  # an offset with parentheses: equal to no other
     return found
 
 
@@ -128,8 +127,8 @@ def _stores(statements: Sequence[Statement]) -> dict[str, set[str]]:
 
 
 def _may_pass(first: Loop, between: Sequence[Statement], body: Sequence[Statement]) -> bool:
-    """Whether memory is the same after the body has moved: an array that both touch is read by the first where the body
-    writes, in the same turn, and not otherwise.
+    """True if moving the body leaves memory unchanged: if both bodies access an array, the first reads only where the second
+    writes, in the same iteration.
     """
     if any(isinstance(s, Do) for s in walk([first, *between, *body])):
         return False
@@ -147,7 +146,7 @@ def _have_in_common(first: Sequence[Statement], body: Sequence[Statement]) -> bo
 
 
 def _appended(first: Sequence[Statement], body: Sequence[Statement]) -> list[Statement]:
-    """One body after the other; what the first has computed is used again."""
+    """One body after the other; values that the first has computed are reused."""
     known = {s.expression: s.name for s in first if isinstance(s, Let) and s.name[0] in _SINGLE}
     names: dict[str, str] = {}
     result = list(first)

@@ -1,4 +1,4 @@
-"""Kernels of the operations that are not fused: products, and what writes at positions that are data."""
+"""Kernels of operations that are not fused: products and indexed writes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .loops import Index, Lowering, literal
 from .nest import Accumulate, Array, Combine, Do, If, Kernel, Let, Loop, Reduce, Store
 
 _TINY = 1 << 12  # multiplications of one product
-_LONG_ROW = 64  # terms of a sum that repay its end, where a vector's lanes are added
-LARGE_PRODUCT = 4e6  # operations: some tens of microseconds
+_LONG_ROW = 64  # minimum terms for which the horizontal addition at the end of a sum pays
+LARGE_PRODUCT = 4e6  # multiplications: some tens of microseconds
 
 
 def lower_op(op: Op) -> Kernel:
-    """The kernel of an operation that stands by itself. Raises NotImplementedError where there is none."""
+    """The kernel of a separate operation. Raises NotImplementedError if there is none."""
     lowerings = {matmul: _matmul, fold: _fold, index_add: _index_add, scatter_add: _scatter_add}
     if op.primitive not in lowerings:
         raise NotImplementedError(f"no kernel for {op.primitive.name}")
@@ -28,7 +28,7 @@ def lower_op(op: Op) -> Kernel:
 
 
 def _zero(low: Lowering, y: Value, out: Array, index: Index = ()) -> None:
-    """Sets ``y`` to zero, or the part of it whose first indices are given."""
+    """Sets ``y`` to zero, or the part of it at the given leading indices."""
     with low.loops(range(len(index), len(y.shape)), y) as rest:
         low.scopes[-1].body.append(Store(out.name, low.offset(y, (*index, *rest)), literal(0, out.dtype)))
 
@@ -56,9 +56,9 @@ def _fold(low: Lowering, op: Op, out: Array) -> Kernel:
 
 
 def gathered_fold(op: Op) -> Kernel:
-    """The kernel of a ``fold`` for many threads: each element of the image adds up what lies in the windows around it.
+    """The kernel of a ``fold`` for many threads: each element of the image sums the windows that contain it.
 
-    Terms are added in the order of ``_fold``, so results have its bits.
+    Terms are added in the order of ``_fold``, so results are bitwise equal.
     """
     (x,), y, n = op.operands, op.result, len(op.attrs["extents"])
     low = Lowering(Graph(op.primitive.name, [Value(x.type)], [], []))
@@ -85,7 +85,7 @@ def gathered_fold(op: Op) -> Kernel:
 
 
 def _term(low: Lowering, x: Value, index: Index, out: Array) -> str:
-    """An element of ``x``, in the format that it is added up in."""
+    """An element of ``x``, in its accumulator's format."""
     element = low.value(x, index)
     return element if x.dtype is out.dtype else low.let(f"{out.dtype.short}({element})")
 
@@ -114,19 +114,19 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
 
 
 def checked(low: Lowering, position: str, extent: int, axis: int) -> str:
-    """A position along an axis, or 0 after an error has been reported."""
+    """A position along an axis; 0 after reporting an error."""
     site = low.site(IndexError, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
     return low.let(f"check_index({position}, {low.param(extent)}, status, {site})")
 
 
-_NARROW = 16  # columns: fewer than a vector of the widest kind holds
-_SHARE = 64  # rows or columns of a large product, the least that a thread is given
+_NARROW = 16  # columns: fewer than the widest vector holds
+_SHARE = 64  # minimum rows or columns of a large product per thread
 
 
 def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
-    """Calls the product of the back end: for each of a batch, or for a part of the rows or columns of a large one.
+    """Calls the back end's GEMM: for each matrix of a batch, or for a part of the rows or columns of a large product.
 
-    How they are divided changes no bit: each element's terms are added in an order of their own.
+    The division does not affect results: the order of additions is per element.
     """
     a, b = op.operands
     c, ta, tb = op.result, op.attrs["ta"], op.attrs["tb"]
@@ -136,11 +136,11 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
     batch = math.prod(c.shape[:-2])
     if 0 < m * n * k <= _TINY:
         return _tiny_matmul(low, op, out)
-    in_columns = ta if n == 1 else not tb  # the terms, in the matrix that a vector is multiplied by
+    in_columns = ta if n == 1 else not tb  # whether the matrix's terms are in columns
     if batch == 1 and 1 in (m, n) and k and (in_columns or k >= _LONG_ROW):
         return _matrix_vector(low, op, out, in_columns)
     divided = batch == 1 and 2.0 * m * n * k >= LARGE_PRODUCT
-    # Distances in memory of neighbours in a row's and in a column's direction.
+    # Strides between adjacent rows and columns.
     strides = [(1, m) if ta else (k, 1), (1, k) if tb else (n, 1), (n, 1)]
     extents = [low.param(m), low.param(n)]
     if divided:
@@ -162,7 +162,7 @@ def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[st
     matrices = [[x.name, at, *by] for x, at, by in zip(low.arrays, places, steps, strict=True)]
     m, n = op.result.shape[-2:]
     if n < min(m, _NARROW):
-        # C' = B' A': few rows cost less than few columns.
+        # C' = B' A': few rows are faster than few columns.
         extents = extents[::-1]
         matrices = [[name, at, column, row] for name, at, row, column in (matrices[1], matrices[0], matrices[2])]
     arguments = ", ".join([*extents, inner, *itertools.chain(*matrices)])
@@ -170,13 +170,13 @@ def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[st
 
 
 def _element(array: Array, offset: str) -> str:
-    """An element of a matrix, in the type that products are computed in."""
+    """A matrix element, in the type of the product's arithmetic."""
     text = f"load({array.name}, {offset})"
     return f"{array.dtype.wide.short}({text})" if array.dtype.is_half else text
 
 
 def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
-    """As loops with extents that are numbers, which LLVM writes out: less than packing costs."""
+    """As loops with constant extents, which LLVM unrolls: faster than packing."""
     (a, b), c = op.operands, op.result
     ta, tb = op.attrs["ta"], op.attrs["tb"]
     (m, n), inner = c.shape[-2:], a.shape[-2] if ta else a.shape[-1]
@@ -195,9 +195,9 @@ def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
 
 
 def _matrix_vector(low: Lowering, op: Op, out: Array, in_columns: bool) -> Kernel:
-    """The product of a matrix and a vector: it reads each element once, and there is nothing to pack.
+    """A matrix-vector product: each element is read once, so packing does not pay.
 
-    Where the matrix has its terms in rows, row after row is summed; where it has them in columns, rows are added to the result.
+    If the matrix has its terms in rows, each row is summed; if in columns, scaled rows are added to the result.
     """
     c, dtype = op.result, op.result.type.dtype
     matrix, vector = low.arrays[:2] if c.shape[-1] == 1 else low.arrays[1::-1]

@@ -1,12 +1,12 @@
-"""Elements as statements: what both back ends read.
+"""Elements as statements, for both back ends.
 
-A nest of loops is made on demand, from the results backwards: ``value(v, index)`` gives a name for element ``index`` of ``v``,
-writing the statements that compute it. Each statement goes to the outermost loop in which all it reads is
-known. So what depends on the row alone is computed once a row, a reduction becomes a loop of its own inside the row, and what
-depends on nothing is computed before the loops: loop-invariant code is never inside a loop in the first place.
+A loop nest is generated on demand, from the results backwards: ``value(v, index)`` returns a name for element ``index`` of
+``v`` and appends the statements that compute it. Each statement goes to the outermost loop in which all its operands are
+known. So values that depend only on the row are computed once per row, a reduction becomes a separate loop inside the row,
+and loop-invariant code is never inside a loop in the first place.
 
-A kernel takes one block of 64-bit arguments, addresses first, then integers (extents, strides, offsets), and a range of its
-domain to work on. Its text depends on the shapes only through what is 1 and what is short (written out).
+A kernel takes one block of 64-bit arguments (addresses, then integers: extents, strides, offsets) and a range of its
+domain. Its text depends on shapes only through extents that are 1 or short (unrolled).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def literal(value: Any, dtype: DType) -> str:
 
 
 class Lowering:
-    """Writes the nest of one fusion body."""
+    """Generates the nest of one fusion body."""
 
     def __init__(self, body: Graph):
         self.graph = body
@@ -91,8 +91,8 @@ class Lowering:
         self.constants: dict[float, str] = {}
         self.extents: dict[tuple[tuple[int, ...], int], str] = {}
         self.grain = 1
-        self.kept: dict[Value, str] = {}  # values kept from loop to loop of a row, and the array where
-        self._complete: set[tuple[Value, Index]] = set()  # and the rows that are there
+        self.kept: dict[Value, str] = {}  # values kept between the loops of a row, and the array that holds them
+        self._complete: set[tuple[Value, Index]] = set()  # and the rows that are complete
         for v in body.inputs:
             self.add_array(v)
 
@@ -103,11 +103,11 @@ class Lowering:
         return f"{letter}{self.count}"
 
     def param(self, value: int) -> str:
-        """A run-time integer. 0 and 1 are text: what they mean (no offset, no stride) changes the code."""
+        """A run-time integer. 0 and 1 are text, because they change the code (no offset, no stride)."""
         return str(value) if value in (0, 1) else self.fixed_param(value)
 
     def fixed_param(self, value: int) -> str:
-        """A run-time integer, whatever its value: kernels that differ in it alone have one text."""
+        """A run-time integer, whatever its value: kernels that differ only in it share one text."""
         name = f"n{len(self.params)}"
         self.params.append(name)
         self.values.append(int(value))
@@ -115,9 +115,9 @@ class Lowering:
         return name
 
     def constant(self, value: Any, dtype: DType) -> str:
-        """A number. Floating numbers are run-time parameters, so that kernels that differ in them alone have one text.
+        """A number. Floating-point numbers are run-time parameters, so that kernels that differ only in them share one text.
 
-        Those that LLVM makes other code of are text: powers of two, zeros, and what is not finite.
+        Numbers that change LLVM's code are text: powers of two, zeros, and non-finite numbers.
         """
         if dtype.kind != "f":
             return literal(value, dtype)
@@ -136,7 +136,7 @@ class Lowering:
         return k
 
     def depth_of(self, *texts: str) -> int:
-        """The innermost scope that any name in the texts belongs to, but never outside a branch."""
+        """The innermost scope of any name in the texts, but not outside a branch."""
         deepest = max((self.depth.get(n, 0) for t in texts for n in _NAME.findall(t)), default=0)
         floor = max((i for i, s in enumerate(self.scopes) if s.guard), default=0)
         return max(deepest, floor)
@@ -168,7 +168,7 @@ class Lowering:
         return None
 
     def let(self, expression: str, letter: str = "t") -> str:
-        """A name for an expression, computed as far out as possible, once."""
+        """A name for an expression, computed once and as far out as possible."""
         name = self.known(expression)
         if name is None:
             d = self.depth_of(expression)
@@ -189,10 +189,10 @@ class Lowering:
         return self.extents[key]
 
     def offset(self, v: Value, index: Index) -> str:
-        """Where element ``index`` of ``v`` is, in elements from its start."""
+        """The offset of element ``index`` of ``v``, in elements from its start."""
         if v.shape not in self.strides:
             steps = [math.prod(v.shape[a + 1 :]) for a in range(len(v.shape))]
-            # A short stride is text, so that neighbours of a vector are known to be some elements apart.
+            # A short stride is text, so that the spacing within a vector is known.
             texts = [str(s) if s <= SHORT else self.param(s) for s in steps]
             self.strides[v.shape] = [s if n != 1 else "0" for s, n in zip(texts, v.shape, strict=True)]
         terms = [
@@ -212,7 +212,7 @@ class Lowering:
         name = self.known((v, index))
         if name is not None:
             return name
-        # Chains of elementwise operations may be longer than Python's stack: their operands are written first.
+        # Chains of elementwise operations may exceed Python's stack: their operands are generated first.
         work = [v]
         while work:
             u = work[-1]
@@ -269,7 +269,7 @@ class Lowering:
         return wrapped(text, result)
 
     def site(self, error: type[Exception], message: str) -> str:
-        """The number of a place in the kernel that may fail, and how."""
+        """The number of a place in the kernel that may fail, with its error."""
         self.checks.append((error, message))
         return str(len(self.checks) - 1)
 
@@ -287,7 +287,7 @@ class Lowering:
         return name
 
     def _branches(self, op: Op, pieces: list[Piece], name: str) -> None:
-        """``name`` = the first piece whose condition holds, by halves. Loads stay in the branch that makes them safe."""
+        """``name`` = the first piece whose condition holds, by bisection. Loads stay in the branch that makes them safe."""
         if len(pieces) > 1:
             half = len(pieces) // 2
             sides: list[list[Statement]] = []
@@ -314,7 +314,7 @@ class Lowering:
         extent = self.param(x.shape[axis])
         message = f"index {{}} is out of bounds for dimension {axis} with size {x.shape[axis]}"
         safe = self.let(f"check_index({position}, {extent}, status, {self.site(IndexError, message)})")
-        if x.shape[axis] == 0:  # the check fails, and there is nothing to read
+        if x.shape[axis] == 0:  # the check fails, so nothing is read
             return self.let(literal(0, op.result.type.dtype))
         before, after = index[:axis], index[axis + (1 if op.primitive is gather else rank) :]
         return self.value(x, (*before, safe, *after))
@@ -330,9 +330,9 @@ class Lowering:
     # Reductions.
 
     def _reduction(self, op: Op, index: Index) -> str:
-        """A loop over the reduced axes, in the scope of the row."""
+        """A loop over the reduced axes, in the row's scope."""
         (x,) = op.operands
-        if op.primitive is sum_lost:  # sums of rows go by blocks, which lose nothing
+        if op.primitive is sum_lost:  # row sums go by blocks, which lose nothing
             return self.let(literal(0, op.result.type.dtype))
         position = picks_one(op)
         if position is not None:
@@ -344,7 +344,7 @@ class Lowering:
             body = self.scopes[-1].body
             combine = combination(op)
             is_arg = combine.is_pair
-            # A NaN wins, but what is found by comparison becomes better vector code if that is seen to apart.
+            # NaN wins. Handling it separately gives better vector code for comparisons.
             nan_apart = op.primitive in (max_, min_) and x.type.dtype.kind == "f"
             start = identity(op)
             if is_arg:
@@ -372,7 +372,7 @@ class Lowering:
         return name
 
     def _keep(self, index: Index) -> Iterator[tuple[Value, Index]]:
-        """Stores what is to be kept of an element, if this loop has computed it; gives the rows that are begun by that."""
+        """Stores an element's kept values, if this loop has computed them; yields the rows that are begun."""
         for v, array in self.kept.items():
             name = self.scopes[-1].known.get((v, index))
             if name is not None and (v, index[:-1]) not in self._complete:
@@ -380,7 +380,7 @@ class Lowering:
                 yield v, index[:-1]
 
     def _picked(self, op: Op, index: Index, position: Value) -> str:
-        """A sum of which one term alone is not zero: that term, if the position is one of the axis."""
+        """A sum with a single non-zero term: that term, if the position is within the axis."""
         (x,), axes = op.operands, op.attrs["axes"]
         at = self.value(position, self.join(index, axes, ("0",)))
         inside = self.let(f"({at} >= 0) & ({at} < {self.extent(x, axes[0])})")
@@ -391,7 +391,7 @@ class Lowering:
 
     @contextmanager
     def loops(self, axes: Sequence[int], v: Value, sequential: bool = False) -> Iterator[Index]:
-        """Nested loops over the given axes of ``v``, entered; gives the variables."""
+        """Enters nested loops over the given axes of ``v``; yields the variables."""
         variables = tuple(self.fresh("r") if v.shape[a] != 1 else "0" for a in axes)
         with ExitStack() as stack:
             for i, a in zip(variables, axes, strict=True):
@@ -401,8 +401,9 @@ class Lowering:
 
     @contextmanager
     def iterations(self, axes: Sequence[int], v: Value) -> Iterator[list[Index]]:
-        """As ``loops``, but short axes are written out: what an element needs is then known to the others, and the loop around
-        them is the innermost, which is the one that becomes vector code."""
+        """Like ``loops``, but short axes are unrolled: elements share values, and the surrounding loop is the innermost, which
+        LLVM vectorises.
+        """
         short: list[int] = []
         for a in sorted(axes, key=lambda a: v.shape[a]):
             if math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
@@ -414,7 +415,7 @@ class Lowering:
 
     @contextmanager
     def loop(self, loop: Loop) -> Iterator[None]:
-        """Inside the loop. It is appended when complete: what its body hoists must come before it."""
+        """Enters the loop. It is appended when complete, because statements hoisted from its body must precede it."""
         outside = self.scopes[-1].body
         with self.scope(loop.body, loop.variable):
             yield
@@ -422,19 +423,19 @@ class Lowering:
 
     @staticmethod
     def join(row: Index, axes: Sequence[int], variables: Index) -> Index:
-        """The index of the whole domain, from that of the row and the reduced axes' variables."""
+        """The index in the whole domain, from the row's index and the reduced axes' variables."""
         kept, reduced = iter(row), dict(zip(axes, variables, strict=True))
         return tuple(reduced[i] if i in reduced else next(kept) for i in range(len(row) + len(axes)))
 
 
 def picks_one(op: Op) -> Value | None:
-    """Of a sum over one axis whose terms are zero but where the axis's own numbers equal a value: that value.
+    """For a sum over one axis whose terms are non-zero only where the axis's index equals a value: that value.
 
-    Such sums pick the score of a class, for instance.
+    Such a sum selects the score of a class, for example.
     """
     axes = op.attrs["axes"]
     (x,) = op.operands
-    if op.primitive is not sum_ or len(axes) != 1 or x.shape[axes[0]] <= SHORT:  # what is short is written out
+    if op.primitive is not sum_ or len(axes) != 1 or x.shape[axes[0]] <= SHORT:  # short axes are unrolled
         return None
     while x.op is not None and x.op.primitive in (neg, cast):
         (x,) = x.op.operands
@@ -471,7 +472,7 @@ def identity(op: Op) -> str:
 
 
 def combination(op: Op) -> Combine:
-    """How a reduction joins two elements."""
+    """How a reduction combines two elements."""
     if op.primitive is sum_ and op.result.type.dtype is bool_:
         return Combine.ANY
     kinds = {max_: Combine.MAX, min_: Combine.MIN, argmax: Combine.ARGMAX, argmin: Combine.ARGMIN}

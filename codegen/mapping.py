@@ -1,16 +1,17 @@
-"""A loop nest given to the threads of a GPU.
+"""Maps a loop nest to the threads of a GPU.
 
-The division follows from the nest and its extents alone, so results do not depend on the device:
+The mapping depends only on the nest and its extents, so results do not depend on the device:
 
-- *Elements.* Nested loops without a reduction are one loop over all their iterations, shared by the threads of the grid.
-- *Columns.* Where rows are added up for each column, a thread takes columns and goes through the rows, sums in registers.
-- *Rows.* Where there are loops inside of rows, a row of at most 16 elements is a thread's, one of at most 1,024 a warp's, a
-  longer one a block's, of 256 or 512 threads; a block's too where threads read what others have written. The loops over a
-  row's elements, nested ones as one, are shared among the threads of the warp or block; short loops inside of these stay in a
-  thread. After a loop its reductions are joined.
-- *In order.* Every thread of the block goes through a loop whose iterations depend on one another; loops in it are shared.
-- *Neighbours.* A thread takes as many neighbouring elements as 16 bytes hold, where the extent is a multiple of that. Accesses
-  that then begin at multiples of 16 bytes are vector accesses (``load4``). A loop over a single row leaves a rest.
+- *Elements.* Nested loops without a reduction become one loop over all iterations, divided among the grid's threads.
+- *Columns.* If rows are added for each column, a thread takes columns and traverses the rows, with sums in registers.
+- *Rows.* If there are loops inside rows, a row of at most 16 elements is assigned to a thread, one of at most 1,024 to a
+  warp, a longer one to a block of 256 or 512 threads; also to a block if threads read what others have written. The loops
+  over a row's elements, nested ones merged, are divided among the threads of the warp or block; short loops inside these
+  stay in a thread. After a loop its reductions are combined.
+- *Sequential loops.* Every thread of the block runs a loop whose iterations depend on one another; loops inside it are
+  divided.
+- *Lanes.* A thread takes as many adjacent elements as 16 bytes hold, if the extent is a multiple of that. Accesses that
+  begin at multiples of 16 bytes become vector accesses (``load4``). A loop over a single row leaves a remainder.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from dataclasses import dataclass, field, replace
 from .affine import affine
 from .nest import Accumulate, Combine, Do, If, Join, Kernel, Let, Loop, Reduce, Statement, Store, Who, renamed, walk
 
-_FEW, _SOME, _MANY = 16, 1024, 8192  # elements of a row: for a thread, for a warp, for a block of 256
-WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 512  # threads; of more each has 64 registers, which are too few
+_FEW, _SOME, _MANY = 16, 1024, 8192  # maximum elements of a row: for a thread, for a warp, for a block of 256
+WARP, SMALL_BLOCK, LARGE_BLOCK = 32, 256, 512  # threads; larger blocks would leave only 64 registers per thread
 _MOST_BLOCKS = 1 << 16
 _VECTOR = 16  # bytes of the widest access
-_LONG_BODY = 100  # statements: more of them for several elements at once need too many registers
+_LONG_BODY = 100  # statements: longer bodies for several elements at once need too many registers
 _BARRIER = Do("block_barrier()")
 _NAME = re.compile(r"[a-z]\d+\b")
 _LOAD = re.compile(r"\bload\((p\d+), ")
@@ -36,7 +37,7 @@ _LOAD = re.compile(r"\bload\((p\d+), ")
 
 @dataclass(frozen=True)
 class Launch:
-    """How many blocks of how many threads."""
+    """The number of blocks and of threads per block."""
 
     blocks: int
     threads: int
@@ -60,7 +61,7 @@ Predicate = Callable[[Statement], bool]
 
 @dataclass
 class _Nest:
-    """Perfectly nested parallel loops, what their bodies compute on the way, and the body of the innermost."""
+    """Perfectly nested parallel loops, the definitions between them, and the innermost body."""
 
     loops: list[Loop]
     lets: list[Statement]
@@ -93,7 +94,7 @@ def _defined(body: Sequence[Statement]) -> set[str]:
 
 @dataclass
 class _Unit:
-    """What computes a row, and how its threads are called in joins."""
+    """The unit that computes a row, and its threads' name in combining functions."""
 
     who: Who
     threads: int
@@ -123,18 +124,18 @@ class _Mapping:
         return Mapped(self.kernel, launch)
 
     def _is_pure(self, s: Statement) -> bool:
-        """Whether a statement may be repeated for each iteration of the loop that follows it.
+        """True if a statement may be repeated for each iteration of the loop that follows it.
 
-        What looks for errors must be executed once at least.
+        Error checks must be executed at least once.
         """
         if isinstance(s, If):
             return all(map(self._is_pure, (*s.then, *s.otherwise)))
         return isinstance(s, Let) and s.name[0] in "tj" and (self.full or "check_" not in s.expression)
 
     def _sunk(self, lets: Sequence[Statement]) -> tuple[list[Statement], list[Statement]]:
-        """Definitions that may stand before a loop, and those that belong inside.
+        """Definitions that may precede a loop, and those that belong inside.
 
-        What is read of an array that the kernel writes is read by the thread that writes there, and by no other.
+        Elements of an array that the kernel writes are read by the thread that writes them.
         """
         outside: list[Statement] = []
         inside: list[Statement] = []
@@ -154,7 +155,7 @@ class _Mapping:
 
     def _rows(self, nest: _Nest) -> tuple[list[Statement], Launch]:
         registers = _in_registers(nest.body, self._is_pure)
-        if registers is not None:  # sums of columns, for each row of the nest
+        if registers is not None:  # column sums, for each row of the nest
             columns = registers[-1]
             assert isinstance(columns, Loop)
             if all(map(self._is_pure, registers[:-1])):
@@ -176,7 +177,7 @@ class _Mapping:
         return self._one(_Nest(nest.loops, nest.lets, body), Who.BLOCKS, 1), Launch(_blocks(count), unit.threads)
 
     def _shared(self, body: Sequence[Statement], unit: _Unit, later: Set[str] = frozenset()) -> list[Statement]:
-        """The body of a row: its loops are given to the threads of the unit. What loops around it carry is joined ``later``."""
+        """The body of a row with its loops divided among the unit's threads. What enclosing loops carry is combined ``later``."""
         result: list[Statement] = []
         touched = _Touched()
         for s in body:
@@ -208,7 +209,7 @@ class _Mapping:
     # Loops over all iterations of a nest.
 
     def _flat(self, nest: _Nest, who: Who) -> tuple[list[Statement], int]:
-        """The nest as one loop, or as two where neighbours are taken together and some are left; and how many those are."""
+        """The nest as one loop, or as two if elements are grouped and some remain; and the group size."""
         lanes = self._lanes(nest)
         extent = self._extent(nest.loops[-1])
         if lanes > 1 and extent % lanes:
@@ -222,7 +223,7 @@ class _Mapping:
         return self._one(nest, who, lanes), lanes
 
     def _with_own_names(self, statements: Sequence[Statement]) -> list[Statement]:
-        """The same statements, with other names for what they define."""
+        """The same statements with new names for their definitions."""
         defined = dict.fromkeys(name for s in walk(statements) for name in _names(s))
         names = {name: self._fresh(name[0]) for name in defined}
         return [renamed(s, names) for s in statements]
@@ -245,7 +246,7 @@ class _Mapping:
         return [Loop(variable, "0", self._param(total), [*lets, *body], who=who, lanes=lanes)]
 
     def _lanes(self, nest: _Nest) -> int:
-        """How many neighbours a thread takes: those that 16 bytes hold of the widest array that can be accessed so."""
+        """The number of adjacent elements per thread: as many as 16 bytes hold of the widest array with vector accesses."""
         body = [*nest.lets, *nest.body]
         if sum(1 for _ in walk(body)) > _LONG_BODY:
             return 1
@@ -260,14 +261,14 @@ class _Mapping:
         return 1
 
     def _varying(self, nest: _Nest, body: Sequence[Statement]) -> set[tuple[str, str]]:
-        """The accesses in loops inside of a nest that are not the same for neighbours."""
+        """The accesses in loops inside a nest that differ between adjacent iterations."""
         defined = {s.name: s.expression for s in walk(body) if isinstance(s, Let) and s.name[0] in "tj"}
         found = {access for s in body if isinstance(s, Loop) for access in _accesses(s.body)}
         variable = nest.loops[-1].variable
         return {(array, at) for array, at in found if self._depends(_NAME.findall(at), variable, defined)}
 
     def _aligned(self, nest: _Nest, body: Sequence[Statement], lanes: int) -> dict[str, set[str]]:
-        """The arrays of which neighbours are accessed from multiples of their number on, and the offsets where."""
+        """The arrays with vector-aligned accesses, and their offsets."""
         variable = nest.loops[-1].variable
         defined = {s.name: s.expression for s in walk(body) if isinstance(s, Let) and s.name[0] in "tj"}
         found: dict[str, set[str]] = {}
@@ -281,7 +282,7 @@ class _Mapping:
         return found
 
     def _depends(self, names: Iterable[str], variable: str, defined: Mapping[str, str]) -> bool:
-        """Whether any of the names is computed from the variable."""
+        """True if any of the names is computed from the variable."""
         work, seen = list(names), set()
         while work:
             name = work.pop()
@@ -293,7 +294,7 @@ class _Mapping:
         return False
 
     def _vectors(self, nest: _Nest, body: Sequence[Statement], lanes: int) -> list[Statement]:
-        """The body, with the vector accesses as such."""
+        """The body with vector accesses."""
         if lanes == 1:
             return list(body)
         aligned = self._aligned(nest, body, lanes)
@@ -330,7 +331,7 @@ class _Mapping:
         return loop.stop if loop.start in ("0", "start") else f"{loop.stop} - {loop.start}"
 
     def _iterations(self, s: Statement) -> int:
-        """How many times the innermost statement of a loop is executed, at most."""
+        """The maximum number of executions of the innermost statement of a loop."""
         if isinstance(s, If):
             return max((self._iterations(x) for x in (*s.then, *s.otherwise)), default=0)
         if not isinstance(s, Loop):
@@ -345,7 +346,7 @@ class _Mapping:
         return name
 
     def _forget_params(self, known: dict[str, int]) -> None:
-        """Takes back the integers that were added since ``known`` was copied."""
+        """Removes the integers that were added since ``known`` was copied."""
         kept = [name in known for name in self.kernel.params]
         self.kernel.values = [v for v, keep in zip(self.kernel.values, kept, strict=True) if keep]
         self.kernel.params = [n for n, keep in zip(self.kernel.params, kept, strict=True) if keep]
@@ -357,13 +358,13 @@ class _Mapping:
 
 
 def _ends_with_barrier(body: Sequence[Statement]) -> bool:
-    """Whether all accesses of a loop's body are followed by a barrier."""
+    """True if all accesses of a loop's body are followed by a barrier."""
     last = body[-1] if body else None
     return last == _BARRIER or (isinstance(last, Loop) and last.sequential and _ends_with_barrier(last.body))
 
 
 def grid_of(units: int) -> Launch:
-    """For so many threads."""
+    """The launch for that many threads."""
     return Launch(_blocks(-(-units // SMALL_BLOCK)), SMALL_BLOCK)
 
 
@@ -383,7 +384,7 @@ def _has_parallel_loop(body: Sequence[Statement]) -> bool:
 
 
 def _accesses(body: Sequence[Statement]) -> Iterable[tuple[str, str]]:
-    """The arrays and offsets of loads and stores, but for those in branches."""
+    """The arrays and offsets of loads and stores, except those in branches."""
     for s in body:
         if isinstance(s, Loop):
             yield from _accesses(s.body)
@@ -407,7 +408,7 @@ def _loads(text: str) -> Iterable[tuple[str, str]]:
 
 
 def _joins(loops: Sequence[Loop], unit: _Unit, others: Set[str]) -> list[Statement]:
-    """What makes one value of those that the threads' reductions carry, but for ``others``."""
+    """The statements that combine the threads' reductions, except ``others``."""
     found: dict[tuple[str, ...], Combine] = {}
     for loop in loops:
         inside = _defined(loop.body)
@@ -418,7 +419,7 @@ def _joins(loops: Sequence[Loop], unit: _Unit, others: Set[str]) -> list[Stateme
 
 
 class _Touched:
-    """What loops have done to memory since the last barrier: by array, the ranges and offsets of accesses."""
+    """The memory accesses of loops since the last barrier: ranges and offsets by array."""
 
     def __init__(self) -> None:
         self.reads: dict[str, set[tuple]] = {}
@@ -430,7 +431,7 @@ class _Touched:
         return self
 
     def conflict(self, statements: Sequence[Statement], variable: str | None = None) -> bool:
-        """Whether threads would touch what other threads have: any access of an element by the same thread is none.
+        """True if threads would access elements that other threads write; accesses by the same thread do not conflict.
 
         ``variable``: between iterations of the loop over it.
         """
@@ -481,9 +482,9 @@ def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping
 
 
 def _in_registers(body: Sequence[Statement], pure: Predicate) -> list[Statement] | None:
-    """A loop that begins sums of columns in memory, and one over rows that adds to them, as one loop over columns.
+    """Turns a loop that initialises column sums in memory, and one over rows that adds to them, into one loop over columns.
 
-    Each sum is then in a register. None if the statements are not of that form.
+    Each sum is then in a register. None if the statements do not have that form.
     """
     loops = [s for s in body if isinstance(s, Loop)]
     if len(loops) != 2 or loops[1] is not body[-1]:
@@ -509,7 +510,7 @@ def _in_registers(body: Sequence[Statement], pure: Predicate) -> list[Statement]
 
 
 def _with_registers(rows: Loop, names: Mapping[str, str], variable: str, pure: Predicate) -> list[Statement] | None:
-    """The body of a loop over a row's elements, which adds to registers, with ``variable`` for the column."""
+    """The body of a loop over a row's elements, adding to registers, with ``variable`` for the column."""
     if any(array in names for array, _ in _accesses(rows.body)):
         return None
     result: list[Statement] = []

@@ -1,10 +1,10 @@
 """Elementary functions as straight-line arithmetic, which LLVM vectorises; for every back end.
 
 A function here is written over an ``Arithmetic``: the operations of one floating format on one back end. Values are
-combined with Python's operators; there are no branches, only ``select``. All are right to 2 units in the last place, at zeros,
-infinities, NaN and subnormal numbers.
+combined with Python's operators; there are no branches, only ``select``. All are accurate to 2 units in the last place,
+including zeros, infinities, NaN and subnormal numbers.
 
-Methods: reduction of the argument to a small interval, then a polynomial that interpolates the rest of the function at the
+Methods: argument reduction to a small interval, then a polynomial that interpolates the remainder of the function at the
 Chebyshev nodes of that interval, computed with sixty digits. (Muller, Elementary Functions, 2016; the reductions of exp and
 log are those of Tang, ACM TOMS 15 and 16.)
 """
@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-Value = Any  # a floating number, an integer or a truth value of the back end, with Python's operators
+Value = Any  # the back end's floating-point, integer or boolean value, with Python's operators
 
 
 class Arithmetic(Protocol):
-    """What the functions need. ``bits`` is 32 or 64; integers have as many.
+    """The operations that the functions need. ``bits`` is 32 or 64, also for integers.
 
-    ``wide`` is the arithmetic of 64 bits. ``table`` looks up an element of a constant array. ``rarely`` gives the values
-    ``usual``, or others where a condition holds: computed only if it holds somewhere. ``scales``: with 32 bits, whether
+    ``wide`` is the 64-bit arithmetic. ``table`` looks up an element of a constant array. ``rarely`` returns ``usual``, or
+    other values where a condition holds; these are computed only if it holds somewhere. ``scales``: in 32 bits, whether
     ``scaled``, x 2^n for an integer n, is one instruction.
     """
 
@@ -51,7 +51,7 @@ class Arithmetic(Protocol):
 class Format:
     """The numbers that depend on the floating format."""
 
-    mantissa: int  # bits after the point
+    mantissa: int  # fraction bits
     bias: int
     magic: float  # adding it rounds to an integer, found in the low bits
     highest: float  # the exponential overflows above this
@@ -62,7 +62,7 @@ class Format:
     log: Sequence[float]  # (2 atanh(s) - 2 s) / s^3 in s^2, on |s| <= 3 - 2 sqrt(2)
     tanh: Sequence[float]  # (tanh(x) - x) / x^3 in x^2, on |x| <= 5/8
     sinh: Sequence[float]  # (sinh(x) - x) / x^3 in x^2, on |x| <= 1
-    log2: tuple[float, float]  # log(2) and what is missing
+    log2: tuple[float, float]  # log(2) and its rounding error
 
 
 _FORMATS = {
@@ -155,7 +155,7 @@ _FORMATS = {
 
 
 def polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
-    """Constant first; by Estrin's scheme, whose pairs wait for one another less than Horner's chain does."""
+    """Constant first; by Estrin's scheme, which has shorter dependency chains than Horner's."""
     terms = [m.real(c) for c in coefficients]
     while len(terms) > 1:
         pairs = [m.fma(b, x, a) for a, b in zip(terms[::2], terms[1::2], strict=False)]
@@ -164,12 +164,12 @@ def polynomial(m: Arithmetic, x: Value, coefficients: Sequence[float]) -> Value:
 
 
 def exp(m: Arithmetic, x: Value) -> Value:
-    """e^x = 2^n e^r with n the integer next to x / ln 2."""
+    """e^x = 2^n e^r with n the integer nearest to x / ln 2."""
     return _scaled(m, *_exp(m, _within_range(m, x)))
 
 
 def exp_of_sum(m: Arithmetic, x: Value, rest: Value) -> Value:
-    """e^(x + rest) for a rest that is small beside 1."""
+    """e^(x + rest) for a rest that is small compared with 1."""
     t, k = _exp_less_1(m, _within_range(m, x))
     return _scaled(m, (t + m.fma(t, rest, rest)) + 1.0, k)
 
@@ -181,37 +181,37 @@ def exp_times(m: Arithmetic, x: Value, factor: Value) -> Value:
 
 
 def _within_range(m: Arithmetic, x: Value) -> Value:
-    """x, or from where on the exponential overflows or is zero."""
+    """x, clamped to the range in which the exponential neither overflows nor is zero."""
     f = _FORMATS[m.bits]
     x = m.select(x > f.highest, m.real(f.highest), x)
     return m.select(x < f.lowest, m.real(f.lowest), x)
 
 
-_MAGIC_BITS = 0x4B400000  # those of the magic number, with 32 bits
+_MAGIC_BITS = 0x4B400000  # those of the magic number, in 32 bits
 
 
 def _scaled(m: Arithmetic, e: Value, k: Value) -> Value:
-    """e 2^k, where k has ``magic`` above it. In two factors, if no instruction does it: 2^k may be too large or too small."""
+    """e 2^k, where ``magic`` was added to k. In two factors, unless one instruction does it: 2^k may overflow or underflow."""
     if m.scales:
         return m.scaled(e, k - _MAGIC_BITS)
-    half = k >> 1  # what the magic number leaves in k, shifts move out
+    half = k >> 1  # shifts remove the magic number from k
     return e * _power_of_2(m, half) * _power_of_2(m, k - half)
 
 
 def _exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
-    """e^r and n, for ``_scaled``. For |x| no larger than where the exponential overflows."""
+    """e^r and n, for ``_scaled``. |x| must be in the range in which the exponential does not overflow."""
     r, _, n = _reduced(m, x)
     return m.fma(r * r, polynomial(m, r, _FORMATS[m.bits].exp), r) + 1.0, n
 
 
 def _exp_less_1(m: Arithmetic, x: Value) -> tuple[Value, Value]:
-    """e^r - 1, a quarter of a unit in the last place better, and n."""
+    """e^r - 1, accurate to another quarter of a unit in the last place, and n."""
     r, rest, n = _reduced(m, x)
     return _exp_near(m, r, rest), n
 
 
 def _reduced(m: Arithmetic, x: Value) -> tuple[Value, Value, Value]:
-    """r = x - n ln 2, what rounding took from it, and the integer n with ``magic`` above it."""
+    """r = x - n ln 2, its rounding error, and the integer n with ``magic`` added."""
     f = _FORMATS[m.bits]
     shifted = m.fma(x, m.real(1.4426950408889634), m.real(f.magic))
     n = shifted - f.magic
@@ -275,7 +275,7 @@ def _half_exp(m: Arithmetic, x: Value) -> tuple[Value, Value]:
 
 
 def expm1(m: Arithmetic, x: Value) -> Value:
-    """e^x - 1; near zero by a polynomial of its own."""
+    """e^x - 1; a separate polynomial near zero."""
     near = m.fma(x * x, polynomial(m, x, _FORMATS[m.bits].expm1), x)
     small = m.absolute(x) < 0.5
     t, k = _exp_less_1(m, _within_range(m, x))
@@ -291,7 +291,7 @@ def _log(m: Arithmetic, u: Value) -> Value:
 
 
 def _log_parts(m: Arithmetic, u: Value) -> tuple[Value, Value, Value, Value]:
-    """k, t, t^2 / 2 and the rest of log(1 + t) = t - (t^2 / 2 - rest): 2 atanh(t / (2 + t)), where 1 + t = u / 2^k is in
+    """k, t, t^2 / 2 and the remainder of log(1 + t) = t - (t^2 / 2 - rest): 2 atanh(t / (2 + t)), where 1 + t = u / 2^k is in
     [sqrt(1/2), sqrt(2)).
     """
     f = _FORMATS[m.bits]
@@ -314,7 +314,7 @@ def log(m: Arithmetic, x: Value) -> Value:
 
 
 def normalised(m: Arithmetic, x: Value) -> tuple[Value, Value, int]:
-    """x, or x 2^d where that is subnormal; whether it is; and d."""
+    """x, or x 2^d if x is subnormal; whether it is; and d."""
     f = _FORMATS[m.bits]
     subnormal = x < 2.0 ** (1 - f.bias)
     return m.select(subnormal, x * 2.0 ** (f.mantissa + 1), x), subnormal, f.mantissa + 1
@@ -329,25 +329,25 @@ def log10(m: Arithmetic, x: Value) -> Value:
 
 
 def _log_of_base(m: Arithmetic, x: Value, of_2: float, of_e: float) -> Value:
-    """k log(2) + log(1 + t), in another base, of which the logarithms of 2 and e are given."""
+    """k log(2) + log(1 + t) in another base, given the logarithms of 2 and e in it."""
     normal, subnormal, digits = normalised(m, x)
     k, t, half, tail = _log_parts(m, normal)
     k = m.select(subnormal, k - float(digits), k)
     near = t - (half - tail)
-    rest = (t - near) - (half - tail)  # what rounding took
+    rest = (t - near) - (half - tail)  # the rounding error
     value = m.fma(k, m.real(of_2), m.fma(near, m.real(of_e), rest * of_e))
     return _log_specials(m, x, value)
 
 
 def _log_specials(m: Arithmetic, x: Value, value: Value) -> Value:
-    """Infinity and NaN are themselves; the logarithm of zero is -inf, of what is less NaN."""
+    """Infinity and NaN are unchanged; the logarithm of zero is -inf, that of negative numbers NaN."""
     value = m.select(x == 0.0, m.real(-float("inf")), value)
     value = m.select(x < 0.0, m.real(float("nan")), value)
     return m.select(x < float("inf"), value, x)
 
 
 def log1p(m: Arithmetic, x: Value) -> Value:
-    """log(u) for u = 1 + x as rounded, and what rounding took away, over u."""
+    """log(u) for u = 1 + x as rounded, plus the rounding error divided by u."""
     u = x + 1.0
     large = x > 2.0 ** (_FORMATS[m.bits].mantissa + 1)
     rest = m.select(large, m.real(0.0), m.select(x < 1.0, x - (u - 1.0), 1.0 - (u - x)))
@@ -359,10 +359,10 @@ def sigmoid(m: Arithmetic, x: Value) -> Value:
     """1 / (1 + e^-x), from e^-|x|, which does not overflow."""
     e = exp(m, -m.absolute(x))
     numerator, d = m.select(x < 0.0, e, m.real(1.0)), e + 1.0
-    rest = e - (d - 1.0)  # what rounding took from d
+    rest = e - (d - 1.0)  # the rounding error of d
     r = 1.0 / d
     q = numerator * r
-    return m.fma(m.fma(-q, rest, m.fma(-q, d, numerator)), r, q)  # one step of Newton's
+    return m.fma(m.fma(-q, rest, m.fma(-q, d, numerator)), r, q)  # one Newton step
 
 
 def tanh(m: Arithmetic, x: Value) -> Value:
@@ -372,7 +372,7 @@ def tanh(m: Arithmetic, x: Value) -> Value:
     near = m.fma(a * z, polynomial(m, z, _FORMATS[m.bits].tanh), a)
     c = m.select(a < 20.0, a, m.real(20.0))
     far = 1.0 - 2.0 / (normal_exp(m, c + c) + 1.0)
-    return m.copysign(m.select(a >= 0.625, far, near), x)  # near for NaN
+    return m.copysign(m.select(a >= 0.625, far, near), x)  # near, for NaN
 
 
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {

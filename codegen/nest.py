@@ -1,8 +1,8 @@
-"""What a kernel is before it is text: statements, loops and branches over named numbers and arrays.
+"""Kernels before they are text: statements, loops and branches over named numbers and arrays.
 
-A nest says once, for all back ends, what may be divided. The iterations of a loop are independent of one another, but for what
-its reductions carry, unless the loop is ``sequential``. What runs them (the threads of a block, say) is decided by
-``mapping``, and ignored by the text for the CPU.
+A nest says once, for all back ends, what may run in parallel. The iterations of a loop are independent, except for what its
+reductions carry, unless the loop is ``sequential``. ``mapping`` decides what runs them (the threads of a block, for
+example); the text for the CPU ignores that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Let:
 
 @dataclass
 class Store:
-    """``lanes``: neighbours that are stored at once."""
+    """``lanes``: adjacent elements stored at once."""
 
     array: str
     offset: str
@@ -35,7 +35,7 @@ class Store:
 
 
 class Combine(StrEnum):
-    """How a reduction joins two values. ``GREATER`` and ``LESS`` ignore NaN; ``ARGMAX`` and ``ARGMIN`` join pairs."""
+    """How a reduction combines two values. ``GREATER`` and ``LESS`` ignore NaN; ``ARGMAX`` and ``ARGMIN`` combine pairs."""
 
     SUM = "sum"
     MAX = "max"
@@ -51,7 +51,7 @@ class Combine(StrEnum):
         return self in (Combine.ARGMAX, Combine.ARGMIN)
 
     def text(self, so_far: str, value: str) -> str:
-        """The two values joined, as an expression."""
+        """The two values combined, as an expression."""
         if self is Combine.ANY:
             return f"{so_far} | ({value})"
         function = {"sum": "accumulate", "max": "maximum", "min": "minimum"}.get(self, self.value)
@@ -60,7 +60,7 @@ class Combine(StrEnum):
 
 @dataclass
 class Reduce:
-    """A reduction's step: ``names`` joined with ``values``. Pairs are a position and its element.
+    """A reduction step: ``names`` combined with ``values``. Pairs are a position and its element.
 
     ``dtype``: narrow integers wrap to it.
     """
@@ -82,7 +82,7 @@ class Reduce:
 
 @dataclass
 class Accumulate:
-    """An element of an array, joined with a value."""
+    """Combines an element of an array with a value."""
 
     array: str
     offset: str
@@ -98,12 +98,12 @@ class Accumulate:
 
 @dataclass
 class Compensated(Accumulate):
-    """A sum in memory to which a value is added; what rounding loses of it is added to an element of another array."""
+    """Adds a value to a sum in memory, and the rounding error to an element of another array."""
 
     lost: str = ""
 
     def lines(self) -> list[Statement]:
-        """The step as plain statements: the exact error of a sum is a number of its format (Knuth, TAOCP 2, 4.2.2)."""
+        """The step as plain statements: a sum's exact error is representable in its format (Knuth, TAOCP 2, 4.2.2)."""
         before, after, part = (f"{letter}{self.value[1:]}0{self.array[1:]}" for letter in "suz")
         error = f"(({before} - ({after} - {part})) + ({self.value} - {part}))"
         return [
@@ -116,23 +116,23 @@ class Compensated(Accumulate):
 
 
 def wrapped(text: str, dtype: DType) -> str:
-    """Integer arithmetic is done in 64 bits, and wraps when it is stored in fewer."""
+    """Integer arithmetic uses 64 bits, and wraps when it is stored in fewer."""
     return f"{dtype.short}({text})" if dtype.kind in "ui" and dtype.short != "i64" else text
 
 
 class Who(StrEnum):
     """What runs the iterations of a loop."""
 
-    EACH = "range"  # every thread, one after the other
-    GRID = "grid"  # shared among all threads
+    EACH = "range"  # every thread runs all iterations
+    GRID = "grid"  # divided among all threads
     BLOCKS = "blocks"  # a block takes one at a time
     WARPS = "warps"  # a warp takes one at a time
-    THREADS = "threads"  # shared among the threads of the block, or of the warp, that the loop around it is given to
+    THREADS = "threads"  # divided among the threads of the block or warp that runs the enclosing loop
 
 
 @dataclass
 class Loop:
-    """``lanes``: neighbouring iterations that a thread takes at once."""
+    """``lanes``: adjacent iterations that a thread takes at once."""
 
     variable: str
     start: str
@@ -159,7 +159,7 @@ class Do:
 
 @dataclass
 class Join:
-    """Makes one value, the same in all threads of a ``unit`` (block or warp), of what a reduction has given each of them."""
+    """Combines a reduction's values from all threads of a ``unit`` (block or warp) into one, the same in all threads."""
 
     combine: Combine
     names: tuple[str, ...]
@@ -170,7 +170,7 @@ Statement = Let | Store | Reduce | Accumulate | Loop | If | Do | Join
 
 
 def walk(statements: Sequence[Statement]) -> Iterator[Statement]:
-    """The statements, and those inside of them."""
+    """The statements and those inside them."""
     for s in statements:
         yield s
         if isinstance(s, Loop):
@@ -219,12 +219,12 @@ class Array:
 
 @dataclass
 class Kernel:
-    """A loop nest. ``domain`` is the range to be split: the kernel is called with a part of [0, domain)."""
+    """A loop nest. ``domain`` is the range to divide: a call of the kernel computes a part of [0, domain)."""
 
     arrays: list[Array]
     params: list[str]  # names of the integers that follow the addresses in the argument block
-    values: list[int]  # and what they are for the shapes at hand
+    values: list[int]  # and their values for the current shapes
     body: list[Statement]
     domain: int
-    checks: list[tuple[type[Exception], str]]  # what is raised, by site
-    grain: int = 1  # the shortest part of the domain that is worth giving away
+    checks: list[tuple[type[Exception], str]]  # errors to raise, by site
+    grain: int = 1  # the minimum part of the domain worth a separate call

@@ -31,8 +31,8 @@ _CBRT = (
 
 
 def pow_(m: Arithmetic, x: Value, y: Value) -> Value:
-    """e^(y log|x|), with the sign and the special cases of IEEE 754's pow. The logarithm has some ten digits more than the
-    result in 64 bits; in 32, the magnitude is computed in 64.
+    """e^(y log|x|), with the sign and the special cases of IEEE 754's pow. In 64 bits the logarithm has about ten digits more
+    than the result; in 32 bits, the magnitude is computed in 64.
     """
     infinity = float("inf")
     if m.bits == 32:
@@ -41,10 +41,10 @@ def pow_(m: Arithmetic, x: Value, y: Value) -> Value:
         one = m.absolute(x) == 1.0
     else:
         value, one = _power_64(m, m.absolute(x), y)
-    value = m.select(one, m.real(1.0), value)  # also for y infinite
+    value = m.select(one, m.real(1.0), value)  # also for infinite y
     rounded, half = m.rint(y), y * 0.5
     odd = (rounded == y) & (m.absolute(m.rint(half) - half) == 0.5)
-    value = m.select(odd & (m.to_bits(x) < 0), -value, value)  # also of -0
+    value = m.select(odd & (m.to_bits(x) < 0), -value, value)  # also for -0
     impossible = (x < 0.0) & (x > -infinity) & ((rounded < y) | (rounded > y))
     value = m.select(impossible, m.real(float("nan")), value)
     value = m.select(x == x, m.select(y == y, value, y), x)
@@ -63,7 +63,7 @@ def _power_64(m: Arithmetic, a: Value, y: Value) -> tuple[Value, Value]:
 
 
 def long_log(m: Arithmetic, a: Value) -> tuple[Value, Value]:
-    """log(a) of a finite a > 0 and what is missing: as ``math.log``, with products and sums that keep what rounding takes."""
+    """log(a) of a finite a > 0 and its rounding error: like ``math.log``, with products and sums that keep rounding errors."""
     normal, subnormal, digits = normalised(m, a)
     bits = m.to_bits(normal)
     k = (bits - 0x3FE6A09E667F3BCD) >> 52  # sqrt(1/2)

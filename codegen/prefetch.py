@@ -1,8 +1,8 @@
-"""Rows fetched ahead: while one row is computed, the next one comes from memory.
+"""Prefetching: while one row is computed, part of the next one is loaded.
 
-A processor sees by itself that a row is read on and on, but not beyond the page the row is in. Kernels that go over each row
-several times, as a softmax does, wait for the beginning of every row and then compute from the cache while the memory idles. So
-before each of a row's loops a part of the next row is asked for, of the arrays that are only read.
+Hardware prefetching follows a row, but stops at the end of its page. Kernels that traverse each row several times, such as
+a softmax, wait for the beginning of every row, and then compute from the cache while memory is idle. So each of a row's
+loops is preceded by a prefetch of a part of the next row, for arrays that are only read.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from .nest import Accumulate, Array, Do, Kernel, Let, Loop, Statement, Store, walk
 
-_LONG = 1024  # bytes of a row that is worth asking for
+_LONG = 1024  # bytes: shorter rows are not prefetched
 
 
 def with_requests(kernel: Kernel) -> list[Statement]:
-    """The kernel's body, in which loops over long rows that several loops read request the row after."""
+    """The kernel's body with prefetches of the next row before loops over long rows, if several loops read them."""
     written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
     only_read = {a.name: a for a in kernel.arrays if a.name not in written}
     return _add(only_read, dict(zip(kernel.params, kernel.values, strict=True)), kernel.body)
@@ -39,7 +39,7 @@ def _in_rows(arrays: Mapping[str, Array], extents: Mapping[str, int], rows: Loop
 
 
 def _read(rows: Loop, loops: list[Loop]) -> dict[str, tuple[str, str]]:
-    """The arrays that the loops read along a row: the offset where that begins, and its extent."""
+    """The arrays that the loops read along a row: the row's offset and extent."""
     read: dict[str, tuple[str, str]] = {}
     for loop in loops:
         along = re.compile(rf"load\((p\d+), ((?:.+ \+ )?{rows.variable} \* (n\d+)) \+ {loop.variable}\)")
@@ -51,7 +51,7 @@ def _read(rows: Loop, loops: list[Loop]) -> dict[str, tuple[str, str]]:
 
 
 def _between(body: list[Statement], requests: list[tuple[str, str, str]], parts: int) -> list[Statement]:
-    """The body, with a part of the requests before each of its loops."""
+    """The body with a part of the prefetches before each of its loops."""
     new: list[Statement] = []
     part = 0
     for s in body:

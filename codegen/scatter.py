@@ -1,9 +1,9 @@
-"""Sums at positions that are data, for the threads of a GPU: by sorting, so that the order of addition is that of the operands.
+"""Indexed sums on GPUs, by sorting, so that the order of addition is that of the operands.
 
-A term's key is the place where it goes, times the number of terms, plus its own number. Keys are sorted by a bitonic network
-(K. E. Batcher, "Sorting networks and their applications", 1968), a kernel for each of its columns. Then every element of the
-result finds the keys that are its own by bisection, and adds up their terms. Nothing is added atomically, so results have the
-same bits in every run, and those of the CPU, which adds in the same order.
+A term's key is its target position times the number of terms, plus its own number. A bitonic network sorts the keys (K. E.
+Batcher, "Sorting networks and their applications", 1968), with one kernel per column of the network. Then every element of
+the result finds its keys by bisection, and adds their terms. Without atomic additions, results are deterministic, and
+bitwise equal to those of the CPU, which adds in the same order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .nest import Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, Who
 
 @dataclass
 class Stage:
-    """A kernel of several that are one operation: its name, and the values that its arrays are."""
+    """One of the kernels of an operation: its name, and the values of its arrays."""
 
     name: str
     mapped: Mapped
@@ -43,7 +43,7 @@ def stages(op: Op) -> list[Stage]:
 
 
 def _columns(count: int) -> list[tuple[int, int]]:
-    """The columns of a bitonic network: the size of the sequences that are merged, and how far compared keys are apart."""
+    """The columns of a bitonic network: the size of the merged sequences, and the distance of compared keys."""
     logs = range(1, count.bit_length())
     return [(1 << size, 1 << distance) for size in logs for distance in reversed(range(size))]
 
@@ -53,7 +53,7 @@ def _lowering(*values: Value) -> Lowering:
 
 
 def _kernel(low: Lowering, name: str, total: int) -> Mapped:
-    """The kernel whose statements are in the innermost scope, for all of ``total`` iterations of ``name``."""
+    """The kernel of the statements in the innermost scope, for ``total`` iterations of ``name``."""
     body: list[Statement] = low.scopes[-1].body
     loop = Loop(name, "0", low.param(total), body, who=Who.GRID)
     kernel = Kernel(low.arrays, low.params, low.values, [loop], total, low.checks)
@@ -61,7 +61,7 @@ def _kernel(low: Lowering, name: str, total: int) -> Mapped:
 
 
 def _digits(low: Lowering, flat: str, shape: tuple[int, ...]) -> Index:
-    """The index of the element with that number, in row-major order."""
+    """The index of element number ``flat``, in row-major order."""
     index: list[str] = []
     for n in reversed(shape[1:]):
         extent = low.param(n)
@@ -77,7 +77,7 @@ def _let(low: Lowering, expression: str) -> str:
 
 
 def _keys(op: Op, keys: Value) -> Mapped:
-    """Each term's key; those that fill up a power of two come last."""
+    """Each term's key; padding to a power of two comes last."""
     _, where = op.operands
     low = _lowering(where, keys)
     count, terms = low.param(keys.type.numel), where.type.numel
@@ -101,7 +101,7 @@ def _keys(op: Op, keys: Value) -> Mapped:
 
 
 def _exchange(count: int, size: int, distance: int) -> Mapped:
-    """A column of the network: keys that are so far apart are put in order, of alternate direction in sequences of ``size``."""
+    """A column of the network: orders keys at this distance, in alternating direction in sequences of ``size``."""
     low = _lowering(Value(TensorType(int64, (count,))))
     apart, merged = (low.fixed_param(n) for n in (distance, size))
     low.scopes[-1].body += [
@@ -144,7 +144,7 @@ def _sums(op: Op, keys: Value) -> Mapped:
 
 
 def _bisected(low: Lowering, keys: Value, bound: str) -> str:
-    """How many keys are less than a bound."""
+    """The number of keys less than a bound."""
     found, step, r = low.fresh("a"), low.fresh("a"), low.fresh("r")
     count = keys.type.numel
     below, key = low.fresh("t"), low.fresh("t")

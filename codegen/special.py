@@ -1,7 +1,7 @@
 """The complementary error function, and the logarithm of the gamma function with its derivative; see ``math``.
 
-In 32 bits they are computed in 64. The logarithm of the gamma function and its derivative are right to 2 units in the last
-place for x > 0; between poles and near zeros at negative x, to some 2^-50 absolutely.
+In 32 bits they are computed in 64. The logarithm of the gamma function and its derivative are accurate to 2 units in the
+last place for x > 0; between poles and near zeros at negative x, the absolute error is about 2^-50.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _LGAMMA_MIDDLE = (
     -3.524439130744301e-05,
     2.4751721743952808e-05,
 )
-# What Stirling's formula lacks, times a, in 1 / a^2 for a >= 8; log(2 pi) / 2 and log(pi).
+# The remainder of Stirling's formula times a, in 1 / a^2 for a >= 8; log(2 pi) / 2 and log(pi).
 _STIRLING = (
     0.0833333333333333,
     -0.002777777777606244,
@@ -162,7 +162,7 @@ _PI = (3.141592653589793, 1.2246467991473532e-16)
 
 
 def _times(m: Arithmetic, d: Value, d_rest: Value, x: Value, coefficients: tuple[float, ...]) -> Value:
-    """(d + d_rest) times a polynomial, of which the last sum and the product keep what rounding takes."""
+    """(d + d_rest) times a polynomial; the last sum and the product keep rounding errors."""
     p = polynomial(m, x, coefficients[2:])
     p = m.fma(x, p, m.real(coefficients[1]))
     h = m.fma(x, p, m.real(coefficients[0]))
@@ -184,7 +184,7 @@ def _sine_and_cosine_of_turns(m: Arithmetic, a: Value) -> tuple[Value, Value]:
 
 
 def lgamma(m: Arithmetic, x: Value) -> Value:
-    """log|gamma(x)|: by a polynomial on [1, 3], from where the recurrence leads to 0, by another up to 8, by Stirling's
+    """log|gamma(x)|: by a polynomial on [1, 3], to which the recurrence leads from 0; by another up to 8; by Stirling's
     formula beyond; by reflection for negative numbers.
     """
     if m.bits == 32:
@@ -218,8 +218,8 @@ def lgamma(m: Arithmetic, x: Value) -> Value:
 
 
 def digamma(m: Arithmetic, x: Value) -> Value:
-    """The derivative of ``lgamma``: by polynomials with the same zero on [1, 3] and up to 8, by the asymptotic series beyond;
-    by the recurrence below 1, by reflection for negative numbers.
+    """The derivative of ``lgamma``: by polynomials with the same zero on [1, 3] and up to 8; by the asymptotic series beyond;
+    by the recurrence below 1; by reflection for negative numbers.
     """
     if m.bits == 32:
         w = m.wide

@@ -1,4 +1,4 @@
-"""Statements as kernel source, a small part of Python."""
+"""Statements as kernel source, in a subset of Python."""
 
 from __future__ import annotations
 

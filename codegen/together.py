@@ -1,7 +1,7 @@
-"""Sums of columns that take several rows at once: what is added to memory is the sum of a few terms.
+"""Column sums over several rows at once: the value added to memory is the sum of a few terms.
 
-A loop over rows that adds each of them to a row of sums reads and writes that row as often. With eight rows at a time it does
-so once for eight terms.
+A loop that adds each row to a row of sums reads and writes that row for every row. With eight rows at a time it does so
+once for eight terms.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import replace
 from .nest import Compensated, If, Let, Loop, Statement, renamed
 
 _ROWS = 8
-_MOST = 12  # statements for an element: a longer body gains nothing
-_LETTERS = {"t": "x", "j": "y"}  # of the names that a row's own are made of
+_MOST = 12  # statements per element: a longer body gains nothing
+_LETTERS = {"t": "x", "j": "y"}  # prefixes of the names for a row's own values
 
 
 def rows_together(statements: Sequence[Statement]) -> list[Statement]:
-    """The statements, in which long sums of columns are made of the sums of a few rows."""
+    """The statements, with long column sums computed from sums of a few rows."""
     result: list[Statement] = []
     for s in statements:
         if isinstance(s, If):
@@ -33,7 +33,7 @@ def rows_together(statements: Sequence[Statement]) -> list[Statement]:
 
 
 def _columns(rows: Loop) -> Loop | None:
-    """The loop over columns, if a loop over rows does nothing else than to add elements to long sums."""
+    """The loop over columns, if a loop over rows only adds elements to long sums."""
     before, columns = rows.body[:-1], rows.body[-1] if rows.body else None
     if not (rows.sequential and rows.start == "0" and isinstance(columns, Loop)) or not all(isinstance(s, Let) for s in before):
         return None
@@ -61,7 +61,7 @@ def _eight(rows: Loop, columns: Loop) -> Loop:
 
 
 def _fresh(statements: Sequence[Statement], k: int) -> dict[str, str]:
-    """New names for the values that the statements compute for a row."""
+    """New names for the values that the statements compute for row ``k``."""
     return {s.name: f"{_LETTERS[s.name[0]]}{s.name[1:]}0{k}" for s in statements if isinstance(s, Let)}
 
 

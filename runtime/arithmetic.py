@@ -1,4 +1,4 @@
-"""The arithmetic of ``codegen.math`` in LLVM's instructions, on numbers or on vectors of them."""
+"""The arithmetic of ``codegen.math`` as LLVM instructions, on scalars or vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .machine import selected
 
 
 def wide_registers() -> bool:
-    """Whether a register holds sixteen numbers of 32 bits: a table to look up, say."""
+    """True if a register holds sixteen 32-bit numbers, for example a lookup table."""
     return selected().vector_bits == 512
 
 
@@ -31,7 +31,7 @@ def element(type_: Any) -> Any:
 
 
 class Number:
-    """An LLVM value with Python's operators, as ``codegen.math`` wants it."""
+    """An LLVM value with Python's operators, for ``codegen.math``."""
 
     __slots__ = ("arithmetic", "value")
 
@@ -104,7 +104,7 @@ class Number:
 
 
 class LLVMArithmetic:
-    """``codegen.math.Arithmetic`` in LLVM, for one floating type or a vector of it."""
+    """``codegen.math.Arithmetic`` in LLVM, for a floating type or a vector of it."""
 
     def __init__(self, builder: ir.IRBuilder, type_: Any):
         self.builder, self.type = builder, type_
@@ -113,7 +113,7 @@ class LLVMArithmetic:
         self.integer = self.of(ir.IntType(self.bits))
 
     def of(self, type_: Any) -> Any:
-        """A type, with as many lanes."""
+        """The type with this arithmetic's number of lanes."""
         return ir.VectorType(type_, self.lanes) if self.lanes else type_
 
     def _call(self, name: str, *values: Number) -> Number:
@@ -126,7 +126,7 @@ class LLVMArithmetic:
 
     def fma(self, a: Number, b: Number, c: Number) -> Number:
         if self.bits == 32 and not selected().fuses:
-            # Without the instruction LLVM calls a function for each number. A product of two f32 is exact in 64 bits.
+            # Without the instruction, LLVM calls a function for each number. A product of two f32 is exact in 64 bits.
             x, y, z = (self.builder.fpext(v.value, self.wide.type) for v in (a, b, c))
             return self.narrowed(Number(self, self.builder.fadd(self.builder.fmul(x, y), z)))
         return self._call("fma", a, b, c)
@@ -186,7 +186,7 @@ class LLVMArithmetic:
         return Number(self, vector)
 
     def _permuted(self, numbers: Sequence[float], index: ir.Value) -> ir.Value:
-        """Of 16 numbers, which are in a register, those that the index says."""
+        """Selects from 16 numbers in a register, by index."""
         wide, places = ir.VectorType(ir.FloatType(), 16), ir.VectorType(ir.IntType(32), 16)
         type_ = ir.FunctionType(wide, [wide, places])
         pick = declared(self.builder.module, type_, "llvm.x86.avx512.permvar.sf.512")
@@ -195,7 +195,7 @@ class LLVMArithmetic:
         )
 
     def _of_lanes(self, x: ir.Value, lanes: int) -> ir.Value:
-        """A vector with fewer lanes, or with more of any content."""
+        """A vector with fewer lanes, or with additional undefined ones."""
         if x.type.count == lanes:
             return x
         places = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [i % x.type.count for i in range(lanes)])

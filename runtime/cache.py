@@ -1,10 +1,10 @@
-"""What was compiled, kept on disk by content: machine code (``k_``, ``n_``) and the plans of programs (``p_``).
+"""The disk cache of compiled code, addressed by content: machine code (``k_``, ``n_``) and plans of programs (``p_``).
 
-A file is named by the content address of what it was made of. It begins with a keyed digest (BLAKE2, RFC 7693) of its name and
-the rest, checked when it is read. The key is a random number in the same directory, so a file that is damaged, that was
-renamed, or that another program wrote, counts as absent. Files are written whole, under another name, and then renamed, so
-processes may share the directory. Only its owner can write there: machine code is read from it. It is bounded in size:
-what was used longest ago goes first.
+A file's name is the content address of its source. The file begins with a keyed digest (BLAKE2, RFC 7693) of its name and
+contents, which is checked when it is read. The key is a random number in the same directory, so files that are damaged,
+renamed or written by another program count as absent. Files are written completely under a temporary name and then renamed,
+so processes may share the directory. Only its owner may write to it, because machine code is loaded from it. Its size is
+bounded: the least recently used files are removed first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def directory() -> Path:
 
 
 def _usable(path: Path) -> bool:
-    """Whether the directory belongs to this user, and no other may write to it."""
+    """True if the directory belongs to this user, and nobody else may write to it."""
     try:
         info = path.stat()
     except OSError:
@@ -46,15 +46,15 @@ def _usable(path: Path) -> bool:
 
 @functools.cache
 def _key(path: Path) -> bytes:
-    """The key of a directory's digests. Raises OSError if there is none and none can be made."""
+    """The key of a directory's digests. Raises OSError if there is none and none can be created."""
     file = path / "key"
     if not file.exists() or file.stat().st_size != _DIGEST:
         file.unlink(missing_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path, prefix=".new-")  # for its owner alone to read
+        handle, temporary = tempfile.mkstemp(dir=path, prefix=".new-")  # readable only by the owner
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(os.urandom(_DIGEST))
-            with contextlib.suppress(FileExistsError):  # another process was first
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(temporary, file)
         finally:
             os.unlink(temporary)
@@ -77,13 +77,13 @@ def read(name: str) -> bytes | None:
             return None
     except OSError:
         return None
-    with contextlib.suppress(OSError):  # the time of last use, by which ``_make_room`` chooses
+    with contextlib.suppress(OSError):  # the time of last use, for ``_make_room``
         os.utime(path / name)
     return code
 
 
 def write(name: str, code: bytes) -> None:
-    """Stores ``code`` under ``name``. A directory that cannot be written to is no error: the code is just not kept."""
+    """Stores ``code`` under ``name``. If the directory is not writable, nothing is stored and no error is raised."""
     path = directory()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,9 +103,9 @@ def write(name: str, code: bytes) -> None:
 
 
 def _make_room(path: Path, written: int) -> None:
-    """Removes what was used longest ago when there is more than the limit: down to three quarters of it.
+    """Removes the least recently used files if the total exceeds the limit: down to three quarters of it.
 
-    To look at every file takes long. Each write does so with a probability proportional to its bytes: on average once in a
+    Scanning all files is slow. Each write does it with a probability proportional to its size: on average once per
     sixteenth of the limit, however many processes write.
     """
     if int.from_bytes(os.urandom(4)) / 2**32 >= written / (LIMIT / 16):
@@ -122,6 +122,6 @@ def _make_room(path: Path, written: int) -> None:
 
 
 def entries() -> tuple[int, int]:
-    """How many kernels are stored, and their size in bytes."""
+    """The number of stored kernels and their size in bytes."""
     files = list(directory().glob("k_*"))
     return len(files), sum(f.stat().st_size for f in files)

@@ -1,4 +1,4 @@
-"""The call of a program from Python, written out: a function of the words for its inputs that gives the results' arrays."""
+"""Generated Python code that calls a program: a function from the input words to the result arrays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ Caller = Callable[..., "tuple[np.ndarray, ...] | None"]
 
 
 def caller(program: Program, looked_at: Sequence[int]) -> Caller:
-    """A function that calls ``program``: its arguments are the addresses of the inputs' memory, and for those in ``looked_at``
-    the ids of array objects that own their memory; it returns the results that are not updates, or None if the program failed
-    and nothing is changed.
+    """A function that calls ``program``. Its arguments are the addresses of the inputs' memory; for inputs in ``looked_at``,
+    the ids of array objects that own their memory. It returns the results that are not updates, or None if the program
+    failed and nothing has changed.
 
-    For programs that update no inputs (``unsafe`` is empty, and there is no ``lock``), where ``objects.reads_arrays``.
+    For programs that update no inputs (``unsafe`` is empty, and there is no ``lock``), and only if
+    ``objects.reads_arrays``.
     """
     frames = program.look_at(looked_at)
     results = range(len(program.plan.results))

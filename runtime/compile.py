@@ -1,7 +1,7 @@
-"""Kernel source to machine code.
+"""Compiles kernel source to machine code.
 
-Numba compiles the source for the selected CPU (``numba_cpu``) to an object file, which is kept on disk (``cache``) and loaded
-from there by the next process. Numba is imported when a kernel is compiled, not when it is loaded.
+Numba compiles the source for the selected CPU (``numba_cpu``) to an object file, which is kept on disk (``cache``) and
+loaded from there by later processes. Numba is imported when a kernel is compiled, not when it is loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _lock = threading.RLock()
 
 @dataclass
 class Stats:
-    """What this process has done so far."""
+    """Counts for this process."""
 
     compiled: int = 0
     loaded: int = 0  # from disk
@@ -40,14 +40,16 @@ stats = Stats()
 
 @functools.cache
 def _meaning() -> str:
-    """What kernel text and native functions become, beside the CPU: the files that decide it, and the compilers' versions."""
+    """What determines the code of kernels and native functions, besides the CPU: the relevant source files, and the compilers'
+    versions.
+    """
     from .. import codegen
 
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
     names = ("machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector", "driver", "team", "gemm")
     files = [here / f"{name}.py" for name in names]
     files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special")]
-    # Numba's version, without importing it, or the package metadata that takes as long as a small kernel.
+    # Numba's version, without importing Numba, or the package metadata, which takes as long as a small kernel.
     numba = find_spec("numba")
     files += [Path(place) / "_version.py" for place in (numba.submodule_search_locations if numba else None) or ()]
     content = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
@@ -55,15 +57,17 @@ def _meaning() -> str:
 
 
 def key(source: str) -> str:
-    """The content address of a kernel: its text, what compiles it, and the CPU."""
+    """The content address of a kernel: its text, its compiler, and the CPU."""
     return hashlib.sha256(f"{_meaning()}\n{machine.selected()}\n{source}".encode()).hexdigest()[:40]
 
 
 @functools.cache
 def _compiler() -> Callable[[str, str], Any]:
-    """Has Numba compile a kernel, given its text and name. Raises ImportError for a version of Numba that is not supported."""
+    """The function by which Numba compiles a kernel, given its text and name. Raises ImportError for an unsupported Numba
+    version.
+    """
     check_version()
-    from .numba_cpu import library  # imports Numba: not before something is compiled
+    from .numba_cpu import library  # imports Numba: only when something is compiled
 
     return library
 
@@ -84,14 +88,14 @@ def assembly(source: str) -> str:
 
 @uninterrupted
 def object_code(source: str, symbol: str) -> bytes:
-    """An object file with the kernel under that name, for the selected CPU; it may need functions of C's library."""
+    """An object file with the kernel under that name, for the selected CPU; it may need functions of the C library."""
     with _lock:
         return _compiler()(source, symbol).emit_native_object()
 
 
 @uninterrupted
 def native_object(code: str, symbol: str) -> bytes:
-    """An object file, for the selected CPU, of LLVM IR in which ``SYMBOL`` stands for a name."""
+    """An object file, for the selected CPU, of LLVM IR in which ``SYMBOL`` is replaced by a name."""
     module = llvm.parse_assembly(code.replace("SYMBOL", symbol))
     return machine.target_machine(machine.selected()).emit_object(module)
 
@@ -99,7 +103,7 @@ def native_object(code: str, symbol: str) -> bytes:
 def _linkable(source: str, symbol: str) -> bytes:
     """An object file that this process can link.
 
-    Raises NotImplementedError if it needs a function that this process does not have: the linker would end the process.
+    Raises NotImplementedError if it needs a function that this process does not have, because the linker would abort.
     """
     library = _compiler()(source, symbol)
     for name in library.external_functions():
@@ -132,7 +136,7 @@ def _loader() -> _Loader:
 
 
 def load(sources: Iterable[str]) -> list[int]:
-    """The address of each kernel, compiling those that neither this process nor the disk has.
+    """The address of each kernel; compiles those that are neither loaded nor on disk.
 
     Raises RuntimeError if code for the selected CPU cannot run on this machine.
     """
@@ -163,9 +167,9 @@ def _load(source: str) -> int:
 
 @uninterrupted
 def native(what: str, code: Callable[[], str], names: Iterable[str]) -> dict[str, int]:
-    """The addresses of functions of the runtime, given as LLVM IR, which are called SYMBOL_name there.
+    """The addresses of runtime functions, given as LLVM IR in which they are called SYMBOL_name.
 
-    ``what`` identifies the code together with the text of the files that write it.
+    ``what`` identifies the code, together with the source files that generate it.
     """
     machine.check_runs_here(machine.selected())
     with _lock:

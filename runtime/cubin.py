@@ -1,4 +1,4 @@
-"""Machine code for NVIDIA's GPUs from PTX, by nvJitLink; what it needs of a GPU, and its text. No GPU is needed."""
+"""Machine code for NVIDIA GPUs from PTX, by nvJitLink; its resource usage and its disassembly. No GPU is needed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # that kernels are tested for
-# An architecture that nvJitLink does not know ends the process.
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # the tested ones
+# nvJitLink aborts the process for an unknown architecture.
 _KNOWN = (*ARCHITECTURES, *(f"sm_{n}" for n in (86, 87, 88, 89, 103, 110, 120, 121)))
 _SPILLED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers(?:, used \d+ barriers)?(?:, (\d+) bytes smem)?")
@@ -17,7 +17,7 @@ _USED = re.compile(r"Used (\d+) registers(?:, used \d+ barriers)?(?:, (\d+) byte
 
 @dataclass(frozen=True)
 class Cubin:
-    """Machine code, and the resources it uses: registers a thread, bytes of spills a thread, bytes of shared memory a block."""
+    """Machine code and its resources: registers per thread, spilled bytes per thread, shared memory per block in bytes."""
 
     code: bytes
     registers: int
@@ -28,8 +28,7 @@ class Cubin:
 def cubin(ptx: str, architecture: str) -> Cubin:
     """The machine code of PTX.
 
-    Raises ValueError for an architecture that is not known, and RuntimeError, with the linker's report, for PTX that is not
-    accepted.
+    Raises ValueError for an unknown architecture, and RuntimeError with the linker's report for rejected PTX.
     """
     if architecture not in _KNOWN:
         raise ValueError(f"there is no architecture {architecture!r}; known are {', '.join(_KNOWN)}")
@@ -75,7 +74,7 @@ def _errors(handle: int) -> str:
 
 
 def disassembly(code: bytes) -> str:
-    """Machine code as text. Raises FileNotFoundError, with what to install, where there is no nvdisasm."""
+    """Machine code as text. Raises FileNotFoundError, with what to install, if there is no nvdisasm."""
     tool = _nvdisasm()
     with tempfile.NamedTemporaryFile(suffix=".cubin") as f:
         f.write(code)
@@ -84,7 +83,7 @@ def disassembly(code: bytes) -> str:
 
 
 def _nvdisasm() -> str:
-    """The disassembler: of NVIDIA's wheel, or of a toolkit that is installed."""
+    """The path of the disassembler: from NVIDIA's wheel, or from an installed toolkit."""
     import shutil
 
     try:

@@ -12,9 +12,10 @@
 
     call(kernel, [x, y], [], 0, 4)
 
-Each name is a Numba intrinsic that writes the instructions of ``intrinsics``; what is added here is what Numba's typing must
-know. Only Numba's public extension interface is used, so this is a second compiler for kernels, independent of ``numba_cpu``.
-docs/kernels.md describes the language, and the settings with which both compilers give the same bits.
+Each name is a Numba intrinsic that emits the instructions of ``intrinsics``; this file adds the types for Numba's type
+inference. Only Numba's public extension interface is used, so this is a second compiler for kernels, independent of
+``numba_cpu``. docs/kernels.md describes the language, and the settings with which both compilers give bitwise equal
+results.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
 
 class Half(types.Type):
-    """The type of numbers of 16 bits, which kernels move and convert."""
+    """The type of 16-bit numbers, which kernels move and convert."""
 
     def __init__(self, short: str) -> None:
         super().__init__(short)
@@ -70,7 +71,7 @@ _SHORT = {t: short for short, t in _TYPES.items()}
 
 
 class Buffer(types.Type):
-    """The type of array ``k`` of a kernel that has ``n``: a pointer, and the alias scope of its loads and stores."""
+    """The type of array ``k`` of a kernel with ``n`` arrays: a pointer, and the alias scope of its loads and stores."""
 
     def __init__(self, short: str, k: int, n: int) -> None:
         super().__init__(f"buffer_{short}({k}, {n})")
@@ -109,12 +110,12 @@ def _result_type(name: str, t: Sequence[Any]) -> types.Type:
     if name in ("floor_div", "floor_mod"):
         return types.int64
     if name in ("accumulate", "maximum", "minimum") and t[0] != t[1]:
-        return types.int64  # integers that differ in type have 64 bits
+        return types.int64  # integers of different types become 64-bit
     return t[0]
 
 
 def _intrinsic(name: str, count: int, definition: Callable[..., Any], literal: bool = False) -> Any:
-    """An intrinsic of so many operands: Numba reads their number from the signature."""
+    """An intrinsic with ``count`` operands; Numba reads their number from the signature."""
 
     def define(context: Any, *operands: Any) -> Any:
         return definition(*operands)
@@ -128,7 +129,7 @@ def _intrinsic(name: str, count: int, definition: Callable[..., Any], literal: b
 
 
 def _adapted(name: str) -> Any:
-    """An intrinsic of kernels as one of Numba's."""
+    """A kernel intrinsic as a Numba intrinsic."""
     function = INTRINSICS[name]
 
     def define(*operands: Any) -> Any:
@@ -195,9 +196,9 @@ def compiled(source: str) -> Any:
 def call(kernel: Any, arrays: Sequence[np.ndarray], integers: Sequence[int], start: int, stop: int) -> None:
     """Runs a compiled kernel on arrays, then integers, for the part of its domain from ``start`` to ``stop``.
 
-    The arrays are what ``buffer_...(args, k, n)`` names, in that order, with those dtypes; they must be contiguous. Positions
-    at which a kernel reads and writes are not checked. Raises RuntimeError, with the number of the check and the operand,
-    where a ``check_...`` intrinsic meets a bad operand.
+    The arrays are those of ``buffer_...(args, k, n)``, in that order and with those dtypes; they must be contiguous. Reads
+    and writes are not bounds-checked. Raises RuntimeError, with the number of the check and the operand, if a ``check_...``
+    intrinsic fails.
     """
     for k, a in enumerate(arrays):
         if not a.flags.c_contiguous:

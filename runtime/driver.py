@@ -1,13 +1,13 @@
-"""The native function that runs a program: steps in order, large ones shared among the team.
+"""The native function that runs a program: steps in order, large ones divided among the thread pool.
 
-A program is a header of eleven words: steps, their number, patches, their number, slots, arguments, status cells, the team
-(0: none), the function that shares a step, checks, their number. A step is a kernel, its argument block, its range, whether
-it is worth sharing.
-A patch (position, slot, offset, head) writes the address in a slot, so many bytes further, to a position in the argument
-blocks. Unless its head is 0, the slot holds an array object, which has the address that many bytes from its beginning.
-A check (slot, offset, further, mask, expected) looks at the object in a slot: the word so many bytes from its beginning, or,
-unless further is negative, the one so many bytes from where that word points; under the mask it must be what is expected.
-If every check holds, the steps run in order, up to one that has written to its status cell.
+A program is a header of eleven words: steps, their number, patches, their number, slots, arguments, status cells, the
+thread pool's state (0: none), the function that runs a step on the pool, checks, their number. A step is a kernel, its
+argument block, its range, and whether it is worth dividing. A patch (position, slot, offset, head) writes the address in a
+slot, plus an offset in bytes, to a position in the argument blocks. Unless its head is 0, the slot holds an array object,
+and the address is read from that byte offset in the object. A check (slot, offset, further, mask, expected) compares a word
+of the object in a slot: the word at a byte offset in the object, or, unless further is negative, the word at that byte
+offset from where the first one points. Under the mask it must equal the expected word. If every check holds, the steps run
+in order, up to one that has written to its status cell.
 """
 
 from __future__ import annotations
@@ -151,5 +151,7 @@ other:
 
 @functools.cache
 def run() -> int:
-    """The address of the function of a header. It returns 0, 1 if a step failed, 2 if a check did: then nothing has run."""
+    """The address of the function, which takes a header. It returns 0, 1 if a step failed, 2 if a check failed: then nothing
+    has run.
+    """
     return compiler.native("driver", lambda: _CODE, ("run",))["run"]

@@ -1,9 +1,9 @@
-"""The product of matrices, for calls from compiled code: C = A B, with any strides.
+"""A custom GEMM for calls from compiled code: C = A B, with any strides.
 
 After K. Goto and R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM Transactions on Mathematical
-Software 34 (2008), and F. Van Zee and R. van de Geijn, "BLIS", the same 41 (2015). A block of A that fits the second cache is
-packed, and one sliver of B after the other that fits the first, so that the innermost loop reads both from end to end; it
-keeps a tile of C in registers:
+Software 34 (2008), and F. Van Zee and R. van de Geijn, "BLIS", the same 41 (2015). A block of A that fits the L2 cache is
+packed, and one sliver of B at a time that fits the L1 cache, so that the innermost loop reads both contiguously. It keeps a
+tile of C in registers:
 
     for the inner dimension, KC at a time
         for rows, MC at a time
@@ -13,11 +13,11 @@ keeps a tile of C in registers:
                 for each sliver of A
                     tile of C += sliver of A times sliver of B
 
-Products of float32 with a deep inner extent go by parts of it, which are added up in float64; in such a part, tiles leave the
-registers more often, so that the error does not grow with the number of terms.
+Products of float32 with a long inner extent are split into parts along it, which are summed in float64. Within such a part,
+tiles leave the registers more often, so that the error does not grow with the number of terms.
 
-The order in which an element's terms are added depends on the inner extent alone, hence not on how C is divided among threads.
-The code is LLVM's, in vectors of the machine's width.
+The order in which an element's terms are added depends only on the inner extent, hence not on how C is divided among
+threads. The code is LLVM IR, with vectors of the machine's width.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from .halves import widened
 from .machine import CPU, selected
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
-_KC, _MC = 256, 640  # of a packed block of A: inner extent, and rows at most
-_DEEP, _SHORT = 2048, 64  # inner extents: of a product that goes by parts, and of sums that registers keep in such a part
-_POOLED = 16  # blocks of memory kept for calls to come; more threads than that at once pay for their own
+_KC, _MC = 256, 640  # of a packed block of A: inner extent, maximum rows
+_DEEP, _SHORT = 2048, 64  # inner extents: of a product that is split, and of sums in registers within a part
+_POOLED = 16  # workspaces kept for later calls; with more concurrent threads, the others allocate
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What the registers hold: ``rows`` times ``columns`` elements of C, the columns in two vectors of ``lanes``."""
+    """The register tile: ``rows`` times ``columns`` elements of C, the columns in two vectors of ``lanes``."""
 
     rows: int
     lanes: int
@@ -60,9 +60,9 @@ def tile(dtype: DType) -> Tile:
 
 
 class _Writer:
-    """Writes functions of one module on elements of one dtype.
+    """Generates the functions of one module, for elements of one dtype.
 
-    Operands of 16 bits (``stored``) are packed as float32, in which all is computed: the result is of float32.
+    16-bit operands (``stored``) are packed as float32; computation and result are float32.
     """
 
     def __init__(self, dtype: DType):
@@ -98,7 +98,7 @@ class _Writer:
 
     @contextlib.contextmanager
     def loop(self, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
-        """Code for each index from ``start`` while it is less than ``stop``."""
+        """Generates a loop over indices from ``start`` while less than ``stop``."""
         b = self.b
         before, head = b.block, b.append_basic_block("head")
         body, after = b.append_basic_block("body"), b.append_basic_block("after")
@@ -114,7 +114,7 @@ class _Writer:
         b.position_at_end(after)
 
     def borrow(self, elements: int) -> Any:
-        """Memory for so many elements, at an address that is a multiple of 64: from the pool, or new."""
+        """Memory for ``elements``, aligned to 64 bytes: from the pool, or newly allocated."""
         b, found = self.b, self.b.alloca(self.pointer)
         nothing = ir.Constant(self.pointer, None)
         b.store(nothing, found)
@@ -128,11 +128,11 @@ class _Writer:
         return b.load(found)
 
     def _allocation(self, memory: Any) -> Any:
-        """Where the address that ``malloc`` returned is kept: before the memory."""
+        """The place of the address that ``malloc`` returned: before the memory."""
         return self.b.gep(self.b.bitcast(memory, _INT.as_pointer()), [_INT(-1)])
 
     def give_back(self, memory: Any) -> None:
-        """To the pool, or freed if that is full."""
+        """Returns the memory to the pool, or frees it if the pool is full."""
         b, kept = self.b, self.b.alloca(_BIT)
         b.store(_BIT(0), kept)
         with self.loop(0, _POOLED) as i, b.if_then(b.not_(b.load(kept))):
@@ -153,7 +153,7 @@ class _Writer:
         return self.b.select(self.b.icmp_signed("<", x, y), x, y)
 
     def at(self, p: Any, *terms: Any) -> Any:
-        """The address that many elements further: the sum of ``terms``, of which pairs are products."""
+        """The address at an offset in elements: the sum of ``terms``, where pairs are products."""
         offset: Any = None
         for term in terms:
             value = self.b.mul(*map(self.number, term)) if isinstance(term, tuple) else self.number(term)
@@ -167,20 +167,20 @@ class _Writer:
         self.b.store(v, self.b.bitcast(p, self.vector.as_pointer()), align=self.itemsize)
 
     def lanes_below(self, count: Any) -> Any:
-        """The mask of the first lanes, so many of them."""
+        """The mask of the first ``count`` lanes."""
         numbers = ir.Constant(ir.VectorType(_INT, self.tile.lanes), list(range(self.tile.lanes)))
         return self.b.icmp_signed("<", numbers, self.splat(count))
 
     def computed(self, x: Any) -> Any:
-        """Elements of an operand, as they are computed with."""
+        """Elements of an operand, converted to the type of the computation."""
         return widened(self.b, x, self.dtype) if self.dtype.is_half else x
 
     def load_operand(self, p: Any) -> Any:
-        """A vector of an operand's elements."""
+        """Loads a vector of an operand's elements."""
         return self.computed(self.b.load(self.b.bitcast(p, self.operand.as_pointer()), align=self.dtype.itemsize))
 
     def load_some(self, p: Any, mask: Any) -> Any:
-        """Those lanes of a vector of an operand's elements; zeros elsewhere, where memory is not touched."""
+        """Loads the masked lanes of a vector of an operand's elements; the others are zero, and their memory is not accessed."""
         zeros = ir.Constant(self.operand, [0] * self.tile.lanes)
         place = self.b.bitcast(p, self.operand.as_pointer())
         return self.computed(self.b.call(self.masked_load, [place, ir.IntType(32)(self.dtype.itemsize), mask, zeros]))
@@ -196,11 +196,12 @@ class _Writer:
 
 
 def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
-    """(k, short, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or what is to be added.
+    """(k, short, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or the values to add.
 
-    Registers keep the sums of ``short`` terms at a time, which then go to C.
+    Registers hold sums of ``short`` terms at a time, which then go to C.
 
-    ``ahead``: fetches the next sliver of B meanwhile; (start, step for each of eight k, step for eight k) say where it is.
+    ``ahead``: prefetches the next sliver of B meanwhile; (start, step for each of eight k, step for eight k) give its
+    position.
     """
     pitch, lanes = w.tile.rows, w.tile.lanes
     types = (_INT, _INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
@@ -209,7 +210,7 @@ def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
     for p in (left, right, out):
         p.attributes.add("noalias")
     places = [(i, j) for i in range(rows) for j in range(2)]
-    for i, j in places:  # needed at the end, from memory that nothing else would bring near
+    for i, j in places:  # needed at the end; nothing else would load it into the cache
         b.call(w.prefetch, [w.at(out, (i, out_stride), j * lanes), *map(ir.IntType(32), (1, 3, 1))])
     before, part, head = b.block, b.append_basic_block("part"), b.append_basic_block("head")
     after, add, put, through, done = (b.append_basic_block(name) for name in ("after", "add", "set", "through", "done"))
@@ -265,7 +266,7 @@ def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
 def _packing(w: _Writer, name: str, width: int) -> ir.Function:
     """(from, stride along a sliver's lanes, stride along k, lanes, k, to): slivers of ``width`` lanes, padded with zeros.
 
-    A sliver has room for one k more: the last whole vector stored may reach into it.
+    A sliver has room for one more k, because the last whole vector stored may extend into it.
     """
     lanes, zero = w.tile.lanes, ir.Constant(w.element, 0.0)
     f, b = w.function(name, (w.stored.as_pointer(), _INT, _INT, _INT, _INT, w.pointer))
@@ -275,16 +276,16 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
     apart = b.icmp_signed("==", along, _INT(1))
 
     def places(k0: Any, first: Any) -> tuple[Any, Any, Any, Any]:
-        """How many k and lanes there are from here on, at most; where they are, and where they go."""
+        """The maximum numbers of k and lanes from here on; their source and target addresses."""
         deep, here = w.least(lanes, b.sub(count, k0)), w.least(width, b.sub(total, first))
         start = w.at(source, (first, across), (k0, along))
         return deep, here, start, w.at(target, (first, b.add(count, _INT(1))), (k0, width))
 
-    # Memory is read along its rows: those of a few k for all slivers, or a sliver's from end to end.
+    # Memory is read along its rows: a few k for all slivers, or one sliver from end to end.
     with b.if_else(together) as (copy, other):
         with copy, w.loop(0, count, lanes) as k0, w.loop(0, total, width) as first:
             deep, here, start, sliver = places(k0, first)
-            # Whole vectors are read only where they end inside the matrix.
+            # Whole vectors are read only if they end inside the matrix.
             inside = b.icmp_signed(">", b.sub(total, first), _INT(len(vectors) * lanes - 1))
             with b.if_else(inside) as (whole, part):
                 with whole, w.loop(0, deep) as k:
@@ -301,11 +302,12 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
                 with turn:
                     columns = []
                     for j in vectors:
-                        # Rows that are not there are read as the last one; zeros would do as well.
+                        # Missing rows are read as the last one; zeros would do as well.
                         near = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
                         columns.append(_transposed(w, [w.load_operand(w.at(start, (p, across))) for p in near]))
                     for k in range(lanes):
-                        for j, column in zip(vectors, columns, strict=True):  # what is beyond a row, the next one covers
+                        # elements beyond a row are overwritten by the next one
+                        for j, column in zip(vectors, columns, strict=True):
                             w.store(column[k], w.at(sliver, k * width + j))
                 with rest, w.loop(0, deep) as k:
                     with w.loop(0, here) as i:
@@ -317,7 +319,7 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
 
 
 def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
-    """A square of elements with rows and columns exchanged: quarters first, then quarters of these."""
+    """Transposes a square of elements: quarters first, then quarters of these."""
     n, size = len(vectors), len(vectors) // 2
     while size:
         below = [n + i - size if i & size else i for i in range(n)]
@@ -332,9 +334,9 @@ def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
 
 
 def _copy(w: _Writer, source: tuple[Any, Any, Any], target: tuple[Any, Any, Any], extents: tuple[Any, Any, Any]) -> None:
-    """Copies the inner part of a tile: so many rows, of each so many elements in vectors, and up to which one.
+    """Copies the inner part of a tile: a number of rows, the vectors of a row, and the last element.
 
-    Source and target are an address and the strides of rows and columns; vectors are of neighbours in both.
+    Source and target are an address and the strides of rows and columns; vectors are contiguous in both.
     """
     rows, vectors, columns = extents
     with w.loop(0, rows) as p:
@@ -346,7 +348,7 @@ def _copy(w: _Writer, source: tuple[Any, Any, Any], target: tuple[Any, Any, Any]
 
 
 def _by_parts(w: _Writer, product: ir.Function) -> None:
-    """The function for all inner extents: sums of float32 over deep ones go by parts, which are added up in float64."""
+    """The function for all inner extents: long float32 sums are split into parts, which are summed in float64."""
     f, b = w.function("SYMBOL_gemm", product.function_type.args[1:], True)
     m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = f.args
     if w.dtype is float64:
@@ -389,7 +391,7 @@ def _code(dtype: DType) -> str:
     short, m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = whole_product.args
     with b.if_then(b.icmp_signed("==", k, _INT(0))), w.loop(0, m) as i, w.loop(0, n) as j:
         b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), (j, out_column)))
-    # A tile, a sliver of B and a block of A; what is stored beyond the last sliver of A may be a vector long.
+    # A tile, a sliver of B and a block of A; stores beyond the last sliver of A may be one vector long.
     sizes = [rows * columns, (_KC + 1) * columns, (_KC + 1) * most_rows + lanes]
     scratch = w.borrow(sum(sizes))
     b_sliver, a_block = w.at(scratch, sizes[0]), w.at(scratch, sizes[0] + sizes[1])
@@ -397,7 +399,7 @@ def _code(dtype: DType) -> str:
         height, depth = w.least(most_rows, b.sub(m, i0)), w.least(_KC, b.sub(k, k0))
         more = b.icmp_signed(">", k0, _INT(0))
         b.call(pack_a, [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column, height, depth, a_block])
-        # Few rows do not repay the packing of B, if its rows are stored as rows.
+        # For few rows, packing B does not pay if B is row-major.
         low = b.and_(b.icmp_signed("<=", height, _INT(2 * rows)), b.icmp_signed("==", right_column, _INT(1)))
         with w.loop(0, n, columns) as j:
             wide = w.least(columns, b.sub(n, j))
@@ -422,13 +424,13 @@ def _code(dtype: DType) -> str:
                     with inside, b.if_else(b.icmp_signed("==", i, _INT(0))) as (first, others):
                         with first:
                             ahead = [b.bitcast(following, w.pointer), few, many]
-                            if dtype.is_half:  # distances are in elements of float32, of which two of these have the size
+                            if dtype.is_half:  # distances are in float32 elements, which are twice as large
                                 ahead[1:] = [b.ashr(x, _INT(1)) for x in (few, many)]
                             b.call(leading, [*operands, target, out_row, more, *ahead])
                         with others:
                             b.call(product, [*operands, target, out_row, more])
                     with edge:
-                        # The lowest of the functions that have that many rows, on a copy of what is inside the matrix.
+                        # The smallest function with enough rows, on a copy of the part inside the matrix.
                         chosen: Any = product
                         for count, function in sorted(lower.items(), reverse=True):
                             chosen = b.select(b.icmp_signed("<=", tall, _INT(count)), function, chosen)
@@ -450,8 +452,8 @@ def gemm(dtype: DType) -> int:
     void gemm(m, n, k, a, row stride of a, column stride of a, b, row stride of b, column stride of b, c, row stride of c,
               column stride of c)
 
-    with extents and strides as 64-bit integers, in elements. Where a and b have 16 bits, c has 32. Fastest where the
-    columns of c are neighbours in memory.
+    with extents and strides as 64-bit integers, in elements. If a and b are 16-bit, c is 32-bit. Fastest if the columns of
+    c are contiguous.
     """
     return _gemm(dtype, selected())
 

@@ -1,7 +1,8 @@
-"""Kernel source for a GPU to NVVM's instructions: the walk of ``lower`` with loops that are shared among threads.
+"""GPU kernel source to NVVM instructions: the walk of ``lower``, with loops divided among threads.
 
-In a loop that takes neighbours together a value may be a ``Pack``, one number for each of them, and operations are done part by
-part. A name that is assigned several times has a register for each neighbour if it begins inside the loop, and one otherwise.
+In a loop that takes several adjacent iterations at once a value may be a ``Pack``, one number for each of them, and
+operations are applied elementwise. A name that is assigned several times has a register per lane if it begins inside the
+loop, and one otherwise.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WARP = 32
 
 @dataclass(frozen=True)
 class Signature:
-    """What a kernel's text says of its parameters: the dtypes of its arrays, and how many integers follow them."""
+    """A kernel's parameters according to its text: the dtypes of its arrays, and the number of integers after them."""
 
     dtypes: tuple[DType, ...]
     integers: int
@@ -47,7 +48,7 @@ class Signature:
 
 
 def write(builder: ir.IRBuilder, source: str, parameters: list[ir.Value], threads: int) -> None:
-    """Writes the body of a kernel, for blocks of so many threads, into a function that is under construction.
+    """Writes the body of a kernel, for blocks of ``threads``, into a function under construction.
 
     Raises TypeError or NameError for text that is not a kernel.
     """
@@ -63,13 +64,13 @@ def write(builder: ir.IRBuilder, source: str, parameters: list[ir.Value], thread
 class _GridWriter(Writer):
     intrinsics = INTRINSICS
     arguments: list[ir.Value]
-    threads: int  # of a block
-    unit = "block"  # that takes a row: block, or warp
-    shared = False  # whether this is inside a loop that is shared among threads
-    width = 1  # neighbours that are taken together
-    lane: int | None = None  # the one of them that statements are written for; None: all
-    joins = 0  # barriers of joins in the body of the loop that is being written
-    inner_joins = False  # whether loops inside of it have some
+    threads: int  # per block
+    unit = "block"  # that computes a row: block or warp
+    shared = False  # inside a loop that is divided among threads
+    width = 1  # adjacent iterations taken at once
+    lane: int | None = None  # the lane that statements are written for; None: all
+    joins = 0  # barriers of joins in the body of the current loop
+    inner_joins = False  # whether inner loops have barriers
 
     def apply(self, operation: Callable[..., Any], *operands: Any) -> Any:
         if not any(isinstance(x, Pack) for x in operands):
@@ -107,7 +108,7 @@ class _GridWriter(Writer):
         super()._assign(s)
 
     def _lanes(self) -> Iterator[None]:
-        """Statements are written for one neighbour after the other."""
+        """Writes the statements for one lane after the other."""
         for k in range(self.width):
             self.lane = k
             yield
@@ -139,12 +140,13 @@ class _GridWriter(Writer):
             parts = tuple(Scalar(self.builder.add(variable, I64(k)), int64) for k in range(lanes))
             self.names[s.target.id] = parts[0] if lanes == 1 else Pack(parts)
             self.statements(s.body)
-            # Before the next iteration writes what slower warps still read. Between two joins there is a barrier anyway.
+            # A barrier before the next iteration overwrites what slower warps still read. Between two joins there is a barrier
+            # anyway.
             if self.joins == 1 or self.inner_joins:
                 nvvm.block_barrier(self.builder)
 
     def _divided(self, who: str, lanes: int) -> tuple[ir.Value, ir.Value]:
-        """A thread's first iteration, and how far it is to its next one."""
+        """A thread's first iteration, and the step to its next one."""
         if who == "range":
             return I64(0), I64(1)
         builder, size = self.builder, I64(self.threads)
@@ -185,7 +187,7 @@ class _GridWriter(Writer):
             self.branch(condition.parts[k].value, s)
 
     def _expr(self, s: ast.Expr) -> None:
-        """A store outside of shared loops is the first thread's."""
+        """Outside divided loops only the first thread stores."""
         assert isinstance(s.value, ast.Call) and isinstance(s.value.func, ast.Name)
         if self.shared or s.value.func.id != "store":
             self.evaluate(s.value)
@@ -226,5 +228,5 @@ class _GridWriter(Writer):
 
 
 def _part(x: Any, k: int) -> Any:
-    """The number of one neighbour; what is no pack is the same for all."""
+    """The number of one lane; a value that is not a pack is the same for all."""
     return x.parts[k] if isinstance(x, Pack) else x

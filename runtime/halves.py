@@ -1,6 +1,6 @@
-"""Numbers of 16 bits in LLVM's instructions: from float32, rounded to the nearest even, and back.
+"""Conversion of 16-bit numbers in LLVM: from float32, rounded to nearest even, and back.
 
-In registers they are what memory has, integers of 16 bits. float16 is converted by the CPU where it can; otherwise, and
+In registers they are stored as in memory, as 16-bit integers. float16 is converted by the CPU where it can; otherwise, and
 bfloat16 always, by integer arithmetic on 32 bits, which vectorises. NaN stays NaN.
 """
 
@@ -16,12 +16,12 @@ _I16, _I32, _F32 = ir.IntType(16), ir.IntType(32), ir.FloatType()
 
 
 def bits(number: float, dtype: DType) -> int:
-    """The bits of a number in a format of 16 bits."""
+    """The bits of a number in a 16-bit format."""
     return int(np.array(number, np.float32).astype(dtype.numpy).view(np.uint16))
 
 
 def _of(type_: ir.Type, element: ir.Type) -> ir.Type:
-    """A type of as many lanes as ``type_`` has."""
+    """A type with as many lanes as ``type_``."""
     return ir.VectorType(element, type_.count) if isinstance(type_, ir.VectorType) else element
 
 
@@ -30,7 +30,7 @@ def _constant(type_: ir.Type, x: int) -> ir.Constant:
 
 
 def _converted_by_cpu(builder: ir.IRBuilder) -> bool:
-    """Whether there are instructions for float16: on GPUs, 64-bit ARM, and CPUs of x86-64-v3."""
+    """True if there are instructions for float16: on GPUs, 64-bit ARM, and CPUs of x86-64-v3."""
     if "nvptx" in builder.module.triple:
         return True
     cpu = selected()
@@ -38,7 +38,7 @@ def _converted_by_cpu(builder: ir.IRBuilder) -> bool:
 
 
 def widened(builder: ir.IRBuilder, x: ir.Value, dtype: DType) -> ir.Value:
-    """A number of 16 bits, or a vector of them, in float32: exact."""
+    """A 16-bit number, or a vector of them, in float32: exact."""
     whole, real = _of(x.type, _I32), _of(x.type, _F32)
     if dtype is bfloat16:
         return builder.bitcast(builder.shl(builder.zext(x, whole), _constant(whole, 16)), real)
@@ -47,7 +47,7 @@ def widened(builder: ir.IRBuilder, x: ir.Value, dtype: DType) -> ir.Value:
     v = builder.zext(x, whole)
     sign = builder.shl(builder.and_(v, _constant(whole, 0x8000)), _constant(whole, 16))
     rest = builder.shl(builder.and_(v, _constant(whole, 0x7FFF)), _constant(whole, 13))
-    # The exponent is 112 too small, also of subnormal numbers: a multiplication is exact.
+    # The exponent is 112 too small, for subnormal numbers too: one exact multiplication corrects it.
     scale = ir.Constant(real, [2.0**112] * real.count if isinstance(real, ir.VectorType) else 2.0**112)
     size = builder.bitcast(builder.fmul(builder.bitcast(rest, real), scale), whole)
     special = builder.icmp_unsigned(">=", rest, _constant(whole, 0x7C00 << 13))
@@ -73,7 +73,7 @@ def narrowed(builder: ir.IRBuilder, x: ir.Value, dtype: DType) -> ir.Value:
     real = x.type
     shifted = builder.fadd(builder.bitcast(size, real), builder.bitcast(magic, real))
     subnormal = builder.sub(builder.bitcast(shifted, whole), magic)
-    # Normal ones: another exponent, and half a unit in the last place, or a little less where that is even.
+    # Normal numbers: adjust the exponent, and add half a unit in the last place, or slightly less if that is even.
     odd = builder.and_(builder.lshr(size, _constant(whole, 13)), _constant(whole, 1))
     biased = builder.add(builder.add(size, _constant(whole, (((15 - 127) << 23) + 0xFFF) & 0xFFFFFFFF)), odd)
     normal = builder.lshr(biased, _constant(whole, 13))

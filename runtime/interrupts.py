@@ -1,7 +1,9 @@
-"""Signals that wait: what Python's handlers do, raise KeyboardInterrupt for one, comes when a piece of work is over.
+"""Delayed signal handlers: Python's handlers, such as the one that raises KeyboardInterrupt, run when a section of work is
+over.
 
-Some work must not end between two of its lines. LLVM's and Numba's locks are taken by Python code, and an interrupt that leaves
-them held blocks every other thread that compiles. A recording changes objects for as long as it runs, and changes them back.
+Some work must not be interrupted between two statements. Python code takes LLVM's and Numba's locks, and an interrupt that
+leaves them held blocks every other thread that compiles. A recording changes objects while it runs, and restores them
+afterwards.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ def _call(handler: Callable[..., Any], number: int, frame: Any) -> None:
 
 
 class _Gate:
-    """The handler of all signals that have one, in place of those: it calls them while ``open`` is locked, and notes the rest.
+    """Replaces the handlers of all signals that have one: calls them while ``open`` is locked, and stores the other signals.
 
-    ``open`` is a lock because its ``__exit__`` is C code: no handler runs between the last line of its block and the closing.
+    ``open`` is a lock because its ``__exit__`` is C code: no handler runs between the last statement of its block and the
+    release.
     """
 
     def __init__(self, call: Callable[..., Any]) -> None:
@@ -48,12 +51,12 @@ class _Gate:
                 if callable(handler):
                     self._handlers[number] = handler
                     signal.signal(number, self)
-        except BaseException:  # raised by a handler that was still in its place
+        except BaseException:  # raised by a handler not yet replaced
             self.remove()
             raise
 
     def remove(self) -> None:
-        """Puts the handlers back, and runs those of the signals that came. One that raises an exception stops no other."""
+        """Restores the handlers, and runs those of the stored signals. An exception in one does not prevent the others."""
         error = None
         while True:
             try:
@@ -61,7 +64,7 @@ class _Gate:
                     if signal.getsignal(number) is self:
                         signal.signal(number, handler)
                 break
-            except BaseException as e:  # of a handler that is back
+            except BaseException as e:  # from a restored handler
                 error = e
         try:
             self.deliver()
@@ -70,7 +73,7 @@ class _Gate:
                 raise error
 
     def deliver(self) -> None:
-        """Runs the handlers of the signals that came."""
+        """Runs the handlers of the stored signals."""
         while self._came:
             number = self._came.pop(0)
             try:
@@ -79,11 +82,11 @@ class _Gate:
                 self.deliver()
 
 
-_gate: _Gate | None = None  # in the main thread, which alone runs handlers
+_gate: _Gate | None = None  # of the main thread, the only one that runs handlers
 
 
 class gated:
-    """No handler of a signal runs in this block, but where it says so; those of signals that came run at its end.
+    """Delays signal handlers in this block, except where the gate is open; handlers of stored signals run at its end.
 
         with gated(call) as gate:
             before()
@@ -91,7 +94,7 @@ class gated:
                 work()  # handlers run, by call(handler, number, frame)
             after()
 
-    Inside of another such block, ``call`` is that of the outermost one, and no gate opens where that one's is closed.
+    In nested blocks the outermost block's ``call`` applies, and an inner gate does not open while the outer one is closed.
     """
 
     def __init__(self, call: Callable[..., Any] = _call) -> None:
@@ -127,7 +130,7 @@ class gated:
 
 
 def uninterrupted(work: Callable[P, R]) -> Callable[P, R]:
-    """A function whose calls no handler of a signal interrupts."""
+    """A function whose calls are not interrupted by signal handlers."""
 
     @functools.wraps(work)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

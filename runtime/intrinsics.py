@@ -1,8 +1,8 @@
-"""What kernel source may call, as LLVM instructions.
+"""The functions that kernel source may call, as LLVM instructions.
 
-A function here takes the builder of the block that is being written and the operands, and returns the result. Loads and stores
-carry alias scopes, one for each array of a kernel, so that LLVM vectorises loops over many arrays without run-time
-overlap checks. A result that replaces an operand shares that operand's array.
+A function here takes the builder of the current block and the operands, and returns the result. Loads and stores carry
+alias scopes, one for each array of a kernel, so that LLVM vectorises loops over many arrays without run-time overlap
+checks. A result that replaces an operand shares that operand's array.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FLOATS = {float32: ir.FloatType(), float64: ir.DoubleType()}
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number of a kernel. Truth values are of one bit; unsigned and signed integers differ by the dtype alone."""
+    """A kernel's scalar. Booleans have one bit; unsigned and signed integers differ only in the dtype."""
 
     value: ir.Value
     dtype: DType
@@ -36,7 +36,7 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array of a kernel: where it begins, and the metadata of what is this array and what is another."""
+    """A kernel's array: its pointer, and its alias scope metadata."""
 
     pointer: ir.Value
     dtype: DType
@@ -49,7 +49,7 @@ Intrinsic = Callable[..., Any]
 
 
 def llvm_type(dtype: DType) -> ir.Type:
-    """The type of a number in a register. Numbers of 16 bits are kept as they are stored: no arithmetic is done on them."""
+    """The type of a scalar in a register. 16-bit numbers stay as they are stored, because they have no arithmetic."""
     return _FLOATS.get(dtype) or (I1 if dtype is bool_ else ir.IntType(8 * dtype.itemsize))
 
 
@@ -58,7 +58,7 @@ def integer(value: int) -> Scalar:
 
 
 def convert(builder: Builder, x: Scalar, dtype: DType) -> Scalar:
-    """The number in another type, as C converts; a truth value is whether the number is not 0."""
+    """Converts a scalar as C does; to bool by comparison with 0."""
     if x.dtype is dtype:
         return x
     if x.dtype.is_half:
@@ -82,7 +82,7 @@ def convert(builder: Builder, x: Scalar, dtype: DType) -> Scalar:
 
 
 def alike(builder: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar, DType]:
-    """Two operands in one type: integers and truth values that differ become 64 bits wide. Raises TypeError for others."""
+    """Two operands converted to one type: different integers and booleans become 64-bit. Raises TypeError for others."""
     if a.dtype is b.dtype and not a.dtype.is_half:
         return a, b, a.dtype
     if a.dtype.is_floating_point or b.dtype.is_floating_point:
@@ -91,7 +91,7 @@ def alike(builder: Builder, a: Scalar, b: Scalar) -> tuple[Scalar, Scalar, DType
 
 
 def _call(builder: Builder, name: str, *operands: Scalar) -> Scalar:
-    """LLVM's floating intrinsic of that name."""
+    """LLVM's floating-point intrinsic of that name."""
     dtype = operands[0].dtype
     assert dtype.is_floating_point, name
     type_ = llvm_type(dtype)
@@ -103,20 +103,20 @@ def _call(builder: Builder, name: str, *operands: Scalar) -> Scalar:
 
 
 def _alias_scopes(module: ir.Module, n: int) -> list[Any]:
-    """Metadata that stand for the first arrays of a kernel."""
+    """Metadata for a kernel's first ``n`` arrays."""
     domain = module.add_metadata([ir.MetaDataString(module, "kernel")])
     return [module.add_metadata([ir.MetaDataString(module, f"p{j}"), domain]) for j in range(n)]
 
 
 def buffer(builder: Builder, dtype: DType, args: ir.Value, k: int, n: int) -> Buffer:
-    """Array ``k`` of a kernel that has ``n``."""
+    """Array ``k`` of a kernel with ``n`` arrays."""
     element = I8 if dtype is bool_ else llvm_type(dtype)
     address = builder.load(builder.gep(args, [I64(k)]))
     return buffer_at(builder, dtype, builder.inttoptr(address, element.as_pointer()), k, n)
 
 
 def buffer_at(builder: Builder, dtype: DType, pointer: ir.Value, k: int, n: int) -> Buffer:
-    """Array ``k`` of a kernel that has ``n``, from its pointer."""
+    """Array ``k`` of a kernel with ``n`` arrays, from its pointer."""
     scopes = _alias_scopes(builder.module, n)
     others = [s for j, s in enumerate(scopes) if j != k]
     add = builder.module.add_metadata
@@ -143,7 +143,7 @@ def store(builder: Builder, array: Buffer, i: Scalar, value: Scalar) -> None:
 
 
 def prefetch(builder: Builder, array: Buffer, first: Scalar, last: Scalar) -> None:
-    """Requests the memory of elements ``first`` to ``last``, which may lie beyond the array, into the second-level cache.
+    """Prefetches elements ``first`` to ``last``, which may lie beyond the array, into the L2 cache.
 
     It is a separate function, so that LLVM optimises its loop once and not at every call.
     """
@@ -167,7 +167,7 @@ def _prefetch_function(module: ir.Module) -> ir.Function:
     builder.position_at_end(loop)
     line = builder.phi(pointer)
     request = declared(module, ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag]), "llvm.prefetch.p0")
-    builder.call(request, [line, flag(0), flag(2), flag(1)])  # to read; into the second cache; data
+    builder.call(request, [line, flag(0), flag(2), flag(1)])  # to read; into the L2 cache; data
     following = builder.gep(line, [I64(_LINE)])
     line.add_incoming(start, entry)
     line.add_incoming(following, loop)
@@ -181,7 +181,7 @@ def _prefetch_function(module: ir.Module) -> ir.Function:
 
 
 def accumulate(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
-    """a + b, which LLVM may add up in any order: this, and nothing else in a kernel, is reassociated."""
+    """a + b, which LLVM may reassociate; no other operation in a kernel is reassociated."""
     a, b, dtype = alike(builder, a, b)
     if dtype.is_floating_point:
         return Scalar(builder.fadd(a.value, b.value, flags=("reassoc",)), dtype)
@@ -189,7 +189,7 @@ def accumulate(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
 
 
 def real(builder: Builder, bits: Scalar) -> Scalar:
-    """The f64 that an integer parameter holds the bits of."""
+    """The f64 whose bits an integer parameter holds."""
     return Scalar(builder.bitcast(bits.value, _FLOATS[float64]), float64)
 
 
@@ -209,7 +209,7 @@ def _less(builder: Builder, sign: str, a: Scalar, b: Scalar) -> ir.Value:
 
 
 def compare(builder: Builder, sign: str, a: Scalar, b: Scalar) -> Scalar:
-    """A comparison, as IEEE 754 has it for floating numbers: NaN is unlike itself."""
+    """A comparison, by IEEE 754 for floating-point numbers: NaN is not equal to itself."""
     a, b, dtype = alike(builder, a, b)
     if dtype.is_floating_point and sign == "!=":
         return Scalar(builder.fcmp_unordered(sign, a.value, b.value), bool_)
@@ -227,7 +227,7 @@ def _extremum(name: str, sign: str) -> Intrinsic:
 
 
 def _extreme_number(sign: str) -> Intrinsic:
-    """The greater, or the less, of two numbers; of anything if one is none."""
+    """The greater or the smaller of two numbers; undefined if one is NaN."""
 
     def call(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
         flags = ("nnan", "nsz")
@@ -238,7 +238,7 @@ def _extreme_number(sign: str) -> Intrinsic:
 
 
 def _better(sign: str) -> Intrinsic:
-    """Whether a comes before b in an argmax (`>`) or argmin (`<`): a NaN comes first, the first of equals stays."""
+    """True if a precedes b in an argmax (`>`) or argmin (`<`): NaN comes first, and the first of equal elements stays."""
 
     def better(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
         before = _less(builder, sign, a, b)
@@ -284,7 +284,7 @@ def abs_(builder: Builder, x: Scalar) -> Scalar:
 
 
 def _divided(builder: Builder, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Quotient, rounded down, and remainder. The least integer over -1 is itself, not a trap."""
+    """Quotient, rounded down, and remainder. The smallest integer divided by -1 wraps to itself and does not trap."""
     opposite = builder.icmp_signed("==", b, I64(-1))
     divisor = builder.select(opposite, I64(1), b)
     q, r = builder.sdiv(a, divisor), builder.srem(a, divisor)
@@ -304,7 +304,7 @@ def floor_mod(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
 
 
 def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
-    """a to the power of b, modulo the width, by squaring; of negative b, 0 unless a is 1 or -1."""
+    """a to the power of b, modulo the width, by squaring; for negative b, 0 unless a is 1 or -1."""
     base, exponent = a.value, b.value
     before = builder.block
     test, step, done = (builder.append_basic_block(name) for name in ("pow.test", "pow.step", "pow.done"))
@@ -324,7 +324,7 @@ def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
         phi.add_incoming(first, before)
         phi.add_incoming(after, step)
     builder.position_at_end(done)
-    if b.dtype.kind == "i":  # the powers of 1 and -1 are right: only the last bit counts
+    if b.dtype.kind == "i":  # the powers of 1 and -1 are correct: only the last bit counts
         fraction = builder.icmp_signed("<", exponent, exponent.type(0))
         for unit in (1, -1):
             fraction = builder.and_(fraction, builder.icmp_signed("!=", base, base.type(unit)))
@@ -332,14 +332,14 @@ def int_pow(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
     return Scalar(r, a.dtype)
 
 
-# What may fail: a bad operand is written to the status cell, as (site + 1, operand), and a harmless one takes its place.
+# Checks: a bad operand is written to the status cell as (site + 1, operand) and replaced by a harmless one.
 
 
 Report = Callable[[Builder, ir.Value, Any, Scalar, ir.Value], None]
 
 
 def _report(builder: Builder, bad: ir.Value, status: Scalar, site: Scalar, what: ir.Value) -> None:
-    """Writes to the status cell, given by its address or as an array."""
+    """Writes to the status cell, given as an address or an array."""
     with builder.if_then(bad, likely=False):
         pointer = builder.inttoptr(status.value, I64.as_pointer()) if isinstance(status, Scalar) else status.pointer
         builder.store(builder.add(site.value, I64(1)), pointer)
@@ -364,7 +364,9 @@ def check_divisor(builder: Builder, d: Scalar, status: Scalar, site: Scalar, *, 
 
 
 def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *matrices: Any) -> None:
-    """Calls the function of ``gemm`` at an address, on matrices at offsets in arrays: (array, offset, row, column) thrice."""
+    """Calls the function of ``gemm`` at an address, on matrices at offsets in arrays: (array, offset, row, column) three
+    times.
+    """
     arguments = [m.value, n.value, k.value]
     for at in range(0, 12, 4):
         array, offset, row, column = matrices[at : at + 4]
@@ -389,12 +391,12 @@ def _random_bits(builder: Builder, stream: int, seed: Scalar, counter: ir.Value)
 
 
 def _uniform(dtype: DType) -> Intrinsic:
-    """A number in (0, 1) of so many random binary digits; half of the least in place of zero."""
+    """A number in (0, 1) with that many random binary digits; zero is replaced by half of the smallest number."""
     digits, stream = DIGITS[dtype.short], STREAMS[dtype.short]
 
     def uniform(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
         counter = builder.add(start.value, i.value)
-        if dtype is float32:  # a half of the bits
+        if dtype is float32:  # half of the bits
             bits = _random_bits(builder, stream, seed, builder.lshr(counter, I64(1)))
             bits = builder.lshr(bits, builder.shl(builder.and_(counter, I64(1)), I64(5)))
             bits = builder.and_(builder.lshr(bits, I64(32 - digits)), I64(2**digits - 1))
@@ -444,7 +446,7 @@ INTRINSICS: dict[str, Intrinsic] = {
 
 
 def operand_count(name: str) -> int:
-    """How many operands an intrinsic takes."""
+    """An intrinsic's number of operands."""
     if name.startswith("gemm_"):
         return 16
     if any(name in table for table in ELEMENTARY):

@@ -1,4 +1,4 @@
-"""From a fused graph to the plan of its program: the steps in order, and where every value lives."""
+"""From a fused graph to its program's plan: the steps in order, and the memory of every value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ALIGNMENTS = {"cpu": ALIGNMENT, "cuda": 256}  # bytes
 
 @dataclass(frozen=True)
 class _Step:
-    """One step: what it computes, the number of its kind, its kernel, the values its arrays are."""
+    """One step: its operation, the number of its kind, its kernel, the values of its arrays."""
 
     op: Op
     kind: int
@@ -43,7 +43,7 @@ class _Step:
 
 
 class Layout:
-    """Decides the steps and where every value lives: an input's or result's slot, the arena, or among the constants."""
+    """Decides the steps and the place of every value: an input's or result's slot, the arena, or the constants."""
 
     def __init__(self, graph: Graph, device: str):
         self.graph = graph
@@ -55,7 +55,7 @@ class Layout:
         self._constants = bytearray()
         self._part_of: dict[Value, tuple[Value, int]] = {}
         self._kinds: dict[tuple, tuple[int, Kernel | None]] = {}
-        self._alike: dict[int, int] = {}  # bodies, by identity: the first one of the same structure
+        self._alike: dict[int, int] = {}  # bodies, by identity: the first one with the same structure
         self._first: dict[tuple, int] = {}
         self._readers = self._last_reads()
         copies = self._place_updates()
@@ -106,18 +106,18 @@ class Layout:
         plan.unsafe_results = [j for j in range(len(plan.results)) if ("slot", len(plan.inputs) + j) in written]
 
     def root(self, v: Value) -> Value:
-        """The value whose memory ``v`` is: a reshape only names it anew."""
+        """The value that owns the memory of ``v``: a reshape only renames it."""
         while v.op is not None and v.op.primitive is reshape:
             v = v.op.operands[0]
         return v
 
     def place(self, v: Value) -> tuple[str, int, int]:
-        """The kind of memory, which of that kind (a slot, or an offset), and how many bytes further."""
+        """The kind of memory, its number (a slot, or an offset), and the offset in bytes."""
         whole, offset = self._whole(v)
         return *self._places[whole], offset
 
     def _whole(self, v: Value) -> tuple[Value, int]:
-        """The value that has memory of its own of which that of ``v`` is a part, and where in it that begins."""
+        """The value that owns the memory of which ``v`` is a part, and the offset of that part."""
         v, offset = self.root(v), 0
         while v in self._part_of:
             v, more = self._part_of[v]
@@ -125,7 +125,7 @@ class Layout:
         return v, offset
 
     def _adjoin(self, op: Op) -> None:
-        """Lets the operands be computed where they shall be; those that are elsewhere, or twice, are copied."""
+        """Computes the operands directly in the result's memory; operands that live elsewhere, or occur twice, are copied."""
         offset = 0
         for v in op.operands:
             part = self.root(v)
@@ -145,9 +145,9 @@ class Layout:
         return readers
 
     def _place_updates(self) -> list[tuple[Op, int]]:
-        """Puts updated values straight into their inputs' memory where no later step reads the old value.
+        """Writes updated values directly into their inputs' memory if no later step reads the old value.
 
-        Returns the copies that the others need at the end, with the input each goes to.
+        Returns the copies that the others need at the end, with the input that each goes to.
         """
         position = {op: i for i, op in enumerate(self.graph.ops)}
         copies: list[tuple[Op, int]] = []
@@ -157,7 +157,7 @@ class Layout:
             op = self.root(new).op
             last = max(self._readers.get(old, [-1]))
             at = position[op] if op is not None else -1
-            # What adjoins others is written part by part, before its turn.
+            # The parts of a concatenated value are written earlier than its own step.
             if op is None or op.primitive in (constant, adjoin) or self.root(new) in self._places or last > at:
                 copies.append((_identity(new), i))
                 continue
@@ -171,7 +171,9 @@ class Layout:
         return copies
 
     def _replaced_operand(self, op: Op, new: Value, old: Value) -> int | None:
-        """The operand of a fusion that its result may overwrite: read, and what is computed from it, only at that element."""
+        """The operand of a fusion that its result may overwrite: it, and values computed from it, are read only at that
+        element.
+        """
         if op.primitive is not fusion or [self.root(v) for v in op.operands].count(old) != 1:
             return None
         k = [self.root(v) for v in op.operands].index(old)
@@ -203,7 +205,7 @@ class Layout:
         return _Step(op, kind, kernel, [*op.operands, *(v for i, v in enumerate(op.results) if i not in reused)])
 
     def _scatter(self, op: Op) -> list[_Step]:
-        """The steps of sums at positions that are data, by sorting."""
+        """The steps of indexed sums, by sorting."""
         steps = []
         for stage in stages(op):
             kernel, kind = self._given(stage.name, stage.mapped)
@@ -211,14 +213,14 @@ class Layout:
         return steps
 
     def _numbered(self, kind: StepKind) -> int:
-        """The number of a kind, the same for equal ones."""
+        """The number of a kind; equal kinds share it."""
         if kind in self.plan.kinds:
             return self.plan.kinds.index(kind)
         self.plan.kinds.append(kind)
         return len(self.plan.kinds) - 1
 
     def _kind(self, op: Op, reused: dict[int, int]) -> tuple[int, Kernel | None]:
-        """What steps that are alike have in common, found once."""
+        """The common data of equal steps, computed once."""
         body = op.attrs.get("body")
         if body is None:
             key: tuple = op.primitive, tuple([v.type for v in op.operands]), repr(op.attrs)
@@ -238,15 +240,15 @@ class Layout:
         return self._kinds[key]
 
     def _lowered(self, op: Op) -> Kernel:
-        """The kernel of an operation that stands by itself."""
+        """The kernel of a separate operation."""
         return gathered_fold(op) if self.plan.device == "cuda" and op.primitive is fold else lower_op(op)
 
     def _is_product(self, op: Op) -> bool:
-        """Whether an operation is left to the device's library."""
+        """True if an operation is computed by the device's library."""
         return self.plan.device == "cuda" and op.primitive is matmul
 
     def _with_text(self, name: str, op: Op, kernel: Kernel) -> tuple[Kernel, StepKind]:
-        """The kernel for the device, and what its steps have in common."""
+        """The kernel for the device, and the common data of its steps."""
         if self.plan.device == "cpu":
             text = cpu.source(kernel)
             checks = [[error.__name__, message] for error, message in kernel.checks]
@@ -273,11 +275,11 @@ class Layout:
             self._places[v] = ("arena", offset)
 
 
-_LARGE = 1 << 18  # operations on elements: some tens of microseconds
+_LARGE = 1 << 18  # element operations: some tens of microseconds
 
 
 def _is_large(op: Op, kernel: Kernel, text: str) -> bool:
-    """Whether the work is worth sharing among threads."""
+    """True if the work is worth dividing among threads."""
     if kernel.domain < 2 * kernel.grain:
         return False
     if "(gemm," in text:

@@ -1,11 +1,12 @@
 """Kernel source to LLVM instructions.
 
-The language of kernels is a small part of Python: one function, ``kernel(args, start, stop)``, of assignments, ``for`` over a
-``range``, ``if`` and calls of intrinsics, on typed numbers. What a type is follows from what is loaded and converted; there is
-no inference beyond that, so translation is one walk over the text. Integers that differ in type, and sums,
-products and the like of narrow ones, have 64 bits; floating types never mix silently.
+The kernel language is a subset of Python: one function, ``kernel(args, start, stop)``, of assignments, ``for`` over a
+``range``, ``if`` and calls of intrinsics, on typed numbers. Types follow from loads and conversions, without further
+inference, so translation is one walk over the text. Integers of different types, and sums, products and the like of narrow
+ones, become 64-bit; floating types never mix silently.
 
-A name that is assigned once is its value; one that is assigned again lives in a stack slot, which LLVM turns into registers.
+A name that is assigned once is its value; one that is assigned again lives in a stack slot, which LLVM turns into
+registers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _CONSTANTS = {"inf": math.inf, "nan": math.nan}
 
 
 def write(builder: ir.IRBuilder, source: str, args: ir.Value, start: ir.Value, stop: ir.Value) -> None:
-    """Writes the body of a kernel into a function that is under construction.
+    """Writes the body of a kernel into a function under construction.
 
     Raises TypeError or NameError for text that is not a kernel.
     """
@@ -68,7 +69,7 @@ def names_of(target: ast.expr) -> list[str]:
 class Writer:
     """Writes the body of one kernel, statement by statement.
 
-    ``apply`` executes an operation on values: back ends with other values than numbers override it.
+    ``apply`` executes an operation on values: back ends with values other than numbers override it.
     """
 
     intrinsics: Mapping[str, Callable[..., Any]] = INTRINSICS
@@ -82,7 +83,7 @@ class Writer:
         self.assigned = Counter(name for t in targets for name in names_of(t))
 
     def apply(self, operation: Callable[..., Any], *operands: Any) -> Any:
-        """The operation, a function of a builder and operands, on values."""
+        """Applies the operation, a function of a builder and operands, to values."""
         return operation(self.builder, *operands)
 
     # Statements.
@@ -102,7 +103,7 @@ class Writer:
         self.set(name, self.evaluate(s.value))
 
     def set(self, name: str, value: Any) -> None:
-        """Gives a name its value, or its next one."""
+        """Assigns a name's first or next value."""
         if self.assigned[name] == 1:
             self.names[name] = value
             return
@@ -122,7 +123,7 @@ class Writer:
 
     @contextmanager
     def loop(self, start: ir.Value, stop: ir.Value, step: ir.Value) -> Iterator[ir.Value]:
-        """Instructions for each index from ``start`` on while it is less than ``stop``."""
+        """Generates a loop over indices from ``start`` while less than ``stop``."""
         builder = self.builder
         before = builder.block
         body, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
@@ -140,7 +141,7 @@ class Writer:
         self.branch(self.evaluate(s.test).value, s)
 
     def branch(self, condition: ir.Value, s: ast.If) -> None:
-        """The branches of a statement, by a condition."""
+        """The branches of a statement, for a given condition."""
         if not s.orelse:
             with self.builder.if_then(condition):
                 self.statements(s.body)
@@ -154,7 +155,7 @@ class Writer:
     # Expressions.
 
     def evaluate(self, e: ast.expr) -> Any:
-        """A number, or an array; None for a call that returns nothing."""
+        """A number or an array; None for a call that returns nothing."""
         visit: Callable[[Any], Any] = getattr(self, f"_{type(e).__name__.lower()}")
         return visit(e)
 
@@ -247,7 +248,7 @@ def _binary(builder: ir.IRBuilder, kind: type[ast.operator], a: Scalar, b: Scala
 
 
 def _number(e: ast.expr) -> float | None:
-    """The literal that an expression is, if it is one."""
+    """The number that an expression is, if it is a literal."""
     if isinstance(e, ast.UnaryOp) and isinstance(e.op, ast.USub):
         number = _number(e.operand)
         return None if number is None else -number

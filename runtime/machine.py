@@ -1,6 +1,6 @@
-"""The CPU that code is generated for: this machine's, or one that is named.
+"""The CPU that code is generated for: the host's, or a named one.
 
-``TRACER_CPU`` chooses it for a process: ``host``, one of x86-64's levels (``x86-64-v2`` to ``x86-64-v4``), or ``aarch64``.
+``TRACER_CPU`` selects it for a process: ``host``, one of x86-64's levels (``x86-64-v2`` to ``x86-64-v4``), or ``aarch64``.
 Code for another CPU can be printed and compiled anywhere; it runs where the CPU has the instructions.
 """
 
@@ -25,7 +25,7 @@ _OTHERS = {"aarch64": ("aarch64-unknown-linux-gnu", "generic", "+neon")}
 
 @dataclass(frozen=True)
 class CPU:
-    """What LLVM is told of a CPU: its name, ``+feature,-feature`` of what it has and lacks, and the target triple."""
+    """LLVM's description of a CPU: its name, ``+feature,-feature`` for what it has and lacks, and the target triple."""
 
     name: str
     features: str
@@ -45,12 +45,12 @@ class CPU:
 
     @property
     def fuses(self) -> bool:
-        """Whether one instruction multiplies and adds with one rounding."""
+        """True if it has fused multiply-add."""
         return self.has("fma") or self.arch == "aarch64"
 
 
 def cpu_named(name: str) -> CPU:
-    """The CPU of that name. Raises ValueError for a name that is not known."""
+    """The CPU of that name. Raises ValueError for an unknown name."""
     if name == "host":
         return _host()
     if name in _OTHERS:
@@ -70,7 +70,7 @@ def _host() -> CPU:
 
 
 def _wide(features: str) -> str:
-    """The features, with vectors of full width: LLVM halves them on CPUs that once lowered their clock for wide ones."""
+    """The features, with full vector width: LLVM halves it on CPUs that once lowered their clock for wide vectors."""
     return f"{features},-prefer-256-bit" if "+avx512f" in features else features
 
 
@@ -78,7 +78,7 @@ _selected: list[CPU] = []
 
 
 def selected() -> CPU:
-    """The CPU that this process generates code for. Raises ValueError if ``TRACER_CPU`` names none."""
+    """The CPU that this process generates code for. Raises ValueError if ``TRACER_CPU`` is unknown."""
     if not _selected:
         try:
             _selected.append(cpu_named(os.environ.get("TRACER_CPU") or "host"))
@@ -89,7 +89,7 @@ def selected() -> CPU:
 
 @contextmanager
 def selecting(cpu: str | CPU) -> Iterator[CPU]:
-    """In this block code is generated for this CPU, or the CPU of that name."""
+    """Generates code for this CPU, or the CPU of that name, within the block."""
     _selected.append(cpu if isinstance(cpu, CPU) else cpu_named(cpu))
     try:
         yield _selected[-1]
@@ -98,7 +98,7 @@ def selecting(cpu: str | CPU) -> Iterator[CPU]:
 
 
 class NotHere(RuntimeError):
-    """Code for a CPU that this machine is not."""
+    """Code is for a CPU that differs from this machine's."""
 
 
 def check_runs_here(cpu: CPU) -> None:
@@ -123,7 +123,7 @@ def target_machine(cpu: CPU, jit: bool = False) -> llvm.TargetMachine:
         cpu=cpu.name,
         features=cpu.features,
         opt=3,
-        # Absolute addresses of 64 bits: a large process may have code and its constants further apart than 32 can say.
+        # 64-bit absolute addresses: in a large process, code and its constants may be too far apart for 32 bits.
         reloc="static",
         codemodel="large",
         jit=jit,
@@ -138,7 +138,7 @@ def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     builder.getModulePassManager().run(module, builder)
     if not any(b"alwaysinline" in a for f in module.functions for a in f.attributes):
         return
-    passes = llvm.create_new_module_pass_manager()  # what loops over vectors call, once they are such (``vector``)
+    passes = llvm.create_new_module_pass_manager()  # functions that vectorised loops call (``vector``)
     passes.add_always_inliner_pass()
     passes.add_instruction_combine_pass()
     passes.run(module, builder)

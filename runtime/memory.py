@@ -1,4 +1,4 @@
-"""Where values live: the plan of a program's arena, and buffers for its results."""
+"""Memory of values: the layout of a program's arena, and buffers for its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIGNMENT = 64
 
 
 def aligned_empty(nbytes: int) -> np.ndarray:
-    """Bytes that begin at a multiple of the vector width."""
+    """Bytes aligned to the vector width."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -address(raw) % ALIGNMENT
     return raw[start : start + nbytes]
@@ -25,8 +25,8 @@ def aligned_empty(nbytes: int) -> np.ndarray:
 def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMENT) -> tuple[list[int], int]:
     """Offsets in one arena for buffers given as (size, first step, last step), and the arena's size.
 
-    Buffers whose lives overlap do not overlap in memory. In order of time, larger ones first, each takes the smallest gap that
-    holds it; where there is none the arena grows.
+    Buffers with overlapping lifetimes do not overlap in memory. In order of time, larger ones first, each takes the
+    smallest gap that holds it; if there is none, the arena grows.
     """
     order = sorted(range(len(lifetimes)), key=lambda i: (lifetimes[i][1], -lifetimes[i][0]))
     offsets = [0] * len(lifetimes)
@@ -40,7 +40,7 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMEN
         del gaps[bisect.bisect_left(gaps, (size, offset))], begins[offset], ends[offset + size]
 
     def insert(size: int, offset: int) -> None:
-        """A gap, joined with those it touches."""
+        """Inserts a gap, merged with adjacent ones."""
         if offset in ends:
             before = ends[offset]
             remove(before, offset - before)
@@ -65,7 +65,7 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMEN
             if room > size:
                 insert(room - size, at + size)
         else:
-            # The last gap, if it ends where the arena does, need only be extended.
+            # The last gap, if it ends at the arena's end, is extended.
             at = total - ends.get(total, 0)
             if at < total:
                 remove(total - at, at)
@@ -76,12 +76,12 @@ def arrange(lifetimes: Sequence[tuple[int, int, int]], alignment: int = ALIGNMEN
 
 
 class ResultPool:
-    """Buffers for one result of a program: handed out, and used again once nothing else refers to them.
+    """Buffers for one result of a program: handed out, and reused once nothing else refers to them.
 
-    ``entries`` are arrays, and what a program's slot gets: the array object, which the program looks at, for an earlier holder
-    may have changed its shape or its memory. Where it cannot look, the slot gets the address. A buffer is free if its
-    reference count is ``FREE`` in a loop over them. Where references are not counted (``objects.counts_references``), or
-    arrays not looked at, every buffer is new.
+    ``entries`` are arrays with the word for a program's slot. The word is the array object, which the program checks,
+    because an earlier holder may have changed its shape or its memory. If the program cannot check it, the word is the
+    address. A buffer is free if its reference count is ``FREE`` in a loop over the entries. If references are not counted
+    (``objects.counts_references``), or arrays not checked, every buffer is new.
     """
 
     LIMIT = 8
@@ -91,8 +91,8 @@ class ResultPool:
         self.entries: list[tuple[np.ndarray, int]] = []
 
     def grow(self) -> tuple[np.ndarray, int]:
-        """A new buffer, for when none is free."""
-        # It owns its memory: whatever view a caller makes refers to this very object, and is counted.
+        """Adds a new buffer, for when none is free."""
+        # It owns its memory: every view that a caller makes refers to this object, and is counted.
         array = np.empty(self.shape, self.dtype)
         if not reads_arrays:
             return array, address(array)
@@ -103,7 +103,7 @@ class ResultPool:
 
 
 def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
-    """From each pool an array that nothing else refers to; and what the slots get. One call at a time."""
+    """An unreferenced array from each pool, and the words for the slots. One call at a time."""
     arrays, words = [], []
     for pool in pools:
         for entry in pool.entries:
@@ -117,7 +117,9 @@ def take(pools: Sequence[ResultPool]) -> tuple[list[np.ndarray], list[int]]:
 
 
 def _refcount_when_free() -> int:
-    """What is counted for an array that only ``entries`` holds, in a loop like that of ``take``; -1 if that says nothing."""
+    """The reference count of an array that only ``entries`` holds, in a loop like that of ``take``; -1 if it is not
+    meaningful.
+    """
     if not counts_references:
         return -1
     for entry in [(np.empty(0), 0)]:

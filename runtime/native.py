@@ -1,12 +1,12 @@
-"""A plan as a native function that any number of threads may call at once, without Python.
+"""A plan as a native function that any number of threads may call concurrently, without Python.
 
 A program has one arena and one set of argument blocks, so it runs one call at a time. A native function holds several
-*instances* of the program, as many as there are CPUs. A call takes a free one, runs it and gives it back; where there is none,
-it waits. All instances share the kernels.
+*instances* of the program, one per CPU. A call takes a free instance, runs it and returns it; if there is none, it waits.
+All instances share the kernels.
 
 The function is called as ``i32 call(ptr pool, ptr words)``. The words are the addresses of the arguments, then those of the
-results, then one word that receives the number in a failed check's message. It returns 0, or the number of the check that
-failed, counted from 1, in ``NativeFunction.failures``.
+results, then one word that receives the number in a failed check's message. It returns 0, or the number of the failed
+check, counted from 1, in ``NativeFunction.failures``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .objects import address
 from .plan import Plan
 from .program import ERRORS, Frame, Program
 
-# The pool begins with its description: how many instances, the driver, how many arguments and results there are, the slot of
-# the first result, the checks' table and its length. An instance is a lock, a header, slots and status cells. Each is
-# aligned to two cache lines and shares none with another, because CPUs fetch lines in pairs.
+# The pool begins with its description: the number of instances, the driver, the numbers of arguments and results, the slot of
+# the first result, the checks' table and its length. An instance is a lock, a header, slots and status cells. Each is aligned
+# to two cache lines and shares none with another, because CPUs fetch lines in pairs.
 _LINE = 16  # words
 _MAX_INSTANCES = 64
 
-# The search for a free instance starts at one that depends on the thread: stacks of different threads are far apart.
-# A row of the checks' table is a step's number and the number of its first check.
+# The search for a free instance starts at a position that depends on the thread: stacks of different threads are far apart. A
+# row of the checks' table is a step's number and the number of its first check.
 _CODE = """
 DECLARE
 
@@ -156,7 +156,7 @@ done:
 
 
 def _code() -> str:
-    """Where there is no scheduler to yield to, a thread that waits keeps trying."""
+    """Without a scheduler to yield to, a waiting thread keeps trying."""
     if os.name == "posix":
         return _CODE.replace("DECLARE", "declare i32 @sched_yield()").replace("WAIT", "call i32 @sched_yield()")
     return _CODE.replace("DECLARE", "").replace("WAIT", "")
@@ -164,7 +164,7 @@ def _code() -> str:
 
 @functools.cache
 def entry() -> int:
-    """The address of the function that calls."""
+    """The address of the calling function."""
     code = _code()
     what = f"native {hashlib.sha256(code.encode()).hexdigest()}"
     return compiler.native(what, lambda: code, ("call",))["call"]
@@ -172,7 +172,7 @@ def entry() -> int:
 
 @dataclass(frozen=True)
 class Failure:
-    """What a failed check means: an exception and its message, where ``numbered`` with a number between the two parts."""
+    """The exception of a failed check, and its message; if ``numbered``, with a number between the two parts."""
 
     error: type[Exception]
     before: str
@@ -184,7 +184,7 @@ class Failure:
 
 
 class NativeFunction:
-    """The pool of a plan's instances, ready to be called at ``entry()`` with ``address`` by any thread.
+    """The pool of a plan's instances. Any thread may call it at ``entry()`` with ``address``.
 
     ``captured`` are the arrays of the last inputs; their addresses are fixed, and they are kept alive. All other inputs are
     arguments. Raises NotImplementedError for plans with steps that call back into Python, and ValueError for plans that
@@ -211,7 +211,7 @@ class NativeFunction:
         _pools.add(self)
 
     def unlock(self) -> None:
-        """Frees every instance: in a forked child, threads of the parent that had taken some do not exist."""
+        """Frees every instance, in a forked child: the parent's threads that held some do not exist there."""
         self._pool[_LINE::_LINE] = 0
         for frame in self._instances:
             frame.forget_failure()
@@ -230,7 +230,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _count() -> int:
-    """As many instances as there are CPUs, and at least two."""
+    """One instance per CPU, and at least two."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(max(cpus, 2), _MAX_INSTANCES)
 
@@ -245,7 +245,7 @@ def _check_native(plan: Plan) -> None:
 
 
 def _failures(plan: Plan) -> tuple[list[Failure], list[tuple[int, int]]]:
-    """What can fail, in order, and for each step that may the number of failures before its own."""
+    """The possible failures, in order, and for each step that may fail the number of failures before its own."""
     failures: list[Failure] = []
     rows: list[tuple[int, int]] = []
     for i, loc in plan.locs.items():

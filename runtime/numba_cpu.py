@@ -1,14 +1,15 @@
-"""A Numba target for kernels on the CPU. Everything of the CPU back end that touches Numba's internals is in this file.
+"""A Numba target for kernels on the CPU. This file has all of the CPU back end that depends on Numba's internals.
 
-A kernel is given to Numba as a function of one statement, the call of an object of a Numba type (``Body``). Numba analyses the
-function, types it, makes the module, links and optimises it and emits the object code; the body's instructions are written by
-``lower`` through the builder that Numba hands to lowering functions. What differs from Numba's own CPU target, and why:
+A kernel is passed to Numba as a function of one statement, the call of an object of a Numba type (``Body``). Numba analyses
+the function, types it, creates, links and optimises the module and emits the object code. ``lower`` writes the body's
+instructions through the builder that Numba passes to lowering functions. Differences from Numba's own CPU target, and the
+reasons:
 
 - the calling convention is C's, ``void (ptr args, i64 start, i64 stop)``: no status and no exceptions, hence no wrappers;
-- none of the registries for Python's and NumPy's library, which take 0.35 s to load, and no reference counting;
+- no registries for Python's and NumPy's library, which take 0.35 s to load, and no reference counting;
 - the CPU is a parameter, vectors have their full width, and modules are optimised once;
-- a pipeline of the passes that a kernel needs;
-- no execution engine: object code is loaded by ``compile``, whether it is new or from the cache.
+- a pipeline with only the passes that a kernel needs;
+- no execution engine: ``compile`` loads object code, new or cached.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ target_registry[_NAME] = _Target
 
 
 class Body:
-    """A kernel's body, as its text."""
+    """A kernel's body, as text."""
 
     def __init__(self, source: str) -> None:
         self.source = source
 
 
 class BodyType(types.Callable, types.Opaque):
-    """The type of a ``Body``: a call of it is typed as returning nothing, and lowered by ``lower.write``."""
+    """The type of a ``Body``: a call of it returns nothing, and is lowered by ``lower.write``."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -114,7 +115,7 @@ class _CConvention(callconv.BaseCallConv):
 
 
 class _Library(codegen.AOTCodeLibrary):
-    """A module, optimised once. Its object code is asked for, not run."""
+    """A module, optimised once. Its object code is emitted, not run."""
 
     def add_ir_module(self, ir_module: ir.Module) -> None:
         self._raise_if_finalized()
@@ -123,7 +124,7 @@ class _Library(codegen.AOTCodeLibrary):
         self._final_module.link_in(module)
 
     def external_functions(self) -> list[str]:
-        """The functions that the object code needs and does not have."""
+        """The external functions that the object code needs."""
         functions = self._final_module.functions
         return [f.name for f in functions if f.is_declaration and not f.name.startswith("llvm.")]
 
@@ -132,7 +133,7 @@ class _Library(codegen.AOTCodeLibrary):
 
 
 class _Codegen(codegen.AOTCPUCodegen):
-    """Makes libraries for one CPU."""
+    """Creates libraries for one CPU."""
 
     _library_class = _Library
 
@@ -152,7 +153,7 @@ class _Codegen(codegen.AOTCPUCodegen):
         return module
 
     def _check_llvm_bugs(self) -> None:
-        """Numba looks for an error of LLVM 3.4 whenever it compiles."""
+        """Numba checks for a bug of LLVM 3.4 at every compilation; not needed here."""
 
 
 class _Context(cpu.CPUContext):
@@ -170,7 +171,7 @@ class _Context(cpu.CPUContext):
         self.install_registry(_REGISTRY)
 
     def refresh(self) -> None:
-        """Loads the registry, once: it does not change."""
+        """Loads the registry once, because it does not change."""
         if not self._registries:
             self.load_additional_registries()
 
@@ -187,10 +188,10 @@ class _Context(cpu.CPUContext):
 
 
 class _Typing(typing.BaseContext):
-    """Knows no functions: what a kernel calls says itself what it takes."""
+    """No known functions: a call in a kernel has its own type information."""
 
     def refresh(self) -> None:
-        """There is nothing to load."""
+        """Nothing to load."""
 
 
 class _Pipeline(compiler.CompilerBase):
@@ -220,15 +221,15 @@ def _flags() -> Any:
     return flags
 
 
-compiled = 0  # kernels that this process has had Numba compile
+compiled = 0  # number of kernels that this process has compiled
 
 
 @global_compiler_lock
 def library(source: str, symbol: str) -> _Library:
     """Numba's code library of a kernel for the selected CPU, optimised.
 
-    ``get_llvm_str``, ``get_asm_str`` and ``emit_native_object`` give its forms. Raises TypeError or NameError for text that is
-    no kernel.
+    ``get_llvm_str``, ``get_asm_str`` and ``emit_native_object`` return its forms. Raises TypeError or NameError for text
+    that is not a kernel.
     """
     global compiled
     body = Body(source)

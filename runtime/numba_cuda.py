@@ -1,11 +1,12 @@
-"""A Numba target for kernels on NVIDIA's GPUs. Everything that touches the internals of numba-cuda is in this file.
+"""A Numba target for kernels on NVIDIA GPUs. This file has everything that depends on numba-cuda's internals.
 
-As on the CPU (``numba_cpu``) a kernel is a function of one statement, the call of a ``Body``. numba-cuda analyses the function,
-types it, lowers it and has NVVM compile it; the body's instructions are written by ``grid`` through the builder that numba-cuda
-hands to lowering functions. What differs from numba-cuda's own target: arguments are passed by value and never checked, arrays
-do not overlap, products and sums are not contracted, and no registries of Python's and NumPy's library are loaded.
+As on the CPU (``numba_cpu``) a kernel is a function of one statement, the call of a ``Body``. numba-cuda analyses the
+function, types it, lowers it and compiles it with NVVM. ``grid`` writes the body's instructions through the builder that
+numba-cuda passes to lowering functions. Differences from numba-cuda's own target: arguments are passed by value and never
+checked, arrays do not overlap, products and sums are not contracted, and no registries of Python's and NumPy's library are
+loaded.
 
-No GPU and no driver are needed: NVVM makes PTX on any machine.
+No GPU and no driver are needed: NVVM produces PTX on any machine.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from .grid import Signature, write
 from .intrinsics import I64
 from .nvvm import GLOBAL, stored_type
 
-OLDEST, NEWEST = (0, 30), (0, 30)  # the versions that are tested
+OLDEST, NEWEST = (0, 30), (0, 30)  # the tested versions
 
 
 def check_version(found: str = version("numba-cuda")) -> None:
-    """Raises ImportError for a version of numba-cuda that this file was not tested with."""
+    """Raises ImportError for an untested version of numba-cuda."""
     if not OLDEST <= tuple(int(n) for n in found.split(".")[:2]) <= NEWEST:
         low, high = (".".join(map(str, v)) for v in (OLDEST, NEWEST))
         raise ImportError(f"numba-cuda {found} is not supported: install {low} to {high} (pip install 'tracer[cuda]')")
@@ -43,14 +44,14 @@ check_version()
 
 
 class Body:
-    """A kernel's body, as its text, for blocks of so many threads."""
+    """A kernel's body, as text, for blocks of ``threads``."""
 
     def __init__(self, source: str, threads: int) -> None:
         self.source, self.threads = source, threads
 
 
 class BodyType(types.Callable, types.Opaque):
-    """The type of a ``Body``: a call of it is typed as returning nothing, and lowered by ``grid.write``."""
+    """The type of a ``Body``: a call of it returns nothing, and is lowered by ``grid.write``."""
 
     def __init__(self, body: Body) -> None:
         self.body = body
@@ -93,7 +94,7 @@ def _(context: Any, builder: ir.IRBuilder, sig: Any, values: list) -> Any:
 
 
 class _KernelConvention(callconv.BaseCallConv):
-    """A kernel's: arguments by value, nothing returned, and no two arrays overlap."""
+    """A kernel's calling convention: arguments by value, no result, and arrays that do not overlap."""
 
     needs_env = False
 
@@ -149,16 +150,16 @@ class _Context(CUDATargetContext):
         self.install_registry(_REGISTRY)
 
     def refresh(self) -> None:
-        """Loads the registry, once: it does not change."""
+        """Loads the registry once, because it does not change."""
         if not self._registries:
             self.load_additional_registries()
 
 
 class _Typing(typing.BaseContext):
-    """Knows no functions: what a kernel calls says itself what it takes."""
+    """No known functions: a call in a kernel has its own type information."""
 
     def refresh(self) -> None:
-        """There is nothing to load."""
+        """Nothing to load."""
 
 
 _TYPING = _Typing()
@@ -173,7 +174,7 @@ def _parameters(signature: Signature) -> tuple:
 
 @global_compiler_lock
 def library(source: str, symbol: str, threads: int, capability: tuple[int, int] = (8, 0)) -> Any:
-    """numba-cuda's code library of a kernel for blocks of so many threads; ``llvm_strs`` and ``get_asm_strs`` are its forms."""
+    """numba-cuda's code library of a kernel for blocks of ``threads``; ``llvm_strs`` and ``get_asm_strs`` are its forms."""
     signature = Signature.of(source)
     names = ", ".join(signature.names)
     space: dict[str, Any] = {"body": Body(source, threads)}
@@ -206,11 +207,11 @@ def library(source: str, symbol: str, threads: int, capability: tuple[int, int] 
 
 
 def nvvm_ir(source: str, threads: int) -> str:
-    """The kernel in NVVM's dialect, not optimised."""
+    """The kernel in NVVM's dialect, unoptimised."""
     return "\n".join(library(source, "kernel", threads).llvm_strs)
 
 
 def ptx(source: str, threads: int, symbol: str = "kernel", capability: tuple[int, int] = (8, 0)) -> str:
-    """The kernel as PTX for a compute capability, and for those after it."""
+    """The kernel as PTX for a compute capability and later ones."""
     (text,) = library(source, symbol, threads, capability).get_asm_strs(cc=capability)
     return text

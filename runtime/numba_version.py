@@ -1,8 +1,8 @@
-"""The versions of Numba that kernels can be compiled with. Does not import Numba."""
+"""The supported versions of Numba. Does not import Numba."""
 
 from __future__ import annotations
 
-OLDEST, NEWEST = (0, 65), (0, 68)  # the versions that are tested
+OLDEST, NEWEST = (0, 65), (0, 68)  # the tested versions
 TESTED = " to ".join(".".join(map(str, v)) for v in (OLDEST, NEWEST))
 
 
@@ -14,9 +14,9 @@ def version(package: str) -> str:
 
 
 def check_version(found: str | None = None) -> None:
-    """Raises ImportError for a version of Numba, by default the installed one, that kernels were not tested with.
+    """Raises ImportError for an untested version of Numba, by default the installed one.
 
-    To be called before what uses Numba's internals is imported: with another version that import may fail in any way.
+    Call it before importing anything that uses Numba's internals: with another version that import may fail in any way.
     """
     found = found or version("numba")
     if not OLDEST <= tuple(int(n) for n in found.split(".")[:2]) <= NEWEST:

@@ -1,8 +1,9 @@
-"""What kernel source may call on a GPU, in NVVM's dialect of LLVM's instructions.
+"""The functions that kernel source may call on a GPU, in NVVM's dialect of LLVM IR.
 
-For GPUs before Blackwell that is the dialect of LLVM 7. It lacks ``fneg``, ``llvm.maximum``, ``llvm.copysign``, ``llvm.ldexp``
-and ``frem``; of LLVM's floating-point intrinsics it accepts few, and has its own instead. The elementary functions are those of
-``codegen.math`` and its neighbours, over ``NVVMArithmetic``, with the bits that they have on a CPU. Sums are not reassociated.
+For GPUs before Blackwell that is the dialect of LLVM 7. It lacks ``fneg``, ``llvm.maximum``, ``llvm.copysign``,
+``llvm.ldexp`` and ``frem``. It accepts few of LLVM's floating-point intrinsics, and has its own instead. The elementary
+functions are those of ``codegen.math`` and related files, over ``NVVMArithmetic``, bitwise equal to the CPU's. Sums are not
+reassociated.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _WARP = 32
 
 @dataclass(frozen=True)
 class Pack:
-    """The numbers of neighbouring iterations that one thread computes."""
+    """The numbers of the adjacent iterations that one thread computes together."""
 
     parts: tuple[Scalar, ...]
 
@@ -45,7 +46,7 @@ class GlobalArray:
 
 
 class Builder(ir.IRBuilder):
-    """LLVM's builder, without instructions that NVVM does not accept."""
+    """LLVM's builder, without instructions that NVVM rejects."""
 
     def fneg(self, arg: ir.Value, name: str = "", flags: Sequence[str] = ()) -> ir.Value:
         return self.fsub(arg.type(-0.0), arg, name)
@@ -60,7 +61,7 @@ def _own(builder: ir.IRBuilder, name: str, *operands: ir.Value) -> ir.Value:
 
 
 class NVVMArithmetic(LLVMArithmetic):
-    """``codegen.math.Arithmetic`` in what NVVM accepts."""
+    """``codegen.math.Arithmetic`` in instructions that NVVM accepts."""
 
     @property
     def scales(self) -> bool:
@@ -87,7 +88,7 @@ class NVVMArithmetic(LLVMArithmetic):
         return self.from_bits((self.to_bits(x) & (high - 1)) | (self.to_bits(sign) & -high))
 
     def table(self, name: str, numbers: Sequence[float], index: Number) -> Number:
-        """In global memory: threads look up different elements, which constant memory serves one after the other."""
+        """In global memory: threads look up different elements, which constant memory would serve sequentially."""
         array = ir.ArrayType(element(self.type), len(numbers))
         found = self.builder.module.globals.get(name)
         if found is None:
@@ -130,7 +131,7 @@ def store(builder: ir.IRBuilder, array: GlobalArray, i: Scalar, value: Scalar) -
 
 
 def _pieces(builder: ir.IRBuilder, array: GlobalArray, first: Scalar, count: int) -> tuple[list[ir.Value], int, int]:
-    """Pointers to vectors of neighbours, of at most 16 bytes and four elements; how many elements and bytes each has."""
+    """Pointers to vectors of adjacent elements, of at most 16 bytes and four elements; the elements and bytes of each."""
     size = 1 if array.dtype is bool_ else array.dtype.itemsize
     lanes = min(count, 16 // size, 4)
     at = builder.gep(array.pointer, [first.value], inbounds=True)
@@ -139,7 +140,7 @@ def _pieces(builder: ir.IRBuilder, array: GlobalArray, first: Scalar, count: int
 
 
 def load_neighbours(builder: ir.IRBuilder, array: GlobalArray, first: Scalar, count: int) -> Pack:
-    """So many elements in as few loads as there can be. The first is at a multiple of their number."""
+    """Loads ``count`` elements in as few instructions as possible. ``first`` is a multiple of ``count``."""
     pointers, lanes, nbytes = _pieces(builder, array, first, count)
     parts = []
     for pointer in pointers:
@@ -149,7 +150,7 @@ def load_neighbours(builder: ir.IRBuilder, array: GlobalArray, first: Scalar, co
 
 
 def store_neighbours(builder: ir.IRBuilder, array: GlobalArray, first: Scalar, values: Sequence[Scalar]) -> None:
-    """Values at as many places, the first of them at a multiple of their number."""
+    """Stores adjacent values; ``first`` is a multiple of their number."""
     if values[0].dtype is not array.dtype:
         raise TypeError(f"a kernel stores {values[0].dtype.short} in an array of {array.dtype.short}")
     pointers, lanes, nbytes = _pieces(builder, array, first, len(values))
@@ -195,9 +196,9 @@ Combine = Callable[..., tuple[Scalar, ...]]
 
 
 def joined(builder: ir.IRBuilder, values: tuple[Scalar, ...], combine: Combine, threads: int) -> tuple[Scalar, ...]:
-    """One value of all threads' of a warp (32 threads) or block, the same in all of them.
+    """Combines the values of all threads of a warp (32 threads) or block; all threads get the result.
 
-    By shuffles within warps, by shared memory among them; in an order that depends on the number of threads alone.
+    Uses shuffles within warps and shared memory among them, in an order that depends only on the number of threads.
     """
     for distance in (16, 8, 4, 2, 1):
         others = tuple(Scalar(_shuffled(builder, x.value, distance), x.dtype) for x in values)
@@ -234,7 +235,7 @@ def _single(function: Callable[..., Scalar]) -> Combine:
 
 
 def _pair(before: Callable[..., Scalar]) -> Combine:
-    """Pairs of a position and its element: the one that comes first, of equals the one at the lower position."""
+    """Combines pairs of a position and its element: the pair that comes first; among equal elements the lower position."""
 
     def combine(builder: ir.IRBuilder, a: tuple[Scalar, ...], b: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
         (i, x), (j, y) = a, b
@@ -248,7 +249,7 @@ def _pair(before: Callable[..., Scalar]) -> Combine:
 
 
 def report(builder: ir.IRBuilder, bad: ir.Value, status: GlobalArray, site: Scalar, what: ir.Value) -> None:
-    """Writes to the status cell, if no other thread has."""
+    """Writes to the status cell, unless another thread has."""
     with builder.if_then(bad, likely=False):
         number = builder.add(site.value, I64(1))
         found = builder.cmpxchg(status.pointer, I64(0), number, "monotonic", "monotonic")
@@ -273,7 +274,7 @@ def abs_(builder: ir.IRBuilder, x: Scalar) -> Scalar:
 
 
 def _extremum(sign: str) -> Callable[..., Scalar]:
-    """The greater or the less: NaN if one is, and -0 is less than 0."""
+    """The greater or the smaller: NaN if one is NaN, and -0 is less than 0."""
 
     def extremum(builder: ir.IRBuilder, a: Scalar, b: Scalar) -> Scalar:
         a, b, dtype = alike(builder, a, b)
@@ -287,7 +288,7 @@ def _extremum(sign: str) -> Callable[..., Scalar]:
 
 
 def _of_numbers(name: str) -> Callable[..., Scalar]:
-    """The greater or the less of two numbers; the other one if one is NaN."""
+    """The greater or the smaller of two numbers; if one is NaN, the other."""
     return lambda builder, a, b: Scalar(_own(builder, name, a.value, b.value), a.dtype)
 
 
@@ -306,7 +307,7 @@ def _elementary(function: Callable[..., Any]) -> Callable[..., Scalar]:
 
 
 def fmod(builder: ir.IRBuilder, a: Scalar, b: Scalar) -> Scalar:
-    """The remainder of a division with the dividend's sign, exact, by long division in 64 bits."""
+    """The exact remainder with the dividend's sign, by long division in 64 bits."""
     x, y = (cpu.convert(builder, v, float64).value for v in (a, b))
     m = NVVMArithmetic(builder, ir.DoubleType())
     r0, divisor = m.absolute(Number(m, x)), m.absolute(Number(m, y))
@@ -327,14 +328,14 @@ def fmod(builder: ir.IRBuilder, a: Scalar, b: Scalar) -> Scalar:
     r.add_incoming((left - step).value, builder.block)
     builder.branch(head)
     builder.position_at_end(done)
-    # What has no remainder (NaN, an infinite dividend, a divisor of 0) is NaN.
+    # Undefined remainders (NaN, an infinite dividend, a divisor of 0) are NaN.
     none = builder.or_(builder.fcmp_unordered("uno", x, y), builder.or_((r0 == float("inf")).value, (divisor == 0.0).value))
     result = m.select(Number(m, none), m.real(float("nan")), m.copysign(left, Number(m, x)))
     return cpu.convert(builder, Scalar(result.value, float64), a.dtype)
 
 
 def _exponent(m: NVVMArithmetic, x: Number) -> Number:
-    """The biased exponent of a positive number; of a subnormal one what it would be."""
+    """The biased exponent of a positive number; for a subnormal one, extended below 1."""
     subnormal = x < 2.0**-1022
     normal = m.select(subnormal, x * 2.0**54, x)
     exponent = m.to_bits(normal) >> 52
@@ -342,7 +343,7 @@ def _exponent(m: NVVMArithmetic, x: Number) -> Number:
 
 
 def _divided(bits: int, remainder: bool) -> Callable[..., Scalar]:
-    """Quotient or remainder of numbers that are not negative, in so many bits."""
+    """Quotient or remainder of non-negative integers of this width."""
 
     def divided(builder: ir.IRBuilder, a: Scalar, b: Scalar) -> Scalar:
         x, y = (builder.trunc(v.value, _I32) if bits == 32 else v.value for v in (a, b))

@@ -1,13 +1,13 @@
-"""What native code may read of Python's and NumPy's objects, where their fields are as expected: found out, not assumed.
+"""Fields of Python's and NumPy's objects that native code may read, after checking that their layout is as expected.
 
-A program is handed array objects and finds their memory.
+Programs receive array objects and find their memory.
 
-This file and ``words`` read CPython's own structures and NumPy's C ABI, and no other does. What is read is probed at import, on
-objects that are known. Each has a plain path, for interpreters where it is not as expected:
+Only this file and ``words`` read CPython's own structures and NumPy's C ABI. Layouts are probed at import, on known
+objects. Each has a fallback for interpreters with another layout:
 
-- ``reads_arrays`` is False, and ``address`` asks the array interface: programs are given addresses, never array objects;
-- ``sets_classes`` is False, and containers are not listened to;
-- ``counts_references`` is False, and no buffer is used a second time (``memory``).
+- ``reads_arrays`` is False, and ``address`` asks the array interface: programs receive addresses, never array objects;
+- ``sets_classes`` is False, and accesses to containers are not recorded;
+- ``counts_references`` is False, and buffers are not reused (``memory``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import numpy as np
 _word_at = ctypes.c_size_t.from_address
 _INT = (1 << 32) - 1
 
-Check = tuple[int, int, int, int]  # offset, further, mask, expected: as the driver reads them
+Check = tuple[int, int, int, int]  # offset, further, mask, expected, as in the driver
 
 # Arrays: ``PyArrayObject_fields`` in NumPy's C ABI, which is data, nd, dimensions, strides, base, descr, flags.
 
-HEAD = getattr(object, "__basicsize__", 16)  # where in an array object the address is
+HEAD = getattr(object, "__basicsize__", 16)  # offset of the address in an array object
 
 
 def _address_by_interface(array: np.ndarray) -> int:
@@ -34,13 +34,13 @@ def _address_by_interface(array: np.ndarray) -> int:
 
 
 def _address_by_layout(array: np.ndarray) -> int:
-    # As PyArray_DATA in every extension. Ten times as fast as the interface, which builds a dictionary.
+    # Like PyArray_DATA in extensions. Ten times as fast as the array interface, which builds a dictionary.
     return _word_at(id(array) + HEAD).value
 
 
 def array_checks(shape: Sequence[int], dtype: np.dtype, written: bool = False) -> list[Check]:
-    """What holds for the array objects of this shape and dtype that are contiguous and own their memory, and for no others;
-    if they are written to, of those that may be.
+    """Checks that hold exactly for contiguous array objects of this shape and dtype that own their memory; if ``written``,
+    only for writeable ones.
     """
     extents = [(HEAD + 16, 8 * i, -1, n) for i, n in enumerate(shape)]
     flags = 1 | 0x100 | (0x400 if written else 0)  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE
@@ -49,7 +49,7 @@ def array_checks(shape: Sequence[int], dtype: np.dtype, written: bool = False) -
 
 
 def holds(x: Any, check: Check) -> bool:
-    """What the driver finds."""
+    """Evaluates a check as the driver does."""
     offset, further, mask, expected = check
     word = _word_at(id(x) + offset).value
     if further >= 0:
@@ -58,7 +58,7 @@ def holds(x: Any, check: Check) -> bool:
 
 
 def _layout_holds() -> bool:
-    """Whether array objects are laid out as assumed."""
+    """True if array objects have the expected layout."""
     if sys.implementation.name != "cpython":
         return False
     probe, locked = np.zeros((3, 4)), np.zeros((3, 4))
@@ -77,24 +77,24 @@ def _layout_holds() -> bool:
     )
 
 
-# Whether array objects may be handed to programs, and the address of an array's first element.
+# Whether programs may receive array objects, and the address of an array's first element.
 reads_arrays = _layout_holds()
 address = _address_by_layout if reads_arrays else _address_by_interface
 
 
-# Reference counts. They say whether anything else refers to an object.
+# Reference counts: whether anything else refers to an object.
 
 tells_references = hasattr(sys, "getrefcount")
 references: Callable[[Any], int] = getattr(sys, "getrefcount", lambda x: 0)
 
 
 def _counts_hold() -> bool:
-    """Whether ``references`` counts every reference at once: on CPython, where one lock guards all objects."""
+    """True if ``references`` counts every reference immediately: on CPython with the GIL."""
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     probe = np.zeros(1)
     before = references(probe)
-    others = [probe, probe[:]]  # a view refers to what it is a view of
+    others = [probe, probe[:]]  # a view refers to its base
     held = references(probe)
     del others
     return held == before + 2 and references(probe) == before
@@ -103,7 +103,7 @@ def _counts_hold() -> bool:
 counts_references = _counts_hold()
 
 
-# Classes: ``ob_type``, the last word of an object's head.
+# Classes: ``ob_type``, the last word of an object's header.
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: instances count references to the class
 
@@ -111,8 +111,8 @@ _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: instances count references to the class
 def set_class(x: Any, cls: type) -> None:
     """Sets a container's class to a subclass without attributes, or back to its original class.
 
-    Python refuses to assign such a class to an instance of a class written in C, though nothing else is different. While it has
-    the subclass, Python code that uses the container runs what the subclass overrides.
+    Python refuses to assign such a class to an instance of a class written in C, though nothing else differs. While it has
+    the subclass, Python code that uses the container runs the subclass's overrides.
     """
     before = type(x)
     if cls.__flags__ & _HEAP:

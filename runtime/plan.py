@@ -1,8 +1,8 @@
-"""What a program does, as plain data that a file can hold: kernels as text, steps, argument blocks, where values live.
+"""A program as plain data that a file can hold: kernels as text, steps, argument blocks, memory of values.
 
-A plan is to a program what an object file is to code in memory. The argument blocks of all steps are one list of words; those
-that are addresses are listed as *relocations*, by what they count from: the arena, the constants, the cells where steps report
-errors, or the product of matrices of a dtype. Those that are addresses of inputs and results are *patches*: known at each call.
+A plan is to a program what an object file is to code in memory. The argument blocks of all steps are one list of words.
+Words that are addresses are listed as *relocations*, by their base: the arena, the constants, the cells where steps report
+errors, or the GEMM of a dtype. Addresses of inputs and results are *patches*, which are known at each call.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 from ..ir.types import TensorType, dtype_named
 
-STATUS = 16  # bytes of a step's cell: the site that failed, and the number it met
+STATUS = 16  # bytes of a step's cell: the failed site, and the offending number
 
 
 class StepKind(NamedTuple):
-    """What steps that are alike have in common. Without a kernel NumPy does it: the program calls back into Python."""
+    """The common data of equal steps. Without a kernel, NumPy computes the step: the program calls back into Python."""
 
     name: str  # of the fusion, or of the primitive
     source: str  # the kernel's text; empty without one
-    fallback: str  # without one, a graph as text, which is evaluated
+    fallback: str  # a graph as text, which is evaluated if there is no kernel
     domain: int  # the kernel is called for parts of [0, domain)
-    large: bool  # worth sharing among threads: it takes ten times as long as to tell them, or more
+    large: bool  # worth dividing among threads: at least ten times as long as waking them
     checks: list[list[str]]  # the names and messages of the exceptions it may raise, by site
-    launch: tuple[int, ...] = ()  # on a GPU: blocks, and threads of a block
+    launch: tuple[int, ...] = ()  # on a GPU: blocks, and threads per block
 
     @property
     def may_fail(self) -> bool:
@@ -42,14 +42,14 @@ class Plan:
     device: str = "cpu"
     kinds: list[StepKind] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)  # the kind of each
-    starts: list[int] = field(default_factory=list)  # where its argument block begins among the words
+    starts: list[int] = field(default_factory=list)  # start of its argument block among the words
     words: list[int] = field(default_factory=list)
-    relocations: dict[str, list[int]] = field(default_factory=dict)  # what is counted from, and the positions of the words
-    patches: list[tuple[int, int, int]] = field(default_factory=list)  # position, slot, how many bytes further
-    locs: dict[int, str] = field(default_factory=dict)  # of steps that may fail
+    relocations: dict[str, list[int]] = field(default_factory=dict)  # the base, and the positions of the words
+    patches: list[tuple[int, int, int]] = field(default_factory=list)  # position, slot, offset in bytes
+    locs: dict[int, str] = field(default_factory=dict)  # source lines of steps that may fail
     arena: int = 0  # bytes
     constants: bytes = b""
-    # The inputs, and the results, that have been written to when the last step that may fail does.
+    # The inputs and results that have been written when the last step that may fail runs.
     unsafe: list[int] = field(default_factory=list)
     unsafe_results: list[int] = field(default_factory=list)
 
@@ -64,13 +64,13 @@ def to_bytes(plan: Plan) -> bytes:
     head = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name != "constants"}
     for name in ("inputs", "outputs"):
         head[name] = [(t.dtype.short, t.shape, t.device) for t in head[name]]
-    for name in ("updates", "locs"):  # JSON's keys are strings
+    for name in ("updates", "locs"):  # JSON keys are strings
         head[name] = list(head[name].items())
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.constants
 
 
 def from_bytes(data: bytes) -> Plan:
-    """The plan that was written. Raises ValueError for what is none."""
+    """Reads a plan. Raises ValueError for anything else."""
     head, _, constants = data.partition(b"\n")
     try:
         content: dict[str, Any] = json.loads(head)

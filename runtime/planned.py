@@ -1,4 +1,4 @@
-"""The plan of a recorded graph: made by the passes and laid out, or read from the disk, where another process left it."""
+"""The plan of a recorded graph: made by the passes and laid out, or read from disk."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def planned(graph: Graph) -> Plan:
         name = f"p_{_key(graph)}"
         data = cache.read(name)
         if data is not None:
-            with contextlib.suppress(ValueError):  # one that cannot be read counts as absent
+            with contextlib.suppress(ValueError):  # an unreadable plan counts as absent
                 return from_bytes(data)
-        from .layout import lay_out  # brings the code generator: not before something is compiled
+        from .layout import lay_out  # imports the code generator: only when something is compiled
 
         plan = lay_out(pipeline.run(graph, pipeline.COMPILE, thorough=False))
         cache.write(name, to_bytes(plan))
@@ -33,8 +33,8 @@ def planned(graph: Graph) -> Plan:
 
 
 def _key(graph: Graph) -> str:
-    """What decides the plan of a graph: all that it says but its names, and what makes plans."""
-    # Version 2 of the format: equal contents, equal bytes. It tells 1, 1.0 and True apart, and -0.0 from 0.0.
+    """The key of a graph's plan: the graph without names, and the code that makes plans."""
+    # Version 2 of the format: equal contents, equal bytes. It distinguishes 1, 1.0 and True, and -0.0 from 0.0.
     said = marshal.dumps((_compiler(), _said(graph)), 2)
     return hashlib.sha256(said).hexdigest()[:40]
 
@@ -53,7 +53,7 @@ def _said(graph: Graph) -> tuple:
 
 @functools.cache
 def _compiler() -> str:
-    """What makes plans: the passes, the code generator, the layout; and NumPy, which folds constants."""
+    """The code that makes plans: passes, code generator, layout; and NumPy, which folds constants."""
     here = Path(__file__).parent
     files = [f for room in ("ir", "codegen") for f in sorted((here.parent / room).rglob("*.py"))]
     files += [here / "layout.py", here / "plan.py", here / "memory.py"]

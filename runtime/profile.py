@@ -1,7 +1,7 @@
-"""A profile function that passes on only what is new: which code runs, and which functions written in C it calls.
+"""A profile function that reports only new events: which code runs, and which C functions it calls.
 
-CPython reports every call and every return in a thread that is watched. A function written in Python takes a microsecond for
-each pair, and nearly all of them are known. Here native code looks them up.
+CPython reports every call and return in a profiled thread. A profile function written in Python takes a microsecond per
+pair, and nearly all of them are known. Here native code looks them up.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from .objects import HEAD, address, reads_arrays
 
-QUIET, DESCRIBED, CHECKED = 1, 2, 3  # code of which calls of C functions are of no consequence; other code; a C function
-_METHOD = HEAD  # in a built-in function: its definition, which starts with its name
+QUIET, DESCRIBED, CHECKED = 1, 2, 3  # code whose calls of C functions do not matter; other code; a C function
+_METHOD = HEAD  # offset of the definition in a built-in function; it starts with the name
 
 _CODE = f"""
 define i64 @SYMBOL_find(ptr %state, ptr %x) {{
@@ -113,8 +113,8 @@ error:
 
 
 class Filter:
-    """Calls ``callback(frame, event, arg)`` for events of a thread: calls of code that is not remembered, and of functions
-    written in C that are not, by code that is ``DESCRIBED``. While it is told to ``ignore`` calls, for returns instead.
+    """Calls ``callback(frame, event, arg)`` for a thread's calls of unknown code, and for calls of unknown C functions by
+    ``DESCRIBED`` code. While set to ``ignore`` calls, it reports returns instead.
     """
 
     def __init__(self, callback: Callable[..., Any]):
@@ -128,14 +128,14 @@ class Filter:
         self._fill(256)
 
     def ignore(self, ignores: bool) -> None:
-        """Whether calls are ignored, and returns are not, from now on."""
+        """Sets whether calls are ignored and returns reported."""
         self.key[0] = ignores
 
     def remember(self, x: types.CodeType | types.BuiltinFunctionType, kind: int) -> None:
-        """From now on does not tell of calls of code, or of a function that is no method of a class."""
+        """Stops reporting calls of this code, or of this function that is no method of a class."""
         is_code = isinstance(x, types.CodeType)
         key = id(x) if is_code else _method_of(x)
-        if is_code:  # a function may be a method of what nothing else holds
+        if is_code:  # a function may be a method of an object that nothing else holds
             self._kept.append(x)
         self._known[key] = kind
         if 3 * len(self._known) > self._table.size // 2:
@@ -144,13 +144,13 @@ class Filter:
             self._put(key, kind)
 
     def _fill(self, size: int) -> None:
-        """Makes a table of so many places."""
+        """Creates a table with ``size`` places."""
         table = np.zeros(2 * size, np.int64)
         before, self._table = self._table, table
         for key, kind in self._known.items():
             self._put(key, kind)
         self.key[1:3] = address(table), size - 1
-        del before  # until now it was in use
+        del before  # in use until now
 
     def _put(self, key: int, kind: int) -> None:
         mask = self._table.size // 2 - 1
@@ -161,7 +161,7 @@ class Filter:
         self._table[2 * at] = key
 
     def start(self) -> None:
-        """Makes this the profile function of the thread; ``sys.getprofile`` gives ``key`` while it is."""
+        """Installs this as the thread's profile function; ``sys.getprofile`` then returns ``key``."""
         _set_profile()(_profile(), self.key)
 
 
@@ -175,7 +175,7 @@ def _address(name: str) -> int:
 
 @functools.cache
 def _profile() -> int:
-    from . import compile as compiler  # and with it llvmlite, which takes long
+    from . import compile as compiler  # imports llvmlite, which is slow
 
     return compiler.native("profile", lambda: _CODE, ("profile",))["profile"]
 
@@ -188,10 +188,10 @@ def _set_profile() -> Any:
 
 @functools.cache
 def is_available() -> bool:
-    """Whether there is such a function in this process."""
+    """True if this process has such a function."""
     known = reads_arrays and getattr(sys, "_is_gil_enabled", lambda: True)()
     try:
         named = known and ctypes.string_at(ctypes.c_size_t.from_address(_method_of(len)).value) == b"len"
         return bool(named and _profile())
-    except Exception:  # then Python looks
+    except Exception:  # then Python does the lookups
         return False

@@ -1,7 +1,7 @@
 """A plan as one native program: kernels compiled, addresses filled in, one call to run it all.
 
-Inputs and results have *slots*: their addresses are given at each call, and the driver copies them into the argument blocks
-that want them. All else is fixed when the program is made.
+Inputs and results have *slots*: their addresses are given at each call, and the driver copies them into the argument
+blocks. All other addresses are fixed when the program is created.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from .objects import HEAD, address, array_checks, reads_arrays
 from .plan import Plan, StepKind
 from .team import sharing
 
-_SHARED = 16 << 20  # bytes of arena: of larger ones there is one
+_SHARED = 16 << 20  # bytes of arena: a larger one exists once
 
 
 class Program:
     """The executable form of a plan on the CPU.
 
-    Inputs are given by address and contiguous; updated ones are overwritten. What a call works in is a ``Frame``, which it
-    takes from ``frames`` and puts back: calls in several threads, or one in a signal's handler that interrupts another,
-    have one each, and a call that is interrupted for good leaves nothing behind that others wait for. Where inputs are
-    updated, or frames are large, one thread calls at a time: then there is a ``lock`` to be held.
+    Inputs are given by address and must be contiguous; updated ones are overwritten. A call works in a ``Frame``, which it
+    takes from ``frames`` and returns. So calls in several threads, or in a signal handler that interrupts another call,
+    have separate frames, and a call that never completes leaves nothing behind that others wait for. If inputs are updated,
+    or frames are large, one thread calls at a time: then ``lock`` must be held.
     """
 
     def __init__(self, plan: Plan):
@@ -57,17 +57,17 @@ class Program:
 
     @property
     def steps(self) -> list[StepKind]:
-        """What is run, in order."""
+        """The steps, in order."""
         return [self.plan.kinds[k] for k in self.plan.steps]
 
     @property
     def frames(self) -> list[Frame]:
-        """Those that are not in use."""
+        """The unused frames."""
         return self._frames[0]
 
     @property
     def nbytes(self) -> int:
-        """The memory of the frames that are not in use."""
+        """The memory of the unused frames."""
         frames = self.frames
         pools = [pool for frame in frames for pool in frame.pools]
         return len(frames) * self.plan.arena + sum(array.nbytes for pool in pools for array, _ in pool.entries)
@@ -75,8 +75,8 @@ class Program:
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """One native call. Returns the results that are not updates, in buffers that nothing else refers to.
 
-        Raises IndexError when a position is out of range, RuntimeError for a division of integers by zero; inputs in
-        ``unsafe`` may then have been written to, and no others.
+        Raises IndexError if a position is out of range, RuntimeError for an integer division by zero. Then only inputs in
+        ``unsafe`` may have been written.
         """
         if self.lock is None:
             return self._run(inputs)
@@ -101,16 +101,16 @@ class Program:
         return frame
 
     def look_at(self, slots: Sequence[int]) -> list[Frame]:
-        """The free frames from here on: in ``written`` they have what a call needs that puts array objects into these slots.
+        """The free frames from here on: ``written`` has what a call needs that puts array objects into these slots.
 
-        Such a call takes its frame from this list, makes one with ``frame(slots)`` if it is empty, and puts it back.
-        The list that was in use before is another one, which calls that were written for other slots go on with.
+        Such a call takes its frame from this list, creates one with ``frame(slots)`` if it is empty, and returns it. The
+        previous list stays in use by calls that were generated for other slots.
         """
         before, seen = self._frames
         if seen == slots:
             return before
         frames: list[Frame] = []
-        with contextlib.suppress(IndexError):  # other threads take frames, and put some back
+        with contextlib.suppress(IndexError):  # other threads take frames, and return some
             while before:
                 frame = before.pop()
                 frame.look_at(slots)
@@ -119,7 +119,7 @@ class Program:
         return frames
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Runs on arrays and returns all outputs, updates included. Inputs are not written to."""
+        """Runs on arrays and returns all outputs, updates included. Inputs are not modified."""
         taken = [np.array(a, dtype=t.dtype.numpy, order="C") for a, t in zip(arrays, self.plan.inputs, strict=True)]
         fresh = iter(self.run([address(a) for a in taken]))
         updates = self.plan.updates
@@ -127,22 +127,22 @@ class Program:
 
 
 class Frame:
-    """What one call of a program works in: arena, argument blocks, slots, cells for errors, buffers for results.
+    """The state of one call of a program: arena, argument blocks, slots, error cells, result buffers.
 
-    ``written`` is what written-out replays read: the slots, the address of a header, and the entries of each pool.
+    ``written`` is for generated replays: the slots, the address of a header, and the entries of each pool.
     """
 
     written: tuple[Any, ...]
 
     def __init__(self, program: Program):
-        """Puts addresses where the plan has distances."""
+        """Replaces the plan's relative positions by addresses."""
         self.plan, self._pack, self._call, self._team = program.plan, program.pack, program.call, program.team
         plan, steps = self.plan, program.steps
         self.pools = [ResultPool(plan.outputs[k]) for k in plan.results]
-        self._failures: list[BaseException] = []  # of steps that Python does
+        self._failures: list[BaseException] = []  # of steps in Python
         kernels = np.array(program.kernels, np.int64)[plan.steps]
         self._status = np.zeros((max(len(steps), 1), 2), np.int64)
-        # Each needs a function of its own, which knows the cell to report errors to.
+        # Each needs a separate function, which knows the cell to report errors to.
         fallbacks = {i: kind.fallback for i, kind in enumerate(steps) if not kind.source}
         self._callbacks = {i: _callback(text, self._status[i], self._failures) for i, text in fallbacks.items()}
         for i, function in self._callbacks.items():
@@ -157,9 +157,9 @@ class Frame:
             self._patches[:, :3] = plan.patches
         self._slots = np.zeros(max(len(plan.inputs) + len(plan.results), 1), np.int64)
         self.view = self._slots.data
-        self.cells = np.zeros(len(plan.inputs))  # of floats that a call brings
+        self.cells = np.zeros(len(plan.inputs))  # for a call's floats
         self.cells_view, self.cells_at = self.cells.data, address(self.cells)
-        self._table = np.zeros((max(len(steps), 1), 5), np.int64)  # kernel, argument block, range, whether it is shared
+        self._table = np.zeros((max(len(steps), 1), 5), np.int64)  # kernel, argument block, range, whether it is divided
         if steps:
             self._table[:, 0] = kernels
             self._table[:, 1] = address(self._words) + 8 * np.array(plan.starts)
@@ -169,11 +169,11 @@ class Frame:
         self._header = self._header_for(())
 
     def _header_for(self, slots: Sequence[int]) -> int:
-        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs, and buffers
-        of results into theirs.
+        """The address of a header for calls that put array objects, not addresses, into the slots of some inputs, and result
+        buffers into theirs.
 
-        The call returns 2 and does nothing unless each is of its type, contiguous, owns its memory, and may be written
-        to if it is an input that is updated or a result.
+        The call returns 2 and does nothing unless each object has the expected type, is contiguous, owns its memory, and is
+        writeable if it is an updated input or a result.
         """
         results = [(len(self.plan.inputs) + j, pool) for j, pool in enumerate(self.pools)] if reads_arrays else []
         patches = self._patches.copy()
@@ -190,20 +190,20 @@ class Frame:
         fields = (table, steps, address(patches), places, slots, at, cells, *self._team, address(checks), count)
         header = np.array(fields, np.int64)
         where = address(header)
-        self._headers[where] = header, patches, checks  # kept
+        self._headers[where] = header, patches, checks  # kept alive
         return where
 
     def look_at(self, slots: Sequence[int]) -> None:
-        """Makes ``written``."""
+        """Creates ``written``."""
         self.written = (self.view, self._header_for(slots), *(pool.entries for pool in self.pools))
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
-        """As ``Program.run``."""
+        """Like ``Program.run``."""
         arrays, words = take(self.pools)
         self._pack(self.view, 0, *inputs, *words)
         self.arm()
         failed = self._call(self._header)
-        if failed == 2:  # the array of an earlier result was changed: its shape, say
+        if failed == 2:  # the array of an earlier result was changed, for example its shape
             for pool in self.pools:
                 pool.entries.clear()
             arrays, words = take(self.pools)
@@ -214,12 +214,12 @@ class Frame:
         return arrays
 
     def arm(self) -> None:
-        """Before a call: the steps that Python does count as failed until they are done."""
+        """Before a call: steps in Python count as failed until they complete."""
         for i in self._callbacks:
             self._status[i, 0] = 1
 
     def instance(self, first: int, addresses: Sequence[int]) -> tuple[int, int, int]:
-        """The addresses of header, slots and status cells, for native code that calls the driver itself.
+        """The addresses of header, slots and status cells, for native code that calls the driver directly.
 
         The slots hold addresses; those from number ``first`` on hold ``addresses`` from now on.
         """
@@ -228,7 +228,7 @@ class Frame:
         return header, address(self._slots), address(self._status)
 
     def forget_failure(self) -> None:
-        """After a call that met an error which will not be raised; unless it was an interrupt."""
+        """Clears an error that will not be raised, unless it was an interrupt."""
         self._status[:] = 0
         failures = self._failures.copy()
         self._failures.clear()
@@ -242,14 +242,14 @@ class Frame:
             if site:
                 self._status[:] = 0
                 if i in self._callbacks:
-                    raise self._failures.pop() if self._failures else KeyboardInterrupt  # it was interrupted before it began
+                    raise self._failures.pop() if self._failures else KeyboardInterrupt  # interrupted before it began
                 error, message = self.plan.kinds[self.plan.steps[i]].checks[site - 1]
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
         raise RuntimeError("a native program has failed, and none of its steps has said why")
 
 
 def _callback(text: str, cell: np.ndarray, failures: list[BaseException]) -> Any:
-    """A function with a kernel's signature that evaluates the graph of a step with NumPy, and clears its cell when it has."""
+    """A function with a kernel's signature that evaluates a step's graph with NumPy, and clears its cell on success."""
     graph = parse_graph(text)
     types = [v.type for v in (*graph.inputs, *graph.outputs)]
     n = len(graph.inputs)
@@ -261,7 +261,7 @@ def _callback(text: str, cell: np.ndarray, failures: list[BaseException]) -> Any
             for target, value in zip(arrays[n:], evaluate(graph, *arrays[:n]), strict=True):
                 np.copyto(target, value)
             cell[0] = 0
-        except BaseException as e:  # an interrupt may come when the cell is clear already
+        except BaseException as e:  # an interrupt may arrive after the cell is cleared
             cell[0] = 1
             failures.append(e)
 
@@ -273,7 +273,7 @@ _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 def _array_at(where: int, t: TensorType) -> np.ndarray:
-    """An array on memory of the given address."""
+    """An array on the memory at an address."""
     if not t.nbytes:
         return np.empty(t.shape, t.dtype.numpy)
     memory: Any = (ctypes.c_char * t.nbytes).from_address(where)

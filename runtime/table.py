@@ -1,6 +1,6 @@
-"""A table of looks at memory (``words``), and native functions that go through it: two nanoseconds a look.
+"""A table of memory comparisons (``words``), and native functions that evaluate it: two nanoseconds per comparison.
 
-One of them is made a method of Python's own kind: what a call depends on is compared in the time of one built-in method.
+One of these functions becomes a built-in method, so a call's guards are compared by one built-in method call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from .objects import HEAD, address, reads_arrays
 from .words import Look
 
-_FRONT = 4  # words before the looks: their number, the key, the function that makes an int; one is free
+_FRONT = 4  # words before the comparisons: their number, the key, the function that creates an int; one is unused
 _NO_ARGUMENTS = 4  # METH_NOARGS
 
 _CODE = f"""
@@ -82,8 +82,8 @@ class _Method(ctypes.Structure):
 
 
 class Table:
-    """``same()`` gives the key if everything is as the looks say, else -1. It holds the lock of the interpreter, and so does
-    ``differs``: what looks reach does not move meanwhile.
+    """``same()`` returns the key if every word has its expected value, else -1. Like ``differs`` it holds the GIL, so that the
+    objects that it reads do not move.
     """
 
     def __init__(self, key: int, looks: Sequence[Look]):
@@ -95,19 +95,19 @@ class Table:
         self._at = address(self._words)
 
     def differs(self, start: int) -> int:
-        """The number of the first look from ``start`` on where something else is; negative if there is none."""
+        """The number of the first word from ``start`` on that differs; negative if none does."""
         found: int = self._differs(self._at, start)
         return found
 
     def replace(self, start: int, looks: Sequence[Look]) -> None:
-        """From number ``start`` on, there are these looks now."""
+        """Replaces the comparisons from number ``start`` on."""
         if looks:
             rows = np.array(looks, np.int64).reshape(-1)
             self._words[_FRONT + 4 * start :][: rows.size] = rows
 
 
 def is_available() -> bool:
-    """Whether there can be such tables in this process."""
+    """True if this process supports such tables."""
     try:
         return reads_arrays and _functions() is not None
     except Exception:  # then Python compares
@@ -116,8 +116,10 @@ def is_available() -> bool:
 
 @functools.cache
 def _functions() -> tuple[Any, _Method, Any, int]:
-    """What makes built-in methods, of which definition; the function ``differs``; and the address of what makes ints."""
-    from . import compile as compiler  # and with it llvmlite, which takes long
+    """The constructor of built-in methods and the method definition; the function ``differs``; and the address of the function
+    that creates ints.
+    """
+    from . import compile as compiler  # imports llvmlite, which is slow
 
     found = compiler.native("table", lambda: _CODE, ("differs", "same"))
     api: Any = ctypes.pythonapi

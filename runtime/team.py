@@ -1,10 +1,10 @@
-"""A thread pool whose threads share the work of one kernel. No library of threads need be installed for it.
+"""A thread pool (the *team*) whose threads divide the work of one kernel. It needs no installed threading library.
 
-The team waits for work by spinning for some hundred microseconds and then sleeps. A job is a kernel, its argument block and a
-range; the calling thread takes the first part of it. One program has the team at a time: another that runs meanwhile
-works alone. How a range is split changes no result: every element of a kernel's domain is computed by itself.
+Workers wait by spinning for some hundred microseconds and then sleep. A job is a kernel, its argument block and a range;
+the calling thread takes the first part of it. One program uses the team at a time; a concurrent one runs on its own thread.
+Splitting a range does not affect results, because the elements of a kernel's domain are independent.
 
-The code is LLVM's, on POSIX threads. Where there are none, or a single CPU, kernels run on the calling thread.
+The code is LLVM IR, on POSIX threads. Without them, or with a single CPU, kernels run on the calling thread.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from . import compile as compiler
 from .memory import ALIGNMENT
 from .objects import address
 
-# The words of a team's state, each written by one side on a cache line of its own.
+# The words of the team's state, each written by one side on a separate cache line.
 GENERATION, PENDING, JOB, SLEEPERS, BUSY, SIZE, MUTEX, CONDITION = 0, 8, 16, 24, 32, 40, 48, 64
 _WORDS = 96
 _MAX = 64
 
-# Worker: waits until the generation changes, does its part of the job (kernel, arguments, start, stop), says so. A job
-# without a kernel ends it. @SHARE gives a job to the team and returns when all of it is done. It yields its CPU soon
-# while it waits: a worker may have been put on that very CPU.
+# Worker: waits until the generation changes, runs its part of the job (kernel, arguments, start, stop) and reports it. A job
+# without a kernel ends it. @SHARE passes a job to the team and returns when all of it is done. It yields its CPU soon while
+# waiting, because a worker may have been scheduled on that CPU.
 _CODE = """
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
@@ -189,7 +189,7 @@ done:
 
 
 def _code() -> str:
-    """With the hint that tells the CPU of a spinning loop, where we know it."""
+    """The code, with the hint that identifies a spin loop to CPUs where it is known."""
     machine = platform.machine().lower()
     if machine in ("x86_64", "amd64"):
         return "declare void @llvm.x86.sse2.pause()" + _CODE.replace("PAUSE", "call void @llvm.x86.sse2.pause()")
@@ -199,7 +199,7 @@ def _code() -> str:
 
 
 class Team:
-    """The process's team. Its state is never freed nor moved: programs and workers know its address."""
+    """The process's team. Its state is never freed or moved, because programs and workers hold its address."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None)
@@ -211,7 +211,7 @@ class Team:
         self.forget()
 
     def _permanent(self, words: int) -> np.ndarray:
-        """Memory of C's, which outlives the interpreter's objects, at a multiple of a cache line."""
+        """Memory allocated by C, which outlives the interpreter's objects, aligned to a cache line."""
         allocate = self._libc.malloc
         allocate.argtypes, allocate.restype = [ctypes.c_size_t], ctypes.c_void_p
         where = allocate(8 * words + ALIGNMENT)
@@ -225,7 +225,7 @@ class Team:
         return int(self.state[SIZE])
 
     def forget(self) -> None:
-        """As if no worker had ever been started: in a forked child the threads are the parent's."""
+        """Resets the state to no workers: in a forked child the threads are the parent's."""
         self.state[:] = 0
         self.state[SIZE] = 1
         self._threads.clear()
@@ -236,7 +236,7 @@ class Team:
     def resize(self, size: int) -> None:
         """Ends the workers and starts others, between two jobs."""
         with self._lock:
-            # Programs that run meanwhile find the team busy, and work alone.
+            # Concurrent programs find the team busy, and run on their own thread.
             take = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_functions()["take"])
             while not take(self.address):
                 self._libc.sched_yield()
@@ -267,13 +267,13 @@ class Team:
 
 
 def _functions() -> dict[str, int]:
-    """The addresses of the native functions: what workers run, what takes the team, what shares a job."""
+    """The addresses of the native functions: the worker's, the one that takes the team, the one that divides a job."""
     return compiler.native("team", _code, ("worker", "take", "share"))
 
 
 @functools.cache
 def _team() -> Team | None:
-    """The team, made with the chosen number of threads when first asked for; None where there are no POSIX threads."""
+    """The team, created with the configured number of threads on first use; None without POSIX threads."""
     if os.name != "posix" or not hasattr(ctypes.CDLL(None), "pthread_create"):
         return None
     made = Team()
@@ -284,7 +284,7 @@ def _team() -> Team | None:
 
 
 def sharing() -> tuple[int, int]:
-    """The addresses of the team's state and of the function that shares a job with it; zeros if there is no team."""
+    """The addresses of the team's state and of the function that divides a job; zeros if there is no team."""
     team = _team()
     return (0, 0) if team is None else (team.address, _functions()["share"])
 
@@ -299,13 +299,13 @@ def _chosen() -> int:
 
 
 def get_num_threads() -> int:
-    """How many threads large kernels are shared among."""
+    """The number of threads that run large kernels."""
     team = _team()
     return 1 if team is None else team.size
 
 
 def set_num_threads(n: int) -> None:
-    """Shares large kernels among ``n`` threads from now on, 1 to 64 (else ValueError). Results do not depend on it."""
+    """Sets the number of threads that run large kernels, 1 to 64 (else ValueError). Results do not depend on it."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX:
         raise ValueError(f"the number of threads is from 1 to {_MAX}, not {n!r}")
     team = _team()

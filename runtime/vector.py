@@ -1,8 +1,8 @@
-"""Elementary functions that branch or have tables, as functions of their own: on one number, and on vectors.
+"""Elementary functions that branch or use tables, as separate functions on scalars and on vectors.
 
-LLVM makes vector code of a loop that calls such a function if it is told which function does the same on vectors
-("vector-function-abi-variant"). So a branch that is hardly ever taken costs a test for each vector. What looks
-numbers up in a table, of which LLVM makes no vector code, is written for vectors here, and becomes part of the loop.
+LLVM vectorises a loop that calls such a function if it knows its vector variant ("vector-function-abi-variant"). So a
+rarely taken branch costs one test per vector. Functions with table lookups, which LLVM does not vectorise, are written for
+vectors here, and inlined into the loop.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _CALL = re.compile(rf'(call (?:float|double) @"?({_PREFIX}\w+?)"?\(.*\))$', re.M
 
 
 def _lanes(bits: int) -> tuple[int, ...]:
-    """Of numbers with so many bits: those of the widest vectors, and of half of them, beside numbers twice as long."""
+    """For numbers of this width: the lanes of the widest vectors, and half as many, beside numbers twice as wide."""
     width = selected().vector_bits
     return (width // bits, width // 64) if bits == 32 else (width // 64,)
 
 
 def call(builder: ir.IRBuilder, name: str, function: Callable[..., Number], operands: list[ir.Value], inline: bool) -> ir.Value:
-    """A call of the function on numbers, which a loop may turn into one on vectors; ``inline``: which becomes part of it."""
+    """A call of the function on scalars, which a loop may turn into one on vectors; ``inline``: the vector variant is inlined."""
     module, number = builder.module, operands[0].type
     bits = 32 if isinstance(number, ir.FloatType) else 64
     name = f"{_PREFIX}{name}_f{bits}"
@@ -48,7 +48,7 @@ def _define(module: ir.Module, name: str, type_: Any, count: int, function: Call
 
 
 def annotated(module: ir.Module) -> str:
-    """The module's text, in which calls say what they may be turned into."""
+    """The module's text, with the vector variants of its calls."""
     text = str(module)
     vectors: dict[str, list[str]] = {}
     for name in module.globals:

@@ -1,10 +1,10 @@
-"""Words of memory that say what Python's objects hold: where they are, and what is there now.
+"""Words of memory that show what Python's objects hold: their addresses and current contents.
 
-They are CPython's own structures, which no other file reads but ``objects``. Where a field is is found out at import, on
-objects that are known. A function that does not find what it expects gives None, and Python compares instead.
+They are fields of CPython's own structures, which only this file and ``objects`` read. Their offsets are determined at
+import, on known objects. A function that does not find what it expects returns None, and Python compares instead.
 
-A *word* is an address inside an object, and what is there. A *look* may go further: to where that word points. Objects must be
-kept alive; what a look reaches beyond a word may move, so looks are for those who hold the lock of the interpreter.
+A *word* is an address inside an object and its content. A *look* may follow a pointer: it compares memory at an offset from
+where the word points. Objects must be kept alive. Memory beyond a word may move, so looks require the GIL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Word = tuple[int, int]  # address, expected
-Look = tuple[int, int, int, int]  # address, how far from where the word points (-1: the word itself), mask, expected
+Look = tuple[int, int, int, int]  # address, offset from where the word points (-1: the word itself), mask, expected
 
 _word_at = ctypes.c_size_t.from_address
 _WORD = 8
@@ -33,7 +33,7 @@ _is_known = (
 
 
 def direct(word: Word) -> Look:
-    """The look at a word."""
+    """The look that compares the word itself."""
     return (word[0], -1, _ALL, word[1])
 
 
@@ -41,7 +41,7 @@ def _found(where: int, expected: int) -> Word | None:
     return (where, expected) if _word_at(where).value == expected else None
 
 
-# Attributes of objects written in C: the words that refer to what an attribute gives; zero stands for None.
+# Attributes of objects written in C: the words that hold an attribute's value; zero stands for None.
 
 
 def _probe(a: int = 1, *, b: int = 2) -> None: ...
@@ -52,7 +52,7 @@ class _Probe:
 
 
 def _field(x: Any, value: Any) -> int | None:
-    """Where in an object the one word is that refers to ``value``."""
+    """The offset of the only word in an object that refers to ``value``."""
     if not _is_known:
         return None
     places = [at for at in range(0, type(x).__basicsize__ - 7, 8) if _word_at(id(x) + at).value == id(value)]
@@ -73,7 +73,7 @@ _CELL = _field(types.CellType(_probe), _probe)
 
 
 def word_of(x: Any, name: str, value: Any) -> Word | None:
-    """The word that says what ``x.name`` is, while that is ``value``: of functions, partial functions and classes."""
+    """The word for ``x.name`` while it is ``value``: of functions, partial functions and classes."""
     if name == "__class__":
         return class_of(x) if type(x) is value and _tells_class(value) else None  # type: ignore[arg-type]
     kind = next((cls for cls in _FIELDS if isinstance(x, cls)), None)
@@ -82,18 +82,18 @@ def word_of(x: Any, name: str, value: Any) -> Word | None:
 
 
 def word_of_cell(cell: types.CellType, *value: Any) -> Word | None:
-    """The word that says what a closure variable holds; nothing, if no value is given."""
+    """The word for a closure variable's value, or for an empty cell if no value is given."""
     return None if _CELL is None else _found(id(cell) + _CELL, id(value[0]) if value else 0)
 
 
 @functools.lru_cache(1024)
 def _tells_class(cls: Any) -> bool:
-    """Whether ``__class__`` of instances is their class."""
+    """True if ``__class__`` of instances is their class."""
     return not any("__class__" in vars(base) for base in cls.__mro__ if base is not object)
 
 
 def class_of(x: Any) -> Word | None:
-    """The word that says what class an object has."""
+    """The word for an object's class."""
     return _found(id(x) + _HEAD - _WORD, id(type(x))) if _is_known else None
 
 
@@ -105,7 +105,7 @@ _SIZES, _SIZES_MASK, _ENTRY_COUNT, _INDICES = 8, (1 << 24) - 1, 24, 32
 
 
 def _versions_hold() -> tuple[bool, bool]:
-    """Whether every change of a dictionary changes that word, and nothing else does; and whether one of an attribute does."""
+    """Whether exactly the changes of a dictionary change that word; and whether changes of an attribute do."""
     if not _is_known or sys.version_info >= (3, 14) or {}.__sizeof__() < _VERSION + _WORD:
         return False, False
 
@@ -138,19 +138,19 @@ def _counts(space: dict[str, Any], changes: list[Callable[[], Any]]) -> bool:
 
 
 def namespace(x: Any) -> dict[str, Any]:
-    """The dictionary in which a class, a module or an object keeps its attributes; or that a proxy shows."""
+    """The dictionary of a class's, module's or object's attributes; or the one behind a proxy."""
     space = x if isinstance(x, types.MappingProxyType) else vars(x)
     if isinstance(space, types.MappingProxyType):
         space = next(d for d in gc.get_referents(space) if isinstance(d, dict))
     return space
 
 
-# Of dictionaries; and of the dictionaries of objects, whose attributes are written elsewhere by some interpreters.
+# For dictionaries, and for the dictionaries of objects, whose attributes some interpreters store elsewhere.
 tells_versions, tells_versions_of_objects = _versions_hold()
 
 
 def version_of(space: dict[Any, Any]) -> Word | None:
-    """The word that says which version of a dictionary this is; None if not known."""
+    """The word for a dictionary's version; None if unknown."""
     if not tells_versions or (_word_at(id(space) + _VALUES).value and not tells_versions_of_objects):
         return None
     where = id(space) + _VERSION
@@ -158,19 +158,19 @@ def version_of(space: dict[Any, Any]) -> Word | None:
 
 
 def length_of(space: dict[Any, Any], length: int) -> Word | None:
-    """The word that says how many items a dictionary has, while those are so many."""
+    """The word for a dictionary's number of items, while it is ``length``."""
     return _found(id(space) + _USED, length) if _reads_dictionaries else None
 
 
 def entries_of(space: dict[Any, Any], found: dict[Any, Any], absent: bool) -> list[Look] | None:
-    """The looks that say what a dictionary holds at some keys; with ``absent``, that it has no other keys than now."""
+    """The looks for a dictionary's values at some keys; with ``absent``, also that it has no other keys than now."""
     if not _reads_dictionaries or _word_at(id(space) + _VALUES).value:
         return None
     at = id(space) + _KEYS
     keys = _word_at(at).value
     sizes, count = _word_at(keys + _SIZES).value & _SIZES_MASK, _word_at(keys + _ENTRY_COUNT).value
     general = sizes >> 16 == 0
-    size, first = (3, 1) if general else (2, 0)  # words of an entry, where in it the key is
+    size, first = (3, 1) if general else (2, 0)  # words of an entry, position of the key in it
     start = _INDICES + (1 << ((sizes >> 8) & 0xFF))
     there = list((ctypes.c_size_t * (count * size)).from_address(keys + start))[first::size]
     looks = [direct((at, keys)), (at, _SIZES, _SIZES_MASK, sizes)]
@@ -186,7 +186,7 @@ def entries_of(space: dict[Any, Any], found: dict[Any, Any], absent: bool) -> li
 
 
 def holds(look: Look) -> bool:
-    """What native code finds."""
+    """Evaluates a look as native code does."""
     where, further, mask, expected = look
     word = _word_at(where).value
     if further >= 0:
@@ -221,13 +221,13 @@ _reads_dictionaries = _is_known  # for the probe
 _reads_dictionaries = _dictionaries_hold()
 
 
-# Lists: number of items, where they are.
+# Lists: the number of items, and their address.
 
 _LENGTH, _ITEMS = _HEAD, _HEAD + _WORD
 
 
 def items_of_list(x: list[Any], items: Sequence[Any], anything: Any) -> list[Look] | None:
-    """The looks that say what a list holds, but where that may be ``anything``."""
+    """The looks for a list's items, except where they may be ``anything``."""
     if not _reads_lists:
         return None
     at = id(x) + _ITEMS
@@ -248,7 +248,7 @@ def _lists_hold() -> bool:
 _reads_lists = _lists_hold()
 
 
-# Objects: where their dictionary is, and what else they hold.
+# Objects: the position of their dictionary, and their other fields.
 
 _MANAGED = -3 * _WORD  # of classes written in Python, without ``__slots__``
 _OBJECT = (6, 16)  # T_OBJECT, T_OBJECT_EX: a reference
@@ -256,7 +256,7 @@ _MEMBER = _HEAD + 3 * _WORD  # of a descriptor: name, type, offset
 
 
 def dictionary_of(x: Any) -> Word | None:
-    """The word that says which dictionary an object's attributes are in."""
+    """The word for the dictionary of an object's attributes."""
     if not _is_known:
         return None
     cls = type(x)
@@ -266,7 +266,7 @@ def dictionary_of(x: Any) -> Word | None:
 
 
 def member_of(x: Any, name: str, *value: Any) -> Word | None:
-    """The word that says what an object has in one of its ``__slots__``; nothing, if no value is given."""
+    """The word for one of an object's ``__slots__``, or for an empty one if no value is given."""
     descriptor = getattr(type(x), name, None)
     if not _reads_members or not isinstance(descriptor, types.MemberDescriptorType):
         return None

@@ -64,7 +64,7 @@ class Snapshot:
         if isinstance(x, PLAIN):
             return type(x).__name__, x
         if isinstance(x, (types.ModuleType, types.BuiltinFunctionType)):
-            return "name", x.__name__
+            return "name", getattr(x, "__name__", None)  # it may have been deleted
         if isinstance(x, TracedFunction):
             return self.of(x.function)
         known = self.numbers.get(id(x))

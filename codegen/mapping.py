@@ -177,7 +177,7 @@ class _Mapping:
         return self._one(_Nest(nest.loops, nest.lets, body), Who.BLOCKS, 1), Launch(_blocks(count), unit.threads)
 
     def _shared(self, body: Sequence[Statement], unit: _Unit, later: Set[str] = frozenset()) -> list[Statement]:
-        """The body of a row with its loops divided among the unit's threads. What enclosing loops carry is combined ``later``."""
+        """The body of a row with its loops divided among the unit's threads. What outer loops carry is combined ``later``."""
         result: list[Statement] = []
         touched = _Touched()
         for s in body:

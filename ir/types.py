@@ -271,7 +271,7 @@ _EXACT: tuple[tuple[type, Any], ...] = (
 
 
 def exact(x: Any) -> Any:
-    """The plain Python value of an object whose class derives from one of Python's value types; others are returned unchanged."""
+    """The plain value of an object whose class derives from one of Python's value types; others are returned unchanged."""
     if type(x) not in _VALUES:
         for cls, value in _EXACT:
             if issubclass(type(x), cls):

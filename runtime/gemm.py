@@ -180,7 +180,7 @@ class _Writer:
         return self.computed(self.b.load(self.b.bitcast(p, self.operand.as_pointer()), align=self.dtype.itemsize))
 
     def load_some(self, p: Any, mask: Any) -> Any:
-        """Loads the masked lanes of a vector of an operand's elements; the others are zero, and their memory is not accessed."""
+        """Loads the masked lanes of a vector of an operand's elements; the others are zero and not read."""
         zeros = ir.Constant(self.operand, [0] * self.tile.lanes)
         place = self.b.bitcast(p, self.operand.as_pointer())
         return self.computed(self.b.call(self.masked_load, [place, ir.IntType(32)(self.dtype.itemsize), mask, zeros]))

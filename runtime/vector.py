@@ -27,7 +27,7 @@ def _lanes(bits: int) -> tuple[int, ...]:
 
 
 def call(builder: ir.IRBuilder, name: str, function: Callable[..., Number], operands: list[ir.Value], inline: bool) -> ir.Value:
-    """A call of the function on scalars, which a loop may turn into one on vectors; ``inline``: the vector variant is inlined."""
+    """A call on scalars, which a vectorised loop turns into one on vectors; ``inline``: the vector variant is inlined."""
     module, number = builder.module, operands[0].type
     bits = 32 if isinstance(number, ir.FloatType) else 64
     name = f"{_PREFIX}{name}_f{bits}"

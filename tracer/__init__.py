@@ -1,4 +1,4 @@
-"""tracer: tensors with PyTorch-shaped autograd, and ``@trace``, which compiles the same code into fused kernels."""
+"""tracer: tensors with PyTorch's API and autograd, and ``@trace``, which compiles the same code into fused kernels."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> _Any:
-    """Imports a package of the library that is not imported with it, when first asked for."""
+    """Imports a package of the library that is not imported with it, on first use."""
     if name in _LATER:
         return _importlib.import_module(f".{'compiler' if name == '_dynamo' else name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

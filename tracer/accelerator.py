@@ -1,4 +1,4 @@
-"""Devices beside the CPU: there are none."""
+"""Accelerators: there are none; tensors live on the CPU."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def current_device_index() -> int:
 
 
 def synchronize(device: Any = None) -> None:
-    """Nothing: everything has been done when a call returns."""
+    """No effect: calls are complete when they return."""
 
 
 def empty_cache() -> None:
-    """Nothing: no memory is kept on another device."""
+    """No effect: no memory is kept on another device."""

@@ -1,4 +1,4 @@
-"""What tensors answer to programs that ask where and how they are stored; and the one storage there is."""
+"""Tensor attributes about storage and device, and the storage objects."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 
 
 def storage_offset(self: Tensor) -> int:
-    """How many elements lie in the memory that this is a view of before the first one."""
+    """The offset of the first element in the base's memory, in elements."""
     start, root = self._address(), self._root()
     if self._data.size and "_data" in vars(self) and not np.may_share_memory(self._data, root._data):
-        return 0  # they share no memory: one of them was given other data
+        return 0  # no shared memory: one of them was given other data
     return (start - root._address()) // self._data.itemsize
 
 
 def dim_order(self: Tensor) -> tuple[int, ...]:
-    """The axes as they lie in memory, the outermost first."""
+    """The axes in memory order, outermost first."""
     strides = self.stride()
     return tuple(sorted(range(self.ndim), key=lambda axis: (-strides[axis], axis)))
 
@@ -99,7 +99,7 @@ def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_f
 
 
 def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
-    """A tensor of another class on the same memory, in the same place of the graph."""
+    """A tensor of another class on the same memory, at the same position in the graph."""
     if not (isinstance(cls, type) and issubclass(cls, Tensor)):
         raise TypeError("as_subclass(): argument 'cls' must be a subclass of Tensor")
     out = self.view_as(self)
@@ -108,12 +108,12 @@ def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
 
 
 def _apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
-    """Replaces each element by ``callable(element)``, in place, in Python. Raises RuntimeError if gradients are asked for."""
+    """Replaces each element by ``callable(element)``, in place, in Python. Raises RuntimeError if a gradient is required."""
     return _by_python(self, "apply_", callable, self)
 
 
 def _map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
-    """Replaces each element by ``callable(element, other)``, in place, in Python, ``other`` being that of ``tensor``."""
+    """Replaces each element by ``callable(element, other)``, in place, in Python, with ``other`` from ``tensor``."""
     return _by_python(self, "map_", callable, self, tensor.expand(self.shape))
 
 
@@ -128,7 +128,7 @@ def _by_python(t: Tensor, name: str, function: Callable[..., Any], *operands: Te
     return t.copy_(create.tensor([function(*row) for row in rows], dtype=t.dtype).reshape(t.shape))
 
 
-# Attributes that are the same for all tensors.
+# Attributes with the same value for all tensors.
 CONSTANTS: dict[str, Any] = {
     "layout": strided,
     "is_cpu": True,

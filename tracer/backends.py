@@ -1,4 +1,4 @@
-"""Answers about PyTorch's back ends, for programs that ask: there are none, and settings are kept without effect."""
+"""PyTorch's back-end settings: no back end is available; settings are stored without effect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Backend(SimpleNamespace):
-    """A back end that is not there."""
+    """A back end that is not available."""
 
     def is_available(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What programs call of ``torch.compiler``. Functions are compiled by ``tracer.trace`` here."""
+"""The interface of ``torch.compiler``. Here, ``tracer.trace`` compiles functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .context import context
 
 
 def is_compiling() -> bool:
-    """Whether a function is being recorded."""
+    """True if a function is being recorded."""
     return context.recorder is not None
 
 
@@ -23,9 +23,9 @@ def is_exporting() -> bool:
 
 
 def disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """The function, run eagerly wherever it is called: so is a traced function that calls it, and ``reason`` is part of why.
+    """The function, made eager wherever it is called, and with it traced functions that call it; ``reason`` is reported.
 
-    Without ``fn`` a decorator. ``recursive`` is accepted: what the function calls runs eagerly too.
+    Without ``fn`` a decorator. ``recursive`` is accepted: functions that it calls run eagerly too.
     """
     if fn is None:
         return functools.partial(disable, reason=reason)
@@ -50,19 +50,19 @@ assume_constant_result: Callable[..., Any] = _as_it_is
 
 
 def reset() -> None:
-    """Nothing: each traced function keeps its own traces."""
+    """No effect: each traced function has its own traces."""
 
 
 def cudagraph_mark_step_begin() -> None:
-    """Nothing."""
+    """No effect."""
 
 
 def graph_break(*args: Any, **kwargs: Any) -> None:
-    """Nothing."""
+    """No effect."""
 
 
 def mark_dynamic(t: Any, index: Any, **more: Any) -> None:
-    """Nothing: shapes are part of what a trace depends on."""
+    """No effect: traces depend on shapes."""
 
 
 mark_static = maybe_mark_dynamic = mark_dynamic

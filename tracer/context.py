@@ -1,4 +1,4 @@
-"""What a thread is doing: whether it records for autograd, and into which trace."""
+"""The state of a thread: gradient mode, and the current recording."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class _Context(threading.local):
-    grad_enabled: bool = True  # whether operations are followed
+    grad_enabled: bool = True  # whether autograd records operations
     recorder: Recorder | None = None
-    recording: bool = False  # whether a recorded run goes on, even if the recorder has given up
+    recording: bool = False  # whether a recorded run continues, even if the recorder has given up
     default_dtype: DType = float32
-    inference: bool = False  # nothing is followed, and results are inference tensors
+    inference: bool = False  # nothing is recorded, and results are inference tensors
     _asked: bool = False  # in inference mode: whether gradients would be enabled otherwise
     check_nan: bool = True  # in anomaly mode
-    # Whether nodes look around when they are made: one of the following is on, or there are inference tensors.
+    # Whether creating nodes requires extra work: one of the following modes is on, or there are inference tensors.
     watches_nodes: bool = False
-    hooks_disabled: str | None = None  # the error that entering hooks for saved tensors raises
+    hooks_disabled: str | None = None  # the error raised when saved-tensors hooks are entered
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
 
     @property
     def anomaly(self) -> bool:
-        """Whether nodes remember where they were made."""
+        """Whether nodes store where they were created."""
         return self._anomaly
 
     @anomaly.setter
@@ -40,7 +40,7 @@ class _Context(threading.local):
 
     @property
     def saved_tensors_hooks(self) -> tuple[tuple[Any, Any], ...]:
-        """The pairs of hooks for what nodes save, the innermost last."""
+        """The active pairs of saved-tensors hooks, the innermost last."""
         return self._saved_tensors_hooks
 
     @saved_tensors_hooks.setter
@@ -51,12 +51,12 @@ class _Context(threading.local):
     def _watch(self) -> None:
         if self._anomaly or self._saved_tensors_hooks:
             self.watches_nodes = True
-        else:  # as all threads have it: from the first inference tensor on
+        else:  # for all threads, from the first inference tensor on
             vars(self).pop("watches_nodes", None)
 
     @property
     def grad_mode(self) -> bool:
-        """What ``no_grad``, ``enable_grad`` and ``set_grad_enabled`` have said last."""
+        """The last setting of ``no_grad``, ``enable_grad`` and ``set_grad_enabled``."""
         return self._asked if self.inference else self.grad_enabled
 
     @grad_mode.setter
@@ -67,7 +67,7 @@ class _Context(threading.local):
             self.grad_enabled = mode
 
     def infer(self, inference: bool) -> None:
-        """Enters inference mode, or leaves it for a while."""
+        """Enters inference mode, or leaves it temporarily."""
         self.inference = inference
         self.grad_enabled = not inference
         self._asked = False
@@ -76,18 +76,18 @@ class _Context(threading.local):
 
 
 context = _Context()
-# Blocks entered, in any thread, in which replays that were written out do not apply: of inference mode, with hooks for saved
-# tensors, in anomaly mode, in which traced functions run eagerly.
+# The number of entered blocks, in any thread, in which generated replays do not apply: inference mode, saved-tensors hooks,
+# anomaly mode, eager mode.
 SPECIAL: list[object] = []
 _ANOMALY = object()
 
 
 class Structure:
-    """Counts the changes of everything that announces them: modules' and optimizers' attributes, ``requires_grad`` flags.
+    """Counts announced changes: of modules' and optimizers' attributes, and of ``requires_grad`` flags.
 
-    While the count stays the same, what a traced function can reach through them is the same. ``settings`` of the package
-    change what functions do, without being reached. Replays announce nothing: ``written`` has the slots
-    (``tracing.effects``) that some replay writes to, which are looked at instead.
+    While the count is unchanged, so is what a traced function can reach through them. ``settings`` of the package change
+    functions without being reached. Replays announce nothing: ``written`` has the slots (``tracing.effects``) that replays
+    write to, which are compared instead.
     """
 
     epoch: int = 0
@@ -100,6 +100,6 @@ def structure_changed() -> None:
 
 
 def set_setting(name: str, value: Any) -> None:
-    """Traces recorded under one value of a setting are not replayed under another one."""
+    """Sets a setting. Traces recorded under one value are not replayed under another."""
     Structure.settings[name] = value
     structure_changed()

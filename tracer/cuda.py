@@ -1,4 +1,4 @@
-"""NVIDIA's devices: programs that ask whether there are any are told."""
+"""CUDA's interface, for programs that ask for devices: there are none."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def device_count() -> int:
 
 
 def manual_seed_all(seed: int) -> None:
-    """Nothing: there is no generator on another device."""
+    """No effect: there is no generator on another device."""
 
 
 manual_seed = manual_seed_all
 
 
 def synchronize(device: object = None) -> None:
-    """Nothing: everything has been done when a call returns."""
+    """No effect: calls are complete when they return."""

@@ -1,4 +1,4 @@
-"""Where tensors live: on the CPU."""
+"""Devices: only the CPU is supported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 class device:
     """A kind of device and a number: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``.
 
-    Raises RuntimeError for kinds there are not.
+    Raises RuntimeError for unknown kinds.
     """
 
     __slots__ = ("index", "type")

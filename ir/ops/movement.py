@@ -48,7 +48,7 @@ def _sum_to(g: Any, x_type: TensorType, shape: Shape, axes: Shape) -> Any:
 
 
 def _put_broadcast(base: Any, view: Any, base_type: TensorType, shape: Shape, axes: Shape) -> Any:
-    """Several elements of the view may be one element of the base. They are equal where this is called; the last one is taken."""
+    """Several view elements may be one element of the base. They are equal where this is called; the last one is taken."""
     if 0 in shape:
         return base
     starts = tuple(0 if i in axes else n - 1 for i, n in enumerate(shape))

@@ -14,7 +14,7 @@ from .movement import Param, Shape, _affine, _require, begun_at, strides_of, zer
 
 
 def _replaced(view: Any) -> Any:
-    """NumPy meaning: ``x`` with the elements of its view replaced by ``v``. If view elements share memory the last one stays."""
+    """NumPy meaning: ``x`` with the elements of its view replaced by ``v``. Where elements share memory the last stays."""
 
     def replace(x: Any, v: Any, **attrs: Any) -> np.ndarray:
         y = np.array(x, order="C")

@@ -122,7 +122,7 @@ class _Batcher:
     # Products with the same right operand.
 
     def find_shared(self) -> dict[Op, list[Op]]:
-        """For the first of many products with one right operand all of them, if the left operands are available from the start."""
+        """The products with a common right operand, by the first one, if their left operands are available from the start."""
         groups: dict[Any, list[Op]] = {}
         given: set[Value] = set(self.graph.inputs)
         for op in self.graph.ops:

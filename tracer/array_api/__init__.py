@@ -1,6 +1,7 @@
 """The Python array API standard: its names, signatures and semantics, on this package's tensors, with gradients.
 
-Where the standard leaves a result open (dtypes of different kinds, say), it is what the rest of the package gives.
+Where the standard leaves a result undefined (for example for dtypes of different kinds), it is that of the rest of the
+package.
 """
 
 from __future__ import annotations

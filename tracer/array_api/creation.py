@@ -1,4 +1,4 @@
-"""Making arrays."""
+"""Creation of arrays."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _dims(shape: Any) -> tuple[int, ...]:
 
 
 def empty(shape: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """An array of zeros: nothing is uninitialized here."""
+    """An array of zeros: memory is always initialised."""
     return zeros(shape, dtype=dtype, device=device)
 
 
@@ -62,7 +62,7 @@ def ones(shape: Any, *, dtype: DType | None = None, device: Any = None) -> Tenso
 
 
 def full(shape: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """Every element ``fill_value``."""
+    """An array whose elements all equal ``fill_value``."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     return ops.full(_dims(shape), fill_value, dtype=dtype, device=device)
@@ -84,12 +84,12 @@ def ones_like(x: Tensor, /, *, dtype: DType | None = None, device: Any = None) -
 
 
 def full_like(x: Tensor, /, fill_value: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """``fill_value`` in the shape and dtype of ``x``."""
+    """An array of ``fill_value`` with the shape and dtype of ``x``."""
     return full(tuple(x.shape), fill_value, dtype=dtype or x.dtype, device=device)
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """start, start + step, ... below stop; nothing if it is not ahead."""
+    """start, start + step, ... up to stop, exclusive; empty if stop is not ahead."""
     require_cpu(device)
     if stop is None:
         start, stop = 0, start
@@ -111,7 +111,7 @@ def linspace(
     device: Any = None,
     endpoint: bool = True,
 ) -> Tensor:
-    """``num`` numbers evenly spaced from start to stop, which is left out if not ``endpoint``."""
+    """``num`` evenly spaced numbers from start to stop; stop is excluded unless ``endpoint``."""
     require_cpu(device)
     values = np.linspace(start, stop, num, endpoint=endpoint)
     kind = context.default_dtype.to_complex() if np.iscomplexobj(values) else context.default_dtype
@@ -119,13 +119,13 @@ def linspace(
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """Ones on the diagonal number ``k``."""
+    """Ones on diagonal ``k``, zeros elsewhere."""
     require_cpu(device)
     return ops.tensor(np.eye(n_rows, n_cols, k, dtype=(dtype or context.default_dtype).numpy))
 
 
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
-    """The coordinates of a grid. Raises ValueError for an ``indexing`` that is neither xy nor ij."""
+    """The coordinates of a grid. Raises ValueError unless ``indexing`` is "xy" or "ij"."""
     if indexing not in ("xy", "ij"):
         raise ValueError(f"indexing must be 'xy' or 'ij', got {indexing!r}")
     return tuple(ops.meshgrid(*arrays, indexing=indexing)) if arrays else ()

@@ -1,4 +1,4 @@
-"""Dtypes and shapes: what they are, and how they combine."""
+"""Dtypes and shapes: inspection, conversion and promotion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS["numeric"] = _KINDS["integral"] + _KINDS["real floating"] + _KINDS["compl
 
 
 def isdtype(dtype: DType, kind: Any) -> bool:
-    """Whether a dtype is another one, or of a kind, or any of several. Raises ValueError for unknown kinds."""
+    """True if ``dtype`` equals ``kind``, is of that kind, or matches any in a tuple. Raises ValueError for unknown kinds."""
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     if isinstance(kind, DType):
@@ -41,7 +41,7 @@ def isdtype(dtype: DType, kind: Any) -> bool:
 
 
 def astype(x: Tensor, dtype: DType, /, *, copy: bool = True, device: Any = None) -> Tensor:
-    """``x`` in another dtype. Raises TypeError for complex numbers as real ones."""
+    """``x`` in another dtype. Raises TypeError for a conversion of complex numbers to real ones."""
     require_cpu(device)
     if x.dtype is dtype:
         return x.clone() if copy else x
@@ -65,44 +65,44 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
 
 
 def promote(*xs: Any) -> list[Any]:
-    """Arrays in their common dtype; Python numbers as they are."""
+    """Arrays in their common dtype; Python numbers are unchanged."""
     wanted = result_type(*xs)
     return [x.to(wanted) if isinstance(x, Tensor) and x.dtype is not wanted else x for x in xs]
 
 
 def can_cast(from_: Any, to: DType, /) -> bool:
-    """Whether promotion can lead from one dtype to another."""
+    """True if promotion can lead from one dtype to another."""
     dtype = from_.dtype if isinstance(from_, Tensor) else from_
     return bool(np.can_cast(dtype.numpy, to.numpy))
 
 
 def finfo(type: Any, /) -> FloatInfo:
-    """The limits of a floating dtype, or of an array's."""
+    """The limits of a floating dtype, or of an array's dtype."""
     return ops.finfo(type.dtype if isinstance(type, Tensor) else type)
 
 
 def iinfo(type: Any, /) -> IntInfo:
-    """The limits of an integer dtype, or of an array's."""
+    """The limits of an integer dtype, or of an array's dtype."""
     return ops.iinfo(type.dtype if isinstance(type, Tensor) else type)
 
 
 def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:
-    """``x`` repeated to a shape."""
+    """``x`` broadcast to a shape."""
     return ops.expand(x, tuple(shape))
 
 
 def broadcast_arrays(*arrays: Tensor) -> list[Tensor]:
-    """All arrays repeated to one shape."""
+    """All arrays broadcast to a common shape."""
     return list(ops.broadcast_tensors(*arrays))
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that all these broadcast to."""
+    """The shape that all the given shapes broadcast to."""
     return tuple(int(n) for n in np.broadcast_shapes(*shapes))
 
 
 class _Info:
-    """What the namespace offers."""
+    """Information about the namespace."""
 
     def capabilities(self) -> dict[str, Any]:
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}

@@ -115,13 +115,13 @@ subtract = _two(ops.sub, "subtract")
 
 
 def sign(x: Tensor, /) -> Tensor:
-    """-1, 0 or 1; of a complex number its direction; of NaN NaN."""
+    """-1, 0 or 1; for complex numbers the direction; NaN for NaN."""
     signs = ops.sgn(x)
     return ops.where(ops.isnan(x), x, signs) if x.is_floating_point() else signs
 
 
 def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
-    """``x`` limited to [min, max], in its own dtype."""
+    """``x`` clamped to [min, max], in the dtype of ``x``."""
     if min is None and max is None:
         return x.clone()
     limits = [v.to(x.dtype) if isinstance(v, Tensor) else v for v in (min, max)]

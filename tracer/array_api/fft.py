@@ -46,7 +46,7 @@ def rfftfreq(n: int, /, *, d: float = 1.0, dtype: DType | None = None, device: A
 
 
 def fftshift(x: Tensor, /, *, axes: Any = None) -> Tensor:
-    """The zero frequency in the middle."""
+    """Moves the zero frequency to the middle."""
     return F.fftshift(x, axes)
 
 

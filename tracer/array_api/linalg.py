@@ -13,35 +13,35 @@ from .reductions import sum
 
 
 class EigResult(NamedTuple):
-    """What ``eig`` returns."""
+    """The result of ``eig``."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class EighResult(NamedTuple):
-    """What ``eigh`` returns."""
+    """The result of ``eigh``."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class QRResult(NamedTuple):
-    """What ``qr`` returns."""
+    """The result of ``qr``."""
 
     Q: Tensor
     R: Tensor
 
 
 class SlogdetResult(NamedTuple):
-    """What ``slogdet`` returns."""
+    """The result of ``slogdet``."""
 
     sign: Tensor
     logabsdet: Tensor
 
 
 class SVDResult(NamedTuple):
-    """What ``svd`` returns."""
+    """The result of ``svd``."""
 
     U: Tensor
     S: Tensor
@@ -54,32 +54,32 @@ def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
 
 
 def matrix_transpose(x: Tensor, /) -> Tensor:
-    """The last two axes exchanged. Raises ValueError for fewer axes."""
+    """Swaps the last two axes. Raises ValueError for fewer than two axes."""
     if x.ndim < 2:
         raise ValueError("matrix_transpose needs at least two dimensions")
     return ops.transpose(x, -1, -2)
 
 
 def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
-    """The sum of products over some axes of both."""
+    """The sum of products over common axes."""
     a, b = promote(x1, x2)
     return ops.tensordot(a, b, axes)
 
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    """The inner products of vectors along an axis, the first conjugated. Raises ValueError for unequal lengths."""
+    """Inner products of vectors along an axis; the first operand is conjugated. Raises ValueError for unequal lengths."""
     if x1.shape[axis] != x2.shape[axis]:
         raise ValueError(f"vectors of lengths {x1.shape[axis]} and {x2.shape[axis]}")
     return L.vecdot(*promote(x1, x2), dim=axis)
 
 
 def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
-    """The triangle L with x = L L', or its transpose."""
+    """The triangle L with x = L L', or its transpose if ``upper``."""
     return L.cholesky(x, upper=upper)
 
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    """The cross products of vectors of three."""
+    """The cross products of vectors of three elements."""
     return L.cross(*promote(x1, x2), dim=axis)
 
 
@@ -129,7 +129,7 @@ def matrix_power(x: Tensor, n: int, /) -> Tensor:
 
 
 def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
-    """How many singular values count."""
+    """The number of singular values above the tolerance."""
     return L.matrix_rank(x, rtol=rtol)
 
 
@@ -149,12 +149,12 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QRResult:
 
 
 def slogdet(x: Tensor, /) -> SlogdetResult:
-    """The determinant's sign and the logarithm of its size."""
+    """The determinant's sign and the logarithm of its absolute value."""
     return SlogdetResult(*L.slogdet(x))
 
 
 def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
-    """x with x1 x = x2."""
+    """The solution x of x1 x = x2."""
     return L.solve(*promote(x1, x2))
 
 
@@ -174,5 +174,5 @@ def trace(x: Tensor, /, *, offset: int = 0, dtype: DType | None = None) -> Tenso
 
 
 def vector_norm(x: Tensor, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
-    """A norm of vectors along axes, all by default."""
+    """The norm of vectors along axes, by default all."""
     return L.vector_norm(x, ord, axis, keepdims)

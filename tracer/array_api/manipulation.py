@@ -1,4 +1,4 @@
-"""Shapes, joins, and elements taken by position."""
+"""Shapes, concatenation, and indexing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .dtypes import promote
 
 
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Tensor:
-    """Arrays one after the other; flattened first if ``axis`` is None."""
+    """Concatenates arrays along ``axis``; flattens them first if it is None."""
     joined = promote(*arrays)
     if axis is None:
         joined, axis = [ops.reshape(x, (-1,)) for x in joined], 0
@@ -18,17 +18,17 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Tensor:
 
 
 def stack(arrays: Any, /, *, axis: int = 0) -> Tensor:
-    """Arrays along a new axis."""
+    """Stacks arrays along a new axis."""
     return ops.stack(promote(*arrays), axis)
 
 
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
-    """The arrays along an axis."""
+    """The slices along an axis."""
     return ops.unbind(x, axis)
 
 
 def expand_dims(x: Tensor, /, axis: Any = 0) -> Tensor:
-    """A new axis of extent 1, or several."""
+    """Inserts a new axis of extent 1, or several."""
     if isinstance(axis, int):
         return ops.unsqueeze(x, axis)
     rank = x.ndim + len(axis)
@@ -41,7 +41,7 @@ def expand_dims(x: Tensor, /, axis: Any = 0) -> Tensor:
 
 
 def squeeze(x: Tensor, /, axis: Any) -> Tensor:
-    """Without axes of extent 1. Raises ValueError for others."""
+    """Removes axes of extent 1. Raises ValueError for other axes."""
     axes = [axis] if isinstance(axis, int) else list(axis)
     for a in axes:
         if not -x.ndim <= a < x.ndim:
@@ -52,32 +52,32 @@ def squeeze(x: Tensor, /, axis: Any) -> Tensor:
 
 
 def flip(x: Tensor, /, *, axis: Any = None) -> Tensor:
-    """Backwards along axes, all by default."""
+    """Reverses axes, by default all."""
     return ops.flip(x, tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis))
 
 
 def moveaxis(x: Tensor, source: Any, destination: Any, /) -> Tensor:
-    """Axes moved to other places."""
+    """Moves axes to new positions."""
     return ops.movedim(x, source, destination)
 
 
 def permute_dims(x: Tensor, /, axes: tuple[int, ...]) -> Tensor:
-    """The axes in another order."""
+    """Permutes the axes."""
     return ops.permute(x, tuple(axes))
 
 
 def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
-    """Each element several times, along an axis, or of the flattened array."""
+    """Repeats each element along an axis, or of the flattened array."""
     return ops.repeat_interleave(x, repeats, axis)
 
 
 def tile(x: Tensor, repetitions: tuple[int, ...], /) -> Tensor:
-    """The whole several times."""
+    """Repeats the whole array."""
     return ops.tile(x, tuple(repetitions))
 
 
 def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Tensor:
-    """The elements in another shape. Raises ValueError if ``copy`` is False and one would be needed."""
+    """The elements in another shape. Raises ValueError if ``copy`` is False and a copy is needed."""
     out = ops.reshape(x, tuple(shape))
     if copy is False and x.numel() and out.data_ptr() != x.data_ptr():
         raise ValueError("a copy is needed to reshape this array")
@@ -85,12 +85,12 @@ def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -
 
 
 def roll(x: Tensor, /, shift: Any, *, axis: Any = None) -> Tensor:
-    """Moved along axes, what leaves at one end entering at the other."""
+    """Shifts elements along axes, cyclically."""
     return ops.roll(x, shift, axis)
 
 
 def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
-    """The parts of given numbers along an axis, which may be left out of a vector. Negative numbers count from the end."""
+    """The slices at the given indices along an axis, which is optional for a vector. Negative indices count from the end."""
     if axis is None:
         if x.ndim != 1:
             raise ValueError("axis is required of arrays with more than one dimension")
@@ -100,7 +100,7 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
 
 
 def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int = -1) -> Tensor:
-    """The element of given number in each row along an axis."""
+    """The element at the given index in each row along an axis."""
     axis = axis % x.ndim
     positions = ops.where(ops.lt(indices, 0), ops.add(indices, x.shape[axis]), indices)
     return ops.take_along_dim(x, positions, axis)

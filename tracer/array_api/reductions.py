@@ -1,4 +1,4 @@
-"""Reductions, orders, sets and choices."""
+"""Reductions, sorting, sets and selection."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ def _axes(axis: Any, x: Tensor) -> tuple[int, ...]:
 
 
 def _over(function: Any, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
-    """The reduction over given axes; over no axes, the array itself."""
+    """The reduction over the given axes; the array itself if there are none."""
     axes = _axes(axis, x)
     return function(x, axes, keepdims) if axes else function(ops.unsqueeze(x, 0), (0,))
 
 
 def _adding(x: Tensor, dtype: DType | None) -> Tensor:
-    """``x`` in the dtype it is added up in: small integers in 64 bits."""
+    """``x`` in the dtype of its sum: small integers become 64-bit."""
     if dtype is None and x.dtype.kind in "bui":
         dtype = uint64 if x.dtype.kind == "u" else int64
     return x if dtype is None or x.dtype is dtype else x.to(dtype)
 
 
 def sum(x: Tensor, /, *, axis: Any = None, dtype: DType | None = None, keepdims: bool = False) -> Tensor:
-    """The sum over axes, all by default."""
+    """The sum over axes, by default all."""
     wide = _adding(x, dtype)
     return _over(lambda t, axes, keep=False: ops.sum(t, axes, keep, dtype=wide.dtype), wide, axis, keepdims)
 
 
 def prod(x: Tensor, /, *, axis: Any = None, dtype: DType | None = None, keepdims: bool = False) -> Tensor:
-    """The product over axes, all by default."""
+    """The product over axes, by default all."""
     wide = _adding(x, dtype)
     out = wide
     for a in sorted((a % x.ndim for a in _axes(axis, x)), reverse=True):
@@ -45,42 +45,42 @@ def prod(x: Tensor, /, *, axis: Any = None, dtype: DType | None = None, keepdims
 
 
 def max(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The maximum over axes, all by default."""
+    """The maximum over axes, by default all."""
     return _over(ops.amax, x, axis, keepdims)
 
 
 def min(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The minimum over axes, all by default."""
+    """The minimum over axes, by default all."""
     return _over(ops.amin, x, axis, keepdims)
 
 
 def mean(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The mean over axes, all by default."""
+    """The mean over axes, by default all."""
     return _over(ops.mean, x, axis, keepdims)
 
 
 def var(x: Tensor, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The variance over axes, all by default, divided by the count less ``correction``."""
+    """The variance over axes, by default all, divided by the count minus ``correction``."""
     return _over(lambda t, axes, keep=False: ops.var(t, axes, keepdim=keep, correction=correction), x, axis, keepdims)
 
 
 def std(x: Tensor, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The standard deviation over axes, all by default."""
+    """The standard deviation over axes, by default all."""
     return _over(lambda t, axes, keep=False: ops.std(t, axes, keepdim=keep, correction=correction), x, axis, keepdims)
 
 
 def all(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether all elements are true, over axes."""
+    """True if all elements are true, over axes."""
     return _over(ops.all, x, axis, keepdims)
 
 
 def any(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether any element is true, over axes."""
+    """True if any element is true, over axes."""
     return _over(ops.any, x, axis, keepdims)
 
 
 def count_nonzero(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """How many elements are not zero, over axes."""
+    """The number of non-zero elements, over axes."""
     return sum(ops.ne(x, 0), axis=axis, keepdims=keepdims)
 
 
@@ -92,26 +92,26 @@ def _extreme(function: Any, x: Tensor, axis: int | None, keepdims: bool) -> Tens
 
 
 def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Where the maximum is first."""
+    """The first position of the maximum."""
     return _extreme(ops.argmax, x, axis, keepdims)
 
 
 def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Where the minimum is first."""
+    """The first position of the minimum."""
     return _extreme(ops.argmin, x, axis, keepdims)
 
 
 def cumulative_sum(
     x: Tensor, /, *, axis: int | None = None, dtype: DType | None = None, include_initial: bool = False
 ) -> Tensor:
-    """The sums of what comes before, and the element; with a zero first if ``include_initial``."""
+    """Running sums; with a leading zero if ``include_initial``."""
     return _cumulative(ops.cumsum, 0, x, axis, dtype, include_initial)
 
 
 def cumulative_prod(
     x: Tensor, /, *, axis: int | None = None, dtype: DType | None = None, include_initial: bool = False
 ) -> Tensor:
-    """The products of what comes before, and the element; with a one first if ``include_initial``."""
+    """Running products; with a leading one if ``include_initial``."""
     return _cumulative(ops.cumprod, 1, x, axis, dtype, include_initial)
 
 
@@ -129,22 +129,22 @@ def _cumulative(function: Any, first: int, x: Tensor, axis: int | None, dtype: D
 
 
 def diff(x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
-    """Differences of neighbours, ``n`` times."""
+    """Differences of adjacent elements, ``n`` times."""
     return ops.diff(x, n, axis, prepend, append)
 
 
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """The elements in order along an axis."""
+    """The sorted elements along an axis."""
     return ops.sort(x, axis, descending, stable=stable)[0]
 
 
 def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """The positions of the elements in order along an axis."""
+    """The indices that sort the elements along an axis."""
     return ops.sort(x, axis, descending, stable=stable)[1]
 
 
 def searchsorted(x1: Tensor, x2: Any, /, *, side: str = "left", sorter: Tensor | None = None) -> Tensor:
-    """Where the elements of ``x2`` belong in the sorted vector ``x1``."""
+    """The insertion points of the elements of ``x2`` in the sorted vector ``x1``."""
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right', got {side!r}")
     ordered = x1 if sorter is None else ops.index_select(x1, 0, sorter)
@@ -154,7 +154,7 @@ def searchsorted(x1: Tensor, x2: Any, /, *, side: str = "left", sorter: Tensor |
 
 
 def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:
-    """The positions of elements that are not zero, axis by axis. Raises ValueError for arrays without axes."""
+    """The indices of non-zero elements, one array per axis. Raises ValueError for arrays without axes."""
     if x.ndim == 0:
         raise ValueError("nonzero of an array without axes")
     return tuple(ops.nonzero(x, as_tuple=True))
@@ -168,14 +168,14 @@ def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
 
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
-    """Whether each element of ``x1`` is among those of ``x2``."""
+    """For each element of ``x1``: True if ``x2`` contains it."""
     dtype = result_type(x1, x2)
     a, b = (x if isinstance(x, Tensor) else ops.tensor(x, dtype=dtype) for x in (x1, x2))
     return ops.isin(a.to(dtype), b.to(dtype), invert=invert)
 
 
 class UniqueAll(NamedTuple):
-    """What ``unique_all`` returns."""
+    """The result of ``unique_all``."""
 
     values: Tensor
     indices: Tensor
@@ -184,21 +184,21 @@ class UniqueAll(NamedTuple):
 
 
 class UniqueCounts(NamedTuple):
-    """What ``unique_counts`` returns."""
+    """The result of ``unique_counts``."""
 
     values: Tensor
     counts: Tensor
 
 
 class UniqueInverse(NamedTuple):
-    """What ``unique_inverse`` returns."""
+    """The result of ``unique_inverse``."""
 
     values: Tensor
     inverse_indices: Tensor
 
 
 def unique_all(x: Tensor, /) -> UniqueAll:
-    """The distinct elements, where each is first, which of them every element is, and how many times each is there.
+    """The distinct elements, their first positions, the inverse indices, and their counts.
 
     NaNs are all distinct.
     """
@@ -213,13 +213,13 @@ def unique_all(x: Tensor, /) -> UniqueAll:
 
 
 def unique_counts(x: Tensor, /) -> UniqueCounts:
-    """The distinct elements, and how many times each is there."""
+    """The distinct elements, and their counts."""
     found = unique_all(x)
     return UniqueCounts(found.values, found.counts)
 
 
 def unique_inverse(x: Tensor, /) -> UniqueInverse:
-    """The distinct elements, and which of them every element is."""
+    """The distinct elements, and the inverse indices."""
     found = unique_all(x)
     return UniqueInverse(found.values, found.inverse_indices)
 

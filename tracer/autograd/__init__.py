@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation of what was just run: ``backward`` and ``grad``."""
+"""Reverse-mode differentiation of recorded operations: ``backward`` and ``grad``."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ __all__ = [
 
 
 def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
-    """A tensor on the data of another one, as it was once needed for autograd."""
+    """A tensor on the data of another one; PyTorch's former autograd interface."""
     out = data.detach()
     out._view = None
     return out.requires_grad_() if requires_grad else out
 
 
 class _Engine:
-    """What PyTorch programs know as ``Variable._execution_engine``."""
+    """The object that PyTorch programs know as ``Variable._execution_engine``."""
 
     @staticmethod
     def queue_callback(callback: Callable[[], Any]) -> None:
-        """Calls ``callback()`` at the end of the backward pass that this thread is in. Raises RuntimeError outside one."""
+        """Calls ``callback()`` at the end of this thread's current backward pass. Raises RuntimeError outside one."""
         engine = running()
         if engine is None:
             raise RuntimeError("Final callbacks can only be installed during backward pass.")
@@ -74,7 +74,7 @@ def _list(x: Any) -> list[Any]:
 
 
 def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = False) -> list[Tensor]:
-    """The cotangents to start from: implicit ones for numbers only."""
+    """The initial cotangents; implicit ones only for scalars."""
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
     seeds = []
@@ -123,10 +123,10 @@ def backward(
     grad_variables: Tensor | Sequence[Tensor | None] | None = None,
     inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | None = None,
 ) -> None:
-    """Adds the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on (or of ``inputs``, which retain them).
+    """Adds the gradients of ``tensors`` to the ``.grad`` of the leaves that they depend on (or of ``inputs``).
 
-    ``grad_tensors`` are the cotangents, of the tensors' shapes; ones where a tensor has a single element. The
-    graph is freed unless ``retain_graph`` (default: as ``create_graph``). ``grad_variables`` is an old name of
+    ``grad_tensors`` are the cotangents, with the tensors' shapes; the default for a tensor with a single element is one.
+    The graph is freed unless ``retain_graph`` (default: ``create_graph``). ``grad_variables`` is the old name of
     ``grad_tensors``. Raises RuntimeError as PyTorch does.
     """
     if grad_variables is not None:
@@ -164,9 +164,9 @@ def grad(
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` is touched.
+    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` is changed.
 
-    For inputs that the outputs do not depend on there is None if ``allow_unused``, a zero if ``materialize_grads``, else
+    Inputs that the outputs do not depend on give None if ``allow_unused``, zeros if ``materialize_grads``, else
     RuntimeError. ``is_grads_batched``: each of ``grad_outputs`` is a batch of cotangents along a first axis, and so are the
     results. ``only_inputs`` is accepted, and has no effect.
     """
@@ -207,7 +207,7 @@ def grad(
 
 
 def _batched(roots: list[Edge], seeds: list[Tensor], places: list[Edge], retain: bool, create_graph: bool) -> list[Any]:
-    """A pass for each row of the seeds."""
+    """Runs one pass for each row of the seeds."""
     from ..ops import stack
 
     count = min((len(g) for g in seeds), default=0)

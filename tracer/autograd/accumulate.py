@@ -1,4 +1,4 @@
-"""How gradients are put into ``.grad``, or added to it."""
+"""Accumulation of gradients in ``.grad``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .node import Extras
 
 
 def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
-    """Adds a gradient to a tensor's ``.grad``, with the hooks on the node that does so, and those that wait for it."""
+    """Adds a gradient to a tensor's ``.grad``, and calls the hooks of its AccumulateGrad node and post-accumulate hooks."""
     extras: Extras | None = vars(t).get("_node_hooks")
     if extras is not None:
         for hook in list(extras.prehooks.values()):
@@ -33,7 +33,7 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
 
 
 def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
-    """Adds a gradient: in place, unless the sum is itself to be differentiated."""
+    """Adds a gradient; in place, unless the sum is to be differentiated."""
     if t._grad_fn is None and context.recorder is not None:
         context.recorder.reads_grad(t)
     before = t._grad
@@ -43,7 +43,7 @@ def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
         if context.recorder is not None and not create_graph:
             g = g.clone()
         if context.recorder is None and g._data.dtype is t._data.dtype:
-            t._grad = g  # of the right shape: the engine sees to it
+            t._grad = g  # the engine ensures the right shape
         else:
             t.grad = g
     elif create_graph:

@@ -1,4 +1,4 @@
-"""Anomaly mode: errors of a backward pass name the line of the forward pass they come from."""
+"""Anomaly mode: errors of a backward pass name the line of the forward operation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .node import BackwardNode
 class set_detect_anomaly:
     """Turns anomaly mode on or off; as a context manager, for the block only.
 
-    While it is on, nodes remember the line that made them; an exception in a backward pass, or (``check_nan``) a NaN, is
-    preceded by a warning with the stack of the forward call. Traced functions run eagerly meanwhile.
+    While it is on, nodes store their forward stack. An exception in a backward pass, or (``check_nan``) a NaN, is preceded
+    by a warning with that stack. Traced functions run eagerly meanwhile.
     """
 
     def __init__(self, mode: bool, check_nan: bool = True):
@@ -47,7 +47,7 @@ def is_anomaly_enabled() -> bool:
 
 
 def watched(node: BackwardNode, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-    """The node's cotangents, with a warning before an exception and an exception for NaN."""
+    """The node's cotangents; warns before an exception, and raises for NaN."""
     try:
         cotangents = node.cotangents(given, wanted, form)
     except Exception:

@@ -1,4 +1,4 @@
-"""Places in the graph as users name them: a tensor, or a ``GradientEdge``."""
+"""Positions in the graph as users refer to them: a tensor, or a ``GradientEdge``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class _Edge(NamedTuple):
 
 
 class GradientEdge(_Edge):
-    """An output of a node. Gradients are taken of it, and with respect to it, as of the tensor that it stands for."""
+    """An output of a node, usable like the tensor that it represents: for its gradients, or gradients with respect to it."""
 
     type_: TensorType | None = None  # of that tensor
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
-    """The place of a tensor in the graph, which keeps none of its memory. Raises RuntimeError if it requires no gradient."""
+    """A tensor's position in the graph, without its memory. Raises RuntimeError if it requires no gradient."""
     if not tensor.requires_grad:
         raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
     edge = GradientEdge(tensor.grad_fn or AccumulateGrad.of(tensor), tensor._output)
@@ -32,7 +32,7 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 def type_of(x: Tensor | GradientEdge) -> TensorType | None:
-    """The type of what stands there, None if it is not known."""
+    """The type at that position, None if unknown."""
     if isinstance(x, Tensor):
         return x.type_
     if isinstance(x.node, AccumulateGrad):
@@ -41,7 +41,7 @@ def type_of(x: Tensor | GradientEdge) -> TensorType | None:
 
 
 def find(x: Any) -> Edge:
-    """The place of a tensor that requires a gradient, or of an edge."""
+    """The position of a tensor that requires a gradient, or of an edge."""
     if isinstance(x, GradientEdge):
         if isinstance(x.node, AccumulateGrad):
             return Edge(x.node.variable, 0, x.node.variable)

@@ -1,10 +1,10 @@
-"""The backward engine. It knows no operation.
+"""The backward engine. It is independent of operations.
 
-Nodes are processed from the latest to the earliest: whatever reads a value was made after it, so when a node's turn
-comes its cotangent is complete. There is no recursion, hence no limit on depth; passes that a node starts itself run on a
-new thread from time to time (``nesting``).
+Nodes are processed from the latest to the earliest. Every reader of a value was created after it, so a node's cotangent is
+complete when the node is processed. There is no recursion, hence no limit on depth; passes that a node starts itself run on
+a new thread from time to time (``nesting``).
 
-What the cotangents are, arrays or tensors, is the pass's *form* (``forms``).
+The pass's *form* (``forms``) defines the cotangents: arrays or tensors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .node import BackwardNode
 
 
 class Edge(NamedTuple):
-    """A place in the graph: an output of a node, or a leaf, whose output is 0. ``tensor``: the one that was asked for."""
+    """A position in the graph: an output of a node, or a leaf, whose output is 0. ``tensor``: the requested tensor."""
 
     target: Any
     output: int
@@ -49,7 +49,7 @@ _running = _Running()
 
 
 def running() -> _Engine | None:
-    """The pass that this thread is in."""
+    """This thread's current pass."""
     return _running.engine
 
 
@@ -63,7 +63,7 @@ def run(
 ) -> list[Any]:
     """The cotangents of ``inputs``, None where there is none.
 
-    If it ``accumulates``, it adds them to the ``.grad`` of these, or of the leaves.
+    If ``accumulates``, adds them to the ``.grad`` of the inputs, or of the leaves.
     """
     return nesting.guarded(_run, roots, cotangents, inputs, retain_graph, create_graph, accumulates)
 
@@ -102,7 +102,7 @@ def _run(
         for callback in engine.callbacks:  # callbacks may add callbacks
             callback()
         return results
-    finally:  # assignments first: an interrupt may come instead of a call
+    finally:  # assignments first, because an interrupt could prevent a call
         selection.interpreter, _running.engine, context.grad_enabled = interpreter, outer, mode
         if token is not None:
             restore(token)
@@ -111,14 +111,14 @@ def _run(
 class _Engine:
     def __init__(self, form: Form, roots: Sequence[Edge], inputs: Sequence[Edge] | None, accumulates: bool):
         self.form = form
-        self.outside = current()  # what applies primitives outside the rules
+        self.outside = current()  # the interpreter outside the rules
         self.roots, self.inputs, self.accumulates = roots, inputs, accumulates
         self.callbacks: list[Callable[[], Any]] = []
         self.found: dict[tuple[int, int], tuple[Any, Any]] = {}  # by key: leaf or node, cotangent
         self.pending: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, BackwardNode]] = []
         self.leaves: dict[int, Tensor] | None = None
-        # Inputs that are not leaves: caught when the node that made them is reached.
+        # Inputs that are not leaves: caught when their node is processed.
         self.watched: dict[Any, set[int]] = {}
         self.useful: set[Any] | None = None
         self._reached: set[Any] | None = None
@@ -151,7 +151,7 @@ class _Engine:
         self.found[key] = (target, g if before is None else add(before[1], g))
 
     def drain(self, retain_graph: bool) -> None:
-        """Visits nodes until none has a cotangent waiting."""
+        """Processes nodes until no cotangent is pending."""
         if self.leaves is not None:
             self.useful = self._useful_nodes()
         queue, pending, recorder, inputs = self.queue, self.pending, context.recorder, self.leaves is not None
@@ -177,7 +177,7 @@ class _Engine:
                 node.release()
 
     def _catch(self, node: BackwardNode, waiting: dict[int, Any]) -> None:
-        """Keeps the cotangents of the inputs that this node made."""
+        """Stores the cotangents of the inputs that this node computed."""
         for output in self.watched.get(node, ()):
             if output in waiting:
                 self._add(node, output, self.form.own(waiting[output], waiting))
@@ -208,7 +208,7 @@ class _Engine:
             if not node.by_rules and type_ is not None and type_.dtype is not _dtype(ct):
                 ct = cast(ct, dtype=type_.dtype.short)
             if isinstance(target, Tensor):
-                # A leaf's cotangent becomes a .grad, which shares its memory with nothing else.
+                # A leaf's cotangent becomes a .grad, whose memory must not be shared.
                 self._add(target, 0, form.own(ct, given))
             else:
                 self.send(target, output, ct)
@@ -224,7 +224,7 @@ class _Engine:
                 self.found[key] = t, hooks.call(own, g, self.form)
 
     def results(self) -> list[Any]:
-        """The cotangents of the inputs, or pairs of a tensor and what is added to its gradient."""
+        """The cotangents of the inputs, or pairs of a tensor and the value to add to its gradient."""
         give = self.form.give
         if self.inputs is None:
             return [(t, give(g)) for t, g in self.found.values()]
@@ -232,12 +232,12 @@ class _Engine:
         found = [(edge, gradients.get(edge.key)) for edge in self.inputs]
         if not self.accumulates:
             return [g for _, g in found]
-        # Others retain their gradients.
+        # Non-leaf inputs retain their gradients.
         leaves = {id(t): (t, g) for (t, _, _), g in found if g is not None and isinstance(t, Tensor)}
         return [*leaves.values()]
 
     def executes(self, target: Any) -> bool:
-        """Whether this pass computes the cotangent of a leaf, or visits a node."""
+        """True if this pass computes the cotangent of a leaf, or processes a node."""
         if self._reached is None:
             self._reached = set(self._nodes([r.target for r in self.roots]))
         if isinstance(target, Tensor):
@@ -247,7 +247,7 @@ class _Engine:
 
     @staticmethod
     def _nodes(work: list[Any]) -> list[Any]:
-        """The nodes among these and those reached from them."""
+        """The nodes among these and those reachable from them."""
         order: list[Any] = []
         seen: set[Any] = set()
         while work:
@@ -260,7 +260,7 @@ class _Engine:
         return order
 
     def _useful_nodes(self) -> set[Any]:
-        """The nodes from which an input is reached."""
+        """The nodes that lead to an input."""
         useful: set[Any] = set()
         for node in sorted(self._nodes([node for _, node in self.queue]), key=lambda n: n.sequence):
             targets = node.edges[::3]
@@ -275,7 +275,7 @@ def _dtype(g: Any) -> DType:
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """``g`` summed over what broadcasting repeated, back to ``shape``."""
+    """``g`` summed over the broadcast axes, back to ``shape``."""
     extra = len(g.shape) - len(shape)
     axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
     if axes:

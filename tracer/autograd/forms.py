@@ -1,6 +1,6 @@
-"""What a backward pass computes with: arrays, where gradients have no graph, or tensors, where they have one.
+"""The representation of cotangents in a backward pass: arrays, if gradients have no graph, or tensors, if they have one.
 
-A recorder has a form of its own (``tracing.cotangents``).
+The recorder has another form (``tracing.cotangents``).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ..tensor import Tensor, wrap
 
 
 class Form(Protocol):
-    """How a tensor becomes what rules compute with, and the way back.
+    """The conversion between tensors and the values that rules compute with.
 
-    ``tensors``: whether nodes that are no applications of primitives are given tensors.
+    ``tensors``: whether nodes other than primitive applications receive tensors.
     """
 
     tensors: bool
 
     def interpreter(self) -> Interpreter:
-        """What applies the rules' primitives."""
+        """The interpreter for the rules' primitives."""
         ...
 
     def take(self, t: Tensor) -> Any: ...
@@ -32,15 +32,15 @@ class Form(Protocol):
     def give(self, x: Any) -> Tensor: ...
 
     def number(self, x: np.generic) -> Any:
-        """A number that was saved."""
+        """A saved number."""
         ...
 
     def result(self, y: np.ndarray, node: Any) -> Any:
-        """The result of a node, which it saved."""
+        """A node's saved result."""
         ...
 
     def own(self, x: Any, given: Mapping[int, Any]) -> Any:
-        """A cotangent that becomes a ``.grad``, in memory that nothing else shares. ``given`` are those it was made of."""
+        """A cotangent for use as ``.grad``, in unshared memory. ``given`` are the cotangents that it was computed from."""
         ...
 
 
@@ -92,7 +92,7 @@ class Tensors:
         return t
 
     def result(self, y: np.ndarray, node: Any) -> Tensor:
-        """The result as a tensor whose history is the node."""
+        """The result as a tensor with this node as its history."""
         t = wrap(y)
         t._requires_grad, t._grad_fn, t._counter = True, node, node.counter
         if context.recorder is not None:
@@ -100,14 +100,14 @@ class Tensors:
         return t
 
     def own(self, x: Tensor, given: Mapping[int, Any]) -> Tensor:
-        return x  # a tensor that is changed in place says so
+        return x  # in-place changes of tensors are detected
 
 
 ARRAYS, TENSORS = Arrays(), Tensors()
 
 
 def form_for(create_graph: bool) -> Form:
-    """The form of a backward pass that starts now."""
+    """The form of a new backward pass."""
     if create_graph or (context.recorder is not None and context.anomaly):
         return TENSORS
     return ARRAYS if context.recorder is None else context.recorder.cotangents()

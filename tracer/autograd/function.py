@@ -1,4 +1,4 @@
-"""Operations whose derivative the user writes."""
+"""Operations with a user-defined derivative."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, loo
 
 
 class FunctionCtx:
-    """What ``forward`` hands to ``backward``. Attributes may be set on it freely."""
+    """Passes data from ``forward`` to ``backward``. Attributes may be set on it freely."""
 
     needs_input_grad: tuple[bool, ...] = ()
 
@@ -35,7 +35,7 @@ class FunctionCtx:
         self._released = False
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keeps inputs or outputs for ``backward``, which finds them in ``saved_tensors``."""
+        """Saves inputs or outputs for ``backward``, which reads them from ``saved_tensors``."""
         self._to_save = tensors
         for i, t in enumerate(tensors):
             if t is not None and not isinstance(t, Tensor):
@@ -44,20 +44,20 @@ class FunctionCtx:
     save_for_forward = save_for_backward
 
     def mark_dirty(self, *tensors: Tensor) -> None:
-        """Says which inputs ``forward`` has changed in place; they must be among the outputs."""
+        """Declares inputs that ``forward`` has changed in place; they must be among the outputs."""
         self._dirty = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
-        """Says which outputs have no gradient."""
+        """Declares outputs without a gradient."""
         self._not_differentiable = {id(t) for t in tensors}
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether ``backward`` gets zeros (default) or None for outputs that nothing depends on."""
+        """Sets whether ``backward`` receives zeros (default) or None for unused outputs."""
         self._materialize = value
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What was saved. Raises RuntimeError if it has been freed, or changed in place since."""
+        """The saved tensors. Raises RuntimeError if they have been freed, or changed in place since."""
         if self._released:
             raise RuntimeError(FREED)
         found = []
@@ -73,7 +73,7 @@ class FunctionCtx:
     saved_variables = saved_tensors
 
     def _keep(self, outputs: Sequence[Any], node: FunctionNode | None) -> None:
-        """Saves, once the outputs have their place in the graph. An output is not kept alive by its own node."""
+        """Saves, once the outputs are in the graph. A node does not keep its own outputs alive."""
         for t in self._to_save:
             its_own = node is not None and t is not None and any(t is o for o in outputs)
             if t is None:
@@ -89,7 +89,7 @@ class FunctionCtx:
 
 
 class _Output:
-    """A saved output: its memory and its place in the graph, without the tensor, which refers to the node."""
+    """A saved output: its memory and its position in the graph, without the tensor, which refers to the node."""
 
     def __init__(self, t: Tensor, node: FunctionNode):
         self._data, self._counter, self._output = t._data, t._changes(), t._output
@@ -106,7 +106,7 @@ class _Output:
 
 
 class FunctionNode(BackwardNode):
-    """An application of a ``Function``. ``ctx`` is what the user sees of it."""
+    """An application of a ``Function``. ``ctx`` is the object that the user sees."""
 
     __slots__ = ("ctx", "edges", "function", "outputs")
 
@@ -197,10 +197,10 @@ def _flat(outputs: Any) -> tuple[list[Any], bool]:
 
 
 class Function:
-    """Base of operations with a derivative of their own: subclasses define static ``forward`` and ``backward``.
+    """Base of operations with a custom derivative: subclasses define static ``forward`` and ``backward``.
 
-    ``forward(ctx, *args)``, or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``; ``backward(ctx, *cotangents)``
-    gives a cotangent, or None, for each argument. Called by ``apply``.
+    ``forward(ctx, *args)``, or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``; ``backward(ctx,
+    *cotangents)`` returns a cotangent, or None, for each argument. Called by ``apply``.
     """
 
     @staticmethod
@@ -220,7 +220,7 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
-        """Runs ``forward``, and enters the operation into the graph."""
+        """Runs ``forward``, and adds the operation to the graph."""
         ctx = FunctionCtx()
         apart = cls.setup_context is not Function.setup_context
         if apart:
@@ -247,7 +247,7 @@ class Function:
 
 
 def _entered(node: FunctionNode | None, ctx: FunctionCtx, outputs: list[Any], args: Sequence[Any]) -> list[Any]:
-    """The outputs with their place in the graph, if they have one. An input that was not changed becomes a view of itself."""
+    """The outputs with their position in the graph, if any. An unchanged input becomes a view of itself."""
     inputs = {id(a) for a in args if isinstance(a, Tensor)}
     dirty = {id(t) for t in ctx._dirty}
     for t in ctx._dirty:
@@ -276,7 +276,7 @@ def _entered(node: FunctionNode | None, ctx: FunctionCtx, outputs: list[Any], ar
             continue
         t = entered[id(out)] = _placed(node if follows else None, k, out, given, changed, count)
         if t._base is not None and not (given and changed) and not (t._made is not None and t._made.kind == "inference"):
-            t._made = Made("function", k)  # a view that autograd must not follow when it is changed in place
+            t._made = Made("function", k)  # a view that autograd cannot track after an in-place change
     if followed > 1:
         for t in entered.values():
             if t._made is not None and t._made.kind == "function":
@@ -285,7 +285,9 @@ def _entered(node: FunctionNode | None, ctx: FunctionCtx, outputs: list[Any], ar
 
 
 def _placed(node: FunctionNode | None, k: int, out: Tensor, given: bool, changed: bool, count: int) -> Tensor:
-    """Output ``k`` of ``count``, an input that was given or not, and changed in place or not, with the node as its history."""
+    """Output ``k`` of ``count`` with the node as its history; ``given``: it is an input; ``changed``: it was changed
+    in place.
+    """
     if node is None and out.requires_grad and given:
         return out.detach()
     if given and not changed:
@@ -316,7 +318,7 @@ def _placed(node: FunctionNode | None, k: int, out: Tensor, given: bool, changed
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator for a ``backward`` that cannot itself be differentiated: trying to raises RuntimeError."""
+    """Decorator for a ``backward`` that cannot be differentiated: an attempt raises RuntimeError."""
 
     def backward(ctx: Any, *grads: Any) -> Any:
         with unfollowed():

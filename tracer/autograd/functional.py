@@ -1,4 +1,4 @@
-"""Derivatives of functions: products with Jacobians and Hessians, and these matrices themselves."""
+"""Derivatives of functions: Jacobian and Hessian products, and the matrices themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _tuple(x: Any) -> tuple[tuple[Tensor, ...], bool]:
 
 
 def _prepared(inputs: tuple[Tensor, ...], create_graph: bool) -> tuple[Tensor, ...]:
-    """The inputs as tensors that require gradients, of their own unless what comes out shall be followed."""
+    """The inputs as tensors that require gradients; new leaves unless the result must be differentiable."""
     return tuple(x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in inputs)
 
 
@@ -132,7 +132,9 @@ def hessian(
     vectorize: bool = False,
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
-    """The Hessian of a function with one output of one element: for each pair of inputs, their shapes one after the other."""
+    """The Hessian of a function with a single output element: for each pair of inputs, a tensor of their concatenated
+    shapes.
+    """
     _, many = _tuple(inputs)
 
     def gradient(*xs: Tensor) -> tuple[Tensor, ...]:
@@ -146,7 +148,7 @@ def hessian(
 
 
 def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
-    """(output, v times the Hessian) of a function with one output of one element."""
+    """(output, v times the Hessian) of a function with a single output element."""
     with enable_grad():
         xs, many = _tuple(inputs)
         xs = _prepared(xs, create_graph)

@@ -28,7 +28,7 @@ def _outputs(func: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
 
 
 def _numerical(func: Callable[..., Any], inputs: Sequence[Any], x: Tensor, eps: float) -> list[np.ndarray]:
-    """For each output the Jacobian by central differences, (inputs, outputs); of real parameters."""
+    """For each output the Jacobian by central differences, (inputs, outputs), with respect to real parameters."""
     flat = x._data.reshape(-1)
     if not np.may_share_memory(flat, x._data):
         raise ValueError("gradcheck needs inputs that are contiguous in memory")
@@ -48,7 +48,7 @@ def _numerical(func: Callable[..., Any], inputs: Sequence[Any], x: Tensor, eps: 
 
 
 def _analytical(outputs: Sequence[Tensor], x: Tensor) -> list[np.ndarray]:
-    """The same by backward passes: row i of an output's Jacobian at a time."""
+    """The same by backward passes, one row of an output's Jacobian at a time."""
     from ..ops import zeros_like
     from . import grad
 
@@ -83,9 +83,9 @@ def gradcheck(
     fast_mode: bool = False,
     **ignored: Any,
 ) -> bool:
-    """Whether derivatives by ``func``'s backward pass agree with finite differences. Inputs should be float64.
+    """True if the derivatives of ``func``'s backward pass agree with finite differences. Inputs should be float64.
 
-    Raises GradcheckError where they do not, or returns False without ``raise_exception``.
+    If not, raises GradcheckError, or returns False without ``raise_exception``.
     """
     xs = _tuple(inputs)
     checked = [x for x in xs if _differentiable(x) and x.requires_grad]
@@ -121,7 +121,7 @@ def gradgradcheck(
     gen_non_contig_grad_outputs: bool = False,
     **options: Any,
 ) -> bool:
-    """``gradcheck`` of the backward pass: whether second derivatives agree with finite differences."""
+    """``gradcheck`` of the backward pass: compares second derivatives with finite differences."""
     from ..random import rand_like
     from . import grad
 

@@ -1,4 +1,4 @@
-"""The dynamic graph, to look at and to listen to: edges, hooks, and a picture."""
+"""Inspection of the dynamic graph: edges, hooks, and pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ __all__ = [
 
 
 class saved_tensors_hooks:
-    """In this block what operations save for a backward pass goes through ``pack_hook``, and back through ``unpack_hook``."""
+    """In this block, tensors that operations save for a backward pass go through ``pack_hook``, and back through
+    ``unpack_hook``.
+    """
 
     def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]):
         if not (callable(pack_hook) and callable(unpack_hook)):
@@ -52,7 +54,7 @@ class saved_tensors_hooks:
 
 
 class save_on_cpu(saved_tensors_hooks):
-    """In this block what is saved for a backward pass is kept in main memory, as copies."""
+    """In this block, tensors saved for a backward pass are kept as copies in main memory."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):
         super().__init__(lambda t: t.detach().clone(), lambda t: t)
@@ -71,13 +73,13 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
 
 
 def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
-    """Says that tensors have been changed in place."""
+    """Marks tensors as changed in place."""
     for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
         t._changes()[0] += 1
 
 
 class _Handles:
-    """Takes several hooks away."""
+    """Removes several hooks."""
 
     def __init__(self, handles: Sequence[RemovableHandle]):
         self.handles = tuple(handles)
@@ -96,9 +98,9 @@ class _Handles:
 def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None], *, mode: str = "all") -> _Handles:
     """Calls ``fn`` in each backward pass when the gradients of ``tensors`` are known.
 
-    ``mode`` "all": once those that the pass computes are, with a list of them, None for others; "any": when the first one
-    is, with that, and tensors that require no gradient do not matter. Returns a handle whose ``remove()`` takes the hook away.
-    Raises AssertionError in mode "all" for a tensor that requires no gradient.
+    ``mode`` "all": calls it once all gradients that the pass computes are known, with a list of them and None for the
+    others. "any": calls it with the first gradient; tensors that require no gradient are ignored. Returns a handle whose
+    ``remove()`` removes the hook. Raises AssertionError in mode "all" for a tensor that requires no gradient.
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
@@ -107,7 +109,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
     elif not all(t.requires_grad for t in tensors):
         raise AssertionError("register_multi_grad_hook(): argument 'tensors' must hold tensors that require gradients")
     places = [Edge(t.grad_fn or t, t._output) for t in tensors]
-    # What is known in each of the passes now running: how many are to come, and the gradients.
+    # For each running pass: the number of expected gradients, and the known gradients.
     passes: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
 
     def seen(i: int, gradient: Tensor) -> None:
@@ -130,7 +132,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
 
 
 def _layers(t: Tensor) -> tuple[list[Node], list[tuple[Any, Any]]]:
-    """The nodes behind a tensor, latest first, and (node, what its operand was made by) for every edge."""
+    """The nodes behind a tensor, latest first, and (node, source of its operand) for every edge."""
     if t.grad_fn is None:
         raise ValueError("the tensor has no graph: it was not computed from tensors that require gradients")
     nodes = sorted(walk(t.grad_fn), key=lambda n: -n.sequence)
@@ -145,7 +147,7 @@ def _label(x: Any, names: Mapping[int, str]) -> str:
 
 
 def to_dot(t: Tensor, params: Mapping[str, Tensor] | None = None) -> str:
-    """The graph behind ``t`` in Graphviz's language; ``params`` gives names to leaves."""
+    """The graph behind ``t`` in Graphviz's language; ``params`` names leaves."""
     names = {id(p): name for name, p in (params or {}).items()}
     nodes, edges = _layers(t)
     things = list(dict.fromkeys([*nodes, *(e[1] for e in edges)]))
@@ -159,13 +161,13 @@ def to_dot(t: Tensor, params: Mapping[str, Tensor] | None = None) -> str:
 
 
 def to_svg(t: Tensor, params: Mapping[str, Tensor] | None = None) -> str:
-    """The graph behind ``t`` as a picture: each node below those that read its results."""
+    """The graph behind ``t`` as an SVG picture: each node is below those that read its results."""
     from html import escape
 
     names = {id(p): name for name, p in (params or {}).items()}
     nodes, edges = _layers(t)
     depth: dict[int, int] = {}
-    for a, b in edges:  # latest first: a node comes after all that read it
+    for a, b in edges:  # latest first: a node follows all nodes that read it
         depth[id(b)] = max(depth.get(id(b), 0), depth.get(id(a), 0) + 1)
     rows: dict[int, list[Any]] = {}
     for x in dict.fromkeys([*nodes, *(e[1] for e in edges)]):

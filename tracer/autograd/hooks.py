@@ -1,4 +1,4 @@
-"""Hooks: what users have called when a gradient is known, before and after a node, and after a gradient was added."""
+"""Hooks: user functions called when a gradient is known, before and after a node, and after accumulation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 
 class RemovableHandle:
-    """Takes a hook away: ``remove()``, or at the end of a ``with`` block."""
+    """Removes a hook: by ``remove()``, or at the end of a ``with`` block."""
 
     def __init__(self, hooks: OrderedDict[int, Any]):
         self.id = next(_numbers)
@@ -36,7 +36,7 @@ class RemovableHandle:
 
 
 class _Retain:
-    """Adds the gradient to ``.grad``. Does not keep the tensor alive."""
+    """Stores the gradient in ``.grad``, without keeping the tensor alive."""
 
     def __init__(self, t: Tensor):
         self.tensor = weakref.ref(t)
@@ -49,9 +49,9 @@ class _Retain:
 
 
 def _of(t: Tensor) -> OrderedDict[int, Any]:
-    """The hooks on a tensor's gradient: a leaf's are its own, others belong to the node that made it.
+    """The hooks on a tensor's gradient: a leaf has its own; others belong to the tensor's node.
 
-    Hooks join those that there are, also where a view has a newer history that nobody has looked up, as in PyTorch.
+    Hooks join existing ones, also if a view has a newer history that has not been looked up, as in PyTorch.
     """
     node = t._grad_fn
     if node is None or node.extras is None or t._output not in node.extras.hooks:
@@ -100,7 +100,7 @@ def retains(t: Tensor) -> bool:
 
 
 def move_retained(t: Tensor, before: BackwardNode) -> None:
-    """``t`` has been changed in place, and had this node before: what it retains is now the gradient of its new value."""
+    """``t`` has been changed in place, and had this node before: the gradient that it retains is now that of its new value."""
     assert before.extras is not None
     for hooks in before.extras.hooks.values():
         for number, hook in list(hooks.items()):
@@ -109,18 +109,18 @@ def move_retained(t: Tensor, before: BackwardNode) -> None:
                 add(t._grad_fn.extended().hooks.setdefault(t._output, OrderedDict()), hook)  # type: ignore[union-attr]
 
 
-# What the engine calls. Hooks see tensors, and their own operations go to eager mode.
+# Called by the engine. Hooks receive tensors, and their own operations run in eager mode.
 
 
 def apply_to_outputs(extras: Extras, given: dict[int, Any], form: Form) -> None:
-    """Shows a node's cotangents to the hooks on its results, which may replace them."""
+    """Passes a node's cotangents to the hooks on its results, which may replace them."""
     for output, hooks in extras.hooks.items():
         if output in given and hooks:
             given[output] = call(hooks, given[output], form)
 
 
 def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
-    """The gradient after the hooks, those that retain it last."""
+    """The gradient after the hooks; those that retain it run last."""
     from ..eager import Eager
 
     shown = form.give(g)
@@ -145,7 +145,7 @@ def _check(hook: Callable[..., Any], was: Tensor, got: Tensor) -> None:
 
 
 def before(extras: Extras, given: dict[int, Any], count: int, form: Form) -> dict[int, Any]:
-    """The cotangents of a node's ``count`` outputs after the hooks that run before it."""
+    """The cotangents of a node's ``count`` outputs after its pre-hooks."""
     shown = tuple([form.give(given[k]) if k in given else None for k in range(count)])
     for hook in list(extras.prehooks.values()):
         shown = replaced(hook, shown, (shown,))
@@ -153,7 +153,7 @@ def before(extras: Extras, given: dict[int, Any], count: int, form: Form) -> dic
 
 
 def after(extras: Extras, results: Sequence[Any], given: dict[int, Any], count: int, form: Form) -> list[Any]:
-    """The cotangents that a node has computed after the hooks that run after it."""
+    """The cotangents that a node has computed, after its post-hooks."""
     outputs = tuple([form.give(given[k]) if k in given else None for k in range(count)])
     shown = tuple([None if g is None else form.give(g) for g in results])
     for hook in list(extras.posthooks.values()):
@@ -162,7 +162,7 @@ def after(extras: Extras, results: Sequence[Any], given: dict[int, Any], count: 
 
 
 def replaced(hook: Callable[..., Any], values: tuple, args: tuple) -> tuple:
-    """The values, or what the hook wants in their place."""
+    """The values, or the hook's replacement."""
     from ..eager import Eager
 
     with using(Eager()):

@@ -1,4 +1,4 @@
-"""Whether operations are recorded for autograd: context managers that are decorators too."""
+"""Gradient modes: context managers that are also decorators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def unfollowed() -> Iterator[None]:
-    """``no_grad`` for the package itself: a generator restores the mode also where an interrupt precedes ``__exit__``."""
+    """``no_grad`` for internal use: a generator restores the mode even if an interrupt precedes ``__exit__``."""
     before = context.grad_enabled
     try:
         context.grad_enabled = False
@@ -26,7 +26,7 @@ def unfollowed() -> Iterator[None]:
 
 
 class _Mode:
-    """A mode for a block: a context manager, and a decorator. One object may be entered again before it is left."""
+    """A mode for a block: a context manager and a decorator. An object may be entered again before it is left."""
 
     def __init__(self, mode: bool):
         self.mode = bool(mode)
@@ -40,7 +40,7 @@ class _Mode:
         context.grad_mode = self.before.pop()
 
     def clone(self) -> _Mode:
-        """Another object of the same kind."""
+        """A new object of the same kind."""
         return _Mode(self.mode)
 
     def __call__(self, function: F) -> F:
@@ -56,13 +56,13 @@ class _Mode:
 
 
 def decorated(enter: Callable[[], Any], function: F) -> F:
-    """The function with a block that ``enter`` makes around each call; a generator runs in one between its yields."""
+    """The function with a block from ``enter`` around each call; around a generator's code, not its yields."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             generator = function(*args, **kwargs)
-            resume, value = generator.send, None  # how it goes on: with a value, or with an exception thrown into it
+            resume, value = generator.send, None  # how it resumes: with a value, or with an exception thrown into it
             try:
                 while True:
                     try:
@@ -114,7 +114,7 @@ class set_grad_enabled(_Mode):
 
 
 class no_grad(_Mode):
-    """In this block nothing is recorded for autograd: results do not require gradients."""
+    """In this block no operation is recorded for autograd: results do not require gradients."""
 
     def __new__(cls, function: Any = None) -> Any:
         made = object.__new__(cls)
@@ -138,9 +138,9 @@ class enable_grad(no_grad):
 
 
 class inference_mode(_Mode):
-    """``no_grad``, and results that cannot take part in autograd later: inference tensors. ``mode`` False: the opposite.
+    """``no_grad``, with results that cannot take part in autograd later: inference tensors. ``mode`` False: the opposite.
 
-    Nothing is recorded in this block, ``enable_grad`` or not.
+    Nothing is recorded in this block, even with ``enable_grad``.
     """
 
     def __new__(cls, mode: Any = True) -> Any:
@@ -168,10 +168,10 @@ class inference_mode(_Mode):
 
 
 def is_inference_mode_enabled() -> bool:
-    """Whether this thread is in ``inference_mode``."""
+    """True if this thread is in ``inference_mode``."""
     return context.inference
 
 
 def is_grad_enabled() -> bool:
-    """Whether gradients are enabled. In ``inference_mode`` nothing is recorded all the same."""
+    """True if gradients are enabled. In ``inference_mode`` nothing is recorded even then."""
     return context.grad_mode

@@ -1,7 +1,7 @@
-"""Backward passes inside backward passes, to any depth.
+"""Nested backward passes, to any depth.
 
-Every level takes a number of Python's frames, of which a thread has about a thousand. So each level that is a multiple of
-``_LEVELS`` runs on a new thread, as far as the program can see in the same state: modes are carried over and back.
+Every level takes a number of Python frames, and a thread has about a thousand. So each level that is a multiple of
+``_LEVELS`` runs on a new thread, with the same modes: they are copied to it and back.
 """
 
 from __future__ import annotations

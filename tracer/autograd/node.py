@@ -1,7 +1,7 @@
-"""A node of the dynamic graph: one application of a primitive, seen from behind.
+"""Nodes of the dynamic graph: one per application of a primitive.
 
-It keeps what the primitive's rules read and nothing else, and refers to the nodes (or leaves) that made its operands. It
-does not refer to its own result, so that a graph is freed the moment its last tensor is.
+A node keeps only what the primitive's rules read, and refers to the nodes (or leaves) of its operands. It does not refer to
+its own result, so a graph is freed as soon as its last tensor is.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..ir.primitive import Primitive
 from ..tensor import UNCHANGED, Tensor, wrap
 from .forms import ARRAYS, Form
 
-new_sequence = itertools.count().__next__  # the numbers of nodes
+new_sequence = itertools.count().__next__  # sequence numbers of nodes
 
 
 def latest_sequence() -> int:
-    """A number between those of the nodes made so far and those still to come."""
+    """A number between those of existing and future nodes."""
     return new_sequence()
 
 
@@ -44,12 +44,10 @@ SAVED_IN_INFERENCE = (
 
 
 class Extras:
-    """What few nodes have.
+    """Rarely used attributes of nodes.
 
-    hooks      by output number what is called with its cotangent
-    prehooks   what is called with all cotangents before the node's turn
-    posthooks  what is called after it, with the cotangents that it computed and those that it was given
-    metadata   what users keep with it
+    hooks      by output number, the functions called with its cotangent prehooks   called with all cotangents before the
+    node is processed posthooks  called afterwards, with the cotangents that it computed and received metadata   users' data
     made_at    the stack of the forward call, in anomaly mode
     """
 
@@ -77,21 +75,21 @@ def edges_to(args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def look_up(args: Sequence[Any]) -> None:
-    """Looks up the places in the graph of operands that are views. Raises RuntimeError where autograd has lost sight of one."""
+    """Looks up the graph positions of operands that are views. Raises RuntimeError if autograd cannot track one."""
     for a in args:
         if isinstance(a, Tensor) and a._view is not None:
             a._refresh()
 
 
 class BackwardNode:
-    """What the engine needs of a node; made by operations (``Node``) and by compiled functions.
+    """The engine's interface to a node; implemented by operations (``Node``) and compiled functions.
 
-    edges     three entries for each operand: where its cotangent goes (a node, a leaf, or None), which output of that the
-              operand is, and its type, None if the cotangent is known to have its shape
-    sequence  later nodes have larger numbers (which need not be whole); a node is later than all it depends on
-    extras    hooks and the like; None if there are none
-    label     what to call it, if the operation was composed of several primitives
-    by_rules  whether its cotangents come from a primitive's rules, which speak in primitives alone
+    edges     three entries for each operand: the target of its cotangent (a node, a leaf, or None), the output number there,
+              and its type, None if the cotangent is known to have its shape
+    sequence  later nodes have larger numbers (not necessarily integers); a node is later than all its dependencies
+    extras    hooks and other rare attributes; None if there are none
+    label     its name, if the operation was composed of several primitives
+    by_rules  whether its cotangents come from a primitive's rules, which use primitives only
     """
 
     by_rules = False
@@ -104,19 +102,19 @@ class BackwardNode:
     label: str
 
     def begin(self) -> None:
-        """Takes its place among the nodes."""
+        """Assigns its sequence number."""
         self.sequence = new_sequence()
         self.extras = None
         if context.watches_nodes:
             self.made()
 
     def made(self) -> None:
-        """In anomaly mode: remembers the line."""
+        """In anomaly mode: stores the forward stack."""
         if context.anomaly:
             self.extended().made_at = traceback.extract_stack()[:-4]
 
     def extended(self) -> Extras:
-        """Its extras, which it has from now on."""
+        """Its extras, created if necessary."""
         if context.recorder is not None:
             context.recorder.extends(self)
         if self.extras is None:
@@ -124,27 +122,27 @@ class BackwardNode:
         return self.extras
 
     def name(self) -> str:
-        """What PyTorch calls it."""
+        """The node's name in PyTorch."""
         raise NotImplementedError
 
     def register_hook(self, fn: Callable[..., Any]) -> Any:
         """Calls ``fn(grad_inputs, grad_outputs)`` after this node has computed its gradients, in a backward pass.
 
-        A tuple that it returns takes the place of ``grad_inputs``. Returns a handle whose ``remove()`` takes the hook away.
+        A tuple that it returns replaces ``grad_inputs``. Returns a handle whose ``remove()`` removes the hook.
         """
         from .hooks import add
 
         return add(self.extended().posthooks, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> Any:
-        """Calls ``fn(grad_outputs)`` before this node computes; a tuple that it returns takes the place of ``grad_outputs``."""
+        """Calls ``fn(grad_outputs)`` before this node computes; a tuple that it returns replaces ``grad_outputs``."""
         from .hooks import add
 
         return add(self.extended().prehooks, fn)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """For users to keep things in."""
+        """A dictionary for users."""
         return self.extended().metadata
 
     def _sequence_nr(self) -> int:
@@ -152,22 +150,22 @@ class BackwardNode:
 
     @property
     def output_count(self) -> int:
-        """How many outputs may have cotangents."""
+        """The number of outputs that may have cotangents."""
         return 1
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-        """A cotangent for each operand, None where none is wanted, from those given by output number, all in one form.
+        """A cotangent for each operand, None where ``wanted`` is false, from those given by output number, all in one form.
 
-        Raises RuntimeError when what was saved has been freed or modified.
+        Raises RuntimeError if saved values have been freed or modified.
         """
         raise NotImplementedError
 
     def release(self) -> None:
-        """Frees what was saved."""
+        """Frees the saved values."""
 
     @property
     def released(self) -> bool:
-        """Whether what was saved has been freed."""
+        """True if the saved values have been freed."""
         return False
 
     @property
@@ -181,9 +179,9 @@ class BackwardNode:
 
 
 class Packed:
-    """A saved tensor in the hands of the saved-tensors hooks that were in force: what ``pack`` returned.
+    """A saved tensor after the active saved-tensors hooks: the result of ``pack``.
 
-    ``node`` is the node that saves, if ``t`` is its result, which it must not keep alive.
+    ``node`` is the node that saves it, if ``t`` is the node's result, which it must not keep alive.
     """
 
     __slots__ = ("node", "output", "packed", "requires_grad", "target", "unpacker")
@@ -202,7 +200,7 @@ class Packed:
             )
 
     def _call(self, hook: Callable[[Any], Any], x: Any) -> Any:
-        """The hook's result; what it computes is eager, and goes through no hooks."""
+        """Calls a hook; its operations run eagerly, without hooks."""
         from ..eager import Eager
 
         hooks, mode = context.saved_tensors_hooks, context.grad_enabled
@@ -214,7 +212,7 @@ class Packed:
             context.saved_tensors_hooks, context.grad_enabled = hooks, mode
 
     def unpack(self) -> Tensor:
-        """The tensor that is read instead of the one saved; its gradient goes where that of the one saved goes."""
+        """The tensor that replaces the saved one; its gradient goes where the saved tensor's gradient goes."""
         t = self._call(self.unpacker, self.packed)
         if not isinstance(t, Tensor):
             raise TypeError(
@@ -235,10 +233,10 @@ class Packed:
 
 
 class CopySlices(BackwardNode):
-    """A change in place of a view, or of the whole, as the tensor it belongs to sees it.
+    """An in-place change of a view, or of the base, as a node of the base.
 
-    Operands are that tensor as it was, and the view's new value. The cotangent of the former is zero where the view
-    is; that of the latter is the view of the cotangent.
+    Its operands are the base's old value and the view's new value. The former's cotangent is zero in the view's elements;
+    the latter's is the view of the cotangent.
     """
 
     __slots__ = ("chain", "edges")
@@ -267,7 +265,7 @@ class CopySlices(BackwardNode):
 
 
 class AccumulateGrad(BackwardNode):
-    """The end of an edge that leads to a leaf, for users to look at. The edge itself leads to the leaf."""
+    """The end of an edge to a leaf, for inspection by users. The edge itself leads to the leaf."""
 
     __slots__ = ("variable",)
 
@@ -275,7 +273,7 @@ class AccumulateGrad(BackwardNode):
 
     @staticmethod
     def of(leaf: Tensor) -> AccumulateGrad:
-        """The same object for a leaf as long as somebody holds it."""
+        """The leaf's node; the same object as long as something refers to it."""
         known = leaf._accumulator and leaf._accumulator()
         if known is None:
             known = object.__new__(AccumulateGrad)
@@ -291,7 +289,7 @@ class AccumulateGrad(BackwardNode):
         return "struct torch::autograd::AccumulateGrad"
 
     def extended(self) -> Extras:
-        """The leaf has them."""
+        """The leaf's extras."""
         if context.recorder is not None:
             context.recorder.extends(self)
         return vars(self.variable).setdefault("_node_hooks", Extras())
@@ -301,14 +299,14 @@ class AccumulateGrad(BackwardNode):
 
 
 class Node(BackwardNode):
-    """An application of a primitive. Each primitive has a class of its own, made by ``written``, which says what a node keeps.
+    """An application of a primitive. ``written`` generates a class for each primitive, which defines what a node keeps.
 
-    The graph of a long computation is many objects, which the garbage collector looks at again and again: a node is one.
+    The garbage collector repeatedly traverses the many objects of a long computation's graph, so a node is a single object.
 
-    saved     two entries for each operand: the operand, or None where no rule will read it, and its version
+    saved     two entries for each operand: the operand, or None if no rule reads it, and its version
     result    the memory of the result, if a rule will read it, else None; ``counter`` and ``version`` say whether it has
               changed since. Not the tensor: that refers to this node, and a cycle would keep both alive
-    keeps     whether anything of that is kept, None once it has been freed
+    keeps     whether any of these is kept; None once they are freed
     """
 
     by_rules = True
@@ -325,11 +323,11 @@ class Node(BackwardNode):
     types: Sequence[Any] = ()  # of the operands, if a rule reads one
 
     def drop(self) -> None:
-        """Sets what it keeps to None. Of each class its own."""
+        """Sets everything that it keeps to None. Generated for each class."""
         raise NotImplementedError
 
     def made(self) -> None:
-        """Hands what is saved to the innermost pair of saved-tensors hooks, if there is one."""
+        """Passes saved tensors to the innermost pair of saved-tensors hooks, if there is one."""
         super().made()
         if any(isinstance(a, Tensor) and a._inference for a in self.saved[::2]):
             raise RuntimeError(SAVED_IN_INFERENCE)
@@ -365,7 +363,7 @@ class Node(BackwardNode):
                 operands.append(a if a is None else _read(a, form))
         y = self.result
         if y is not None:
-            if isinstance(y, Packed):  # what hooks return has no version to follow
+            if isinstance(y, Packed):  # results of hooks have no version to check
                 y = form.take(y.unpack())
             elif self.counter[0] != self.version:
                 raise modified(y, self.counter[0], self.version, self)
@@ -381,7 +379,7 @@ class Node(BackwardNode):
 
     @property
     def stale(self) -> bool:
-        """Whether something saved has been changed in place since."""
+        """True if a saved value has been changed in place since."""
         for a, version in zip(self.saved[::2], self.saved[1::2], strict=True):
             if isinstance(a, Tensor) and a._counter[0] != version:
                 return True
@@ -397,7 +395,7 @@ class Node(BackwardNode):
 
 
 def _read(saved: Any, form: Form) -> Any:
-    """A saved operand as its rule wants it."""
+    """A saved operand in the rule's form."""
     if isinstance(saved, Packed):
         saved = saved.unpack()
     return form.take(saved) if isinstance(saved, Tensor) else form.number(saved)
@@ -424,7 +422,7 @@ class FreedNode(BackwardNode):
 
 
 def walk(node: BackwardNode) -> Iterator[BackwardNode]:
-    """The node and all that a backward pass from it reaches."""
+    """The node and all nodes that a backward pass from it reaches."""
     seen: set[BackwardNode] = set()
     work = [node]
     while work:
@@ -436,17 +434,19 @@ def walk(node: BackwardNode) -> Iterator[BackwardNode]:
 
 
 def was_freed(node: BackwardNode) -> bool:
-    """Whether anything that a backward pass from this node needs has been freed."""
+    """True if a saved value that a backward pass from this node needs has been freed."""
     return any(n.released for n in walk(node))
 
 
 def was_modified(node: BackwardNode) -> bool:
-    """Whether anything that a backward pass from this node needs has been changed in place."""
+    """True if a saved value that a backward pass from this node needs has been changed in place."""
     return any(isinstance(n, Node) and n.stale for n in walk(node))
 
 
 def python_runs(node: BackwardNode, but: Collection[BackwardNode]) -> str | None:
-    """What of the user's a backward pass from this node calls, in words, ``but`` what some nodes do; None if nothing."""
+    """A description of the user code that a backward pass from this node calls, ignoring the nodes ``but``; None if there is
+    none.
+    """
     for n in walk(node):
         extras = n.extras
         if extras is not None and (any(extras.hooks.values()) or extras.prehooks or extras.posthooks):
@@ -460,7 +460,7 @@ def python_runs(node: BackwardNode, but: Collection[BackwardNode]) -> str | None
 
 
 def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> RuntimeError:
-    """PyTorch's error for a saved value that is no longer what it was."""
+    """PyTorch's error for a saved value that has been modified."""
     names = {"float32": "torch.FloatTensor", "float64": "torch.DoubleTensor"}
     dtype = str(saved.dtype)
     origin = f", which is output 0 of {made_by.name()}," if made_by is not None else ""

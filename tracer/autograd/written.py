@@ -1,6 +1,6 @@
-"""Nodes of primitives: a class for each primitive, and the function that makes its nodes, written out as source.
+"""Nodes of primitives: a class for each primitive, and a generated function that creates its nodes.
 
-No other code of eager mode runs as often. A node has a slot for each thing that may differ, and no container.
+This is eager mode's most frequently executed code. A node has a slot for each varying value, and no container.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _functions: dict[Primitive, _Make] = {}
 
 
 def remember(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> Node:
-    """The node of ``out``, which the primitive made of ``args``."""
+    """The node of ``out``, the primitive's result for ``args``."""
     return (_functions.get(primitive) or _function(primitive))(args, attrs, out)
 
 
@@ -58,7 +58,7 @@ def _function(primitive: Primitive) -> _Make:
 
 
 class _Variadic:
-    """For any number of operands. Rules read nothing but their types."""
+    """For any number of operands. Rules read only their types."""
 
     lines: Sequence[str] = ("node.edges = edges_to(args)",)
     slots: Sequence[str] = ("edges",)
@@ -67,18 +67,20 @@ class _Variadic:
 
 
 class _Fixed:
-    """For an operand for each rule: the slots, how they are filled, and what is read from them."""
+    """For one rule per operand: the slots, their initialisation, and the values read from them."""
 
     def __init__(self, kind: Kind, rules: Sequence[Rule | None]):
         self.lines = ["".join(f"a{i}, " for i in range(len(rules))) + "= args"]
         self.slots: list[str] = []
-        self.dropped: list[str] = []  # the slots of what is kept
+        self.dropped: list[str] = []  # slots of saved values
         self.properties: dict[str, str] = {}
         self._edges(kind is Kind.ELEMENTWISE, rules)
         self._saved(rules)
 
     def _edges(self, elementwise: bool, rules: Sequence[Rule | None]) -> None:
-        """Elementwise operations take numbers, and broadcast; rules of others give cotangents of their operands' shapes."""
+        """Operands of elementwise operations may be numbers or broadcast; rules of others give cotangents of the operands'
+        shapes.
+        """
         read = {i for rule in rules if rule is not None for i in rule.reads_types}
         broadcasts = elementwise and len(rules) > 1
         if broadcasts:
@@ -104,7 +106,7 @@ class _Fixed:
             )
 
     def _saved(self, rules: Sequence[Rule | None]) -> None:
-        """What the rules of the operands that are followed will read."""
+        """Saves what the rules of the tracked operands read."""
         read = {i for rule in rules if rule is not None for i in rule.saves_operands}
         entries = "".join([f"node.saved{i}, node.version{i}, " if i in read else "None, 0, " for i in range(len(rules))])
         result = _followed(rules, lambda rule: rule.saves_result)
@@ -119,7 +121,7 @@ class _Fixed:
             self.lines.append(f"if {_followed(rules, lambda rule, i=i: i in rule.saves_operands)}:")  # type: ignore[misc]
             self.lines.append("    node.keeps = True")
             self.lines.append(f"    if isinstance(a{i}, Tensor): node.saved{i} = a{i}; node.version{i} = a{i}._counter[0]")
-            # A number takes the dtype that rules compute in now: its weakness would be lost.
+            # A number takes the dtype that the rules compute in, because its weak dtype would be lost.
             self.lines.append("    else:")
             self.lines.append("        dtype = out._data.dtype")
             self.lines.append(f"        node.saved{i} = (dtype.type if dtype.itemsize != 2 else float32)(a{i})")
@@ -135,6 +137,6 @@ class _Fixed:
 
 
 def _followed(rules: Sequence[Rule | None], reads: Callable[[Rule], bool]) -> str:
-    """As source: whether an operand is followed whose rule ``reads`` something. Empty if there is no such rule."""
+    """Source of the condition that an operand is tracked whose rule ``reads`` something. Empty if there is no such rule."""
     readers = [j for j, rule in enumerate(rules) if rule is not None and reads(rule)]
     return " or ".join([f"node.target{j} is not None" for j in readers])

@@ -1,4 +1,4 @@
-"""The commands. A mistake in what the user typed is one clear line, and exit code 2."""
+"""The commands. An error in the command line gives a one-line message and exit code 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DeviceName(StrEnum):
 
 
 def fail(message: str) -> NoReturn:
-    """Says what is wrong with the command line, and ends with exit code 2."""
+    """Reports an error in the command line, and exits with code 2."""
     typer.echo(f"tracer: {message}", err=True)
     raise typer.Exit(2)
 

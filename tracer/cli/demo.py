@@ -1,4 +1,4 @@
-"""The demo: two networks learn handwritten digits, eagerly and traced.
+"""The demo: trains two networks on handwritten digits, eagerly and traced.
 
 The data are the UCI handwritten digits that come with scikit-learn: 1,797 images of 8x8 pixels. Both runs of a network
 start from the same weights and see the same batches, so their losses can be compared step by step.
@@ -26,7 +26,7 @@ from ..runtime import compile as compiler
 from .report import write_report
 
 BATCH = 64
-TEST = 360  # images held out
+TEST = 360  # test images
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Digits:
         return Digits(images[TEST:], labels[TEST:], images[:TEST], labels[:TEST])
 
     def batches(self, steps: int) -> list[tuple[Tensor, Tensor]]:
-        """Batches of 64, the training set in a new order in each pass."""
+        """Batches of 64; each pass has a new order of the training set."""
         rng = np.random.default_rng(1)
         order = np.empty(0, np.int64)
         found = []
@@ -84,10 +84,10 @@ class Convolutional(nn.Module):
 
 @dataclass
 class Run:
-    """What a training run gave."""
+    """The results of a training run."""
 
     losses: list[float] = field(default_factory=list)
-    microseconds: float = 0.0  # of a step, the median
+    microseconds: float = 0.0  # per step, median
     accuracy: float = 0.0
     compiled: int = 0
     loaded: int = 0
@@ -95,7 +95,7 @@ class Run:
 
 
 def train(make: Callable[[], nn.Module], data: Digits, steps: int, traced: bool, advance: Callable[[], object]) -> Run:
-    """Trains a network with Adam. Every step is timed by itself; the median leaves recording and compiling out."""
+    """Trains a network with Adam. Steps are timed individually; the median excludes recording and compiling."""
     manual_seed(0)
     model = make()
     optimizer = optim.Adam(model.parameters(), lr=2e-3)

@@ -1,4 +1,4 @@
-"""A function at any stage of its way to machine code."""
+"""The stages of a function's compilation, as text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ..tracing.decorator import trace
 from ..tracing.kinds import Wrapper
 from .info import version_of
 
-_CALLS = 4  # the first ones find out what a function changes: a state that an optimizer makes, for one
+_CALLS = 4  # the first calls reveal what a function changes, for example an optimizer's state
 _TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
 
 
 class DumpError(Exception):
-    """Something is wrong with what was asked for; the message is one line."""
+    """An error in the request; the message is one line."""
 
 
 def load_function(target: str) -> Any:
@@ -67,7 +67,7 @@ def _load_file(path: Path) -> Any:
 
 
 def make_input(text: str, seed: int) -> Any:
-    """An argument of the given type with random contents, or the number that ``text`` is."""
+    """An argument of the given type with random contents, or the number that ``text`` represents."""
     match = _TYPE.match(text.strip())
     if match is None:
         try:
@@ -101,7 +101,7 @@ def dump_stage(
     device: str = "cpu",
     architecture: str = "sm_80",
 ) -> str:
-    """The text of a stage, for the CPU of that name or the selected one, or for GPUs. Raises DumpError."""
+    """The text of a stage, for the named CPU or the selected one, or for GPUs. Raises DumpError."""
     for stages, wanted in ((_CPU_STAGES, "cpu"), (_CUDA_STAGES, "cuda")):
         if stage in stages and device != wanted:
             others = ", ".join(_CUDA_STAGES if wanted == "cpu" else _CPU_STAGES)
@@ -110,7 +110,7 @@ def dump_stage(
         chosen = machine.cpu_named(cpu) if cpu else machine.selected()
     except ValueError as e:
         raise DumpError(str(e)) from None
-    with machine.selecting("host"):  # what is recorded runs here
+    with machine.selecting("host"):  # the recording runs on this machine
         graphs = _recorded(target, inputs)
     if device == "cuda":
         return "\n".join(_stage_for_grids(graph, stage, backward, architecture) for graph in graphs)
@@ -119,7 +119,7 @@ def dump_stage(
 
 
 def _recorded(target: str, inputs: list[str]) -> list[Graph]:
-    """What calls record: one graph, or those between looks at values."""
+    """The recorded graphs: one, or one per segment."""
     function = load_function(target)
     args = tuple(make_input(text, seed) for seed, text in enumerate(inputs))
     traced = trace(function)
@@ -159,7 +159,7 @@ def _stage_for_grids(graph: Graph, stage: str, backward: bool, architecture: str
     try:
         return for_grids(fused, stage, architecture)
     except (FileNotFoundError, RuntimeError, ImportError, ValueError) as e:
-        # Numba has a package numba.cuda too, without what is imported from it.
+        # Numba has a package numba.cuda too, without the modules imported here.
         absent = version_of("numba-cuda") == "not installed" and isinstance(e, ImportError)
         missing = "numba-cuda" if absent else e.name if isinstance(e, ModuleNotFoundError) else None
         if missing:
@@ -183,5 +183,5 @@ def _code(fused: Graph, stage: str) -> str:
     show, mark = (compiler.llvm_ir, ";") if stage == "llvm" else (compiler.assembly, "#")
     try:
         return native(fused, show, mark)
-    except ImportError as e:  # a version of Numba that is not supported
+    except ImportError as e:  # an unsupported version of Numba
         raise DumpError(str(e)) from None

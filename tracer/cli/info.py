@@ -1,4 +1,4 @@
-"""What this installation runs on."""
+"""Information about the installation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..runtime.numba_version import TESTED
 
 
 def version_of(package: str) -> str:
-    """Of an installed distribution; "not installed" of others."""
+    """The version of an installed distribution, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -30,7 +30,7 @@ def _cpu() -> str:
 
 
 def _cuda_compiler() -> str:
-    """What makes kernels for GPUs, and what is missing."""
+    """The compiler for GPUs, and missing packages."""
     if version_of("numba-cuda") == "not installed":
         return "none: pip install 'tracer[cuda]' (no GPU is needed to compile)"
     parts = {"nvidia-nvvm": "NVVM", "nvidia-nvjitlink": "nvJitLink", "nvidia-cuda-nvdisasm": "nvdisasm (prints machine code)"}
@@ -56,7 +56,7 @@ def _cuda() -> str:
 
 
 def lines() -> list[tuple[str, str]]:
-    """Pairs of a name and what there is to say."""
+    """Pairs of a name and its description."""
     number, size = cache.entries()
     return [
         ("tracer", __version__),

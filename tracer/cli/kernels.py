@@ -1,4 +1,4 @@
-"""The kernels of a program as text: LLVM's, assembly, or Python that plain Numba compiles."""
+"""The kernels of a program as text: LLVM IR, assembly, or Python that plain Numba compiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KERNEL = "def kernel(args, start, stop):"
 
 @dataclass
 class _Entry:
-    """A kernel: what it is called here, its text, and the steps that it runs, as comments."""
+    """A kernel: its name, its text, and the steps that run it, as comments."""
 
     name: str
     source: str
@@ -25,14 +25,14 @@ class _Entry:
 
 
 def native(fused: Graph, show: Callable[[str], str], mark: str) -> str:
-    """The kernels of a fused graph, each as ``show`` gives it, below comments that begin with ``mark``."""
+    """The kernels of a fused graph, each formatted by ``show``, below comments that begin with ``mark``."""
     entries, others = _entries(fused)
     parts = [_commented(e.steps, mark) + show(e.source) for e in entries]
     return "\n".join([*parts, _commented(others, mark)])
 
 
 def pasteable(fused: Graph) -> str:
-    """The kernels of a fused graph as a Python module: it imports their intrinsics and has Numba compile them."""
+    """The kernels of a fused graph as a Python module that imports their intrinsics and compiles them with Numba."""
     entries, others = _entries(fused)
     parts = [_header(fused, {name for e in entries for name in _intrinsics(e.source)})] if entries else []
     for e in entries:
@@ -42,7 +42,7 @@ def pasteable(fused: Graph) -> str:
 
 
 def for_grids(fused: Graph, stage: str, architecture: str) -> str:
-    """The kernels of a fused graph for GPUs: ``source``, ``nvvm``, ``ptx``, or ``sass``, machine code of the architecture."""
+    """The kernels of a fused graph for GPUs: ``source``, ``nvvm``, ``ptx``, or ``sass``, machine code for the architecture."""
     plan = lay_out(fused, "cuda")
     names = _operations(fused)
     show, mark = _FOR_GRIDS[stage]
@@ -111,7 +111,7 @@ def _commented(lines: Iterable[str], mark: str) -> str:
 
 
 def _entries(fused: Graph) -> tuple[list[_Entry], list[str]]:
-    """The kernels in the order of the first steps that run them, and what is said of steps that NumPy computes."""
+    """The kernels in the order of the first steps that run them, and comments on steps that NumPy computes."""
     plan = lay_out(fused)
     names = _operations(fused)
     entries: dict[str, _Entry] = {}
@@ -129,7 +129,7 @@ def _entries(fused: Graph) -> tuple[list[_Entry], list[str]]:
 
 
 def _integers(plan: Plan, step: int) -> list[int]:
-    """What a step's argument block has between the addresses of its arrays and the two words that the runtime adds."""
+    """The integers in a step's argument block: between the addresses of its arrays and the runtime's last two words."""
     source = plan.kinds[plan.steps[step]].source
     found = re.search(r"buffer_\w+\(args, \d+, (\d+)\)", source)
     begin = plan.starts[step] + (int(found[1]) if found else 0)
@@ -138,7 +138,7 @@ def _integers(plan: Plan, step: int) -> list[int]:
 
 
 def _operations(fused: Graph) -> dict[str, str]:
-    """What is computed in each fusion, by its name: its primitives, and the line of the program that they are from."""
+    """By each fusion's name, its primitives and their line in the program."""
     return {f"@{op.attrs['body'].name}": _said(op.attrs["body"], op.loc) for op in fused.ops if "body" in op.attrs}
 
 

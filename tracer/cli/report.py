@@ -80,7 +80,7 @@ def _label(op: Op) -> str:
 
 
 def _layers(graph: Graph) -> dict[Op, int]:
-    """How many kernels must run before each."""
+    """The number of kernels that must run before each operation."""
     level: dict[Value, int] = {}
     layers: dict[Op, int] = {}
     for op in graph.ops:
@@ -98,13 +98,13 @@ def _rows(graph: Graph) -> dict[int, list[Op]]:
 
 
 def _size(graph: Graph) -> tuple[float, float]:
-    """Inches that the picture of a graph takes."""
+    """The size of a graph's picture, in inches."""
     rows = _rows(graph)
     return 3.1 * max(map(len, rows.values())), 0.95 * len(rows)
 
 
 def _draw_graph(ax: Any, graph: Graph) -> None:
-    """The kernels of a graph from top to bottom, and what flows between them."""
+    """Draws the kernels of a graph from top to bottom, and the values between them."""
     rows = _rows(graph)
     width = max(map(len, rows.values()))
     place: dict[Op, tuple[float, float]] = {}

@@ -1,4 +1,4 @@
-"""Probability distributions: random numbers, densities, entropies and divergences, in batches, differentiable."""
+"""Probability distributions: sampling, densities, entropies and divergences, batched and differentiable."""
 
 from ..ops.offering import offer_classes as _offer_classes
 from ..paths import enter as _enter

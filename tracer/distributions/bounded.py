@@ -1,4 +1,4 @@
-"""Distributions of numbers between limits, or above one."""
+"""Distributions on bounded intervals, or with a lower bound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, p
 class ContinuousBernoulli(ExponentialFamily):
     """Numbers from 0 to 1 with a density proportional to exp(logits x) (Loaiza-Ganem, Cunningham 2019).
 
-    ``probs`` is the sigmoid of ``logits``, not a probability. Where it is within ``lims`` series about 1/2 are used.
+    ``probs`` is the sigmoid of ``logits``, not a probability. Within ``lims``, series about 1/2 are used.
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -35,7 +35,7 @@ class ContinuousBernoulli(ExponentialFamily):
             raise ValueError("Either `probs` or `logits` must be specified, but not both.")
         if logits is None:
             (self.probs,) = broadcast_all(probs)
-            if self._validate_args if validate_args is None else validate_args:  # before values are moved into the interval
+            if self._validate_args if validate_args is None else validate_args:  # before values are clamped to the interval
                 self._check_parameter("probs", constraints.unit_interval)
             self.probs = clamp_probs(self.probs)
         else:
@@ -50,12 +50,12 @@ class ContinuousBernoulli(ExponentialFamily):
 
     @lazy_property
     def logits(self) -> Tensor:
-        """The logarithms of probs / (1 - probs)."""
+        """log(probs / (1 - probs))."""
         return probs_to_logits(self.probs, is_binary=True)
 
     @lazy_property
     def probs(self) -> Tensor:
-        """The sigmoids of the logits."""
+        """The sigmoid of the logits."""
         return clamp_probs(logits_to_probs(self.logits, is_binary=True))
 
     @property
@@ -63,7 +63,7 @@ class ContinuousBernoulli(ExponentialFamily):
         return self._batch_shape
 
     def _near(self) -> tuple[Tensor, Tensor]:
-        """Whether the series are used, and logits that are not near 0."""
+        """The mask where the series are used, and logits that are not near 0."""
         near = (self.probs > self._lims[0]) & (self.probs <= self._lims[1])
         return near, ops.where(near, 1.0, self.logits)
 
@@ -100,7 +100,7 @@ class ContinuousBernoulli(ExponentialFamily):
         if self._validate_args:
             self._validate_sample(value)
         near, x = self._near()
-        size = ops.abs(x)  # as decreasing densities, of which the others are mirror images
+        size = ops.abs(x)  # as decreasing densities; the others are mirror images
         inside = ops.where((value > 0) & (value < 1), value, (value >= 1).to(value.dtype))
         down = ops.expm1(-size * ops.where(x > 0, 1 - inside, inside)) / ops.expm1(-size)
         return ops.where(near, inside, ops.where(x > 0, 1 - down, down))
@@ -116,7 +116,7 @@ class ContinuousBernoulli(ExponentialFamily):
 
 
 class GeneralizedPareto(Distribution):
-    """(1 + concentration z)^(-1/concentration - 1) / scale, of z = (x - loc) / scale >= 0; exp(-z) / scale for 0."""
+    """(1 + concentration z)^(-1/concentration - 1) / scale, for z = (x - loc) / scale >= 0; exp(-z) / scale if it is 0."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
     has_rsample = True
@@ -132,7 +132,7 @@ class GeneralizedPareto(Distribution):
         return constraints.interval(self.loc, ops.where(c < 0, self.loc - self.scale / c, math.inf))
 
     def _shape(self) -> tuple[Tensor, Tensor]:
-        """Whether the concentration counts as 0, and one that does not."""
+        """The mask where the concentration counts as 0, and the concentration replaced there by a non-zero number."""
         c = self.concentration
         zero = ops.isclose(c, ops.zeros_like(c))
         return zero, ops.where(zero, 1.0, c)

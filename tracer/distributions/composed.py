@@ -1,4 +1,4 @@
-"""Distributions made of others."""
+"""Distributions composed of others."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Independent(Distribution):
 
 
 class TransformedDistribution(Distribution):
-    """What maps make of the values of a distribution."""
+    """The distribution of a base distribution's values after transforms."""
 
     def __init__(self, base_distribution: Any, transforms: Any, validate_args: bool | None = None):
         self.transforms: list[Transform] = [transforms] if isinstance(transforms, Transform) else list(transforms)
@@ -159,7 +159,7 @@ class TransformedDistribution(Distribution):
         return total + sum_rightmost(self.base_dist.log_prob(y), depth - len(self.base_dist.event_shape))
 
     def _signed(self, value: Tensor) -> Tensor:
-        """The probability turned round where the maps are decreasing."""
+        """The probability, complemented if the transforms are decreasing."""
         sign: Any = 1
         for t in self.transforms:
             sign = sign * t.sign
@@ -177,7 +177,7 @@ class TransformedDistribution(Distribution):
 
 
 class LogNormal(TransformedDistribution):
-    """Numbers whose logarithms are normal."""
+    """Numbers whose logarithm is normal."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.positive
@@ -211,7 +211,7 @@ class LogNormal(TransformedDistribution):
 
 
 class LogisticNormal(TransformedDistribution):
-    """Probabilities (..., K + 1) that stick breaking makes of K normal variables."""
+    """Probabilities (..., K + 1), by stick breaking of K normal variables."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.simplex
@@ -234,7 +234,7 @@ class LogisticNormal(TransformedDistribution):
 
 
 class MixtureSameFamily(Distribution):
-    """One of the distributions along the last batch axis, chosen by a ``Categorical``."""
+    """One of the distributions along the last batch axis, selected by a ``Categorical``."""
 
     def __init__(self, mixture_distribution: Categorical, component_distribution: Any, validate_args: bool | None = None):
         self._mixture_distribution, self._component_distribution = mixture_distribution, component_distribution

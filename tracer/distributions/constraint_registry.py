@@ -1,4 +1,4 @@
-"""For each region a map of all real numbers onto it: ``biject_to`` an invertible one, ``transform_to`` any."""
+"""Maps from the real numbers onto constrained regions: ``biject_to`` gives invertible ones, ``transform_to`` any."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from . import transforms as T
 
 
 class ConstraintRegistry:
-    """Finds the map for a region: ``registry(constraint)``. Raises NotImplementedError where there is none."""
+    """Finds the map for a region: ``registry(constraint)``. Raises NotImplementedError if there is none."""
 
     def __init__(self, of_simplex: Callable[[], T.Transform]):
         self._of_simplex = of_simplex
         self._own: dict[Any, Callable[[Any], T.Transform]] = {}
 
     def register(self, constraint: Any, factory: Any = None) -> Any:
-        """Enters a function that makes the map for a region, or for a type of regions."""
+        """Registers a function that creates the map for a region, or for a type of regions."""
         if factory is None:
             return lambda f: self.register(constraint, f)
         self._own[constraint] = factory

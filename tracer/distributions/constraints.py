@@ -1,4 +1,4 @@
-"""Constraints: regions that parameters and values of distributions lie in. ``check`` says of each event whether it does."""
+"""Constraints: the regions of parameters and values of distributions. ``check`` tests each event."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..tensor import Tensor
 
 
 class Constraint:
-    """Base of regions. ``event_dim``: how many of the last axes are one event; ``is_discrete``: whether values are integers."""
+    """Base of constraints. ``event_dim``: the number of last axes in an event; ``is_discrete``: whether values are integers."""
 
     is_discrete = False
     event_dim = 0
 
     def check(self, value: Tensor) -> Tensor:
-        """A bool for each event: whether it lies in the region."""
+        """A bool for each event: True if it lies in the region."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -26,7 +26,7 @@ class Constraint:
 
 
 class _Simple(Constraint):
-    """A region given by a function of each element."""
+    """A region defined by a function of each element."""
 
     def __init__(self, name: str, function: Callable[[Tensor], Tensor], discrete: bool = False, event_dim: int = 0):
         self.name, self.function, self.is_discrete, self.event_dim = name, function, discrete, event_dim
@@ -39,7 +39,7 @@ class _Simple(Constraint):
 
 
 class _Dependent(Constraint):
-    """A region that depends on other variables: nothing to check."""
+    """A region that depends on other variables and cannot be checked."""
 
     def __init__(self, *, is_discrete: bool = False, event_dim: int = 0):
         self.is_discrete, self.event_dim = is_discrete, event_dim
@@ -49,7 +49,7 @@ class _Dependent(Constraint):
 
 
 class dependent_property(property, _Dependent):
-    """A property of a distribution that is a region; whether it is discrete, and its events' axes, are known of the class."""
+    """A property of a distribution that is a region; the class knows whether it is discrete, and its events' axes."""
 
     def __init__(self, fn: Any = None, *, is_discrete: bool = False, event_dim: int = 0):
         property.__init__(self, fn)
@@ -60,12 +60,12 @@ class dependent_property(property, _Dependent):
 
 
 def is_dependent(constraint: Any) -> bool:
-    """Whether a region depends on other variables."""
+    """True if a region depends on other variables."""
     return isinstance(constraint, _Dependent)
 
 
 class _Independent(Constraint):
-    """A region of events of more axes, all of whose elements lie in another one."""
+    """A region whose events have additional axes, with all elements in a base region."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int):
         self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims
@@ -91,7 +91,7 @@ class _Independent(Constraint):
 
 
 class _Bound(Constraint):
-    """A region between limits, which may be tensors."""
+    """A region between bounds, which may be tensors."""
 
     def __init__(self, text: str, check: Callable[[Tensor], Tensor], discrete: bool, **limits: Any):
         self._text, self._check, self.is_discrete = text, check, discrete
@@ -179,7 +179,7 @@ def multinomial(upper_bound: Any) -> Constraint:
 
 
 class _Sequenced(Constraint):
-    """Constraints for the parts of a tensor along an axis: concatenated, or stacked."""
+    """Constraints for the parts of a tensor along an axis: concatenated or stacked."""
 
     def __init__(self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None):
         self.cseq, self.dim, self.lengths = list(cseq), dim, lengths

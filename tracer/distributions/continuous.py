@@ -1,4 +1,4 @@
-"""Distributions of real numbers, by location and scale."""
+"""Continuous distributions on the real numbers, by location and scale."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class _LocationScale(Distribution):
 
 
 class Normal(_LocationScale, ExponentialFamily):
-    """The normal distribution of mean ``loc`` and standard deviation ``scale``."""
+    """The normal distribution with mean ``loc`` and standard deviation ``scale``."""
 
     @property
     def stddev(self) -> Tensor:
@@ -109,7 +109,7 @@ class Laplace(_LocationScale):
 
 
 class Cauchy(_LocationScale):
-    """1 / (pi scale (1 + ((x - loc) / scale)^2)); it has no mean and no variance."""
+    """1 / (pi scale (1 + ((x - loc) / scale)^2)); mean and variance are undefined."""
 
     @property
     def mean(self) -> Tensor:
@@ -136,7 +136,7 @@ class Cauchy(_LocationScale):
 
 
 class Gumbel(_LocationScale):
-    """The distribution of extreme values: its ``cdf`` is exp(-exp(-(x - loc) / scale))."""
+    """The distribution of extreme values, with ``cdf`` exp(-exp(-(x - loc) / scale))."""
 
     @property
     def mean(self) -> Tensor:
@@ -168,7 +168,7 @@ class Gumbel(_LocationScale):
 
 
 class _Half(Distribution):
-    """The absolute values of a symmetric distribution about 0."""
+    """The absolute value of a variable that is symmetric about 0."""
 
     arg_constraints = {"scale": constraints.positive}
     support = constraints.nonnegative
@@ -210,7 +210,7 @@ class _Half(Distribution):
 
 
 class HalfNormal(_Half):
-    """The absolute values of normal numbers of mean 0."""
+    """The absolute value of a normal variable with mean 0."""
 
     _whole = Normal
 
@@ -224,7 +224,7 @@ class HalfNormal(_Half):
 
 
 class HalfCauchy(_Half):
-    """The absolute values of Cauchy numbers about 0."""
+    """The absolute value of a Cauchy variable about 0."""
 
     _whole = Cauchy
 

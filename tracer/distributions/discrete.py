@@ -22,18 +22,18 @@ def _either(probs: Any, logits: Any) -> None:
 
 
 def _cross_entropy(logits: Tensor, value: Tensor) -> Tensor:
-    """-log p of 0 and 1, and between, from log odds: max(l, 0) - l v + log(1 + exp(-|l|))."""
+    """-log p from log odds, for values of 0, 1 and between: max(l, 0) - l v + log(1 + exp(-|l|))."""
     return softplus(logits) - logits * value
 
 
 class _Binary(ExponentialFamily):
-    """Distributions with a probability of success: ``probs`` or its log odds, ``logits``, computed from one another."""
+    """Distributions with a success probability: ``probs``, or its log odds ``logits``; each is computed from the other."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     _own = {"probs": 0, "logits": 0}
 
     def _given(self, probs: Any, logits: Any, *others: Any) -> tuple[Tensor, ...]:
-        """Keeps what was given, broadcast with other parameters; these."""
+        """Stores the given one, broadcast with the other parameters; returns the others."""
         _either(probs, logits)
         self._single = is_number(probs if logits is None else logits)
         *rest, value = broadcast_all(*others, probs if logits is None else logits)
@@ -51,7 +51,7 @@ class _Binary(ExponentialFamily):
 
     @lazy_property
     def logits(self) -> Tensor:
-        """The logarithms of the odds."""
+        """The log odds."""
         return probs_to_logits(self.probs, is_binary=True)
 
     @lazy_property
@@ -105,7 +105,7 @@ class Bernoulli(_Binary):
 
 
 class Geometric(_Binary):
-    """How many failures there are before the first success, each of probability 1 - ``probs``."""
+    """The number of failures before the first success, which has probability ``probs``."""
 
     support = constraints.nonnegative_integer
 
@@ -151,7 +151,7 @@ class Geometric(_Binary):
 
 
 class Binomial(_Binary):
-    """How many of ``total_count`` trials succeed."""
+    """The number of successes in ``total_count`` trials."""
 
     arg_constraints = {
         "total_count": constraints.nonnegative_integer,
@@ -209,7 +209,7 @@ class Binomial(_Binary):
 
 
 class NegativeBinomial(_Binary):
-    """How many successes, of probability ``probs`` each, there are before ``total_count`` failures."""
+    """The number of successes, of probability ``probs`` each, before ``total_count`` failures."""
 
     arg_constraints = {
         "total_count": constraints.nonnegative,
@@ -371,7 +371,7 @@ class Categorical(Distribution):
 
 
 class OneHotCategorical(Distribution):
-    """Vectors with a 1 at a place that is categorical, and zeros elsewhere."""
+    """One-hot vectors with a categorical position."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.one_hot
@@ -448,7 +448,7 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
 
 
 class Multinomial(Distribution):
-    """How often each of K outcomes occurs in ``total_count`` draws."""
+    """The counts of K outcomes in ``total_count`` draws."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
 

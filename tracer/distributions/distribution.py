@@ -13,9 +13,9 @@ from .utils import lazy_property, require
 
 
 class Distribution:
-    """A batch of probability distributions. ``batch_shape``: of independent ones; ``event_shape``: of a value of one.
+    """A batch of probability distributions. ``batch_shape``: the shape of the batch; ``event_shape``: the shape of one value.
 
-    Subclasses name their parameters with the number of axes that belong to an event in ``_own``.
+    Subclasses list their parameters, with the number of event axes, in ``_own``.
     """
 
     has_rsample = False
@@ -27,7 +27,7 @@ class Distribution:
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
-        """Whether parameters and values are checked where ``validate_args`` is not given. Raises ValueError unless a bool."""
+        """Sets whether parameters and values are checked if ``validate_args`` is not given. Raises ValueError unless a bool."""
         if value not in (True, False):
             raise ValueError
         Distribution._validate_args = value
@@ -64,7 +64,7 @@ class Distribution:
         return self._event_shape
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distributions, repeated to another batch shape."""
+        """The same distributions, expanded to another batch shape."""
         new = self._instance(_instance)
         sizes = Size(batch_shape)
         for name, axes in self._own.items():
@@ -76,7 +76,7 @@ class Distribution:
         return new
 
     def _instance(self, given: Any = None) -> Any:
-        """A new object of this class, whose ``__init__`` has not run."""
+        """A new object of this class, without calling ``__init__``."""
         return type(self).__new__(type(self)) if given is None else given
 
     @property
@@ -93,16 +93,16 @@ class Distribution:
 
     @property
     def stddev(self) -> Tensor:
-        """The root of the variance."""
+        """The square root of the variance."""
         return ops.sqrt(self.variance)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Values of shape ``sample_shape + batch_shape + event_shape``, outside any graph."""
+        """Samples of shape ``sample_shape + batch_shape + event_shape``, outside any graph."""
         with no_grad():
             return self.rsample(sample_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """Values that are differentiable in the parameters."""
+        """Samples that are differentiable in the parameters."""
         raise NotImplementedError
 
     def sample_n(self, n: int) -> Tensor:
@@ -114,7 +114,7 @@ class Distribution:
         raise NotImplementedError
 
     def cdf(self, value: Tensor) -> Tensor:
-        """The probability of values up to ``value``."""
+        """The probability of values <= ``value``."""
         raise NotImplementedError
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Distribution:
         return Size((*sample_shape, *self._batch_shape, *self._event_shape))
 
     def _enumerated(self, values: Tensor, expand: bool) -> Tensor:
-        """Values 0, 1, ... shaped as ``enumerate_support`` gives them."""
+        """Values 0, 1, ... in the shape of ``enumerate_support``."""
         values = ops.reshape(values, (-1, *(1,) * len(self._batch_shape)))
         return ops.expand(values, (-1, *self._batch_shape)) if expand else values
 
@@ -178,4 +178,4 @@ class Distribution:
 
 
 class ExponentialFamily(Distribution):
-    """Distributions whose densities are exponentials of linear functions of statistics; their entropies are known here."""
+    """Distributions whose log density is linear in the natural parameters; gives their entropy."""

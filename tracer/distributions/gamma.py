@@ -1,6 +1,6 @@
-"""The gamma distribution and what is made of it: chi-squared, beta, Dirichlet, Student's t, and others.
+"""The gamma distribution and related ones: chi-squared, beta, Dirichlet, Student's t, and others.
 
-Their random numbers are differentiable in all parameters (Figurnov, Mohamed, Mnih 2018).
+Their samples are differentiable in all parameters (Figurnov, Mohamed, Mnih 2018).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .utils import broadcast_all
 
 
 def _positive(x: Tensor) -> Tensor:
-    """At least the smallest normal number: what underflows is not 0."""
+    """Clamps to the smallest normal number, so that underflow does not give 0."""
     return ops.clamp(x, min=ops.finfo(x.dtype).tiny)
 
 
@@ -235,7 +235,7 @@ class Beta(ExponentialFamily):
 
 
 class StudentT(Distribution):
-    """A normal variable over the root of an independent chi-squared one over its ``df`` degrees of freedom."""
+    """A normal variable over the square root of an independent chi-squared one divided by its ``df`` degrees of freedom."""
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
@@ -282,7 +282,7 @@ class StudentT(Distribution):
 
 
 class FisherSnedecor(Distribution):
-    """The quotient of two independent chi-squared variables over their degrees of freedom."""
+    """The quotient of two independent chi-squared variables, each divided by its degrees of freedom."""
 
     arg_constraints = {"df1": constraints.positive, "df2": constraints.positive}
     support = constraints.positive

@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergences, by the pair of types."""
+"""Kullback-Leibler divergences, by pair of types."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RULES: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 
 
 def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
-    """Decorator for a function (p, q) that gives the divergence of two types. Raises TypeError for other types."""
+    """Decorator for a function (p, q) that computes the divergence of two types. Raises TypeError for other types."""
     for t in (type_p, type_q):
         if not (isinstance(t, type) and issubclass(t, Distribution)):
             raise TypeError(f"Expected a Distribution subclass but got {t}")
@@ -59,7 +59,7 @@ def _rule(type_p: type, type_q: type) -> Callable[[Any, Any], Tensor] | None:
 
 
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
-    """The expected value, under ``p``, of log p - log q. Raises NotImplementedError for pairs that no rule is known for."""
+    """The expectation, under ``p``, of log p - log q. Raises NotImplementedError for pairs without a rule."""
     rule = _rule(type(p), type(q))  # type: ignore[arg-type]  # types are hashable
     if rule is None:
         raise NotImplementedError(f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}")

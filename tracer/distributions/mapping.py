@@ -1,4 +1,4 @@
-"""What maps between regions are, and maps made of others."""
+"""Transforms between regions, and their composition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .utils import sum_rightmost
 
 
 class Transform:
-    """Base of maps: ``t(x)``, ``t.inv(y)``, ``t.log_abs_det_jacobian(x, y)``. ``sign``: 1 if increasing, -1 if decreasing."""
+    """Base of transforms: ``t(x)``, ``t.inv(y)``, ``t.log_abs_det_jacobian(x, y)``. ``sign``: 1 if increasing, -1 if
+    decreasing.
+    """
 
     bijective = False
     domain: Any = constraints.real
@@ -34,7 +36,7 @@ class Transform:
 
     @property
     def inv(self) -> Transform:
-        """The inverse map."""
+        """The inverse transform."""
         inverse = self._inverse() if self._inverse is not None else None
         if inverse is None:
             inverse = _Inverse(self)
@@ -46,7 +48,7 @@ class Transform:
         raise NotImplementedError
 
     def with_cache(self, cache_size: int = 1) -> Transform:
-        """The same map, which remembers its last argument and result, or does not."""
+        """The same transform with or without a cache of its last argument and result."""
         if self._cache_size == cache_size:
             return self
         import copy
@@ -56,7 +58,7 @@ class Transform:
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: the inverse, which is only referred to weakly, is made again."""
+        """The state for copying and pickling: the inverse, a weak reference, is recreated."""
         return {name: value for name, value in vars(self).items() if name != "_inverse"}
 
     def __eq__(self, other: object) -> bool:
@@ -157,7 +159,7 @@ class _Inverse(Transform):
 
 
 class ComposeTransform(Transform):
-    """Maps one after the other."""
+    """The composition of transforms."""
 
     def __init__(self, parts: Sequence[Transform], cache_size: int = 0):
         super().__init__(cache_size)
@@ -236,7 +238,7 @@ class ComposeTransform(Transform):
 
 
 class IndependentTransform(Transform):
-    """A map whose events have more axes."""
+    """A transform whose events have more axes."""
 
     def __init__(self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0):
         super().__init__(cache_size)

@@ -1,7 +1,7 @@
-"""Random numbers computed from uniform ones, by blocks: a draw takes the memory of its result, and what is in between stays in
-the cache.
+"""Random numbers computed from uniform ones, by blocks. A draw needs only the memory of its result; intermediates stay in the
+cache.
 
-A draw is a formula for its elements. Traces get it as operations on whole tensors, and the numbers are the same.
+A draw is a formula for its elements. Traces record it as operations on whole tensors, with the same numbers.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ BLOCK = 2**15
 
 
 class Draw:
-    """``formula`` says what an element is, given a uniform number of the dtype ``of``.
+    """``formula`` computes an element from a uniform number of the dtype ``of``.
 
-    With ``together`` = k the formula takes k numbers, for k elements: the first of the k parts of the draw, the second ...
+    With ``together`` = k the formula takes k numbers for k elements: one from each of the k parts of the draw.
     """
 
     def __init__(self, formula: Formula, of: DType, dtype: DType, together: int = 1):
         self.formula, self.of, self.dtype, self.together = formula, of, dtype, together
 
     def tensor(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """A new tensor, from the numbers after ``state``, which is advanced."""
+        """A new tensor from the numbers after ``state``, which is advanced."""
         with unfollowed():
             if context.recorder is None and math.prod(shape) > BLOCK:
                 out = np.empty(shape, self.dtype.numpy)
@@ -47,7 +47,7 @@ class Draw:
             return self._whole(state, shape)
 
     def fill(self, state: Tensor, tensor: Tensor) -> Tensor:
-        """The numbers of ``tensor(state, tensor.shape)``, put into the tensor."""
+        """Writes the numbers of ``tensor(state, tensor.shape)`` to the tensor."""
         in_order = not isinstance(tensor, LazyView) and tensor._data.flags.c_contiguous and self.dtype is tensor.dtype
         if context.recorder is not None or not in_order or tensor._data.size <= BLOCK:
             return tensor.copy_(self.tensor(state, tensor._data.shape))
@@ -95,12 +95,12 @@ def uniform(dtype: DType) -> Draw:
     """Numbers in (0, 1), or 64 random bits for int64."""
     if not dtype.is_half:
         return Draw(lambda u: u, dtype, dtype)
-    steps = 2.0 ** (10 if dtype is float16 else 7)  # odd multiples of half a step, so that none is rounded to 0 or to 1
+    steps = 2.0 ** (10 if dtype is float16 else 7)  # odd multiples of half a step, so that none rounds to 0 or 1
     return Draw(lambda u: (pointwise.floor(u * steps) + 0.5) / steps, float32, dtype)
 
 
 def gaussian(dtype: DType, mean: Any = 0.0, std: Any = 1.0) -> Draw:
-    """Normal numbers, by the transform of Box and Muller (1958)."""
+    """Normal numbers, by the Box-Muller transform (1958)."""
 
     def pair(u: Tensor, v: Tensor) -> list[Tensor]:
         radius, angle = pointwise.sqrt(pointwise.log(u) * -2.0), v * (2 * math.pi)
@@ -113,16 +113,16 @@ def gaussian(dtype: DType, mean: Any = 0.0, std: Any = 1.0) -> Draw:
 
 
 def whole(low: int, high: int, dtype: DType = int64) -> Draw:
-    """Integers in [low, high), which int64 must hold."""
+    """Integers in [low, high), which must be within int64's range."""
     span = high - low
 
-    def scaled(u: Tensor) -> Tensor:  # a product with a number below 1 stays below the span, and is even but for 2**-13
+    def scaled(u: Tensor) -> Tensor:  # a product with a number below 1 stays below the span; uniform up to 2**-13
         return P.cast(pointwise.floor(u * span), dtype="i64") + low
 
     def reduced(bits: Tensor) -> Tensor:
         if span == 2**64:
             return bits
-        if span > 2**63:  # modulo the span, as unsigned numbers; they are 2**63 more than the bits
+        if span > 2**63:  # modulo the span, as unsigned numbers, which are the bits plus 2**63
             return bits - P.cast(pointwise.ge(bits, span - 2**63), dtype="i64") * wrapped(span) + wrapped(low + 2**63)
         half = bits.bitwise_and(2**63 - 1)
         return (half if span == 2**63 else pointwise.remainder(half, span)) + low
@@ -131,5 +131,5 @@ def whole(low: int, high: int, dtype: DType = int64) -> Draw:
 
 
 def below(p: float, dtype: DType = bool_) -> Draw:
-    """True, or 1, with probability ``p``; else false, or 0."""
+    """True, or 1, with probability ``p``; otherwise False, or 0."""
     return Draw(lambda u: pointwise.lt(u, p), float32, dtype)

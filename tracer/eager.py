@@ -1,8 +1,8 @@
-"""The eager interpreter: a primitive applied to tensors runs NumPy at once.
+"""The eager interpreter: applies a primitive to tensors with NumPy immediately.
 
-The result remembers how it was made (``autograd.node``), and a trace in progress is told (``tracing.recorder``). Elementwise
-operands may have different shapes, as in NumPy; the engine sums a cotangent over what was broadcast,
-and a trace gets the broadcasts as operations.
+The result stores its history (``autograd.node``), and a current recording is notified (``tracing.recorder``). Elementwise
+operands may have different shapes, as in NumPy; the engine sums a cotangent over the broadcast axes, and a trace gets
+explicit broadcasts.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
 
 
 def _is_view(primitive: Primitive, data: np.ndarray, viewed: np.ndarray) -> bool:
-    """Whether what was computed is a view: reshapes are, where memory allows it."""
+    """True if the result is a view: reshapes are, where memory allows."""
     if primitive.lazy or data.__class__ is not np.ndarray or data.base is None:
         return primitive.lazy
     return data.size == 0 or np.may_share_memory(data, viewed)
 
 
 def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Exception:
-    """NumPy's complaint about shapes, in PyTorch's words."""
+    """NumPy's error about shapes, with PyTorch's message."""
     if primitive.kind is Kind.ELEMENTWISE:
         try:
             joint_shape(*(a.shape for a in args if isinstance(a, Tensor)))
@@ -94,6 +94,6 @@ def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Ex
 
 
 class Eager:
-    """The interpreter that primitives speak to once ``tracer`` is imported."""
+    """The interpreter of primitives once ``tracer`` is imported."""
 
     bind = staticmethod(apply)

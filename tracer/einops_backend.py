@@ -1,4 +1,6 @@
-"""Our tensors in einops, which learns of them when it is imported: it knows the frameworks that derive from its base class."""
+"""The einops backend. einops finds frameworks through the subclasses of its base class, so it is registered when einops is
+imported.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ _MODULE = "einops._backends"
 
 
 def register() -> None:
-    """Makes einops take our tensors: at once if it has been imported, else when it is."""
+    """Registers the backend: at once if einops has been imported, else when it is."""
     if _MODULE in sys.modules:
         _define(sys.modules[_MODULE])
     else:
@@ -21,7 +23,7 @@ def register() -> None:
 
 
 class _WhenImported:
-    """Finds one module, as those after it do, and defines our backend in it once it has run."""
+    """Finds one module through the other finders, and defines the backend in it after it has run."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != _MODULE:
@@ -87,4 +89,4 @@ def _define(module: Any) -> None:
         def einsum(self, pattern: str, *x: Tensor) -> Tensor:
             return ops.einsum(pattern, *x)
 
-    module._tracer_backend = TracerBackend  # classes that nothing refers to are forgotten
+    module._tracer_backend = TracerBackend  # classes without references are garbage-collected

@@ -1,4 +1,4 @@
-"""Factorizations as LAPACK keeps them: LU, LDL and QR in one matrix, with what else is needed to apply them."""
+"""Factorizations in LAPACK's form: LU, LDL and QR in one matrix, with what is needed to apply them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _t(x: Tensor) -> Tensor:
 
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:
-    """The rows of matrices in another order; batches broadcast."""
+    """Permutes the rows of matrices; batches broadcast."""
     lead = joint_shape(x._data.shape[:-2], order._data.shape[:-1])
     m, n = x._data.shape[-2:]
     index = shape.expand(shape.unsqueeze(order, -1), (*lead, m, n))
@@ -71,7 +71,7 @@ def _rows(x: Tensor, order: Tensor) -> Tensor:
 
 
 def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pivots, the order of rows, L and U."""
+    """Pivots, the row order, L and U."""
     m, n = A._data.shape[-2:]
     k, lead = builtins.min(m, n), A._data.shape[:-2]
     if pivot:
@@ -83,28 +83,28 @@ def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     permuted = _rows(A, order) if pivot and A.numel() else F.clone(A)
     if A.numel() == 0:
         unit = shape.expand(eye(m, k, dtype=A.dtype), (*lead, m, k))
-        nothing = reduce.sum(A)  # 0, and followed
+        nothing = reduce.sum(A)  # 0, with a gradient
         return pivots, order, F.add(unit, nothing), F.mul(shape.narrow(A, -2, 0, k), 1)
     square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
     L, U = P.lu_lower(square), P.lu_upper(square)
-    if m > n:  # the rows below: B = L2 U; where a pivot is 0, so is all that is left of its column
+    if m > n:  # the rows below: B = L2 U; if a pivot is 0, so is the rest of its column
         pivot_zero = to_dtype(F.eq(diagonal(U.detach(), 0, -2, -1), 0), A.dtype)
         below = shape.narrow(permuted, -2, k, m - k)
         L = shape.cat([L, linalg.solve_triangular(F.add(U, diag_embed(pivot_zero)), below, upper=True, left=False)], -2)
-    elif n > m:  # the columns beside: C = L U2
+    elif n > m:  # the columns to the right: C = L U2
         beside = shape.narrow(permuted, -1, k, n - k)
         U = shape.cat([U, linalg.solve_triangular(L, beside, upper=False, unitriangular=True)], -1)
     return pivots, order, L, U
 
 
 def _joined(L: Tensor, U: Tensor) -> Tensor:
-    """Both triangles in one matrix, without the ones of L's diagonal."""
+    """Both triangles in one matrix, without the unit diagonal of L."""
     m, n, k = L._data.shape[-2], U._data.shape[-1], L._data.shape[-1]
     return F.add(shape.pad(tril(L, -1), (0, n - k)), shape.pad(U, (0, 0, 0, m - k)))
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> LU:
-    """A = P L U: a permutation, and triangles of which the lower one has ones on its diagonal. Differentiable in L and U.
+    """A = P L U: a permutation, a lower triangle with unit diagonal, and an upper triangle. L and U are differentiable.
 
     P is empty unless ``pivot``.
     """
@@ -122,9 +122,9 @@ def _permutation(order: Tensor, like: Tensor) -> Tensor:
 
 
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> FactorEx:
-    """L and U in one matrix, the rows exchanged at each step, counted from 1, and the first step whose pivot is 0 (0: none).
+    """L and U in one matrix, the row exchanged at each step, counted from 1, and the first step whose pivot is 0 (0: none).
 
-    Raises RuntimeError if there is one, if ``check_errors``.
+    Raises RuntimeError if there is such a step and ``check_errors``.
     """
     linalg._matrix("linalg.lu_factor_ex", A, square=False)
     pivots, _, L, U = _factored(A, pivot)
@@ -150,7 +150,7 @@ def _check_pivots(name: str, info: Tensor) -> None:
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Factor:
-    """``lu_factor_ex`` that raises RuntimeError where a pivot is 0."""
+    """``lu_factor_ex``, raising RuntimeError if a pivot is 0."""
     linalg._matrix("linalg.lu_factor", A, square=False)
     found = lu_factor_ex(A, pivot=pivot)
     _check_pivots("lu_factor", found.info)
@@ -158,7 +158,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Factor:
 
 
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
-    """X with A X = B (X A = B if not ``left``; A^H for A if ``adjoint``), for what ``lu_factor(A)`` gave."""
+    """X with A X = B (X A = B if not ``left``; A^H for A if ``adjoint``), from the result of ``lu_factor(A)``."""
     linalg._matrix("linalg.lu_solve", LU)
     if pivots.dtype is not int32:
         raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
@@ -190,7 +190,7 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
 
 
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> LDLEx:
-    """L and D with A = L D L' in one matrix, of a symmetric (or Hermitian) A; LAPACK's pivots; 0 for each matrix (Bunch,
+    """L and D with A = L D L' in one matrix, for a symmetric (or Hermitian) A; LAPACK's pivots; 0 for each matrix (Bunch,
     Kaufman 1977). Not differentiable.
     """
     linalg._matrix("linalg.ldl_factor_ex", A)
@@ -204,7 +204,7 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> LDL:
 
 
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
-    """X with A X = B, for what ``ldl_factor(A)`` gave. Not differentiable."""
+    """X with A X = B, from the result of ``ldl_factor(A)``. Not differentiable."""
     linalg._matrix("linalg.ldl_solve", LD)
     lead = joint_shape(LD._data.shape[:-2], B._data.shape[:-2])
     n = LD._data.shape[-1]
@@ -225,7 +225,9 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
-    """The first columns of the product of the reflections I - tau[i] v[i] v[i]', v[i] the columns of A below its diagonal."""
+    """The first columns of the product of the reflections I - tau[i] v[i] v[i]', where v[i] are the columns of A below its
+    diagonal.
+    """
     name = "torch.linalg.householder_product"
     if A.ndim < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
@@ -261,7 +263,9 @@ def _reflected(A: Tensor, tau: Tensor, x: Tensor, adjoint: bool) -> Tensor:
 
 
 def geqrf(input: Tensor) -> Geqrf:
-    """R of A = Q R, below it the directions of the reflections whose product is Q; their coefficients. Not differentiable."""
+    """R of A = Q R, with the directions of the reflections whose product is Q below it; their coefficients. Not
+    differentiable.
+    """
     linalg._matrix("geqrf", input, square=False)
     return Geqrf(P.geqrf_a(input), P.geqrf_tau(input))
 
@@ -272,7 +276,7 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 
 
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
-    """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), for what ``geqrf`` gave."""
+    """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), from the result of ``geqrf``."""
     name, rows = "torch.ormqr", "other.shape[-2]" if left else "other.shape[-1]"
     if input.ndim < 2 or other.ndim < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
@@ -299,7 +303,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
 
 
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
-    """``linalg.cholesky`` under its old name; ``upper`` may come by position."""
+    """``linalg.cholesky`` under its old name; ``upper`` may be positional."""
     return linalg.cholesky(input, upper=upper)
 
 
@@ -315,7 +319,7 @@ def solve_packed(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 
 
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
-    """P, L and U of what ``lu_factor`` gave; empty tensors for what is not wanted."""
+    """P, L and U from the result of ``lu_factor``; empty tensors for those not requested."""
     if unpack_pivots and LU_pivots.dtype is not int32:
         raise RuntimeError(
             "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this function is "
@@ -334,7 +338,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> Triangular:
-    """X with A X = b (A' X = b if ``transpose``), where only a triangle of A counts; and a copy of A."""
+    """X with A X = b (A' X = b if ``transpose``), using only a triangle of A; and a copy of A."""
     lead = joint_shape(A._data.shape[:-2], b._data.shape[:-2])
     a = shape.expand(A, (*lead, *A._data.shape[-2:]))
     right = shape.expand(b, (*lead, *b._data.shape[-2:]))
@@ -351,7 +355,7 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
 
 
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
-    """``svd_lowrank`` of A without the means of its columns, if ``center``: its principal components."""
+    """``svd_lowrank`` of A, with column means removed if ``center``: its principal components."""
     m, n = A._data.shape[-2:]
     k = builtins.min(6, m, n) if q is None else q
     if not 0 <= k <= builtins.min(m, n):

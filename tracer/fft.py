@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms. ``norm``: backward (the inverse divides by n), ortho (both by its root), or forward."""
+"""Discrete Fourier transforms. ``norm``: backward (the inverse divides by n), ortho (both divide by sqrt(n)), or forward."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _scale(norm: str | None, n: int, inverse: bool) -> float:
 
 
 def _resized(x: Tensor, axis: int, n: int) -> Tensor:
-    """Cut, or filled with zeros, to ``n`` elements."""
+    """Truncated, or padded with zeros, to ``n`` elements."""
     if n < 1:
         raise RuntimeError(f"Invalid number of data points ({n}) specified")
     extent = x.shape[axis]
@@ -49,7 +49,7 @@ def _resized(x: Tensor, axis: int, n: int) -> Tensor:
 
 
 def _axes(x: Tensor, s: Any, dim: Any) -> tuple[list[int], list[int | None]]:
-    """The axes to transform, and the extents to bring them to."""
+    """The axes to transform, and their target extents."""
     sizes = None if s is None else [s] if isinstance(s, int) else list(s)
     if dim is None:
         axes = list(range(x.ndim)) if sizes is None else list(range(x.ndim - len(sizes), x.ndim))
@@ -86,12 +86,12 @@ def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
 
 
 def fftn(input: Tensor, s: Sequence[int] | None = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The transform along several axes, all by default."""
+    """The transform along several axes, by default all."""
     return _c2c(input, s, dim, norm, False)
 
 
 def ifftn(input: Tensor, s: Sequence[int] | None = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The inverse transform along several axes."""
+    """The inverse transform along several axes, by default all."""
     return _c2c(input, s, dim, norm, True)
 
 
@@ -111,7 +111,7 @@ def _require_real(name: str, x: Tensor) -> None:
 
 
 def rfftn(input: Tensor, s: Sequence[int] | None = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The transform of real numbers: its half along the last of the axes, which says it all."""
+    """The transform of real numbers: the non-redundant half along the last of the axes."""
     _require_real("rfftn", input)
     axes, _ = _axes(input, s, dim)
     if not axes:
@@ -121,7 +121,7 @@ def rfftn(input: Tensor, s: Sequence[int] | None = None, dim: Any = None, norm: 
 
 
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The transform of real numbers along one axis, of which half says it all."""
+    """The transform of real numbers along one axis: the non-redundant half."""
     _require_real("rfft", input)
     return rfftn(input, None if n is None else [n], (dim,), norm)
 
@@ -133,7 +133,7 @@ def rfft2(input: Tensor, s: Sequence[int] | None = None, dim: Any = (-2, -1), no
 
 
 def _real_result(input: Tensor, s: Any, dim: Any, norm: str | None, inverse: bool, name: str) -> Tensor:
-    """The real transform whose half is the input."""
+    """The real transform whose non-redundant half is the input."""
     axes, sizes = _axes(input, s, dim)
     if not axes:
         raise RuntimeError(f"{name} must transform at least one axis")
@@ -168,12 +168,12 @@ def irfft2(input: Tensor, s: Sequence[int] | None = None, dim: Any = (-2, -1), n
 
 
 def hfftn(input: Tensor, s: Sequence[int] | None = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The real transform of numbers with Hermitian symmetry, given by their half along the last of the axes."""
+    """The real transform of Hermitian numbers, given by their half along the last of the axes."""
     return _real_result(input, s, dim, norm, False, "hfftn")
 
 
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The real transform of numbers with Hermitian symmetry, given by their half."""
+    """The real transform of Hermitian numbers, given by their half."""
     return hfftn(input, None if n is None else [n], (dim,), norm)
 
 
@@ -183,7 +183,7 @@ def hfft2(input: Tensor, s: Sequence[int] | None = None, dim: Any = (-2, -1), no
 
 
 def ihfftn(input: Tensor, s: Sequence[int] | None = None, dim: Any = None, norm: str | None = None) -> Tensor:
-    """The inverse of ``hfftn``: of real numbers, half of what has Hermitian symmetry."""
+    """The inverse of ``hfftn``: for real numbers, the half of the Hermitian result."""
     _require_real("ihfftn", input)
     axes, _ = _axes(input, s, dim)
     if not axes:
@@ -203,7 +203,7 @@ def ihfft2(input: Tensor, s: Sequence[int] | None = None, dim: Any = (-2, -1), n
 
 
 def fftfreq(n: int, d: float = 1.0, *, dtype: DType | None = None, **more: Any) -> Tensor:
-    """The frequencies of ``fft`` on ``n`` samples at distance ``d``: 0, 1, ..., then the negative ones, over n d."""
+    """The frequencies of ``fft`` on ``n`` samples with spacing ``d``: 0, 1, ..., then the negative ones, divided by n d."""
     half = (n + 1) // 2
     whole = [*range(half), *range(-(n // 2), 0)]
     return create.tensor([k / (n * d) for k in whole], dtype=dtype or context.default_dtype, **more)
@@ -223,7 +223,7 @@ def _shifted(input: Tensor, dim: Any, back: bool) -> Tensor:
 
 
 def fftshift(input: Tensor, dim: Any = None) -> Tensor:
-    """The zero frequency in the middle."""
+    """Moves the zero frequency to the middle."""
     return _shifted(input, dim, False)
 
 
@@ -232,5 +232,5 @@ def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     return _shifted(input, dim, True)
 
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(globals(), __all__)

@@ -1,4 +1,4 @@
-"""Tensors filled with random numbers, in place."""
+"""In-place random filling of tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _limits(dtype: DType) -> tuple[float, float]:
 
 
 def uniform_(tensor: Tensor, from_: float = 0, to: float = 1, *, generator: Generator | None = None) -> Tensor:
-    """Uniform numbers in [from_, to). Raises RuntimeError for limits that the dtype does not hold, or in the wrong order."""
+    """Uniform numbers in [from_, to). Raises RuntimeError for limits outside the dtype's range or in the wrong order."""
     kind = floating(tensor.dtype, "check_uniform_bounds")
     most, _ = _limits(kind)
     for name, limit in (("from", from_), ("to", to)):
@@ -47,7 +47,7 @@ def uniform_(tensor: Tensor, from_: float = 0, to: float = 1, *, generator: Gene
 
 def _between(low: float, high: float, dtype: DType) -> Draw:
     of, kind = dtype.wide.numpy.type, dtype.numpy.type
-    most = of(of(1 - _limits(dtype.wide)[1]) * of(high - low)) + of(low)  # of which rounding must not make the upper limit
+    most = of(of(1 - _limits(dtype.wide)[1]) * of(high - low)) + of(low)  # which rounding must not turn into the upper limit
     last = np.nextafter(kind(high), kind(-math.inf)) if kind(most) >= kind(high) else None
 
     def between(u: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def normal_(tensor: Tensor, mean: float = 0, std: float = 1, *, generator: Gener
 
 
 def exponential_(tensor: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
-    """Numbers of the exponential distribution, by the inverse of its distribution function; none is 0.
+    """Exponentially distributed numbers, by the inverse of the distribution function; none is 0.
 
     Raises RuntimeError unless ``lambd`` is positive and the dtype floating.
     """
@@ -83,17 +83,17 @@ def exponential_(tensor: Tensor, lambd: float = 1, *, generator: Generator | Non
 
 
 def bernoulli_(tensor: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Ones with probability ``p``, a number or a tensor, else zeros. Raises RuntimeError for one outside of [0, 1]."""
+    """Ones with probability ``p``, a number or a tensor, else zeros. Raises RuntimeError for probabilities outside [0, 1]."""
     if isinstance(p, Tensor):
         return tensor.copy_(bernoulli_draw(tensor._data.shape, p, generator))
     return (generator or default_generator).fill(below(probability(p), dtype=tensor.dtype), tensor)
 
 
 def random_(tensor: Tensor, from_: int | None = None, to: Any = ..., *, generator: Generator | None = None) -> Tensor:
-    """Integers in [from_, to); ``random_(to)``: in [0, to). With ``to=None``, or without limits, up to the largest number to
-    which the dtype holds all.
+    """Integers in [from_, to); ``random_(to)``: in [0, to). With ``to=None``, or without limits, up to the largest number up
+    to which the dtype represents all integers.
 
-    Raises RuntimeError where there are none, or where the dtype does not hold them all.
+    Raises RuntimeError for an empty range, or one that the dtype does not represent.
     """
     kind = tensor.dtype
     if to is ...:

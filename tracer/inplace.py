@@ -1,4 +1,4 @@
-"""Changes in place: a tensor takes another value, its memory, its views and its history with it."""
+"""In-place changes: a tensor takes another value and history, with its memory and views."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def become(
     partly: bool = False,
     write: Callable[[np.ndarray], object] | None = None,
 ) -> Tensor:
-    """``t`` takes the value and the history of ``new``, keeping its memory: every in-place operation ends here.
+    """``t`` takes the value and the history of ``new`` and keeps its memory. Every in-place operation ends here.
 
-    ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written to,
-    for they get equal values. ``partly``: they may be, unless autograd follows, for only those that change are written.
-    ``write`` puts the elements into the memory of ``t``, which no trace records: then ``new`` only has their dtype, shape and
-    history.
+    ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written,
+    because they get equal values. ``partly``: they may be, unless autograd tracks the change, because only changed elements
+    are written. ``write`` writes the elements to the memory of ``t`` without being recorded; then only the dtype, shape and
+    history of ``new`` are used.
     """
     if context.recorder is not None:
-        context.recorder.value(t)  # as it was before
+        context.recorder.value(t)  # before the change
     base = t._followed_base()
     if t._inference and not context.inference:
         raise RuntimeError(
@@ -78,7 +78,7 @@ def become(
 
 
 def require_changeable(t: Tensor, base: Tensor) -> None:
-    """Raises RuntimeError, as PyTorch does, where autograd cannot follow a change in place of ``t``, a view of ``base``.
+    """Raises RuntimeError, as PyTorch does, if autograd cannot track an in-place change of ``t``, a view of ``base``.
 
     A view made before its base had a history counts as a leaf until its own is looked up.
     """
@@ -93,9 +93,9 @@ def require_changeable(t: Tensor, base: Tensor) -> None:
 
 
 def require_apart(t: Tensor, other: Tensor, or_same: bool = True) -> None:
-    """Raises RuntimeError, as PyTorch does, where an operand has some of the memory to be written to.
+    """Raises RuntimeError, as PyTorch does, if an operand overlaps the memory to be written.
 
-    ``or_same``: it may have all of it, element by element.
+    ``or_same``: it may be exactly that memory, element by element.
     """
     a, b = t._data, other._data
     if (or_same and t is other) or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
@@ -108,7 +108,7 @@ def require_apart(t: Tensor, other: Tensor, or_same: bool = True) -> None:
 
 
 def _dense(data: np.ndarray) -> bool:
-    """Whether the elements fill their memory, each once."""
+    """True if each memory location in the elements' range is used exactly once."""
     expected = data.itemsize
     for s, n in sorted((s, n) for s, n in zip(data.strides, data.shape, strict=True) if n > 1):
         if s != expected:
@@ -118,7 +118,7 @@ def _dense(data: np.ndarray) -> bool:
 
 
 def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
-    """Gives the history of a change in place to the tensor changed, or to the one it is a view of."""
+    """Assigns the history of an in-place change to the tensor, or to the base of which it is a view."""
     if base is t and not overwritten:
         if new._grad_fn is not None:
             t._follow(new._grad_fn)
@@ -140,9 +140,9 @@ _MOVEMENTS = (*_REPEATING, P.slice_, P.reshape, P.permute, P.diagonal, P.detach)
 
 
 def straightened(base: np.ndarray, steps: list[Any]) -> list[Any]:
-    """A chain of views, pairs of a primitive and its attributes, as one step wherever views of views repeat elements.
+    """A chain of views, as pairs of a primitive and its attributes, as one step if views of views repeat elements.
 
-    A part of what repeats an element is written to, and so is the element, whichever of its repetitions is looked at.
+    Writing to a part of a repeated element writes the element, and all its repetitions.
     """
     if not any(p in _REPEATING for p, _ in steps[:-1]) or not all(p in _MOVEMENTS for p, _ in steps):
         return steps
@@ -162,7 +162,7 @@ def straightened(base: np.ndarray, steps: list[Any]) -> list[Any]:
 def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor]) -> None:
     """Gives ``out`` the history of ``function(whole)``, where ``whole`` is all the memory of ``t``, a view.
 
-    Elements that are not elements of ``t`` have no gradient, though ``out`` may show them.
+    Elements outside ``t`` have no gradient, even if ``out`` includes them.
     """
     steps: list[Any] = []
     whole = t
@@ -175,7 +175,7 @@ def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor])
     part = t
     for (primitive, attrs), before in zip(steps, shown[-2::-1], strict=True):
         part = primitive.put(before, part, before.type_, **attrs)
-    followed = P.copy(function(part))  # whose node is no view's: views with such a history cannot be made again
+    followed = P.copy(function(part))  # its node is not a view's: views with such a history cannot be recreated
     assert followed._grad_fn is not None
     followed._grad_fn.label = "AsStridedBackward0"
     out._follow(followed._grad_fn)
@@ -184,9 +184,9 @@ def follow_through(out: Tensor, t: Tensor, function: Callable[[Tensor], Tensor])
 
 
 def snapshot(t: Tensor) -> Tensor:
-    """The tensor as it is now, with its history, copied. Raises RuntimeError where it must not be changed.
+    """A copy of the tensor with its current history. Raises RuntimeError if it must not be changed.
 
-    Hooks on a view that is about to be changed belong to it as it was, which is not read any more.
+    Hooks on a view that is about to be changed belong to its old value, which is no longer read.
     """
     base = t._followed_base()
     if context.grad_enabled:
@@ -201,7 +201,7 @@ def snapshot(t: Tensor) -> Tensor:
 
 
 def seen_from(base: Tensor, t: Tensor) -> BackwardNode:
-    """The history of a view of ``base`` as that is now. Views in between have no part in it, nor have hooks on them."""
+    """The history of a view of the current ``base``. Intermediate views, and hooks on them, are not part of it."""
     from .autograd.written import remember
 
     chain: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The world outside: memory shared through DLPack, the array API standard; what tensors have for it and for NumPy."""
+"""Interoperability: DLPack, the array API standard, and tensors' methods for it and for NumPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tensor import Tensor, wrap
 
 
 def dlpack(self: Tensor, **kwargs: Any) -> Any:
-    """A DLPack capsule of the tensor's memory. Raises BufferError if it requires gradients."""
+    """A DLPack capsule of the tensor's memory. Raises BufferError if it requires a gradient."""
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     kwargs.pop("stream", None)
@@ -23,7 +23,7 @@ def dlpack(self: Tensor, **kwargs: Any) -> Any:
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor on the memory of any object with ``__dlpack__``; on a copy of it if ``copy``.
 
-    Raises TypeError for other objects, ValueError or BufferError where a copy would be needed and ``copy`` is False.
+    Raises TypeError for other objects, ValueError or BufferError if a copy is needed and ``copy`` is False.
     """
     require_cpu(device)
     if not hasattr(ext_tensor, "__dlpack__"):
@@ -33,7 +33,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     array = np.from_dlpack(ext_tensor)
     if copy is False and not array.flags.writeable:
         raise ValueError("from_dlpack(): argument 'copy' is False, but memory that is read-only must be copied")
-    # Memory that its owner made read-only is copied.
+    # Read-only memory is copied.
     return wrap(array if array.flags.writeable and not copy else array.copy())
 
 
@@ -53,7 +53,7 @@ def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
 
 
 def attach() -> None:
-    """Called once, when ``tracer`` is imported."""
+    """Called once, on import of ``tracer``."""
     more: dict[str, Any] = {
         "__array_ufunc__": array_ufunc,
         "__array_function__": array_function,

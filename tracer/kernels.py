@@ -1,8 +1,7 @@
-"""Compiled kernels for eager runs: elementwise functions that NumPy does not have, and many random numbers.
+"""Compiled kernels for eager mode: elementwise functions that NumPy lacks, and large draws of random numbers.
 
-The implementation in the records of the functions is SciPy's, whose import takes longer than most programs' use of them.
-Uniform numbers are the same, bit for bit, from the kernel and from NumPy, which takes some four times as long but starts at
-once.
+The records implement these functions with SciPy, whose import takes longer than most programs' use of them. Uniform numbers
+from the kernel and from NumPy are bitwise equal; NumPy takes about four times as long but needs no compilation.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (P.erf, P.erfc)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-_LEAST = 64  # elements of a kernel: shorter ones would be kernels of their own
+_LEAST = 64  # minimum elements of a kernel: shorter arrays would need separate kernels
 
 
 def use_kernels() -> None:
-    """From here on eager runs compute these functions by kernels."""
+    """Makes eager mode compute these functions by kernels."""
     for primitive in _FUNCTIONS:
         primitive.compute_eagerly_by(functools.partial(_compute, primitive))
     P.uniform.compute_eagerly_by(_Uniform())
 
 
 class _Uniform:
-    """Uniform numbers, by NumPy until that has taken about as long as loading a kernel, and compiling it where it is not in the
-    cache, may take.
+    """Uniform numbers, by NumPy until that has taken about as long as loading a kernel, and compiling it if it is not in the
+    cache.
     """
 
     LATER = 2**25
@@ -83,7 +82,7 @@ def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:
 
 
 def _like(x: np.ndarray) -> np.ndarray:
-    """New memory with its axes in the order that NumPy's functions would give it."""
+    """New memory with the axis order that NumPy's functions would give it."""
     if x.flags.c_contiguous:
         return np.empty(x.shape, x.dtype)
     return np.nditer((x, None), ["zerosize_ok"], [["readonly"], ["writeonly", "allocate"]]).operands[1]
@@ -91,7 +90,7 @@ def _like(x: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(64)
 def _program(primitive: Primitive, operand: TensorType, result: TensorType, **attrs: Any) -> Program | None:
-    """The kernel as a program, which writes to its second input; None, with a warning, where it cannot be compiled."""
+    """The kernel as a program that writes to its second input; None, with a warning, if it cannot be compiled."""
     from .runtime.planned import planned
     from .runtime.program import Program
 

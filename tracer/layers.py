@@ -1,5 +1,5 @@
-"""Layers under the library's own name. Their arguments come in the order of PyTorch's operators, which is not that of
-``nn.functional``; reductions are numbers: 0 none (the default), 1 mean, 2 sum.
+"""Layers in the top-level namespace. Their arguments are in the order of PyTorch's operators, which differs from
+``nn.functional``'s; reductions are numbers: 0 none (the default), 1 mean, 2 sum.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def instance_norm(
 def native_layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``layer_norm``, the means, and the reciprocal standard deviations, these outside the graph."""
+    """``layer_norm``, the means, and the reciprocal standard deviations; the latter two have no gradient."""
     rank = len(tuple(normalized_shape))
     mean, rstd = _moments(input.detach(), tuple(range(input.ndim - rank, input.ndim)), eps)
     return F.layer_norm(input, normalized_shape, weight, bias, eps), mean, rstd
@@ -137,8 +137,8 @@ def native_batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``batch_norm``, the channels' means, and their reciprocal standard deviations; these are outside the graph, and empty
-    unless ``training``.
+    """``batch_norm``, the channels' means, and their reciprocal standard deviations; the latter two have no gradient, and are
+    empty unless ``training``.
     """
     if training:
         mean, rstd = _moments(input.detach(), tuple(i for i in range(input.ndim) if i != 1), eps)
@@ -149,7 +149,7 @@ def native_batch_norm(
 
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
-    """``dropout``, and where elements were kept."""
+    """``dropout``, and the mask of kept elements."""
     from .ops.create import ones_like
 
     if train is False or input.numel() == 0:
@@ -161,7 +161,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
 def embedding(
     weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
 ) -> Tensor:
-    """``nn.functional.embedding``, with the table first. A negative ``padding_idx`` is none."""
+    """``nn.functional.embedding``, with the table first. A negative ``padding_idx`` means none."""
     padding = None if padding_idx < 0 else padding_idx
     return F.embedding(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
 

@@ -1,4 +1,4 @@
-"""How tensors lie in memory: names that programs pass on. Memory is row-major here, or what a view of such memory is."""
+"""Memory layouts, for programs that pass them on. Memory is row-major, or a view of row-major memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .runtime.objects import address
 
 
 class layout:
-    """A kind of storage. There is one: ``strided``."""
+    """A kind of storage; only ``strided`` exists."""
 
     __slots__ = ("name",)
 
@@ -25,7 +25,7 @@ class layout:
 
 
 class memory_format:
-    """An order of the axes in memory: accepted wherever PyTorch takes one, and not followed."""
+    """An order of the axes in memory: accepted wherever PyTorch takes one, and ignored."""
 
     __slots__ = ("name", "rank")
 
@@ -47,7 +47,7 @@ channels_last_3d = memory_format("channels_last_3d", 5)
 
 
 def require_format(name: str, given: Any, rank: int) -> None:
-    """Raises TypeError for what is no memory format, RuntimeError for one of tensors of another rank."""
+    """Raises TypeError for anything but a memory format, RuntimeError for a format of another rank."""
     if given is None:
         return
     if not isinstance(given, memory_format):
@@ -57,7 +57,7 @@ def require_format(name: str, given: Any, rank: int) -> None:
 
 
 def is_in_format(shape: tuple[int, ...], strides: tuple[int, ...], given: memory_format) -> bool:
-    """Whether elements lie in memory with the channels innermost, without gaps. ``strides`` count elements."""
+    """True if memory is contiguous with the channels innermost. ``strides`` are in elements."""
     if given.rank != len(shape):
         return False
     expected = 1
@@ -69,11 +69,11 @@ def is_in_format(shape: tuple[int, ...], strides: tuple[int, ...], given: memory
 
 
 def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays show the same elements in the same places."""
+    """True if two arrays have the same elements at the same addresses."""
     alike = a.dtype == b.dtype and a.shape == b.shape and a.strides == b.strides
     return alike and address(a) == address(b)
 
 
 def overlaps(data: np.ndarray) -> bool:
-    """Whether an array surely has several elements in one place."""
+    """True if an array certainly has several elements at one address."""
     return 0 in data.strides and data.size > 0 and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True))

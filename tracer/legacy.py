@@ -1,4 +1,4 @@
-"""What PyTorch had before: constructors by type (``FloatTensor([[2, 3]])``, ``LongTensor(2, 3)``), ``svd`` with V."""
+"""PyTorch's older interfaces: constructors by type (``FloatTensor([[2, 3]])``, ``LongTensor(2, 3)``), ``svd`` returning V."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .tensor import Tensor
 
 
 def construct(args: tuple[Any, ...], dtype: DType) -> Tensor:
-    """A tensor of the given extents, or of the given data. Raises TypeError for data that is neither numbers nor a sequence."""
+    """A tensor with the given extents, or the given data. Raises TypeError for data that is neither numbers nor a sequence."""
     from .ops import create
 
     if not args:
@@ -27,7 +27,7 @@ def construct(args: tuple[Any, ...], dtype: DType) -> Tensor:
 
 
 class _Typed(type):
-    """``isinstance(t, FloatTensor)`` asks for the dtype."""
+    """``isinstance(t, FloatTensor)`` compares the dtype."""
 
     dtype: DType
 

@@ -112,7 +112,7 @@ class SlogDet(NamedTuple):
 
 
 class WithInfo(NamedTuple):
-    """A result, and for each matrix 0 or what went wrong."""
+    """A result, with an error code for each matrix: 0 if there is no error."""
 
     result: Tensor
     info: Tensor
@@ -137,8 +137,8 @@ def _matrix(name: str, a: Tensor, square: bool = True, letter: str = "A") -> Non
 
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """L with A = L L'; or its conjugate transpose. Raises LinAlgError unless A is symmetric or Hermitian, and positive definite
-    (as its lower half says).
+    """L with A = L L'; or its conjugate transpose if ``upper``. Only the lower half of A is read. Raises LinAlgError unless A
+    is symmetric or Hermitian and positive definite.
     """
     _matrix("linalg.cholesky", A)
     return _factor(A, upper, True)
@@ -160,7 +160,7 @@ def _adjoint(A: Tensor) -> Tensor:
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> WithInfo:
     """``cholesky`` and, in ``info``, the order of the first leading minor that is not positive-definite, 0 if all are.
 
-    What there is of a factor is given; LinAlgError is raised if ``check_errors``.
+    Returns the factor as far as it exists, or raises LinAlgError if ``check_errors``.
     """
     _matrix("linalg.cholesky_ex", A)
     return WithInfo(_factor(A, upper, check_errors), P.cholesky_info(A.detach(), upper=upper))
@@ -173,9 +173,9 @@ def inv(A: Tensor) -> Tensor:
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> WithInfo:
-    """The inverse, and in ``info`` the first pivot that is zero, counted from 1, 0 if none is.
+    """The inverse, and in ``info`` the first zero pivot, counted from 1, 0 if there is none.
 
-    A singular matrix has infinities and NaN for an inverse; LinAlgError is raised if ``check_errors``.
+    The inverse of a singular matrix has infinities and NaN; LinAlgError is raised if ``check_errors``.
     """
     _matrix("linalg.inv_ex", A)
     if check_errors:
@@ -207,7 +207,7 @@ def _same_dtype(name: str, A: Tensor, B: Tensor) -> None:
 
 
 def _equation(name: str, A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tensor]:
-    """Both sides of A X = B (X A = B if not ``left``) with the batches that they have together."""
+    """Both sides of A X = B (X A = B if not ``left``) with broadcast batches."""
     (m, n), (rows, columns) = A._data.shape[-2:], B._data.shape[-2:]
     if n != (rows if left else columns):
         form = "AX = B" if left else "XA = B"
@@ -217,9 +217,9 @@ def _equation(name: str, A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tens
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> WithInfo:
-    """``solve``, and in ``info`` the first pivot of A that is zero, counted from 1, 0 if none is.
+    """``solve``, and in ``info`` the first zero pivot of A, counted from 1, 0 if there is none.
 
-    A singular matrix makes infinities and NaN; LinAlgError is raised if ``check_errors``.
+    A singular matrix gives infinities and NaN; LinAlgError is raised if ``check_errors``.
     """
     from .factorizations import lu_factor_ex, lu_solve
 
@@ -239,14 +239,14 @@ def _zero_pivot(A: Tensor) -> Tensor:
 
 
 def _is_vector(A: Tensor, B: Tensor) -> bool:
-    """Whether B is the right hand side of a system, or a batch of them, rather than matrices."""
+    """True if B is the right hand side of a system, or a batch of them, rather than matrices."""
     return B.ndim == 1 or (A.ndim - 1 == B.ndim and B._data.shape == A._data.shape[:-1])
 
 
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
-    """X with A X = B (X A = B if not ``left``), where only a triangle of A counts.
+    """X with A X = B (X A = B if not ``left``); only a triangle of A is read.
 
-    Ones are meant on its diagonal if ``unitriangular``. A and B are matrices or batches of them. A zero on the diagonal makes
+    ``unitriangular``: its diagonal is taken as ones. A and B are matrices or batches of them. A zero on the diagonal gives
     infinities and NaN. Raises RuntimeError for other shapes, and for two dtypes.
     """
     name = "linalg.solve_triangular"
@@ -272,7 +272,7 @@ def slogdet(A: Tensor) -> SlogDet:
 
 
 def logdet(A: Tensor) -> Tensor:
-    """The logarithm of the determinant; NaN if it is negative, complex of complex matrices."""
+    """The logarithm of the determinant; NaN if it is negative, complex for complex matrices."""
     sign, value = slogdet(A)
     if A.is_complex():
         return F.add(F.log(sign), value)
@@ -280,20 +280,20 @@ def logdet(A: Tensor) -> Tensor:
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
-    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix, of which one triangle is read."""
+    """Eigenvalues, ascending, and eigenvectors of a symmetric matrix; only one triangle is read."""
     _matrix("linalg.eigh", A)
     S = _from_triangle(A, UPLO)
     return Eigh(P.eigvalsh(S), P.eigvecsh(S))
 
 
 def eig(A: Tensor) -> Eig:
-    """Eigenvalues and eigenvectors of a square matrix, complex, in no order."""
+    """Eigenvalues and eigenvectors of a square matrix, complex, unordered."""
     _matrix("linalg.eig", A)
     return Eig(P.eigvals(A), P.eigvecs(A))
 
 
 def eigvals(A: Tensor) -> Tensor:
-    """The eigenvalues of a square matrix, complex, in no order."""
+    """The eigenvalues of a square matrix, complex, unordered."""
     _matrix("linalg.eigvals", A)
     return P.eigvals(A)
 
@@ -313,12 +313,12 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
     """The singular value decomposition A = U diag(S) Vh, singular values descending.
 
-    Differentiable with ``full_matrices=False``, or where that makes no difference.
+    Differentiable with ``full_matrices=False``, or if the results are the same.
     """
     _matrix("linalg.svd", A, square=False)
     m, n = A._data.shape[-2:]
     if full_matrices and m != n:
-        # The columns beyond the thin decomposition are any orthonormal basis: nothing depends on them.
+        # The columns beyond the thin decomposition are an arbitrary orthonormal basis, and have no gradient.
         full = np.linalg.svd(A._observed("svd"))
         k = min(m, n)
         u = shape.cat([P.svd_u(A), wrap(full[0][..., k:])], -1) if m > n else P.svd_u(A)
@@ -352,7 +352,7 @@ def pinv(A: Tensor, rtol: Any = None, *, atol: Any = None, hermitian: bool = Fal
     if A.numel() == 0:
         return F.mul(shape.transpose(A, -2, -1), 1)
     if hermitian:
-        # As if only the lower triangle were read.
+        # Only the lower triangle is read.
         symmetric = F.add(tril(A), _adjoint(tril(A, -1)))
         A = F.add(A, F.sub(symmetric, A).detach())
     s = P.svdvals(A.detach())
@@ -388,7 +388,7 @@ def matrix_rank(A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = Non
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
-    """The n-th power, by repeated squaring; of the inverse for negative n."""
+    """The n-th power, by repeated squaring; for negative n of the inverse."""
     if A.dtype.category != 1 or n < 0 or A.ndim < 2:
         _matrix("linalg.matrix_power", A)
     if n < 0:
@@ -408,7 +408,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 
 def _largest(x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
-    """The maximum along ``dim`` of numbers that are not negative; 0 of none, outside the graph."""
+    """The maximum along ``dim`` of non-negative numbers; for no elements 0 without a gradient."""
     return reduce.amax(x, dim, keepdim) if x._data.shape[dim] else reduce.sum(x.detach(), dim, keepdim)
 
 
@@ -416,7 +416,7 @@ def _largest(x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
-    """A norm of matrices: Frobenius, nuclear, spectral (2, -2), or the extreme sums of columns (1, -1) or rows (inf, -inf)."""
+    """A norm of matrices: Frobenius, nuclear, spectral (2, -2), or the extreme column sums (1, -1) or row sums (inf, -inf)."""
     if A.ndim < 2:
         raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
     x = to_dtype(A, dtype) if dtype else A
@@ -553,7 +553,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with L L' X = B."""
-    # Only a triangle counts; the gradient is that of a whole matrix, as in PyTorch.
+    # Only one triangle is read; the gradient is that of a full matrix, as in PyTorch.
     rest = tril(L, -1) if upper else triu(L, 1)
     T = F.add(triu(L) if upper else tril(L), F.sub(rest, rest.detach()))
     other = _adjoint(T)
@@ -565,5 +565,5 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype), L._data.shape), L, upper)
 
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(globals(), (*__all__, "cholesky_inverse", "cholesky_solve", "logdet"))

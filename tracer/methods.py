@@ -60,7 +60,7 @@ _METHODS = """
     view_as vsplit xlogy
     as_strided_scatter frexp ger histogram narrow_copy nonzero_static unsafe_chunk unsafe_split unsafe_split_with_sizes
 """
-# Those with a twin that works in place.
+# Functions with an in-place variant.
 _IN_PLACE = """
     abs absolute acos acosh add addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
     arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
@@ -74,7 +74,7 @@ _IN_PLACE = """
     conj_physical
 """
 
-# Those of the class itself that look at their arguments.
+# Methods of the class that check their arguments.
 _OWN = ("backward", "detach_", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "size", "stride")
 
 
@@ -139,7 +139,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     primitive = _DIRECT.get(function)
     ufunc = primitive and primitive.ufunc
     partly = function.__name__ in ("masked_fill", "index_put", "index_fill")
-    by_value = function.__name__ in ("masked_fill", "index_fill")  # a number from a tensor is taken before anything is written
+    by_value = function.__name__ in ("masked_fill", "index_fill")  # a number is read from a tensor before anything is written
 
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -157,7 +157,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         followed = context.grad_enabled and any(
             isinstance(a, Tensor) and a.requires_grad for a in (self, *args, *kwargs.values())
         )
-        # Rules may read the old value, which is about to be overwritten.
+        # Rules may read the old value, which will be overwritten.
         before = self._snapshot() if followed else self
         return self._become(function(before, *args, **kwargs), partly=partly)
 
@@ -166,7 +166,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _overwritable(t: Tensor, other: Any) -> bool:
-    """Whether NumPy may compute into the memory of ``t``: the change is neither followed nor recorded, and the result fits."""
+    """True if NumPy may compute into the memory of ``t``: the change is neither tracked nor recorded, and the result fits."""
     data = t._data
     if context.recorder is not None or data.dtype.kind != "f" or data.itemsize == 2 or not data.flags.writeable:
         return False
@@ -193,7 +193,7 @@ def _to(
     memory_format: Any = None,
     other: Tensor | None = None,
 ) -> Tensor:
-    """The tensor in another dtype, or in that of another tensor; itself if there is nothing to do, unless ``copy``.
+    """The tensor in another dtype, or in another tensor's dtype; the tensor itself if nothing changes, unless ``copy``.
 
     ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
     """
@@ -218,7 +218,7 @@ def _to(
 
 
 def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
-    """Takes the values of ``other``, which broadcasts to this shape and is cast to this dtype."""
+    """Copies the values of ``other``, broadcast to this shape and cast to this dtype."""
     src = other
     if not isinstance(src, Tensor):
         src = create.full((), src, dtype=self.dtype)
@@ -276,10 +276,10 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
 
 
-# Functions of ``tracer.linalg`` that tensors have.
+# Functions of ``tracer.linalg`` that are also methods.
 _OF_MATRICES = "cholesky_inverse cholesky_solve det logdet slogdet matrix_power matrix_exp qr"
 
-# Functions in place that PyTorch has under the library's own name, too.
+# In-place functions that PyTorch also has in the top-level namespace.
 _AS_FUNCTIONS = """
     abs_ acos_ acosh_ addmv_ alpha_dropout_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_
     atanh_ ceil_ celu_ clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach_ dropout_ erf_ erfc_ exp2_
@@ -290,7 +290,7 @@ _AS_FUNCTIONS = """
 
 
 def functions_in_place() -> dict[str, Callable[..., Tensor]]:
-    """The functions whose names end in ``_``, by name: methods, and layers that replace their input."""
+    """The functions whose names end in ``_``, by name: methods, and layers that overwrite their input."""
     found: dict[str, Callable[..., Tensor]] = {}
     for name in _AS_FUNCTIONS.split():
         method = getattr(Tensor, name, None)
@@ -304,22 +304,22 @@ def functions_in_place() -> dict[str, Callable[..., Tensor]]:
 
 
 def _new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """Zeros of this tensor's dtype, or another."""
+    """Zeros, by default of this tensor's dtype."""
     return create.zeros(*size, dtype=dtype or self.dtype, **more)
 
 
 def _new_ones(self: Tensor, *size: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """Ones of this tensor's dtype, or another."""
+    """Ones, by default of this tensor's dtype."""
     return create.ones(*size, dtype=dtype or self.dtype, **more)
 
 
 def _new_full(self: Tensor, size: Any, fill_value: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """A number everywhere, in this tensor's dtype, or another."""
+    """A tensor filled with a number, by default of this tensor's dtype."""
     return create.full(size, fill_value, dtype=dtype or self.dtype, **more)
 
 
 def _new_tensor(self: Tensor, data: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """A copy of ``data`` in this tensor's dtype, or another."""
+    """A copy of ``data``, by default in this tensor's dtype."""
     return create.tensor(data, dtype=dtype or self.dtype, **more)
 
 
@@ -349,7 +349,7 @@ def _split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """The tensor in another's dtype."""
+    """The tensor in the dtype of ``other``."""
     return _to(self, other.dtype)
 
 
@@ -367,7 +367,7 @@ def _h(self: Tensor) -> Tensor:
 
 
 def _part(part: Callable[[Tensor], Tensor]) -> property:
-    """The real or the imaginary part as an attribute that may be set."""
+    """The real or the imaginary part as a settable attribute."""
 
     def write(self: Tensor, value: Any) -> None:
         part(self).copy_(value)
@@ -376,7 +376,7 @@ def _part(part: Callable[[Tensor], Tensor]) -> property:
 
 
 def attach() -> None:
-    """Called once, when ``tracer`` is imported."""
+    """Called once, on import of ``tracer``."""
     for name in _METHODS.split():
         setattr(Tensor, name, getattr(ops, name))
     for name, function in _OPERATORS.items():
@@ -483,7 +483,7 @@ def attach() -> None:
 
 
 def _found(function: FunctionType) -> bool:
-    """Whether a function is where its name says, so that it can be pickled."""
+    """True if a function can be found under its name, so that it can be pickled."""
     where: Any = sys.modules[function.__module__]
     for part in function.__qualname__.split("."):
         where = getattr(where, part, None)

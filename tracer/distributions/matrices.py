@@ -28,7 +28,7 @@ def multidigamma(x: Tensor, p: int) -> Tensor:
 class Wishart(Covariant, ExponentialFamily):
     """The sum of the outer products of ``df`` normal vectors with themselves: positive definite matrices (..., N, N).
 
-    ``df`` may be any number above N - 1. Raises ValueError for others.
+    ``df`` must be greater than N - 1. Raises ValueError otherwise.
     """
 
     support = constraints.positive_definite
@@ -85,7 +85,7 @@ class Wishart(Covariant, ExponentialFamily):
         return self._of_matrices(self.df) * (ops.square(V) + ops.unsqueeze(diagonal, -1) * ops.unsqueeze(diagonal, -2))
 
     def rsample(self, sample_shape: Any = (), max_try_correction: int | None = None) -> Tensor:
-        """Products of the factor with triangular matrices (Bartlett 1933). ``max_try_correction`` is accepted."""
+        """Products of the factor with triangular matrices (Bartlett 1933). ``max_try_correction`` is ignored."""
         p = self._event_shape[-1]
         shape = self._extended_shape(sample_shape)
         squares = Chi2(ops.unsqueeze(self.df, -1) - ops.arange(p, dtype=self.df.dtype), validate_args=False).rsample(
@@ -134,7 +134,9 @@ class LKJCholesky(Distribution):
         return new
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Row i is a point of the unit sphere whose first i numbers have any direction, and a squared length of Beta's."""
+        """Row i is a point on the unit sphere: its first i numbers have a uniform direction, and their squared length is
+        Beta-distributed.
+        """
         before = ops.arange(1, self.dim, dtype=self.concentration.dtype)  # the rows after the first
         with no_grad():
             concentration = ops.unsqueeze(self.concentration, -1)

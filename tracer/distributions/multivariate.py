@@ -15,13 +15,13 @@ from .utils import lazy_property
 
 
 class Covariant(Distribution):
-    """Distributions that have a covariance matrix (..., N, N), given as such, by its inverse, or by its Cholesky factor."""
+    """Distributions with a covariance matrix (..., N, N), given directly, by its inverse, or by its Cholesky factor."""
 
     _own = {"_unbroadcasted_scale_tril": 2, "covariance_matrix": 2, "precision_matrix": 2, "scale_tril": 2}
 
     @staticmethod
     def _only(**given: Tensor | None) -> tuple[str, Tensor]:
-        """The one that is given, and its name."""
+        """The name and value of the only given parameter."""
         known = [(k, m) for k, m in given.items() if m is not None]
         if len(known) != 1:
             raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
@@ -48,13 +48,13 @@ class Covariant(Distribution):
 
     @lazy_property
     def covariance_matrix(self) -> Tensor:
-        """The covariance."""
+        """The covariance matrix."""
         L = self._unbroadcasted_scale_tril
         return self._spread(matmul(L, ops.transpose(L, -1, -2)))
 
     @lazy_property
     def precision_matrix(self) -> Tensor:
-        """The inverse of the covariance."""
+        """The inverse of the covariance matrix."""
         return self._spread(linalg.cholesky_inverse(self._unbroadcasted_scale_tril))
 
     def _half_log_det(self) -> Tensor:
@@ -62,7 +62,7 @@ class Covariant(Distribution):
 
 
 class MultivariateNormal(Covariant):
-    """Normal vectors (..., N) of mean ``loc`` and one of a covariance, its inverse, or its Cholesky factor (..., N, N)."""
+    """Normal vectors (..., N) with mean ``loc``, and a covariance, its inverse, or its Cholesky factor (..., N, N)."""
 
     arg_constraints = {
         "loc": constraints.real_vector,
@@ -120,7 +120,7 @@ class MultivariateNormal(Covariant):
 
 
 def mahalanobis(L: Tensor, x: Tensor) -> Tensor:
-    """x' (L L')^-1 x, of vectors along the last axis."""
+    """x' (L L')^-1 x, for vectors along the last axis."""
     shape = ops.broadcast_shapes(L.shape[:-2], x.shape[:-1])
     n = L.shape[-1]
     columns = ops.unsqueeze(ops.expand(x, (*shape, n)), -1)
@@ -129,7 +129,7 @@ def mahalanobis(L: Tensor, x: Tensor) -> Tensor:
 
 
 def _inverse_factor(P: Tensor) -> Tensor:
-    """The Cholesky factor of the inverse: with the order of rows and columns turned round, inv(chol(P))' is triangular."""
+    """The Cholesky factor of the inverse: with rows and columns reversed, inv(chol(P))' is triangular."""
     turned = linalg.cholesky(ops.flip(P, (-2, -1)))
     L = ops.transpose(ops.flip(turned, (-2, -1)), -2, -1)
     one = ops.eye(P.shape[-1], dtype=P.dtype)
@@ -137,7 +137,7 @@ def _inverse_factor(P: Tensor) -> Tensor:
 
 
 class LowRankMultivariateNormal(MultivariateNormal):
-    """Normal vectors whose covariance is W W' + diag(d), W (..., N, K) and d (..., N)."""
+    """Normal vectors with covariance W W' + diag(d), W (..., N, K) and d (..., N)."""
 
     arg_constraints = {
         "loc": constraints.real_vector,

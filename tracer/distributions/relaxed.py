@@ -43,7 +43,7 @@ class LogitRelaxedBernoulli(Distribution):
 
     @lazy_property
     def logits(self) -> Tensor:
-        """The logarithms of the odds."""
+        """The log odds."""
         return probs_to_logits(self.probs, is_binary=True)
 
     @lazy_property
@@ -83,7 +83,9 @@ class _Relaxed(TransformedDistribution):
 
 
 class RelaxedBernoulli(_Relaxed):
-    """Numbers between 0 and 1 that become Bernoulli's as the temperature falls; differentiable in the probabilities."""
+    """Numbers between 0 and 1 that approach a Bernoulli variable as the temperature falls; differentiable in the
+    probabilities.
+    """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
@@ -136,7 +138,7 @@ class ExpRelaxedCategorical(Distribution):
 
 
 class RelaxedOneHotCategorical(_Relaxed):
-    """Probabilities that become one-hot vectors as the temperature falls; differentiable in the parameters."""
+    """Probabilities that approach one-hot vectors as the temperature falls; differentiable in the parameters."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex

@@ -1,4 +1,4 @@
-"""Invertible maps between regions, with the logarithms of their Jacobians' determinants."""
+"""Invertible transforms between regions, with the logarithms of their Jacobian determinants."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class _Elementwise(Transform):
-    """Increasing maps of numbers without settings."""
+    """Increasing transforms of numbers, without parameters."""
 
     bijective = True
     sign = 1  # type: ignore[assignment]
@@ -65,7 +65,7 @@ class ExpTransform(_Elementwise):
 
 
 class PowerTransform(Transform):
-    """x^exponent, of positive numbers."""
+    """x^exponent, for positive numbers."""
 
     domain = constraints.positive
     codomain = constraints.positive
@@ -100,7 +100,7 @@ class PowerTransform(Transform):
 
 
 class SigmoidTransform(_Elementwise):
-    """1 / (1 + exp(-x)), kept away from 0 and 1."""
+    """1 / (1 + exp(-x)), clamped away from 0 and 1."""
 
     codomain = constraints.unit_interval
 
@@ -217,7 +217,7 @@ class AffineTransform(Transform):
 
 
 class SoftmaxTransform(Transform):
-    """exp(x), normalized; the logarithm is an inverse up to a constant."""
+    """exp(x), normalized; its inverse, the logarithm, is determined up to a constant."""
 
     domain = constraints.real_vector
     codomain = constraints.simplex
@@ -235,7 +235,7 @@ class SoftmaxTransform(Transform):
 
 
 class StickBreakingTransform(Transform):
-    """K - 1 numbers as K probabilities: each is a share, by a sigmoid, of what is left."""
+    """K - 1 numbers to K probabilities: each is a fraction, by a sigmoid, of the remainder."""
 
     domain = constraints.real_vector
     codomain = constraints.simplex
@@ -274,7 +274,7 @@ class StickBreakingTransform(Transform):
 
 
 class LowerCholeskyTransform(Transform):
-    """The lower triangle of a matrix, with the exponentials of its diagonal."""
+    """The lower triangle of a matrix, with its diagonal exponentiated."""
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.lower_cholesky
@@ -292,10 +292,10 @@ class LowerCholeskyTransform(Transform):
 
 
 class CorrCholeskyTransform(Transform):
-    """D (D - 1) / 2 numbers as the Cholesky factor (D, D) of a correlation matrix.
+    """D (D - 1) / 2 numbers to the Cholesky factor (D, D) of a correlation matrix.
 
-    Row i takes i of the numbers. The tangent of the angle that a number stands for decides how much of what is left of the
-    row's length of 1 is its element's: the squares are shares broken from a stick.
+    Row i uses i of the numbers. Rows have length 1, and squared elements are obtained by stick breaking: tanh of each
+    number is the fraction of the remaining length.
     """
 
     domain = constraints.real_vector
@@ -309,12 +309,12 @@ class CorrCholeskyTransform(Transform):
 
     @staticmethod
     def _left(rest: Tensor) -> Tensor:
-        """Numbers along the last axis moved one place on, after a 1."""
+        """Numbers along the last axis, shifted by one position after a leading 1."""
         return ops.cat([ops.ones_like(rest[..., :1]), rest[..., :-1]], -1)
 
     @staticmethod
     def _places(size: int, diagonal: int = -1) -> Tensor:
-        """Where in the rows of a matrix, one after another, the elements up to a diagonal are."""
+        """The positions, in flattened rows of a matrix, of the elements up to a diagonal."""
         return ops.tensor([size * i + j for i in range(size) for j in range(i + diagonal + 1)], dtype=int64)
 
     def _call(self, x: Tensor) -> Tensor:
@@ -333,7 +333,7 @@ class CorrCholeskyTransform(Transform):
         return ops.atanh(elements / ops.sqrt(lefts))
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Of the elements below the diagonal."""
+        """With respect to the elements below the diagonal."""
         left = ops.flatten(1 - ops.cumsum(ops.square(y), -1), -2)
         broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], -2))), -1)
         return broken + ops.sum(2.0 * (math.log(2.0) - x - softplus(-2.0 * x)), -1)
@@ -356,7 +356,7 @@ class CorrCholeskyTransform(Transform):
 
 
 class CumulativeDistributionTransform(Transform):
-    """The distribution function of a distribution."""
+    """The cumulative distribution function of a distribution."""
 
     bijective = True
     codomain = constraints.unit_interval
@@ -381,7 +381,7 @@ class CumulativeDistributionTransform(Transform):
 
 
 class PositiveDefiniteTransform(Transform):
-    """L L', L the result of ``LowerCholeskyTransform``."""
+    """L L', where L is the result of ``LowerCholeskyTransform``."""
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.positive_definite
@@ -402,7 +402,7 @@ class PositiveDefiniteTransform(Transform):
 
 
 class CatTransform(Transform):
-    """A map for each of several parts, of the given lengths, along an axis."""
+    """One transform for each of several parts, of the given lengths, along an axis."""
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, lengths: Sequence[int] | None = None, cache_size: int = 0):
         super().__init__(cache_size)
@@ -436,7 +436,7 @@ class CatTransform(Transform):
 
 
 class StackTransform(Transform):
-    """A map for each slice along an axis."""
+    """One transform for each slice along an axis."""
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0):
         super().__init__(cache_size)

@@ -1,4 +1,4 @@
-"""What the distributions share."""
+"""Helpers of the distributions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..tensor import Tensor
 
 
 def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
-    """Tensors and numbers as tensors of one shape; numbers take the dtype of the tensors, or the default one.
+    """Tensors and numbers as tensors of one shape; numbers take the tensors' dtype, or the default one.
 
-    Raises ValueError for anything else.
+    Raises ValueError for other arguments.
     """
     if not all(isinstance(v, Tensor) or is_number(v) for v in values):
         raise ValueError(
@@ -28,7 +28,7 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
 
 
 def require(ok: Tensor, error: Callable[[], Exception]) -> None:
-    """Raises an exception unless all is true; in a trace, replays look again."""
+    """Raises an exception unless all elements are true; replays of a trace repeat the check."""
     if not bool(ok._data.all()):
         raise error()
     if context.recorder is not None:
@@ -37,19 +37,19 @@ def require(ok: Tensor, error: Callable[[], Exception]) -> None:
 
 
 def clamp_probs(probs: Tensor) -> Tensor:
-    """Probabilities away from 0 and 1 by the dtype's precision."""
+    """Probabilities clamped away from 0 and 1 by the dtype's precision."""
     eps = ops.finfo(probs.dtype).eps
     return ops.clamp(probs, eps, 1 - eps)
 
 
 def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
-    """log p, or of binary variables log(p / (1 - p))."""
+    """log p, or log(p / (1 - p)) for binary variables."""
     clamped = clamp_probs(probs)
     return ops.log(clamped) - ops.log1p(-clamped) if is_binary else ops.log(clamped)
 
 
 def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
-    """The probabilities: a sigmoid of binary variables, else a softmax."""
+    """The probabilities: a sigmoid for binary variables, else a softmax."""
     return ops.sigmoid(logits) if is_binary else ops.softmax(logits, -1)
 
 
@@ -59,7 +59,7 @@ def softplus(x: Tensor) -> Tensor:
 
 
 class lazy_property:
-    """An attribute that is computed when first asked for."""
+    """An attribute that is computed on first use."""
 
     def __init__(self, wrapped: Callable[[Any], Any]):
         self.wrapped = wrapped

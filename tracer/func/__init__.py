@@ -1,4 +1,4 @@
-"""Functions of functions: derivatives, and functions of batches."""
+"""Function transforms: derivatives and batching."""
 
 from ..nn.utils.stateless import functional_call
 from .batching import vmap

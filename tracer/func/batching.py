@@ -1,4 +1,4 @@
-"""Functions of batches from functions of samples."""
+"""Batching: functions of batches from functions of samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 
 def _spread(dims: Any, spec: TreeSpec, what: str) -> list[Any]:
-    """The axes for each leaf of a structure, given for it, or for a part above it."""
+    """The axis for each leaf of a structure, given for the leaf or for a subtree."""
     if spec.type is None:
         return [dims]
     if not isinstance(dims, (tuple, list, dict)) or not dims:
@@ -34,13 +34,13 @@ def vmap(
     *,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    """The function of batches: ``func`` of each slice of the arguments, its results stacked.
+    """Vectorises ``func``: applies it to slices of the arguments and stacks the results.
 
-    ``in_dims``: along which axis each argument is cut, None for those that are the same for all; a number, or a structure like
-    the arguments'. ``out_dims``: where the axis of the batch goes in the results. The function is called once for each slice;
-    in a traced function these calls become one native program, whose size grows with the batch. ``randomness``: "same" draws
-    the same numbers in each call, "different" others, and "error" raises RuntimeError where the function draws any from the
-    default generator. Raises ValueError for axes that do not fit, or extents that differ.
+    ``in_dims``: the axis along which each argument is sliced, None for shared arguments; a number, or a structure like the
+    arguments'. ``out_dims``: the position of the batch axis in the results. The function is called once for each slice; in
+    a traced function these calls become one native program, whose size grows with the batch. ``randomness``: "same" draws
+    the same numbers in each call, "different" new ones; "error" raises RuntimeError if the function draws from the default
+    generator. Raises ValueError for axes that do not fit, or extents that differ.
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
@@ -66,7 +66,7 @@ def vmap(
         state = _state() if randomness == "same" else None
         drawn = _times_drawn()
         results = []
-        if not count:  # shapes and dtypes are those of results for a slice of zeros, of which nothing is kept
+        if not count:  # for an empty batch, shapes and dtypes are those of the results for a slice of zeros
             values = [v if d is None else _one_slice(v, d) for v, d in zip(values, dims, strict=True)]
         for i in range(count or 1):
             if state is not None:
@@ -92,7 +92,7 @@ def _state(given: Tensor | None = None) -> Tensor:
 
 
 def _times_drawn() -> int:
-    """How often the state of the default generator has changed."""
+    """How often the default generator's state has changed."""
     from ..random import default_generator
 
     return default_generator.state._changes()[0]

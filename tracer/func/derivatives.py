@@ -14,12 +14,12 @@ from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 
 def _leaves(values: list[Any]) -> list[Tensor]:
-    """Tensors to differentiate by: views of those that are followed already, so that derivatives nest, else leaves."""
+    """Tensors to differentiate by: views of those with a gradient, so that derivatives nest; otherwise leaves."""
     return [v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in values]
 
 
 def _finished(x: Any, outer: bool) -> Any:
-    """A result: outside the graph, unless what was given is itself followed."""
+    """A result: detached, unless the inputs themselves require gradients."""
     return tree_map(lambda t: t if outer or not isinstance(t, Tensor) else t.detach(), x)
 
 
@@ -38,7 +38,7 @@ def _checked(name: str, values: list[Any]) -> None:
 
 
 def _replaced(args: Sequence[Any], places: Sequence[int], parts: Sequence[Any]) -> list[Any]:
-    """The arguments, with others at some places."""
+    """The arguments, with some replaced."""
     given = list(args)
     for p, part in zip(places, parts, strict=True):
         given[p] = part
@@ -46,10 +46,10 @@ def _replaced(args: Sequence[Any], places: Sequence[int], parts: Sequence[Any]) 
 
 
 def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function (gradient, value) of a function with one result of one element.
+    """The function (gradient, value) of a function that returns a single element.
 
-    ``argnums``: by which argument, or arguments, to differentiate. ``has_aux``: the function gives a pair, whose second part is
-    handed on: (gradient, (value, aux)). Raises RuntimeError for results that are not numbers.
+    ``argnums``: the position, or positions, of the arguments to differentiate by. ``has_aux``: the function returns a pair
+    whose second part is passed on: (gradient, (value, aux)). Raises RuntimeError for results that are not scalars.
     """
 
     @functools.wraps(func)
@@ -88,7 +88,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = F
 
 
 def _grads(outputs: list[Tensor], inputs: list[Tensor], vectors: list[Any]) -> list[Tensor]:
-    """The gradients, zero where nothing depends; they can be differentiated again."""
+    """The gradients, zero where there is no dependence; they can be differentiated again."""
     followed = [(o, v) for o, v in zip(outputs, vectors, strict=True) if o.requires_grad]
     if not followed:
         return [ops.zeros_like(x) for x in inputs]
@@ -99,7 +99,7 @@ def _grads(outputs: list[Tensor], inputs: list[Tensor], vectors: list[Any]) -> l
 
 
 def grad(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The gradient of a function with one result of one element, as a function. See ``grad_and_value``."""
+    """The gradient of a function that returns a single element, as a function. See ``grad_and_value``."""
     both = grad_and_value(func, argnums, has_aux)
 
     @functools.wraps(func)
@@ -111,7 +111,7 @@ def grad(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> C
 
 
 def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
-    """(results, function of cotangents that gives their products with the Jacobians), and aux if ``has_aux``."""
+    """(results, function of cotangents that returns their products with the Jacobians), and aux if ``has_aux``."""
     values, spec = tree_flatten(primals)
     _checked("vjp", values)
     outer = _followed(primals)
@@ -160,7 +160,7 @@ def jvp(func: Callable[..., Any], primals: tuple, tangents: tuple, *, strict: bo
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
-    """(results, the function of tangents that the Jacobian is)."""
+    """(results, the Jacobian as a function of tangents)."""
     out = func(*primals)
 
     def push(*tangents: Any) -> Any:
@@ -213,7 +213,7 @@ def _rows(result: Tensor, xs: list[Tensor]) -> list[Tensor]:
 def jacfwd(
     func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> Callable[..., Any]:
-    """The Jacobian, as ``jacrev`` gives it: there is one way to compute it here, in reverse."""
+    """The Jacobian, like ``jacrev``; it is always computed in reverse mode."""
     return jacrev(func, argnums, has_aux=has_aux)
 
 

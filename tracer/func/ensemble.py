@@ -12,7 +12,7 @@ from ..tensor import Tensor
 def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The parameters, and the buffers, of modules of one structure, stacked by name; for ``functional_call`` under ``vmap``.
 
-    Raises RuntimeError for no modules, and for modules of several types or modes.
+    Raises RuntimeError for no modules, and for modules of different types or modes.
     """
     given: list[Module] = list(models)
     if not given:

@@ -16,5 +16,5 @@ from .pooling import *
 from .resampling import *
 from .sampling import *
 
-if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
+if not _typing.TYPE_CHECKING:  # a type checker uses the imports above
     _offer(globals(), [name for name in globals() if name[0] != "_"])

@@ -68,7 +68,7 @@ def _result(input: Tensor, out: Tensor, inplace: bool) -> Tensor:
 
 
 def _before(input: Tensor, inplace: bool) -> Tensor:
-    """What rules may read: the value from before a change in place."""
+    """A copy for the rules to read, if the input will be changed in place."""
     return input._snapshot() if inplace and input.requires_grad else input
 
 
@@ -139,7 +139,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 @opmath
 def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False) -> Tensor:
-    """``leaky_relu`` with a random slope while training, the middle one otherwise."""
+    """``leaky_relu`` with a random slope in training, the mean slope otherwise."""
     if lower > upper:
         raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, but got {lower} and {upper}")
     if not training:
@@ -150,7 +150,7 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x where positive, weight * x elsewhere; one weight, or one for each channel."""
+    """x where positive, weight * x elsewhere; one weight, or one per channel."""
     if weight.ndim > 1:
         raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}")
     if weight.numel() != 1:
@@ -209,9 +209,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x limited to [min_val, max_val], whose fractions are cut for integers; the derivative on the limits is 0.
+    """x clamped to [min_val, max_val], which are truncated for integers; the derivative at the limits is 0.
 
-    Raises NotImplementedError for bools, and RuntimeError for unsigned integers and a negative limit.
+    Raises NotImplementedError for bools, and RuntimeError for unsigned integers with a negative limit.
     """
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
@@ -226,7 +226,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 
 def _known(x: Tensor) -> Tensor:
-    """``x``, whose NaNs have no derivative."""
+    """``x``, with no derivative at NaN."""
     return F.where(F.ne(x, x), x.detach(), x) if x._requires_grad else x
 
 
@@ -275,14 +275,14 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers the fractions of both are cut."""
+    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers both are truncated."""
     x = _before(input, inplace)
     low = F.le(x, element(threshold, x.dtype))
     return _result(input, P.where(low, filling(value, x.dtype), x), inplace)
 
 
 def _axis(name: str, dim: int | None, rank: int) -> int:
-    """The axis asked for; without one PyTorch's choice, with its warning."""
+    """The given axis, or PyTorch's default with its warning."""
     if dim is not None:
         return dim
     text = f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
@@ -308,7 +308,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
 
 @opmath
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
-    """A sample of the Gumbel-softmax distribution (Jang et al. 2017); with ``hard`` one-hot, with the soft one's gradient."""
+    """A sample of the Gumbel-softmax distribution (Jang et al. 2017); one-hot if ``hard``, with the soft sample's gradient."""
     u = default_generator.fine(logits._data.shape, logits.dtype)
     noise = to_dtype(F.neg(F.log(F.neg(F.log(u)))), logits.dtype)
     soft = softmax(F.div(F.add(logits, noise), tau), dim)

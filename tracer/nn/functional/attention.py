@@ -1,4 +1,4 @@
-"""Attention, and linear maps."""
+"""Attention and linear maps."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(query @ key.T * scale + mask) @ value (Vaswani et al. 2017). A row that may look at nothing is zero.
+    """softmax(query @ key.T * scale + mask) @ value (Vaswani et al. 2017). A fully masked row gives zeros.
 
-    Where the scores are large and nothing is dropped, a part of them at a time is in memory, in the backward pass too.
+    If the scores are large and there is no dropout, they are computed by parts and never stored whole, in the backward pass
+    too.
     """
     if min(query.ndim, key.ndim, value.ndim) < 2:
         raise RuntimeError(
@@ -69,7 +70,7 @@ def scaled_dot_product_attention(
         times = query._data.shape[-3] // key._data.shape[-3]
         key, value = repeat_interleave(key, times, query.ndim - 3), repeat_interleave(value, times, query.ndim - 3)
     factor = 1 / math.sqrt(query._data.shape[-1] or 1) if scale is None else scale
-    if not key._data.shape[-2]:  # nothing to look at, masked or not
+    if not key._data.shape[-2]:  # no keys: zeros with or without a mask
         attn_mask, is_causal = None, False
     if dropout_p == 0 and query.dtype.is_native and _size_of_scores(query, key, value) >= _LARGE:
         return _attend_by_parts(query, key, value, attn_mask, factor, is_causal)
@@ -93,8 +94,8 @@ def scaled_dot_product_attention(
     return matmul(dropout(weights, dropout_p, dropout_p > 0), value)
 
 
-_LARGE = 1 << 26  # bytes: fewer scores than that are not divided
-_PARTS = 256  # about as many parts at most: each is some operations of a graph
+_LARGE = 1 << 26  # bytes: smaller scores are computed whole
+_PARTS = 256  # approximate maximum number of parts: each is several operations of a graph
 
 
 def _lead(*tensors: Tensor) -> tuple[int, ...]:
@@ -121,7 +122,7 @@ def _attend_by_parts(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
         assert bias is not None
         shape = (1,) * (len(lead) + 2 - bias.ndim) + tuple(bias._data.shape)
         own = shape[:-2]
-        # One for all of the batch, or for all of its last axes; or else one for each.
+        # One for the whole batch, or for all of its last axes; otherwise one per batch element.
         after = next((i for i in range(len(lead) + 1) if own == lead[:i] + (1,) * (len(lead) - i)), None)
         kept = lead if after is None else own
         bias = S.expand(reshape(bias, shape), (*kept, shape[-2], columns))
@@ -156,7 +157,7 @@ def multi_head_attention_forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of several heads on (L, N, E) or (L, E), with projections in and out; and the weights if wanted."""
+    """Multi-head attention of (L, N, E) or (L, E), with input and output projections; returns the weights if requested."""
     single = query.ndim == 2
     if single:
         query, key, value = (S.unsqueeze(t, 1) for t in (query, key, value))
@@ -219,7 +220,7 @@ def multi_head_attention_forward(
 
 
 def _float_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """A mask as numbers to add: where a bool mask holds, nothing is seen."""
+    """A mask as numbers to add: masked positions of a bool mask become -inf."""
     if mask is None or mask.dtype.name != "bool":
         return mask
     zero = P.full(value=0, shape=(), dtype=like.dtype.short)

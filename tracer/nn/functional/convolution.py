@@ -1,4 +1,4 @@
-"""Convolutions, pooling, and the windows they are made of, in one, two and three dimensions."""
+"""Convolutions, pooling, and their windows, in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-_WIDE = 32  # positions of an image: fewer columns make no good product
+_WIDE = 32  # positions per image: with fewer columns a product is inefficient
 
 
 def ntuple(x: Any, n: int) -> tuple[int, ...]:
@@ -31,8 +31,8 @@ def ntuple(x: Any, n: int) -> tuple[int, ...]:
 
 
 def require_images(name: str, n: int, input: Tensor, dims: int | None = None) -> None:
-    """Raises RuntimeError unless the input is a batch of images of ``n`` axes, which may be empty, or one image; with channels
-    and pixels, or what the last ``dims`` axes are.
+    """Raises RuntimeError unless the input is a batch of images of ``n`` axes, which may be empty, or one image, with
+    non-empty channels and pixels, or non-empty last ``dims`` axes.
     """
     if input.ndim not in (n + 1, n + 2) or 0 in input._data.shape[input.ndim - (dims or n + 1) :]:
         raise RuntimeError(
@@ -42,7 +42,7 @@ def require_images(name: str, n: int, input: Tensor, dims: int | None = None) ->
 
 
 def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
-    """``function`` on a batch of one, for an input without a batch."""
+    """Applies ``function`` to a batch of one if the input has no batch axis."""
     out = function(n, S.unsqueeze(input, 0), *args)
     if isinstance(out, tuple):
         return tuple(S.squeeze(o, 0) for o in out)
@@ -52,8 +52,8 @@ def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
 def _conv(
     n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    """Windows as the columns of a matrix, one for each image or, if images are small, for all; then products
-    (Chellapilla, Puri, Simard 2006).
+    """The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
+    Puri, Simard 2006).
     """
     name = f"conv{n}d"
     if input.ndim == n + 1:
@@ -96,7 +96,8 @@ def _conv(
         result = permute(reshape(product, (out, count, *image)), (1, 0, *range(2, 2 + n)))
     if bias is not None:
         result = F.add(result, reshape(bias, (out, *(1,) * n)))
-    return result if c else S.narrow(result, 1, 0, 0)  # no channels give no channels, as in PyTorch
+    # an input without channels gives a result without channels, as in PyTorch
+    return result if c else S.narrow(result, 1, 0, 0)
 
 
 def _require_fitting(
@@ -110,7 +111,7 @@ def _require_fitting(
     groups: int,
     transposed: bool = False,
 ) -> None:
-    """Raises RuntimeError where dtypes, shapes and steps make no convolution, or there are no elements to go over."""
+    """Raises RuntimeError for invalid dtypes, shapes and steps, or an empty kernel."""
     if input.dtype is not weight.dtype:
         raise RuntimeError(f"Input type ({input.dtype.ctype}) and weight type ({weight.dtype.ctype}) should be the same")
     if bias is not None and input.dtype is not bias.dtype:
@@ -171,7 +172,7 @@ def conv1d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of signals (N, C, L), or one (C, L), with a weight of (O, C / groups, k)."""
+    """Cross-correlation of signals (N, C, L) or (C, L), with a weight (O, C / groups, k)."""
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -184,7 +185,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of images (N, C, H, W), or one (C, H, W), with a weight of (O, C / groups, kH, kW)."""
+    """Cross-correlation of images (N, C, H, W) or (C, H, W), with a weight (O, C / groups, kH, kW)."""
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -197,7 +198,7 @@ def conv3d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of volumes (N, C, D, H, W), or one, with a weight of (O, C / groups, kD, kH, kW)."""
+    """Cross-correlation of volumes (N, C, D, H, W) or (C, D, H, W), with a weight (O, C / groups, kD, kH, kW)."""
     return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -212,7 +213,7 @@ def _conv_transpose(
     groups: int,
     dilation: Any,
 ) -> Tensor:
-    """The adjoint of a convolution: products give the windows, which are added up where they overlap."""
+    """The adjoint of a convolution: products give the windows, whose overlaps are summed."""
     if input.ndim == n + 1:
         return _batched(_conv_transpose, n, input, weight, bias, stride, padding, output_padding, groups, dilation)
     if input.ndim != n + 2:

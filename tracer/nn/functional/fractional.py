@@ -1,4 +1,4 @@
-"""Maxima over windows that are placed at random (Graham 2014)."""
+"""Fractional max pooling: maxima over randomly placed windows (Graham 2014)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ __all__ = [
 
 
 def _starts(u: Tensor, extent: int, out: int, size: int) -> Tensor:
-    """Where ``out`` windows begin, by a random number for each: (..., out)."""
+    """The start positions of ``out`` windows, from one random number each: (..., out)."""
     last = P.full(value=extent - size, shape=(*u._data.shape, 1), dtype="i64")
     if out == 1:
         return last
     dtype = u.dtype
 
     def rounded(x: Tensor) -> Tensor:
-        """The result of one operation in the dtype of ``u``. Kernels round 16 bits at the end alone: windows would move."""
+        """The result of an operation, rounded to the dtype of ``u``. Kernels round 16-bit values only at the end, which would
+        move windows.
+        """
         return to_dtype(to_dtype(x, dtype), float32) if dtype.is_half else x
 
     alpha = rounded(P.full(value=(extent - size) / (out - 1), shape=(), dtype=dtype.short))
@@ -109,11 +111,11 @@ def fractional_max_pool2d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The maxima of windows of (N, C, H, W), or (C, H, W), that are placed at random distances; with their positions in the
-    image if ``return_indices``.
+    """The maxima of randomly placed windows of (N, C, H, W) or (C, H, W); with their positions in the image if
+    ``return_indices``.
 
-    ``output_size``: how many windows there are along each axis; or ``output_ratio``, for each element of the input. Raises
-    ValueError without either, RuntimeError for sizes that do not fit.
+    ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
+    without either, RuntimeError for sizes that do not fit.
     """
     found = _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]

@@ -1,4 +1,4 @@
-"""Rows of a table by number."""
+"""Embeddings: rows of a table by index."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """The rows of ``weight`` that ``input`` names. The row ``padding_idx`` gets no gradient; ``max_norm`` renormalizes in
+    """The rows of ``weight`` at the indices ``input``. The row ``padding_idx`` gets no gradient; ``max_norm`` renormalizes in
     place.
     """
     if weight.ndim != 2:
@@ -69,7 +69,7 @@ def _renormalize(weight: Tensor, input: Tensor, max_norm: float, norm_type: floa
 
 @opmath
 def _require_offsets(starts: Any, count: int) -> None:
-    """Raises RuntimeError unless bags start at these positions of so many, one after the other, the first at 0."""
+    """Raises RuntimeError unless the bags' start positions are non-decreasing, at most ``count``, and the first is 0."""
     if len(starts) and starts[0] != 0:
         raise RuntimeError(
             "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
@@ -94,8 +94,8 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """The sum, mean or maximum of the rows of ``weight`` in each bag: rows of a matrix, or parts of a vector from ``offsets``
-    on.
+    """The sum, mean or maximum of the rows of ``weight`` in each bag: the rows of a matrix, or the parts of a vector that
+    begin at ``offsets``.
     """
     import numpy as np
 
@@ -141,7 +141,7 @@ def embedding_bag(
         index = S.expand(S.unsqueeze(where, 1), rows._data.shape)
         values = rows.detach()
         out = scatter_reduce(base, 0, index, values, "amax")
-        # The first row of a bag that has its maximum is the one that counts.
+        # The first row of a bag that attains the maximum gets the gradient.
         n = rows._data.shape[0]
         numbers = S.expand(S.unsqueeze(P.iota(shape=(n,), axis=0, dtype="i64"), 1), rows._data.shape)
         best = F.bitwise_or(F.eq(values, P.index_select(out, where, axis=0)), F.isnan(values))

@@ -44,7 +44,7 @@ __all__ = [
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
-    """int64, 1 at the position each element names along a new last axis; by default as many classes as are named."""
+    """int64, 1 at each element's position along a new last axis; by default the number of classes is the largest one plus 1."""
     if input.dtype.name != "int64":
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if num_classes <= 0 and input.numel() == 0:
@@ -60,7 +60,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str = "mean") -> str:
-    """The reduction that the old arguments ask for, with PyTorch's warning; ``reduction`` if they are not given."""
+    """The reduction for the legacy arguments, with PyTorch's warning; ``reduction`` if they are not given."""
     if size_average is None and reduce is None:
         return reduction
     found = "none" if reduce is False else "sum" if size_average is False else "mean"
@@ -70,7 +70,7 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
 
 
 def _legacy(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The loss, with ``size_average`` and ``reduce`` understood as ``reduction``."""
+    """Adds the arguments ``size_average`` and ``reduce`` to a loss."""
     names = list(inspect.signature(function).parameters)
     first = min(names.index("size_average"), names.index("reduce"))
 
@@ -119,10 +119,10 @@ def nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Minus the input at the target class: input (N, C, ...) or (C), target (N, ...) or () of class numbers.
+    """Minus the input at the target class: input (N, C, ...) or (C), target (N, ...) or () with class numbers.
 
-    Elements whose target is ``ignore_index`` count for nothing, others as the ``weight`` of their class. Raises IndexError for
-    targets out of range.
+    Elements with target ``ignore_index`` do not count; the others count with their class's ``weight``. Raises IndexError
+    for targets out of range.
     """
     if input.ndim == 1 and target.ndim == 0:
         out = nll_loss(S.unsqueeze(input, 0), S.unsqueeze(target, 0), weight, None, ignore_index, None, reduction)
@@ -142,7 +142,7 @@ def nll_loss(
     counted = P.ne(target, ignore_index)
     safe = F.where(counted, target, 0)
     safe = P.check_index(safe, extent=shape[1], message="Target {} is out of bounds.")
-    # The chosen class is found by comparison, not by a read at a position that is data: it fuses with the row.
+    # The class is found by comparison, not by an indexed read, so that it fuses with the row.
     chosen = P.eq(S.unsqueeze(safe, 1), P.iota(shape=shape, axis=1, dtype=target.dtype.short))
     picked = sum(F.where(chosen, input, 0.0), 1)
     factor = P.cast(counted, dtype=input.dtype.short)
@@ -170,7 +170,7 @@ def cross_entropy(
 ) -> Tensor:
     """Minus the log-probability of the target; targets are class numbers, or probabilities of the input's shape.
 
-    ``weight`` holds one factor for each class. Raises IndexError for class numbers out of range.
+    ``weight`` has one factor per class. Raises IndexError for class numbers out of range.
     """
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
@@ -219,9 +219,10 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: Any = None,
 ) -> Tensor:
-    """``cross_entropy`` of ``linear(input, linear_weight, linear_bias)``. A weight (C, d1, ..., in) gives logits (N, C, d1...).
+    """``cross_entropy`` of ``linear(input, linear_weight, linear_bias)``. A weight (C, d1, ..., in) gives logits (N, C,
+    d1...).
 
-    ``options`` choose among PyTorch's implementations, and are not read. Raises RuntimeError for an ``ignore_index`` beside
+    ``options`` select among PyTorch's implementations, and are ignored. Raises RuntimeError for an ``ignore_index`` with
     probabilities.
     """
     if ignore_index is not None and target.is_floating_point():
@@ -261,7 +262,7 @@ def mse_loss(
 
 
 def _averaged(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    """A mean is over the weights' sum."""
+    """The loss with ``weight``; a mean divides by the sum of the weights."""
     if weight is None:
         return _reduced(losses, reduction)
     if weight._data.shape != losses._data.shape:
@@ -407,7 +408,7 @@ def poisson_nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative log-likelihood of counts under Poisson distributions of rate exp(input), or input."""
+    """The negative log-likelihood of counts under Poisson distributions with rate exp(input), or input."""
     if log_input:
         losses = F.sub(F.exp(input), F.mul(target, input))
     else:
@@ -422,7 +423,7 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
-    """The negative log-likelihood of targets under normal distributions of mean ``input`` and variance ``var``."""
+    """The negative log-likelihood of targets under normal distributions with mean ``input`` and variance ``var``."""
     if isinstance(var, (int, float)):
         if var < 0:
             raise ValueError("var has negative entry/entries")
@@ -436,7 +437,7 @@ def gaussian_nll_loss(
         raise ValueError(f"{reduction} is not valid")
     if bool((var < 0).any()):
         raise ValueError("var has negative entry/entries")
-    v = F.add(var, F.sub(F.clamp(var.detach(), min=eps), var.detach()))  # limited, with the gradient of var itself
+    v = F.add(var, F.sub(F.clamp(var.detach(), min=eps), var.detach()))  # clamped, with the gradient of var itself
     losses = F.mul(F.add(F.log(v), F.div(F.square(F.sub(input, target)), v)), 0.5)
     return _reduced(F.add(losses, 0.5 * math.log(2 * math.pi)) if full else losses, reduction)
 
@@ -461,7 +462,7 @@ def ctc_loss(
 
     single = log_probs.ndim == 2
     lp = S.unsqueeze(log_probs, 1) if single else log_probs
-    lp = to_dtype(lp, float64)  # sums of many probabilities, most of them tiny
+    lp = to_dtype(lp, float64)  # sums of many mostly tiny probabilities
     steps, sizes = _numbers(input_lengths), _numbers(target_lengths)
     labels = targets.numpy()
     flat = labels.reshape(-1)
@@ -499,7 +500,7 @@ def ctc_loss(
         end = S.narrow(alpha, 0, n - 1, 1)
         if n > 1:
             end = logaddexp(end, S.narrow(alpha, 0, n - 2, 1))
-        # PyTorch's gradient is that of logits behind a log-softmax: it has the softmax in it.
+        # PyTorch's gradient is with respect to logits before a log-softmax, so it includes the softmax.
         mass = sum(F.exp(S.narrow(S.narrow(lp, 1, b, 1), 0, 0, length)))
         loss = F.add(F.neg(S.reshape(end, ())), F.sub(mass, mass.detach()))
         impossible = F.gt(loss, 1e20)

@@ -1,4 +1,4 @@
-"""Calling a module that has hooks."""
+"""Calls of modules with hooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = ("forward_pre", "forward", "backward_pre", "backward")
 
 
 class _Watch(Function):
-    """The identity on several tensors; shows their cotangents to a function, all at once, which may replace them."""
+    """The identity on several tensors; passes all their cotangents to a function, which may replace them."""
 
     @staticmethod
     def forward(ctx: Any, seen: Callable[[tuple], tuple], *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -26,7 +26,7 @@ class _Watch(Function):
 
 
 def _watch(values: Any, seen: Callable[[tuple], tuple]) -> Any:
-    """A value, or a tuple of values, with the tensors among them that require gradients watched."""
+    """A value, or a tuple of values, whose tensors that require gradients are watched."""
     many = isinstance(values, tuple)
     listed = list(values) if many else [values]
     count = len(listed)
@@ -51,13 +51,13 @@ def _tuple(value: Any) -> tuple:
 
 
 class _Backward:
-    """One call of a module with backward hooks: remembers the cotangents of its outputs until those of its inputs are known."""
+    """One call of a module with backward hooks: stores the cotangents of its outputs until those of its inputs are known."""
 
     def __init__(self, module: Any, pre: list[Callable[..., Any]], hooks: list[Callable[..., Any]]):
         self.module, self.pre, self.hooks = module, pre, hooks
-        self.outputs: tuple | None = None  # None: no backward pass has come by the outputs
-        self.followed = False  # whether an input requires gradients
-        self.count = 0  # of inputs
+        self.outputs: tuple | None = None  # None: no backward pass has reached the outputs
+        self.followed = False  # whether an input requires a gradient
+        self.count = 0  # number of inputs
 
     def watch_inputs(self, args: tuple) -> tuple:
         self.count = len(args)
@@ -80,7 +80,7 @@ class _Backward:
         return grads
 
     def _inputs_seen(self, grads: tuple) -> tuple:
-        if self.outputs is None:  # the gradient did not come through the module: of a second derivative, say
+        if self.outputs is None:  # the gradient did not come through the module, for example a second derivative
             return grads
         outputs, self.outputs = self.outputs, None
         for hook in self.hooks:
@@ -96,7 +96,7 @@ class _Backward:
 
 
 def call(module: Any, hooks: dict[str, dict[int, tuple[Callable[..., Any], bool]]], args: tuple, kwargs: dict) -> Any:
-    """``module.forward`` between its hooks. Each is stored with a flag: whether it wants the keyword arguments."""
+    """``module.forward`` between its hooks. Each is stored with a flag for keyword arguments."""
     for hook, with_kwargs in list(hooks["forward_pre"].values()):
         if with_kwargs:
             replaced = hook(module, args, kwargs)

@@ -1,4 +1,4 @@
-"""Initial values, in place, drawn from the default generator."""
+"""In-place initialization, drawn from the default generator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
 ) -> Tensor:
-    """Normal within [a, b]: by the inverse of the distribution function."""
+    """Normal, truncated to [a, b], by the inverse of the distribution function."""
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     low, high = ((1 + math.erf((x - mean) / std / math.sqrt(2))) / 2 for x in (a, b))
@@ -46,7 +46,7 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Every element ``val``."""
+    """Fills with ``val``."""
     with no_grad():
         return tensor.fill_(val)
 
@@ -70,7 +70,7 @@ def eye_(tensor: Tensor) -> Tensor:
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """The convolution that returns its input, as far as there are channels."""
+    """A convolution weight that returns its input, as far as there are channels."""
     if tensor.ndim not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     out, channels, *kernel = tensor.shape
@@ -99,7 +99,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """How many inputs and outputs a weight connects. Raises ValueError for fewer than two dimensions."""
+    """The numbers of inputs and outputs that a weight connects. Raises ValueError for fewer than two dimensions."""
     if tensor.ndim < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
     field = math.prod(tensor.shape[2:])
@@ -167,7 +167,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
-    """A (semi-)orthogonal matrix, axes after the first taken as one (Saxe et al. 2013)."""
+    """A (semi-)orthogonal matrix; the axes after the first are merged (Saxe et al. 2013)."""
     from ..linalg import qr
 
     if tensor.ndim < 2:
@@ -179,12 +179,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     with no_grad():
         flat = randn((max(rows, columns), min(rows, columns)), dtype=tensor.dtype, generator=generator)
         q, r = qr(flat)
-        q = q * where(diagonal(r) < 0, -1.0, 1.0)  # uniform over all such matrices
+        q = q * where(diagonal(r) < 0, -1.0, 1.0)  # uniformly distributed over all such matrices
         return tensor.copy_(((q.T if rows < columns else q) * gain).reshape(tensor.shape))
 
 
 def _old(function: Any) -> Any:
-    """The names of PyTorch before 0.4, without an underscore."""
+    """The names before PyTorch 0.4, without an underscore."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Tensor:
@@ -200,7 +200,7 @@ uniform, normal, constant, eye, dirac, sparse = map(_old, (uniform_, normal_, co
 xavier_uniform, xavier_normal = _old(xavier_uniform_), _old(xavier_normal_)
 kaiming_uniform, kaiming_normal, orthogonal = map(_old, (kaiming_uniform_, kaiming_normal_, orthogonal_))
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(
         globals(),
         [name for name, value in globals().items() if getattr(value, "__module__", "") == __name__ and name[0] != "_"],

@@ -20,7 +20,7 @@ M = TypeVar("M", bound="Module")
 
 
 class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict`` found on one side only."""
+    """The names that ``load_state_dict`` found on one side only."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -32,14 +32,14 @@ class IncompatibleKeys(NamedTuple):
 
 
 class Computed:
-    """An attribute of modules that is computed each time it is read: subclasses define ``get``, and may define ``set``."""
+    """A module attribute that is computed at each read: subclasses define ``get``, and may define ``set``."""
 
     def get(self, module: Module) -> Any:
         """The value."""
         raise NotImplementedError
 
     def set(self, module: Module, value: Any) -> None:
-        """What an assignment does."""
+        """Handles an assignment."""
         raise AttributeError("this attribute is computed from others: assign to those")
 
 
@@ -58,7 +58,7 @@ class Module(Announcing):
     def __init__(self) -> None:
         self.__dict__.update(
             training=True,
-            _transient=AnnouncingDict(),  # names of buffers that are no part of the state
+            _transient=AnnouncingDict(),  # names of buffers that are not part of the state
             **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")},
         )
 
@@ -81,7 +81,7 @@ class Module(Announcing):
         if name in parts.get("_computed", ()):
             parts["_computed"][name].set(self, value)
             return
-        for kind, table in _TABLES:  # a name stays in its table, and keeps its place there, unless the value belongs to another
+        for kind, table in _TABLES:  # a name keeps its table and its position, unless the value belongs to another table
             if kind is Buffer and isinstance(value, Buffer):
                 self.register_buffer(name, value, value.persistent)
             elif isinstance(value, kind):
@@ -108,11 +108,11 @@ class Module(Announcing):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def computed_attributes(self) -> Mapping[str, Computed]:
-        """The attributes that are computed when they are read, by name."""
+        """The computed attributes, by name."""
         return self.__dict__.get("_computed", {})
 
     def compute_attribute(self, name: str, rule: Computed | None) -> None:
-        """Lets an attribute, which must not be there otherwise, be computed when it is read; or, with None, no longer."""
+        """Makes a new attribute computed at each read; or, with None, removes it."""
         structure_changed()
         table = self.__dict__.setdefault("_computed", AnnouncingDict())
         if rule is None:
@@ -126,14 +126,14 @@ class Module(Announcing):
             object.__delattr__(self, name)
 
     def _forget(self, name: str, but: str = "") -> bool:
-        """Removes a name from the attributes and from all tables ``but`` one. Says whether it was there."""
+        """Removes a name from the attributes and from all tables except ``but``. Returns True if it was there."""
         if but != "_buffers":
             self._transient.pop(name, None)
         tables = (self.__dict__, *(self.__dict__[table] for _, table in _TABLES if table != but))
         return sum(t.pop(name, self) is not self for t in tables) > 0
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """A tensor that is not learned; part of the state unless not ``persistent``."""
+        """Registers a tensor that is not learned; part of the state unless not ``persistent``."""
         self._check_name("_buffers", "buffer", name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
@@ -145,7 +145,7 @@ class Module(Announcing):
             self._transient[name] = None
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """A parameter under the given name."""
+        """Registers a parameter under the given name."""
         self._check_name("_parameters", "parameter", name)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
@@ -154,7 +154,7 @@ class Module(Announcing):
         self._parameters[name] = param
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """A submodule under the given name."""
+        """Registers a submodule under the given name."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._check_name("_modules", "module", name)
@@ -163,7 +163,7 @@ class Module(Announcing):
     register_module = add_module
 
     def _check_name(self, table: str, kind: str, name: str) -> None:
-        """Raises KeyError for a name that cannot be in one of the tables, or is something else's."""
+        """Raises KeyError for an invalid name, or one in use."""
         if "." in name:
             raise KeyError(f'{kind} name can\'t contain "."')
         if not name:
@@ -185,31 +185,33 @@ class Module(Announcing):
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
-        """Calls ``hook(module, args)`` before ``forward``; what it returns, unless None, takes the arguments' place."""
+        """Calls ``hook(module, args)`` before ``forward``; its result, unless None, replaces the arguments."""
         return self._add_hook("forward_pre", hook, prepend, with_kwargs)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
-        """Calls ``hook(module, args, output)`` after ``forward``; what it returns, unless None, takes the output's place."""
+        """Calls ``hook(module, args, output)`` after ``forward``; its result, unless None, replaces the output."""
         return self._add_hook("forward", hook, prepend, with_kwargs)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Calls ``hook(module, grad_output)`` when the cotangents of the outputs are known; it may return others."""
+        """Calls ``hook(module, grad_output)`` when the cotangents of the outputs are known; it may return replacements."""
         return self._add_hook("backward_pre", hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Calls ``hook(module, grad_input, grad_output)`` when the cotangents of the inputs are known; it may return others."""
+        """Calls ``hook(module, grad_input, grad_output)`` when the cotangents of the inputs are known; it may return
+        replacements.
+        """
         return self._add_hook("backward", hook, prepend)
 
     register_backward_hook = register_full_backward_hook
 
-    # Walking.
+    # Traversal.
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once unless told otherwise, with their dotted names."""
+        """This module and all its descendants with their dotted names, each once if ``remove_duplicate``."""
         seen = set() if memo is None else memo
         work: list[tuple[str, Module]] = [(prefix, self)]
         while work:
@@ -222,11 +224,11 @@ class Module(Announcing):
             work += reversed(children)
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
-        """This module and all below it, each once unless told otherwise."""
+        """This module and all its descendants, each once if ``remove_duplicate``."""
         return (m for _, m in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly below, each once."""
+        """The direct submodules, each once."""
         seen: set[Module] = set()
         for name, module in self._modules.items():
             if module is not None and module not in seen:
@@ -248,7 +250,7 @@ class Module(Announcing):
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """The parameters of this module, and of all below it if ``recurse``, with their dotted names."""
+        """The parameters of this module, and of its descendants if ``recurse``, with their dotted names."""
         return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -257,14 +259,14 @@ class Module(Announcing):
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """The buffers of this module, and of all below it if ``recurse``, with their dotted names."""
+        """The buffers of this module, and of its descendants if ``recurse``, with their dotted names."""
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         return (b for _, b in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
-        """The module of a dotted name. Raises AttributeError if there is none."""
+        """The module with a dotted name. Raises AttributeError if there is none."""
         module = self
         for name in target.split(".") if target else ():
             if not hasattr(module, name):
@@ -275,9 +277,9 @@ class Module(Announcing):
         return module
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
-        """Replaces the module of a dotted name, or, unless ``strict``, adds one to the module above it.
+        """Replaces the module with a dotted name, or, unless ``strict``, adds one to its parent.
 
-        Raises ValueError for an empty name or what is not a module, AttributeError where there is no module to replace.
+        Raises ValueError for an empty name or a value that is not a module, AttributeError if there is no module to replace.
         """
         if not target:
             raise ValueError("Cannot set the submodule without a target name!")
@@ -290,11 +292,11 @@ class Module(Announcing):
         setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
-        """The parameter of a dotted name. Raises AttributeError if there is none."""
+        """The parameter with a dotted name. Raises AttributeError if there is none."""
         return self._find(target, "_parameters", "an nn.Parameter")
 
     def get_buffer(self, target: str) -> Tensor:
-        """The buffer of a dotted name. Raises AttributeError if there is none."""
+        """The buffer with a dotted name. Raises AttributeError if there is none."""
         return self._find(target, "_buffers", "a buffer")
 
     def _find(self, target: str, table: str, what: str) -> Any:
@@ -314,22 +316,22 @@ class Module(Announcing):
     def state_dict(
         self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Tensor]:
-        """Parameters and buffers by dotted name, sharing memory with the module; themselves if ``keep_vars``."""
+        """Parameters and buffers by dotted name, sharing memory with the module; the tensors themselves if ``keep_vars``."""
         state: dict[str, Any] = OrderedDict() if destination is None else destination
         for table in (self._parameters, self._buffers):
             for name, value in table.items():
                 if value is not None and not (table is self._buffers and name in self._transient):
                     state[prefix + name] = value if keep_vars or is_lazy(value) else value.detach()
-        for name, module in self._modules.items():  # one that is reached by two names is saved under both
+        for name, module in self._modules.items():  # a module that is reached by two names is saved under both
             if module is not None:
                 module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
-        """Copies values into this module's tensors of the same names; or, if ``assign``, takes the tensors themselves.
-        Parameters that have no shape yet take those of the values.
+        """Copies values to this module's tensors of the same names; if ``assign``, replaces the tensors. Parameters without a
+        shape take those of the values.
 
-        Raises RuntimeError when shapes differ, or, if ``strict``, when names are missing or unexpected.
+        Raises RuntimeError if shapes differ, or, if ``strict``, if names are missing or unexpected.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
@@ -382,7 +384,7 @@ class Module(Announcing):
             module._buffers[name] = value
 
     def train(self: M, mode: bool = True) -> M:
-        """Training mode, or evaluation mode, for this module and all below it."""
+        """Sets training or evaluation mode for this module and all its descendants."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
         for m in self.modules():
@@ -391,7 +393,7 @@ class Module(Announcing):
         return self
 
     def eval(self: M) -> M:
-        """Evaluation mode."""
+        """Sets evaluation mode."""
         return self.train(False)
 
     def apply(self: M, fn: Callable[[Module], Any]) -> M:
@@ -407,7 +409,7 @@ class Module(Announcing):
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the parameters' gradients, or sets them to zero."""
+        """Removes the parameters' gradients, or sets them to zero."""
         zero_grads(self.parameters(), set_to_none)
 
     def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **more: Any) -> M:
@@ -475,7 +477,7 @@ _TABLES: tuple[tuple[type, str], ...] = ((Parameter, "_parameters"), (Module, "_
 
 
 def zero_grads(tensors: Any, set_to_none: bool) -> None:
-    """Forgets gradients, or sets them to zero in place."""
+    """Removes gradients, or sets them to zero in place."""
     for t in tensors:
         if set_to_none:
             t.grad = None

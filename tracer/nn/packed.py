@@ -1,4 +1,4 @@
-"""Sequences of several lengths in one tensor, step by step: what recurrent layers compute without padding."""
+"""Packed sequences of different lengths, step by step, so that recurrent layers compute no padding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Fields(NamedTuple):
 
 
 def inverse_permutation(order: Tensor | None) -> Tensor | None:
-    """Where each position went."""
+    """The inverse of a permutation."""
     if order is None:
         return None
     places = order._observed("a permutation").tolist()
@@ -28,11 +28,11 @@ def inverse_permutation(order: Tensor | None) -> Tensor | None:
 
 
 class PackedSequence(_Fields):
-    """Sequences in one tensor: first the first step of all, then the second step of those that have one, and so on.
+    """Sequences in one tensor: the first step of all, then the second step of those that have one, and so on.
 
-    ``data`` (steps of all sequences, ...); ``batch_sizes`` (int64): how many sequences there are at each step. The sequences
-    are in order of decreasing length; ``sorted_indices`` says which was which, ``unsorted_indices`` where each went. Made by
-    ``pack_padded_sequence`` and ``pack_sequence``.
+    ``data`` (steps of all sequences, ...); ``batch_sizes`` (int64): the number of sequences at each step. The sequences are
+    in order of decreasing length; ``sorted_indices`` and ``unsorted_indices`` give the permutation and its inverse. Created
+    by ``pack_padded_sequence`` and ``pack_sequence``.
     """
 
     def __new__(
@@ -42,22 +42,22 @@ class PackedSequence(_Fields):
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
     ) -> PackedSequence:
-        if batch_sizes is None:  # the old form: a pair
+        if batch_sizes is None:  # the older form: a pair
             data, batch_sizes = data
         if unsorted_indices is None:
             unsorted_indices = inverse_permutation(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)  # type: ignore[type-var]
 
     def sizes(self) -> list[int]:
-        """``batch_sizes`` as numbers."""
+        """``batch_sizes`` as Python ints."""
         return self.batch_sizes._observed("the sizes of a packed sequence").tolist()
 
     def with_data(self, data: Tensor) -> PackedSequence:
-        """The same lengths and order, with other values."""
+        """The same lengths and order, with other data."""
         return PackedSequence(data, *self[1:])
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """With ``data`` in another dtype; itself where there is nothing to do."""
+        """With ``data`` in another dtype; the object itself if nothing changes."""
         data = self.data.to(*args, **kwargs)
         return self if data is self.data else self.with_data(data)
 

@@ -1,4 +1,4 @@
-"""Tensors that belong to a module."""
+"""Tensors that modules register."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _source(name: str, data: Any) -> Tensor:
 
 
 class Parameter(Tensor):
-    """A tensor that registers itself when assigned to a module's attribute. Requires gradients unless told otherwise."""
+    """A tensor that registers itself when assigned to a module's attribute. Requires a gradient by default."""
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
         source = _source("Parameter", data)
@@ -43,10 +43,10 @@ class Buffer(Tensor):
 
 
 class _Uninitialized:
-    """Of tensors that get their shape later, by ``materialize``. They can be looked at, but not computed with."""
+    """Mixin of tensors that get their shape later, by ``materialize``. They can be inspected, but not computed with."""
 
     def materialize(self, shape: Any, device: Any = None, dtype: DType | None = None) -> None:
-        """Gives the tensor its shape, and memory."""
+        """Sets the tensor's shape, and allocates its memory."""
         kept: Any = self
         kind = kept.dtype if dtype is None else dtype
         kept._data = create.zeros(tuple(shape), dtype=kind)._data
@@ -65,7 +65,7 @@ class _Uninitialized:
 
 
 class UninitializedParameter(_Uninitialized, Parameter):
-    """A parameter without a shape, of a lazy module."""
+    """A parameter without a shape, for lazy modules."""
 
     _whole = Parameter
 
@@ -74,7 +74,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
 
 class UninitializedBuffer(_Uninitialized, Buffer):
-    """A buffer without a shape, of a lazy module."""
+    """A buffer without a shape, for lazy modules."""
 
     _whole = Buffer
 
@@ -83,5 +83,5 @@ class UninitializedBuffer(_Uninitialized, Buffer):
 
 
 def is_lazy(param: Any) -> bool:
-    """Whether a parameter or buffer has no shape yet."""
+    """True if a parameter or buffer has no shape yet."""
     return isinstance(param, _Uninitialized)

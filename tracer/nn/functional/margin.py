@@ -1,4 +1,4 @@
-"""Losses of margins and distances. ``reduction`` is mean, sum or none."""
+"""Margin and distance losses. ``reduction`` is mean, sum or none."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """``triplet_margin_loss`` with any distance."""
+    """``triplet_margin_loss`` with a custom distance."""
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     distance = pairwise_distance if distance_function is None else distance_function

@@ -1,4 +1,4 @@
-"""Elements, or whole channels, dropped at random."""
+"""Dropout of elements or whole channels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def _drop(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[i
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeros with probability ``p``, the others divided by 1 - p (Srivastava et al. 2014); the input if not ``training``."""
+    """Elements become zero with probability ``p``, the others are divided by 1 - p (Srivastava et al. 2014); the input if not
+    ``training``.
+    """
     return _drop(input, p, training, inplace, input._data.shape)
 
 

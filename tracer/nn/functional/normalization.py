@@ -34,14 +34,14 @@ def _standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 
 
 def _require_vectors(size: int, **vectors: Tensor | None) -> None:
-    """Raises RuntimeError unless the vectors that are given, by name, have a number for each channel."""
+    """Raises RuntimeError unless the given vectors have one number per channel."""
     for name, x in vectors.items():
         if x is not None and x.numel() != size:
             raise RuntimeError(f"{name} should contain {size} elements not {x.numel()}")
 
 
 def _update(running: Tensor, new: Tensor, momentum: float) -> None:
-    """Moves a running mean towards a new one."""
+    """Moves a running mean towards a new mean."""
     running.copy_(F.add(F.mul(widened(running), 1 - momentum), F.mul(new, momentum)))
 
 
@@ -106,13 +106,13 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Each channel (axis 1) standardized by the batch's moments while training, by the running ones otherwise (Ioffe, Szegedy
+    """Standardizes each channel (axis 1) by the batch's moments in training, by the running ones otherwise (Ioffe, Szegedy
     2015).
     """
     channels = input._data.shape[1] if input.ndim > 1 else 0
     axes = tuple(i for i in range(input.ndim) if i != 1)
     lifted = tuple(channels if i == 1 else 1 for i in range(input.ndim))
-    if input.numel() == 0:  # of weight and bias PyTorch looks at the first element
+    if input.numel() == 0:  # PyTorch reads the first element of weight and bias
         out = input if weight is None else F.mul(input, getitem(weight, 0))
         return F.clone(out) if bias is None else F.add(out, getitem(bias, 0))
     _require_vectors(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
@@ -150,7 +150,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Each channel of each sample standardized (Ulyanov et al. 2016)."""
+    """Standardizes each channel of each sample (Ulyanov et al. 2016)."""
     _, c, *rest = input._data.shape
     if use_input_stats and math.prod(rest) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
@@ -179,7 +179,7 @@ def instance_norm(
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """The channels of each sample standardized in groups (Wu, He 2018)."""
+    """Standardizes groups of channels of each sample (Wu, He 2018)."""
     if input.ndim < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.ndim}")
     n, c, *rest = input._data.shape
@@ -206,7 +206,7 @@ def group_norm(
 
 @opmath
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha * the mean of squares over neighbouring channels)**beta (Krizhevsky et al. 2012)."""
+    """x / (k + alpha * the mean of squares over adjacent channels)**beta (Krizhevsky et al. 2012)."""
     if input.ndim < 3:
         raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.ndim} dimensions)")
     if input.numel() == 0:
@@ -220,7 +220,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 @opmath
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
-    """Vectors along ``dim`` divided by their ``p`` norm, of at least ``eps``."""
+    """Vectors along ``dim`` divided by their ``p`` norm, which is at least ``eps``."""
     size = vector_norm(input, p, dim, keepdim=True)
     return F.div(input, F.clamp(size, min=eps))
 

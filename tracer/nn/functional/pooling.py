@@ -1,4 +1,4 @@
-"""Pooling, and the windows it is made of, in one, two and three dimensions."""
+"""Pooling and its windows, in one, two and three dimensions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = [
 def _windows(
     n: int, x: Tensor, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, value: float
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """The windows of the last ``n`` axes, (..., k..., o...), of an input padded with ``value``; and the amounts before it."""
+    """The windows of the last ``n`` axes, (..., k..., o...), of an input padded with ``value``; and the leading padding."""
     k, d, p = ntuple(size, n), ntuple(dilation, n), ntuple(padding, n)
     s = k if stride is None or (not isinstance(stride, int) and len(stride) == 0) else ntuple(stride, n)
     if min(s) <= 0:
@@ -77,7 +77,7 @@ def _windows(
 
 
 def _tiles(n: int, x: Tensor, k: Sequence[int]) -> Tensor:
-    """Windows that touch one another and do not overlap: the same memory by other axes."""
+    """Adjacent windows without overlap: the same memory with additional axes."""
     *lead, _ = x._data.shape[: x.ndim - n + 1]
     pairs = [m for e, ki in zip(x._data.shape[-n:], k, strict=True) for m in (e // ki, ki)]
     first = len(lead)
@@ -99,7 +99,7 @@ def _max_pool(
     picked = _first_maximum(n, w, shape, axes)
     if not return_indices:
         return picked(w)
-    # The positions in the input, by sending its own positions through the same windows.
+    # Positions in the input: an array of positions goes through the same windows.
     extents = input._data.shape[lead:]
     numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
     spots, _ = _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)
@@ -107,9 +107,9 @@ def _max_pool(
 
 
 def _first_maximum(n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """Reads, in each window, where the first maximum of ``w`` is, or what is not a number.
+    """A function that reads values at the first maximum of ``w`` in each window, or at a NaN.
 
-    By comparison: all is elementwise, the gradient too, where positions would be scattered.
+    It uses comparisons: then everything is elementwise, also the gradient, which would otherwise scatter.
     """
     extents = shape[axes[0] : axes[-1] + 1]
     number = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i32"), (*extents, *(1,) * n))
@@ -123,7 +123,7 @@ def _first_maximum(n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, .
 
 
 def _beside_windows(x: Tensor, n: int) -> Tensor:
-    """One number for each window, beside all of its elements."""
+    """One number per window, broadcast against its elements."""
     image = x._data.shape[x.ndim - n :]
     return reshape(x, (*x._data.shape[: x.ndim - n], *(1,) * n, *image))
 
@@ -137,7 +137,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The maximum of each window of signals; with ``return_indices`` also where it is."""
+    """The maximum of each window of signals; with ``return_indices`` also its position."""
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -150,7 +150,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The maximum of each window of images; with ``return_indices`` also where it is, in the flattened image."""
+    """The maximum of each window of images; with ``return_indices`` also its position in the flattened image."""
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -163,7 +163,7 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The maximum of each window of volumes; with ``return_indices`` also where it is, in the flattened volume."""
+    """The maximum of each window of volumes; with ``return_indices`` also its position in the flattened volume."""
     return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -188,7 +188,7 @@ def _max_unpool(
     require_images(f"max_unpool{n}d", n, input, input.ndim - 1)
     flat = (*lead, math.prod(image))
     empty = P.full(value=0, shape=(*lead, math.prod(extents)), dtype=input.dtype.short)
-    # The positions of overlapping windows come several times, with equal values: one of them is kept, and all get its gradient.
+    # Positions of overlapping windows occur several times, with equal values: one is kept, and all receive its gradient.
     places, values = reshape(indices, flat), reshape(input, flat)
     out = scatter(empty, -1, places, values.detach())
     if values.requires_grad:
@@ -205,7 +205,7 @@ def max_unpool1d(
     padding: Any = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The elements of ``input`` at the positions where ``max_pool1d`` found them, zeros elsewhere."""
+    """The elements of ``input`` at the positions of the maxima of ``max_pool1d``, zeros elsewhere."""
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -217,7 +217,7 @@ def max_unpool2d(
     padding: Any = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The elements of ``input`` at the positions where ``max_pool2d`` found them, zeros elsewhere."""
+    """The elements of ``input`` at the positions of the maxima of ``max_pool2d``, zeros elsewhere."""
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -229,7 +229,7 @@ def max_unpool3d(
     padding: Any = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """The elements of ``input`` at the positions where ``max_pool3d`` found them, zeros elsewhere."""
+    """The elements of ``input`` at the positions of the maxima of ``max_pool3d``, zeros elsewhere."""
     return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -250,7 +250,7 @@ def _avg_pool(
         return quotient(total, divisor)
     if not any(p) and not ceil_mode:
         return quotient(total, math.prod(k))
-    # How many elements each window covers: of the input, with or without its padding.
+    # The number of elements in each window: of the input, with or without padding.
     extents = input._data.shape[lead:]
     ones = P.full(value=1, shape=extents, dtype=input.dtype.short)
     if include_pad:
@@ -262,7 +262,7 @@ def _avg_pool(
 
 
 def quotient(total: Tensor, count: Any) -> Tensor:
-    """The quotient, which is cut for integers."""
+    """The quotient, truncated for integers."""
     return F.div(total, count) if total.dtype is not int64 else F.div(total, count, rounding_mode="trunc")
 
 
@@ -336,13 +336,13 @@ def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = N
 
 @opmath
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The same of images."""
+    """``lp_pool1d`` for images."""
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 @opmath
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The same of volumes."""
+    """``lp_pool1d`` for volumes."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -363,7 +363,7 @@ def _sizes(n: int, input: Tensor, output_size: Any) -> list[Any]:
 
 def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
     sizes = _sizes(n, input, output_size)
-    if any(o != 1 for o in sizes):  # of one window PyTorch takes the mean, which may be of nothing
+    if any(o != 1 for o in sizes):  # for one window PyTorch takes the mean, possibly of no elements
         require_images(f"adaptive_avg_pool{n}d", n, input, n if n < 3 else input.ndim - 1)
     x = input
     for i, out in enumerate(sizes):
@@ -387,18 +387,18 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
 
 @opmath
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The same of images."""
+    """``adaptive_avg_pool1d`` for images."""
     return _adaptive(2, input, output_size, R.mean)
 
 
 @opmath
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The same of volumes."""
+    """``adaptive_avg_pool1d`` for volumes."""
     return _adaptive(3, input, output_size, R.mean)
 
 
 def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    """Window by window, so that a maximum is where it is first."""
+    """Window by window, so that the first maximum is found."""
     import itertools
 
     sizes = _sizes(n, input, output_size)
@@ -430,12 +430,12 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The same of images."""
+    """``adaptive_max_pool1d`` for images."""
     return _adaptive_max(2, input, output_size, return_indices)
 
 
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The same of volumes."""
+    """``adaptive_max_pool1d`` for volumes."""
     return _adaptive_max(3, input, output_size, return_indices)
 
 
@@ -453,7 +453,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
 
 def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """The adjoint of ``unfold``: columns put back as windows, added up where they overlap."""
+    """The adjoint of ``unfold``: sums columns as overlapping windows."""
     if input.ndim == 2:
         return S.squeeze(fold(S.unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride), 0)
     size, k, d, p, s = (ntuple(v, 2) for v in (output_size, kernel_size, dilation, padding, stride))
@@ -468,7 +468,7 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
             f"input.size(2)={input._data.shape[2]}."
         )
     windows = reshape(input, (n, rows // math.prod(k), *k, *image))
-    # The windows may not reach the end of the image.
+    # The windows may end before the image does.
     reach = [(o - 1) * si + di * (ki - 1) + 1 for o, si, di, ki in zip(image, s, d, k, strict=True)]
     out = P.fold(windows, extents=tuple(reach), stride=s, dilation=d)
     cuts: list[int] = []

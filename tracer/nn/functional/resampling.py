@@ -1,4 +1,4 @@
-"""Padding, resizing, and rearrangements of images."""
+"""Padding, resizing, and rearrangement of images."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ __all__ = [
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Something around the input: ``value`` (constant), its reflection, its edge (replicate), or its other side (circular).
+    """Pads the input with ``value`` (constant), its reflection, its edge (replicate), or its opposite side (circular).
 
-    Amounts in pairs from the last axis.
+    Amounts in pairs, from the last axis.
     """
     if mode == "constant":
         return S.pad(input, pad, value=0.0 if value is None else value)
@@ -69,7 +69,7 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
     else:
         if max(before, after) > extent:
             raise RuntimeError("Padding value causes wrapping around more than once.")
-        # Negative amounts cut; what is left goes round.
+        # Negative amounts crop; the rest wraps around.
         first, left = max(-before, 0), extent - max(-before, 0) - max(-after, 0)
         around = np.arange(-max(before, 0), left + max(after, 0))
         at = around % left + first if left > 0 else around
@@ -79,7 +79,7 @@ def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tenso
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels as pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016)."""
+    """Rearranges channels to pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016)."""
     r = upscale_factor
     if input.ndim < 3:
         raise RuntimeError(
@@ -100,7 +100,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Pixels as channels: (..., C, H r, W r) to (..., C r r, H, W)."""
+    """Rearranges pixels to channels: (..., C, H r, W r) to (..., C r r, H, W)."""
     r = downscale_factor
     if input.ndim < 3:
         raise RuntimeError(
@@ -113,7 +113,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         raise RuntimeError(
             f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got {h}x{w} and {r}"
         )
-    if not input.numel():  # as in PyTorch, of nothing the shape stays
+    if not input.numel():  # as in PyTorch, an empty input keeps its shape
         return P.copy(input)
     n = len(lead)
     x = reshape(input, (*lead, c, h // r, r, w // r, r))
@@ -122,7 +122,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 
 
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Channels of groups interleaved (Zhang et al. 2018)."""
+    """Interleaves the channels of groups (Zhang et al. 2018)."""
     if input.ndim < 3:
         raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
     n, c, *rest = input._data.shape
@@ -144,10 +144,10 @@ def interpolate(
 ) -> Tensor:
     """The last axes resized to ``size``, or by ``scale_factor``.
 
-    Modes: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area. Every axis by itself: a gather, or
-    a product with a sparse matrix of weights, which is the same thing. Images of bytes are rounded after each axis.
-    ``antialias`` (modes bilinear and bicubic) widens the filter where an axis becomes shorter. Raises NotImplementedError for
-    other integers, and for bytes in the modes linear, trilinear and area; ValueError for options that the mode does not take.
+    Modes: nearest, nearest-exact, linear, bilinear, trilinear, bicubic, area. Axes are resized one at a time, by gathers
+    with weights. Images of bytes are rounded after each axis. ``antialias`` (modes bilinear and bicubic) widens the filter
+    where an axis becomes shorter. Raises NotImplementedError for other integers, and for bytes in the modes linear,
+    trilinear and area; ValueError for options that the mode does not take.
     """
     if input.dtype.category < 2 and not (input.dtype is uint8 and mode in ("nearest", "nearest-exact", "bilinear", "bicubic")):
         raise NotImplementedError(f"\"interpolate\" of mode {mode} not implemented for '{input.dtype.ctype}'")
@@ -197,7 +197,7 @@ def interpolate(
             f"Input and output sizes should be greater than 0, but got input {list(extents)} and output {list(sizes)}"
         )
     align, out = bool(align_corners), input
-    for i in reversed(range(n)) if input.dtype is uint8 else range(n):  # bytes: rows first, for each axis is rounded
+    for i in reversed(range(n)) if input.dtype is uint8 else range(n):  # bytes: rows first, because each axis rounds
         out = _resize(out, 2 + i, sizes[i], scales[i], mode, align, antialias)
     return P.copy(out) if out is input else out
 
@@ -211,12 +211,12 @@ def upsample(
 
 
 def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    """``interpolate`` of mode nearest, under its old name."""
+    """``interpolate`` with mode nearest, under its old name."""
     return interpolate(input, size, scale_factor, "nearest")
 
 
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    """``interpolate`` of mode bilinear, with ``align_corners``, under its old name."""
+    """``interpolate`` with mode bilinear and ``align_corners``, under its old name."""
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 
@@ -258,7 +258,7 @@ def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, alig
 def _widened(places: np.ndarray, extent: int, step: float, cubic: bool) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
     """For each output the first element that it reads, and the weights of the elements from there on, which sum to 1.
 
-    The filter is as wide as the step between outputs, at least as wide as that between elements, as in Pillow's resize.
+    The filter is as wide as the spacing of outputs, and at least as wide as that of inputs, as in Pillow's resize.
     """
     kind = places.dtype.type
     wide, centre = kind(max(step, 1.0)), kind(step) * (places + kind(0.5))
@@ -275,7 +275,7 @@ def _widened(places: np.ndarray, extent: int, step: float, cubic: bool) -> tuple
 
 
 def _bytes(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:
-    """The weighted sums of bytes with weights of as many binary digits as fit 16 bits, rounded: half up."""
+    """The weighted sums of bytes, with weights of as many binary digits as fit 16 bits, rounded half up."""
     taps = _joined(lower, taps, x._data.shape[axis])
     largest = max(float(w.max()) for _, w in taps)
     digits = next(d for d in range(22) if d == 21 or int(0.5 + largest * 2 ** (d + 1)) >= 1 << 15)
@@ -285,7 +285,7 @@ def _bytes(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np
 
 
 def _joined(lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]], extent: int) -> list[tuple[int, np.ndarray]]:
-    """The taps with those that read the same element, at the ends, as one."""
+    """Merges taps that read the same element, at the ends."""
     places = [np.clip(lower + k, 0, extent - 1) for k, _ in taps]
     weights = [w.copy() for _, w in taps]
     for i in range(1, len(weights)):
@@ -296,7 +296,7 @@ def _joined(lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]], extent: i
 
 
 def _weighted(x: Tensor, axis: int, lower: np.ndarray, taps: Sequence[tuple[int, np.ndarray]]) -> Tensor:
-    """The sums of the elements at ``lower + k`` times their weights, for all (k, weights)."""
+    """The weighted sums of the elements at ``lower + k``, for all (k, weights)."""
     extent = x._data.shape[axis]
     total: Tensor | None = None
     lift = tuple(-1 if i == axis else 1 for i in range(x.ndim))

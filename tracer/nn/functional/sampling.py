@@ -1,4 +1,4 @@
-"""Values between pixels: grids of positions, and images sampled at them."""
+"""Sampling between pixels: grids of positions, and images sampled at them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def _warn_of_default(name: str) -> None:
 
 
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
-    """The positions that affine maps send the pixels of an image to, for ``grid_sample``.
+    """The positions to which affine maps send an image's pixels, for ``grid_sample``.
 
-    ``theta`` (N, 2, 3) and ``size`` (N, C, H, W) give (N, H, W, 2); (N, 3, 4) and (N, C, D, H, W) give (N, D, H, W, 3). Pixels
-    have coordinates from -1 to 1: of their centres if ``align_corners``, else of the image's edges. Raises ValueError for other
-    shapes and dtypes (Jaderberg et al. 2015).
+    ``theta`` (N, 2, 3) and ``size`` (N, C, H, W) give (N, H, W, 2); (N, 3, 4) and (N, C, D, H, W) give (N, D, H, W, 3).
+    Coordinates range from -1 to 1: between the centres of the outer pixels if ``align_corners``, else between the image's
+    edges. Raises ValueError for other shapes and dtypes (Jaderberg et al. 2015).
     """
     if align_corners is None:
         _warn_of_default("grid_sample")
@@ -77,9 +77,9 @@ def grid_sample(
 ) -> Tensor:
     """``input`` (N, C, H, W) at the positions ``grid`` (N, H', W', 2), or (N, C, D, H, W) at (N, D', H', W', 3).
 
-    Positions are (x, y) or (x, y, z), from -1 to 1: between the centres of the outer pixels if ``align_corners``, else between
-    the edges of the image. Modes: bilinear, nearest, and, of images, bicubic (Keys 1981, a = -0.75). Outside there are
-    ``padding_mode`` zeros, the border, or the image's reflection. Differentiable in both arguments; a position that is NaN
+    Positions are (x, y) or (x, y, z), from -1 to 1: between the centres of the outer pixels if ``align_corners``, else
+    between the edges of the image. Modes: bilinear, nearest, and, of images, bicubic (Keys 1981, a = -0.75). Outside the
+    image, ``padding_mode`` gives zeros, the border, or a reflection. Differentiable in both arguments; a NaN position
     counts as -1. Raises ValueError for other modes, RuntimeError for shapes and dtypes that do not fit.
     """
     if mode not in ("bilinear", "nearest", "bicubic"):
@@ -102,7 +102,7 @@ def grid_sample(
 def _sampled(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
     d = input.ndim - 2
     extents = input._data.shape[2:]
-    # The coordinates by axis of the image; x, the first, belongs to the last one.
+    # The coordinates by axis of the image; x comes first and belongs to the last axis.
     wanted = [S.reshape(S.narrow(grid, d + 1, d - 1 - axis, 1), grid._data.shape[:-1]) for axis in range(d)]
     places = [_unnormalized(x, n, align_corners) for x, n in zip(wanted, extents, strict=True)]
     if mode == "bicubic":
@@ -110,7 +110,7 @@ def _sampled(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_co
     inside = [_reflected_or_clipped(x, n, padding_mode, align_corners) for x, n in zip(places, extents, strict=True)]
     if mode == "nearest":
         at = [to_dtype(P.round_(x.detach()), int64) for x in inside]
-        # Zero, but not without a gradient.
+        # Zero, but with a gradient.
         return F.add(_pixels(input, at), F.mul(S.unsqueeze(inside[0], 1), 0.0)) if grid.requires_grad else _pixels(input, at)
     lower = [P.floor(x.detach()) for x in inside]
     fractions = [F.sub(x, low) for x, low in zip(inside, lower, strict=True)]
@@ -160,7 +160,7 @@ def _check(input: Tensor, grid: Tensor, mode: str) -> None:
 
 
 def _unnormalized(x: Tensor, extent: int, align: bool) -> Tensor:
-    """From [-1, 1] to numbers of pixels."""
+    """From [-1, 1] to pixel coordinates."""
     if align:
         return F.mul(F.add(x, 1), (extent - 1) / 2)
     return F.div(F.sub(F.mul(F.add(x, 1), extent), 1), 2)
@@ -171,18 +171,18 @@ def _reflected_or_clipped(x: Tensor, extent: int, padding_mode: str, align: bool
         return _finite(x)
     if padding_mode == "reflection":
         x = _reflected(x, 0 if align else -1, 2 * (extent - 1) if align else 2 * extent - 1)
-    # Outside, and at the limits, nothing flows; what is NaN counts as the lower limit.
+    # Outside the limits, and on them, there is no gradient; NaN counts as the lower limit.
     held = F.where(F.bitwise_and(F.gt(x, 0), F.lt(x, extent - 1)), x, 0.0)
     return F.where(F.ge(x, extent - 1), float(extent - 1), held)
 
 
 def _finite(x: Tensor) -> Tensor:
-    """Where a position is too far for an integer, or NaN: one that is outside as well."""
+    """Replaces NaN, and positions too far away for an integer, by a position outside."""
     return F.where(F.bitwise_and(F.gt(x, -(2.0**30)), F.lt(x, 2.0**30)), x, -100.0)
 
 
 def _reflected(x: Tensor, twice_low: int, twice_high: int) -> Tensor:
-    """Reflected at two limits, given by their doubles, until it is between them."""
+    """Reflects at two limits, given as their doubles, into the range between them."""
     if twice_low == twice_high:
         return F.mul(x, 0.0)
     low, span = twice_low / 2, (twice_high - twice_low) / 2
@@ -194,7 +194,7 @@ def _reflected(x: Tensor, twice_low: int, twice_high: int) -> Tensor:
 
 
 def _pixels(input: Tensor, at: list[Tensor]) -> Tensor:
-    """The pixels at integer positions (N, ...), one tensor for each axis: (N, C, ...), zero outside."""
+    """The pixels at integer positions (N, ...), one tensor per axis: (N, C, ...), zero outside."""
     n, c, *extents = input._data.shape
     inside: Any = None
     flat: Any = None
@@ -204,7 +204,7 @@ def _pixels(input: Tensor, at: list[Tensor]) -> Tensor:
         i = F.clamp(i, 0, extent - 1)
         flat = i if flat is None else F.add(F.mul(flat, extent), i)
     batch, *out = flat._data.shape
-    # One lookup in (image and position, channel): of all channels at once.
+    # One lookup in (image and position, channel), for all channels at once.
     image = S.reshape(P.iota(shape=(batch,), axis=0, dtype="i64"), (batch, *(1,) * len(out)))
     row = F.add(flat, F.mul(image, math.prod(extents)))
     rows = S.reshape(S.permute(S.reshape(input, (n, c, math.prod(extents))), (0, 2, 1)), (n * math.prod(extents), c))

@@ -1,4 +1,4 @@
-"""Activations. Formulas are those of the functions of the same name."""
+"""Activations. The formulas are those of the functions of the same name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Threshold(Declared):
 
 
 class RReLU(Declared):
-    """A leaky rectifier whose slope is drawn while training (Xu et al. 2015)."""
+    """A leaky rectifier with a random slope in training (Xu et al. 2015)."""
 
     lower: float = 1 / 8
     upper: float = 1 / 3
@@ -47,7 +47,7 @@ class RReLU(Declared):
 
 
 class Hardtanh(Declared):
-    """x within [min_val, max_val]."""
+    """x clamped to [min_val, max_val]."""
 
     min_val: float = -1.0
     max_val: float = 1.0
@@ -135,7 +135,7 @@ class SELU(Declared):
 
 
 class GLU(Declared):
-    """One half of the axis times the sigmoid of the other."""
+    """The first half of the axis times the sigmoid of the second."""
 
     dim: int = -1
     function = F.glu
@@ -207,7 +207,7 @@ class Softmin(Declared):
 
 
 class Softmax(Declared):
-    """exp(x) over its sum along ``dim``."""
+    """exp(x) divided by its sum along ``dim``."""
 
     dim: int | None = None
     function = F.softmax

@@ -1,4 +1,4 @@
-"""Losses over many classes that hold the weights of their last layer."""
+"""Losses over many classes with the weights of their last layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .linear import Linear
 
 @dataclass
 class LinearCrossEntropyOptions:
-    """PyTorch's choices among its implementations of ``linear_cross_entropy``, which are accepted: results are the same."""
+    """PyTorch's options for its implementations of ``linear_cross_entropy``. They are ignored: results are the same."""
 
     allow_retain_graph: bool = False
     batch_chunk_size: int | None = None
@@ -28,7 +28,7 @@ class LinearCrossEntropyOptions:
 
 
 class LinearCrossEntropyLoss(Module):
-    """``cross_entropy`` of a linear layer's results, (N, in_features) -> (N, num_classes, *out_features)."""
+    """``cross_entropy`` of a linear layer's result, (N, in_features) -> (N, num_classes, *out_features)."""
 
     def __init__(
         self,
@@ -77,17 +77,17 @@ class LinearCrossEntropyLoss(Module):
 
 
 class AdaptiveResult(NamedTuple):
-    """Log probabilities of the targets (N), and minus their mean."""
+    """Log probabilities of the targets (N), and their negative mean."""
 
     output: Tensor
     loss: Tensor
 
 
 class AdaptiveLogSoftmaxWithLoss(Module):
-    """A softmax in two stages (Grave et al. 2017): of frequent classes and clusters, and of the classes in each cluster.
+    """A two-stage softmax (Grave et al. 2017): over frequent classes and clusters, and over the classes of each cluster.
 
-    Classes are ordered by frequency. Cluster i has those from ``cutoffs[i]`` on, and ``in_features // div_value ** (i + 1)``
-    features. Raises ValueError for cutoffs that are not increasing, or not between 0 and ``n_classes``.
+    Classes are ordered by frequency. Cluster i has the classes from ``cutoffs[i]`` on, and ``in_features // div_value ** (i
+    + 1)`` features. Raises ValueError for cutoffs that are not increasing, or not between 0 and ``n_classes``.
     """
 
     def __init__(

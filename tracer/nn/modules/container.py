@@ -1,4 +1,4 @@
-"""Modules made of modules, and lists and dictionaries of modules and parameters."""
+"""Containers of modules and parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _position(index: int, n: int) -> int:
 
 
 class _Indexed(Module):
-    """Submodules named by their positions."""
+    """Submodules with numbers as names."""
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -55,7 +55,7 @@ class _Indexed(Module):
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
-        """Adds modules at the end. Raises TypeError for what is no sequence of modules."""
+        """Adds modules at the end. Raises TypeError for anything but an iterable of modules."""
         if not isinstance(modules, Iterable):
             raise TypeError(f"{type(self).__name__}.extend should be called with an iterable, but got {type(modules).__name__}")
         for module in list(modules):
@@ -63,14 +63,14 @@ class _Indexed(Module):
         return self
 
     def insert(self, index: int, module: Module) -> Any:
-        """Puts a module before position ``index``."""
+        """Inserts a module before position ``index``."""
         modules = list(self)
         modules.insert(index, module)
         self._renumber(modules)
         return self
 
     def pop(self, key: int | slice) -> Any:
-        """Takes a module out, and returns it."""
+        """Removes a module and returns it."""
         module = self[key]
         del self[key]
         return module
@@ -83,7 +83,7 @@ class _Indexed(Module):
 
 
 class Sequential(_Indexed):
-    """Modules one after the other, given as arguments or as an OrderedDict."""
+    """A chain of modules, given as arguments or as an OrderedDict."""
 
     def __init__(self, *args: Any):
         super().__init__()
@@ -112,7 +112,7 @@ class ModuleList(_Indexed):
         return ModuleList(m for _, m in modules)
 
     def __repr__(self) -> str:
-        """Equal neighbours are shown once, with their number."""
+        """Consecutive equal modules are shown once, with their number."""
         if not len(self):
             return f"{type(self).__name__}()"
         runs: list[list[Any]] = []
@@ -184,7 +184,7 @@ class ModuleDict(Module):
 
 
 def _kept(value: Any) -> Any:
-    """Tensors become parameters; other values stay what they are."""
+    """Tensors become parameters; other values are unchanged."""
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 

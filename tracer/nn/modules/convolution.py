@@ -1,4 +1,4 @@
-"""Convolutions, and their transposes."""
+"""Convolutions and transposed convolutions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PADDINGS = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Conv(Module):
-    """The weight is (out_channels, in_channels / groups, k...); transposed, (in_channels, out_channels / groups, k...)."""
+    """The weight is (out_channels, in_channels / groups, k...), or (in_channels, out_channels / groups, k...) if transposed."""
 
     rank: ClassVar[int]
     function: ClassVar[Any]
@@ -117,7 +117,7 @@ class _Convolution(_Conv):
         return type(self).function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _amounts(self) -> list[int]:
-        """What to pad with, before and after, from the last axis on."""
+        """The padding before and after, from the last axis on."""
         if self.padding == "valid":
             return [0] * (2 * self.rank)
         if self.padding == "same":
@@ -170,7 +170,7 @@ class _Transposed(_Conv):
         self._setup(True, *sizes, groups, bias, padding_mode, device, dtype)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        """``output_size``: the extents of the result, among those that the stride leaves possible."""
+        """``output_size``: the extents of the result, among those possible for the stride."""
         more = self.output_padding if output_size is None else self._missing(input, list(output_size))
         return type(self).function(input, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation)
 

@@ -1,4 +1,4 @@
-"""Modules that are their settings."""
+"""Modules defined by their settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _REQUIRED = object()
 
 @dataclass_transform(eq_default=False)
 class Declared(Module):
-    """A module whose annotated class attributes are the arguments of ``__init__``, in order, and a ``function`` of them.
+    """A module whose annotated class attributes are the arguments of ``__init__``, in order, with a ``function`` of them.
 
-    ``forward(*inputs)`` is ``function(*inputs, **settings)``. An attribute annotated ``ClassVar`` is no setting. Shown are all
-    settings but ``inplace``, which is when it is true. What dataclasses do, without compiling a function for each class.
+    ``forward(*inputs)`` is ``function(*inputs, **settings)``. Attributes annotated ``ClassVar`` are not settings. ``repr``
+    shows all settings; ``inplace`` only if it is true. Like dataclasses, but without compiling a function for each class.
     """
 
     function: ClassVar[Callable[..., Any]]
@@ -57,14 +57,14 @@ class Declared(Module):
 
     @classmethod
     def signature(cls) -> inspect.Signature:
-        """The settings as parameters."""
+        """The settings as a signature."""
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         empty = inspect.Parameter.empty
         defaults = {name: empty if value is _REQUIRED else value for name, value in cls._defaults.items()}
         return inspect.Signature([inspect.Parameter(name, kind, default=value) for name, value in defaults.items()])
 
     def check(self) -> None:
-        """Raises what bad settings raise, and makes the others uniform."""
+        """Validates and normalises the settings."""
 
     def settings(self) -> dict[str, Any]:
         own = self.__dict__

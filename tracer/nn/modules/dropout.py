@@ -1,4 +1,4 @@
-"""Dropout, while training only."""
+"""Dropout, in training only."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class _Dropout(Declared):
 
 
 class Dropout(_Dropout):
-    """Each element zero with probability ``p``, the others scaled by 1 / (1 - p) (Srivastava et al. 2014)."""
+    """Sets elements to zero with probability ``p`` and scales the others by 1 / (1 - p) (Srivastava et al. 2014)."""
 
     function = F.dropout
 
 
 class Dropout1d(_Dropout):
-    """Whole channels of (N, C, L) dropped."""
+    """Drops whole channels of (N, C, L)."""
 
     function = F.dropout1d
 
 
 class Dropout2d(_Dropout):
-    """Whole channels of (N, C, H, W) dropped."""
+    """Drops whole channels of (N, C, H, W)."""
 
     function = F.dropout2d
 
 
 class Dropout3d(_Dropout):
-    """Whole channels of (N, C, D, H, W) dropped."""
+    """Drops whole channels of (N, C, D, H, W)."""
 
     function = F.dropout3d
 

@@ -1,4 +1,4 @@
-"""Layers that learn the number of their inputs from the first one."""
+"""Layers that infer their number of inputs from the first input."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .normalization import (
 
 
 class LazyModuleMixin:
-    """Of layers whose parameters have no shape before the first call; then they become layers of ``cls_to_become``."""
+    """Mixin of layers whose parameters have no shape before the first call; then they become layers of ``cls_to_become``."""
 
     cls_to_become: ClassVar[type[Module]]
     _lazy_arguments: tuple[Any, ...]
 
     def has_uninitialized_params(self: Any) -> bool:
-        """Whether a parameter or buffer has no shape yet."""
+        """True if a parameter or buffer has no shape yet."""
         return any(is_lazy(t) for t in (*self._parameters.values(), *self._buffers.values()))
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -35,7 +35,7 @@ class LazyModuleMixin:
         return self(*args, **kwargs)
 
     def initialize_parameters(self: Any, input: Tensor) -> None:
-        """Gives the parameters their shapes, by an input."""
+        """Gives the parameters their shapes, from an input."""
         self._become_whole(input)
 
     def _become_whole(self: Any, input: Tensor) -> None:
@@ -63,7 +63,7 @@ class LazyModuleMixin:
         object.__setattr__(self, "__class__", self.cls_to_become)
 
     def _whole(self: Any, input: Tensor) -> Module:
-        """The layer for an input."""
+        """The initialized layer, for an input."""
         _, args, kwargs = self._lazy_arguments
         return self.cls_to_become(self._count(input), *args, **kwargs)
 
@@ -91,7 +91,7 @@ class LazyLinear(LazyModuleMixin, Linear):
         return input.shape[-1]
 
     def reset_parameters(self) -> None:
-        """Nothing before the first call."""
+        """No effect before the first call."""
 
 
 class _LazyConv(LazyModuleMixin):
@@ -113,41 +113,41 @@ class _LazyConv(LazyModuleMixin):
         return input.shape[-rank - 1]
 
     def reset_parameters(self) -> None:
-        """Nothing before the first call."""
+        """No effect before the first call."""
 
 
 class LazyConv1d(_LazyConv, Conv1d):
-    """``Conv1d`` whose ``in_channels`` is that of the first input."""
+    """``Conv1d`` with ``in_channels`` from the first input."""
 
     cls_to_become = Conv1d
 
 
 class LazyConv2d(_LazyConv, Conv2d):
-    """``Conv2d`` whose ``in_channels`` is that of the first input."""
+    """``Conv2d`` with ``in_channels`` from the first input."""
 
     cls_to_become = Conv2d
 
 
 class LazyConv3d(_LazyConv, Conv3d):
-    """``Conv3d`` whose ``in_channels`` is that of the first input."""
+    """``Conv3d`` with ``in_channels`` from the first input."""
 
     cls_to_become = Conv3d
 
 
 class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
-    """``ConvTranspose1d`` whose ``in_channels`` is that of the first input."""
+    """``ConvTranspose1d`` with ``in_channels`` from the first input."""
 
     cls_to_become = ConvTranspose1d
 
 
 class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
-    """``ConvTranspose2d`` whose ``in_channels`` is that of the first input."""
+    """``ConvTranspose2d`` with ``in_channels`` from the first input."""
 
     cls_to_become = ConvTranspose2d
 
 
 class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
-    """``ConvTranspose3d`` whose ``in_channels`` is that of the first input."""
+    """``ConvTranspose3d`` with ``in_channels`` from the first input."""
 
     cls_to_become = ConvTranspose3d
 
@@ -171,43 +171,43 @@ class _LazyNorm(LazyModuleMixin):
         return input.shape[1]
 
     def reset_parameters(self) -> None:
-        """Nothing before the first call."""
+        """No effect before the first call."""
 
     def reset_running_stats(self) -> None:
-        """Nothing before the first call."""
+        """No effect before the first call."""
 
 
 class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
-    """``BatchNorm1d`` whose ``num_features`` is that of the first input."""
+    """``BatchNorm1d`` with ``num_features`` from the first input."""
 
     cls_to_become = BatchNorm1d
 
 
 class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
-    """``BatchNorm2d`` whose ``num_features`` is that of the first input."""
+    """``BatchNorm2d`` with ``num_features`` from the first input."""
 
     cls_to_become = BatchNorm2d
 
 
 class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
-    """``BatchNorm3d`` whose ``num_features`` is that of the first input."""
+    """``BatchNorm3d`` with ``num_features`` from the first input."""
 
     cls_to_become = BatchNorm3d
 
 
 class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
-    """``InstanceNorm1d`` whose ``num_features`` is that of the first input."""
+    """``InstanceNorm1d`` with ``num_features`` from the first input."""
 
     cls_to_become = InstanceNorm1d
 
 
 class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
-    """``InstanceNorm2d`` whose ``num_features`` is that of the first input."""
+    """``InstanceNorm2d`` with ``num_features`` from the first input."""
 
     cls_to_become = InstanceNorm2d
 
 
 class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
-    """``InstanceNorm3d`` whose ``num_features`` is that of the first input."""
+    """``InstanceNorm3d`` with ``num_features`` from the first input."""
 
     cls_to_become = InstanceNorm3d

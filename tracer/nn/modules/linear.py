@@ -1,4 +1,4 @@
-"""Linear layers, tables of rows, and changes of shape."""
+"""Linear layers, embeddings, and reshapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .declared import Declared
 
 
 class Identity(Module):
-    """The input. Takes any arguments, and forgets them."""
+    """Returns its input; ignores its arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
@@ -86,7 +86,7 @@ class Bilinear(Module):
 
 
 class Flatten(Declared):
-    """The axes from start_dim to end_dim as one."""
+    """Merges the axes from start_dim to end_dim."""
 
     start_dim: int = 1
     end_dim: int = -1
@@ -94,7 +94,7 @@ class Flatten(Declared):
 
 
 class Unflatten(Declared):
-    """One axis as several."""
+    """Splits one axis into several."""
 
     dim: int
     unflattened_size: tuple[int, ...]
@@ -104,7 +104,7 @@ class Unflatten(Declared):
 
 
 class _Table(Module):
-    """A weight whose rows are looked up."""
+    """A weight with indexed rows."""
 
     num_embeddings: int
     embedding_dim: int
@@ -147,7 +147,7 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """The rows of ``weight`` (num_embeddings, embedding_dim) that the input names."""
+    """The rows of ``weight`` (num_embeddings, embedding_dim) at the input's indices."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Embedding(_Table):
 
     @classmethod
     def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, **more: Any) -> Embedding:
-        """A table with the given rows, which are not learned unless ``freeze`` is False."""
+        """An embedding with the given rows, which are learned only if ``freeze`` is False."""
         if embeddings.ndim != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape

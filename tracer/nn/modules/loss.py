@@ -1,4 +1,4 @@
-"""Losses as modules. Formulas are those of the functions of the same name."""
+"""Losses as modules. The formulas are those of the functions of the same name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .declared import Declared
 
 
 class _Loss(Declared):
-    """``size_average`` and ``reduce`` are the old spelling of ``reduction``."""
+    """``size_average`` and ``reduce`` are older forms of ``reduction``."""
 
     size_average: bool | None = None
     reduce: bool | None = None
@@ -61,7 +61,7 @@ class HuberLoss(Declared):
 
 
 class KLDivLoss(_Loss):
-    """target * (log(target) - input), where the input holds logarithms."""
+    """target * (log(target) - input), where the input is logarithms."""
 
     log_target: bool = False
     function = F.kl_div
@@ -74,13 +74,13 @@ class SoftMarginLoss(_Loss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """The margin between classes that are targets, listed up to a -1, and those that are not."""
+    """The margin between target classes, listed up to a -1, and the other classes."""
 
     function = F.multilabel_margin_loss
 
 
 class PoissonNLLLoss(Declared):
-    """exp(input) - target * input, or of the rate itself; ``full`` adds Stirling's term."""
+    """exp(input) - target * input, or with the input as the rate itself; ``full`` adds Stirling's term."""
 
     log_input: bool = True
     full: bool = False
@@ -152,7 +152,7 @@ class TripletMarginLoss(Declared):
 
 
 class TripletMarginWithDistanceLoss(Declared):
-    """``TripletMarginLoss`` with any distance."""
+    """``TripletMarginLoss`` with a custom distance."""
 
     distance_function: Callable[[Tensor, Tensor], Tensor] | None = None
     margin: float = 1.0
@@ -177,7 +177,7 @@ class CTCLoss(Declared):
 
 
 class _Weighted(Module):
-    """A loss with a weight per class or element, kept as a buffer."""
+    """A loss with a weight per class or element, stored as a buffer."""
 
     function: ClassVar[Callable[..., Tensor]]
 
@@ -252,7 +252,7 @@ class MultiMarginLoss(_Weighted):
 
 
 class NLLLoss(_Weighted):
-    """The negative log likelihood of the target class, of logarithms of probabilities."""
+    """The negative log likelihood of the target class, from log probabilities."""
 
     def __init__(
         self,
@@ -270,7 +270,7 @@ class NLLLoss(_Weighted):
 
 
 class CrossEntropyLoss(_Weighted):
-    """``NLLLoss`` of the log softmax of logits; the target holds classes, or probabilities of classes."""
+    """``NLLLoss`` of the log softmax of logits; the target is class numbers or class probabilities."""
 
     def __init__(
         self,

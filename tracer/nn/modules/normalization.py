@@ -28,7 +28,7 @@ def _reset_affine(module: Module) -> None:
 
 
 class _Running(Module):
-    """Channels standardized by moments, whose running means are kept."""
+    """Standardizes channels, and keeps running means of the moments."""
 
     ranks: ClassVar[tuple[int, ...]]
     words: ClassVar[str]
@@ -98,7 +98,7 @@ class _BatchNorm(_Running):
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # a plain average of all batches
+            if self.momentum is None:  # a cumulative average over all batches
                 momentum = 1.0 / self.num_batches_tracked.to(self.running_mean.dtype)
         kept = self.running_mean, self.running_var
         if self.training and not self.track_running_stats:
@@ -108,19 +108,19 @@ class _BatchNorm(_Running):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Channels of (N, C) or (N, C, L) standardized over the batch (Ioffe, Szegedy 2015)."""
+    """Standardizes the channels of (N, C) or (N, C, L) over the batch (Ioffe, Szegedy 2015)."""
 
     ranks, words = (2, 3), "2D or 3D"
 
 
 class BatchNorm2d(_BatchNorm):
-    """Channels of (N, C, H, W) standardized over the batch."""
+    """Standardizes the channels of (N, C, H, W) over the batch."""
 
     ranks, words = (4,), "4D"
 
 
 class BatchNorm3d(_BatchNorm):
-    """Channels of (N, C, D, H, W) standardized over the batch."""
+    """Standardizes the channels of (N, C, D, H, W) over the batch."""
 
     ranks, words = (5,), "5D"
 
@@ -158,19 +158,19 @@ class _InstanceNorm(_Running):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Channels of each (C, L) standardized (Ulyanov et al. 2016)."""
+    """Standardizes the channels of each (C, L) (Ulyanov et al. 2016)."""
 
     ranks, words = (2, 3), "2D or 3D"
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Channels of each (C, H, W) standardized."""
+    """Standardizes the channels of each (C, H, W)."""
 
     ranks, words = (3, 4), "3D or 4D"
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Channels of each (C, D, H, W) standardized."""
+    """Standardizes the channels of each (C, D, H, W)."""
 
     ranks, words = (4, 5), "4D or 5D"
 
@@ -180,7 +180,7 @@ def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 class LayerNorm(Module):
-    """The last axes standardized (Ba et al. 2016)."""
+    """Standardizes the last axes (Ba et al. 2016)."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """The last axes divided by their root mean square (Zhang, Sennrich 2019)."""
+    """Divides by the root mean square over the last axes (Zhang, Sennrich 2019)."""
 
     def __init__(
         self,
@@ -235,7 +235,7 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """Groups of channels of each sample standardized (Wu, He 2018)."""
+    """Standardizes groups of channels of each sample (Wu, He 2018)."""
 
     def __init__(
         self,
@@ -266,7 +266,7 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Declared):
-    """Each channel divided by a power of the energy of its neighbours (Krizhevsky et al. 2012)."""
+    """Divides each channel by a power of the energy of adjacent channels (Krizhevsky et al. 2012)."""
 
     size: int
     alpha: float = 1e-4
@@ -279,4 +279,4 @@ class LocalResponseNorm(Declared):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """``LocalResponseNorm`` of images."""
+    """``LocalResponseNorm`` for images."""

@@ -30,19 +30,19 @@ class _MaxPool(Declared):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window of (N, C, L)."""
+    """The maximum of each window of (N, C, L)."""
 
     function = F.max_pool1d
 
 
 class MaxPool2d(_MaxPool):
-    """The largest element of each window of (N, C, H, W)."""
+    """The maximum of each window of (N, C, H, W)."""
 
     function = F.max_pool2d
 
 
 class MaxPool3d(_MaxPool):
-    """The largest element of each window of (N, C, D, H, W)."""
+    """The maximum of each window of (N, C, D, H, W)."""
 
     function = F.max_pool3d
 
@@ -62,21 +62,21 @@ class _MaxUnpool(Declared):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Puts elements back where ``MaxPool1d(return_indices=True)`` found them."""
+    """Places elements at the positions of the maxima of ``MaxPool1d(return_indices=True)``."""
 
     rank = 1
     function = F.max_unpool1d
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """Puts elements back where ``MaxPool2d(return_indices=True)`` found them."""
+    """Places elements at the positions of the maxima of ``MaxPool2d(return_indices=True)``."""
 
     rank = 2
     function = F.max_unpool2d
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """Puts elements back where ``MaxPool3d(return_indices=True)`` found them."""
+    """Places elements at the positions of the maxima of ``MaxPool3d(return_indices=True)``."""
 
     rank = 3
     function = F.max_unpool3d
@@ -163,19 +163,19 @@ class _Adaptive(Declared):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    """Means of as many windows as the result has elements."""
+    """The means of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_avg_pool1d
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """Means of as many windows as the result has elements."""
+    """The means of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_avg_pool2d
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    """Means of as many windows as the result has elements."""
+    """The means of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_avg_pool3d
 
@@ -185,19 +185,19 @@ class _AdaptiveMax(_Adaptive):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
-    """Maxima of as many windows as the result has elements."""
+    """The maxima of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_max_pool1d
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """Maxima of as many windows as the result has elements."""
+    """The maxima of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_max_pool2d
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
-    """Maxima of as many windows as the result has elements."""
+    """The maxima of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_max_pool3d
 
@@ -228,17 +228,17 @@ class _FractionalMax(Declared):
         return ""
 
 
-del _FractionalMax._random_samples  # it is a buffer
+del _FractionalMax._random_samples  # registered as a buffer
 
 
 class FractionalMaxPool2d(_FractionalMax):
-    """Maxima of windows that are placed at random (Graham 2014)."""
+    """Maxima of randomly placed windows (Graham 2014)."""
 
     function = F.fractional_max_pool2d
 
 
 class FractionalMaxPool3d(_FractionalMax):
-    """Maxima of windows that are placed at random, of volumes."""
+    """Maxima of randomly placed windows, for volumes."""
 
     function = F.fractional_max_pool3d
 
@@ -293,19 +293,19 @@ class _ConstantPad(_Padding):
 
 
 class ConstantPad1d(_ConstantPad):
-    """``value`` beside signals."""
+    """Pads signals with ``value``."""
 
     rank = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """``value`` around images."""
+    """Pads images with ``value``."""
 
     rank = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """``value`` around volumes."""
+    """Pads volumes with ``value``."""
 
     rank = 3
 
@@ -318,73 +318,73 @@ class _ZeroPad(_Padding):
 
 
 class ZeroPad1d(_ZeroPad):
-    """Zeros beside signals."""
+    """Pads signals with zeros."""
 
     rank = 1
 
 
 class ZeroPad2d(_ZeroPad):
-    """Zeros around images."""
+    """Pads images with zeros."""
 
     rank = 2
 
 
 class ZeroPad3d(_ZeroPad):
-    """Zeros around volumes."""
+    """Pads volumes with zeros."""
 
     rank = 3
 
 
 class ReflectionPad1d(_Padding):
-    """Signals mirrored at their ends, which are not repeated."""
+    """Pads signals by reflection, without repeating the ends."""
 
     rank, mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Padding):
-    """Images mirrored at their edges, which are not repeated."""
+    """Pads images by reflection, without repeating the edges."""
 
     rank, mode = 2, "reflect"
 
 
 class ReflectionPad3d(_Padding):
-    """Volumes mirrored at their faces, which are not repeated."""
+    """Pads volumes by reflection, without repeating the faces."""
 
     rank, mode = 3, "reflect"
 
 
 class ReplicationPad1d(_Padding):
-    """The ends of signals repeated."""
+    """Pads signals by repeating the ends."""
 
     rank, mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Padding):
-    """The edges of images repeated."""
+    """Pads images by repeating the edges."""
 
     rank, mode = 2, "replicate"
 
 
 class ReplicationPad3d(_Padding):
-    """The faces of volumes repeated."""
+    """Pads volumes by repeating the faces."""
 
     rank, mode = 3, "replicate"
 
 
 class CircularPad1d(_Padding):
-    """Signals continued by their other end."""
+    """Pads signals with the opposite end."""
 
     rank, mode = 1, "circular"
 
 
 class CircularPad2d(_Padding):
-    """Images continued by their other edge."""
+    """Pads images with the opposite edge."""
 
     rank, mode = 2, "circular"
 
 
 class CircularPad3d(_Padding):
-    """Volumes continued by their other face."""
+    """Pads volumes with the opposite face."""
 
     rank, mode = 3, "circular"
 
@@ -416,7 +416,7 @@ class Upsample(_Resized):
 
 
 class UpsamplingNearest2d(_Resized):
-    """Images resized by the nearest pixel."""
+    """Resizes images by the nearest pixel."""
 
     mode: ClassVar[str] = "nearest"
 
@@ -425,7 +425,7 @@ class UpsamplingNearest2d(_Resized):
 
 
 class UpsamplingBilinear2d(_Resized):
-    """Images resized by bilinear interpolation, corner to corner."""
+    """Resizes images by bilinear interpolation with aligned corners."""
 
     mode: ClassVar[str] = "bilinear"
 
@@ -434,7 +434,7 @@ class UpsamplingBilinear2d(_Resized):
 
 
 class PixelShuffle(Declared):
-    """Channels as the pixels of finer images: (N, C * r * r, H, W) to (N, C, H * r, W * r)."""
+    """Rearranges channels to pixels: (N, C * r * r, H, W) to (N, C, H * r, W * r)."""
 
     upscale_factor: int
     function = F.pixel_shuffle
@@ -448,7 +448,7 @@ class PixelUnshuffle(Declared):
 
 
 class ChannelShuffle(Declared):
-    """Channels of the groups taken in turn."""
+    """Interleaves the channels of groups."""
 
     groups: int
     function = F.channel_shuffle

@@ -1,4 +1,4 @@
-"""Recurrent networks. Gates are stacked in the weights as PyTorch stacks them."""
+"""Recurrent networks. Gates are stacked in the weights as in PyTorch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..module import Module
 from ..packed import PackedSequence
 from ..parameter import Parameter
 
-# The weight and bias that h is multiplied by, and that of the projection.
+# The weight and bias for h, and the weight of the projection.
 _Weights = tuple[Any, Any, Any]
 
 
 def _rnn_cell(activation: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
     def cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
-        """h = activation(x W' + h U'), the product with x already taken."""
+        """h = activation(x W' + h U'); ``x`` is the product with W'."""
         return (activation(P.add(x, F.linear(state[0], w[0], w[1]))),)
 
     return cell
@@ -40,7 +40,7 @@ def _lstm_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tenso
 
 
 def _gru_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
-    """Cho et al. 2014, the reset gate after the product."""
+    """Cho et al. 2014, with the reset gate after the product."""
     (h,) = state
     xr, xz, xn = shape.chunk(x, 3, -1)
     hr, hz, hn = shape.chunk(F.linear(h, w[0], w[1]), 3, -1)
@@ -125,7 +125,7 @@ class RNNBase(Module):
             init.uniform_(p, -bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Nothing: the weights are used where they are."""
+        """No effect: the weights are used in place."""
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         if isinstance(input, PackedSequence):
@@ -146,7 +146,7 @@ class RNNBase(Module):
         return x, ends if self.mode == "LSTM" else ends[0]
 
     def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        """Every step of the sequences that are not over yet."""
+        """Every step, for the sequences that have not ended."""
         x, sizes = input.data, input.sizes()
         if x.shape[-1] != self.input_size:
             raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}")
@@ -161,7 +161,7 @@ class RNNBase(Module):
     def _layers(
         self, x: Tensor, states: tuple[Tensor, ...], run: Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All layers, each by ``run(x, state, layer, direction)``; and their last states."""
+        """All layers, each by ``run(x, state, layer, direction)``; and their final states."""
         directions = 2 if self.bidirectional else 1
         final: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
@@ -198,7 +198,7 @@ class RNNBase(Module):
         return tuple(states)
 
     def _run(self, x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One layer in one direction: all states h, and the last ones."""
+        """One layer in one direction: all states h, and the final ones."""
         projected, weights = self._projected(x, layer, direction)
         cell = _CELLS[self.mode]
         steps = range(x.shape[0])
@@ -211,7 +211,7 @@ class RNNBase(Module):
     def _run_packed(
         self, sizes: list[int], x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``_run`` of packed steps, of which there are ``sizes``: states leave at the end of their sequences, or join there."""
+        """``_run`` for packed steps with the batch sizes ``sizes``: states leave, or join, at the end of their sequences."""
         projected, weights = self._projected(x, layer, direction)
         cell, initial = _CELLS[self.mode], state
         parts = shape.split(projected, sizes)
@@ -232,7 +232,7 @@ class RNNBase(Module):
         return shape.cat(outputs[::-1] if direction else outputs), last
 
     def _projected(self, x: Tensor, layer: int, direction: int) -> tuple[Tensor, _Weights]:
-        """The product of the inputs of all steps with their weights; and the other weights."""
+        """The products of the inputs of all steps with their weights; and the other weights."""
         suffix = self._suffix(layer, direction)
         w_ih, w_hh = (getattr(self, name + suffix) for name in ("weight_ih", "weight_hh"))
         b_ih, b_hh = (getattr(self, name + suffix) if self.bias else None for name in ("bias_ih", "bias_hh"))

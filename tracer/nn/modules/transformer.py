@@ -20,11 +20,11 @@ from .normalization import LayerNorm
 
 
 class NonDynamicallyQuantizableLinear(Linear):
-    """``Linear``, under the name that PyTorch prints."""
+    """``Linear`` with the name that PyTorch prints."""
 
 
 class MultiheadAttention(Module):
-    """Attention of several heads on (L, N, E), or (N, L, E) if ``batch_first``; also returns the weights unless told not to."""
+    """Multi-head attention on (L, N, E), or (N, L, E) if ``batch_first``; also returns the weights if ``need_weights``."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ def _activation(given: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], T
 
 
 class _Layer(Module):
-    """What encoder and decoder layers share: attention blocks, and a feed-forward block."""
+    """The common part of encoder and decoder layers: attention and feed-forward blocks."""
 
     def _feed_forward(self, x: Tensor, drop: Dropout) -> Tensor:
         return drop(self.linear2(self.dropout(self.activation(self.linear1(x)))))

@@ -1,4 +1,4 @@
-"""Gradient clipping, parameters as one vector, sequences of several lengths, and weights computed from others."""
+"""Gradient clipping, parameter vectors, sequences of different lengths, and computed weights."""
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
@@ -33,5 +33,5 @@ __all__ = [
     "weight_norm",
 ]
 
-if not _TYPE_CHECKING:  # a type checker goes by what is above
+if not _TYPE_CHECKING:  # a type checker uses the definitions above
     _offer(globals(), __all__)

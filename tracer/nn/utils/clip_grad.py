@@ -17,7 +17,7 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 
 def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
-    """The norm of all tensors as one vector. Raises RuntimeError if it is not finite, if asked to."""
+    """The norm of all tensors as one vector. Raises RuntimeError if it is not finite and ``error_if_nonfinite``."""
     from ...ops.create import tensor
 
     given = list(tensors)
@@ -40,7 +40,7 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scales the gradients in place so that their norm, as one vector, is at most ``max_norm``; returns the norm before."""
+    """Scales the gradients in place so that their norm, as one vector, is at most ``max_norm``; returns the original norm."""
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     grads = _gradients(parameters)
     with no_grad():
@@ -59,7 +59,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scales the gradients in place by ``max_norm / total_norm`` where that is less than 1."""
+    """Scales the gradients in place by ``max_norm / total_norm`` if that is less than 1."""
     with no_grad():
         factor = pointwise.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
         for g in _gradients(parameters):

@@ -14,7 +14,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Gives the parameters the values of a vector, in order."""
+    """Copies the elements of a vector to the parameters, in order."""
     at = 0
     for p in parameters:
         p.data = vec[at : at + p.numel()].reshape(p.shape).data

@@ -1,4 +1,4 @@
-"""Batch normalization, in evaluation, as part of the layer before it."""
+"""Fusion of batch normalization, in evaluation mode, into the preceding layer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """The weight and bias of a convolution that normalizes its results too. ``transpose``: outputs are the weight's axis 1."""
+    """The weight and bias of a convolution that includes the normalization. ``transpose``: outputs are the weight's axis 1."""
     scale, shift = _scales(bn_rm, bn_rv, bn_eps, bn_w, bn_b)
     axis = 1 if transpose else 0
     lifted = scale.reshape(tuple(-1 if i == axis else 1 for i in range(conv_w.ndim)))
@@ -36,7 +36,7 @@ def fuse_conv_bn_weights(
 
 
 def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Any:
-    """A copy of a convolution that does what it and the batch normalization after it do, both in evaluation."""
+    """A copy of a convolution that includes the batch normalization after it, both in evaluation mode."""
     if conv.training or bn.training:
         raise AssertionError("Fusion only for eval!")
     fused = copy.deepcopy(conv)
@@ -55,12 +55,12 @@ def fuse_linear_bn_weights(
     bn_w: Tensor | None,
     bn_b: Tensor | None,
 ) -> tuple[Parameter, Parameter]:
-    """The weight and bias of a linear layer that normalizes its results too."""
+    """The weight and bias of a linear layer that includes the normalization."""
     return fuse_conv_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
 
 
 def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
-    """A copy of a linear layer that does what it and the batch normalization after it do, both in evaluation."""
+    """A copy of a linear layer that includes the batch normalization after it, both in evaluation mode."""
     if linear.training or bn.training:
         raise AssertionError("Fusion only for eval!")
     fused = copy.deepcopy(linear)

@@ -1,4 +1,4 @@
-"""Weights that are normalized, or orthogonal, as parametrizations."""
+"""Parametrizations for normalized and orthogonal weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .parametrize import register_parametrization
 
 
 class _WeightNorm(Module):
-    """A size g for each slice along ``dim``, times a direction v (Salimans, Kingma 2016)."""
+    """A magnitude g for each slice along ``dim``, times a direction v (Salimans, Kingma 2016)."""
 
     def __init__(self, dim: int | None = 0):
         super().__init__()
@@ -30,23 +30,25 @@ class _WeightNorm(Module):
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
-    """The weight as a size for each slice along ``dim`` (None: one for all) and a direction (Salimans, Kingma 2016)."""
+    """Parametrizes the weight by a magnitude for each slice along ``dim`` (None: one for all) and a direction (Salimans,
+    Kingma 2016).
+    """
     return register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
 
 
 def spectral_axis(module: Module, dim: int | None) -> int:
-    """The axis of the outputs of a module's weight, unless one is given."""
+    """The output axis of a module's weight, unless one is given."""
     transposed = isinstance(module, (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d))
     return (1 if transposed else 0) if dim is None else dim
 
 
 def as_matrix(weight: Tensor, dim: int) -> Tensor:
-    """A weight as a matrix whose rows belong to the axis ``dim``."""
+    """A weight as a matrix whose rows are the slices along ``dim``."""
     return ops.reshape(ops.movedim(weight, dim, 0), (weight.shape[dim], -1))
 
 
 class _SpectralNorm(Module):
-    """The weight divided by an estimate of its largest singular value, by the power method (Miyato et al. 2018)."""
+    """The weight divided by an estimate of its largest singular value, by power iteration (Miyato et al. 2018)."""
 
     def __init__(self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12):
         super().__init__()
@@ -88,7 +90,7 @@ def spectral_norm(
 ) -> Module:
     """The weight divided by an estimate of its largest singular value (Miyato et al. 2018).
 
-    Each use in training goes on with the estimate, by ``n_power_iterations`` steps of the power method.
+    Each use in training improves the estimate by ``n_power_iterations`` steps of power iteration.
     """
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
@@ -98,14 +100,14 @@ def spectral_norm(
 
 
 def _orthonormal(A: Tensor) -> Tensor:
-    """Q of A = Q R with R's diagonal positive: A itself where it is orthogonal."""
+    """Q of A = Q R with the diagonal of R positive: A itself if it is orthogonal."""
     Q, R = linalg.qr(A)
     return Q * ops.unsqueeze(ops.sgn(ops.diagonal(R, 0, -2, -1)), -2)
 
 
 class _Orthogonal(Module):
-    """A matrix with orthonormal columns (or rows) from any: by the matrix exponential, or Cayley's map, of its skew part, or by
-    reflections; about a base matrix, which an assignment sets (Lezcano-Casado 2019).
+    """Maps any matrix to one with orthonormal columns (or rows): by the matrix exponential or Cayley map of its skew part, or
+    by reflections; relative to a base matrix, which an assignment sets (Lezcano-Casado 2019).
     """
 
     def __init__(self, weight: Tensor, orthogonal_map: str, use_trivialization: bool = True):
@@ -167,10 +169,10 @@ class _Orthogonal(Module):
 def orthogonal(
     module: Module, name: str = "weight", orthogonal_map: str | None = None, *, use_trivialization: bool = True
 ) -> Module:
-    """The weight as a matrix with orthonormal columns, or rows if there are fewer.
+    """Parametrizes the weight as a matrix with orthonormal columns, or rows if there are fewer.
 
-    ``orthogonal_map``: matrix_exp (default of square matrices), cayley, or householder (default of others). Raises ValueError
-    for other maps, and weights that are no matrices.
+    ``orthogonal_map``: matrix_exp (default for square matrices), cayley, or householder (default for others). Raises
+    ValueError for other maps, and weights that are not matrices.
     """
     weight: Any = getattr(module, name, None)
     if not isinstance(weight, Tensor):

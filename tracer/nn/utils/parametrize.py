@@ -1,4 +1,4 @@
-"""Parameters computed from others: an attribute of a module that is a function of parameters of another form."""
+"""Parametrizations: module attributes computed from other parameters."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def cached() -> Iterator[None]:
 
 
 class ParametrizationList(ModuleList):
-    """The maps of one tensor, in order, and what they start from: ``original``, or ``original0``, ``original1`` and so on.
+    """The maps of one tensor, in order, and their inputs: ``original``, or ``original0``, ``original1`` and so on.
 
-    The maps' ``right_inverse`` methods say what that is for a given tensor; without them it is the tensor.
+    The maps' ``right_inverse`` methods compute the inputs for a given tensor; without them the input is the tensor.
     """
 
     def __init__(self, modules: list[Module], original: Tensor, unsafe: bool = False):
@@ -77,11 +77,11 @@ class ParametrizationList(ModuleList):
         return value
 
     def originals(self) -> list[Tensor]:
-        """What the maps start from."""
+        """The maps' inputs."""
         return [self.original] if self.is_tensor else [getattr(self, f"original{i}") for i in range(self.ntensors)]
 
     def right_inverse(self, value: Tensor) -> None:
-        """Changes what the maps start from, so that they give ``value``."""
+        """Sets the maps' inputs so that the result is ``value``."""
         with no_grad():
             found = self._inverse(value)
             for own, new in zip(self.originals(), [found] if self.is_tensor else found, strict=True):
@@ -96,7 +96,7 @@ class ParametrizationList(ModuleList):
 
 
 class _Parametrized(Computed):
-    """The attribute that a ``ParametrizationList`` computes."""
+    """The attribute computed by a ``ParametrizationList``."""
 
     def __init__(self, name: str):
         self.name = name
@@ -114,10 +114,10 @@ class _Parametrized(Computed):
 
 
 def register_parametrization(module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False) -> Module:
-    """Makes a parameter or buffer of ``module`` the value of ``parametrization`` of another; returns the module.
+    """Replaces a parameter or buffer of ``module`` by ``parametrization`` of another one; returns the module.
 
-    Assignment goes through its ``right_inverse``. Maps may follow one another. Raises ValueError for an unknown name, or
-    a map that changes shape or dtype, unless ``unsafe``.
+    An assignment goes through its ``right_inverse``. Maps can be chained. Raises ValueError for an unknown name, or a map
+    that changes shape or dtype, unless ``unsafe``.
     """
     parametrization.train(module.training)
     if is_parametrized(module, tensor_name):
@@ -144,7 +144,7 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether the module has parametrized tensors, or the one of that name."""
+    """True if the module has parametrized tensors, or the named one is."""
     maps = module._modules.get("parametrizations")
     if not isinstance(maps, ModuleDict):
         return False
@@ -152,7 +152,7 @@ def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
 
 
 def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized: bool = True) -> Module:
-    """Makes a parametrized tensor a parameter again: of its present value, or of what the maps started from."""
+    """Turns a parametrized tensor into a parameter: with its current value, or with the maps' input."""
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
     maps = module.parametrizations[tensor_name]
@@ -180,5 +180,5 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
 
 def type_before_parametrizations(module: Module) -> type:
-    """The module's type: parametrizations do not change it here."""
+    """The module's type; here parametrizations do not change it."""
     return type(module)

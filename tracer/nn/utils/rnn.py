@@ -1,4 +1,4 @@
-"""Sequences of several lengths: packed, padded, and back."""
+"""Sequences of different lengths: packing and padding."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """The first ``lengths`` steps of sequences (T, N, ...), or (N, T, ...) if ``batch_first``, packed.
 
-    The sequences must come in order of decreasing length, unless not ``enforce_sorted``. Raises RuntimeError if they do not, or
-    lengths are not positive, or as many as sequences.
+    If ``enforce_sorted``, the sequences must be in order of decreasing length. Raises RuntimeError if they are not, if a
+    length is not positive, or for a wrong number of lengths.
     """
     x = S.transpose(input, 0, 1) if batch_first else input
     steps, n = x._data.shape[:2]
@@ -71,9 +71,9 @@ def pack_padded_sequence(
 def pad_packed_sequence(
     sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The sequences (T, N, ...), or (N, T, ...) if ``batch_first``, in their first order, padded; and their lengths.
+    """The sequences (T, N, ...), or (N, T, ...) if ``batch_first``, in their original order, padded; and their lengths.
 
-    T is the greatest length, or ``total_length``. Raises ValueError if that is less.
+    T is the maximum length, or ``total_length``. Raises ValueError if that is less.
     """
     sizes = sequence.sizes()
     steps, n = len(sizes), sizes[0]
@@ -100,9 +100,10 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Tensor:
-    """Sequences (L, ...) of several lengths as one tensor (T, N, ...), or (N, T, ...) if ``batch_first``, padded at one side.
+    """Sequences (L, ...) of different lengths as one tensor (T, N, ...), or (N, T, ...) if ``batch_first``, padded at one
+    side.
 
-    Raises RuntimeError for another ``padding_side`` than "left" or "right", or shapes that do not fit.
+    Raises RuntimeError if ``padding_side`` is not "left" or "right", or for shapes that do not fit.
     """
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
@@ -122,16 +123,16 @@ def pad_sequence(
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False) -> list[Tensor]:
-    """The sequences that ``pad_sequence`` had padded at their ends."""
+    """The inverse of ``pad_sequence`` with padding at the ends."""
     rows = padded_sequences if batch_first else S.transpose(padded_sequences, 0, 1)
     return [S.narrow(row, 0, 0, n) for row, n in zip(rows.unbind(0), _numbers(lengths), strict=True)]
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """Sequences (L, ...) of several lengths, packed. See ``pack_padded_sequence``."""
+    """Packs sequences (L, ...) of different lengths. See ``pack_padded_sequence``."""
     return pack_padded_sequence(pad_sequence(sequences), [x._data.shape[0] for x in sequences], False, enforce_sorted)
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The sequences that were packed."""
+    """The individual sequences."""
     return unpad_sequence(*pad_packed_sequence(packed_sequences, batch_first=True), batch_first=True)

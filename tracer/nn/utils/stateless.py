@@ -1,4 +1,4 @@
-"""Modules called with other parameters than their own."""
+"""Calls of modules with other parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..module import Module
 
 @contextmanager
 def _swapped(module: Module, given: Mapping[str, Tensor]) -> Iterator[None]:
-    """Puts tensors into the module's tables, by dotted name, until the end of the context."""
+    """Replaces tensors in the module's tables, by dotted name, within the context."""
     before: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for path, value in given.items():
@@ -38,10 +38,10 @@ def functional_call(
     tie_weights: bool = True,
     strict: bool = False,
 ) -> Any:
-    """The result of the module with other tensors, by dotted name, in place of its own.
+    """The result of the module with some of its tensors replaced, by dotted name.
 
-    Tensors that the module has under several names are replaced under all of them, if ``tie_weights``. Raises RuntimeError, if
-    ``strict``, for names that are missing, and for unexpected ones; AttributeError for a name that there is not.
+    ``tie_weights``: tensors with several names are replaced under all of them. ``strict``: raises RuntimeError for missing
+    and unexpected names. Raises AttributeError for an unknown name.
     """
     if not isinstance(parameters_and_buffers, Mapping):
         parameters_and_buffers = {k: v for part in parameters_and_buffers for k, v in part.items()}

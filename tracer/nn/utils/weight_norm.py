@@ -1,4 +1,4 @@
-"""Normalized weights as they were before parametrizations: with parameters beside the weight, which is computed from them."""
+"""Normalized weights in PyTorch's older form: computed from additional parameters beside the weight."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class _Normalized(Computed):
 
 
 def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
-    """Makes the weight v g / |v|, of parameters ``weight_g``, a size for each slice along ``dim``, and ``weight_v``.
+    """Computes the weight as v g / |v|, from parameters ``weight_g``, a magnitude for each slice along ``dim``, and
+    ``weight_v``.
 
-    Raises RuntimeError for a weight that is so already. See ``parametrizations.weight_norm``.
+    Raises RuntimeError if the weight is already normalized. See ``parametrizations.weight_norm``.
     """
     if name in module.computed_attributes():
         raise RuntimeError(f"Cannot register two weight_norm hooks on the same parameter {name}")
@@ -45,14 +46,14 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
 
 
 def remove_weight_norm(module: Any, name: str = "weight") -> Any:
-    """Makes the weight a parameter again. Raises ValueError if it is one."""
+    """Turns the weight back into a parameter. Raises ValueError if it is one."""
     return _remove(module, name, _Normalized, ("_g", "_v"), "weight_norm")
 
 
 class _Spectral(Computed):
     """The weight divided by u' W v."""
 
-    handle: Any  # of the hook
+    handle: Any  # the hook's
 
     def __init__(self, name: str, dim: int, steps: int, eps: float):
         self.name, self.dim, self.steps, self.eps = name, dim, steps, eps
@@ -62,7 +63,7 @@ class _Spectral(Computed):
         return weight / ops.dot(u.clone(), ops.mv(as_matrix(weight, self.dim), v.clone()))
 
     def __call__(self, module: Module, args: Any) -> None:
-        """Before each call in training: the next steps of the power method."""
+        """Called before each call in training: performs steps of power iteration."""
         if module.training:
             self.iterate(module, self.steps)
 
@@ -78,10 +79,11 @@ class _Spectral(Computed):
 def spectral_norm(
     module: Any, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> Any:
-    """Makes the weight the parameter ``weight_orig`` divided by an estimate of its largest singular value (Miyato et al. 2018).
+    """Computes the weight as the parameter ``weight_orig`` divided by an estimate of its largest singular value (Miyato et al.
+    2018).
 
-    Each call in training goes on with the estimate. Raises RuntimeError for a weight that is so already, ValueError for numbers
-    of steps that are not positive. See ``parametrizations.spectral_norm``.
+    Each call in training improves the estimate. Raises RuntimeError if the weight is already normalized, ValueError for a
+    non-positive number of steps. See ``parametrizations.spectral_norm``.
     """
     if name in module.computed_attributes():
         raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
@@ -102,7 +104,7 @@ def spectral_norm(
 
 
 def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
-    """Makes the weight a parameter again. Raises ValueError if it is one."""
+    """Turns the weight back into a parameter. Raises ValueError if it is one."""
     return _remove(module, name, _Spectral, ("_orig", "_u", "_v"), "spectral_norm")
 
 

@@ -1,7 +1,7 @@
-"""Traced functions for Numba and for C: objects that ``@njit`` functions call, and C function pointers.
+"""Traced functions for Numba and C: objects callable from ``@njit`` functions, and C function pointers.
 
-All that depends on Numba is in this file, which is imported when a function is first asked for one of them. Numba compiles a
-thin wrapper: it checks arguments, allocates results and calls the native function (``runtime/native``) with their addresses.
+Only this file depends on Numba; it is imported on first use. Numba compiles a thin wrapper, which checks arguments,
+allocates results and calls the native function (``runtime/native``) with their addresses.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from .runtime.native import Failure, entry
 from .tracing.exported import Differentiated, Examples, Exported, Parameter, Structure, export, surroundings
 from .tracing.function import TracedFunction
 
-# What has been made, for the life of the process: compiled code anywhere may have its address.
-_Made = tuple[Exported, dict[str, Any]]  # and the objects that were asked for
+# Created objects, kept as long as the process: compiled code anywhere may hold their address.
+_Made = tuple[Exported, dict[str, Any]]  # and the requested objects
 _made: dict[Any, _Made] = {}
 _replaced: list[_Made] = []
 _lock = threading.RLock()
 
 
 def numba_function(function: TracedFunction, examples: tuple) -> Any:
-    """What ``TracedFunction.numba`` gives."""
+    """The result of ``TracedFunction.numba``."""
     return _kept(function, examples, None, "numba", dispatcher)
 
 
 def numba_value_and_gradient(function: TracedFunction, examples: tuple, argnums: int | tuple[int, ...]) -> Any:
-    """What ``TracedFunction.numba_value_and_grad`` gives."""
+    """The result of ``TracedFunction.numba_value_and_grad``."""
     return _kept(function, examples, argnums, "numba", dispatcher)
 
 
 def c_function(
     function: TracedFunction, examples: tuple, signature: str | None, argnums: int | tuple[int, ...] | None
 ) -> CFunction:
-    """What ``TracedFunction.cfunc`` gives."""
+    """The result of ``TracedFunction.cfunc``."""
     form = None if signature is None else _form(signature)
     return _kept(function, examples, argnums, f"cfunc {form}", lambda exported: CFunction(exported, form))  # type: ignore[no-any-return]
 
 
 def _kept(function: TracedFunction, given: tuple, argnums: Any, what: str, make: Callable[[Exported], Any]) -> Any:
-    """The object of this function and signature: made when first asked for, or when what the function captures has moved."""
+    """The object for this function and signature: created on first use, or when what the function captures has moved."""
     examples = Examples(function.function, given)
     differentiated = None if argnums is None else examples.differentiated(argnums)
     with _lock:
@@ -75,7 +75,7 @@ def _exported(function: TracedFunction, examples: Examples, differentiated: Diff
             return _made[before]
         _replaced.append(_made.pop(before))
     exported = export(examples, function.native_environment, differentiated)
-    # What the function reaches may be another thing after its first run.
+    # The objects that the function reaches may change in its first run.
     return _made.setdefault(key(), (exported, {}))
 
 
@@ -90,8 +90,8 @@ def _scalar(t: TensorType) -> Any:
 def _invoke(exported: Exported, returned: Sequence[int]) -> Any:
     """A function for Numba code that calls the native one: invoke(inputs, outputs) -> (status, number, *scalars).
 
-    Inputs are a tuple of arrays, pointers and scalars, outputs of arrays and pointers. The results of the numbers in
-    ``returned`` are not among the outputs but returned as scalars.
+    Inputs are a tuple of arrays, pointers and scalars, outputs a tuple of arrays and pointers. The results with numbers in
+    ``returned`` are returned as scalars instead.
     """
     pool, count = exported.native.address, len(exported.results)
     scalars = {k: _scalar(exported.results[k]) for k in returned}
@@ -110,7 +110,7 @@ def _invoke(exported: Exported, returned: Sequence[int]) -> Any:
         for pointer, place in zip(pointers, places, strict=False):
             builder.store(builder.ptrtoint(pointer, word), place)
         function = ir.FunctionType(ir.IntType(32), [byte, byte]).as_pointer()
-        # Numba keeps no code on disk that has dynamic addresses.
+        # Numba does not cache code with dynamic addresses on disk.
         call = builder.bitcast(context.add_dynamic_addr(builder, entry(), info="tracer"), function)
         at_pool = context.add_dynamic_addr(builder, pool, info="tracer")
         status = builder.call(call, [at_pool, builder.bitcast(words, byte)])
@@ -125,7 +125,7 @@ def _invoke(exported: Exported, returned: Sequence[int]) -> Any:
 
 
 def _pointer(context: Any, builder: Any, t: Any, value: Any) -> Any:
-    """Where the elements of an argument are in memory."""
+    """The address of an argument's elements."""
     if isinstance(t, types.Array):
         return cgutils.create_struct_proxy(t)(context, builder, value).data
     if isinstance(t, types.CPointer):
@@ -139,21 +139,21 @@ def _pointer(context: Any, builder: Any, t: Any, value: Any) -> Any:
 
 
 class ShapeError(ValueError):
-    """An array of another shape than a function was compiled for. The message is put together when it is raised."""
+    """An array's shape differs from the compiled one. The message is formatted when it is raised."""
 
     def __init__(self, message: str, shape: tuple[int, ...]):
         super().__init__(f"{message}{shape}")
 
 
 class PositionError(IndexError):
-    """A position out of range in a traced function. The message is put together when it is raised."""
+    """A position is out of range in a traced function. The message is formatted when it is raised."""
 
     def __init__(self, before: str, position: int, after: str):
         super().__init__(f"{before}{position}{after}")
 
 
 def _raiser(failures: Sequence[Failure]) -> Any:
-    """A function for Numba code that raises the exception of a status, in which ``number`` may stand."""
+    """A function for Numba code that raises the exception for a status; the message may contain ``number``."""
     different = list(dict.fromkeys(failures))
     lines = ["k = __which[status - 1]"]
     for k, f in enumerate(different):
@@ -171,7 +171,7 @@ def _raiser(failures: Sequence[Failure]) -> Any:
 
 
 def dispatcher(exported: Exported) -> Any:
-    """A function that Numba code, and Python code with arrays, calls like the traced one."""
+    """A function that Numba code, and Python code with arrays, calls like the traced function."""
     names = ", ".join(p.name for p in exported.parameters)
     scalars = [k for k, t in enumerate(exported.results) if not t.shape]
     space: dict[str, Any] = {"__np": np, "__invoke": _invoke(exported, scalars), "__ShapeError": ShapeError}
@@ -204,7 +204,7 @@ def _compiled(parameters: str, lines: Sequence[str], space: dict[str, Any]) -> A
 
 
 def _check_type(name: str, p: Parameter, given: Any) -> None:
-    """Raises TypingError unless values of a Numba type can be the argument."""
+    """Raises TypingError unless values of a Numba type are valid for the argument."""
     given = types.unliteral(given)
     if not p.type.shape and not isinstance(given, types.Array):
         fits = _casts(given, p.type)
@@ -222,7 +222,7 @@ _NUMBERS = {
 
 
 def _casts(given: Any, wanted: TensorType) -> bool:
-    """Whether a number can be given where a scalar is wanted: NumPy would call it safe."""
+    """True if a number is accepted for a scalar: by NumPy's safe casting."""
     return given in _NUMBERS and np.can_cast(_NUMBERS[given], wanted.dtype.numpy, "safe")
 
 
@@ -270,7 +270,7 @@ def _built(structure: Structure, names: dict[int, str]) -> str:
 
 
 def _documented(exported: Exported) -> str:
-    """What a call takes, gives and raises."""
+    """The docstring: parameters, results and errors."""
     lines = [f"{exported.name}, compiled for Numba.", "", "Arguments:"]
     lines += [f"    {p.name}: {_expected(p.type)}" for p in exported.parameters]
     lines += ["Returns:", f"    {_built(exported.structure, dict(enumerate(map(_expected, exported.results))))}"]
@@ -288,7 +288,7 @@ _FORMS = ("double (double)", "double (double, void *)", "double (int, double *)"
 
 
 def _form(signature: str) -> str:
-    """One of SciPy's forms, as SciPy writes it. Raises ValueError for others."""
+    """One of SciPy's forms, in SciPy's spelling. Raises ValueError for others."""
     if not isinstance(signature, str):
         raise TypeError(f"signature must be a string, got {signature!r}")
     for form in _FORMS:
@@ -300,10 +300,8 @@ def _form(signature: str) -> str:
 class CFunction:
     """A C function pointer to a traced function. It needs neither Python nor the GIL, and any thread may call it.
 
-    address     the function's address, an int
-    signature   its C declaration, or SciPy's form of it
-    errors      the messages of its errors: a returned status n, which is not 0, stands for errors[n - 1]
-    ctypes      the function as a ctypes function
+    address     the function's address, an int signature   its C declaration, or SciPy's form of it errors      the messages
+    of its errors: a non-zero status n means errors[n - 1] ctypes      the function as a ctypes function
     """
 
     def __init__(self, exported: Exported, form: str | None):
@@ -323,7 +321,7 @@ class CFunction:
         return self._compiled.ctypes
 
     def low_level_callable(self) -> Any:
-        """A ``scipy.LowLevelCallable``. Raises TypeError for a function that was made without ``signature``."""
+        """A ``scipy.LowLevelCallable``. Raises TypeError for a function created without ``signature``."""
         if self._form is None:
             raise TypeError(f"SciPy does not call functions of this signature: make it by cfunc(..., signature={_FORMS[0]!r})")
         from scipy import LowLevelCallable
@@ -366,7 +364,7 @@ def _default_form(exported: Exported) -> Any:
 
 
 def _scipy_form(exported: Exported, form: str) -> Any:
-    """A double from a double, or from a vector of doubles; NaN stands for an error."""
+    """A double from a double, or from a vector of doubles; NaN for an error."""
     if len(exported.results) != 1 or exported.results[0].shape or exported.results[0].dtype.kind != "f":
         raise ValueError(f"{exported.name} must return one floating-point scalar for the signature {form!r}")
     vector, data = "int" in form, "void" in form
@@ -380,7 +378,7 @@ def _scipy_form(exported: Exported, form: str) -> Any:
 
 
 def _elements(exported: Exported, form: str) -> tuple[list[str], int]:
-    """The arguments that a vector ``__x`` brings, and its length."""
+    """The arguments in a vector ``__x``, and its length."""
     shapes = [p.type.shape for p in exported.parameters]
     if len(shapes) == 1 and len(shapes[0]) == 1 and exported.parameters[0].type.dtype.short == "f64":
         return ["__x"], shapes[0][0]
@@ -388,7 +386,7 @@ def _elements(exported: Exported, form: str) -> tuple[list[str], int]:
 
 
 def _numbers(exported: Exported, form: str, doubles: list[str]) -> list[str]:
-    """The arguments for parameters that are floating-point scalars."""
+    """The arguments for floating-point scalar parameters."""
     kinds = [p.type for p in exported.parameters]
     if len(kinds) != len(doubles) or any(t.shape or t.dtype.kind != "f" for t in kinds):
         wanted = "floating-point scalars, or one vector of float64," if "int" in form else "one floating-point scalar"

@@ -1,4 +1,4 @@
-"""NumPy's functions, with NumPy's parameters, where more than names differ from this package's. Gradients flow through all."""
+"""NumPy's functions, with NumPy's parameters, where more than names differ from this package's. All are differentiable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Axes = int | Sequence[int] | None
 
 
 def _floating(x: Tensor) -> Tensor:
-    """Integers and bools as float64, which NumPy computes means of them in."""
+    """Integers and bools as float64, the dtype of NumPy's means."""
     return x if x.is_floating_point() or x.is_complex() else x.to(float64)
 
 
@@ -60,7 +60,7 @@ def std(a: Tensor, axis: Axes = None, dtype: DType | None = None, ddof: float = 
 
 
 def _last(a: Tensor, axis: Axes) -> tuple[Tensor, list[int]]:
-    """The given axes as one, the last; and which they were."""
+    """The given axes merged into the last one; and their positions."""
     axes = _axes(axis, a.ndim)
     rest = [i for i in range(a.ndim) if i not in axes]
     return ops.permute(a, (*rest, *axes)).reshape(*(a.shape[i] for i in rest), -1), axes
@@ -425,7 +425,7 @@ _MODES = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "sy
 
 
 def pad(array: Tensor, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Tensor:
-    """Along one axis after the other, as NumPy's definition says: later axes see what earlier ones have added."""
+    """Pads one axis after the other, as NumPy defines it: later axes include the padding of earlier ones."""
     if mode not in _MODES:
         raise NotImplementedError(f"numpy.pad(): argument 'mode' may be one of {', '.join(_MODES)} for tensors, not {mode!r}")
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))

@@ -1,8 +1,8 @@
-"""NumPy's functions on tensors: ``np.sin(t)`` and ``np.sum(t, axis=0)`` take part in autograd and give tensors.
+"""NumPy's functions on tensors: ``np.sin(t)`` and ``np.sum(t, axis=0)`` take part in autograd and return tensors.
 
-A function of NumPy's is bound to its arguments by NumPy's own signature. What differs from this package's in names alone is in
-a table here, the others are in ``numpy_equivalents``. What there is no equivalent of runs on the arrays of tensors that require
-no gradients, and gives tensors, too.
+Arguments are bound by the signature of NumPy's function. Functions whose names alone differ from this package's are in a
+table here, the others in ``numpy_equivalents``. Functions without an equivalent run on the arrays of tensors that require
+no gradient, and also return tensors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .ops import create
 from .ops.common import is_number, result_dtype
 from .tensor import Tensor, wrap
 
-# NumPy's universal functions and this package's of the same meaning, where the names differ.
+# NumPy's universal functions and the equivalents in this package, where the names differ.
 _UFUNCS = {
     "absolute": "abs",
     "arccos": "acos",
@@ -53,7 +53,7 @@ _UFUNCS = {
     "subtract": "sub",
     "true_divide": "div",
 }
-# What a method of a universal function is, by our names.
+# The equivalents of methods of universal functions.
 _REDUCED = {
     "add": "sum",
     "bitwise_and": "all",
@@ -65,7 +65,7 @@ _REDUCED = {
     "multiply": "prod",
 }
 _ACCUMULATED = {"add": "cumsum", "maximum": "cummax", "minimum": "cummin", "multiply": "cumprod"}
-# Functions that differ from this package's in names alone, if at all.
+# Functions with the same parameters as this package's, apart from names.
 _SAME = """
     all amax amin angle any argmax argmin broadcast_to column_stack corrcoef diagflat diagonal diff dstack empty_like fix fliplr
     flipud full_like hstack i0 isin isneginf isposinf isreal kron moveaxis nan_to_num nansum ones_like ravel real reshape rot90
@@ -86,7 +86,7 @@ _FUNCTIONS = {
     "unstack": "unbind",
 }
 _FLAT = ("cumprod", "cumsum")  # without an axis, of the flattened tensor
-# What NumPy's parameters may be called here: the first of these that the function has.
+# This package's names for NumPy's parameters: the first one that the function has.
 _NAMES = {
     "axes": ("dims", "dim"),
     "axis": ("dim", "dims"),
@@ -102,16 +102,16 @@ _NAMES = {
     "shape": ("size", "shape"),
     "x2": ("other",),
 }
-# Parameters of NumPy's that say how to lay out memory, or what we do anyway.
+# NumPy parameters for memory layout, or for behaviour that is the default here.
 _MEANINGLESS = {"order": (None, "C", "K", "A"), "subok": (True, False), "copy": (None, True, False), "casting": ("same_kind",)}
-# Functions that only ask about their arguments: gradients are not concerned.
+# Functions that only inspect their arguments, so that gradients do not matter.
 _QUESTIONS = """
     array2string array_repr array_str can_cast common_type may_share_memory min_scalar_type result_type shares_memory
 """
 
 
 def _operand(x: Any) -> Any:
-    """An array as a tensor that shares its memory, a NumPy scalar as a number; all else as it is."""
+    """An array as a tensor that shares its memory, a NumPy scalar as a number; others unchanged."""
     if isinstance(x, np.ndarray):
         return create.tensor(x) if x.ndim == 0 else create.from_numpy(x)
     return x.item() if isinstance(x, np.generic) else x
@@ -124,7 +124,7 @@ def _convert(x: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def _plain(name: str, x: Any) -> Any:
-    """A tensor as its array. Raises RuntimeError if it requires gradients, which would be lost."""
+    """A tensor's array. Raises RuntimeError if it requires a gradient, which would be lost."""
     if isinstance(x, Tensor):
         if x.requires_grad:
             raise RuntimeError(
@@ -136,7 +136,7 @@ def _plain(name: str, x: Any) -> Any:
 
 
 def _wrapped(x: Any) -> Any:
-    """What NumPy gave as tensors, where tensors can hold it."""
+    """NumPy's results as tensors, where tensors support them."""
     if isinstance(x, (list, tuple)) and not hasattr(x, "_fields"):
         return type(x)(map(_wrapped, x))
     if isinstance(x, (np.ndarray, np.number)) and x.dtype.kind in "buifc":
@@ -145,7 +145,7 @@ def _wrapped(x: Any) -> Any:
 
 
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-    """What ``np.add(a, t)``, ``np.add.reduce(t)`` and the like call."""
+    """Called by ``np.add(a, t)``, ``np.add.reduce(t)`` and the like."""
     name = ufunc.__name__
     into_array = out is not None and not all(isinstance(o, Tensor) for o in out)  # `array += tensor`
     kwargs = {k: v for k, v in kwargs.items() if not _is_default(v, _USUAL.get(k, np._NoValue))}
@@ -174,7 +174,7 @@ _USUAL = {"where": True, "initial": None, "casting": "same_kind", "order": "K", 
 
 
 def _ufunc_function(ufunc: Any, method: str) -> Callable[..., Any] | None:
-    """The package's function of a ufunc's meaning, or of one of its methods; None where there is none."""
+    """The package's equivalent of a ufunc, or of one of its methods; None if there is none."""
     name = ufunc.__name__
     found = getattr(numpy_equivalents, f"ufunc_{name}", None)
     if found is None:
@@ -217,7 +217,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def array_function(self: Tensor, func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """What ``np.sum(t)``, ``np.linalg.inv(t)`` and the like call."""
+    """Called by ``np.sum(t)``, ``np.linalg.inv(t)`` and the like."""
     name, space = func.__name__, func.__module__
     function = _equivalent(name, space)
     args = _convert(args, _operand)
@@ -232,7 +232,7 @@ def array_function(self: Tensor, func: Any, types: Any, args: tuple, kwargs: dic
         return found if name in _QUESTIONS.split() else _wrapped(found)
     try:
         signature = _signature(func)
-    except ValueError:  # a function in C of an older NumPy
+    except ValueError:  # a C function of an older NumPy
         return function(*args, **kwargs)
     return _bound(signature, name, function, args, kwargs)
 
@@ -256,7 +256,7 @@ _LINALG_OWN = ("cholesky", "eigh", "lstsq", "multi_dot", "norm", "qr", "solve", 
 
 
 def _bound(signature: inspect.Signature, name: str, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Calls our function with arguments that were given to NumPy's. Raises TypeError for one that it has not."""
+    """Calls the equivalent with the arguments for NumPy's function. Raises TypeError for unsupported ones."""
     given = signature.bind(*args, **kwargs).arguments
     places: list[Any] = []
     named: dict[str, Any] = {}

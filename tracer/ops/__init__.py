@@ -30,6 +30,6 @@ _MODULES = """
     shape special stats windows writes
 """
 
-if not _typing.TYPE_CHECKING:  # a type checker goes by the imports above
+if not _typing.TYPE_CHECKING:  # a type checker uses the imports above
     __all__ = sorted({name for module in _MODULES.split() for name in _sys.modules[f"{__name__}.{module}"].__all__})
     _offer(globals(), __all__)

@@ -1,4 +1,4 @@
-"""What arguments functions take, read off their annotations. Whether one fits is mostly seen by its type."""
+"""The kinds of arguments that functions accept, from their annotations. Mostly the type alone decides."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..tracing.scalars import RuntimeInt
 
 
 class Unfit(Exception):
-    """An argument that is not of its parameter's kind."""
+    """An argument is not of its parameter's kind."""
 
 
-# How to read an argument of each kind: the argument as the function takes it; Unfit if it is none.
+# Readers for each kind: return the argument in the function's form, or raise Unfit.
 
 
 def _tensor(x: Any) -> Any:
@@ -27,7 +27,7 @@ def _tensor(x: Any) -> Any:
 
 
 def _int(x: Any) -> Any:
-    if type(x) is RuntimeInt:  # a shape, an axis: a constant of the graph
+    if type(x) is RuntimeInt:  # a shape or an axis: a constant of the graph
         return int(x.pinned())
     if isinstance(x, int) and not isinstance(x, bool):
         return x
@@ -37,7 +37,7 @@ def _int(x: Any) -> Any:
 
 
 def _runtime_int(x: Any) -> Any:
-    """An int of a recorded run, with which a function computes."""
+    """An int of a recorded run, for arithmetic."""
     if type(x) is RuntimeInt:
         return x
     raise Unfit
@@ -100,7 +100,7 @@ def _sizes(x: Any) -> Any:
 
 
 def _some_sizes(x: Any) -> Any:
-    """``_sizes``, where None leaves an extent as it is."""
+    """``_sizes``, where None keeps an extent."""
     return type(x)(i if i is None else _int(i) for i in x) if isinstance(x, (list, tuple)) else x if x is None else _int(x)
 
 
@@ -137,14 +137,14 @@ def _any(x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a parameter takes: its word, and how to read an argument."""
+    """The kind of a parameter: its name, and its reader."""
 
     word: str
     read: Callable[[Any], Any]
-    by_type: bool = True  # whether the type alone says that a sequence or a tensor fits
+    by_type: bool = True  # whether the type alone decides for a sequence or a tensor
 
 
-# Of these the type alone does not say whether an argument fits.
+# Kinds for which the type alone does not decide.
 _LOOKED_INTO = (list, tuple, range, Tensor, type)
 
 OPERAND = Kind("Tensor", _operand)
@@ -167,7 +167,7 @@ KINDS = {
     "Callable": Kind("callable", _callable),
     "Any": Kind("", _any),
 }
-# What parameters of these names take, where the annotation leaves it open.
+# The kinds of parameters with these names, where the annotation does not say.
 _NAMED = {
     "alpha": "Number",
     "beta": "Number",
@@ -204,7 +204,7 @@ _NAMED = {
     "value": "Operand",
     "values": "Operand",
 }
-# Functions of two operands that take numbers for neither, or for either.
+# Binary functions that accept no numbers, or accept one in either position.
 _TENSORS = """
     arctan2 atan2 fmax fmin gcd gammainc gammaincc heaviside hypot igamma igammac lcm ldexp logaddexp logaddexp2 logical_and
     logical_or logical_xor maximum minimum nextafter
@@ -217,7 +217,7 @@ _NUMBERS = """
 """
 
 
-# Parameters that take other things than those of their name.
+# Parameters with other kinds than their names suggest.
 _SPECIAL = {
     ("copy_", "other"): "Operand",
     ("fill_", "value"): "Operand",
@@ -232,16 +232,16 @@ _SPECIAL = {
 
 @dataclass(frozen=True)
 class Taken:
-    """A parameter: the kinds of what it takes."""
+    """A parameter: the kinds that it accepts."""
 
     name: str
     kinds: tuple[Kind, ...]
-    optional: bool  # whether None is taken
+    optional: bool  # whether None is accepted
 
     def read(self, x: Any, function: str, position: int | None) -> tuple[Any, Callable[[Any], Any] | None]:
-        """The argument as the function takes it; and what reads others of its type, None if they fit as they are.
+        """The argument in the function's form; and the reader for others of its type, None if they can be passed unchanged.
 
-        Raises TypeError for one that is of none of the kinds.
+        Raises TypeError for an argument of none of the kinds.
         """
         if x is None and self.optional:
             return x, None
@@ -267,7 +267,7 @@ def _name(x: Any) -> str:
 
 
 def taken(function: str, name: str, annotation: str, optional: bool = False) -> Taken:
-    """What a parameter takes, by its annotation."""
+    """The kinds that a parameter accepts, from its annotation."""
     if (function, name) in _SPECIAL:
         annotation = _SPECIAL[function, name]
     elif annotation == "Any":
@@ -282,6 +282,6 @@ def taken(function: str, name: str, annotation: str, optional: bool = False) -> 
 
 
 def combination(function: str, args: Sequence[Any], kwargs: dict[str, Any]) -> TypeError:
-    """What is raised where some arguments do not go together."""
+    """The error for arguments that do not go together."""
     got = ", ".join([*map(_name, args), *(f"{name}={_name(x)}" for name, x in kwargs.items())])
     return TypeError(f"{function}() received an invalid combination of arguments - got ({got})")

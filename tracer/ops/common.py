@@ -1,4 +1,4 @@
-"""What the operations share: reading dims, promoting dtypes, turning Python values into operands."""
+"""Helpers for operations: axes, dtype promotion, operands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Dims = int | Sequence[int] | None
 
 
 def one_dim(dim: int, rank: int) -> int:
-    """A non-negative axis. Raises IndexError in PyTorch's words."""
+    """A non-negative axis. Raises IndexError with PyTorch's message."""
     n = max(rank, 1)
     if not -n <= dim < n:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
@@ -41,7 +41,7 @@ def dims(dim: Dims, rank: int) -> tuple[int, ...]:
 
 
 def require_real(name: str, x: Tensor) -> None:
-    """Raises NotImplementedError for complex numbers, of which a composed function can make nothing."""
+    """Raises NotImplementedError for complex numbers, if a composed function does not support them."""
     if x._data.dtype.kind == "c":
         raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{x.dtype.ctype}'")
 
@@ -64,7 +64,7 @@ def operand(x: Any) -> Any:
 
 
 def element(value: Any, dtype: DType) -> Any:
-    """A number as an element of ``dtype``, as C converts it: integers wrap, fractions are cut, bools say if it is not 0."""
+    """A number as an element of ``dtype``, converted as in C: integers wrap, fractions are truncated, bools compare with 0."""
     if isinstance(value, RuntimeInt) and dtype.kind != "b":
         return value.tensor(dtype)
     if isinstance(value, RuntimeFloat):
@@ -101,14 +101,14 @@ def result_dtype(*xs: Any) -> DType:
 
 
 def in_format(x: Any, like: Tensor) -> Any:
-    """A number rounded to the format of a tensor of 16 bits, as comparisons see it: arithmetic takes it in float32."""
+    """A number rounded to the format of a 16-bit tensor, for comparisons; arithmetic uses it in float32."""
     if isinstance(x, Tensor) or not is_half(like._data.dtype):
         return x
     return float(np.float32(x).astype(like._data.dtype))
 
 
 def constant_in(x: Tensor, *sources: Any) -> Tensor:
-    """``x`` as computed from the ``sources``, without depending on them: their gradients are 0."""
+    """``x`` in the graph of the ``sources`` without depending on them: their gradients are 0."""
     for s in sources:
         if isinstance(s, Tensor) and s._requires_grad:
             x = unread(x, to_dtype(sum_(s, axes=tuple(range(s.ndim))), x.dtype))
@@ -116,8 +116,8 @@ def constant_in(x: Tensor, *sources: Any) -> Tensor:
 
 
 def underived(name: str, x: Tensor, *sources: Any) -> Tensor:
-    """The result of an operation without a derivative, as computed from the ``sources``: a backward pass that comes to it
-    raises NotImplementedError.
+    """The result of an operation without a derivative, in the graph of the ``sources``: a backward pass that reaches it raises
+    NotImplementedError.
     """
     followed = constant_in(x, *sources) if x.dtype.category > 1 else x
     return x if followed is x else underived_(followed, of=name)
@@ -127,8 +127,10 @@ _PLAIN = (float, int)
 
 
 def match(*xs: Any, floating: bool = False) -> Sequence[Any]:
-    """Operands of one dtype. Numbers stay numbers beside a tensor. ``floating``: at least the default float dtype."""
-    if len(xs) == 2:  # what most programs do, ahead of the general case
+    """Operands of one dtype. Numbers stay numbers if another operand is a tensor. ``floating``: at least the default float
+    dtype.
+    """
+    if len(xs) == 2:  # the most common case first
         a, b = xs
         if (
             isinstance(a, Tensor)
@@ -161,7 +163,7 @@ def as_floating(x: Any) -> Tensor:
 
 
 def within(numbers: Tensor, extent: int, message: str) -> Tensor:
-    """Integers that have to be in [0, extent). Raises RuntimeError with the message if one is not, in compiled code too."""
+    """Checks that integers are in [0, extent). Raises RuntimeError with the message otherwise, in compiled code too."""
     try:
         return check_index(numbers, extent=extent, message=message)
     except IndexError as e:
@@ -169,7 +171,7 @@ def within(numbers: Tensor, extent: int, message: str) -> Tensor:
 
 
 def walked_again(out: Tensor) -> Tensor:
-    """The result of an operation whose derivative reads constants alone: a backward pass frees nothing of it."""
+    """The result of an operation whose derivative reads only constants: a backward pass frees nothing, and can be repeated."""
     node: Any = out._grad_fn
     if node is not None and getattr(node, "keeps", False):
         node.keeps = False

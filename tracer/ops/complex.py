@@ -27,17 +27,17 @@ __all__ = [
 
 
 def is_complex(input: Tensor) -> bool:
-    """Whether the dtype is complex."""
+    """True if the dtype is complex."""
     return input.is_complex()
 
 
 def is_conj(input: Tensor) -> bool:
-    """Whether this is a view of complex numbers that conjugates them."""
+    """True for a conjugating view of complex numbers."""
     return input.is_complex() and conjugated(input)
 
 
 def is_neg(input: Tensor) -> bool:
-    """Whether this is a view that negates: the imaginary part of a conjugated one."""
+    """True for a negating view: the imaginary part of a conjugated one."""
     return not input.is_complex() and conjugated(input)
 
 
@@ -61,7 +61,7 @@ def conj(input: Tensor) -> Tensor:
 
 
 def conj_physical(input: Tensor) -> Tensor:
-    """The complex conjugate, in memory of its own; a real tensor itself."""
+    """The complex conjugate, in new memory; a real tensor itself."""
     return P.copy(conj(input)) if input.is_complex() else input
 
 
@@ -71,19 +71,19 @@ def resolve_conj(input: Tensor) -> Tensor:
 
 
 def resolve_neg(input: Tensor) -> Tensor:
-    """The tensor itself, or a copy of a view that negates."""
+    """The tensor itself, or a copy of a negating view."""
     return P.copy(input) if is_neg(input) else input
 
 
 def angle(input: Tensor) -> Tensor:
-    """The angle of complex numbers in radians; 0 or pi of real ones."""
+    """The angle of complex numbers in radians; 0 or pi for real ones."""
     if not (input.is_complex() or input.is_floating_point()):
         (input,) = match(input, floating=True)
     return P.angle(input)
 
 
 def complex(real: Tensor, imag: Tensor) -> Tensor:
-    """Complex numbers of the given parts. Raises RuntimeError unless both are floating and of one dtype."""
+    """Complex numbers with the given parts. Raises RuntimeError unless both are floating and of one dtype."""
     if not (real.is_floating_point() and imag.is_floating_point()):
         raise RuntimeError(
             f"Expected both inputs to be Half, Float or Double tensors but got {real.dtype.ctype} and {imag.dtype.ctype}"
@@ -96,7 +96,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
 
 
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
-    """Complex numbers of the given sizes and angles; the derivative by a size of 0 is 0."""
+    """Complex numbers with the given magnitudes and angles; the derivative by a magnitude of 0 is 0."""
     if not (abs.is_floating_point() and angle.is_floating_point()):
         raise RuntimeError(
             f"Expected both inputs to be Half, Float or Double tensors but got {abs.dtype.ctype} and {angle.dtype.ctype}"
@@ -118,7 +118,9 @@ def view_as_real(input: Tensor) -> Tensor:
 
 
 def view_as_complex(input: Tensor) -> Tensor:
-    """Complex numbers from their parts along the last axis, a view. Raises RuntimeError where the parts are not neighbours."""
+    """Complex numbers from their parts along the last axis, a view. Raises RuntimeError unless the parts are adjacent in
+    memory.
+    """
     if input.dtype.name not in ("float32", "float64"):
         raise RuntimeError(
             f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: "

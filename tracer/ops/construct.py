@@ -1,4 +1,4 @@
-"""Tensors from other objects' memory, and with given strides."""
+"""Tensors on the memory of other objects, and with given strides."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def asarray(
 ) -> Tensor:
     """``obj`` as a tensor: a tensor, an array, a buffer, an object with DLPack, a number, nested sequences.
 
-    Memory is shared where that is possible; ``copy=True`` always copies, ``copy=False`` raises ValueError where a copy would be
-    needed. With ``requires_grad=False`` a tensor comes out of its graph.
+    Memory is shared where possible. ``copy=True`` always copies; ``copy=False`` raises ValueError if a copy is needed. With
+    ``requires_grad=False`` a tensor is detached.
     """
     require_cpu(device)
     alias: Tensor | None = None
@@ -60,7 +60,7 @@ def asarray(
 def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A vector on the memory of an object with Python's buffer protocol: ``count`` elements (-1: all) from byte ``offset``.
 
-    Raises ValueError for what is no buffer, and for numbers that do not fit its length.
+    Raises ValueError for objects without a buffer, and for a count or offset that does not fit its length.
     """
     try:
         view = memoryview(buffer).cast("B")
@@ -92,7 +92,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
 
 @factory
 def scalar_tensor(s: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """A number as a tensor without axes, of the default dtype unless another is given."""
+    """A number as a tensor without axes; the dtype defaults to the default one."""
     if not is_number(s):
         raise TypeError(f"scalar_tensor(): argument 's' must be a number, not {type(s).__name__}")
     return full((), s, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
@@ -102,7 +102,7 @@ def scalar_tensor(s: Any, *, dtype: DType | None = None, requires_grad: bool = F
 def empty_strided(
     size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros whose neighbours along each axis are ``stride`` elements apart in memory."""
+    """Zeros with the given strides, in elements."""
     if len(size) != len(stride):
         raise RuntimeError(f"dimensionality of sizes ({len(size)}) must match dimensionality of strides ({len(stride)})")
     if any(n < 0 for n in size):
@@ -121,7 +121,7 @@ def empty_strided(
 def empty_permuted(
     size: Sequence[int], physical_layout: Sequence[int], *, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros whose axes lie in memory in the order ``physical_layout``, the outermost first."""
+    """Zeros with axes in the memory order ``physical_layout``, outermost first."""
     order = list(physical_layout)
     if len(order) != len(size):
         raise RuntimeError(
@@ -142,7 +142,7 @@ def empty_permuted(
 
 @factory
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """start, start + step, ... up to ``end``, which is included; of the default dtype. See ``arange``."""
+    """start, start + step, ... up to ``end``, inclusive; the dtype defaults to the default one. See ``arange``."""
     if end is None:
         start, end = 0, start
     if step == 0:

@@ -1,4 +1,4 @@
-"""Copies of what other functions give as views: ``permute_copy`` is a copy of ``permute``, and so on."""
+"""Copying variants of view functions: ``permute_copy`` is a copy of ``permute``, and so on."""
 
 from __future__ import annotations
 
@@ -89,17 +89,17 @@ unsafe_chunk, unsafe_split, unsafe_split_with_sizes = chunk, split, shape.split_
 
 
 def detach_copy(input: Tensor) -> Tensor:
-    """A copy outside the graph."""
+    """A detached copy."""
     return P.copy(input.detach())
 
 
 def fill(input: Tensor, value: Any) -> Tensor:
-    """A tensor of the input's shape and dtype with every element ``value``, a number or a tensor without axes."""
+    """A tensor with the input's shape and dtype filled with ``value``, a number or a tensor without axes."""
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError(f"fill only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
     return unread(input, filling(value, input.dtype))
 
 
 def constant_pad_nd(input: Tensor, pad: Any, value: Any = 0) -> Tensor:
-    """``value`` around the input; amounts in pairs from the last axis. Negative ones cut."""
+    """The input padded with ``value``; amounts in pairs from the last axis. Negative amounts crop."""
     return shape.pad(input, pad, value)

@@ -42,7 +42,7 @@ _IGNORED = ("layout", "pin_memory", "memory_format", "names", "non_blocking")
 
 
 def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The factory, which takes ``device``, ``out``, and the memory layouts of PyTorch's, of which there is one here."""
+    """The factory with the arguments ``device``, ``out``, and PyTorch's memory layouts, of which only one exists here."""
 
     @functools.wraps(function)
     def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
@@ -69,9 +69,9 @@ def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
 def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested sequences, an array, a tensor.
 
-    The dtype defaults to what all numbers are promoted to: Python floats have the default dtype, integers int64, tensors and
-    arrays, in sequences too, their own. Raises TypeError for what is not numeric, RuntimeError for Python numbers out of
-    the dtype's range, and for ``requires_grad`` on a dtype that is not floating.
+    The dtype defaults to the promotion of all numbers: Python floats have the default dtype, integers int64, tensors and
+    arrays, also in sequences, their own dtype. Raises TypeError for non-numeric data, RuntimeError for Python numbers out
+    of the dtype's range, and for ``requires_grad`` with a dtype that is not floating.
     """
     if isinstance(data, Tensor):
         data = data.numpy() if not data._requires_grad else data.detach().numpy()
@@ -129,7 +129,7 @@ def _types(data: Any) -> set[type]:
 
 
 def _of_numbers(data: Any, dtype: DType | None) -> Tensor | None:
-    """Nested sequences of numbers of a recorded run as a tensor that replays make of theirs; None if they cannot be that."""
+    """Nested sequences of numbers of a recorded run as a tensor that replays recompute; None if that is not possible."""
     leaves: list[Any] = []
     shape = _flattened(data, leaves)
     kinds = {x.__class__ for x in leaves}
@@ -147,7 +147,7 @@ def _of_numbers(data: Any, dtype: DType | None) -> Tensor | None:
 
 
 def _flattened(data: Any, leaves: list[Any]) -> tuple[int, ...] | None:
-    """The shape of nested sequences, whose ``leaves`` are collected; None if they are no rectangle."""
+    """The shape of nested sequences, whose ``leaves`` are collected; None if they are ragged."""
     if type(data) not in (list, tuple):
         leaves.append(data)
         return ()
@@ -181,7 +181,7 @@ def _dtype_of(data: Any) -> DType | None:
 
 
 def _require_range(array: np.ndarray, dtype: DType) -> None:
-    """Raises RuntimeError for Python numbers that an integer dtype does not hold. Negative integers wrap in unsigned ones."""
+    """Raises RuntimeError for Python numbers out of an integer dtype's range. Negative integers wrap in unsigned dtypes."""
     limits = np.iinfo(dtype.numpy)
     if array.dtype.kind in "fc":
         bad = ~((array.real >= limits.min) & (array.real <= limits.max))
@@ -192,7 +192,7 @@ def _require_range(array: np.ndarray, dtype: DType) -> None:
 
 
 def _require_rectangle(data: Any, dim: int = 0) -> None:
-    """Raises ValueError, in PyTorch's words, where a nested sequence has rows of different lengths."""
+    """Raises ValueError with PyTorch's message for a ragged nested sequence."""
     if not isinstance(data, (list, tuple)):
         return
     lengths = [len(x) if isinstance(x, (list, tuple)) else 0 for x in data]
@@ -204,7 +204,7 @@ def _require_rectangle(data: Any, dim: int = 0) -> None:
 
 
 def fixed(array: np.ndarray) -> Tensor:
-    """The array as a tensor. Its elements follow from extents and Python numbers alone: in a trace it is a constant."""
+    """The array as a tensor. Its elements depend only on extents and Python numbers, so it is a constant of a trace."""
     t = wrap(array)
     if context.recorder is not None:
         context.recorder.constant(t)
@@ -213,7 +213,7 @@ def fixed(array: np.ndarray) -> Tensor:
 
 @factory
 def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where that is possible."""
+    """``data`` as a tensor, without a copy where possible."""
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
     if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype.numpy):
@@ -222,7 +222,7 @@ def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor that shares the array's memory. Raises TypeError for dtypes there is no tensor of."""
+    """A tensor that shares the array's memory. Raises TypeError for unsupported dtypes."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
     dtype_of(array.dtype)
@@ -241,9 +241,10 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 @factory
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of the given shape with every element ``fill_value``; the dtype defaults to the value's.
+    """A tensor of the given shape filled with ``fill_value``; the dtype defaults to the value's.
 
-    Raises TypeError unless that is a number or a tensor without dimensions, RuntimeError for a number out of the dtype's range.
+    Raises TypeError unless it is a number or a tensor without dimensions, RuntimeError for a number out of the dtype's
+    range.
     """
     if isinstance(fill_value, Tensor) and fill_value.ndim == 0:
         dtype = dtype or (fill_value.dtype if fill_value.dtype.category < 2 else context.default_dtype)
@@ -254,20 +255,20 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
         dtype = scalar_dtype(operand(fill_value), context.default_dtype)
     shape = (size,) if isinstance(size, int) else tuple(size)
     value = element(fitting(fill_value, dtype), dtype)
-    if isinstance(value, Tensor):  # a number that differs from call to call
+    if isinstance(value, Tensor):  # a number that differs between calls
         return _leaf(P.copy(expand(value, shape)), requires_grad)
     return _leaf(P.full(value=value, shape=shape, dtype=dtype.short), requires_grad)
 
 
 @factory
 def zeros(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros."""
+    """A tensor of zeros."""
     return full(_sizes(size), 0, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
 
 
 @factory
 def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones."""
+    """A tensor of ones."""
     return full(_sizes(size), 1, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
 
 
@@ -297,7 +298,7 @@ empty_like = zeros_like
 
 @factory
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """start, start + step, ... below end."""
+    """start, start + step, ... up to end, exclusive."""
     if end is None:
         start, end = 0, start
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
@@ -329,7 +330,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
 def linspace(
     start: float | Tensor, end: float | Tensor, steps: int, *, dtype: DType | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """``steps`` numbers evenly spaced from start to end, both included; integers are cut, the limits first. Raises
+    """``steps`` evenly spaced numbers from start to end, inclusive; for integers they are truncated, the limits first. Raises
     NotImplementedError for bools.
     """
     out = _spaced("linspace", start, end, steps, dtype or context.default_dtype, np.float64)
@@ -337,7 +338,7 @@ def linspace(
 
 
 def _spaced(name: str, start: Any, end: Any, steps: int, dtype: DType, step_type: Any) -> Tensor:
-    """Numbers evenly spaced, in float64; for integers each half from its limit, by a step of ``step_type``."""
+    """Evenly spaced numbers, in float64; for integers each half from its limit, with a step of ``step_type``."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     if any(isinstance(v, Tensor) and v.ndim for v in (start, end)):
@@ -367,8 +368,8 @@ def logspace(
     dtype: DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``steps`` powers of ``base``, with exponents evenly spaced from start to end; integers are cut, the limits first. Raises
-    NotImplementedError for bools.
+    """``steps`` powers of ``base`` with evenly spaced exponents from start to end; for integers they are truncated, the limits
+    first. Raises NotImplementedError for bools.
     """
     out_dtype = dtype or context.default_dtype
     exponents = P.cast(_spaced("logspace", start, end, steps, out_dtype, np.float32), dtype="f64")

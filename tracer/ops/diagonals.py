@@ -1,4 +1,4 @@
-"""Diagonals and triangles of matrices."""
+"""Diagonals and triangular parts of matrices."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix below a diagonal, with it; zeros above."""
+    """The part of a matrix on and below a diagonal; zeros above."""
     return _triangle(input, diagonal, True)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix above a diagonal, with it; zeros below."""
+    """The part of a matrix on and above a diagonal; zeros below."""
     return _triangle(input, diagonal, False)
 
 
@@ -56,13 +56,13 @@ def _triangle_positions(keep: np.ndarray) -> Tensor:
 
 @factory
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
-    """The positions below a diagonal, with it: a row of row numbers, a row of column numbers."""
+    """The positions on and below a diagonal: a row of row numbers, a row of column numbers."""
     return to_dtype(_triangle_positions(np.tri(row, col, offset, dtype=bool)), dtype)
 
 
 @factory
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64) -> Tensor:
-    """The positions above a diagonal, with it."""
+    """The positions on and above a diagonal."""
     return to_dtype(_triangle_positions(~np.tri(row, col, offset - 1, dtype=bool)), dtype)
 
 
@@ -109,7 +109,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 
 def block_diag(*tensors: Any) -> Tensor:
-    """The matrix with the given ones along its diagonal."""
+    """The block diagonal matrix of the given matrices."""
     xs = [atleast_2d(x) for x in tensors]
     for i, x in enumerate(xs):
         if x.ndim > 2:

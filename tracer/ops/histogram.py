@@ -1,4 +1,4 @@
-"""Histograms: how many elements, or how much weight, fall into each bin."""
+"""Histograms: counts or weights of elements per bin."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def histogram(
     weight: Tensor | None = None,
     density: bool = False,
 ) -> Histogram:
-    """How many elements fall into each bin, and the edges of the bins.
+    """The number of elements in each bin, and the edges of the bins.
 
-    ``bins``: a number of equal ones over ``range`` (by default from the smallest element to the largest), or their edges,
-    ascending, a tensor of the input's dtype. The last bin includes its upper edge. ``weight``, of the input's shape, is summed
-    instead of counted. ``density``: divided by the total and the widths. Not differentiable.
+    ``bins``: the number of equal bins over ``range`` (by default from the minimum to the maximum), or their edges,
+    ascending, as a tensor of the input's dtype. The last bin includes its upper edge. ``weight``, of the input's shape, is
+    summed instead of counted. ``density``: divided by the total and the widths. Not differentiable.
 
     Raises RuntimeError for bins, ranges or weights that do not fit, NotImplementedError for dtypes that are not floating.
     """
@@ -60,8 +60,8 @@ def histogramdd(
 ) -> Histogramdd:
     """The histogram of points (..., D), an array of D axes, and the edges along each.
 
-    ``bins`` is a number for all axes, one for each, or the edges of each; ``range`` a minimum and a maximum for each axis;
-    ``weight`` has the shape of the points without their last axis. Raises as ``histogram`` does.
+    ``bins`` is a number for all axes, a number for each, or the edges of each; ``range`` a minimum and a maximum for each
+    axis; ``weight`` has the shape of the points without their last axis. Raises like ``histogram``.
     """
     if input.ndim < 2:
         raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
@@ -164,7 +164,7 @@ def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:
 
 
 def _spaced(low: Any, high: Any, bins: int, dtype: DType) -> Tensor:
-    """``bins + 1`` numbers evenly spaced, computed in float64 from both ends, so that the last one is ``high`` exactly."""
+    """``bins + 1`` evenly spaced numbers, computed in float64 from both ends, so that the last one is exactly ``high``."""
     i = P.iota(shape=(bins + 1,), axis=0, dtype="f64")
     low, high = (to_dtype(v, float64) if isinstance(v, Tensor) else v for v in (low, high))
     step = F.div(F.sub(high, low), bins) if isinstance(high, Tensor) else (high - low) / bins

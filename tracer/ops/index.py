@@ -24,7 +24,7 @@ __all__ = [
     "masked_fill",
 ]
 
-# Items that make a list that holds them a tuple of indices.
+# Types of items that turn a list containing them into a tuple of indices.
 _PARTS = (list, tuple, range, slice, np.ndarray, Tensor)
 
 
@@ -46,7 +46,7 @@ def _item(item: Any) -> Any:
 
         item = tensor(item)
         if item.numel() == 0 or item.is_floating_point():
-            item = to_dtype(item, int64)  # what a list says is read as whole numbers
+            item = to_dtype(item, int64)  # elements of a list are converted to integers
     elif not isinstance(item, Tensor):
         if isinstance(item, np.bool_) or not hasattr(item, "__index__"):
             raise IndexError(
@@ -66,15 +66,15 @@ def _item(item: Any) -> Any:
 
 
 def _consumes(item: Any) -> int:
-    """How many axes of the tensor an item stands for."""
+    """The number of the tensor's axes that an item indexes."""
     if item is None or item is ... or isinstance(item, bool):
         return 0
     return item.ndim if isinstance(item, Tensor) and item.dtype is bool_ else 1
 
 
 def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
-    """What the numbers, slices and None of an index choose, a view or ``x`` itself; and the tensors of the index, by the axis
-    of that.
+    """The result of the numbers, slices and None of an index, a view or ``x`` itself; and the index tensors, by axis of that
+    result.
 
     A bool, or a mask without dimensions, is a mask of one element over a new axis. Raises IndexError, or ValueError for
     steps below 1.
@@ -145,9 +145,8 @@ def require_mask(x: Tensor, mask: Tensor, axis: int) -> None:
 
 
 def positions(x: Tensor, tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
-    """The tensors of an index, by axis, as positions that are in range: a mask as the positions where it holds on each of its
-    axes. Raises IndexError for positions out of range, and for shapes that do not
-    broadcast.
+    """The index tensors, by axis, as valid positions: a mask becomes the positions of its true elements on each of its axes.
+    Raises IndexError for positions out of range, and for shapes that do not broadcast.
     """
     found: dict[int, Tensor] = {}
     for axis, item in tensors.items():
@@ -161,7 +160,8 @@ def positions(x: Tensor, tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
         text = ", ".join(str(list(i.shape)) for i in found.values())
         raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {text}") from None
     shape = x._data.shape
-    if 0 in sizes or any(n == 0 for a, n in enumerate(shape) if a not in found):  # nothing is chosen: no position is looked at
+    # nothing is selected: positions are not checked
+    if 0 in sizes or any(n == 0 for a, n in enumerate(shape) if a not in found):
         if 0 not in sizes and any(shape[a] == 0 for a in found):
             raise IndexError("index is out of bounds for dimension with size 0")
         return dict.fromkeys(found, P.full(value=0, shape=sizes, dtype="i64"))
@@ -171,8 +171,8 @@ def positions(x: Tensor, tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
 def getitem(input: Tensor, index: Any) -> Tensor:
     """``input[index]``: numbers, slices, None, Ellipsis, bools; sequences and tensors of positions, masks.
 
-    Numbers, slices, None and Ellipsis give a view, all else a copy. What is indexed by sequences and tensors that are not
-    neighbours comes first in the result. Raises IndexError as PyTorch does.
+    Numbers, slices, None and Ellipsis give a view, all others a copy. If the sequences and tensors are not adjacent, their
+    axes come first in the result. Raises IndexError as PyTorch does.
     """
     part, tensors = chosen(input, index)
     if not tensors:
@@ -201,7 +201,7 @@ def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
 
 
 def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
-    """Negative positions counted from the end. Raises IndexError for those out of range."""
+    """Negative positions count from the end. Raises IndexError for positions out of range."""
     if index.dtype not in (int64, int32):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if not extent and index.numel():
@@ -216,21 +216,21 @@ def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
 
 
 def _masked(x: Tensor, mask: Tensor, axis: int) -> Tensor:
-    """The elements where the mask holds."""
+    """The elements where the mask is true."""
     old = x._data.shape
     flat = P.reshape(x, shape=(*old[:axis], mask.numel(), *old[axis + mask.ndim :]))
     return P.index_select(flat, flat_nonzero(mask), axis=axis)
 
 
 def flat_nonzero(x: Tensor) -> Tensor:
-    """The positions of the elements that are not zero in the flattened tensor. A trace looks at how many there are."""
+    """The positions of non-zero elements in the flattened tensor. A trace reads their number."""
     if context.recorder is None:
         return wrap(np.flatnonzero(x._data))
     return P.flat_nonzero(x, count=int(P.nonzero_count(x)._observed("a number of elements")))
 
 
 def nonzero_by_axis(x: Tensor) -> list[Tensor]:
-    """The positions of the elements that are not zero on each axis."""
+    """The positions of non-zero elements, by axis."""
     if context.recorder is None:
         return [wrap(where) for where in np.nonzero(x._data)]
     flat, found = flat_nonzero(x), []
@@ -275,7 +275,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """``value`` where the mask holds."""
+    """``value`` where the mask is true."""
     if mask.dtype.name != "bool":
         raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.ctype.lower()}")
     if isinstance(value, Tensor) and value.ndim:

@@ -1,4 +1,4 @@
-"""Questions about tensors and dtypes."""
+"""Properties of tensors and dtypes."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ __all__ = [
 
 
 def is_tensor(obj: Any) -> bool:
-    """Whether this is a tensor."""
+    """True if ``obj`` is a tensor."""
     return isinstance(obj, Tensor)
 
 
 def is_inference(input: Tensor) -> bool:
-    """Whether the tensor was made in ``inference_mode``."""
+    """True if the tensor was created in ``inference_mode``."""
     return input.is_inference()
 
 
 def is_floating_point(input: Tensor) -> bool:
-    """Whether the dtype is floating."""
+    """True if the dtype is floating."""
     return input.is_floating_point()
 
 
 def is_signed(input: Tensor) -> bool:
-    """Whether the dtype has negative numbers."""
+    """True if the dtype has negative numbers."""
     return input.dtype.kind in "ifc"
 
 
 def is_nonzero(input: Tensor) -> bool:
-    """Whether the only element is not zero. Raises RuntimeError for other numbers of elements."""
+    """True if the only element is not zero. Raises RuntimeError for other numbers of elements."""
     if input.numel() != 1:
         word = "more than one value" if input.numel() else "no values"
         raise RuntimeError(f"Boolean value of Tensor with {word} is ambiguous")
@@ -57,7 +57,7 @@ def is_nonzero(input: Tensor) -> bool:
 
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:
-    """Whether the shapes are equal."""
+    """True if the shapes are equal."""
     return input._data.shape == other._data.shape
 
 
@@ -77,7 +77,7 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
 
 
 def can_cast(from_: DType, to: DType) -> bool:
-    """Whether an in-place operation may turn a result of one dtype into another: not to a lower category."""
+    """True if an in-place operation may convert a result from one dtype to the other: not to a lower category."""
     return as_dtype(from_).category <= as_dtype(to).category
 
 
@@ -133,9 +133,9 @@ _C_NAMES = {"float16": "at::Half", "bfloat16": "at::BFloat16", "float32": "float
 
 
 def fitting(value: Any, dtype: DType) -> Any:
-    """A number as an element of ``dtype``: a complex one without imaginary part becomes real.
+    """A number as an element of ``dtype``: a complex number without imaginary part becomes real.
 
-    Infinities and NaN fit floating types; negative numbers no larger than its maximum fit an unsigned one, where they wrap.
+    Infinities and NaN fit floating dtypes; negative numbers not below the negated maximum fit an unsigned dtype, and wrap.
     Raises RuntimeError for a number out of range.
     """
     if not isinstance(value, (int, float, complex)) or isinstance(value, bool) or dtype.is_complex or dtype.kind == "b":
@@ -155,8 +155,8 @@ def fitting(value: Any, dtype: DType) -> Any:
 
 
 def filling(value: Any, dtype: DType) -> Tensor:
-    """A number, or a tensor without dimensions, as an element of ``dtype``: fractions are cut for integers. Raises RuntimeError
-    for numbers out of range, and for complex ones where the dtype is not.
+    """A number, or a tensor without dimensions, as an element of ``dtype``: fractions are truncated for integers. Raises
+    RuntimeError for numbers out of range, and for complex numbers if the dtype is real.
     """
     if isinstance(value, Tensor):
         fitting(1j if value.is_complex() else 0, dtype)

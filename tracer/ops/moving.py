@@ -1,4 +1,4 @@
-"""More functions that move elements: rolls, tiles, triangles, diagonals, stacks and splits."""
+"""Further functions that rearrange elements: roll, tile, stack, split and others."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ __all__ = [
 
 
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
-    """Axes moved from ``source`` to ``destination``, the others in their order; a view."""
+    """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view."""
     a = [source] if isinstance(source, int) else list(source)
     b = [destination] if isinstance(destination, int) else list(destination)
     if len(a) != len(b):
@@ -92,7 +92,7 @@ swapaxes = swapdims = transpose
 
 
 def ravel(input: Tensor) -> Tensor:
-    """All elements along one axis: a view where memory has them row by row, else a copy."""
+    """All elements along one axis: a view if memory is row-major, else a copy."""
     return reshape(contiguous(input), (-1,))
 
 
@@ -107,7 +107,7 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """One axis as several."""
+    """Splits one axis into several."""
     axis = one_dim(dim, input.ndim)
     if len(sizes) == 0:
         raise RuntimeError("unflatten: sizes must be non-empty")
@@ -125,7 +125,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
-    """The tensor as many times along each axis; new axes come first."""
+    """Repeats the tensor along each axis; new axes come first."""
     counts = _sizes(repeats)
     lead = len(counts) - input.ndim
     if lead < 0:
@@ -145,7 +145,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 
 
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
-    """Each element (or slice along ``dim``) as often as ``repeats`` says, one after the other."""
+    """Repeats each element (or slice along ``dim``) as often as ``repeats`` says."""
     if repeats is None:
         return P.index_select(P.iota(shape=input._data.shape, axis=0, dtype="i64"), _positions(input), axis=0)
     if dim is None:
@@ -165,20 +165,20 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 
 def _positions(repeats: Tensor) -> Tensor:
-    """0, 1, ..., each repeated. A trace looks at how many there are in all."""
+    """0, 1, ..., each repeated. A trace reads the total number."""
     if bool((repeats < 0).any()):
         raise RuntimeError("repeats can not be negative")
     return P.repeat_positions(repeats, total=int(repeats.sum()._observed("a number of repeats")))
 
 
 def expand_at(x: Tensor, axis: int, n: int) -> Tensor:
-    """``x`` with a new axis after ``axis`` that repeats it ``n`` times."""
+    """Repeats ``x`` ``n`` times along a new axis after ``axis``."""
     old = x._data.shape
     return expand(unsqueeze(x, axis + 1), (*old[: axis + 1], n, *old[axis + 1 :]))
 
 
 def flatten_pair(x: Tensor, axis: int) -> Tensor:
-    """Two neighbouring axes as one."""
+    """Merges two adjacent axes."""
     old = x._data.shape
     return reshape(x, (*old[:axis], old[axis] * old[axis + 1], *old[axis + 2 :]))
 
@@ -203,7 +203,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of nearly equal size, or those between the given positions."""
+    """Parts of nearly equal size, or the parts between the given positions."""
     if input.ndim == 0:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     axis = one_dim(dim, input.ndim)
@@ -238,17 +238,17 @@ def _split_along(input: Tensor, indices_or_sections: Any, dim: int, name: str, l
 
 
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Parts along the second axis (the first of a vector)."""
+    """Splits along the second axis (the first of a vector)."""
     return _split_along(input, indices_or_sections, 0 if input.ndim == 1 else 1, "hsplit", 1)
 
 
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Parts along the first axis."""
+    """Splits along the first axis."""
     return _split_along(input, indices_or_sections, 0, "vsplit", 2)
 
 
 def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Parts along the third axis."""
+    """Splits along the third axis."""
     return _split_along(input, indices_or_sections, 2, "dsplit", 3)
 
 
@@ -260,17 +260,17 @@ def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
 
 
 def atleast_1d(*tensors: Any) -> Any:
-    """With at least one axis."""
+    """Adds axes, to at least one."""
     return _each(lambda x: reshape(x, (1,)) if x.ndim == 0 else x, tensors)
 
 
 def atleast_2d(*tensors: Any) -> Any:
-    """With at least two axes."""
+    """Adds axes, to at least two."""
     return _each(lambda x: reshape(x, (1, 1)) if x.ndim == 0 else unsqueeze(x, 0) if x.ndim == 1 else x, tensors)
 
 
 def atleast_3d(*tensors: Any) -> Any:
-    """With at least three axes."""
+    """Adds axes, to at least three."""
 
     def lift(x: Tensor) -> Tensor:
         if x.ndim == 0:
@@ -290,13 +290,13 @@ def _some(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors side by side: along the second axis (the first of vectors)."""
+    """Concatenates along the second axis (the first of vectors)."""
     xs = atleast_1d(_some("hstack", tensors))
     return cat(xs, 0 if xs[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors one below the other."""
+    """Concatenates along the first axis."""
     return cat(atleast_2d(_some("vstack", tensors)), 0)
 
 
@@ -304,17 +304,17 @@ row_stack = vstack
 
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors along the third axis."""
+    """Concatenates along the third axis."""
     return cat(atleast_3d(_some("dstack", tensors)), 2)
 
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Vectors as the columns of a matrix, matrices side by side."""
+    """Vectors as the columns of a matrix, matrices concatenated along the columns."""
     return hstack([reshape(x, (-1, 1)) if x.ndim <= 1 else x for x in _some("column_stack", tensors)])
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Elements moved along axes (along all of them as one, without ``dims``); what falls off comes in again."""
+    """Shifts elements cyclically along axes (along all axes as one, without ``dims``)."""
     amounts = [shifts] if isinstance(shifts, int) else list(shifts)
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         if len(amounts) != 1:
@@ -338,7 +338,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """The plane of two axes turned by 90 degrees, ``k`` times."""
+    """Rotates the plane of two axes by 90 degrees, ``k`` times."""
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.ndim < 2:
@@ -356,21 +356,21 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 
 def fliplr(input: Tensor) -> Tensor:
-    """The columns backwards."""
+    """Reverses the columns."""
     if input.ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
     return flip(input, (1,))
 
 
 def flipud(input: Tensor) -> Tensor:
-    """The rows backwards."""
+    """Reverses the rows."""
     if input.ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
     return flip(input, (0,))
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
-    """All combinations of the elements of vectors, in rows."""
+    """The Cartesian product of vectors, in rows."""
     from .stats import meshgrid
 
     for x in tensors:
@@ -382,7 +382,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All choices of ``r`` elements of a vector, in rows."""
+    """All combinations of ``r`` elements of a vector, in rows."""
     if input.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     if r < 0:
@@ -397,14 +397,14 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors, expanded to one shape."""
+    """The tensors, expanded to a common shape."""
     xs = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     sizes = broadcast_shapes(*(x._data.shape for x in xs))
     return tuple(x if x._data.shape == sizes else expand(x, sizes) for x in xs)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
-    """The shape that all the given ones broadcast to."""
+    """The shape that all the given shapes broadcast to."""
     from ..tensor import Size
 
     try:
@@ -434,10 +434,11 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
-    """A view of elements of the tensor's memory at regular distances, from ``storage_offset`` on, or where the tensor begins.
+    """A view of the tensor's memory with the given strides, beginning at ``storage_offset``, by default at the tensor's first
+    element.
 
-    Raises RuntimeError where they would lie outside the memory, NotImplementedError where PyTorch's memory would have elements
-    between those that this one's has: arrays of NumPy that are parts of others.
+    Raises RuntimeError for elements outside the memory, NotImplementedError if PyTorch's memory would have elements between
+    those of this memory: NumPy arrays that are parts of others.
     """
     if isinstance(input, LazyView):
         if not conjugated(input) or not input.is_complex():
@@ -472,7 +473,7 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
 
 
 def _vector(t: Tensor) -> Tensor | None:
-    """The elements of a tensor in the order of memory, as a view; None where they do not fill it."""
+    """The tensor's elements in memory order, as a view; None if they do not fill the memory."""
     if not t._data.flags.c_contiguous:
         order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
         if not t._data.transpose(order).flags.c_contiguous:
@@ -482,17 +483,17 @@ def _vector(t: Tensor) -> Tensor | None:
 
 
 def _memory(t: Tensor) -> Tensor:
-    """All the memory that a tensor is in, as a vector that is a view."""
+    """All the memory of a tensor, as a vector that is a view."""
     followed = t._followed_base()
     whole = root = t._root()
-    if followed is not root:  # autograd does not follow beyond a detached tensor
+    if followed is not root:  # autograd does not track beyond a detached tensor
         whole = root.detach()
         whole._counter = t._changes()
     return _elements(whole, t)
 
 
 def _elements(whole: Tensor, like: Tensor) -> Tensor:
-    """All elements of memory in its order, as a vector of the dtype of another tensor."""
+    """All elements of memory in order, as a vector of another tensor's dtype."""
     if whole.is_complex() and whole.element_size() == 2 * like.element_size():
         whole = P.view_as_real(whole)
     elif whole._data.dtype != like._data.dtype:
@@ -506,7 +507,7 @@ def _elements(whole: Tensor, like: Tensor) -> Tensor:
 def as_strided_scatter(
     input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """A copy of the input with ``src`` where ``as_strided`` with these arguments would look. The input must be contiguous."""
+    """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous."""
     if not input.is_contiguous():
         raise NotImplementedError("as_strided_scatter of a tensor whose memory is not contiguous")
     if src._data.shape != tuple(size):
@@ -543,19 +544,19 @@ def _put(view: Any, input: Tensor, src: Tensor) -> Tensor:
 
 
 def adjoint(input: Tensor) -> Tensor:
-    """The last two axes exchanged, and conjugated; a view. Raises RuntimeError for vectors."""
+    """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors."""
     return conj(matrix_transpose(input))
 
 
 def matrix_transpose(input: Tensor) -> Tensor:
-    """The last two axes exchanged; a view. A number is left as it is, a vector is a RuntimeError."""
+    """The transpose of the last two axes; a view. A number is unchanged; raises RuntimeError for a vector."""
     if input.ndim == 1:
         raise RuntimeError("tensor.mT and tensor.mH are only supported on matrices or batches of matrices. Got 1-D tensor.")
     return transpose(input, -2, -1) if input.ndim else input
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
-    """The sum over the axes that broadcasting ``size`` to the input's shape repeats."""
+    """The sum over the axes along which ``size`` is broadcast to the input's shape."""
     sizes = _sizes(size)
     lead = input.ndim - len(sizes)
     if lead < 0 or any(n not in (1, m) for n, m in zip(sizes, input._data.shape[lead:], strict=False)):

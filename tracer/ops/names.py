@@ -1,4 +1,4 @@
-"""What the graph calls an operation: PyTorch's names, also for those that are composed here of several primitives."""
+"""Names of operations in the graph: PyTorch's, also for operations composed of several primitives here."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _OTHER = {
     "vector_norm": "LinalgVectorNorm",
 }
 _NAMES = {name: name.title().replace("_", "") for name in _PLAIN.split()} | _OTHER
-# Those with a second variant when axes are given; the full reductions of max, min and median are the second one.
+# Operations with a second variant when axes are given; for max, min and median the full reduction is the second variant.
 _BY_AXES = {"mean": (0, 1), "sum": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "squeeze": (0, 1)}
 
 
@@ -58,18 +58,18 @@ def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
 
 
 def _separate(out: Tensor, args: Iterable[Any]) -> None:
-    """A view of something that only the function had, not of an argument, is a tensor like any other to its caller."""
+    """If a result is a view of a tensor internal to the function, not of an argument, it becomes an ordinary tensor."""
     root = out._root()
     for a in args:
         for t in a if isinstance(a, (list, tuple)) else (a,):
-            if (isinstance(t, Tensor) and t._root() is root) or isinstance(t, np.ndarray):  # of a trace, of which it is a view
+            if (isinstance(t, Tensor) and t._root() is root) or isinstance(t, np.ndarray):  # a tensor of a trace that it views
                 return
-    if not isinstance(out, LazyView):  # whose elements are only in what it views
+    if not isinstance(out, LazyView):  # whose elements exist only in its base
         out._view = out._made = None
 
 
 def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
-    """Makes the results of a function views of its arguments, or tensors like any other."""
+    """Makes the results of a function views of its arguments, or ordinary tensors."""
     if isinstance(result, Tensor):
         if result._view is not None and not (args and result._view[0] is args[0]):
             _separate(result, (*args, *kwargs.values()))
@@ -79,8 +79,8 @@ def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
 
 
 def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
-    """What gives the nodes that a function makes PyTorch's name for it, called with the result and the arguments. None where
-    the last primitive has that name.
+    """A function that gives a function's nodes PyTorch's name, called with the result and the arguments. None if the last
+    primitive has that name.
     """
     if name == "sum":
         return _label_sum
@@ -98,7 +98,7 @@ def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
 
 
 def _label_sum(out: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
-    """The commonest of them: without axes the primitive's own name is right."""
+    """The most common case: without axes the primitive's own name is right."""
     if len(args) > 1 or kwargs:
         separate(out, args, kwargs)
         if out._grad_fn is not None:

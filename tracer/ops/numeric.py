@@ -1,4 +1,4 @@
-"""Numerical differentiation, powers in columns, positions from numbers, and the parts of floating numbers."""
+"""Numerical differentiation, Vandermonde matrices, index conversion, and floating-point decomposition."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def frexp(input: Tensor) -> Frexp:
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The matrix of the powers of a vector's elements, from N - 1 down to 0, or from 0 up if ``increasing``; N defaults to the
-    vector's length. Raises RuntimeError for other shapes than vectors, and negative N.
+    vector's length. Raises RuntimeError for anything but vectors, and for negative N.
     """
     if x.ndim != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
@@ -65,9 +65,9 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 
 
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """The coordinates, one int64 tensor for each axis, of positions in an array of the given shape, flattened.
+    """The coordinates of flat positions in an array of the given shape: one int64 tensor per axis.
 
-    Raises TypeError for positions that are no integers, ValueError for negative extents.
+    Raises TypeError for positions that are not integers, ValueError for negative extents.
     """
     if not isinstance(indices, Tensor):
         raise TypeError(f"unravel_index(): argument 'indices' must be Tensor, not {type(indices).__name__}")
@@ -89,7 +89,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     """Derivatives along each axis (or those in ``dim``) from values at points: by central differences of second order inside,
     one-sided ones of order ``edge_order`` at the ends.
 
-    ``spacing``: the distance of the points, one for each axis, or a tensor of the coordinates for each. Raises RuntimeError for
+    ``spacing``: the distance of the points, one per axis, or a tensor of coordinates per axis. Raises RuntimeError for
     spacings that do not fit, and axes shorter than ``edge_order + 1``.
     """
     if edge_order not in (1, 2):
@@ -171,7 +171,7 @@ def _combined(terms: list[tuple[Any, Tensor]]) -> Tensor:
 
 
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """The coordinates of the first ``size`` elements that are not zero, in rows; rows of ``fill_value`` if there are fewer."""
+    """The coordinates of the first ``size`` non-zero elements, in rows; missing rows are filled with ``fill_value``."""
     if size < 0:
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
     flat = shape.reshape(F.ne(input, 0), (-1,))
@@ -180,7 +180,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
         return P.full(value=fill_value, shape=(size, input.ndim), dtype="i64")
     rank = F.sub(P.cumsum(to_dtype(flat, int64), axis=0), 1)
     kept = F.bitwise_and(flat, F.lt(rank, size))
-    # Element k is added at its rank; what is left out at the end, which is cut off.
+    # Element k is added at its rank; the others go to a last row, which is removed.
     at = F.where(kept, rank, size)
     number = F.where(kept, P.iota(shape=(n,), axis=0, dtype="i64"), 0)
     positions = shape.narrow(P.index_add(number, at, axis=0, extent=size + 1), 0, 0, size)
@@ -190,7 +190,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
 
 
 def fill_diagonal(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
-    """The input with ``fill_value`` where all positions are equal; ``wrap``: again below the square part of a tall matrix."""
+    """The input with ``fill_value`` on the main diagonal; ``wrap``: repeated below the square part of a tall matrix."""
     if input.ndim < 2:
         raise RuntimeError("dimensions must larger than 1")
     sizes = input._data.shape
@@ -211,7 +211,7 @@ def ger(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 def frobenius_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The root of the sum of squares over the given axes."""
+    """The square root of the sum of squares over the given axes."""
     return norm(input, 2, dim, keepdim)
 
 
@@ -223,7 +223,7 @@ def nuclear_norm(input: Tensor, dim: Sequence[int] = (-2, -1), keepdim: bool = F
 
 
 def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
-    """The norm over all axes but ``dim``, which are kept with extent 1; over all axes for -1."""
+    """The norm over all axes except ``dim``, kept with extent 1; over all axes for -1."""
     if dim == -1:
         return norm(v, pow)
     axis = one_dim(dim, v.ndim)

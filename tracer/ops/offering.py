@@ -1,4 +1,4 @@
-"""What a function gets on its way from the module that defines it into the public API."""
+"""Public wrappers of functions: argument checks, ``out``, and names of nodes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _offered: dict[Callable[..., Any], Callable[[], Signature]] = {}
 
 
 class _Absent:
-    """The type of an argument that was not given."""
+    """The type of a missing argument."""
 
 
 _ABSENT = _Absent()
 _RAISE = opcode.opmap["RAISE_VARARGS"]
-_REMEMBERED = 200  # combinations of types, for each function
+_REMEMBERED = 200  # type combinations per function
 
 
 def offer(namespace: dict[str, Any], names: Iterable[str]) -> None:
-    """Puts the named functions of a namespace into the public API. Those from another public namespace are there already."""
+    """Makes the named functions of a namespace public. Those from another public namespace already are."""
     for name in names:
         function = namespace[name]
         if isinstance(function, FunctionType) and function not in _offered:
@@ -37,28 +37,28 @@ def offer(namespace: dict[str, Any], names: Iterable[str]) -> None:
 
 
 def offer_classes(namespace: dict[str, Any], names: Iterable[str]) -> None:
-    """Lets the constructors of the named classes of a namespace look at their arguments as functions do."""
+    """Makes the constructors of the named classes check their arguments as functions do."""
     for name in names:
         cls = namespace[name]
         init = getattr(cls, "__init__", None) if isinstance(cls, type) else None
-        while init is not None and is_offered(init):  # what a class inherits speaks of the class that it was written for
+        while init is not None and is_offered(init):  # an inherited constructor's messages name the class that defines it
             init = init.__wrapped__
         if isinstance(init, FunctionType) and init.__code__.co_argcount > 1:
             cls.__init__ = offered(init, name, cls.__module__)
 
 
 def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..., Any]:
-    """The function as users call it. It takes all spellings of arguments, and ``out``; raises TypeError, in PyTorch's words,
-    for arguments of other kinds than its annotations say; and names the nodes it makes as PyTorch does.
+    """The public form of a function. It accepts all spellings of arguments, and ``out``; raises TypeError, with PyTorch's
+    message, for arguments that do not match its annotations; and gives its nodes PyTorch's names.
 
-    The arguments are looked at once for each combination of their types; later only lists and the like are looked into.
+    Arguments are checked once per combination of their types; later only lists and the like are inspected.
     """
-    signature = functools.cache(lambda: Signature(function, name))  # made when it is first needed: imports stay quick
-    plain: set[tuple[Any, ...]] = set()  # types of up to three arguments by position that fit as they are
-    known: dict[tuple, tuple] = {}  # types, with names, of others: where to look into them
+    signature = functools.cache(lambda: Signature(function, name))  # created on first use, to keep the import fast
+    plain: set[tuple[Any, ...]] = set()  # types of up to three positional arguments that fit unchanged
+    known: dict[tuple, tuple] = {}  # other types, with names: which arguments to inspect
     labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
 
-    # Three parameters of its own, for that costs half as much as a tuple of arguments.
+    # Three separate parameters cost half as much as a tuple of arguments.
     @functools.wraps(function)
     def call(a: Any = _ABSENT, b: Any = _ABSENT, c: Any = _ABSENT, /, *rest: Any, **kwargs: Any) -> Any:
         args = (a, b, c, *rest) if c is not _ABSENT else (a, b) if b is not _ABSENT else (a,) if a is not _ABSENT else ()
@@ -108,27 +108,27 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
 
 
 def functions() -> list[Callable[..., Any]]:
-    """All functions of the public API, constructors and methods among them, as users call them."""
+    """All public functions, including constructors and methods."""
     return list(_offered)
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, Taken]:
-    """What a function of the public API takes, by name."""
+    """The parameters of a public function, by name."""
     return dict(_offered[function]().named)
 
 
 def is_offered(function: Any) -> bool:
-    """Whether this is a function of the public API, as users call it."""
+    """True for a public function."""
     return function in _offered
 
 
 def accepted(function: Callable[..., Any]) -> frozenset[str]:
-    """The names under which a function of the public API takes arguments."""
+    """The names of a public function's parameters."""
     return _offered[function]().accepts
 
 
 def _fit(looks: tuple, args: tuple, kwargs: dict[str, Any]) -> bool:
-    """Whether the arguments that were to be looked into fit as they are."""
+    """True if the arguments to inspect fit unchanged."""
     try:
         for place, read in looks:
             x = args[place] if type(place) is int else kwargs[place]
@@ -140,19 +140,19 @@ def _fit(looks: tuple, args: tuple, kwargs: dict[str, Any]) -> bool:
 
 
 def _explained(e: Exception, name: str, args: tuple, kwargs: dict[str, Any]) -> TypeError | None:
-    """What to raise in place of an exception that speaks of the inside of a function; None if it speaks of its arguments."""
+    """The exception to raise instead of one about a function's internals; None if it is about its arguments."""
     if not _raised_inside(e.__traceback__):
         return None
     counted = _COUNTED.match(str(e))
     return TypeError(f"{name}() {counted[1]}") if counted else combination(name, args, kwargs)
 
 
-# What Python says of a call that does not fit the parameters.
+# Python's messages for calls that do not match the parameters.
 _COUNTED = re.compile(r"[\w.<>]+\(\) ((missing|takes|got) .*argument.*)", re.DOTALL)
 
 
 def _raised_inside(traceback: TracebackType | None) -> bool:
-    """Whether an exception comes from an expression of this package, not from a ``raise`` or from users' code."""
+    """True if an exception comes from an expression of this package, not from a ``raise`` or from users' code."""
     last = traceback
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -165,18 +165,18 @@ _PACKAGE = __name__.split(".")[0] + "."
 
 
 class Signature:
-    """The parameters of a function, and how its arguments are read."""
+    """The parameters of a function, and the readers of its arguments."""
 
     def __init__(self, function: Callable[..., Any], name: str):
         parameters = inspect.signature(function).parameters
         self.name = name
         self.takes_more = False
-        self.first = int(next(iter(parameters), "") == "self")  # what is the first argument to users
+        self.first = int(next(iter(parameters), "") == "self")  # position of the first user-visible parameter
         self.places: list[Taken] = []
         self.rest: Taken | None = None
         self.named: dict[str, Taken] = {}
         for p in parameters.values():
-            made = p.name == "self" and function.__name__ == "__init__"  # not an argument: what is to be set up
+            made = p.name == "self" and function.__name__ == "__init__"  # not an argument: the object under construction
             one = taken(name, p.name, "object" if made else str(p.annotation), p.default is None)
             if p.kind is p.VAR_POSITIONAL:
                 self.rest = one
@@ -191,8 +191,8 @@ class Signature:
         self.accepts = frozenset((*self.named, *self.also, "out", *([self.rest.name] if self.rest else ())))
 
     def read(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any], Any, tuple | None]:
-        """The arguments as the function takes them, ``out``, and where others of these types must be looked into; None where
-        they cannot be taken as they are. Raises TypeError.
+        """The arguments in the function's form, ``out``, and the arguments to inspect for these types, or None if they cannot
+        be passed unchanged. Raises TypeError.
         """
         given, as_given = kwargs, True
         if len(args) > len(self.places) and self.rest is None:
@@ -212,7 +212,7 @@ class Signature:
         for i, x in enumerate(args):
             one = self.places[i] if i < len(self.places) else self.rest
             if one is None:
-                break  # one too many: Python says so
+                break  # one too many: Python raises the error
             got, look = one.read(x, self.name, i - self.first)
             read.append(got)
             as_given &= got is x

@@ -1,6 +1,6 @@
-"""Functions composed of several operations, on tensors of 16 bits: computed in float32, rounded once.
+"""Functions composed of several operations, on 16-bit tensors: computed in float32, rounded once.
 
-A primitive rounds its result once by itself (``ir.halves``); what is composed of several would round after each.
+A primitive rounds its result once (``ir.halves``); a composition would round after each operation.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .common import result_dtype, to_dtype
 
 
 def opmath(function: Any = None, *, as_input: bool = False, written: Sequence[str] = ()) -> Any:
-    """The function; where tensors of 16 bits are among its arguments it is given them in float32, and its results of that
-    type are rounded to the type that the arguments have together, or to ``dtype``. Differentiable, as the casts are.
+    """Decorates a function: 16-bit tensors among its arguments are converted to float32, and float32 results are rounded to
+    the arguments' common dtype, or to ``dtype``. Differentiable, like the casts.
 
-    A function with the argument ``inplace`` changes its first argument then, as it would have.
+    A function with the argument ``inplace`` then changes its first argument.
 
-    as_input  the results have the type of the first argument, whatever the others have
-    written   names of arguments that are given as they are, because the function changes them
+    as_input  the results have the dtype of the first argument written   names of arguments that are passed unchanged,
+    because the function changes them
     """
     if function is None:
         return functools.partial(opmath, as_input=as_input, written=written)
@@ -63,7 +63,7 @@ def _has_halves(x: Any) -> bool:
 
 
 def _floating(xs: Any) -> list[Tensor]:
-    """The floating tensors among arguments: the others say nothing of the result's type."""
+    """The floating tensors among arguments; only these determine the result's dtype."""
     found: list[Tensor] = []
     for x in xs:
         if isinstance(x, (list, tuple)):
@@ -74,14 +74,14 @@ def _floating(xs: Any) -> list[Tensor]:
 
 
 def widened(x: Any) -> Any:
-    """Tensors of 16 bits, also in lists and tuples, in float32; anything else as it is."""
+    """16-bit tensors, also in lists and tuples, converted to float32; others unchanged."""
     if isinstance(x, (list, tuple)) and _has_halves(x):
         return type(x)(map(widened, x))
     return to_dtype(x, float32) if _has_halves(x) else x
 
 
 def narrowed(x: Any, dtype: DType) -> Any:
-    """Tensors of float32, also in lists and tuples, in ``dtype`` if that has 16 bits."""
+    """float32 tensors, also in lists and tuples, converted to ``dtype`` if that is 16-bit."""
     if not dtype.is_half:
         return x
     if isinstance(x, tuple) and hasattr(x, "_fields"):

@@ -1,4 +1,4 @@
-"""Scans along an axis, and what orders, counts and searches elements."""
+"""Scans along an axis; sorting, counting and searching."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ __all__ = [
 
 
 class Ordered(NamedTuple):
-    """Elements and the positions they come from."""
+    """Elements and their original positions."""
 
     values: Tensor
     indices: Tensor
 
 
 def _scalar_safe(function: Any, input: Tensor, dim: int) -> Any:
-    """``function(x, axis)`` on at least one axis; results of a number are numbers again."""
+    """Applies ``function(x, axis)`` with at least one axis; results for a number are numbers again."""
     axis = one_dim(dim, input.ndim)
     if input.ndim:
         return function(input, axis)
@@ -75,12 +75,12 @@ def _accumulating(input: Tensor, dtype: DType | None) -> Tensor:
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """The sums of the elements so far along ``dim``. Integers and bools add up in int64."""
+    """Running sums along ``dim``. Integers and bools are summed in int64."""
     return _scalar_safe(lambda x, axis: P.cumsum(x, axis=axis), _accumulating(input, dtype), dim)
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
-    """The products of the elements so far along ``dim``."""
+    """Running products along ``dim``."""
     return _scalar_safe(lambda x, axis: P.cumprod(x, axis=axis), _accumulating(input, dtype), dim)
 
 
@@ -93,12 +93,12 @@ def _running(input: Tensor, dim: int, largest: bool) -> Ordered:
 
 
 def cummax(input: Tensor, dim: int) -> Ordered:
-    """The maximum so far along ``dim``, and where it is."""
+    """The running maximum along ``dim``, and its positions."""
     return _running(input, dim, True)
 
 
 def cummin(input: Tensor, dim: int) -> Ordered:
-    """The minimum so far along ``dim``, and where it is."""
+    """The running minimum along ``dim``, and its positions."""
     return _running(input, dim, False)
 
 
@@ -109,7 +109,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
-    """The elements along ``dim`` in order, and where they come from. Always stable; NaN is larger than any number."""
+    """The sorted elements along ``dim``, and their original positions. Always stable; NaN sorts above every number."""
 
     def run(x: Tensor, axis: int) -> Ordered:
         order = P.argsort(x, axis=axis, descending=bool(descending))
@@ -119,17 +119,17 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
-    """The positions that put the elements along ``dim`` in order."""
+    """The indices that sort the elements along ``dim``."""
     return _scalar_safe(lambda x, axis: P.argsort(x, axis=axis, descending=bool(descending)), input, dim)
 
 
 def msort(input: Tensor) -> Tensor:
-    """The elements along the first axis in order."""
+    """The sorted elements along the first axis."""
     return sort(input, 0).values
 
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Ordered:
-    """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are."""
+    """The ``k`` largest (or smallest) elements along ``dim``, sorted, and their positions."""
     axis = one_dim(dim, input.ndim)
     if not 0 <= k <= (input._data.shape[axis] if input.ndim else 1):
         raise RuntimeError("selected index k out of range")
@@ -144,7 +144,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 
 
 def _pick(input: Tensor, dim: int, keepdim: bool, k: Any) -> Ordered:
-    """Element ``k(extent)`` in order along ``dim``, and where it is."""
+    """The element of rank ``k(extent)`` along ``dim``, and its position."""
 
     def run(x: Tensor, axis: int) -> Ordered:
         order = shape.narrow(P.argsort(x, axis=axis, descending=False), axis, k(x._data.shape[axis]), 1)
@@ -157,7 +157,7 @@ def _pick(input: Tensor, dim: int, keepdim: bool, k: Any) -> Ordered:
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
-    """The k-th smallest element along ``dim`` (counting from 1), and where it is."""
+    """The k-th smallest element along ``dim`` (counting from 1), and its position."""
     axis = one_dim(dim, input.ndim)
     if input.ndim:
         reduce.require_elements("kthvalue", input, dim, (axis,), IndexError)
@@ -191,12 +191,12 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _shared(x: Tensor, function: Any) -> Tensor:
-    """A median of all elements, of which those that equal it share the gradient."""
+    """A median of all elements; the elements that equal it share the gradient."""
     value = function(x.detach(), 0).values
     if not x._requires_grad:
         return value
     equal = F.bitwise_or(F.eq(x, value), F.bitwise_and(F.isnan(x), F.isnan(value)))
-    # As the extremum of the equal ones, which leaves it as it is; the others are further from the limit than any of them.
+    # Computed as the extremum of the equal elements, after pushing the others away from it.
     high, low = P.max_(F.where(equal, x, -math.inf), axes=(0,)), P.min_(F.where(equal, x, math.inf), axes=(0,))
     return F.where(F.lt(value, 0), low, high)
 
@@ -229,7 +229,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     first = F.ne(shape.narrow(ordered, axis, 1, n - 1), shape.narrow(ordered, axis, 0, n - 1))
     first = shape.cat([F.ne(shape.narrow(order, axis, 0, 1), -1), first], axis)
     place = P.iota(shape=input._data.shape, axis=axis, dtype="i64")
-    earlier = F.sub(place, cummax(F.where(first, place, 0), axis).values)  # equal elements before each in the order
+    earlier = F.sub(place, cummax(F.where(first, place, 0), axis).values)  # number of equal elements before each in the order
     positions = gather(order, axis, reduce.argmax(earlier, axis, keepdim=True))
     values = gather(input, axis, positions)
     return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))
@@ -244,7 +244,7 @@ def quantile(
     interpolation: str = "linear",
     _skip_nan: bool = False,
 ) -> Tensor:
-    """The ``q`` quantiles along ``dim``, or of all elements; between two elements by ``interpolation``."""
+    """The ``q`` quantiles along ``dim``, or of all elements; ``interpolation`` between two elements."""
     if interpolation not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise RuntimeError(
             "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got " + interpolation
@@ -294,13 +294,13 @@ def quantile(
         out = F.add(low, F.mul(F.sub(at(upper), low), F.sub(ranks, lower)))
     else:
         out = low
-    # (..., levels) with the reduced axis last: put the axes back, the levels first.
+    # (..., levels) with the reduced axis last: restore the axes, the levels first.
     if dim is None:
         out = shape.reshape(out, (m,))
         if keepdim:
             out = shape.reshape(out, (m, *(1,) * input.ndim))
     else:
-        out = shape.unsqueeze(out, -2)  # where the reduced axis was
+        out = shape.unsqueeze(out, -2)  # position of the reduced axis
         out = shape.transpose(shape.permute(out, (out.ndim - 1, *range(out.ndim - 1))), axis + 1, -1)
         if not keepdim:
             out = shape.squeeze(out, axis + 1)
@@ -325,7 +325,9 @@ def searchsorted(
     side: str | None = None,
     sorter: Tensor | None = None,
 ) -> Tensor:
-    """Where ``values`` would go in the sequence, whose last axis is in order: before equal elements, or after (``right``)."""
+    """The insertion points of ``values`` in the sequence, sorted along its last axis: before equal elements, or after
+    (``right``).
+    """
     if side == "left" and right:
         raise RuntimeError(
             "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
@@ -347,12 +349,12 @@ def searchsorted(
 
 
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
-    """The number of the bucket each element falls into, between ``boundaries`` in order."""
+    """The number of each element's bucket, between the sorted ``boundaries``."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each number 0, 1, ... occurs, or the sum of the ``weights`` where it does."""
+    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``."""
     if input.ndim != 1 or input.dtype.kind not in "ui":
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
@@ -373,7 +375,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall into each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: of the elements)."""
+    """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range)."""
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     require_real("histc", input)
@@ -392,7 +394,7 @@ def _require_slices(name: str, input: Tensor, dim: int | None) -> None:
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
-    """The different elements in order (or slices along ``dim``), and where and how often they occur."""
+    """The distinct elements in order (or slices along ``dim``), their inverse indices and counts."""
     _require_slices("unique", input, dim)
     require_real("unique", input)
     if dim is None and context.recorder is not None:
@@ -410,7 +412,7 @@ def unique(
 
 
 def _unique_in_a_trace(input: Tensor, return_inverse: bool, return_counts: bool) -> Any:
-    """The trace looks only at how many different elements there are."""
+    """The trace reads only the number of distinct elements."""
     count = int(P.unique_count(input)._observed("a number of different elements"))
     found = [underived("unique", P.unique_values(input.detach(), count=count), input)]
     if return_inverse:
@@ -421,7 +423,7 @@ def _unique_in_a_trace(input: Tensor, return_inverse: bool, return_counts: bool)
 
 
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
-    """The elements without those equal to the one before."""
+    """The elements without consecutive duplicates."""
     _require_slices("unique_consecutive", input, dim)
     data = input._observed("unique_consecutive")
     rows = data.reshape(-1) if dim is None else np.moveaxis(data, one_dim(dim, input.ndim), 0)
@@ -439,7 +441,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
 
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Whether each element is one of ``test_elements``."""
+    """For each element: True if it is one of ``test_elements``."""
     x = elements if isinstance(elements, Tensor) else tensor(elements)
     y = test_elements if isinstance(test_elements, Tensor) else tensor(test_elements)
     if y.numel() == 0:
@@ -450,7 +452,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The positions of the elements that are not zero, one in each row; or, as a tuple, one tensor for each axis."""
+    """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis."""
     if as_tuple:
         return tuple(nonzero_by_axis(input if input.ndim else shape.reshape(input, (1,))))
     if context.recorder is None:
@@ -461,5 +463,5 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 def argwhere(input: Tensor) -> Tensor:
-    """The positions of the elements that are not zero, one in each row."""
+    """The positions of non-zero elements, one per row."""
     return nonzero(input)

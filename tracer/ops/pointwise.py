@@ -262,7 +262,7 @@ def _is_one(alpha: Any) -> bool:
 
 
 def times(x: Tensor, factor: Any) -> Tensor:
-    """x * factor in the dtype of x: for integers the factor's fraction is cut."""
+    """x * factor in the dtype of x: for integers the factor is truncated."""
     if isinstance(factor, (int, float)) and factor == 1:
         return x
     return mul(x, factor if x.is_floating_point() or x.is_complex() else typed(factor, x.dtype))
@@ -318,7 +318,7 @@ def to_whole(primitive: Primitive, input: Tensor) -> Tensor:
 
 
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers, which have ``sgn``."""
+    """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers: use ``sgn``."""
     require_real("sign", input)
     return walked_again(P.sign(input))
 
@@ -334,7 +334,7 @@ def ceil(input: Tensor) -> Tensor:
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """The nearest integer, half to even, elementwise, in the input's dtype; or so many decimals."""
+    """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``."""
     if decimals == 0 or not input.is_floating_point():
         return to_whole(P.round_, input)
     return _rounded(input, decimals)
@@ -349,12 +349,12 @@ def _rounded(input: Tensor, decimals: int) -> Tensor:
 
 
 def isnan(input: Tensor) -> Tensor:
-    """Whether each element is NaN."""
+    """For each element: True if it is NaN."""
     return P.isnan(input) if input.is_floating_point() else P.ne(input, input)
 
 
 def logical_not(input: Tensor) -> Tensor:
-    """Whether each element is zero."""
+    """For each element: True if it is zero."""
     return P.eq(input, 0)
 
 
@@ -366,8 +366,8 @@ def bitwise_not(input: Tensor) -> Tensor:
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """``input`` where the condition holds, ``other`` elsewhere; all three broadcast. Of a condition alone, its positions that
-    are not zero, as ``nonzero(as_tuple=True)``.
+    """``input`` where the condition is true, ``other`` elsewhere; all three broadcast. With only a condition, its non-zero
+    positions, as ``nonzero(as_tuple=True)``.
     """
     if input is None and other is None:
         from .order import nonzero
@@ -386,16 +386,16 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 
 def unread(input: Tensor, value: Tensor) -> Tensor:
-    """``value`` over the shape of ``input``, of which it is a function with derivative 0."""
+    """``value`` broadcast to the shape of ``input``, as a function of it with derivative 0."""
     return P.unread(value, input)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """Limited to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
+    """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) and isinstance(max, Tensor):
-        # Where the limits meet, or cross, nothing flows to the lower one.
+        # Where the limits meet or cross, the lower one has no gradient.
         min = where(ge(min, max), min.detach(), min)
     out = input
     if input._data.dtype.kind in "bui":
@@ -406,23 +406,23 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         out = where(_passed(lt(out, min), min), _known(min), out)
     if max is not None:
         out = where(_passed(gt(out, max), max), _known(max), out)
-    # A NaN stays, without a derivative.
+    # NaN is kept, without a derivative.
     return where(ne(input, input), input.detach(), out) if out._requires_grad and input.is_floating_point() else out
 
 
 def _known(limit: Any) -> Any:
-    """A limit, whose NaNs have no derivative."""
+    """A limit without a derivative at NaN."""
     return where(ne(limit, limit), limit.detach(), limit) if isinstance(limit, Tensor) and limit._requires_grad else limit
 
 
 def _passed(beyond: Tensor, limit: Any) -> Tensor:
-    """Where a limit applies: where an element is beyond it, and where it is NaN."""
+    """The mask where a limit applies: where an element is beyond it, or it is NaN."""
     if isinstance(limit, Tensor):
         return P.or_(beyond, ne(limit, limit)) if limit.is_floating_point() else beyond
     return P.or_(beyond, P.eq(beyond, beyond)) if limit != limit else beyond
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with memory of its own, differentiable. Memory formats are accepted, and not followed."""
+    """A differentiable copy. Memory formats are accepted and ignored."""
     require_format("clone", memory_format, input._data.ndim)
     return P.copy(input)

@@ -9,7 +9,7 @@ from ..tensor import Tensor
 from .common import match
 from .moving import broadcast_tensors
 
-__all__: list[str] = []  # offered by ``special`` alone
+__all__: list[str] = []  # exported only by ``special``
 
 _NAMES = {
     "chebyshev_polynomial_t": ("chebyshev_t", "Chebyshev's polynomial of the first kind"),

@@ -1,4 +1,4 @@
-"""More products: einsum, tensordot, Kronecker and cross products, and products that are added to something."""
+"""More products: einsum, tensordot, Kronecker and cross products, and products with an added term."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products of tensors with named axes: ``einsum("bij,bjk->bik", a, b)``; also in the form with lists of numbers.
 
-    Operands are taken together two at a time, from the left; each pair is one batched matrix product.
+    Operands are contracted two at a time, from the left; each pair is one batched matrix product.
     """
     if not isinstance(equation, (str, Tensor)):
         raise TypeError(f"einsum(): argument 'equation' (position 1) must be str, not {type(equation).__name__}")
@@ -78,7 +78,7 @@ def _from_lists(items: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
 
 def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]]:
-    """Names of the axes of operands and result; those of an ellipsis are numbers."""
+    """The axis names of operands and result; axes of an ellipsis are numbers."""
     left, arrow, right = equation.partition("->")
     terms = [_term(t, f"operand {k}") for k, t in enumerate(left.split(","))]
     if len(terms) != len(xs):
@@ -140,7 +140,7 @@ def _term(text: str, what: str) -> list[str]:
 
 
 def _own_diagonals(x: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
-    """An axis name that occurs twice in one operand means the diagonal."""
+    """Takes the diagonal for an axis name that occurs twice in one operand."""
     names = list(names)
     for n in dict.fromkeys(names):
         while names.count(n) > 1:
@@ -157,11 +157,11 @@ def _own_diagonals(x: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
 
 
 def _pair(x: Tensor, a: list[str], y: Tensor, b: list[str], later: set[str]) -> tuple[Tensor, list[str]]:
-    """Two operands as one, summed over the names that nothing needs any more."""
+    """Contracts two operands, and sums over names that are no longer needed."""
     x, a = _without(x, a, [n for n in a if n not in b and n not in later])
     y, b = _without(y, b, [n for n in b if n not in a and n not in later])
     shared = [n for n in a if n in b]
-    # An axis of extent 1 broadcasts: it can take part in no product.
+    # An axis of extent 1 broadcasts, so it is not part of the product.
     for n in list(shared):
         i, j = x._data.shape[a.index(n)], y._data.shape[b.index(n)]
         if i != j:
@@ -202,7 +202,7 @@ def _without(x: Tensor, names: list[str], gone: list[str]) -> tuple[Tensor, list
 
 
 def _total(x: Tensor, axis: int) -> Tensor:
-    """The sums along an axis, which stays, in the dtype of x."""
+    """The sums along an axis, which is kept, in the dtype of x."""
     return sum(x, axis, keepdim=True, dtype=x.dtype)
 
 
@@ -256,12 +256,12 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """The inner product of two vectors, the first conjugated."""
+    """The inner product of two vectors; the first is conjugated."""
     return dot(conj(input), other)
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The inner products of vectors along an axis, the first conjugated."""
+    """The inner products of vectors along an axis; the first is conjugated."""
     if x.ndim == y.ndim == 1:
         require_one_length(x, y)
     return sum(F.mul(conj(x), y), dim)
@@ -285,7 +285,7 @@ def matrix_trace(input: Tensor) -> Tensor:
 
 
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The cross product of vectors of three along ``dim`` (by default the first axis of extent 3)."""
+    """The cross product of 3-vectors along ``dim`` (by default the first axis of extent 3)."""
     if dim is None:
         found = [i for i, n in enumerate(input._data.shape) if n == 3]
         if not found:
@@ -296,7 +296,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
 
 @opmath
 def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """The cross product of vectors of three along ``dim``."""
+    """The cross product of 3-vectors along ``dim``."""
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     axis = one_dim(dim, input.ndim)
@@ -312,7 +312,7 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 @opmath
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
-    """The ``p`` norms of the differences between the rows of two matrices, each with each."""
+    """The ``p`` norms of the differences between all pairs of rows of two matrices."""
     if x1.ndim < 2 or x2.ndim < 2:
         raise RuntimeError(f"cdist only supports at least 2D tensors, X{1 if x1.ndim < 2 else 2} got: {min(x1.ndim, x2.ndim)}D")
     if x1._data.shape[-1] != x2._data.shape[-1]:
@@ -324,7 +324,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
 
 @opmath
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The ``p`` norms of the differences between the rows of a matrix, each pair once."""
+    """The ``p`` norms of the differences between the rows of a matrix, once per pair."""
     from .create import tensor
 
     if input.ndim != 2:
@@ -338,8 +338,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 
 def _distance(x: Tensor, p: float) -> Tensor:
-    """The ``p`` norm along the last axis; of vectors without elements it is 0. Of equal largest elements each has the whole
-    gradient, as in PyTorch's distances; in its norms they share it.
+    """The ``p`` norm along the last axis; 0 for vectors without elements. Each of several equal maxima has the whole gradient,
+    as in PyTorch's distances; PyTorch's norms share it.
     """
     from .reduce import amax
     from .stats import vector_norm
@@ -360,7 +360,7 @@ def _added(input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
         raise RuntimeError(
             f"The expanded size of the tensor ({list(product.shape)}) must match the existing size ({list(input.shape)})"
         )
-    if isinstance(beta, (int, float)) and beta == 0:  # the input is ignored, NaN and all
+    if isinstance(beta, (int, float)) and beta == 0:  # the input is ignored, even NaN
         return constant_in(scaled, input)
     return F.add(F.times(input, beta), scaled)
 
@@ -400,14 +400,14 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 
 
 def chain_matmul(*matrices: Tensor) -> Tensor:
-    """The product of several matrices, in the cheapest order."""
+    """The product of several matrices, in the optimal order."""
     return multi_dot(matrices)
 
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices (the first and the last may be vectors), in the cheapest order.
+    """The product of several matrices (the first and the last may be vectors), in the optimal order.
 
-    The order by dynamic programming over the extents (Cormen et al., chapter 15).
+    The order is found by dynamic programming over the extents (Cormen et al., chapter 15).
     """
     xs = list(tensors)
     if len(xs) < 2:

@@ -1,4 +1,4 @@
-"""Import paths of PyTorch's that lead to modules here: ``nn.modules.rnn`` is ``nn.modules.recurrent``."""
+"""PyTorch's import paths as aliases of modules here: ``nn.modules.rnn`` is ``nn.modules.recurrent``."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _ALIASES = {
 
 
 def enter(*packages: str) -> None:
-    """Makes the paths in these packages known to ``import``. Called once, when the packages are imported."""
+    """Registers the paths in these packages with ``import``. Called once, when the packages are imported."""
     root = __name__.rpartition(".")[0]
     for package in packages:
         parent = sys.modules[f"{root}.{package}"]
@@ -90,7 +90,7 @@ def enter(*packages: str) -> None:
 
 
 def enter_layers() -> None:
-    """What lies elsewhere among layers: their base, and attention."""
+    """Registers the layer modules that are elsewhere: their base, and attention."""
     root = __name__.rpartition(".")[0]
     layers: Any = sys.modules[f"{root}.nn.modules"]
     layers.module = sys.modules[f"{root}.nn.modules.module"] = sys.modules[f"{root}.nn.module"]

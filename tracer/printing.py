@@ -1,4 +1,4 @@
-"""Tensors as text, as PyTorch prints them: four digits, aligned, the middle of large tensors left out."""
+"""Text of tensors, as PyTorch prints them: four digits, aligned, with the middle of large tensors omitted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH, _THRESHOLD, _EDGE, _PREFIX = 80, 1000, 3, "tensor("
 
 
 class _Formatter:
-    """One form for all elements: decimal, whole with a point, or scientific; and their width."""
+    """A common format for all elements: decimal, integer with a point, or scientific; and their width."""
 
     def __init__(self, data: np.ndarray):
         self.floating = data.dtype.kind == "f"
@@ -52,7 +52,7 @@ class _Formatter:
 
 
 def _summary(data: np.ndarray) -> np.ndarray:
-    """The elements that are printed of a large tensor."""
+    """The elements of a large tensor that are printed."""
     for axis, n in enumerate(data.shape):
         if n > 2 * _EDGE:
             data = np.take(data, [*range(_EDGE), *range(n - _EDGE, n)], axis)
@@ -60,7 +60,7 @@ def _summary(data: np.ndarray) -> np.ndarray:
 
 
 class _ComplexFormatter:
-    """A form for the real parts and one for the imaginary ones."""
+    """A format for the real parts and one for the imaginary parts."""
 
     def __init__(self, data: np.ndarray):
         self.real, self.imag = _Formatter(data.real), _Formatter(data.imag)
@@ -94,18 +94,18 @@ def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _Co
 
 
 def show(t: Tensor) -> str:
-    """The text of a tensor, with what differs from the default and the history."""
+    """The text of a tensor, with non-default properties and the history."""
     return text_of(t._observed("the text of a tensor"), t.dtype, history(t))
 
 
 def shows_elements(t: Tensor) -> bool:
-    """Whether the text of a tensor is ``show``, not that of a class of a user's."""
+    """True if the text of a tensor is ``show``, not that of a user's class."""
     cls, base = type(t), next(c for c in type(t).__mro__ if c.__name__ == "Tensor")
     return cls.__repr__ is base.__repr__ and cls.__str__ is object.__str__ and cls.__format__ is base.__format__
 
 
 def history(t: Tensor) -> str:
-    """What the text of a tensor says of its place in the graph."""
+    """The part of a tensor's text about its position in the graph."""
     if t._grad_fn is not None:
         return f"grad_fn=<{t._grad_fn.name()}>"
     return "requires_grad=True" if t._requires_grad else ""

@@ -33,7 +33,7 @@ from .tracing.scalars import RuntimeInt
 
 
 def _start(seed: int) -> np.ndarray:
-    """The state at the beginning of the stream of a seed, which counts modulo 2**64."""
+    """The initial state of a seed's stream, counted modulo 2**64."""
     seed = int(seed)
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"manual_seed: expected a seed in [-2**63, 2**64), got {seed}")
@@ -41,7 +41,7 @@ def _start(seed: int) -> np.ndarray:
 
 
 class Generator:
-    """A stream of random numbers with a seed of its own; on the CPU, as ``device`` may say."""
+    """A stream of random numbers with a separate seed; on the CPU, which ``device`` may name."""
 
     def __init__(self, seed: Any = 0, *, device: Any = None):
         if isinstance(seed, (str, CPU.__class__)):  # PyTorch's only argument
@@ -54,34 +54,34 @@ class Generator:
         return CPU
 
     def manual_seed(self, seed: int) -> Generator:
-        """Starts the stream again from a seed: an integer in [-2**63, 2**64), else ValueError."""
+        """Restarts the stream from a seed: an integer in [-2**63, 2**64), else ValueError."""
         self.state.copy_(create.tensor(_start(seed).tolist(), dtype=int64))
         return self
 
     def seed(self) -> int:
-        """Starts the stream from a seed that nobody knows; returns it."""
+        """Restarts the stream from an unpredictable seed; returns it."""
         chosen = int.from_bytes(os.urandom(8), "little")
         self.manual_seed(chosen)
         return chosen
 
     def initial_seed(self) -> int:
-        """The seed that the stream was started from."""
+        """The seed of the stream."""
         return int(self.state._observed("initial_seed")[0]) % 2**64
 
     def get_offset(self) -> int:
-        """How many numbers have been drawn."""
+        """The number of numbers drawn so far."""
         return int(self.state._observed("get_offset")[1])
 
     def set_offset(self, offset: int) -> None:
-        """Goes to a place in the stream: as if so many numbers had been drawn."""
+        """Moves to a position in the stream, as if that many numbers had been drawn."""
         self.state.copy_(create.tensor([int(self.state._observed("set_offset")[0]), offset], dtype=int64))
 
     def get_state(self) -> Tensor:
-        """Seed and place in the stream, as a tensor of bytes for ``set_state``."""
+        """Seed and position in the stream, as a tensor of bytes for ``set_state``."""
         return create.tensor(list(self.state._observed("get_state").tobytes()), dtype=uint8)
 
     def set_state(self, new_state: Tensor) -> Generator:
-        """Goes on where ``get_state`` was called. Raises TypeError or RuntimeError for what it did not return."""
+        """Restores a state of ``get_state``. Raises TypeError or RuntimeError for anything else."""
         if not isinstance(new_state, Tensor) or new_state.dtype is not uint8:
             raise TypeError("RNG state must be a torch.ByteTensor")
         size = self.state._data.nbytes
@@ -92,23 +92,23 @@ class Generator:
         return self
 
     def clone_state(self) -> Generator:
-        """A generator of its own that goes on where this one is."""
+        """A separate generator with the same state."""
         return Generator().set_state(self.get_state())
 
     def tensor(self, draw: Draw, shape: tuple[int, ...]) -> Tensor:
-        """A draw, outside any graph."""
+        """A draw, without a gradient."""
         return draw.tensor(self.state, shape)
 
     def fill(self, draw: Draw, tensor: Tensor) -> Tensor:
-        """A draw put into a tensor."""
+        """Writes a draw to a tensor."""
         return draw.fill(self.state, tensor)
 
     def uniform(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        """Numbers in (0, 1), or 64 random bits for int64, outside any graph."""
+        """Numbers in (0, 1), or 64 random bits for int64, without a gradient."""
         return self.tensor(uniform(dtype), shape)
 
     def fine(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        """Numbers in (0, 1) to compute ``dtype`` from: float32 in place of the 16-bit types, which have few digits."""
+        """Numbers in (0, 1) from which to compute ``dtype``: float32 for 16-bit types, which have few digits."""
         return self.uniform(shape, dtype.wide)
 
 
@@ -121,12 +121,12 @@ def manual_seed(seed: int) -> Generator:
 
 
 def seed() -> int:
-    """Starts the default generator from a seed that nobody knows; returns it."""
+    """Restarts the default generator from an unpredictable seed; returns it."""
     return default_generator.seed()
 
 
 def initial_seed() -> int:
-    """The seed that the default generator was started from."""
+    """The seed of the default generator."""
     return default_generator.initial_seed()
 
 
@@ -136,7 +136,7 @@ def get_rng_state() -> Tensor:
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Takes the default generator back to where ``get_rng_state`` was called."""
+    """Restores a state of ``get_rng_state``."""
     default_generator.set_state(new_state)
 
 
@@ -144,7 +144,7 @@ def set_rng_state(new_state: Tensor) -> None:
 def fork_rng(
     devices: Any = None, enabled: bool = True, _caller: str = "fork_rng", _devices_kw: str = "devices", device_type: str = "cpu"
 ) -> Iterator[None]:
-    """A context at whose end the default generator is where it was at the beginning, if ``enabled``."""
+    """A context that restores the default generator at its end, if ``enabled``."""
     before = default_generator.get_state() if enabled else None
     try:
         yield
@@ -169,7 +169,7 @@ def floating(dtype: DType, kernel: str) -> DType:
 
 @factory
 def rand(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    """Uniform in [0, 1): neither 0 nor 1 itself is drawn. Parts of complex numbers are uniform.
+    """Uniform numbers in [0, 1); exact 0 and 1 are not drawn. The parts of complex numbers are uniform.
 
     Raises NotImplementedError for dtypes that are neither floating nor complex.
     """
@@ -182,7 +182,7 @@ def rand(*size: Any, dtype: DType | None = None, requires_grad: bool = False, ge
 
 @factory
 def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    """Standard normal, by the transform of Box and Muller (1958). Complex numbers have variance 1, half of it in each part.
+    """Standard normal numbers, by the Box-Muller transform (1958). Complex numbers have variance 1, half of it in each part.
 
     Raises NotImplementedError for dtypes that are neither floating nor complex.
     """
@@ -195,7 +195,7 @@ def randn(*size: Any, dtype: DType | None = None, requires_grad: bool = False, g
 
 
 def check_limits(low: Any, high: Any, dtype: DType) -> None:
-    """Raises RuntimeError unless [low, high) has elements, all of which ``dtype`` holds."""
+    """Raises RuntimeError unless [low, high) is non-empty and within the range of ``dtype``."""
     if high <= low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     if not dtype.is_floating_point:
@@ -212,7 +212,7 @@ def randint(
 ) -> Tensor:
     """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
 
-    Raises RuntimeError where there are none, or where the dtype does not hold them all.
+    Raises RuntimeError for an empty range, or one that the dtype does not represent.
     """
     start, stop = (0, low) if size is None else (low, _whole(high))
     check_limits(start, stop, dtype)
@@ -221,7 +221,7 @@ def randint(
 
 
 def _whole(x: Any) -> Any:
-    """A number as an int; one of a recorded run as it is."""
+    """A number as an int; a number of a recorded run is unchanged."""
     return x if type(x) is RuntimeInt else int(x)
 
 
@@ -245,15 +245,15 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTy
 
 
 def require(condition: Tensor, x: Tensor, message: str) -> Tensor:
-    """``x``, of a floating dtype. Raises RuntimeError if the condition, of a shape that ``x`` has or is spread over, does not
-    hold somewhere: compiled code checks it too.
+    """``x``, of a floating dtype. Raises RuntimeError unless the condition is true everywhere, in compiled code too. The
+    condition's shape is that of ``x`` or broadcasts to it.
     """
     checked = within(P.cast(~condition, dtype="i64"), 1, message)
     return pointwise.add(x, P.cast(checked, dtype=x.dtype.short))
 
 
 def probability(p: Any) -> Any:
-    """``p``, a number or a tensor. Raises RuntimeError if it is, or has elements, outside of [0, 1]."""
+    """``p``, a number or a tensor. Raises RuntimeError for values outside [0, 1]."""
     if isinstance(p, Tensor):
         floating(p.dtype, "bernoulli_tensor_cpu_p_")
         inside = pointwise.ge(p, 0.0) & pointwise.le(p, 1.0)
@@ -264,7 +264,7 @@ def probability(p: Any) -> Any:
 
 
 def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) -> Tensor:
-    """True with the probabilities ``p``, a number or a tensor that is spread over the shape."""
+    """True with the probabilities ``p``, a number or a tensor that broadcasts to the shape."""
     with unfollowed():
         chance = probability(p)
         stream = generator or default_generator
@@ -274,15 +274,15 @@ def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) 
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Ones with the probabilities in ``input`` (or ``p``), else zeros; the derivative is 0. Raises RuntimeError for one
-    outside of [0, 1].
+    """Ones with the probabilities in ``input`` (or ``p``), else zeros; the derivative is 0. Raises RuntimeError for
+    probabilities outside [0, 1].
     """
     out = to_dtype(bernoulli_draw(input._data.shape, input if p is None else p, generator), input.dtype)
     return pointwise.unread(input, out) if input.requires_grad else out
 
 
 def standard_deviation(std: Any) -> Any:
-    """``std``, a number or a tensor. Raises RuntimeError if it is, or has elements, negative or NaN."""
+    """``std``, a number or a tensor. Raises RuntimeError for negative values and NaN."""
     if isinstance(std, Tensor):
         return require(pointwise.ge(std, 0.0), std, "normal expects all elements of std >= 0.0")
     if not std >= 0:
@@ -340,7 +340,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
 @factory
 def randperm(n: int, *, dtype: DType = int64, generator: Generator | None = None) -> Tensor:
-    """The integers 0..n-1 in random order. Raises RuntimeError for a negative ``n`` and where the dtype does not hold them."""
+    """The integers 0..n-1 in random order. Raises RuntimeError for a negative ``n``, or one out of the dtype's range."""
     (n,) = _shape((n,))
     if not dtype.is_floating_point and n - 1 > np.iinfo(dtype.numpy).max:
         raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
@@ -361,5 +361,5 @@ _OFFERED = [
     "randperm",
 ]
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(globals(), _OFFERED)

@@ -1,7 +1,7 @@
 """Methods that change the shape of a tensor itself: ``x.unsqueeze_(0)``, ``x.t_()``, ``x.resize_(2, 3)``.
 
-The tensor becomes a view of what it was. What it was lives on under another name, for the views of it that there are: they keep
-the shape they had (see ``Tensor._viewed``).
+The tensor becomes a view of its former self, which continues to exist as another tensor for its existing views: they keep
+their shape (see ``Tensor._viewed``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .waiting import WAITING, will_change
 
 
 def _former(t: Tensor) -> Tensor:
-    """Another tensor that is all that ``t`` is now."""
+    """Another tensor with the current state of ``t``."""
     former: Tensor = object.__new__(Tensor)
     vars(former).update({name: value for name, value in vars(t).items() if name not in ("_formers", "_grad")})
     if context.recorder is not None:
@@ -32,7 +32,7 @@ def _former(t: Tensor) -> Tensor:
 
 
 def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """Makes ``t`` what the function makes of it, memory and history."""
+    """Replaces memory and history of ``t`` by those of the function's result."""
     if t._view is not None:
         t._refresh()
     if context.grad_enabled and t.requires_grad:
@@ -45,7 +45,7 @@ def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs:
     former = _former(t)
     with set_grad_enabled(
         context.grad_enabled or (t._grad_fn is not None and t._made is None)
-    ):  # gradients have the new shape in any case
+    ):  # gradients have the new shape in both cases
         new = function(former, *args, **kwargs)
     t._formers = (*t._formers, former)
     t._data, t._view, t._history = new._data, None if leaf else new._view, new._history
@@ -58,7 +58,7 @@ def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs:
 
 
 def _reshaping(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function that makes a view, as a method that makes its tensor that view."""
+    """A view function as a method that turns its tensor into that view."""
 
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -69,9 +69,9 @@ def _reshaping(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
-    """Takes another shape, of the elements as they lie in memory from its first one on; zeros where there are too few.
+    """Changes the shape to elements in memory order from the first one on; missing elements are zero.
 
-    Memory is kept if it suffices. Raises RuntimeError if the tensor requires gradients.
+    Memory is kept if it suffices. Raises RuntimeError if the tensor requires a gradient.
     """
     wanted = _sizes(size)
     if self.requires_grad:
@@ -96,7 +96,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
 
 
 def _from_here(t: Tensor) -> np.ndarray:
-    """The elements in memory from the first one of ``t`` on."""
+    """The elements in memory from the first element of ``t`` on."""
     root = t._root()
     storage = max((x._data for x in (root, *root._formers)), key=lambda data: data.size).ravel(order="K")
     if not np.may_share_memory(storage, t._data) or t._data.size == 0:
@@ -107,7 +107,7 @@ def _from_here(t: Tensor) -> np.ndarray:
 
 @functools.wraps(ops.addbmm)
 def _addbmm_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """``addbmm``, in place. A tensor that is broadcast to the product's shape takes that shape."""
+    """In-place ``addbmm``. A tensor that is broadcast to the product's shape takes that shape."""
     before = self._snapshot() if context.grad_enabled else self
     result = ops.addbmm(before, *args, **kwargs)
     if result._data.shape == self._data.shape:

@@ -36,7 +36,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
-    """How many of ``count`` trials succeed, each with probability ``prob``; both broadcast. In the dtype of ``prob``.
+    """The number of successes in ``count`` trials, each with probability ``prob``; both broadcast. In the dtype of ``prob``.
 
     Raises ValueError for counts that are not of a floating dtype.
     """
@@ -49,11 +49,11 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
 
 
 def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:
-    """Gamma numbers of shape ``alpha`` and rate 1, differentiable in the shape, once (Figurnov et al. 2018)."""
+    """Gamma numbers with shape ``alpha`` and rate 1, once differentiable in the shape (Figurnov et al. 2018)."""
     return P.gamma_quantile(_uniform(alpha._data.shape, generator), alpha)
 
 
-# In place.
+# In-place functions.
 
 
 def _require_continuous(name: str, t: Tensor) -> None:
@@ -74,7 +74,7 @@ def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Gen
 
 
 def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
-    """Numbers whose logarithms are normal, in place. Raises RuntimeError for a ``std`` that is not positive."""
+    """Numbers whose logarithm is normal, in place. Raises RuntimeError for a ``std`` that is not positive."""
     if std <= 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
     if not self.is_floating_point():
@@ -85,8 +85,8 @@ def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Gen
 
 
 def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> Tensor:
-    """How many trials there are up to the first success, each of probability ``p``, in place. Raises RuntimeError for other
-    numbers than those between 0 and 1.
+    """The number of trials up to the first success, which has probability ``p``, in place. Raises RuntimeError unless ``p`` is
+    between 0 and 1.
     """
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
@@ -95,7 +95,7 @@ def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> T
 
 
 def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
-    """``multinomial`` of this tensor's weights."""
+    """``multinomial`` with this tensor's weights."""
     from .random import multinomial as function
 
     return function(self, num_samples, replacement, generator=generator)
@@ -108,5 +108,5 @@ METHODS: dict[str, Any] = {
     "multinomial": multinomial,
 }
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(globals(), __all__)

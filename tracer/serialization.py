@@ -1,6 +1,6 @@
-"""Files of tensors, in the safetensors format: reading one executes nothing.
+"""Files of tensors, in the safetensors format: reading one executes no code.
 
-A mapping of names to tensors is stored as such, and any reader of the format can read it; other structures of dicts,
+A mapping of names to tensors is stored directly, and any reader of the format can read it; other structures of dicts,
 lists, tuples, numbers, strings and tensors are described in the file's metadata.
 """
 
@@ -18,7 +18,7 @@ from .device import require_cpu
 from .ir.types import bfloat16
 from .tensor import Tensor, wrap
 
-_KEY = "tracer"  # of the structure, in the metadata
+_KEY = "tracer"  # key of the structure in the metadata
 _SCALARS = (type(None), bool, int, float, str)
 _DTYPES: dict[str, Any] = {
     "F64": np.float64,
@@ -53,11 +53,11 @@ def save(obj: Any, f: str | os.PathLike | IO[bytes]) -> None:
 
 
 def _describe(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    """``x`` as JSON, with its tensors put into ``arrays`` under dotted names."""
+    """``x`` as JSON; its tensors are added to ``arrays`` under dotted names."""
     if isinstance(x, Tensor):
         name = path or "tensor"
         array = np.array(x.detach().numpy(), order="C")
-        wide = array.dtype == np.complex128  # which the format has not: pairs of its parts
+        wide = array.dtype == np.complex128  # not in the format: stored as pairs of parts
         arrays[name] = np.stack([array.real, array.imag], -1) if wide else array
         return {"tensor": name, "complex": True} if wide else {"tensor": name}
     if isinstance(x, np.generic):
@@ -78,9 +78,9 @@ def _describe(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def load(f: str | os.PathLike | IO[bytes], map_location: Any = None, *, weights_only: bool = True) -> Any:
-    """Reads what ``save`` wrote, or a dict of tensors from any other safetensors file.
+    """Reads a file of ``save``, or a dict of tensors from any other safetensors file.
 
-    Raises ValueError for a file that is not in the format: pickles, PyTorch's own among them, are never executed.
+    Raises ValueError for a file in another format: pickles, including PyTorch's, are never executed.
     """
     import safetensors
 
@@ -99,7 +99,7 @@ def load(f: str | os.PathLike | IO[bytes], map_location: Any = None, *, weights_
     for name, entry in found:
         if entry["dtype"] not in _DTYPES:
             raise ValueError(f"{name!r} has the dtype {entry['dtype']}, which there is no tensor of")
-        # A copy: the bytes are not to be written to.
+        # A copy, because the bytes are read-only.
         array = np.frombuffer(bytearray(entry["data"]), _DTYPES[entry["dtype"]])
         arrays[name] = array.reshape(entry["shape"])
     structure = header.get("__metadata__", {}).get(_KEY)

@@ -1,4 +1,4 @@
-"""Special functions, under PyTorch's names for them."""
+"""Special functions, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ for _name in _polynomials.NAMES:
     globals()[_name] = getattr(_polynomials, _name)
 __all__ += _polynomials.NAMES
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(globals(), __all__)

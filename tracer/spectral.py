@@ -1,4 +1,4 @@
-"""Spectra of short parts of signals, and signals from them."""
+"""Short-time Fourier transforms and their inverse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["istft", "stft"]
 
 
 def _window(name: str, window: Tensor | None, win_length: int, n_fft: int, like: Tensor) -> Tensor:
-    """The window, of ones unless given, with zeros around it up to ``n_fft``."""
+    """The window, by default ones, padded with zeros to ``n_fft``."""
     if window is None:
         w = P.full(value=1, shape=(win_length,), dtype=like.dtype.real.short)
     elif window.ndim != 1 or window._data.shape[0] != win_length:
@@ -45,10 +45,11 @@ def stft(
 ) -> Tensor:
     """The spectra of windows of a signal (T) or signals (N, T): (N, frequencies, windows), complex.
 
-    Windows of ``n_fft`` samples are ``hop_length`` (n_fft / 4) apart, and multiplied by ``window``, of length ``win_length``.
-    ``center``: the signal is padded by half a window at both ends. ``normalized``: divided by the root of ``n_fft``.
-    ``onesided`` (default for real signals and windows): frequencies up to the half. Without ``return_complex`` (which must be
-    given for real signals) the parts are a last axis. Raises RuntimeError for other shapes and lengths.
+    Windows of ``n_fft`` samples, ``hop_length`` apart (default n_fft / 4), are multiplied by ``window``, of length
+    ``win_length``. ``center``: the signal is padded by half a window at both ends. ``normalized``: divided by the square
+    root of ``n_fft``. ``onesided`` (default for real signals and windows): the non-redundant half of the frequencies.
+    Without ``return_complex`` (required for real signals) the parts are a last axis. Raises RuntimeError for other shapes
+    and lengths.
     """
     hop = n_fft // 4 if hop_length is None else hop_length
     length = n_fft if win_length is None else win_length
@@ -101,11 +102,11 @@ def istft(
     length: int | None = None,
     return_complex: bool = False,
 ) -> Tensor:
-    """The signal whose ``stft`` (N, frequencies, windows) is nearest: windows added up, over the sum of their squares (Griffin,
-    Lim 1984).
+    """The signal whose ``stft`` (N, frequencies, windows) is closest: the sum of the windows divided by the sum of their
+    squares (Griffin, Lim 1984).
 
-    ``length``: of the signal, cut or padded with zeros. Raises RuntimeError for shapes that do not fit, and windows whose
-    squares have gaps.
+    ``length``: of the signal, truncated or padded with zeros. Raises RuntimeError for shapes that do not fit, and windows
+    whose squares have gaps.
     """
     hop = n_fft // 4 if hop_length is None else hop_length
     size = n_fft if win_length is None else win_length
@@ -137,7 +138,7 @@ def istft(
     x = S.transpose(x, 1, 2)
     if return_complex:
         parts = fft.ifft(x, dim=-1, norm=norm)
-    else:  # the negative frequencies are taken for the conjugates of the others
+    else:  # the negative frequencies are the conjugates of the others
         parts = fft.irfft(S.narrow(x, -1, 0, n_fft // 2 + 1), n_fft, dim=-1, norm=norm)
     parts = F.mul(parts, w)
     whole = n_fft + hop * (frames - 1)
@@ -170,5 +171,5 @@ def _overlapped(parts: Tensor, hop: int, whole: int) -> Tensor:
     return P.index_add(flat, places, axis=1, extent=whole)
 
 
-if not TYPE_CHECKING:  # a type checker goes by what is above
+if not TYPE_CHECKING:  # a type checker uses the definitions above
     offer(globals(), __all__)

@@ -1,7 +1,7 @@
-"""The tensor: an array, and what autograd knows about it.
+"""The tensor: an array with its autograd state.
 
-Methods that compute are the functions of ``tracer.ops``, attached in ``tracer.methods``; what is here is the
-tensor's own: its data, its place in the graph, its gradient, and in-place changes.
+Methods that compute are the functions of ``tracer.ops``, attached in ``tracer.methods``. This file has the tensor's data,
+its position in the graph, its gradient, and in-place changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
-    """Runs a NumPy function into an array that exists, without floating-point warnings."""
+    """Runs a NumPy function with an existing output array, without floating-point warnings."""
     token = silence()
     try:
         ufunc(*args, out=out)
@@ -33,11 +33,11 @@ def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
         restore(token)
 
 
-UNCHANGED = (0,)  # the counter of a tensor that has not been changed, and has no views
+UNCHANGED = (0,)  # the counter of a tensor that has not been changed and has no views
 
 
 class Size(tuple):
-    """A shape; a tuple that prints as PyTorch's does."""
+    """A shape; a tuple that prints like PyTorch's."""
 
     __slots__ = ()
 
@@ -52,35 +52,35 @@ class Size(tuple):
 
 
 class Tensor:
-    """A multi-dimensional array that remembers how it was computed.
+    """A multi-dimensional array that stores how it was computed.
 
-    Made by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's.
+    Created by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's.
     """
 
-    # Most tensors have none of these; class attributes keep making one cheap.
+    # Most tensors have none of these; class attributes make creation cheap.
     _requires_grad: bool = False
     _grad: Tensor | None = None
     _grad_fn: BackwardNode | None = None
-    _output: int = 0  # which output of the node this is
+    _output: int = 0  # output number in the node
     _view: tuple[Tensor, Any, Mapping[str, Any]] | None = None  # (viewed tensor, primitive, attributes)
-    _history: int = 0  # the version of the memory when a view's place in the graph was looked up
-    _formers: tuple[Tensor, ...] = ()  # what this tensor was before each change of its shape in place
-    _since: int = 0  # for a view: how many such changes the viewed tensor had seen
-    _inference: bool = False  # made in inference mode
-    _accumulator: Any = None  # a weak reference to what stands for a leaf among nodes
-    _made: Made | None = None  # of a view that must not be changed in place with autograd: how it was made
+    _history: int = 0  # the memory's version when a view's position in the graph was looked up
+    _formers: tuple[Tensor, ...] = ()  # this tensor's former states, before each in-place change of its shape
+    _since: int = 0  # for a view: the number of such changes of its base when it was created
+    _inference: bool = False  # created in inference mode
+    _accumulator: Any = None  # a weak reference to a leaf's AccumulateGrad node
+    _made: Made | None = None  # for a view that must not be changed in place with autograd: how it was created
     _data: np.ndarray
-    # The number of changes in place, in a list that the views of one storage share, once there are any of either (`_changes`).
+    # The number of in-place changes, in a list shared by the views of one storage, created when first needed (`_changes`).
     _counter: Sequence[int]
 
     def __init__(self, *args: Any):
-        """``Tensor(2, 3)``: of these extents; ``Tensor([2, 3])``: of this data. Of the default dtype."""
+        """``Tensor(2, 3)``: with these extents; ``Tensor([2, 3])``: with this data. The dtype is the default one."""
         from .legacy import construct
 
         self._data = construct(args, context.default_dtype)._data
         self._counter = UNCHANGED
 
-    if TYPE_CHECKING:  # what `methods` attaches
+    if TYPE_CHECKING:  # attached by `methods`
 
         def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Tensor: ...
@@ -111,7 +111,7 @@ class Tensor:
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
 
-    # What it is.
+    # Properties.
 
     @property
     def shape(self) -> Size:
@@ -157,7 +157,7 @@ class Tensor:
         return self._data.dtype.kind == "c"
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether elements lie in memory row by row, or with the channels innermost, as ``memory_format`` may ask."""
+        """True if the memory is row-major, or channels-last for the corresponding ``memory_format``."""
         if memory_format is None or memory_format.rank is None:
             return bool(self._data.flags.c_contiguous)
         return is_in_format(self._data.shape, self.stride(), memory_format)
@@ -181,10 +181,10 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    # Its place in the graph.
+    # Position in the graph.
 
     def _viewed(self) -> tuple[Tensor, Any, Mapping[str, Any]]:
-        """Of a view: what it is a view of, the primitive and its attributes."""
+        """For a view: its base, the primitive and its attributes."""
         assert self._view is not None
         parent, primitive, attrs = self._view
         if self._since < len(parent._formers):
@@ -192,10 +192,10 @@ class Tensor:
         return parent, primitive, attrs
 
     def _refresh(self) -> None:
-        """Looks up a view's place in the graph again if its memory has been changed since.
+        """Looks up a view's position in the graph again if its memory has changed since.
 
-        It is then a view of its base as that is now: hooks on the views between them are not on its way. Raises RuntimeError
-        for a view that autograd has lost sight of.
+        It is then a direct view of its current base: hooks on intermediate views do not apply. Raises RuntimeError for a
+        view that autograd cannot track.
         """
         if self._history == self._counter[0]:
             return
@@ -210,7 +210,7 @@ class Tensor:
         self._follow(seen_from(base, self))
 
     def _follow(self, node: BackwardNode, output: int = 0) -> None:
-        """Gives a tensor that was changed in place its new history. Its own gradient is now that of the new value."""
+        """Sets the new history of a tensor that was changed in place. Its own gradient is now that of the new value."""
         before = self._grad_fn
         self._requires_grad, self._grad_fn, self._output, self._history = True, node, output, self._counter[0]
         if before is not None and before.extras is not None:
@@ -219,7 +219,7 @@ class Tensor:
             move_retained(self, before)
 
     def _followed(self) -> bool:
-        """Of a view: whether autograd follows what is computed of it, with its place in the graph looked up."""
+        """For a view: True if autograd tracks it, after looking up its position in the graph."""
         self._refresh()
         return self._requires_grad or self._followed_base()._requires_grad
 
@@ -238,7 +238,7 @@ class Tensor:
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Asks for gradients of this leaf, or no longer. Raises RuntimeError unless it is floating, and a leaf."""
+        """Sets whether this leaf requires a gradient. Raises RuntimeError unless it is a floating leaf."""
         if requires_grad and self._data.dtype.kind not in "fcV":
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         if self._grad_fn is not None and not requires_grad:
@@ -263,7 +263,7 @@ class Tensor:
 
     @property
     def _base(self) -> Tensor | None:
-        """Of a view: the tensor that autograd takes it for a view of."""
+        """For a view: its base for autograd."""
         if self._inference:
             return None
         base = t = self
@@ -282,13 +282,13 @@ class Tensor:
 
     @property
     def output_nr(self) -> int:
-        """Which output of its node this is."""
+        """The output number of this tensor in its node."""
         if self._grad_fn is None:
             return 0
         return self._made.output if self._made is not None and self._made.kind == "multiple" else self._output
 
     def is_inference(self) -> bool:
-        """Whether it was made in ``inference_mode``: it can never take part in autograd."""
+        """True if it was created in ``inference_mode``; it can never take part in autograd."""
         return self._inference
 
     @property
@@ -337,22 +337,22 @@ class Tensor:
         self._grad = value
 
     def retain_grad(self) -> None:
-        """Keeps the gradient of this tensor, which is not a leaf, in ``.grad``. Raises RuntimeError if it requires none."""
+        """Stores the gradient of this non-leaf tensor in ``.grad``. Raises RuntimeError if it requires none."""
         from .autograd.hooks import retain
 
         retain(self)
 
     @property
     def retains_grad(self) -> bool:
-        """Whether ``retain_grad`` was called on this tensor, which is not a leaf."""
+        """True if ``retain_grad`` was called on this non-leaf tensor."""
         from .autograd.hooks import retains
 
         return retains(self)
 
     def register_hook(self, hook: Any) -> Any:
-        """Calls ``hook(gradient)`` when this tensor's gradient is known; a tensor it returns takes the gradient's place.
+        """Calls ``hook(gradient)`` when this tensor's gradient is known; a tensor that it returns replaces the gradient.
 
-        Returns a handle whose ``remove()`` takes the hook away. Raises RuntimeError if the tensor requires no gradient.
+        Returns a handle whose ``remove()`` removes the hook. Raises RuntimeError if the tensor requires no gradient.
         """
         from .autograd.hooks import register
 
@@ -371,13 +371,13 @@ class Tensor:
         create_graph: bool = False,
         inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
-        """Adds this tensor's gradients to the ``.grad`` of the leaves it depends on. See ``tracer.autograd.backward``."""
+        """Adds this tensor's gradients to the ``.grad`` of the leaves that it depends on. See ``tracer.autograd.backward``."""
         from .autograd import backward
 
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def _alias(self) -> Tensor:
-        """A tensor on the same memory, with no history."""
+        """A tensor on the same memory, without history."""
         from .ir.ops import detach
 
         out = self._like()
@@ -393,7 +393,7 @@ class Tensor:
         return out
 
     def _memory(self) -> Tensor:
-        """The same memory, and what it is a part of, without the graph: what is detached keeps no graph alive."""
+        """The same memory and its base, without the graph, so that detached tensors keep no graph alive."""
         out = self._like()
         out._counter = self._changes()
         if self._view is not None:
@@ -403,25 +403,25 @@ class Tensor:
         return out
 
     def _changes(self) -> list[int]:
-        """The counter of changes, to be written to or shared."""
+        """The change counter, for writing or sharing."""
         if self._counter is UNCHANGED:
             self._counter = [0]
         return self._counter  # type: ignore[return-value]
 
     def _like(self) -> Tensor:
-        """A tensor on the same memory, which knows nothing of this one."""
+        """A tensor on the same memory, independent of this one."""
         if "_data" in vars(self):
             return wrap(self._data)
-        out: Tensor = object.__new__(type(self))  # a lazy view: its elements are not in memory
+        out: Tensor = object.__new__(type(self))  # a lazy view: its elements are not stored
         out._counter = UNCHANGED
         return out
 
     def detach(self) -> Tensor:
-        """The same memory, outside the graph."""
+        """A detached tensor on the same memory."""
         return self._alias()
 
     def detach_(self) -> Tensor:
-        """Leaves the graph: this tensor becomes a leaf that requires no gradients."""
+        """Detaches this tensor: it becomes a leaf that requires no gradient."""
         if self._is_view():
             raise RuntimeError(
                 "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
@@ -436,7 +436,7 @@ class Tensor:
 
     @property
     def data(self) -> Tensor:
-        """The same memory, outside the graph; changes to it are not noticed by autograd."""
+        """A detached tensor on the same memory; autograd does not detect changes to it."""
         out = self._alias()
         out._counter = UNCHANGED
         return out
@@ -455,19 +455,19 @@ class Tensor:
             will_be_assigned(self)
         structure_changed()
         if "_data" not in vars(self):
-            self.__class__ = Tensor  # a lazy view, whose elements were in no memory
+            self.__class__ = Tensor  # a lazy view, whose elements were not stored
         self._data = value._data
 
-    # Values for Python to look at.
+    # Values read by Python.
 
     def _observed(self, how: str, truth: bool = False) -> np.ndarray:
-        """The elements, for Python to look at; with ``truth`` only at whether the only one is zero."""
+        """The elements, read by Python; with ``truth`` only the truth of a single element."""
         if context.recorder is not None:
             context.recorder.observe(self, how, truth)
         return self._data
 
     def item(self) -> Any:
-        """The Python number in a tensor of one element. Raises RuntimeError for any other."""
+        """The Python number in a tensor of one element. Raises RuntimeError for other sizes."""
         if self._data.size != 1:
             raise RuntimeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
         return self._data.item() if context.recorder is None else context.recorder.item(self)
@@ -476,7 +476,7 @@ class Tensor:
         return self._data.tolist() if context.recorder is None else context.recorder.listed(self)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """An array on the tensor's memory. Raises RuntimeError if the tensor requires gradients, unless by ``force``."""
+        """An array on the tensor's memory. Raises RuntimeError if the tensor requires a gradient, unless ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if WAITING:
@@ -531,14 +531,14 @@ class Tensor:
 
         return show(self)
 
-    # What it is a view of.
+    # Views.
 
     def _plain(self) -> bool:
-        """Whether each element is in memory of its own, which may be written to."""
+        """True if each element has a separate, writable memory location."""
         return self._data.flags.writeable and not overlaps(self._data)
 
     def _followed_base(self) -> Tensor:
-        """The tensor that this is a view of as far as autograd is concerned: ``detach`` ends a chain of views."""
+        """This view's base as far as autograd is concerned: ``detach`` ends a chain of views."""
         t = self
         while t._view is not None and t._view[1].differentiable:
             t = t._viewed()[0]
@@ -550,7 +550,7 @@ class Tensor:
             t = t._viewed()[0]
         return t
 
-    # Copies and pickles share nothing with the original.
+    # Copies and pickles share no memory with the original.
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if self._grad_fn is not None:
@@ -579,7 +579,7 @@ _new = object.__new__
 
 
 def wrap(data: Any) -> Tensor:
-    """A tensor on the given array (not copied)."""
+    """A tensor on the given array, without copying."""
     t = _new(Tensor)
     t._data = data if data.__class__ is np.ndarray else np.array(data)
     t._counter = UNCHANGED
@@ -588,13 +588,13 @@ def wrap(data: Any) -> Tensor:
     return t
 
 
-# What is in a tensor's ``__dict__`` beside what users put there.
+# Names in a tensor's ``__dict__`` that are not users' attributes.
 ATTRIBUTES = [
     *("_data", "_counter", "_requires_grad", "_grad_fn", "_grad", "_view", "_history", "_output"),
     *("_formers", "_since", "_made", "_inference", "_accumulator"),
 ]
-# CPython shares the names among instances, but takes new ones from the first instances only: a later tensor with another
-# attribute has a dict of its own.
+# CPython shares attribute names among instances, but only those of the first instances: a later tensor with another attribute
+# has a separate dict.
 _first: Any = object.__new__(Tensor)
 for _name in ATTRIBUTES:
     setattr(_first, _name, None)

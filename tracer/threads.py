@@ -1,4 +1,4 @@
-"""How many threads compiled kernels are shared among. (The compiler is imported on the first call.)"""
+"""The number of threads of compiled kernels. (The compiler is imported on the first call.)"""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _SETTING = "threads"
 
 
 def set_num_threads(n: int) -> None:
-    """Shares large kernels among ``n`` threads from now on.
+    """Sets the number of threads that run large kernels.
 
-    ``TRACER_NUM_THREADS`` says how many to begin with; by default as many as there are CPUs. Results do not depend on it, bit
+    ``TRACER_NUM_THREADS`` sets the initial number; by default it is the number of CPUs. Results do not depend on it, bit
     for bit. Raises ValueError unless 1 <= n <= 64.
     """
     from .runtime import team
@@ -21,10 +21,10 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads large kernels are shared among."""
+    """The number of threads that run large kernels."""
     from .runtime import team
 
     n = team.get_num_threads()
     if context.recorder is not None and _SETTING not in Structure.settings:
-        set_setting(_SETTING, n)  # from now on traces depend on it
+        set_setting(_SETTING, n)  # traces depend on it from now on
     return n

@@ -1,4 +1,4 @@
-"""Views unlike others: those whose elements are in no memory, and those that must not be changed in place."""
+"""Special views: those whose elements are not stored, and those that must not be changed in place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tensor import Tensor
 
 
 class LazyView(Tensor):
-    """A view through a conjugation. Its elements are computed from those of what it views each time they are read."""
+    """A view through a conjugation. Its elements are computed from its base's at each read."""
 
     @property  # type: ignore[override]
     def _data(self) -> np.ndarray:
@@ -26,19 +26,19 @@ class LazyView(Tensor):
 
     @_data.setter
     def _data(self, data: np.ndarray) -> None:
-        """What it views says what its elements are."""
+        """Ignored: the base determines the elements."""
 
     def _address(self) -> int:
         return self._addressed().__array_interface__["data"][0]
 
     def _addressed(self) -> np.ndarray:
-        """An array with the address and strides that the elements would have if they were in memory."""
+        """An array with the address and strides that the elements would have if they were stored."""
         parent, primitive, attrs = self._viewed()
         seen = parent._addressed() if isinstance(parent, LazyView) else parent._data
         return seen if primitive is conj else primitive.impl(seen, **attrs)
 
     def write(self, elements: np.ndarray) -> None:
-        """Puts elements into the memory that this is a view of, as they have to be there."""
+        """Writes elements to the base's memory, in the form stored there."""
         t: Tensor = self
         with using(DIRECT):
             while isinstance(t, LazyView):
@@ -56,7 +56,7 @@ class LazyView(Tensor):
 
 
 def _conjugated(x: np.ndarray) -> np.ndarray:
-    """The conjugates of complex numbers, laid out in memory as those are."""
+    """The conjugates of complex numbers, with the same memory layout."""
     if x.flags.c_contiguous:
         return np.conj(x)
     span = sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) if x.size else 0
@@ -65,7 +65,7 @@ def _conjugated(x: np.ndarray) -> np.ndarray:
 
 
 def conjugated(t: Tensor) -> bool:
-    """Whether a tensor is a view through an odd number of conjugations."""
+    """True if a tensor is a view through an odd number of conjugations."""
     odd = False
     while isinstance(t, LazyView):
         t, primitive, _ = t._viewed()
@@ -74,7 +74,7 @@ def conjugated(t: Tensor) -> bool:
 
 
 def without_conjugation(t: Tensor) -> Tensor:
-    """The conjugate of a conjugated view, in memory: the same view of what was conjugated."""
+    """The conjugate of a conjugated view, as a stored tensor: the same view of the unconjugated base."""
     made = t._made
     steps: list[Any] = []
     while True:
@@ -91,11 +91,11 @@ def without_conjugation(t: Tensor) -> Tensor:
 
 
 class Made(NamedTuple):
-    """How a view was made, if not as usual: it must not be changed in place while autograd records.
+    """The origin of a view that must not be changed in place while autograd records.
 
-    kind     ``multiple``: one of several views; ``function``: by a user's ``Function``; ``no_grad`` or ``inference``: in
+    kind     ``multiple``: one of several views; ``function``: from a user's ``Function``; ``no_grad`` or ``inference``: from
              such a block
-    output   which of the views it is
+    output   the number of the view
     """
 
     kind: str
@@ -116,7 +116,7 @@ _WHY["inference"] = _WHY["no_grad"].replace("no_grad", "inference_mode")
 
 
 def refused(t: Tensor, indirect: bool) -> RuntimeError:
-    """PyTorch's error for a change in place of a view, or of memory that it shares, that autograd cannot follow."""
+    """PyTorch's error for an in-place change, of a view or of memory that it shares, that autograd cannot track."""
     made: Made = t._made  # type: ignore[assignment]
     node = t._grad_fn
     done = "its base or another view of its base has been" if indirect else "is being"
@@ -130,7 +130,7 @@ def refused(t: Tensor, indirect: bool) -> RuntimeError:
 
 
 def one_of_several(views: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The results of a function that gives several views."""
+    """The results of a function that returns several views."""
     for k, t in enumerate(views):
         if t._view is not None and context.grad_enabled:
             t._made = Made("multiple", k)

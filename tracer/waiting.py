@@ -1,8 +1,7 @@
-"""Compiled functions that wait for their backward pass, and changes of the memory that they have read.
+"""Compiled functions waiting for their backward pass, and changes of the memory that they have read.
 
-Eager autograd keeps what was computed, and reads operands where they are. A compiled function computes again from its
-inputs; so it has to know before their memory changes. Whoever writes to the memory of a tensor says so, if ``WAITING`` is not
-empty.
+Eager autograd saves results, and reads operands in place. A compiled function recomputes from its inputs, so it must be
+notified before their memory changes. Every write to a tensor's memory sends a notification if ``WAITING`` is not empty.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Waits(Protocol):
-    """What waits. Memory is from ``low`` to ``high``."""
+    """The interface of waiting nodes. Memory ranges from ``low`` to ``high``."""
 
     def before_change(self, low: int, high: int, counter: Any) -> None:
-        """It is about to change; ``counter`` will count that, if it is not None."""
+        """The memory is about to change; ``counter``, if not None, will count the change."""
         ...
 
     def before_exposure(self, low: int, high: int) -> None:
-        """It may change unseen from now on."""
+        """The memory may change undetected from now on."""
         ...
 
     def before_pass(self) -> None:
@@ -46,7 +45,7 @@ def wait(node: Waits) -> None:
 
 
 def rest(node: Waits) -> None:
-    """The node waits no longer."""
+    """Stops notifications of the node."""
     WAITING.discard(weakref.ref(node))
 
 
@@ -55,13 +54,13 @@ def _waiting() -> list[Waits]:
 
 
 def _memory(t: Tensor) -> np.ndarray:
-    """An array in the memory that a change of ``t`` is written to."""
+    """An array on the memory that a change of ``t`` writes to."""
     return t._data if "_data" in vars(t) else t._root()._data
 
 
 def will_change(t: Tensor, counted: bool = True, but: Collection[Any] = ()) -> None:
-    """The elements of ``t`` are about to change; whether that is ``counted`` among the changes of its memory. All ``but`` some
-    nodes learn of it.
+    """Notifies nodes, except ``but``, that the elements of ``t`` are about to change; ``counted``: a change counter will count
+    it.
     """
     counter = t._changes() if counted else None
     low, high = byte_bounds(_memory(t))
@@ -71,19 +70,19 @@ def will_change(t: Tensor, counted: bool = True, but: Collection[Any] = ()) -> N
 
 
 def will_be_exposed(t: Tensor) -> None:
-    """Somebody gets hold of the memory of ``t`` who need not say when it changes."""
+    """Notifies nodes that the memory of ``t`` is being exposed to code that may change it undetected."""
     low, high = byte_bounds(_memory(t))
     for node in _waiting():
         node.before_exposure(low, high)
 
 
 def will_be_assigned(t: Tensor) -> None:
-    """``t`` is about to get other memory, and no counter will tell."""
+    """Notifies nodes that ``t`` is about to get other memory, without a change counter."""
     for node in _waiting():
         node.before_assignment(t)
 
 
 def pass_begins() -> None:
-    """Before a backward pass looks at the graph."""
+    """Notifies nodes before a backward pass reads the graph."""
     for node in _waiting():
         node.before_pass()

@@ -1,4 +1,4 @@
-"""Warnings point at the user's line, however many frames of this package are above it."""
+"""Warnings at the user's line, however many frames of this package are above it."""
 
 from __future__ import annotations
 

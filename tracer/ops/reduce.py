@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Extremum(NamedTuple):
-    """What ``max`` and ``min`` along a dimension return."""
+    """The result of ``max`` and ``min`` along a dimension."""
 
     values: Tensor
     indices: Tensor
@@ -47,7 +47,7 @@ def _keep(out: Tensor, input: Tensor, axes: tuple[int, ...], keepdim: bool) -> T
 
 
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """The sum over ``dim``. Integers and bools add up in int64."""
+    """The sum over ``dim``. Integers and bools are summed in int64."""
     whole = input._data.dtype.kind in "bui"
     x = to_dtype(input, dtype) if dtype else to_dtype(input, int64) if whole else input
     axes = tuple(range(x._data.ndim)) if dim is None else dims(dim, x._data.ndim)
@@ -73,7 +73,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType
 def var(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
-    """The variance over ``dim``, divided by the count less ``correction`` (1, or 0 if not ``unbiased``)."""
+    """The variance over ``dim``, divided by the count minus ``correction`` (1, or 0 if not ``unbiased``)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
@@ -92,7 +92,7 @@ def var(
 def std(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
 ) -> Tensor:
-    """The standard deviation over ``dim``; its gradient is 0 where it is 0."""
+    """The standard deviation over ``dim``; its gradient is 0 where the deviation is 0."""
     v = var(input, dim, unbiased, keepdim, correction=correction)
     zero = pointwise.eq(v, 0)
     return pointwise.where(zero, pointwise.mul(v, 0), pointwise.sqrt(pointwise.where(zero, 1.0, v)))
@@ -111,12 +111,12 @@ def require_elements(name: str, input: Tensor, dim: Dims, axes: tuple[int, ...],
 
 
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The maximum over ``dim``; elements that attain it share the gradient evenly."""
+    """The maximum over ``dim``; elements that equal it share the gradient evenly."""
     return spread(_limit(P.max_, input, dim, keepdim))
 
 
 def spread(extremum: Tensor) -> Tensor:
-    """An extremum; where it is NaN, so is the gradient of all elements that it is of, as PyTorch has it for these functions."""
+    """An extremum; where it is NaN, so is the gradient of all its elements, as in PyTorch's versions of these functions."""
     if not (extremum._requires_grad and extremum.is_floating_point()):
         return extremum
     factor = pointwise.where(pointwise.ne(extremum, extremum), math.nan, 1.0)
@@ -124,7 +124,7 @@ def spread(extremum: Tensor) -> Tensor:
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The minimum over ``dim``; elements that attain it share the gradient evenly."""
+    """The minimum over ``dim``; elements that equal it share the gradient evenly."""
     return spread(_limit(P.min_, input, dim, keepdim))
 
 
@@ -184,20 +184,20 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether all elements are true (not zero); of uint8 as uint8."""
+    """True if all elements are true (not zero); uint8 for uint8."""
     return _logical(P.min_, input, dim, keepdim, True)
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether any element is true (not zero); of uint8 as uint8."""
+    """True if any element is true (not zero); uint8 for uint8."""
     return _logical(P.max_, input, dim, keepdim, False)
 
 
 def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing: bool) -> Tensor:
-    if input.dtype is uint8:  # as before there were bools
+    if input.dtype is uint8:  # as before PyTorch had bools
         return P.cast(_logical(primitive, pointwise.ne(input, 0), dim, keepdim, of_nothing), dtype="u8")
     x = pointwise.ne(input, 0)
-    if dim is not None and not isinstance(dim, int) and len(dim) == 0:  # unlike sums, over nothing
+    if dim is not None and not isinstance(dim, int) and len(dim) == 0:  # unlike sums, over no axes
         return x
     axes = dims(dim, input.ndim)
     if builtins.any(x._data.shape[a] == 0 for a in axes):

@@ -1,4 +1,4 @@
-"""Functions that move elements: views where PyTorch's are views."""
+"""Functions that rearrange elements: views where PyTorch's are views."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
-    """The same elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
     sizes = _sizes(shape)
     total = input._data.size
     if -1 in sizes:
@@ -63,9 +63,9 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view(input: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
-    """``reshape`` that never copies; or, given a dtype, the same bytes as elements of that, outside the graph.
+    """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
-    Raises RuntimeError where the memory's strides do not allow it.
+    Raises RuntimeError if the memory's strides do not allow it.
     """
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
         return _reread(input, dtype or shape[0])
@@ -103,7 +103,7 @@ def _reread(input: Tensor, dtype: DType) -> Tensor:
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes from ``start_dim`` to ``end_dim`` as one."""
+    """Merges the axes from ``start_dim`` to ``end_dim``."""
     a, b = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
     if a > b:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
@@ -114,7 +114,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def permute(input: Tensor, *dims: Any) -> Tensor:
-    """The axes in another order. Raises TypeError if none is given."""
+    """Permutes the axes. Raises TypeError if none is given."""
     if not dims:
         raise TypeError('permute() missing 1 required positional arguments: "dims"')
     axes = _sizes(dims)
@@ -130,7 +130,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged."""
+    """Swaps two axes."""
     axes = list(range(input.ndim))
     a, b = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
     if axes:
@@ -139,27 +139,27 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 def t(input: Tensor) -> Tensor:
-    """The transpose of a matrix; a vector or number as it is."""
+    """The transpose of a matrix; a vector or number is unchanged."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
     return transpose(input, 0, 1) if input.ndim == 2 else P.permute(input, axes=tuple(range(input.ndim)))
 
 
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
-    """Without axes of extent 1: all of them, or those in ``dim``."""
+    """Removes axes of extent 1: all of them, or those in ``dim``."""
     axes = () if dim is not None and not isinstance(dim, int) and len(dim) == 0 else dims(dim, input.ndim)
     return reshape(input, tuple(n for i, n in enumerate(input._data.shape) if not (i in axes and n == 1)))
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a new axis of extent 1 at ``dim``."""
+    """Inserts an axis of extent 1 at ``dim``."""
     axis = one_dim(dim, input.ndim + 1)
     old = input._data.shape
     return reshape(input, (*old[:axis], 1, *old[axis:]))
 
 
 def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
-    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError where extents do not fit."""
+    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
     sizes = _sizes(size)
     old = input._data.shape
     lead = len(sizes) - len(old)
@@ -195,7 +195,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one after the other along ``dim``."""
+    """Concatenates the tensors along ``dim``."""
     if isinstance(tensors, Tensor):
         raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     xs = list(tensors)
@@ -221,7 +221,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _fitting_vectors(xs: list[Tensor], dim: int) -> tuple[list[Tensor], int]:
-    """What ``cat`` puts together: as in PyTorch, an empty vector fits anywhere."""
+    """The operands of ``cat``: as in PyTorch, an empty vector fits anywhere."""
     like = next((x for x in xs if x._data.shape != (0,)), None)
     if like is None:
         return xs, 0
@@ -230,7 +230,7 @@ def _fitting_vectors(xs: list[Tensor], dim: int) -> tuple[list[Tensor], int]:
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """The tensors one after the other along a new axis."""
+    """Stacks the tensors along a new axis."""
     xs = list(tensors)
     if not xs:
         raise RuntimeError("stack expects a non-empty TensorList")
@@ -310,7 +310,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:
-    """A copy with the given axes backwards."""
+    """A copy with the given axes reversed."""
     axes = [one_dim(d, input.ndim) for d in _sizes(dims)]
     if len(set(axes)) < len(axes):
         repeated = next(d for d in axes if axes.count(d) > 1)
@@ -319,7 +319,9 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 
 
 def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
-    """``value`` around the input; amounts in pairs from the last axis, as in ``torch.nn.functional.pad``. Negative ones cut."""
+    """Pads the input with ``value``; amounts in pairs from the last axis, as in ``torch.nn.functional.pad``. Negative amounts
+    crop.
+    """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise RuntimeError("Padding length must be divisible by 2 and at most twice the number of dimensions of the input")
     low, high = [0] * input.ndim, [0] * input.ndim
@@ -339,11 +341,11 @@ def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
 
 
 def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
-    """The input if its memory is row-major, else a copy that is. Other memory formats are accepted, and not followed."""
+    """The input if its memory is row-major, else a row-major copy. Other memory formats are accepted and ignored."""
     require_format("contiguous", memory_format, input.ndim)
     return input if input.is_contiguous() else P.copy(input)
 
 
 def apart(x: Tensor) -> Tensor:
-    """``x`` in memory of its own."""
+    """``x`` in unshared memory."""
     return x if x._view is None else P.copy(x)

@@ -192,7 +192,7 @@ def sgn(input: Tensor) -> Tensor:
 
 
 def signbit(input: Tensor) -> Tensor:
-    """Whether the sign bit is set: of -0.0, too."""
+    """For each element: True if the sign bit is set, as in -0.0."""
     return F.lt(copysign(_ones(input), input), 0) if input.is_floating_point() else F.lt(input, 0)
 
 
@@ -209,7 +209,7 @@ def positive(input: Tensor) -> Tensor:
 
 @opmath
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)), with x limited to [eps, 1 - eps] if ``eps`` is given."""
+    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given."""
     x = as_floating(input)
     require_real("logit", x)
     if eps is not None:
@@ -233,38 +233,38 @@ def xlog1py(input: Any, other: Any) -> Tensor:
 
 @opmath
 def entr(input: Tensor) -> Tensor:
-    """-x log(x); 0 at 0, -inf below."""
+    """-x log(x); 0 at 0, -inf for negative x."""
     return P.entr(as_floating(input))
 
 
 def isinf(input: Tensor) -> Tensor:
-    """Whether each element is infinite."""
+    """For each element: True if it is infinite."""
     if input.is_complex():
         return F.bitwise_or(isinf(P.real(input)), isinf(P.imag(input)))
     return F.eq(F.abs(input), math.inf) if input.is_floating_point() else F.ne(input, input)
 
 
 def isposinf(input: Tensor) -> Tensor:
-    """Whether each element is +inf."""
+    """For each element: True if it is +inf."""
     require_real("isposinf", input)
     return F.eq(input, math.inf) if input.is_floating_point() else F.ne(input, input)
 
 
 def isneginf(input: Tensor) -> Tensor:
-    """Whether each element is -inf."""
+    """For each element: True if it is -inf."""
     require_real("isneginf", input)
     return F.eq(input, -math.inf) if input.is_floating_point() else F.ne(input, input)
 
 
 def isfinite(input: Tensor) -> Tensor:
-    """Whether each element is neither infinite nor NaN."""
+    """For each element: True if it is neither infinite nor NaN."""
     if input.is_complex():
         return F.bitwise_and(isfinite(P.real(input)), isfinite(P.imag(input)))
     return F.lt(F.abs(input), math.inf) if input.is_floating_point() else F.eq(input, input)
 
 
 def isreal(input: Tensor) -> Tensor:
-    """Whether each element is real."""
+    """For each element: True if it is real."""
     if input.is_complex():
         return F.eq(P.imag(input), 0)
     return F.bitwise_or(F.eq(input, input), F.isnan(input)) if input.is_floating_point() else F.eq(input, input)
@@ -288,27 +288,27 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are close: see ``isclose``."""
+    """True if all elements are close: see ``isclose``."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and elements."""
+    """True if two tensors have the same shape and elements."""
     return input._data.shape == other._data.shape and bool(F.eq(input, other).all())
 
 
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
-    """Whether both elements are true (not zero)."""
+    """True where both elements are true (not zero)."""
     return F.bitwise_and(F.ne(input, 0), F.ne(other, 0))
 
 
 def logical_or(input: Tensor, other: Tensor) -> Tensor:
-    """Whether one of the elements is true (not zero)."""
+    """True where one of the elements is true (not zero)."""
     return F.bitwise_or(F.ne(input, 0), F.ne(other, 0))
 
 
 def logical_xor(input: Tensor, other: Tensor) -> Tensor:
-    """Whether exactly one of the elements is true (not zero)."""
+    """True where exactly one of the elements is true (not zero)."""
     return F.bitwise_xor(F.ne(input, 0), F.ne(other, 0))
 
 
@@ -325,7 +325,7 @@ def rad2deg(input: Tensor) -> Tensor:
 
 
 def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """NaN and infinities replaced by numbers: 0, and the largest and smallest there are, unless given."""
+    """Replaces NaN and infinities by numbers: by default 0, and the largest and smallest finite numbers."""
     if input.is_complex():
         return complex(*(nan_to_num(part, nan, posinf, neginf) for part in (P.real(input), P.imag(input))))
     if not input.is_floating_point():
@@ -349,12 +349,12 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 
 def fmax(input: Tensor, other: Tensor) -> Tensor:
-    """The larger; a number wins over NaN."""
+    """The larger element; a number is preferred to NaN."""
     return _extremum(F.ge, input, other)
 
 
 def fmin(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller; a number wins over NaN."""
+    """The smaller element; a number is preferred to NaN."""
     return _extremum(F.le, input, other)
 
 

@@ -1,4 +1,4 @@
-"""Names of arguments beside those of the parameters: NumPy's (``axis``, ``keepdims``), PyTorch's other ones, and ``out``."""
+"""Alternative argument names: NumPy's (``axis``, ``keepdims``), PyTorch's older ones, and ``out``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..tensor import Tensor
 from ..warning import warn
 from .inquiry import can_cast
 
-# Those whose results are not converted to the dtype of ``out``.
+# Functions whose results are not converted to the dtype of ``out``.
 EXACT = {"aminmax", "complex", "gather", "multinomial", "polar"}
-# What else a parameter is called, by PyTorch in some overload or by NumPy; where it is a parameter of its own, it is that.
+# Alternative names of parameters, in some overload of PyTorch's or in NumPy. A function's own parameter of that name takes
+# precedence.
 _ALSO = {
     "A": ("input",),
     "B": ("other", "b"),
@@ -46,14 +47,14 @@ _ALSO_OF: dict[str, dict[str, str | tuple[str, ...]]] = {
 
 
 def spellings(function: str, names: Collection[str]) -> dict[str, str]:
-    """The parameter that each other name stands for."""
+    """The parameter for each alternative name."""
     found = {other: name for name in names for other in _ALSO.get(name, ()) if other not in names}
     for name, others in _ALSO_OF.get(function, {}).items():
         found |= dict.fromkeys((others,) if isinstance(others, str) else others, name)
     return found
 
 
-# The number that PyTorch's old forms have between the first operand and the others, and how many others there are.
+# The number that PyTorch's older forms have between the first operand and the others, and how many others there are.
 _NUMBER_FIRST = {
     "add": ("alpha", 1),
     "sub": ("alpha", 1),
@@ -61,12 +62,14 @@ _NUMBER_FIRST = {
     "addcdiv": ("value", 2),
     "addcmul": ("value", 2),
 }
-# Functions whose integers after the tensor are one argument.
+# Functions whose integers after the tensor form one argument.
 _TOGETHER = {"count_nonzero", "dsplit", "hsplit", "squeeze", "squeeze_", "vsplit"}
 
 
 def regular(function: str, args: tuple) -> tuple[tuple, dict[str, Any]]:
-    """Positional arguments in the usual form, from others that PyTorch takes, such as ``x.add_(2, y)``; and named ones."""
+    """Positional arguments in the usual form, from others that PyTorch accepts, such as ``x.add_(2, y)``; and keyword
+    arguments.
+    """
     if function in _TOGETHER and len(args) > 2 and all(type(x) is int for x in args[1:]):
         return (args[0], args[1:]), {}
     key, others = _NUMBER_FIRST.get(function.rstrip("_"), ("", 0))
@@ -77,7 +80,7 @@ def regular(function: str, args: tuple) -> tuple[tuple, dict[str, Any]]:
 
 
 def into(out: Any, result: Any, exact: bool) -> Any:
-    """Puts a result, or each of several, into the tensors given for it, which take its shape."""
+    """Writes a result, or each of several, to the tensors given as ``out``, which take its shape."""
     if out is None:
         return result
     if not isinstance(out, Tensor):

@@ -1,4 +1,4 @@
-"""More reductions: products, norms, statistics, and sums that leave out NaN."""
+"""More reductions: products, norms, statistics, and sums that ignore NaN."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ __all__ = [
 
 
 class Extrema(NamedTuple):
-    """What ``aminmax`` returns."""
+    """The result of ``aminmax``."""
 
     min: Tensor
     max: Tensor
 
 
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """The product of all elements, or along ``dim``. Integers and bools multiply in int64."""
+    """The product of all elements, or along ``dim``. Integers and bools are multiplied in int64."""
     x = to_dtype(input, dtype) if dtype else input
     if not (x.is_floating_point() or x.is_complex()) and dtype is None:
         x = to_dtype(x, int64)
@@ -99,7 +99,7 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DT
 
 
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
-    """How many elements are not zero."""
+    """The number of non-zero elements."""
     return reduce.sum(F.ne(input, 0), dim)
 
 
@@ -112,7 +112,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 @opmath
 def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """The ``ord`` norm of vectors along ``dim``: (sum |x|**ord)**(1/ord), or an extremum, or the number of elements not 0."""
+    """The ``ord`` norm of vectors along ``dim``: (sum |x|**ord)**(1/ord), or an extremum, or the number of non-zero
+    elements.
+    """
     if not (x.is_floating_point() or x.is_complex()):
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype.ctype}")
     x = to_dtype(x, dtype) if dtype else x
@@ -154,7 +156,7 @@ def _root(total: Tensor, root: Any) -> Tensor:
 
 @opmath
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """The ``p`` norm over ``dim``: of vectors, also if two axes are given; ``fro`` and ``nuc`` are matrix norms."""
+    """The ``p`` norm over ``dim``: a vector norm, also for two axes; ``fro`` and ``nuc`` are matrix norms."""
     if p == "nuc":
         from .. import linalg
 
@@ -182,7 +184,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
 
 def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
-    """The differences of neighbours along ``dim``, ``n`` times."""
+    """The differences of adjacent elements along ``dim``, ``n`` times."""
     if input.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
@@ -227,7 +229,7 @@ trapz = trapezoid
 
 
 def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> tuple[float, Tensor]:
-    """A factor, and what times it are the areas; integers are added and multiplied in their dtype."""
+    """A factor, and values that times the factor are the areas; integers are added and multiplied in their dtype."""
     axis = one_dim(dim, y.ndim)
     n = y._data.shape[axis] - 1
     if n < 0:
@@ -243,7 +245,7 @@ def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> tuple[float
 
 @opmath
 def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
-    """The covariance matrix of variables in rows, observations in columns."""
+    """The covariance matrix of variables in rows and observations in columns."""
     if input.ndim > 2:
         raise RuntimeError(
             f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
@@ -288,7 +290,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
 
 @opmath
 def corrcoef(input: Tensor) -> Tensor:
-    """The correlation matrix of variables in rows, observations in columns."""
+    """The correlation matrix of variables in rows and observations in columns."""
     c = cov(input)
     if c.ndim == 0:
         return F.div(c, c)
@@ -300,7 +302,7 @@ def corrcoef(input: Tensor) -> Tensor:
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """The coordinates of a grid: each tensor along an axis of its own. ``xy`` exchanges the first two axes."""
+    """The coordinates of a grid: each tensor along a separate axis. ``xy`` swaps the first two axes."""
     xs: Sequence[Tensor] = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     if not xs:
         raise ValueError("meshgrid expects a non-empty TensorList")

@@ -1,4 +1,4 @@
-"""Window functions of a given length: of one period, unless not ``periodic``; then they are symmetric."""
+"""Window functions of a given length: one period if ``periodic``, else symmetric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window"
 def window(
     name: str, length: int, periodic: bool, dtype: DType | None, requires_grad: bool, shape: Callable[[Tensor, int], Tensor]
 ) -> Tensor:
-    """The values of ``shape(n, last)`` at n = 0 ... last, computed in float64; the last one is left out if ``periodic``.
+    """The values of ``shape(n, last)`` at n = 0 ... last, computed in float64; the last one is omitted if ``periodic``.
 
     Raises RuntimeError for a negative length or a dtype that is not floating.
     """
@@ -115,7 +115,7 @@ def kaiser_window(
 
 
 def symmetric(name: str, M: int, sym: bool, dtype: DType | None, requires_grad: bool, shape: Any) -> Tensor:
-    """``window`` in the words of ``signal.windows``. Raises ValueError for bad arguments."""
+    """``window`` with the arguments of ``signal.windows``. Raises ValueError for invalid arguments."""
     kind = dtype or context.default_dtype
     if M < 0:
         raise ValueError(f"{name} requires non-negative window length, got M={M}")

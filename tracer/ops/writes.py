@@ -1,4 +1,4 @@
-"""Writing at positions that are data, and reading where a mask holds."""
+"""Indexed writes, and masked reads."""
 
 from __future__ import annotations
 
@@ -60,23 +60,25 @@ def _source(src: Any, index: Tensor, dtype: Any) -> Tensor:
 
 
 def _written(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
-    """How often each position is written to, as int64."""
+    """The number of writes to each position, as int64."""
     ones = P.full(value=1, shape=index._data.shape, dtype="i64")
     return P.scatter_add(ones, index, axis=axis, shape=shape)
 
 
 def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
-    """The index, whose positions must exist."""
+    """The index, after checking that its positions exist."""
     return within(index, extent, f"index {{}} is out of bounds for dimension {axis} with size {extent}")
 
 
 def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
-    """For each written position the number of an element of ``index`` that writes to it (the last one); 0 elsewhere."""
+    """For each written position the number of the last element of ``index`` that writes to it; 0 elsewhere."""
     return P.scatter_last(index, axis=axis, shape=shape)
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
-    """``input`` with ``src`` at result[i][index[i][j]] for dim 1, and so on. Where positions repeat, the last one stays."""
+    """``input`` with ``src`` written to result[i][index[i][j]] for dim 1, and so on. For repeated positions the last one
+    stays.
+    """
     src = value if src is None else src
     if reduce is not None:
         if reduce not in ("add", "multiply"):
@@ -99,7 +101,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with ``src`` added at result[i][index[i][j]] for dim 1, and so on."""
+    """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on."""
     axis = _checked("scatter_add", input, dim, index, src)
     if index.numel() == 0:
         return constant_in(F.clone(input), src)
@@ -111,8 +113,8 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
-    """``input`` with what ``src`` brings to each position reduced by sum, prod, mean, amax or amin, with what was there or
-    without.
+    """``input`` with the elements of ``src`` at each position reduced by sum, prod, mean, amax or amin, with or without the
+    existing element.
     """
     axis = _checked("scatter", input, dim, index, src)
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
@@ -143,7 +145,7 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 def _reduce_others(
     input: Tensor, axis: int, index: Tensor, source: Tensor, reduce: str, include_self: bool, hit: Tensor
 ) -> Tensor:
-    """Products and extrema, by a table with a layer for each element along the axis of ``index``."""
+    """Products and extrema, by a table with one layer for each element along the axis of ``index``."""
     n = index._data.shape[axis]
     neutral = {"prod": True if input.dtype is bool_ else 1, "amax": -math.inf, "amin": math.inf}[reduce]
     if not input.is_floating_point() and reduce != "prod":
@@ -158,7 +160,7 @@ def _reduce_others(
     table = P.concatenate(*(unsqueeze(x, 0) for x in layers), axis=0)
     if reduce == "prod" and input.dtype is not bool_:
         return P.prod(table, axis=0)
-    return spread((P.max_ if reduce == "amax" else P.min_)(table, axes=(0,)))  # the product of bools is the smallest
+    return spread((P.max_ if reduce == "amax" else P.min_)(table, axes=(0,)))  # the product of bools is their minimum
 
 
 def _require_vector(name: str, index: Tensor, error: type[Exception]) -> None:
@@ -177,7 +179,7 @@ def _vector_index(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Te
 def _slices(
     name: str, input: Tensor, dim: int, index: Tensor, source: Tensor, error: type[Exception] = RuntimeError
 ) -> tuple[Tensor, int, Tensor, Tensor]:
-    """``_vector_index``, and a source that has a slice of the right shape for each position; numbers as vectors."""
+    """``_vector_index``, and a source with a slice of the right shape for each position; numbers as vectors."""
     axis, count = one_dim(dim, input.ndim), index.numel()
     _require_vector(name, index, IndexError)
     own, given = input._data.shape, source._data.shape
@@ -202,12 +204,12 @@ def _slices(
     x, axis, i = _vector_index(name, input, dim, index)
     extent = x._data.shape[axis]
     message = f"{name}(): index {{}} is out of bounds for dimension {axis} with size {extent}"
-    P.check_index(reshape(index, (-1,)), extent=extent, message=message)  # positions are not counted from the end here
+    P.check_index(reshape(index, (-1,)), extent=extent, message=message)  # negative positions are not allowed here
     return x, axis, i, reshape(source, (1,)) if not given else source
 
 
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """``input`` with the slices of ``source`` added at the positions in ``index`` along ``dim``."""
+    """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``."""
     if source.dtype is not input.dtype:
         raise RuntimeError(
             f"index_add_(): self ({input.dtype.ctype}) and source ({source.dtype.ctype}) must have the same scalar type"
@@ -225,7 +227,7 @@ def _positions_along(x: Tensor, axis: int, i: Tensor, like: tuple[int, ...]) -> 
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """``input`` with the slices of ``source`` at the positions in ``index`` along ``dim``."""
+    """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``."""
     if source.dtype is not input.dtype:
         raise RuntimeError(
             f"index_copy_(): self and source expected to have the same dtype, but got (self) {input.dtype.ctype} and (source) "
@@ -236,7 +238,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """``input`` with a number at the positions in ``index`` along ``dim``."""
+    """``input`` with a number written at the positions ``index`` along ``dim``."""
     x, axis, i = _vector_index("index_fill_", input, dim, index)
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError(
@@ -248,14 +250,14 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 
 def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
-    """``input`` with the slices of ``source`` reduced into it at the positions in ``index``: prod, mean, amax or amin."""
+    """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin."""
     x, axis, i, s = _slices("index_reduce_", input, dim, index, source)
     out = scatter_reduce(x, axis, _positions_along(x, axis, i, s._data.shape), s, reduce, include_self=include_self)
     return reshape(out, input._data.shape)
 
 
 def _flat_positions(input: Tensor, tensors: Mapping[int, Tensor]) -> Tensor:
-    """The positions that index tensors choose, by axis, in the flattened input."""
+    """The flat positions in the input that index tensors select, by axis."""
     shape = input._data.shape
     found = positions(input, tensors)
     total = None
@@ -284,7 +286,7 @@ def _flat_positions(input: Tensor, tensors: Mapping[int, Tensor]) -> Tensor:
 
 
 def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
-    """``input`` with ``values``, which broadcast, at the positions that index tensors choose, or added there."""
+    """``input`` with broadcast ``values`` written, or added, at the positions that index tensors select."""
     tensors: dict[int, Tensor] = {}
     axis = 0
     for k, item in enumerate(indices):
@@ -304,7 +306,7 @@ def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate:
 
 
 def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: bool = False) -> Tensor:
-    """``input`` with ``values`` at, or added at, the positions that the tensors of an index choose on their axes."""
+    """``input`` with ``values`` written, or added, at the positions that the index tensors select on their axes."""
     places = _flat_positions(input, tensors)
     v = values if isinstance(values, Tensor) else typed(values, input.dtype)
     if v.dtype is not input.dtype:
@@ -333,7 +335,7 @@ def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: 
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where the mask holds, in a vector. How many there are is data."""
+    """The elements where the mask is true, in a vector. Their number depends on values."""
     if mask.dtype.name != "bool":
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     sizes = joint_shape(input._data.shape, mask._data.shape)
@@ -343,7 +345,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """The elements of ``source``, in order, where the mask holds."""
+    """The elements of ``source``, in order, where the mask is true."""
     if source.dtype is not input.dtype:
         raise RuntimeError(
             f"masked_scatter_: expected self and source to have same dtypes but got {input.dtype.ctype} and "
@@ -409,7 +411,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
     """``input[index] = value``, in place, for every index that ``getitem`` takes. The value is a tensor that broadcasts, or a
-    number. Raises TypeError for other values, RuntimeError for shapes that do not fit, IndexError as ``getitem``.
+    number. Raises TypeError for other values, RuntimeError for shapes that do not fit, IndexError like ``getitem``.
     """
     if not isinstance(value, Tensor) and not is_number(value):
         kind = type(value)
@@ -451,8 +453,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
 
 def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], int] | None:
-    """An index in which one item is a number of a recorded run, with a vector of one element in its place; and the number of
-    axes behind it in what is chosen. None for other indices, and for values of shapes that do not fit.
+    """An index with one item that is a number of a recorded run, replaced by a one-element vector; and the number of axes
+    after it in the selection. None for other indices, and for values of shapes that do not fit.
     """
     items = index if type(index) is tuple else (index,)
     places = [k for k, item in enumerate(items) if type(item) is RuntimeInt]

@@ -1,4 +1,4 @@
-"""Optimizers, and schedules of their learning rates."""
+"""Optimizers and learning rate schedulers."""
 
 from ..ops.offering import offer_classes as _offer_classes
 from . import lr_scheduler, swa_utils

@@ -1,4 +1,4 @@
-"""Optimizers whose state is smaller than the parameters, or whose steps are matrices of their own kind."""
+"""Optimizers with states smaller than the parameters, or with matrix-valued steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _refuse_complex(name: str, params: list[Tensor]) -> None:
 
 
 class Adafactor(Optimizer):
-    """Shazeer, Stern 2018: second moments of matrices by their rows and columns, steps relative to the parameter's size."""
+    """Shazeer, Stern 2018: second moments of matrices by rows and columns, steps relative to the parameter's size."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Adafactor(Optimizer):
             p.sub_(update * (rate / clipped))
 
     def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
-        if group["eps"][0] is None:  # by default that of the parameter's own dtype
+        if group["eps"][0] is None:  # by default that of the parameter's dtype
             group = cast(ParamGroup, ChainMap({"eps": (ops.finfo(p.dtype).eps, group["eps"][1])}, group))
         super()._update_wide(group, p)
 
@@ -93,9 +93,9 @@ def _columns(p: Tensor) -> Any:
 
 
 class Muon(Optimizer):
-    """Jordan et al. 2024: the momentum of a matrix, made nearly orthogonal by Newton and Schulz's iteration.
+    """Jordan et al. 2024: the momentum of a matrix, approximately orthogonalized by Newton-Schulz iteration.
 
-    Raises ValueError for parameters that are no matrices.
+    Raises ValueError for parameters that are not matrices.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Muon(Optimizer):
 
 
 def _orthogonalized(g: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """The matrix with its singular values brought near to 1, by an odd polynomial of degree five, in bfloat16."""
+    """Brings the matrix's singular values near 1, by an odd polynomial of degree five, in bfloat16."""
     a, b, c = coefficients
     x = g.to(bfloat16)
     wide = g.shape[0] <= g.shape[1]

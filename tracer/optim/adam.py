@@ -1,4 +1,4 @@
-"""Adam and its relatives. The number of steps is a tensor: a traced step advances it."""
+"""Adam and related optimizers. The step count is a tensor, so that a traced step can advance it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Moments(Optimizer):
     def _moments(
         self, p: Tensor, g: Tensor, group: ParamGroup, **more: Any
     ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
-        """The state, the two means brought up to date, and the number of this step in float64."""
+        """The state, the two updated means, and the number of this step in float64."""
         beta1, beta2 = group["betas"]
         state = self._state(
             p,

@@ -1,4 +1,4 @@
-"""Step sizes by the squares of past gradients."""
+"""Optimizers whose step sizes depend on the squares of past gradients."""
 
 from __future__ import annotations
 

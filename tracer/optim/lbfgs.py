@@ -14,7 +14,7 @@ from .optimizer import Optimizer, options, require
 
 
 class _Point(NamedTuple):
-    """A step length, the loss there, the gradient, and its component along the direction."""
+    """A step length, the loss and gradient there, and the gradient's component along the direction."""
 
     t: float
     loss: float
@@ -22,7 +22,7 @@ class _Point(NamedTuple):
     slope: float
 
 
-_EVALUATIONS = 25  # of a line search
+_EVALUATIONS = 25  # per line search
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
@@ -30,12 +30,12 @@ def _dot(a: Tensor, b: Tensor) -> float:
 
 
 def _minimum(a: _Point, b: _Point, low: float, high: float) -> float:
-    """The minimizer within [low, high] of the cubic through two points with their slopes (Nocedal, Wright 2006, eq. 3.59)."""
+    """The minimizer within [low, high] of the cubic through two points with slopes (Nocedal, Wright 2006, eq. 3.59)."""
     if a.t > b.t:
         a, b = b, a
     d = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.t - b.t)
     square = d * d - a.slope * b.slope
-    if not square >= 0:  # NaN too, of losses that are not finite
+    if not square >= 0:  # also NaN, for non-finite losses
         return (low + high) / 2
     root = math.sqrt(square)
     if b.slope - a.slope + 2 * root == 0:
@@ -54,7 +54,9 @@ def _strong_wolfe(
     c1: float = 1e-4,
     c2: float = 0.9,
 ) -> tuple[_Point, int]:
-    """A step that satisfies the strong Wolfe conditions (Nocedal, Wright 2006, algorithms 3.5 and 3.6), and the evaluations."""
+    """A step that satisfies the strong Wolfe conditions (Nocedal, Wright 2006, algorithms 3.5 and 3.6), and the number of
+    evaluations.
+    """
     previous, new, count = start, evaluate(t), 1
     bracket: list[_Point] = []
     done, tried = False, 0
@@ -110,7 +112,8 @@ def _strong_wolfe(
 class LBFGS(Optimizer):
     """The limited-memory method of Broyden, Fletcher, Goldfarb and Shanno (Liu, Nocedal 1989).
 
-    ``step`` needs a closure that computes the loss and its gradients; it is called several times. Decides in Python: eager.
+    ``step`` needs a closure that computes the loss and its gradients; it is called several times. Its control flow is in
+    Python, so it runs eagerly.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class LBFGS(Optimizer):
         return shape.cat(flat, 0).detach().clone()
 
     def _set(self, at: list[Tensor], direction: Tensor, t: float) -> None:
-        """The parameters ``t`` along the direction from where they were."""
+        """Sets the parameters to ``at`` plus ``t`` times the direction."""
         offset = 0
         for p, before in zip(self._params, at, strict=True):
             n = p.numel()
@@ -157,7 +160,7 @@ class LBFGS(Optimizer):
 
     @staticmethod
     def _direction(state: dict[str, Any], gradient: Tensor, history_size: int) -> Tensor:
-        """Minus the inverse Hessian times the gradient, by the two loops over the history."""
+        """Minus the inverse Hessian times the gradient, by the two-loop recursion over the history."""
         q = -gradient
         steps, changes, ro = state["old_stps"], state["old_dirs"], state["ro"]
         factors = []
@@ -240,14 +243,14 @@ class LBFGS(Optimizer):
             return closure()
 
     def _update(self, state: dict[str, Any], gradient: Tensor, group: Any) -> Tensor:
-        """The next direction; remembers the last change of the gradient."""
+        """The next direction; stores the last change of the gradient."""
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
             return -gradient
         y = gradient - state["prev_flat_grad"]
         s = state["d"] * state["t"]
         ys = _dot(y, s)
-        if ys > 1e-10:  # the curvature is positive
+        if ys > 1e-10:  # positive curvature
             for name, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / ys)):
                 if len(state[name]) == group["history_size"]:
                     state[name].pop(0)

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate. Most compute the next rate from the present one, so that several can be chained."""
+"""Learning rate schedulers. Most compute the next rate from the current one, so that several can be chained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base of schedules: ``get_lr`` gives the rates of the groups at ``last_epoch``. ``step()`` goes to the next."""
+    """Base of schedulers: ``get_lr`` returns the groups' rates at ``last_epoch``. ``step()`` advances to the next epoch."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
         if not isinstance(optimizer, Optimizer):
@@ -60,11 +60,11 @@ class LRScheduler:
         self._last_lr = self._rates
 
     def state_dict(self) -> dict[str, Any]:
-        """What there is to know but the optimizer."""
+        """The state without the optimizer."""
         return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the state of a schedule of the same kind."""
+        """Restores the state of a scheduler of the same kind."""
         self.__dict__.update(state_dict)
 
 
@@ -83,7 +83,7 @@ class _ByFunction(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Functions are not saved; objects that can be called are, as their attributes."""
+        """Functions are not saved; callable objects are saved by their attributes."""
         state = {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "lr_lambdas")}
         plain = type(lambda: None)
         return {**state, "lr_lambdas": [None if isinstance(f, plain) else dict(vars(f)) for f in self.lr_lambdas]}
@@ -104,7 +104,7 @@ class LambdaLR(_ByFunction):
 
 
 class MultiplicativeLR(_ByFunction):
-    """The last rate times a function of the epoch."""
+    """The previous rate times a function of the epoch."""
 
     def get_lr(self) -> list[float]:
         if self._is_initial:
@@ -113,7 +113,7 @@ class MultiplicativeLR(_ByFunction):
 
 
 class StepLR(LRScheduler):
-    """Times ``gamma`` every ``step_size`` epochs."""
+    """Multiplies the rate by ``gamma`` every ``step_size`` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         self.step_size, self.gamma = step_size, gamma
@@ -129,7 +129,7 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """Times ``gamma`` at each of the ``milestones``."""
+    """Multiplies the rate by ``gamma`` at each of the ``milestones``."""
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1):
         self.milestones, self.gamma = Counter(milestones), gamma
@@ -145,7 +145,7 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """Times ``factor`` until epoch ``total_iters``."""
+    """Multiplies the rate by ``factor`` until epoch ``total_iters``."""
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1):
         if not 0 <= factor <= 1:
@@ -166,7 +166,9 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Times a factor that goes linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
+    """Multiplies the rate by a factor that changes linearly from ``start_factor`` to ``end_factor`` in ``total_iters``
+    epochs.
+    """
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class LinearLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """Times ``gamma`` every epoch."""
+    """Multiplies the rate by ``gamma`` every epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
         self.gamma = gamma
@@ -213,7 +215,7 @@ class ExponentialLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """Down to zero in ``total_iters`` epochs, as a power of what is left."""
+    """Decreases the rate to zero in ``total_iters`` epochs, as a power of the remaining fraction."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
         self.total_iters, self.power = total_iters, power
@@ -253,7 +255,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """A cosine from the initial rate to ``eta_min``, again and again, ``T_mult`` times longer each time."""
+    """A cosine from the initial rate to ``eta_min``, repeated with periods that grow by ``T_mult``."""
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1):
         if T_0 <= 0 or not isinstance(T_0, int):
@@ -270,7 +272,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * part for base in self.base_lrs]
 
     def step(self, epoch: float | None = None) -> None:
-        """Goes to the next epoch, or to a fraction of one."""
+        """Advances to the next epoch, or to a fractional one."""
         if epoch is None and self.last_epoch >= 0:
             self.last_epoch += 1
             self.T_cur += 1
@@ -293,7 +295,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 class CyclicLR(LRScheduler):
-    """Up and down between two rates (Smith 2017)."""
+    """Cycles between two rates (Smith 2017)."""
 
     def __init__(
         self,
@@ -361,7 +363,7 @@ def _set_momentum(group: Any, momentum: float) -> None:
 
 
 class OneCycleLR(LRScheduler):
-    """Up to ``max_lr`` and down again, once (Smith, Topin 2018)."""
+    """Increases the rate to ``max_lr`` and decreases it again, once (Smith, Topin 2018)."""
 
     def __init__(
         self,
@@ -392,7 +394,7 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         self.total_steps, self.anneal_strategy, self.cycle_momentum = total_steps, anneal_strategy, cycle_momentum
         end = float(pct_start * total_steps) - 1
-        # The last step of each phase, and what rates and momenta go to.
+        # The last step of each phase, and its target rate and momentum.
         self.phases: list[tuple[float, str, str]] = (
             [(end, "max", "base"), (2 * end, "initial", "max"), (total_steps - 1, "min", "max")]
             if three_phase
@@ -438,7 +440,7 @@ class OneCycleLR(LRScheduler):
 
 
 class ChainedScheduler:
-    """Several schedules, one after the other in each step."""
+    """Several schedulers, applied one after the other in each step."""
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None):
         if not schedulers:
@@ -472,7 +474,7 @@ class ChainedScheduler:
 
 
 class SequentialLR:
-    """One schedule after the other, changing at the milestones."""
+    """A sequence of schedulers, switching at the milestones."""
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
@@ -487,7 +489,7 @@ class SequentialLR:
             )
         self.optimizer, self._schedulers, self._milestones = optimizer, list(schedulers), list(milestones)
         self.last_epoch = last_epoch + 1
-        for group in optimizer.param_groups:  # what the other schedules did when they were made
+        for group in optimizer.param_groups:  # undoes the initial steps of the other schedulers
             group["lr"] = group["initial_lr"]
         for scheduler in self._schedulers:
             scheduler.last_epoch -= 1
@@ -522,7 +524,7 @@ class SequentialLR:
 
 
 class ReduceLROnPlateau:
-    """Times ``factor`` when a measure has not improved for ``patience`` epochs."""
+    """Multiplies the rate by ``factor`` when a metric has not improved for ``patience`` epochs."""
 
     def __init__(
         self,
@@ -556,7 +558,7 @@ class ReduceLROnPlateau:
         return sign * a < sign * self.best - self.threshold
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:
-        """Counts an epoch with the given measure."""
+        """Counts an epoch with the given metric."""
         current = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._better(current):

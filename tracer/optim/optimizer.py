@@ -21,7 +21,7 @@ from ..tracing.scalars import runtime_float
 
 
 class ParamGroup(AnnouncingDict):
-    """The parameters and settings of a group. ``runtime_keys`` may change from step to step without a new trace."""
+    """The parameters and settings of a group. ``runtime_keys`` may change between steps without a new trace."""
 
     __slots__ = ()
     runtime_keys = ("lr",)
@@ -62,7 +62,7 @@ class ParamGroup(AnnouncingDict):
         return repr(self.copy())
 
     def __iter__(self) -> Any:
-        # A dict of its own: copies then go through ``__getitem__``.
+        # An unshared dict: copies then go through ``__getitem__``.
         return dict.__iter__(self)
 
     def copy(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class ParamGroup(AnnouncingDict):
 
 
 class Optimizer(Announcing):
-    """Updates parameters, given as tensors, pairs of a name and a tensor, or groups, from their gradients.
+    """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients.
 
     Subclasses define ``_update_group(group, params)``.
     """
@@ -100,7 +100,7 @@ class Optimizer(Announcing):
         object.__setattr__(self, name, value)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Another group of parameters. Raises TypeError or ValueError for what cannot be optimized."""
+        """Adds a group of parameters. Raises TypeError or ValueError for parameters that cannot be optimized."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         params = param_group["params"]
@@ -160,7 +160,7 @@ class Optimizer(Announcing):
             hook(self, () if closure is None else (closure,), {})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients, or sets them to zero."""
+        """Removes the gradients, or sets them to zero."""
         zero_grads((p for g in self.param_groups for p in g["params"]), set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -184,7 +184,7 @@ class Optimizer(Announcing):
         raise NotImplementedError
 
     def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
-        """Updates a parameter of 16 bits in float32: it and its state are rounded once, when all is computed."""
+        """Updates a 16-bit parameter in float32: the parameter and its state are rounded once, at the end."""
         wide = p.to(float32)
         wide.grad = widened(p.grad)
         everything = self.state
@@ -214,7 +214,7 @@ class Optimizer(Announcing):
         return text + ")"
 
     def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Any]:
-        """The parameter's state, made at its first step: names and functions that make the tensors."""
+        """The parameter's state, created at its first step, from names and functions that create the tensors."""
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = AnnouncingDict()
@@ -233,7 +233,7 @@ class Optimizer(Announcing):
         return {"state": {number[id(p)]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes settings and state from ``state_dict()`` of the same optimizer. Raises ValueError if the groups differ."""
+        """Restores settings and state from ``state_dict()`` of the same optimizer. Raises ValueError if the groups differ."""
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -251,12 +251,12 @@ class Optimizer(Announcing):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
 
 
-# What of a parameter's state is not of its type.
+# The state entries that do not have the parameter's dtype.
 _COUNTS = ("step", "eta", "mu", "mu_product")
 
 
 def _loaded(p: Tensor, state: dict[str, Any]) -> AnnouncingDict:
-    """A copy of a parameter's state; what is not a count has the parameter's dtype."""
+    """A copy of a parameter's state; all but counts get the parameter's dtype."""
 
     def copied(name: str, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -281,7 +281,7 @@ _OPTIONS = {"foreach": None, "fused": None, "capturable": False, "differentiable
 
 
 def options(names: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Settings that choose among PyTorch's implementations: kept in the groups, so that states load both ways, and not read.
+    """Settings that select among PyTorch's implementations: kept in the groups, so that states load both ways, but ignored.
 
     Raises TypeError for other names.
     """
@@ -293,12 +293,12 @@ def options(names: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def zeros_for(p: Tensor) -> Callable[[], Tensor]:
-    """What makes a parameter's state of zeros, when it is first needed."""
+    """A function that creates a parameter's state of zeros on first use."""
     return functools.partial(create.zeros_like, p)
 
 
 def regularized(p: Tensor, group: ParamGroup, decay: bool = True) -> Tensor:
-    """The gradient to descend along: negated if the group maximizes, with L2 weight decay added."""
+    """The descent gradient: negated if the group maximizes, with L2 weight decay added."""
     g = p.grad
     assert g is not None
     if group["maximize"]:

@@ -1,4 +1,4 @@
-"""Gradient descent, averaged, and by signs."""
+"""Gradient descent, averaged gradient descent, and Rprop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .optimizer import Optimizer, ParamGroup, options, regularized, require, zer
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum (Polyak 1964), Nesterov's if asked (Sutskever et al. 2013), and L2 weight decay."""
+    """Gradient descent with momentum (Polyak 1964), Nesterov momentum (Sutskever et al. 2013), and L2 weight decay."""
 
     def __init__(
         self,
@@ -92,7 +92,9 @@ class ASGD(Optimizer):
 
 
 class Rprop(Optimizer):
-    """Resilient backpropagation (Riedmiller, Braun 1993): a step size per element, by the gradient's changes of sign."""
+    """Resilient backpropagation (Riedmiller, Braun 1993): a step size per element, adapted to changes of the
+    gradient's sign.
+    """
 
     def __init__(
         self,

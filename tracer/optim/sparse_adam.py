@@ -11,7 +11,7 @@ from .optimizer import Optimizer, ParamGroup
 
 
 class SparseAdam(Optimizer):
-    """Adam of the rows that have a gradient. Gradients are dense here: a step raises RuntimeError where there are any."""
+    """Adam for the rows that have a gradient. All gradients are dense here, so a step with gradients raises RuntimeError."""
 
     def __init__(
         self,

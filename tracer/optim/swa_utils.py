@@ -1,4 +1,4 @@
-"""Averages of a model's weights along its training (Izmailov et al. 2018), and the schedule that goes with them."""
+"""Averages of a model's weights during training (Izmailov et al. 2018), and the corresponding scheduler."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Tensor, Tensor, Any], Tens
 
 
 def get_swa_avg_fn() -> Callable[[Tensor, Tensor, Any], Tensor]:
-    """Plain averages of all values there have been."""
+    """Plain averages of all values."""
 
     def average(averaged_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
         return averaged_param + (current_param - averaged_param) / (num_averaged + 1)
@@ -67,10 +67,10 @@ def get_swa_multi_avg_fn() -> Callable[[list[Tensor], list[Tensor], Any], None]:
 
 
 class AveragedModel(Module):
-    """A copy of a model whose parameters are averages of the model's: ``update_parameters(model)`` takes the present ones in.
+    """A copy of a model whose parameters are averages of the model's: ``update_parameters(model)`` adds the current ones.
 
-    ``avg_fn(average, parameter, number)`` says how, or ``multi_avg_fn`` of lists; by default plain averages. ``use_buffers``:
-    buffers are averaged too, else copied.
+    ``avg_fn(average, parameter, number)`` computes an average, or ``multi_avg_fn`` for lists; by default plain averages.
+    ``use_buffers``: buffers are averaged too, else copied.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Takes a model's parameters into the averages."""
+        """Adds a model's parameters to the averages."""
 
         def averaged(m: Module) -> Iterable[Tensor]:
             return itertools.chain(m.parameters(), m.buffers()) if self.use_buffers else m.parameters()
@@ -119,7 +119,7 @@ class AveragedModel(Module):
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
-    """Makes the running moments of a model's batch normalizations those of a data set, of which ``loader`` gives batches."""
+    """Recomputes the running moments of a model's batch normalizations on a data set, given in batches by ``loader``."""
     layers = [m for m in model.modules() if isinstance(m, (BatchNorm1d, BatchNorm2d, BatchNorm3d))]
     momenta = {m: m.momentum for m in layers}
     if not layers:
@@ -138,7 +138,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
 
 
 class SWALR(LRScheduler):
-    """From the rates there are to ``swa_lr`` in ``anneal_epochs``, along a cosine or a line; then constant."""
+    """From the current rates to ``swa_lr`` in ``anneal_epochs``, along a cosine or a line; then constant."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _share(self, epoch: int) -> float:
-        """How far the way to the last rate has been gone."""
+        """The fraction of the way to the final rate."""
         t = max(0.0, min(1.0, epoch / max(1, self.anneal_epochs)))
         return t if self.anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
 

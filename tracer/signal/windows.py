@@ -1,4 +1,4 @@
-"""Windows of M values, symmetric unless not ``sym``; then they are one period, as spectral analysis wants them."""
+"""Windows of M values: symmetric if ``sym``, else one period, as spectral analysis requires."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def exponential(
     dtype: DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """exp(-|n - center| / tau); the center is the middle, and can be given only for windows that are not ``sym``."""
+    """exp(-|n - center| / tau); the center is the middle, and can be given only if not ``sym``."""
     if tau <= 0:
         raise ValueError(f"Tau must be positive, got: {tau} instead.")
     if sym and center is not None:
@@ -128,5 +128,5 @@ def general_hamming(
 
 @factory
 def nuttall(M: int, *, sym: bool = True, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    """Four cosines with small side lobes (Nuttall 1981)."""
+    """Four cosine terms with low side lobes (Nuttall 1981)."""
     return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], sym=sym, dtype=dtype, requires_grad=requires_grad)

@@ -1,4 +1,4 @@
-"""What training loops need beside tensors and modules."""
+"""Utilities for training loops."""
 
 from . import _pytree, checkpoint, data
 

@@ -1,4 +1,4 @@
-"""Nested tuples, lists and dicts as flat lists, and back."""
+"""Conversion between nested tuples, lists and dicts and flat lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TreeSpec:
-    """The structure of a tree: the type of its root, what belongs to it besides children, and these."""
+    """The structure of a tree: the type of its root, its context, and the structures of its children."""
 
     type: Any
     context: Any
@@ -43,7 +43,7 @@ class TreeSpec:
         return self.type is None
 
     def unflatten(self, leaves: Iterable[Any]) -> Any:
-        """The tree with the given leaves."""
+        """The tree with this structure and the given leaves."""
         return tree_unflatten(leaves, self)
 
 
@@ -71,7 +71,7 @@ _NODES: dict[Any, tuple[_Flatten, _Unflatten]] = {
 
 
 def register_pytree_node(cls: type, flatten_fn: _Flatten, unflatten_fn: _Unflatten, **more: Any) -> None:
-    """Makes a class one whose objects are trees: ``flatten_fn(x)`` gives children and a context, ``unflatten_fn`` goes back."""
+    """Registers a class as a tree node: ``flatten_fn(x)`` returns children and a context, ``unflatten_fn`` is the inverse."""
     if cls in _NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
     _NODES[cls] = flatten_fn, unflatten_fn
@@ -84,7 +84,7 @@ def _node(x: Any) -> Any:
 
 
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
-    """The leaves of a tree, and its structure."""
+    """The leaves of a tree and its structure."""
     kind = None if is_leaf is not None and is_leaf(tree) else _node(tree)
     if kind is None:
         return [tree], LeafSpec()
@@ -99,7 +99,7 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
 
 
 def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
-    """The tree of a structure and leaves. Raises ValueError for another number of leaves than it has."""
+    """The tree with the given structure and leaves. Raises ValueError for a wrong number of leaves."""
     given = list(leaves)
     if len(given) != treespec.num_leaves:
         raise ValueError(
@@ -128,7 +128,7 @@ def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> T
 
 
 def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
-    """The tree of what a function gives for the leaves of one tree, or for those of several of one structure."""
+    """The tree of a function's results for the leaves of one tree, or of several with the same structure."""
     leaves, spec = tree_flatten(tree, is_leaf)
     others = []
     for rest in rests:
@@ -146,17 +146,17 @@ def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callabl
 
 
 def tree_map_only(kind: Any, func: Callable[[Any], Any], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
-    """``tree_map`` on the leaves of a type, or of one of several, or for which a function is true; others stay."""
+    """``tree_map`` on the leaves of a type, or of one of several, or for which a function is true; others are unchanged."""
     if isinstance(kind, (type, tuple)):
         return tree_map(lambda x: func(x) if isinstance(x, kind) else x, tree, is_leaf=is_leaf)
     return tree_map(lambda x: func(x) if kind(x) else x, tree, is_leaf=is_leaf)
 
 
 def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
-    """Whether something holds of all leaves."""
+    """True if the predicate is true for all leaves."""
     return all(map(pred, tree_leaves(tree, is_leaf)))
 
 
 def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
-    """Whether something holds of any leaf."""
+    """True if the predicate is true for any leaf."""
     return any(map(pred, tree_leaves(tree, is_leaf)))

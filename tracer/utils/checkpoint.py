@@ -1,4 +1,4 @@
-"""Less memory for more time: parts of a model that are run again in the backward pass instead of saving what they computed."""
+"""Checkpointing: parts of a model are run again in the backward pass instead of saving their intermediates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CheckpointError(RuntimeError):
 
 
 def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Two contexts that do nothing, for the first run and the second."""
+    """Two contexts without effect, for the first and the second run."""
     return nullcontext(), nullcontext()
 
 
@@ -35,7 +35,7 @@ class _EarlyStop:
 
 @contextmanager
 def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
-    """In this block functions are run again only until what is needed has been computed, or to their end."""
+    """Sets, in this block, whether functions are run again only until all needed values are computed, or to their end."""
     before, _EarlyStop.forced = _EarlyStop.forced, enable
     try:
         yield
@@ -45,7 +45,7 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
 
 @contextmanager
 def _random_state(state: Tensor | None) -> Iterator[None]:
-    """In this block random numbers go on from ``state``."""
+    """Uses the random state ``state`` in this block."""
     if state is None:
         yield
         return
@@ -59,7 +59,7 @@ def _random_state(state: Tensor | None) -> Iterator[None]:
             default_generator.state.copy_(now)
 
 
-# By a backward pass inside the backward pass.
+# With a backward pass inside the backward pass.
 
 
 class CheckpointFunction(autograd.Function):
@@ -94,11 +94,11 @@ class CheckpointFunction(autograd.Function):
         return (None, None, *(a.grad if isinstance(a, Tensor) else None for a in args))
 
 
-# By hooks on what is saved: the graph of the first run stays, and its saved tensors come from the second run.
+# With hooks on saved values: the graph of the first run stays, and its saved tensors come from the second run.
 
 
 class _Place:
-    """What stands for a saved tensor: the number of its turn."""
+    """The placeholder of a saved tensor: its sequence number."""
 
     __slots__ = ("__weakref__", "index")
 
@@ -107,11 +107,11 @@ class _Place:
 
 
 class _Stop(Exception):
-    """The second run has computed all that is needed."""
+    """The second run has computed all needed values."""
 
 
 class _Run:
-    """A run of a function whose saved tensors are computed again."""
+    """A run of a function whose saved tensors are recomputed."""
 
     def __init__(
         self, function: Callable[[], Any], state: Tensor | None, again: AbstractContextManager, check: bool, stops: bool
@@ -119,7 +119,7 @@ class _Run:
         self.function, self.state, self.again, self.check, self.stops = function, state, again, check, stops
         self.types: list[Any] = []
         self.places: list[weakref.ref[_Place]] = []
-        # By backward pass: what was computed again and not yet read.
+        # By backward pass: recomputed values that have not been read yet.
         self.found: weakref.WeakKeyDictionary[Any, dict[int, Tensor]] = weakref.WeakKeyDictionary()
 
     def pack(self, t: Tensor) -> _Place:
@@ -141,7 +141,7 @@ class _Run:
         return t
 
     def compute(self) -> dict[int, Tensor]:
-        """What the function saves, by the number of its turn."""
+        """The tensors that the function saves, by sequence number."""
         found: dict[int, Tensor] = {}
         count, needed = 0, len(self.types)
         stops = self.stops if _EarlyStop.forced is None else _EarlyStop.forced
@@ -186,10 +186,10 @@ def _without_reentrance(
 ) -> Any:
     first, again = contexts()
     if context.recorder is not None or not context.grad_enabled:
-        # A trace decides itself what is computed again.
+        # A trace decides by itself what to recompute.
         with first:
             return function(*args, **kwargs)
-    # The arguments are saved as everything else is by a function around this one.
+    # The arguments are saved like all values of an enclosing function.
     nested = bool(context.saved_tensors_hooks)
     kept = [Packed(a) if nested and isinstance(a, Tensor) else a for a in args]
 
@@ -213,14 +213,14 @@ def checkpoint(
     preserve_rng_state: bool = True,
     **kwargs: Any,
 ) -> Any:
-    """``function(*args, **kwargs)``; what it computes is not saved but computed again in the backward pass.
+    """``function(*args, **kwargs)``; its intermediates are not saved but recomputed in the backward pass.
 
-    Random numbers are the same both times unless ``preserve_rng_state`` is False. With ``use_reentrant`` (the default, with a
-    warning) a backward pass of its own is run inside the backward pass: it needs arguments that are tensors that require
-    gradients, and ``backward()`` without ``inputs``; there are no ``kwargs``. Without, gradients are as if the function
-    had been called, and: ``context_fn`` gives two contexts, for both runs; ``determinism_check`` "default" compares shapes
-    and dtypes of both runs, "none" does not; the second run stops when all is there, unless ``early_stop`` is False.
-    ``debug`` is accepted. Raises ValueError for other arguments, and CheckpointError where the runs differ.
+    Random numbers are the same both times unless ``preserve_rng_state`` is False. With ``use_reentrant`` (the default, with
+    a warning) a separate backward pass runs inside the backward pass. It needs tensor arguments that require gradients, and
+    ``backward()`` without ``inputs``; ``kwargs`` are not allowed. Without it, gradients are those of a plain call, and
+    there are options: ``context_fn`` returns two contexts, for both runs; ``determinism_check`` "default" compares shapes
+    and dtypes of both runs, "none" does not; the second run stops when all values are computed, unless ``early_stop`` is
+    False. ``debug`` is ignored. Raises ValueError for other arguments, and CheckpointError if the runs differ.
     """
     if use_reentrant is None:
         warnings.warn(
@@ -245,7 +245,7 @@ def checkpoint(
 
 
 def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any) -> Any:
-    """A sequence of modules, run in ``segments`` checkpoints; the last one is run as it is.
+    """Runs a sequence of modules in ``segments`` checkpoints, except the last segment.
 
     ``kwargs``: ``preserve_rng_state``. Raises ValueError for others.
     """

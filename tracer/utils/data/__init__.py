@@ -1,4 +1,4 @@
-"""Data sets, samplers, and loaders that bring samples in batches."""
+"""Data sets, samplers, and loaders of batches."""
 
 from . import dataloader, dataset, sampler
 from .dataloader import DataLoader, default_collate, default_convert, get_worker_info

@@ -1,4 +1,4 @@
-"""Loaders that bring the samples of a data set in batches."""
+"""Loaders of batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """Samples as one batch: tensors stacked, numbers as a tensor, structures item by item."""
+    """Collates samples to a batch: tensors are stacked, numbers become a tensor, structures are collated item by item."""
     first = batch[0]
     if isinstance(first, Tensor):
         return stack(list(batch))
@@ -44,7 +44,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(data: Any) -> Any:
-    """A sample as it is, with NumPy arrays and scalars as tensors, also inside dicts and sequences."""
+    """A sample with its NumPy arrays and scalars converted to tensors, also inside dicts and sequences."""
     if isinstance(data, Tensor):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
@@ -60,7 +60,7 @@ def default_convert(data: Any) -> Any:
 
 
 class WorkerInfo(NamedTuple):
-    """Of a process that makes batches: its number, how many there are, the seed of its random numbers, and the data set."""
+    """A worker process: its number, the number of workers, its random seed, and the data set."""
 
     id: int
     num_workers: int
@@ -73,12 +73,12 @@ _fetch: Callable[[Sequence[Any]], Any] | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """In a process that makes batches: which one it is. None elsewhere."""
+    """In a worker process, its description; None elsewhere."""
     return _worker
 
 
 def _start_worker(started: Any, count: int, seed: int, fetch: _Fetch, worker_init_fn: Callable[[int], None] | None) -> None:
-    """What a process does first: it keeps what makes batches, which came with the fork and is never pickled."""
+    """The start of a worker process: stores the batch function, which is inherited by fork and never pickled."""
     global _worker, _fetch
     _fetch = fetch
     with started.get_lock():
@@ -91,7 +91,7 @@ def _start_worker(started: Any, count: int, seed: int, fetch: _Fetch, worker_ini
 
 
 class _Fetch:
-    """Makes a batch of the samples at the given positions."""
+    """Creates a batch of the samples at the given positions."""
 
     def __init__(self, dataset: Any, collate: Callable[[Sequence[Any]], Any]):
         self.dataset, self.collate = dataset, collate
@@ -106,7 +106,7 @@ def _fetch_in_worker(positions: Sequence[Any]) -> Any:
 
 
 class DataLoader:
-    """Batches of a data set, in order or shuffled, put together here or by worker processes.
+    """Batches of a data set, in order or shuffled, collated in this process or by workers.
 
     ``batch_size`` None: samples one by one. ``collate_fn`` makes a batch of a list of samples.
     """
@@ -177,7 +177,7 @@ class DataLoader:
                 yield self.collate_fn(batch)
 
     def _parallel(self, fetch: _Fetch, positions: Iterable[Any]) -> Iterator[Any]:
-        """Batches in order, made by processes. Two for each worker are under way at any time."""
+        """Batches in order, from worker processes. Two per worker are in progress at any time."""
         import multiprocessing  # takes a fortieth of what importing this package does
 
         processes = multiprocessing.get_context("fork")

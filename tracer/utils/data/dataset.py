@@ -1,4 +1,4 @@
-"""Data sets: numbered samples, streams, and what is made of them."""
+"""Data sets: indexed samples, streams, and combinations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...tensor import Tensor
 
 
 class Dataset:
-    """Base of data sets with numbered samples: subclasses define ``__getitem__`` and ``__len__``."""
+    """Base of data sets with indexed samples: subclasses define ``__getitem__`` and ``__len__``."""
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
@@ -23,7 +23,7 @@ class Dataset:
 
 
 class IterableDataset(Dataset):
-    """Base of data sets that are streams: subclasses define ``__iter__``."""
+    """Base of streams: subclasses define ``__iter__``."""
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
@@ -48,7 +48,7 @@ class TensorDataset(Dataset):
 
 
 class ConcatDataset(Dataset):
-    """Data sets one after the other."""
+    """The concatenation of data sets."""
 
     def __init__(self, datasets: Iterable[Any]):
         self.datasets = list(datasets)
@@ -96,7 +96,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
 
 
 class StackDataset(Dataset):
-    """Data sets side by side: sample i is the tuple, or dict, of their samples i. Raises ValueError for different lengths."""
+    """Data sets in parallel: sample i is the tuple, or dict, of their samples i. Raises ValueError for different lengths."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         if bool(args) == bool(kwargs):
@@ -122,7 +122,7 @@ class StackDataset(Dataset):
 
 
 class ChainDataset(IterableDataset):
-    """Streams one after the other."""
+    """The concatenation of streams."""
 
     def __init__(self, datasets: Iterable[Any]):
         self.datasets = datasets

@@ -1,4 +1,4 @@
-"""Samplers: in which order the samples of a data set are taken."""
+"""Samplers: the order of a data set's samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...random import Generator, multinomial, randint, randperm
 
 
 class Sampler:
-    """Base of samplers: subclasses define ``__iter__``, and ``__len__`` where it is known."""
+    """Base of samplers: subclasses define ``__iter__``, and ``__len__`` if it is known."""
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError("Subclasses of Sampler should implement __iter__.")
@@ -23,7 +23,7 @@ class Sampler:
 
 
 class SequentialSampler(Sampler):
-    """0, 1, 2 ..."""
+    """The positions 0, 1, 2 ..."""
 
     def __init__(self, data_source: Any):
         self.data_source = data_source
@@ -35,11 +35,11 @@ class SequentialSampler(Sampler):
         return len(self.data_source)
 
 
-_AT_ONCE = 1024  # how many positions are drawn together
+_AT_ONCE = 1024  # positions drawn at a time
 
 
 class RandomSampler(Sampler):
-    """The positions in random order, or drawn again and again."""
+    """The positions in random order, or random positions with replacement."""
 
     def __init__(
         self, data_source: Any, replacement: bool = False, num_samples: int | None = None, generator: Generator | None = None
@@ -52,7 +52,7 @@ class RandomSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         n = len(self.data_source)
         left = self.num_samples
-        while left > 0:  # no more at once than a part of them, or one permutation
+        while left > 0:  # at most one part, or one permutation, at a time
             if self.replacement:
                 drawn = randint(0, n, (min(left, _AT_ONCE),), generator=self.generator)
             else:
@@ -98,7 +98,7 @@ class SubsetRandomSampler(Sampler):
 
 
 class WeightedRandomSampler(Sampler):
-    """Positions 0, 1, ... drawn with the given weights. Raises ValueError for what are not weights or numbers of samples."""
+    """Positions 0, 1, ... drawn with the given weights. Raises ValueError for invalid weights or numbers of samples."""
 
     def __init__(
         self, weights: Sequence[float], num_samples: int, replacement: bool = True, generator: Generator | None = None
@@ -120,7 +120,7 @@ class WeightedRandomSampler(Sampler):
 
 
 class DistributedSampler(Sampler):
-    """The positions that are one of ``num_replicas`` processes' part: every ``num_replicas``-th, from ``rank`` on.
+    """One process's part of the positions, among ``num_replicas`` processes: every ``num_replicas``-th, from ``rank`` on.
 
     ``set_epoch`` changes the order.
 
@@ -159,5 +159,5 @@ class DistributedSampler(Sampler):
         return self.num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Another order for each epoch, the same in all processes."""
+        """Sets the epoch: each has another order, the same in all processes."""
         self.epoch = epoch

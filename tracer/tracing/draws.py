@@ -287,15 +287,15 @@ def _prepare() -> None:
     for base in (random.Random, np.random.Generator, np.random.RandomState):
         _LOWERED[base.shuffle], _SHUFFLED[base.shuffle] = _shuffle, _shuffled(base.shuffle)
     _RECORDING.update((base, _recording(base)) for base in (random.Random, np.random.Generator, np.random.RandomState))
-    for space, generator in zip((vars(random), vars(np.random)), global_generators(), strict=True):
+    for module, generator in zip((random, np.random), global_generators(), strict=True):
         methods = _methods(type(generator))
-        aliases = {"ranf": "random_sample", "sample": "random_sample"} if space is vars(np.random) else {}
-        for name, original in list(space.items()):
+        aliases = {"ranf": "random_sample", "sample": "random_sample"} if module is np.random else {}
+        for name, original in list(vars(module).items()):
             method = methods.get(aliases.get(name, name))
             if method is not None and callable(original) and not isinstance(original, type):
-                register(space, name, _of_global(generator, method, original))
+                register(module, name, _of_global(generator, method, original))
             elif name in _OF_STATE:
-                register(space, name, _of_global_state(original, generator, name))
+                register(module, name, _of_global_state(original, generator, name))
 
 
 # Clocks.
@@ -319,7 +319,7 @@ def _of_clock(original: Callable[[], Any]) -> Callable[[], Any]:
 
 for _name in ("time", "perf_counter", "monotonic", "process_time", "thread_time"):
     for _clock in (_name, f"{_name}_ns"):
-        register(vars(time), _clock, _of_clock(getattr(time, _clock)))
+        register(time, _clock, _of_clock(getattr(time, _clock)))
 
 
 # Replays.

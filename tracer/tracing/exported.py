@@ -167,6 +167,8 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
     try:
         call = Call(tensors, {}, environment)
         with Recording(name, call) as recording:
+            if not recording.is_alone:
+                raise _unsupported(name, "another thread records a function at the same time")
             trace, reason = _traced(recording, environment, run, tensors)
     except Untraceable as e:
         raise _unsupported(name, str(e)) from None

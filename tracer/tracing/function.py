@@ -33,7 +33,7 @@ from .guards import Environment
 from .kinds import Untraceable, Wrapper, weakened
 from .natively import Native
 from .recorder import Recorder
-from .recording import Recording, signals_apart
+from .recording import Recording, is_under_way, signals_apart
 from .replay import Refused, Trace
 from .result import finish
 from .streak import Streak
@@ -186,7 +186,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if context.recording:
             return self.function(*args, **kwargs)
         recorded = self._ended
-        found = self._find(args, kwargs)
+        found = None if is_under_way() else self._find(args, kwargs)
         if found is None:  # written out here: deep in the stack each frame counts
             self._eager_calls += 1
             return self.function(*args, **kwargs)
@@ -383,7 +383,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if self._records_on(key, call, args, kwargs):
             return self._run_eagerly(args, kwargs)
         with Recording(self._name, call) as recording:
-            return self._recorded_call(recording, key, call, args, kwargs)
+            if recording.is_alone:
+                return self._recorded_call(recording, key, call, args, kwargs)
+        return self._run_eagerly(args, kwargs)
 
     def _recorded_call(self, recording: Recording, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
         """A call that is recorded, and what comes of the recording."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import enum
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,15 +33,26 @@ from .scalars import Argument, RuntimeNumber, Whole, is_number
 from .sources import Source
 from .substitutes import substitute_for, substituted
 from .watch import Watch
-from .world import captured_output
+
+_turn = threading.Lock()  # held while a thread records
+
+
+def is_under_way() -> bool:
+    """Whether a thread records."""
+    return _turn.locked()
 
 
 class Recording:
     """A run of a function in which the numbers among the arguments, and in slots, are numbers of the run.
 
     It changes objects that the function reaches, and changes them back: it is used in a ``with`` block, in which handlers of
-    signals run while the function itself does. ``before``: what everything held that the run can change.
+    signals run only while the function itself does.
+
+    is_alone  whether it may run: one thread records at a time
+    before    what everything held that the run can change
     """
+
+    is_alone = False
 
     def __init__(self, name: str, call: Call):
         self.generators = Generators([*call.generators, *(g for e in call.environments for g in e.generators)])
@@ -58,9 +70,12 @@ class Recording:
 
     def __enter__(self) -> Recording:
         self._gate = self._signals.__enter__()
+        self.is_alone = _turn.acquire(blocking=False)
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if self.is_alone:
+            _turn.release()
         self._signals.__exit__(*error)
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
@@ -85,7 +100,7 @@ class Recording:
             sites.begin(functions, [f for f, _ in self._caches])
             context.recorder, context.recording = self.recorder, True
             # Nothing of the graph is garbage.
-            with collector_paused(), captured_output(self.recorder), substituted(), self.watch.watching():
+            with collector_paused(), substituted(), self.watch.watching():
                 with self._gate.open:
                     result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()

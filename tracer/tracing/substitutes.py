@@ -13,27 +13,41 @@ from .scalars import RuntimeNumber
 
 
 class _Place(NamedTuple):
-    """A name of a module that stands for ``substitute`` instead of ``original`` meanwhile."""
+    """A name of a module, or of a class, that stands for ``substitute`` instead of ``original`` while a run is recorded."""
 
-    space: dict[str, Any]
+    holder: Any
     name: str
     original: Any
     substitute: Any
+
+    def put(self, old: Any, new: Any) -> None:
+        """Replaces ``old``; what users have put there stays."""
+        if vars(self.holder).get(self.name) is old:
+            setattr(self.holder, self.name, new)
 
 
 _places: list[_Place] = []
 _substitutes: dict[int, Any] = {}  # by the id of the original
 _originals: dict[int, Any] = {}  # by the id of the substitute
+_made: list[tuple[Any, str, Callable[[str, Any], Any]]] = []  # what makes the substitutes of objects that programs replace
+_meanwhile: list[_Place] = []  # of these, while a run is recorded
 _lock = threading.Lock()
-_users: set[object] = set()  # recordings
+_users: set[object] = set()  # recordings, of all threads
 
 
-def register(space: dict[str, Any], name: str, substitute: Callable[..., Any]) -> None:
-    """From now on ``substitute`` takes the place of what a module has under a name. Outside recordings it must do the same."""
-    original = space[name]
+def register(holder: Any, name: str, substitute: Callable[..., Any]) -> None:
+    """From now on ``substitute`` takes the place of what a module or a class has under a name. Where nothing is recorded, in
+    another thread for instance, it must do the same.
+    """
+    original = vars(holder)[name]
     substitute = _substitutes.setdefault(id(original), functools.update_wrapper(substitute, original, updated=()))
     _originals[id(substitute)] = original
-    _places.append(_Place(space, name, original, substitute))
+    _places.append(_Place(holder, name, original, substitute))
+
+
+def register_made(holder: Any, name: str, make: Callable[[str, Any], Any]) -> None:
+    """The same for an object that programs replace: ``make(name, object)`` makes its substitute at the start of a recording."""
+    _made.append((holder, name, make))
 
 
 def substitute_for(x: Any) -> Any:
@@ -48,7 +62,7 @@ def original(x: Any) -> Any:
 
 @contextlib.contextmanager
 def substituted() -> Iterator[None]:
-    """Meanwhile substitutes are in place."""
+    """Meanwhile substitutes are in place. They are the same for all threads that record at a time."""
     user = object()
     try:
         _use(user, True)
@@ -62,10 +76,18 @@ def _use(user: object, begins: bool) -> None:
     with _lock:
         before = bool(_users)
         (_users.add if begins else _users.discard)(user)
-        for p in _places if bool(_users) is not before else ():
-            old, new = (p.original, p.substitute) if _users else (p.substitute, p.original)
-            if p.space.get(p.name) is old:
-                p.space[p.name] = new
+        if bool(_users) is before:
+            return
+        if begins:
+            _meanwhile[:] = [
+                _Place(holder, name, x, make(name, x))
+                for holder, name, make in _made
+                if (x := getattr(holder, name, None)) is not None
+            ]
+        for p in (*_places, *_meanwhile):
+            p.put(*((p.original, p.substitute) if begins else (p.substitute, p.original)))
+        if not begins:
+            _meanwhile.clear()
 
 
 # Functions of ``math`` take numbers of a run: C code would read the value, and the trace would be for it alone.
@@ -85,4 +107,4 @@ def _of_numbers(original: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name, _function in list(vars(math).items()):
     if callable(_function) and _name[0] != "_" and _name not in _OF_SEQUENCES:
-        register(vars(math), _name, _of_numbers(_function))
+        register(math, _name, _of_numbers(_function))

@@ -37,6 +37,7 @@ from ..runtime.words import (
 from ..tensor import Tensor
 from .kinds import CONTAINERS, MISSING, contents, is_plain, is_static, items_of, slots_of, token_of
 from .scalars import static
+from .substitutes import original
 from .walk import Walk
 
 _MAPPINGS = (dict, types.MappingProxyType, collections.OrderedDict, collections.defaultdict, collections.Counter)
@@ -99,7 +100,7 @@ class Names(Fact):
 
     def holds(self) -> bool:
         for name, was in self.found.items():
-            now = self.space.get(name, MISSING)
+            now = original(self.space.get(name, MISSING))
             if now is not was:
                 if differs(now, was):
                     return False

@@ -54,7 +54,7 @@ from .known import generators, is_library, is_ours, is_quiet, is_strict, refusal
 from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
-from .substitutes import substitute_for
+from .substitutes import original, substitute_for
 from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
@@ -175,8 +175,10 @@ class Walk:
     def _describe(self, x: Any, out: list[Any]) -> None:
         if isinstance(x, Wrapper):
             x = x.__wrapped__
-        elif isinstance(x, RuntimeNumber):  # another thread records meanwhile
+        elif isinstance(x, RuntimeNumber):  # another thread records at the same time
             x = x._value
+        elif type(x) is types.FunctionType:
+            x = original(x)
         if isinstance(x, np.generic):
             out.append((type(x), x.tobytes()))
             return
@@ -397,7 +399,7 @@ class Walk:
                 self._meet(f"builtins.{name}")
             own = vars(builtins)
             self._tag(own)
-            value = own.get(name, MISSING)
+            value = original(own.get(name, MISSING))
             if not (is_called and not attributes and isinstance(value, types.BuiltinFunctionType)):
                 self._describe(value, out)
             else:
@@ -410,7 +412,7 @@ class Walk:
         """A name that code looks up, and the attributes it reads from what it finds if that is a module."""
         if self._is_slot(space, name, out):
             return
-        value = space.get(name, MISSING)
+        value = original(space.get(name, MISSING))
         self.names.append((space, name, value))
         if value is MISSING:
             return

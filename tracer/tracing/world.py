@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..context import context
@@ -19,6 +18,7 @@ from ..tensor import Tensor
 from .formats import Number, Template, Text
 from .kinds import STATIC
 from .scalars import RuntimeNumber
+from .substitutes import register, register_made
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -87,58 +87,58 @@ def _tell(write: Callable[..., Any], *parts: Any) -> None:
         recorder.prints.append(Written(write, parts))
 
 
-@contextmanager
-def captured_output(recorder: Recorder) -> Iterator[None]:
-    """Meanwhile ``recorder`` gets what this thread prints and logs."""
-    plain_print, plain_handle = builtins.print, logging.Logger.handle
-    streams = {name: getattr(sys, name) for name in ("stdout", "stderr") if getattr(sys, name) is not None}
-    captured_streams = {name: _Stream(name, stream) for name, stream in streams.items()}
-    formats = recorder.floats.formats
+# In place of ``print``, of the method of loggers through which all records go, and of streams, while a run is recorded.
 
+
+def _capturing_print(plain_print: Callable[..., None]) -> Callable[..., None]:
     def capturing_print(*args: Any, sep: Any = " ", end: Any = "\n", file: Any = None, flush: Any = False) -> None:
+        recorder = context.recorder
         target = sys.stdout if file is None else file
-        if context.recorder is not recorder or target is None:
+        if recorder is None or target is None:
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
             return
-        name = next((n for n in streams if target is captured_streams[n] or target is streams[n]), None)
-        if name is None:  # a file, if it isn't text in memory
+        stream = _stream_of(target)
+        if stream is None:  # a file, if it isn't text in memory
             if not isinstance(target, io.StringIO):
                 recorder.give_up("prints to a file")
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
             return
         with recorder.output_ignored():
             args = tuple([_shown(x, recorder) for x in args])
-            parts = map(_part, formats.printed(sys._getframe(1), args))
-            plain_print(*map(_plain, args), sep=sep, end=end, file=streams[name], flush=flush)
-        _tell(_print, name, sep, end, flush, *parts)
+            parts = map(_part, recorder.floats.formats.printed(sys._getframe(1), args))
+            plain_print(*map(_plain, args), sep=sep, end=end, file=stream._stream, flush=flush)
+        _tell(_print, stream._name, sep, end, flush, *parts)
 
+    return capturing_print
+
+
+def _stream_of(target: Any) -> _Stream | None:
+    """What stands for a stream, given that or the stream itself."""
+    if isinstance(target, _Stream):
+        return target
+    placed = [x for x in (sys.stdout, sys.stderr) if isinstance(x, _Stream)]
+    return next((x for x in placed if x._stream is target), None)
+
+
+def _capturing_handle(plain_handle: Callable[..., Any]) -> Callable[..., Any]:
     def capturing_handle(self: logging.Logger, record: logging.LogRecord) -> Any:
-        if context.recorder is not recorder:
+        recorder = context.recorder
+        if recorder is None:
             return plain_handle(self, record)
         record.msg, record.args = _shown(record.msg, recorder), _shown(record.args, recorder)
-        (message,) = formats.printed(_outside(logging, sys._getframe(1)), [record.msg])
+        (message,) = recorder.floats.formats.printed(_outside(logging, sys._getframe(1)), [record.msg])
         _tell(_log, self, dict(vars(record)), _part(message), _part(record.args))
         record.args = _plain(record.args)
         with recorder.output_ignored():
             return plain_handle(self, record)
 
-    places: list[tuple[Any, str, Any, Any]] = [
-        (builtins, "print", plain_print, capturing_print),
-        (logging.Logger, "handle", plain_handle, capturing_handle),
-        *((sys, name, stream, captured_streams[name]) for name, stream in streams.items()),
-    ]
-    try:
-        _replace(places)
-        yield
-    finally:
-        _replace([(holder, name, captured, plain) for holder, name, plain, captured in places])
+    return capturing_handle
 
 
-def _replace(places: list[tuple[Any, str, Any, Any]]) -> None:
-    """In each place, (holder, name, old, new), puts the new object if the old one is there."""
-    for holder, name, old, new in places:
-        if getattr(holder, name) is old:
-            setattr(holder, name, new)
+register(builtins, "print", _capturing_print(builtins.print))
+register(logging.Logger, "handle", _capturing_handle(logging.Logger.handle))
+register_made(sys, "stdout", _Stream)
+register_made(sys, "stderr", _Stream)
 
 
 def _outside(module: types.ModuleType, frame: types.FrameType | None) -> types.FrameType | None:

@@ -1,0 +1,142 @@
+"""One thread records at a time: the calls of others run eagerly meanwhile, or replay, and see nothing of the recording."""
+
+import builtins
+import contextlib
+import io
+import logging
+import math
+import random
+import sys
+import threading
+import time
+
+import pytest
+
+import tracer
+from tracer.context import context
+
+
+class Model:
+    def __init__(self):
+        self.k, self.steps, self.log = 2.0, 0, []
+
+
+def programs():
+    model, logger = Model(), logging.getLogger("threads")
+
+    def counts(x):
+        model.steps += 1
+        model.log.append(x.sum().item())
+        return x * len(model.log) * model.steps
+
+    return {
+        "plain": lambda x: x * 2 + 1,
+        "math": lambda x: x * math.sin(model.k),
+        "attribute": lambda x: x * model.k * 2,
+        "print": lambda x: (print("printed", end=""), x * 2)[1],
+        "log": lambda x: (logger.info("a %s", 1), x * 2)[1],
+        "random": lambda x: x * (random.random() > 2),
+        "clock": lambda x: x + time.time() * 0,
+        "float": lambda x: x * float(x.sum()),
+        "counts": counts,
+    }
+
+
+def world():
+    spaces = {"builtins": builtins, "math": math, "random": random, "time": time, "Logger": logging.Logger}
+    found = {(name, key): value for name, space in spaces.items() for key, value in vars(space).items()}
+    return {**found, "streams": (sys.stdout, sys.stderr), "generator": type(random._inst), "recorder": context.recorder}
+
+
+@contextlib.contextmanager
+def recorded_elsewhere(work=lambda x: x):
+    """Another thread records a function in this block; ``work`` is a part of it."""
+    started, over, errors = threading.Event(), threading.Event(), []
+
+    def slow(x):
+        x = work(x) * math.cos(0.0)
+        started.set()
+        over.wait(30)
+        return work(x) + random.random() * 0
+
+    def run():
+        try:
+            tracer.trace(slow)(tracer.ones(2))
+        except BaseException as e:
+            errors.append(e)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait(30)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not errors
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    before = world()
+    yield
+    after = world()
+    assert [key for key in before if before[key] is not after[key] and before[key] != after[key]] == []
+
+
+@pytest.mark.parametrize("name", sorted({*programs()} - {"counts"}))  # two threads would change one object
+@pytest.mark.parametrize("calls_before", [0, 4])
+def test_calls_while_another_thread_records(name, calls_before):
+    """They give what eager code gives, also where the other function is the same code, and are recorded or replayed afterwards."""
+    x = tracer.tensor([0.5, 2.0])
+    eager, function = programs()[name], programs()[name]
+    f = tracer.trace(function)
+
+    def both():
+        output = [io.StringIO(), io.StringIO()]
+        results = []
+        for call, text in zip((eager, f), output, strict=True):
+            with contextlib.redirect_stdout(text):
+                results.append(call(x).tolist())
+        assert results[0] == pytest.approx(results[1], rel=1e-6)
+        assert output[0].getvalue() == output[1].getvalue()
+
+    for _ in range(calls_before):
+        both()
+    with recorded_elsewhere(function):
+        for _ in range(4):
+            both()
+    before = f.cache_info().replays
+    for _ in range(5):
+        both()
+    assert f.cache_info().replays >= before + 2 and not f.eager_reasons
+
+
+def test_threads_that_record_at_the_same_time():
+    """Of the same kinds of functions, started together many times: every result is right, and none is left eager."""
+    x, made, errors = tracer.tensor([0.5, 2.0]), [], []
+    expected = {name: f(x).tolist() for name, f in programs().items() if name not in ("random", "counts", "print")}
+
+    def run(barrier):
+        barrier.wait()
+        for name in expected:
+            f = tracer.trace(programs()[name])
+            made.append(f)
+            for _ in range(4):
+                got = f(x).tolist()
+                if got != pytest.approx(expected[name], rel=1e-6):
+                    errors.append((name, got))
+
+    for _ in range(8):
+        barrier = threading.Barrier(4)
+        threads = [threading.Thread(target=run, args=(barrier,)) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    assert not errors
+    for f in made:
+        before = f.cache_info().replays
+        for _ in range(5):
+            f(x)
+        assert f.cache_info().replays >= before + 2 and not f.eager_reasons

@@ -87,7 +87,7 @@ def nothing_is_left():
 @pytest.mark.parametrize("name", sorted({*programs()} - {"counts"}))  # two threads would change one object
 @pytest.mark.parametrize("calls_before", [0, 4])
 def test_calls_while_another_thread_records(name, calls_before):
-    """They give what eager code gives, also where the other function is the same code, and are recorded or replayed afterwards."""
+    """They give what eager code gives, also where both run the same code, and are recorded or replayed afterwards."""
     x = tracer.tensor([0.5, 2.0])
     eager, function = programs()[name], programs()[name]
     f = tracer.trace(function)

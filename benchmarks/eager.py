@@ -1,9 +1,9 @@
-"""Eager mode's own cost, beside PyTorch's and NumPy's in the same run.
+"""The cost of eager mode, compared with PyTorch and NumPy in the same run.
 
     python -m benchmarks.eager            # needs the extra `bench`
 
-Small tensors show what an operation costs beside its arithmetic; large ones that nothing but arithmetic is left. Minima of
-several rounds, in microseconds, and ratios: these compare between machines.
+Small tensors show the overhead of an operation; large ones show that it becomes negligible. The results are minima of
+several rounds, in microseconds, and ratios, which are comparable between machines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUNDS = 15
 
 
 def seconds(functions: dict[str, Callable[[], Any]], calls: int) -> dict[str, float]:
-    """The least time of a call of each, their rounds taken in turn so that a busy moment hits all alike."""
+    """The minimum time per call of each function. Rounds alternate, so that other load affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(ROUNDS):
         for name, f in functions.items():

@@ -1,9 +1,9 @@
-"""How much of a GPU's bandwidth memory-bound kernels reach: ``make check-gpu``, on a machine that has one.
+"""The share of a GPU's bandwidth that memory-bound kernels reach: ``make check-gpu``, on a machine with a GPU.
 
     python -m benchmarks.gpu_bandwidth [--write]
 
-The roof is the measured bandwidth of a copy on the device. A program's share of it is the bytes that it must move, over the
-time that its kernels take. Ends with exit code 1 if a share is below 85%.
+The limit is the measured bandwidth of a copy on the device. A program's bandwidth is the number of bytes that it must move
+divided by its kernels' time. Exits with code 1 if a share is below 85%.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ PROGRAMS = {
 
 
 def copy_bandwidth(device: Device) -> float:
-    """Bytes a second, read and written, of the largest copy that is sure to fit."""
+    """The bandwidth, read plus written, of a copy of the largest size that certainly fits, in bytes per second."""
     source, target = Memory(1 << 29), Memory(1 << 29)
     return 2 * source.nbytes / device.milliseconds(lambda: device.copy(target, source)) * 1e3
 
 
 def bandwidth(device: Device, text: str) -> float:
-    """Bytes a second that a program must move, over the time that its kernels take."""
+    """The bytes that a program must move divided by its kernels' time."""
     layout = Layout(pipeline.run(parse_graph(text), pipeline.COMPILE_FOR_GRIDS), "cuda")
     layout.write()
     memory: dict[object, Memory] = {}

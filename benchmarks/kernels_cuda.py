@@ -1,9 +1,9 @@
-"""What the workloads' kernels need of a GPU, from their machine code: ``make kernels-cuda``. No GPU is needed.
+"""The GPU resources of the workloads' kernels, from their machine code: ``make kernels-cuda``. No GPU is needed.
 
     python -m benchmarks.kernels_cuda [--only NAME] [--write]
 
-For each kernel, forward and backward: registers of a thread and bytes spilled, for each architecture; bytes of the widest loads
-and stores of global memory; milliseconds from text to PTX and from PTX to the machine code of the first architecture.
+For each kernel, forward and backward: registers per thread and spilled bytes, for each architecture; the widest loads and
+stores of global memory, in bytes; milliseconds from text to PTX, and from PTX to the first architecture's machine code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ACCESS = re.compile(r"\b(ld|st)\.global(?:\.nc)?(?:\.v(\d))?\.[a-z]+(\d+)")
 
 @dataclass
 class Row:
-    """A kernel: of which workload, and what its code needs."""
+    """A kernel: its workload and its resources."""
 
     workload: str
     kernel: str
@@ -52,7 +52,7 @@ class Row:
 
 
 def graphs(workload: Workload) -> list[Graph]:
-    """The graphs of the programs that a workload runs, traced whole, and with its backward pass outside."""
+    """The graphs of a workload's programs, traced whole, and with the backward pass outside."""
     found: list[Graph] = []
     init = Executable.__init__
 
@@ -72,7 +72,7 @@ def graphs(workload: Workload) -> list[Graph]:
 
 
 def rows(workload: Workload) -> Iterator[Row]:
-    """The different kernels of a workload."""
+    """The distinct kernels of a workload."""
     seen: set[str] = set()
     for graph in graphs(workload):
         plan = lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), "cuda")

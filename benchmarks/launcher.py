@@ -1,4 +1,4 @@
-"""A small launcher of kernels on an NVIDIA GPU, by the driver's interface, for checks and measurements."""
+"""A small launcher of kernels on an NVIDIA GPU, through the driver API, for checks and measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NoDevice(RuntimeError):
 
 
 def _checked(result: tuple) -> Any:
-    """What a call of the driver gives. Raises RuntimeError with the driver's name for an error."""
+    """The result of a driver call. Raises RuntimeError with the driver's name for an error."""
     status, *values = result
     if status != driver.CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"the NVIDIA driver says {status.name}")
@@ -42,19 +42,19 @@ class Memory:
             _checked(driver.cuMemcpyHtoD(self.pointer, data.ctypes.data, data.nbytes))
 
     def read(self, array: np.ndarray) -> None:
-        """Fills an array. Waits for the kernels before."""
+        """Reads the memory into an array. Waits for earlier kernels."""
         if array.nbytes:
             _checked(driver.cuMemcpyDtoH(array.ctypes.data, self.pointer, array.nbytes))
 
 
 class Device:
-    """The first GPU. Raises NoDevice where there is none."""
+    """The first GPU. Raises NoDevice if there is none."""
 
     def __init__(self) -> None:
         try:
             _checked(driver.cuInit(0))
             device = _checked(driver.cuDeviceGet(0))
-        except RuntimeError as e:  # of the driver, or of the bindings where there is no driver
+        except RuntimeError as e:  # from the driver, or from the bindings without a driver
             raise NoDevice(f"no NVIDIA GPU can be used: {e}") from None
         self.context = _checked(driver.cuDevicePrimaryCtxRetain(device))
         _checked(driver.cuCtxSetCurrent(self.context))
@@ -71,7 +71,7 @@ class Device:
         self.function = functools.lru_cache(maxsize=None)(self._function)
 
     def _function(self, source: str, threads: int) -> Any:
-        """The kernel of that text, loaded."""
+        """The kernel with that text, loaded."""
         code = cubin(ptx(source, threads), self.architecture).code
         module = _checked(driver.cuModuleLoadData(code))
         self._modules.append(module)
@@ -92,7 +92,7 @@ class Device:
         _checked(driver.cuCtxSynchronize())
 
     def milliseconds(self, work: Any, repeat: int = 20) -> float:
-        """The least time that the device takes for ``work``, of so many, by its own clock."""
+        """The minimum device time of ``work`` over several runs, by the device's clock."""
         begin, end = (_checked(driver.cuEventCreate(0)) for _ in range(2))
         work()
         best = float("inf")

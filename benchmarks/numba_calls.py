@@ -1,4 +1,4 @@
-"""What a call of a traced function costs in an ``@njit`` loop, beside the same in hand-written Numba and in JAX: nanoseconds.
+"""The cost of a traced function's call in an ``@njit`` loop, compared with hand-written Numba and JAX, in nanoseconds.
 
 python -m benchmarks.numba_calls
 """
@@ -54,7 +54,7 @@ def gaussian_by_hand(x):  # type: ignore[no-untyped-def]
 
 
 def median(function: Callable[[int], Any], calls: int) -> float:
-    """Nanoseconds of one of the calls that ``function`` makes, the median of repetitions."""
+    """Nanoseconds per call in ``function``, the median of repetitions."""
     function(10)
     times = []
     for _ in range(_REPETITIONS):
@@ -77,7 +77,7 @@ def looped(function: Any) -> Callable[[int], Any]:
 
 
 def climbing(function: Any) -> Callable[[int], Any]:
-    """Follows the gradient that ``function`` returns beside the value."""
+    """Follows the gradient that ``function`` returns with the value."""
 
     @numba.njit
     def loop(x, n):  # type: ignore[no-untyped-def]
@@ -93,7 +93,7 @@ def climbing(function: Any) -> Callable[[int], Any]:
 
 
 def measure() -> list[tuple[str, float, float]]:
-    """Each way of calling, with nanoseconds of a call of the tiny function, and of the Gaussian's value and gradient."""
+    """The call variants, with nanoseconds per call of the tiny function, and of the Gaussian's value and gradient."""
     traced, gradient = tiny.numba(np.ones(1)), gaussian.numba_value_and_grad(np.zeros(_SIZE))
     return [
         ("hand-written Numba", median(looped(tiny_by_hand), 100_000), median(climbing(gaussian_by_hand), 100_000)),

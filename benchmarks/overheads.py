@@ -1,4 +1,4 @@
-"""What a call costs beside its arithmetic, and what a process costs before it: in microseconds and seconds.
+"""The overhead of a call, in microseconds, and of a process before its first call, in seconds.
 
 python -m benchmarks.overheads
 """
@@ -31,7 +31,7 @@ print(seconds, int(status["VmHWM"].split()[0]) / 1024)
 
 
 def least(function: Callable[[], Any], calls: int = 500, rounds: int = 30) -> float:
-    """Microseconds of a call."""
+    """Minimum microseconds per call."""
     times = []
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -59,16 +59,17 @@ def calls() -> dict[str, float]:
 
 
 def importing() -> float:
-    """Seconds, in a process whose modules have been compiled before."""
+    """Seconds, in a process with compiled modules."""
     code = "import time; begin = time.perf_counter(); import tracer; print(time.perf_counter() - begin)"
     with _caches() as env:
         return min(float(_output(code, env)[0]) for _ in range(5))
 
 
 def first_calls(name: str) -> tuple[float, float, float]:
-    """Seconds of a workload's calls up to its second replay, with empty and with filled caches; the process's peak in MiB.
+    """Seconds of a workload's calls up to its second replay, with empty and with filled caches; the process's peak memory in
+    MiB.
 
-    Python's own cache is filled before: installing a package fills it.
+    Python's bytecode cache is filled before, as by an installation.
     """
     with _caches() as env:
         with tempfile.TemporaryDirectory() as other:
@@ -80,7 +81,7 @@ def first_calls(name: str) -> tuple[float, float, float]:
 
 @contextlib.contextmanager
 def _caches() -> Iterator[dict[str, str]]:
-    """An environment with caches of its own: of machine code, and of Python's."""
+    """An environment with separate caches for machine code and Python bytecode."""
     with tempfile.TemporaryDirectory() as path:
         env = {**os.environ, "TRACER_CACHE_DIR": path, "PYTHONPYCACHEPREFIX": f"{path}/python"}
         env.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -1,11 +1,11 @@
-"""The workloads, ours beside PyTorch and JAX, in one run: ``make bench``.
+"""The workloads in tracer, PyTorch and JAX, in one run: ``make bench``.
 
     python -m benchmarks.suite [--only NAME] [--rounds 12] [--without CONTENDER] [--write]
 
-Every contender is first run and compared with the others' results, then all are timed in turn, in rounds, so that the
-machine's drift meets all of them. The table gives the least time of a round, the ratio of the best peer's to ours (traced), and
-what part of the machine's roof we reach: the bytes that must be moved over the measured bandwidth of a copy, or the
-arithmetic over the measured rate of a product of matrices, whichever is longer.
+Every contender is run once and its results are compared. Then all are timed alternately, in rounds, so that the machine's
+drift affects all of them. The table gives the minimum time of a round, the ratio of the best peer's to the traced
+function's, and the fraction of the roofline: the minimum time is the bytes that must be moved divided by the measured copy
+bandwidth, or the arithmetic divided by the measured rate of a matrix product, whichever is longer.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from . import overheads
 from .workloads import WORKLOADS, Library, Step, Workload
 
 PEERS = ("PyTorch", "torch.compile", "JAX")
-_PAUSE = 0.01  # seconds, after which the threads of who ran before no longer spin
-_MOST, _MORE = 500, 4  # calls in a round; steps that are timed in such short ones get so many times the rounds
+_PAUSE = 0.01  # seconds, after which the previous contender's threads no longer spin
+_MOST, _MORE = 500, 4  # maximum calls per round; short steps get this many times the rounds
 
 
 def contenders(workload: Workload) -> dict[str, Callable[[], Step]]:
-    """Those whose library is installed."""
+    """The contenders whose library is installed."""
     import tracer
 
     found: dict[str, Callable[[], Step]] = {
@@ -61,13 +61,13 @@ def contenders(workload: Workload) -> dict[str, Callable[[], Step]]:
 
 
 def arrays(result: Any) -> list[np.ndarray]:
-    """What a step returned, as NumPy arrays."""
+    """A step's results as NumPy arrays."""
     parts = result if isinstance(result, (tuple, list)) else [result]
     return [np.asarray(p.detach() if hasattr(p, "detach") else p) for p in parts]
 
 
 def waiting(step: Step) -> Step:
-    """JAX computes in the background: the step, and the wait for what it computes."""
+    """The step, plus the wait for its results: JAX computes asynchronously."""
     import jax
 
     return lambda: jax.block_until_ready(step())
@@ -91,7 +91,7 @@ def run(workload: Workload, rounds: int, without: list[str]) -> dict[str, Any]:
         for a, b in zip(values, reference, strict=True):
             gap = float(np.abs(a - b).max() / (np.abs(b).max() + 1e-12))
             if not gap < workload.tolerance:
-                raise AssertionError(f"{workload.name}: {name} computes something else, by {gap:.1e}")
+                raise AssertionError(f"{workload.name}: {name} has other results, off by {gap:.1e}")
         for _ in range(3):
             step()
         steps[name] = step
@@ -113,7 +113,7 @@ def run(workload: Workload, rounds: int, without: list[str]) -> dict[str, Any]:
 
 
 def roof() -> tuple[float, float]:
-    """Bytes a second of a copy that does not fit the cache, and flops a second of a large product, by NumPy on all cores."""
+    """The bandwidth of a copy that does not fit the cache, and the flop rate of a large product, by NumPy on all cores."""
     a, b = np.ones(40_000_000, np.float32), np.ones(40_000_000, np.float32)
     m = np.ones((1024, 1024), np.float32)
     copies, products = [], []
@@ -183,7 +183,7 @@ def main() -> None:
     console.print(shown)
     ratios = [float(row[7]) for row in rows[1:] if row[7]]
     mean = math.exp(statistics.fmean(map(math.log, ratios))) if ratios else float("nan")
-    summary = f"Geometric mean of best peer / traced: {mean:.2f}; least {min(ratios, default=float('nan')):.2f}."
+    summary = f"Geometric mean of best peer / traced: {mean:.2f}; minimum {min(ratios, default=float('nan')):.2f}."
     console.print(summary)
     if options.write:
         costs = {**overheads.calls(), "import tracer, s": overheads.importing()}

@@ -1,10 +1,10 @@
-"""Whole programs, with decisions on values, effects and random numbers: eager beside traced.
+"""Whole programs, with control flow on values, effects and random numbers: eager and traced.
 
     python -m benchmarks.whole_programs [--only NAME] [--rounds 8] [--write]
 
-Each program is built twice, with the decorator and without. Both are run on the same data and compared, call by call; then
-they are timed in turn, in rounds. ``replayed`` is the part of the timed calls of traced functions that were replays: the
-rest ran as Python, because they came to a branch that had not been seen. The table goes to ``WHOLE_PROGRAMS.md``.
+Each program is built with and without the decorator. Both are run on the same data and compared, call by call; then they
+are timed alternately, in rounds. ``replayed`` is the share of timed calls that were replays; the others ran in Python,
+because they reached a new branch. The table goes to ``WHOLE_PROGRAMS.md``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tracer.tracing.function import TracedFunction
 
 Step = Callable[[], Any]
 Trace = Callable[[Callable[..., Any]], Callable[..., Any]]
-_WARM = 150  # calls in which the branches are seen
+_WARM = 150  # calls before timing, which reach the branches
 _COMPARED = 12
 
 PROGRAMS: dict[str, Callable[[Trace], Step]] = {}
@@ -350,7 +350,7 @@ def epochs(trace: Trace) -> Step:
     return epoch
 
 
-# Measuring.
+# Measurement.
 
 
 def built(build: Callable[[Trace], Step], trace: Trace) -> Step:
@@ -360,7 +360,7 @@ def built(build: Callable[[Trace], Step], trace: Trace) -> Step:
 
 
 def compare(build: Callable[[Trace], Step]) -> None:
-    """Raises AssertionError where the program is not the same traced."""
+    """Raises AssertionError if the traced program differs."""
     results = []
     for trace in (lambda f: f, tracer.trace):
         step = built(build, trace)
@@ -379,7 +379,7 @@ def numbers(x: Any) -> list[float]:
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
-    """The least times of a call in seconds, and what part of the timed calls were replays."""
+    """The minimum times per call in seconds, and the share of replays among the timed calls."""
     build = PROGRAMS[name]
     compare(build)
     made: list[TracedFunction] = []

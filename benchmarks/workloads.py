@@ -1,8 +1,8 @@
-"""The workloads, each written once for the libraries that speak PyTorch's language and once for JAX.
+"""The workloads, each written once for libraries with PyTorch's API and once for JAX.
 
-``build(lib)`` gives a function of no arguments that does the work once and returns what it computed. A library is its module
-and two ways of compiling: ``whole`` is put around everything a step does, ``part`` around what is computed before
-``backward``; of the two PyTorch's compiler can only take the latter, and tracer takes the former.
+``build(lib)`` returns a function without arguments that does the work once and returns the result. A library is its module
+and two compilers: ``whole`` wraps a complete step, ``part`` the computation before ``backward``. PyTorch's compiler
+supports only the latter; tracer uses the former.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _same(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Library:
-    """A module like ``torch``, and how it compiles."""
+    """A module like ``torch``, and its compilers."""
 
     module: Any
     whole: Callable[[Any], Any] = _same
@@ -42,7 +42,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Workload:
-    """``nbytes`` and ``flops`` are the least that must be moved and computed: what the machine's roof is taken of."""
+    """``nbytes`` and ``flops`` are the minimum to move and compute, for the roofline."""
 
     name: str
     build: Callable[[Library], Step]
@@ -57,7 +57,7 @@ _small = False
 
 @contextmanager
 def small() -> Iterator[None]:
-    """In this block workloads are built with extents that an emulator can work on: the same kernels, little data."""
+    """Builds workloads in this block with extents that suit an emulator: the same kernels, little data."""
     global _small
     _small = True
     try:
@@ -82,7 +82,7 @@ def _matrix() -> tuple[int, int]:
     return _size(4096, 5), _size(1024, 1100)
 
 
-# Memory-bound: the arithmetic is small beside the traffic.
+# Memory-bound: little arithmetic per byte.
 
 
 def gelu_chain(lib: Library) -> Step:
@@ -195,7 +195,7 @@ def _weights(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _training(lib: Library, model: Any, optimizer: Any, inputs: np.ndarray, labels: np.ndarray) -> Step:
-    """A step on cross entropy, read as a float."""
+    """A step on cross entropy, with the loss read as a float."""
     x, y = lib.tensor_of(inputs), lib.tensor_of(labels)
     F = lib.nn.functional
     loss_of = lib.part(lambda x, y: F.cross_entropy(model(x), y))
@@ -212,7 +212,7 @@ def _training(lib: Library, model: Any, optimizer: Any, inputs: np.ndarray, labe
 
 
 def _mlp(sizes: Sequence[int], batch: int) -> tuple[Callable[[Library], Step], Callable[[], Step]]:
-    """A step of plain SGD on cross entropy, read as a float."""
+    """A plain SGD step on cross entropy, with the loss read as a float."""
     inputs, labels = _f32(batch, sizes[0]), _rng().integers(0, sizes[-1], batch)
 
     def build(lib: Library) -> Step:
@@ -430,7 +430,7 @@ def transformer_jax() -> Step:
     return step
 
 
-# Scientific programs: a value and its gradient, as a sampler or a solver asks for it.
+# Scientific programs: a value and its gradient, as samplers and solvers need them.
 
 
 def _gradient(lib: Library, function: Callable[..., Any], *arrays: np.ndarray) -> Step:
@@ -637,7 +637,7 @@ def layer_jax() -> Step:
 
 
 def _mlp_flops(sizes: Sequence[int], batch: int) -> float:
-    """Forward, and backward by weights and (but for the first layer) by inputs."""
+    """Forward, and backward by weights and (except for the first layer) by inputs."""
     products = [m * n for m, n in itertools.pairwise(sizes)]
     return 2.0 * batch * (3 * sum(products) - products[0])
 

@@ -1,1 +1,1 @@
-"""How far tracer agrees with PyTorch, measured by PyTorch's own samples."""
+"""Conformance with PyTorch, measured on PyTorch's own samples."""

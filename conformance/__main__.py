@@ -1,12 +1,13 @@
 """python -m conformance [--suite ops] [--op NAME] [--dtype int64] [--mode eager|traced] [--limit N] [--rest] [--write] ...
 
-Runs PyTorch's samples (``torch.testing._internal``: ``op_db``, ``module_db``, ``optim_db``) of everything that tracer has
+Runs PyTorch's samples (``torch.testing._internal``: ``op_db``, ``module_db``, ``optim_db``) for everything that tracer has
 under the same name, in the dtypes for which PyTorch has samples. The suites: ``ops``; ``halves``, the samples of inexact
-dtypes rounded to multiples of a half (ties and exact zeros, which PyTorch's lack); ``modules``; ``optimizers``. ``--limit``
-bounds the samples of an operation in a dtype and mode, evenly spread: 16 eager and 6 traced ones by default; 0 runs all.
+dtypes rounded to multiples of 0.5 (ties and exact zeros, which PyTorch's lack); ``modules``; ``optimizers``. ``--limit``
+bounds the number of samples per operation, dtype and mode, evenly spread: by default 16 eager and 6 traced ones; 0 runs
+all.
 
-Every result is kept (``records``), so that a whole run can be made by parts: ``--rest`` runs only what nothing is kept of.
-``--write`` makes the report, docs/conformance.md, of all that is kept, after what this call runs.
+Every result is stored (``records``), so a complete run can be split: ``--rest`` runs only jobs without a stored result.
+``--write`` writes the report, docs/conformance.md, from all stored results, after this call's runs.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ DTYPES = {
 }
 DTYPES["ops"] = [*DTYPES["halves"], "int64", "int32", "uint8", "bool"]
 SUITES = ("ops", "halves", "modules", "optimizers")
-LIMIT = {"eager": 16, "traced": 6}  # what is traced is compiled
+LIMIT = {"eager": 16, "traced": 6}  # traced samples are compiled
 SKIPPED = ("_", "torch.", "masked.", "sparse", "to_sparse", "jiterator", "ops.", "signal.")
 
 
 def _suite(suite: str, tier: str) -> tuple[Callable[[Job], dict[str, Any]], list[str]]:
-    """What runs a sample set, and the names of what there is in it."""
+    """The function that runs a sample, and the names in the suite."""
     if suite == "modules":
         return modules.run_module, modules.names()
     if suite == "optimizers":
@@ -61,8 +62,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--failures", action="store_true")
-    parser.add_argument("--write", action="store_true", help="keep the tables in docs/conformance.md")
-    parser.add_argument("--rest", action="store_true", help="only what nothing is kept of")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/conformance.md")
+    parser.add_argument("--rest", action="store_true", help="only jobs without a stored result")
     options = parser.parse_args()
     results: list[dict[str, Any]] = []
     for suite in options.suite or SUITES:
@@ -85,7 +86,7 @@ def main() -> None:
 def _jobs(
     suite: str, names: list[str], modes: Sequence[str] = (), dtypes: Sequence[str] = (), limit: int | None = None
 ) -> list[Job]:
-    """The runs that a suite has for these names, in all modes and dtypes if none are given."""
+    """The jobs of a suite for these names; all modes and dtypes if none are given."""
     return [
         Job(suite, n, d, m, LIMIT[m] if limit is None else limit)
         for m in modes or LIMIT
@@ -96,7 +97,7 @@ def _jobs(
 
 
 def _run(run: Callable[[Job], dict[str, Any]], jobs: list[Job], processes: int) -> Iterator[dict[str, Any]]:
-    """Their results, in order."""
+    """The jobs' results, in order."""
     asked = functools.partial(timed, run)
     if processes == 1:
         yield from map(asked, jobs)

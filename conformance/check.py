@@ -1,4 +1,4 @@
-"""One sample, run by both."""
+"""One sample, run by both libraries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import tracer
 
 from .convert import DTYPES, Unsupported, array, fresh, given, ours, tensors
 
-# PyTorch's samples seed before each one: its own function takes 3 ms, for devices that are not there.
+# PyTorch seeds before each sample; its function takes 3 ms, because it also seeds devices that do not exist here.
 torch.manual_seed = torch.default_generator.manual_seed
-# Values that two correct implementations may differ by.
+# Tolerances between two correct implementations.
 TOLERANCE = {"float32": (2e-4, 2e-5), "float64": (1e-6, 1e-8), "float16": (1e-2, 1e-3), "bfloat16": (4e-2, 1e-2)}
 TOLERANCE |= {"complex64": TOLERANCE["float32"], "complex128": TOLERANCE["float64"]}
-# Normalizing a single element is 0; what PyTorch's rounding makes of it is not to be met.
+# Normalizing a single element gives 0; PyTorch's rounding error there cannot be matched.
 LENIENT = {
     "nn.functional.layer_norm",
     "nn.functional.group_norm",
@@ -27,27 +27,27 @@ LENIENT = {
     "nn.functional.batch_norm",
     "logcumsumexp",
     "cov",
-    # PyTorch's own are off by 4e-8 to 2e-7 in float64, and its sums of probabilities by 1e-3 in float32.
+    # PyTorch's values are off by 4e-8 to 2e-7 in float64, and its sums of probabilities by 1e-3 in float32.
     "linspace",
     "nn.functional.ctc_loss",
     "special.bessel_j0",
     "special.bessel_y1",
 }
-# Results that are determined up to a sign, or not at all: only what is made of them could be compared.
+# Results that are determined up to a sign, or not at all: only derived values could be compared.
 UNDETERMINED = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
-# Gradients that PyTorch has wrong: that of the first operand is kept where it is overwritten, and 0 elsewhere.
+# Wrong gradients of PyTorch's: the first operand's gradient is kept where it is overwritten, and 0 elsewhere.
 MISTAKEN = {"as_strided_scatter": (0,)}
-# At the poles PyTorch's formulas divide by sin(pi x), of which rounding leaves something other than 0: for these, infinity
-# agrees with whatever is larger than 1 / eps.
+# At the poles PyTorch's formulas divide by sin(pi x), which rounding makes non-zero. For these, infinity agrees with any number
+# larger than 1 / eps.
 POLES = ("digamma", "lgamma", "mvlgamma", "polygamma", "special.digamma", "special.gammaln", "special.polygamma", "special.psi")
 
 
 @dataclass
 class Outcome:
-    """What came of a sample, and why.
+    """The verdict on a sample, and the reason.
 
-    ``ok``; ``wrong``: differs; ``missing``: raises; ``crash``: raises when traced, or could not be compiled, where eager code
-    does not raise; ``skipped``: PyTorch raises, or an argument that there is nothing of ours for. ``replayed``: by a trace.
+    ``ok``; ``wrong``: differs; ``missing``: raises; ``crash``: raises only when traced, or cannot be compiled; ``skipped``:
+    PyTorch raises, or an argument has no equivalent. ``replayed``: by a trace.
     """
 
     verdict: str
@@ -67,8 +67,8 @@ def compare(
     poles: bool = False,
     exact: Callable[[], np.ndarray | None] = lambda: None,
 ) -> None:
-    """Raises Wrong unless ours, ``b``, is PyTorch's, ``a``, up to rounding. ``exact`` gives what PyTorch computes in the next
-    wider type (none of float64): ours may be as far from it as PyTorch's is, element by element.
+    """Raises Wrong unless tracer's ``b`` equals PyTorch's ``a`` up to rounding. ``exact`` returns PyTorch's result in the next
+    wider type (none for float64); ``b`` may differ from it as much as ``a`` does, element by element.
     """
     if a.dtype != b.dtype:
         raise Wrong(f"{what}: dtype {b.dtype} instead of {a.dtype}")
@@ -91,8 +91,8 @@ def compare(
 
 
 def _as_near(y: np.ndarray, x: np.ndarray, w: np.ndarray, rtol: float, atol: float, overflows: bool) -> bool:
-    """Whether every element of ``y`` is near ``w``, or no farther from it than that of ``x``; where ``x`` ``overflows`` on the
-    way, as 16 bits do, it says nothing.
+    """True if every element of ``y`` is near ``w``, or no farther from it than that of ``x``. If ``x`` ``overflows`` in an
+    intermediate, as 16-bit types do, it does not count.
     """
     with np.errstate(all="ignore"):
         near = np.isclose(y, w, rtol, atol, equal_nan=True) | (np.abs(y - w) <= np.abs(x - w)) | (y == x)
@@ -101,7 +101,7 @@ def _as_near(y: np.ndarray, x: np.ndarray, w: np.ndarray, rtol: float, atol: flo
 
 
 def widened(x: Any, wider: dict[torch.dtype, torch.dtype]) -> Any:
-    """The same with tensors in wider types."""
+    """The same structure with tensors in wider types."""
     if isinstance(x, torch.Tensor) and x.dtype in wider:
         return x.detach().to(wider[x.dtype]).requires_grad_(x.requires_grad)
     if isinstance(x, torch.dtype):
@@ -113,7 +113,7 @@ def widened(x: Any, wider: dict[torch.dtype, torch.dtype]) -> Any:
 
 
 def _wider(x: Any) -> dict[torch.dtype, torch.dtype]:
-    """The types in which a sample is computed with more digits; none for one of float64."""
+    """The wider types for computing a sample with more digits; none for float64."""
     dtypes = {t.dtype for t in tensors(x, torch.Tensor)}
     for halves in (torch.float16, torch.bfloat16):
         if halves in dtypes:
@@ -122,7 +122,7 @@ def _wider(x: Any) -> dict[torch.dtype, torch.dtype]:
 
 
 class _Wide:
-    """What PyTorch computes of a sample in wider types; computed when first asked for."""
+    """PyTorch's results for a sample in wider types, computed on first use."""
 
     def __init__(self, theirs: Any, args: tuple, kwargs: dict, order: int, inplace: bool):
         self._sample = theirs, args, kwargs, order, inplace
@@ -141,7 +141,7 @@ class _Wide:
                 outs = tensors(theirs(*given, **kwargs), torch.Tensor)
                 followed = [o for o in outs if o.requires_grad]
                 grads = _grads(torch, followed, leaves, order, rounded) if order and followed and leaves else []
-            except Exception:  # without a wider result the comparison is the stricter one
+            except Exception:  # without a wider result the comparison is stricter
                 outs, grads = [], []
             self._found = outs, grads
         return self._found
@@ -176,7 +176,7 @@ def _name(dtype: Any) -> str:
 
 
 def _grads(lib: Any, outs: list[Any], leaves: list[Any], order: int, rounded: Mapping[str, str] | None = None) -> list[Any]:
-    """First derivatives, and, of order 2, those of their sum. ``rounded``: the dtypes whose values the cotangents have."""
+    """First derivatives, and, for order 2, those of their sum. ``rounded``: the dtypes to which cotangents are rounded."""
 
     def like(o: Any, seed: int) -> Any:
         dtype = _name(o.dtype)
@@ -288,7 +288,7 @@ def _compare(
             y = np.zeros(x.shape, x.dtype) if h is None else h.detach().numpy()
             if k % len(leaves) in MISTAKEN.get(name, ()):
                 continue
-            y = np.where(np.isnan(x) & (y.dtype.kind in "fcV"), x, y)  # where PyTorch's is not a number, ours may be one
+            y = np.where(np.isnan(x) & (y.dtype.kind in "fcV"), x, y)  # where PyTorch gives NaN, a number is accepted
             compare(x, y, what, factor, poles, lambda k=k: exact.gradient(k))
     return Outcome("ok", replayed=replayed)
 

@@ -1,4 +1,4 @@
-"""From PyTorch's values to ours and back to NumPy."""
+"""Conversion of PyTorch's values to tracer's, and to NumPy."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ DTYPES = {
 
 
 class Unsupported(Exception):
-    """A value that there is nothing of ours for."""
+    """A value without an equivalent."""
 
 
 def ours(x: Any, made: list[tuple[torch.Tensor, tracer.Tensor]]) -> Any:
-    """The same value, of ours; tensors are copied, leaves that require gradients again, and noted in ``made``."""
+    """The equivalent value; tensors are copied, with ``requires_grad``, and listed in ``made``."""
     if isinstance(x, torch.Tensor):
         if x.dtype not in DTYPES or x.layout != torch.strided:
             raise Unsupported(str(x.dtype))
@@ -73,7 +73,7 @@ def array(x: torch.Tensor) -> np.ndarray:
 
 
 def given(x: np.ndarray) -> torch.Tensor:
-    """A copy as PyTorch's tensor."""
+    """A copy as a PyTorch tensor."""
     return torch.tensor(x.astype(np.float32)).to(torch.bfloat16) if x.dtype.name == "bfloat16" else torch.tensor(x)
 
 
@@ -87,7 +87,7 @@ def tensors(x: Any, kind: type) -> list[Any]:
 
 
 def fresh(x: Any) -> Any:
-    """A sample's argument with leaves of its own."""
+    """A sample's argument with new leaves."""
     if isinstance(x, torch.Tensor):
         return x.detach().clone().requires_grad_(x.requires_grad)
     if isinstance(x, (list, tuple)):
@@ -97,7 +97,7 @@ def fresh(x: Any) -> Any:
 
 
 def halved(x: Any) -> Any:
-    """The same with floating and complex tensors rounded to multiples of a half: ties and exact zeros."""
+    """The same with floating and complex tensors rounded to multiples of 0.5, for ties and exact zeros."""
     if isinstance(x, torch.Tensor) and (x.is_floating_point() or x.is_complex()):
         flat = torch.view_as_real(x.detach().resolve_conj()) if x.is_complex() else x.detach()
         flat = torch.round(flat * 2) / 2

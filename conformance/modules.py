@@ -14,7 +14,7 @@ from .check import Wrong, compare, cotangent, widened
 from .convert import array, fresh, given, ours, tensors
 from .run import Job, empty_result, spread
 
-# Equal up to what rounding makes of deep sums.
+# Equal up to rounding errors of long sums.
 LENIENT = {
     "nn.CTCLoss",
     "nn.GRU",
@@ -33,7 +33,7 @@ def _class(name: str, lib: Any) -> Any:
 
 
 def _arguments(x: Any, made: list) -> Any:
-    """Arguments of ours; functions and modules among them become ours too."""
+    """Converted arguments, including functions and modules."""
     if isinstance(x, torch.nn.Module):
         raise LookupError(f"a {type(x).__name__} as an argument")
     if callable(x) and x in FUNCTIONS:
@@ -50,7 +50,7 @@ def _arguments(x: Any, made: list) -> Any:
 def build(
     name: str, theirs: torch.nn.Module, args: tuple, kwargs: dict, dtype: torch.dtype, inputs: tuple | None = None
 ) -> tracer.nn.Module:
-    """Our module of the same arguments, with the state of theirs. A lazy one is called with ``inputs`` first."""
+    """The equivalent module with the same arguments and state. A lazy one is first called with ``inputs``."""
     if name == "nn.TransformerEncoder":
         layer = theirs.layers[0]
         mine_layer = tracer.nn.TransformerEncoderLayer(
@@ -83,7 +83,7 @@ def build(
 
 
 def _without_dropout(module: Any) -> None:
-    """Both draw their own random numbers: nothing is dropped."""
+    """Disables dropout, because both draw different random numbers."""
     for m in module.modules():
         if hasattr(m, "dropout") and isinstance(m.dropout, float):
             m.dropout = 0.0
@@ -99,7 +99,7 @@ WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.floa
 
 
 class _Wide:
-    """What PyTorch computes of a sample in the next wider type, None of float64; computed when first asked for."""
+    """PyTorch's results for a sample in the next wider type, None for float64; computed on first use."""
 
     def __init__(self, theirs: torch.nn.Module, sample: Any, dtype: torch.dtype):
         self._module, self._inputs, self._dtype = copy.deepcopy(theirs), sample.forward_input, dtype
@@ -201,7 +201,7 @@ def run_module(job: Job) -> dict[str, Any]:
 
 
 def _verdict(job: Job, info: Any, sample: Any, dtype: torch.dtype, training: bool) -> tuple[str, str]:
-    """As ``check.Outcome``: what came of a sample, and why."""
+    """Like ``check.Outcome``: the verdict on a sample, and the reason."""
     torch.manual_seed(0)
     traced = job.mode == "traced"
     try:

@@ -1,4 +1,4 @@
-"""PyTorch's samples of optimizers (``optim_db``), and schedules: the same trajectories, states, errors and ``repr``."""
+"""PyTorch's samples of optimizers (``optim_db``), and schedulers: the same trajectories, states, errors and ``repr``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
 def _problem(
     lib: Any, dtype: str, linear: bool = False, matrices: bool = False, seed: int = 0
 ) -> tuple[list[Any], Callable[[], Any]]:
-    """Parameters of a small network and its loss, which is bounded: maximizing it goes somewhere; or of a linear regression.
+    """Parameters of a small network and its loss, which is bounded, so that maximizing it is meaningful; or of a linear
+    regression.
 
-    ``matrices``: of the parameters only those that are matrices.
+    ``matrices``: only those parameters that are matrices.
     """
     rng = np.random.default_rng(0)
 
@@ -34,7 +35,7 @@ def _problem(
         return torch.from_numpy(data) if lib is torch else tracer.from_numpy(data)
 
     p1, p2, p3 = (lib.nn.Parameter(t) for t in (make(4, 6), make(6), make(6, 2)))
-    x, y, z = make(64, 4), make(64, 2), make(6, 2)  # more than the network can fit: gradients stay away from zero
+    x, y, z = make(64, 4), make(64, 2), make(6, 2)  # more than the network can fit, so that gradients are not near zero
 
     def loss() -> Any:
         if linear:
@@ -69,7 +70,7 @@ def _same(theirs: list[Any], mine: list[Any], tolerance: float, what: str) -> No
 
 
 def _state(optimizer: Any) -> dict[str, Any]:
-    """A torch optimizer's state, with tensors of ours."""
+    """A torch optimizer's state, with tracer's tensors."""
 
     def convert(x: Any) -> Any:
         if isinstance(x, torch.Tensor):
@@ -97,7 +98,7 @@ def _check(name: str, kwargs: dict[str, Any], dtype: str, traced: bool) -> None:
     tolerance = TOLERANCE[dtype] * (100 if closure else 1)
     muon = name == "Muon"
     if muon:
-        tolerance = 1e-2  # its steps are computed in bfloat16, whose rounding is 4e-3
+        tolerance = 1e-2  # its steps are computed in bfloat16, with rounding errors of 4e-3
     params_a, loss_a = _problem(torch, dtype, closure, muon)
     params_b, loss_b = _problem(tracer, dtype, closure, muon)
     mine_kwargs = {k: ours(v, []) for k, v in kwargs.items()}
@@ -106,7 +107,7 @@ def _check(name: str, kwargs: dict[str, Any], dtype: str, traced: bool) -> None:
     if not any(isinstance(v, torch.Tensor) for v in kwargs.values()) and repr(a) != repr(b):
         raise Wrong(f"repr is {repr(b)!r} instead of {repr(a)!r}")
     step_a, step_b = _advance(a, loss_a, False, closure), _advance(b, loss_b, traced, closure)
-    # Near zero, rounding chooses the sign of a gradient, which is all that Rprop goes by.
+    # Near zero, rounding determines the sign of a gradient, and Rprop uses only signs.
     steps = 10 if name == "Rprop" and dtype == "float32" else STEPS
     for k in range(steps):
         step_a(), step_b()
@@ -118,7 +119,7 @@ def _check(name: str, kwargs: dict[str, Any], dtype: str, traced: bool) -> None:
     for s, t in zip(a.state_dict()["state"].values(), b.state_dict()["state"].values(), strict=True):
         if set(s) != set(t):
             raise Wrong(f"state has {sorted(t)} instead of {sorted(s)}")
-    # Each goes on from the other's state.
+    # Each continues from the other's state.
     params_c, loss_c = _problem(tracer, dtype, closure, muon)
     c = getattr(tracer.optim, name)(params_c, **mine_kwargs)
     params_d, loss_d = _problem(torch, dtype, closure, muon)
@@ -145,7 +146,7 @@ def _errors(info: Any, result: dict[str, Any]) -> None:
         given = sample.optimizer_error_input
         if any(word in given.kwargs for word in ("fused", "capturable", "foreach")) or sample.error_type is NotImplementedError:
             continue
-        known: dict[int, Any] = {}  # what is the same tensor there is the same here
+        known: dict[int, Any] = {}  # identical tensors stay identical
 
         def convert(x: Any, known: dict[int, Any] = known) -> Any:
             if isinstance(x, torch.Tensor):
@@ -179,7 +180,7 @@ def _errors(info: Any, result: dict[str, Any]) -> None:
 
 
 def run_optimizer(job: Job) -> dict[str, Any]:
-    """All samples of one optimizer, or of a schedule, in one mode and dtype."""
+    """All samples of one optimizer or scheduler, in one mode and dtype."""
     from torch.testing._internal.common_optimizers import optim_db
 
     name = job.name
@@ -194,7 +195,7 @@ def run_optimizer(job: Job) -> dict[str, Any]:
         if not hasattr(tracer.optim, name):
             result["counts"]["absent"] = 1
             return result
-        dense = name != "SparseAdam"  # gradients are, here: PyTorch's refuses them, too
+        dense = name != "SparseAdam"  # gradients are dense here; PyTorch's refuses them too
         samples = [s.kwargs for s in info.optim_inputs_func(device="cpu")] if dense else []
         check = _check
         if job.mode == "eager" and job.dtype == "float32":
@@ -212,7 +213,7 @@ def run_optimizer(job: Job) -> dict[str, Any]:
     return result
 
 
-# Arguments of schedules; a function makes those that need the library.
+# Arguments of schedulers; functions create those that need the library.
 SCHEDULES: dict[str, list[Any]] = {
     "LambdaLR": [{"lr_lambda": lambda e: 0.95**e}],
     "MultiplicativeLR": [{"lr_lambda": lambda e: 0.95}],
@@ -261,7 +262,7 @@ def _check_schedule(name: str, kwargs: dict[str, Any], dtype: str, traced: bool)
             step()
             seen += [float(dict.__getitem__(g, "lr")) for g in optimizer.param_groups]
             seen += [float(g["momentum"]) for g in optimizer.param_groups]
-            if k == 40 and name != "ReduceLROnPlateau":  # go on from a saved state
+            if k == 40 and name != "ReduceLROnPlateau":  # continue from a saved state
                 state = copy.deepcopy(schedule.state_dict())
                 schedule.load_state_dict(state)
             if name == "ReduceLROnPlateau":

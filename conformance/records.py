@@ -1,7 +1,7 @@
-"""What runs came to, kept in a file: one line for each, the last of a run counts.
+"""Results of runs, stored in a file: one line per run; the last line of a run counts.
 
-A whole run takes an hour or more. It can be stopped and resumed, or be made by parts, and what was mended can be run again
-alone; the report is written from all that is kept.
+A complete run takes an hour or more. It can be stopped and resumed, or split, and fixed operations can be run again alone.
+The report is written from all stored results.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ FILE = Path("build/conformance.jsonl")
 
 
 def keep(job: Job, result: dict[str, Any]) -> None:
-    """Adds a line."""
+    """Appends a result."""
     FILE.parent.mkdir(exist_ok=True)
     with FILE.open("a") as file:
         file.write(json.dumps([job, result]) + "\n")
 
 
 def of(jobs: Iterable[Job]) -> tuple[list[dict[str, Any]], list[Job]]:
-    """What is kept of these jobs, and those of which nothing is."""
+    """The stored results of these jobs, and the jobs without one."""
     found: dict[Job, dict[str, Any]] = {}
     for line in FILE.read_text().splitlines() if FILE.exists() else []:
         job, result = json.loads(line)

@@ -12,7 +12,7 @@ from .tiers import FIRST, SECOND
 
 ERRORS = ("errors agree", "errors of another type", "errors not raised", "errors not comparable")
 TIERS = {"first tier": set(FIRST), "second tier": set(SECOND)}
-BAD = ("wrong", "crash", "missing", "absent")  # the last word of a count's name
+BAD = ("wrong", "crash", "missing", "absent")  # last words of the names of failure counts
 Runs = list[dict[str, Any]]
 
 

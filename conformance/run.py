@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
-    """One run: all samples that a suite has of ``name``, or ``limit`` of them, evenly spread."""
+    """One run: all samples of ``name`` in a suite, or ``limit`` of them, evenly spread."""
 
     suite: str
     name: str
@@ -20,12 +20,12 @@ class Job(NamedTuple):
 
     @property
     def halves(self) -> bool:
-        """Whether samples are rounded to multiples of a half."""
+        """True if samples are rounded to multiples of 0.5."""
         return self.suite == "halves"
 
 
 def timed(run: Callable[[Job], dict[str, Any]], job: Job) -> dict[str, Any]:
-    """The result of a run, with the day it was made on, and the processor time it took."""
+    """The result of a run, with its date and processor time."""
     start = time.process_time()
     return {**run(job), "when": time.strftime("%Y-%m-%d"), "seconds": time.process_time() - start}
 
@@ -53,11 +53,11 @@ ADAPTERS: dict[str, Any] = {
 
 
 def _squares(x: Any) -> Any:
-    """Sizes, squared: their derivatives do not jump where rounding leaves 1e-16 of a zero."""
+    """Squared magnitudes: their derivatives do not jump where rounding turns a zero into 1e-16."""
     return (x * x.conj()).real
 
 
-# Results that are determined up to a sign, or only in part: what is compared of them.
+# Results that are determined up to a sign, or only in part, with the comparable part.
 PARTS: dict[str, Any] = {
     "linalg.eig": lambda r: (r[0], _squares(r[1])),
     "linalg.eigh": lambda r: (r[0], _squares(r[1])),
@@ -65,7 +65,7 @@ PARTS: dict[str, Any] = {
     "svd": lambda r: (_squares(r[0][..., : r[1].shape[-1]]), r[1], _squares(r[2][..., : r[1].shape[-1]])),
     "linalg.lstsq": lambda r: r[0],
 }
-# On multiples of a half, what is to be eliminated may be 0 but for rounding: then rounding chooses the signs.
+# On multiples of 0.5, values to eliminate may be 0 up to rounding, which then determines the signs.
 PARTS_OF_HALVES: dict[str, Any] = {
     "qr": lambda r: _signed(*r),
     "linalg.qr": lambda r: _signed(*r),
@@ -74,7 +74,7 @@ PARTS_OF_HALVES: dict[str, Any] = {
 
 
 def _signed(q: Any, r: Any) -> Any:
-    """Q and R with what R has on its diagonal made positive."""
+    """Q and R with a positive diagonal of R."""
     k = min(r.shape[-2:])
     d = r.detach().diagonal(0, -2, -1).sgn()
     signs = d + (d == 0)
@@ -82,7 +82,7 @@ def _signed(q: Any, r: Any) -> Any:
     return (q[..., :k] * signs.unsqueeze(-2).conj() if q.ndim > 1 else q, r[..., :k, :] * signs.unsqueeze(-1).conj(), *more)
 
 
-# Which of several equal elements is named is nobody's promise: the position of ``dim`` among the arguments after the tensor.
+# The index among equal elements is unspecified; the position of ``dim`` among the arguments after the tensor.
 CHOOSING = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0}
 
 
@@ -101,7 +101,7 @@ def _chosen(function: Callable[..., Any], position: int) -> Callable[..., Any]:
     return call
 
 
-# What draws random numbers: ours are others.
+# Functions that draw random numbers, which differ.
 RANDOM = {
     "randn",
     "rand",
@@ -125,12 +125,12 @@ RANDOM = {
     "nn.functional.feature_alpha_dropout",
     "nn.functional.fractional_max_pool2d",
     "nn.functional.fractional_max_pool3d",
-    "svd_lowrank",  # by random projections, with errors of some percent
+    "svd_lowrank",  # by random projections, with errors of several percent
     "pca_lowrank",
 }
 
 
-# Arguments that say where a result is made, or by what: without them.
+# Arguments for devices and implementations, which are dropped.
 ELSEWHERE = ("device", "layout", "pin_memory", "memory_format", "generator")
 
 
@@ -139,7 +139,7 @@ def empty_result(job: Job) -> dict[str, Any]:
 
 
 def resolve(name: str, tracer: Any) -> Any:
-    """Our function of the same name; None if there is none."""
+    """The tracer function of the same name; None if there is none."""
     if name in ADAPTERS:
         return ADAPTERS[name](tracer)
     if name.startswith("__") and name.endswith("__"):
@@ -198,7 +198,7 @@ def run_op(job: Job) -> dict[str, Any]:
         second = differentiable and op.supports_gradgrad and job.dtype == "float64" and k < 5
         order = 0 if not differentiable else 2 if second else 1
         args, kwargs = (sample.input, *sample.args), sample.kwargs
-        if job.name == "linalg.pinv/hermitian":  # of what is not symmetric, nothing is promised
+        if job.name == "linalg.pinv/hermitian":  # unspecified for matrices that are not symmetric
             args = ((args[0] + args[0].mH).detach().requires_grad_(args[0].requires_grad), *args[1:])
         if job.halves:
             args, kwargs = halved(args), halved(kwargs)
@@ -212,7 +212,7 @@ def run_op(job: Job) -> dict[str, Any]:
             order = 0
         torch.manual_seed(0)
         if job.halves and op.name in ("scatter_reduce", "index_reduce") and not kwargs.get("include_self", True):
-            # PyTorch counts what is not included among the equal extrema that share the gradient.
+            # PyTorch counts excluded elements among the equal extrema that share the gradient.
             order = 0
         if op.name == "linalg.lstsq" and job.halves and kwargs.get("driver") == "gelsy" and not _solved(args, kwargs):
             continue
@@ -227,7 +227,7 @@ def run_op(job: Job) -> dict[str, Any]:
 
 
 def _comparable(name: str, function: Callable[..., Any], halves: bool = False) -> Callable[..., Any]:
-    """The function, or what of its results is determined."""
+    """The function, or the determined part of its results."""
     if name in CHOOSING:
         return _chosen(function, CHOOSING[name])
     parts = {**PARTS, **PARTS_OF_HALVES} if halves else PARTS
@@ -237,7 +237,7 @@ def _comparable(name: str, function: Callable[..., Any], halves: bool = False) -
 
 
 def _solved(args: tuple, kwargs: dict) -> bool:
-    """Whether PyTorch's solution of least squares is one: its default driver loses rows of matrices with many zeros."""
+    """True if PyTorch's least-squares solution is valid: its default driver loses rows of matrices with many zeros."""
     import torch
 
     a, b = (x.detach() for x in args[:2])
@@ -247,12 +247,12 @@ def _solved(args: tuple, kwargs: dict) -> bool:
 
 
 def _errors(op: Any, mine: Any, result: dict[str, Any]) -> None:
-    """Bad input: whether what PyTorch refuses is refused with the same type of exception."""
+    """Checks that bad input raises the same type of exception as in PyTorch."""
     from .convert import fresh, ours
 
     try:
         bad = list(op.error_inputs("cpu")) if op.error_inputs_func is not None else []
-    except Exception as e:  # PyTorch's own making of them fails, for want of a device
+    except Exception as e:  # PyTorch cannot create these samples without a device
         result["reasons"].append(f"error: no samples of bad input: {e}")
         return
     for error in bad:
@@ -262,7 +262,7 @@ def _errors(op: Any, mine: Any, result: dict[str, Any]) -> None:
             op.op(*fresh((given.input, *given.args)), **fresh(given.kwargs))
         except error.error_type:
             pass
-        except Exception:  # not the error it promises here, or tensors of a kind we have none of
+        except Exception:  # another error than promised, or unsupported kinds of tensors
             result["counts"]["errors not comparable"] += 1
             continue
         else:

@@ -1,7 +1,8 @@
-"""Records PyTorch's signatures: ``python -m conformance.signatures`` writes tests/signatures.json, which tests hold ours to.
+"""Records PyTorch's signatures: ``python -m conformance.signatures`` writes tests/signatures.json, which the tests check
+against.
 
-A signature is a list of parameters, "name" or "name=default"; "*" before those given by name alone, "*name" for any number.
-Functions written in C++ have one for each overload, from their schemas.
+A signature is a list of parameters, "name" or "name=default"; "*" precedes keyword-only ones, "*name" is variadic.
+Functions written in C++ have one signature per overload, from their schemas.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def overloads(name: str, method: bool) -> list[list[str]]:
 
 
 def written(thing: Any, method: bool) -> list[list[str]]:
-    """The parameters of something written in Python."""
+    """The parameters of a Python function or class."""
     try:
         parameters = list(inspect.signature(thing).parameters.values())
     except (TypeError, ValueError):

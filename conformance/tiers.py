@@ -1,4 +1,4 @@
-"""Operations by how much people use them: names as in PyTorch's sample database, with the variant after a slash."""
+"""Operations by frequency of use: names as in PyTorch's sample database, with the variant after a slash."""
 
 FIRST = [
     "add",

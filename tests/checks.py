@@ -1,4 +1,6 @@
-"""Checks of a primitive on a sample; each raises AssertionError. ``test_primitives`` runs them, and sees them fail."""
+"""Checks of a primitive on a sample; each raises AssertionError. ``test_primitives`` runs them, and also tests that
+they fail.
+"""
 
 import numpy as np
 
@@ -13,13 +15,13 @@ from tracer.runtime.program import Program
 
 
 def cast_args(args, dtype):
-    """The arguments with floating arrays in the given dtype."""
+    """The arguments with floating arrays cast to the dtype."""
     wanted = getattr(tracer, dtype).numpy
     return tuple(a.astype(wanted) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else np.asarray(a) for a in args)
 
 
 def graph_of(primitive, args, attrs):
-    """The graph that applies the primitive once."""
+    """A graph that applies the primitive once."""
     builder = Builder("f")
     inputs = [builder.input(type_of(a)) for a in args]
     return builder.finish(builder.append(primitive, inputs, {**primitive.defaults, **attrs}))
@@ -28,7 +30,7 @@ def graph_of(primitive, args, attrs):
 def close(actual, expected, what, ulps=8):
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype and actual.shape == expected.shape, f"{what}: {actual.dtype}{actual.shape}"
-    if expected.dtype in HALVES:  # computed in float32 by all, and rounded
+    if expected.dtype in HALVES:  # all compute in float32 and round
         room = 2 * float(tracer.finfo(type_of(expected).dtype).eps)
         actual, expected = actual.astype(np.float32), expected.astype(np.float32)
         np.testing.assert_allclose(actual, expected, rtol=room, atol=room, err_msg=what, equal_nan=True)
@@ -41,7 +43,7 @@ def close(actual, expected, what, ulps=8):
 
 
 def check_three_ways(primitive, args, attrs):
-    """Eager, the interpreter and compiled code agree, on value, dtype and shape."""
+    """Checks that eager mode, the interpreter and compiled code agree in value, dtype and shape."""
     graph = graph_of(primitive, args, attrs)
     (expected,) = evaluate(graph, *args)
     eager = primitive(*(tracer.from_numpy(np.array(a)) for a in args), **attrs)
@@ -51,10 +53,10 @@ def check_three_ways(primitive, args, attrs):
 
 
 def check_gradients(primitive, args, attrs, rules=None, order=2, symmetric=False):
-    """The rules agree with finite differences; so do the rules of the graph they build, up to ``order``.
+    """Checks the rules against finite differences, and the rules of the resulting graph, up to ``order``.
 
-    ``rules`` replaces the record's rules: the tests of this checker plant wrong ones. ``symmetric``: operand 0 is a
-    symmetric matrix, and is moved among those only.
+    ``rules`` replaces the record's rules, so that tests of this checker can plant wrong ones. ``symmetric``: operand 0 is a
+    symmetric matrix, and stays one when it is varied.
     """
     floating = [i for i, a in enumerate(args) if a.dtype.kind == "f"]
     graph = graph_of(primitive, args, attrs)
@@ -82,7 +84,7 @@ def _check_graph(graph, args, wrt, order, what, symmetric=False):
 
 
 def _compare(function, seeds, args, i, cotangent, what, symmetric=False, h=1e-6):
-    """The cotangent of argument ``i`` along a random direction, against a central difference."""
+    """Compares the cotangent of argument ``i`` along a random direction with a central difference."""
     direction = np.random.default_rng(5).standard_normal(args[i].shape)
     if symmetric:
         direction = direction + np.swapaxes(direction, -1, -2)

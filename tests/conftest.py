@@ -1,4 +1,4 @@
-"""The kernel cache of the tests, and the CPUs that code is generated for."""
+"""The kernel cache of the tests, and the tested CPUs."""
 
 import os
 import tempfile
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-# Kernels compiled by tests go to a cache of their own, shared by the processes of one run and of the next.
+# Kernels compiled by tests go to a separate cache, shared by the processes of this run and later ones.
 os.environ.setdefault("TRACER_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"tracer-tests-{os.getuid()}"))
 
 
 @pytest.fixture(params=["host", "x86-64-v2", "x86-64-v3"])
 def each_cpu(request):
-    """Runs a test once for each CPU that this machine can stand in for."""
+    """Runs a test once for each CPU whose code this machine can run."""
     from tracer.runtime import machine
 
     with machine.selecting(request.param) as cpu:

@@ -1,6 +1,6 @@
 """Expressions about probability distributions, for ``expressions``."""
 
-# A distribution, a value in its support, and what else is known of it; after "no" what is not.
+# A distribution, a value in its support, and available properties; unavailable ones follow "no".
 MOMENTS = "mode entropy mean variance"
 DISTRIBUTIONS = [
     ("D.Normal(v, v.exp())", "v * 2", "cdf icdf"),

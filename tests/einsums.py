@@ -1,5 +1,5 @@
-"""What PyTorch makes of random einsum equations: ellipses that broadcast, repeated letters, extents 1 and 0, lists of numbers,
-and equations that it refuses. ``test_einsum`` holds this package to it.
+"""PyTorch's results for random einsum equations: broadcasting ellipses, repeated letters, extents 1 and 0, lists of numbers,
+and invalid equations. ``test_einsum`` compares this package with them.
 
 python tests/einsums.py      # with PyTorch installed: records anew into einsums.json
 """
@@ -14,7 +14,7 @@ LETTERS = "abcdeA"
 
 
 def equation(rng):
-    """A random equation and the shapes of its operands, most of which fit."""
+    """A random equation and its operands' shapes, most of which fit."""
     zeros = [0] if rng.random() < 0.3 else []
     size = {c: rng.choice([1, 2, 3, 2, 3, *zeros]) for c in LETTERS}
     ellipsis = [rng.choice([1, 2, 3, *zeros]) for _ in range(rng.choice([0, 1, 2]))]
@@ -65,7 +65,7 @@ def weights(T, shape, k):
 
 
 def outcome(T, f, shapes):
-    """The shape, and weighted sums of the values and of the gradients; or the type of the exception."""
+    """The result's shape, and weighted sums of the values and of the gradients; or the type of the exception."""
     operands = [weights(T, shape, k + 1).requires_grad_() for k, shape in enumerate(shapes)]
     try:
         out = f(*operands)

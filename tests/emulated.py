@@ -1,7 +1,7 @@
-"""Plans for a GPU, run without one: kernels as emulated PTX, all other steps by the CPU's program.
+"""GPU plans, run without a GPU: kernels as emulated PTX, all other steps by the CPU's program.
 
-After each kernel its results are compared with those of the CPU's kernel on the same operands, and replaced by them, so that
-differences do not add up.
+After each kernel its results are compared with those of the CPU's kernel on the same operands, and replaced by them, so
+that differences do not accumulate.
 """
 
 import functools
@@ -19,12 +19,12 @@ from tracer.runtime.layout import Layout, lay_out
 from tracer.runtime.numba_cuda import ptx as ptx_of
 from tracer.runtime.program import Program
 
-BLOCKS = 64  # of a launch, at most: loops over grids take any number
+BLOCKS = 64  # maximum per launch; grid loops support any number
 
 
 @functools.lru_cache(maxsize=512)
 def read(text):
-    """PTX that the emulator has read."""
+    """Parsed PTX."""
     return ptx.Kernel(text)
 
 
@@ -37,8 +37,8 @@ def compiled(source, threads):
 class Emulated:
     """A graph as a program for a GPU.
 
-    ``change`` is applied to each kernel's PTX. ``launches`` counts emulated kernels, ``exact`` those with the CPU's bits, and
-    ``worst`` is the greatest difference of the others, for each of a kernel's reductions, in units of the last place of the
+    ``change`` is applied to each kernel's PTX. ``launches`` counts emulated kernels, ``exact`` those bitwise equal to the
+    CPU's. ``worst`` is the maximum difference of the others, per reduction of a kernel, in units of the last place of the
     largest element.
     """
 
@@ -96,7 +96,7 @@ class Emulated:
         assert sums, f"other bits than the CPU's, and no reduction is reordered:\n{name}"
         eps = _least_exact(op)
         for a, b, c in zip(results, expected, evaluate(graph, *operands), strict=True):
-            # The CPU's sums may be the less exact: NumPy's, which are pairwise, will do as well.
+            # The CPU's sums may be less accurate: NumPy's pairwise sums are accepted too.
             found = min(_difference(a, b, operands, name, eps), _difference(a, c, operands, name, eps))
             self.worst = max(self.worst, found / sums)
         _copy(expected, results)
@@ -109,19 +109,19 @@ def _alone(op):
 
 
 def _reductions(op):
-    """How many reductions an operation has, whose terms may be added in another order."""
+    """The number of an operation's reductions whose terms may be added in another order."""
     body = op.attrs.get("body")
     return 0 if body is None else sum(o.primitive.kind is Kind.REDUCTION for o in body.ops)
 
 
 def _least_exact(op):
-    """The relative distance of neighbouring numbers of the narrowest floating dtype that an operation computes in."""
+    """The relative spacing of numbers in the narrowest floating dtype that an operation computes in."""
     values = [*op.operands, *op.results, *(o.result for o in op.attrs["body"].ops)]
     return max(float(np.finfo(v.type.dtype.numpy).eps) for v in values if v.type.dtype.kind == "f")
 
 
 def _difference(a, b, operands, name, eps):
-    """The greatest difference of two arrays, in units of the last place of the largest element, operands included."""
+    """The maximum difference of two arrays, in units of the last place of the largest element, including operands."""
     if a.dtype.kind != "f":
         np.testing.assert_array_equal(a, b, name)
         return 0.0
@@ -136,7 +136,7 @@ def _difference(a, b, operands, name, eps):
 
 
 def assert_alike(found, expected):
-    """Asserts that a whole program's results are those of the CPU's program, but for sums in another order."""
+    """Asserts that a program's results equal those of the CPU's program, except for reordered sums."""
     for a, b in zip(found, expected, strict=True):
         if b.dtype.kind == "f":
             finite = np.isfinite(b)
@@ -147,7 +147,7 @@ def assert_alike(found, expected):
 
 
 def _unwritten(t):
-    """Memory whose bytes are all ones: results that are not written, or read before, are seen."""
+    """Memory filled with ones, so that unwritten results and early reads are detected."""
     return np.full(t.nbytes, 255, np.uint8).view(t.dtype.numpy).reshape(t.shape)
 
 
@@ -157,7 +157,7 @@ def _copy(values, views):
 
 
 def _padded(array):
-    """The bytes of an array, and ones up to a multiple of 16: NVVM may load a vector where only a part of it is used."""
+    """The bytes of an array, padded with ones to a multiple of 16: NVVM may load a whole vector for a part of it."""
     data = np.full(-(-array.nbytes // 16) * 16, 255, np.uint8)
     data[: array.nbytes] = array.reshape(-1).view(np.uint8)
     return data

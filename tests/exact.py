@@ -1,4 +1,4 @@
-"""Writes exact.json: special functions at some points to thirty digits, as two floats each. Needs mpmath.
+"""Writes exact.json: values of special functions to thirty digits, as two floats each. Needs mpmath.
 
 python tests/exact.py
 """

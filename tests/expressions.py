@@ -1,10 +1,10 @@
-"""What PyTorch computes for small expressions, recorded. ``test_expressions`` holds this package to it, eagerly and traced.
+"""Recorded results of PyTorch for small expressions. ``test_expressions`` compares this package with them, eager and traced.
 
 python tests/expressions.py      # with PyTorch installed: records anew into expressions.json
 
 ``T`` is the library, ``F`` its ``nn.functional``, ``D`` its ``distributions``; ``m``, ``v``, ``z`` are tensors of fixed
-numbers, ``i`` one of integers. An expression gives tensors or numbers, alone or in tuples. The gradients of the
-sum of its floating results' squares are recorded too.
+numbers, ``i`` one of integers. An expression returns tensors or numbers, or tuples of them. The gradients of the sum of its
+floating results' squares are recorded too.
 """
 
 import json
@@ -98,7 +98,7 @@ EXPRESSIONS += matrix_expressions.EXPRESSIONS
 
 
 def inputs(lib):
-    """The names that expressions speak of: float64 leaves that require gradients."""
+    """The names available to expressions: float64 leaves that require gradients."""
     rng = np.random.default_rng(4)
     arrays = {"m": rng.standard_normal((3, 4)), "v": rng.standard_normal(5), "z": rng.standard_normal((2, 2, 3))}
     leaves = {name: lib.tensor(a.tolist(), dtype=lib.float64, requires_grad=True) for name, a in arrays.items()}

@@ -1,7 +1,7 @@
 """Programs for another CPU, run by an emulator: kernels and products as object code, linked with a small C program.
 
-The C program reads an image of a program's memory, runs its steps, and writes the memory out. The image has all that a plan
-has (``tracer.runtime.plan``), with every address as a distance from where the memory begins.
+The C program reads an image of a program's memory, runs its steps, and writes the memory to a file. The image contains all
+of a plan (``tracer.runtime.plan``), with addresses relative to the start of the memory.
 """
 
 import re
@@ -59,13 +59,13 @@ _PRODUCTS = ("f32", "f64")
 
 
 class Machine:
-    """A CPU of the given name, emulated, with its kernels and executables in a folder."""
+    """An emulated CPU of the given name, with its kernels and executables in a folder."""
 
     def __init__(self, cpu, folder):
         self.cpu, self.folder = cpu, folder
 
     def run(self, plans, arguments):
-        """The outputs of each plan, given its inputs: one executable has the kernels of all."""
+        """The outputs of each plan, given its inputs; one executable has all kernels."""
         sources = list(dict.fromkeys(kind.source for plan in plans for kind in plan.kinds))
         program = self._build(sources)
         return [self._run(program, sources, plan, args) for plan, args in zip(plans, arguments, strict=True)]
@@ -108,7 +108,7 @@ class Machine:
 
 
 def _memory(plan, arguments):
-    """What memory holds before the first step, and where in it everything begins."""
+    """The initial memory, and the position of each part."""
     memory, places = bytearray(), {}
     arrays = [np.ascontiguousarray(a) for a in arguments]
     parts = [(("slot", i), a.tobytes()) for i, a in enumerate(arrays)]
@@ -121,7 +121,7 @@ def _memory(plan, arguments):
 
 
 def _words(plan, places):
-    """The argument blocks, the positions of addresses among them, and (position, which) of the products."""
+    """The argument blocks, the positions of addresses among them, and (position, which) for products."""
     words, relocated, products = list(plan.words), [], []
     for base, positions in plan.relocations.items():
         if base in _PRODUCTS:
@@ -137,5 +137,5 @@ def _words(plan, places):
 
 
 def reordered(plan):
-    """Whether sums are added in an order that depends on the CPU."""
+    """True if sums are added in an order that depends on the CPU."""
     return any(re.search("accumulate|gemm_", kind.source) for kind in plan.kinds)

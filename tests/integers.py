@@ -1,4 +1,5 @@
-"""What PyTorch makes of integers and bools, recorded: values, dtypes and refusals. ``test_integers`` holds this package to it.
+"""Recorded results of PyTorch for integers and bools: values, dtypes and errors. ``test_integers`` compares this package with
+them.
 
 python tests/integers.py      # with PyTorch installed: records anew into integers.json
 """
@@ -11,7 +12,7 @@ FILE = Path(__file__).with_name("integers.json")
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64"]
 
 # x and y are vectors of the dtype, z has no zeros, m is a mask, s has no dimensions, A and B are matrices, i is a batch of
-# images, w is one of float32, b is all that a dtype holds at its limits. T is the package, F its functional layers.
+# images, w is a float32 vector, b has the dtype's limits. T is the package, F its functional layers.
 EXPRESSIONS = """
 x + y ; x - y ; x * y ; x / z ; x // z ; x % z ; x ** (z % 4 + 0) ; -x ; +x ; ~x ; abs(x) ; x & y ; x | y ; x ^ y ; x << 1 ; x >> 1
 x + 1 ; x + True ; x + 1.5 ; x * 2 ; x * -1 ; x * 0.5 ; x - 1 ; 1 - x ; x / 2 ; x // 2 ; x // -2 ; x % 3 ; x % -3 ; x ** 2 ; x ** 0
@@ -82,7 +83,7 @@ def expressions():
 
 
 def inputs(T, dtype):
-    """The values that an expression may name, for one dtype."""
+    """The values available to an expression, for one dtype."""
     D = getattr(T, dtype)
     numbers = {
         "bool": ([1, 0, 1, 1, 0, 0], [1, 1, 0, 1, 0, 1]),
@@ -115,7 +116,7 @@ def function(T, dtype, expression):
 
 
 def plain(out):
-    """Values and dtypes, as JSON has them."""
+    """Values and dtypes as JSON data."""
     if hasattr(out, "tolist"):
         values = out.tolist()
         if str(out.dtype).split(".")[-1].startswith("complex"):
@@ -133,7 +134,7 @@ def _rounded(values):
 
 
 def outcome(T, dtype, expression, trace=None):
-    """What the expression gives, or "refused"; traced, of the second call."""
+    """The expression's result, or "refused"; if traced, of the second call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,6 +1,6 @@
-"""Expressions about spectra of signals and factorizations of matrices, for ``expressions``."""
+"""Expressions for ``expressions`` about spectra of signals and factorizations of matrices."""
 
-# A signal of 24 numbers, and two of 20 in a batch; a window.
+# A signal of 24 numbers, and a batch of two with 20; a window.
 S, B, W = (
     "T.cat([m.reshape(-1), (m * m).reshape(-1)])",
     "T.cat([m, m.flip(1), -m, m * 2, m / 3])[:10].reshape(2, 20)",
@@ -21,7 +21,7 @@ TRANSFORMS = [
     (S, "8, 2, window=T.hann_window(8)"),
     (B, "8, 2, window=T.hamming_window(6), win_length=6, normalized=True, onesided=False"),
 ]
-# Those that can be undone: windows overlap, and are not 0 at the ends of what is returned.
+# Invertible transforms: windows overlap, and are not 0 at the ends of the result.
 UNDONE = [
     (S, "8, 2, window=T.hamming_window(8)", ""),
     (B, "8, 2, window=T.hamming_window(8)", ""),

@@ -1,4 +1,4 @@
-"""All operations that move elements, and which of them give views: one table, with what PyTorch says recorded beside it.
+"""A table of all operations that move elements, with PyTorch's recorded behaviour: which of them return views.
 
 python tests/movements.py      # with PyTorch installed: records anew into movements.json
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 FILE = Path(__file__).with_name("movements.json")
 
-# Inputs, by name.
+# Inputs by name.
 INPUTS = {
     "matrix": lambda lib: lib.arange(12.0).reshape(3, 4),
     "transposed": lambda lib: lib.arange(12.0).reshape(4, 3).t(),
@@ -27,7 +27,7 @@ INPUTS = {
     "pairs": lambda lib: lib.arange(12.0).reshape(3, 2, 2),
 }
 
-# Expressions in the input ``x`` and the library, for each of the inputs named, separated by semicolons.
+# Expressions in the input ``x`` and the library, for each of the named inputs, separated by semicolons.
 OPERATIONS = {
     "matrix transposed": """
         x[0]; x[:, 1]; x[1:]; x[:, ::2]; x[...]; x[:]; x[None]; x[..., None, :]; x[0, 1]; x[2:2]; x[-1, 1:3]; x[True];
@@ -159,7 +159,7 @@ def attempt(function, *args):
 
 
 def scenarios(lib, text):
-    """Functions of a leaf: each makes the input ``x`` of it, moves it to ``y``, and does something to either."""
+    """Functions of a leaf: each computes the input ``x`` from it, moves it to ``y``, and does something to either."""
     moved = eval(f"lambda x: {text}", {"lib": lib})
 
     def size(y):
@@ -205,7 +205,9 @@ def numbers(x):
 
 
 def kind(lib, name, text):
-    """Whether the result is the input, whether it is a view of it, its shape, and its strides along axes that have any."""
+    """Whether the result is the input, whether it is a view, its shape, and its strides along axes with more than one
+    element.
+    """
     x = INPUTS[name](lib)
     y = attempt(eval, text, {"x": x, "lib": lib})
     if isinstance(y, str):
@@ -215,7 +217,7 @@ def kind(lib, name, text):
 
 
 def results(lib, name, text, trace=lambda f: f, runs=1):
-    """What each scenario returns, and the gradient of what can be differentiated; in each of several runs."""
+    """The result of each scenario, and its gradient if differentiable, for each of several runs."""
     leaf = INPUTS[name](lib).detach().requires_grad_()
     found = []
     functions = [trace(f) for f in scenarios(lib, text)]
@@ -232,19 +234,19 @@ def results(lib, name, text, trace=lambda f: f, runs=1):
 
 
 def overlap(y):
-    """Whether elements share memory."""
+    """True if elements share memory."""
     places = [sum(i * s for i, s in zip(index, y.stride(), strict=True)) for index in itertools.product(*map(range, y.shape))]
     return len(set(places)) < len(places)
 
 
 def recorded(lib, name, text):
-    """What is held to, with None for what is not specified."""
+    """The recorded data, with None for unspecified results."""
     y = attempt(eval, text, {"x": INPUTS[name](lib) * 1, "lib": lib})
     (found,) = results(lib, name, text)
     if len(found) == 8:
-        if found[7] == "RuntimeError":  # PyTorch saved what was changed, which is not needed
+        if found[7] == "RuntimeError":  # PyTorch saved a changed tensor that is not needed
             found[7] = None
-        if overlap(y):  # an operation in place on elements that share memory
+        if overlap(y):  # an in-place operation on elements that share memory
             found[4] = found[5] = None
     return [kind(lib, name, text), found]
 

@@ -1,4 +1,4 @@
-"""Random IR graphs for differential tests: well typed by construction, values kept small by construction."""
+"""Random IR graphs for differential tests: well typed by construction, with small values by construction."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ EXTENTS = (1, 2, 3, 4, 5)
 
 
 class RandomGraph:
-    """Grows a graph operation by operation. ``smooth`` leaves out what finite differences cannot follow."""
+    """Builds a graph operation by operation. ``smooth`` excludes operations that finite differences cannot check."""
 
     def __init__(self, seed, size, smooth=False, empty=False):
         self.rng = np.random.default_rng(seed)
@@ -49,7 +49,7 @@ class RandomGraph:
                     self.values.append(v)
 
     def finish(self):
-        """The graph, with a few of its latest values and sometimes an input as outputs, and sometimes an update."""
+        """The graph, with some of its latest values and sometimes an input as outputs, and sometimes an update."""
         rng, inputs = self.rng, self.builder.inputs
         chosen = [self.values[-1], *(self.values[rng.integers(len(self.values))] for _ in range(rng.integers(0, 3)))]
         updates = {}
@@ -75,7 +75,7 @@ class RandomGraph:
         return self.some(SMOOTH if self.smooth else SMOOTH + KINKED)(self.pick())
 
     def fitting(self, v):
-        """A value of the same shape as ``v``, broadcast if need be."""
+        """A value with the shape of ``v``, broadcast if necessary."""
         same = [u for u in self.values if u.shape == v.shape]
         u = self.some(same)
         smaller = [w for w in self.values if len(w.shape) < len(v.shape) and self.axes_into(w, v)]
@@ -85,7 +85,7 @@ class RandomGraph:
         return u
 
     def axes_into(self, w, v):
-        """Axes of ``v`` that the axes of ``w`` can become, in order; None if there are none."""
+        """Axes of ``v`` to which the axes of ``w`` can be mapped, in order; None if there are none."""
         axes, start = [], 0
         for n in w.shape:
             found = next((i for i in range(start, len(v.shape)) if v.shape[i] == n), None)
@@ -108,7 +108,7 @@ class RandomGraph:
         if not self.smooth and all(v.shape[a] for a in axes):
             kinds += [ops.max_, ops.min_]
         r = ops.tanh(ops.mul(self.some(kinds)(v, axes=axes), 0.3))
-        if self.rng.random() < 0.6:  # back to the whole, as a softmax does
+        if self.rng.random() < 0.6:  # broadcast back to the domain, as in a softmax
             spread = ops.broadcast(r, shape=v.shape, axes=kept_axes(len(v.shape), axes))
             return self.some(PAIRS)(v, spread)
         return r

@@ -1,11 +1,11 @@
-"""Random changes of what a traced function can reach, made between its calls: none may leave a result stale.
+"""Random changes between calls to objects that a traced function can reach: none may leave a result stale.
 
-A program is a function ``make(wrap)`` as those of the gallery are (``gallery``). It makes some of the things of ``reachable``.
-Its traced function reads them, from its own code, from helpers and methods, in branches; and before some calls, something that
-it reaches is changed. Changes may be nonsense: what the function raises then must be the same, too.
+A program is a function ``make(wrap)`` like those in ``gallery``. It creates some of the objects of ``reachable``. Its
+traced function reads them: directly, through helpers and methods, in branches. Before some calls, a reachable object is
+changed. Changes may be invalid; then the exception must be the same.
 
-python random_changes.py SEED          # prints a program, and whether it is the same traced
-python random_changes.py FIRST COUNT   # checks many, and prints those that differ, shrunk
+python random_changes.py SEED          # prints a program, and whether the traced results are equal python random_changes.py
+FIRST COUNT   # checks many, and prints those that differ, shrunk
 """
 
 import ast
@@ -22,7 +22,7 @@ from collections import Counter
 from random_traced_programs import single_operations
 from reachable import HEADER, NUMBERS, ODD, READS, THINGS, USES, WRITES
 
-# How a read is written: lines in ``make``, and lines in the traced function. {r}: an expression for ``x``; {h}: a name.
+# Ways to read: lines in ``make``, and lines in the traced function. {r}: an expression for ``x``; {h}: a name.
 CONTEXTS = [
     ("", "x = {r}"),
     ("", "x = {r}"),
@@ -64,7 +64,7 @@ CONTEXTS = [
     ("", "with tracer.no_grad():\n    x = {r}"),
     ("", "if k == 2:\n    return {r}"),
 ]
-# What may become of a name {h} of these.
+# Changes of a name {h} of these.
 OF_HELPERS = [
     "{h} = lambda x: x * 0.5",
     "{h} = decorated({h})",
@@ -155,7 +155,7 @@ class Program:
             return self.write(t.places)
         return rng.choice(t.changes)
 
-    # As source.
+    # Source text.
 
     def names(self, shared):
         return [n for name in self.things if self.shared[name] is shared for n in self.names_of(name)]
@@ -241,7 +241,7 @@ def assigned(lines):
 
 @dataclasses.dataclass
 class Outcome:
-    """``message``: how a program differs traced, empty if it does not. The numbers are of calls, and of changes made."""
+    """``message``: how the traced program differs, empty if it does not. The numbers count calls and changes."""
 
     message: str
     calls: int = 0
@@ -250,11 +250,11 @@ class Outcome:
 
 
 class Nonsense(SyntaxError):
-    """A program that cannot even be made: it lacks what it needs."""
+    """A program that cannot be created, because something is missing."""
 
 
 def outcome(program):
-    """Raises SyntaxError where the text is not a program. The eager and the traced program are compiled separately."""
+    """Raises SyntaxError if the text is not a program. The eager and the traced program are compiled separately."""
     from gallery.harness import compare
 
     source, scope, traced, message = program.source(), {}, [], ""
@@ -297,7 +297,7 @@ def failure(program):
 
 
 def told(program, message):
-    """What is wrong, with the changes that were made before; and a script."""
+    """The error, with the preceding changes; and a script."""
     found = re.match(r", call (\d+)", message)
     last = int(found[1]) if found else len(program.calls)
     changes = [f"before call {n}: {text}" for n, text in program.changes.items() if n <= last]
@@ -305,7 +305,7 @@ def told(program, message):
 
 
 def shrunk(program, budget=300):
-    """The program with all taken out that its failure does not need."""
+    """The program without everything that its failure does not need."""
 
     def fails():
         nonlocal budget
@@ -352,7 +352,7 @@ def shrunk(program, budget=300):
 
 
 def check(seeds, progress=0):
-    """The failing programs among those of the seeds: (seed, what is wrong), shrunk; and the sums of calls, replays, changes."""
+    """The failing programs among the seeds: (seed, error), shrunk; and the sums of calls, replays, changes."""
     found, sums = [], Counter()
     for n, seed in enumerate(seeds):
         result = outcome(Program(seed))

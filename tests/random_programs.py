@@ -1,8 +1,8 @@
-"""Random programs of autograd's semantics, for PyTorch and for this package: views, changes in place, blocks without gradients,
-hooks, users' own functions, several backward passes, mixed dtypes.
+"""Random programs for autograd's semantics, for PyTorch and for this package: views, in-place changes, ``no_grad`` blocks,
+hooks, custom functions, several backward passes, mixed dtypes.
 
-``program(seed)`` is a program as Python source, a function of the library and a few leaves; ``outcome`` runs it. The numbers
-are small integers and halves, so that results are exact.
+``program(seed)`` is a program as Python source, a function of the library and a few leaves; ``outcome`` runs it. The
+numbers are small multiples of 0.5, so that results are exact.
 
 python tests/random_programs.py      # with PyTorch installed: records anew into random_programs.json
 """
@@ -23,7 +23,7 @@ def _list(text):
     return [item.strip() for item in text.split(";")]
 
 
-# Expressions and statements in {x}, and another tensor {y}: views, results in memory of their own, changes in place and hooks.
+# Expressions and statements in {x} and another tensor {y}: views, results in new memory, in-place changes and hooks.
 VIEWS = _list("""
     {x}.view({x}.shape); {x}[...]; {x}[None]; {x}.unsqueeze(0); {x}.squeeze(); {x}.expand(2, *{x}.shape)[1];
     {x}.detach(); {x}.view_as({x}); {x}.T if {x}.ndim == 2 else {x}[...]; {x}[0]; {x}[-1:]; {x}[1:];
@@ -95,7 +95,7 @@ def program(seed):
 
 
 def attempt(make, otherwise):
-    """A result, or another tensor where there is none."""
+    """A result, or another tensor if there is none."""
     try:
         return make()
     except ERRORS:
@@ -103,7 +103,7 @@ def attempt(make, otherwise):
 
 
 def kind(error):
-    """The kind of an exception. What was saved and then modified, which operations save is their own affair."""
+    """The kind of an exception. Which operation detects a modified saved tensor is unspecified."""
     text = str(error)
     if "modified by an inplace operation" in text or "detached in-place" in text:
         return "modified"
@@ -114,7 +114,7 @@ ERRORS = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError)
 
 
 def functions(lib):
-    """Users' own functions."""
+    """Custom functions."""
 
     class Scale(lib.autograd.Function):
         @staticmethod
@@ -188,7 +188,7 @@ def gradient(t):
 
 
 def outcome(lib, seed, trace=lambda f: f, runs=1):
-    """What a program returns, its errors, and the gradients of a weighted sum of what it returns; for each of several runs."""
+    """A program's results, errors, and the gradients of a weighted sum of the results; for each of several runs."""
     scope = {"attempt": attempt, "kind": kind, "ERRORS": ERRORS, **functions(lib)}
     exec(program(seed), scope)
     f = trace(scope["f"])
@@ -218,9 +218,10 @@ UNSPECIFIED = "-" * 8
 
 
 def digest(part):
-    """A result in few letters: results are exact, so they are compared by a checksum.
+    """A result as a short text: results are exact, so a checksum suffices.
 
-    Where something saved was modified, others save something else; where PyTorch crashed, there is nothing to compare with.
+    If a saved value was modified, the two libraries may save different values; if PyTorch crashed, there is nothing to
+    compare.
     """
     if part is None or "modified" in json.dumps(part):
         return UNSPECIFIED
@@ -228,7 +229,7 @@ def digest(part):
 
 
 def survived(function, *args):
-    """What a function returns in a process of its own; None where that crashes, as PyTorch does in some programs."""
+    """The function's result, computed in a separate process; None if it crashes, as PyTorch does in some programs."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,12 +1,12 @@
-"""Random programs for tracing: decisions on values, views, changes in place, effects on Python's objects, random numbers,
-modules, an optimizer, numbers and shapes that change from call to call.
+"""Random programs for tracing: control flow on values, views, in-place changes, effects on Python objects, random numbers,
+modules, an optimizer, numbers and shapes that differ between calls.
 
-A program is a tree of statements, rendered as the source of a function ``make(wrap)`` as the gallery's are (``gallery``).
-Every variable has a value from the start and tensors keep the shape ``(n, 3)``, so a program stays one whatever is taken out
-of it: ``shrunk`` takes out all that a failure does not need.
+A program is a tree of statements, rendered as the source of a function ``make(wrap)`` like those in ``gallery``. Every
+variable is initialised and tensors keep the shape ``(n, 3)``, so a program stays valid whatever is removed: ``shrunk``
+removes everything that a failure does not need.
 
-python random_traced_programs.py SEED          # prints a program, and whether it is the same traced
-python random_traced_programs.py FIRST COUNT   # checks many, and prints those that differ, shrunk
+python random_traced_programs.py SEED          # prints a program, and whether the traced results are equal python
+random_traced_programs.py FIRST COUNT   # checks many, and prints those that differ, shrunk
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def _list(text):
     return [item.strip() for item in text.strip().split("\n")]
 
 
-# Expressions of the shape (n, 3): {v} and {w} are such tensors, k an int and u a float that calls bring.
+# Expressions of shape (n, 3): {v} and {w} are such tensors, k an int and u a float from the call's arguments.
 PURE = _list("""
     {v} + {w} * u
     ({v} * {w}).tanh()
@@ -106,7 +106,7 @@ IN_PLACE = _list("""
     {v}.view(-1)[1:3].zero_()
     {v}.detach().mul_(0.5)
 """)
-# What Python sees of values.
+# Values that Python reads.
 LOOKS = _list("""
     r = {v}.mean().item()
     r = float({v}[0, 0])
@@ -199,7 +199,7 @@ EFFECTS = _list("""
     p.grad = None
     {v}.tag = k
 """)
-# Several statements that belong together.
+# Groups of statements.
 GROUPS = [
     "loss = ({v} @ p).sin().mean()\nloss.backward(retain_graph=True)",
     "optimizer.zero_grad()\nloss = ({v}.detach() @ p).tanh().mean() + model({w}.detach()).square().mean()\n"
@@ -236,25 +236,25 @@ HOST = _list("""
 """)
 
 
-# How the second argument is related to the first, or to what is captured.
+# The relation of the second argument to the first, or to captured tensors.
 KINDS = ["new"] * 6 + ["same"] * 2 + ["twice", "transposed", "overlapping", "captured"]
 
 
 @dataclass
 class Statement:
-    """A line, or a header with statements under it."""
+    """A line, or a header with nested statements."""
 
     text: str
     body: list["Statement"] = field(default_factory=list)
 
 
 class Program:
-    """``inner`` and ``outer`` are the statements of two traced functions, ``host`` what happens between calls, by the call."""
+    """``inner`` and ``outer`` are the statements of two traced functions, ``host`` the actions between calls, by call."""
 
     def __init__(self, seed):
         rng = self.rng = random.Random(seed)
         self.looks, self.effects = rng.random() < 0.65, rng.random() < 0.65
-        self.leaf = rng.random() < 0.4  # x requires gradients
+        self.leaf = rng.random() < 0.4  # x requires a gradient
         self.alias = not self.leaf and rng.random() < 0.2
         self.inner = self.block(rng.randint(1, 2), 1, "inner")
         self.outer = self.block(rng.randint(3, 8), 0)
@@ -339,7 +339,7 @@ class Program:
             return [Statement("", [tries, Statement("except ValueError as e:", [*caught, Statement("k = k + len(str(e))")])])]
         return [Statement(f"with {rng.choice(['tracer.no_grad()', 'tracer.enable_grad()'])}:", body)]
 
-    # As source.
+    # Source text.
 
     def source(self):
         start = "a, b, c = x, y, x + y" if self.alias else "a, b, c = x * 1, y * 1, x + y"
@@ -406,7 +406,7 @@ def render(statements, depth):
 
 
 def failure(program):
-    """How a program differs traced, in words; empty if it does not."""
+    """How the traced program differs, as text; empty if it does not."""
     return failure_of(program.source())
 
 
@@ -423,21 +423,21 @@ def failure_of(source):
 
 
 def lists(statements):
-    """The list itself, and all lists of statements under it."""
+    """The list itself, and all nested lists of statements."""
     yield statements
     for s in statements:
         yield from lists(s.body)
 
 
 def shrunk(program, budget=400):
-    """The program with all taken out that its failure does not need."""
+    """The program without everything that its failure does not need."""
 
     def fails():
         nonlocal budget
         budget -= 1
         try:
             return bool(failure(program))
-        except SyntaxError:  # an else without its if
+        except SyntaxError:  # an else without if
             return False
 
     smaller = True
@@ -473,9 +473,9 @@ def shrunk(program, budget=400):
 
 @contextlib.contextmanager
 def single_operations():
-    """In this block each operation is a separate kernel: all programs share a few hundred, each of which compiles quickly.
+    """Makes each operation a separate kernel in this block: all programs share a few hundred kernels, which compile quickly.
 
-    The disk's cache is left out: it would keep plans under the keys that they have otherwise.
+    The disk cache is disabled: it would store plans under their usual keys.
     """
     from tracer.ir.passes import fuse
     from tracer.runtime import planned
@@ -489,7 +489,7 @@ def single_operations():
 
 
 class Forgetful:
-    """A cache of plans that keeps nothing."""
+    """A cache of plans that stores nothing."""
 
     def read(self, name):
         return None

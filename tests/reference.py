@@ -1,4 +1,5 @@
-"""What PyTorch computes, recorded: optimizers' trajectories, schedules, modules. ``test_reference`` holds this package to it.
+"""Recorded results of PyTorch: optimizers' trajectories, schedulers, modules. ``test_reference`` compares this package with
+them.
 
 python tests/reference.py      # with PyTorch installed: records anew into reference.json
 """
@@ -46,7 +47,7 @@ SCHEDULES = [
     ("OneCycleLR", {"max_lr": 0.5, "total_steps": 31}),
 ]
 
-# Name, arguments, shapes of the inputs; an input of integers is given as (shape, limit).
+# Name, arguments, shapes of the inputs; an integer input is given as (shape, limit).
 MODULES = [
     ("Bilinear", [3, 4, 2], [(5, 3), (5, 4)]),
     ("Conv1d", [2, 4, 3, 2, 1], [(2, 2, 7)]),
@@ -106,7 +107,7 @@ def trajectory(lib, name, settings, steps=100, trace=lambda f: f):
     def compute():
         optimizer.zero_grad()
         a, b, c = params
-        if name == "LBFGS":  # on a convex loss: elsewhere it amplifies rounding
+        if name == "LBFGS":  # on a convex loss, because others amplify rounding errors
             loss = ((x @ a + b) ** 2).mean() + ((x[:, :3] @ c - y) ** 2).mean()
         else:
             loss = ((lib.tanh(lib.tanh(x @ a + b) @ c) - y) ** 2).mean()
@@ -139,7 +140,7 @@ def rates(lib, name, settings, steps=30):
 
 
 def outcome(lib, name, arguments, shapes, trace=lambda f: f):
-    """A module's first result, and the gradients of its sum of squares, for parameters and inputs of fixed numbers."""
+    """A module's first result, and the gradients of its sum of squares, with fixed numbers as parameters and inputs."""
     rng = np.random.default_rng(1)
     module = getattr(lib.nn, name)(*arguments).to(lib.float64)
     for p in module.parameters():

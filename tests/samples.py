@@ -1,7 +1,7 @@
-"""One table of samples per primitive: arguments and attributes. Every check of a primitive reads it.
+"""One table of samples per primitive: arguments and attributes. All checks of a primitive use it.
 
 A floating sample is an array of float64; checks that run in float32 convert it. ``smooth=False`` marks samples at kinks and
-specials (ties, zeros, NaN, infinities), where values are compared but not finite differences.
+special values (ties, zeros, NaN, infinities), where values are compared but not finite differences.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Sample:
     args: tuple
     attrs: dict[str, Any] = field(default_factory=dict)
     smooth: bool = True
-    symmetric: bool = False  # the operand is a symmetric matrix, and is moved only among those
+    symmetric: bool = False  # the operand is a symmetric matrix, and stays one when it is varied
 
 
 def normal(*shape, seed=0, low=None, high=None):
@@ -93,7 +93,7 @@ def arg():
 
 
 def matrix(*shape, seed=0):
-    """Well-conditioned, with singular values far apart."""
+    """Well-conditioned, with well-separated singular values."""
     k = min(shape[-2:])
     u, _, vh = np.linalg.svd(normal(*shape, seed=seed), full_matrices=False)
     return u * np.linspace(1.0, 3.0, k) @ vh
@@ -312,7 +312,7 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(4, 3), normal(2, 4, seed=1)), {"ta": True, "tb": True}),
         Sample((normal(2, 3, 4), normal(2, 4, 5, seed=1)), {"ta": False, "tb": False}),
         Sample((normal(2, 4, 3), normal(2, 5, 4, seed=1)), {"ta": True, "tb": True}),
-        # One matrix for a batch: cotangents added up, or (where they are larger than the operands) of one product.
+        # One matrix for a batch: cotangents summed, or (if they are larger than the operands) from one product.
         *(
             Sample((normal(*(a[::-1] if ta else a)), normal(2, *(b[::-1] if tb else b), seed=1)), {"ta": ta, "tb": tb})
             for a, b in (((3, 4), (4, 9)), ((5, 6), (6, 1)))
@@ -494,7 +494,7 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
 }
 
-NOT_SAMPLED = {"fusion", "sum_lost"}  # what passes make; tested with them
+NOT_SAMPLED = {"fusion", "sum_lost"}  # created by passes; tested with them
 
 
 def cases():

@@ -5,9 +5,9 @@
     python tests/second_compiler.py gradients 3000 3005
     python tests/second_compiler.py workloads 0/4
 
-A process of its own, for Numba reads the settings that decide in which order sums are added when it is imported. Prints one
-line of JSON: the number of kernels, and what differed. Results must be equal bit for bit; NaN equals NaN. With Numba 0.65,
-whose LLVM unrolls a few sums differently in the two, programs with sums need only be close.
+Runs as a separate process, because Numba reads its settings, which affect the order of sums, when it is imported. Prints
+one line of JSON: the number of kernels, and the differences. Results must be bitwise equal; NaN equals NaN. With Numba
+0.65, whose LLVM unrolls a few sums differently, programs with sums need only be close.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 
 from tracer.runtime import machine
 
-os.environ["NUMBA_OPT"] = "max"  # vectorise in the first run of the optimiser, which sees what our only one sees
+os.environ["NUMBA_OPT"] = "max"  # vectorise in the first run of the optimiser, whose input is that of the project's only run
 os.environ["NUMBA_CPU_NAME"] = machine.selected().name
 os.environ["NUMBA_CPU_FEATURES"] = machine.selected().features
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -47,11 +47,11 @@ class SecondCompiler:
     """Runs plans with the kernels of both compilers."""
 
     def __init__(self):
-        self.kernels = {}  # by text; their code lives as long as they do
+        self.kernels = {}  # by text; they keep the code alive
         self.differences = []
 
     def addresses(self, sources):
-        """What takes the place of ``compile.load``."""
+        """Replaces ``compile.load``."""
         return [_address(self._kernel(s)) for s in sources]
 
     def _kernel(self, source):
@@ -60,7 +60,7 @@ class SecondCompiler:
         return self.kernels[source]
 
     def compare(self, plan, arrays, what):
-        """Runs a plan with either compiler's kernels; notes what differs."""
+        """Runs a plan with each compiler's kernels; records differences."""
         if not any(kind.source for kind in plan.kinds):
             return
         expected = _outcome(plan, arrays)
@@ -75,13 +75,13 @@ class SecondCompiler:
 
 
 def _address(kernel):
-    """Where the C function is that Numba makes beside a compiled function."""
+    """The address of the C function that Numba creates for a compiled function."""
     (compiled,) = kernel.overloads.values()
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
 
 
 def _outcome(plan, arrays):
-    """The outputs, or the exception that a check in a kernel led to."""
+    """The outputs, or the exception of a failed check in a kernel."""
     try:
         return Program(plan)(*arrays)
     except (IndexError, RuntimeError, ZeroDivisionError) as e:
@@ -95,7 +95,7 @@ def _same(a, b):
 
 
 def _close(a, b):
-    """Equal but for the rounding of sums, some of numbers that nearly cancel."""
+    """Equal up to rounding of sums, some of which nearly cancel."""
     return not isinstance(a, str) and all(
         np.allclose(x, y, rtol=1e-4, atol=1e-4 * np.nanmax(np.abs(x), initial=1), equal_nan=True)
         for x, y in zip(a, b, strict=True)
@@ -107,7 +107,7 @@ def _plan(graph):
 
 
 def samples(second, dtype, share, first, primitive=None):
-    """A share of the table of samples, or those of one primitive; ``first``: of each primitive the first sample alone."""
+    """A share of the table of samples, or those of one primitive; ``first``: only the first sample of each primitive."""
     seen = set()
     chosen = [(n, p, s) for n, p, s in cases() if not (first and (p.name in seen or seen.add(p.name)))]
     chosen = [case for case in chosen if primitive in (None, case[1].name)]
@@ -129,10 +129,10 @@ def gradients(second, start, stop):
 
 
 def workloads(second, share, first):
-    """The programs that the benchmarks run, at their sizes, on numbers that logarithms and roots take.
+    """The benchmarks' programs, at their sizes, on numbers in the domains of logarithms and roots.
 
-    Steps are traced whole, and then with their backward passes outside. ``first``: whole alone, and no neural ODE, which has
-    many hundred operations.
+    Steps are traced whole, and then with their backward passes outside. ``first``: only whole, and without the neural ODE,
+    which has many hundred operations.
     """
     libraries = [Library(tracer, whole=tracer.trace), Library(tracer, part=tracer.trace)]
     chosen = [w for w in WORKLOADS if not (first and w.name.startswith("neural ODE"))]
@@ -144,7 +144,7 @@ def workloads(second, share, first):
 
 
 def _plans(workload, libraries):
-    """The plans that are linked while a workload is run."""
+    """The plans that are linked while a workload runs."""
     found = []
     link = Program.__init__
 

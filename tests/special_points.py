@@ -1,5 +1,5 @@
-"""What PyTorch computes at special points and ties, with first and second derivatives. ``test_special_points`` holds this
-package to it.
+"""PyTorch's results at special points and ties, with first and second derivatives. ``test_special_points`` compares this
+package with them.
 
 python tests/special_points.py      # with PyTorch installed: records anew into special_points.json
 """
@@ -20,8 +20,8 @@ VECTORS = [
     [-1.0, 1.0, -1.0, 1.0, 0.0], [3.0, 1.0, 2.0, 1.0, 3.0], [NAN, 1.0, 1.0, 0.0, 2.0],
 ]  # fmt: skip
 
-# Functions of one tensor, of two, and of a vector, as expressions: T is the package, F its functions of networks. Those in
-# SECOND are compared with their second derivatives too.
+# Functions of one tensor, of two, and of a vector, as expressions: T is the package, F its ``nn.functional``. For those in
+# SECOND second derivatives are compared too.
 UNARY = {
     **{
         f"T.{name}(a)": POINTS
@@ -102,11 +102,11 @@ VECTOR = [
     "F.cross_entropy(a.reshape(1, 5), T.tensor([1]))",
     "F.triplet_margin_loss(a[:2].reshape(1, 2), a[1:3].reshape(1, 2), a[2:4].reshape(1, 2))",
 ]
-NUMBERS = ("F.embedding_bag", "F.max_pool1d")  # which NaN of a window counts is no matter of definition
+NUMBERS = ("F.embedding_bag", "F.max_pool1d")  # the choice among several NaNs of a window is unspecified
 
 
 def cases():
-    """The name and the values of the operands of each case."""
+    """The name and the operands of each case."""
     for text, points in UNARY.items():
         yield text, [points]
     for text in BINARY:
@@ -127,7 +127,7 @@ def numbers(tensor):
 
 
 def observed(package, f, operands):
-    """The values, their derivatives with some cotangent, and those of these; what there is none of is None."""
+    """The values, their derivatives with some cotangent, and the derivatives of these; None where there are none."""
     leaves = [package.tensor(x, dtype=package.float64, requires_grad=True) for x in operands]
     y = f(*leaves)
     y = y[0] if isinstance(y, tuple) else y

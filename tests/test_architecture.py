@@ -1,4 +1,4 @@
-"""Rules for the source that a machine can check."""
+"""Rules for the source code."""
 
 import ast
 import os
@@ -11,7 +11,7 @@ ORDER = ["ir", "codegen", "runtime", "tracer"]
 
 
 def imported_rooms(path, room):
-    """The rooms that a file's imports lead to, seen from the installed package, where the rooms are neighbours."""
+    """The parts that a file imports, with the parts as neighbours, as in the installed package."""
     package = ["tracer", *path.relative_to(ROOT).parent.parts[room == "tracer" :]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -61,7 +61,7 @@ def test_files_are_of_readable_size():
 
 
 def test_import_is_quick(tmp_path):
-    """The package's own share of the import, of the second process on, is at most three times NumPy's: 0.2 s, or less."""
+    """The package's share of the import time, from the second process on, is at most three times NumPy's: 0.2 s, or less."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
     clock = (
         "import time; s = time.process_time(); import numpy; t = time.process_time(); import tracer; u = time.process_time()"

@@ -1,4 +1,4 @@
-"""The array API standard's namespace, against NumPy's, which follows the standard, on ordinary and special values."""
+"""The array API standard's namespace, compared with NumPy's, which follows the standard, on ordinary and special values."""
 
 import inspect
 
@@ -12,7 +12,7 @@ INF, NAN = np.inf, np.nan
 SPECIALS = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, INF, -INF, NAN, 1e-300, 1e300])
 ints = np.array([[3, -1, 0], [7, 2, -5]])
 
-# What the standard of 2025.12 lists.
+# The functions in the standard of 2025.12.
 NAMES = """
     e inf nan newaxis pi bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64 complex128
     arange asarray empty empty_like eye from_dlpack full full_like linspace meshgrid ones ones_like tril triu zeros zeros_like
@@ -93,7 +93,7 @@ BINARY = """
 @pytest.mark.parametrize("name", BINARY.split())
 def test_of_two_arrays(name):
     a, b = np.meshgrid(SPECIALS, SPECIALS)
-    if name in ("floor_divide", "remainder"):  # NumPy is no judge of infinities there
+    if name in ("floor_divide", "remainder"):  # NumPy's results for infinities are not reliable there
         keep = np.isfinite(a) & np.isfinite(b) & (b != 0) & (np.abs(b) > 1e-3) & (np.abs(a) < 1e9)
         a, b = a[keep], b[keep]
     check(name, a, b)

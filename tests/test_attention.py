@@ -1,4 +1,4 @@
-"""Attention whose scores are in memory by parts."""
+"""Attention computed by parts."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ P = module.P
 
 @pytest.fixture
 def divided(monkeypatch):
-    """A part is a few scores."""
+    """Makes a part a few scores."""
     monkeypatch.setattr(module, "_LARGE", 0)
     monkeypatch.setattr(P, "PART", 40)
 
@@ -28,11 +28,11 @@ def masks():
     for shape in ((7, 5), (1, 5), (2, 1, 1, 5), (2, 1, 7, 5), (2, 3, 7, 5), (3, 1, 5), (1, 3, 7, 1)):
         yield tracer.tensor(rng.standard_normal(shape)).requires_grad_()
         yield tracer.tensor(rng.random(shape) < 0.7)
-    yield tracer.tensor(np.arange(35).reshape(7, 5) % 5 > 5)  # nothing is seen
+    yield tracer.tensor(np.arange(35).reshape(7, 5) % 5 > 5)  # everything is masked
 
 
 def both(monkeypatch, run):
-    """What ``run`` returns, with gradients, with all scores at once and by parts."""
+    """The results of ``run``, with gradients, with all scores at once and by parts."""
     results = []
     for large in (1 << 60, 0):
         monkeypatch.setattr(module, "_LARGE", large)

@@ -35,7 +35,7 @@ def grad_of(f, values, dtype):
     return x.grad.tolist()
 
 
-# First derivatives, where a convention is needed to say what they are. Expected values are PyTorch's.
+# First derivatives at points where they depend on a convention. Expected values are PyTorch's.
 
 CONVENTIONS = {
     "maxima share in max()": (lambda x: x.max(), [1, 1, 0], [0.5, 0.5, 0]),
@@ -179,7 +179,7 @@ def test_second_walk_of_a_freed_graph():
         y.backward()
     with pytest.raises(RuntimeError, match=FREED):
         grad(y, x)
-    z = (x + 1).sum()  # saves nothing, so nothing is freed
+    z = (x + 1).sum()  # saves nothing, so there is nothing to free
     z.backward()
     z.backward()
 
@@ -364,7 +364,7 @@ def test_create_graph_accumulates_differentiable_gradients():
     assert x.grad.requires_grad
     (second,) = grad(x.grad, x)
     assert (x.grad.item(), second.item()) == (12, 12)
-    x.grad = None  # ends the cycle from x to its gradient and back
+    x.grad = None  # breaks the cycle from x to its gradient and back
 
 
 def test_second_order_of_a_product_and_softmax():
@@ -471,7 +471,7 @@ def test_what_is_not_floating_has_no_gradient():
         assert not y.requires_grad
 
 
-# The graph as one sees it.
+# The graph as users see it.
 
 NAMES = {
     "AddBackward0": lambda x: x + 1,
@@ -604,7 +604,7 @@ def test_a_chain_of_100_000_operations():
     assert x.grad.tolist() == [1, 1]
     del y
     unwalked = chain(x, 100_000)
-    del unwalked  # freeing must not recurse either
+    del unwalked  # freeing must not be recursive either
     assert time.thread_time() - began < 20
 
 

@@ -1,4 +1,4 @@
-"""Bad input: PyTorch's exception, and the heart of its message."""
+"""Bad input: PyTorch's exception type, and the main part of its message."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Memory that changes between a compiled call and its backward pass: gradients, and errors, are those of eager code."""
+"""Memory that changes between a compiled call and its backward pass: gradients and errors are those of eager code."""
 
 import numpy as np
 import pytest
@@ -232,7 +232,7 @@ def backward(w, x, out):
 
 
 def some(w, x, out):
-    """From the last result alone, twice."""
+    """Twice, from the last result only."""
     leaf = [t for t in (w, x) if t.requires_grad]
     first = tracer.autograd.grad(out[-1].sum(), leaf, retain_graph=True)
     return [*first, *tracer.autograd.grad(out[-1].sum(), leaf)]

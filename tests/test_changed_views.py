@@ -1,4 +1,4 @@
-"""Views whose memory is changed later, by another name: their place in the graph, hooks and gradients, as in PyTorch."""
+"""Views whose memory is changed later through another name: their position in the graph, hooks and gradients, as in PyTorch."""
 
 import pytest
 
@@ -121,7 +121,7 @@ def test_a_part_may_be_written_to_although_it_is_older():
     x = tracer.zeros(3)
     v, other = x[1:], x[:1]
     other.mul_(w)
-    v[:1] = w  # a new view, whose making looks the old one up
+    v[:1] = w  # a new view, whose creation looks up the old one
     x.sum().backward()
     assert w.grad.item() == 1
 
@@ -177,7 +177,7 @@ def test_a_source_that_was_changed_gives_its_new_history():
     assert leaf.grad.tolist() == [0, 2, 2]
 
 
-# as_strided: through the tensor it is of, whose elements alone have gradients.
+# as_strided: through its tensor, whose elements alone have gradients.
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_as_strided_of_a_leaf_that_is_a_view():
     assert x.grad.tolist() == [[0, 1, 1], [0, 1, 1]]
 
 
-# Views without elements are somewhere all the same.
+# Views without elements also have an offset.
 
 
 @pytest.mark.parametrize(

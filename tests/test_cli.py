@@ -1,4 +1,4 @@
-"""The command line, as a user types it."""
+"""The command line, as users type it."""
 
 import re
 import subprocess
@@ -121,7 +121,7 @@ np.save("out.npy", out)
 
 
 def test_printed_kernels_can_be_pasted_and_called(run, tmp_path):
-    """The text is a module: a process of its own imports it, and calls the kernels with what the comments say."""
+    """The text is a module: a separate process imports it, and calls the kernels as the comments say."""
     printed = run("dump", "model.py:layer", *INPUTS, "--stage", "source").output
     (tmp_path / "printed.py").write_text(printed)
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def test_steps_that_numpy_computes_are_named(run, tmp_path):
 def test_dump_of_a_training_step_has_its_backward_pass_and_its_updates(run):
     text = run("dump", "model.py:step", "--input", "f32[4,8]").stdout
     graph = parse_graph(text)
-    assert text.count(" sqrt ") == 2 and 1 in graph.updates.values()  # one root is of the bias correction
+    assert text.count(" sqrt ") == 2 and 1 in graph.updates.values()  # one root is from the bias correction
 
 
 def test_dump_of_a_function_that_looks_at_values_has_each_of_its_parts(run):
@@ -242,7 +242,7 @@ def test_dump_for_gpus(run, stage, expected, backward):
 
 
 def test_dump_for_gpus_without_their_compiler_names_the_extra(run, monkeypatch):
-    """Numba's own package numba.cuda lacks what is imported from it then."""
+    """Without the compiler, Numba's own package numba.cuda lacks the modules imported here."""
     monkeypatch.setitem(sys.modules, "tracer.runtime.numba_cuda", None)
     monkeypatch.setattr("tracer.cli.dump.version_of", lambda package: "not installed")
     inputs = ["--input", "f32[4,8]", "--input", "f32[8,2]"]

@@ -122,7 +122,7 @@ def test_round_trip_and_gradient():
     x = tracer.tensor(np.random.default_rng(0).standard_normal(7)).requires_grad_()
     close(fft.irfft(fft.rfft(x), 7), x.detach().numpy())
     fft.rfft(x).abs().square().sum().backward()
-    # Parseval, with the frequencies that are there once counted once.
+    # Parseval, with the frequencies that occur only once counted once.
     total = np.fft.rfft(x.detach().numpy())
     close(x.grad, np.fft.irfft(np.concatenate([total[:1] * 2, total[1:]]), 7) * 7)
 
@@ -148,7 +148,7 @@ def test_traced():
 
 @pytest.mark.parametrize("kind", ["real", "complex"])
 def test_eigenvalues_and_their_gradients(kind):
-    """A V = V diag(w); gradients by central differences of what no phase changes."""
+    """A V = V diag(w); gradients by central differences of phase-independent functions."""
     a = np.random.default_rng(0).standard_normal((2, 4, 4))
     if kind == "complex":
         a = a + 1j * np.random.default_rng(1).standard_normal((2, 4, 4))

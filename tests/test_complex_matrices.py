@@ -1,4 +1,4 @@
-"""Linear algebra of complex matrices: what defines each result, and gradients by central differences."""
+"""Linear algebra of complex matrices: the defining equations of each result, and gradients by central differences."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def upper_factor(a):
     return L.cholesky(definite(a), upper=True)
 
 
-# Of a complex matrix, real numbers that do not depend on what is undetermined.
+# Real functions of a complex matrix that do not depend on undetermined phases.
 LOSSES = {
     "cholesky": lambda a: (L.cholesky(definite(a)) * WEIGHTS).real.sum(),
     "cholesky upper": lambda a: (upper_factor(a) * WEIGHTS).real.sum(),
@@ -111,7 +111,7 @@ TIES = [[[1.0, 2.0], [-1.0, 3.0]], [[0.5, 1.0, 0.0], [0.5, 0.0, 1.0], [-0.5, 1.0
 
 @pytest.mark.parametrize("rows", TIES)
 def test_the_first_of_equal_pivots_is_taken(rows):
-    """Of complex numbers, equal in the sum of the sizes of their parts."""
+    """For complex numbers, equal in |re| + |im|."""
     _, pivots = L.lu_factor(tracer.tensor(rows))
     assert pivots[0].item() == 1
 
@@ -141,7 +141,7 @@ def test_the_derivative_of_polar_at_size_zero_is_zero():
 
 
 def test_inverse_spectra_of_both_sides():
-    """Real signals use half of the frequencies; complex ones all."""
+    """Real signals use half of the frequencies; complex ones use all."""
     x = tracer.tensor(np.random.default_rng(0).standard_normal(32))
     window = tracer.hann_window(8, dtype=tracer.float64)
     both = tracer.stft(x, 8, window=window, onesided=False, return_complex=True)
@@ -159,7 +159,7 @@ def test_spectra_of_windows_that_are_as_many_as_they_are_long(length):
 
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
 def test_running_logarithms_of_sums(traced):
-    """exp of them are the running sums, however large; the derivative is g times the conjugate of exp(x - y), summed."""
+    """Their exponentials are the running sums, however large; the derivative is g times the conjugate of exp(x - y), summed."""
     f = tracer.trace(lambda x: tracer.logcumsumexp(x, 1)) if traced else lambda x: tracer.logcumsumexp(x, 1)
     a = matrix(2, 5)
     for shift in (0.0, 1e4):

@@ -1,4 +1,4 @@
-"""One machine, several CPUs to generate code for; and who compiles it."""
+"""Code generation for several CPUs on one machine, and the processes that compile."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ def process(code, **env):
 
 
 def work(line):
-    """Kernels compiled and loaded, and the losses."""
+    """The numbers of compiled and loaded kernels, and the losses."""
     compiled, loaded, losses = line.split(" ", 2)
     return int(compiled), int(loaded), losses
 
@@ -170,7 +170,7 @@ def positions(n, high):
 
 
 ELEMENTARY = ("exp", "expm1", "sin", "cos", "tan", "atan", "tanh", "sigmoid", "erf", "erfc", "lgamma", "sinh")
-REPRESENTATIVE = {  # a function, its arguments, whether its gradient too
+REPRESENTATIVE = {  # a function, its arguments, whether to test its gradient
     "elementwise": (lambda x, y: (x * 1.5 + y.abs().sqrt()).relu() / (1 + y * y), (normal(37, 5), normal(37, 5, seed=1)), True),
     **{name: (getattr(tracer, name), (normal(403) * 4,), True) for name in ELEMENTARY},
     "digamma": (tracer.digamma, (normal(403) * 4,), False),
@@ -212,7 +212,7 @@ def representative_plans(dtype):
 @pytest.mark.skipif(not (foreign.COMPILER and foreign.EMULATOR), reason="needs aarch64-linux-gnu-gcc and qemu-aarch64")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_kernels_for_aarch64_compute_the_same(dtype, tmp_path):
-    """Under an emulator; the same bits as on x86-64 with fused multiplication and addition, but for sums."""
+    """Under an emulator; bitwise equal to x86-64 with fused multiply-add, except for sums."""
     names, graphs, plans, arguments = zip(*representative_plans(dtype), strict=True)
     results = foreign.Machine("aarch64", tmp_path).run(plans, arguments)
     eps = np.finfo(dtype).eps

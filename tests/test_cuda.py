@@ -1,4 +1,4 @@
-"""Kernels for GPUs, without one: their PTX on an emulator, against the CPU's kernels; machine code and what it needs."""
+"""GPU kernels without a GPU: their PTX on an emulator, compared with the CPU's kernels; machine code and its resources."""
 
 import contextlib
 import re
@@ -24,12 +24,12 @@ from tracer.runtime import cubin, machine
 from tracer.runtime.layout import Layout, lay_out
 from tracer.runtime.program import Program
 
-UNITS = 2  # of the last place of the largest element, for each reduction
+UNITS = 2  # of the last place of the largest element, per reduction
 
 
 @pytest.fixture(autouse=True)
 def same_functions():
-    """On CPUs with registers of 512 bits erf has a table of its own: the GPU's bits are those of other CPUs."""
+    """On CPUs with 512-bit registers erf uses a separate table: the GPU's results equal those of other CPUs."""
     wide = machine.selected().vector_bits == 512
     with machine.selecting("x86-64-v3" if wide else "host"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -37,12 +37,12 @@ def same_functions():
 
 
 def check(graph, arrays, units=UNITS):
-    """Runs a graph on the emulator; where the CPU raises, the emulated program reports an error."""
+    """Runs a graph on the emulator; where the CPU raises, the emulated program must report an error."""
     program = Emulated(graph)
     try:
         expected = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*[np.array(a, order="C") for a in arrays])
     except (IndexError, RuntimeError, ZeroDivisionError):
-        with contextlib.suppress(IndexError, RuntimeError, ZeroDivisionError):  # of a step that NumPy does
+        with contextlib.suppress(IndexError, RuntimeError, ZeroDivisionError):  # a step that NumPy computes
             assert program(*arrays) is None
         return program
     found = program(*arrays)
@@ -177,7 +177,7 @@ def test_vectors_of_every_dtype(dtype, n):
 
 
 def test_nothing_is_read_that_is_not_there():
-    """The emulator would say so of a row that is longer than its array."""
+    """The emulator would report reads beyond a row's array."""
     graph = parse_graph(SOFTMAX.format(t="f32", m=4, n=64))
     program = Emulated(graph)
     program.layout.steps[0].kernel.values[:] = [2 * v for v in program.layout.steps[0].kernel.values]
@@ -185,7 +185,7 @@ def test_nothing_is_read_that_is_not_there():
         program(np.zeros((4, 64), np.float32))
 
 
-# What the text says.
+# The generated text.
 
 
 def kernels(text):
@@ -341,7 +341,7 @@ def test_machine_code(text, registers, architecture):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("share", range(8))
 def test_every_kernel_has_machine_code(dtype, share):
-    """Those of all samples, for every architecture."""
+    """All samples' kernels, for every architecture."""
     for _, primitive, sample in list(cases())[share::8]:
         graph = graph_of(primitive, cast_args(sample.args, dtype), sample.attrs)
         for kind in lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS), "cuda").kinds:

@@ -1,4 +1,4 @@
-"""Kernels for GPUs: programs that once were compiled wrongly, or badly, and random programs of every dtype on longer rows."""
+"""GPU kernels: programs that were once compiled wrongly or badly, and random programs of every dtype on longer rows."""
 
 import math
 import re
@@ -28,7 +28,7 @@ def whole_numbers(graph):
 
 
 def check_exactly(text):
-    """The emulated program has the interpreter's results, to the bit."""
+    """The emulated program's results are bitwise equal to the interpreter's."""
     graph = parse_graph(text)
     arrays = whole_numbers(graph)
     for found, expected in zip(Emulated(graph)(*arrays), evaluate(graph, *arrays), strict=True):
@@ -47,7 +47,7 @@ def test_wide_programs(block):
 def test_many_wide_programs(block):
     for seed in range(1000 + 4 * block, 1004 + 4 * block):
         graph = WideGraph(seed, 3 + seed % 22).finish()
-        check(graph, wide_arguments(graph, seed), units=32)  # sums of thousands, and of f32 in f64, are less alike
+        check(graph, wide_arguments(graph, seed), units=32)  # sums of thousands, and of f32 in f64, differ more
 
 
 # Sums.
@@ -55,7 +55,7 @@ def test_many_wide_programs(block):
 
 @pytest.mark.parametrize("n", [20, 700, 9000])
 def test_sums_of_two_axes_with_a_branch_between(n):
-    """The threads' parts are joined once, after the outer loop."""
+    """The threads' partial sums are combined once, after the outer loop."""
     check_exactly(f"""\
 func @f(%x: f32[40,2,{n}], %v: f32[38]) -> f32[2] {{
   %p: f32[40] = pad %v {{low=(1), high=(1), interior=(0), value=0.5}}
@@ -81,7 +81,7 @@ func @f(%x: i64[13], %y: i64[13]) -> (i64[], i64[]) {
 
 
 def test_two_reductions_in_nested_loops_that_are_joined():
-    """What the second begins with comes before the loop that both are in, on a CPU too."""
+    """The second one's initialisation precedes the merged loop, on a CPU too."""
     graph = parse_graph(TWO_SUMS)
     arrays = whole_numbers(graph)
     found = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(*arrays)
@@ -131,12 +131,12 @@ func @f(%x: f32[700,5], %i: i64[700]) -> f32[300,5] {
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_one_block_goes_through_all_iterations(name, monkeypatch):
-    """Loops that the compiler has unrolled are executed as such."""
+    """Loops that the compiler has unrolled are executed correctly."""
     monkeypatch.setattr(emulated, "BLOCKS", 1)
     check_exactly(LOOPS[name])
 
 
-# Errors that many threads report.
+# Errors reported by many threads.
 
 
 @pytest.mark.parametrize("name", ["index_select", "index_add"])
@@ -154,11 +154,11 @@ func @f(%x: f32[700], %i: i64[700]) -> f32[{shape}] {{
     assert site == 1 and not 0 <= position < (700 if name == "index_select" else 50)
 
 
-# How the work is divided.
+# Division of the work.
 
 
 def longest(text):
-    """The greatest number of iterations that a thread goes through one after the other, of a program's kernels."""
+    """The maximum number of sequential iterations of a thread, over a program's kernels."""
     layout = Layout(pipeline.run(parse_graph(text), pipeline.COMPILE_FOR_GRIDS), "cuda")
     return max(
         _iterations(layout.plan.kinds[step.kind].source, layout.plan.kinds[step.kind].launch, step.kernel)
@@ -265,11 +265,11 @@ def test_reductions_of_several_axes_in_two_stages(text):
 
 @pytest.mark.parametrize("name", DIVIDED)
 def test_large_work_is_divided(name):
-    """No thread of a kernel goes through more than a thousand iterations where others could help."""
+    """No thread of a kernel runs more than a thousand iterations if the work can be divided."""
     assert longest(DIVIDED[name]) <= 1024
 
 
-# The emulation itself.
+# The emulation.
 
 
 def test_results_that_are_never_written_are_found():
@@ -290,7 +290,7 @@ def _without_all(text, pattern):
 
 
 def test_updates_that_come_too_early_are_found(monkeypatch):
-    """A plan that overwrites an input which a later kernel reads."""
+    """Detects a plan that overwrites an input which a later kernel reads."""
     text = """\
 func @f(%p: f32[300], %x: f32[5,300]) -> (f32[300], f32[5]) {
   %n: f32[300] = add %p, %p

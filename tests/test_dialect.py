@@ -1,4 +1,6 @@
-"""Kernels' text is a dialect of Numba: plain ``numba.njit`` compiles it unchanged, and gives the same bits."""
+"""The kernel language is a dialect of Numba: plain ``numba.njit`` compiles kernel text unchanged, with bitwise equal
+results.
+"""
 
 import json
 import os
@@ -16,7 +18,7 @@ TOOL = Path(__file__).parent / "second_compiler.py"
 
 
 def compared(*arguments, cpu="host"):
-    """What the second compiler reports."""
+    """The second compiler's report."""
     done = subprocess.run(
         [sys.executable, str(TOOL), *map(str, arguments)],
         capture_output=True,

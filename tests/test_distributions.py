@@ -1,4 +1,4 @@
-"""Random numbers of distributions: their moments, their gradients, in traces; what is refused."""
+"""Random numbers of distributions: moments, gradients, traces, and errors."""
 
 import math
 import warnings
@@ -99,7 +99,7 @@ def test_pathwise_gradients(made):
 
 
 def test_a_step_with_distributions_is_compiled():
-    """Checks of parameters do not keep a function from being traced; replays look again."""
+    """Checks of parameters do not prevent tracing; replays repeat them."""
 
     @tracer.trace
     def loss(mu, sigma, x):
@@ -235,7 +235,7 @@ LOGITS = {
 @pytest.mark.parametrize("how", ["eager", "traced"])
 @pytest.mark.parametrize("name", LOGITS)
 def test_derivatives_at_logits_of_zero(name, how):
-    """Where layers begin. A formula by cases has another derivative there than on either side."""
+    """The logits at which layers begin. A piecewise formula has another derivative there than on either side."""
     made, value = LOGITS[name]
     if value is None:
         f = lambda z: D.kl_divergence(made(z), D.Bernoulli(0.3)) + D.kl_divergence(D.Bernoulli(0.3), made(z))
@@ -259,7 +259,7 @@ def test_derivatives_of_maps_at_zero(t):
 
 
 def test_outside_of_the_support():
-    """Without checks."""
+    """Without validation."""
     x = tracer.tensor([-1.0, 0.0, 1.0, 2.0, math.inf])
     k = D.Kumaraswamy(1.0, 1.0, validate_args=False)
     assert k.log_prob(x).tolist() == [-math.inf, 0.0, 0.0, -math.inf, -math.inf]

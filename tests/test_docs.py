@@ -1,4 +1,4 @@
-"""The code in the documents runs."""
+"""The code in the documentation runs."""
 
 import re
 import subprocess

@@ -325,7 +325,7 @@ def test_views_share_memory_and_copies_do_not():
     x[:, 1:2].mul_(3)
     x.reshape(6)[1] = 7.0
     check(x, [[1, 7, 0], [10, 30, 12]])
-    x.t().reshape(6)[0] = -1.0  # had to copy
+    x.t().reshape(6)[0] = -1.0  # a copy
     x.clone()[0] = -1.0
     x[[0, 1]][0] = -1.0
     assert x[0, 0].item() == 1
@@ -433,7 +433,7 @@ def test_what_is_new_can_be_changed(name):
     assert FRESH[name]().tolist() == before
 
 
-# Factories, and the way out.
+# Factories, and conversion to other types.
 
 FACTORIES = {
     "tensor of ints and floats": (lambda: tensor([1, 2.5]), [1, 2.5], "float32"),
@@ -524,7 +524,7 @@ def test_copies_are_independent():
         check(twin, [1, 2])
 
 
-# Questions, old names, numbers drawn in place.
+# Inspection, old names, in-place random numbers.
 
 
 def test_questions_about_tensors_and_dtypes():
@@ -557,7 +557,7 @@ def test_numbers_drawn_in_place():
 
 def test_in_place_arithmetic_on_overlapping_memory():
     x = tracer.arange(6, dtype=tracer.float32)
-    with pytest.raises(RuntimeError, match="single memory location"):  # what is read would be written to meanwhile
+    with pytest.raises(RuntimeError, match="single memory location"):  # would be read and written at the same time
         x[1:] += x[:-1]
     x[::2] += x[1::2]
     assert x.tolist() == [1, 1, 5, 3, 9, 5]
@@ -595,7 +595,7 @@ def test_axis_in_other_namespaces():
 
 
 def test_numpy_warns_as_before_after_operations():
-    """Warnings are silenced around each operation and each backward pass, and only there."""
+    """Warnings are silenced only around each operation and each backward pass."""
     with np.errstate(all="raise"):
         x = tensor([0.0], requires_grad=True)
         (1 / x).sum().backward()

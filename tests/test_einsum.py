@@ -1,4 +1,4 @@
-"""Random einsum equations give what PyTorch gives, with gradients, and are refused where it refuses them; eager and traced."""
+"""Random einsum equations have PyTorch's results, gradients and errors; eager and traced."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Small expressions against what PyTorch computed (see ``expressions.py``), eagerly and traced."""
+"""Small expressions, compared with PyTorch's results (see ``expressions.py``), eager and traced."""
 
 import json
 import warnings
@@ -29,7 +29,7 @@ def test_expression(expression, how):
         warnings.simplefilter("ignore")
         found = compute(tracer, expression, tracer.trace if how == "traced" else lambda f: f)
     expected = RECORDED[expression]
-    rtol = 1e-5 if "VonMises" in expression else 1e-7  # whose Bessel functions are approximations in PyTorch
+    rtol = 1e-5 if "VonMises" in expression else 1e-7  # PyTorch approximates its Bessel functions
     assert len(found["out"]) == len(expected["out"])
     for k, (a, b) in enumerate(zip(found["out"], expected["out"], strict=True)):
         check(a, b, f"result {k}", rtol)

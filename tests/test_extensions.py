@@ -1,4 +1,4 @@
-"""Functions of one's own, hooks, derivatives as functions, checks of gradients, checkpoints: values PyTorch gives too."""
+"""Custom functions, hooks, function transforms, gradient checks, checkpoints: with PyTorch's values."""
 
 import gc
 import math
@@ -19,7 +19,7 @@ def leaf(values):
     return tracer.tensor(values, dtype=tracer.float64, requires_grad=True)
 
 
-# Functions of one's own.
+# Custom functions.
 
 
 class Cube(Function):
@@ -276,7 +276,7 @@ def test_module_backward_hooks():
     assert other.weight.grad.tolist() == [[100, 100]]
 
 
-# Derivatives as functions.
+# Function transforms.
 
 
 def square_sum(x, y):
@@ -328,7 +328,7 @@ def test_anomaly_mode_names_the_forward_line():
     with warnings.catch_warnings(record=True) as caught, tracer.autograd.detect_anomaly():
         warnings.simplefilter("always")
         x = leaf([0.0])
-        y = tracer.sqrt(x) * 0  # the culprit
+        y = tracer.sqrt(x) * 0  # the cause
         with pytest.raises(RuntimeError, match=r"returned nan values in its 0th output"):
             y.backward()
     text = "".join(str(w.message) for w in caught)

@@ -1,4 +1,4 @@
-"""Where compilation fails, traced functions run eagerly, once, and say so: a failure is planted in every stage."""
+"""If compilation fails, traced functions run eagerly, with one warning. A failure is planted in every stage."""
 
 import re
 import sys
@@ -75,13 +75,13 @@ def plant(monkeypatch, where, name, error):
 
 @pytest.fixture(autouse=True)
 def cold(tmp_path, monkeypatch):
-    """Nothing is on disk, nor has this process the kernels."""
+    """Starts with an empty disk cache and no kernels in this process."""
     monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
     LOADERS.append(compiler._Loader())
     monkeypatch.setattr(compiler, "_loader", lambda: LOADERS[-1])
 
 
-LOADERS: list[compiler._Loader] = []  # machine code outlives the test: the driver's is used later
+LOADERS: list[compiler._Loader] = []  # machine code outlives the test: the driver is used later
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
@@ -97,7 +97,7 @@ def test_a_failure_in_a_stage(stage, error, monkeypatch, tmp_path):
     assert len(said) == 1
     assert said[0].filename == __file__
     if isinstance(error, RecursionError):
-        return  # it may have room in another call: there is nothing to report
+        return  # another call may have room, so there is no report
     message = str(said[0].message)
     assert type(error).__name__ in message
     assert re.search(rf"operation \w+.* at {re.escape(__file__)}:\d+", message)
@@ -207,7 +207,7 @@ def deep(n, f, *args):
 
 @pytest.mark.parametrize("more", [3, 5, 8, 12, 20, 40, 80, 130])
 def test_calls_from_deep_in_the_stack(more):
-    """Where there is room for the function there is room for the call, and later calls from elsewhere are compiled."""
+    """If there is room for the function there is room for the call, and later calls from elsewhere are compiled."""
     x = tracer.tensor([1.0, 2.0], requires_grad=True)
     f = tracer.trace(lambda x: (x * 3).relu() + 1)
 

@@ -1,4 +1,4 @@
-"""Functions of functions: derivatives, batches, ensembles; trees."""
+"""Function transforms: derivatives, batches, ensembles; trees."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""What a user's ``Function`` returns, who may change that in place, and other places in the graph, as in PyTorch."""
+"""Results of custom ``Function`` classes, in-place changes of them, and other positions in the graph, as in PyTorch."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_a_view_changed_by_a_function_with_several_results():
     with pytest.raises(RuntimeError, match="your Function cannot return more than one Tensor"):
         Doubled.apply(tensors()["result"][:2], w)
     x = tracer.ones(3)
-    Doubled.apply(x[:2], tracer.ones(()))  # nothing to follow
+    Doubled.apply(x[:2], tracer.ones(()))  # no history
     assert x.tolist() == [2, 2, 1]
 
 
@@ -86,7 +86,7 @@ def test_a_complex_gradient_of_a_real_input():
         turned.apply(x).sum().backward()
 
 
-# Places in the graph.
+# Positions in the graph.
 
 
 @pytest.mark.parametrize("repeated", [1, 2])
@@ -125,7 +125,7 @@ def test_other_data_is_no_change():
     v, y = x.detach()[0], x * x
     x.data = tracer.zeros(2, 2)
     assert x._version == 0 and v.tolist() == [1, 1] and v.storage_offset() == 0
-    y.sum().backward()  # what was saved is the tensor
+    y.sum().backward()  # the tensor itself was saved
     assert x.grad.tolist() == [[0, 0], [0, 0]]
 
 
@@ -173,7 +173,7 @@ def test_hooks_that_a_traced_function_registers(result, register):
         assert x.grad[0].tolist() == [2, 2, 2]
 
 
-# Operands in the memory that is written to.
+# Operands that overlap the written memory.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Operations with derivatives of users' own: what they may return, save, change and declare. Expectations are PyTorch's."""
+"""Operations with user-defined derivatives: what they may return, save, change and declare. Expectations are PyTorch's."""
 
 import gc
 import warnings
@@ -19,7 +19,7 @@ def leaf(values):
 
 
 def scaled(forward, scale=7):
-    """A function whose backward is another scale than its forward says."""
+    """A function whose backward uses another scale than its forward."""
 
     class Scaled(Function):
         @staticmethod
@@ -30,7 +30,7 @@ def scaled(forward, scale=7):
     return Scaled.apply
 
 
-# What a function returns -> the gradient of the sum of that at ones (2, 2), if its backward multiplies by 7.
+# A function's result -> the gradient of its sum at ones (2, 2), if the backward multiplies by 7.
 RETURNS = {
     "its input": (lambda ctx, x: x, 7),
     "a view of its input": (lambda ctx, x: x.view_as(x), 7),

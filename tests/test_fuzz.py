@@ -1,4 +1,4 @@
-"""Random programs: passes, kernels and differentiation answer to the interpreter."""
+"""Random programs: passes, kernels and differentiation agree with the interpreter."""
 
 import warnings
 

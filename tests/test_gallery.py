@@ -1,4 +1,4 @@
-"""The gallery: programs as people write them mean the same traced, and cost what they say."""
+"""The gallery: realistic programs have the same results traced, at the stated cost."""
 
 import gallery
 import pytest
@@ -6,7 +6,7 @@ import pytest
 SEEN = "float(), and methods of numbers, see a number of the run: each new one is a branch"
 KEPT = "a tensor made by the function is kept"
 
-# Eager for now: programs that run eagerly, wholly or too often, and should not; and what keeps them from what they may cost.
+# Programs that still run eagerly, entirely or too often, and the reasons.
 EAGER_FOR_NOW = {
     "best_weights_are_kept": KEPT,
     "lbfgs_with_a_closure": SEEN,

@@ -1,4 +1,4 @@
-"""The product of matrices that compiled code calls: any strides, any extents, against NumPy's in double precision."""
+"""The GEMM for compiled code: any strides and extents, compared with NumPy in double precision."""
 
 import ctypes
 import threading
@@ -26,7 +26,7 @@ def product(a, b, out=None):
 
 
 def drawn(rng, rows, columns, dtype, layout):
-    """A matrix stored by rows, by columns, or with gaps between neighbours in both directions."""
+    """A matrix stored by rows, by columns, or with gaps in both directions."""
     if layout == "rows":
         return rng.standard_normal((rows, columns)).astype(dtype)
     if layout == "columns":
@@ -77,7 +77,7 @@ def test_an_empty_sum_is_zero():
 
 
 def test_what_is_outside_the_matrices_is_neither_read_nor_written():
-    """Beside the operands are NaNs, beside the result a mark."""
+    """The operands are surrounded by NaNs, the result by a marker."""
     frame = np.full((40, 80), np.nan, "f")
     frame[:33, :70] = 1
     out = np.full((40, 80), 7, "f")
@@ -103,7 +103,7 @@ def test_not_a_number_and_infinity_stay_in_their_rows_and_columns():
 
 
 def test_parts_have_the_bits_of_the_whole():
-    """How the rows and columns of a result are divided among threads changes nothing."""
+    """Dividing the rows and columns of a result among threads does not affect its elements."""
     rng = np.random.default_rng(1)
     a, b = drawn(rng, 200, 300, "f", "rows"), drawn(rng, 300, 150, "f", "columns")
     whole = product(a, b)

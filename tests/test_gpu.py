@@ -1,4 +1,4 @@
-"""Kernels on a GPU, where there is one: ``make check-gpu``. The checks of ``test_cuda``, with a device for the emulator."""
+"""Kernels on a GPU, if there is one: ``make check-gpu``. The checks of ``test_cuda``, with a device instead of the emulator."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the dynamic graph costs: objects that the garbage collector has to look at, and time that it takes to do so."""
+"""The cost of the dynamic graph: objects tracked by the garbage collector, and the time it takes to traverse them."""
 
 import gc
 import threading
@@ -44,7 +44,7 @@ OPERATIONS = {
 
 
 def tracked(make, count=100):
-    """How many objects of the collector's a result of ``make`` is."""
+    """The number of tracked objects in a result of ``make``."""
     made = [None] * count
     make()
     gc.collect()

@@ -1,4 +1,4 @@
-"""Floating types of 16 bits: which operations keep them, what is computed in float32, and where results are rounded."""
+"""16-bit floating types: which operations keep them, what is computed in float32, and where results are rounded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def unit(dtype: Any) -> float:
     return float(tracer.finfo(dtype).eps)
 
 
-# One tensor (4, 6) to one tensor. All of these are computed in float32 and rounded once; gradients within a few roundings.
+# One tensor (4, 6) to one tensor. All are computed in float32 and rounded once; gradients within a few roundings.
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "scaled": lambda x: x * 0.1,
     "shifted": lambda x: 1 - x,
@@ -87,7 +87,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 @halves
 @modes
 def test_kept_and_rounded_once(name: str, dtype: Any, mode: Any) -> None:
-    """Values and gradients are those of float32, rounded; the dtype stays."""
+    """Values and gradients are those of float32, rounded; the dtype is kept."""
     f = FUNCTIONS[name]
     data = tracer.tensor(numbers(4, 6)).to(dtype)
     exact = data.to(tracer.float64).requires_grad_()
@@ -141,7 +141,7 @@ def test_promotion(left: str, right: str, result: str, mode: Any) -> None:
     add = mode(lambda a, b: (a + b, a * b, a / b, tracer.where(a != 0, a, b)))
     for _ in range(3):
         assert {y.dtype.name for y in add(a, b)} == {result}
-        # Without dimensions an operand decides only by its category.
+        # An operand without dimensions matters only by its category.
         outranked = scalar.dtype.category > a.dtype.category
         assert add(a, scalar)[0].dtype.name == (result if outranked else left)
 
@@ -209,7 +209,7 @@ def test_random_numbers(dtype: Any) -> None:
     "make", [lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.Adam(p, lr=0.1), lambda p: optim.AdamW(p, lr=0.1)]
 )
 def test_training(dtype: Any, traced: bool, make: Any) -> None:
-    """A model of 16 bits learns, and its parameters and the optimizer's state keep the type."""
+    """A 16-bit model trains, and its parameters and the optimizer's state keep the dtype."""
     tracer.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 1)).to(dtype)
     optimizer = make(model.parameters())
@@ -232,7 +232,7 @@ def test_training(dtype: Any, traced: bool, make: Any) -> None:
 
 
 def _floats() -> np.ndarray:
-    """Numbers of float32 of all sizes, those half way between neighbours of 16 bits, and their neighbours."""
+    """float32 numbers of all magnitudes, including midpoints between adjacent 16-bit numbers, and their neighbours."""
     bits = np.random.default_rng(0).integers(0, 2**32, 200_000, dtype=np.uint32)
     short = np.arange(0x7BFF, dtype=np.uint16)
     middle = (short.view(np.float16).astype(np.float32) + (short + 1).astype(np.uint16).view(np.float16).astype(np.float32)) / 2
@@ -246,7 +246,7 @@ def _floats() -> np.ndarray:
 @halves
 @pytest.mark.parametrize("cpu", ["host", "x86-64-v2"])
 def test_conversions_in_kernels(dtype: Any, cpu: str) -> None:
-    """Every number of 16 bits to float32, and float32 rounded to the nearest even; on CPUs without such instructions too."""
+    """Every 16-bit number to float32, and float32 rounded to nearest even; also on CPUs without such instructions."""
     if machine.selected().arch != "x86_64":
         cpu = "host"
     with machine.selecting(cpu):
@@ -288,7 +288,7 @@ def test_products_accumulate_in_float32(dtype: Any, m: int, n: int, k: int, ta: 
 
 @halves
 def test_kernels_compute_in_float32(dtype: Any) -> None:
-    """What is between operations of smooth arithmetic is not rounded; what is compared is."""
+    """Intermediates of smooth arithmetic are not rounded; compared values are."""
     d = dtype.short
     text = f"""func @f(%x: {d}[8]) -> {d}[8] {{
       %y: {d}[8] = mul %x, %x
@@ -349,7 +349,7 @@ CONVERTED = {
 @pytest.mark.parametrize("dtype", [tracer.bfloat16, tracer.float16])
 @pytest.mark.parametrize("name", CONVERTED)
 def test_what_leaves_the_format_has_been_rounded(name, dtype):
-    """Digits that a 16-bit result has in a kernel's registers only are seen by nothing outside of its arithmetic."""
+    """Extra digits of a 16-bit result in a kernel's registers are visible only to its arithmetic."""
     f = CONVERTED[name]
     traced = tracer.trace(f)
     for seed in range(4):

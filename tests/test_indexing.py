@@ -1,4 +1,4 @@
-"""Indices of every kind, read and written: random ones against NumPy, and what is PyTorch's own by a table."""
+"""Indices of every kind, read and written: random ones compared with NumPy, and PyTorch's special cases in a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _positions(r: random.Random, extent: int, shape: tuple[int, ...]) -> Any:
 
 
 def random_index(r: random.Random) -> tuple[tuple[int, ...], list[Any]]:
-    """A shape, and items of an index into it, where arrays stand for sequences, tensors and masks."""
+    """A shape, and the items of an index into it; arrays stand for sequences, tensors and masks."""
     shape = tuple(r.choice((1, 2, 2, 3, 3, 4)) if r.random() < 0.95 else 0 for _ in range(r.choice((0, 1, 2, 2, 3, 3, 4))))
     length = r.choice((1, 2, 3))
     items: list[Any] = []
@@ -56,7 +56,7 @@ def random_index(r: random.Random) -> tuple[tuple[int, ...], list[Any]]:
 
 
 def apart(x: np.ndarray, items: list[Any]) -> tuple[np.ndarray, tuple[Any, ...]]:
-    """The view that the basic items choose, and the index of that view that the others are: the rule of PyTorch, in NumPy."""
+    """The view that the basic items select, and the remaining index of that view: PyTorch's rule, in NumPy."""
     basic: list[Any] = []
     rest: list[Any] = []
     used = sum(i.ndim if isinstance(i, np.ndarray) and i.dtype in MASKS else 1 for i in items if _uses(i))
@@ -72,7 +72,7 @@ def apart(x: np.ndarray, items: list[Any]) -> tuple[np.ndarray, tuple[Any, ...]]
             basic.append(i)
             rest += {True: [slice(None)] * (x.ndim - used), False: [] if isinstance(i, int) else [slice(None)]}[i is ...]
     if not any(i is ... for i in basic):
-        basic.append(...)  # so that the result is a view, also of one element
+        basic.append(...)  # so that the result is a view, even for one element
     return x[tuple(basic)], tuple(rest)
 
 
@@ -81,7 +81,7 @@ def _uses(item: Any) -> bool:
 
 
 def _given(r: random.Random, item: Any) -> Any:
-    """An array as one of the things that mean the same."""
+    """An array in one of its equivalent forms."""
     if not isinstance(item, np.ndarray):
         return item
     if item.dtype == np.uint8 or 0 in item.shape:

@@ -1,4 +1,4 @@
-"""Integers and bools, held to what PyTorch computes: values, dtypes, and what is refused."""
+"""Integers and bools, compared with PyTorch: values, dtypes, and errors."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ def test_traced_expressions(dtype, part):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_refusals(dtype):
-    """What would lose or invent a value is refused where PyTorch refuses it."""
+    """Operations that would lose or invent a value raise where PyTorch raises."""
     wrong = []
     for e in expressions():
         makes = e.startswith(("T.tensor(", "T.full", "T.arange(", "T.linspace(", "T.logspace(", "T.add("))
@@ -131,7 +131,7 @@ def test_division_by_zero_raises_traced_too(dtype):
 
 @pytest.mark.parametrize("align", [False, True])
 def test_images_of_bytes_are_near_the_exact_resizing(align):
-    """Rounded after each axis: within the sum of both errors of what float64 gives."""
+    """Rounded after each axis: within the sum of both rounding errors of the float64 result."""
     image = tracer.tensor(np.random.default_rng(0).integers(0, 256, (1, 3, 7, 9)).astype(np.uint8))
     out = tracer.nn.functional.interpolate(image, size=(5, 13), mode="bilinear", align_corners=align)
     exact = tracer.nn.functional.interpolate(image.double(), size=(5, 13), mode="bilinear", align_corners=align)

@@ -128,7 +128,7 @@ def test_save_and_load_any_structure(tmp_path):
     assert found[3].tolist() == [0, 1, 2, 3] and found["scalar"].shape == ()
     assert found["half"].dtype is tracer.bfloat16 and found["half"].tolist() == [1.5, 2.5]
     assert found["z"].dtype is tracer.complex128 and found["z"].tolist() == [1 + 2j]
-    found["model"]["weight"].zero_()  # its memory is its own
+    found["model"]["weight"].zero_()  # the memory is not shared
 
 
 def test_an_optimizer_goes_on_from_a_file():

@@ -1,4 +1,4 @@
-"""Interrupts and handlers of signals: whatever they interrupt, every traced function stays usable."""
+"""Interrupts and signal handlers: whatever they interrupt, every traced function stays usable."""
 
 import builtins
 import gc
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs 
 
 @pytest.fixture
 def alarm():
-    """Sets what the alarm does."""
+    """Sets the alarm's action."""
     before = signal.getsignal(signal.SIGALRM)
     yield lambda handler: signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -37,7 +37,8 @@ def interrupted(number, frame):
 def storm(call, count, rng):
     """Interrupts ``call``, which is repeated, ``count`` times.
 
-    One that comes where C calls Python, or Python returns to C, may be lost: ctypes can only print it. Then there is another.
+    An interrupt that arrives where C calls Python, or Python returns to C, may be lost: ctypes can only print it. Then
+    another one follows.
     """
     for _ in range(count):
         try:
@@ -49,7 +50,7 @@ def storm(call, count, rng):
 
 
 def in_a_thread(call):
-    """The result of a call in another thread, which waits for no lock forever."""
+    """The result of a call in another thread, which must not wait for a lock forever."""
     box = []
     thread = threading.Thread(target=lambda: box.append(call()), daemon=True)
     thread.start()
@@ -136,7 +137,7 @@ def test_interrupts_while_recording_and_compiling(alarm):
 
 
 def test_handlers_call_traced_functions(alarm):
-    """Of a call that is interrupted by another of the same function, neither notices."""
+    """A call interrupted by another call of the same function: both are unaffected."""
     total, called = tracer.zeros(3), [0]
     f = tracer.trace(lambda x, s: (total.add_(1.0), x * s + 1)[1])
     x, other = tracer.tensor([1.0, 2.0, 3.0]), tracer.tensor([10.0, 20.0, 30.0])
@@ -168,7 +169,7 @@ def test_what_a_handler_does_is_no_part_of_a_recording(alarm):
 
     def f(x):
         y = x * 2
-        sum(range(3_000_000))  # the signal comes meanwhile
+        sum(range(3_000_000))  # the signal arrives meanwhile
         return y + 1.0
 
     alarm(handler)
@@ -209,7 +210,7 @@ def test_an_interrupt_in_a_step_that_numpy_does():
 
 
 def test_work_that_is_not_interrupted(alarm):
-    """What a handler does comes when the work is over, also of work inside of work; handlers are back afterwards."""
+    """Handlers run when the work is over, also for nested work; they are restored afterwards."""
     came, done = [], []
 
     def handler(number, frame):
@@ -236,7 +237,7 @@ def test_work_that_is_not_interrupted(alarm):
 
 
 def test_signals_run_while_a_gate_is_open(alarm):
-    """They go through the outermost gate. Work inside of its block closes it for as long as it lasts."""
+    """They go through the outermost gate. Nested work closes it while it runs."""
     came = []
     alarm(lambda number, frame: came.append(number))
     ring = lambda: signal.raise_signal(signal.SIGALRM)
@@ -278,7 +279,7 @@ def test_every_signal_is_handled_where_one_handler_raises(alarm):
 
 
 def test_interrupts_leave_no_lock_of_llvm_held(alarm):
-    """Code for new kernels is made in another thread after interrupts while such code was made."""
+    """After interrupted compilation, another thread can compile new kernels."""
     alarm(interrupted)
     rng, text = np.random.default_rng(0), "define double @SYMBOL_f(double %x) {{ %y = fadd double %x, {}.0\n ret double %y }}"
     count = iter(range(10**9))
@@ -291,7 +292,7 @@ def test_interrupts_leave_no_lock_of_llvm_held(alarm):
 
 
 class Counter:
-    """Has numbers, a list that grows, and methods that are given other code while a run is recorded."""
+    """Has numbers, a growing list, and methods whose code is replaced while a run is recorded."""
 
     def __init__(self):
         self.scale, self.steps, self.log = 2.0, 0, []
@@ -307,7 +308,7 @@ class Counter:
 
 
 def test_interrupts_of_recordings_leave_nothing_behind(alarm):
-    """What is put in place of functions, numbers, code, streams and generators while a run is recorded is taken out again."""
+    """Everything replaced during recording (functions, numbers, code, streams, generators) is restored."""
 
     def world():
         spaces = {"builtins": vars(builtins), "math": vars(math), "random": vars(random), "Logger": vars(logging.Logger)}

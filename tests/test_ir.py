@@ -1,4 +1,4 @@
-"""The IR as text: printing, parsing, verifying, at every stage."""
+"""The IR as text: printing, parsing, verification, at every stage."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Loops over the same range become one, where that changes nothing."""
+"""Loop fusion over the same range, where it is valid."""
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def test_other_ranges_and_other_arrays_stay():
 
 
 def test_memory_keeps_its_order():
-    """A result that replaces the operand may be written in the same turn; elsewhere, or where it is read later, not."""
+    """A result that replaces the operand may be written in the same iteration; not elsewhere, and not if it is read later."""
     assert len(jam([START, total("r2"), copy("r3", to="p0")])) == 2
     moved = loop("r3", Let("t3", "load(p0, r3)"), Store("p0", "n1 - r3", "t3"))
     assert len(jam([START, total("r2"), moved])) == 3

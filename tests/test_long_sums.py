@@ -1,4 +1,4 @@
-"""Sums of many equal numbers: their error does not grow with how many there are, along any axis, in any layout."""
+"""Sums of many equal numbers: the error does not grow with their number, along any axis, in any layout."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def full(*shape):
 
 
 MANY = pytest.param(10_000_000, marks=pytest.mark.slow)
-# What is summed, of how many numbers, and the result.
+# The summand, the number of terms, and the result.
 SUMS = {
     "rows": lambda n: (full(2, n // 2), lambda x: (x * 1).sum(1), K * (n // 2)),
     "squares of rows": lambda n: (full(2, n // 2), lambda x: (x * x).sum(1), K * K * (n // 2)),
@@ -130,7 +130,7 @@ def zeros(n):
     return tracer.zeros(n, dtype=tracer.int64)
 
 
-# Of how many numbers, the arguments; the function; the result.
+# The number of terms, the arguments; the function; the result.
 AT_POSITIONS = {
     "index_add": lambda n: ((zeros(n), full(n)), lambda i, x: tracer.zeros(3).index_add(0, i, x * 1)[:1], K * n),
     "index_add of rows": lambda n: ((zeros(n), full(n, 3)), lambda i, x: tracer.zeros(2, 3).index_add(0, i, x * 1)[0], K * n),
@@ -259,7 +259,7 @@ def test_deep_products_do_not_depend_on_threads(shape):
     ],
 )
 def test_sums_of_functions(name, f, exact):
-    """Loops that call functions have fewer vector parts than their few statements let expect."""
+    """Loops that call functions have fewer vector lanes than their number of statements suggests."""
     traced = tracer.trace(f)
     for v in np.random.default_rng(0).uniform(0.05, 0.95, 12).astype(np.float32):
         x = tracer.full((300_000,), float(v))

@@ -1,4 +1,4 @@
-"""Kernel source is Python: compiled, it does what Python does with the same text."""
+"""Kernel source is Python: the compiled code does what Python does with the same text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = {
 
 
 def as_python(source: str, arrays: list[np.ndarray], start: int, stop: int) -> None:
-    """What the text means, on NumPy's scalars of 64 bits and Python's integers."""
+    """Executes the text with NumPy's 64-bit scalars and Python's integers."""
 
     def store(array, i, value):
         array[i] = value
@@ -62,7 +62,7 @@ def compiled(source: str, arrays: list[np.ndarray], start: int, stop: int) -> No
 
 
 def agree(body: str, x: np.ndarray, y: np.ndarray, out: str, *integers: int, count: int | None = None) -> None:
-    """A kernel over i0 that reads a = x[i0] and b = y[i0] and stores to p2."""
+    """Compares a kernel over i0 that reads a = x[i0] and b = y[i0] and stores to p2."""
     names = {v: k for k, v in KINDS.items()}
     params = "".join(f"    n{k} = args[{3 + k}]\n" for k in range(len(integers)))
     source = (

@@ -1,4 +1,4 @@
-"""The elementary functions of kernels: at most 2 units in the last place, right at the specials."""
+"""The elementary functions of kernels: at most 2 units in the last place, and correct special values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SPECIAL = [
 
 
 def computed(name: str, *operands: np.ndarray) -> np.ndarray:
-    """A kernel of the one function, on arrays."""
+    """A kernel of the single function, on arrays."""
     x, n = operands[0], len(operands)
     t = {np.float32: "f32", np.float64: "f64"}[x.dtype.type]
     buffers = "".join(f"    p{k} = buffer_{t}(args, {k}, {n + 1})\n" for k in range(n + 1))
@@ -66,7 +66,7 @@ def computed(name: str, *operands: np.ndarray) -> np.ndarray:
 
 @np.errstate(all="ignore")
 def check(name: str, x: np.ndarray, exact: np.ndarray) -> None:
-    """``exact`` is of a wider type."""
+    """``exact`` has a wider type."""
     y = computed(name, x)
     within_2_ulp(y, exact, x)
     odd = name in ("expm1", "log1p", "tanh", "erf", "sinh", "sin", "tan", "asin", "atan", "cbrt")
@@ -74,7 +74,7 @@ def check(name: str, x: np.ndarray, exact: np.ndarray) -> None:
 
 
 def within_2_ulp(y: np.ndarray, exact: np.ndarray, x: np.ndarray, rest: np.ndarray | float = 0.0) -> None:
-    """``exact`` is of a wider type, or of the same one with what that lacks in ``rest``."""
+    """``exact`` has a wider type, or the same one with its rounding error in ``rest``."""
     rounded = exact.astype(y.dtype)
     same = (y == rounded) | (np.isnan(y) & np.isnan(rounded))
     assert np.isfinite(rounded[~same]).all() and np.isfinite(y[~same]).all(), x[
@@ -100,7 +100,7 @@ def test_float32(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_result_does_not_depend_on_the_place(name):
-    """The rest of a loop over vectors is computed one by one."""
+    """The remainder of a vector loop is computed one by one."""
     x = np.random.default_rng(0).standard_normal(200).astype(np.float32) * 3
     whole = computed(name, x)
     for n in (1, 7, 15, 31):
@@ -141,7 +141,7 @@ def test_special_values(name):
 
 
 def _exact(name: str, x: np.ndarray) -> np.ndarray:
-    """In extended precision; erf by its series and its continued fraction, which NumPy lacks."""
+    """In extended precision; erf by its series and its continued fraction, because NumPy lacks it."""
     if name == "sigmoid":
         return 1 / (1 + np.exp(-x))
     if name != "erf":

@@ -1,4 +1,4 @@
-"""Parameters, buffers and children of modules under the names they have, and where in the order."""
+"""Parameters, buffers and children of modules: their names and their order."""
 
 import pytest
 

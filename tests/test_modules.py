@@ -1,4 +1,4 @@
-"""Modules with weights that come late, windows at random places, and losses over many classes; paths of modules."""
+"""Lazy modules, fractional pooling, and losses over many classes; import paths of modules."""
 
 import importlib
 import pickle
@@ -34,7 +34,7 @@ LAZY = {
 
 @pytest.mark.parametrize("name", LAZY)
 def test_lazy(name):
-    """The first call decides the shapes; the module is then what it would have been."""
+    """The first call determines the shapes; then the module equals an ordinary one."""
     arguments, shape, width = LAZY[name]
     more = {"affine": True, "track_running_stats": True} if "Norm" in name else {}
     lazy = getattr(nn, "Lazy" + name)(*arguments, **more)
@@ -77,7 +77,7 @@ def test_lazy_modules_take_a_state_or_refuse():
 )
 @pytest.mark.parametrize("how", [{"output_size": 4}, {"output_ratio": 0.6}])
 def test_fractional_pooling(name, shape, how):
-    """Results are maxima of windows that lie in order; gradients go to where the indices say."""
+    """Results are maxima of ordered windows; gradients go to the indices."""
     axes = int(name[0])
     x = draw(*shape).requires_grad_()
     pool = getattr(nn, f"FractionalMaxPool{name}")(2, return_indices=True, **how)
@@ -113,7 +113,7 @@ def test_fractional_pooling_is_decided_by_its_samples():
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_adaptive_log_softmax(bias):
-    """Probabilities add up to 1, and the loss is that of the probabilities."""
+    """Probabilities sum to 1, and the loss agrees with them."""
     m = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 11], div_value=2.0, head_bias=bias)
     x, classes = draw(6, 8).requires_grad_(), tracer.tensor([0, 4, 5, 12, 19, 10])
     everything = m.log_prob(x)
@@ -220,7 +220,7 @@ PATHS = {
 
 @pytest.mark.parametrize("path", PATHS)
 def test_paths(path):
-    """Modules are found where PyTorch has them, and are one object with those here."""
+    """Modules are found under PyTorch's paths, and are the same objects."""
     module = importlib.import_module(f"tracer.{path}")
     where = tracer
     for part in path.split("."):

@@ -1,7 +1,7 @@
-"""Every operation that moves elements gives a view where PyTorch gives one, and a copy where PyTorch copies.
+"""Every operation that moves elements returns a view where PyTorch returns one, and a copy where PyTorch copies.
 
-What is expected is recorded (``movements.py``): whether the result is the input or a view, its strides, what is seen through
-it and written through it, and gradients of both.
+The expectations are recorded (``movements.py``): whether the result is the input or a view, its strides, reads and writes
+through it, and gradients of both.
 """
 
 import json
@@ -32,7 +32,7 @@ def test_views_and_copies(name, text):
     kind, wanted = EXPECTED[f"{name}: {text}"]
     same, view, shape, strides = movements.kind(tracer, name, text)
     assert [same, view, shape] == kind[:3]
-    if view is True:  # how copies are laid out NumPy decides
+    if view is True:  # NumPy decides the layout of copies
         assert strides == kind[3]
     for got in movements.results(tracer, name, text)[0], *movements.results(tracer, name, text, tracer.trace, 3):
         assert len(got) == len(wanted)

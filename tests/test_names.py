@@ -200,7 +200,7 @@ def test_traced_draws_are_the_eager_ones(name):
 
 
 def test_gamma_derivative_by_its_shape():
-    """Of the mean, which is the shape, it is 1; and it is the slope of the quantile."""
+    """Of the mean, which equals the shape, it is 1; and it is the slope of the quantile."""
     tracer.manual_seed(1)
     a = tracer.full((50000,), 1.7, dtype=tracer.float64, requires_grad=True)
     tracer.sampling.standard_gamma(a).sum().backward()
@@ -290,7 +290,7 @@ def test_numbers_do_not_widen_the_dtype(name, dtype):
         for operands in ((x, number), (number, x)):
             try:
                 found = f(*operands).dtype
-            except (TypeError, RuntimeError):  # takes tensors alone, or no bools
+            except (TypeError, RuntimeError):  # accepts only tensors, or no bools
                 continue
             if dtype.is_floating_point:
                 assert found is dtype

@@ -1,4 +1,4 @@
-"""Modules, layers and losses, against values recorded from PyTorch 2.13 in float64."""
+"""Modules, layers and losses, compared with values recorded from PyTorch 2.13 in float64."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from tracer.nn import functional as F
 
 
 def pattern(*shape, period):
-    """0, 1, ... counted modulo ``period`` around 0: small whole numbers, so that sums of products are exact."""
+    """0, 1, ... modulo ``period``, centred at 0: small integers, so that sums of products are exact."""
     return tensor([i % period - period // 2 for i in range(math.prod(shape))], dtype=tracer.float64).reshape(shape)
 
 
@@ -38,8 +38,8 @@ def test_linear_takes_any_leading_dims():
     assert nn.Linear(3, 2, bias=False).bias is None
 
 
-# Options; then of x (1, 2, 4, 3), w (2, 2 / groups, 2, 2), b = (1, -2): the result's shape, the result,
-# and the gradients of x and w.
+# Options; then for x (1, 2, 4, 3), w (2, 2 / groups, 2, 2), b = (1, -2): the result's shape, the result, and the gradients of x
+# and w.
 # fmt: off
 CONV_CASES = [
     ({}, (1, 2, 3, 2), [7, 4, -12, 10, 4, -4, 16, 9, -20, -7, 9, -8],

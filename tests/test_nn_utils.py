@@ -1,4 +1,4 @@
-"""Tools for modules: packed sequences, weights computed from others, averaged models."""
+"""Module utilities: packed sequences, computed weights, averaged models."""
 
 import copy
 import pickle
@@ -38,7 +38,7 @@ def test_packing(lengths):
 @pytest.mark.parametrize("lengths", [[4, 3, 3, 1], [1, 4, 2], [2, 2]])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_recurrent_layers_on_packed_sequences(kind, lengths, bidirectional):
-    """Each sequence comes out as it does alone, with the same gradients."""
+    """Each sequence has the same result as alone, with the same gradients."""
     layer = getattr(nn, kind)(3, 4, 2, bidirectional=bidirectional).double()
     xs = sequences(lengths)
     out, states = layer(rnn.pack_sequence(xs, enforce_sorted=False))

@@ -29,7 +29,7 @@ precision, mean = tracer.tensor(PRECISION), tracer.tensor(MEAN)
 
 @tracer.trace
 def log_density(x):
-    """Of a correlated Gaussian."""
+    """A correlated Gaussian."""
     d = x - mean
     return -0.5 * (d @ (precision @ d))
 
@@ -40,7 +40,7 @@ def valley(x):
     return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
 
 
-# Loops, which Numba compiles faster than expressions of arrays.
+# Loops, which Numba compiles faster than array expressions.
 
 
 @njit
@@ -93,7 +93,7 @@ def test_hamiltonian_monte_carlo():
     drawn, calls = sample(rng.normal(size=(12_500, 3)), np.log(rng.uniform(size=12_500)), 8, 0.35)
     assert calls == 100_000
     covariance = np.linalg.inv(PRECISION)
-    error = 4 * np.sqrt(np.diag(covariance) / 5000)  # four standard errors, were half of the draws independent
+    error = 4 * np.sqrt(np.diag(covariance) / 5000)  # four standard errors, if half of the draws were independent
     assert np.all(np.abs(drawn.mean(0) - MEAN) < error)
     np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.15)
 
@@ -141,7 +141,7 @@ def test_lbfgs():
         np.testing.assert_allclose(x, 1.0, atol=1e-6)
 
 
-# Values and gradients, as in eager runs.
+# Values and gradients, compared with eager runs.
 
 
 @tracer.trace
@@ -187,7 +187,7 @@ def test_from_numba_code():
 
     @njit
     def use(x, k, flags):
-        total, (y, (z, _)), _ = f(x.T, k, flags, 2)  # an int where a float is expected
+        total, (y, (z, _)), _ = f(x.T, k, flags, 2)  # an int for a float parameter
         return total, y, z
 
     x, k, flags = np.arange(6.0).reshape(3, 2), np.arange(3.0), np.array([[True], [False]])
@@ -423,7 +423,7 @@ def test_errors_of_kernels():
                 eager(f, *wrong)
             with pytest.raises(expected.type, match=re.escape(str(expected.value))):
                 function(*wrong)
-        same(function(table, i, n, d), eager(f, table, i, n, d))  # an error leaves nothing behind
+        same(function(table, i, n, d), eager(f, table, i, n, d))  # an error has no lasting effect
 
 
 def test_an_error_is_caught_in_numba_code():
@@ -717,7 +717,7 @@ print(use(np.arange(3.0)))
 
 
 def test_cached_user_functions_are_compiled_anew(tmp_path):
-    """Addresses are of no use in another process."""
+    """Addresses are not valid in another process."""
     for scale in ("2.0", "3.0"):
         (tmp_path / "user.py").write_text(CACHED.replace("SCALE", scale))
         out, err = run("import user", tmp_path)

@@ -1,4 +1,4 @@
-"""NumPy's functions on tensors: NumPy's values, with NumPy's names for arguments, and gradients where there are any."""
+"""NumPy's functions on tensors: NumPy's values, with NumPy's argument names, and gradients where they exist."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ CALLS: dict[str, list[str]] = {
 PAIRS = [
     (which, call.strip()) for which, text in CALLS.items() for line in text.strip().splitlines() for call in line.split("|")
 ]
-# Functions that read one triangle, whose derivative NumPy's values do not give, or that have none in PyTorch.
+# Functions that read one triangle, whose derivative NumPy's values do not determine, or that have none in PyTorch.
 UNEVEN = ("np.linalg.eig", "np.linalg.cholesky", "np.linalg.tensorinv", "np.heaviside", "np.unique")
 
 
@@ -180,7 +180,7 @@ def test_questions_about_tensors_that_require_gradients() -> None:
 
 
 def test_the_graph_is_never_lost_silently() -> None:
-    """What has no equivalent refuses tensors that require gradients, and gives tensors for others."""
+    """Functions without an equivalent refuse tensors that require gradients, and return tensors for others."""
     x = tracer.tensor([3.0, 1.0, 2.0], dtype=tracer.float64)
     for f in (
         np.sort_complex,

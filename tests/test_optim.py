@@ -1,4 +1,4 @@
-"""Optimizers, against values recorded from PyTorch 2.13 in float64."""
+"""Optimizers, compared with values recorded from PyTorch 2.13 in float64."""
 
 import pickle
 
@@ -157,7 +157,7 @@ def test_step_with_a_closure():
     ("kind", "settings"), [(optim.SGD, {"lr": 0.1, "momentum": 0.9}), (optim.Adam, {"lr": 0.1})], ids=["SGD", "Adam"]
 )
 def test_state_dict_round_trip(kind, settings):
-    """Saved after 5 steps and loaded elsewhere, it goes on as if nothing had happened."""
+    """Saved after 5 steps and loaded elsewhere, it continues identically."""
 
     def steps(optimizer, differentiate, n):
         for _ in range(n):
@@ -218,7 +218,7 @@ def test_a_model_learns():
 
 @pytest.mark.parametrize("many", [False, True])
 def test_averages_count_whatever_the_parameters_are(many):
-    """300 is no bfloat16."""
+    """300 is not representable in bfloat16."""
     model, seen = nn.Linear(1, 1).bfloat16(), []
     kind = "multi_avg_fn" if many else "avg_fn"
     averaged = optim.swa_utils.AveragedModel(model, **{kind: lambda a, b, n: seen.append(n.tolist()) or a})

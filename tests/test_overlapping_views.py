@@ -1,10 +1,10 @@
-"""Changes in place through a part of a view that repeats elements: values and gradients as in PyTorch, eagerly and traced."""
+"""In-place changes through a part of a view that repeats elements: values and gradients as in PyTorch, eager and traced."""
 
 import pytest
 
 import tracer
 
-# A part to be multiplied by w, and how often each element of the vector of four is in it.
+# A part to multiply by w, and how often it contains each element of the vector of four.
 PARTS = [
     (lambda y: y.expand(2, 4)[0], [1, 1, 1, 1]),
     (lambda y: y.expand(2, 4)[1], [1, 1, 1, 1]),
@@ -65,7 +65,7 @@ def test_filling_what_repeats_elements():
         x.expand(3, 2).fill_(tracer.tensor(4.0))
 
 
-# Graphs that may be walked again, since their derivatives read nothing that is freed.
+# Graphs that may be walked again, because their derivatives read nothing that is freed.
 
 
 @pytest.mark.parametrize(

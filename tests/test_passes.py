@@ -1,4 +1,4 @@
-"""Passes: what each rewrites, as text before and after."""
+"""Passes: their rewrites, as text before and after."""
 
 import numpy as np
 import pytest
@@ -158,7 +158,7 @@ def test_kernels_do_not_depend_on_shapes(rows, columns):
     program = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))
     x = np.random.default_rng(0).standard_normal((rows, columns)).astype(np.float32)
     np.testing.assert_allclose(program(x)[0], evaluate(graph, x)[0], rtol=1e-6)
-    if rows > 1 and columns > 8:  # fewer are written out
+    if rows > 1 and columns > 8:  # fewer are unrolled
         other = body(SOFTMAX.replace("2,3", "3,17").replace("[2]", "[3]"), "%x: f32[3,17]", "f32[3,17]")
         assert [s.source for s in program.steps] == [
             s.source for s in Program(lay_out(pipeline.run(other, pipeline.COMPILE))).steps
@@ -166,14 +166,14 @@ def test_kernels_do_not_depend_on_shapes(rows, columns):
 
 
 def chain(n):
-    """Elementwise operations one after the other."""
+    """A chain of elementwise operations."""
     lines = ["%v0: f32[2,3] = exp %x"]
     lines += [f"%v{i + 1}: f32[2,3] = {'sin' if i % 7 else 'tanh'} %v{i}" for i in range(n)]
     return body("\n".join([*lines, f"return %v{n}"]))
 
 
 def recurrence(n):
-    """A cell that is applied over and over, and a sum of products over all of its steps."""
+    """A cell applied repeatedly, and a sum of products over all of its steps."""
     lines = ["%h0: f32[2,2] = exp %x", "%s0: f32[2,2] = exp %w"]
     for i in range(n // 5):
         lines += [
@@ -196,7 +196,7 @@ def test_passes_are_near_linear(make):
         for _ in range(2):
             graph = make(n)
             for p in pipeline.COMPILE:
-                begin = time.process_time()  # what the machine does beside this is not ours
+                begin = time.process_time()  # excludes other processes
                 with pipeline.collector_paused():
                     graph = p(graph)
                 key = p.__name__, n

@@ -1,4 +1,4 @@
-"""Functions and objects of the public interface are pickled and copied."""
+"""Public functions and objects can be pickled and copied."""
 
 import copy
 import pickle
@@ -133,7 +133,7 @@ def test_maps(name, way):
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("made, at", [(made, at) for made, at, _ in DISTRIBUTIONS], ids=[made for made, *_ in DISTRIBUTIONS])
 def test_distributions(made, at, way):
-    """Used or not, and after attributes that are computed when asked for."""
+    """Used or not, and after lazily computed attributes."""
     m, v = tracer.linspace(-1, 1, 12).reshape(3, 4), tracer.linspace(-1, 1, 5)
     names = {"D": D, "T": tracer, "m": m, "v": v}
     made, at = made.replace(".double()", ""), at.replace(".double()", "")

@@ -1,4 +1,4 @@
-"""Every primitive, on every sample: three executors agree, gradients to order 2 agree with finite differences."""
+"""Every primitive, on every sample: three executors agree, and gradients to order 2 agree with finite differences."""
 
 import marshal
 import warnings
@@ -51,7 +51,7 @@ def test_text_round_trips(name, primitive, sample):
 @pytest.mark.parametrize("name, primitive, sample", CASES, ids=IDS)
 def test_plans_round_trip(name, primitive, sample):
     graph = graph_of(primitive, cast_args(sample.args, "float32"), sample.attrs)
-    for op in graph.ops:  # a plan's key is made of attributes: they are plain numbers, strings and tuples
+    for op in graph.ops:  # a plan's key contains attributes: plain numbers, strings and tuples
         assert marshal.loads(marshal.dumps(op.attrs)) == op.attrs
         assert {type(x).__module__ for x in op.attrs.values()} <= {"builtins"}
     plan = lay_out(pipeline.run(graph, pipeline.COMPILE))
@@ -74,7 +74,7 @@ def test_a_missing_cotangent_is_caught():
 
 
 def test_a_rule_wrong_only_in_the_second_order_is_caught(monkeypatch):
-    """A rule that is right in value but hides its dependence: cos(x) read off as a constant."""
+    """A rule that is correct in value but hides its dependence: cos(x) as a constant."""
     sin, (sample, *_) = PRIMITIVES["sin"], SAMPLES["sin"]
 
     def frozen(g, x):
@@ -134,7 +134,7 @@ EMPTY_AXES = {
 
 @pytest.mark.parametrize("name", EMPTY_AXES)
 def test_every_position_on_an_empty_axis_is_out_of_range(name):
-    """And neither read nor written: memory beyond the array is not ours."""
+    """And nothing is read or written: memory beyond the array is not the array's."""
     inputs, result, attrs = EMPTY_AXES[name]
     graph = parse_graph(f"func @f({inputs}) -> {result} {{\n  %2: {result} = {name} %0, %1 {attrs}\n  return %2\n}}")
     args = [np.zeros(v.shape, v.type.dtype.numpy) for v in graph.inputs]

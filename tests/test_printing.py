@@ -1,4 +1,4 @@
-"""How tensors look as text: as PyTorch's."""
+"""Text of tensors, as in PyTorch."""
 
 import pytest
 from values import ones

@@ -1,4 +1,4 @@
-"""The emulator of PTX: right results of every instruction, and every kind of fault found where one is planted."""
+"""The PTX emulator: correct results of every instruction, and detection of every kind of planted fault."""
 
 import functools
 import math
@@ -23,9 +23,9 @@ REGISTERS = """
 
 
 def program(body, pointers=1, integers=0, module="", name="kernel"):
-    """A kernel with pointers in %rd1, %rd2... and integers of 64 bits in %rd11...
+    """A kernel with pointers in %rd1, %rd2... and 64-bit integers in %rd11...
 
-    The number of the thread is in %r1, four times that in %rd20, and the thread's words of the arrays are at %rd21, %rd22...
+    The thread's number is in %r1, four times that in %rd20, and the thread's words of the arrays are at %rd21, %rd22...
     """
     parameters = [f"p{k}" for k in range(pointers)] + [f"n{k}" for k in range(integers)]
     declared = ", ".join(f".param .u64 {p}" for p in parameters)
@@ -62,7 +62,9 @@ def dtype_of(type_):
 
 
 def computed(instruction, result, *operands):
-    """Runs ``op d, a, b, c`` in one thread for each element. ``operands``: pairs of a type and an array; bits are loaded."""
+    """Runs ``op d, a, b, c`` in one thread for each element. ``operands``: pairs of a type and an array; the bits are
+    loaded.
+    """
     n = len(operands[0][1])
     registers, code = [f".reg .{'pred' if result == 'pred' else 'b' + result[1:]} d;"], []
     for letter, (type_, _) in zip("abc", operands, strict=False):
@@ -83,7 +85,7 @@ def computed(instruction, result, *operands):
 
 @functools.cache
 def edges(type_):
-    """All pairs of numbers at which something changes, and of some at random."""
+    """All pairs of boundary values, and of some random ones."""
     dtype, random = dtype_of(type_), np.random.default_rng(0)
     if dtype.kind == "f":
         info = np.finfo(dtype)
@@ -231,7 +233,7 @@ def test_bytes_and_logic(a, b, c, table):
 
 
 def nearest(exact, dtype):
-    """The number of a type next to a fraction; of two, the one with even bits. None next to the largest ones."""
+    """The nearest number of a type to a fraction; of two, the one with even bits. None near the largest ones."""
     with np.errstate(over="ignore"):
         near = np.asarray(float(exact)).astype(dtype)[()]
         candidates = [np.nextafter(near, dtype.type(-np.inf)), near, np.nextafter(near, dtype.type(np.inf))]
@@ -323,7 +325,7 @@ COMPARISONS = {
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_comparisons(name):
-    """With NaN they are false, and their namesakes in -u true."""
+    """With NaN they are false, and their -u variants true."""
     for type_ in ("s32", "u64", "f32", "f64"):
         a, b = edges(type_)
         result = computed(f"setp.{name}.{type_} d, a, b", "pred", (type_, a), (type_, b))
@@ -391,7 +393,7 @@ def test_conversions_to_integers_clamp(to, source, mode):
 
 
 def directed(exact, near, mode):
-    """The neighbours of the nearest number on the right side of a fraction."""
+    """The number next to the nearest one on the right side of a fraction."""
     down, up = np.nextafter(near, near.dtype.type(-np.inf)), np.nextafter(near, near.dtype.type(np.inf))
     value = -math.inf if near == -np.inf else math.inf if near == np.inf else Fraction(float(near))
     if mode == "rn" or value == exact:
@@ -620,7 +622,7 @@ def test_instructions_without_a_defined_value_or_unknown():
 
 
 def shuffled(mode, b, c, values):
-    """As the PTX ISA writes it."""
+    """By the definition in the PTX ISA."""
     result = []
     for lane in range(32):
         clamp, segment = c & 31, c >> 8 & 31
@@ -720,7 +722,7 @@ def test_without():
     assert mutant == text.replace("@!%p1 bar.sync 0;", "")
 
 
-# Planted faults. Each test says which kind it plants.
+# Planted faults. Each test names the kind that it plants.
 
 OUT = np.zeros(32, np.float32)
 IN = words(32)
@@ -781,7 +783,7 @@ def test_fault_shuffle_from_a_lane_that_does_not_exist():
 
 
 SHARED = ".shared .align 4 .b8 tile[256]; mov.u64 %rd3, tile; add.s64 %rd4, %rd3, %rd20; xor.b64 %rd5, %rd20, 4;\n"
-SHARED += "add.s64 %rd5, %rd3, %rd5;\n"  # a place of the thread, and its neighbour's
+SHARED += "add.s64 %rd5, %rd3, %rd5;\n"  # the thread's element, and the next one's
 
 
 def test_fault_shared_race_read_after_write():
@@ -811,7 +813,7 @@ def test_fault_shared_race_write_write():
 
 
 def test_fault_shared_race_between_warps_that_only_synchronise_themselves():
-    """``bar.warp.sync`` orders what the lanes of one warp do, and nothing else."""
+    """``bar.warp.sync`` orders only the accesses of one warp's lanes."""
     body = SHARED + "st.shared.u32 [%rd4], %r1; bar.warp.sync -1; ld.shared.u32 %r2, [%rd5];"
     launched(body, [OUT], 1, 64)
     fault("shared race", body.replace("xor.b64 %rd5, %rd20, 4", "xor.b64 %rd5, %rd20, 128"), [OUT], 1, 64)
@@ -859,14 +861,14 @@ def test_fault_global_race_in_a_block():
 
 
 def test_fault_global_race_between_blocks():
-    """A barrier orders the threads of one block only."""
+    """A barrier orders only the threads of one block."""
     read = "xor.b32 %r5, %r5, 16; mad.wide.u32 %rd5, %r5, 4, %rd1; ld.global.u32 %r6, [%rd5];"
     fault("global race", OTHER + "st.global.u32 [%rd4], %r1; bar.sync 0;" + read, [OUT], 2, 16)
     fault("global race", OTHER + read + "bar.sync 0; st.global.u32 [%rd4], %r1;", [OUT], 2, 16)
 
 
 def is_race(steps, places, team):
-    """Whether two threads touch a place, one of them stores, and no barrier is between: by looking at all pairs.
+    """True if two threads access an element, one of them stores, and no barrier is between: by comparing all pairs.
 
     A "small" barrier orders the threads of a team, a "large" one all.
     """
@@ -885,7 +887,7 @@ def is_race(steps, places, team):
 
 
 def random_accesses(seed, threads, kinds):
-    """Steps, and for each the place that each thread touches, -1 for none. Races are in about half of the programs."""
+    """Steps, and for each the element that each thread accesses, -1 for none. About half of the programs have races."""
     random = np.random.default_rng(seed)
     steps = random.choice(kinds, 8)
     places = np.where(random.random((8, threads)) < 2 / threads, random.integers(0, 4, (8, threads)), -1)
@@ -899,7 +901,7 @@ def check_random_accesses(seed, space, team, barriers, start, blocks):
     code = {"load": f"@%p1 ld.{space}.u32 %r3, [%rd4];", "store": f"@%p1 st.{space}.u32 [%rd4], %r9;", **barriers}
     index = "ld.global.s32 %r2, [%rd5+{}]; setp.ge.s32 %p1, %r2, 0; mad.wide.s32 %rd4, %r2, 4, %rd3;"
     number = "mov.u32 %r8, %ctaid.x; mov.u32 %r9, %ntid.x; mad.lo.u32 %r9, %r8, %r9, %r1; mad.wide.u32 %rd5, %r9, 4, %rd2;"
-    number += "add.u32 %r9, %r9, 1;"  # each thread stores a value of its own
+    number += "add.u32 %r9, %r9, 1;"  # each thread stores a different value
     body = start + number + "".join(index.format(4096 * k) + code[step] for k, step in enumerate(steps))
     race = is_race(steps, places, team)
     try:

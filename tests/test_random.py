@@ -1,4 +1,4 @@
-"""Random numbers: their distributions, their ends, how streams of different seeds relate, and bad parameters."""
+"""Random numbers: distributions, extreme values, independence of seeds' streams, and invalid parameters."""
 
 import math
 import tracemalloc
@@ -19,7 +19,7 @@ from tracer.nn import init
 SEEDS = [0, 1, -1, 2**32, 2**63 - 1, -(2**63), 12345]
 FEW = 100_000
 MANY = 10_000_000
-# A correct generator fails a test with this probability; there are a thousand tests, all of fixed seeds.
+# A correct generator fails a test with this probability; there are a thousand tests, all with fixed seeds.
 RARE = 1e-6
 
 sizes = pytest.mark.parametrize("n", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
@@ -27,12 +27,12 @@ seeds = pytest.mark.parametrize("seed", SEEDS)
 
 
 def fair(counts, expected):
-    """Whether counts are those of independent draws."""
+    """True if the counts are consistent with independent draws."""
     assert stats.chisquare(counts, np.asarray(expected) * (np.sum(counts) / np.sum(expected))).pvalue > RARE
 
 
 def uncorrelated(x, lags=(1, 2, 3, 7, 64, 1000)):
-    """Whether numbers are unrelated to later ones."""
+    """True if numbers are uncorrelated with later ones."""
     centred = (x - x.mean()) / x.std()
     for lag in lags:
         assert abs(np.mean(centred[:-lag] * centred[lag:])) * math.sqrt(len(x) - lag) < 5
@@ -145,14 +145,14 @@ def unmixed(z):
 @pytest.mark.parametrize("dtype", DIGITS)
 @pytest.mark.parametrize("bits", [0, 2**64 - 1])
 def test_no_counter_gives_an_end(bits, dtype):
-    """The counters at which all digits are 0, and 1, by eager code and by a kernel."""
+    """The counters for which all digits are 0, and 1, in eager code and in a kernel."""
     from ir.ops.source import splitmix64
 
     for seed in range(5, 100):
         with np.errstate(over="ignore"):
             key = int(splitmix64(np.uint64((seed + STREAMS[dtype] * GOLDEN) % 2**64)))
         offset = (unmixed(bits) - key) * pow(GOLDEN, -1, 2**64) % 2**64
-        if dtype == "f32":  # two numbers come from each counter
+        if dtype == "f32":  # each counter gives two numbers
             offset *= 2
         if offset < 2**64:
             break
@@ -316,7 +316,7 @@ floating = pytest.mark.parametrize("dtype", [tracer.float32, tracer.float64, tra
 
 
 def memory(call):
-    """The result, and how many bytes were in use at most."""
+    """The result, and the maximum number of bytes in use."""
     tracemalloc.start()
     try:
         return call(), tracemalloc.get_traced_memory()[1]
@@ -343,7 +343,7 @@ def test_filling_takes_no_memory(name, dtype):
 @floating
 @pytest.mark.parametrize("n", [1, 2, BLOCK + 1, 2 * BLOCK, 4 * BLOCK - 1])
 def test_blocks_give_the_numbers_of_the_whole(n, dtype):
-    """Filling by blocks, memory that is not in order, and traces, for every odd and even offset."""
+    """Filling by blocks, non-contiguous memory, and traces, for every odd and even offset."""
     draws = {name: lambda f=f: f(n, dtype) for name, f in NEW.items()}
     draws.update({name: lambda f=f: f(tracer.zeros(n, dtype=dtype)) for name, f in FILLED.items() if "kaiming" not in name})
     for offset, (name, draw) in enumerate(draws.items()):

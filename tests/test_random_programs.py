@@ -1,4 +1,4 @@
-"""Random programs with views, changes in place and hooks do what they do in PyTorch, eagerly and traced."""
+"""Random programs with views, in-place changes and hooks do what they do in PyTorch, eager and traced."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Large values that kernels compute again instead of storing them."""
+"""Large values that kernels recompute instead of storing them."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tracer.nn import functional as F
 from tracer.runtime.layout import lay_out
 from tracer.runtime.program import Program
 
-# A kernel of rows, and one that reads its exponentials and its sums at another time: the product is between them.
+# A row kernel, and one that reads its exponentials and sums later: the product is between them.
 SOFTMAX = """\
 func @f(%x: f32[256,256], %w: f32[1,256]) -> (f32[256,256], f32[256]) {
   %m: f32[256] = max %x {axes=(1)}

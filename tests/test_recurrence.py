@@ -1,4 +1,4 @@
-"""Products of an unrolled recurrence become one; what they read is computed where it shall be."""
+"""Products of an unrolled recurrence become one, and their operands are computed in place."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def operations(graph):
 
 
 def agree(graph, seed=0):
-    """The graph after the pass, and the whole program, compute what the graph does."""
+    """The graph after the pass, and the whole program, agree with the graph."""
     rng = np.random.default_rng(seed)
     args = [rng.standard_normal(v.shape).astype(v.dtype.numpy) for v in graph.inputs]
     expected = evaluate(graph, *args)
@@ -30,7 +30,7 @@ def agree(graph, seed=0):
 
 
 def sum_of_products(n, extra=""):
-    """x1'y1 + ... + xn'yn of operands that are computed."""
+    """x1'y1 + ... + xn'yn of computed operands."""
     lines, total = [], None
     for i in range(n):
         lines.append(f"  %a{i}: f32[3,5] = exp %x{i}")
@@ -60,12 +60,12 @@ def test_a_few_products_stay_as_they_are():
 @pytest.mark.parametrize("extra", ["%p2", "%s3", "%a1", "%p0 %s4 %a5"])
 def test_what_is_read_elsewhere_too(extra):
     after = agree(sum_of_products(6, extra))
-    if extra == "%a1":  # an operand may be read by anybody
+    if extra == "%a1":  # operands may have other readers
         assert operations(after).count("matmul") == 1
 
 
 def test_operands_that_cannot_be_computed_in_place_are_copied():
-    """Inputs, constants, and values that two sums read in different company."""
+    """Inputs, constants, and values that two sums read with different other operands."""
     n = 5
     lines = [f"  %a{i}: f32[2,2] = exp %x{i}" for i in range(n)]
     lines += [f"  %p{i}: f32[2,2] = matmul %x{i}, %a{i} {{ta=True}}" for i in range(n)]
@@ -113,5 +113,5 @@ def test_a_recurrence_and_its_gradient():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     (trace,) = (t for ts in traced.traces.values() for t in ts)
     names = [s.name for s in trace.executable.program.steps]
-    # One for all inputs; each step forward but the first, and back; one for each weight's gradient.
+    # One for all inputs; each step but the first, forward and backward; one for each weight's gradient.
     assert names.count("matmul") <= 1 + 10 + 10 + 2

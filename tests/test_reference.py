@@ -1,4 +1,4 @@
-"""Optimizers, schedules and modules against what PyTorch computed (see ``reference.py``), eagerly and traced."""
+"""Optimizers, schedulers and modules, compared with PyTorch's results (see ``reference.py``), eager and traced."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""Replays written out: what they look at natively, and gradients that become the next ones."""
+"""Generated replays: native checks of arguments, and reuse of gradients."""
 
 import gc
 import threading
@@ -11,7 +11,7 @@ import pytest
 import tracer
 from tracer.runtime.objects import array_checks, counts_references, holds, reads_arrays
 
-CALLS = 6  # recorded, replayed, written out, and some more
+CALLS = 6  # recorded, replayed, specialised, and some more
 
 
 def gradient_step():
@@ -207,7 +207,7 @@ def test_changes_in_place_are_counted():
 
 
 def test_a_step_that_fails_leaves_gradients_as_they_were():
-    """What is written to after the last step that may fail becomes the next gradient; after a failure all are as before."""
+    """A gradient written after the last step that may fail is reused; after a failure all are as before."""
     w = tracer.ones(4, 3).requires_grad_()
 
     @tracer.trace
@@ -253,7 +253,7 @@ def test_a_learning_rate_is_read_in_every_call():
 
 
 def surroundings():
-    """A traced function that reaches another one and a variable; and ways to change what it reaches."""
+    """A traced function that reaches another one and a variable; and ways to change them."""
     factor = 2.0
 
     def scaled(x, shift=1.0, *, power=1):
@@ -397,7 +397,7 @@ def test_after_an_announced_change_elsewhere_replays_look_no_further(monkeypatch
 
 
 def test_other_memory_of_an_updated_tensor_is_looked_at_instead():
-    """The array that was there before is gone: nothing of it is looked at any more."""
+    """The old array is gone: nothing of it is checked any more."""
     w = tracer.zeros(1000)
     f = tracer.trace(lambda x: w.add_(x).sum())
     x = tracer.ones(1000)
@@ -413,7 +413,7 @@ def test_other_memory_of_an_updated_tensor_is_looked_at_instead():
 
 @pytest.mark.parametrize("last", [0, 1])
 def test_replays_of_one_trace_written_by_two_threads_at_once(monkeypatch, last):
-    """One puts the array object of its argument into a slot, the other an address: each has its own list of frames."""
+    """One puts the array object of its argument into a slot, the other an address: each has a separate list of frames."""
     from tracer.tracing import function
 
     both, first, express = threading.Barrier(2, timeout=60), threading.Event(), function.express

@@ -1,4 +1,4 @@
-"""Methods that change a tensor's own shape. The numbers are PyTorch's."""
+"""Methods that change a tensor's own shape, with PyTorch's numbers."""
 
 import pytest
 
@@ -133,7 +133,7 @@ def test_resize():
     assert x.resize_(2, 4).shape == (2, 4)
     assert x.flatten()[:6].tolist() == [0, 7, 2, 3, 4, 5]
     flipped = tracer.arange(6.0).reshape(2, 3).t()
-    assert flipped.resize_as_(tracer.ones(2, 2)).tolist() == [[0, 1], [2, 3]]  # as memory has them
+    assert flipped.resize_as_(tracer.ones(2, 2)).tolist() == [[0, 1], [2, 3]]  # in memory order
     with pytest.raises(RuntimeError, match="cannot resize variables that require grad"):
         tracer.ones(2, requires_grad=True).resize_(3)
     with pytest.raises(RuntimeError, match="negative dimension -1"):

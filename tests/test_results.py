@@ -1,4 +1,4 @@
-"""Results belong to who called: whatever happens to the array of one, later results and the process do not notice."""
+"""Results belong to the caller: changes to a result's array do not affect later results or the process."""
 
 import contextlib
 
@@ -64,7 +64,7 @@ def test_changes_of_a_result(program, change, owner):
         with contextlib.suppress(ValueError, AttributeError):  # NumPy refuses
             change(a)
         if i % 2:
-            del a, y  # else they are held until the next result is made
+            del a, y  # otherwise they are held until the next result is created
         np.full(6, 9, np.float32)
     assert first(f(tracer.ones(6))).tolist() == [2.0] * 6
 

@@ -1,4 +1,4 @@
-"""Kernels of rows: sums that pick one element, values kept from loop to loop, kernels united with later ones."""
+"""Row kernels: sums that select one element, values kept between loops, kernels merged with later ones."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_sum_that_picks_one_element_reads_it(t, p, order):
     kind, positions = (np.dtype({"f": "float", "i": "int", "u": "uint"}[n[0]] + n[1:].replace("8", "8")) for n in (t, p))
     x = np.random.default_rng(0).integers(-9, 9, (5, 40)).astype(kind)
     if t[0] == "f":
-        x[0, 3], x[1, 0] = np.nan, np.inf  # not picked
+        x[0, 3], x[1, 0] = np.nan, np.inf  # not selected
     agree(graph, x, np.array([39, 7, 0, 40, 200], positions))
     if p[0] == "i":
         agree(graph, x, np.array([-1, -40, 5, 2**31 - 1, -(2**31)], positions))
@@ -86,12 +86,12 @@ def test_long_rows_are_asked_for_while_the_one_before_is_computed(n):
     asked = [line.strip() for line in step.source.split("\n") if "prefetch(" in line]
     loops = step.source.count("for r") + step.source.count("for c")
     assert len(asked) == (loops if n >= 256 else 0)  # a part before each loop over the row
-    assert all(line.startswith("prefetch(p0, (i0 + 1) * n") for line in asked)  # what is only read, of the next row
+    assert all(line.startswith("prefetch(p0, (i0 + 1) * n") for line in asked)  # of the next row, for arrays that are only read
     agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))
 
 
 def test_each_element_of_a_row_is_requested_once():
-    """The parts before the loops are a partition of the row, whatever its extent."""
+    """The parts before the loops are a partition of the row, for every extent."""
     graph = parse_graph(SOFTMAX.format(n=1000))
     (step,) = compiled(graph).steps
     parts = [line.strip() for line in step.source.split("\n") if "prefetch(" in line]
@@ -202,7 +202,7 @@ def test_nothing_is_kept_for_loops_that_become_one():
     text = SOFTMAX.format(n=40).replace("%y: f32[64,40] = div %e, %sb", "%y: f32[64,40] = mul %e, %mb")
     graph = parse_graph(text)
     (step,) = compiled(graph).steps
-    assert step.source.count(" exp(") == 1 and step.source.count("for ") == 3  # rows, the maximum, and all else
+    assert step.source.count(" exp(") == 1 and step.source.count("for ") == 3  # rows, the maximum, and everything else
     agree(graph, np.random.default_rng(0).standard_normal((64, 40)).astype(np.float32))
 
 

@@ -94,7 +94,7 @@ def test_result_buffers_are_reused_only_when_free():
     view, where = first[1:], address(first)
     del first
     ((third,), _) = take([pool])
-    assert address(third) != where  # a view still holds it
+    assert address(third) != where  # a view still refers to it
     del view, third
     assert address(take([pool])[0][0]) == where
 
@@ -110,7 +110,7 @@ def test_cache_checks_what_it_reads(tmp_path, monkeypatch):
     assert cache.read("k_a") is None
     cache.write("k_a", b"code")
     os.chmod(tmp_path / "c", 0o777)
-    assert cache.read("k_a") is None  # anybody could have written there
+    assert cache.read("k_a") is None  # other users could have written there
     cache.write("k_b", b"code")
     assert not (tmp_path / "c" / "k_b").exists()
 
@@ -122,7 +122,7 @@ def test_a_cached_file_answers_for_its_name(tmp_path, monkeypatch):
     assert cache.read("k_b") is None  # another name
     for digest in (hashlib.sha256(b"evil"), hashlib.blake2b(b"k_a\0evil", digest_size=32), hashlib.sha256(b"k_aevil")):
         (tmp_path / "k_a").write_bytes(digest.digest() + b"evil")
-        assert cache.read("k_a") is None  # a digest made without the key
+        assert cache.read("k_a") is None  # a digest computed without the key
     cache._key.cache_clear()
     (tmp_path / "key").write_bytes(b"")
     cache.write("k_c", b"code")
@@ -130,7 +130,7 @@ def test_a_cached_file_answers_for_its_name(tmp_path, monkeypatch):
 
 
 def test_a_kernel_under_another_name_is_compiled_anew(tmp_path):
-    """The machine code of one kernel in the place of another's: results are right, whatever the cache holds."""
+    """The machine code of one kernel in the place of another's: results are correct, whatever the cache contains."""
     program = "import tracer; f = tracer.trace(lambda x: x {} 2); x = tracer.ones(9); f(x); print(f(x).sum().item())"
 
     def result(sign: str) -> str:
@@ -162,7 +162,7 @@ def test_the_cache_is_bounded(tmp_path, monkeypatch):
     for k in range(40):
         cache.write(f"k_{k}", bytes(1000))
         os.utime(tmp_path / "c" / f"k_{k}", (k, k))
-        assert cache.read("k_0") is not None  # what is used stays
+        assert cache.read("k_0") is not None  # used files are kept
     assert cache.entries()[1] <= 11_000 + 1100
     assert cache.read("k_39") is not None
     assert cache.read("k_1") is None

@@ -1,7 +1,7 @@
 """The work of recording and compiling is near-linear in the program, and kernels have bounded size.
 
-Work is counted in calls of Python functions and in characters of kernels' text, not in seconds: these counts are the same
-on every machine.
+Work is counted in calls of Python functions and in characters of kernel text, not in seconds: these counts are the same on
+every machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tracer.runtime.layout import lay_out
 from tracer.runtime.plan import Plan
 
 Program = tuple[Callable[..., Any], tuple]
-LONGEST = 40_000  # characters of a kernel
+LONGEST = 40_000  # characters per kernel
 
 
 def chain(n: int) -> Program:
@@ -145,7 +145,7 @@ PROGRAMS = (
 
 
 def _calls(function: Callable[[], Any]) -> int:
-    """How many calls of Python functions a function makes."""
+    """The number of Python function calls that a function makes."""
     count = 0
 
     def see(frame: Any, event: str, arg: Any) -> None:
@@ -169,11 +169,11 @@ def _texts(plan: Plan) -> set[str]:
 
 
 def _work(make: Callable[[int], Program], n: int) -> tuple[int, int, int, int]:
-    """Calls to record and to plan, characters of different kernels' text, and of the longest."""
+    """Calls to record and to plan, characters of distinct kernels' text, and of the longest."""
     f, args = make(n)
     traced = tracer.trace(f)
     if make is layers:
-        f(*args)  # the optimizer makes its state
+        f(*args)  # the optimizer creates its state
     recording = _calls(lambda: traced(*args))
     (graph,) = traced.graphs()
     plans: list[Plan] = []

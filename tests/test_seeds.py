@@ -1,6 +1,6 @@
-"""The programs of five tutorials on PyTorch's autograd, old idioms included, with this package in PyTorch's place.
+"""The programs of five tutorials on PyTorch's autograd, old idioms included, with this package in place of PyTorch.
 
-Printed results are those the tutorials show, in PyTorch's present form, where they are not random.
+Printed results are those that the tutorials show, in PyTorch's present form, unless they are random.
 """
 
 import re
@@ -101,7 +101,7 @@ def test_leaves_and_the_graph(capsys):
     print(b.is_leaf)
     y = x * w
     assert not y.is_leaf
-    z = y = b  # as the tutorial has it
+    z = y = b  # as in the tutorial
     print(y.is_leaf)
     print(z.is_leaf)
     print(w.grad)

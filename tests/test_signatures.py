@@ -1,4 +1,4 @@
-"""Parameters have PyTorch's names, and every argument is looked at: what does not fit raises an error that names it."""
+"""Parameters have PyTorch's names, and every argument is checked: errors for wrong arguments name them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tracer
 from tracer.ops.offering import accepted, functions, is_offered, parameters
 
 RECORDED: dict[str, list[str]] = json.loads((Path(__file__).parent / "signatures.json").read_text())
-# Arguments about memory, devices and compilation that say nothing here, and those with which PyTorch's own code calls itself.
+# Arguments about memory, devices and compilation without meaning here, and those that only PyTorch's own code uses.
 IGNORED = {
     "capturable", "device", "differentiable", "foreach", "fused", "generator", "has_torch_function", "layout", "memory_format",
     "names", "non_blocking", "out", "out_dtype", "pin_memory", "sparse_grad",
@@ -23,7 +23,7 @@ METHODS = ("Tensor", "Generator", "Module", "Optimizer", "LRScheduler")
 
 
 def found(path: str) -> Any:
-    """What stands under a dotted name; None if there is nothing, or no function or class."""
+    """The object with a dotted name; None if there is none, or it is not a function or class."""
     thing: Any = tracer
     for part in path.split("."):
         thing = inspect.getattr_static(thing, part, None) if inspect.isclass(thing) else getattr(thing, part, None)
@@ -47,16 +47,17 @@ def _split(row: str) -> list[str]:
 
 
 def taken(thing: Any) -> set[str]:
-    """The names under which something takes arguments."""
+    """The names of the arguments that an object accepts."""
     names = set(inspect.signature(thing).parameters)
     function = thing.__init__ if inspect.isclass(thing) else thing
-    while function is not None and not is_offered(function):  # a method in place stands for the function that it wraps
+    while function is not None and not is_offered(function):  # an in-place method stands for the function that it wraps
         function = getattr(function, "__wrapped__", None)
     return names | (accepted(function) if function is not None else set())
 
 
 HERE = [path for path in RECORDED if found(path) is not None]
-# What has another meaning here, or an argument of an engine that is not there; decompositions whose schemas number operands.
+# Functions with another meaning here, or arguments of engines that do not exist here; decompositions whose schemas number
+# operands.
 OTHER = {
     "lu_solve", "nn.utils.rnn.invert_permutation", "orgqr", "ormqr", "triangular_solve", "Tensor.lu_solve",
     "Tensor.orgqr", "Tensor.ormqr",
@@ -94,7 +95,7 @@ OFFERED = sorted(functions(), key=lambda f: (f.__module__, f.__name__))
 
 @pytest.mark.parametrize("function", OFFERED, ids=lambda f: f"{f.__module__}.{f.__name__}")
 def test_arguments_that_do_not_fit_are_named(function: Any) -> None:
-    """Every parameter is offered things of other kinds: TypeError, or a complaint about the arguments that are missing."""
+    """Every parameter gets values of other kinds: TypeError, or an error about missing arguments."""
     for name, one in parameters(function).items():
         for what, wrong in WRONG.items():
             fits = True

@@ -11,7 +11,7 @@ import tracer
 
 RECORDED = json.loads(FILE.read_text())
 CASES = list(cases())
-# Whose second derivatives differ where PyTorch's own formula divides by zero, or has another branch at an edge.
+# Cases whose second derivatives differ because PyTorch's formula divides by zero, or has another branch at an edge.
 FIRST_ONLY = (
     *("T.sinc(a)", "F.hardswish(a)", "F.hardsigmoid(a)", "F.elu(a", "F.celu(a)", "F.selu(a)", "F.softplus(a)", "F.mish(a)"),
     *("T.special.entr(a)", "T.logit(a, eps", "a ** ", "T.pow(", "T.xlogy(0.0", "T.xlogy(a, 0.0)", "T.special.xlog1py(0.0"),
@@ -34,7 +34,7 @@ FIRST_ONLY = (
 def same(a, b):
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
-    if a is None or b is None:  # no derivative is a derivative of 0
+    if a is None or b is None:  # no derivative means a derivative of 0
         other = b if a is None else a
         return all(same(x, None) for x in other) if isinstance(other, list) else other in (None, 0)
     return (a != a and b != b) or a == b or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)

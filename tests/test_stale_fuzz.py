@@ -1,4 +1,4 @@
-"""No change of what a traced function reaches leaves a result stale (``random_changes``); guards that miss one are found."""
+"""No change of a reachable object leaves a result stale (``random_changes``); guards with a planted gap are detected."""
 
 import pytest
 import random_changes as made
@@ -6,7 +6,7 @@ from random_traced_programs import single_operations
 
 from tracer.tracing import walk
 
-SHORT, MANY, PART = 40, 2_600, 20  # programs; of 8 changes each, as a rule
+SHORT, MANY, PART = 40, 2_600, 20  # programs, usually with 8 changes each
 
 
 def found(seeds):
@@ -19,7 +19,7 @@ def test_random_changes(first):
     differ, sums = found(range(first, first + 10))
     assert not differ, "\n".join(f"seed {seed}: {message}" for seed, message in differ)
     assert sums["changes"] > 10 * 5
-    assert sums["replays"] > sums["calls"] * 0.2  # of replays at which a guard failed there are as many
+    assert sums["replays"] > sums["calls"] * 0.2  # a failed guard is not counted as a replay
 
 
 @pytest.mark.fuzz
@@ -29,11 +29,11 @@ def test_many_random_changes(first):
     assert not differ, "\n".join(f"seed {seed}: {message}" for seed, message in differ)
 
 
-# Guards that miss something, planted.
+# Guards with a planted gap.
 
 
 def without(name):
-    """A walk after which what it has found of one kind is not looked at again."""
+    """A walk that does not check one kind of object again."""
 
     def describe(self, *args, described=walk.Walk.describe, **kwargs):
         token = described(self, *args, **kwargs)
@@ -43,7 +43,7 @@ def without(name):
     return walk.Walk, "describe", describe
 
 
-FIRST = {"replaced functions of the package": 60, "caches that are cleared": 100}  # programs that can show what is rare
+FIRST = {"replaced functions of the package": 60, "caches that are cleared": 100}  # enough programs to show rare cases
 FAULTS = {
     "variables and names": without("names"),
     "closure cells": without("cells"),

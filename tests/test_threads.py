@@ -1,4 +1,4 @@
-"""Kernels shared among threads: the same bits for any number of them, whoever else is at work."""
+"""Multithreaded kernels: bitwise equal results for any number of threads, with other concurrent work."""
 
 import os
 import subprocess
@@ -89,7 +89,7 @@ def _expected(function, inputs):
 
 
 def test_several_python_threads_and_a_changing_team():
-    """Programs that run at once share one team, or work alone; its size changes meanwhile."""
+    """Concurrent programs share one thread pool, or run on their own thread; the pool's size changes meanwhile."""
     inputs = [(drawn(160, 128, seed=k), drawn(96, 128, seed=k + 9)) for k in range(3)]
     for pair in inputs:
         for t in pair:

@@ -1,4 +1,4 @@
-"""Tracing: with the decorator or without it, a program means the same."""
+"""Tracing: a program has the same results with and without the decorator."""
 
 import math
 import sys
@@ -58,7 +58,7 @@ def test_a_training_step_is_recorded_once_and_equals_eager(name):
         function = tracer.trace(step) if traced else step
         losses = []
         for i in range(20):
-            optimizer.param_groups[0]["lr"] *= 0.97  # a schedule does not record anew
+            optimizer.param_groups[0]["lr"] *= 0.97  # a scheduler causes no new recording
             x = tracer.randn(5, 4, generator=tracer.Generator(i))
             losses.append(function(x, tracer.tensor([0, 1, 2, 1, 0])))
         gradients = [p.grad for p in model.parameters()]

@@ -1,4 +1,4 @@
-"""Triangular systems and factors of singular matrices; sizes of complex numbers, distances, and sampled grids at ties."""
+"""Triangular systems and factors of singular matrices; magnitudes of complex numbers, distances, and sampled grids at ties."""
 
 import math
 
@@ -12,7 +12,7 @@ INF = math.inf
 
 
 def both(f, *arguments):
-    """What a function gives eagerly and in a replay, which must be the same."""
+    """A function's result, eager and in a replay, which must be equal."""
     eager = f(*arguments)
     traced = tracer.trace(f)
     traced(*arguments)
@@ -76,12 +76,12 @@ def test_factors_of_singular_matrices(rows):
     a = tracer.tensor(rows, dtype=tracer.float64, requires_grad=True)
     P, lower, upper = L.lu(a)
     assert tracer.equal(P @ lower @ upper, a)
-    (lower.sum() + upper.sum()).backward()  # infinite or NaN, but not refused
+    (lower.sum() + upper.sum()).backward()  # infinite or NaN, but no error
     assert a.grad.shape == a.shape
 
 
 def test_what_does_not_exist_is_told_in_info():
-    """A pivot, or a minor, is counted from 1; PyTorch raises only if it is asked to."""
+    """A pivot, or a minor, is counted from 1; PyTorch raises only on request."""
     one, singular = tracer.eye(2), tracer.tensor([[1.0, 2.0], [2.0, 4.0]])
     batch = tracer.stack([one, singular])
     inverse, info = L.inv_ex(batch)

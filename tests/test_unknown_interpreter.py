@@ -1,4 +1,4 @@
-"""Everything works where nothing is known of how the interpreter lays out its objects and counts references."""
+"""Everything works if the interpreter's object layout and reference counts are unknown."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import pytest
 from tracer.ir import interp
 from tracer.runtime import memory, objects
 
-# NumPy and the compilers decide by the implementation's name, too: they are imported before it changes.
+# NumPy and the compilers also check the implementation's name: they are imported before it changes.
 UNKNOWN = """
 import sys
 
@@ -138,7 +138,7 @@ def test_without_reference_counts_every_buffer_is_new(monkeypatch):
 
 def test_without_a_context_variable_numpy_is_silenced_by_its_public_functions(monkeypatch):
     class Unchanged(dict):
-        """A context in which nothing has changed."""
+        """A context without changes."""
 
         def run(self, *args, **settings):
             pass

@@ -1,4 +1,4 @@
-"""Tensors without elements: values, dtypes, gradients and refusals are PyTorch's, eager and traced."""
+"""Tensors without elements: values, dtypes, gradients and errors are PyTorch's, eager and traced."""
 
 import builtins
 import json
@@ -42,5 +42,5 @@ def test_eager(part):
 
 @pytest.mark.parametrize("part", range(4))
 def test_traced(part):
-    """The third call, of every ninth case."""
+    """The third call, for every ninth case."""
     assert not differences(RECORDED[9 * part :: 36], True)

@@ -1,4 +1,4 @@
-"""The benchmarks' workloads as recorded graphs, with the arrays that their inputs had."""
+"""The benchmarks' workloads as recorded graphs, with their input arrays."""
 
 import ctypes
 
@@ -10,7 +10,7 @@ from tracer.tracing.graph_function import Executable
 
 
 def graphs(workload, little=True):
-    """(name, graph, arrays) of every program that a workload runs: traced whole, and with its backward pass outside."""
+    """(name, graph, arrays) of every program in a workload: traced whole, and with its backward pass outside."""
     found = []
     if little:
         with workloads.small():
@@ -36,7 +36,7 @@ def _collect(workload, found):
 
 
 class _Watch:
-    """Notes the graph of each ``Executable``, and copies of the inputs of its first run by addresses."""
+    """Records the graph of each ``Executable``, and copies of the inputs of its first run by addresses."""
 
     def __init__(self, found):
         self.found = found
@@ -66,7 +66,7 @@ class _Watch:
 
 
 def _numbers(t):
-    """For programs whose inputs were never seen: replays may hand over array objects, not addresses."""
+    """For programs whose inputs were not recorded: replays may pass array objects, not addresses."""
     return np.random.default_rng(0).uniform(0.5, 1.5, t.shape).astype(t.dtype.numpy)
 
 

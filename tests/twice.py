@@ -1,4 +1,4 @@
-"""Programs run without the decorator and with it, and what such programs are made of."""
+"""Programs run with and without the decorator, and helpers for such programs."""
 
 import collections
 import warnings
@@ -13,7 +13,7 @@ Pair = collections.namedtuple("Pair", "a b")
 
 
 def same(a, b, path="result"):
-    """Equal up to rounding, in type, dtype, shape and place in the graph; structures item by item."""
+    """Equal up to rounding, in type, dtype, shape and position in the graph; structures item by item."""
     if isinstance(a, tracer.Tensor):
         assert isinstance(b, tracer.Tensor), f"{path}: {a!r} and {b!r}"
         traits = [(t.dtype, t.shape, t.requires_grad, t.is_leaf) for t in (a, b)]
@@ -35,7 +35,9 @@ def same(a, b, path="result"):
 
 
 def both(program, graphs=None):
-    """Runs a program with and without the decorator. ``graphs``: how many its traced functions record in all."""
+    """Runs a program with and without the decorator. ``graphs``: the total number of graphs that its traced functions
+    record.
+    """
     made = []
 
     def trace(f):
@@ -56,7 +58,7 @@ def both(program, graphs=None):
 
 
 def outcome(f, *args):
-    """The result, or the type of the exception and its message's first words."""
+    """The result, or the type of the exception and the first words of its message."""
     try:
         return f(*args)
     except Exception as e:
@@ -83,7 +85,7 @@ def batch(i):
 def tried(program, calls=7):
     """Runs a program with and without the decorator, call by call; the traced functions.
 
-    ``program(trace)`` gives the function to call with the number of the call, and one that says what there is to see.
+    ``program(trace)`` returns the function to call with the call's number, and one that returns the observable state.
     """
     made = []
 
@@ -102,7 +104,7 @@ def tried(program, calls=7):
 
 
 def snapshot(x):
-    """What is seen now: later changes in place do not show."""
+    """A copy of the current state: later in-place changes do not affect it."""
     if isinstance(x, tracer.Tensor):
         return x.detach().clone(), x.requires_grad, x.grad_fn is None
     if isinstance(x, dict):
@@ -115,7 +117,7 @@ def snapshot(x):
 
 
 def table():
-    """A table of programs by name, and the decorator that enters one."""
+    """A table of programs by name, and the decorator that registers one."""
     programs = {}
 
     def case(f):

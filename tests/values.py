@@ -1,4 +1,4 @@
-"""Small things that tests are written with."""
+"""Small helpers for tests."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def leaf(values):
 
 
 def raises_exactly(wrong, exception, words):
-    """``wrong()`` raises this very exception, and says these words."""
+    """``wrong()`` raises exactly this exception, with these words."""
     with pytest.raises(exception) as caught:
         wrong()
     assert caught.type is exception

@@ -20,7 +20,7 @@ COMPARE = (ops.lt, ops.le, ops.eq, ops.ne)
 
 
 class WideGraph:
-    """Grows a graph operation by operation."""
+    """Builds a graph operation by operation."""
 
     def __init__(self, seed, size):
         self.rng = rng = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ class WideGraph:
                     self.values.append(v)
 
     def finish(self):
-        """The graph, with some of its values as results, and inputs that are updated where some value fits."""
+        """The graph, with some of its values as results, and inputs that are updated if a value fits."""
         rng = self.rng
         chosen = [self.values[-1], *(self.some(self.values) for _ in range(rng.integers(0, 5)))]
         updates = {}
@@ -91,7 +91,7 @@ class WideGraph:
         return ops.cast(v, dtype=dtype.short)
 
     def spread_to(self, w, v):
-        """A value of the shape of ``v``: ``w`` if it fits, or a number made of it."""
+        """A value with the shape of ``v``: ``w`` if it fits, or a number computed from it."""
         axes, start = [], 0
         for n in w.shape:
             found = next((i for i in range(start, len(v.shape)) if v.shape[i] == n), None)
@@ -239,7 +239,7 @@ class WideGraph:
         return ops.fold(self.some(PAIRS)(w, w), extents=v.shape[-n:], stride=stride, dilation=dilation)
 
     def index(self, shape, extent):
-        """Positions below an extent: of a computed value, so that many are the same."""
+        """Positions below an extent: from a computed value, so that many are equal."""
         v = ops.iota(shape=shape, axis=int(self.rng.integers(len(shape))), dtype="i64") if shape else None
         if v is None:
             return None
@@ -287,7 +287,7 @@ class WideGraph:
         return None if v is None else ops.iota(shape=v.shape, axis=self.axis(v), dtype=self.some(("i64", "i32", "f32")))
 
     def divide(self):
-        """Integers by what is not zero, or seldom is."""
+        """Integers divided by non-zero or rarely zero ones."""
         v = self.pick()
         if v.type.dtype.kind not in "ui":
             return None

@@ -1,5 +1,5 @@
-"""What PyTorch makes of tensors without elements: values, dtypes, gradients, refusals. ``test_zero_sizes`` holds this package
-to it.
+"""PyTorch's results for tensors without elements: values, dtypes, gradients, errors. ``test_zero_sizes`` compares this package
+with them.
 
 python tests/zero_sizes.py      # with PyTorch installed: records anew into zero_sizes.json
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 FILE = Path(__file__).with_name("zero_sizes.json")
 
 # Expressions, each evaluated on operands x, y, z of each list of shapes: (), (3,) and so on, "i..." of int64 zeros, "b..." of
-# bools. T is the package, F its functions of networks.
+# bools. T is the package, F its ``nn.functional``.
 ONE = """
 T.sum(x) ; T.mean(x) ; T.prod(x) ; T.var(x) ; T.std(x) ; T.var(x, correction=-1) ; T.logsumexp(x, 0) ; T.norm(x)
 T.norm(x, 1) ; T.amax(x) ; T.max(x) ; T.min(x) ; T.argmax(x) ; T.aminmax(x) ; T.median(x) ; T.nanmedian(x)
@@ -46,7 +46,7 @@ x.clone().float_power_(2) ; x.float().float_power_(2)
 T.func.vmap(lambda v: v.exp())(x) ; T.func.vmap(lambda v: v.exp(), -1, -1)(x)
 """
 SOME = {
-    # of operands that are written to, and what is written
+    # of operands that are written to, and the written values
     ((3, 2), (0, 2), "i0"): """
         x.index_add(0, z, y) ; x.index_copy(0, z, y) ; x.index_fill(0, z, 2.0) ; x.index_reduce(0, z, y, 'mean')
         x.index_reduce(0, z, y, 'amax') ; x.index_put((z,), y) ; x.index_put((z,), y, accumulate=True)
@@ -158,7 +158,7 @@ def function(T, expression):
 
 
 def plain(T, out):
-    """Dtypes, shapes, places in the graph and values, as JSON has them."""
+    """Dtypes, shapes, positions in the graph and values as JSON data."""
     if isinstance(out, T.Tensor):
         values = out.detach().tolist() if out.numel() and not out.is_complex() else None
         return [str(out.dtype).split(".")[-1], list(out.shape), out.requires_grad, _rounded(values)]
@@ -180,7 +180,7 @@ def tensors(T, out):
 
 
 def outcome(T, f, shapes):
-    """What the function gives for operands of these shapes, and their gradients; or the type of the exception, as a string."""
+    """The function's result for operands of these shapes, and their gradients; or the type of the exception, as a string."""
     operands = [operand(T, k, s) for k, s in enumerate(shapes)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -97,7 +97,7 @@ def maximum_nan(a: Values, b: Values) -> Values:
 
 
 def quotient(a: Values, b: Values) -> Values:
-    """Integer division towards zero. Division by zero gives all ones: PTX leaves it open, hardware does this."""
+    """Integer division towards zero. Division by zero gives all ones: undefined in PTX, but hardware's result."""
     one = a.dtype.type(1)
     if a.dtype.kind == "u":
         return np.where(b == 0, ~a.dtype.type(0), a // np.where(b == 0, one, b))

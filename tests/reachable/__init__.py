@@ -1,7 +1,7 @@
-"""What a traced function can reach, as text: how each kind of thing is made, read, and changed between calls.
+"""Text for objects that a traced function can reach: how each kind is created, read, and changed between calls.
 
-Names are those of one program; ``x`` is a tensor of shape (2, 3), ``k`` an int that calls bring. A *place* is something that
-holds a value, as (kind of holder, holder, key): there are many ways to read and to write one, whatever it belongs to.
+Names are those of one program; ``x`` is a tensor of shape (2, 3), ``k`` an int argument. A *place* holds a value, as (kind
+of holder, holder, key): there are many ways to read and write it, whatever it belongs to.
 """
 
 import ast
@@ -121,7 +121,7 @@ def _lines(text):
 @dataclass
 class Thing:
     """``setup``: statements. ``reads``: expressions that give a tensor for ``x``. ``changes``: statements between calls,
-    ``effects``: of the traced function.
+    ``effects``: in the traced function.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Thing:
 
     @property
     def names(self):
-        """The variables of its own."""
+        """The variables that it defines."""
         found = []
         for node in ast.parse(self.setup).body:
             if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
@@ -153,7 +153,7 @@ def thing(name, setup, places=(), reads="", changes="", effects=""):
     THINGS[name] = Thing(name, textwrap.dedent(setup).strip(), places, *map(_lines, (reads, changes, effects)))
 
 
-# Places: how they are read, and written.
+# Places: how they are read and written.
 
 READS = {
     "variable": ["{k}"],
@@ -269,7 +269,7 @@ WRITES = {
         operator.setitem({o}, {k}, {v})
     """),
 }
-# What a value of a place is used for: they take numbers, and most of them what a number is replaced by.
+# Uses of a place's value: they take numbers, and most of them the replacements of a number.
 USES = _lines("""
     x * {p}
     x * {p}

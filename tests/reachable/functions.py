@@ -1,4 +1,4 @@
-"""Variables, and what functions refer to."""
+"""Variables, and references of functions."""
 
 from . import thing
 

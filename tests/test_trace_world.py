@@ -2,6 +2,7 @@
 
 import io
 import logging
+import subprocess
 import sys
 import time
 
@@ -159,3 +160,37 @@ def test_streams_written_in_python_are_not_part_of_the_function(monkeypatch):
         f(vec(k))
     assert f.cache_info()[:3] == (2, 1, 0), f.explain()
     assert stream.getvalue() == "LOSS 6.0\nLOSS 9.0\nLOSS 12.0\n"
+
+
+FIRST_COMPILED_WHILE_RECORDING = """
+import sys, math, tracer
+
+@tracer.trace
+def f(x):
+    y = tracer.erf(x) * math.sqrt(x.sum().item())
+    print(f"sum {y.sum().item():.3f}")
+    return y
+
+plain = print
+assert "numba" not in sys.modules
+for i in range(3):
+    f(tracer.ones(100) * (1 + i))
+assert "numba" in sys.modules and print is plain and f.cache_info()[:3] == (2, 1, 0)
+
+import numba
+
+@numba.njit
+def g(x):
+    print(x)
+    return math.sqrt(x) + math.sin(x)
+
+assert abs(g(4.0) - 2 - math.sin(4.0)) < 1e-12
+"""
+
+
+def test_numba_is_imported_with_what_is_there_outside_of_recordings(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACER_CACHE_DIR", str(tmp_path))
+    (tmp_path / "first.py").write_text(FIRST_COMPILED_WHILE_RECORDING)
+    done = subprocess.run([sys.executable, "-W", "error", tmp_path / "first.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["sum", "842.701", "sum", "1407.598", "sum", "1732.013", "4.0"]

@@ -6,11 +6,15 @@ from the kernel and from NumPy are bitwise equal; NumPy takes about four times a
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .context import context
 from .drawing import BLOCK
 from .ir import ops as P
 from .ir.graph import Builder
@@ -98,9 +102,22 @@ def _program(primitive: Primitive, operand: TensorType, result: TensorType, **at
     x, _ = builder.input(operand), builder.input(result)
     graph = builder.finish(builder.append(primitive, (x,), attrs), {0: 1})
     try:
-        return Program(planned(graph))
+        with _importing_numba():
+            return Program(planned(graph))
     except Exception as e:
         from .tracing.failure import TraceWarning, describe
 
         warn(f"{primitive.name} is computed without compiled code: {describe(e, graph)}", TraceWarning)
         return None
+
+
+@contextlib.contextmanager
+def _importing_numba() -> Iterator[None]:
+    """Numba, which the first compilation imports, keeps ``print`` and functions of ``math``: not those of a recording."""
+    if context.recorder is None or "numba" in sys.modules:
+        yield
+        return
+    from .tracing.substitutes import originals_in_place
+
+    with originals_in_place():
+        yield

@@ -71,6 +71,23 @@ def substituted() -> Iterator[None]:
         _use(user, False)
 
 
+@contextlib.contextmanager
+def originals_in_place() -> Iterator[None]:
+    """Inside a recording: meanwhile originals are in place, for the import of a library that keeps what it finds."""
+    try:
+        with _lock:
+            _put_all(substitutes=False)
+        yield
+    finally:
+        with _lock:
+            _put_all(substitutes=True)
+
+
+def _put_all(substitutes: bool) -> None:
+    for p in (*_places, *_meanwhile):
+        p.put(*((p.original, p.substitute) if substitutes else (p.substitute, p.original)))
+
+
 def _use(user: object, begins: bool) -> None:
     """Puts substitutes in place for the first user, and originals after the last."""
     with _lock:
@@ -84,8 +101,7 @@ def _use(user: object, begins: bool) -> None:
                 for holder, name, make in _made
                 if (x := getattr(holder, name, None)) is not None
             ]
-        for p in (*_places, *_meanwhile):
-            p.put(*((p.original, p.substitute) if begins else (p.substitute, p.original)))
+        _put_all(substitutes=begins)
         if not begins:
             _meanwhile.clear()
 

@@ -1,10 +1,10 @@
-# Each target makes its own virtual environment where there is none.
+# Each target creates its virtual environment if there is none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 PYTHONS := 3.11 3.12 3.13
-# An interpreter of a version: on the path, or of pyenv; empty if there is none that starts.
+# The interpreter of a version: on the path, or from pyenv; empty if none starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
 .PHONY: demo test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
@@ -20,7 +20,7 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 # 20,000 random programs, eager and traced (seeds 1,000 to 20,999), and 20,000 random changes between calls (2,600 programs, seeds
-# 1,000 to 3,599): an hour and a half of two cores.
+# 1,000 to 3,599): an hour and a half on two cores.
 test-fuzz: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m fuzz tests/test_trace_fuzz.py tests/test_stale_fuzz.py $(ARGS)
 
@@ -30,7 +30,7 @@ test-pythons: $(PYTHONS:%=test-%)
 $(PYTHONS:%=test-%): test-%:
 	$(if $(call interpreter,$*),$(MAKE) test VENV=.venv-$* PYTHON=$(call interpreter,$*),@echo "there is no Python $*")
 
-# What compiles, with the oldest version of Numba that is supported (runtime/numba_version.py).
+# The tests that compile, with the oldest supported version of Numba (runtime/numba_version.py).
 OLDEST_NUMBA := 0.65
 COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs numba_functions
 test-oldest-numba:
@@ -42,7 +42,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Type checkers cannot follow the mapping of folders to packages, so an installed copy is checked.
+# Type checkers do not support the mapping of folders to packages, so an installed copy is checked.
 types: $(VENV)/.test
 	rm -rf build
 	$(BIN)/pip install --quiet --no-deps --target build/typed .
@@ -54,20 +54,20 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.numba_calls
 	$(BIN)/python -m benchmarks.whole_programs $(or $(ARGS),--write)
 
-# On a machine with a GPU, meant to take less than ten minutes: the kernels' results, what compute-sanitizer finds where it is installed, and
-# how much of the memory's bandwidth is reached.
+# On a machine with a GPU, in less than ten minutes: checks the kernels' results, runs compute-sanitizer if it is installed, and measures
+# the reached memory bandwidth.
 check-gpu: $(VENV)/.test
 	$(BIN)/python -m pytest -m gpu tests/test_gpu.py
 	if command -v compute-sanitizer; then for tool in memcheck racecheck; do compute-sanitizer --tool $$tool --error-exitcode 1 \
 		$(BIN)/python -m pytest -m gpu tests/test_gpu.py -k extents || exit 1; done; else echo "compute-sanitizer is not installed"; fi
 	$(BIN)/python -m benchmarks.gpu_bandwidth --write
 
-# What the workloads' kernels need of a GPU, from their machine code; no GPU is needed.
+# The GPU resources of the workloads' kernels, from their machine code; no GPU is needed.
 kernels-cuda: $(VENV)/.test
 	$(BIN)/python -m benchmarks.kernels_cuda $(or $(ARGS),--write)
 
-# PyTorch's own samples in all dtypes, eager and traced: an hour of a core. `make conformance ARGS='--dtype int64 --mode eager'` is
-# a part; `ARGS='--rest --write'` resumes a run.
+# PyTorch's own samples in all dtypes, eager and traced: an hour on one core. `make conformance ARGS='--dtype int64 --mode eager'`
+# runs a part; `ARGS='--rest --write'` resumes a run.
 conformance: $(VENV)/.conformance
 	$(BIN)/python -m conformance $(or $(ARGS),--write)
 

@@ -212,7 +212,7 @@ def check(
         except Exception as e:
             return Outcome("skipped", f"PyTorch raises {type(e).__name__}")
         if any(t.dtype not in DTYPES for t in tensors(expected, torch.Tensor)):
-            return Outcome("skipped", "gives a dtype that there is nothing of ours for")
+            return Outcome("skipped", "returns a dtype without an equivalent")
         try:
             exact = _Wide(theirs, args, kwargs, order, inplace)
             outcome = _compare(name, expected, (leaves_of, a_kwargs), mine, args, kwargs, traced, order, inplace, exact)

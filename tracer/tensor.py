@@ -296,7 +296,7 @@ class Tensor:
         if self._inference:
             raise RuntimeError("Inference tensors do not track version counter.")
         if context.recorder is not None:
-            context.recorder.give_up("reads how often a tensor was changed")
+            context.recorder.give_up("reads a tensor's version counter")
         return self._counter[0]
 
     @property

@@ -47,10 +47,10 @@ def check_environment() -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the picture and the page.")] = Path("demo-output"),
+    out: Annotated[Path, typer.Option(help="Output folder for the picture and the page.")] = Path("demo-output"),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set of the dense network.")] = 40,
 ) -> None:
-    """Trains on the UCI handwritten digits, eagerly and traced, and compares."""
+    """Trains on the UCI handwritten digits, eager and traced, and compares the results."""
     try:
         from .demo import run
     except ModuleNotFoundError as e:
@@ -60,15 +60,15 @@ def demo(
 
 @app.command()
 def dump(
-    target: Annotated[str, typer.Argument(metavar="FILE_OR_MODULE:FUNCTION", help="The function to look at.")],
+    target: Annotated[str, typer.Argument(metavar="FILE_OR_MODULE:FUNCTION", help="The function to print.")],
     input: Annotated[list[str] | None, typer.Option(help="An argument: a type such as 'f32[64,784]', or a number.")] = None,
     stage: Annotated[Stage, typer.Option(help="What to print; nvvm, ptx and sass are for cuda.")] = Stage.graph,
-    backward: Annotated[bool, typer.Option("--backward", help="From 'fused' on: the adjoint's program.")] = False,
-    cpu: Annotated[str | None, typer.Option(help="The CPU of the kernels: host, x86-64-v3, aarch64, ...")] = None,
-    device: Annotated[DeviceName, typer.Option(help="What the kernels are for. No GPU is needed.")] = DeviceName.cpu,
-    arch: Annotated[str, typer.Option(help="The GPU's architecture, for sass.")] = "sm_80",
+    backward: Annotated[bool, typer.Option("--backward", help="Print the adjoint's program (stages from 'fused' on).")] = False,
+    cpu: Annotated[str | None, typer.Option(help="The kernels' target CPU: host, x86-64-v3, aarch64, ...")] = None,
+    device: Annotated[DeviceName, typer.Option(help="The kernels' target device. No GPU is needed.")] = DeviceName.cpu,
+    arch: Annotated[str, typer.Option(help="The GPU architecture, for sass.")] = "sm_80",
 ) -> None:
-    """Prints a function at a stage of its way to machine code."""
+    """Prints a function at a stage of its compilation."""
     from .dump import DumpError, dump_stage
 
     try:

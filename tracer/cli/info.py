@@ -67,7 +67,7 @@ def lines() -> list[tuple[str, str]]:
         ("llvmlite", version_of("llvmlite")),
         ("cpu", _cpu()),
         ("threads", f"{team.get_num_threads()} for large kernels (TRACER_NUM_THREADS), {os.cpu_count()} CPUs"),
-        ("layer", "POSIX threads (tracer's own)" if team.get_num_threads() > 1 else "none: the calling thread"),
+        ("layer", "POSIX threads (built in)" if team.get_num_threads() > 1 else "none: the calling thread"),
         ("cache", f"{cache.directory()}: {number} kernels, {size / 1024:.0f} KiB"),
         ("cuda", _cuda()),
         ("gpu kernels", _cuda_compiler()),

@@ -111,7 +111,7 @@ def empty_strided(
         raise RuntimeError(f"negative strides are not supported, got {list(stride)}")
     kind = (dtype or context.default_dtype).numpy
     if context.recorder is not None:
-        context.recorder.give_up("makes a tensor with strides of its own")
+        context.recorder.give_up("makes a tensor with given strides")
     count = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     data = np.ndarray(tuple(size), kind, np.zeros(count, kind), 0, tuple(s * kind.itemsize for s in stride))
     return _leaf(wrap(data), requires_grad)

@@ -22,7 +22,7 @@ def _checked(result: tuple) -> Any:
     """The result of a driver call. Raises RuntimeError with the driver's name for an error."""
     status, *values = result
     if status != driver.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(f"the NVIDIA driver says {status.name}")
+        raise RuntimeError(f"the NVIDIA driver reports {status.name}")
     return values[0] if len(values) == 1 else values
 
 

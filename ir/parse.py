@@ -114,7 +114,7 @@ class _Parser:
         while not self.accept("]"):
             extent = self.expect_kind("number", "an extent")
             if not extent.text.isdigit():
-                raise self.fail(f"an extent is a whole number, not {extent.text!r}", extent)
+                raise self.fail(f"an extent must be an integer, not {extent.text!r}", extent)
             shape.append(int(extent.text))
             if self.peek().text != "]":
                 self.expect(",")

@@ -61,4 +61,4 @@ def _attr(v: Any) -> str:
         return repr(v)
     if isinstance(v, complex):
         return f"complex({v.real!r},{v.imag!r})"
-    raise TypeError(f"an attribute is a number, a string or a tuple of them, not {v!r}")
+    raise TypeError(f"an attribute must be a number, a string or a tuple of them, not {v!r}")

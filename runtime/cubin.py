@@ -31,7 +31,7 @@ def cubin(ptx: str, architecture: str) -> Cubin:
     Raises ValueError for an unknown architecture, and RuntimeError with the linker's report for rejected PTX.
     """
     if architecture not in _KNOWN:
-        raise ValueError(f"there is no architecture {architecture!r}; known are {', '.join(_KNOWN)}")
+        raise ValueError(f"unknown architecture {architecture!r}; known: {', '.join(_KNOWN)}")
     from cuda.bindings import nvjitlink
 
     handle = nvjitlink.create(2, [f"-arch={architecture}", "-verbose"])
@@ -43,12 +43,12 @@ def cubin(ptx: str, architecture: str) -> Cubin:
         nvjitlink.get_linked_cubin(handle, code)
         report = _report(handle)
     except nvjitlink.nvJitLinkError as e:
-        raise RuntimeError(f"nvJitLink does not accept a kernel for {architecture}: {e}\n{_errors(handle)}") from None
+        raise RuntimeError(f"nvJitLink rejects a kernel for {architecture}: {e}\n{_errors(handle)}") from None
     finally:
         nvjitlink.destroy(handle)
     used, spilled = _USED.search(report), _SPILLED.search(report)
     if used is None:
-        raise RuntimeError(f"nvJitLink does not say what a kernel uses: {report}")
+        raise RuntimeError(f"nvJitLink does not report a kernel's resources: {report}")
     return Cubin(
         bytes(code),
         int(used[1]),

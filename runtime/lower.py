@@ -188,7 +188,7 @@ class Writer:
             k, n = (ast.literal_eval(a) for a in e.args[1:])
             return buffer(self.builder, DTYPES[name.removeprefix("buffer_")], self.args, k, n)
         if name not in self.intrinsics:
-            raise NameError(f"a kernel calls {name!r}, which is no intrinsic")
+            raise NameError(f"a kernel calls {name!r}, which is not an intrinsic")
         return self.apply(self.intrinsics[name], *[self.evaluate(a) for a in e.args])
 
     def _converted(self, e: ast.expr, dtype: DType) -> Any:

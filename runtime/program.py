@@ -41,7 +41,7 @@ class Program:
 
     def __init__(self, plan: Plan):
         if plan.device != "cpu":
-            raise ValueError(f"a plan for {plan.device} is no program for the CPU")
+            raise ValueError(f"a plan for {plan.device} is not a program for the CPU")
         machine.check_runs_here(machine.selected())
         self.plan = plan
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
@@ -245,7 +245,7 @@ class Frame:
                     raise self._failures.pop() if self._failures else KeyboardInterrupt  # interrupted before it began
                 error, message = self.plan.kinds[self.plan.steps[i]].checks[site - 1]
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
-        raise RuntimeError("a native program has failed, and none of its steps has said why")
+        raise RuntimeError("a native program failed without an error from any of its steps")
 
 
 def _callback(text: str, cell: np.ndarray, failures: list[BaseException]) -> Any:

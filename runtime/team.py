@@ -293,7 +293,7 @@ def _chosen() -> int:
     given = os.environ.get("TRACER_NUM_THREADS", "")
     if given:
         if not given.isdecimal() or not 1 <= int(given) <= _MAX:
-            raise ValueError(f"TRACER_NUM_THREADS is a number from 1 to {_MAX}, not {given!r}")
+            raise ValueError(f"TRACER_NUM_THREADS must be a number from 1 to {_MAX}, not {given!r}")
         return int(given)
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MAX)
 
@@ -307,7 +307,7 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Sets the number of threads that run large kernels, 1 to 64 (else ValueError). Results do not depend on it."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MAX:
-        raise ValueError(f"the number of threads is from 1 to {_MAX}, not {n!r}")
+        raise ValueError(f"the number of threads must be from 1 to {_MAX}, not {n!r}")
     team = _team()
     if team is not None:
         team.resize(n)

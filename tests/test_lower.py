@@ -157,7 +157,7 @@ def test_the_range_is_the_callers():
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("t = other(start)", NameError, "no intrinsic"),
+        ("t = other(start)", NameError, "not an intrinsic"),
         ("t = t1", NameError, "not defined"),
         ("t = f32(1) + f64(1)", TypeError, "combines f32 and f64"),
         ("t = 1.5", TypeError, "has no type"),

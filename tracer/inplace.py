@@ -51,7 +51,7 @@ def become(
             "Please clone() the tensor before performing the operation."
         )
     if not isinstance(t, LazyView) and not t._data.flags.writeable:
-        raise RuntimeError("the memory of this tensor is an array of NumPy that is read-only: change a clone() of it")
+        raise RuntimeError("this tensor's memory is a read-only NumPy array: change a clone() of it")
     if new._data.shape != t._data.shape:
         raise RuntimeError(f"output with shape {list(t._data.shape)} doesn't match the broadcast shape {list(new._data.shape)}")
     if new._data.dtype != t._data.dtype and new.dtype.category > t.dtype.category:

@@ -323,7 +323,7 @@ class CFunction:
     def low_level_callable(self) -> Any:
         """A ``scipy.LowLevelCallable``. Raises TypeError for a function created without ``signature``."""
         if self._form is None:
-            raise TypeError(f"SciPy does not call functions of this signature: make it by cfunc(..., signature={_FORMS[0]!r})")
+            raise TypeError(f"SciPy does not support this signature: use cfunc(..., signature={_FORMS[0]!r})")
         from scipy import LowLevelCallable
 
         return LowLevelCallable(self.ctypes, signature=self._form)

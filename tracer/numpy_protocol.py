@@ -128,7 +128,7 @@ def _plain(name: str, x: Any) -> Any:
     if isinstance(x, Tensor):
         if x.requires_grad:
             raise RuntimeError(
-                f"numpy.{name}() has no equivalent that autograd follows, so it can't take a Tensor that requires grad. "
+                f"numpy.{name}() has no equivalent that supports autograd, so it can't take a Tensor that requires grad. "
                 "Use tensor.detach() instead."
             )
         return x.numpy()

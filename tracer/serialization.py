@@ -94,11 +94,11 @@ def load(f: str | os.PathLike | IO[bytes], map_location: Any = None, *, weights_
         found = safetensors.deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError) as e:
-        raise ValueError(f"not a safetensors file ({e}); files of other formats, pickles above all, are not read") from None
+        raise ValueError(f"not a safetensors file ({e}); other formats, including pickles, are not read") from None
     arrays = {}
     for name, entry in found:
         if entry["dtype"] not in _DTYPES:
-            raise ValueError(f"{name!r} has the dtype {entry['dtype']}, which there is no tensor of")
+            raise ValueError(f"{name!r} has the dtype {entry['dtype']}, which tensors do not support")
         # A copy, because the bytes are read-only.
         array = np.frombuffer(bytearray(entry["data"]), _DTYPES[entry["dtype"]])
         arrays[name] = array.reshape(entry["shape"])

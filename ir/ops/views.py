@@ -286,7 +286,7 @@ def _infer_bitcast(x: TensorType, dtype: str) -> TensorType:
     old_size, new_size = x.dtype.itemsize, new.itemsize
     if old_size == new_size:
         return x.with_dtype(new)
-    _require(x.rank > 0 and x.shape[-1] * old_size % new_size == 0, f"the elements of {x} are no {new.name}s")
+    _require(x.rank > 0 and x.shape[-1] * old_size % new_size == 0, f"{x} cannot be reinterpreted as {new.name}")
     return x.with_shape((*x.shape[:-1], x.shape[-1] * old_size // new_size)).with_dtype(new)
 
 

@@ -32,11 +32,11 @@ def asarray(obj: Any, /, *, dtype: DType | None = None, device: Any = None, copy
             array, copy = array.astype(wanted), False
         if copy or not array.flags.writeable:
             if copy is False:
-                raise ValueError("a copy is needed: the array cannot be written to")
+                raise ValueError("a copy is needed: the array is read-only")
             array = array.copy()
         return ops.from_numpy(array) if array.ndim else ops.tensor(array)
     if copy is False:
-        raise ValueError("a copy is needed to make an array of Python numbers")
+        raise ValueError("a copy is needed to create an array from Python numbers")
     if dtype is None and isinstance(obj, int) and not isinstance(obj, bool) and obj > 2**63 - 1:
         return ops.tensor(np.array(obj, np.uint64))
     return ops.tensor(obj, dtype=dtype)

@@ -46,7 +46,7 @@ def astype(x: Tensor, dtype: DType, /, *, copy: bool = True, device: Any = None)
     if x.dtype is dtype:
         return x.clone() if copy else x
     if x.is_complex() and not dtype.is_complex:
-        raise TypeError("complex numbers are not cast to real ones: take their real part")
+        raise TypeError("complex numbers cannot be cast to real ones: use their real part")
     return x.to(dtype)
 
 

@@ -105,7 +105,7 @@ def dump_stage(
     for stages, wanted in ((_CPU_STAGES, "cpu"), (_CUDA_STAGES, "cuda")):
         if stage in stages and device != wanted:
             others = ", ".join(_CUDA_STAGES if wanted == "cpu" else _CPU_STAGES)
-            raise DumpError(f"the stage {stage!r} is for --device {wanted}; for {device} there are source, {others}")
+            raise DumpError(f"the stage {stage!r} needs --device {wanted}; for {device} the stages are source, {others}")
     try:
         chosen = machine.cpu_named(cpu) if cpu else machine.selected()
     except ValueError as e:

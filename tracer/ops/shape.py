@@ -334,7 +334,7 @@ def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
         starts = tuple(max(-lo, 0) for lo in low)
         stops = tuple(n - max(-hi, 0) for n, hi in zip(input._data.shape, high, strict=True))
         if any(stop < start for start, stop in zip(starts, stops, strict=True)):
-            raise RuntimeError(f"negative padding {list(pad)} takes away more than there is of an input of {list(input.shape)}")
+            raise RuntimeError(f"padding {list(pad)} removes more than an input of shape {list(input.shape)} has")
         out = P.slice_(out, starts=starts, stops=stops, steps=(1,) * input.ndim)
     grow_low, grow_high = tuple(max(v, 0) for v in low), tuple(max(v, 0) for v in high)
     return P.pad(out, low=grow_low, high=grow_high, interior=(0,) * input.ndim, value=value)

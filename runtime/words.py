@@ -162,8 +162,11 @@ def length_of(space: dict[Any, Any], length: int) -> Word | None:
     return _found(id(space) + _USED, length) if _reads_dictionaries else None
 
 
-def entries_of(space: dict[Any, Any], found: dict[Any, Any], absent: bool) -> list[Look] | None:
-    """The looks for a dictionary's values at some keys; with ``absent``, also that it has no other keys than now."""
+def entries_of(space: dict[Any, Any], found: dict[Any, Any], absent: bool, anything: Sequence[Any] = ()) -> list[Look] | None:
+    """The looks that say what a dictionary holds at the keys of ``found``, but where that may be ``anything``.
+
+    With ``absent``, they also say that it has no other keys than now.
+    """
     if not _reads_dictionaries or _word_at(id(space) + _VALUES).value:
         return None
     at = id(space) + _KEYS
@@ -181,7 +184,9 @@ def entries_of(space: dict[Any, Any], found: dict[Any, Any], absent: bool) -> li
             place = start + _WORD * (size * there.index(id(key)) + first)
         except ValueError:
             return None
-        looks += [(at, place, _ALL, id(key)), (at, place + _WORD, _ALL, id(value))]
+        looks.append((at, place, _ALL, id(key)))
+        if not any(value is x for x in anything):
+            looks.append((at, place + _WORD, _ALL, id(value)))
     return looks
 
 

@@ -290,7 +290,7 @@ def run(make, wrap, order, raises=Exception, counter=None, errors=False):
             try:
                 result = step(*args)
             except raises as e:
-                result = type(e), str(e), *e.args[1:]
+                result = type(e), re.sub("0x[0-9a-f]+", "", str(e)), *e.args[1:]  # without addresses
             finally:
                 sys.settrace(before)
         assert context.recorder is None

@@ -174,7 +174,8 @@ class Call:
                 self._add_all(a, tokens)
         elif type(a) is dict:
             if self._is_new(a, tokens) and not self._grows(a, tokens):
-                tokens.append((dict, tuple(map(static, a))))
+                tokens.append(dict)
+                self._add_keys(a, tokens)
                 self._add_all(a.values(), tokens)
         else:
             self._add_object(a, tokens)
@@ -184,6 +185,13 @@ class Call:
         for item in items:
             self._add(item, tokens)
         self._depth -= 1
+
+    def _add_keys(self, keys: Iterable[Any], tokens: list[Any]) -> None:
+        """The keys of a dictionary: values as a rule. Of an object, what it holds may matter, and its hash may change."""
+        if all(map(is_static, keys)):
+            tokens.append(tuple(map(static, keys)))
+        else:
+            self._describe(tuple(keys), tokens)
 
     def _add_int(self, a: Any) -> None:
         if self._depth:
@@ -269,7 +277,7 @@ class Call:
         """What a container of another type than list and dict holds."""
         if isinstance(a, dict):
             pairs = contained(a)
-            tokens.append(tuple([static(key) for key, _ in pairs]))
+            self._add_keys([key for key, _ in pairs], tokens)
             if isinstance(a, collections.defaultdict):
                 self._add(a.default_factory, tokens)
             for _, item in pairs:
@@ -338,6 +346,7 @@ class Call:
 
     def _describe(self, a: Any, tokens: list[Any]) -> None:
         walk = Walk(self._environment.reached, ran=self._environment.ran)
+        walk.arguments = self._numbers
         tokens.append(walk.describe(a))
         self.kept += walk.kept
         self.generators += walk.generators

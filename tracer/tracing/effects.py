@@ -114,6 +114,12 @@ class Slot:
     is_number: bool = False
     is_gone: bool = False  # the function does not reach it any more
 
+    @property
+    def is_place(self) -> bool:
+        """Whether the holder has such a place still: what is assigned to a class can replace an attribute of ``__slots__``."""
+        plain = isinstance(self.holder, (dict, *_SEQUENCES, types.CellType, type))
+        return plain or self.key in slots_of(type(self.holder))
+
     def get(self) -> Any:
         return self.holder if self.key is CONTENTS or self.key is GROWTH else get(self.holder, self.key)
 
@@ -220,7 +226,10 @@ def learn(before: Before, call: Call) -> bool:
         if c.grows and c.owner is None:
             again |= call.grows(c.holder)
             continue
-        if c.owner is None or c.owner.slot(c.holder, c.key) is not None or c.is_read_anew or not c.is_varying:
+        if c.owner is None or c.owner.slot(c.holder, c.key) is not None or c.is_read_anew:
+            continue
+        if not c.is_varying:
+            again |= isinstance(c.holder, (dict, *_SEQUENCES)) and c.is_of_container and c.owner.identify(c.holder)
             continue
         again = True
         if c.is_first and (id(c.holder), c.key) not in c.owner.first:

@@ -539,6 +539,10 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def _give_up(self, reason: str) -> None:
         """Runs the function eagerly from now on."""
         self._untraceable = True
+        # Nothing is kept alive for guards.
+        self._replays += sum(trace.replays for trace in self._all_traces())
+        self.environment, self.older = Environment(self.function), []
+        self.traces.clear()
         self._express.clear()
         self._latest = self._before = _no_replay
         self._stay_eager(None, reason)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..context import Structure, structure_changed
 from ..tensor import Tensor
-from .announce import Announcing, AnnouncingDict, AnnouncingList
+from .announce import Announcing, AnnouncingDict
 from .arrays import Elements
 from .changing import Changing
 from .depth import with_room
@@ -35,7 +35,7 @@ from .kinds import (
     weakened,
 )
 from .scalars import static
-from .unchanged import ANY, ANY_FLOAT, Announced, Contents, Unchanged, Versions, facts_of, unknown
+from .unchanged import ANY, ANY_FLOAT, Announced, Unchanged, Versions, facts_of, unknown
 from .walk import Walk
 from .watch import Ran, Watch
 
@@ -69,6 +69,7 @@ class Environment:
         self._versions = Versions(())
         self.slots: list[Slot] = []
         self.first: set[tuple[int, Any]] = set()  # places that were filled for the first time, by a run
+        self._identified: dict[int, Any] = {}  # containers that replays write to, which therefore are no others
         self.changing = Changing()
         self.growing: set[int] = set()  # the numbers of a call's objects that are only added to
         self.read: set[int] = set()  # and of those that are not
@@ -162,6 +163,15 @@ class Environment:
         structure_changed()
         self._forget()
 
+    def identify(self, holder: Any) -> bool:
+        """From now on a container is part of the description as the object that it is. Says whether that is new."""
+        if id(holder) in self._identified:
+            return False
+        self._identified[id(holder)] = holder
+        structure_changed()
+        self._forget()
+        return True
+
     def _forget(self) -> None:
         """Does not rely on the last walk any more."""
         self.epoch, self._unchanged, self.same, self._is_fresh = -1, None, unknown, False
@@ -197,7 +207,9 @@ class Environment:
         slots: dict[int, set[Any]] = {}
         for slot in self.slots:
             slots.setdefault(id(slot.holder), set()).add(slot.key)
-        return Walk(None, self._walk.arrays, self._elements, slots, self.ran)
+        walk = Walk(None, self._walk.arrays, self._elements, slots, self.ran)
+        walk.written_to = self._identified.keys()
+        return walk
 
     @with_room
     def described(self) -> tuple[Walk, tuple]:
@@ -234,6 +246,7 @@ class Environment:
         for slot in self.slots:
             copy._add(dataclasses.replace(slot))
         copy.first, copy.changing, copy.growing, copy.read = self.first, self.changing, self.growing, self.read
+        copy._identified = dict(self._identified)
         copy._elements, copy.looked_at, copy._walk.arrays = self._elements, self.looked_at, self._walk.arrays
         for at, child in self._of.items():
             x = child.root()
@@ -281,7 +294,7 @@ class Environment:
                 self._keys[description] = (next(self._count), weakened(walk.kept))
             walk.kept = []  # the function keeps what it reaches
             for slot in self.slots:
-                slot.is_gone = id(slot.holder) not in walk.met
+                slot.is_gone = id(slot.holder) not in walk.met or not slot.is_place
             # Plain containers and objects change without saying so.
             live = [(x, _masked(x, walk)) for x in walk.live]
             key, before = self._keys[description][0], self.latest
@@ -308,12 +321,10 @@ class Environment:
         if self.epoch != Structure.epoch or not self._versions.hold():
             return None
         walk = self._walk
-        announcing = [x() if type(x) is weakref.ref else x for x in walk.announcing]
-        objects = [(x, _masked(x, walk)) for x in announcing if isinstance(x, Announcing)]
-        containers = [Contents(x, _masked(x, walk)) for x in announcing if isinstance(x, (AnnouncingDict, AnnouncingList))]
-        if len(objects) + len(containers) < len(announcing):  # one is gone
+        announcing = [x() for x in walk.announcing]
+        if None in announcing:
             return None
-        announced = Announced(objects, containers, walk.tensors.values())
+        announced = Announced([(x, _masked(x, walk)) for x in announcing], walk.tensors.values())
         self._unchanged = Unchanged([announced, *facts_of(walk, self._live)], self.latest)
         return self._unchanged
 

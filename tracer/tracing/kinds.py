@@ -24,7 +24,7 @@ import numpy as np
 
 from ..ir.types import DType, exact
 from ..tensor import ATTRIBUTES, Tensor
-from .announce import Announcing, AnnouncingDict, AnnouncingList
+from .announce import Announcing
 from .scalars import static
 
 STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice)
@@ -66,7 +66,6 @@ OPAQUE = (
     type(threading.RLock()),
 )
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, bytearray)
-FIXED = (tuple, frozenset, AnnouncingDict, AnnouncingList)  # contents do not change, or say so
 # Written in C, but with all their state in view.
 _SEEN_THROUGH = {object, types.SimpleNamespace, threading.local, collections.OrderedDict, collections.defaultdict, *CONTAINERS}
 CLASS_NOISE = re.compile(
@@ -169,13 +168,18 @@ def is_plain(x: Any) -> bool:
 
 def slots_of(cls: type) -> tuple[str, ...]:
     """The names of the attributes that instances keep elsewhere than in a dictionary."""
-    return _slots_of(cls)  # type: ignore[arg-type]
+    found = _slots_of(cls)  # type: ignore[arg-type]
+    if found and not all(type(vars(base).get(name)) is types.MemberDescriptorType for base, name in found):
+        _slots_of.cache_clear()  # something else has been assigned to the name
+        found = _slots_of(cls)  # type: ignore[arg-type]
+    return tuple([name for _, name in found])
 
 
 @functools.lru_cache(1024)
-def _slots_of(cls: Any) -> tuple[str, ...]:
-    found = [name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, types.MemberDescriptorType)]
-    return tuple(name for name in found if name != "__dict__")
+def _slots_of(cls: Any) -> list[tuple[type, str]]:
+    """The classes and names whose descriptors read these attributes."""
+    found = [(base, name) for base in cls.__mro__ for name, v in vars(base).items() if type(v) is types.MemberDescriptorType]
+    return [(base, name) for base, name in found if name != "__dict__"]
 
 
 def _is_of(cls: type, x: Any) -> bool:

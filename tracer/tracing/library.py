@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import sys
 import types
 import weakref
@@ -11,7 +12,9 @@ from typing import Any
 
 from ..runtime.words import namespace, version_of
 from ..tensor import Tensor
+from .kinds import MISSING
 from .known import PACKAGE, is_library, is_quiet
+from .substitutes import original
 
 # Namespaces of this package as they were when first seen, by id; and what was altered in the version last looked at.
 _first: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -37,6 +40,16 @@ def altered(space: dict[str, Any]) -> list[tuple[str, Any]]:
     if version is not None:
         _latest[id(space)] = version[1], found
     return found
+
+
+def replaced(space: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What in a namespace of a library is not as it was when first seen, but modules: by name, ``MISSING`` if deleted."""
+    _, before = _first.setdefault(id(space), (space, {name: original(value) for name, value in space.items()}))
+    now = {name: original(value) for name, value in space.items()}
+    names = [name for name, value in now.items() if before.get(name, MISSING) is not value]
+    names += [name for name in before if name not in now]
+    found = [(name, now.get(name, MISSING)) for name in names]
+    return [(name, value) for name, value in found if not isinstance(value, types.ModuleType)]
 
 
 def _is_foreign(x: Any) -> bool:
@@ -84,6 +97,16 @@ def cached_tensors(function: Any) -> list[Tensor]:
             found.append(x)
         elif type(x) in (tuple, list, dict):
             work += x.values() if type(x) is dict else x
+    return found
+
+
+def taken(logger: logging.Logger) -> list[tuple[Any, str, Any]]:
+    """Which records a logger takes, as attributes: (object, name, value). What becomes of the records is not looked at."""
+    found: list[tuple[Any, str, Any]] = [(logger.manager, "disable", logger.manager.disable)]
+    at: logging.Logger | None = logger
+    while at is not None:
+        found += [(at, name, getattr(at, name)) for name in ("level", "disabled", "propagate", "parent")]
+        at = at.parent
     return found
 
 

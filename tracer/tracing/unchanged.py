@@ -184,12 +184,12 @@ class Contents(Fact):
         if isinstance(x, list):
             return items_of_list(x, self.items, ANY)
         if isinstance(x, dict):  # the order of an ordered one is elsewhere
-            return None if isinstance(x, collections.OrderedDict) else self._version(x)
+            return None if isinstance(x, collections.OrderedDict) else self._of_dictionary(x)
         if not _is_object(x):
             return None
         looks = []
         if self.space is not None:
-            more = self._version(self.space) if type(self.space) is dict else None
+            more = self._of_dictionary(self.space) if type(self.space) is dict else None
             place = dictionary_of(x)
             if more is None or place is None:
                 return None
@@ -203,10 +203,10 @@ class Contents(Fact):
                 looks.append(direct(word))
         return looks
 
-    def _version(self, space: dict[Any, Any]) -> list[Look] | None:
-        if any(value is ANY and key in space for key, value in self.items):
-            return None
-        return _one(version_of(space))
+    def _of_dictionary(self, space: dict[Any, Any]) -> list[Look] | None:
+        some = any((value is ANY or value is ANY_FLOAT) and key in space for key, value in self.items)
+        version = None if some else version_of(space)
+        return entries_of(space, dict(self.items), True, (ANY, ANY_FLOAT)) if version is None else [direct(version)]
 
     def terms(self, constant: Constant) -> list[str]:
         x, items = self.x, self.items
@@ -214,7 +214,10 @@ class Contents(Fact):
             return _mapping(constant(x), items, constant)
         if type(x) in (list, set):
             return _sequence(constant(x), items, constant)
-        return _mapping(f"{constant(x)}.__dict__", items, constant) if is_plain(x) else super().terms(constant)
+        if not is_plain(x):
+            return super().terms(constant)
+        space = f"{constant(x)}.__dict__"
+        return [f"{space} is {constant(self.space)}", *_mapping(space, items, constant)]
 
 
 class Namespace(Fact):
@@ -235,14 +238,13 @@ class Namespace(Fact):
 
 
 class Announced(Fact):
-    """All that announces its changes, and was found in a walk: after an announcement it is looked at."""
+    """The objects that announce their changes, and were found in a walk: after an announcement they are looked at."""
 
-    __slots__ = ("epoch", "facts", "objects", "settings", "tensors", "written")
+    __slots__ = ("epoch", "objects", "settings", "tensors", "written")
 
-    def __init__(self, objects: Iterable[tuple[Any, list[Any]]], containers: Iterable[Fact], tensors: Iterable[Tensor]):
+    def __init__(self, objects: Iterable[tuple[Any, list[Any]]], tensors: Iterable[Tensor]):
         self.epoch = Structure.epoch
         self.objects = [(weakref.ref(x), type(x), vars(x), items) for x, items in objects]
-        self.facts = Unchanged(containers, 0)
         self.tensors = [(t, token_of(t)) for t in tensors]
         self.settings, self.written = dict(Structure.settings), _written()
 
@@ -250,7 +252,7 @@ class Announced(Fact):
         if self.epoch == Structure.epoch:
             return True
         epoch = Structure.epoch
-        same = self.settings == Structure.settings and self.written >= _written() and self.facts.again()
+        same = self.settings == Structure.settings and self.written >= _written()
         if same and all(map(_is_like, self.objects)) and all(token_of(t) == token for t, token in self.tensors):
             self.epoch = epoch
             return True

@@ -17,7 +17,7 @@ import logging
 import sys
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ from .kinds import (
     CLASS_NOISE,
     CONTAINERS,
     CONTENTS,
-    FIXED,
     GROWTH,
     MISSING,
     OPAQUE,
@@ -51,7 +50,7 @@ from .kinds import (
     token_of,
 )
 from .known import generators, is_library, is_ours, is_quiet, is_strict, refusal, unseen_call
-from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable
+from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable, replaced, taken
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
 from .substitutes import original, substitute_for
@@ -60,6 +59,7 @@ from .watch import Ran
 _LIMIT = 20_000  # objects a function may reach
 UNREAD = -1  # the number of what only functions reach that have not run
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
+_HIDDEN = "whose contents guards cannot compare: pass as an argument what it gives"
 _VARIES = "whose result may be another one in each call: pass as an argument what it gives"
 
 
@@ -76,7 +76,7 @@ class Walk:
     holders     all that can be changed; whether it announces changes; whether it is a container
     bound       ids of objects of which a method, written in C, was reached
     tagged      dictionaries that hardly ever change: of classes, of libraries, of objects that announce changes
-    announcing  containers that announce their changes, and weak references to such objects
+    announcing  weak references to objects that announce their changes
     generators  of random numbers
     functions   that are described, or may run
     caches      functions that remember results
@@ -131,6 +131,9 @@ class Walk:
         self._codes: set[int] = set()  # described
         self._later: list[types.FunctionType] = []  # have not run
         self._unread = False  # whether nothing counts
+        self._weak: list[weakref.ref[Any]] = []
+        self.arguments: Mapping[int, int] = {}  # what a call holds beside, by id
+        self.written_to: Collection[int] = ()  # ids of containers that replays write to as the objects that they are
         self._looked_up: tuple[types.CodeType, str] | None = None  # the code, and its name, that led here
 
     def describe(self, x: Any, alone: bool = True) -> tuple:
@@ -139,8 +142,20 @@ class Walk:
         self._describe(x, tokens)
         if not alone:
             self._rest(tokens)
+        tokens += [self._referent(reference()) for reference in self._weak]
         self._look_at_others()
         return tuple(tokens)
+
+    def _referent(self, x: Any) -> tuple:
+        """What a weak reference refers to. Guards keep alive what they describe, so something else must hold it."""
+        for known in (self.seen, self.identified or {}, self.arguments):
+            if id(x) in known:
+                return "weak", known[id(x)]
+        if x is not None and not isinstance(x, (type, types.FunctionType, types.ModuleType)):
+            self._refuse(
+                "it reads a weak reference", "whose object nothing else holds that it reaches: pass that as an argument"
+            )
+        return "weak", None if x is None else id(x)
 
     def _rest(self, out: list[Any]) -> None:
         """The code that has run, but that nothing leads to which was described; and what is patched in this package."""
@@ -227,10 +242,10 @@ class Walk:
             out.append(("generator", id(x)))
             self.generators.append(x)
         elif isinstance(x, logging.Logger):
-            self._logger(x, out)
+            self.attributes += (found := taken(x))
+            out += [("logger", id(x)), *(id(value) if name == "parent" else value for _, name, value in found)]
         elif isinstance(x, weakref.ref):
-            out.append("weak")
-            self._describe(x(), out)
+            self._weak.append(x)
         elif isinstance(x, OPAQUE):
             out.append(("opaque", id(x)))
         else:
@@ -251,7 +266,7 @@ class Walk:
             self._describe(holder, out)
 
     def _cache(self, x: Any, out: list[Any]) -> None:
-        """A function that remembers results. Those it remembers more of later change nothing."""
+        """A function that remembers results. Those it remembers later change nothing."""
         found = {id(t): t for t in cached_tensors(x)}
         self.tensors.update(found)
         traits = {(t.requires_grad, t._grad_fn is None) for t in found.values()}
@@ -259,18 +274,6 @@ class Walk:
         self.caches.append(x)
         self._tag(cache_of(x))
         self._describe(x.__wrapped__, out)
-
-    def _logger(self, x: logging.Logger, out: list[Any]) -> None:
-        """Which records a logger takes: what becomes of them is not looked at."""
-        out.append(("logger", id(x)))
-        logger: Any = x
-        while logger is not None:
-            settings = [(name, getattr(logger, name)) for name in ("level", "disabled", "propagate", "parent")]
-            out += [value if name != "parent" else id(value) for name, value in settings]
-            self.attributes += [(logger, name, value) for name, value in settings]
-            logger = logger.parent
-        self.attributes.append((x.manager, "disable", x.manager.disable))
-        out.append(x.manager.disable)
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x
@@ -303,12 +306,11 @@ class Walk:
             self._note(x, isinstance(x, (AnnouncingDict, AnnouncingList)), container=True)
         if self._is_slot(x, GROWTH, out) or self._is_slot(x, CONTENTS, out):
             return
-        items = items_of(x)
-        out.append((type(x), len(items)))
-        if not isinstance(x, FIXED):
+        items, hidden = items_of(x), getattr(type(x), "runtime_keys", ())
+        out.append((type(x), len(items), id(x) if hidden or id(x) in self.written_to else None))
+        if not isinstance(x, (tuple, frozenset)):
             self.live.append(x)
         if isinstance(x, (AnnouncingDict, AnnouncingList)):
-            self.announcing.append(x)
             self._watch(x)
         if isinstance(x, collections.defaultdict):
             self._describe(x.default_factory, out)
@@ -318,7 +320,6 @@ class Walk:
                 if i not in slots or not self._is_slot(x, i, out):
                     self._describe(item, out)
             return
-        hidden = getattr(type(x), "runtime_keys", ())
         for key, value in items:
             self._describe(key, out)
             if key in hidden and type(value) is float:
@@ -452,17 +453,21 @@ class Walk:
             if is_ours(own_name):
                 self._library(space, out)
             if attributes:
-                value = getattr(module, attributes[0], MISSING)
+                value = original(getattr(module, attributes[0], MISSING))
                 if value is sys.modules:
                     return self._refuse("it reads sys.modules", "which holds all modules: import what it needs")
                 out.append(attributes[0])
-                if isinstance(value, types.ModuleType):
+                if not is_quiet_function(value):
                     self._tag(space)
+                if isinstance(value, types.ModuleType):
                     self._module(value, attributes[1:], is_called, out)
                 elif value is not MISSING:
-                    if not is_quiet_function(value):
-                        self._tag(space)
                     self._attribute(value, attributes[1:], is_called, out)
+            else:
+                self._tag(space)
+                for name, value in replaced(space):
+                    out.append(name)
+                    self._describe(value, out)
             return
         seen = self._modules.setdefault(id(module), set())
         self.kept.append(module)
@@ -524,11 +529,7 @@ class Walk:
         if isinstance(x, STATIC):
             out.append(plain_value(x))
         elif hides_state(cls):  # type: ignore[arg-type]
-            self._refuse(
-                f"it reads a {cls.__module__}.{cls.__qualname__}",
-                "whose contents guards cannot compare: pass as an argument what it gives",
-            )
-            return
+            return self._refuse(f"it reads a {cls.__module__}.{cls.__qualname__}", _HIDDEN)
         if not isinstance(x, Announcing):
             self.attributes.append((x, "__class__", cls))
         announces = isinstance(x, Announcing)

@@ -19,8 +19,8 @@ from .primitive import Kind
 def vjp(graph: Graph, wrt: Sequence[int] | None = None, cotangents: Sequence[int] | None = None) -> Graph:
     """The joint graph of ``graph`` and of its cotangents.
 
-    wrt         positions of the inputs to differentiate by; default: all floating ones cotangents  positions of the outputs
-    that receive a cotangent; default: all floating ones
+    wrt         positions of the inputs to differentiate by; default: all floating ones
+    cotangents  positions of the outputs that receive a cotangent; default: all floating ones
 
     Inputs of the result: those of ``graph``, then one cotangent for each of ``cotangents``. Outputs: those of ``graph``,
     then the cotangents of ``wrt`` (zeros where no gradient flows). No gradient flows through operations without a rule

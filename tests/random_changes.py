@@ -4,8 +4,8 @@ A program is a function ``make(wrap)`` like those in ``gallery``. It creates som
 traced function reads them: directly, through helpers and methods, in branches. Before some calls, a reachable object is
 changed. Changes may be invalid; then the exception must be the same.
 
-python random_changes.py SEED          # prints a program, and whether the traced results are equal python random_changes.py
-FIRST COUNT   # checks many, and prints those that differ, shrunk
+python random_changes.py SEED          # prints a program, and whether the traced results are equal
+python random_changes.py FIRST COUNT   # checks many, and prints those that differ, shrunk
 """
 
 import ast

@@ -5,8 +5,8 @@ A program is a tree of statements, rendered as the source of a function ``make(w
 variable is initialised and tensors keep the shape ``(n, 3)``, so a program stays valid whatever is removed: ``shrunk``
 removes everything that a failure does not need.
 
-python random_traced_programs.py SEED          # prints a program, and whether the traced results are equal python
-random_traced_programs.py FIRST COUNT   # checks many, and prints those that differ, shrunk
+python random_traced_programs.py SEED          # prints a program, and whether the traced results are equal
+python random_traced_programs.py FIRST COUNT   # checks many, and prints those that differ, shrunk
 """
 
 import contextlib

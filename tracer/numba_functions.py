@@ -300,8 +300,10 @@ def _form(signature: str) -> str:
 class CFunction:
     """A C function pointer to a traced function. It needs neither Python nor the GIL, and any thread may call it.
 
-    address     the function's address, an int signature   its C declaration, or SciPy's form of it errors      the messages
-    of its errors: a non-zero status n means errors[n - 1] ctypes      the function as a ctypes function
+    address     the function's address, an int
+    signature   its C declaration, or SciPy's form of it
+    errors      the messages of its errors: a non-zero status n means errors[n - 1]
+    ctypes      the function as a ctypes function
     """
 
     def __init__(self, exported: Exported, form: str | None):

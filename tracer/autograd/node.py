@@ -46,8 +46,10 @@ SAVED_IN_INFERENCE = (
 class Extras:
     """Rarely used attributes of nodes.
 
-    hooks      by output number, the functions called with its cotangent prehooks   called with all cotangents before the
-    node is processed posthooks  called afterwards, with the cotangents that it computed and received metadata   users' data
+    hooks      by output number, the functions called with its cotangent
+    prehooks   called with all cotangents before the node is processed
+    posthooks  called afterwards, with the cotangents that it computed and received
+    metadata   users' data
     made_at    the stack of the forward call, in anomaly mode
     """
 

@@ -22,8 +22,8 @@ def opmath(function: Any = None, *, as_input: bool = False, written: Sequence[st
 
     A function with the argument ``inplace`` then changes its first argument.
 
-    as_input  the results have the dtype of the first argument written   names of arguments that are passed unchanged,
-    because the function changes them
+    as_input  the results have the dtype of the first argument
+    written   names of arguments that are passed unchanged, because the function changes them
     """
     if function is None:
         return functools.partial(opmath, as_input=as_input, written=written)

@@ -331,7 +331,7 @@ def test_interrupts_of_recordings_leave_nothing_behind(alarm):
         made.append(Counter())
         tracer.trace(made[-1])(x)
 
-    for _ in range(1000):
+    for _ in range(600):
         try:
             signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 5e-3), 0.2)
             while True:

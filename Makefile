@@ -7,11 +7,15 @@ PYTHONS := 3.11 3.12 3.13
 # The interpreter of a version: on the path, or from pyenv; empty if none starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
-.PHONY: demo test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
+.PHONY: demo examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
 	kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
+
+# All examples, with the figures that are in the repository.
+examples: $(VENV)/.examples
+	for file in $(filter-out examples/common.py,$(wildcard examples/*.py)); do $(BIN)/python $$file --out examples || exit 1; done
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -78,6 +82,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[demo]'
 	touch $@
 
+$(VENV)/.examples: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[examples]'
+	touch $@
+
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[test]'
 	touch $@
@@ -91,4 +99,4 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* build *.egg-info demo-output
+	rm -rf $(VENV) .venv-* build *.egg-info demo-output examples-output

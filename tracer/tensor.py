@@ -560,6 +560,8 @@ class Tensor:
         out: Tensor = object.__new__(type(self))
         out._data, out._counter = self._data.copy(), UNCHANGED
         out._requires_grad = self._requires_grad
+        if context.recorder is not None:
+            context.recorder.copies(self, out)
         if self._grad is not None:
             out._grad = self._grad.__deepcopy__(memo)
         memo[id(self)] = out

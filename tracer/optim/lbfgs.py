@@ -10,6 +10,7 @@ from ..autograd.modes import enable_grad, no_grad
 from ..ops import create, shape
 from ..tensor import Tensor
 from ..tracing.announce import AnnouncingDict
+from ..tracing.callsites import as_float
 from .optimizer import Optimizer, options, require
 
 
@@ -112,8 +113,7 @@ def _strong_wolfe(
 class LBFGS(Optimizer):
     """The limited-memory method of Broyden, Fletcher, Goldfarb and Shanno (Liu, Nocedal 1989).
 
-    ``step`` needs a closure that computes the loss and its gradients; it is called several times. Its control flow is in
-    Python, so it runs eagerly.
+    ``step`` needs a closure that computes the loss and its gradients; it is called several times.
     """
 
     def __init__(
@@ -180,11 +180,11 @@ class LBFGS(Optimizer):
         if closure is None:
             raise TypeError("LBFGS.step() missing 1 required positional argument: 'closure'")
         group = self.param_groups[0]
-        lr = float(group["lr"])
+        lr = as_float(group["lr"])
         state = self.state.setdefault(self._params[0], AnnouncingDict(func_evals=0, n_iter=0))
         with no_grad():
             first = self._evaluate(closure)
-            loss, gradient = float(first), self._gradient()
+            loss, gradient = as_float(first), self._gradient()
             evaluations = 1
             state["func_evals"] += 1
             if gradient.abs().max().item() <= group["tolerance_grad"]:
@@ -208,7 +208,7 @@ class LBFGS(Optimizer):
 
                     def evaluate(t: float) -> _Point:
                         self._set(at, direction, t)
-                        value = float(self._evaluate(closure))
+                        value = as_float(self._evaluate(closure))
                         g = self._gradient()
                         return _Point(t, value, g, _dot(g, direction))
 
@@ -221,17 +221,19 @@ class LBFGS(Optimizer):
                 else:
                     self._set(at, direction, t)
                     if n != group["max_iter"]:
-                        loss = float(self._evaluate(closure))
+                        loss = as_float(self._evaluate(closure))
                         gradient = self._gradient()
                         calls = 1
                 evaluations += calls
                 state["func_evals"] += calls
                 state["d"], state["t"] = direction, t
+                if n == group["max_iter"] or evaluations >= group["max_eval"]:
+                    break
+                # Both are computed before Python looks at either.
+                largest_gradient, largest_step = gradient.abs().max().item(), (direction * t).abs().max().item()
                 if (
-                    n == group["max_iter"]
-                    or evaluations >= group["max_eval"]
-                    or gradient.abs().max().item() <= group["tolerance_grad"]
-                    or (direction * t).abs().max().item() <= group["tolerance_change"]
+                    largest_gradient <= group["tolerance_grad"]
+                    or largest_step <= group["tolerance_change"]
                     or abs(loss - state["prev_loss"]) < group["tolerance_change"]
                 ):
                     break
@@ -249,11 +251,11 @@ class LBFGS(Optimizer):
             return -gradient
         y = gradient - state["prev_flat_grad"]
         s = state["d"] * state["t"]
-        ys = _dot(y, s)
+        ys = (y * s).sum()
         if ys > 1e-10:  # positive curvature
             for name, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / ys)):
                 if len(state[name]) == group["history_size"]:
                     state[name].pop(0)
                 state[name].append(value)
-            state["H_diag"] = ys / _dot(y, y)
+            state["H_diag"] = ys / (y * y).sum()
         return self._direction(state, gradient, group["history_size"])

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..tracing.callsites import as_float
 from .optimizer import Optimizer
 
 
@@ -559,7 +560,7 @@ class ReduceLROnPlateau:
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:
         """Counts an epoch with the given metric."""
-        current = float(metrics)
+        current = as_float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._better(current):
             self.best, self.num_bad_epochs = current, 0
@@ -570,7 +571,7 @@ class ReduceLROnPlateau:
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
             for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                before = float(dict.__getitem__(group, "lr"))
+                before = as_float(dict.__getitem__(group, "lr"))
                 lr = max(before * self.factor, least)
                 if before - lr > self.eps:
                     group["lr"] = lr

@@ -60,9 +60,12 @@ def _len(*args: Any, **kwargs: Any) -> Any:
     return len(*args, **kwargs) if length is None else length
 
 
+# ``float(x)`` and ``int(x)``, for code of this package, which is not rewritten.
+as_float, as_int = _conversion(float, "__float__"), _conversion(int, "__int__")
+
 _SUBSTITUTES: dict[str, Callable[..., Any]] = {
-    "float": _conversion(float, "__float__"),
-    "int": _conversion(int, "__int__"),
+    "float": as_float,
+    "int": as_int,
     "type": _type,
     "len": _len,
 }

@@ -256,6 +256,13 @@ class Recorder:
         self.make(copy, self.value(t))
 
     @_guarded
+    def copies(self, t: Tensor, copy: Tensor) -> None:
+        """``copy`` is a new leaf with the value that ``t`` has now; if ``t`` has a gradient, that is copied, too."""
+        v = self.value(t)
+        self.make(copy, self.build.bind(P.detach, [v], {}) if v in self.sensitive else v)
+        self.reads_grad(t)
+
+    @_guarded
     def constant(self, t: Tensor) -> None:
         """``t`` was made from Python numbers."""
         self.builder.loc = self.locations.here()

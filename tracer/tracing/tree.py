@@ -221,7 +221,7 @@ class Tree(Recorded):
         if node.left:
             return
         path = self._path.to(node)
-        imports: dict[int, None] = {}
+        imports: set[int] = set()
         own = {first: row for n in node.pending for first, row in n.own.values()}
         # In the order in which a recording would have them that begins here, so that equal segments have equal graphs.
         work = [(first, row, 0) for first, row in reversed(own.items())]
@@ -238,8 +238,9 @@ class Tree(Recorded):
             if found is not None and (found[0] in own or _is_cheap(found[1])):
                 work.append((*found, 0))
             else:
-                imports[k] = None
-        node.imports = list(imports)
+                imports.add(k)
+        # In the order in which the rows read them, whatever was computed again.
+        node.imports = list(dict.fromkeys([k for row in node.rows.values() for k in row.operands if k in imports]))
         wanted = {*imports, *(value for _, value, _ in node.late_roots)}
         if isinstance(node.span.event, Look):
             wanted.add(node.span.event.value)

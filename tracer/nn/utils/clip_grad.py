@@ -9,6 +9,7 @@ from ...autograd.modes import no_grad
 from ...ops import pointwise, shape
 from ...ops.stats import vector_norm
 from ...tensor import Tensor
+from ...tracing.callsites import as_float
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -44,7 +45,7 @@ def clip_grad_norm_(
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     grads = _gradients(parameters)
     with no_grad():
-        total = get_total_norm(grads, float(norm_type), error_if_nonfinite)
+        total = get_total_norm(grads, as_float(norm_type), error_if_nonfinite)
         clip_grads_with_norm_(parameters, max_norm, total)
     return total
 
@@ -53,7 +54,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     """Clamps the gradients in place to [-clip_value, clip_value]."""
     with no_grad():
         for g in _gradients(parameters):
-            g.clamp_(-float(clip_value), float(clip_value))
+            g.clamp_(-as_float(clip_value), as_float(clip_value))
 
 
 def clip_grads_with_norm_(
@@ -61,7 +62,7 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scales the gradients in place by ``max_norm / total_norm`` if that is less than 1."""
     with no_grad():
-        factor = pointwise.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
+        factor = pointwise.clamp(as_float(max_norm) / (total_norm + 1e-6), max=1.0)
         for g in _gradients(parameters):
             g.mul_(factor.to(g.dtype))
 

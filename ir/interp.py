@@ -45,6 +45,15 @@ def _numpy_errors() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
 silence, restore = _numpy_errors()
 
 
+def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
+    """Runs a NumPy function with an existing output array, without floating-point warnings."""
+    token = silence()
+    try:
+        ufunc(*args, out=out)
+    finally:
+        restore(token)
+
+
 class Evaluate:
     """NumPy arrays in, NumPy arrays out: the reference semantics."""
 

@@ -44,9 +44,11 @@ class UntypedStorage:
         return list(np.ascontiguousarray(self._memory).tobytes())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, UntypedStorage) and self._owner is other._owner
+        return isinstance(other, UntypedStorage) and hash(self) == hash(other)
 
     def __hash__(self) -> int:
+        if context.recorder is not None:
+            context.recorder.give_up("compares memory")
         return id(self._owner)
 
 

@@ -100,7 +100,7 @@ def require_apart(t: Tensor, other: Tensor, or_same: bool = True) -> None:
     a, b = t._data, other._data
     if (or_same and t is other) or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
         return
-    if not or_same or a.strides != b.strides or t.data_ptr() != other.data_ptr() or a.size != b.size:
+    if not or_same or a.strides != b.strides or t._address() != other._address() or a.size != b.size:
         raise RuntimeError(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
             "location. Please clone() the tensor before performing the operation."

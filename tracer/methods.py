@@ -14,7 +14,7 @@ from .context import context
 from .device import device as Device
 from .device import require_cpu
 from .ir import ops as P
-from .ir.interp import current
+from .ir.interp import compute_into, current
 from .ir.types import (
     DType,
     as_dtype,
@@ -35,7 +35,7 @@ from .ops import create, index, linalg, moving, numeric, pointwise, shape, speci
 from .ops.common import is_number, to_dtype
 from .ops.names import separate
 from .ops.offering import is_offered, offered
-from .tensor import UNCHANGED, Tensor, compute_into
+from .tensor import UNCHANGED, Tensor
 from .waiting import WAITING, will_change
 
 # Functions of ``tracer.ops`` whose first argument is a tensor, as methods.
@@ -410,7 +410,6 @@ def attach() -> None:
         "__invert__": pointwise.bitwise_not,
         "__getitem__": index.getitem,
         "__setitem__": writes.setitem,
-        "__hash__": object.__hash__,
         "trace": ops.matrix_trace,
         "polygamma": _polygamma,
         "index_put": writes.index_put,

@@ -14,7 +14,6 @@ import numpy as np
 
 from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
-from .ir.interp import restore, silence
 from .ir.types import DType, TensorType, array_type, dtype_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .waiting import WAITING, will_be_assigned, will_be_exposed
@@ -22,15 +21,6 @@ from .waiting import WAITING, will_be_assigned, will_be_exposed
 if TYPE_CHECKING:
     from .autograd.node import BackwardNode
     from .views import Made
-
-
-def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
-    """Runs a NumPy function with an existing output array, without floating-point warnings."""
-    token = silence()
-    try:
-        ufunc(*args, out=out)
-    finally:
-        restore(token)
 
 
 UNCHANGED = (0,)  # the counter of a tensor that has not been changed and has no views
@@ -99,7 +89,6 @@ class Tensor:
         def __abs__(self) -> Tensor: ...
         def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
         def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
-        def __hash__(self) -> int: ...
         def __lt__(self, other: Any) -> Tensor: ...
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
@@ -164,6 +153,8 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 if there is none."""
+        if context.recorder is not None:
+            context.recorder.give_up("reads an address")
         return self._address() if self._data.size else 0
 
     def _address(self) -> int:
@@ -179,7 +170,10 @@ class Tensor:
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind())
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        if context.recorder is not None:
+            context.recorder.alike.tell_apart(self)
+        return id(self)
 
     # Position in the graph.
 
@@ -448,6 +442,8 @@ class Tensor:
         if self._requires_grad and value._data.dtype.kind not in "fcV":
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         if "_data" in vars(self) and is_same_memory(self._data, value._data):  # as after ``t.data -= x``
+            if context.recorder is not None:
+                context.recorder.alike.tell_apart(self)
             return
         if context.recorder is not None:
             context.recorder.assigns(self, value)

@@ -79,7 +79,7 @@ def tile(x: Tensor, repetitions: tuple[int, ...], /) -> Tensor:
 def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Tensor:
     """The elements in another shape. Raises ValueError if ``copy`` is False and a copy is needed."""
     out = ops.reshape(x, tuple(shape))
-    if copy is False and x.numel() and out.data_ptr() != x.data_ptr():
+    if copy is False and x.numel() and out._address() != x._address():
         raise ValueError("a copy is needed to reshape this array")
     return out.clone() if copy else out
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..context import context
-from ..tensor import Tensor, compute_into
+from ..ir.interp import compute_into
+from ..tensor import Tensor
 from ..waiting import WAITING, will_change
 from .hooks import replaced
 from .modes import unfollowed

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import collections
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..tensor import Tensor, wrap
+from .alike import Sharing
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
 from .depth import with_room
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, contained, is_described, is_static, slots_of
 from .known import is_library
-from .overlap import overlapping
 from .scalars import is_number, static
 from .walk import Walk
 
@@ -56,6 +56,7 @@ class Call:
         "_environment",
         "_inside",
         "_numbers",
+        "_sharing",
         "arrays",
         "environments",
         "floats",
@@ -105,14 +106,9 @@ class Call:
                 self._add(a, tokens)
         if environment.slots:
             self._add_slots(environment, tokens)
+        self._sharing: Sharing | None = None
         if len(set(self.storages)) < len(self.storages):
-            ids = [id(t) for t in self.tensors]
-            first: dict[int, int] = {}
-            for i, t in enumerate(self.tensors):
-                first.setdefault(id(t), i)
-            different = [*first.values()]
-            pairs = overlapping([self.tensors[i]._data for i in different])
-            tokens += [tuple(map(first.__getitem__, ids)), ("overlap", *((different[i], different[j]) for i, j in pairs))]
+            self._sharing = Sharing(self.tensors, {*map(id, self.arrays.values())})
         captured = environment.captured
         if captured:
             # The recorder could not tell a tensor that the function reaches by itself from the argument.
@@ -121,20 +117,38 @@ class Call:
                     tokens += (id(t), id(t._root()))
         self.structure = tuple(tokens)
         self.key: tuple = self.structure
-        if self.ints:
+        if self.ints or self._sharing is not None:
             self.settle()
 
     def settle(self) -> None:
-        """Makes the key of the structure, and of the ints that count as constants."""
+        """Makes the key of the structure, of the ints that count as constants, and of which tensors are the same."""
+        shared = () if self._sharing is None else self._sharing.token(self._environment.told_apart(self.structure))
+        if not self.ints:
+            self.key = (self.structure, shared) if shared else self.structure
+            return
         if not any(environment.has_caches for environment in self.environments):
             self.promoted = self._environment.changing.positions(self.structure, self.ints, self._inside)
         constants = tuple([None if i in self.promoted else x for i, x in enumerate(self.ints)])
-        self.key = self.structure, constants
+        self.key = self.structure, constants, shared
+
+    @property
+    def same(self) -> dict[int, int]:
+        """The number of the first tensor that is the same, by the numbers of others, where that is not in the key."""
+        return {} if self._sharing is None else self._sharing.loose(self._environment.told_apart(self.structure))
+
+    def tell_apart(self, numbers: Collection[int]) -> bool:
+        """From now on it is in the key with which others these tensors are the same. Says whether the key is another one."""
+        before = self.key
+        if numbers:
+            self._environment.apart.add(self.structure, numbers)
+            self.settle()
+        return self.key != before
 
     def follow(self, other: Call) -> None:
         """Lets the same ints count as constants as in another description of the call."""
-        if self.ints and self.structure != other.structure:
+        if self.structure != other.structure:
             self._environment.changing.copy(other.structure, self.structure)
+            self._environment.apart.copy(other.structure, self.structure)
             self.settle()
 
     def _add(self, a: Any, tokens: list[Any]) -> None:

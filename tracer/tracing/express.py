@@ -19,6 +19,7 @@ from ..context import SPECIAL, context
 from ..runtime import memory, objects
 from ..tensor import UNCHANGED, Tensor
 from ..waiting import WAITING
+from .alike import is_only_read
 from .calls import Call, is_settled, storage
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
@@ -306,18 +307,22 @@ class _Writer:
         return any(s.kind == "argument" and s.index == k for s in sources)
 
     def memory(self) -> None:
-        """No argument shares memory with another one, nor with what the function captured and something is changed."""
-        n = self.tensors
+        """No argument shares memory with another one, if that matters, nor with what the function captured where something is
+        changed.
+        """
+        n, call = self.tensors, self.call
         if not n:
             return
-        if len(set(self.call.storages)) < n:
+        told = self.environment.told_apart(call.structure)
+        alike = told is not None and not told and all(map(is_only_read, call.tensors))
+        if not alike and len(set(call.storages)) < n:
             raise Unwritten
         # An array that the program looks at owns its memory.
-        for k in range(n):
+        for k in range(n) if not alike or self.trace.written else ():
             owns = f"id(d{k})" if k in self.looked_at else f"id(d{k} if d{k}.base is None else storage(d{k}))"
             self.say(f"s{k} = {owns}")
         names = ", ".join(f"s{k}" for k in range(n))
-        if n > 1:
+        if n > 1 and not alike:
             self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
         if self.trace.written:
             self.require(f"{self.constant(self.trace)}.storages.isdisjoint(({names},))")

@@ -136,6 +136,12 @@ class Closing:
         self.apart: tuple[list[Known], set[int], list[np.ndarray]] | None = None
 
 
+def _are_the_same(call: Call, pairs: Sequence[tuple[int, int]]) -> bool:
+    """Whether these tensors of a call are the same, by their numbers."""
+    tensors = call.tensors
+    return all(tensors[i] is tensors[k] for i, k in pairs)
+
+
 # Python's arithmetic that never fails on floats.
 _SAFE = {operator.add, operator.sub, operator.mul, operator.neg, operator.pos, operator.abs, format, str, repr}
 _SAFE |= {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne}
@@ -184,6 +190,8 @@ class PathRun:
         while True:
             span = node.span
             nodes.append(node)
+            if node.pairs and not _are_the_same(self.call, node.pairs):
+                raise Unseen(node)
             if node.is_plain and node.caller is not None:  # the same as below, for a turn of a loop
                 outs = node.caller(*[words[k] for k in node.imports])
                 if outs is None:

@@ -1,4 +1,4 @@
-"""A graph that is being recorded, with what gradients could flow through."""
+"""A graph that is being recorded, with what gradients could flow through, and what varies."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Following(Builder):
     def __init__(self, name: str):
         super().__init__(name)
         self.sensitive: set[Value] = set()
+        self._varies: dict[Value, bool] = {}
 
     def add(
         self,
@@ -29,3 +30,21 @@ class Following(Builder):
         if primitive.differentiable and not self.sensitive.isdisjoint(operands):
             self.sensitive.update(results)
         return results
+
+    def varies(self, v: Value) -> bool:
+        """Whether a value depends on what a call brings."""
+        known = self._varies
+        work = [v]
+        while work:
+            u = work[-1]
+            if u in known:
+                work.pop()
+            elif u.op is None:
+                known[u] = True
+            else:
+                operands = [known.get(w) for w in u.op.operands]
+                if None in operands and True not in operands:
+                    work += [w for w in u.op.operands if w not in known]
+                else:
+                    known.update(dict.fromkeys(u.op.results, True in operands))
+        return known[v]

@@ -18,6 +18,7 @@ from ..ir.graph import Graph, Value
 from ..tensor import Tensor
 from ..warning import warn
 from . import switches
+from .alike import Classes, classes, left_behind, told_apart
 from .applications import settle
 from .calls import Call
 from .depth import probe_stack
@@ -412,6 +413,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 if not learned and not recorder.reason:
                     recorder.reason = self._changed(key, call, args, kwargs)
                     stable = not recorder.reason and call.environments[0].key() == key[1]
+                learned |= call.tell_apart(told_apart(recorder, call))
                 known = grow(self, recording, key, call, args, kwargs, learned)
                 if known is not None:
                     key, call = known
@@ -426,7 +428,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 recorder.events.clear()
             elif stable and not recorder.reason and not call.looks_at_more(recorder.looked_at):
                 ending = finish(recorder, box, allowed, call, changes)
-                if ending is not None:
+                if ending is not None and not call.tell_apart(left_behind(recorder)):
                     self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
                 self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
@@ -444,24 +446,34 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
         """A recording becomes a trace, or one of the paths of a tree."""
-        if not recorder.branches:
+        if not recorder.branches and not recorder.alike.first:
             trace = Trace(recorder, ending)
             trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
-            self.traces.setdefault(key, []).insert(0, trace)
+            others = [x for x in self.traces.get(key, ()) if not (isinstance(x, Tree) and x.needs_the_same)]
+            self.traces[key] = [trace, *others]
             return
         number: dict[Value, int] = {}
         found = spans(recorder, number)
         tree = self._tree(key, call)
         tree.recorded_in += perf_counter() - recorder.started
-        if not tree.attach(found, ending.numbered(number)):
+        same = classes(recorder.alike.first)
+        if not tree.attach(found, ending.numbered(number), same) and not self._tells_apart(tree, key, call, same):
             recorder.reason = "what it does differs between calls in which guards see no difference"
+
+    def _tells_apart(self, tree: Tree, key: Any, call: Call, same: Classes) -> bool:
+        """Two recordings differ. If the same arguments were not the same in both, that matters from now on."""
+        if not same and not tree.needs_the_same:
+            return False
+        self._forget(tree, key)
+        call.tell_apart(range(len(call.tensors)))
+        return True
 
     def _leave(self, key: Any, call: Call, recorder: Recorder) -> bool:
         """Of a recording that cannot be replayed to its end, remembers the path to where it saw something last."""
         settle(recorder, set())
         if not recorder.branches or not recorder.events:
             return False
-        if self._tree(key, call).leave(spans(recorder, {}, whole=False), recorder.reason):
+        if self._tree(key, call).leave(spans(recorder, {}, whole=False), recorder.reason, classes(recorder.alike.first)):
             self._warn(recorder.reason)
             return True
         return False

@@ -11,13 +11,14 @@ import dataclasses
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..context import Structure, structure_changed
 from ..tensor import Tensor
+from .alike import Apart
 from .announce import Announcing, AnnouncingDict
 from .arrays import Elements
 from .changing import Changing
@@ -71,6 +72,7 @@ class Environment:
         self.first: set[tuple[int, Any]] = set()  # places that were filled for the first time, by a run
         self._identified: dict[int, Any] = {}  # containers that replays write to, which therefore are no others
         self.changing = Changing()
+        self.apart = Apart()
         self.growing: set[int] = set()  # the numbers of a call's objects that are only added to
         self.read: set[int] = set()  # and of those that are not
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
@@ -152,6 +154,10 @@ class Environment:
     def asks_types(self) -> bool:
         """Whether some code asks for the type of an object."""
         return self._walk.asks_types
+
+    def told_apart(self, structure: tuple) -> Collection[int] | None:
+        """The numbers of the tensors of calls with a structure that are told apart from others; None for all."""
+        return None if self.ran.tells_apart else self.apart.of(structure)
 
     def slot(self, holder: Any, key: Any) -> Slot | None:
         """The slot of a place, if it is one."""
@@ -247,6 +253,7 @@ class Environment:
             copy._add(dataclasses.replace(slot))
         copy.first, copy.changing, copy.growing, copy.read = self.first, self.changing, self.growing, self.read
         copy._identified = dict(self._identified)
+        copy.apart = self.apart
         copy._elements, copy.looked_at, copy._walk.arrays = self._elements, self.looked_at, self._walk.arrays
         for at, child in self._of.items():
             x = child.root()

@@ -243,6 +243,7 @@ class Results:
             self.recorder.value(t)  # what was not made in the run is an input of it
         for i, known in enumerate(self.recorder.inputs):
             if known is t:
+                self.recorder.alike.fetched.add(i)
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
         if _has_hooks(t):
             raise Unreplayable("a backward pass outside would call a hook on a result")

@@ -31,6 +31,7 @@ from ..ir.primitive import Primitive
 from ..ir.types import DType, TensorType, type_of
 from ..printing import history, shows_elements
 from ..tensor import Tensor, wrap
+from .alike import Alike
 from .applications import applies
 from .arrays import RuntimeArray, is_input, is_kept
 from .assigned import Assignments
@@ -101,6 +102,7 @@ class Recorder:
         self.started, self.fails = perf_counter(), False  # whether an operation has, for the values it was given: others may do
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
+        self.alike = Alike()
         self.written: dict[int, Tensor] = {}  # roots written to in place
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the NumPy arrays that the function reaches, by the array's id
         self.array_arguments: list[Tensor] = []  # arguments that are arrays
@@ -115,7 +117,6 @@ class Recorder:
         self.hosts: dict[tuple[int, str], RuntimeNumber] = {}
         self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
-        self._varies: dict[Value, bool] = {}
         self.flags: dict[int, tuple[Tensor, bool]] = {}  # tensors made outside, and whether they required gradients
         self.prints: list[Written] = []  # what it prints and logs
         self.captures_output = True
@@ -259,6 +260,7 @@ class Recorder:
     def copies(self, t: Tensor, copy: Tensor) -> None:
         """``copy`` is a new leaf with the value that ``t`` has now; if ``t`` has a gradient, that is copied, too."""
         v = self.value(t)
+        self.alike.tell_apart(t)  # of one there is one copy
         self.make(copy, self.build.bind(P.detach, [v], {}) if v in self.sensitive else v)
         self.reads_grad(t)
 
@@ -442,7 +444,9 @@ class Recorder:
     def observe(self, t: Tensor, how: str, truth: bool = False) -> None:
         """Python looks at a value; with ``truth`` only at whether its one element is zero."""
         v = self.value(t)
-        if self.varies(v):
+        if truth:
+            self.alike.decides(v, self.inputs)
+        if self.builder.varies(v):
             look = Look(v, truth, how, self.locations.here())
             self.event(look, look.see(t._data))
 
@@ -459,7 +463,7 @@ class Recorder:
         """``t.numpy()``: an array of the run, if its elements depend on what a call brings."""
         array = t._data.view()
         v = self.value(t)
-        if v is None or not self.varies(v):
+        if v is None or not self.builder.varies(v):
             if context.recorder is self:
                 self.shows(t, array)
             return array
@@ -491,9 +495,9 @@ class Recorder:
     @_guarded
     def _element(self, t: Tensor, value: float) -> RuntimeNumber | None:
         v = self.value(t)
-        if not self.varies(v):
+        if not self.builder.varies(v):
             return None
-        if v not in self.elements:
+        if v not in self.elements or v in self.alike.values:
             self.elements[v] = self.floats.root(Element(v), value)
         return self.elements[v]
 
@@ -525,7 +529,7 @@ class Recorder:
     @_guarded
     def _array_of(self, t: Tensor) -> Hidden | None:
         v = self.value(t)
-        return self.floats.array(v, t._data) if self.varies(v) else None
+        return self.floats.array(v, t._data) if self.builder.varies(v) else None
 
     @_guarded
     def decides(self, number: int, seen: tuple) -> None:
@@ -572,24 +576,6 @@ class Recorder:
         if len(self.builder.ops) > computed:
             self.event(Moment(self.locations.here()), None)
         return self.called(clock, (), value, ordered=False)
-
-    def varies(self, v: Value) -> bool:
-        """Whether a value depends on what a call brings."""
-        known = self._varies
-        work = [v]
-        while work:
-            u = work[-1]
-            if u in known:
-                work.pop()
-            elif u.op is None:
-                known[u] = True
-            else:
-                operands = [known.get(w) for w in u.op.operands]
-                if None in operands and True not in operands:
-                    work += [w for w in u.op.operands if w not in known]
-                else:
-                    known.update(dict.fromkeys(u.op.results, True in operands))
-        return known[v]
 
     @_guarded
     def failed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:

@@ -62,8 +62,11 @@ class Recording:
         self._caches: list[tuple[Any, int]] = []
         self.watch = Watch(self.generators)
         self.recorder.apart = self.watch.apart
+        same = call.same
         for i, t in enumerate(call.tensors):
-            if not self.recorder.knows(t):
+            if i in same:  # the other one stands for both
+                self.recorder.alike.add(self.recorder, t, Source("argument", i))
+            elif not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
         self.recorder.array_arguments = list(call.arrays.values())
         self._signals = gated(apart)

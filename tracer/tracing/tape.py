@@ -8,7 +8,7 @@ the path, so two recordings that begin alike use the same numbers as long as the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from ..ir.graph import Op, Value
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType
+from .alike import Classes, chosen
 from .applications import Application
 from .scalars import Element
 
@@ -152,6 +153,35 @@ class Span(NamedTuple):
             and (self.roots, self.inputs) == (other.roots, other.inputs)
             and all(a.is_like(b) for a, b in zip(self.rows, other.rows, strict=True))
         )
+
+
+def merged(a: Span, its: Classes, b: Span, others: Classes) -> Span | None:
+    """What two recordings of one span have in common, in which different arguments are the same; None if they differ."""
+    if its or others:
+        mine, yours = _read(a), _read(b)
+        if len(mine) != len(yours):
+            return None
+        common = [chosen(k, its, other, others) for k, other in zip(mine, yours, strict=True)]
+        if -1 in common:
+            return None
+        a, b = (a if common == mine else _reading(a, common)), _reading(b, common)
+    return a if a.is_like(b) else None
+
+
+def _read(span: Span) -> list[int]:
+    """The numbers of the values that a span reads."""
+    found = [k for row in span.rows for k in row.operands]
+    found += [source.value for _, source in span.roots if isinstance(source, Element)]
+    return [*found, span.event.value] if isinstance(span.event, Look) else found
+
+
+def _reading(span: Span, numbers: Sequence[int]) -> Span:
+    """The same where these are the values that it reads."""
+    number = iter(numbers)
+    rows = tuple([row._replace(operands=tuple([next(number) for _ in row.operands])) for row in span.rows])
+    roots = tuple([(i, replace(s, value=next(number)) if isinstance(s, Element) else s) for i, s in span.roots])
+    event = replace(span.event, value=next(number)) if isinstance(span.event, Look) else span.event
+    return span._replace(rows=rows, roots=roots, event=event)
 
 
 def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> list[Span]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
+from .alike import Classes, common
 from .applications import Application
 from .draws import Draw, kept_unless_complete
 from .ending import Ending, Recorded
@@ -24,7 +25,7 @@ from .graph_function import Executable, GraphFunction
 from .kinds import alive
 from .recording import signals_apart
 from .scalars import Element
-from .tape import Decision, Look, Row, Span
+from .tape import Decision, Input, Look, Row, Span, merged
 
 if TYPE_CHECKING:
     from ..runtime.calling import Caller
@@ -40,6 +41,9 @@ _MAX_SEEN = 16  # different elements, or numbers, that are seen at one place, an
 _NOTHING = Span((), (), (), (), (), None, None, frozenset())
 
 
+_ALL_DIFFERENT: Classes = {}
+
+
 class Node:
     """What follows something seen: a span; then ``children`` by what is seen next, or an ``ending``.
 
@@ -49,8 +53,10 @@ class Node:
     exports   the values they compute that are read later
     """
 
-    def __init__(self, span: Span, above: Node | None, ending: Ending | str | None):
+    def __init__(self, span: Span, above: Node | None, ending: Ending | str | None, same: Classes = _ALL_DIFFERENT):
         self.span, self.above = span, above
+        self.arguments: Sequence[Input] = span.inputs if above is None else above.arguments  # those of the root come first
+        self.are_the_same(same)
         self.ending, self.left = (None, ending) if isinstance(ending, str) else (ending, "")
         self.children: dict[Any, Node] = {}
         self.depth: int = 0 if above is None else above.depth + 1
@@ -98,6 +104,14 @@ class Node:
         numbers = span.constants or span.roots or any(n.span.roots for n in self.pending)
         self.is_plain = isinstance(span.event, Look) and not span.inputs and not numbers  # it has a program and a look alone
         self.late_steps = [step for node in self.pending for step in node.span.steps if step[0] in self.late_numbers]
+
+    def are_the_same(self, same: Classes) -> None:
+        """In all recordings these arguments were the same tensor, by the numbers of the values that they are: the span may
+        read one for another one.
+        """
+        self.same = same
+        firsts = [(i, min(its)) for i, its in same.items()]
+        self.pairs = [(self.arguments[i].source.index, self.arguments[k].source.index) for i, k in firsts if i != k]
 
 
 class _Path:
@@ -174,9 +188,9 @@ class Tree(Recorded):
 
     # Growth.
 
-    def attach(self, spans: Sequence[Span], ending: Ending | str) -> bool:
-        """Adds a path; ``ending`` is a reason if it cannot be replayed to its end. False if a recording that saw the same did
-        something else.
+    def attach(self, spans: Sequence[Span], ending: Ending | str, same: Classes = _ALL_DIFFERENT) -> bool:
+        """Adds a path; ``ending`` is a reason if it cannot be replayed to its end. ``same``: the arguments that were the same.
+        False if a recording that saw the same did something else.
         """
         if isinstance(ending, str):
             self.left[f"after {spans[-1].event}: {ending}"] = None
@@ -185,17 +199,27 @@ class Tree(Recorded):
         self.generators += [g for g in drawn.values() if all(g is not known for known in self.generators)]
         self.changes |= bool(drawn)
         node, k = None, 0
+        path: list[tuple[Node, Span]] = []
         child = self.root
         while child is not None:
             node = child
-            if not node.span.is_like(spans[k]):
+            span = merged(node.span, node.same, spans[k], same)
+            if span is None:
                 return False
-            if k == len(spans) - 1:  # another thread has recorded it
-                return node.ending is not None or bool(node.left)
-            child = node.children.get(spans[k].seen)
+            path.append((node, span))
             k += 1
+            child = node.children.get(spans[k - 1].seen) if k < len(spans) else None
+        is_known = node is not None and k == len(spans)  # by another thread, or while other arguments were the same
+        if node is not None and is_known and not _is_like(node.ending or node.left, ending):
+            return False
+        if any(span is not n.span for n, span in path):
+            node = self._rebuild(path)
+        for n in self._path.to(node).nodes[: node.depth + 1] if node is not None else ():
+            n.are_the_same(common(n.same, same))
+        if is_known:
+            return True
         for j in range(k, len(spans)):
-            new = Node(spans[j], node, ending if j == len(spans) - 1 else None)
+            new = Node(spans[j], node, ending if j == len(spans) - 1 else None, same)
             self.nodes += 1
             if new.flushes:
                 self._link(new)
@@ -207,14 +231,33 @@ class Tree(Recorded):
         self.paths += 1
         return True
 
-    def leave(self, spans: list[Span], reason: str) -> bool:
+    def _rebuild(self, path: Sequence[tuple[Node, Span]]) -> Node:
+        """Makes the tree again where nodes have other spans, which read other ones of the arguments that were the same. Gives
+        the node that is in the place of the last one.
+        """
+        spans = {id(node): span for node, span in path}
+        new: dict[int, Node] = {}
+        work: list[tuple[Node, Any]] = [(path[0][0], None)]
+        while work:
+            old, seen = work.pop()
+            above = None if old.above is None else new[id(old.above)]
+            node = new[id(old)] = Node(spans.get(id(old), old.span), above, old.ending or old.left or None, old.same)
+            if node.flushes:
+                self._link(node)
+            if above is not None:
+                above.children[seen] = node
+            work += [(child, seen) for seen, child in old.children.items()]
+        self.root = new[id(path[0][0])]
+        return new[id(path[-1][0])]
+
+    def leave(self, spans: list[Span], reason: str, same: Classes = _ALL_DIFFERENT) -> bool:
         """Adds a path whose end cannot be replayed: from where Python last saw something else than numbers, if it can be."""
         if len(self.left) >= _MAX_LEFT:
             return False
         short = len(spans)
         while short and _is_exact(spans[short - 1].event):
             short -= 1
-        return bool(short and self.attach(spans[:short], reason)) or self.attach(spans, reason)
+        return bool(short and self.attach(spans[:short], reason, same)) or self.attach(spans, reason, same)
 
     def _link(self, node: Node) -> None:
         """Decides what the program of a node computes and reads, and has earlier ones give it."""
@@ -276,6 +319,11 @@ class Tree(Recorded):
             n.dead = tuple([k for k in (*n.exports, *n.imports) if k not in n.given and k not in n.needed])
 
     # Replay.
+
+    @property
+    def needs_the_same(self) -> bool:
+        """Whether it is only known for calls in which some arguments are the same."""
+        return self.root is not None and bool(self.root.same)
 
     @property
     def may_match(self) -> bool:
@@ -397,6 +445,19 @@ class Tree(Recorded):
     def fused_graphs(self) -> list[Graph]:
         """What is run, after all passes."""
         return [(f.forward if f.active else f.plain).fused for f in self.functions]
+
+
+def _is_like(a: Ending | str, b: Ending | str) -> bool:
+    """Whether the same is done with the same values; what the reason is not to do it is of no consequence."""
+    if isinstance(a, str) or isinstance(b, str):
+        return bool(a and b) and isinstance(a, str) is isinstance(b, str)
+    return _done(a) == _done(b)
+
+
+def _done(ending: Ending) -> tuple:
+    places = [(place.key, place.slot, id(place.holder), place.index) for place, _ in ending.effects]
+    rest = places, [source for source, _ in ending.grads], ending.flags, len(ending.prints), len(ending.memory)
+    return ending.outputs, ending.followed, ending.updates, ending.changed, rest
 
 
 def _is_exact(event: Any) -> bool:

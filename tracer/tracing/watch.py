@@ -20,6 +20,7 @@ from ..ir.interp import using
 from ..ir.primitive import Primitive
 from ..runtime import profile
 from ..tensor import Tensor
+from .alike import tells_apart
 from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
@@ -34,12 +35,13 @@ class Ran:
     codes   by id, each with the globals it ran with
     found   functions of such code that nothing may lead to which guards see
     looks_inside  whether some of it reads what belongs to functions: defaults, closures, code
+    tells_apart   whether some of it may ask whether two tensors are the same
     """
 
     def __init__(self) -> None:
         self.codes: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
         self.found: list[types.FunctionType] = []
-        self.looks_inside = False
+        self.looks_inside = self.tells_apart = False
 
     def __contains__(self, code: types.CodeType) -> bool:
         return id(code) in self.codes
@@ -56,6 +58,7 @@ class Ran:
         ran = Ran()
         ran.codes = {**self.codes, **new}
         ran.looks_inside = self.looks_inside or any(looks_inside(code) for code, _ in new.values())
+        ran.tells_apart = self.tells_apart or any(tells_apart(code) for code, _ in new.values())
         made = {id(inner) for code, _ in ran.codes.values() for inner in nested(code)}
         made.add(id(getattr(getattr(root, "__wrapped__", root), "__code__", None)))  # that function is known
         closures = [code for code, _ in new.values() if code.co_freevars not in ((), ("__class__",)) and id(code) not in made]

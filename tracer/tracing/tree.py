@@ -210,7 +210,7 @@ class Tree(Recorded):
             k += 1
             child = node.children.get(spans[k - 1].seen) if k < len(spans) else None
         is_known = node is not None and k == len(spans)  # by another thread, or while other arguments were the same
-        if node is not None and is_known and not _is_like(node.ending or node.left, ending):
+        if node is not None and is_known and not _is_like(node.ending or node.left, ending, bool(same or node.same)):
             return False
         if any(span is not n.span for n, span in path):
             node = self._rebuild(path)
@@ -447,15 +447,16 @@ class Tree(Recorded):
         return [(f.forward if f.active else f.plain).fused for f in self.functions]
 
 
-def _is_like(a: Ending | str, b: Ending | str) -> bool:
-    """Whether the same is done with the same values; what the reason is not to do it is of no consequence."""
+def _is_like(a: Ending | str, b: Ending | str, aliased: bool) -> bool:
+    """Whether two recordings of one path end alike: if arguments were ``aliased``, they may have other effects."""
     if isinstance(a, str) or isinstance(b, str):
-        return bool(a and b) and isinstance(a, str) is isinstance(b, str)
-    return _done(a) == _done(b)
+        return bool(a and b)
+    return not aliased or _done(a) == _done(b)
 
 
 def _done(ending: Ending) -> tuple:
-    places = [(place.key, place.slot, id(place.holder), place.index) for place, _ in ending.effects]
+    found = [(p.holder if p.slot is None else p.slot.holder, p.key, p.index) for p, _ in ending.effects]
+    places = [(id(holder), key if isinstance(key, (str, int)) else id(key), i) for holder, key, i in found]
     rest = places, [source for source, _ in ending.grads], ending.flags, len(ending.prints), len(ending.memory)
     return ending.outputs, ending.followed, ending.updates, ending.changed, rest
 

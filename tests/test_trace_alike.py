@@ -261,6 +261,10 @@ def test_arguments_that_are_stored():
     compare(make, order=0)
 
 
+def _is(a, b):
+    return a is b
+
+
 def random_program(seed):
     """Reads, looks at, and perhaps changes or stores some of four tensors."""
     rng = random.Random(seed)
@@ -304,7 +308,7 @@ def random_program(seed):
                 elif kind == "set":
                     values.append(a * len(set(xs)))
                 elif kind == "is":
-                    values.append(a * (xs[0] is xs[k % 4]))
+                    values.append(a * _is(xs[0], xs[k % 4]))
             return values[-1], values[len(values) // 2], given
 
         calls = []

@@ -1,1 +1,1 @@
-"""``@tracer.trace``: record a real run, replay it as one native program."""
+"""``@tracer.trace``: records a real run and replays it as one native program."""

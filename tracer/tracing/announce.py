@@ -1,4 +1,4 @@
-"""Objects that say so when they change, so that guards need not look at them in every call."""
+"""Objects that announce their changes, so that guards need not compare them in every call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..context import structure_changed
 
 
 class Announcing:
-    """Base of objects that call ``structure_changed`` whenever an attribute of theirs changes."""
+    """Base of objects that call ``structure_changed`` when one of their attributes changes."""
 
 
 class AnnouncingDict(dict):

@@ -1,4 +1,4 @@
-"""Objects taken apart, and put together from other parts, without calling anything of theirs."""
+"""Objects taken apart, and rebuilt from other parts, without calling their methods."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WHOLE = (Announcing, AnnouncingDict, AnnouncingList, Wrapper, type, types.Modul
 
 
 class Whole(Exception):
-    """An object that cannot be taken apart: the message says what it is."""
+    """An object cannot be taken apart; the message says what it is."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How an object is made of its parts.
+    """How an object is rebuilt from its parts.
 
-    ``make`` takes all parts. What may be a part of itself is also made empty, by ``new``, and then filled.
+    ``make`` takes all parts. If an object may contain itself, it is first created empty, by ``new``, and then filled.
     """
 
     make: Callable[[Sequence[Any]], Any]
@@ -34,7 +34,7 @@ class Plan:
 
 
 def take_apart(x: Any) -> tuple[Plan, list[Any]]:
-    """How an object is made, and its parts. Raises Whole."""
+    """An object's plan and its parts. Raises Whole."""
     cls: Any = type(x)
     if cls is tuple:
         return Plan(tuple), list(x)
@@ -88,11 +88,12 @@ def _function(x: types.FunctionType) -> tuple[Plan, list[Any]]:
     return Plan(make), [*cells, x.__defaults__, x.__kwdefaults__, *vars(x).values()]
 
 
-_WRITTEN_IN_C = (collections.deque, collections.defaultdict, collections.OrderedDict)  # as all classes made when Python starts
+# like all classes created when Python starts
+_WRITTEN_IN_C = (collections.deque, collections.defaultdict, collections.OrderedDict)
 
 
 def _object(x: Any) -> tuple[Plan, list[Any]]:
-    """An object that is its class, what it contains and its attributes."""
+    """A plain object: its class, its contents and its attributes."""
     cls: Any = type(x)
     base = next(c for c in cls.__mro__ if c in _WRITTEN_IN_C or not c.__flags__ & 1 << 9)
     own = vars(x) if hasattr(x, "__dict__") else {}
@@ -132,7 +133,7 @@ def _object(x: Any) -> tuple[Plan, list[Any]]:
 
 
 def _contents(x: Any) -> tuple[list[Any], Callable[[Any, Sequence[Any]], None]]:
-    """What an object contains, and how that is put into another one."""
+    """An object's contents, and a function that puts contents into another object."""
     if isinstance(x, dict):
         set_item: Any = (collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict).__setitem__
         factory = [x.default_factory] if isinstance(x, collections.defaultdict) else []

@@ -1,8 +1,8 @@
-"""NumPy arrays among the arguments of a call, and on the memory of what a run computes: inputs and results, like tensors.
+"""NumPy arrays among a call's arguments, and on the memory of computed tensors: inputs and results, like tensors.
 
-While a function is recorded, a ``RuntimeArray`` stands for an array. What becomes a tensor is read from the array's memory in
-each call, and so are parts, other shapes and other dtypes of it. Where NumPy computes with the elements, the trace is for
-these elements alone.
+While a function is recorded, a ``RuntimeArray`` stands for an array. If it becomes a tensor, each call reads the array's
+memory; the same holds for parts, other shapes and other dtypes of it. If NumPy computes with the elements, the trace is
+valid only for these elements.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 
-_CONTENTS = 8  # that an array may have, one after the other, where they are part of a key
+_CONTENTS = 8  # successive contents of an array that may be part of a key
 _MANY = 1 << 16  # bytes that are compared in every call
 
 
 class Changeable(Exception):
-    """An array's elements cannot be part of a key: the message says why."""
+    """An array's elements cannot be part of a key; the message says why."""
 
 
 class Elements:
-    """The elements of an array as part of a key. Raises Changeable where they keep changing, or are many."""
+    """An array's elements as part of a key. Raises Changeable if they keep changing, or are too many."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
     def token(self, a: np.ndarray) -> bytes:
-        """What is the same as long as the elements are."""
+        """A token for the elements."""
         if a.nbytes > _MANY:
             raise Changeable(f"NumPy array of {a.nbytes} bytes")
         elements = a.tobytes()
@@ -49,7 +49,7 @@ class Elements:
 
 
 def is_input(x: Any) -> bool:
-    """Whether this is an array that a tensor can be made of."""
+    """True for an array from which a tensor can be created."""
     if type(x) is not np.ndarray:
         return False
     try:
@@ -60,7 +60,7 @@ def is_input(x: Any) -> bool:
 
 
 def is_kept(array: weakref.ref[np.ndarray], data: np.ndarray) -> bool:
-    """Whether something refers to an array, other than what shows its memory."""
+    """True if something refers to an array, other than views of its memory."""
     return references(array()) > _ALONE if data.base is not None and data.base is array() else array() is not None
 
 
@@ -75,9 +75,9 @@ _ALONE = _references_of_a_base()
 
 
 class RuntimeArray:
-    """An array of the run. Behaves as the array; ``tensor`` has its elements.
+    """An array of the run, which behaves like the array; ``tensor`` has its elements.
 
-    ``root``: the argument, or the tensor, that it is a part of, which is looked at where Python or NumPy looks at elements.
+    ``root``: the argument, or the tensor, of which it is a part; it is observed when Python or NumPy reads elements.
     """
 
     __slots__ = ("__weakref__", "_array", "_recorder", "_root", "_tensor")
@@ -103,7 +103,7 @@ class RuntimeArray:
         return self._array
 
     def changed(self) -> np.ndarray:
-        """The array, to be written to by NumPy: that is not replayed."""
+        """The array, for NumPy to write to: this is not replayed."""
         if self._is_recording:
             self._recorder.give_up(
                 "NumPy changes an array of the run (change a tensor instead, made by from_numpy for an argument)"
@@ -121,7 +121,7 @@ class RuntimeArray:
     def __class__(self) -> type:
         return np.ndarray
 
-    # What is known of any array of this kind.
+    # Properties that do not depend on elements.
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -192,7 +192,7 @@ class RuntimeArray:
     def __iter__(self) -> Any:
         return iter([self[i] for i in range(len(self))]) if self.ndim > 1 else iter(self.pinned())
 
-    # Everything else looks at elements.
+    # Everything else reads elements.
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.changed() if name in _WRITERS else self.pinned(), name)
@@ -237,14 +237,14 @@ class RuntimeArray:
     __hash__ = None  # type: ignore[assignment]
 
 
-RuntimeArray.__name__ = "numpy.ndarray"  # so Python names it in its messages
+RuntimeArray.__name__ = "numpy.ndarray"  # the name in Python's messages
 
 
 _WRITERS = frozenset({"fill", "itemset", "partition", "put", "resize", "setfield", "setflags", "sort", "byteswap"})
 
 
 def is_runtime_array(x: Any) -> bool:
-    """Whether ``x`` is one; ``isinstance(x, np.ndarray)`` is true of both kinds."""
+    """True for a ``RuntimeArray``; ``isinstance(x, np.ndarray)`` is true for both kinds."""
     return type(x) is RuntimeArray
 
 

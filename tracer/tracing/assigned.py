@@ -1,8 +1,7 @@
-"""``t.data = other`` in a run: a tensor made outside gets memory that the run has made, or that another tensor has.
+"""``t.data = other`` in a run: a tensor made outside gets memory that the run has allocated, or another tensor's memory.
 
-The graph knows values alone, so a tensor that was assigned to has the value of the other one from then on, and at the end a
-replay gives it the memory. Two names for one memory are no two values: what is written to it ends the recording, if both
-names are still there.
+The graph has only values. So the assigned tensor has the other's value from then on, and a replay gives it the memory at
+the end. Two names for one memory would need two values: a write to it ends the recording if both names still exist.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Assigned:
-    """``tensor`` has got the memory of ``root``, while they are there."""
+    """``tensor`` has the memory of ``root``, while both exist."""
 
     tensor: weakref.ref[Tensor]
     root: weakref.ref[Tensor]
 
 
 class Assignments:
-    """Those of a run, the last one to each tensor, by the tensor's id."""
+    """A run's assignments, the last one for each tensor, by the tensor's id."""
 
     def __init__(self) -> None:
         self.all: dict[int, Assigned] = {}
@@ -47,7 +46,7 @@ class Assignments:
         return known is not None and known.tensor() is t
 
     def has_left(self, t: Tensor) -> bool:
-        """Whether a view is in memory that its root had before."""
+        """True if a view is on memory that its root had before."""
         root = t._root()
         return self.has(root) and t._data.size > 0 and not np.may_share_memory(t._data, root._data)
 
@@ -65,7 +64,7 @@ class Assignments:
 
 @dataclass(frozen=True)
 class NewMemory:
-    """What a replay gives a tensor: the memory of what is built; ``is_fresh``: nothing else has it."""
+    """A replay gives a tensor the memory of the built result; ``is_fresh``: the memory is unshared."""
 
     owner: Source
     build: Build
@@ -82,7 +81,7 @@ class NewMemory:
 
 
 def assigned(recorder: Recorder, results: Results) -> list[NewMemory]:
-    """What gets other memory. Raises Unreplayable where a replay cannot do that."""
+    """The tensors that get other memory. Raises Unreplayable if a replay cannot do that."""
     from .outcome import Unreplayable
 
     found = []

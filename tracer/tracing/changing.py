@@ -1,4 +1,4 @@
-"""Which ints of a call change from call to call."""
+"""The ints of a call that differ between calls."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _CHANGES, _PINNED = "changes", object()
-_MANY = 1024  # structures that are remembered
+_MANY = 1024  # remembered structures
 
 
 class Changing:
-    """Which ints among the arguments of calls are numbers of the run: those seen to change, unless a trace needs their values.
+    """Which int arguments are dynamic numbers: those that have changed, unless a trace needs their values.
 
-    Calls are told apart by their structure, ints by their number in it.
+    Calls are distinguished by their structure, ints by their number in it.
     """
 
     def __init__(self) -> None:
         self._seen: dict[tuple, list[Any]] = {}
 
     def expect(self, tokens: list[Any]) -> None:
-        """The int that comes next will change."""
+        """Expects the next int to change."""
         tokens.append(_CHANGES)
 
     def positions(self, structure: tuple, ints: Sequence[int], inside: Sequence[int]) -> frozenset[int]:
-        """The numbers of the ints that do not belong to the key of a call. Where one of those ``inside`` containers changes,
-        all of them are expected to.
+        """The numbers of the ints that are not part of a call's key. If one of those ``inside`` containers changes, all of
+        them are expected to.
         """
         seen = self._seen.get(structure)
         if seen is None:
@@ -45,12 +45,12 @@ class Changing:
         return frozenset([i for i, was in enumerate(seen) if was is _CHANGES])
 
     def copy(self, structure: tuple, to: tuple) -> None:
-        """What is known of calls of one structure holds for those of another one."""
+        """Copies the knowledge about calls of one structure to another one."""
         if structure in self._seen:
             self._seen[to] = list(self._seen[structure])
 
     def pin(self, structure: tuple, positions: Iterable[int]) -> None:
-        """From now on these ints count as constants."""
+        """Makes these ints constants from now on."""
         seen = self._seen.get(structure)
         if seen is not None:
             for i in positions:

@@ -35,12 +35,12 @@ class Result:
 class CompiledNode(BackwardNode):
     """An application of a compiled function.
 
-    It reads what eager autograd would: what was computed as it was, and the memory of inputs and results as that is. Where
-    memory changes and no counter tells, it becomes what eager code would have made, operation by operation (``expand``).
+    It reads what eager autograd would: saved results, and the memory of inputs and results in its current state. If memory
+    changes without a counter, it becomes the graph that eager code would have created, operation by operation (``expand``).
 
-    kept      what the forward program gives to the backward one
+    kept      values that the forward program saves for the backward one
     results   by output number, the results that eager autograd saves
-    exposed   memory that may have changed since unseen, and a copy
+    exposed   memory that may have changed undetected, and a copy
     """
 
     __slots__ = ("_parted", "_spans", "edges", "expanded", "exposed", "function", "inputs", "kept", "results", "versions")
@@ -62,7 +62,7 @@ class CompiledNode(BackwardNode):
         wait(self)
 
     def replace(self, old: Tensor, new: Tensor) -> None:
-        """Goes on with another tensor for an input that no gradient flows to."""
+        """Uses another tensor for an input without a gradient."""
         assert self.inputs is not None
         for i, t in enumerate(self.inputs):
             if t is old:
@@ -104,7 +104,7 @@ class CompiledNode(BackwardNode):
         return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
 
     def _check(self, given: Mapping[int, Any], wanted: Sequence[bool]) -> None:
-        """Raises RuntimeError if something was changed in place that eager autograd has saved, and reads in this pass."""
+        """Raises RuntimeError if something that eager autograd has saved, and reads in this pass, was changed in place."""
         inputs, versions = self.inputs, self.versions
         assert inputs is not None
         changed = [i for i, t in enumerate(inputs) if t._counter[0] != versions[i]]
@@ -136,7 +136,7 @@ class CompiledNode(BackwardNode):
     # Changes of memory.
 
     def _touched(self, low: int, high: int) -> Iterator[int]:
-        """The inputs in this memory, by number; numbers beyond theirs for results."""
+        """The inputs on this memory, by number; larger numbers for results."""
         if self._spans is None:
             results = [r.array for r in self.results.values()]
             self._spans = [byte_bounds(a) for a in (*(t._data for t in self.inputs or ()), *results)]
@@ -169,8 +169,8 @@ class CompiledNode(BackwardNode):
             self.expand()
 
     def _part_with(self, i: int) -> None:
-        """Input ``i`` is about to change, and a counter will tell: what eager code does not keep of it goes on
-        with a copy.
+        """Input ``i`` is about to change, and a counter will count it: inputs that eager code does not save are replaced by a
+        copy.
         """
         assert self.inputs is not None and self._spans is not None
         old = self.inputs[i]
@@ -186,13 +186,13 @@ class CompiledNode(BackwardNode):
         self._parted.add(i)
 
     def expand(self) -> None:
-        """Becomes the graph that eager code would have made, from the inputs as they were until now."""
+        """Becomes the graph that eager code would have created, from the inputs before the change."""
         assert self.inputs is not None
         start = latest_sequence()
         with using(Eager()), _as_then(self):
             outs = self.function.run_eagerly(self.inputs, self.results)
         found = {n for t in outs for n in _newer(t._grad_fn, start)}
-        # They were made before what reads the results, and after what this has read.
+        # They precede the readers of the results, and follow the operands.
         for j, node in enumerate(sorted(found, key=lambda n: n.sequence)):
             node.sequence = self.sequence - 1 + (j + 1) / (len(found) + 2)
         self.edges = tuple([e for t in outs for e in (*edges_to((t,))[:2], None)])
@@ -200,7 +200,7 @@ class CompiledNode(BackwardNode):
 
 
 def _newer(node: Any, start: int) -> list[BackwardNode]:
-    """The nodes that were made after ``start`` among those that a backward pass from ``node`` reaches."""
+    """The nodes created after ``start`` among those that a backward pass from ``node`` reaches."""
     found: dict[BackwardNode, None] = {}
     work = [node]
     while work:
@@ -212,7 +212,7 @@ def _newer(node: Any, start: int) -> list[BackwardNode]:
 
 
 class _as_then:
-    """While a node expands, its inputs have the elements and the place in the graph that they had; nothing is recorded."""
+    """While a node expands, its inputs have their former elements and position in the graph; nothing is recorded."""
 
     def __init__(self, node: CompiledNode):
         self.node = node

@@ -1,8 +1,8 @@
-"""A backward pass while a trace is recorded: a cotangent is an array with its value in the graph beside it.
+"""A backward pass while a trace is recorded: a cotangent is an array paired with its value in the graph.
 
-Gradients made without ``create_graph`` have no graph, so the rules' primitives need not go through tensors, which do much
-that is not needed here: each computes its array and is appended to the graph. Only hooks, and nodes that are no applications of
-primitives, see tensors.
+Gradients without ``create_graph`` have no autograd graph, so the rules' primitives need not go through tensors, which would
+do unnecessary work: each primitive computes its array and is appended to the graph. Only hooks, and nodes that are not
+applications of primitives, receive tensors.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Cotangents:
         return Recorded(t._data, self.recorder.value(t))
 
     def give(self, x: Recorded) -> Tensor:
-        """On memory of its own: a hook may change the tensor, and the pass goes on with what it has."""
+        """On separate memory: a hook may change the tensor, and the pass continues with the original."""
         x = self.bind(P.copy, (x,), {})
         t = wrap(x.array)
         self.recorder.make(t, x.value)

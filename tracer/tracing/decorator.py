@@ -1,4 +1,4 @@
-"""``trace``: what may be decorated, and what becomes of it."""
+"""``trace``: what may be decorated, and the result."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def trace(*, check: bool = False) -> Callable[[Callable[P, R]], TracedFunction[P
 def trace(function: Any = None, /, *, check: bool = False) -> Any:
     """Decorator: the same function, recorded once for each signature and then replayed as compiled code, forward and backward.
 
-    Take it away, and the program means the same. See ``TracedFunction.explain`` for what was compiled.
+    Without it, the program has the same results. ``TracedFunction.explain`` reports what was compiled.
 
-    ``function`` may be a function, a method (in a class or of an object), a ``staticmethod`` or ``classmethod``, or any object
-    that can be called. Of a module it gives a module of the same class that has the same parameters, buffers, children, hooks
-    and attributes, now and later: what is assigned to one is assigned to both. Called without a function, as in ``@trace()``,
-    it gives the decorator.
+    ``function`` may be a function, a method (in a class or of an object), a ``staticmethod`` or ``classmethod``, or any
+    callable object. For a module it returns a module of the same class that shares its parameters, buffers, children, hooks
+    and attributes, also later ones: an assignment to one is an assignment to both. Called without a function, as in
+    ``@trace()``, it returns the decorator.
 
-    With ``check`` every replay is compared with the function, and TraceError raised where they differ; it names the operation
-    and its line. Such calls are slow. The environment variable ``TRACER_CHECK=1`` does so for all traced functions.
+    With ``check`` every replay is compared with the function; a difference raises TraceError, which names the operation and
+    its line. Such calls are slow. The environment variable ``TRACER_CHECK=1`` does so for all traced functions.
 
-    What generator functions and coroutine functions give runs as it is written: trace what they call.
+    Generators and coroutines run eagerly: trace the functions that they call.
 
-    Raises TypeError for what cannot be called, and for classes.
+    Raises TypeError for objects that are not callable, and for classes.
     """
     if function is None:
         return functools.partial(trace, check=check)
@@ -68,17 +68,17 @@ _OFFERED = frozenset({"cache_info", "cfunc", "clear", "explain", "fused_graphs",
 
 
 class TracedModule(Wrapper):
-    """What the class of a traced module has beside the class of the module: a call is that of a traced function.
+    """The additions of a traced module's class to the module's class: a call is that of a traced function.
 
-    The module and the traced one share their dictionary, so neither can get out of step with the other.
+    The module and the traced module share their dictionary, so they cannot get out of sync.
     """
 
     __slots__ = ()
     _tracer_class: type  # of the module
-    _tracer_function: Any  # the traced function; in a slot, for it is not shared
+    _tracer_function: Any  # the traced function; in a slot, because it is not shared
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Nothing: the module's own class may keep a list of its subclasses, where this one does not belong."""
+        """No effect: the module's class may keep a list of its subclasses, which should not include this one."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return cls._tracer_class(*args, **kwargs)
@@ -110,7 +110,7 @@ class TracedModule(Wrapper):
 
 @functools.lru_cache(1024)
 def _traced_class(cls: Any) -> Any:
-    """The class of traced modules of a class. It is made without calling its metaclass or ``__init_subclass__``."""
+    """The class of traced modules for a class. It is created without calling its metaclass or ``__init_subclass__``."""
     names = {"__slots__": ("_tracer_function",), "_tracer_class": cls}
     names |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     make = abc.ABCMeta.__new__ if isinstance(cls, abc.ABCMeta) else type.__new__

@@ -1,4 +1,4 @@
-"""Room on the stack for walks through objects: lists linked node by node are as deep as they are long."""
+"""Stack space for walks through objects: linked lists are as deep as they are long."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 
 from ..runtime.interrupts import gated
 
-_FRAMES = 200_000  # what a walk may need: it calls nothing of a user's, and such calls of Python take no room on the C stack
-_NEAR = 50  # frames to the limit, at which it cannot be set
+_FRAMES = 200_000  # frames that a walk may need: it calls no user code, and such Python calls take no space on the C stack
+_NEAR = 50  # distance to the limit at which it cannot be set
 _lock = threading.Lock()
 _users = 0
 _before = 0
 
 
 def probe_stack(frames: int) -> None:
-    """Raises RecursionError unless there is room for so many frames."""
+    """Raises RecursionError unless there is space for this many frames."""
     if frames:
         probe_stack(frames - 1)
 
 
 def with_room(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that may call itself many times. It is called again where the usual room isn't enough."""
+    """A method that may recurse deeply. It is called again if the usual space is insufficient."""
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -40,7 +40,7 @@ def with_room(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def room() -> Iterator[None]:
-    """Meanwhile there is room for many calls within one another. Raises RecursionError where the stack is almost full."""
+    """Provides space for deep recursion in this block. Raises RecursionError if the stack is almost full."""
     global _users, _before
     probe_stack(_NEAR)
     with gated():

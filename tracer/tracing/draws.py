@@ -1,7 +1,8 @@
-"""What Python's and NumPy's random generators give in a recorded run, and clocks: replays call them again, in the same order.
+"""Results of Python's and NumPy's random generators, and of clocks, in a recorded run: replays call them again, in the same
+order.
 
-The functions of ``random`` and ``numpy.random`` have substitutes meanwhile, and generators that guards reach are of subclasses.
-A draw of which a generator's state tells, but not these, is seen, and such a run is not replayed.
+The functions of ``random`` and ``numpy.random`` have substitutes meanwhile, and reachable generators have recording
+subclasses. A draw that changes a generator's state without being recorded is detected, and such a run is not replayed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Draw:
-    """A method of a generator, for replays to call. ``before`` is what was drawn before: that gives an order."""
+    """A generator's method, for replays to call. ``before`` is the previous draw, which gives an order."""
 
     __slots__ = ("generator", "keywords", "method")
 
@@ -51,16 +52,16 @@ class Draw:
 
 
 class Generators:
-    """The generators that a run may draw from, and their states as far as it has been recorded what is drawn."""
+    """The generators that a run may draw from, and their states after the recorded draws."""
 
     def __init__(self, found: Iterable[Any] = ()):
         _prepare()
         self._states = {id(g): (g, state_of(g)) for g in (*global_generators(), *found)}
         self._classes: list[tuple[Any, type]] = []
-        self.is_inside = False  # a method that is recorded, or a look at states
+        self.is_inside = False  # inside a recorded method, or a comparison of states
 
     def begin(self) -> None:
-        """From now on, the methods of these generators are recorded."""
+        """Starts recording the methods of these generators."""
         for g, _ in self._states.values():
             if sets_classes and type(g) in _RECORDING:
                 self._classes.append((g, type(g)))
@@ -76,14 +77,14 @@ class Generators:
         return [g for g, _ in self._states.values()]
 
     def differs(self) -> str:
-        """What has been drawn from in another way, in words; empty if nothing has."""
+        """A description of a generator that was used in another way; empty if there is none."""
         for g, state in self._states.values():
             if self._state(g) != state:
                 return f"it draws random numbers from a {type(g).__module__}.{type(g).__qualname__}"
         return ""
 
     def draw(self, recorder: Recorder, generator: Any, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """What a method of a generator gives in the run."""
+        """The result of a generator's method in the run."""
         known = self._states.get(id(generator))
         if known is None or self.is_inside:
             return method(generator, *args, **kwargs)
@@ -112,7 +113,7 @@ class _Drawn:
         self.recorder, self.generator, self.method = recorder, generator, method
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """What the method gives: numbers of the run, lists of them, an array of the run."""
+        """The method's result: dynamic numbers, lists of them, or an array of the run."""
         recorder = self.recorder
         try:
             if "out" in kwargs:
@@ -128,12 +129,12 @@ class _Drawn:
         return recorder.called(draw, fixed, value)
 
     def order(self, n: int, *args: Any, **kwargs: Any) -> Hidden:
-        """What the method does to the list of the first ``n`` numbers, or chooses from it, as a list."""
+        """The result of the method on the list of the first ``n`` numbers, which it shuffles or chooses from."""
         return self.call(list(range(n)), *args, **kwargs)  # type: ignore[no-any-return]
 
 
 def _fixed(x: Any) -> Any:
-    """An argument for replays: a number of the run, or what is the same in all of them. Raises TypeError for others."""
+    """An argument for replays: a dynamic number, or a constant. Raises TypeError for others."""
     if isinstance(x, RuntimeNumber):
         return x
     if is_runtime_array(x) or isinstance(x, np.ndarray):
@@ -151,7 +152,7 @@ def _as_it_is(drawn: _Drawn, *args: Any, **kwargs: Any) -> Any:
     return drawn.call(*args, **kwargs)
 
 
-# What depends on nothing but the lengths of sequences is drawn as positions in them.
+# Draws that depend only on the lengths of sequences are drawn as positions.
 
 
 def _choice(drawn: _Drawn, seq: Any) -> Any:
@@ -186,7 +187,7 @@ def _int(k: Any) -> Any:
 
 
 def _items(drawn: _Drawn, items: Any, positions: Sequence[Any]) -> list[Any]:
-    """The items at positions that were drawn: numbers of the run, if all items are floats, or ints; else they are looked at."""
+    """The items at drawn positions: dynamic numbers, if all items are floats, or ints; otherwise the positions are observed."""
     floats = drawn.recorder.floats
     if type(items) in (list, tuple) and {x.__class__ for x in items} in ({int}, {float}):
         numbers = any(isinstance(x, RuntimeNumber) for x in items)
@@ -216,7 +217,7 @@ _LOWERED: dict[Any, Callable[..., Any]] = {
 }
 _SHUFFLED: dict[Any, Callable[..., Any]] = {}  # methods that shuffle
 
-# Classes whose methods are recorded.
+# Classes with recorded methods.
 
 _OF_STATE = frozenset({"getstate", "setstate", "get_state", "set_state", "spawn", "bit_generator", "_bit_generator"})
 
@@ -283,7 +284,7 @@ def _of_global_state(original: Callable[..., Any], generator: Any, name: str) ->
 @functools.cache
 @uninterrupted
 def _prepare() -> None:
-    """Makes the classes, and the substitutes of functions of modules: what imports of this package need not wait for."""
+    """Creates the classes, and the substitutes of module functions, on first use."""
     for base in (random.Random, np.random.Generator, np.random.RandomState):
         _LOWERED[base.shuffle], _SHUFFLED[base.shuffle] = _shuffle, _shuffled(base.shuffle)
     _RECORDING.update((base, _recording(base)) for base in (random.Random, np.random.Generator, np.random.RandomState))
@@ -326,7 +327,7 @@ for _name in ("time", "perf_counter", "monotonic", "process_time", "thread_time"
 
 
 class kept_unless_complete:
-    """Where the block raises an exception, the generators are as they were before."""
+    """Restores the generators if the block raises an exception."""
 
     __slots__ = ("_before",)
 
@@ -340,7 +341,7 @@ class kept_unless_complete:
             self.restore()
 
     def restore(self) -> None:
-        """Puts the generators back."""
+        """Restores the generators."""
         for g, state in self._before:
             if isinstance(g, random.Random):
                 g.setstate(state)

@@ -1,8 +1,8 @@
-"""What a run changes of Python's objects: the places, what they held before, and how a replay writes to them.
+"""A run's changes to Python objects: the places, their former values, and how a replay writes to them.
 
 A *holder* is a dictionary (of an object, a module, or a plain one), a list, a closure cell, a class, or an object with
-``__slots__``; a *place* is a key of one. A place that the function reaches by itself, and that runs change, becomes a *slot*:
-its value is no longer described as part of the surroundings, it is an argument that nobody has to pass.
+``__slots__``; a *place* is a key of one. A place that the function reaches otherwise, and that runs change, becomes a
+*slot*: its value is no longer described as part of the surroundings, but passed like an implicit argument.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SEQUENCES = (list, collections.deque, set, bytearray)
 
 
 def get(holder: Any, key: Any) -> Any:
-    """What a holder holds at a key; ``MISSING`` if nothing."""
+    """A holder's value at a key; ``MISSING`` if there is none."""
     if key is CONTENTS:
         return list(contained(holder))
     if isinstance(holder, dict):
@@ -49,7 +49,7 @@ def get(holder: Any, key: Any) -> Any:
 
 
 def put(holder: Any, key: Any, value: Any) -> None:
-    """Makes a holder hold a value at a key, without calling the holder's methods; with ``MISSING``, nothing."""
+    """Sets a holder's value at a key, without calling the holder's methods; ``MISSING`` deletes it."""
     if key is CONTENTS:
         _refill(holder, value)
     elif key is GROWTH:
@@ -74,7 +74,7 @@ def put(holder: Any, key: Any, value: Any) -> None:
 
 
 def _dictionary(holder: Any) -> type:
-    """The class written in C whose methods change a dictionary."""
+    """The C class whose methods change a dictionary."""
     return collections.OrderedDict if isinstance(holder, collections.OrderedDict) else dict
 
 
@@ -90,7 +90,7 @@ def _refill(holder: Any, items: Sequence[Any]) -> None:
 
 
 def fields(holder: Any) -> list[tuple[Any, Any]]:
-    """All that a holder holds, by key and in order."""
+    """A holder's contents, by key and in order."""
     if isinstance(holder, dict):
         return list(contained(holder))
     if isinstance(holder, list):
@@ -107,7 +107,7 @@ def fields(holder: Any) -> list[tuple[Any, Any]]:
 
 @dataclass(eq=False)
 class Slot:
-    """A place whose value every call brings. ``is_number``: it has changed from one number to another one."""
+    """A place whose value is read in every call. ``is_number``: it has changed from one number to another."""
 
     holder: Any
     key: Any
@@ -116,7 +116,7 @@ class Slot:
 
     @property
     def is_place(self) -> bool:
-        """Whether the holder has such a place still: what is assigned to a class can replace an attribute of ``__slots__``."""
+        """True if the holder still has such a place: an assignment to a class can replace an attribute of ``__slots__``."""
         plain = isinstance(self.holder, (dict, *_SEQUENCES, types.CellType, type))
         return plain or self.key in slots_of(type(self.holder))
 
@@ -126,9 +126,9 @@ class Slot:
 
 @dataclass(eq=False)
 class Change:
-    """What a run has changed: ``holder[key]``, from ``old`` to ``new``. ``owner``: whose surroundings the holder belongs to,
-    None if it is an argument's; ``announces``: whether they learn of changes in it by announcements; ``is_read``: whether the
-    function depends on it.
+    """A change of ``holder[key]`` by a run, from ``old`` to ``new``. ``owner``: the surroundings to which the holder belongs,
+    None for an argument's; ``announces``: whether its changes are announced; ``is_read``: whether the function depends on
+    it.
     """
 
     holder: Any
@@ -138,26 +138,26 @@ class Change:
     owner: Environment | None = None
     announces: bool = False
     is_read: bool = True
-    is_of_container: bool = True  # not of an object's dictionary, or a module's
+    is_of_container: bool = True  # not of an object's or a module's dictionary
 
     @property
     def is_varying(self) -> bool:
-        """Whether more such changes will follow: not where a setting becomes another one."""
+        """True if more such changes are expected: not if one setting replaces another."""
         return self.is_read and not (_is_setting(self.old) and _is_setting(self.new))
 
     @property
     def is_read_anew(self) -> bool:
-        """Whether every replay reads it, as a learning rate, without being asked."""
+        """True if every replay reads it anyway, like a learning rate."""
         return self.key in getattr(type(self.holder), "runtime_keys", ()) and self.is_numeric
 
     @property
     def is_first(self) -> bool:
-        """Whether this is how modules and optimizers get what they then keep."""
+        """True for the initial state of modules and optimizers."""
         return isinstance(self.holder, (AnnouncingDict, AnnouncingList)) and self.old in (MISSING, None)
 
     @property
     def grows(self) -> bool:
-        """Whether something was added, perhaps, to a container whose accesses can be recorded."""
+        """True if something may have been added to a container with recordable accesses."""
         added = self.key is CONTENTS or (self.old is MISSING and self.is_of_container)
         return added and can_be_tracked(self.holder) and sets_classes
 
@@ -171,7 +171,7 @@ class Change:
 
 @dataclass(eq=False)
 class Place:
-    """Where a replay writes: to a slot, to a holder that the function reaches by itself, or to object ``index`` of the call."""
+    """The target of a replay's write: a slot, a holder that the function reaches otherwise, or object ``index`` of the call."""
 
     key: Any
     slot: Slot | None = None
@@ -195,17 +195,17 @@ class Place:
 
 
 def place(change: Change, call: Call) -> Place:
-    """Where a change of a recorded run is made again."""
+    """The place where replays repeat a recorded change."""
     if change.owner is None:
         return Place(change.key, index=next(i for i, x in enumerate(call.objects) if x is change.holder))
     slot = change.owner.slot(change.holder, change.key)
-    # Of slots, and only of those with a name, environments know that replays write to them.
+    # Environments know only about replays' writes to slots with a name.
     announces = change.announces and (slot is None or type(change.key) is not str)
     return Place(change.key, slot, None if slot else change.holder, announces=announces)
 
 
 def learn(before: Before, call: Call) -> bool:
-    """Makes slots of what the changes of a run say will change again. Says whether the run is to be recorded another time."""
+    """Makes slots of places whose changes show that they will change again. Returns True if the run must be recorded again."""
     again = False
     for accesses, owner in before.tracked:
         unknown = [key for key in accesses.read if owner is not None and owner.slot(accesses.holder, key) is None]
@@ -243,13 +243,13 @@ def learn(before: Before, call: Call) -> bool:
 
 
 def changing_slots(call: Call) -> str:
-    """What may be another value in each call, of what a call brings beside arguments."""
+    """The values, besides arguments, that may differ in each call."""
     names = [name for environment in call.environments for slot in environment.slots if (name := _name(slot, environment))]
     return f"the function depends on {', '.join(names[:3])}, which every call changes" if names else ""
 
 
 def _name(slot: Slot, environment: Environment) -> str:
-    """What a user would call a slot whose value is part of a call's key."""
+    """A user's name for a slot whose value is part of a call's key."""
     if slot.key is GROWTH or slot.is_number:
         return ""
     what = "the contents of " if slot.key is CONTENTS else ""
@@ -259,7 +259,7 @@ def _name(slot: Slot, environment: Environment) -> str:
 
 
 def _is_setting(x: Any) -> bool:
-    """Whether a value is one of few, as far as one can see."""
+    """True if a value appears to be one of few."""
     if isinstance(x, tuple):
         return all(map(_is_setting, x))
     if x is MISSING or isinstance(x, (bool, str, bytes, type(None), type)):
@@ -270,7 +270,7 @@ def _is_setting(x: Any) -> bool:
 
 @dataclass
 class _Held:
-    """What a holder held. ``partly``: only these keys count; ``unread``: those that the function only assigns."""
+    """The former contents of a holder. ``partly``: only these keys count; ``unread``: those that the function only assigns."""
 
     holder: Any
     owner: Environment | None
@@ -287,7 +287,7 @@ class _Held:
 
 @dataclass
 class Before:
-    """What everything held that a run can change, before it ran."""
+    """The contents of everything that a run can change, before it ran."""
 
     held: dict[int, _Held] = field(default_factory=dict)
     tracked: list[tuple[Accesses, Environment | None]] = field(default_factory=list)
@@ -296,7 +296,7 @@ class Before:
     _changes: list[Change] = field(default_factory=list)
 
     def look_at(self, walk: Walk, owner: Environment) -> None:
-        """Notes what the holders of a walk hold."""
+        """Stores the contents of a walk's holders."""
         growing = {id(slot.holder) for slot in owner.slots if slot.key is GROWTH}
         for slot in owner.slots:
             if slot.key is GROWTH:
@@ -334,7 +334,7 @@ class Before:
                 self._note(x, None, container=id(x) not in call.spaces)
 
     def look_at_growing(self, call: Call) -> None:
-        """Notes what the containers hold, too, that are only added to."""
+        """Also stores the contents of the containers that are only added to."""
         for x in call.growing:
             self._note(x, None)
         for owner in call.environments:
@@ -358,15 +358,15 @@ class Before:
             if not read:
                 known.unread.add(key)
 
-    # Numbers of the run.
+    # Dynamic numbers.
 
     def put(self, holder: Any, key: Any, value: Any) -> None:
-        """Lets a place hold something else while the function runs: a number of the run, for one."""
+        """Replaces a place's value while the function runs, for example by a dynamic number."""
         self._put.append((holder, key, value, get(holder, key)))
         put(holder, key, value)
 
     def put_rates(self, recorder: Recorder) -> None:
-        """Numbers of the run for what optimizers read anew in every step, however it is read."""
+        """Dynamic numbers for values that optimizers read in every step, however they are read."""
         for known in list(self.held.values()):
             for key in getattr(type(known.holder), "runtime_keys", ()) if isinstance(known.holder, dict) else ():
                 value = dict.get(known.holder, key)
@@ -374,7 +374,7 @@ class Before:
                     self.put(known.holder, key, recorder.rate(known.holder, key, value))
 
     def put_substitutes(self) -> None:
-        """Functions of ``math`` that take numbers of the run, where something refers to them."""
+        """Functions of ``math`` that accept dynamic numbers, in place of references to the originals."""
         for known in list(self.held.values()):
             for key, value in known.items:
                 stand_in = substitute_for(value)
@@ -382,19 +382,19 @@ class Before:
                     self.put(known.holder, key, stand_in)
 
     def track(self) -> None:
-        """From now on records the accesses to containers that grow."""
+        """Starts recording the accesses to growing containers."""
         for accesses, _ in self.tracked:
             accesses.begin()
 
     def cover(self) -> None:
-        """Hides what is in places that the function only assigns: then it is seen when it assigns what was there."""
+        """Hides the values of places that the function only assigns, so that an assignment of the same value is detected."""
         for known in self.held.values():
             for key, value in known.items:
                 if key in known.unread and value is not MISSING:
                     self.put(known.holder, key, object())
 
     def take_out(self) -> None:
-        """Puts back what was there, where the run has not changed it, and stops recording accesses."""
+        """Restores values that the run has not changed, and stops recording accesses."""
         for accesses, _ in self.tracked:
             accesses.end()
         for holder, key, value, old in reversed(self._put):
@@ -407,7 +407,7 @@ class Before:
     # Changes.
 
     def changes(self) -> list[Change]:
-        """What is different now."""
+        """The differences from the stored contents."""
         if not self._changes:
             self._changes = [c for accesses, owner in self.tracked for c in _growth(accesses, owner)]
             self._changes += [c for known in self.held.values() for c in _differences(known, self._assigned)]
@@ -427,7 +427,7 @@ class Before:
 
 
 def _growth(accesses: Accesses, owner: Environment | None) -> Iterable[Change]:
-    """What was added to a container, but for keys that are slots."""
+    """Additions to a container, except for keys that are slots."""
     added = accesses.added
     if owner is not None and isinstance(accesses.holder, dict):
         added[:] = [pair for pair in added if owner.slot(accesses.holder, pair[0]) is None]

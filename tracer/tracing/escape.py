@@ -1,7 +1,6 @@
-"""What a run leaves behind without the recorder's knowledge: tensors and floats that something outside still holds.
+"""Objects that a run leaves behind without the recorder's knowledge: tensors and floats that something outside refers to.
 
-This compares reference counts, as CPython keeps them. Where an interpreter does not tell them, functions run eagerly
-(``result.finish``).
+This compares CPython's reference counts. If an interpreter does not have them, functions run eagerly (``result.finish``).
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def escaped(recorder: Recorder, leaves: Sequence[Tensor], *holders: Sequence[Tensor]) -> Tensor | None:
-    """A tensor made by the run that something outside holds: a replay would not renew it.
+    """A tensor created by the run that something outside refers to: a replay would not renew it.
 
-    ``leaves`` are the tensors of the result, once for each place they have in it, where they are held too; ``holders``
-    are lists that refer to tensors for our own purposes.
+    ``leaves`` are the tensors of the result, once for each occurrence; ``holders`` are internal lists that refer to
+    tensors.
     """
     if _find(recorder, leaves, holders) is None:
         return None
-    gc.collect()  # cycles that the function left are not holders; nor is a variable here
+    gc.collect()  # reference cycles that the function left do not count; nor does a variable here
     return _find(recorder, leaves, holders)
 
 
@@ -47,7 +46,7 @@ def _find(recorder: Recorder, leaves: Sequence[Tensor], holders: Sequence[Sequen
 
 
 def _refcount_in_a_loop() -> int:
-    """The references that a loop over a list, and asking, add to those there are."""
+    """The number of references that a loop over a list, and the query itself, add."""
     for t in [object()]:
         return references(t) - 1
     raise AssertionError
@@ -57,7 +56,7 @@ _BASE = _refcount_in_a_loop()
 
 
 def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[Sequence[Tensor]]) -> Counter[int]:
-    """How often each tensor is referred to by ``alive``, by the recorder, by the dynamic graph, by views and by gradients."""
+    """The number of references to each tensor from ``alive``, the recorder, the dynamic graph, views and gradients."""
     found: list[Any] = []
     for tensors in (alive, recorder.written.values(), recorder.grads_written.values(), *holders):
         found += tensors
@@ -85,7 +84,7 @@ def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[S
 
 
 def _inside(x: Any) -> list[Any]:
-    """The tensors in containers within one another, once for each place."""
+    """The tensors in nested containers, once for each occurrence."""
     found: list[Any] = []
     work, seen = [x], {id(x)}
     while work:
@@ -100,9 +99,9 @@ def _inside(x: Any) -> list[Any]:
 
 
 def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
-    """A result with plain numbers where the run had numbers of the run; lists and dicts are changed in place.
+    """A result with plain numbers instead of dynamic ones; lists and dicts are changed in place.
 
-    ``seen``: the containers looked at so far, with what stands for them, by id.
+    ``seen``: the visited containers with their replacements, by id.
     """
     if isinstance(x, RuntimeNumber) or is_runtime_array(x):
         return x._value
@@ -141,9 +140,9 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
 
 
 def release(program: FloatProgram) -> None:
-    """Puts plain numbers where something outside still refers to numbers of the run.
+    """Replaces dynamic numbers by plain ones where something outside still refers to them.
 
-    A search for referrers looks at all objects of the process: there is one for the numbers, and one for tuples with them.
+    A search for referrers visits all objects of the process, so there is one for the numbers, and one for tuples with them.
     """
     for _ in range(_ROUNDS):
         kept = [x for x in (ref() for ref in program.made) if x is not None]
@@ -164,12 +163,12 @@ def release(program: FloatProgram) -> None:
         _replace(tuples)
 
 
-_ROUNDS = 2  # the second one for what the first one made
-_DEPTH = 4  # tuples in tuples that nothing known holds
+_ROUNDS = 2  # the second one for the first one's results
+_DEPTH = 4  # nested tuples without a known holder
 
 
 def _replace(tuples: list[tuple]) -> None:
-    """Puts other tuples where tuples with numbers of the run are."""
+    """Replaces tuples with dynamic numbers."""
     seen: dict[int, tuple[Any, Any]] = {}
     for _ in range(_DEPTH):
         if not tuples:

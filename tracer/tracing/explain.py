@@ -1,4 +1,4 @@
-"""What ``TracedFunction.explain`` says, in words: arguments, guards, effects, times, and the tree of paths."""
+"""The text of ``TracedFunction.explain``: arguments, guards, effects, times, and the tree of paths."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .graph_function import GraphFunction
     from .guards import Environment
 
-_SHOWN = 12  # names, and items of containers, that are listed
-_LINES = 60  # of a tree that are shown
+_SHOWN = 12  # maximum listed names, and items of containers
+_LINES = 60  # maximum lines of a tree
 
 
 def arguments(function: Callable[..., Any], args: tuple, kwargs: dict) -> list[str]:
@@ -61,7 +61,7 @@ def described(x: Any, depth: int = 0) -> str:
 
 
 def guards(environment: Environment) -> str:
-    """What is compared in every call, beside the arguments."""
+    """The comparisons in every call, besides the arguments."""
     names = list(dict.fromkeys(name for name in environment.names if not name.startswith("__")))
     found = [f"the names {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"] if names else []
     if environment.tensors:
@@ -70,7 +70,7 @@ def guards(environment: Environment) -> str:
 
 
 def explained(traces: Sequence[Trace | Tree], environment: Environment) -> list[str]:
-    """Lines on what is compiled: for each trace its graph or its tree, arguments, effects and times."""
+    """Lines on the compiled code: for each trace its graph or its tree, arguments, effects and times."""
     lines = [f"  guards: {guards(environment)}"] if traces else []
     for n, trace in enumerate(traces):
         if isinstance(trace, Trace):
@@ -115,7 +115,7 @@ def _duration(seconds: float) -> str:
 
 
 def _effects(done: Trace | Ending, updates: int, grads: int, environment: Environment) -> list[str]:
-    """What a replay changes that others can see."""
+    """The observable changes of a replay."""
     counted = [
         (updates, "changes {} in place", "tensor"),
         (grads, "sets {}", "gradient"),
@@ -140,8 +140,8 @@ def _write(place: Place, environment: Environment) -> str:
 
 
 def _branches(tree: Tree, node: Node | None, environment: Environment) -> list[str]:
-    """The segments from a node on, and what follows each value that was seen. Of several ways, the longest comes last, as deep
-    as the node itself; equal segments in a row are one, with their number.
+    """The segments from a node on, and the continuation for each observed value. Of several branches the longest comes last,
+    at the node's own depth; consecutive equal segments are shown once, with their number.
     """
     sizes = _sizes(node)
     blocks: list[list[str]] = []
@@ -167,7 +167,7 @@ def _branches(tree: Tree, node: Node | None, environment: Environment) -> list[s
 
 
 def _sizes(root: Node | None) -> dict[int, int]:
-    """How many nodes there are from each node on, by its id."""
+    """The number of nodes in each node's subtree, by its id."""
     order = [root] if root is not None else []
     for node in order:
         order += node.children.values()
@@ -178,7 +178,7 @@ def _sizes(root: Node | None) -> dict[int, int]:
 
 
 def _segment(tree: Tree, node: Node, environment: Environment) -> list[str]:
-    """What is run up to a node's end, and how it ends."""
+    """A node's operations, and how it ends."""
     lines = []
     if node.flushes and node.rows:
         lines.append(f"segment: {_program(tree, node)}")
@@ -199,7 +199,7 @@ def _program(tree: Tree, node: Node) -> str:
 
 
 def _seen(tree: Tree, node: Node, seen: Any) -> str:
-    """What Python saw, as text."""
+    """The value that Python read, as text."""
     event = node.span.event
     if isinstance(event, Gradient):
         return "no gradient" if seen is None else "a gradient"
@@ -210,7 +210,7 @@ def _seen(tree: Tree, node: Node, seen: Any) -> str:
     if not isinstance(event, Look) or event.truth:
         return str(seen)
     t = tree.type(node, event.value)
-    if t.nbytes != len(seen):  # only a hash of the elements is kept
+    if t.nbytes != len(seen):  # only a hash of the elements is stored
         return f"{t.numel} elements"
     return np.array2string(np.frombuffer(seen, t.dtype.numpy).reshape(t.shape), threshold=8, separator=", ").replace("\n", "")
 

@@ -1,6 +1,6 @@
-"""A traced function as a native function: recorded once for examples, with parameters and results that have names and types.
+"""A traced function as a native function: recorded once for examples, with named and typed parameters and results.
 
-Independent of the callers: ``numba_functions`` offers it to Numba and to C.
+Independent of the callers: ``numba_functions`` provides it to Numba and C.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .result import finish
 from .scalars import static
 
 Structure = int | tuple["Structure", ...]  # of a result: the number of a tensor, or a tuple of structures
-Differentiated = tuple[tuple[int, ...], bool]  # the numbers of parameters, and whether a tuple of gradients is wanted
+Differentiated = tuple[tuple[int, ...], bool]  # the numbers of parameters, and whether a tuple of gradients is requested
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument that each call brings: its name, type, and position among the function's arguments."""
+    """A parameter: its name, type, and position among the function's arguments."""
 
     name: str
     type: TensorType
@@ -46,8 +46,8 @@ class Parameter:
 class Exported:
     """A recorded function as native code.
 
-    results    the types of the result's tensors, in order, and ``structure`` how the result is made of them
-    captured   tensors that the function reaches by itself, with the arrays whose addresses the native code has
+    results    the types of the result's tensors, in order; ``structure``: the structure of the result
+    captured   tensors that the function reaches otherwise, with the arrays whose addresses the native code has
     """
 
     name: str
@@ -59,12 +59,12 @@ class Exported:
 
     @property
     def current(self) -> bool:
-        """Whether the captured tensors still have the memory that the native code reads."""
+        """True if the captured tensors still have the memory that the native code reads."""
         return all(t._data is data for t, data in self.captured)
 
 
 class Examples:
-    """Example arguments: tensors, arrays and floats stand for parameters, other plain values are constants."""
+    """Example arguments: tensors, arrays and floats are parameters, other plain values are constants."""
 
     def __init__(self, function: Callable[..., Any], examples: tuple):
         self.function, self.examples = function, examples
@@ -85,7 +85,7 @@ class Examples:
         return self.function(*[by_position.get(i, x) for i, x in enumerate(self.examples)])
 
     def differentiated(self, argnums: Any) -> Differentiated:
-        """The numbers of the parameters that ``argnums`` names, and whether it names them by a tuple."""
+        """The numbers of the parameters in ``argnums``, and whether it is a tuple."""
         several = isinstance(argnums, tuple)
         numbers = [self._parameter_number(n) for n in (argnums if several else (argnums,))]
         if not numbers or len(set(numbers)) < len(numbers):
@@ -104,7 +104,9 @@ class Examples:
 
 
 def surroundings(examples: Examples, environment: Environment) -> int:
-    """A number for what the function can reach now. Raises NotImplementedError where guards cannot see it."""
+    """A number for the current state of everything that the function reaches. Raises NotImplementedError if guards cannot see
+    it.
+    """
     try:
         return environment.key()
     except Untraceable as e:
@@ -114,12 +116,12 @@ def surroundings(examples: Examples, environment: Environment) -> int:
 def export(examples: Examples, environment: Environment, differentiated: Differentiated | None) -> Exported:
     """The function's value; or the pair of its value, a scalar, and the gradient or the tuple of gradients.
 
-    Raises NotImplementedError where native code cannot do what the function does, TypeError for results it cannot give.
+    Raises NotImplementedError if native code cannot do what the function does, TypeError for unsupported results.
     """
     if context.recorder is not None:
         raise RuntimeError(f"{examples.name} cannot be compiled for other code inside a traced function: do it before")
     compute = examples.call if differentiated is None else _value_and_gradient(examples, differentiated)
-    for _ in range(2):  # the first run may fill what later runs only read
+    for _ in range(2):  # the first run may fill caches that later runs only read
         trace, structure = _record(examples, environment, compute)
         if trace is not None:
             return _link(examples, trace, structure)
@@ -152,14 +154,16 @@ def _unsupported(name: str, reason: str) -> NotImplementedError:
 
 
 def _record(examples: Examples, environment: Environment, compute: Callable[..., Any]) -> tuple[Trace | None, Structure]:
-    """The trace of one run, and the structure of its result; no trace if the run changed what the function depends on."""
+    """The trace of one run, and the structure of its result; no trace if the run changed something that the function depends
+    on.
+    """
     name = examples.name
     structure: list[Structure] = []
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         flat: list[Tensor] = []
         structure.append(_flatten(compute(tensors), flat, name))
-        # Copies: each result has memory of its own, whatever it shares memory with in an eager run.
+        # Copies: each result has separate memory, even if it shares memory in an eager run.
         return tuple([P.copy(t.detach()) for t in flat])
 
     tensors = tuple(examples.tensors.values())
@@ -180,7 +184,7 @@ def _record(examples: Examples, environment: Environment, compute: Callable[...,
 def _traced(
     recording: Recording, environment: Environment, run: Callable[..., Any], tensors: tuple[Tensor, ...]
 ) -> tuple[Trace | None, str]:
-    """The trace of a run, and why it has none. Raises Untraceable."""
+    """The trace of a run, or why it has none. Raises Untraceable."""
     recorder = recording.recorder
     with enable_grad():
         box = [recording.run(run, tensors, {})]
@@ -232,7 +236,7 @@ def _link(examples: Examples, trace: Trace, structure: Structure) -> Exported:
 
 
 def _why_updates(examples: Examples, trace: Trace) -> str:
-    """Which input a function changes in place, and what to do instead."""
+    """The input that a function changes in place, and what to do instead."""
     for i in trace.written:
         source = trace.sources[i]
         if source.kind == "argument":
@@ -244,10 +248,10 @@ def _why_updates(examples: Examples, trace: Trace) -> str:
 
 
 def _names(function: Callable[..., Any], examples: tuple) -> list[str]:
-    """The names of the arguments that the examples are for. Raises TypeError if the function does not take them."""
+    """The names of the arguments for the examples. Raises TypeError if the function does not accept them."""
     try:
         signature = inspect.signature(function)
-    except ValueError:  # a function without one
+    except ValueError:  # a function without a signature
         return [f"arg{i}" for i in range(len(examples))]
     names: list[str] = []
     for name, x in signature.bind(*examples).arguments.items():
@@ -257,7 +261,7 @@ def _names(function: Callable[..., Any], examples: tuple) -> list[str]:
 
 
 def _as_tensor(x: Any, what: str) -> Tensor | None:
-    """A tensor with memory of its own for an example of a parameter; None for a constant."""
+    """A tensor with separate memory for an example of a parameter; None for a constant."""
     if isinstance(x, Tensor):
         array = x._data
     elif isinstance(x, (np.ndarray, np.generic)):
@@ -276,12 +280,12 @@ def _as_tensor(x: Any, what: str) -> Tensor | None:
 
 
 def _is_passed(dtype: DType) -> bool:
-    """Whether native callers have arrays of the dtype: Numba has none of 16-bit floating numbers on a CPU."""
+    """True if native callers support arrays of the dtype: Numba has no 16-bit floating arrays on a CPU."""
     return dtype.is_native and not dtype.is_half
 
 
 def _flatten(x: Any, flat: list[Tensor], name: str) -> Structure:
-    """The structure of a result; its tensors go to ``flat``."""
+    """The structure of a result; its tensors are appended to ``flat``."""
     if isinstance(x, Tensor):
         if not _is_passed(x.dtype):
             raise TypeError(f"{name} returns a tensor of dtype {x.dtype.name}, in which no native code computes")

@@ -1,4 +1,4 @@
-"""What a traced function shows of itself: names, types, counts; and the functions whose bodies run later."""
+"""The public attributes of a traced function: names, types, counts; and functions whose bodies run later."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 
-# The attributes stored on the traced function itself, beside those of its class; all others are the wrapped function's.
+# The attributes stored on the traced function itself, besides those of its class; all others are the wrapped function's.
 OWN = frozenset({*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "__dict__", "__class__"})
 OF_FUNCTIONS = frozenset(
     {"__closure__", "__code__", "__defaults__", "__func__", "__globals__", "__isabstractmethod__", "__kwdefaults__", "__self__"}
 )
-# A call of these gives an object, whose body runs later.
+# A call of these returns an object whose body runs later.
 _DEFERRED = {
     inspect.CO_GENERATOR: (
         "it is a generator function, whose body runs when its items are asked for: trace the function that asks for them, "
@@ -31,11 +31,11 @@ _DEFERRED = {
 
 
 class CacheInfo(NamedTuple):
-    """What ``TracedFunction.cache_info`` tells.
+    """The result of ``TracedFunction.cache_info``.
 
-    ``replays``, ``recordings`` and ``eager`` are numbers of calls since the function was traced or last cleared: replayed,
-    run eagerly and recorded, run eagerly. ``traces`` are kept now, and ``bytes`` are the memory of their programs.
-    Calls inside another traced function count there.
+    ``replays``, ``recordings`` and ``eager`` count calls since the function was traced or last cleared: replayed, run
+    eagerly and recorded, run eagerly. ``traces`` is the number of stored traces, ``bytes`` their programs' memory. Calls
+    inside another traced function are counted there.
     """
 
     replays: int

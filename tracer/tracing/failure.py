@@ -1,7 +1,6 @@
-"""What is said, and kept, of a compilation that fails: what would have been compiled runs eagerly.
+"""Messages and files for a failed compilation: the uncompiled code runs eagerly.
 
-The message names the operation that the compiler was looking at, and a file with the graph, from which the failure can be
-found again.
+The message names the operation that the compiler was processing, and a file with the graph for reproducing the failure.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from ..runtime.plan import StepKind
 
 
 class TraceWarning(UserWarning):
-    """A traced function runs eagerly, for the reason given."""
+    """A traced function runs eagerly, for the given reason."""
 
 
 class TraceError(RuntimeError):
@@ -36,7 +35,7 @@ class TraceError(RuntimeError):
 
 
 def with_room(work: Callable[[], Any]) -> Any:
-    """What ``work`` gives; if the caller's stack is too deep for it, on a stack of its own."""
+    """The result of ``work``; on a new stack if the caller's is too deep."""
     try:
         return work()
     except RecursionError:
@@ -60,9 +59,9 @@ def with_room(work: Callable[[], Any]) -> Any:
 
 def describe(error: BaseException, graph: Graph | Builder) -> str:
     """The reason why ``graph`` runs eagerly, with the operation, its place in the user's code, and the file of the graph."""
-    from ..runtime.machine import NotHere  # brings llvmlite: not before something is compiled
+    from ..runtime.machine import NotHere  # imports llvmlite: only when something is compiled
 
-    if isinstance(error, (ImportError, NotHere)):  # the fault of the installation or the settings, not of the graph
+    if isinstance(error, (ImportError, NotHere)):  # an error of the installation or the settings, not of the graph
         return str(error)
     found = _culprit(error, graph)
     what = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -76,14 +75,14 @@ def describe(error: BaseException, graph: Graph | Builder) -> str:
 
 
 def _culprit(error: BaseException, graph: Graph | Builder) -> tuple[str, str] | None:
-    """The name of the operation that was being compiled, and its place: what the innermost frame that knows one looked at."""
+    """The name of the operation that was being compiled, and its place, from the innermost frame that has one."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for frame in reversed(frames):
         for x in _looked_at(frame):
             if isinstance(x, StepKind):
                 return _of_kernel(x, graph) or (x.name, "")
             return _named(x)
-    if isinstance(graph, Builder):  # the operation that was being written is not in it yet
+    if isinstance(graph, Builder):  # the current operation has not been added yet
         for x in (x for frame in reversed(frames) for x in frame.f_locals.values()):
             if isinstance(x, Primitive):
                 return x.name, graph.loc
@@ -94,7 +93,7 @@ def _culprit(error: BaseException, graph: Graph | Builder) -> tuple[str, str] | 
 
 
 def _looked_at(frame: types.FrameType) -> Iterator[Op | StepKind]:
-    """The operations among the local variables of a frame; ``op`` is what a loop is at."""
+    """The operations among a frame's local variables; ``op`` is the one that a loop is processing."""
     local = frame.f_locals
     for x in (local.get("op"), *local.values()):
         if isinstance(x, Value):
@@ -112,7 +111,7 @@ def _named(op: Op) -> tuple[str, str]:
 
 
 def _of_kernel(kind: StepKind, graph: Graph | Builder) -> tuple[str, str] | None:
-    """The operations of a kernel, found in the graph it was made of."""
+    """The operations of a kernel, found in its graph."""
     from ..ir import pipeline
 
     if isinstance(graph, Graph):
@@ -124,7 +123,9 @@ def _of_kernel(kind: StepKind, graph: Graph | Builder) -> tuple[str, str] | None
 
 
 def _keep(error: BaseException, graph: Graph | Builder) -> str:
-    """Writes the graph, with what failed as comments, to a file that is one of the cache; its path, empty if there is none."""
+    """Writes the graph, with the error as comments, to a file in the cache directory; returns its path, empty if there is
+    none.
+    """
     with contextlib.suppress(Exception):
         from .. import __version__
 

@@ -1,8 +1,8 @@
-"""Text that numbers of a run are formatted into, where it is only printed or logged: a replay formats its own numbers.
+"""Text with dynamic numbers that is only printed or logged: a replay formats its own numbers.
 
-Once a number is in a string, nothing says where the string goes. The source does: an f-string, or ``"...".format(...)``, that
-is itself an argument of a call whose result is thrown away goes nowhere else. If that call turns out to print or log, the
-string was a template. In all other cases the text of the number decides how the run goes on.
+Once a number is in a string, the string cannot be tracked. But the source shows where it goes: an f-string, or
+``"...".format(...)``, that is itself an argument of a call whose result is discarded is used nowhere else. If that call
+prints or logs, the string was a template. In all other cases the text of the number becomes part of the path.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from .scalars import FloatProgram
 
 _PACKAGE = __name__.split(".")[0] + "."
-_MAX_CHOICES = 100  # ways to tell which pieces of a string are numbers of the run
+_MAX_CHOICES = 100  # ways to assign pieces of a string to dynamic numbers
 
 
 class Number(NamedTuple):
-    """A number of the run, by its place among the numbers."""
+    """A dynamic number, by its index."""
 
     place: int
 
 
 class Text(str):
-    """Text that is printed as it is, also in containers. ``place``: its number among the numbers of the run, if it has one."""
+    """Text that is printed unchanged, also in containers. ``place``: its index among the dynamic numbers, if it has one."""
 
     place: int
 
@@ -50,7 +50,7 @@ class Text(str):
 
 
 class Shown(NamedTuple):
-    """Makes the text of a tensor of its elements."""
+    """Formats the text of a tensor from its elements."""
 
     dtype: DType
     history: str
@@ -60,13 +60,13 @@ class Shown(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A string: text, and numbers of the run that are text already."""
+    """A string: text, and dynamic numbers that are text already."""
 
     pieces: tuple[str | Number, ...]
 
 
 class _Pending(NamedTuple):
-    """Text that a number was formatted into: its place among the numbers, in which frame, by which expression."""
+    """Text with a formatted number: its index, the frame, the expression."""
 
     place: int
     text: str
@@ -75,14 +75,14 @@ class _Pending(NamedTuple):
 
 
 class Formats:
-    """The text that numbers were formatted into and that has not been printed yet."""
+    """Text with formatted numbers that has not been printed yet."""
 
     def __init__(self, program: FloatProgram):
         self._program = program
         self._pending: list[_Pending] = []
 
     def made(self, index: int, text: str, frame: types.FrameType | None) -> None:
-        """Number ``index`` is ``text``, formatted for an expression of ``frame``, or of what has called this package there."""
+        """Number ``index`` was formatted as ``text``, for an expression of ``frame``, or of its caller outside this package."""
         while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
             frame = frame.f_back
         made_by = None if frame is None else _argument(frame)
@@ -92,7 +92,7 @@ class Formats:
             self._pending.append(_Pending(index, text, frame, made_by))
 
     def printed(self, caller: types.FrameType | None, args: Sequence[Any]) -> list[Any]:
-        """The arguments of something that prints, with templates for strings that the caller has formatted just now."""
+        """The arguments of a printing function, with templates for strings that the caller has just formatted."""
         mine = [p for p in self._pending if p.frame is caller]
         found: list[Any] = []
         for x in args:
@@ -111,14 +111,14 @@ class Formats:
         return found
 
     def settle(self) -> None:
-        """What has not been printed may have been looked at."""
+        """Text that has not been printed may have been inspected."""
         pending, self._pending = self._pending, []
         for p in pending if self._program.recording else ():
             self._program.decides(p.place, p.text)
 
 
 def _template(text: str, made_by: ast.expr, numbers: Sequence[_Pending]) -> Template | None:
-    """The pieces of a string; None if there is more than one way to see it."""
+    """The pieces of a string; None if they are ambiguous."""
     constants = _constants(made_by)
     count = len(constants) - 1
     if count < len(numbers):
@@ -139,7 +139,7 @@ def _template(text: str, made_by: ast.expr, numbers: Sequence[_Pending]) -> Temp
 
 
 def _cut(text: str, spans: Sequence[tuple[tuple[int, int], int]]) -> Template:
-    """A string with numbers where their text is."""
+    """A string with numbers in place of their text."""
     pieces: list[str | Number] = []
     at = 0
     for (start, stop), index in sorted(spans):
@@ -149,7 +149,7 @@ def _cut(text: str, spans: Sequence[tuple[tuple[int, int], int]]) -> Template:
 
 
 def _constants(made_by: ast.expr) -> list[str]:
-    """The text between the pieces that a string is formatted from, before the first and after the last."""
+    """The text between the formatted pieces of a string, including the ends."""
     constants = [""]
     if isinstance(made_by, ast.JoinedStr):
         for value in made_by.values:
@@ -168,7 +168,7 @@ def _constants(made_by: ast.expr) -> list[str]:
 
 
 def _argument(frame: types.FrameType) -> ast.expr | None:
-    """The formatted string that a frame is at, if it is an argument of a call that is a statement."""
+    """The formatted string that a frame is evaluating, if it is an argument of a call statement."""
     code = frame.f_code
     where = next(itertools.islice(code.co_positions(), frame.f_lasti // 2, None), None)
     return None if where is None or None in where else _argument_at(code.co_filename, *where)  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ def _is_formatted(x: ast.expr) -> bool:
 
 @functools.lru_cache(64)
 def _statements(filename: str) -> list[ast.Call]:
-    """The calls in a file that are statements."""
+    """The call statements in a file."""
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except (SyntaxError, ValueError):

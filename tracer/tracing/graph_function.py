@@ -1,9 +1,9 @@
 """A graph as a differentiable function on tensors.
 
-The forward program is compiled at the first call, the backward program at the first backward. Which values the forward
-run keeps for the backward one is decided by cost: products, reductions and reads at positions that are data are kept,
-elementwise work and movements are repeated from them. Differentiating the backward pass again (``create_graph``)
-makes the adjoint graph a ``GraphFunction`` of its own, and so on to any order.
+The forward program is compiled at the first call, the backward program at the first backward. The cost decides which values
+the forward run saves for the backward one: products, reductions and indexed reads are saved, elementwise operations and
+movements are recomputed. Differentiating the backward pass again (``create_graph``) turns the adjoint graph into a separate
+``GraphFunction``, and so on to any order.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 def _program(graph: Graph) -> Program:
     from ..runtime.planned import planned
-    from ..runtime.program import Program  # brings llvmlite: not before something is compiled
+    from ..runtime.program import Program  # imports llvmlite: only when something is compiled
 
     return Program(planned(graph))
 
 
 class Executable:
-    """A compiled graph that takes and gives arrays; updates go to the inputs' memory."""
+    """A compiled graph on arrays; updates are written to the inputs' memory."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -52,7 +52,7 @@ class Executable:
 
     @cached_property
     def fused(self) -> Graph:
-        """What is run, as a graph."""
+        """The compiled graph."""
         return pipeline.run(self.graph, pipeline.COMPILE, thorough=False)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -61,7 +61,7 @@ class Executable:
 
 
 class Interpreted:
-    """What stands for an ``Executable`` where compilation fails, and no code of the user's could run instead."""
+    """Replaces an ``Executable`` if compilation fails, and no user code could run instead."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
@@ -73,8 +73,8 @@ class Interpreted:
 class GraphFunction:
     """A function on tensors given by a graph, differentiable to any order.
 
-    ``active`` are the positions of the inputs that gradients may be asked for, ``outputs`` those of the outputs that may
-    receive cotangents.
+    ``active`` are the positions of the inputs that may need gradients, ``outputs`` those of the outputs that may receive
+    cotangents.
     """
 
     def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int], primal: GraphFunction | None = None):
@@ -85,11 +85,11 @@ class GraphFunction:
         self.primal = primal
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._parts: dict[frozenset[int], GraphFunction] = {}
-        self._failed = False  # to compile: what it computes is computed operation by operation
+        self._failed = False  # whether compilation failed: then it is computed operation by operation
 
     @cached_property
     def graph(self) -> Graph:
-        """What was recorded, simplified; as it is where that fails, for then it does not compile either."""
+        """The recorded graph, simplified; unchanged if that fails, because then it does not compile either."""
         try:
             return pipeline.run(self.recorded, pipeline.SIMPLIFY, thorough=False)
         except Exception:
@@ -97,12 +97,12 @@ class GraphFunction:
 
     @cached_property
     def forward(self) -> Executable:
-        """Computes the outputs, then the values kept for the backward program."""
+        """Computes the outputs, then the values saved for the backward program."""
         return Executable(self._split[0])
 
     @cached_property
     def backward(self) -> Executable | Interpreted:
-        """Computes the cotangents of the active inputs, from inputs, kept values and the outputs' cotangents."""
+        """Computes the cotangents of the active inputs, from inputs, saved values and the outputs' cotangents."""
         graph = self._split[1]
         try:
             with signals_apart():
@@ -113,7 +113,7 @@ class GraphFunction:
 
     @cached_property
     def plain(self) -> Executable:
-        """Computes the outputs alone, for calls that are not differentiated."""
+        """Computes only the outputs, for calls that are not differentiated."""
         return Executable(self.recorded)
 
     @cached_property
@@ -136,9 +136,9 @@ class GraphFunction:
         return _cotangents_alone(vjp(graph, self.primal.active, self.primal.outputs), graph)
 
     def of(self, outputs: frozenset[int]) -> GraphFunction:
-        """The same function, of which only some of ``outputs``, by their places among them, receive cotangents.
+        """The same function, of which only some of ``outputs``, by their positions among them, receive cotangents.
 
-        That the others' are zero is not enough: second derivatives tell what does not exist from zero.
+        Zero cotangents for the others are not enough: second derivatives distinguish None from zero.
         """
         if len(outputs) == len(self.outputs):
             return self
@@ -156,8 +156,8 @@ class GraphFunction:
 
     @cached_property
     def overwritten(self) -> frozenset[int]:
-        """The inputs that are others after a call, and that second derivatives may read as they were: those that the function
-        changes, and states of random generators, from which derivatives draw again what the function drew.
+        """The inputs that change in a call, and whose old values second derivatives may read: those that the function changes,
+        and states of random generators, from which derivatives repeat the draws.
         """
         needed = {op.operands[0] for op in self.graph.ops if op.primitive is uniform}
         for op in reversed(self.graph.ops) if needed else ():
@@ -194,7 +194,7 @@ class GraphFunction:
         warn(said, TraceWarning)
 
     def call(self, arrays: Sequence[np.ndarray], tensors: Sequence[Tensor] | None) -> list[Tensor]:
-        """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results shall remember them."""
+        """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results must store their history."""
         if tensors is None:
             return [wrap(a) for a in self.plain.run([address(a) for a in arrays])]
         if self.overwritten:
@@ -213,8 +213,8 @@ class GraphFunction:
         return outs
 
     def saves(self, outputs: frozenset[int], inputs: frozenset[int]) -> tuple[set[int], set[int]]:
-        """The inputs, and the results, whose memory eager autograd keeps for a pass from some of ``outputs``, by their places
-        among them, to some inputs.
+        """The inputs, and the results, whose memory eager autograd saves for a pass from some of ``outputs``, by their
+        positions among them, to some inputs.
         """
         graph = self.as_written
         origin: dict[Value, tuple[bool, int]] = {v: (False, k) for k, v in enumerate(graph.outputs) if k not in graph.updates}
@@ -243,18 +243,18 @@ class GraphFunction:
 
     @cached_property
     def _saved_results(self) -> set[int]:
-        """The results whose memory eager autograd keeps."""
+        """The results whose memory eager autograd saves."""
         return self.saves(frozenset(range(len(self.outputs))), frozenset(self.active))[1]
 
     def run_eagerly(self, tensors: Sequence[Tensor], results: Mapping[int, Result]) -> list[Tensor]:
         """The outputs that may receive cotangents, with the history that eager code gives them.
 
-        ``results`` are outputs that are there already: what is computed from them is saved with their memory.
+        ``results`` are existing outputs: values computed from them are saved with their memory.
         """
         graph = self.as_written
         env: dict[Value, Tensor] = dict(zip(graph.inputs, tensors, strict=True))
         there = {graph.outputs[k]: r for k, r in results.items()}
-        implicit: dict[Value, Value] = {}  # what eager code does not broadcast, for its elementwise operations do
+        implicit: dict[Value, Value] = {}  # broadcasts that are implicit in eager code's elementwise operations
         now: list[tuple[np.ndarray, np.ndarray]] = []
 
         def value(v: Value) -> Tensor:
@@ -270,7 +270,7 @@ class GraphFunction:
             short: Sequence[Value] = op.operands
             if op.primitive.is_elementwise:
                 short = [implicit.get(v, v) for v in op.operands]
-                if np.broadcast_shapes(*(v.shape for v in short)) != op.result.shape:  # what it computed was broadcast
+                if np.broadcast_shapes(*(v.shape for v in short)) != op.result.shape:  # its result was broadcast
                     short = [u if u.op is None else v for u, v in zip(short, op.operands, strict=True)]
             operands = [value(v) for v in short]
             out = operands[0].detach() if op.primitive is detach else op.primitive(*operands, **op.attrs)
@@ -289,7 +289,7 @@ class GraphFunction:
         return outs
 
     def _inline(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Operation by operation, for a recorder or a debugger to see."""
+        """Operation by operation, for a recorder or a debugger."""
         graph = self.recorded if self._failed else self.graph
         env: dict[Value, Tensor] = dict(zip(graph.inputs, tensors, strict=True))
         for op in graph.ops:
@@ -298,18 +298,18 @@ class GraphFunction:
 
 
 def _rules(op: Op) -> Sequence[Any]:
-    """For each operand, what its cotangent is computed by; None where none flows."""
+    """For each operand, its cotangent rule; None where no gradient flows."""
     primitive = op.primitive
     return primitive.vjp or ([True] * len(op.operands) if primitive.vjp_all is not None else [])
 
 
 def _shows(op: Op) -> bool:
-    """Whether the result may be in the memory of the first operand."""
+    """True if the result may share the first operand's memory."""
     return op.primitive.put is not None or op.primitive in (reshape, detach)
 
 
 def _is_implicit(op: Op) -> bool:
-    """Whether a broadcast is what NumPy does by itself."""
+    """True if NumPy does a broadcast implicitly."""
     shape, small = op.result.shape, op.operands[0].shape
     return op.attrs["axes"] == tuple(range(len(shape) - len(small), len(shape)))
 
@@ -349,10 +349,10 @@ _DEAR = (Kind.CONTRACTION, Kind.REDUCTION, Kind.INDEXING)
 
 
 def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Graph, Graph, list[int]]:
-    """Cuts a joint graph in two: a forward graph that also gives what is kept, and a backward graph.
+    """Splits a joint graph: a forward graph that also returns the saved values, and a backward graph.
 
-    Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the kept values,
-    the cotangents. Inputs in ``unsaved`` may have changed by then, as far as eager autograd cares: it reads none of them.
+    Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the saved values, and
+    the cotangents. Inputs in ``unsaved`` may have changed by then, because eager autograd reads none of them.
     """
     n, m = len(graph.inputs), len(graph.outputs)
     cotangents = joint.inputs[n:]
@@ -361,7 +361,7 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
         if any(v in after for v in op.operands):
             after.update(op.results)
     results = joint.outputs[m:]
-    # An input that the forward run overwrites is gone by then: its old value is kept like a computed one.
+    # An input that the forward run overwrites no longer exists: its old value is saved like a computed one.
     overwritten = {joint.inputs[i] for i in (*graph.updates.values(), *unsaved)}
     needed = _needed(joint, results, after)
     kept = _kept(needed, joint, overwritten)
@@ -391,14 +391,14 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
 
 
 def _needed(joint: Graph, results: Sequence[Value], after: set[Value]) -> list[Value]:
-    """The values known before the cotangents that the operations after them read, in order."""
+    """The values known before the cotangents that later operations read, in order."""
     useful = _ancestors(joint, results)
     found = [v for op in joint.ops if op in useful and op.results[0] in after for v in op.operands if v not in after]
     return list(dict.fromkeys([*found, *(v for v in results if v not in after)]))
 
 
 def _kept(needed: Sequence[Value], joint: Graph, overwritten: set[Value]) -> list[Value]:
-    """Which values the forward run keeps."""
+    """The values that the forward run saves."""
     kept: dict[Value, None] = {}
     free: set[Value] = set(joint.inputs) - overwritten  # available at no cost
     order = {v: i for i, v in enumerate(v for op in joint.ops for v in op.results)}
@@ -412,7 +412,7 @@ def _kept(needed: Sequence[Value], joint: Graph, overwritten: set[Value]) -> lis
 
 
 def _frontier(v: Value, free: set[Value], kept: Mapping[Value, None]) -> set[Value] | None:
-    """The dear values from which ``v`` can be recomputed cheaply; None if it cannot."""
+    """The expensive values from which ``v`` can be recomputed cheaply; None if it cannot."""
     frontier: set[Value] = set()
     work, seen = [v], set()
     while work:

@@ -1,7 +1,7 @@
-"""Containers that a run adds to without reading them, such as logs and caches: their earlier contents need no guard.
+"""Containers that a run only adds to, such as logs and caches: their earlier contents need no guard.
 
-While such a run is recorded, the container's class is a subclass that records each access. A list, set or deque must only be
-added to; of a dictionary, the keys that are read become slots, and other keys need no guard.
+While such a run is recorded, the container's class is a subclass that records each access. A list, set or deque must only
+be added to; for a dictionary, the keys that are read become slots, and other keys need no guard.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .scalars import Length
 
 
 class Accesses:
-    """What a run did to a container: the items that it added, in order, the keys it read, and whether it read more."""
+    """A run's accesses to a container: the added items, in order, the keys it read, and whether it read more."""
 
     def __init__(self, holder: Any, index: int = -1):
         self.holder, self.index = holder, index  # the number of an object of the call
@@ -56,7 +56,7 @@ class Accesses:
         self.added.append((key, value))
 
     def length(self) -> Any:
-        """How many items it has now: a number of the run, if the container is one of a sequence of items."""
+        """The current number of items: a dynamic number, if the container is a sequence."""
         recorder = context.recorder
         if recorder is None or recorder.plain_numbers or not isinstance(self.holder, (list, collections.deque)):
             return None
@@ -68,7 +68,7 @@ class Accesses:
         return self._root + len(self.added) if self.added else self._root
 
     def has_added(self, i: Any) -> bool:
-        """Whether the item at a position, or the items of a slice, are there because the run has added them."""
+        """True if the run has added the item at a position, or the items of a slice."""
         if type(i) is slice:
             whole = i.stop is None and i.step in (None, 1) and type(i.start) is int
             return whole and self.has_added(i.start)
@@ -83,13 +83,13 @@ _current: dict[int, Accesses] = {}
 
 
 def length_of(x: Any) -> Any:
-    """How many items a container has that the run only adds to, as a number of the run; None for all else."""
+    """The length of a container that the run only adds to, as a dynamic number; None for others."""
     accesses = _of(x)
     return None if accesses is None else accesses.length()
 
 
 def _of(x: Any) -> Accesses | None:
-    """The record of the running function's accesses to a container; those of other threads are not recorded."""
+    """The record of the running function's accesses to a container; other threads' accesses are not recorded."""
     accesses = None if context.recorder is None else _current.get(id(x))
     return accesses if accesses is not None and accesses._thread == threading.get_ident() else None
 
@@ -109,7 +109,7 @@ def _method(base: type, name: str) -> Callable[..., Any]:
 
 
 def _reduce(base: type) -> dict[str, Callable[..., Any]]:
-    """Copies, which are of the plain class."""
+    """Copies are of the plain class."""
 
     def plain(self: Any) -> Any:
         accesses = _of(self)
@@ -143,7 +143,7 @@ _KEPT = {
 
 
 def _tracked(base: type, **own: Callable[..., Any]) -> type:
-    """The subclass that records accesses: every method that is not given here counts as one that reads everything."""
+    """The subclass that records accesses: every method that is not given here counts as reading everything."""
     names = [name for name in dir(base) if name not in _KEPT and callable(getattr(base, name))]
     methods = {name: _method(base, name) for name in names}
     shown = property(lambda self: base)
@@ -238,5 +238,5 @@ _TRACKED: dict[type, type] = {
 
 
 def can_be_tracked(x: Any) -> bool:
-    """Whether accesses to a container of its class can be recorded."""
+    """True if accesses to a container of this class can be recorded."""
     return type(x) in _TRACKED

@@ -1,9 +1,9 @@
-"""What is known of functions that are not the user's: which depend on their arguments alone, and which on the world.
+"""Knowledge about functions that are not the user's: which depend only on their arguments, and which on external state.
 
-Python code is *quiet* if what it does depends on nothing that guards do not see: that of this package, of NumPy and SciPy, and
-of the listed modules of the standard library. All other code is described like the user's. A function written in C is allowed
-if its module, or the type of the object that it is a method of, is on a list; others are refused where they are called, for
-clocks, files and the state of the process are among them.
+Python code is *quiet* if it depends on nothing that guards do not see: that of this package, of NumPy and SciPy, and of the
+listed standard library modules. All other code is described like the user's. A function written in C is allowed if its
+module, or the type that it is a method of, is listed; others are refused when they are called, because they include clocks,
+files and process state.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Python code that depends on its arguments alone. Loggers are described by their levels (``walk``), what is logged is logged by
-# replays (``world``), and whether random numbers are drawn is seen by the state of their generators.
+# Python code that depends only on its arguments. Loggers are described by their levels (``walk``), replays log (``world``), and
+# random draws are detected by the generators' states.
 _QUIET = _words("""
     _collections_abc _py_abc _weakrefset abc ast base64 bisect calendar cmath codecs collections colorsys contextlib
     copy copyreg dataclasses decimal difflib dis encodings enum fnmatch fractions functools heapq importlib inspect io
@@ -38,7 +38,7 @@ _QUIET = _words("""
     typing_extensions unicodedata warnings weakref zipimport
     """)
 
-# Modules in C whose functions depend on their arguments alone.
+# C modules whose functions depend only on their arguments.
 _PURE = _words("""
     _abc _ast _stat _bisect _codecs _collections _csv _datetime _decimal _elementtree _functools _hashlib _heapq _json _md5
     _opcode _operator _pickle _sha1 _sha2 _sha256 _sha3 _sha512 _sre _statistics _string _struct _suggestions _tokenize
@@ -49,15 +49,15 @@ _IMPURE = _words("""
     builtins.__import__ builtins.breakpoint builtins.compile builtins.eval builtins.exec builtins.globals builtins.input
     builtins.open datetime.now datetime.today datetime.utcnow date.today
     """)
-# Of modules that are not pure as a whole.
+# From modules that are not pure as a whole.
 _HARMLESS = _words("""
     _imp.acquire_lock _imp.release_lock _io.text_encoding _thread.RLock _thread.allocate_lock _tracer time.sleep
     posix.fspath sys.exc_info sys.getdefaultencoding sys.getrecursionlimit sys.getsizeof sys.intern sys.is_finalizing
     sys.exception sys.setprofile sys.getprofile sys._getframemodulename gc.disable gc.enable gc.isenabled
     """)
-# Types from modules that are not pure, of which all methods are.
+# Types from modules that are not pure, with all their methods.
 _HARMLESS_TYPES = frozenset(["_thread.lock", "_thread.RLock", "_io.StringIO", "_io.BytesIO", "_contextvars.Token"])
-# Functions of libraries whose Python code is quiet, that depend on files, clocks, and settings.
+# Functions of quiet libraries that depend on files, clocks, and settings.
 _REFUSED = _words("""
     numpy.load numpy.fromfile numpy.genfromtxt numpy.loadtxt numpy.memmap numpy.fromregex numpy.geterr numpy.seterr
     numpy.geterrcall numpy.get_printoptions numpy.set_printoptions numpy.setbufsize numpy.getbufsize numpy.seterrcall
@@ -73,7 +73,7 @@ _TRUSTED = (_LIBRARIES | sys.stdlib_module_names) - {"__main__", "test", "this",
 
 @functools.cache
 def generators() -> tuple[type, ...]:
-    """The classes of random generators. Importing NumPy's takes a tenth of what importing this package does."""
+    """The classes of random generators. Importing NumPy's takes a tenth of the time of importing this package."""
     return random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator
 
 
@@ -82,12 +82,12 @@ def root_of(module: Any) -> str:
 
 
 def is_library(module: Any) -> bool:
-    """Whether a module is this package's, NumPy's, SciPy's, or the standard library's."""
+    """True for a module of this package, NumPy, SciPy, or the standard library."""
     return root_of(module) in _TRUSTED
 
 
 def is_strict(path: Any) -> bool:
-    """Whether a module or function takes floats alone, nothing that behaves as one."""
+    """True if a module or function accepts only exact floats."""
     return type(path) is str and _STRICT.match(path) is not None
 
 
@@ -96,13 +96,13 @@ def is_ours(module: Any) -> bool:
 
 
 def is_quiet(module: Any) -> bool:
-    """Whether what the Python code of a module does depends on nothing that guards do not see."""
+    """True if the Python code of a module depends on nothing that guards do not see."""
     root = root_of(module)
     return root in _QUIET or root in _LIBRARIES or root.startswith("namedtuple_")
 
 
 def refusal_of_code(module: Any, name: str) -> str | None:
-    """The name of a function written in Python that depends on what guards do not see; None for others."""
+    """The name of a Python function that depends on something that guards do not see; None for others."""
     path = f"{module}.{name}"
     if path in _REFUSED:
         return path
@@ -114,7 +114,7 @@ def refusal_of_code(module: Any, name: str) -> str | None:
 
 
 def refusal(function: Any) -> str | None:
-    """The name of a function written in C whose result may be another one in each call; None for others.
+    """The name of a C function whose result may differ in each call; None for others.
 
     ``function`` is a built-in function or method.
     """
@@ -122,7 +122,7 @@ def refusal(function: Any) -> str | None:
     if holder is None or isinstance(holder, types.ModuleType):
         return _refusal_in_module(function, holder)
     if isinstance(holder, generators()):
-        return None  # whether their state changes is seen
+        return None  # changes of its state are detected
     cls = holder if isinstance(holder, type) else type(holder)
     return _refusal_of_method(cls, function.__name__)
 
@@ -145,7 +145,7 @@ def _refusal_of_method(cls: type, name: str) -> str | None:
     path = f"{owner.__module__}.{owner.__qualname__}"
     if f"{owner.__name__}.{name}" in _IMPURE and owner.__module__ == "datetime":
         return f"{path}.{name}"
-    if hasattr(cls, "runtime_keys"):  # its own methods read numbers of the run
+    if hasattr(cls, "runtime_keys"):  # its methods read dynamic numbers
         return f"{path}.{name}" if hasattr(owner, "runtime_keys") else None
     if owner is not cls and owner is object:
         return None
@@ -164,7 +164,7 @@ def _readable(path: str) -> str:
 
 
 def unseen_call(function: Any) -> str | None:
-    """The name of what a watched run calls unseen, and what gives something else each time; None for others."""
+    """The name of an unseen call in a watched run whose result differs each time; None for others."""
     if isinstance(function, type):
         if issubclass(function, generators()) or function is np.datetime64:
             return f"{function.__module__}.{function.__qualname__}"
@@ -174,7 +174,7 @@ def unseen_call(function: Any) -> str | None:
 
 
 def state_of(generator: Any) -> Any:
-    """The state of a generator of random numbers, to be compared."""
+    """The state of a random generator, for comparison."""
     if isinstance(generator, random.Random):
         try:
             return generator.getstate()
@@ -192,6 +192,6 @@ def _flat(x: Any) -> Any:
 
 
 def global_generators() -> list[Any]:
-    """Those that functions of ``random`` and ``numpy.random`` draw from."""
+    """The generators of the functions of ``random`` and ``numpy.random``."""
     holders = [getattr(f, "__self__", None) for f in (random.getrandbits, np.random.bytes)]
     return [g for g in holders if isinstance(g, generators())]

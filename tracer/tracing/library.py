@@ -1,4 +1,4 @@
-"""What is kept in namespaces that hardly ever change, and in caches of functions: what of it guards must know."""
+"""Rarely changing namespaces, and caches of functions: the parts that guards must know."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .kinds import MISSING
 from .known import PACKAGE, is_library, is_quiet
 from .substitutes import original
 
-# Namespaces of this package as they were when first seen, by id; and what was altered in the version last looked at.
+# Namespaces of this package when first seen, by id; and the changes in the last examined version.
 _first: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
 _latest: dict[int, tuple[int, list[tuple[str, Any]]]] = {}
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, staticmethod, classmethod, property, type)
 
 
 def altered(space: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The functions and classes in a namespace of this package that users have put there, by name."""
+    """The functions and classes that users have put in a namespace of this package, by name."""
     version = version_of(space)
     known = _latest.get(id(space))
     if known is not None and version is not None and known[0] == version[1]:
@@ -43,7 +43,7 @@ def altered(space: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def replaced(space: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What in a namespace of a library is not as it was when first seen, but modules: by name, ``MISSING`` if deleted."""
+    """The changes in a library namespace since it was first seen, except modules: by name, ``MISSING`` if deleted."""
     _, before = _first.setdefault(id(space), (space, {name: original(value) for name, value in space.items()}))
     now = {name: original(value) for name, value in space.items()}
     names = [name for name, value in now.items() if before.get(name, MISSING) is not value]
@@ -53,13 +53,13 @@ def replaced(space: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _is_foreign(x: Any) -> bool:
-    """Whether a function is none of this package or of the libraries."""
+    """True for a function of neither this package nor the libraries."""
     function = getattr(x, "__func__", x)
     return isinstance(function, types.FunctionType) and not is_library(function.__globals__.get("__name__"))
 
 
 def is_quiet_function(x: Any) -> bool:
-    """Whether it is a function of this package, which ``altered`` tells of."""
+    """True for a function of this package, which ``altered`` covers."""
     return isinstance(x, types.FunctionType) and is_quiet(x.__globals__.get("__name__")) and x.__module__.startswith(PACKAGE)
 
 
@@ -80,13 +80,13 @@ _remembered: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictiona
 
 
 def cache_of(function: Any) -> dict[Any, Any]:
-    """The dictionary in which a cached function has its results; one of its own if it has none."""
+    """The dictionary of a cached function's results; a new one if it has none."""
     own = vars(function)
     return next((d for d in gc.get_referents(function) if type(d) is dict and d is not own), own)
 
 
 def cached_tensors(function: Any) -> list[Tensor]:
-    """The tensors among the results that a cached function has, also in tuples, lists and dicts."""
+    """The tensors among a cached function's results, also in tuples, lists and dicts."""
     found: list[Tensor] = []
     work: list[Any] = []
     for x in cache_of(function).values():
@@ -101,7 +101,7 @@ def cached_tensors(function: Any) -> list[Tensor]:
 
 
 def taken(logger: logging.Logger) -> list[tuple[Any, str, Any]]:
-    """Which records a logger takes, as attributes: (object, name, value). What becomes of the records is not looked at."""
+    """The records that a logger accepts, as attributes: (object, name, value). Their handling is not described."""
     found: list[tuple[Any, str, Any]] = [(logger.manager, "disable", logger.manager.disable)]
     at: logging.Logger | None = logger
     while at is not None:
@@ -111,7 +111,7 @@ def taken(logger: logging.Logger) -> list[tuple[Any, str, Any]]:
 
 
 def forgotten(function: Any) -> int:
-    """How often it was seen that a cached function has forgotten a result."""
+    """How often a cached function was found to have removed a result."""
     known = _remembered.get(function)
     now = dict(cache_of(function))
     if known is None:

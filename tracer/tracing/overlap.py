@@ -1,7 +1,6 @@
-"""Which of many arrays share memory, in time proportional to their number and to what is found.
+"""Pairs of arrays that share memory, in time proportional to the number of arrays and pairs.
 
-As ``np.may_share_memory`` does, this compares the bounds of arrays: the elements of two arrays with a stride may lie between
-one another.
+Like ``np.may_share_memory``, this compares the bounds of arrays: the elements of two strided arrays may interleave.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def overlapping(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
 
 
 def is_written_over(arrays: Iterable[tuple[np.ndarray, bool]]) -> bool:
-    """Whether two of the arrays share memory and one of them, at least, is to be written."""
+    """True if two of the arrays share memory and at least one of them is written."""
     last = last_written = 0
     for low, high, written in sorted((*_bounds(a), written) for a, written in arrays if a.size):
         if low < (last if written else last_written):
@@ -38,7 +37,7 @@ def is_written_over(arrays: Iterable[tuple[np.ndarray, bool]]) -> bool:
 
 
 def _bounds(a: np.ndarray) -> tuple[int, int]:
-    """Where an array's memory begins and ends."""
+    """The start and end of an array's memory."""
     if a.flags.c_contiguous:
         start = address(a)
         return start, start + a.nbytes

@@ -1,4 +1,4 @@
-"""What code looks up by name."""
+"""The names that code looks up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 
 class Reference(NamedTuple):
-    """A name that code looks up, with the attributes it reads from it at once. ``kind``: global, free, import, or store: a
-    global that it assigns. ``is_called``: whether all that the code does with what it finds is to call it.
+    """A name that code looks up, with the attributes that it reads from it directly. ``kind``: global, free, import, or store:
+    an assigned global. ``is_called``: whether the code only calls the result.
     """
 
     kind: str
@@ -22,12 +22,12 @@ class Reference(NamedTuple):
 
 
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
-_ONE_BIT = sys.version_info >= (3, 12)  # in an attribute's argument, which says that it is called
+_ONE_BIT = sys.version_info >= (3, 12)  # in an attribute's argument, a flag for a call
 
 
 @functools.lru_cache(4096)
 def references(code: types.CodeType) -> tuple[Reference, ...]:
-    """The globals, closure variables and imports of a function's code, not of the functions that it defines."""
+    """The globals, closure variables and imports of a function's code, without the functions that it defines."""
     found: list[Reference] = []
     instructions = list(dis.get_instructions(code))
     for i, instruction in enumerate(instructions):
@@ -39,7 +39,7 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
             found.append(Reference("store", instruction.argval))
         elif name in _LOADS:
             attributes, follower = [], instruction
-            alone = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)  # what the attributes lead to is called
+            alone = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)  # the result of the attributes is called
             called = alone
             for follower in instructions[i + 1 :]:
                 if follower.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
@@ -57,7 +57,7 @@ _INSIDE_OF_FUNCTIONS = frozenset(["__closure__", "__code__", "__defaults__", "__
 
 @functools.lru_cache(4096)
 def looks_inside(code: types.CodeType) -> bool:
-    """Whether a function's code may read what belongs to functions that it does not call: defaults, closures, code."""
+    """True if a function's code may read parts of functions that it does not call: defaults, closures, code."""
     return not _INSIDE_OF_FUNCTIONS.isdisjoint((*code.co_names, *(c for c in code.co_consts if type(c) is str)))
 
 
@@ -67,6 +67,6 @@ def nested(code: types.CodeType) -> list[types.CodeType]:
 
 
 def line_of(code: types.CodeType, name: str) -> str:
-    """Where code first looks up a name."""
+    """The place where code first looks up a name."""
     lines = [i.positions.lineno for i in dis.get_instructions(code) if i.argval == name and i.positions is not None]
     return f"{code.co_filename}:{lines[0] if lines else code.co_firstlineno}"

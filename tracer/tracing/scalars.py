@@ -1,9 +1,9 @@
-"""Python numbers that stay numbers of the run, not constants of the trace.
+"""Python numbers that are dynamic, not constants of the trace.
 
 While a function is recorded, its float arguments, an optimizer's learning rate, and ints that were seen to change between
-calls are ``RuntimeNumber``. What Python computes from them is written down as a list of steps that a replay lets Python do
-again, so it is Python's arithmetic in either, errors included. Where the program depends on a value (a comparison,
-``int()``, an index, printing), what it saw becomes a guard.
+calls are ``RuntimeNumber``. Python's computations with them are recorded as steps that a replay repeats in Python, so
+arithmetic and errors are Python's in both. If the program depends on a value (a comparison, ``int()``, an index, printing),
+the value becomes a guard.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def static(x: Any) -> tuple:
-    """A token for a value of a plain type; equal values that yet differ (1, True, 1.0; 0.0, -0.0) get tokens that differ."""
+    """A token for a value of a plain type; equal but different values (1, True, 1.0; 0.0, -0.0) have different tokens."""
     if isinstance(x, (float, complex, slice, range)):
         return type(x), repr(x)
     if isinstance(x, (tuple, frozenset)):
@@ -40,7 +40,7 @@ def static(x: Any) -> tuple:
 
 @dataclass(frozen=True)
 class Argument:
-    """Float number ``index`` among a call's."""
+    """Float number ``index`` of a call."""
 
     index: int
 
@@ -50,7 +50,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Whole:
-    """Int number ``index`` among a call's."""
+    """Int number ``index`` of a call."""
 
     index: int
 
@@ -60,7 +60,7 @@ class Whole:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """``holder[key]``: what an optimizer has under a name."""
+    """``holder[key]``: an optimizer's value under a name."""
 
     holder: dict
     key: str
@@ -76,7 +76,7 @@ class Item:
 
 
 class Length:
-    """How many items a list or deque has when the call begins: a ``holder``, or object ``index`` of the call."""
+    """The length of a list or deque when the call begins: of a ``holder``, or of object ``index`` of the call."""
 
     def __init__(self, holder: Any, index: int):
         self.holder, self.index = holder, index
@@ -92,7 +92,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Element:
-    """The only element of a tensor that the run computes: known to a replay once the program has run that computes it.
+    """The only element of a tensor that the run computes: known to a replay once its program has run.
 
     ``value`` is a value of the graph; in a span, its number. ``whole``: the array of all elements instead.
     """
@@ -102,7 +102,7 @@ class Element:
 
 
 class Hidden:
-    """A value that replays compute, and that Python never sees: its number, and the value."""
+    """A value that replays compute, and that Python never reads: its number, and the value."""
 
     __slots__ = ("_index", "_value")
 
@@ -111,16 +111,16 @@ class Hidden:
 
 
 Step = tuple[int, Callable[..., Any], tuple[int, ...]]
-# What Python may raise where it computes with other numbers than the run had.
+# Python's exceptions when it computes with other numbers than the run had.
 ERRORS = (ArithmeticError, ValueError, TypeError, LookupError)
 
 
 class FloatProgram:
-    """What Python computes from the numbers of a run, to be computed again in a replay.
+    """Python's computations with a run's numbers, repeated in a replay.
 
-    The values are numbered. ``roots`` say where a call finds theirs, the others follow from a function of earlier ones.
-    ``late`` are those that depend on elements of computed tensors. What they decide is an event of the recording.
-    ``calls``: whether some are given by functions that give another one each time.
+    The values are numbered. ``roots`` say where a call finds theirs, the others are functions of earlier ones. ``late`` are
+    those that depend on elements of computed tensors; a decision on them is an event of the recording. ``calls``: whether
+    some come from functions with a different result each time.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class FloatProgram:
         self.steps: list[Step] = []
         self.late: set[int] = set()
         self.calls = False
-        self.decided: set[int] = set()  # those that are the same in each run that comes so far
+        self.decided: set[int] = set()  # those that are the same in each run that gets this far
         self._drawn: int | None = None  # the latest of those whose order matters
         self.formats = Formats(self)
         self.made: list[weakref.ref[RuntimeNumber]] = []
@@ -139,7 +139,7 @@ class FloatProgram:
         return len(self.template) - 1
 
     def root(self, source: Argument | Whole | Item | Length | Element, value: float) -> RuntimeNumber:
-        """A number that a call brings, or computes."""
+        """A number from the call, or a computed one."""
         i = self._new(None)
         self.roots.append((i, source))
         if isinstance(source, Element):
@@ -147,8 +147,8 @@ class FloatProgram:
         return _KINDS[type(value)](self, i, value)
 
     def apply(self, function: Callable[..., Any], args: Sequence[Any], decides: bool = False) -> Any:
-        """The function's result: a number of the run if it is a float or an int; else, or if it ``decides``, how the run goes
-        on depends on it.
+        """The function's result: a dynamic number if it is a float or an int; otherwise, or if it ``decides``, it becomes part
+        of the path.
         """
         value = function(*map(_now, args))
         if not self.recording or all(a._index in self.decided for a in args if isinstance(a, _OF_RUNS)):
@@ -164,7 +164,7 @@ class FloatProgram:
         return number
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], ordered: bool) -> int:
-        """The number of what a function gives that replays call again; if ``ordered``, after the last such function."""
+        """The number of a function's result that replays compute again; if ``ordered``, after the last such function."""
         self.calls = True
         before = self._new(None) if self._drawn is None or not ordered else self._drawn
         i = self._step(function, (Hidden(before, None), *args))
@@ -180,30 +180,30 @@ class FloatProgram:
         return Hidden(i, data)
 
     def items(self, held: Hidden) -> Any:
-        """Lists within lists, with numbers of the run in them; a number, if it is one."""
+        """Nested lists of dynamic numbers; a number, if it is one."""
         if type(held._value) is not list:
             return self.number(held._index, held._value)
         return [self.items(self.hidden(operator.getitem, (held, k))) for k in range(len(held._value))]
 
     def hidden(self, function: Callable[..., Any], args: Sequence[Any]) -> Hidden:
-        """The function's result, for other steps alone."""
+        """The function's result, only for other steps."""
         value = function(*map(_now, args))
         return Hidden(self._step(function, args), value)
 
     def number(self, i: int, value: Any) -> RuntimeNumber | None:
-        """Number ``i`` as a number of the run, which is ``value`` now; None if it is no number."""
+        """Number ``i``, currently ``value``, as a dynamic number; None if it is not a number."""
         kind = _KINDS.get(type(value))
         return None if kind is None else kind(self, i, value)
 
     def format(self, x: RuntimeNumber, spec: str, frame: types.FrameType | None) -> str:
-        """The text of a number that ``frame`` formats."""
+        """The text of a number formatted by ``frame``."""
         text = format(x._value, spec)
         if self.recording:
             self.formats.made(self._step(format, (x, spec)), text, frame)
         return text
 
     def _step(self, function: Callable[..., Any], args: Sequence[Any]) -> int:
-        """The number of what a function of numbers gives."""
+        """The number of a step's result."""
         places = tuple([a._index if isinstance(a, _OF_RUNS) else self._new(a) for a in args])
         i = self._new(None)
         self.steps.append((i, function, places))
@@ -212,7 +212,7 @@ class FloatProgram:
         return i
 
     def decides(self, i: int, value: Any) -> None:
-        """The run goes as it does because number ``i`` is this."""
+        """The path depends on number ``i`` having this value."""
         assert context.recorder is not None
         context.recorder.decides(i, static(value))
 
@@ -221,7 +221,7 @@ class FloatProgram:
         return context.recorder is not None and context.recorder.floats is self
 
     def evaluate(self, call: Any) -> list[Any] | None:
-        """All values of a call, if none is late; None if Python refuses to compute one."""
+        """All values of a call, if none is late; None if Python raises an error."""
         values = self.template.copy()
         try:
             for i, source in self.roots:
@@ -234,7 +234,7 @@ class FloatProgram:
 
 
 class Array(NamedTuple):
-    """Makes an array of numbers."""
+    """Creates an array of numbers."""
 
     dtype: DType
     shape: tuple[int, ...]
@@ -244,7 +244,7 @@ class Array(NamedTuple):
 
 
 class RuntimeNumber:
-    """A number of the run: its value now, and its number in the recording's ``FloatProgram``. Behaves as the value."""
+    """A dynamic number: its current value, and its index in the recording's ``FloatProgram``. It behaves like the value."""
 
     __slots__ = ("__weakref__", "_index", "_program", "_value")
 
@@ -287,7 +287,7 @@ class RuntimeNumber:
         return getattr(ufunc, method)(*[x.pinned() if isinstance(x, RuntimeNumber) else x for x in inputs], **kwargs)
 
     def item(self) -> Any:
-        """Of a NumPy scalar, the Python number."""
+        """For a NumPy scalar, the Python number."""
         if isinstance(self._value, np.generic):
             return self._program.apply(np.generic.item, (self,))
         raise AttributeError(f"{type(self._value).__name__!r} object has no attribute 'item'")
@@ -315,18 +315,18 @@ class RuntimeNumber:
 
 
 class RuntimeFloat(RuntimeNumber):
-    """A float of the run."""
+    """A dynamic float."""
 
     __slots__ = ()
 
 
 class RuntimeInt(RuntimeNumber):
-    """An int of the run."""
+    """A dynamic int."""
 
     __slots__ = ()
 
     def tensor(self, dtype: DType) -> Tensor:
-        """As an operand of the given dtype. Of integers the low bits, as C converts them."""
+        """As an operand of the given dtype. For integers the low bits, as C converts them."""
         if not _is_exact(self._value):
             return P.full(value=int(self.pinned()), shape=(), dtype=dtype.short)
         self._program.apply(_is_exact, (self,), decides=True)
@@ -337,13 +337,13 @@ class RuntimeInt(RuntimeNumber):
         return int(self.pinned())
 
 
-# So Python names them in its messages.
+# The names in Python's messages.
 RuntimeFloat.__name__, RuntimeInt.__name__ = "float", "int"
 _OF_RUNS = (RuntimeNumber, Hidden)
 
 
 def _now(x: Any) -> Any:
-    """What a value of the run is now."""
+    """The current value of a dynamic value."""
     return x._value if isinstance(x, _OF_RUNS) else x
 
 
@@ -355,12 +355,12 @@ _KINDS |= {np.dtype(char).type: RuntimeInt for char in np.typecodes["AllInteger"
 
 
 def is_number(x: Any) -> bool:
-    """Whether a value can be a number of the run."""
+    """True if a value can be a dynamic number."""
     return type(x) in _KINDS
 
 
 def _is_exact(x: int) -> bool:
-    """Whether a float64 can be this int."""
+    """True if a float64 represents this int exactly."""
     return -(1 << 53) <= x <= 1 << 53
 
 
@@ -368,7 +368,7 @@ def _type_of(x: Any) -> str:
     return type(x).__name__
 
 
-_OF_MANY_TYPES = {operator.pow, round}  # whose results are of types that depend on the operands' values
+_OF_MANY_TYPES = {operator.pow, round}  # the type of whose result depends on the operands' values
 
 
 def _install() -> None:
@@ -404,7 +404,7 @@ numbers.Integral.register(RuntimeInt)
 
 
 def pinned(x: Any) -> Any:
-    """An operand or attribute of an operation with constants for numbers of the run."""
+    """An operand or attribute of an operation with constants for dynamic numbers."""
     if isinstance(x, RuntimeNumber):
         return x.pinned()
     if isinstance(x, np.generic):
@@ -413,7 +413,7 @@ def pinned(x: Any) -> Any:
 
 
 def runtime_float(holder: Any, key: str) -> Any:
-    """``holder[key]``, a float that may change from call to call without a new trace."""
+    """``holder[key]``, a float that may differ between calls without a new trace."""
     value = dict.__getitem__(holder, key)
     recorder = context.recorder
     return value if recorder is None or type(value) is not float else recorder.host_float(holder, key, value)

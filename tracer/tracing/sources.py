@@ -1,4 +1,4 @@
-"""Where in the user's code a run is, and where a replay finds what a run has met."""
+"""The current place in the user's code, and the sources of a run's inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGE = __name__.split(".")[0] + "."
 
 
 class Locations:
-    """Where in the user's code a run is. Each instruction is looked up once."""
+    """The current place in the user's code. Each instruction is looked up once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[types.CodeType, dict[int, str] | None]] = {}  # None: code of this package
@@ -39,7 +39,7 @@ class Locations:
 
 
 class Source:
-    """Where a replay finds an input.
+    """The source of an input for replays.
 
     argument   tensor number ``index`` among the call's tensors
     captured   ``holder``, a tensor that existed before the call
@@ -47,7 +47,8 @@ class Source:
     float      number ``index`` of the float program
     array      the same, where that is an array
 
-    A holder is not kept alive: it lives as long as what the function reached it through. ``is_held``: whether there is one.
+    A holder is not kept alive: its lifetime is that of the object through which the function reached it. ``is_held``:
+    whether there is one.
     """
 
     __slots__ = ("_holder", "index", "is_held", "kind")
@@ -58,21 +59,21 @@ class Source:
 
     @property
     def is_number(self) -> bool:
-        """Whether it is made from a number of the run, or an array."""
+        """True if it is made from a dynamic number or an array."""
         return self.kind in ("float", "array")
 
     @property
     def holder(self) -> Any:
-        """The tensor; None once it is gone."""
+        """The tensor; None if it no longer exists."""
         return None if self._holder is None else self._holder()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both name the same tensor."""
+        """True if both name the same tensor."""
         alike = isinstance(other, Source) and (self.kind, self.index) == (other.kind, other.index)
         return alike and self.holder is other.holder  # type: ignore[attr-defined]
 
     __hash__ = None  # type: ignore[assignment]
 
     def when_gone(self, do: Callable[[Any], None]) -> None:
-        """Calls ``do`` when the holder is gone."""
+        """Calls ``do`` when the holder no longer exists."""
         self._holder = weakref.ref(self.holder, do)

@@ -1,4 +1,4 @@
-"""Recordings in a row, with no replay between them: what is another one in each call."""
+"""Successive recordings without a replay: finds the values that differ in each call."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from .kinds import STATIC
 if TYPE_CHECKING:
     from .calls import Call
 
-_MANY = 64  # something is told
-_TOO_MANY = 512  # such calls are no longer recorded
+_MANY = 64  # number after which the user is told
+_TOO_MANY = 512  # number after which such calls are no longer recorded
 _OTHERS = "shapes, or values that it is given or reaches, are others in each call"
 
 
 class Streak:
-    """Counts recordings in a row."""
+    """Counts successive recordings."""
 
     def __init__(self) -> None:
         self._n = 0
-        self._replays = 0  # by the latest of them
+        self._replays = 0  # at the latest of them
         self._before: _Situation | None = None  # of the latest but one
 
     def add(self, replays: int, function: Callable[..., Any], call: Call, args: tuple, kwargs: dict) -> str:
-        """One more; ``replays`` is the number of replays by now. What to tell the user, once; empty otherwise."""
+        """Counts one more; ``replays`` is the current number of replays. Returns a message for the user, once; empty
+        otherwise.
+        """
         self._n = self._n + 1 if replays == self._replays else 0
         self._replays = replays
         if self._n == _MANY - 1:
@@ -43,14 +45,14 @@ class Streak:
 
 
 class _Situation:
-    """What a call depends on, to say what another one found different."""
+    """A call's dependencies, for comparison with another call's."""
 
     def __init__(self, function: Callable[..., Any], call: Call, args: tuple, kwargs: dict):
         self.arguments = arguments(function, args, kwargs)
         self.names = call.environments[0].values
 
     def differs(self, before: _Situation | None) -> str:
-        """How this call differs from an earlier one, in words."""
+        """The differences between this call and an earlier one, as text."""
         if before is None:
             return _OTHERS
         pairs = zip(before.arguments, self.arguments, strict=False)

@@ -1,4 +1,4 @@
-"""Functions that take the place of library functions while a run is recorded, wherever code refers to those."""
+"""Substitutes of library functions while a run is recorded, wherever code refers to the originals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .scalars import RuntimeNumber
 
 
 class _Place(NamedTuple):
-    """A name of a module, or of a class, that stands for ``substitute`` instead of ``original`` while a run is recorded."""
+    """A name of a module, or of a class, that refers to ``substitute`` instead of ``original`` while a run is recorded."""
 
     holder: Any
     name: str
@@ -21,7 +21,7 @@ class _Place(NamedTuple):
     substitute: Any
 
     def put(self, old: Any, new: Any) -> None:
-        """Replaces ``old``; what users have put there stays."""
+        """Replaces ``old``; users' replacements stay."""
         if vars(self.holder).get(self.name) is old:
             setattr(self.holder, self.name, new)
 
@@ -29,15 +29,16 @@ class _Place(NamedTuple):
 _places: list[_Place] = []
 _substitutes: dict[int, Any] = {}  # by the id of the original
 _originals: dict[int, Any] = {}  # by the id of the substitute
-_made: list[tuple[Any, str, Callable[[str, Any], Any]]] = []  # what makes the substitutes of objects that programs replace
+# the functions that create substitutes of objects that programs replace
+_made: list[tuple[Any, str, Callable[[str, Any], Any]]] = []
 _meanwhile: list[_Place] = []  # of these, while a run is recorded
 _lock = threading.Lock()
 _users: set[object] = set()  # recordings, of all threads
 
 
 def register(holder: Any, name: str, substitute: Callable[..., Any]) -> None:
-    """From now on ``substitute`` takes the place of what a module or a class has under a name. Where nothing is recorded, in
-    another thread for instance, it must do the same.
+    """Registers a substitute for a name of a module or a class. Where nothing is recorded, in another thread for example, it
+    must do the same as the original.
     """
     original = vars(holder)[name]
     substitute = _substitutes.setdefault(id(original), functools.update_wrapper(substitute, original, updated=()))
@@ -46,23 +47,25 @@ def register(holder: Any, name: str, substitute: Callable[..., Any]) -> None:
 
 
 def register_made(holder: Any, name: str, make: Callable[[str, Any], Any]) -> None:
-    """The same for an object that programs replace: ``make(name, object)`` makes its substitute at the start of a recording."""
+    """The same for an object that programs replace: ``make(name, object)`` creates its substitute at the start of a
+    recording.
+    """
     _made.append((holder, name, make))
 
 
 def substitute_for(x: Any) -> Any:
-    """What takes the place of a function; None if nothing does."""
+    """The substitute of a function; None if there is none."""
     return _substitutes.get(id(x))
 
 
 def original(x: Any) -> Any:
-    """The function whose place a function takes; everything else itself."""
+    """The original of a substitute; everything else unchanged."""
     return _originals.get(id(x), x)
 
 
 @contextlib.contextmanager
 def substituted() -> Iterator[None]:
-    """Meanwhile substitutes are in place. They are the same for all threads that record at a time."""
+    """Installs substitutes in this block. They are shared by all threads that record at that time."""
     user = object()
     try:
         _use(user, True)
@@ -73,7 +76,7 @@ def substituted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def originals_in_place() -> Iterator[None]:
-    """Inside a recording: meanwhile originals are in place, for the import of a library that keeps what it finds."""
+    """Inside a recording: restores the originals in this block, for the import of a library that keeps references."""
     try:
         with _lock:
             _put_all(substitutes=False)
@@ -89,7 +92,7 @@ def _put_all(substitutes: bool) -> None:
 
 
 def _use(user: object, begins: bool) -> None:
-    """Puts substitutes in place for the first user, and originals after the last."""
+    """Installs substitutes for the first user, and restores originals after the last."""
     with _lock:
         before = bool(_users)
         (_users.add if begins else _users.discard)(user)
@@ -106,7 +109,7 @@ def _use(user: object, begins: bool) -> None:
             _meanwhile.clear()
 
 
-# Functions of ``math`` take numbers of a run: C code would read the value, and the trace would be for it alone.
+# Functions of ``math`` that accept dynamic numbers: C code would read the value, and the trace would be valid only for it.
 
 _OF_SEQUENCES = {"fsum", "prod", "dist", "sumprod"}
 

@@ -1,4 +1,4 @@
-"""What turns tracing off, or replays into comparisons, for all traced functions."""
+"""Switches for all traced functions: turn tracing off, or compare every replay."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _mode = _Mode()
 
 
 def is_eager() -> bool:
-    """Whether traced functions run as written, in this thread."""
+    """True if traced functions run eagerly in this thread."""
     return _mode.eager or _DISABLED
 
 
 @contextlib.contextmanager
 def eager() -> Iterator[None]:
-    """In this block traced functions run eagerly, as written: for debugging."""
+    """Runs traced functions eagerly in this block, for debugging."""
     before = _mode.eager
     _mode.eager = True
     SPECIAL.append(_mode)

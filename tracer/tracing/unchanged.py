@@ -1,8 +1,8 @@
-"""The question whether anything has changed that a function can reach.
+"""Checks whether anything reachable has changed.
 
-What a walk found are *facts*. Most of them are said by words of memory: one native call compares them all. Where a word is
-another one, its fact is looked at alone: an equal object in another's place changes nothing, nor does an attribute that was
-set and set back. Facts that no words say are compared by one Python expression.
+A walk's findings are *facts*. Most of them correspond to words of memory, which one native call compares. If a word
+differs, only its fact is examined: replacing an object by an equal one changes nothing, nor does setting an attribute and
+restoring it. Facts without words are compared by one Python expression.
 """
 
 from __future__ import annotations
@@ -41,37 +41,37 @@ from .substitutes import original
 from .walk import Walk
 
 _MAPPINGS = (dict, types.MappingProxyType, collections.OrderedDict, collections.defaultdict, collections.Counter)
-ANY: Any = object()  # the value of a place that may hold any
+ANY: Any = object()  # the value of a place that may hold anything
 ANY_FLOAT: Any = object()  # and of one that may hold any float
-_OFTEN = 2  # times that nothing has changed, before it is compared by words
+_OFTEN = 2  # number of checks without a change before words are compared
 Constant = Callable[[Any], str]  # names an object in source
 
 
 def unknown() -> int:
-    """What is said of a walk that has not been asked about often."""
+    """The answer for a walk that has not been queried often."""
     return -1
 
 
 class Fact:
-    """Something that was found, and may change."""
+    """A finding that may change."""
 
     __slots__ = ()
 
     def holds(self) -> bool:
-        """Whether it is so still, or something is there that counts as the same: from then on that is the fact."""
+        """True if it still holds, or has been replaced by something equivalent, which then becomes the fact."""
         raise NotImplementedError
 
     def looks(self) -> list[Look] | None:
-        """The words of memory that say so; None if there are none."""
+        """The words of memory that represent it; None if there are none."""
         return None
 
     def terms(self, constant: Constant) -> list[str]:
-        """Expressions that say so."""
+        """Expressions that represent it."""
         return [f"{constant(self.holds)}()"]
 
 
 class Held(Fact):
-    """What a closure variable holds."""
+    """The value of a closure variable."""
 
     __slots__ = ("cell", "was")
 
@@ -91,7 +91,7 @@ class Held(Fact):
 
 
 class Names(Fact):
-    """What names stand for in a namespace."""
+    """The values of names in a namespace."""
 
     __slots__ = ("found", "space")
 
@@ -141,7 +141,7 @@ class Attribute(Fact):
 
 
 class Length(Fact):
-    """How many items a namespace has."""
+    """The number of items in a namespace."""
 
     __slots__ = ("space", "was")
 
@@ -159,7 +159,7 @@ class Length(Fact):
 
 
 class Contents(Fact):
-    """What a container or an object holds, in order, with ``ANY`` where that may be anything."""
+    """The contents of a container or an object, in order, with ``ANY`` for arbitrary values."""
 
     __slots__ = ("items", "space", "x")
 
@@ -183,7 +183,7 @@ class Contents(Fact):
         x = self.x
         if isinstance(x, list):
             return items_of_list(x, self.items, ANY)
-        if isinstance(x, dict):  # the order of an ordered one is elsewhere
+        if isinstance(x, dict):  # an ordered dictionary's order is stored elsewhere
             return None if isinstance(x, collections.OrderedDict) else self._of_dictionary(x)
         if not _is_object(x):
             return None
@@ -221,7 +221,7 @@ class Contents(Fact):
 
 
 class Namespace(Fact):
-    """All that is in a dictionary that hardly ever changes."""
+    """All contents of a rarely changing dictionary."""
 
     __slots__ = ("items", "space")
 
@@ -238,7 +238,7 @@ class Namespace(Fact):
 
 
 class Announced(Fact):
-    """The objects that announce their changes, and were found in a walk: after an announcement they are looked at."""
+    """The objects of a walk that announce their changes: they are compared after an announcement."""
 
     __slots__ = ("epoch", "objects", "settings", "tensors", "written")
 
@@ -270,7 +270,7 @@ _STRUCTURE = namespace(Structure)
 
 
 def facts_of(walk: Walk, live: Iterable[tuple[Any, list[Any]]]) -> list[Fact]:
-    """What a walk has found, just now if that announces its changes. ``live``: containers and objects, and what they held."""
+    """The facts of a walk, whose announced changes are current. ``live``: containers and objects, and their contents."""
     names: dict[int, Names] = {}
     for space, name, was in walk.names:
         names.setdefault(id(space), Names(space)).found[name] = was
@@ -290,7 +290,7 @@ def _written() -> set[tuple[int, Any]]:
 
 
 def _is_like(known: tuple[Any, type, dict[str, Any], list[Any]]) -> bool:
-    """Whether an object that announces its changes is as it was."""
+    """True if an object that announces its changes is unchanged."""
     reference, cls, space, items = known
     x = reference()
     if x is None or type(x) is not cls or vars(x) is not space:
@@ -300,20 +300,20 @@ def _is_like(known: tuple[Any, type, dict[str, Any], list[Any]]) -> bool:
 
 
 class Versions:
-    """The versions of dictionaries; where they are not known, what these hold."""
+    """The versions of dictionaries; if unknown, their contents."""
 
     def __init__(self, spaces: Iterable[dict[Any, Any]]):
         self._found = [(space, version_of(space) or Namespace(space)) for space in spaces]
 
     def hold(self) -> bool:
-        """Whether all are as they were."""
+        """True if all are unchanged."""
         return all(was.holds() if isinstance(was, Namespace) else version_of(space) == was for space, was in self._found)
 
 
 class Unchanged:
-    """Says whether facts still hold.
+    """Checks whether facts still hold.
 
-    ``same``: called, it gives ``key`` if everything is as it was, and -1 if something is not, or is only equal; fast.
+    ``same``: returns ``key`` if everything is unchanged, and -1 if something has changed, or is only equal; fast.
     """
 
     def __init__(self, facts: Iterable[Fact], key: int):
@@ -322,13 +322,13 @@ class Unchanged:
         self.same: Callable[[], int] = unknown
         self._asked = 0
         self._table: table.Table | None = None
-        self._count = 0  # of looks in it
+        self._count = 0  # number of its looks
         self._starts: list[int] = []  # of the facts in it, the number of the first look
         self._said: list[Fact] = []  # by words
         self._others: list[Fact] = self.facts
 
     def again(self) -> bool:
-        """Whether they hold, when ``same`` has not said so. It knows after some questions."""
+        """Whether they hold, if ``same`` has not confirmed it. It is created after some queries."""
         if not self._renew() or not all(fact.holds() for fact in self._others):
             return False
         self._asked += 1
@@ -337,7 +337,7 @@ class Unchanged:
         return True
 
     def _write(self) -> None:
-        """Makes ``same``."""
+        """Creates ``same``."""
         looks: list[Look] = []
         self._others = []
         usable = table.is_available()
@@ -351,7 +351,7 @@ class Unchanged:
                 looks += found
         if looks:
             self._table, self._count = table.Table(self.key, looks), len(looks)
-        # Words are read before facts are looked at: what changes meanwhile is seen next time.
+        # Words are read before facts are examined: concurrent changes are detected next time.
         if not all(fact.holds() for fact in self.facts):
             self._starts, self._said, self._table, self._others = [], [], None, self.facts
         elif self._others or self._table is None:
@@ -360,7 +360,7 @@ class Unchanged:
             self.same = self._table.same
 
     def _renew(self) -> bool:
-        """Whether the facts hold that words say. Where the words are others now, the table has those from now on."""
+        """True if the facts with words hold. If the words differ, the table is updated."""
         if self._table is None:
             return True
         at = self._table.differs(0)
@@ -369,7 +369,7 @@ class Unchanged:
             fact, start = self._said[number], self._starts[number]
             end = self._starts[number + 1] if number + 1 < len(self._starts) else self._count
             looks = fact.looks()
-            for _ in range(3):  # words are read before the fact is looked at, and once more if it has other words since
+            for _ in range(3):  # words are read before the fact is examined, and again if they have changed since
                 if not fact.holds():
                     return False
                 before, looks = looks, fact.looks()
@@ -385,7 +385,7 @@ class Unchanged:
 
 
 def _written_out(facts: list[Fact], key: int, words: table.Table | None) -> Callable[[], int]:
-    """``same``, where not all is said by words."""
+    """``same``, if not all facts have words."""
     constants: dict[str, Any] = {"__name__": __name__, "is_": is_}
 
     def constant(x: Any) -> str:
@@ -407,12 +407,12 @@ def _one(word: Word | None) -> list[Look] | None:
 
 
 def _is_object(x: Any) -> bool:
-    """Whether an object is its attributes, as far as guards look."""
+    """True if an object consists of its attributes, as far as guards compare."""
     return not isinstance(x, (*CONTAINERS, Tensor, np.ndarray))
 
 
 def differs(now: Any, was: Any) -> bool:
-    """Whether an item of a container, or a (name, value) pair, is another one."""
+    """True if an item of a container, or a (name, value) pair, differs."""
     if now is was or was is ANY:
         return False
     if was is ANY_FLOAT:
@@ -423,12 +423,12 @@ def differs(now: Any, was: Any) -> bool:
 
 
 def merged(now: Any, was: Any) -> Any:
-    """What is known from now on of an item that does not differ."""
+    """The new known state of an item that does not differ."""
     return was if was is ANY or (type(was) is tuple and was and (was[-1] is ANY or was[-1] is ANY_FLOAT)) else now
 
 
 def _mapping(place: str, before: list[tuple[Any, Any]], constant: Constant) -> list[str]:
-    """Whether a dictionary has the same keys in the same order, and the same values."""
+    """Expressions: a dictionary has the same keys in the same order, and the same values."""
     keys, values = [k for k, _ in before], [v for _, v in before]
     same = _sequence(place, keys, constant)
     if any(v is ANY for v in values):
@@ -437,7 +437,7 @@ def _mapping(place: str, before: list[tuple[Any, Any]], constant: Constant) -> l
 
 
 def _sequence(place: str, before: list[Any], constant: Constant) -> list[str]:
-    """Whether a container holds the same in the same order."""
+    """Expressions: a container has the same items in the same order."""
     if any(x is ANY for x in before):
         same = [f"{place}[{i}] is {constant(x)}" for i, x in enumerate(before) if x is not ANY]
     else:

@@ -1,9 +1,8 @@
-"""What a function can reach: a description of it that changes whenever something in it does.
+"""A description of everything that a function can reach, which changes whenever something in it does.
 
-The walk starts at the function, goes through its closure, the globals its code names, the attributes it
-reads from modules, containers, objects and their classes, and ends at values, tensors and the standard library. What it
-cannot see through (an iterator, a random generator, an array) it refuses: a guard that misses a change would let
-a trace be replayed where it is wrong.
+The walk starts at the function, goes through its closure, the globals its code names, the attributes it reads from modules,
+containers, objects and their classes, and ends at values, tensors and the standard library. It refuses objects with hidden
+state (an iterator, a random generator, an array): a guard that misses a change would allow a wrong replay.
 """
 
 from __future__ import annotations
@@ -57,34 +56,34 @@ from .substitutes import original, substitute_for
 from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
-UNREAD = -1  # the number of what only functions reach that have not run
+UNREAD = -1  # the number of objects that only functions reach which have not run
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
 _HIDDEN = "whose contents guards cannot compare: pass as an argument what it gives"
 _VARIES = "whose result may be another one in each call: pass as an argument what it gives"
 
 
 class Walk:
-    """Describes an object and all it reaches, as a hashable token; and collects what may change unannounced.
+    """Describes an object and all it reaches, as a hashable token; collects objects that may change without announcement.
 
     tensors     that were reached, by id
-    live        containers and objects to look at in every call
+    live        containers and objects to compare in every call
     names       (mapping, key, value) of variables, attributes of modules and classes
     attributes  (object, name, value) of functions and cells
-    sizes       (mapping, length): whose values are among the names, or of which more would matter
+    sizes       (mapping, length): mappings whose values are among the names, or to which an addition would matter
     stored      (mapping, key) of variables that code assigns
-    numbers     (mapping, key, value) of attributes of what announces its changes
-    holders     all that can be changed; whether it announces changes; whether it is a container
-    bound       ids of objects of which a method, written in C, was reached
+    numbers     (mapping, key, value) of attributes of objects that announce changes
+    holders     all that can be changed; whether they announce changes; whether they are containers
+    bound       ids of objects with a reachable method written in C
     tagged      dictionaries that hardly ever change: of classes, of libraries, of objects that announce changes
     announcing  weak references to objects that announce their changes
     generators  of random numbers
-    functions   that are described, or may run
-    caches      functions that remember results
+    functions   described functions, or those that may run
+    caches      functions that cache results
 
-    What is in ``slots``, keys by the ids of their holders, is not described; ``met`` are the ids of those holders.
+    Values in ``slots``, keys by the ids of their holders, are not described; ``met`` are the ids of those holders.
 
-    Of functions whose code has not ``ran`` nothing counts but that they are there. All that they reach is looked at afterwards,
-    for what they might change or use when they run: it has number ``UNREAD`` in ``seen``; tensors are among ``others``.
+    For functions whose code has not ``ran`` only their existence counts. Everything that they reach is walked afterwards,
+    as they may change or use it when they run: it has number ``UNREAD`` in ``seen``; tensors are among ``others``.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Walk:
         self.slots: Slots = slots or {}
         self.holders: list[tuple[Any, bool, bool]] = []
         self.met: set[int] = set()
-        self.written: dict[int, set[str]] = {}  # what replays write to, by the ids of dictionaries
+        self.written: dict[int, set[str]] = {}  # places that replays write to, by the ids of dictionaries
         for slot in Structure.written:
             self.written.setdefault(id(slot.holder), set()).add(slot.key)
         self.has_containers = False
@@ -113,14 +112,14 @@ class Walk:
         self.arrays: dict[int, Tensor] = {}
         self.seen: dict[int, int] = {}
         self.placed: dict[int, Any] = {}  # objects by their number, those that announce changes as weak references
-        self.kept: list[Any] = []  # identities are compared, so what has one must stay alive
+        self.kept: list[Any] = []  # identities are compared, so these objects must stay alive
         self.tensors: dict[int, Tensor] = {}
         self.live: list[Any] = []
         self.names: list[tuple[Mapping[str, Any], str, Any]] = []
         self.attributes: list[tuple[Any, str, Any]] = []
         self.cells: list[tuple[Any, Any]] = []
         self.sizes: list[tuple[Any, int]] = []
-        self.asks_types = False  # whether code mentions ``type``, or functions in C, to which a float of the run is none
+        self.asks_types = False  # whether code mentions ``type``, or C functions that do not accept dynamic floats
         self.tagged: dict[int, dict[Any, Any]] = {}
         self.announcing: list[Any] = []
         self.generators: list[Any] = []
@@ -134,10 +133,10 @@ class Walk:
         self._weak: list[weakref.ref[Any]] = []
         self.arguments: Mapping[int, int] = {}  # what a call holds beside, by id
         self.written_to: Collection[int] = ()  # ids of containers that replays write to as the objects that they are
-        self._looked_up: tuple[types.CodeType, str] | None = None  # the code, and its name, that led here
+        self._looked_up: tuple[types.CodeType, str] | None = None  # the code, and the name in it, that led here
 
     def describe(self, x: Any, alone: bool = True) -> tuple:
-        """The token of an object; unless it is looked at ``alone``, with all code that has run."""
+        """The token of an object; unless ``alone``, with all code that has run."""
         tokens: list[Any] = []
         self._describe(x, tokens)
         if not alone:
@@ -158,7 +157,7 @@ class Walk:
         return "weak", None if x is None else id(x)
 
     def _rest(self, out: list[Any]) -> None:
-        """The code that has run, but that nothing leads to which was described; and what is patched in this package."""
+        """Describes code that has run but was not reached by the walk; and patches of this package."""
         if self.ran is not None:
             for function in self.ran.found:
                 self._describe(function, out)
@@ -170,7 +169,7 @@ class Walk:
             self._library(space, out)
 
     def _look_at_others(self) -> None:
-        """Looks at what functions reach that have not run."""
+        """Walks what functions reach that have not run."""
         if not self._later:
             return
         counts = ("kept", "live", "names", "attributes", "cells", "sizes", "numbers", "announcing")
@@ -252,7 +251,7 @@ class Walk:
             self._object(x, out)
 
     def _builtin(self, x: types.BuiltinFunctionType, out: list[Any]) -> None:
-        """A function written in C that somebody may call who is not watched."""
+        """A C function that unwatched code may call."""
         holder = x.__self__
         if isinstance(holder, (types.ModuleType, type, type(None))):
             self._meet(f"{x.__module__}.{x.__name__}")
@@ -266,7 +265,7 @@ class Walk:
             self._describe(holder, out)
 
     def _cache(self, x: Any, out: list[Any]) -> None:
-        """A function that remembers results. Those it remembers later change nothing."""
+        """A caching function. Results that it adds later change nothing."""
         found = {id(t): t for t in cached_tensors(x)}
         self.tensors.update(found)
         traits = {(t.requires_grad, t._grad_fn is None) for t in found.values()}
@@ -287,7 +286,7 @@ class Walk:
                 self._describe(value, out)
 
     def _is_slot(self, holder: Any, key: Any, out: list[Any]) -> bool:
-        """Whether a call brings what a holder holds at a key."""
+        """True if the call brings the holder's value at a key."""
         found = self.slots.get(id(holder))
         if found is None:
             return False
@@ -370,7 +369,7 @@ class Walk:
                 self._describe(value, out)
 
     def _code(self, code: types.CodeType, space: dict[str, Any], cells: Mapping[str, Any], out: list[Any]) -> None:
-        """What code looks up by name, with that of the functions it makes, if they have run."""
+        """The names that code looks up, including those of the functions it creates, if they have run."""
         self._codes.add(id(code))
         before = self._looked_up
         for kind, name, attributes, level, is_called in references(code):
@@ -410,7 +409,7 @@ class Walk:
             self._name(space, name, attributes, is_called, out)
 
     def _name(self, space: Mapping[str, Any], name: str, attributes: tuple[str, ...], is_called: bool, out: list[Any]) -> None:
-        """A name that code looks up, and the attributes it reads from what it finds if that is a module."""
+        """A name that code looks up, and the attributes that it reads from the result if that is a module."""
         if self._is_slot(space, name, out):
             return
         value = original(space.get(name, MISSING))
@@ -424,7 +423,7 @@ class Walk:
             self._attribute(value, attributes, is_called, out)
 
     def _attribute(self, value: Any, attributes: tuple[str, ...], is_called: bool, out: list[Any]) -> None:
-        """What is found under a name that code looks up, with the attributes it reads of it."""
+        """The value of a name that code looks up, with the attributes that it reads."""
         if isinstance(value, type) and is_library(value.__module__) and attributes:
             self._describe(value, out)
             found = getattr(value, attributes[0], None)
@@ -435,7 +434,7 @@ class Walk:
             if isinstance(value, types.BuiltinFunctionType) and isinstance(
                 value.__self__, (types.ModuleType, type, type(None))
             ):
-                out.append(("opaque", id(value)))  # the call is seen
+                out.append(("opaque", id(value)))  # the call is watched
                 self.kept.append(value)
                 return
             path = unseen_call(value)
@@ -505,7 +504,7 @@ class Walk:
                     self._describe(value, out)
 
     def _library(self, space: dict[str, Any], out: list[Any]) -> None:
-        """A namespace of this package: what users have put there."""
+        """A namespace of this package: users' changes to it."""
         if id(space) not in self.tagged:
             self._tag(space)
             for name, value in altered(space):
@@ -545,7 +544,7 @@ class Walk:
         self._describe(cls, out)
 
     def _array(self, x: np.ndarray, out: list[Any]) -> None:
-        """A NumPy array, with its elements: NumPy may compute with them, unseen."""
+        """A NumPy array, with its elements: NumPy may compute with them, undetected."""
         if not is_input(x):
             self._refuse(f"it reads a NumPy array of dtype {x.dtype}", "which tensors do not have: pass what is in it")
             return
@@ -577,7 +576,7 @@ class Walk:
                 self._describe(value, out)
 
     def _watch(self, space: Any) -> None:
-        """Of what announces its changes, the places that replays write to are looked at in every call: replays say nothing."""
+        """For objects that announce changes: compares the places that replays write to, because replays announce nothing."""
         for name in self.written.get(id(space), ()):
             if name not in self.slots.get(id(space), ()):
                 self.names.append((space, name, dict.get(space, name, MISSING)))
@@ -586,7 +585,7 @@ class Walk:
         self.asks_types |= is_strict(path)
 
     def _watch_object(self, x: Any) -> None:
-        """Of an object that announces its changes, what is written past it."""
+        """For an object that announces changes, writes that bypass the announcement."""
         space = vars(x)
         self.announcing.append(weakref.ref(x))
         self._watch(space)

@@ -1,4 +1,4 @@
-"""What a run prints and logs: captured while it is recorded, and written again by a replay once its path is complete."""
+"""A run's output: captured while it is recorded, and written again by a replay once its path is complete."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ muted = _Muted()  # while a replay is only compared
 
 
 class Written(NamedTuple):
-    """Something written: ``write(*parts)``, in which there may be numbers of the run."""
+    """A write: ``write(*parts)``, possibly with dynamic numbers."""
 
     write: Callable[..., Any]
     parts: tuple[Any, ...]
 
     def again(self, values: list[Any]) -> None:
-        """Writes the same with the numbers of a replay."""
+        """Repeats the write with a replay's numbers."""
         if not muted.on:
             self.write(*[_filled(part, values) for part in self.parts])
 
 
 class _Stream:
-    """Stands for a stream while a run is recorded, and says what is written to it."""
+    """Replaces a stream while a run is recorded, and records writes to it."""
 
     def __init__(self, name: str, stream: Any):
         self._name, self._stream = name, stream
@@ -87,7 +87,7 @@ def _tell(write: Callable[..., Any], *parts: Any) -> None:
         recorder.prints.append(Written(write, parts))
 
 
-# In place of ``print``, of the method of loggers through which all records go, and of streams, while a run is recorded.
+# Substitutes of ``print``, of the logging method through which all records go, and of streams, while a run is recorded.
 
 
 def _capturing_print(plain_print: Callable[..., None]) -> Callable[..., None]:
@@ -98,7 +98,7 @@ def _capturing_print(plain_print: Callable[..., None]) -> Callable[..., None]:
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
             return
         stream = _stream_of(target)
-        if stream is None:  # a file, if it isn't text in memory
+        if stream is None:  # a file, unless it is text in memory
             if not isinstance(target, io.StringIO):
                 recorder.give_up("prints to a file")
             plain_print(*args, sep=sep, end=end, file=file, flush=flush)
@@ -113,7 +113,7 @@ def _capturing_print(plain_print: Callable[..., None]) -> Callable[..., None]:
 
 
 def _stream_of(target: Any) -> _Stream | None:
-    """What stands for a stream, given that or the stream itself."""
+    """The substitute of a stream, given it or the stream itself."""
     if isinstance(target, _Stream):
         return target
     placed = [x for x in (sys.stdout, sys.stderr) if isinstance(x, _Stream)]
@@ -142,14 +142,14 @@ register_made(sys, "stderr", _Stream)
 
 
 def _outside(module: types.ModuleType, frame: types.FrameType | None) -> types.FrameType | None:
-    """The innermost frame whose code is not that of a module."""
+    """The innermost frame whose code is not in a module."""
     while frame is not None and frame.f_globals is vars(module):
         frame = frame.f_back
     return frame
 
 
 def _shown(x: Any, recorder: Recorder) -> Any:
-    """Something printed, with text for tensors: what replays make of their elements."""
+    """A printed object, with text for tensors, which replays format from their elements."""
     if isinstance(x, Tensor) and shows_elements(x):
         text = recorder.text(x)
         return x if text is None else text
@@ -159,7 +159,7 @@ def _shown(x: Any, recorder: Recorder) -> Any:
 
 
 def _part(x: Any) -> Any:
-    """Something printed, as it is now: numbers of the run by number, what else may change as text."""
+    """A printed object in its current state: dynamic numbers by index, other mutable objects as text."""
     if isinstance(x, RuntimeNumber):
         return Number(x._index)
     if type(x) is Text:
@@ -174,7 +174,7 @@ def _part(x: Any) -> Any:
 
 
 def _plain(x: Any) -> Any:
-    """With floats for numbers of the run."""
+    """With floats for dynamic numbers."""
     if isinstance(x, RuntimeNumber):
         return x._value
     if type(x) in (list, tuple):

@@ -1,4 +1,4 @@
-"""Which arguments are the same tensor, or share memory: no part of the key where they are only read, and never stale."""
+"""Identical and overlapping arguments: not part of the key if they are only read, and never stale."""
 
 import copy
 import functools
@@ -21,7 +21,7 @@ warnings.simplefilter("ignore", tracer.TraceWarning)
 
 
 def patterns(n=1):
-    """Calls of three tensors: different, two or all of them the same, in all orders, with memory in common."""
+    """Calls of three tensors: different, two or all of them identical, in all orders, with overlapping memory."""
 
     def new():
         return tracer.rand(n) + 0.1
@@ -161,7 +161,7 @@ Transition = namedtuple("Transition", "at action next reward")
 
 
 def walk(n, of):
-    """The steps of a walk: each begins at the tensor at which the one before it ends."""
+    """The steps of a walk: each begins at the tensor at which the previous one ends."""
     states = [tracer.rand(3) for _ in range(n + 1)]
     return [of(states[i], states[i + 1], i) for i in range(n)]
 
@@ -177,7 +177,7 @@ CONTAINERS = {
 @pytest.mark.parametrize("batch", [2, 8])
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_samples_of_a_replay_buffer(name, batch):
-    """At first the buffer is as long as a sample: nearly all samples have a tensor twice, each time another one."""
+    """At first the buffer is as long as a sample: nearly all samples contain a tensor twice, each time a different one."""
 
     def make(wrap):
         memory = deque(walk(40, CONTAINERS[name]), maxlen=24)
@@ -206,7 +206,7 @@ def test_samples_of_a_replay_buffer(name, batch):
 
 
 def test_a_sample_that_outlives_the_call_may_be_changed():
-    """A backward pass outside reads the sample as it was, or raises, as in eager code."""
+    """A backward pass outside reads the old sample, or raises, as in eager code."""
 
     def make(wrap):
         w = tracer.ones(3, requires_grad=True)
@@ -266,7 +266,7 @@ def _is(a, b):
 
 
 def random_program(seed):
-    """Reads, looks at, and perhaps changes or stores some of four tensors."""
+    """Reads, inspects, and possibly changes or stores some of four tensors."""
     rng = random.Random(seed)
     steps = []
     for _ in range(rng.randrange(2, 7)):

@@ -1,4 +1,4 @@
-"""NumPy arrays in traced functions: arguments are read anew in each call, what NumPy computes is never stale."""
+"""NumPy arrays in traced functions: arguments are read in each call, and NumPy's computations are never stale."""
 
 import copy
 import gc
@@ -129,7 +129,7 @@ def test_what_a_function_writes_through_a_tensor_is_in_the_array():
         other, _ = function(want, vec())
         assert a.tolist() == want.tolist() and got.tolist() == other.tolist() and shown.tolist() == a.tolist()
         a[1] = want[1] = 5
-        assert shown[1] == 5  # it shows the array's memory
+        assert shown[1] == 5  # it shares the array's memory
     assert f.cache_info().replays == 4
 
 

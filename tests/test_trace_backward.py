@@ -1,4 +1,4 @@
-"""Backward passes inside traced functions: hooks and callers may do with gradients what they may in eager runs."""
+"""Backward passes inside traced functions: hooks and callers may treat gradients as in eager runs."""
 
 import numpy as np
 import pytest
@@ -160,7 +160,7 @@ def _whole(x, z):
     return y
 
 
-# What is left of x: nothing, yet its gradient is 0 and not none, as if nothing had been traced.
+# x is overwritten completely, but its gradient is 0 and not None, as in eager code.
 OVERWRITTEN = {
     "rows": _rows,
     "whole": _whole,

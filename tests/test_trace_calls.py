@@ -1,4 +1,4 @@
-"""The program means the same without the decorator: signatures, floats, random numbers, errors, calls within calls, threads."""
+"""Traced programs have the eager results: signatures, floats, random numbers, errors, nested calls, threads."""
 
 import math
 import os
@@ -98,7 +98,7 @@ def test_keyword_default_and_variable_arguments():
     both(program, graphs=3)
 
 
-# Floats are numbers of the run.
+# Dynamic floats.
 
 FLOATS = {
     "arithmetic": lambda x, a: x * a + (a * 2 - 1) / 3 - a**2 + (-a) + 2 / a + a % 0.3,
@@ -304,7 +304,7 @@ def test_errors_of_shape_and_dtype():
     both(program)
 
 
-# Calls within calls.
+# Nested calls.
 
 
 def test_traced_functions_call_traced_functions():

@@ -1,4 +1,4 @@
-"""``float()``, ``int()`` and ``type()`` of tensors and of numbers of the run: compiled where nothing is decided by them."""
+"""``float()``, ``int()`` and ``type()`` of tensors and dynamic numbers: compiled unless they decide something."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ def outcome(f, *args):
 
 
 def twice(make, calls, recordings=None):
-    """Calls the function that ``make`` gives without the decorator and with it. ``recordings``: how many there may be."""
+    """Calls the function that ``make`` returns, with and without the decorator. ``recordings``: the allowed number."""
     found = []
     for wrap in (lambda f: f, tracer.trace):
         f = wrap(make())
@@ -242,7 +242,7 @@ def test_other_threads_run_the_same_functions():
     assert not wrong
 
 
-# Elements that only flow through.
+# Elements that are not used for decisions.
 
 LISTS = {
     "tolist": lambda x: (x.tolist(), (x * 2).long().tolist(), x.reshape(3, 1).tolist(), x.sum().tolist()),
@@ -326,7 +326,7 @@ def test_the_text_of_a_tensor_that_is_kept():
     twice(lambda: lambda x: (str(x), f"{x}", x * 2), [(vec(i % 2),) for i in range(6)])
 
 
-# What C code calls, and insists on the type of what it gives.
+# Methods that C code calls, with a required result type.
 
 
 class Average:

@@ -1,4 +1,6 @@
-"""Checked replays: what is right passes, undone and done once; what is wrong is named, with its operation and line."""
+"""Checked replays: a correct replay passes, and its effects occur once; a wrong one is reported, with its operation
+and line.
+"""
 
 import os
 import subprocess
@@ -57,7 +59,7 @@ def test_gradients_outside_branches_and_prints(capsys):
 
 
 def spoiled(monkeypatch):
-    """Lets replays take place whatever they depend on."""
+    """Lets replays run whatever they depend on."""
     from tracer.tracing.guards import Environment
 
     monkeypatch.setattr(Environment, "key", lambda self: 0)

@@ -1,4 +1,4 @@
-"""Loops whose counters, logs and rates are Python's: a traced function keeps them as an eager one does."""
+"""Loops whose counters, logs and rates are Python objects: a traced function keeps them like an eager one."""
 
 import collections
 import math
@@ -273,7 +273,7 @@ def index_changes(tr):
     return (lambda i: f(vec(i)), lambda: (loss, a.i))
 
 
-# Of these every call is another one: extents that grow, ints beyond float64.
+# Functions whose calls all differ: growing extents, ints beyond float64.
 ANEW = {"replay_buffer", "kv", "big_int"}
 
 
@@ -285,7 +285,7 @@ def test_counters(name):
         assert f.cache_info().replays >= 5, f.explain()
 
 
-# Written to at a position that changes.
+# Writes at a position that changes.
 
 RINGS = {
     "a row": (lambda: tracer.zeros(5, 3), lambda b, i, x: b.__setitem__(i, x)),

@@ -1,4 +1,4 @@
-"""Assignments to ``.data`` inside traced functions, and results that share memory with tensors nobody is shown."""
+"""Assignments to ``.data`` inside traced functions, and results that share memory with internal tensors."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def detached_and_shown(p, q, x):
     return y.detach(), y
 
 
-# Eager, for what it assigns has two names; and what it must not do to them.
+# Run eagerly, because the assigned memory has two names; and forbidden effects on it.
 
 
 def changed_with_two_names(p, q, x):
@@ -196,7 +196,7 @@ def test_it_leaves_what_an_eager_run_leaves(f):
 
 
 def test_an_assignment_counts_as_one_before_a_backward_pass():
-    """Between a compiled call and its backward pass another traced function assigns."""
+    """Another traced function assigns between a compiled call and its backward pass."""
     p = nn.Parameter(tracer.tensor([1.0, 2.0]))
     forward = tracer.trace(lambda x: ((p * x) * p).sum())
 

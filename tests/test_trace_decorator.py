@@ -1,4 +1,4 @@
-"""What ``@tracer.trace`` may decorate, and that the result is still what was decorated."""
+"""What ``@tracer.trace`` may decorate, and the type of the result."""
 
 import abc
 import asyncio
@@ -228,7 +228,7 @@ def test_functions_over_the_modules_of_a_traced_module(net):
     other = {k: v * 0 for k, v in fast.named_parameters()}
     assert tracer.func.functional_call(fast, other, (x,)).abs().sum() == 0
     assert fast(x).abs().sum() != 0
-    assert isinstance(type(fast)(7), Net) and type(fast)(7).width == 7  # the class makes modules that are not traced
+    assert isinstance(type(fast)(7), Net) and type(fast)(7).width == 7  # the class creates untraced modules
 
 
 class Registered(nn.Module):
@@ -458,7 +458,7 @@ def test_abstract_methods_stay_abstract():
 
 
 def plain(x: "tracer.Tensor", k: int = 2, /, *rest: float, flag: bool = False, **more: int) -> "tracer.Tensor":
-    """Its text."""
+    """Its docstring."""
     return x * k
 
 
@@ -672,7 +672,7 @@ def test_clear_forgets_why_a_function_ran_eagerly():
     assert f.cache_info()[:4] == (0, 1, 0, 0) and "eager" in f.explain()
     f.clear()
     assert "eager" not in f.explain()
-    with pytest.warns(tracer.TraceWarning):  # told again
+    with pytest.warns(tracer.TraceWarning):  # reported again
         f(vec())
 
 
@@ -703,7 +703,7 @@ def test_counts_of_calls_inside_and_of_threads():
     assert 3 < replays(outer) <= 203
 
 
-# Telling.
+# Messages.
 
 
 def test_explain_lists_arguments_guards_and_counts():

@@ -1,4 +1,4 @@
-"""Random numbers of Python and NumPy in traced functions: the same draws as without the decorator, none twice, and compiled."""
+"""Random numbers of Python and NumPy in traced functions: the same draws as in eager mode, none twice, and compiled."""
 
 import copy
 import random
@@ -42,7 +42,7 @@ def run(make, trace, calls):
 
 
 def twice(make, calls=12, compiled=True, recordings=None):
-    """Calls a function without the decorator and with it, and compares results and the generators after each call."""
+    """Calls a function with and without the decorator, and compares results and the generators after each call."""
     made = []
 
     def trace(f):
@@ -56,7 +56,7 @@ def twice(make, calls=12, compiled=True, recordings=None):
         assert recordings is None or info.recordings <= recordings, explained
 
 
-# Each takes what a function might draw from: Python's module, and instances of generators.
+# Functions of the sources of random numbers: Python's module, and instances of generators.
 
 NUMBERS = {
     "random": lambda x, p, n, o: x * random.random(),
@@ -281,7 +281,7 @@ def test_clocks_are_read_in_every_call():
     starts, times, walls, monotonic = zip(*log, strict=True)
     for values, low, high in zip((starts, walls, monotonic), before, after, strict=True):
         assert list(values) == sorted(values) and low <= values[0] and values[-1] <= high and len(set(values)) == 5
-    assert all(t > 1e-5 for t in times)  # what comes before a clock is computed by then
+    assert all(t > 1e-5 for t in times)  # computations before a clock are complete when it is read
 
 
 def test_a_limit_of_time():

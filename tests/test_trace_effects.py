@@ -1,4 +1,4 @@
-"""Traced functions change Python's objects as eager ones do: counters, states, caches, arguments, also before exceptions."""
+"""Traced functions change Python objects like eager ones: counters, states, caches, arguments, also before exceptions."""
 
 import collections
 import dataclasses
@@ -11,7 +11,7 @@ from twice import both, leaf, same, tried, vec
 import tracer
 from tracer import nn, optim
 
-# Places, and what is done to what is there.
+# Places, and operations on their values.
 
 COUNT, TENSOR, WRITTEN = 0, None, None
 
@@ -441,7 +441,7 @@ def test_an_index_out_of_range_changes_what_comes_before_it():
     tried(program, 12)
 
 
-# Ints of the run.
+# Dynamic ints.
 
 INTS = {
     "arithmetic": lambda x, n: x * (3 * n + 1 - n // 2) + (n % 4) * (2**n) - (n << 1) + (n ^ 5) + ~n + abs(-n),
@@ -690,7 +690,7 @@ def test_a_training_loop_that_counts_and_schedules():
 
 
 def test_traced_functions_called_by_a_run_that_is_given_up():
-    """Numbers of the run stay in slots until the run ends, also where it is no longer recorded."""
+    """Dynamic numbers stay in slots until the run ends, even if it is no longer recorded."""
 
     def program(trace):
         count, m = 1.0, tracer.ones(3)

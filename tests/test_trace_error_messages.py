@@ -1,4 +1,4 @@
-"""What a function raises, recorded and replayed, is what it raises: the type of the error, and its words."""
+"""A function's errors, recorded and replayed: the same type and the same message."""
 
 import math
 

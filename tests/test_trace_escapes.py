@@ -1,4 +1,4 @@
-"""The program means the same without the decorator: what escapes, looks at values, odd tensors, memory of a recorded run."""
+"""Traced programs have the eager results: escaping tensors, reads of values, unusual tensors, memory of a recorded run."""
 
 import collections
 import copy
@@ -111,7 +111,7 @@ def test_an_argument_is_emptied():
     both(program)
 
 
-# Looks at values.
+# Reads of values.
 
 LOOKS = {
     "item": lambda x: x * 2 if x.sum().item() > 0 else -x,
@@ -170,7 +170,7 @@ def test_a_change_before_a_look_happens_once():
     both(program)
 
 
-# Odd tensors.
+# Unusual tensors.
 
 ODD = {
     "transposed": lambda: vec(n=6).reshape(2, 3).t(),
@@ -225,7 +225,7 @@ def test_layout_of_results():
 
 
 def test_a_recorded_run_keeps_no_intermediate_values():
-    x = tracer.ones(1 << 18)  # a mebibyte
+    x = tracer.ones(1 << 18)  # 1 MiB
 
     def chain(x):
         with tracer.no_grad():
@@ -244,7 +244,7 @@ def test_a_recorded_run_keeps_no_intermediate_values():
 
 
 def test_a_tensor_that_died_in_the_run_is_not_taken_for_another():
-    """New tensors, made where the recorder does not see it, may have the identity of dead ones."""
+    """New tensors, created where the recorder does not see it, may have the id of deleted ones."""
 
     def program(trace):
         kept = [vec(k) for k in range(20)]
@@ -261,11 +261,11 @@ def test_a_tensor_that_died_in_the_run_is_not_taken_for_another():
     both(program)
 
 
-# Found by trying to break it.
+# Regressions.
 
 
 def test_what_is_updated_in_place_is_read_elsewhere_too():
-    """An element that is computed from the old values of others: not in the kernel that overwrites them."""
+    """An element computed from the old values of others must not be in the kernel that overwrites them."""
 
     def program(trace):
         @trace
@@ -386,7 +386,7 @@ NESTED = {
 
 @pytest.mark.parametrize("name", NESTED)
 def test_numbers_that_are_kept_become_plain(name):
-    """Wherever a run has put what it read with ``item()``, users find floats there."""
+    """Wherever a run has stored results of ``item()``, users find floats there."""
     empty, put = NESTED[name]
 
     def kinds(x):
@@ -413,7 +413,7 @@ def test_numbers_that_are_kept_become_plain(name):
 
 
 def test_recording_does_not_search_the_process(monkeypatch):
-    """A search for referrers looks at all objects there are: only numbers that nothing known holds are worth one."""
+    """A search for referrers visits all objects: only numbers without a known holder justify one."""
     searched, search = [], gc.get_referrers
     monkeypatch.setattr(gc, "get_referrers", lambda *objects: searched.append(len(objects)) or search(*objects))
     log, pairs = [], set()

@@ -1,4 +1,4 @@
-"""What ``explain`` and warnings say: the tree, effects, times, and the line that is to be changed."""
+"""The texts of ``explain`` and warnings: the tree, effects, times, and the line to change."""
 
 import inspect
 import os
@@ -16,7 +16,7 @@ from tracer import trace
 
 
 def told_by(f, *calls):
-    """What is warned of while a function is called."""
+    """The warnings while a function is called."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for args in calls:
@@ -39,7 +39,7 @@ class Model:
 
 
 def test_the_tree_of_paths():
-    """Segments, looks with their line and what was seen, effects; equal segments in a row are one."""
+    """Segments, branches with their line and the value read, effects; consecutive equal segments are shown once."""
     model = Model()
     for k in (1, 1, 300, 300, -1, -1):
         model.step(tracer.arange(1.0, 4.0) * k, 0.5)
@@ -165,7 +165,7 @@ mode = "k"
 
 
 def test_what_changes_in_every_call():
-    """A function that keeps recording says so once, with what was another one in the last two calls."""
+    """A function that keeps recording says so once, with what differed between the last two calls."""
     global mode
 
     @trace
@@ -200,7 +200,7 @@ def test_what_changes_in_every_call():
 
 
 def test_elements_that_were_seen():
-    """What NumPy computed with; of many elements, their number."""
+    """The elements that NumPy computed with; of many elements, their number."""
 
     @trace
     def f(x):

@@ -1,4 +1,4 @@
-"""Random programs (``random_traced_programs``) mean the same traced; and where tracing is broken on purpose, that is found.
+"""Random programs (``random_traced_programs``) have the same results traced, and planted bugs in tracing are found.
 
 So do programs whose surroundings change between calls: ``test_stale_fuzz``.
 """
@@ -39,7 +39,7 @@ def test_many_random_programs(first):
     assert not found, found
 
 
-# What could be wrong with tracing, planted.
+# Planted bugs in tracing.
 
 
 def twice(self, *args, cotangents=CompiledNode.cotangents):

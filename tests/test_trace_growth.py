@@ -1,4 +1,4 @@
-"""What traced functions keep is bounded, however many calls there are, and of whatever kind."""
+"""The memory that traced functions keep is bounded, for any number and kind of calls."""
 
 import gc
 import sys
@@ -15,7 +15,7 @@ from tracer.context import Structure
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 CALLS = 5000
-N = 150  # a matrix of this extent has 90 KB: kept for every call, they would be 450 MB
+N = 150  # a matrix of this extent has 90 KB: kept for every call, they would take 450 MB
 LIMIT = 60 << 20
 
 
@@ -181,7 +181,7 @@ def test_those_used_least_recently_go_first():
 
 
 def test_an_object_in_the_place_of_one_that_is_gone():
-    """New tensors may be where old ones were: a trace of those is not replayed."""
+    """New tensors may have the ids of old ones: the old ones' trace is not replayed."""
     f = tracer.trace(lambda g, x: g(x))
     for i in range(300):
         w = tracer.full((3,), float(i))
@@ -207,7 +207,7 @@ def test_modules_by_turns():
 
 
 def test_what_is_known_of_written_places_goes_with_the_function():
-    """Where replays write is known to all functions, as long as what writes is there."""
+    """The places that replays write to are known to all functions, as long as the writing function exists."""
     gc.collect()
     before = len(Structure.written)
 

@@ -1,4 +1,4 @@
-"""Guards look at what ran, and cannot be fooled: each program is changed between calls in a way that announces nothing."""
+"""Guards cover the code that ran, and cannot be bypassed: each program is changed between calls without an announcement."""
 
 import enum
 import functools
@@ -33,7 +33,7 @@ class Level(int):
 
 
 class CHANGES:
-    """Each makes a function, and a function that changes what the first one reads."""
+    """Each creates a function, and a function that changes what the first one reads."""
 
     def class_of_an_object():
         class P:

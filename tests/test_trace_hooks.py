@@ -1,4 +1,4 @@
-"""Hooks in traced functions run, and are compiled where the backward pass is inside."""
+"""Hooks in traced functions run, and are compiled if the backward pass is inside."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The program means the same without the decorator: shared memory, changes in place, results."""
+"""Traced programs have the eager results: shared memory, in-place changes, results."""
 
 import collections
 import dataclasses
@@ -10,7 +10,7 @@ from twice import Pair, batch, both, leaf, outcome, vec
 import tracer
 from tracer import nn, optim
 
-# One tensor in two places.
+# One tensor as two arguments.
 
 
 def test_the_same_tensor_twice():
@@ -18,11 +18,11 @@ def test_the_same_tensor_twice():
         f = trace(lambda a, b: (a * b, a - b))
         return [f(*pair) for x in (vec(1), vec(2)) for pair in ((x, x), (x, vec(5)), (vec(5), x))]
 
-    both(program, graphs=1)  # where it only reads them, that is no other case
+    both(program, graphs=1)  # if they are only read, no other recording is needed
 
 
 def pairs(n=3):
-    """Two vectors in memory of their own, one vector twice, two that overlap, one and the same memory; all of one signature."""
+    """Two separate vectors, one vector twice, two that overlap, one and the same memory; all of one signature."""
     base = vec(n=8)
     base2 = vec(n=8)
     base3 = vec(n=8)
@@ -155,7 +155,7 @@ def test_a_gradient_whose_memory_is_not_contiguous():
     both(program)
 
 
-# Changes in place.
+# In-place changes.
 
 IN_PLACE = {
     "item": lambda x: x.__setitem__(0, 5.0),
@@ -226,7 +226,7 @@ def test_versions_count_changes():
 DATA = {
     "in place": lambda x: (x.mul_(2), None)[1],
     "a view in place": lambda x: (x[1:].mul_(2), None)[1],
-    "data": lambda x: (x.data.mul_(2), None)[1],  # autograd does not see that
+    "data": lambda x: (x.data.mul_(2), None)[1],  # autograd does not detect that
 }
 
 
@@ -410,7 +410,7 @@ def test_gradients_are_assigned_inside(name):
             f(x)
             results += [None if t.grad is None else t.grad.clone() for t in (p, q)] + [p.grad is x]
             if p.grad is not None:
-                p.grad.add_(1)  # who shares this memory?
+                p.grad.add_(1)  # is this memory shared?
             results += [q.grad, x.clone()]
         return results
 

@@ -1,4 +1,4 @@
-"""Programs that keep state in objects of all kinds, in ways that a trace could get wrong."""
+"""Programs with state in objects of all kinds, which a trace could get wrong."""
 
 import dataclasses
 import types
@@ -484,7 +484,7 @@ def view_kept(tr):
     return (call, lambda: vars(a))
 
 
-# Of these every call is another one: text that grows, functions made anew, keys and NumPy scalars that change.
+# Functions whose calls all differ: growing text, new functions, keys and NumPy scalars that change.
 ANEW = {"text", "closure_kept", "key_by_int", "outside_changes", "numpy_scalar", "numpy_arg"}
 
 

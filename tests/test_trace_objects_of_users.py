@@ -1,4 +1,4 @@
-"""Objects whose classes override what guards might ask them: they are described by what is in them, and never called."""
+"""Objects whose classes override methods that guards might call: they are described by their contents, and never called."""
 
 import collections
 import functools
@@ -13,7 +13,7 @@ import tracer
 
 
 def halved(base, *names):
-    """A container class of which these methods answer something else than it holds."""
+    """A container class whose listed methods misreport its contents."""
 
     def answer(self, *args):
         raise AssertionError("nobody but the function asks")
@@ -159,7 +159,7 @@ def test_an_axis_of_a_derived_class():
 
 
 class LOOKED_AT:
-    """Each makes a function that looks at another one, which it does not call, and what changes that."""
+    """Each creates a function that inspects another one without calling it, and a change of that."""
 
     def closure():
         inside = 1.0

@@ -1,4 +1,4 @@
-"""Functions whose Python looks at values: each path they take is compiled, and paths share what they have in common."""
+"""Control flow on values: each path is compiled, and paths share common segments."""
 
 import math
 import warnings
@@ -161,7 +161,7 @@ def followed(y):
 
 
 def is_compiled(f):
-    """Every call has been recorded or replayed."""
+    """True if every call has been recorded or replayed."""
     info = f.cache_info()
     assert info.replays and not info.eager and "eager" not in f.explain(), (info, f.explain())
 
@@ -553,7 +553,7 @@ FAILING = {
 
 @pytest.mark.parametrize("name", FAILING)
 def test_what_fails_for_some_values(name):
-    """An operation that failed once may succeed in another call: the function goes on as it does, and such calls compile."""
+    """An operation that failed once may succeed in another call: the function continues, and such calls compile."""
     f, calls = FAILING[name]
     traced = tracer.trace(f)
 

@@ -1,4 +1,4 @@
-"""Programs with something unusual in their kernels: they compile, and compute what they compute eagerly, with gradients."""
+"""Programs with unusual kernels: they compile, and have the eager results and gradients."""
 
 import warnings
 from functools import reduce
@@ -55,7 +55,7 @@ def mask(*shape):
     return np.random.default_rng(5).random(shape) < 0.5
 
 
-# Many parts.
+# Concatenations of many parts.
 
 
 @pytest.mark.parametrize("n", [15, 16, 17, 99])
@@ -105,7 +105,7 @@ def test_a_long_recurrence_with_its_states():
     same_as_eager(f, (105, 1, 3), (3, 3), rtol=1e-3)
 
 
-# Softmaxes, norms and what is around them, small and large.
+# Softmaxes, norms and surrounding operations, small and large.
 
 SHAPES = [(12, 10), (1100, 1200)]
 
@@ -147,7 +147,7 @@ def test_batch_norm_before_squeeze_and_excite(batch, channels, extent):
     same_as_eager(f, (batch, c, extent, extent), (c, c // 4), (c // 4, c), (c,), (c,), rtol=2e-4)
 
 
-# Dtypes that meet.
+# Mixed dtypes.
 
 
 def test_real_tensors_and_imaginary_numbers():

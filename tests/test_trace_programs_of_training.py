@@ -1,4 +1,4 @@
-"""Training as people write it: weights that are kept, schedules by metrics, L-BFGS."""
+"""Realistic training: stored weights, schedules by metrics, L-BFGS."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ def batches(n):
 
 
 def training(make_step, optimizer=optim.SGD, lr=0.3, n=12, more=tuple):
-    """Steps of training: ``make_step`` gives what follows the step of the optimizer; ``more`` other arguments."""
+    """Training steps: ``make_step`` returns the code after the optimizer's step; ``more`` other arguments."""
 
     def make(wrap):
         model = nn.Linear(4, 3)
@@ -40,7 +40,7 @@ def training(make_step, optimizer=optim.SGD, lr=0.3, n=12, more=tuple):
 
 
 def kept(copied):
-    """Keeps what ``copied`` gives of the best model, in a dictionary."""
+    """Stores the result of ``copied`` for the best model, in a dictionary."""
 
     def make(model, opt):
         best = {"loss": math.inf, "kept": None}

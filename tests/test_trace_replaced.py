@@ -1,4 +1,4 @@
-"""What a traced function reaches is replaced, or written to past the methods that announce it: no result or effect is stale."""
+"""Objects that a traced function reaches are replaced, or changed without an announcement: no result or effect is stale."""
 
 import collections
 import gc
@@ -26,7 +26,7 @@ class Slotted:
 
 
 def results(make, wrap):
-    """What each call gives, or raises, and the state that it leaves."""
+    """Each call's result or exception, and the resulting state."""
     f, steps, state = make(wrap)
     found = []
     for step in steps:

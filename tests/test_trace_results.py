@@ -1,4 +1,4 @@
-"""What traced functions may return: any object that is its class and what it holds, new, shared, or there before the call."""
+"""Results that traced functions may return: objects that consist of class and contents; new, shared, or existing ones."""
 
 import collections
 import copy
@@ -27,7 +27,7 @@ def vec(*values, grad=False):
 
 
 def told(x, depth=0):
-    """All there is to an object, as plain values."""
+    """Everything about an object, as plain values."""
     if isinstance(x, tracer.Tensor):
         return type(x), x.dtype, x.requires_grad, np.round(x.detach().numpy(), 5).tolist()
     if isinstance(x, np.ndarray):
@@ -80,7 +80,7 @@ class Plain:
     def __init__(self, a, b):
         self.a, self.b = a, b
 
-    def __setattr__(self, name, value):  # a replay does not go through this
+    def __setattr__(self, name, value):  # a replay does not use this
         if hasattr(self, name):
             raise AttributeError(name)
         object.__setattr__(self, name, value)

@@ -1,4 +1,4 @@
-"""Numbers that change from call to call, given to code that takes floats alone: it gets floats, and the right ones."""
+"""Changing numbers passed to code that accepts only floats: it receives the right floats."""
 
 import array
 import copy

@@ -1,4 +1,4 @@
-"""The program means the same without the decorator: what a function reads besides its arguments, arguments that are objects."""
+"""Traced programs have the eager results: what a function reads besides its arguments, and objects as arguments."""
 
 import collections
 import dataclasses
@@ -18,7 +18,7 @@ import tracer
 from tracer import nn
 from tracer.nn import functional as F
 
-# What a function reads may change.
+# Changes of what a function reads.
 
 SCALE = 1.0
 LAST = 0
@@ -83,7 +83,7 @@ def add_k(options, x):
 
 
 class CHANGES:
-    """Each makes a function, and a function that changes what the first one reads."""
+    """Each creates a function, and a function that changes what the first one reads."""
 
     def closure_variable():
         k = 1.0
@@ -420,7 +420,7 @@ def test_modes_set_inside_stay_set():
         tracer.set_grad_enabled(True)
 
 
-# Arguments that are objects.
+# Objects as arguments.
 
 
 def test_objects_as_arguments():

@@ -1,4 +1,4 @@
-"""One thread records at a time: the calls of others run eagerly meanwhile, or replay, and see nothing of the recording."""
+"""One thread records at a time: other threads' calls run eagerly meanwhile, or replay, unaffected by the recording."""
 
 import builtins
 import contextlib
@@ -50,7 +50,7 @@ def world():
 
 @contextlib.contextmanager
 def recorded_elsewhere(work=lambda x: x):
-    """Another thread records a function in this block; ``work`` is a part of it."""
+    """Another thread records a function in this block, including ``work``."""
     started, over, errors = threading.Event(), threading.Event(), []
 
     def slow(x):
@@ -87,7 +87,7 @@ def nothing_is_left():
 @pytest.mark.parametrize("name", sorted({*programs()} - {"counts"}))  # two threads would change one object
 @pytest.mark.parametrize("calls_before", [0, 4])
 def test_calls_while_another_thread_records(name, calls_before):
-    """They give what eager code gives, also where both run the same code, and are recorded or replayed afterwards."""
+    """They have the eager results, even if both run the same code, and are recorded or replayed afterwards."""
     x = tracer.tensor([0.5, 2.0])
     eager, function = programs()[name], programs()[name]
     f = tracer.trace(function)
@@ -113,7 +113,7 @@ def test_calls_while_another_thread_records(name, calls_before):
 
 
 def test_threads_that_record_at_the_same_time():
-    """Of the same kinds of functions, started together many times: every result is right, and none is left eager."""
+    """The same kinds of functions, started together many times: every result is correct, and none stays eager."""
     x, made, errors = tracer.tensor([0.5, 2.0]), [], []
     expected = {name: f(x).tolist() for name, f in programs().items() if name not in ("random", "counts", "print")}
 

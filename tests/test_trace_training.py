@@ -1,4 +1,4 @@
-"""The program means the same without the decorator: training steps, and derivatives taken from outside."""
+"""Traced programs have the eager results: training steps, and derivatives from outside."""
 
 import warnings
 
@@ -456,11 +456,11 @@ def test_a_parameter_and_a_tensor_are_not_alike():
     both(program)
 
 
-# What a backward pass outside would call in Python.
+# User code that a backward pass outside would call.
 
 
 class _Seven(tracer.autograd.Function):
-    """Rounds; its gradient is 7 everywhere, which no derivative of its forward pass is."""
+    """Rounds; its gradient is 7 everywhere, unlike any derivative of its forward."""
 
     @staticmethod
     def forward(ctx, x):
@@ -479,7 +479,7 @@ def _hooked(x):
 
 @pytest.mark.parametrize("function", [lambda x: _Seven.apply(x * 2).sum(), _hooked], ids=["function", "hook"])
 def test_functions_and_hooks_of_ones_own_are_called_by_a_backward_pass_outside(function):
-    """Functions are part of replays; what registers a hook runs eagerly."""
+    """Functions are part of replays; code that registers a hook runs eagerly."""
     f = tracer.trace(function)
     for _ in range(3):
         x = tracer.tensor([0.3, 1.2], requires_grad=True)
@@ -515,7 +515,7 @@ def test_random_numbers_are_differentiated_twice_from_outside(name):
         for _ in range(4):
             x = leaf()
             y = f(x)
-            tracer.rand(2)  # the generator goes on
+            tracer.rand(2)  # the generator advances
             (g,) = tracer.autograd.grad(y.sum(), x, create_graph=True)
             tracer.rand(2)
             found += [g, *tracer.autograd.grad(g.square().sum(), x)]

@@ -1,4 +1,4 @@
-"""What guards compare in every call, and what they do not look at again: never stale, at the cost of what has changed."""
+"""Comparisons of guards in every call: never stale, at a cost proportional to the changes."""
 
 import collections
 import enum
@@ -15,7 +15,7 @@ from tracer.runtime import profile, table, words
 from tracer.tracing import guards, watch
 from tracer.tracing.unchanged import ANY
 
-CALLS = 5  # recorded, compiled, written out, compared by words
+CALLS = 5  # recorded, compiled, specialised, compared by words
 X = tracer.tensor([1.0, 2.0])
 
 pytestmark = pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
@@ -62,7 +62,7 @@ def helper(x, shift=0.0):
 
 
 def total(x):
-    """What an object holds, as a number."""
+    """An object's contents, as a number."""
     if isinstance(x, (int, float)):
         return float(x)
     if isinstance(x, np.ndarray):
@@ -227,7 +227,7 @@ def test_changes_of_a_class():
 
 
 def walks(monkeypatch):
-    """How often something has been described."""
+    """The number of walks."""
     made = []
 
     class Counted(guards.Walk):
@@ -385,7 +385,7 @@ def test_a_long_list_of_objects_is_described_once(monkeypatch):
     before = len(made)
     for k in range(5):
         objects[k].a = object()
-        objects[k].a = float(k)  # as it was
+        objects[k].a = float(k)  # restored
         assert f(X).tolist() == [1000.0, 2000.0]
     assert len(made) == before
     objects.pop()
@@ -439,7 +439,7 @@ def test_words_of_objects():
     assert words.word_of(types.SimpleNamespace(), "__class__", int) is None
 
 
-# The filter of what a profile function is told.
+# The filter of a profile function's events.
 
 
 def test_a_filter_tells_what_is_new_once():
@@ -475,7 +475,7 @@ def test_a_filter_tells_what_is_new_once():
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("hooked", [True, False])
 def test_what_a_recorded_run_calls_is_seen(monkeypatch, native, hooked):
-    """Also what runs while nodes are made, in backward passes, and after code of this package has run unwatched."""
+    """Also code that runs while nodes are created, in backward passes, and after unwatched code of this package."""
     if not native:
         monkeypatch.setattr(watch.profile, "is_available", lambda: False)
     factors = {"pack": 1.0, "function": 1.0, "hook": 1.0, "late": 1.0}

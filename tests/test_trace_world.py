@@ -1,4 +1,4 @@
-"""What traced functions print and log is printed and logged in every call, with the numbers of that call."""
+"""Traced functions print and log in every call, with that call's numbers."""
 
 import io
 import logging
@@ -141,7 +141,7 @@ def test_streams_are_given_back():
 
 
 def test_streams_written_in_python_are_not_part_of_the_function(monkeypatch):
-    """What stands for ``sys.stdout`` (in notebooks, under test runners, with progress bars) may reach anything."""
+    """A replacement of ``sys.stdout`` (in notebooks, test runners, progress bars) may reach anything."""
 
     class Stream(io.StringIO):
         held = np.zeros(1 << 20)

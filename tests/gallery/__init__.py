@@ -1,9 +1,9 @@
-"""Programs as people write them, each with what tracing it may cost.
+"""Realistic programs, each with the allowed cost of tracing it.
 
-A program is a function ``make(wrap)``: it builds its state, puts ``wrap`` around what is to be traced, and returns a
-function and the arguments of its calls, one tuple for each. ``runs`` is how often Python may run a traced function
-over all calls, recordings and eager runs alike; all other calls are replays. ``programs`` is how many native programs may
-be compiled. ``order`` is how often the results are differentiated from outside.
+A program is a function ``make(wrap)``: it builds its state, applies ``wrap`` to the functions to trace, and returns a
+function and the arguments of its calls, one tuple per call. ``runs``: how often Python may run a traced function over all
+calls, recordings and eager runs alike; all other calls are replays. ``programs``: how many native programs may be compiled.
+``order``: how often the results are differentiated from outside.
 """
 
 from gallery.harness import PROGRAMS, compare, cost

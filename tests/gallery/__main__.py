@@ -1,6 +1,6 @@
-"""python -m gallery [NAME ...], in tests/: what programs cost, what they may cost, and what runs eagerly.
+"""python -m gallery [NAME ...], in tests/: the programs' costs, allowed costs, and eager calls.
 
-``+`` is within what it may cost, ``-`` is not, ``!`` is not the same traced.
+``+``: within the allowed cost; ``-``: above it; ``!``: the traced results differ.
 """
 
 import sys

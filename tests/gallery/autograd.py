@@ -1,4 +1,4 @@
-"""Derivatives: functions of one's own, hooks, checkpoints, views and changes in place, higher orders."""
+"""Derivatives: custom functions, hooks, checkpoints, views and in-place changes, higher orders."""
 
 import tracer
 import tracer.nn.functional as F
@@ -106,7 +106,7 @@ def a_checkpoint_with_dropout(wrap):
     return step, leaves() * 2
 
 
-@program(runs=3, programs=2)  # the first run says what grows; the others differ in whether there are gradients
+@program(runs=3, programs=2)  # the first run reveals what grows; the others differ in the existence of gradients
 def hooks_on_tensors(wrap):
     norms = []
 

@@ -1,4 +1,4 @@
-"""Runs a program without the decorator and with it, and compares all that it leaves behind, call by call."""
+"""Runs a program with and without the decorator, and compares everything that it leaves behind, call by call."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ PROGRAMS: dict[str, Program] = {}
 
 
 def program(runs, programs, order=1, raises=()):
-    """Enters a program into the gallery, with what it may cost, and the exception that its calls may raise."""
+    """Registers a program in the gallery, with its allowed cost, and the exceptions that its calls may raise."""
 
     def enter(make):
         assert make.__name__ not in PROGRAMS
@@ -45,15 +45,15 @@ def program(runs, programs, order=1, raises=()):
     return enter
 
 
-# What a program leaves behind, as nested tuples.
+# The state that a program leaves behind, as nested tuples.
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...), np.generic, tracer.dtype, range, slice, re.Pattern)
 VALUES = {int: int.__pos__, float: float.__pos__, str: str.__str__}
-OWN = ("gallery", "random_traced_programs", "random_changes", "test_")  # modules whose classes are looked into
+OWN = ("gallery", "random_traced_programs", "random_changes", "test_")  # modules whose classes are inspected
 
 
 class Snapshot:
-    """Values, attributes, items, gradients and closure cells; what is the same object, and which tensors share memory."""
+    """Values, attributes, items, gradients and closure cells; which objects are identical, and which tensors share memory."""
 
     def __init__(self):
         self.numbers, self.kept, self.tensors = {}, [], []
@@ -99,13 +99,13 @@ class Snapshot:
         return self.object(x)
 
     def subclass(self, x):
-        """Of a class derived from a type of values: the value, and attributes."""
+        """For a subclass of a value type: the value, and attributes."""
         value = next(value(x) for cls, value in VALUES.items() if isinstance(x, cls))
         return type(x).__name__, value, *((f".{k}", self.of(v)) for k, v in getattr(x, "__dict__", {}).items() if k[:1] != "_")
 
     def object(self, x):
         found = [type(x).__name__]
-        if isinstance(x, OrderedDict) and all(type(k) is int for k in x):  # hooks: the keys count all that there have been
+        if isinstance(x, OrderedDict) and all(type(k) is int for k in x):  # hooks: the keys count all registered ones
             found += [("item", self.of(v)) for v in x.values()]
         elif isinstance(x, dict):
             found += [("item", self.of(k), self.of(v)) for k, v in x.items()]
@@ -124,7 +124,7 @@ class Snapshot:
         self.tensors.append(x)
         try:
             _ = x.grad_fn
-        except RuntimeError as e:  # a view whose history is not defined
+        except RuntimeError as e:  # a view with an undefined history
             return type(x).__name__, str(e)[:40]
         grad = self.of(x.grad) if x.is_leaf or x.retains_grad else "no leaf"
         extra = {k: v for k, v in vars(x).items() if not k.startswith("_")}
@@ -153,7 +153,7 @@ NUMBER = re.compile(r"-?\d+\.\d*(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
 
 
 def differs(a, b):
-    """Where and how two snapshots differ, in words; empty if they do not. Numbers are compared up to rounding."""
+    """Where and how two snapshots differ, as text; empty if they are equal. Numbers are compared up to rounding."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         for i, (x, y) in enumerate(zip(a, b, strict=False)):
             found = differs(x, y)
@@ -182,7 +182,7 @@ def differs(a, b):
         return "" if np.allclose(b, a, rtol=1e-4, atol=1e-6, equal_nan=True) else f": {a!r} and {b!r}"
     if isinstance(a, str) and NUMBER.sub("0", a) == NUMBER.sub("0", b):
         numbers = [[float(n) for n in NUMBER.findall(text)] for text in (a, b)]
-        if np.allclose(numbers[1], numbers[0], rtol=1e-2, atol=2e-4):  # rounded by whoever printed them
+        if np.allclose(numbers[1], numbers[0], rtol=1e-2, atol=2e-4):  # rounded by the code that printed them
             return ""
     return f": {a!r} and {b!r}"
 
@@ -192,8 +192,8 @@ def differs(a, b):
 
 @dataclasses.dataclass
 class Cost:
-    """``calls`` of the program. ``runs``: of traced functions' bodies by Python, but for those inside of such runs.
-    ``programs``: compiled.
+    """``calls`` of the program. ``runs``: of traced functions' bodies by Python, except inside other such runs. ``programs``:
+    compiled.
     """
 
     calls: int
@@ -206,7 +206,7 @@ class Cost:
 
 
 class Counter:
-    """Counts, while it is the trace function, the runs of functions by Python."""
+    """As the trace function, counts Python's runs of functions."""
 
     def __init__(self):
         self.codes, self.runs = set(), 0
@@ -220,7 +220,7 @@ class Counter:
 
 
 def code_of(f):
-    """Where the code is of a function, a method, or an object that is called."""
+    """The code object of a function, a method, or a callable object."""
     f = getattr(f, "func", f)
     f = f.function if isinstance(f, TracedFunction) else f
     if not hasattr(f, "__code__") and not isinstance(f, types.MethodType):
@@ -229,7 +229,7 @@ def code_of(f):
 
 
 def place_of(code):
-    """Where code is written: while a function is recorded, it may have other code."""
+    """The place of code in its file: while a function is recorded, it may have another code object."""
     return code.co_filename, code.co_firstlineno, code.co_name
 
 
@@ -276,7 +276,7 @@ def random_state():
 
 
 def run(make, wrap, order, raises=Exception, counter=None, errors=False):
-    """What each call of a program leaves behind."""
+    """The state after each call of a program."""
     tracer.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
@@ -311,7 +311,7 @@ def run(make, wrap, order, raises=Exception, counter=None, errors=False):
 
 
 def compare(make, order=1, name="", raises=Exception, errors=False):
-    """Raises AssertionError where a program traced and eager differ; gives what tracing cost.
+    """Raises AssertionError if a program's traced and eager runs differ; returns the cost of tracing.
 
     ``errors``: derivatives from outside may fail, in the same way.
     """

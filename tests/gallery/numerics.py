@@ -1,4 +1,4 @@
-"""Numerical methods: loops that end when a value says so."""
+"""Numerical methods: loops that end depending on a value."""
 
 import math
 
@@ -10,7 +10,7 @@ from tracer import nn, optim
 
 
 def times(values, n=3):
-    """The arguments of calls that go ``n`` times over the same values."""
+    """The arguments of calls that repeat the values ``n`` times."""
     return [(v,) for _ in range(n) for v in values]
 
 
@@ -83,7 +83,7 @@ def golden_section_search(wrap):
 
 
 def rk45(f, t, x, end, tol, h):
-    """Dormand and Prince's pair, with steps as large as the tolerance allows."""
+    """The Dormand-Prince pair, with steps as large as the tolerance allows."""
     steps = 0
     while t < end:
         h = min(h, end - t)

@@ -1,4 +1,4 @@
-"""Shapes that depend on data: masks, positions found, unique values, ragged batches."""
+"""Shapes that depend on data: masks, positions, unique values, ragged batches."""
 
 import tracer
 import tracer.nn.functional as F

@@ -1,4 +1,4 @@
-"""Functions that keep state in Python's objects: counters, logs, caches, configurations."""
+"""Functions that keep state in Python objects: counters, logs, caches, configurations."""
 
 import collections
 import contextlib

@@ -1,4 +1,4 @@
-"""Training loops as tutorials and projects have them."""
+"""Training loops as in tutorials and projects."""
 
 import copy
 import math
@@ -647,7 +647,7 @@ def teacher_and_student(wrap):
     return step, [(*batch(), 2.0 + 0.5 * (i > 3)) for i in range(8)]
 
 
-@program(runs=5, programs=4, order=0)  # each place in the queue is an index
+@program(runs=5, programs=4, order=0)  # each position in the queue is an index
 def contrastive_learning_with_a_queue(wrap):
     encoder, key_encoder = nn.Linear(4, 3), nn.Linear(4, 3).requires_grad_(False)
     optimizer = optim.SGD(encoder.parameters(), lr=0.1)

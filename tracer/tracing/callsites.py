@@ -1,8 +1,7 @@
-"""Calls of ``float``, ``int`` and such in the code of a recorded run: they give numbers of the run.
+"""Calls of ``float``, ``int`` and the like in recorded code: they return dynamic numbers.
 
-Python insists that what these functions give is of their type, so no method of a number of the run, or of a tensor, could
-answer. While a function is recorded, the functions that it may call have code in which such calls are of substitutes; in all
-else it is the same code.
+Python requires these functions to return their own type, so methods of a dynamic number or a tensor cannot be used. While a
+function is recorded, the functions that it may call get code with substitutes in these calls, and otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _LOCK = threading.Lock()
 
 
 def _conversion(kind: type, method: str) -> Callable[..., Any]:
-    """What is called instead of ``float`` or ``int``."""
+    """The substitute of ``float`` or ``int``."""
 
     def convert(*args: Any, **kwargs: Any) -> Any:
         recorder = context.recorder
@@ -40,7 +39,7 @@ def _conversion(kind: type, method: str) -> Callable[..., Any]:
         if isinstance(own, types.FunctionType) and id(own) in _running:
             name, got = type(x).__name__, _running[id(own)].function(x)
             if not isinstance(got, kind):
-                return kind(type(name, (), {method: lambda self: _decided(got)})())  # raises what it raises
+                return kind(type(name, (), {method: lambda self: _decided(got)})())  # raises the original error
             x = got
         elif isinstance(x, Tensor) and x._data.size == 1 and own is getattr(Tensor, method):
             x = recorder.item(x)
@@ -72,36 +71,36 @@ _SUBSTITUTES: dict[str, Callable[..., Any]] = {
 
 
 def has_substitute(name: str) -> bool:
-    """Whether calls of a built-in function are of a substitute."""
+    """True if calls of a built-in function are replaced."""
     return name in _SUBSTITUTES and _works()
 
 
 class _Running:
-    """A function that has other code than the one that is written, for so many recordings. ``function``: one that does the same
-    as it, of the other code.
+    """A function with replaced code, and the number of recordings that use it. ``function``: an equivalent function with the
+    other code.
     """
 
     def __init__(self, original: types.FunctionType, code: types.CodeType, function: types.FunctionType):
         self.original, self.code, self.function, self.users = original, code, function, 0
 
 
-# What C code calls, and insists on the type of what it gives.
+# Methods that C code calls, which require a result of a certain type.
 _TYPES: dict[str, type] = {"__float__": float, "__int__": int, "__index__": int, "__hash__": int, "__complex__": complex}
 
 
-# By the id of a code: that code, and the one with substitutes, if it has such calls. And codes by the id of that one.
+# By the id of a code: that code, and the one with substitutes, if it has such calls. And codes by the id of the replacement.
 _known: dict[int, tuple[types.CodeType, types.CodeType | None]] = {}
 _originals: dict[int, tuple[types.CodeType, types.CodeType]] = {}
 _running: dict[int, _Running] = {}  # by the id of a function
 
 
 def code_of(function: types.FunctionType) -> types.CodeType:
-    """The code of a function, as it is written."""
+    """The original code of a function."""
     return as_written(function.__code__)
 
 
 def as_written(code: types.CodeType) -> types.CodeType:
-    """The code that another one is in place of, or is itself."""
+    """The original of a replaced code, or the code itself."""
     known = _originals.get(id(code))
     return code if known is None else known[0]
 
@@ -114,11 +113,11 @@ def _with_substitutes(code: types.CodeType) -> types.CodeType | None:
 
 
 _NOP = dis.opmap["NOP"]
-_CALLED = ("LOAD_ATTR", "LOAD_METHOD")  # after a name, these lead to what is called
+_CALLED = ("LOAD_ATTR", "LOAD_METHOD")  # after a name, these lead to the called object
 
 
 def _null_comes_first() -> bool:
-    """Whether what calls push beside a function is below it."""
+    """True if a call pushes NULL below the function."""
     names = [i.opname for i in dis.get_instructions(compile("f()()", "", "eval"))]
     return "PUSH_NULL" in names and names.index("PUSH_NULL") < names.index("LOAD_NAME")
 
@@ -127,13 +126,13 @@ _NULL_FIRST = _null_comes_first()
 
 
 def _push(constant: int) -> bytes:
-    """Instructions that push a constant to be called."""
+    """Instructions that push a constant for a call."""
     load, null = [dis.opmap["LOAD_CONST"], constant], [dis.opmap["PUSH_NULL"], 0]
     return bytes(null + load if _NULL_FIRST else load + null)
 
 
 def _rewritten(code: types.CodeType) -> types.CodeType | None:
-    """The code with substitutes; None if it has no calls for them."""
+    """The code with substitutes; None if it has no such calls."""
     constants = list(code.co_consts)
     changed = False
     for i, inner in enumerate(constants):
@@ -165,7 +164,7 @@ def _rewritten(code: types.CodeType) -> types.CodeType | None:
 
 @functools.cache
 def _works() -> bool:
-    """Whether rewritten code calls substitutes, and is otherwise the same."""
+    """True if rewritten code calls substitutes, and is otherwise unchanged."""
 
     def probe(x: Any, y: int = 3) -> Any:
         several = [float(x), [type(x) for _ in range(2)], y, isinstance(x, (float, int))]
@@ -193,13 +192,15 @@ def _works() -> bool:
 
 
 class CallSites:
-    """Lets functions have code with substitutes while a run is recorded."""
+    """Installs code with substitutes in functions while a run is recorded."""
 
     def __init__(self) -> None:
         self._functions: list[types.FunctionType] = []
 
     def begin(self, functions: Iterable[types.FunctionType], caches: Iterable[Any] = ()) -> None:
-        """From now on these functions have such code. What those of ``caches`` give is remembered: numbers as they are now."""
+        """Installs such code in these functions. Functions of ``caches`` have remembered results, so they return plain
+        numbers.
+        """
         cached = {id(getattr(f, "__wrapped__", None)) for f in caches}
         with _LOCK:
             if len(_known) >= _MANY and not _running:
@@ -237,7 +238,7 @@ class CallSites:
 
 
 def _giving_plain(function: types.FunctionType, code: types.CodeType) -> types.CodeType:
-    """Code that calls a function, and gives plain numbers for numbers of the run, which decide by that how the run goes on."""
+    """Code that calls a function and converts dynamic numbers to plain ones, which become part of the path."""
 
     def call(args: tuple, kwargs: dict[str, Any]) -> Any:
         return _decided(function(*args, **kwargs))
@@ -260,7 +261,7 @@ _PLACE = "what is called"
 
 @functools.cache
 def _calling(names: tuple[str, ...]) -> types.CodeType:
-    """The code of a function with these variables of enclosing functions, which calls a constant."""
+    """The code of a function with these free variables that calls a constant."""
     text = (
         f"def outer({', '.join(names)}):\n def f(*args, **kwargs):\n  return {_PLACE!r}(args, kwargs)\n  {', '.join(names)}\n"
     )
@@ -284,7 +285,7 @@ def _decided(x: Any) -> Any:
 
 
 def _restore_made(codes: list[types.CodeType]) -> None:
-    """Functions that the run has made, of code inside of these, get the code as it is written."""
+    """Restores the code of functions that the run has created from code inside these."""
     inner, work = [], list(codes)
     while work:
         code = work.pop()
@@ -304,7 +305,7 @@ def _counted(codes: list[types.CodeType]) -> list[tuple[types.CodeType, int]]:
 
 @functools.cache
 def _references_of_unused_code() -> int:
-    """The references to code inside of other code, of which there is no function."""
+    """The references to nested code without a function."""
     new = _with_substitutes(compile("lambda: lambda: float()", "", "eval").co_consts[0])
     if new is None:
         return 0

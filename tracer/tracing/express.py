@@ -1,9 +1,9 @@
-"""The replay of a trace, written out as one Python function for its signature.
+"""The replay of a trace, generated as a Python function for its signature.
 
-``Trace.replay`` says what a replay is, for every trace; of the commonest ones this module writes the same as straight-line
+``Trace.replay`` defines a replay, for every trace. For the most common ones this module generates the same as straight-line
 source: each guard is a comparison with a constant, each tensor an unpacked name, and between the last guard and the native
-call nothing is looked up that does not change. Where a guard does not hold, the function answers ``MISS`` and has changed
-nothing: the call then goes the general way, which also has the cases that are not written out here.
+call nothing constant is looked up. If a guard fails, the function returns ``MISS`` and has changed nothing: the call then
+takes the general path, which also handles the cases that are not generated here.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from .effects import Place, Slot
     from .replay import Trace
 
-MISS: Any = object()  # what a written-out replay answers where it does not apply
+MISS: Any = object()  # the result of a generated replay that does not apply
 
 Express = Callable[[tuple, Mapping[str, Any]], Any]
 
 
 class Unwritten(Exception):
-    """A case that only the general replay has."""
+    """A case that only the general replay handles."""
 
 
 def _refcount_when_alone() -> int:
-    """How many references are counted of an object that only a local variable refers to."""
+    """The reference count of an object that only a local variable refers to."""
     own: list[Any] = []
     return objects.references(own)
 
@@ -56,7 +56,7 @@ def express(trace: Trace, call: Call, args: tuple, kwargs: Mapping, environment:
 
 
 class _Writer:
-    """Writes the function; ``constants`` are the objects that its source names."""
+    """Generates the function; ``constants`` are the objects that its source names."""
 
     def __init__(self, trace: Trace, call: Call, environment: Environment, key: tuple):
         self.trace, self.call, self.environment, self.key = trace, call, environment, key
@@ -64,7 +64,7 @@ class _Writer:
         self.names: dict[int, str] = {}
         self.tensors = self.floats = self.ints = self.slots_read = 0
         self.objects: list[str] = []  # the places of the call's objects
-        self.shared: dict[int, str] = {}  # names of what is made once, by id
+        self.shared: dict[int, str] = {}  # names of objects created once, by id
         self.constants: dict[str, Any] = {
             "__name__": __name__,
             "MISS": MISS,
@@ -88,11 +88,11 @@ class _Writer:
             "item": dict.__getitem__,
             "ALONE": ALONE,
         }
-        # Programs look at array objects themselves; a graph of no kernels has no program to call.
+        # Programs check array objects themselves; a graph without kernels has no program to call.
         self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
-        self.looked_at: set[int] = set()  # the tensors whose arrays the program looks at
-        self.updated: set[int] = set()  # and the inputs that are no arguments, but changed, whose arrays it looks at
-        self.used: Counter[int] = Counter()  # outputs, by how often the result and gradients mention them
+        self.looked_at: set[int] = set()  # the tensors whose arrays the program checks
+        self.updated: set[int] = set()  # and the changed inputs that are not arguments, whose arrays it checks
+        self.used: Counter[int] = Counter()  # outputs, by the number of references in the result and gradients
 
     def constant(self, x: Any) -> str:
         if id(x) not in self.names:
@@ -143,7 +143,7 @@ class _Writer:
         for k, node in trace.leaves:
             self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = {self.constant(node)}")
         self.say(f"result = {result}")
-        if any("_grad" in g for _, g in new):  # gradients may be exchanged: all are read before any is set
+        if any("_grad" in g for _, g in new):  # gradients may be swapped: all are read before any is set
             self.say(f"{', '.join(t + '._grad' for t, _ in new)} = {', '.join(g for _, g in new)}")
         else:
             for t, g in new:
@@ -156,8 +156,8 @@ class _Writer:
         return self.constants["replay"]
 
     def surroundings(self, key: int) -> None:
-        """Nothing has changed that the function can reach."""
-        if self.environment.key() != key:  # compiling has imported modules, whose packages have other versions since
+        """Checks that nothing reachable has changed."""
+        if self.environment.key() != key:  # compiling has imported modules, which changes their packages' versions
             raise Unwritten
         seen = self.constant(self.environment)
         self.require(f"{seen}.same() == {key} or {seen}.key() == {key}")
@@ -199,7 +199,7 @@ class _Writer:
             raise Unwritten
 
     def grows(self, place: str, x: Any) -> bool:
-        """Counts an object of the call. Says whether what is in it is of no consequence."""
+        """Counts an object of the call. Returns True if its contents do not matter."""
         self.objects.append(place)
         if len(self.objects) - 1 not in self.environment.growing:
             return False
@@ -207,7 +207,7 @@ class _Writer:
         return True
 
     def slot(self, slot: Slot) -> None:
-        """Fetches what a slot holds, and looks at it as at an argument."""
+        """Reads a slot, and checks its value like an argument."""
         if slot.key is GROWTH:
             return
         holder, key, value = self.constant(slot.holder), slot.key, slot.get()
@@ -230,7 +230,7 @@ class _Writer:
             self.argument(name, value)
 
     def apart(self) -> None:
-        """Lists and dictionaries are each another one, and none is one that the function reaches by itself."""
+        """Checks that lists and dictionaries are distinct, and that the function does not reach them otherwise."""
         ids = [f"id({place})" for place in self.objects]
         if len(set(map(id, self.call.objects))) != len(ids) or not self.environment.reached.keys().isdisjoint(
             map(id, self.call.objects)
@@ -242,7 +242,7 @@ class _Writer:
             self.require(f"{self.constant(self.environment)}.reached.keys().isdisjoint(({', '.join(ids)},))")
 
     def effects(self, written: list[tuple[Place, str]]) -> None:
-        """Writes to slots and to the call's objects. All that is read of them has been read."""
+        """Writes to slots and to the call's objects, after all their values have been read."""
         values = [value for _, value in written]
         if len(values) > 1:
             names = [f"e_{i}" for i in range(len(values))]
@@ -263,7 +263,7 @@ class _Writer:
                 raise Unwritten
 
     def once(self, key: int, write: Callable[[Any], str]) -> str:
-        """What is made once, wherever it is mentioned."""
+        """Creates an object once, however often it is used."""
         if key in self.shared:
             return self.shared[key]
         text = write(self)
@@ -295,14 +295,14 @@ class _Writer:
             as_it_was += f" and a{k}.requires_grad is {x.requires_grad} and is_settled(a{k})"
         short = ""
         if len(vars(x)) == 2:
-            # Memory and a counter of changes, nothing else: it does not require a gradient, is no result, and no view.
+            # Only memory and a change counter: it does not require a gradient, and is neither a result nor a view.
             short = f"len(a{k}.__dict__) == 2"
         elif x._requires_grad and vars(x).keys() == {"_data", "_counter", "_requires_grad", "_grad"}:
             short = f"a{k}._requires_grad is True and '_grad' in a{k}.__dict__ and len(a{k}.__dict__) == 4"
         self.require(f"{short} or ({as_it_was})" if short else as_it_was)
 
     def is_written(self, k: int) -> bool:
-        """Whether tensor ``k`` of the call is changed."""
+        """True if tensor ``k`` of the call is changed."""
         sources = [self.trace.sources[i] for i in self.trace.written]
         return any(s.kind == "argument" and s.index == k for s in sources)
 
@@ -317,7 +317,7 @@ class _Writer:
         alike = told is not None and not told and all(map(is_only_read, call.tensors))
         if not alike and len(set(call.storages)) < n:
             raise Unwritten
-        # An array that the program looks at owns its memory.
+        # An array that the program checks owns its memory.
         for k in range(n) if not alike or self.trace.written else ():
             owns = f"id(d{k})" if k in self.looked_at else f"id(d{k} if d{k}.base is None else storage(d{k}))"
             self.say(f"s{k} = {owns}")
@@ -329,7 +329,7 @@ class _Writer:
         captured = self.environment.captured
         if captured:
             if any(id(t) in captured or id(t._root()) in captured for t in self.call.tensors):
-                raise Unwritten  # the graph takes one for the other
+                raise Unwritten  # the graph confuses the two
             views = [f"a{k}._root()" for k, t in enumerate(self.call.tensors) if t._view is not None]
             them = [*(f"a{k}" for k in range(n)), *views]
             if len(captured) == 1:
@@ -346,7 +346,7 @@ class _Writer:
             return
         self.say("try:")
         for i, source in floats.roots:
-            if isinstance(source, (Argument, Whole)):  # of the right type, or the call would not have come so far
+            if isinstance(source, (Argument, Whole)):  # the type is right, or the call would not have come this far
                 self.say(f"v{i} = {'f' if isinstance(source, Argument) else 'n'}{source.index}", 2)
             elif isinstance(source, Item):
                 self.say(f"v{i} = item({self.constant(source.holder)}, {source.key!r})", 2)
@@ -363,7 +363,7 @@ class _Writer:
             self.require(f"static(v{i}) == {self.constant(seen)}")
 
     def captured(self) -> None:
-        """What the function captured, and gradients that it reads, are where they were."""
+        """Checks that captured tensors, and gradients that it reads, have not moved."""
         trace = self.trace
         arrays = self.constant(trace.arrays)
         for i, follows in trace.gradients:
@@ -388,8 +388,8 @@ class _Writer:
         n = len(program.plan.results)
         if not program.steps:
             return
-        # A gradient that is only replaced, and that nothing else refers to, becomes the new one: unless it may be written to
-        # before the program fails.
+        # A gradient that is only replaced and has no other references becomes the new one, unless it may be written before the
+        # program fails.
         only_replaced = {*map(self.owner, trace.early), *map(self.owner, trace.fixed_early)}
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
         others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
@@ -397,7 +397,7 @@ class _Writer:
         slots, looked_at = self.slots()
         frames, make_frame = program.look_at(looked_at), functools.partial(program.frame, looked_at)
         give_back, entries = f"{self.constant(frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
-        # Programs that change something run for one thread at a time. A ``with`` is not left locked by an interrupt.
+        # Programs that change something run in one thread at a time. An interrupt does not leave a ``with`` block locked.
         self.say(f"with {self.constant(program.lock or threading.RLock())}:" if program.lock or gradients else "if True:")
         self.say(f"try: frame = {self.constant(frames.pop)}()", 2)
         self.say(f"except IndexError: frame = {self.constant(make_frame)}()", 2)
@@ -405,7 +405,7 @@ class _Writer:
         for j in range(n):
             depth = 2
             if j in reused:
-                # First it is taken away: then other threads cannot get hold of it.
+                # It is removed first, so that other threads cannot get it.
                 self.say(f"was{j} = {reused[j]}._grad; {reused[j]}._grad = None; o{j} = None", 2)
                 alone = f"refcount(was{j}) == ALONE and was{j}.__weakref__ is None and len(was{j}.__dict__) == 2"
                 self.say(f"if was{j} is not None and {alone}:", 2)
@@ -425,7 +425,7 @@ class _Writer:
             self.say("frame.arm()", 2)
         self.say(f"{self.constant(program.pack)}(view, 0, {', '.join([*slots, *(f'e{j}[1]' for j in range(n))])})", 2)
         self.say(f"failed = {self.constant(program.call)}(header)", 2)
-        # The frame is given back last: a buffer that no array object here refers to is free for the next call.
+        # The frame is returned last: a buffer without a reference here is free for the next call.
         self.say("if failed:", 2)
         self.say("if failed == 1: frame.forget_failure()", 3)
         for j, t in reused.items():
@@ -441,7 +441,7 @@ class _Writer:
         self.count_changes()
 
     def slots(self) -> tuple[list[str], list[int]]:
-        """What is put into the slots of the inputs, and the numbers of those into which array objects are put."""
+        """The words for the inputs' slots, and the numbers of the slots that get array objects."""
         trace, result = self.trace, []
         fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
         arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
@@ -472,7 +472,7 @@ class _Writer:
         self.say(f"{''.join(f'o{k}, ' for k in range(count))}= outputs" if count else "pass")
 
     def drop_gradients(self) -> None:
-        """Gradients that are only replaced give their buffers back before the run."""
+        """Gradients that are only replaced return their buffers before the run."""
         trace = self.trace
         if trace.executable.program.may_fail:
             return
@@ -489,7 +489,7 @@ class _Writer:
                 raise Unwritten
             self.say(f"a{source.index}._changes()[0] += {change}")
 
-    # What results and gradients are made of: called by ``Build.write``.
+    # The parts of results and gradients: called by ``Build.write``.
 
     def output(self, k: int) -> str:
         self.used[k] += 1

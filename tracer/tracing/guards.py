@@ -1,7 +1,7 @@
-"""What a trace depends on beside the call's arguments (``calls``): what the function can reach.
+"""A trace's dependencies besides the call's arguments (``calls``): everything that the function can reach.
 
 ``Environment`` describes what is reachable through closure cells and globals. Modules and optimizers announce their changes
-(``context.Structure``), so they are looked at again only after one.
+(``context.Structure``), so they are compared only after one.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from .unchanged import ANY, ANY_FLOAT, Announced, Unchanged, Versions, facts_of,
 from .walk import Walk
 from .watch import Ran, Watch
 
-_MANY_AT_ONCE = 16  # where more numbers and tensors change at once, all was replaced
-_KEPT = 64  # descriptions that are remembered, and objects among the arguments
+_MANY_AT_ONCE = 16  # if more numbers and tensors change at once, everything was replaced
+_KEPT = 64  # stored descriptions, and objects among the arguments
 
 
 class Environment:
-    """What an object can reach. Of a function, that is what the code needs that has ``ran``; of an argument, whose environment
-    is that ``of`` an object, what such code finds in it.
+    """Everything that an object can reach. For a function, what the code that has ``ran`` needs; for an argument, whose
+    environment is that ``of`` an object, what such code finds in it.
     """
 
     _numbers = itertools.count()
@@ -57,34 +57,34 @@ class Environment:
         self.ran = Ran() if ran is None else ran
         self._alone = ran is not None  # of an argument
         self.number = next(Environment._numbers)
-        self._is_fresh = False  # whether the last walk is newer than the last time ``look_again`` was called
+        self._is_fresh = False  # whether the last walk is newer than the last call of ``look_again``
         self.epoch = -1
         self._walk = Walk()
         self._live: list[tuple[Any, list[Any]]] = []
-        self._unchanged: Unchanged | None = None  # what the last walk has found, from the first question on
-        self.same: Callable[[], int] = unknown  # gives the key if nothing has changed, else -1, fast
+        self._unchanged: Unchanged | None = None  # the last walk's findings, from the first query on
+        self.same: Callable[[], int] = unknown  # returns the key if nothing has changed, else -1, fast
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self.latest = -1
-        self._elements: dict[int, Elements] = {}  # of the arrays that can be reached, by id
-        self.looked_at: dict[int, Elements] = {}  # arguments that are arrays NumPy computes with, by the tensor's number
+        self._elements: dict[int, Elements] = {}  # of the reachable arrays, by id
+        self.looked_at: dict[int, Elements] = {}  # array arguments with which NumPy computes, by the tensor's number
         self._versions = Versions(())
         self.slots: list[Slot] = []
-        self.first: set[tuple[int, Any]] = set()  # places that were filled for the first time, by a run
+        self.first: set[tuple[int, Any]] = set()  # places that a run has filled for the first time
         self._identified: dict[int, Any] = {}  # containers that replays write to, which therefore are no others
         self.changing = Changing()
         self.apart = Apart()
         self.growing: set[int] = set()  # the numbers of a call's objects that are only added to
-        self.read: set[int] = set()  # and of those that are not
+        self.read: set[int] = set()  # and of the others
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
 
     @property
     def tensors(self) -> dict[int, Tensor]:
-        """The tensors that can be reached, by id."""
+        """The reachable tensors, by id."""
         return self._walk.tensors
 
     @property
     def arrays(self) -> dict[int, Tensor]:
-        """Tensors on the NumPy arrays that can be reached, by the array's id."""
+        """Tensors on the reachable NumPy arrays, by the array's id."""
         return self._walk.arrays
 
     @property
@@ -95,40 +95,40 @@ class Environment:
 
     @property
     def generators(self) -> list[Any]:
-        """The generators of random numbers that can be reached."""
+        """The reachable random generators."""
         return self._walk.generators
 
     @property
     def reached(self) -> Mapping[int, Any]:
-        """The ids of all objects that can be reached."""
+        """The ids of all reachable objects."""
         return self._walk.seen
 
     def find(self, number: int) -> Any:
-        """The object that the walk has numbered so; None if it is gone, or not kept."""
+        """The object with this number in the walk; None if it no longer exists, or was not kept."""
         x = self._walk.placed.get(number)
         return x() if type(x) is weakref.ref else x
 
     @property
     def subject(self) -> Any:
-        """What the environment is of."""
+        """The object that the environment belongs to."""
         return self.root() if isinstance(self.root, weakref.ref) else self.root
 
     @property
     def numbers(self) -> set[int]:
-        """The numbers that ``key`` has given."""
+        """The numbers that ``key`` has returned."""
         return {number for number, _ in self._keys.values()}
 
     def has_slots_of(self, other: Environment) -> bool:
-        """Whether another environment of the same object has the same slots."""
+        """True if another environment of the same object has the same slots."""
         return [(id(s.holder), s.key) for s in self.slots] == [(id(s.holder), s.key) for s in other.slots]
 
     @property
     def reaches_containers(self) -> bool:
-        """Whether some of that could be a list or a dictionary that is an argument, too."""
+        """True if a list or a dictionary that is an argument may also be reachable."""
         return self._walk.has_containers
 
     def can_track(self, holder: Any) -> bool:
-        """Whether all accesses of the code to a container would be recorded."""
+        """True if all of the code's accesses to a container would be recorded."""
         return not self._walk.asks_types and id(holder) not in self._walk.bound
 
     @property
@@ -139,7 +139,7 @@ class Environment:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of these names, and of attributes whose values are known, when they were looked at last."""
+        """The last known values of these names, and of attributes with known values."""
         walk = self._walk
         items = [row for _, before in self._live for row in before if type(row) is tuple and len(row) == 2]
         named = [(name, value) for _, name, value in (*walk.names, *walk.attributes, *walk.numbers) if value is not MISSING]
@@ -147,12 +147,12 @@ class Environment:
 
     @property
     def has_caches(self) -> bool:
-        """Whether cached functions can be reached: the ints that they are called with are constants."""
+        """True if cached functions are reachable: the ints that they are called with are constants."""
         return bool(self._walk.caches)
 
     @property
     def asks_types(self) -> bool:
-        """Whether some code asks for the type of an object."""
+        """True if some code asks for the type of an object."""
         return self._walk.asks_types
 
     def told_apart(self, structure: tuple) -> Collection[int] | None:
@@ -164,7 +164,7 @@ class Environment:
         return next((s for s in self.slots if s.holder is holder and (s.key is key or s.key == key)), None)
 
     def learn(self, slot: Slot) -> None:
-        """From now on this is a slot."""
+        """Makes this place a slot from now on."""
         self._add(slot)
         structure_changed()
         self._forget()
@@ -179,7 +179,7 @@ class Environment:
         return True
 
     def _forget(self) -> None:
-        """Does not rely on the last walk any more."""
+        """Invalidates the last walk."""
         self.epoch, self._unchanged, self.same, self._is_fresh = -1, None, unknown, False
 
     def _add(self, slot: Slot) -> None:
@@ -188,7 +188,7 @@ class Environment:
             Structure.written.add(slot)
 
     def called(self, holder: Any, key: Any) -> str:
-        """How code may call an item of a holder, or, without a key, the holder itself."""
+        """A name for an item of a holder, or, without a key, for the holder itself."""
         walk = self._walk
         items = [(f"{name}", value) for _, name, value in walk.names if value is not MISSING]
         items += [(row[0], row[1]) for x, before in self._live for row in before if type(row) is tuple and len(row) == 2]
@@ -204,12 +204,12 @@ class Environment:
         return f"{key!r} of a {type(holder).__name__}" if key != "" else f"a {type(holder).__name__}"
 
     def replace(self, old: Slot | None, new: Slot) -> None:
-        """From now on another slot takes the place of one."""
+        """Replaces a slot."""
         self.slots = [slot for slot in self.slots if slot is not old]
         self.learn(new)
 
     def walk(self) -> Walk:
-        """What describes the root anew."""
+        """A new walk from the root."""
         slots: dict[int, set[Any]] = {}
         for slot in self.slots:
             slots.setdefault(id(slot.holder), set()).add(slot.key)
@@ -219,27 +219,27 @@ class Environment:
 
     @with_room
     def described(self) -> tuple[Walk, tuple]:
-        """A walk from the root, and what it says of it."""
+        """A walk from the root, and its description."""
         walk = self.walk()
         return walk, walk.describe(self.subject, self._alone)
 
     def look_again(self) -> None:
-        """From now on ``latest_walk`` is none of before."""
+        """Invalidates ``latest_walk``."""
         self._is_fresh = False
         for child in list(self._of.values()):
             child._is_fresh = False
 
     def latest_walk(self) -> Walk:
-        """A walk of what there is now, code included that has not run, which guards do not look at."""
+        """A current walk, including code that has not run, which guards do not compare."""
         return self._walk if self._is_fresh else self.described()[0]
 
     def grown(self, watch: Watch) -> Environment | None:
-        """The same where more code has run; None if nothing has that has not run before."""
+        """The environment with the additional code that has run; None if there is none."""
         ran = self.ran.grown(watch.codes, self.subject)
         return None if ran is None else self._copy(ran)
 
     def grow(self, watch: Watch) -> None:
-        """Becomes what ``grown`` gives."""
+        """Becomes the result of ``grown``."""
         ran = self.ran.grown(watch.codes, self.subject)
         if ran is not None:
             self.ran = ran
@@ -263,7 +263,7 @@ class Environment:
         return copy
 
     def rest(self) -> None:
-        """Lets go of what was found, until it is asked for again."""
+        """Releases the findings until the next query."""
         arrays = self._walk.arrays
         self._forget()
         self._walk, self._live, self._versions = Walk(), [], Versions(())
@@ -285,7 +285,7 @@ class Environment:
         return found
 
     def key(self) -> int:
-        """A number that is the same as long as nothing that can be reached has changed. Raises Untraceable."""
+        """A number that is the same while nothing reachable changes. Raises Untraceable."""
         key = self.same()
         if key >= 0:
             return key
@@ -302,7 +302,7 @@ class Environment:
             walk.kept = []  # the function keeps what it reaches
             for slot in self.slots:
                 slot.is_gone = id(slot.holder) not in walk.met or not slot.is_place
-            # Plain containers and objects change without saying so.
+            # Plain containers and objects do not announce changes.
             live = [(x, _masked(x, walk)) for x in walk.live]
             key, before = self._keys[description][0], self.latest
             self._versions = Versions(walk.tagged.values())
@@ -310,12 +310,12 @@ class Environment:
             self.latest, self._walk, self._live, self.epoch, self._unchanged, self.same = key, walk, live, epoch, None, unknown
             self._is_fresh = True
             self.slots = [slot for slot in self.slots if not slot.is_gone]
-            if key == before:  # nothing has changed that matters: it may go on like this
+            if key == before:  # no relevant change: the state stays valid
                 self._settle()
         return self.latest
 
     def _is_as_it_was(self) -> bool:
-        """Whether nothing has changed since the last walk, though ``same`` has not said so."""
+        """True if nothing has changed since the last walk, although ``same`` has not confirmed it."""
         unchanged = self._unchanged or self._settle()
         if unchanged is None or not unchanged.again():
             return False
@@ -324,7 +324,7 @@ class Environment:
         return True
 
     def _settle(self) -> Unchanged | None:
-        """What the last walk has found, if it is all as it was then."""
+        """The last walk's findings, if everything is unchanged."""
         if self.epoch != Structure.epoch or not self._versions.hold():
             return None
         walk = self._walk
@@ -336,7 +336,7 @@ class Environment:
         return self._unchanged
 
     def _learn_numbers(self) -> None:
-        """Numbers, and tensors that a name stands for, that are others than when last looked at become slots."""
+        """Makes slots of names whose numbers or tensors differ from the last comparison."""
         walk = self._walk
         found: list[tuple[Any, Any, Any, Any]] = []
         for cell, was in walk.cells:
@@ -358,12 +358,12 @@ class Environment:
 
 
 def _may_vary(x: Any) -> bool:
-    """Whether this is what becomes an argument where it is another one in each call."""
+    """True for a value that becomes an argument if it differs in each call."""
     return isinstance(x, Tensor) or type(x) in (int, float) or isinstance(x, np.number)
 
 
 def _masked(x: Any, walk: Walk) -> list[Any]:
-    """What a container or object holds, with ``ANY`` for what is looked at elsewhere."""
+    """The contents of a container or object, with ``ANY`` for values that are compared elsewhere."""
     items = list(items_of(x))
     space = vars(x) if not isinstance(x, CONTAINERS) and hasattr(x, "__dict__") else x
     apart = {*walk.slots.get(id(space), ()), *walk.slots.get(id(x), ())}
@@ -378,7 +378,7 @@ def _masked(x: Any, walk: Walk) -> list[Any]:
 
 
 def _drop(environments: dict[int, Environment], at: int, root: weakref.ref) -> None:
-    """Forgets the environment of an object that is gone."""
+    """Removes the environment of an object that no longer exists."""
     found = environments.get(at)
     if found is not None and found.root is root:
         del environments[at]

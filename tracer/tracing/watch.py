@@ -1,7 +1,7 @@
-"""What a run does, seen while it runs: which Python code, and which functions written in C it calls.
+"""Observes a run: which Python code runs, and which C functions it calls.
 
-Guards describe the code that has run, and no other. A function that such code calls, and whose result may be another one
-in each call, is a reason not to replay the run.
+Guards describe only code that has run. If such code calls a function whose result may differ in each call, the run is not
+replayed.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Ran:
         return id(code) in self.codes
 
     def has(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]]) -> bool:
-        """Whether all of it has run before."""
+        """True if all of it has run before."""
         return all(id(code) in self.codes for code, _ in codes)
 
     def grown(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]], root: Any) -> Ran | None:
-        """This with more code; None if none of it is new. ``root`` is what has been called."""
+        """This with more code; None if none of it is new. ``root`` is the called object."""
         new = {id(code): (code, space) for code, space in codes if id(code) not in self.codes}
         if not new:
             return None
@@ -73,7 +73,7 @@ def _is_one_of(x: Any, codes: list[types.CodeType]) -> bool:
 
 
 class Watch:
-    """Watches a run. Afterwards ``codes`` has run, and ``refusal``, if any, says what it called that cannot be replayed."""
+    """Watches a run. Afterwards ``codes`` has run, and ``refusal``, if any, names a call that cannot be replayed."""
 
     def __init__(self, generators: Generators | None = None):
         self.refusal = ""
@@ -90,7 +90,7 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watches the thread. A profile function that is set goes on being called."""
+        """Watches the thread. An existing profile function is still called."""
         before: Any = sys.getprofile()
         if before is not None and not callable(before):  # one written in C, which only its owner can set again
             before.disable()
@@ -120,7 +120,7 @@ class Watch:
             self._filter = None
 
     def apart(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls a function of this package unwatched: one that runs no code of users."""
+        """Calls a function of this package unwatched: it must not run user code."""
         if self._mine is None or sys.getprofile() is not self._mine:
             return function(*args)
         sys.setprofile(None)
@@ -130,9 +130,9 @@ class Watch:
             self._start()
 
     def _profile(self, before: Profile | None) -> Profile:
-        """The profile function; if there is a filter, for what that does not know."""
+        """The profile function; if there is a filter, only for unknown events."""
         known, checked = self._codes, set[Any]()
-        ignored: Any = None  # a frame: what it calls has nothing to do with the function
+        ignored: Any = None  # a frame whose calls are not the function's
 
         def watch(frame: types.FrameType, event: str, arg: Any) -> None:
             nonlocal ignored
@@ -165,7 +165,7 @@ class Watch:
                 if key not in checked:
                     checked.add(key)
                     self._check(frame, arg)
-                    # What a method is of a class it is of the derived ones, too.
+                    # A method of a class is also one of derived classes.
                     is_own = key is not arg and arg.__name__ in vars(type(holder))
                     if self._filter is not None and (is_own or holder is None or type(holder) is types.ModuleType):
                         self._filter.remember(arg, profile.CHECKED)
@@ -205,7 +205,7 @@ class Watch:
 
 
 class Unwatched(Eager):
-    """Applies primitives as ever, unwatched, unless there are hooks for what nodes save."""
+    """Applies primitives unwatched, unless there are hooks for saved tensors."""
 
     def __init__(self, watch: Watch):
         self._apart = watch.apart
@@ -222,12 +222,12 @@ def _name(space: dict[str, Any]) -> Any:
 
 
 def _is_inside(frame: types.FrameType) -> bool:
-    """Whether code of the standard library is called by code that is quiet: that is its own affair."""
+    """True if standard library code is called by quiet code: then it does not matter."""
     name, caller = _name(frame.f_globals), frame.f_back
     if caller is not None:
         outer = _name(caller.f_globals)
         if outer == _WORLD or root_of(outer) in ("warnings", "logging", "importlib"):
-            return True  # what prints, shows warnings and records, and finds modules
+            return True  # printing, warnings, logging, and imports
     return is_library(name) and not is_quiet(name) and _is_called_by_quiet(frame)
 
 

@@ -1,9 +1,9 @@
-"""Aliasing among the tensors of a call: which are the same object, or share memory, and when that matters.
+"""Aliasing among a call's tensors: which are the same object, or share memory, and when that matters.
 
-A recording that only reads tensors does the same whether or not they alias, so aliasing is then no part of a call's key. It
-matters for tensors that are changed in place, whose gradients or flags are read or set, and where code asks whether two are the
-same. While a run is recorded in which two arguments are one tensor, either may be the operand of an operation; *classes* say
-which ones may. Another recording, in which others alias, narrows that down.
+A recording that only reads tensors does the same whether or not they alias, so aliasing is then not part of a call's key.
+It matters for tensors that are changed in place, whose gradients or flags are read or set, and if code compares identities.
+If two arguments of a recorded run are one tensor, either may be an operation's operand; *classes* say which ones may.
+Another recording, with other aliases, narrows that down.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .recorder import Recorder
     from .sources import Source
 
-Classes = Mapping[int, frozenset[int]]  # the class of each number that has others in its class
+Classes = Mapping[int, frozenset[int]]  # for each number that is not alone in its class, the class
 
-_MANY = 1024  # structures that are remembered
+_MANY = 1024  # remembered structures
 _LOADS = ("LOAD_FAST", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
-# What tells objects apart otherwise than by ``is`` and ``in``. (Hashing a tensor is seen when it happens.)
+# Ways to compare identities other than ``is`` and ``in``. (Hashing a tensor is detected when it happens.)
 _NAMES = frozenset(["id", "is_", "is_not", "contains", "countOf", "indexOf", "index", "count", "remove", "groupby"])
 _OF_MEMORY = frozenset(["shares_memory", "may_share_memory", "byte_bounds"])
 _WEAK = frozenset(["weakref", "ref", "proxy", "finalize", "WeakKeyDictionary", "WeakValueDictionary", "WeakSet"])
@@ -36,14 +36,14 @@ _WEAK = frozenset(["weakref", "ref", "proxy", "finalize", "WeakKeyDictionary", "
 
 @functools.lru_cache(4096)
 def tells_apart(code: types.CodeType) -> bool:
-    """Whether code may ask whether two objects are the same, none of them a constant."""
+    """True if code may compare the identities of two objects, neither of them a constant."""
     if not (_NAMES | _OF_MEMORY | _WEAK).isdisjoint(code.co_names):
         return True
     instructions = list(dis.get_instructions(code))
     for i, instruction in enumerate(instructions):
         if instruction.opname not in ("IS_OP", "CONTAINS_OP"):
             continue
-        k = i - 1  # of the operand on the right, or of the one on the left before it, if that is a constant
+        k = i - 1  # of the right operand, or of the left one before it, if that is a constant
         while k > 0 and instructions[k].opname == "LOAD_ATTR":
             k -= 1
         k -= instructions[k].opname in _LOADS
@@ -53,7 +53,7 @@ def tells_apart(code: types.CodeType) -> bool:
 
 
 class Apart:
-    """The tensors of calls that are told apart, by number; calls by their structure."""
+    """The tensors whose identity matters, by number; calls are distinguished by their structure."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple, set[int]] = {}
@@ -68,18 +68,18 @@ class Apart:
         self._numbers.setdefault(structure, set()).update(numbers)
 
     def copy(self, structure: tuple, to: tuple) -> None:
-        """What is known of calls of one structure holds for those of another one."""
+        """Copies the knowledge about calls of one structure to another one."""
         if structure in self._numbers:
             self.add(to, self._numbers[structure])
 
 
 def is_only_read(t: Tensor) -> bool:
-    """Whether nothing that belongs to a tensor, but its elements, can matter to what only reads it."""
+    """True if code that only reads a tensor can depend only on its elements."""
     return not t.requires_grad and t._grad_fn is None and OF_A_TENSOR.issuperset(vars(t))
 
 
 class Sharing:
-    """Which tensors of a call are the same, and which others share memory. ``arrays``: the ids of those on NumPy arrays."""
+    """Which of a call's tensors are the same, and which others share memory. ``arrays``: the ids of those on NumPy arrays."""
 
     def __init__(self, tensors: Sequence[Tensor], arrays: Collection[int]):
         first: dict[int, int] = {}
@@ -91,32 +91,32 @@ class Sharing:
         self.apart |= {i for i in different if id(tensors[i]) in arrays}
 
     def matter(self, told: Collection[int] | None) -> set[int]:
-        """The first of each class that matters where tensors are ``told`` apart."""
+        """The first tensor of each class that matters if the identities of ``told`` matter."""
         if told is None:
             return set(self.same)
         apart = self.apart | {self.same[i] for i in told}
         return apart | {k for pair in self.overlap if not apart.isdisjoint(pair) for k in pair}
 
     def token(self, told: Collection[int] | None) -> tuple:
-        """What of it belongs to the key of the call."""
+        """The part of it that belongs to the call's key."""
         matter = self.matter(told)
         same = [(i, k) for i, k in enumerate(self.same) if i != k and k in matter]
         pairs = [pair for pair in self.overlap if not matter.isdisjoint(pair)]
         return (*same, "overlap", *pairs) if same or pairs else ()
 
     def loose(self, told: Collection[int] | None) -> dict[int, int]:
-        """The number of the first tensor that is the same, by the numbers of others, where that is not in the key."""
+        """By number, the first tensor that is the same, for tensors whose identity is not in the key."""
         matter = self.matter(told)
         return {i: k for i, k in enumerate(self.same) if i != k and k not in matter}
 
 
 class Alike:
-    """What a recording says of arguments that are the same tensor.
+    """A recording's data about arguments that are the same tensor.
 
     first       the number of the first input that is the same, by the numbers of others
     values      the values of those that stand for others
-    told_apart  ids of tensors of which it matters whether they are the same as others
-    fetched     the inputs that are in the result, or stored
+    told_apart  ids of tensors whose identity matters
+    fetched     the inputs in the result, or stored ones
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Alike:
         self.fetched: set[int] = set()
 
     def add(self, recorder: Recorder, t: Tensor, source: Source) -> None:
-        """Adds an input that is the same tensor as one before it, which stands for both."""
+        """Adds an input that is the same tensor as an earlier one, which stands for both."""
         first = next(i for i, known in enumerate(recorder.inputs) if known is t)
         self.first[len(recorder.inputs)] = first
         self.values.add(recorder.builder.inputs[first])
@@ -139,28 +139,28 @@ class Alike:
         self.told_apart.add(id(t))
 
     def decides(self, v: Value, inputs: Iterable[Tensor]) -> None:
-        """Whether a value is zero decides. If inputs are compared, that may be because of what they are in: containers take
-        tensors that are the same for equal.
+        """Python reads whether a value is zero. Compared inputs may belong to a comparison of containers, which take identical
+        tensors for equal.
         """
         if v.op is not None and v.op.primitive.name == "eq" and all(u.op is None for u in v.op.operands):
             self.told_apart.update(map(id, inputs))
 
 
 def told_apart(recorder: Recorder, call: Call) -> set[int]:
-    """The numbers of a call's tensors that the recorded run has told apart from others, or changed."""
+    """The numbers of a call's tensors that the recorded run has compared by identity, or changed."""
     groups = (recorder.alike.told_apart, recorder.grads_read, recorder.grads_written, recorder.flags, recorder.written)
     ids = {i for group in groups for i in group} | {*recorder.assigned.all}
     return {i for i, t in enumerate(call.tensors) if id(t) in ids or (t._view is not None and id(t._root()) in ids)}
 
 
 def left_behind(recorder: Recorder) -> set[int]:
-    """The numbers of a call's tensors that are in the result, or stored: of those that are the same, either one may be."""
+    """The numbers of a call's tensors in the result, or stored ones: of identical ones, either may be meant."""
     alike = recorder.alike
     return {recorder.sources[i].index for i in alike.fetched.intersection((*alike.first, *alike.first.values()))}
 
 
 def classes(same: Mapping[int, int]) -> Classes:
-    """The classes of numbers of which each one that is not the first of its class is given with that one."""
+    """The classes of numbers, where each number that is not the first of its class is given with the first."""
     groups: dict[int, set[int]] = {}
     for i, first in same.items():
         groups.setdefault(first, {first}).add(i)
@@ -168,13 +168,13 @@ def classes(same: Mapping[int, int]) -> Classes:
 
 
 def common(a: Classes, b: Classes) -> Classes:
-    """The classes of those that are in one class in either."""
+    """The classes of numbers that are in a common class in both."""
     found = {i: its & b[i] for i, its in a.items() if i in b}
     return {i: its for i, its in found.items() if len(its) > 1}
 
 
 def chosen(k: int, its: Classes, other: int, others: Classes) -> int:
-    """The number for which ``k`` stands in one recording, ``other`` in another one; -1 if there is none."""
+    """The number that ``k`` stands for in one recording, and ``other`` in another one; -1 if there is none."""
     if k == other:
         return k
     return min(its.get(k, frozenset((k,))) & others.get(other, frozenset((other,))), default=-1)

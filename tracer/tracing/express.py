@@ -307,7 +307,7 @@ class _Writer:
         return any(s.kind == "argument" and s.index == k for s in sources)
 
     def memory(self) -> None:
-        """No argument shares memory with another one, if that matters, nor with what the function captured where something is
+        """Checks that no argument shares memory with another one, if that matters, nor with captured tensors, if something is
         changed.
         """
         n, call = self.tensors, self.call

@@ -32,7 +32,7 @@ class Following(Builder):
         return results
 
     def varies(self, v: Value) -> bool:
-        """Whether a value depends on what a call brings."""
+        """True if a value depends on the call."""
         known = self._varies
         work = [v]
         while work:

@@ -114,6 +114,7 @@ class _Engine:
         self.outside = current()  # the interpreter outside the rules
         self.roots, self.inputs, self.accumulates = roots, inputs, accumulates
         self.callbacks: list[Callable[[], Any]] = []
+        self.gathered: dict[Any, tuple[int, list[Any]]] = {}  # by hook on several gradients: how many are to come, and these
         self.found: dict[tuple[int, int], tuple[Any, Any]] = {}  # by key: leaf or node, cotangent
         self.pending: dict[Any, dict[int, Any]] = {}
         self.queue: list[tuple[int, BackwardNode]] = []

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..context import SPECIAL, context
 from ..tensor import Tensor
 from .edges import GradientEdge, get_gradient_edge
-from .engine import Edge, running
+from .engine import running
 from .hooks import RemovableHandle, register
 from .node import BackwardNode as Node
 from .node import walk
@@ -108,27 +107,32 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
         tensors = [t for t in tensors if t.requires_grad]
     elif not all(t.requires_grad for t in tensors):
         raise AssertionError("register_multi_grad_hook(): argument 'tensors' must hold tensors that require gradients")
-    places = [Edge(t.grad_fn or t, t._output) for t in tensors]
-    # For each running pass: the number of expected gradients, and the known gradients.
-    passes: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
+    several = _Several([t.grad_fn or t for t in tensors], fn, mode == "any")
+    return _Handles([register(t, partial(several, i)) for i, t in enumerate(tensors)])
 
-    def seen(i: int, gradient: Tensor) -> None:
+
+class _Several:
+    """A hook on the gradients of several tensors, whose places in the graph are ``targets``."""
+
+    def __init__(self, targets: Sequence[Any], fn: Callable[..., None], any_: bool):
+        self.targets, self.fn, self.any = targets, fn, any_
+
+    def __call__(self, i: int, gradient: Tensor) -> None:
+        """The gradient of tensor ``i`` is known."""
         engine = running()
-        if mode == "any":
-            if engine not in passes:
-                passes[engine] = 0, []
-                fn(gradient)
+        assert engine is not None
+        if self.any:
+            if self not in engine.gathered:
+                engine.gathered[self] = 0, []
+                self.fn(gradient)
             return
-        if engine not in passes:
-            assert engine is not None
-            passes[engine] = sum([engine.executes(place.target) for place in places]), [None] * len(places)
-        missing, gradients = passes[engine]
+        if self not in engine.gathered:
+            engine.gathered[self] = sum([engine.executes(t) for t in self.targets]), [None] * len(self.targets)
+        missing, gradients = engine.gathered[self]
         gradients[i] = gradient
-        passes[engine] = missing - 1, gradients
+        engine.gathered[self] = missing - 1, gradients
         if missing == 1:
-            fn(gradients)
-
-    return _Handles([register(t, partial(seen, i)) for i, t in enumerate(tensors)])
+            self.fn(gradients)
 
 
 def _layers(t: Tensor) -> tuple[list[Node], list[tuple[Any, Any]]]:

@@ -8,25 +8,35 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..context import context
 from ..ir.interp import using
 from ..tensor import Tensor
 from .forms import Form
-from .node import BackwardNode, Extras
+from .node import AccumulateGrad, BackwardNode, Extras
 
-_numbers = itertools.count()
+new_number = itertools.count().__next__  # the numbers of hooks
 
 
 class RemovableHandle:
     """Removes a hook: by ``remove()``, or at the end of a ``with`` block."""
 
     def __init__(self, hooks: OrderedDict[int, Any]):
-        self.id = next(_numbers)
+        self._number = new_number()
         self._hooks = weakref.ref(hooks) if type(hooks) is not OrderedDict else lambda: hooks
+
+    @property
+    def id(self) -> int:
+        """The number of the hook, which no other one has."""
+        if context.recorder is not None:
+            context.recorder.give_up("reads the number of a hook")
+        return self._number
 
     def remove(self) -> None:
         hooks = self._hooks()
         if hooks is not None:
-            hooks.pop(self.id, None)
+            if context.recorder is not None and self._number in hooks and self._number < context.recorder.hooks.start:
+                context.recorder.give_up("removes a hook that was registered outside: remove it before the call,")
+            hooks.pop(self._number, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -35,7 +45,7 @@ class RemovableHandle:
         self.remove()
 
 
-class _Retain:
+class Retain:
     """Stores the gradient in ``.grad``, without keeping the tensor alive."""
 
     def __init__(self, t: Tensor):
@@ -48,31 +58,56 @@ class _Retain:
             t.grad = before + g if before is not None else g if g._requires_grad else g.clone()
 
 
-def _of(t: Tensor) -> OrderedDict[int, Any]:
-    """The hooks on a tensor's gradient: a leaf has its own; others belong to the tensor's node.
+def _own(t: Tensor, name: str, new: Callable[[], Any]) -> Any:
+    """The attribute in which a leaf keeps hooks, created if necessary."""
+    if name not in vars(t):
+        if context.recorder is not None:
+            context.recorder.hooks.attaches(t, name)
+        vars(t)[name] = new()
+    return vars(t)[name]
+
+
+def table(of: Tensor | BackwardNode, kind: str) -> tuple[Any, OrderedDict[int, Any]]:
+    """The owner of the hooks of a kind, a node or a leaf, and these hooks.
+
+    gradient  on a tensor's gradient: a leaf has its own; others belong to the tensor's node
+    added     called after the gradient was added to the ``.grad`` of a leaf
+    before    called before a node computes; for a leaf, before its gradient is added
+    after     called after that
+
 
     Hooks join existing ones, also if a view has a newer history that has not been looked up, as in PyTorch.
     """
-    node = t._grad_fn
-    if node is None or node.extras is None or t._output not in node.extras.hooks:
-        node = t.grad_fn
-    if node is None:
-        if "_hooks" not in vars(t):
-            vars(t)["_hooks"] = OrderedDict()
-        return vars(t)["_hooks"]
-    return node.extended().hooks.setdefault(t._output, OrderedDict())
+    if kind == "added":
+        return of, _own(of, "_post_hooks", OrderedDict)  # type: ignore[arg-type]
+    if kind == "gradient":
+        assert isinstance(of, Tensor)
+        node = of._grad_fn
+        if node is None or node.extras is None or of._output not in node.extras.hooks:
+            node = of.grad_fn
+        if node is None:
+            return of, _own(of, "_hooks", OrderedDict)
+        return node, node.extended().hooks.setdefault(of._output, OrderedDict())
+    node = (of.grad_fn or AccumulateGrad.of(of)) if isinstance(of, Tensor) else of
+    owner = node.variable if isinstance(node, AccumulateGrad) else node
+    extras = _own(owner, "_node_hooks", Extras) if isinstance(owner, Tensor) else node.extended()
+    return owner, extras.prehooks if kind == "before" else extras.posthooks
 
 
-def add(hooks: OrderedDict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
+def add(of: Tensor | BackwardNode, kind: str, hook: Callable[..., Any]) -> RemovableHandle:
+    """Registers a hook of a kind."""
+    owner, hooks = table(of, kind)
     handle = RemovableHandle(hooks)
-    hooks[handle.id] = hook
+    if context.recorder is not None:
+        context.recorder.hooks.registers(of, owner, kind, hooks, handle)
+    hooks[handle._number] = hook
     return handle
 
 
 def register(t: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
     if not t.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-    return add(_of(t), hook)
+    return add(t, "gradient", hook)
 
 
 def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
@@ -80,23 +115,21 @@ def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> Remov
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if t.grad_fn is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-    if "_post_hooks" not in vars(t):
-        vars(t)["_post_hooks"] = OrderedDict()
-    return add(vars(t)["_post_hooks"], hook)
+    return add(t, "added", hook)
 
 
 def retain(t: Tensor) -> None:
     if not t.requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     if t._grad_fn is not None and not retains(t):
-        add(t.grad_fn.extended().hooks.setdefault(t._output, OrderedDict()), _Retain(t))  # type: ignore[union-attr]
+        add(t, "gradient", Retain(t))
 
 
 def retains(t: Tensor) -> bool:
     node = t._grad_fn
     if node is None or node.extras is None:
         return False
-    return any(isinstance(h, _Retain) and h.tensor() is t for h in node.extras.hooks.get(t._output, {}).values())
+    return any(isinstance(h, Retain) and h.tensor() is t for h in node.extras.hooks.get(t._output, {}).values())
 
 
 def move_retained(t: Tensor, before: BackwardNode) -> None:
@@ -104,9 +137,9 @@ def move_retained(t: Tensor, before: BackwardNode) -> None:
     assert before.extras is not None
     for hooks in before.extras.hooks.values():
         for number, hook in list(hooks.items()):
-            if isinstance(hook, _Retain) and hook.tensor() is t:
+            if isinstance(hook, Retain) and hook.tensor() is t:
                 del hooks[number]
-                add(t._grad_fn.extended().hooks.setdefault(t._output, OrderedDict()), hook)  # type: ignore[union-attr]
+                add(t, "gradient", hook)
 
 
 # Called by the engine. Hooks receive tensors, and their own operations run in eager mode.
@@ -125,7 +158,7 @@ def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
 
     shown = form.give(g)
     with using(Eager()):
-        for hook in sorted(hooks.values(), key=lambda h: isinstance(h, _Retain)):
+        for hook in sorted(hooks.values(), key=lambda h: isinstance(h, Retain)):
             result = hook(shown)
             if result is not None:
                 if not isinstance(result, Tensor):

@@ -117,8 +117,6 @@ class BackwardNode:
 
     def extended(self) -> Extras:
         """Its extras, created if necessary."""
-        if context.recorder is not None:
-            context.recorder.extends(self)
         if self.extras is None:
             self.extras = Extras()
         return self.extras
@@ -134,17 +132,19 @@ class BackwardNode:
         """
         from .hooks import add
 
-        return add(self.extended().posthooks, fn)
+        return add(self, "after", fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> Any:
         """Calls ``fn(grad_outputs)`` before this node computes; a tuple that it returns replaces ``grad_outputs``."""
         from .hooks import add
 
-        return add(self.extended().prehooks, fn)
+        return add(self, "before", fn)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """A dictionary for users."""
+        if context.recorder is not None:
+            context.recorder.give_up("stores metadata on a graph node")
         return self.extended().metadata
 
     def _sequence_nr(self) -> int:
@@ -292,8 +292,6 @@ class AccumulateGrad(BackwardNode):
 
     def extended(self) -> Extras:
         """The leaf's extras."""
-        if context.recorder is not None:
-            context.recorder.extends(self)
         return vars(self.variable).setdefault("_node_hooks", Extras())
 
     def __repr__(self) -> str:
@@ -445,18 +443,20 @@ def was_modified(node: BackwardNode) -> bool:
     return any(isinstance(n, Node) and n.stale for n in walk(node))
 
 
-def python_runs(node: BackwardNode, but: Collection[BackwardNode]) -> str | None:
-    """A description of the user code that a backward pass from this node calls, ignoring the nodes ``but``; None if there is
-    none.
+def python_runs(node: BackwardNode, but: Collection[BackwardNode], start: float = 0) -> str | None:
+    """A description of the user code that a backward pass from this node calls, ignoring the nodes ``but`` and those created
+    before ``start``; None if there is none.
     """
     for n in walk(node):
+        if n in but or n.sequence < start:
+            continue
         extras = n.extras
         if extras is not None and (any(extras.hooks.values()) or extras.prehooks or extras.posthooks):
             return "a hook on a result of its operations"
         if isinstance(n, Node):
             if any(isinstance(a, Packed) for a in (n.result, *n.saved)):
                 return "a hook on a saved tensor"
-        elif not isinstance(n, CopySlices) and n not in but:
+        elif not isinstance(n, CopySlices):
             return f"the backward of {n.name()}"
     return None
 

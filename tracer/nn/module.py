@@ -177,9 +177,9 @@ class Module(Announcing):
         structure_changed()
         tables = self.__dict__.setdefault("_hooks", {k: OrderedDict() for k in hooks.KINDS})
         handle = RemovableHandle(tables[kind])
-        tables[kind][handle.id] = (hook, with_kwargs)
+        tables[kind][handle._number] = (hook, with_kwargs)
         if prepend:
-            tables[kind].move_to_end(handle.id, last=False)
+            tables[kind].move_to_end(handle._number, last=False)
         return handle
 
     def register_forward_pre_hook(

@@ -152,7 +152,7 @@ class Optimizer(Announcing):
         structure_changed()
         tables = self.__dict__.setdefault("_hooks", {"before": OrderedDict(), "after": OrderedDict()})
         handle = RemovableHandle(tables[when])
-        tables[when][handle.id] = hook
+        tables[when][handle._number] = hook
         return handle
 
     def _call_hooks(self, when: str, closure: Any) -> None:

@@ -50,7 +50,8 @@ class Application:
     outputs     a ``Ref``, the ``Place`` of the argument that was returned, or what is no tensor
     entered     the values that outputs have from then on, by the output's number
     saved       the saved tensors: a ``Ref``, the ``Place`` of an output, or None
-    attributes  what the user has set on ``ctx``; containers may have a ``Ref`` or a ``Number`` in them
+    attributes  what the user has set on ``ctx``: a ``Ref``, a ``Place``, a ``Number``, or a value
+    objects     the names of other attributes, which are made again when the path is complete
     settings    attributes of ``ctx`` that this package sets
     apart       the numbers of the outputs that are marked as not differentiable
     """
@@ -62,6 +63,7 @@ class Application:
     entered: Mapping[int, Any]
     saved: tuple[Any, ...]
     attributes: Mapping[str, Any]
+    objects: tuple[str, ...]
     settings: Mapping[str, Any]
     apart: tuple[int, ...]
     tensors: tuple[tuple[weakref.ref[Tensor], Any, int], ...]  # kept, with their values and versions by then
@@ -121,6 +123,7 @@ class Application:
         node = FunctionNode(self.function, ctx, args)
         shown = _entered(node, ctx, outputs, args)
         ctx._keep(shown, node)
+        run.contexts.append(ctx)
         for k, value in self.entered.items():
             run.have(value, shown[k])
 
@@ -136,10 +139,6 @@ def _mapped(x: Any, change: Callable[[Any], Any]) -> Any:
     return change(x)
 
 
-class _Unknown(Exception):
-    """Something on ``ctx`` that a replay could not make again."""
-
-
 def applies(recorder: Recorder, node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> None:
     """A run has applied a ``Function``, whose outputs are followed."""
     ctx, why = node.ctx, ""
@@ -153,15 +152,7 @@ def applies(recorder: Recorder, node: FunctionNode, args: Sequence[Any], outputs
     def described(x: Any) -> Any:
         if isinstance(x, Tensor):
             return Place(results[id(x)]) if id(x) in results else ref(x)
-        if isinstance(x, RuntimeNumber):
-            return Number(x._index)
-        if type(x) in (tuple, list):
-            return type(x)([described(item) for item in x])
-        if type(x) is dict:
-            return {key: described(value) for key, value in x.items()}
-        if not is_static(x):
-            raise _Unknown(type(x).__name__)
-        return x
+        return Number(x._index) if isinstance(x, RuntimeNumber) else x
 
     given = {id(a): i for i, a in enumerate(args) if isinstance(a, Tensor)}
     results = {id(t): k for k, t in enumerate(outputs) if isinstance(t, Tensor)}
@@ -180,24 +171,29 @@ def applies(recorder: Recorder, node: FunctionNode, args: Sequence[Any], outputs
         if t._grad_fn is node:
             entered[k] = recorder.build.bind(P.detach, [v], {})
     attributes: dict[str, Any] = {}
+    objects: list[str] = []
     saved: list[Any] = []
-    own = vars(FunctionCtx())
-    try:
-        attributes = {name: described(x) for name, x in vars(ctx).items() if name not in own and name != "needs_input_grad"}
-        for t in ctx._saved:
-            of_its_own = t is not None and not isinstance(t, Tensor)
-            saved.append(Place(arrays[id(t._data)]) if of_its_own else None if t is None else ref(t))
-        if ctx._dirty:
-            why = f"{node.function.__name__} changes its arguments in place"
-        elif any(not is_static(x) for x in outputs if not isinstance(x, Tensor)):
-            why = f"{node.function.__name__} returns what is no tensor"
-    except _Unknown as e:
-        why = f"ctx of {node.function.__name__} keeps an object of class {e}: keep tensors, numbers and strings"
+    own = {*vars(FunctionCtx()), "needs_input_grad"}
+    for name, x in vars(ctx).items():
+        if name in own:
+            continue
+        if isinstance(x, (Tensor, RuntimeNumber)) or is_static(x):
+            attributes[name] = described(x)
+        else:
+            objects.append(name)
+    for t in ctx._saved:
+        of_its_own = t is not None and not isinstance(t, Tensor)
+        saved.append(Place(arrays[id(t._data)]) if of_its_own else None if t is None else ref(t))
+    if any(not recorder.is_new(t) or t._view is not None for t in ctx._dirty):
+        why = f"{node.function.__name__} changes in place what is no result of an operation inside: give it a clone"
+    elif any(not is_static(x) for x in outputs if not isinstance(x, Tensor)):
+        why = f"{node.function.__name__} returns what is no tensor"
     settings = {"needs_input_grad": ctx.needs_input_grad, "_materialize": ctx._materialize}
     apart = tuple([k for k, t in enumerate(outputs) if id(t) in ctx._not_differentiable])
     inputs = tuple([Ref(recorder.value(a)) if isinstance(a, Tensor) else None for a in args])
     event = Application(
-        *(node.function, weakref.ref(node), inputs, tuple(shown), entered, tuple(saved), attributes, settings, apart),
+        *(node.function, weakref.ref(node), inputs, tuple(shown), entered, tuple(saved), attributes),
+        *(tuple(objects), settings, apart),
         *(tuple(kept), recorder.locations.here(), why),
     )
     recorder.event(event, None)
@@ -206,19 +202,26 @@ def applies(recorder: Recorder, node: FunctionNode, args: Sequence[Any], outputs
         recorder.set(outputs[k], v)
 
 
-def settle(recorder: Recorder, reached: set[BackwardNode]) -> tuple[set[BackwardNode], str]:
-    """Of the applications in a run keeps those that a backward pass outside reaches; why one cannot be made again."""
+def settle(
+    recorder: Recorder, reached: set[BackwardNode]
+) -> tuple[dict[BackwardNode, Application], list[tuple[int, str, Any]], str]:
+    """Of the applications in a run keeps those that a backward pass outside reaches. Gives them, by their nodes; the objects on
+    their ``ctx``, with the application's number and the name; and why one cannot be made again.
+    """
     recorder.events = [s for s in recorder.events if not isinstance(s.event, Application) or s.event.node() in reached]
-    applied: set[BackwardNode] = set()
-    for event in [s.event for s in recorder.events if isinstance(s.event, Application)]:
+    applied: dict[BackwardNode, Application] = {}
+    objects: list[tuple[int, str, Any]] = []
+    for i, event in enumerate([s.event for s in recorder.events if isinstance(s.event, Application)]):
         node = event.node()
         assert node is not None
-        applied.add(node)
+        applied[node] = event
+        own = vars(node.ctx)
+        objects += [(i, name, own[name]) for name in event.objects if name in own]
         for ref, value, version in event.tensors:
             t = ref()
             now = None if t is None else recorder.value(t)
             if t is not None and (t._counter[0] != version or (now is not value and now not in event.entered.values())):
-                return applied, f"what {event} has kept is changed in place"
+                return applied, objects, f"what {event} has kept is changed in place"
         if event.why:
-            return applied, f"{event.why}, at {event.loc}"
-    return applied, ""
+            return applied, objects, f"{event.why}, at {event.loc}"
+    return applied, objects, ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..autograd.hooks import RemovableHandle
 from ..tensor import Tensor, wrap
 from .alike import Sharing
 from .announce import Announcing
@@ -252,6 +253,9 @@ class Call:
         cls = type(a)
         if isinstance(a, Announcing):
             self._add_environment(a, tokens)
+        elif isinstance(a, RemovableHandle):  # recordings end where one that comes from outside is used
+            if self._is_new(a, tokens):
+                tokens.append(cls)
         elif is_input(a):
             self._add_array(a, tokens)
         elif isinstance(a, enum.Enum):

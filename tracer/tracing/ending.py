@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,10 +13,12 @@ from .express import Unwritten
 from .graph_function import GraphFunction
 
 if TYPE_CHECKING:
+    from ..autograd.hooks import RemovableHandle
     from ..tensor import Tensor
     from .assigned import NewMemory
     from .calls import Call
     from .effects import Place
+    from .hooked import Hook
     from .recorder import Recorder
     from .sources import Source
     from .world import Written
@@ -34,6 +36,8 @@ class Run(Protocol):
     outputs: list[Tensor]
     made: dict[int, Tensor]
     objects: dict[int, Any]
+    entered: Sequence[Tensor]
+    handles: Sequence[RemovableHandle]
 
     def input(self, i: int) -> Tensor: ...
 
@@ -82,6 +86,9 @@ class Ending:
     flags     which tensors come to require gradients, or no longer do
     effects   where else something is written, and what
     memory    which tensors get other memory
+    entered   the values that operations with nodes of their own have computed
+    hooks     what waits for gradients
+    contexts  what is kept on the ``ctx`` of which of the applications of users' own operations, by name
     """
 
     build: Build
@@ -95,17 +102,23 @@ class Ending:
     effects: list[tuple[Place, Build]]
     prints: list[Written]
     memory: list[NewMemory]
+    entered: list[Any]
+    hooks: list[Hook]
+    contexts: list[tuple[int, str, Build]]
 
     @property
     def changes(self) -> bool:
         """Whether others can see that it was run, beside the result."""
-        made = self.updates or self.changed or self.grads or self.flags or self.effects or self.prints or self.memory
+        made = (
+            self.updates or self.changed or self.grads or self.flags or self.effects or self.prints or self.memory or self.hooks
+        )
         return bool(made)
 
     def numbered(self, number: Mapping[Value, int]) -> Ending:
         """With numbers for values."""
         updates = {i: number[v] for i, v in self.updates.items()}
-        return replace(self, outputs=[number[v] for v in self.outputs], updates=updates)
+        outputs, entered = [number[v] for v in self.outputs], [number[v] for v in self.entered]
+        return replace(self, outputs=outputs, updates=updates, entered=entered)
 
 
 def whole(recorder: Recorder, ending: Ending) -> GraphFunction:

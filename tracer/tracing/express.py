@@ -509,3 +509,12 @@ class _Writer:
 
     def owner(self, source: Any) -> str:
         return f"a{source.index}" if not source.is_held else self.constant(source.holder)
+
+
+def no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:
+    return MISS
+
+
+def shapes(args: tuple) -> tuple:
+    """The shapes of the tensors among arguments."""
+    return tuple([a._data.shape for a in args if a.__class__ is Tensor])

@@ -17,11 +17,15 @@ from ..tensor import Tensor, wrap
 from ..waiting import WAITING, will_change
 from .applications import Application
 from .calls import storage
+from .entered import Entered
 from .overlap import is_written_over
 from .scalars import ERRORS, static
 from .tape import Decision, Gradient, Input, Look
+from .world import muted
 
 if TYPE_CHECKING:
+    from ..autograd.function import FunctionCtx
+    from ..autograd.hooks import RemovableHandle
     from ..runtime.program import Program
     from .calls import Call
     from .ending import Ending
@@ -167,6 +171,9 @@ class PathRun:
         self.outputs: list[Tensor] = []
         self.made: dict[int, Tensor] = {}
         self.objects: dict[int, Any] = {}
+        self.entered: Sequence[Tensor] = ()
+        self.handles: Sequence[RemovableHandle] = ()
+        self.contexts: list[FunctionCtx] = []  # of the applications on the path
         self._ids: dict[int, int] = {}
         self._ids_of = 0  # so many nodes
         self._compiled: list[Any] = []  # the nodes that programs have made in the dynamic graph
@@ -361,7 +368,8 @@ class PathRun:
 
     def have(self, k: int, t: Tensor) -> None:
         """Value ``k`` is this tensor, which no program has made."""
-        self.tensors[k], self.arrays[k], self.words[k] = t, t._data, address(t._data)
+        data = t._data if t._data.flags.c_contiguous else np.ascontiguousarray(t._data)
+        self.tensors[k], self.arrays[k], self.words[k] = t, data, address(data)
 
     def tensor(self, k: int) -> Tensor:
         """Value ``k`` as a tensor."""
@@ -378,7 +386,7 @@ class PathRun:
             return event.see(self.arrays[event.value])
         if isinstance(event, Decision):
             return static(self.values[event.number])
-        if isinstance(event, Application):
+        if isinstance(event, (Application, Entered)):
             event.enter(self)
         if isinstance(event, Gradient):
             t = owner(event.owner, self.call)
@@ -421,6 +429,8 @@ class PathRun:
             counter[0] += change
         for i, change in closing.loose:
             self.input(i)._changes()[0] += change
+        self.entered = [self.tensors[k] for k in ending.entered]
+        self.handles = [hook.handle(self) for hook in ending.hooks]
         result = ending.build.make(self)
         grads = [(owner(source, self.call), g.make(self)) for source, g in ending.grads]
         effects = [(place, place.find(self.call), value.make(self)) for place, value in ending.effects]
@@ -437,6 +447,11 @@ class PathRun:
             t = owner(source, self.call)
             if t is not None:
                 t.requires_grad_(flag)
+        if not muted.on:  # the function registers its own
+            for hook, handle in zip(ending.hooks, self.handles, strict=True):
+                hook.register(self, handle)
+        for i, name, value in ending.contexts:
+            setattr(self.contexts[i], name, value.make(self))
         for written in ending.prints:
             written.again(self.values)
         return result

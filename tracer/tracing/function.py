@@ -9,23 +9,24 @@ import sys
 import threading
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any, Concatenate, Generic, overload
 
 from ..context import context
 from ..ir.graph import Graph, Value
-from ..tensor import Tensor
 from ..warning import warn
 from . import switches
+from .afterwards import learn_from_hooks
 from .alike import Classes, classes, left_behind, told_apart
-from .applications import settle
+from .applications import Application
 from .calls import Call
 from .depth import probe_stack
 from .effects import learn
 from .ending import Ending
+from .entered import Entered
 from .explain import arguments, explained
-from .express import MISS, Express, express
+from .express import MISS, Express, express, no_replay, shapes
 from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe
 from .follow import Left, Uncompiled, Unseen
@@ -39,7 +40,7 @@ from .replay import Refused, Trace
 from .result import finish
 from .streak import Streak
 from .tape import spans
-from .tree import Tree
+from .tree import Tree, forget_trees
 from .world import muted
 
 _MAX_TRACES = 8  # of one signature: beyond, something changes in every call
@@ -52,15 +53,6 @@ _MAX_REASONS = 1024  # signatures that are known to run eagerly
 _MAX_WRITTEN = 4  # times that the replay of one trace is written out
 _MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
 _MAX_UNSTABLE = 4  # calls in a row that change what they depend on
-
-
-def _no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:
-    return MISS
-
-
-def _shapes(args: tuple) -> tuple:
-    """The shapes of the tensors among arguments."""
-    return tuple([a._data.shape for a in args if a.__class__ is Tensor])
 
 
 class TracedFunction(Native, Wrapper, Generic[P, R]):
@@ -77,6 +69,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         "_check",
         "_eager_calls",
         "_ended",
+        "_entered",
         "_express",
         "_latest",
         "_learned",
@@ -113,10 +106,11 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self.eager_reasons: dict[Any, str] = {}
             # Replays written out, by the shapes of arguments. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
-            self._latest = self._before = _no_replay  # what is tried first; what was found by shapes last
+            self._latest = self._before = no_replay  # what is tried first; what was found by shapes last
             self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
             self._recorded = self._eager_calls = 0  # calls
             self._ended = 0  # recordings
+            self._entered: set[tuple[str, str | None]] = set()  # operations that have had hooks (``Hooks.places``)
             self._replays = 0  # of traces that are no longer kept
             self._untraceable = False
             self._unstable = 0
@@ -174,10 +168,10 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             result = self._latest(args, kwargs)
             if result is not MISS:
                 return result
-            for replay in self._express.get(_shapes(args), ()):
+            for replay in self._express.get(shapes(args), ()):
                 result = replay(args, kwargs)
                 if result is not MISS:
-                    self._latest, self._before = replay if replay is self._before else _no_replay, replay
+                    self._latest, self._before = replay if replay is self._before else no_replay, replay
                     return result
         except Untraceable:
             pass
@@ -281,7 +275,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
         self._written_for[environment.number] = surroundings
         self._express.clear()
-        self._latest = self._before = _no_replay
+        self._latest = self._before = no_replay
         for older in self.older:
             if older is not environment:
                 older.rest()
@@ -362,13 +356,13 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         written = None
         with signals_apart():
             _ = trace.executable
-            shapes = _shapes(args)
-            room = len(self._express.get(shapes, ())) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
+            at = shapes(args)
+            room = len(self._express.get(at, ())) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
             if room and not self._check and trace.written_out < _MAX_WRITTEN:
                 trace.written_out += 1
                 written = express(trace, call, args, kwargs, call.environments[0], key)
             if written is not None and key[1] in self._written_for.values():
-                self._express.setdefault(shapes, []).append(written)
+                self._express.setdefault(at, []).append(written)
                 self._latest = written
         trace.replayed = True
         return written
@@ -392,6 +386,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """A call that is recorded, and what comes of the recording."""
         recorder, before = recording.recorder, recording.before
         recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
+        recorder.hooks.places = self._entered
         try:
             box = [recording.run(self.function, args, kwargs)]
         except Exception:
@@ -404,12 +399,13 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             self._ended += 1
             raise
         try:
-            changes = before.changes()
-            learned, stable = learn(before, call) or recording.filled_caches(), False
-            recorder.reason = recorder.reason or recording.watch.refusal
-            before.undo()
-            recorder.exchange_flags()
+            recorder.exchange()
             try:
+                changes = before.changes()
+                learned, stable = learn(before, call) or recording.filled_caches(), False
+                learned |= learn_from_hooks(recorder.hooks.waiting, call)
+                recorder.reason = recorder.reason or recording.watch.refusal
+                before.undo()
                 if not learned and not recorder.reason:
                     recorder.reason = self._changed(key, call, args, kwargs)
                     stable = not recorder.reason and call.environments[0].key() == key[1]
@@ -419,8 +415,8 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                     key, call = known
                     allowed = {**call.environments[0].tensors, **call.reached}
             finally:
-                recorder.exchange_flags()
                 before.redo()
+                recorder.exchange()
             if learned or known is None:
                 self._learned += 1
                 if changes and self._learned >= _MAX_LEARNED:
@@ -446,12 +442,14 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
         """A recording becomes a trace, or one of the paths of a tree."""
-        if not recorder.branches and not recorder.alike.first:
+        if not recorder.branches and not recorder.alike.first and not ending.hooks:
             trace = Trace(recorder, ending)
             trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
             others = [x for x in self.traces.get(key, ()) if not (isinstance(x, Tree) and x.needs_the_same)]
             self.traces[key] = [trace, *others]
             return
+        if recorder.hooks.grew:  # paths that are known do not enter what this one does
+            self._replays += forget_trees(self.traces.values())
         number: dict[Value, int] = {}
         found = spans(recorder, number)
         tree = self._tree(key, call)
@@ -470,7 +468,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
 
     def _leave(self, key: Any, call: Call, recorder: Recorder) -> bool:
         """Of a recording that cannot be replayed to its end, remembers the path to where it saw something last."""
-        settle(recorder, set())
+        recorder.events = [s for s in recorder.events if not isinstance(s.event, (Application, Entered))]
         if not recorder.branches or not recorder.events:
             return False
         if self._tree(key, call).leave(spans(recorder, {}, whole=False), recorder.reason, classes(recorder.alike.first)):
@@ -556,7 +554,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self.environment, self.older = Environment(self.function), []
         self.traces.clear()
         self._express.clear()
-        self._latest = self._before = _no_replay
+        self._latest = self._before = no_replay
         self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:

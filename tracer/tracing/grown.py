@@ -57,10 +57,10 @@ def grow_after_error(
     function: TracedFunction, recording: Recording, key: tuple, call: Call, args: tuple, kwargs: dict
 ) -> tuple[tuple, Call] | None:
     """The same after a run that has raised an exception, which leaves everything as it is."""
+    recording.recorder.exchange()
     recording.before.undo()
-    recording.recorder.exchange_flags()
     try:
         return grow(function, recording, key, call, args, kwargs)
     finally:
-        recording.recorder.exchange_flags()
         recording.before.redo()
+        recording.recorder.exchange()

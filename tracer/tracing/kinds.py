@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autograd.hooks import RemovableHandle
 from ..ir.types import DType, exact
 from ..tensor import ATTRIBUTES, Tensor
 from .announce import Announcing
@@ -152,6 +153,8 @@ def items_of(x: Any) -> Collection[Any]:
         return contained(x)
     if isinstance(x, np.ndarray):
         return (x.tobytes(), x.shape)
+    if isinstance(x, RemovableHandle):  # a recording ends where one from outside is used
+        return ()
     if isinstance(x, Tensor):
         return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
     slots = slots_of(type(x))

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..autograd.hooks import RemovableHandle, Retain
 from ..autograd.modes import unfollowed
-from ..autograd.node import was_freed
+from ..autograd.node import BackwardNode, was_freed
 from ..context import context
 from ..device import device
 from ..ir import ops as P
@@ -65,6 +66,7 @@ IMMUTABLE = (
     device,
     type(MISSING),
 )
+OF_HOOKS = frozenset(["_hooks", "_post_hooks", "_node_hooks"])  # what leaves keep for hooks, which are registered anew
 _DEEP = 100  # objects within one another
 
 
@@ -102,6 +104,7 @@ class Results:
         self._hidden: dict[int, Build] = {}  # of tensors of which there is the memory alone
         self._numbers: dict[int, int] = {}  # of outputs, by the ids of their tensors
         self._objects: dict[int, _Object] = {}  # those that are to be made, by id
+        self._entered: dict[Value, int] = {}
         self._depth = 0
 
     def describe(self, found: Sequence[Any]) -> list[Build]:
@@ -122,6 +125,8 @@ class Results:
                 work += self._attributes(x).values()
             if isinstance(x, (Tensor, RuntimeNumber, *IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
                 continue
+            if self._is_found_apart(x):
+                continue
             if id(x) in self._objects:
                 self._objects[id(x)].places += 1
                 continue
@@ -131,6 +136,12 @@ class Results:
                 raise Unreplayable(f"it returns {e}, which a replay cannot make again: return what is in it") from None
             self._objects[id(x)] = _Object(plan, parts)
             work += parts
+
+    def _is_found_apart(self, x: Any) -> bool:
+        """Whether replays find an object of the run in a way of its own."""
+        if isinstance(x, types.CellType):
+            return self._cell(x) is not None
+        return isinstance(x, BackwardNode) or (isinstance(x, RemovableHandle) and self.recorder.hooks.number(x) is not None)
 
     def _describe(self, x: Any) -> Build:
         x = original(x)
@@ -148,6 +159,12 @@ class Results:
             return Build(lambda run: place.make(run)._data.view(), lambda writer: f"{place.write(writer)}._data.view()")
         if isinstance(x, IMMUTABLE):
             return Build(lambda run: x, lambda writer: writer.literal(x))
+        if isinstance(x, RemovableHandle) and (number := self.recorder.hooks.number(x)) is not None:
+            return Build(lambda run: run.handles[number])
+        if isinstance(x, BackwardNode):
+            return self._node(x)
+        if isinstance(x, types.CellType) and (cell := self._cell(x)) is not None:
+            return cell
         if id(x) in self.held:
             return self._found(x)
         if type(x) is tuple and all(isinstance(item, IMMUTABLE) and not isinstance(item, RuntimeNumber) for item in x):
@@ -200,6 +217,49 @@ class Results:
         else:
             raise Unreplayable(f"it returns a {type(x).__name__} that it was given: the caller has it, return what is new")
 
+    def _cell(self, x: types.CellType) -> Build | None:
+        """A closure variable of a function that was there before the call."""
+        if id(x) not in self._cells:
+            return None
+        function, i = self._cells[id(x)]
+        found = self._found(function)
+        return Build(lambda run: found.make(run).__closure__[i])
+
+    @functools.cached_property
+    def _cells(self) -> dict[int, tuple[types.FunctionType, int]]:
+        """The closure variables of such functions, by id."""
+        functions = [f for environment in self.environments for f in environment.latest_walk().functions]
+        return {id(cell): (f, i) for f in functions for i, cell in enumerate(f.__closure__ or ())}
+
+    def _node(self, x: BackwardNode) -> Build:
+        """A node of the dynamic graph."""
+        if x in self.recorder.hooks.entered:
+            tensor = self.entered(self.recorder.hooks.entered[x])
+            return Build(lambda run: tensor.make(run)._grad_fn)
+        raise Unreplayable("it returns a node of the graph: return the tensor")
+
+    def entered(self, v: Value) -> Build:
+        """The tensor that an operation with a node of its own has made."""
+        k = self._entered.setdefault(v, len(self._entered))
+        return Build(lambda run: run.entered[k])
+
+    @property
+    def entered_values(self) -> list[Value]:
+        return list(self._entered)
+
+    def tensor(self, t: Tensor) -> Build | None:
+        """A tensor that a hook is on; None if it is no part of what the run leaves behind."""
+        return self._places.get(id(t)) if self.recorder.is_new(t) else self._place(t)
+
+    def retaining(self, t: Tensor | None) -> Build | None:
+        """The hook that keeps a tensor's gradient; None if the tensor is no part of what the run leaves behind."""
+        place = None if t is None else self._places.get(id(t))
+        if t is None or place is None:
+            return None
+        if not self.recorder.hooks.gives(t._grad_fn, self.recorder.value(t)):
+            raise Unreplayable("it keeps the gradient of a tensor that it changes in place: return a clone")
+        return Build(lambda run: Retain(place.make(run)))
+
     def _array(self, x: np.ndarray) -> Build:
         if type(x) is not np.ndarray or x.dtype.hasobject or not x.flags.owndata or self.recorder.has_array(x):
             raise Unreplayable("it returns a NumPy array that shows a tensor's memory: return the tensor")
@@ -236,7 +296,7 @@ class Results:
         """What the function has put on a tensor that it made."""
         if OF_A_TENSOR.issuperset(vars(t)) or not self.recorder.is_new(t):
             return {}
-        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR}
+        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR and name not in OF_HOOKS}
 
     def _find(self, t: Tensor) -> Build:
         if not self.recorder.knows(t) and t._view is None:
@@ -245,10 +305,14 @@ class Results:
             if known is t:
                 self.recorder.alike.fetched.add(i)
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
-        if _has_hooks(t):
-            raise Unreplayable("a backward pass outside would call a hook on a result")
         if t._inference is not context.inference:
             raise Unreplayable("it returns a tensor made in another mode of inference than that of the call")
+        if self.recorder.hooks.gives(t._grad_fn, self.recorder.value(t)):
+            if t._view is None and not t._data.flags.c_contiguous:
+                raise Unreplayable("it registers a hook on a result whose memory is not contiguous: return t.contiguous()")
+            k = self._new_output(t, t)
+            self.outputs.append(self.recorder.value(t))
+            return Build(lambda run: run.outputs[k])
         if t._view is not None:
             return self._view(t)
         if type(t) is not Tensor:
@@ -261,9 +325,7 @@ class Results:
 
     def _output(self, t: Tensor, shown: Tensor) -> Build:
         """``t`` as an output of the graph; ``shown`` is what becomes of it."""
-        k = self._numbers[id(t)] = len(self.outputs)
-        value = self.recorder.value(t)
-        self.tensors.append(shown)
+        k, value = self._new_output(t, shown), self.recorder.value(t)
         if t._data.flags.c_contiguous:
             self.outputs.append(value)
             return Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
@@ -272,6 +334,11 @@ class Results:
         self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
         back = tuple(map(order.index, range(t.ndim)))
         return _tensor_once((id(t), True), t._requires_grad, lambda run: P.permute(run.outputs[k], axes=back))
+
+    def _new_output(self, t: Tensor, shown: Tensor) -> int:
+        k = self._numbers[id(t)] = len(self.outputs)
+        self.tensors.append(shown)
+        return k
 
     def _view(self, t: Tensor, hidden: bool = False) -> Build:
         """A view of a result or of an input shares its memory: it is made of it again."""
@@ -355,11 +422,3 @@ def _made_once(key: int, plan: Plan, builds: list[Build]) -> Build:
 
 def _written(builds: list[Build], writer: Any) -> str:
     return ", ".join([b.write(writer) for b in builds])
-
-
-def _has_hooks(t: Tensor) -> bool:
-    """Whether hooks wait for the gradient of a result, or for the node that made it."""
-    if t._grad_fn is None:
-        return bool(vars(t).get("_hooks") or vars(t).get("_post_hooks"))
-    extras = t._grad_fn.extras
-    return extras is not None and bool(any(extras.hooks.values()) or extras.prehooks or extras.posthooks)

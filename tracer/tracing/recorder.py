@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd.node import AccumulateGrad, BackwardNode, latest_sequence
+from ..autograd.node import BackwardNode, latest_sequence
 from ..context import context, structure_changed
 from ..inplace import straightened
 from ..ir import ops as P
@@ -39,6 +39,7 @@ from .cotangents import Cotangents
 from .draws import Generators
 from .following import Following
 from .formats import Shown, Text
+from .hooked import Hooks
 from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
 from .tape import Decision, Event, Gradient, Look, Moment, Needed, Seen
@@ -114,6 +115,7 @@ class Recorder:
         self.grads_written: dict[int, Tensor] = {}
         self.versions: list[int] = []  # of the inputs, at the start
         self.float_tensors: dict[int, Tensor] = {}
+        self.hooks = Hooks(self.locations)
         self.hosts: dict[tuple[int, str], RuntimeNumber] = {}
         self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
@@ -178,7 +180,10 @@ class Recorder:
         self.builder.loc = self.locations.here()
         operands = [self._operand(a, out) if isinstance(a, Tensor) else pinned(a) for a in args]
         attrs = {name: pinned(x) for name, x in attrs.items()}
-        self.make(out, self.bind(primitive, operands, attrs, out.type_))
+        v = self.bind(primitive, operands, attrs, out.type_)
+        self.make(out, v)
+        if out._grad_fn is not None:
+            self.hooks.nodes[id(out._grad_fn)] = weakref.ref(out._grad_fn), v
 
     @_guarded
     def bind(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
@@ -390,8 +395,9 @@ class Recorder:
         else:
             self.flags.setdefault(id(t), (t, t._requires_grad))
 
-    def exchange_flags(self) -> None:
-        """Tensors made outside require gradients as they did before the run; or again as they do after it."""
+    def exchange(self) -> None:
+        """Tensors made outside require gradients, and have hooks, as before the run; or again as they do after it."""
+        self.hooks.exchange()
         for t, before in list(self.flags.values()):
             self.flags[id(t)] = t, t._requires_grad
             t._requires_grad = before
@@ -406,12 +412,6 @@ class Recorder:
         """A backward pass reaches a node. One made before the call is another one in the next call."""
         if node.sequence < self.start:
             self.give_up("a backward pass goes on in a graph made outside the function")
-
-    @_guarded
-    def extends(self, node: BackwardNode) -> None:
-        """A node gets hooks. One made before the call is another one in the next call, and so is a leaf's."""
-        if isinstance(node, AccumulateGrad) or node.sequence < self.start:
-            self.give_up("registers a hook on a node made outside")
 
     def fail(self, error: Exception) -> None:
         """The graph cannot be written."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.hooks import RemovableHandle
 from ..context import context
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
@@ -178,7 +179,7 @@ class _Numbers:
             return self.arrays[id(x)]
         if type(x) is types.BuiltinFunctionType and not root.asks_types:
             return substitute_for(x) or x
-        if is_static(x) or isinstance(x, Tensor):
+        if is_static(x) or isinstance(x, (Tensor, RemovableHandle)):
             return x
         if type(x) is tuple or (isinstance(x, tuple) and hasattr(x, "_fields")):
             held = contained(x)

@@ -32,6 +32,8 @@ class TraceRun:
     """A ``Run`` of a trace."""
 
     __slots__ = ("call", "made", "objects", "outputs", "trace", "values")
+    entered: Sequence[Tensor] = ()
+    handles: Sequence[Any] = ()
 
     def __init__(self, trace: Trace, call: Call):
         self.trace, self.call, self.values = trace, call, call.values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,22 @@ def finish(
     if not objects.tells_references:
         recorder.reason = "this interpreter does not count references, so what the function leaves behind cannot be seen"
         return None
+    hooks = recorder.hooks
     try:
+        reached = hooks.settle(recorder)
+        applied, contexts, unknown = settle(recorder, reached)
+        if unknown or (unknown := hooks.enter(recorder, reached, applied)):
+            raise Unreplayable(unknown)
         results = Results(recorder, call)
-        build, *values = results.describe([box[0], *(c.new for c in changes)])
-        effects = [(place(c, call), value) for c, value in zip(changes, values, strict=True)]
+        found = [c.new for c in changes], hooks.functions(recorder), [x for _, _, x in contexts]
+        build, *rest = results.describe([box[0], *itertools.chain(*found)])
+        del found  # references are counted next
+        values = iter(rest)
+        effects = [(place(c, call), value) for c, value in zip(changes, values)]  # noqa: B905
         grads = [(recorder.owner(t), results.gradient(t)) for t in recorder.grads_written.values()]
         new_memory = assigned(recorder, results)
+        registered = hooks.describe(recorder, results, values)
+        on_contexts = [(i, name, build) for (i, name, _), build in zip(contexts, values, strict=True)]
         _check_inputs(recorder, allowed)
         if why := recorder.kept_array():
             raise Unreplayable(why)
@@ -74,11 +85,8 @@ def finish(
             recorder.reason = f"{what}: {_DETACH}"
             return None
     nodes: list[Any] = [results.tensors[k]._grad_fn for k in followed]
-    applied, unknown = settle(recorder, {n for node in nodes for n in walk(node)})
-    if unknown:
-        recorder.reason = unknown
-        return None
-    user = next((name for node in nodes if (name := python_runs(node, applied)) is not None), None)
+    known = applied.keys() | hooks.entered.keys()
+    user = next((name for node in nodes if (name := python_runs(node, known, recorder.start)) is not None), None)
     if user is not None:
         recorder.reason = f"a backward pass outside would call {user}"
         return None
@@ -90,9 +98,10 @@ def finish(
         return None
     flags = [(recorder.owner(t), t._requires_grad) for t, before in recorder.flags.values() if t._requires_grad is not before]
     ending = Ending(
-        build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints, new_memory
+        *(build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints, new_memory),
+        *(results.entered_values, registered, on_contexts),
     )
-    if followed and not applied and not all(whole(recorder, ending).reached):
+    if followed and not known and not all(whole(recorder, ending).reached):
         recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"
         return None
     return ending

@@ -19,6 +19,7 @@ from ..ir.primitive import Primitive
 from ..ir.types import TensorType
 from .alike import Classes, chosen
 from .applications import Application
+from .entered import Entered
 from .scalars import Element
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Gradient:
         return f"whether a tensor has a gradient, at {self.loc}"
 
 
-Event = Look | Decision | Needed | Moment | Gradient | Application
+Event = Look | Decision | Needed | Moment | Gradient | Application | Entered
 
 
 class Seen(NamedTuple):
@@ -211,7 +212,7 @@ def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> l
                 number[v] = len(number)
         if isinstance(event, Look):
             event = replace(event, value=number[event.value])
-        elif isinstance(event, Application):
+        elif isinstance(event, (Application, Entered)):
             event = event.numbered(number)
         sensitive = frozenset(k for k, v in enumerate(values, first) if v in recorder.sensitive)
         constants = tuple(floats.template[n:n1])

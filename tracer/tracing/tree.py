@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .alike import Classes, common
 from .applications import Application
 from .draws import Draw, kept_unless_complete
 from .ending import Ending, Recorded
+from .entered import Entered
 from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
 from .graph_function import Executable, GraphFunction
 from .kinds import alive
@@ -66,7 +67,7 @@ class Node:
         self.next: int = self.computed
         # The values that outputs of the user's own operations have: the replay gives them, as it does inputs.
         self.entered: dict[int, TensorType] = {}
-        entered = {*span.event.entered.values()} if isinstance(span.event, Application) else ()
+        entered = {*span.event.entered.values()} if isinstance(span.event, (Application, Entered)) else ()
         for row in span.rows:
             if self.next in entered:
                 self.entered[self.next] = row.types[0]
@@ -289,6 +290,8 @@ class Tree(Recorded):
             wanted.add(node.span.event.value)
         elif isinstance(node.span.event, Application):
             wanted.update(node.span.event.reads)
+        elif isinstance(node.span.event, Entered):
+            wanted.update(node.span.rows[-1].operands)
         if node.ending is not None:
             nodes = path.nodes[: node.depth + 1]
             given = {k for n in nodes for k in range(n.first, n.computed)}
@@ -297,7 +300,7 @@ class Tree(Recorded):
             read = {i for i in node.ending.updates if path.input(i) in seen}
             node.closing = closing = Closing(node.ending, last, given, read, may_fail(node.late_steps))
             node.imports += [k for k in map(path.input, closing.in_place) if k not in imports]
-            wanted.update(node.ending.outputs, (k for _, k, _ in closing.copied))
+            wanted.update(node.ending.outputs, node.ending.entered, (k for _, k, _ in closing.copied))
             self.changes |= node.ending.changes
             if node.ending.followed:
                 for n in nodes:
@@ -469,3 +472,12 @@ def _is_exact(event: Any) -> bool:
 def _is_cheap(row: Row) -> bool:
     """Whether computing a value again costs less than keeping it: a constant does, and what only moves elements."""
     return row.primitive.kind is Kind.SOURCE or row.primitive.put is not None
+
+
+def forget_trees(all_traces: Iterable[list[Any]]) -> int:
+    """Removes the trees from lists of traces. Returns how often they were replayed."""
+    replays = 0
+    for traces in all_traces:
+        replays += sum(trace.replays for trace in traces if isinstance(trace, Tree))
+        traces[:] = [trace for trace in traces if not isinstance(trace, Tree)]
+    return replays

@@ -1,10 +1,10 @@
 """Bayesian logistic regression, sampled by Hamiltonian Monte Carlo.
 
-Shows a program that is not training: a whole transition of a sampler, with its random numbers, sixteen gradients
-and the choice between old and new positions, is one compiled program. Eight chains are the rows of one tensor.
+Shows a use other than training: a complete transition of a sampler, with its random numbers, sixteen gradients and the
+choice between old and new positions, is one compiled program. Eight chains are the rows of one tensor.
 
-Prints the posterior mean and deviation of each weight, the most probable weights, and the part of the proposals
-that was accepted.
+Prints the posterior mean and standard deviation of each weight, the most probable weights, and the share of accepted
+proposals.
 
     python examples/bayesian_regression.py --steps 1000
     tracer dump examples/bayesian_regression.py:transition --input 'f64[8,3]' --stage fused
@@ -24,14 +24,14 @@ from tracer.nn import functional as F
 CHAINS, LEAPS, STEP = 8, 15, 0.1
 TRUTH = (0.5, 1.5, -1.0)
 
-# Points with two coordinates and a constant, and labels that are drawn from the model.
+# Points with two coordinates and a constant, and labels drawn from the model.
 tracer.manual_seed(0)
 features = tracer.cat([tracer.ones(200, 1), tracer.randn(200, 2)], 1).double()
 labels = tracer.bernoulli((features @ tracer.tensor(TRUTH, dtype=tracer.float64)).sigmoid())
 
 
 def energy(weights: Tensor) -> Tensor:
-    """The negative logarithm of the posterior density, up to a constant, of each row of weights. The prior is normal."""
+    """The negative logarithm of the posterior density, up to a constant, for each row of weights. The prior is normal."""
     logits = weights @ features.T
     losses = F.binary_cross_entropy_with_logits(logits, labels.expand_as(logits), reduction="none")
     return losses.sum(-1) + 0.5 * (weights / 5).square().sum(-1)
@@ -45,7 +45,7 @@ def force(weights: Tensor) -> Tensor:
 
 @tracer.trace
 def transition(position: Tensor) -> tuple[Tensor, Tensor]:
-    """The next position of each chain, and which proposals were accepted.
+    """The next position of each chain, and the mask of accepted proposals.
 
     Neal, MCMC using Hamiltonian dynamics (2011), figure 2.
     """
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         position, accepted = transition(position)
         visited.append(position)
         rates.append(accepted.double().mean())
-    samples = tracer.stack(visited)[args.steps // 5 :]  # the first fifth is left out: chains come from elsewhere
+    samples = tracer.stack(visited)[args.steps // 5 :]  # the first fifth is burn-in
     mean, deviation, best = samples.mean((0, 1)), samples.std((0, 1)), most_probable()
     for i in range(3):
         print(f"weight {i}: {mean[i]:6.3f} ± {deviation[i]:.3f}, most probable {best[i]:6.3f}, true {TRUTH[i]:4.1f}")

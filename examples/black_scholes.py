@@ -1,10 +1,10 @@
-"""Prices of call options, their greeks by automatic differentiation, and what hedging with them is worth.
+"""Prices of call options, their greeks by automatic differentiation, and the effect of hedging with them.
 
-Shows first and second derivatives inside a traced function: ``create_graph=True`` keeps the gradient
-differentiable, and gamma is the derivative of delta. Prices and all greeks of all paths are a few fused loops.
+Shows first and second derivatives inside a traced function: ``create_graph=True`` keeps the gradient differentiable, and
+gamma is the derivative of delta. Prices and all greeks of all paths are computed by a few fused loops.
 
-A trader sells a call option on each of 1,000 simulated paths of a share, and holds delta shares against it,
-adjusted in each step.
+A trader sells a call option on each of 1,000 simulated paths of a share, and holds delta shares against it, adjusted in
+each step.
 
 Prints price and greeks of one option, and the profits with and without the hedge.
 
@@ -50,7 +50,7 @@ def greeks(spot: Tensor, time: Tensor, rate: float, volatility: float) -> dict[s
 
 
 def hedge(paths: int, steps: int) -> tuple[Tensor, Tensor]:
-    """The profit of the seller of a call on each path, in one year: without a hedge, and with one."""
+    """The profit of the seller of a call on each path, in one year: without and with a hedge."""
     tracer.manual_seed(0)
     dt = 1 / steps
     spot = tracer.full((paths,), 100.0, dtype=tracer.float64)

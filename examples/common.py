@@ -1,4 +1,4 @@
-"""What the examples share: command-line arguments, figures, and a data set of digits that is drawn when it is needed."""
+"""Common parts of the examples: command-line arguments, figures, and a data set of generated digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 def arguments(
     description: str | None, argv: Sequence[str] | None, steps: int, unit: str = "training steps"
 ) -> argparse.Namespace:
-    """``--steps`` and ``--out`` of a command line; ``argv`` stands in for that of the process."""
+    """``--steps`` and ``--out`` from the command line; ``argv`` replaces the process's arguments."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=steps, help=f"number of {unit} (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("examples-output"), help="folder for the figure (%(default)s)")
@@ -23,7 +23,8 @@ def arguments(
 def save_figure(
     path: Path, draw: Callable[..., Any], rows: int = 1, columns: int = 1, height: float = 3.2, width: float = 4.2
 ) -> None:
-    """Calls ``draw`` with the axes of a grid, row by row, and writes the figure. Without matplotlib it says so.
+    """Calls ``draw`` with the axes of a grid, row by row, and writes the figure. Without matplotlib it prints a message
+    instead.
 
     ``height`` and ``width`` are of one panel, in inches.
     """
@@ -48,9 +49,9 @@ _LIT = ["1110111", "0010010", "1011101", "1011011", "0111010", "1101011", "11011
 
 
 def digits(n: int, seed: int = 0, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Images of digits as if written by hand, float32 of shape (n, 1, size, size) in [0, 1], and int64 labels of shape (n,).
+    """Images resembling handwritten digits, float32 of shape (n, 1, size, size) in [0, 1], and int64 labels of shape (n,).
 
-    The strokes are those of a seven-segment display, whose corners are displaced, sheared and rotated at random.
+    The strokes are those of a seven-segment display with randomly displaced, sheared and rotated corners.
     """
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, n)
@@ -59,7 +60,7 @@ def digits(n: int, seed: int = 0, size: int = 16) -> tuple[np.ndarray, np.ndarra
     turn = np.array([[np.cos(angle), -np.sin(angle) - slant], [np.sin(angle), np.cos(angle)]]) * scale
     corners = np.einsum("ijn,ncj->nci", turn, corners) + rng.normal(0, 0.06, (n, 1, 2))
 
-    # The distance of each pixel to each stroke: to the nearest point of the line between two corners.
+    # The distance of each pixel to each stroke: to the nearest point of the line segment.
     axis = np.linspace(-1.2, 1.2, size)
     pixels = np.stack(np.meshgrid(axis, axis), -1).reshape(1, 1, -1, 2)
     start, end = corners[:, _SEGMENTS[:, 0], None], corners[:, _SEGMENTS[:, 1], None]

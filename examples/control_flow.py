@@ -1,13 +1,13 @@
 """Newton's method with a line search: Python's ``while`` and ``if`` in a traced function.
 
-A step of Newton's method looks at values: does the direction go down, is the step short enough. A replay follows a
-recorded path as long as the answers are known; a new answer runs the function once more, as it is written, and adds
-a path. A step has few paths, so nearly all calls are replays. The loop over steps, whose number is another one for
-each starting point, is outside.
+A step of Newton's method depends on values: whether the direction is downhill, and whether the step is short enough. A
+replay follows a recorded path as long as the outcomes are known; a new outcome runs the function once in Python and adds a
+path. A step has few paths, so nearly all calls are replays. The loop over steps, whose number depends on the starting
+point, is outside.
 
-The function minimized is Rosenbrock's valley. Gradient and Hessian are derivatives of it.
+The minimized function is Rosenbrock's valley. Gradient and Hessian are computed by automatic differentiation.
 
-Prints how many steps were replays, and what ``explain`` says of the traced function.
+Prints the number of replayed steps, and the report of ``explain``.
 
     python examples/control_flow.py --steps 200
     tracer dump examples/control_flow.py:newton_step --input 'f64[2]'
@@ -40,20 +40,20 @@ def derivatives(p: Tensor) -> tuple[Tensor, Tensor]:
 
 @tracer.trace
 def newton_step(p: Tensor) -> tuple[Tensor, Tensor]:
-    """The next point, which is lower, and the norm of the gradient at the given one."""
+    """The next, lower point, and the norm of the gradient at the given one."""
     gradient, hessian = derivatives(p)
     direction = -tracer.linalg.solve(hessian, gradient)
     slope = gradient @ direction
     if slope > 0:  # uphill: the Hessian is not positive definite
         direction, slope = -gradient, -(gradient @ gradient)
     length = 1.0
-    while length > 1e-8 and valley(p + length * direction) > valley(p) + 1e-4 * length * slope:  # Armijo's rule
+    while length > 1e-8 and valley(p + length * direction) > valley(p) + 1e-4 * length * slope:  # the Armijo rule
         length /= 2
     return p + length * direction, gradient.norm()
 
 
 def minimize(p: Tensor) -> list[Tensor]:
-    """The points of Newton's method, to a gradient of nearly nothing."""
+    """The points of Newton's method, until the gradient is nearly zero."""
     points = [p]
     while len(points) < 100:
         p, norm = newton_step(p)

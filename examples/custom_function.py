@@ -1,13 +1,13 @@
 """A custom ``autograd.Function``: Kepler's equation, differentiated by the implicit function theorem.
 
-The eccentric anomaly E of a body on an ellipse solves E - e sin E = M, here by Newton's method. Backpropagation
-through the iterations would keep all of them. But the solution alone says what its derivatives are: dE/dM = 1 / (1
+The eccentric anomaly E of a body on an ellipse solves E - e sin E = M, here by Newton's method. Backpropagation through the
+iterations would store all of them. But the derivatives follow from the solution alone: dE/dM = 1 / (1
 - e cos E), and dE/de = sin E / (1 - e cos E).
 
-Shows ``forward`` and ``backward`` that are traced with their caller, ``gradcheck`` of first and second derivatives,
-and the fit of an orbit to observations.
+Shows ``forward`` and ``backward`` traced with their caller, ``gradcheck`` of first and second derivatives, and the fit of
+an orbit to observations.
 
-Prints the result of the checks, and the elements of the orbit beside the true ones.
+Prints the result of the checks, and the fitted and true elements of the orbit.
 
     python examples/custom_function.py --steps 600
     tracer dump examples/custom_function.py:step --input 'f64[60]' --input 'f64[60,2]' --stage fused

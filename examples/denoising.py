@@ -1,9 +1,9 @@
-"""A convolutional network takes noise out of images.
+"""A convolutional network that removes noise from images.
 
-Shows residual blocks with batch normalization, whose running statistics change in each step: replays change them,
-too. Images and noise are made anew for each batch.
+Shows residual blocks with batch normalization, whose running statistics change in each step; replays update them too.
+Images and noise are generated for each batch.
 
-Prints the loss as it falls, and the ratio of signal to noise before and after, on images that were not seen.
+Prints the loss during training, and the signal-to-noise ratio before and after, on new images.
 
     python examples/denoising.py --steps 250
     tracer dump examples/denoising.py:step --input 'f32[16,1,32,32]' --input 'f32[16,1,32,32]' --stage fused
@@ -24,7 +24,7 @@ SIZE, NOISE = 32, 0.25
 
 
 class Block(nn.Module):
-    """Two convolutions, and a connection past them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Predicts the noise, and takes it away: the network learns a small difference instead of an image."""
+    """Predicts the noise and subtracts it: the network learns a small difference instead of an image."""
 
     def __init__(self, channels: int = 12) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def pictures(count: int) -> tuple[Tensor, Tensor]:
 
 
 def psnr(images: Tensor, clean: Tensor) -> float:
-    """The peak ratio of signal to noise in decibels, of images in [0, 1]."""
+    """The peak signal-to-noise ratio in decibels, for images in [0, 1]."""
     return -10 * F.mse_loss(images, clean).log10().item()
 
 

@@ -1,10 +1,10 @@
-"""A convolutional network learns to read digits.
+"""A convolutional network that recognises digits.
 
-Shows the usual training loop: a ``DataLoader``, a module with dropout, ``AdamW`` and a learning-rate schedule. The
-whole step is traced: forward, backward and optimizer are one compiled program. A new learning rate, as the schedule
-sets in each step, needs no new recording.
+Shows the usual training loop: a ``DataLoader``, a module with dropout, ``AdamW`` and a learning-rate schedule. The whole
+step is traced: forward, backward and optimizer are one compiled program. The learning rate that the schedule sets in each
+step needs no new recording.
 
-Prints the loss as it falls, and the accuracy on images that were held out.
+Prints the loss during training, and the accuracy on test images.
 
     python examples/digits.py --steps 300
     tracer dump examples/digits.py:step --input 'f32[64,1,16,16]' --input 'i64[64]' --stage fused
@@ -50,12 +50,12 @@ def step(images: Tensor, labels: Tensor) -> Tensor:
 @tracer.trace
 @tracer.no_grad()
 def predict(images: Tensor) -> Tensor:
-    """The digit that is most probable for each image."""
+    """The most probable digit for each image."""
     return model(images).argmax(1)
 
 
 def batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end, in a new order in each epoch."""
+    """Endless batches, in a new order in each epoch."""
     loader = DataLoader(TensorDataset(images, labels), batch_size=64, shuffle=True, drop_last=True)
     while True:
         yield from loader

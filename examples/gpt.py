@@ -1,9 +1,9 @@
-"""A small GPT is trained on the docstrings of Python's built-in types, character by character.
+"""A small character-level GPT, trained on the docstrings of Python's built-in types.
 
 Shows a transformer: causal attention, layer norms, residual connections, weights shared by embedding and output. The
-training step is one compiled program, in which attention is computed without a matrix of all scores in memory.
+training step is one compiled program, which computes attention without storing the whole score matrix.
 
-Prints the loss on training and validation text, and text that the network writes.
+Prints the loss on training and validation text, and generated text.
 
     python examples/gpt.py --steps 500
     tracer dump examples/gpt.py:step --input 'i64[16,65]' --stage fused
@@ -33,7 +33,7 @@ train_data, validation_data = data[: len(data) * 9 // 10], data[len(data) * 9 //
 
 
 class Block(nn.Module):
-    """Attention to what came before, then a small network for each position."""
+    """Causal attention, then a small network for each position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,13 +83,13 @@ def step(sequences: Tensor) -> Tensor:
 @tracer.trace
 @tracer.no_grad()
 def extend(context: Tensor) -> Tensor:
-    """The context moved on by one character, drawn from the network's distribution."""
+    """The context shifted by one character, drawn from the network's distribution."""
     probabilities = F.softmax(model(context)[:, -1] / 0.6, -1)
     return tracer.cat([context[:, 1:], tracer.multinomial(probabilities, 1)], 1)
 
 
 def sample(source: Tensor, batch: int) -> Tensor:
-    """Sequences of the text, at random places."""
+    """Sequences of the text, at random positions."""
     return source[tracer.randint(0, len(source) - CONTEXT, (batch, 1)) + tracer.arange(CONTEXT + 1)]
 
 

@@ -1,10 +1,9 @@
-"""An LSTM learns the Zen of Python by heart, character by character.
+"""A character-level LSTM that memorises the Zen of Python.
 
-Shows a recurrent network with truncated backpropagation, clipping of gradients, and generation with a state that
-goes from call to call. Both functions are traced, each as one compiled program: all time steps, their gradients and
-the optimizer.
+Shows a recurrent network with truncated backpropagation, gradient clipping, and generation with a state passed from call to
+call. Both functions are traced, each as one compiled program with all time steps, their gradients and the optimizer.
 
-Prints the loss as it falls, and text that the network writes.
+Prints the loss during training, and generated text.
 
     python examples/lstm_text.py --steps 300
     tracer dump examples/lstm_text.py:step --input 'i64[16,33]' --stage fused
@@ -72,7 +71,7 @@ def advance(character: Tensor, state: tuple[Tensor, Tensor], temperature: float)
 
 
 def write(start: str, length: int, temperature: float = 0.3) -> str:
-    """Text that goes on from ``start``."""
+    """Generated text that continues ``start``."""
     state = (tracer.zeros(1, 1, 128), tracer.zeros(1, 1, 128))
     written = start
     for i in range(length):

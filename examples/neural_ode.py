@@ -1,10 +1,9 @@
-"""A neural ordinary differential equation learns the law of a damped pendulum from noisy observations.
+"""A neural ordinary differential equation that learns the dynamics of a damped pendulum from noisy observations.
 
-Shows a solver written in Python inside a traced function: the network is called four times in each Runge-Kutta
-step, and the gradient goes back through all of them. The loop over time steps is unrolled; the step remains one
-compiled program.
+Shows a solver written in Python inside a traced function: the network is called four times in each Runge-Kutta step, and
+the gradient goes back through all of them. The loop over time steps is unrolled; the step remains one compiled program.
 
-Prints the loss as it falls, and the largest error of a trajectory that starts elsewhere.
+Prints the loss during training, and the maximum error of a trajectory from another starting point.
 
     python examples/neural_ode.py --steps 600
     tracer dump examples/neural_ode.py:step --input 'f32[32,2]' --input 'f32[10,32,2]' --stage fused
@@ -24,7 +23,7 @@ DT, AHEAD = 0.1, 10
 
 
 def truth(y: Tensor) -> Tensor:
-    """The law to be learnt: the derivatives of the angle and of the angular velocity, which are the last axis."""
+    """The true dynamics: the derivatives of the angle and of the angular velocity, along the last axis."""
     angle, velocity = y.unbind(-1)
     return tracer.stack([velocity, -angle.sin() - 0.1 * velocity], -1)
 
@@ -50,7 +49,7 @@ schedule = optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.996)
 
 @tracer.trace
 def step(start: Tensor, following: Tensor) -> Tensor:
-    """One training step: predicts the states that follow, and compares them with the observed ones; the loss."""
+    """One training step: predicts the following states, and compares them with the observed ones; the loss."""
     optimizer.zero_grad()
     loss = (solve(model, start, len(following)) - following).abs().mean()
     loss.backward()
@@ -61,7 +60,7 @@ def step(start: Tensor, following: Tensor) -> Tensor:
 @tracer.trace
 @tracer.no_grad()
 def trajectory(start: Tensor) -> Tensor:
-    """100 states by the learnt law."""
+    """100 states of the learnt dynamics."""
     return solve(model, start, 100)
 
 

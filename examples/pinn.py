@@ -1,10 +1,9 @@
 """A physics-informed neural network solves the heat equation u_t = k u_xx.
 
-Shows second derivatives through a traced function: u_t, u_x and u_xx are gradients of the network with respect to
-its inputs, taken with ``create_graph=True``, and the loss made of them is differentiated once more, with respect to
-the weights.
+Shows second derivatives through a traced function: u_t, u_x and u_xx are gradients of the network with respect to its
+inputs, computed with ``create_graph=True``. The loss computed from them is differentiated with respect to the weights.
 
-Prints the loss as it falls, and the largest error: the exact solution is known here.
+Prints the loss during training, and the maximum error compared with the exact solution.
 
     python examples/pinn.py --steps 2000
     tracer dump examples/pinn.py:step --input 'f32[128]' --input 'f32[128]' --stage fused
@@ -35,7 +34,7 @@ def u(x: Tensor, t: Tensor) -> Tensor:
 
 
 def exact(x: Tensor, t: Tensor) -> Tensor:
-    """The solution that is sin(pi x) at first, and 0 at both ends."""
+    """The solution that starts as sin(pi x), and is 0 at both ends."""
     return tracer.sin(math.pi * x) * tracer.exp(-DIFFUSIVITY * math.pi**2 * t)
 
 

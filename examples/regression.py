@@ -1,9 +1,9 @@
-"""Linear and logistic regression by gradient descent, with tensors alone.
+"""Linear and logistic regression by gradient descent, with plain tensors.
 
-Shows ``requires_grad``, ``autograd.grad`` and changes in place under ``no_grad``. Each step is traced: the loss,
-its gradient and the change of the weights are one compiled program.
+Shows ``requires_grad``, ``autograd.grad`` and in-place changes under ``no_grad``. Each step is traced: the loss, its
+gradient and the update of the weights are one compiled program.
 
-Prints the weights beside those of the exact least-squares solution, and the accuracy of the classifier.
+Prints the weights, those of the exact least-squares solution, and the accuracy of the classifier.
 
     python examples/regression.py --steps 500
     tracer dump examples/regression.py:linear_step --input 'f32[100,3]' --input 'f32[100]' --stage fused

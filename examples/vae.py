@@ -1,9 +1,9 @@
-"""A variational autoencoder with two latent variables draws digits.
+"""A variational autoencoder with two latent variables that generates digits.
 
 Shows random numbers in a traced function: each call, replayed or not, draws new noise for the reparametrization.
-``distributions`` gives the divergence of the encoder's distribution from the prior.
+``distributions`` computes the divergence of the encoder's distribution from the prior.
 
-Prints the loss as it falls. The figure shows what the decoder makes of points in the plane of the latent variables.
+Prints the loss during training. The figure shows the decoder's images for points in the latent plane.
 
     python examples/vae.py --steps 3000
     tracer dump examples/vae.py:step --input 'f32[64,256]' --stage fused

@@ -1,4 +1,4 @@
-"""A graph that is being recorded, with what gradients could flow through, and what varies."""
+"""A graph under construction that tracks where gradients could flow, and which values vary."""
 
 from __future__ import annotations
 

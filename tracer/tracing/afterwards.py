@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from .calls import Call
     from .guards import Environment
 
-_MANY = 200  # objects that are looked at
+_MANY = 200  # inspected objects
 
 
 @functools.lru_cache(1024)
 def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str]]:
-    """The names of attributes, closure variables and globals that code assigns, with that of the functions in it; and of all
+    """The names of attributes, closure variables and globals that code assigns, including nested functions; and of all
     attributes and globals that it mentions.
     """
     instructions = [*dis.get_instructions(code)]
@@ -43,7 +43,7 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozen
 
 
 def learn_from_hooks(hooks: Iterable[Any], call: Call) -> bool:
-    """Makes slots of what hooks may write to. Says whether the run is to be recorded another time."""
+    """Makes slots of the places that hooks may write to. Returns True if the run must be recorded again."""
     again = False
     for x, holder, key in _places(list(hooks)):
         if key is GROWTH and any(x is known for known in call.objects):
@@ -59,14 +59,14 @@ def learn_from_hooks(hooks: Iterable[Any], call: Call) -> bool:
 
 
 def _has(environment: Environment, x: Any, holder: Any, key: Any) -> bool:
-    """Whether a place belongs to surroundings."""
+    """True if a place belongs to surroundings."""
     if key is CELL:
         return any(cell is holder for f in environment.latest_walk().functions for cell in f.__closure__ or ())
     return id(x) in environment.reached or (isinstance(x, types.FunctionType) and holder is x.__globals__)
 
 
 def _places(work: list[Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """An object that can be reached, what holds its values, and the key of one that may change."""
+    """A reachable object, the holder of its values, and the key of one that may change."""
     seen: dict[int, Any] = {}
     objects: list[Any] = []
     assigned: set[str] = set()

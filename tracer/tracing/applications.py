@@ -1,7 +1,7 @@
-"""Operations whose derivative is the user's own, where a backward pass outside may come to them.
+"""Operations with a user-defined derivative that a backward pass outside may reach.
 
-Their backward is Python code, which may do anything. So a replay enters them into the dynamic graph as the run did, between
-the programs of what comes before and after; what ``forward`` has computed, programs compute.
+Their backward is arbitrary Python code. So a replay enters them into the dynamic graph as the run did, between the programs
+before and after. The results of ``forward`` are computed by programs.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 
 
 class Ref(NamedTuple):
-    """A tensor: its value in the graph; its number in a span."""
+    """A tensor: its value in the graph; in a span, its number."""
 
     value: Any
 
 
 class Number(NamedTuple):
-    """A number of the run."""
+    """A dynamic number."""
 
     which: int
 
 
 class Place(NamedTuple):
-    """An argument, or an output, by its number."""
+    """An argument or an output, by number."""
 
     number: int
 
 
 @dataclass(frozen=True, eq=False)
 class Application:
-    """``function.apply`` in a run. There is nothing to see.
+    """A call of ``function.apply`` in a run. Python reads no value here.
 
     args        a ``Ref`` for each tensor, else None
-    outputs     a ``Ref``, the ``Place`` of the argument that was returned, or what is no tensor
-    entered     the values that outputs have from then on, by the output's number
+    outputs     a ``Ref``, the ``Place`` of the returned argument, or an object that is not a tensor
+    entered     the values of outputs from then on, by output number
     saved       the saved tensors: a ``Ref``, the ``Place`` of an output, or None
-    attributes  what the user has set on ``ctx``: a ``Ref``, a ``Place``, a ``Number``, or a value
-    objects     the names of other attributes, which are made again when the path is complete
-    settings    attributes of ``ctx`` that this package sets
-    apart       the numbers of the outputs that are marked as not differentiable
+    attributes  the user's attributes of ``ctx``: a ``Ref``, a ``Place``, a ``Number``, or a value
+    objects     the names of other attributes, which are recreated when the path is complete
+    settings    this package's attributes of ``ctx``
+    apart       the numbers of the outputs marked as not differentiable
     """
 
     function: type[Function]
@@ -66,9 +66,9 @@ class Application:
     objects: tuple[str, ...]
     settings: Mapping[str, Any]
     apart: tuple[int, ...]
-    tensors: tuple[tuple[weakref.ref[Tensor], Any, int], ...]  # kept, with their values and versions by then
+    tensors: tuple[tuple[weakref.ref[Tensor], Any, int], ...]  # saved tensors, with their values and versions at that time
     loc: str
-    why: str = field(default="")  # it cannot be made again
+    why: str = field(default="")  # why it cannot be repeated
     late = True
 
     def __eq__(self, other: object) -> bool:
@@ -101,7 +101,7 @@ class Application:
         return found
 
     def enter(self, run: PathRun) -> None:
-        """Does it again: the outputs become tensors of the replay."""
+        """Repeats it: the outputs become tensors of the replay."""
 
         def tensor(item: Any) -> Any:
             if isinstance(item, Ref):
@@ -129,7 +129,7 @@ class Application:
 
 
 def _mapped(x: Any, change: Callable[[Any], Any]) -> Any:
-    """A copy of containers within one another, with what is in them changed."""
+    """A copy of nested containers with their contents changed."""
     if isinstance(x, (Ref, Number, Place)):
         return change(x)
     if isinstance(x, Mapping):
@@ -140,7 +140,7 @@ def _mapped(x: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def applies(recorder: Recorder, node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> None:
-    """A run has applied a ``Function``, whose outputs are followed."""
+    """Records an application of a ``Function`` whose outputs have gradients."""
     ctx, why = node.ctx, ""
     kept: list[tuple[weakref.ref[Tensor], Any, int]] = []
 
@@ -205,8 +205,8 @@ def applies(recorder: Recorder, node: FunctionNode, args: Sequence[Any], outputs
 def settle(
     recorder: Recorder, reached: set[BackwardNode]
 ) -> tuple[dict[BackwardNode, Application], list[tuple[int, str, Any]], str]:
-    """Of the applications in a run keeps those that a backward pass outside reaches. Gives them, by their nodes; the objects on
-    their ``ctx``, with the application's number and the name; and why one cannot be made again.
+    """Keeps the applications that a backward pass outside reaches. Returns them, by their nodes; the objects on their ``ctx``,
+    with the application's number and the name; and why one cannot be repeated.
     """
     recorder.events = [s for s in recorder.events if not isinstance(s.event, Application) or s.event.node() in reached]
     applied: dict[BackwardNode, Application] = {}

@@ -1,4 +1,4 @@
-"""A call's arguments: what a trace takes for granted of them."""
+"""A call's arguments, described by the properties that a trace depends on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLATTENED = (list, dict, collections.deque)  # and their subclasses
 
 
 def storage(data: np.ndarray) -> Any:
-    """The object whose memory an array shows."""
+    """The object that owns an array's memory."""
     while data.base is not None:
         if not isinstance(data.base, np.ndarray):
             return data.base
@@ -36,15 +36,15 @@ def storage(data: np.ndarray) -> Any:
 
 
 class Call:
-    """A call's arguments and the values of slots, flattened: ``key`` says all that a trace of it takes for granted.
+    """A call's arguments and the values of slots, flattened: ``key`` contains everything that a trace of it depends on.
 
     tensors   in order
-    floats    in order; they are not part of the key, unless the function asks for their type
+    floats    in order; not part of the key, unless the function asks for their type
     ints      in order; those ``promoted``, by number, are not part of the key
     objects   dictionaries, lists and objects, in order, each once
-    reached   tensors that belong to objects among the arguments, by id
-    held      ids of what belongs to objects among the arguments
-    kept      what the key refers to by identity
+    reached   tensors of objects among the arguments, by id
+    held      ids of the contents of objects among the arguments
+    kept      objects that the key identifies
     generators  of random numbers, among the arguments
     values    of the trace's float program, once one has matched
     arrays    the tensors on NumPy arrays, by the array's id
@@ -112,7 +112,7 @@ class Call:
             self._sharing = Sharing(self.tensors, {*map(id, self.arrays.values())})
         captured = environment.captured
         if captured:
-            # The recorder could not tell a tensor that the function reaches by itself from the argument.
+            # The recorder could not distinguish the argument from a tensor that the function reaches otherwise.
             for t in self.tensors:
                 if id(t) in captured or (t._view is not None and id(t._root()) in captured):
                     tokens += (id(t), id(t._root()))
@@ -122,7 +122,7 @@ class Call:
             self.settle()
 
     def settle(self) -> None:
-        """Makes the key of the structure, of the ints that count as constants, and of which tensors are the same."""
+        """Creates the key from the structure, the constant ints, and which tensors are the same."""
         shared = () if self._sharing is None else self._sharing.token(self._environment.told_apart(self.structure))
         if not self.ints:
             self.key = (self.structure, shared) if shared else self.structure
@@ -134,11 +134,11 @@ class Call:
 
     @property
     def same(self) -> dict[int, int]:
-        """The number of the first tensor that is the same, by the numbers of others, where that is not in the key."""
+        """By number, the first tensor that is the same, for tensors whose identity is not in the key."""
         return {} if self._sharing is None else self._sharing.loose(self._environment.told_apart(self.structure))
 
     def tell_apart(self, numbers: Collection[int]) -> bool:
-        """From now on it is in the key with which others these tensors are the same. Says whether the key is another one."""
+        """Adds the identity of these tensors to the key. Returns True if the key changes."""
         before = self.key
         if numbers:
             self._environment.apart.add(self.structure, numbers)
@@ -146,7 +146,7 @@ class Call:
         return self.key != before
 
     def follow(self, other: Call) -> None:
-        """Lets the same ints count as constants as in another description of the call."""
+        """Treats the same ints as constants as another description of the call."""
         if self.structure != other.structure:
             self._environment.changing.copy(other.structure, self.structure)
             self._environment.apart.copy(other.structure, self.structure)
@@ -214,7 +214,7 @@ class Call:
         self.ints.append(a)
 
     def _is_new(self, x: Any, tokens: list[Any]) -> bool:
-        """Whether an object is met for the first time, and is not one that the function reaches by itself."""
+        """True for an object that occurs for the first time, and that the function does not reach otherwise."""
         number = self._numbers.get(id(x))
         if number is not None:
             tokens.append(("again", number))
@@ -227,7 +227,7 @@ class Call:
         return known is None
 
     def _grows(self, x: Any, tokens: list[Any]) -> bool:
-        """Whether a container is only added to: then what is in it is of no consequence."""
+        """True if a container is only added to, so that its contents do not matter."""
         if len(self.objects) - 1 not in self._environment.growing:
             return False
         tokens.append((type(x), "grows"))
@@ -235,7 +235,7 @@ class Call:
         return True
 
     def grows(self, x: Any) -> bool:
-        """From now on an object of such a call may grow. Says whether that is new."""
+        """Allows an object of such a call to grow from now on. Returns True if that is new."""
         environment, number = self._environment, self._numbers[id(x)]
         if not environment.can_track(x) or number in environment.read or number in environment.growing:
             return False
@@ -243,13 +243,13 @@ class Call:
         return True
 
     def reads(self, x: Any) -> None:
-        """What is in an object of such a call is of consequence."""
+        """Makes the contents of an object of such a call part of the key."""
         number = self._numbers[id(x)]
         self._environment.growing.discard(number)
         self._environment.read.add(number)
 
     def _add_object(self, a: Any, tokens: list[Any]) -> None:
-        """An object of any class: of a plain one, the class and what it holds."""
+        """Adds an object of any class: for a plain one, its class and contents."""
         cls = type(a)
         if isinstance(a, Announcing):
             self._add_environment(a, tokens)
@@ -292,7 +292,7 @@ class Call:
             self._add_environment(cls, tokens)
 
     def _add_items(self, a: Any, tokens: list[Any]) -> None:
-        """What a container of another type than list and dict holds."""
+        """Adds the items of a container other than list and dict."""
         if isinstance(a, dict):
             pairs = contained(a)
             self._add_keys([key for key, _ in pairs], tokens)
@@ -307,7 +307,7 @@ class Call:
                 self._add(item, tokens)
 
     def _add_environment(self, a: Any, tokens: list[Any]) -> None:
-        """What an argument reaches that is described as surroundings are, with its slots."""
+        """Adds everything that an argument reaches and that is described like surroundings, with its slots."""
         environment = self._environment.of(a)
         tokens.append((environment.number, environment.key()))
         self.reached.update(environment.tensors)
@@ -338,7 +338,7 @@ class Call:
                 self._add(value, tokens)
 
     def _add_array(self, a: np.ndarray, tokens: list[Any]) -> None:
-        """A NumPy array: a tensor on its memory, and its elements where NumPy computes with them."""
+        """Adds a NumPy array: a tensor on its memory, and its elements if NumPy computes with them."""
         t = self.arrays.get(id(a))
         if t is None:
             t = self.arrays[id(a)] = wrap(a)
@@ -355,7 +355,7 @@ class Call:
         self.storages.append(id(a) if a.base is None else id(storage(a)))
 
     def looks_at_more(self, tensors: Iterable[Tensor]) -> bool:
-        """From now on the elements of these arrays are part of the key. Says whether they were not."""
+        """Makes the elements of these arrays part of the key. Returns True if they were not."""
         looked_at = [t._data for t in tensors]  # another description of the call has other tensors
         numbers = {i for i, known in enumerate(self.tensors) if any(known._data is a for a in looked_at)}
         more = numbers.difference(self._environment.looked_at)
@@ -375,7 +375,7 @@ class Call:
 
 
 def _followed(view: Tensor) -> bool | None:
-    """Whether autograd follows a view, its place in the graph looked up; None if it has lost sight of it."""
+    """True if autograd tracks a view, after looking up its position in the graph; None if it cannot track it."""
     try:
         return view._followed()
     except RuntimeError:
@@ -383,5 +383,5 @@ def _followed(view: Tensor) -> bool | None:
 
 
 def is_settled(view: Tensor) -> bool:
-    """Whether a view's place in the graph needs no looking up."""
+    """True if a view's position in the graph needs no lookup."""
     return view._history == view._counter[0] or not view.requires_grad

@@ -1,9 +1,9 @@
 """``TRACER_CHECK=1``: every replay is compared with the function itself.
 
-A checked call runs the replay, compares, and gives what the function gives: what the replay has changed of tensors, gradients,
-random generators and Python's objects is undone before the function runs, and it prints nothing. Such a call costs an eager
-one, a replay, and a copy of all tensors that the function can reach; where the results can be differentiated, a backward pass
-through either, too. Nothing is compared in calls that run eagerly.
+A checked call runs the replay, compares, and returns the function's result. The replay's changes to tensors, gradients,
+random generators and Python objects are undone before the function runs, and it prints nothing. Such a call costs an eager
+run, a replay, and a copy of all reachable tensors; if the results are differentiable, also two backward passes. Eager calls
+are not compared.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .outcome import IMMUTABLE, OF_HOOKS
 from .recording import Recording
 from .scalars import static
 
-_DIGITS = {2: 2e-2, 4: 2e-4, 8: 1e-8, 16: 1e-8}  # how far results may be apart, by the bytes of an element
+_DIGITS = {2: 2e-2, 4: 2e-4, 8: 1e-8, 16: 1e-8}  # tolerances, by the element size in bytes
 
 
 class _Held(NamedTuple):
-    """What a tensor holds: its array, the elements, its version and gradient, and the gradient's elements."""
+    """The state of a tensor: its array, the elements, its version and gradient, and the gradient's elements."""
 
     array: np.ndarray
     elements: np.ndarray
@@ -41,7 +41,7 @@ class _Held(NamedTuple):
 
 
 class Check:
-    """One checked call, begun before its replay."""
+    """One checked call, created before its replay."""
 
     def __init__(self, name: str, function: Callable[..., Any], call: Call, reached: Mapping[int, Tensor]):
         from ..random import default_generator
@@ -56,7 +56,7 @@ class Check:
         self.replayed, self.run = self._objects(), self._objects()
 
     def _objects(self) -> Before:
-        """What everything holds that the function, or its replay, can change, beside tensors."""
+        """The state of everything else that the function, or its replay, can change."""
         before = Before()
         for environment in self.call.environments:
             before.look_at(environment.latest_walk(), environment)
@@ -83,7 +83,7 @@ class Check:
                 np.copyto(held.grad._data, held.grad_elements)
 
     def compare(self, got: Any, args: tuple, kwargs: dict, graph: Graph | None) -> Any:
-        """The function's result. Raises TraceError where the replay, which gave ``got``, did something else."""
+        """The function's result. Raises TraceError if the replay, whose result is ``got``, differs."""
         changed, _ = self._state(), self.replayed.changes()
         drawn = Generators(self.generators.all)
         self.drawn.restore()
@@ -115,7 +115,7 @@ class Check:
         yield from self._derivatives(got, want)
 
     def _effects(self) -> Iterator[str]:
-        """Differences between what the replay and the function have changed of objects."""
+        """Differences between the changes of objects by the replay and by the function."""
         mine = {(id(c.holder), c.key if isinstance(c.key, Hashable) else id(c.key)): c for c in self.replayed.changes()}
         for c in self.run.changes():
             other = mine.pop((id(c.holder), c.key if isinstance(c.key, Hashable) else id(c.key)), None)
@@ -125,7 +125,7 @@ class Check:
             yield from _differences(c.new, c.old, f"what it changes, {c.name()},", set())
 
     def _derivatives(self, got: Any, want: Any) -> Iterator[str]:
-        """Differences between first derivatives of the results, with respect to what there was before the call."""
+        """Differences between first derivatives of the results, with respect to tensors that existed before the call."""
         from ..autograd import grad
         from ..ops import ones_like
 
@@ -149,7 +149,7 @@ class Check:
                 yield from _apart(a._data, b._data, f"the derivative with respect to tensor {n} of shape {list(a.shape)}")
 
     def _culprit(self, args: tuple, kwargs: dict, graph: Graph | None) -> str:
-        """Where the recorded graph, and the one that is recorded now, begin to differ; else, what a kernel computes wrongly."""
+        """The first difference between the recorded graph and a new recording; otherwise, a kernel's wrong result."""
         self.call.environments[0].look_again()
         with Recording(self.name, self.call) as recording:
             if not recording.is_alone:
@@ -176,7 +176,7 @@ def _told(op: Op) -> tuple[Any, ...]:
 
 
 def _differences(got: Any, want: Any, name: str, seen: set[int]) -> Iterator[str]:
-    """How an object made by a replay differs from the function's."""
+    """The differences between a replay's object and the function's."""
     if got is want or id(want) in seen or isinstance(want, RemovableHandle):
         return
     seen.add(id(want))

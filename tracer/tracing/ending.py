@@ -1,4 +1,4 @@
-"""What a recording leaves to be done when all that it computes has been computed."""
+"""A recording's actions after all values have been computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _unwritten(writer: Any) -> str:
 
 
 class Run(Protocol):
-    """One replay: its call, its numbers, the outputs of its graph, and what was made of them."""
+    """One replay: its call, its numbers, the outputs of its graph, and the objects created from them."""
 
     call: Call
     values: list[Any]
@@ -43,13 +43,13 @@ class Run(Protocol):
 
 
 class Recorded:
-    """What is kept of recordings, as one graph or as a tree, and what ``explain`` says of it.
+    """The common part of recordings, as one graph or as a tree, and the data for ``explain``.
 
-    kept         what its key refers to by identity
-    replays      calls
-    called_with  the arguments of the recorded call, in words
+    kept         objects that its key identifies
+    replays      number of calls
+    called_with  the arguments of the recorded call, as text
     recorded_in  seconds, of all recordings
-    fastest      seconds, of the replays that were timed: not those that are written out as source
+    fastest      seconds, of the timed replays: not of generated ones
     """
 
     def __init__(self) -> None:
@@ -60,13 +60,13 @@ class Recorded:
         self.fastest = math.inf
 
     def took(self, seconds: float) -> None:
-        """Of a replay."""
+        """Records the time of a replay."""
         self.fastest = min(self.fastest, seconds)
 
 
 @dataclass(frozen=True)
 class Build:
-    """How something that a run leaves behind is made in a replay; ``write`` says the same as source, to ``express``."""
+    """How a replay creates an object that the run leaves behind; ``write`` is the same as source, for ``express``."""
 
     make: Callable[[Run], Any]
     write: Callable[[Any], str] = _unwritten
@@ -74,21 +74,21 @@ class Build:
 
 @dataclass(frozen=True)
 class Ending:
-    """What is to be done when all of a recording has been computed.
+    """The actions after a recording's values have been computed.
 
-    build     makes the result
-    outputs   the values that it, and gradients, are made of; in a tree of paths, their numbers
-    followed  which of them a backward pass outside may begin at
+    build     creates the result
+    outputs   the values of which it, and gradients, consist; in a tree of paths, their numbers
+    followed  the outputs at which a backward pass outside may begin
     updates   the new values of inputs that are changed in place, by input; ``changed``, how often each was
-    grads     of which tensors ``.grad`` is set, and to what
-    prints    what is printed and logged
-    leaves    outputs that require gradients without a graph to follow: leaves, or their graph was walked and freed
-    flags     which tensors come to require gradients, or no longer do
-    effects   where else something is written, and what
-    memory    which tensors get other memory
-    entered   the values that operations with nodes of their own have computed
-    hooks     what waits for gradients
-    contexts  what is kept on the ``ctx`` of which of the applications of users' own operations, by name
+    grads     the tensors whose ``.grad`` is set, and its value
+    prints    printed and logged text
+    leaves    outputs that require gradients without a graph: leaves, or their graph was walked and freed
+    flags     the tensors that start or stop requiring gradients
+    effects   other places that are written, and their values
+    memory    the tensors that get other memory
+    entered   the values computed by operations with separate graph nodes
+    hooks     hooks that wait for gradients
+    contexts  the objects on the ``ctx`` of applications of custom operations, by name
     """
 
     build: Build
@@ -108,7 +108,7 @@ class Ending:
 
     @property
     def changes(self) -> bool:
-        """Whether others can see that it was run, beside the result."""
+        """True if it has observable effects besides the result."""
         made = (
             self.updates or self.changed or self.grads or self.flags or self.effects or self.prints or self.memory or self.hooks
         )
@@ -122,7 +122,7 @@ class Ending:
 
 
 def whole(recorder: Recorder, ending: Ending) -> GraphFunction:
-    """All of a recording as one graph."""
+    """The whole recording as one graph."""
     outputs = [*ending.outputs, *ending.updates.values()]
     updates = {len(ending.outputs) + j: i for j, i in enumerate(ending.updates)}
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if ending.followed else []

@@ -1,7 +1,7 @@
-"""Operations that need a graph node of their own in a replay, because hooks are registered on it.
+"""Operations that need a separate graph node in a replay, because hooks are registered on it.
 
-A program computes many values and is one graph node. So such an operation ends a segment of the recording, and a replay applies
-it eagerly.
+A program computes many values and is one graph node. So such an operation ends a segment of the recording, and a replay
+applies it eagerly.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One replay along the paths of a tree: programs and Python's arithmetic up to where something is seen, and so on to an ending.
+"""One replay along the paths of a tree: programs and Python's arithmetic up to the next event, and so on to an ending.
 
-Until the path is complete all is computed into new memory. Whatever stops it before has changed nothing.
+Until the path is complete everything is computed into new memory. A replay that stops earlier has changed nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 
 class Unseen(Exception):
-    """A replay has met something that no recording has, and has changed nothing."""
+    """A replay has met a value that no recording has seen, and has changed nothing."""
 
     def __init__(self, node: Node):
         self.node = node
 
 
 class Left(Exception):
-    """A replay has come to a path whose end cannot be replayed, or to an error, and has changed nothing."""
+    """A replay has reached a path whose end cannot be replayed, or an error, and has changed nothing."""
 
 
 class Uncompiled(Exception):
@@ -53,11 +53,11 @@ class Uncompiled(Exception):
 
 
 class Known(NamedTuple):
-    """Where inputs are that belong to a captured tensor: the same memory from call to call.
+    """Inputs that belong to a captured tensor, with the same memory in every call.
 
-    arrays, addresses   by the number of the value that an input is
+    arrays, addresses   by the number of the input's value
     checks              the source of such an input, whether it is a gradient, and its array
-    loose               the positions of inputs that are found anew in each call
+    loose               the positions of inputs that are looked up in each call
     ids                 the positions of inputs, by the id of their tensor
     """
 
@@ -69,14 +69,14 @@ class Known(NamedTuple):
 
 
 class Inputs:
-    """The inputs of a span. ``first``: the number of the first; ``before``: how many there are in the spans before."""
+    """The inputs of a span. ``first``: the number of the first; ``before``: the number of inputs in earlier spans."""
 
     def __init__(self, inputs: Sequence[Input], first: int, before: int):
         self.all, self.first, self.before, self.after = inputs, first, before, before + len(inputs)
         self.known: Known | None = None
 
     def refreshed(self) -> Known | None:
-        """What is known now; None if a tensor is gone, or another one than it was."""
+        """The current state; None if a tensor no longer exists, or has been replaced."""
         self.known = None
         known = Known({}, {}, [], [], {})
         for i, x in enumerate(self.all):
@@ -99,13 +99,13 @@ def _fits(data: np.ndarray, x: Input) -> bool:
 
 
 def _tensor_of(source: Source, call: Call | None = None) -> Tensor | None:
-    """The tensor that a source names; None once it is gone."""
+    """The tensor that a source names; None if it no longer exists."""
     t = owner(source, call)
     return t._grad if t is not None and source.kind == "grad" else t
 
 
 def owner(source: Source, call: Call | None) -> Tensor | None:
-    """The tensor that a source names, or whose gradient it names; None once it is gone."""
+    """The tensor that a source names, or whose gradient it names; None if it no longer exists."""
     if source.is_held:
         return source.holder  # type: ignore[no-any-return]
     assert call is not None
@@ -113,16 +113,16 @@ def owner(source: Source, call: Call | None) -> Tensor | None:
 
 
 class Closing:
-    """What is known of an ending before it is come to.
+    """Data about an ending that is known in advance.
 
-    outputs   the number of each value that the result is made of, whether it is a copy of it, and whether it is followed
+    outputs   the number of each value in the result, whether it is a copy, and whether it has a gradient
     in_place  the inputs that the last program writes to, and the values
-    copied    the inputs that are written to afterwards, the values, and whether those are inputs themselves
+    copied    the inputs that are written afterwards, the values, and whether those are inputs themselves
     """
 
     def __init__(self, ending: Ending, last: set[int], inputs: set[int], read: set[int], may_fail: bool):
-        """``last``: what the last program computes; ``inputs``: the values that are inputs; ``read``: those of the inputs that
-        Python reads after it; ``may_fail``: Python, then.
+        """``last``: the values computed by the last program; ``inputs``: the values that are inputs; ``read``: the inputs that
+        Python reads afterwards; ``may_fail``: whether Python may fail then.
         """
         self.ending = ending
         taken = inputs.copy()
@@ -136,12 +136,12 @@ class Closing:
         self.changed = frozenset(ending.updates)
         self.counters: list[tuple[list[int], int]] | None = None
         self.loose: list[tuple[int, int]] = []
-        # What was found out about the memory of captured tensors: for which of it, which memory it is, and which is changed.
+        # Cached results about the memory of captured tensors: the tensors, their memory, and which of it is changed.
         self.apart: tuple[list[Known], set[int], list[np.ndarray]] | None = None
 
 
 def _are_the_same(call: Call, pairs: Sequence[tuple[int, int]]) -> bool:
-    """Whether these tensors of a call are the same, by their numbers."""
+    """True if these tensors of a call, by number, are the same."""
     tensors = call.tensors
     return all(tensors[i] is tensors[k] for i, k in pairs)
 
@@ -152,13 +152,13 @@ _SAFE |= {operator.lt, operator.le, operator.gt, operator.ge, operator.eq, opera
 
 
 def may_fail(steps: Sequence[tuple[int, Any, Any]]) -> bool:
-    """Whether Python may raise an exception in one of these steps."""
+    """True if Python may raise an exception in one of these steps."""
     return any(function not in _SAFE for _, function, _ in steps)
 
 
 class PathRun:
-    """A replay. By the number of a value of the graph: ``arrays``; ``words``, which programs are given for it, the address of
-    an input, the id of another array; ``tensors``, where there are.
+    """A replay. By the number of a graph value: ``arrays``; ``words``, passed to programs: the address of an input, the id of
+    another array; ``tensors``, where they exist.
     """
 
     def __init__(self, tree: Tree, call: Call):
@@ -175,8 +175,8 @@ class PathRun:
         self.handles: Sequence[RemovableHandle] = ()
         self.contexts: list[FunctionCtx] = []  # of the applications on the path
         self._ids: dict[int, int] = {}
-        self._ids_of = 0  # so many nodes
-        self._compiled: list[Any] = []  # the nodes that programs have made in the dynamic graph
+        self._ids_of = 0  # number of nodes
+        self._compiled: list[Any] = []  # the nodes that programs have created in the dynamic graph
 
     def input(self, i: int) -> Tensor:
         """Input ``i`` as a tensor."""
@@ -199,7 +199,7 @@ class PathRun:
             nodes.append(node)
             if node.pairs and not _are_the_same(self.call, node.pairs):
                 raise Unseen(node)
-            if node.is_plain and node.caller is not None:  # the same as below, for a turn of a loop
+            if node.is_plain and node.caller is not None:  # the same as below, for an iteration of a loop
                 outs = node.caller(*[words[k] for k in node.imports])
                 if outs is None:
                     raise Left
@@ -241,7 +241,7 @@ class PathRun:
             node = child
 
     def _compute(self, node: Node) -> None:
-        """The numbers that depend on nothing that a program computes."""
+        """Computes the numbers that do not depend on programs."""
         values = self.values
         try:
             for i, source in node.early_roots:
@@ -252,7 +252,7 @@ class PathRun:
             raise Unseen(node) from e
 
     def _fetch(self, node: Node) -> None:
-        """The inputs of a span."""
+        """Looks up the inputs of a span."""
         inputs, n = node.inputs, node.first
         known = inputs.known or inputs.refreshed()
         if known is not None:
@@ -287,7 +287,7 @@ class PathRun:
             arrays[n + i], words[n + i] = data, address(data)
 
     def _check_memory(self, node: Node, closing: Closing) -> None:
-        """Whether what is to be changed may be written to, and shares no memory with other inputs."""
+        """Checks that changed tensors are writeable, and share no memory with other inputs."""
         changed = closing.changed
         spans = [(n.inputs, n.inputs.known) for n in self.nodes if n.inputs.known is not None]
         known = [k for _, k in spans]
@@ -322,7 +322,7 @@ class PathRun:
                     self._run_followed(node, function)
                 else:
                     self._run_program(node, function)
-            except (IndexError, RuntimeError, MemoryError):  # the function raises it where it belongs
+            except (IndexError, RuntimeError, MemoryError):  # the function raises it in the right place
                 raise Left from None
         try:
             for i, k, whole in node.late_roots:
@@ -361,13 +361,13 @@ class PathRun:
         self._compiled += dict.fromkeys(t._grad_fn for t in outs if t._grad_fn is not None)
 
     def _part_with(self, t: Tensor) -> None:
-        """An input is about to change: derivatives of what was computed with it are those with its elements of now."""
+        """An input is about to change: derivatives of values computed from it use its current elements."""
         before = wrap(t._data.copy())
         for node in self._compiled:
             node.replace(t, before)
 
     def have(self, k: int, t: Tensor) -> None:
-        """Value ``k`` is this tensor, which no program has made."""
+        """Sets value ``k`` to this tensor, which no program has created."""
         data = t._data if t._data.flags.c_contiguous else np.ascontiguousarray(t._data)
         self.tensors[k], self.arrays[k], self.words[k] = t, data, address(data)
 
@@ -407,7 +407,7 @@ class PathRun:
         return self._ids
 
     def _close(self, closing: Closing) -> Any:
-        """The path is complete: from here on nothing fails, and what it changes is changed."""
+        """The path is complete: from here on nothing fails, and changes are made."""
         ending, arrays = closing.ending, self.arrays
         for k, copied, followed in closing.outputs:
             self.outputs.append(self.tensors[k] if followed and not copied else wrap(arrays[k].copy() if copied else arrays[k]))
@@ -420,7 +420,7 @@ class PathRun:
         for data, a in new:
             np.copyto(data, a)
         if closing.counters is None:
-            # Counters of changes: those of captured tensors are the same in every call.
+            # Change counters: those of captured tensors are the same in every call.
             inputs = {n.inputs.before + i: x for n in self.nodes for i, x in enumerate(n.inputs.all)}
             fixed = [(i, change) for i, change in ending.changed if inputs[i].source.kind == "captured"]
             closing.counters = [(self.input(i)._changes(), change) for i, change in fixed]

@@ -1,4 +1,4 @@
-"""The decorator: when to record, when to replay, when to stay eager."""
+"""The traced function: when to record, when to replay, when to run eagerly."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ from .tape import spans
 from .tree import Tree, forget_trees
 from .world import muted
 
-_MAX_TRACES = 8  # of one signature: beyond, something changes in every call
-_MAX_EXPRESS = 256  # replays that are written out
+_MAX_TRACES = 8  # per signature: with more, something changes in every call
+_MAX_EXPRESS = 256  # generated replays
 _MAX_ALIKE = 16  # of them for arguments of the same shapes: each costs its guards in every call
-_ROOM = 50  # frames that recording needs beside those of the function
-_MAX_KEYS = 256  # signatures of which traces are kept
-_MAX_BYTES = 1 << 30  # that traces keep between calls
+_ROOM = 50  # frames that recording needs in addition to the function's
+_MAX_KEYS = 256  # signatures with stored traces
+_MAX_BYTES = 1 << 30  # memory that traces keep between calls
 _MAX_REASONS = 1024  # signatures that are known to run eagerly
-_MAX_WRITTEN = 4  # times that the replay of one trace is written out
+_MAX_WRITTEN = 4  # times that one trace's replay is generated
 _MAX_LEARNED = 32  # runs of a function that are needed to find out what it changes
-_MAX_UNSTABLE = 4  # calls in a row that change what they depend on
+_MAX_UNSTABLE = 4  # successive calls that change what they depend on
 
 
 class TracedFunction(Native, Wrapper, Generic[P, R]):
-    """What ``@tracer.trace`` makes of a function: call it like the function.
+    """The result of ``@tracer.trace``: call it like the function.
 
-    The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as
-    one native program. What cannot be replayed runs eagerly, with one warning that says why and where.
+    The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as one
+    native program. Code that cannot be replayed runs eagerly, with one warning that says why and where.
 
-    It has the function's attributes, and attributes assigned to it are the function's.
+    It has the function's attributes, and assigned attributes are the function's.
     """
 
     __slots__ = (
@@ -93,29 +93,29 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self.function = function
         self._check = check or switches.CHECKED
         functools.update_wrapper(self, function, updated=())
-        self.native_environment = Environment(function)  # what native code depends on that was made of the function
+        self.native_environment = Environment(function)  # dependencies of native code created from the function
         self._lock = threading.RLock()
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all traces, all reasons to run eagerly, and the counts: the next call records."""
+        """Removes all traces, all reasons to run eagerly, and the counts: the next call records."""
         with self._lock:
             self.environment = Environment(self.function)
-            self.older: list[Environment] = []  # where less code had run, for which there are traces
-            self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # those used least recently come first
+            self.older: list[Environment] = []  # with less code that has run, for existing traces
+            self.traces: OrderedDict[Any, list[Trace | Tree]] = OrderedDict()  # least recently used first
             self.eager_reasons: dict[Any, str] = {}
-            # Replays written out, by the shapes of arguments. They keep alive what the function reaches now.
+            # Generated replays, by the shapes of arguments. They keep alive what the function reaches now.
             self._express: dict[tuple, list[Express]] = {}
-            self._latest = self._before = no_replay  # what is tried first; what was found by shapes last
-            self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the number of the environment
+            self._latest = self._before = no_replay  # the one tried first; the last one found by shapes
+            self._written_for: dict[int, int] = {}  # the surroundings that they are for, by the environment's number
             self._recorded = self._eager_calls = 0  # calls
             self._ended = 0  # recordings
             self._entered: set[tuple[str, str | None]] = set()  # operations that have had hooks (``Hooks.places``)
-            self._replays = 0  # of traces that are no longer kept
+            self._replays = 0  # of removed traces
             self._untraceable = False
             self._unstable = 0
             self._streak = Streak()
-            self._learned = 0  # runs that only said what changes
+            self._learned = 0  # runs that only revealed what changes
             self._warned = False
 
     @overload
@@ -126,7 +126,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return self if instance is None else types.MethodType(self, instance)
 
     def __getattr__(self, name: str) -> Any:
-        """What the function has: the attributes of a callable object, for instance."""
+        """The function's attributes, for example those of a callable object."""
         if (name.startswith("__") and name not in OF_FUNCTIONS) or name == "function":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.function, name)
@@ -144,7 +144,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return f"<traced {self.function!r}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction:
-        """Itself, as functions are; of a callable object, or a method of one, the copy traced anew."""
+        """Itself, like functions; for a callable object, or a method of one, the copy traced anew."""
         function = copy.deepcopy(self.function, memo)
         return self if function is self.function else TracedFunction(function, self._check)
 
@@ -153,7 +153,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return self if function is self.function else TracedFunction(function, self._check)
 
     def __reduce__(self) -> Any:
-        """By name, as functions are; what it has compiled is not part of it."""
+        """By name, like functions; compiled code is not included."""
         found: Any = sys.modules.get(getattr(self, "__module__", ""))
         for part in getattr(self, "__qualname__", "").split("."):
             found = getattr(found, part, None)
@@ -182,7 +182,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             return self.function(*args, **kwargs)
         recorded = self._ended
         found = None if is_under_way() else self._find(args, kwargs)
-        if found is None:  # written out here: deep in the stack each frame counts
+        if found is None:  # inlined here: deep in the stack each frame counts
             self._eager_calls += 1
             return self.function(*args, **kwargs)
         trace, key, call = found
@@ -196,7 +196,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             return self._record(key, call, args, kwargs)
 
     def _compared(self, trace: Trace | Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
-        """A replay beside the function, whose result it gives. Raises TraceError where they differ."""
+        """A replay compared with the function, whose result is returned. Raises TraceError if they differ."""
         from .checking import Check
 
         check = Check(self._name, self.function, call, call.environments[0].tensors)
@@ -217,7 +217,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         """The trace for a call, its key and description; None if such calls run eagerly."""
         if self._untraceable or switches.is_eager():
             return None
-        if context.saved_tensors_hooks or context.anomaly:  # both have to do with single operations
+        if context.saved_tensors_hooks or context.anomaly:  # both affect single operations
             return None
         try:
             later = deferred(self.function)
@@ -240,7 +240,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return None
 
     def _find_trace(self, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call] | None:
-        """As ``_find``. Raises Untraceable; RecursionError where the stack is too deep for recording."""
+        """Like ``_find``. Raises Untraceable; RecursionError if the stack is too deep for recording."""
         found = self._look(self.environment, args, kwargs)
         trace, key, _ = found
         if trace is None:
@@ -255,7 +255,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return found
 
     def _look(self, environment: Environment, args: tuple, kwargs: dict) -> tuple[Trace | Tree | None, tuple, Call]:
-        """The trace for a call, if there is one, by what an environment says. Raises Untraceable."""
+        """The trace for a call, if there is one, according to an environment. Raises Untraceable."""
         surroundings = environment.key()
         if surroundings != self._written_for.get(environment.number):
             self._forget_written(environment, surroundings)
@@ -272,7 +272,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return None
 
     def _forget_written(self, environment: Environment, surroundings: int) -> None:
-        """Drops the replays that were written out for other surroundings: they may be all that keeps some tensors alive."""
+        """Drops the generated replays for other surroundings: they may be all that keeps some tensors alive."""
         self._written_for[environment.number] = surroundings
         self._express.clear()
         self._latest = self._before = no_replay
@@ -285,7 +285,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                     trace.replayed = trace.replayed and trace.written_out >= _MAX_WRITTEN
 
     def _make_room(self) -> None:
-        """Removes the traces that can never match again, and those used least recently where there are too many."""
+        """Removes the traces that can never match again, and the least recently used ones if there are too many."""
         if self._recorded % 16 and len(self.traces) < _MAX_KEYS:
             return
         for key, traces in list(self.traces.items()):
@@ -329,7 +329,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             return self._run_eagerly(args, kwargs)  # raises the exception where the function does
 
     def _follow(self, tree: Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
-        """A replay along the paths that are known; where the call leaves them, the function runs, and its path is recorded."""
+        """A replay along the known paths; if the call leaves them, the function runs, and its path is recorded."""
         unseen = None
         try:
             return tree.replay(call)
@@ -340,7 +340,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         except RecursionError:
             self._out_of_room()
         except Left:
-            pass  # the function raises what it raises, or goes on as it does
+            pass  # the function raises the error, or continues
         if unseen is None:
             return self._run_eagerly(args, kwargs)
         reason = tree.missed(unseen)
@@ -352,7 +352,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             return self._record(key, call, args, kwargs)
 
     def _prepare(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Express | None:
-        """Compiles a trace; gives its replay written out, if it is one of the simple ones."""
+        """Compiles a trace; returns its generated replay, if it is one of the simple ones."""
         written = None
         with signals_apart():
             _ = trace.executable
@@ -383,7 +383,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return self._run_eagerly(args, kwargs)
 
     def _recorded_call(self, recording: Recording, key: Any, call: Call, args: tuple, kwargs: dict) -> Any:
-        """A call that is recorded, and what comes of the recording."""
+        """A recorded call, and the result of the recording."""
         recorder, before = recording.recorder, recording.before
         recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
         recorder.hooks.places = self._entered
@@ -394,7 +394,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 known = grow_after_error(self, recording, key, call, args, kwargs)
                 if known is not None and not recorder.fails:
                     self._leave(*known, recorder)
-            except Exception as e:  # of the guards: the function raises what it raises
+            except Exception as e:  # of the guards: the function raises its own error
                 self._not_described(e)
             self._ended += 1
             raise
@@ -427,7 +427,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 if ending is not None and not call.tell_apart(left_behind(recorder)):
                     self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
                 self._unstable = 0
-        except Exception as e:  # the function has run: whatever is wrong with the recording, its result is there
+        except Exception as e:  # the function has run: whatever is wrong with the recording, its result is valid
             recorder.fail(e)
         if isinstance(recorder.failure, RecursionError):
             self._out_of_room()
@@ -441,7 +441,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
-        """A recording becomes a trace, or one of the paths of a tree."""
+        """Turns a recording into a trace, or one of the paths of a tree."""
         if not recorder.branches and not recorder.alike.first and not ending.hooks:
             trace = Trace(recorder, ending)
             trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
@@ -467,7 +467,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return True
 
     def _leave(self, key: Any, call: Call, recorder: Recorder) -> bool:
-        """Of a recording that cannot be replayed to its end, remembers the path to where it saw something last."""
+        """For a recording that cannot be replayed to its end, stores the path to the last event."""
         recorder.events = [s for s in recorder.events if not isinstance(s.event, (Application, Entered))]
         if not recorder.branches or not recorder.events:
             return False
@@ -487,7 +487,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return tree
 
     def _pin(self, key: tuple, call: Call, positions: Iterable[int]) -> tuple:
-        """From now on some ints of such calls are constants; the key that this call has then."""
+        """Makes some ints of such calls constants; returns the call's new key."""
         constants = call.promoted.intersection(positions)
         if not constants:
             return key
@@ -496,7 +496,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return (call.key, *key[1:])
 
     def _records_on(self, key: tuple, call: Call, args: tuple, kwargs: dict) -> bool:
-        """Counts recordings in a row, with no replay between them. Says, after very many, to leave it: ``key`` stays eager."""
+        """Counts successive recordings without a replay. Returns True, after very many, to stop: ``key`` stays eager."""
         told = self._streak.add(self.cache_info().replays, self.function, call, args, kwargs)
         if told:
             self._warn(told, what="keeps recording")
@@ -505,15 +505,15 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return self._streak.is_too_long
 
     def _is_full(self, key: tuple) -> bool:
-        """Whether there are as many traces as a signature may have."""
+        """True if the signature has the maximum number of traces."""
         return sum(isinstance(trace, Trace) for trace in self.traces.get(key, ())) >= _MAX_TRACES
 
     def _changed(self, key: Any, call: Call, args: tuple, kwargs: dict) -> str:
-        """What a run has changed of what its trace would be guarded by, as the reason not to keep it; empty if nothing."""
+        """The guarded objects that a run has changed, as the reason to discard its trace; empty if none."""
         try:
             surroundings = self.environment.key()
             if surroundings != key[1]:
-                # An optimizer made its state, say. The next call may be stable.
+                # For example, an optimizer created its state. The next call may be stable.
                 if self._is_unstable():
                     arrays = ", such as the elements of NumPy arrays" if self.environment.arrays else ""
                     self._give_up(f"every call changes what the function depends on{arrays}: keep in tensors what changes")
@@ -528,13 +528,13 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self._give_up(f"guards cannot describe what it reaches ({type(e).__name__}: {e}); please report it")
 
     def _is_unstable(self) -> bool:
-        """Whether this is one call too many, in a row, that could not be recorded."""
+        """True if too many successive calls could not be recorded."""
         self._unstable += 1
         return self._unstable >= _MAX_UNSTABLE
 
     def _out_of_room(self) -> None:
-        """The stack is too deep for more than the function itself. The next call may come from somewhere else."""
-        with contextlib.suppress(RecursionError):  # there may be none for a warning either
+        """The stack is too deep for more than the function itself. The next call may come from elsewhere."""
+        with contextlib.suppress(RecursionError):  # there may be no space for a warning either
             if self._is_unstable():
                 self._give_up("it is called from too deep in the stack, or reaches objects that are nested too deeply")
 
@@ -558,7 +558,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self._stay_eager(None, reason)
 
     def _stay_eager(self, key: Any, reason: str, always: bool = False) -> None:
-        """Such calls run eagerly from now on. The first reason is told, and what is to be ``always``."""
+        """Runs such calls eagerly from now on. The first reason is reported, and always if ``always``."""
         if len(self.eager_reasons) >= _MAX_REASONS:
             self.eager_reasons.pop(next(iter(self.eager_reasons)), None)
         self.eager_reasons[key] = reason
@@ -572,7 +572,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             warn(f"{self._name}{where} {what}: {reason}", TraceWarning)
 
     def explain(self) -> str:
-        """What is compiled, for which arguments, and what it depends on; what is not, and why."""
+        """A report on what is compiled, for which arguments, and what it depends on; and on what is not, and why."""
         traces, info = self._all_traces(), self.cache_info()
         counts = f"{info.replays} replays, {info.recordings} recordings, {info.eager} other calls"
         lines = [f"{self._name}: {len(traces)} traces, {counts}"]
@@ -581,7 +581,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return "\n".join(lines)
 
     def cache_info(self) -> CacheInfo:
-        """How many calls were replayed, recorded and run eagerly, and what is kept."""
+        """The numbers of replayed, recorded and eager calls, and the stored data."""
         traces = self._all_traces()
         replays = self._replays + sum(trace.replays for trace in traces)
         return CacheInfo(replays, self._recorded, self._eager_calls, len(traces), sum(trace.nbytes for trace in traces))
@@ -590,9 +590,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         return [trace for traces in list(self.traces.values()) for trace in traces]
 
     def graphs(self) -> list[Graph]:
-        """The recorded graphs, one for each trace."""
+        """The recorded graphs, one per trace."""
         return [graph for t in self._all_traces() for graph in t.graphs]
 
     def fused_graphs(self) -> list[Graph]:
-        """What is run for each trace: its graph after all passes."""
+        """The compiled graph of each trace, after all passes."""
         return [graph for t in self._all_traces() for graph in t.fused_graphs]

@@ -1,4 +1,4 @@
-"""What becomes of a traced function where code has run that had not run before."""
+"""Updates a traced function when new code has run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from .function import TracedFunction
     from .recording import Recording
 
-_MAX_OLDER = 8  # environments that are kept
+_MAX_OLDER = 8  # stored environments
 
 
 def grow(
     function: TracedFunction, recording: Recording, key: tuple, call: Call, args: tuple, kwargs: dict, learned: bool = False
 ) -> tuple[tuple, Call] | None:
-    """From now on guards look at what that code needs, too: the key and the call by these guards. It is to be called while
-    everything is as it was before the recorded run.
+    """Extends the guards to what that code needs: the key and the call by these guards. Call it while everything is in the
+    state before the recorded run.
 
-    What other calls have recorded stays valid by the guards of then. None if the recording says nothing of such calls, as where
-    it has ``learned`` of a slot that the call did not bring.
+    Other calls' recordings stay valid by the earlier guards. None if the recording does not apply to such calls, for
+    example if it has ``learned`` of a slot that the call did not have.
     """
     known, latest = call.environments[0], function.environment
     if known.ran.has(recording.watch.codes):
@@ -48,7 +48,7 @@ def grow(
             change.owner = owners[id(change.owner.subject)]
     described.follow(call)
     new = (described.key, surroundings, *key[2:])
-    if key in function.traces:  # what holds by these guards held by the former ones
+    if key in function.traces:  # these guards imply the former ones
         function.traces[new] = function.traces.pop(key)
     return new, described
 
@@ -56,7 +56,7 @@ def grow(
 def grow_after_error(
     function: TracedFunction, recording: Recording, key: tuple, call: Call, args: tuple, kwargs: dict
 ) -> tuple[tuple, Call] | None:
-    """The same after a run that has raised an exception, which leaves everything as it is."""
+    """The same after a run that has raised an exception, which leaves everything unchanged."""
     recording.recorder.exchange()
     recording.before.undo()
     try:

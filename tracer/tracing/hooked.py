@@ -95,7 +95,7 @@ class Hooks:
         self._given: dict[BackwardNode, set[Value]] = {}  # by the nodes that replays have
         self.left: list[_Registration] = []
         self._all: list[_Registration] = []
-        self._apart: list[tuple[Any, Any, Any]] | None = None  # what has been taken out: of a dictionary, a key and its value
+        self._apart: list[tuple[Any, Any, Any]] | None = None  # removed entries: of a dictionary, a key and its value
 
     def attaches(self, leaf: Tensor, name: str) -> None:
         """A leaf is about to get an attribute for hooks."""
@@ -141,11 +141,11 @@ class Hooks:
         return next((i for i, r in enumerate(self.left) if r.handle() is handle), None)
 
     def gives(self, node: BackwardNode | None, v: Value) -> bool:
-        """Whether a replay has a tensor of this value whose node corresponds to ``node``."""
+        """True if a replay has a tensor of this value whose node corresponds to ``node``."""
         return node is not None and v in self._given.get(node, ())
 
     def stays(self, r: _Registration, recorder: Recorder) -> bool:
-        """Whether a backward pass outside can call a hook. ``enter`` has been called."""
+        """True if a backward pass outside can call a hook. ``enter`` has been called."""
         owner = r.owner()
         if owner is None or r.hook is None:
             return False
@@ -215,7 +215,7 @@ def _enter(recorder: Recorder, labels: Mapping[Value, str]) -> None:
     """Inserts an event after each operation that computes one of these values; ``labels`` are the names of their nodes."""
     number = {v: i for i, v in enumerate(recorder.builder.inputs)}
     later, events = recorder.events[::-1], list[Seen]()
-    inputs = numbers = 0  # how many are needed so far
+    inputs = numbers = 0  # numbers needed so far
     for o, op in enumerate(recorder.builder.ops, 1):
         read = [number[v] + 1 for v in op.operands if v in number]
         if read and max(read) > inputs:

@@ -1,4 +1,4 @@
-"""What kinds of objects there are to guards: values, containers, plain objects, and those whose state cannot be seen."""
+"""The kinds of objects for guards: values, containers, plain objects, and those with hidden state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice
 _EXACTLY = frozenset([*STATIC, np.dtype])
 
 
-# Immutable, or of no consequence for what is computed.
+# Immutable, or irrelevant for the results.
 OPAQUE = (
     types.BuiltinFunctionType,
     types.CodeType,
@@ -67,15 +67,16 @@ OPAQUE = (
     type(threading.RLock()),
 )
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, bytearray)
-# Written in C, but with all their state in view.
+# Written in C, but without hidden state.
 _SEEN_THROUGH = {object, types.SimpleNamespace, threading.local, collections.OrderedDict, collections.defaultdict, *CONTAINERS}
 CLASS_NOISE = re.compile(
     r"__(dict|weakref|doc|module|slots|annotations|annotate\w*|dataclass_\w+|match_args|orig_bases|parameters|type_params"
     r"|static_attributes|firstlineno|qualname|abstractmethods|annotations_cache)__$|_abc_"
 )
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "nothing"})()
-CONTENTS: Any = type("Contents", (), {"__repr__": lambda self: "contents"})()  # the key that stands for all a container holds
-GROWTH: Any = type("Growth", (), {"__repr__": lambda self: "growth"})()  # the key that stands for what is added to it
+# the key that stands for all contents of a container
+CONTENTS: Any = type("Contents", (), {"__repr__": lambda self: "contents"})()
+GROWTH: Any = type("Growth", (), {"__repr__": lambda self: "growth"})()  # the key that stands for additions to a container
 CELL = "cell_contents"
 OF_A_TENSOR = frozenset(ATTRIBUTES)
 
@@ -88,13 +89,13 @@ class Untraceable(Exception):
 
 
 class Wrapper:
-    """Base of objects that stand for a function or a module: what they depend on is what ``__wrapped__`` depends on."""
+    """Base of objects that stand for a function or a module: their dependencies are those of ``__wrapped__``."""
 
     __slots__ = ("__dict__", "__weakref__")
     __wrapped__: Any
 
 
-# Objects of which not the attributes alone matter.
+# Objects for which more than the attributes matters.
 _SPECIAL = (
     type,
     types.FunctionType,
@@ -115,16 +116,16 @@ _SPECIAL = (
 
 
 def is_static(x: Any) -> bool:
-    """Whether an object is its value, and nothing else: subclasses may have attributes and methods."""
+    """True for an object that is only its value: subclasses may have attributes and methods."""
     return type(x) in _EXACTLY or isinstance(x, DType)
 
 
 def plain_value(x: Any) -> tuple:
-    """A token for the value of an object whose class is derived from one of Python's types of values."""
+    """A token for the value of an object whose class derives from one of Python's value types."""
     return static(exact(x))
 
 
-# Where the items of containers are, whatever methods subclasses have.
+# The items of containers, whatever methods subclasses have.
 _ITEMS: tuple[tuple[type, Any], ...] = (
     (collections.OrderedDict, collections.OrderedDict.items),
     (dict, dict.items),
@@ -134,7 +135,7 @@ _PLAIN_CONTAINERS = frozenset([list, tuple, set, frozenset, collections.deque])
 
 
 def contained(x: Any) -> Collection[Any]:
-    """The items of a container, (key, value) of dictionaries, in order."""
+    """The items of a container, (key, value) for dictionaries, in order."""
     if type(x) in _PLAIN_CONTAINERS:
         return x  # type: ignore[no-any-return]
     for cls, items in _ITEMS:
@@ -144,7 +145,7 @@ def contained(x: Any) -> Collection[Any]:
 
 
 def items_of(x: Any) -> Collection[Any]:
-    """What a container or object holds, in order."""
+    """The contents of a container or object, in order."""
     if type(x) in (dict, types.MappingProxyType):
         return x.items()  # type: ignore[no-any-return]
     if isinstance(x, bytearray):
@@ -159,18 +160,18 @@ def items_of(x: Any) -> Collection[Any]:
         return [(name, value) for name, value in vars(x).items() if name not in OF_A_TENSOR]
     slots = slots_of(type(x))
     own: Iterable[Any] = ()
-    if hasattr(x, "__dict__") and isinstance(vars(x), dict):  # a class may answer any name
+    if hasattr(x, "__dict__") and isinstance(vars(x), dict):  # a class may respond to any name
         own = vars(x).items()
     return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
 
 
 def is_plain(x: Any) -> bool:
-    """Whether all that an object holds is in its dictionary."""
+    """True if all contents of an object are in its dictionary."""
     return hasattr(x, "__dict__") and not isinstance(x, (Tensor, bytearray, *CONTAINERS)) and not slots_of(type(x))
 
 
 def slots_of(cls: type) -> tuple[str, ...]:
-    """The names of the attributes that instances keep elsewhere than in a dictionary."""
+    """The names of the attributes that instances do not keep in a dictionary."""
     found = _slots_of(cls)  # type: ignore[arg-type]
     if found and not all(type(vars(base).get(name)) is types.MemberDescriptorType for base, name in found):
         _slots_of.cache_clear()  # something else has been assigned to the name
@@ -186,7 +187,7 @@ def _slots_of(cls: Any) -> list[tuple[type, str]]:
 
 
 def _is_of(cls: type, x: Any) -> bool:
-    """Whether an attribute is a method of the class that is written in C."""
+    """True if an attribute is a method of the class written in C."""
     if isinstance(x, (types.MethodDescriptorType, types.WrapperDescriptorType)):
         return x.__objclass__ is cls
     return isinstance(x, types.BuiltinFunctionType) and x.__self__ is cls
@@ -194,7 +195,7 @@ def _is_of(cls: type, x: Any) -> bool:
 
 @functools.lru_cache(1024)
 def hides_state(cls: Any) -> bool:
-    """Whether instances hold, beside attributes, what only C code can see."""
+    """True if instances have state, besides attributes, that only C code can see."""
     for base in cls.__mro__:
         if base in _SEEN_THROUGH:
             continue
@@ -204,19 +205,19 @@ def hides_state(cls: Any) -> bool:
 
 
 def is_class_noise(name: str) -> bool:
-    """Whether an attribute of classes is of no consequence."""
+    """True for an irrelevant attribute of classes."""
     return CLASS_NOISE.match(name) is not None
 
 
 def is_constant(x: Any) -> bool:
-    """Whether an object never changes, and is the same in every run that mentions it."""
+    """True if an object never changes, and is the same in every run that uses it."""
     if isinstance(x, (type, types.FunctionType)):
         return getattr(sys.modules.get(x.__module__), x.__qualname__, None) is x
     return isinstance(x, (*OPAQUE, types.ModuleType))
 
 
 def is_described(cls: type) -> bool:
-    """Whether instances are their class and their attributes, nothing else."""
+    """True if instances consist only of their class and their attributes."""
     return _is_described(cls)  # type: ignore[arg-type]
 
 
@@ -226,14 +227,14 @@ def _is_described(cls: Any) -> bool:
 
 
 def token_of(t: Tensor) -> tuple:
-    """What is taken for granted of a tensor that a function reaches."""
+    """The properties of a reachable tensor that a trace depends on."""
     data = t._data
     strides = None if data.flags.c_contiguous else data.strides
     return ("tensor", id(t), type(t), data.dtype.char, data.shape, strides, t.requires_grad, t._grad_fn is None)
 
 
 def contents(cell: Any) -> Any:
-    """What a closure variable holds; ``MISSING`` if it has not been assigned, or deleted."""
+    """The value of a closure variable; ``MISSING`` if it is unassigned or deleted."""
     try:
         return cell.cell_contents
     except ValueError:
@@ -241,9 +242,9 @@ def contents(cell: Any) -> Any:
 
 
 def weakened(kept: Iterable[Any]) -> list[Any]:
-    """What a description refers to by identity, as weak references where that can be; containers have none in it.
+    """The objects that a description identifies, as weak references where possible; containers do not support them.
 
-    While ``alive`` holds of each, equal descriptions are of the same objects.
+    While ``alive`` holds for each, equal descriptions are of the same objects.
     """
     found: list[Any] = []
     for x in kept:
@@ -256,5 +257,5 @@ def weakened(kept: Iterable[Any]) -> list[Any]:
 
 
 def alive(x: Any) -> bool:
-    """Whether one of the ``weakened`` is still there."""
+    """True if one of the ``weakened`` objects still exists."""
     return type(x) is not weakref.ref or x() is not None

@@ -1,8 +1,8 @@
-"""What a run returns, and how a replay makes it again.
+"""A run's result, and how a replay recreates it.
 
-Tensors are the graph's outputs, its inputs, or views of either. Objects that the run made are made again without calling
-anything of theirs: the class, and what the object holds. Objects that were there before are found where the walk of the
-surroundings finds them. Values that cannot change are given as they are.
+Tensors are the graph's outputs, its inputs, or views of either. Objects that the run created are recreated from their class
+and contents, without calling their methods. Existing objects are found by the walk of the surroundings. Immutable values
+are returned unchanged.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ IMMUTABLE = (
     type(MISSING),
 )
 OF_HOOKS = frozenset(["_hooks", "_post_hooks", "_node_hooks"])  # what leaves keep for hooks, which are registered anew
-_DEEP = 100  # objects within one another
+_DEEP = 100  # nested objects
 
 
 class Unreplayable(Exception):
@@ -76,7 +76,7 @@ class Unreplayable(Exception):
 
 @dataclass
 class _Object:
-    """An object that is to be made: how, of what, and how many places it has in the result."""
+    """An object to create: how, from which parts, and its number of occurrences in the result."""
 
     plan: Plan
     parts: list[Any]
@@ -84,10 +84,10 @@ class _Object:
 
 
 class Results:
-    """Says how what a run leaves behind is found again in a replay; collects the graph's outputs for it.
+    """Determines how a replay finds the objects that a run leaves behind; collects the graph's outputs for them.
 
-    outputs   the graph's outputs, and ``tensors`` those they are in the run
-    leaves    the tensors of the result, once for each place they have in it
+    outputs   the graph's outputs; ``tensors``: the corresponding tensors of the run
+    leaves    the tensors of the result, once for each occurrence
     """
 
     def __init__(self, recorder: Recorder, call: Call):
@@ -101,14 +101,14 @@ class Results:
         self.leaves: list[Tensor] = []
         self.of_arrays: list[Tensor] = []  # the tensors of the arrays in the result
         self._places: dict[int, Build] = {}
-        self._hidden: dict[int, Build] = {}  # of tensors of which there is the memory alone
+        self._hidden: dict[int, Build] = {}  # tensors of which only the memory exists
         self._numbers: dict[int, int] = {}  # of outputs, by the ids of their tensors
-        self._objects: dict[int, _Object] = {}  # those that are to be made, by id
+        self._objects: dict[int, _Object] = {}  # the objects to create, by id
         self._entered: dict[Value, int] = {}
         self._depth = 0
 
     def describe(self, found: Sequence[Any]) -> list[Build]:
-        """How everything that is found after a run is built from a replay's outputs."""
+        """How all objects found after a run are built from a replay's outputs."""
         for x in found:
             self._count(x)
         builds = [self._describe(x) for x in found]
@@ -117,7 +117,7 @@ class Results:
         return builds
 
     def _count(self, x: Any) -> None:
-        """Takes the objects of a result apart, and counts their places in it."""
+        """Takes the objects of a result apart, and counts their occurrences."""
         work = [x]
         while work:
             x = original(work.pop())
@@ -138,7 +138,7 @@ class Results:
             work += parts
 
     def _is_found_apart(self, x: Any) -> bool:
-        """Whether replays find an object of the run in a way of its own."""
+        """True if replays find an object of the run in a special way."""
         if isinstance(x, types.CellType):
             return self._cell(x) is not None
         return isinstance(x, BackwardNode) or (isinstance(x, RemovableHandle) and self.recorder.hooks.number(x) is not None)
@@ -184,7 +184,7 @@ class Results:
             self._depth -= 1
 
     def _made(self, x: Any) -> Build:
-        """An object that the run made."""
+        """An object that the run created."""
         known, key = self._objects[id(x)], id(x)
         if key in self._places:
             return self._places[key]
@@ -199,14 +199,14 @@ class Results:
                 lambda run: make([b.make(run) for b in builds]),
                 lambda writer: f"{writer.constant(make)}([{_written(builds, writer)}])",
             )
-        # It has several places, perhaps in itself: it is made once, and empty at first if that can be.
+        # It occurs several times, perhaps in itself: it is created once, and empty at first if possible.
         several: list[Build] = []
         self._places[key] = _made_once(key, known.plan, several)
         several += [self._describe(part) for part in known.parts]
         return self._places[key]
 
     def _found(self, x: Any) -> Build:
-        """An object that was there before the call."""
+        """An object that existed before the call."""
         index = self.given.get(id(x))
         if index is not None:
             return Build(lambda run: run.call.objects[index], lambda writer: writer.object(index))
@@ -266,11 +266,11 @@ class Results:
         return Build(lambda run: x.copy(order="K"), lambda writer: f"{writer.constant(x)}.copy(order='K')")
 
     def gradient(self, t: Tensor) -> Build:
-        """What becomes of ``t.grad``."""
+        """How a replay sets ``t.grad``."""
         return Build(lambda run: None, lambda writer: "None") if t._grad is None else self._place(t._grad)
 
     def _place(self, t: Tensor) -> Build:
-        """How the tensor of a replay is found that ``t`` is in the run."""
+        """How the replay's tensor that corresponds to ``t`` is found."""
         if id(t) not in self._places:
             self._places[id(t)] = self._find(t)
             own = {name: self._describe(value) for name, value in self._attributes(t).items()}
@@ -281,7 +281,7 @@ class Results:
         return self._places[id(t)]
 
     def memory(self, t: Tensor) -> Build:
-        """How a tensor on the same memory is found; nobody is shown it."""
+        """How a tensor on the same memory is found; it is not visible outside."""
         if id(t) in self._places or not self.recorder.is_new(t):
             return self._place(t)
         if id(t) not in self._hidden:
@@ -289,18 +289,18 @@ class Results:
         return self._hidden[id(t)]
 
     def fresh(self, t: Tensor) -> Build:
-        """A tensor with the elements that ``t`` has at the end, in memory of its own."""
+        """A tensor with the final elements of ``t``, in separate memory."""
         return self._output(t, wrap(t._data))
 
     def _attributes(self, t: Tensor) -> dict[str, Any]:
-        """What the function has put on a tensor that it made."""
+        """The attributes that the function has set on a tensor that it created."""
         if OF_A_TENSOR.issuperset(vars(t)) or not self.recorder.is_new(t):
             return {}
         return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR and name not in OF_HOOKS}
 
     def _find(self, t: Tensor) -> Build:
         if not self.recorder.knows(t) and t._view is None:
-            self.recorder.value(t)  # what was not made in the run is an input of it
+            self.recorder.value(t)  # a tensor not created in the run is an input
         for i, known in enumerate(self.recorder.inputs):
             if known is t:
                 self.recorder.alike.fetched.add(i)
@@ -324,12 +324,12 @@ class Results:
         return self._output(t, t)
 
     def _output(self, t: Tensor, shown: Tensor) -> Build:
-        """``t`` as an output of the graph; ``shown`` is what becomes of it."""
+        """``t`` as an output of the graph; ``shown`` is the visible tensor."""
         k, value = self._new_output(t, shown), self.recorder.value(t)
         if t._data.flags.c_contiguous:
             self.outputs.append(value)
             return Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
-        # Eager arithmetic keeps the order of axes in memory; a program's results are contiguous.
+        # Eager arithmetic keeps the memory order of axes; a program's results are contiguous.
         order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
         self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
         back = tuple(map(order.index, range(t.ndim)))
@@ -341,7 +341,7 @@ class Results:
         return k
 
     def _view(self, t: Tensor, hidden: bool = False) -> Build:
-        """A view of a result or of an input shares its memory: it is made of it again."""
+        """A view of a result or of an input shares its memory, so it is recreated from it."""
         parent, primitive, attrs = t._viewed()
         made = t._made
         if not hidden:
@@ -368,12 +368,12 @@ class Results:
 
 
 def _at(environment: Environment, number: int) -> Build:
-    """An object that surroundings have."""
+    """An object in the surroundings."""
     return Build(lambda run: environment.find(number), lambda writer: f"{writer.constant(environment)}.find({number})")
 
 
 def _is_importable(x: Any) -> bool:
-    """Whether it is a class or function that is found by its name."""
+    """True for a class or function that is found by its name."""
     if not isinstance(x, (type, types.FunctionType, functools._lru_cache_wrapper, Wrapper)):
         return False
     found: Any = sys.modules.get(getattr(x, "__module__", None) or "")
@@ -411,7 +411,7 @@ def _made_once(key: int, plan: Plan, builds: list[Build]) -> Build:
         if key not in run.objects:
             if plan.new is None or plan.fill is None:
                 made = plan.make([b.make(run) for b in builds])
-                run.objects.setdefault(key, made)  # it may be a part of itself
+                run.objects.setdefault(key, made)  # it may contain itself
             else:
                 empty = run.objects[key] = plan.new()
                 plan.fill(empty, [b.make(run) for b in builds])

@@ -1,8 +1,8 @@
-"""Writes what runs eagerly into a graph.
+"""Records eager operations in a graph.
 
-Every tensor the recorder meets has a value in the graph. A tensor it has not seen made is an input, with a *source*
-that says where a replay finds it. In-place changes do not exist in the graph: a changed tensor gets a new value, its
-views are written through (``Primitive.put``) or read anew, and at the end inputs whose value has changed become
+Every tensor that the recorder meets has a value in the graph. A tensor that was not created during the recording is an
+input, with a *source* that says where a replay finds it. The graph has no in-place changes: a changed tensor gets a new
+value, its views are written through (``Primitive.put``) or read again, and at the end inputs whose value has changed become
 updates of the graph.
 """
 
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from .world import Written
 
 
-_MANY_NUMBERS = 4096  # that a list may have
+_MANY_NUMBERS = 4096  # maximum length of a list of dynamic numbers
 
 
 class _Known:
-    """What the recorder knows of a tensor, which it does not keep alive: a recorded run needs no more memory than another.
+    """The recorder's data about a tensor, which it does not keep alive: a recorded run needs no additional memory.
 
-    ``epoch``: how often its storage had been written to by then.
+    ``epoch``: the number of writes to its storage at that time.
     """
 
     __slots__ = ("epoch", "tensor", "value")
@@ -64,7 +64,7 @@ class _Known:
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that eager code calls: where writing the graph fails, the recording ends, and the run goes on."""
+    """A method that eager code calls: if building the graph fails, the recording ends, and the run continues."""
 
     @functools.wraps(method)
     def call(self: Recorder, *args: Any) -> Any:
@@ -78,9 +78,9 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass
 class Recorder:
-    """One recording. ``reason`` is set, with the place, when the run turns out not to be replayable.
+    """One recording. ``reason`` is set, with the place, if the run turns out not to be replayable.
 
-    ``failure`` is the exception if it is that the graph could not be written.
+    ``failure`` is the exception if building the graph failed.
     """
 
     name: str
@@ -89,8 +89,8 @@ class Recorder:
     reason: str = ""
     failure: Exception | None = None
     floats: FloatProgram = field(default_factory=FloatProgram)
-    plain_numbers: bool = False  # whether code that runs takes no numbers of the run
-    apart: Callable[..., Any] = lambda function, *args: function(*args)  # calls what need not be watched
+    plain_numbers: bool = False  # whether running code needs plain numbers
+    apart: Callable[..., Any] = lambda function, *args: function(*args)  # calls a function unwatched
     generators: Generators = field(default_factory=Generators)
 
     def __post_init__(self) -> None:
@@ -100,17 +100,18 @@ class Recorder:
         self.locations = Locations()
         self._known: dict[int, _Known] = {}
         self.sensitive = self.builder.sensitive
-        self.started, self.fails = perf_counter(), False  # whether an operation has, for the values it was given: others may do
+        # ``fails``: an operation has failed for its values; it may succeed for others
+        self.started, self.fails = perf_counter(), False
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
         self.alike = Alike()
-        self.written: dict[int, Tensor] = {}  # roots written to in place
-        self.arrays: Mapping[int, Tensor] = {}  # tensors on the NumPy arrays that the function reaches, by the array's id
-        self.array_arguments: list[Tensor] = []  # arguments that are arrays
-        self.looked_at: list[Tensor] = []  # arguments that are arrays, at whose elements NumPy looks
+        self.written: dict[int, Tensor] = {}  # roots written in place
+        self.arrays: Mapping[int, Tensor] = {}  # tensors on the reachable NumPy arrays, by the array's id
+        self.array_arguments: list[Tensor] = []  # array arguments
+        self.looked_at: list[Tensor] = []  # array arguments whose elements NumPy reads
         self.epochs: dict[int, int] = {}
         self.assigned = Assignments()
-        self.made: list[weakref.ref[Tensor]] = []  # tensors made while recording
+        self.made: list[weakref.ref[Tensor]] = []  # tensors created while recording
         self.grads_read: dict[int, tuple[Tensor, Tensor | None]] = {}  # tensor, and its .grad at the start
         self.grads_written: dict[int, Tensor] = {}
         self.versions: list[int] = []  # of the inputs, at the start
@@ -120,9 +121,9 @@ class Recorder:
         self.elements: dict[Value, RuntimeNumber] = {}
         self.events: list[Seen] = []
         self.flags: dict[int, tuple[Tensor, bool]] = {}  # tensors made outside, and whether they required gradients
-        self.prints: list[Written] = []  # what it prints and logs
+        self.prints: list[Written] = []  # printed and logged text
         self.captures_output = True
-        # Arrays on the memory of tensors: the array, that memory, and what is in it.
+        # Arrays on the memory of tensors: the array, that memory, and its contents.
         self._shown: dict[int, list[tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray]]] = {}
 
     # Inputs.
@@ -138,14 +139,14 @@ class Recorder:
         return v
 
     def owner(self, t: Tensor) -> Source:
-        """Where a replay finds a tensor whose gradient is read or set."""
+        """The source of a tensor whose gradient is read or set."""
         for source, known in zip(self.sources, self.inputs, strict=True):
             if known is t:
                 return source
         return Source("captured", holder=t)
 
     def float_operand(self, x: RuntimeNumber) -> Tensor:
-        """A number of the run as a float64 tensor of no dimensions."""
+        """A dynamic number as a zero-dimensional float64 tensor."""
         t = self.float_tensors.get(x._index)
         if t is None:
             t = self.float_tensors[x._index] = wrap(np.array(x._value, np.float64))
@@ -155,7 +156,7 @@ class Recorder:
         return t
 
     def array_of(self, numbers: Sequence[Any], dtype: DType, shape: tuple[int, ...]) -> Tensor:
-        """Numbers, of the run and others, as a tensor."""
+        """Numbers, dynamic and others, as a tensor."""
         made = self.floats.hidden(Array(dtype, shape), numbers)  # type: ignore[arg-type]
         if made._index in self.floats.late:
             self.event(Needed(made._index, self.locations.here()), None)
@@ -163,17 +164,17 @@ class Recorder:
         return t
 
     def host_float(self, holder: Any, key: str, value: float) -> Any:
-        """``holder[key]``, which is ``value`` now: where numbers of the run may be, one is there if the run has not made it."""
+        """``holder[key]``, currently ``value``, as a dynamic number where these are allowed and the run has not created it."""
         return self.rate(holder, key, value).pinned() if self.plain_numbers else value
 
     def rate(self, holder: Any, key: str, value: float) -> RuntimeNumber:
-        """The number of the run that stands for ``holder[key]``."""
+        """The dynamic number for ``holder[key]``."""
         at = id(holder), key
         if at not in self.hosts:
             self.hosts[at] = self.floats.root(Item(holder, key), value)
         return self.hosts[at]
 
-    # What happens.
+    # Recorded actions.
 
     @_guarded
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
@@ -187,11 +188,13 @@ class Recorder:
 
     @_guarded
     def bind(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any], type: TensorType) -> Value:
-        """The value of what has been computed already from operands that are values and numbers."""
+        """The value of a computed result whose operands are values and numbers."""
         return self.build.bind_typed(primitive, operands, attrs, type)
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
-        """The value of an operand; detached if autograd follows ``out`` but did not follow ``a``, made under ``no_grad``."""
+        """The value of an operand; detached if ``out`` has a gradient but ``a`` has none, because it was made under
+        ``no_grad``.
+        """
         v = self.value(a)
         if out._requires_grad and not a._requires_grad and v in self.sensitive:
             return self.build.bind(P.detach, [v], {})
@@ -199,7 +202,7 @@ class Recorder:
 
     @_guarded
     def value(self, t: Tensor) -> Value:
-        """The graph's value of a tensor as it is now."""
+        """The graph's value of a tensor's current state."""
         known = self._known.get(id(t))
         if known is None or known.tensor() is not t:
             return self.input(t, Source("captured", holder=t))
@@ -211,67 +214,67 @@ class Recorder:
         return known.value
 
     def knows(self, t: Tensor) -> bool:
-        """Whether it has met this tensor."""
+        """True if it has met this tensor."""
         known = self._known.get(id(t))
         return known is not None and known.tensor() is t
 
     def set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
         self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(t._root()), 0) if self.epochs else 0)
-        if "_data" in vars(t):  # the elements of a lazy view are in no array
+        if "_data" in vars(t):  # the elements of a lazy view are not stored
             self._by_array[id(t._data)] = weakref.ref(t._data), v
         return known.tensor
 
     def alive(self) -> list[Tensor]:
-        """The tensors made by the run that something refers to."""
+        """The tensors created by the run that still exist."""
         return [t for t in [made() for made in self.made] if t is not None]
 
     @_guarded
     def make(self, t: Tensor, v: Value) -> None:
-        """``t`` is a tensor made by the run."""
+        """Registers a tensor created by the run."""
         self.made.append(self.set(t, v))
 
     @_guarded
     def identify(self, t: Tensor) -> None:
-        """``t`` is a new tensor on an array that some tensor made by the run has, or had."""
+        """Registers ``t``, a new tensor on an array that some tensor of the run has or had."""
         self.make(t, self.value_of(t._data))
 
     @_guarded
     def value_of(self, data: np.ndarray) -> Value:
-        """The value of an array that some tensor made by the run has, or had."""
+        """The value of an array that some tensor of the run has or had."""
         array, v = self._by_array[id(data)]
         assert array() is data
         return v
 
     def has_array(self, data: np.ndarray) -> bool:
-        """Whether some tensor made by the run has this array, or had it."""
+        """True if some tensor of the run has or had this array."""
         known = self._by_array.get(id(data))
         return known is not None and known[0]() is data
 
     @_guarded
     def number(self, x: np.generic) -> Value:
-        """A number as a value of no dimensions."""
+        """A number as a zero-dimensional value."""
         return self.build.number(x.item(), type_of(x), ())
 
     def cotangents(self) -> Cotangents:
-        """What a backward pass that begins now computes with."""
+        """The form of a backward pass that begins now."""
         return Cotangents(self)
 
     @_guarded
     def snapshot(self, t: Tensor, copy: Tensor) -> None:
-        """``copy`` is a new tensor with the value that ``t`` has now."""
+        """Registers ``copy``, a new tensor with the current value of ``t``."""
         self.make(copy, self.value(t))
 
     @_guarded
     def copies(self, t: Tensor, copy: Tensor) -> None:
-        """``copy`` is a new leaf with the value that ``t`` has now; if ``t`` has a gradient, that is copied, too."""
+        """Registers ``copy``, a new leaf with the current value of ``t``; if ``t`` has a gradient, it is copied too."""
         v = self.value(t)
-        self.alike.tell_apart(t)  # of one there is one copy
+        self.alike.tell_apart(t)  # a tensor has one copy
         self.make(copy, self.build.bind(P.detach, [v], {}) if v in self.sensitive else v)
         self.reads_grad(t)
 
     @_guarded
     def constant(self, t: Tensor) -> None:
-        """``t`` was made from Python numbers."""
+        """Registers a tensor made from Python numbers."""
         self.builder.loc = self.locations.here()
         attrs: dict[str, Any] = {"shape": t._data.shape, "dtype": t.dtype.short}
         if t._data.ndim == 0:
@@ -282,7 +285,7 @@ class Recorder:
 
     @_guarded
     def update(self, t: Tensor, new: Tensor, followed: bool, before: bool, overwritten: bool) -> None:
-        """``t`` has taken the values of ``new``; ``followed``: autograd knows; ``before``: it followed what ``t`` is a view of
+        """``t`` has taken the values of ``new``; ``followed``: autograd records it; ``before``: it tracked the base of ``t``
         until then; ``overwritten``: ``new`` was not computed from ``t``.
         """
         if why := self.assigned.refuse(t):
@@ -294,7 +297,7 @@ class Recorder:
             v = self.build.bind(P.detach, [v], {})
         root = t._root()
         if overwritten and followed and before and t._data.size == root._data.size:
-            # The gradient of what was there is 0, as that of elements that are overwritten.
+            # The gradient of the old elements is 0, as for overwritten elements.
             v = self.build.bind(P.unread, [v, self._known[id(t)].value], {})
             self.sensitive.add(v)
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
@@ -305,7 +308,7 @@ class Recorder:
             chain.append(step)
         given = chain[::-1]
         steps = straightened(root._data, given)
-        if steps is not given:  # views between them are read anew
+        if steps is not given:  # views between them are read again
             self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
             base = self._known[id(root)].value if self.knows(root) else self.value(root)
             followed = followed and all(primitive.differentiable for primitive, _ in chain)
@@ -313,7 +316,7 @@ class Recorder:
                 base = self.build.bind(P.detach, [base], {})
             v, t = self._written(base, steps, v), root
         while t._view is not None:
-            # The value of what is viewed, with the viewed elements replaced.
+            # The value of the base, with the viewed elements replaced.
             parent, primitive, attrs = t._viewed()
             base = self._known[id(parent)].value if self.knows(parent) else self.value(parent)
             self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
@@ -343,7 +346,7 @@ class Recorder:
         self.assigned.add(t, value)
 
     def _written(self, base: Value, steps: Sequence[Any], v: Value) -> Value:
-        """The value of what a chain of views begins with, its end replaced."""
+        """The value of a view chain's base, with the chain's end replaced."""
         shown = [base]
         for primitive, attrs in steps:
             shown.append(self.build.bind(primitive, [shown[-1]], attrs))
@@ -353,7 +356,7 @@ class Recorder:
         return v
 
     def _unfollowed(self, t: Tensor, v: Value) -> Value:
-        """The new value of a tensor that was changed unseen by autograd: its gradient goes where it went before."""
+        """The new value of a tensor that was changed without autograd: its gradient goes where it went before."""
         before = self._known[id(t)].value
         if t._grad_fn is None or before not in self.sensitive:
             return v
@@ -386,7 +389,7 @@ class Recorder:
 
     @_guarded
     def becomes_leaf(self, t: Tensor) -> None:
-        """``t`` shall require gradients, or no longer: of its own, not through what it was computed from."""
+        """``t`` starts or stops requiring a gradient, as a leaf and not through its history."""
         v = self.value(t)
         if self.is_new(t):
             self.set(t, self.build.bind(P.detach, [v], {}))
@@ -396,7 +399,7 @@ class Recorder:
             self.flags.setdefault(id(t), (t, t._requires_grad))
 
     def exchange(self) -> None:
-        """Tensors made outside require gradients, and have hooks, as before the run; or again as they do after it."""
+        """Restores the ``requires_grad`` flags and hooks that tensors made outside had before the run; or those after it."""
         self.hooks.exchange()
         for t, before in list(self.flags.values()):
             self.flags[id(t)] = t, t._requires_grad
@@ -404,34 +407,34 @@ class Recorder:
             structure_changed()
 
     def is_new(self, t: Tensor) -> bool:
-        """Whether the run has made this tensor."""
+        """True if the run has created this tensor."""
         return self.knows(t) and not any(t is i for i in self.inputs)
 
     @_guarded
     def visits(self, node: BackwardNode) -> None:
-        """A backward pass reaches a node. One made before the call is another one in the next call."""
+        """A backward pass reaches a node. A node made before the call differs in the next call."""
         if node.sequence < self.start:
             self.give_up("a backward pass goes on in a graph made outside the function")
 
     def fail(self, error: Exception) -> None:
-        """The graph cannot be written."""
+        """The graph could not be built."""
         self.failure = self.failure or error
         self.give_up("the graph cannot be written")
 
     @contextlib.contextmanager
     def output_ignored(self) -> Iterator[None]:
-        """Meanwhile what is printed is nothing that the function prints."""
+        """In this block output does not count as the function's."""
         self.captures_output = False
         try:
             yield
         finally:
             self.captures_output = True
 
-    # Looks at values.
+    # Reads of values.
 
     @property
     def branches(self) -> bool:
-        """Whether what has been computed decides something, or is a number of Python; or something is called again."""
+        """True if a computed value decides something or is a Python number, or if something is called again."""
         return bool(self.floats.late) or self.floats.calls or any(seen.event.late for seen in self.events)
 
     applies = _guarded(applies)
@@ -442,7 +445,7 @@ class Recorder:
 
     @_guarded
     def observe(self, t: Tensor, how: str, truth: bool = False) -> None:
-        """Python looks at a value; with ``truth`` only at whether its one element is zero."""
+        """Python reads a value; with ``truth`` only the truth of its one element."""
         v = self.value(t)
         if truth:
             self.alike.decides(v, self.inputs)
@@ -452,7 +455,7 @@ class Recorder:
 
     @_guarded
     def look_at_array(self, t: Tensor, array: np.ndarray) -> None:
-        """NumPy, or Python, looks at the elements of an array: an argument, which is ``t`` here, or on the memory of ``t``."""
+        """NumPy or Python reads the elements of an array: of an argument, which is ``t`` here, or on the memory of ``t``."""
         if any(t is x for x in self.array_arguments):
             self.looked_at.append(t)
         else:
@@ -460,7 +463,7 @@ class Recorder:
             self.shows(t, array)
 
     def array(self, t: Tensor) -> Any:
-        """``t.numpy()``: an array of the run, if its elements depend on what a call brings."""
+        """``t.numpy()``: an array of the run, if its elements depend on the call."""
         array = t._data.view()
         v = self.value(t)
         if v is None or not self.builder.varies(v):
@@ -475,7 +478,7 @@ class Recorder:
         self._shown.setdefault(id(t._root()), []).append((weakref.ref(array), t._data, t._data.copy()))
 
     def kept_array(self) -> str:
-        """What is wrong with the arrays that Python got; empty if nothing is."""
+        """An error about the arrays that Python got; empty if there is none."""
         for array, data, before in (row for rows in self._shown.values() for row in rows):
             if is_kept(array, data):
                 return "it keeps a NumPy array on the memory of a tensor; keep a copy of it"
@@ -484,7 +487,7 @@ class Recorder:
         return ""
 
     def item(self, t: Tensor) -> Any:
-        """The only element of a tensor: if it is a float or an int, a number of the run."""
+        """The only element of a tensor: a dynamic number, if it is a float or an int."""
         value = t._data.item()
         if type(value) not in (int, float) or self.plain_numbers:
             self.observe(t, "item()")
@@ -502,7 +505,7 @@ class Recorder:
         return self.elements[v]
 
     def listed(self, t: Tensor) -> Any:
-        """The elements of a tensor as lists in lists: of numbers of the run, if they are floats or ints, and not many."""
+        """The elements of a tensor as nested lists: of dynamic numbers, if they are floats or ints, and not too many."""
         many = t._data.size > _MANY_NUMBERS or t._data.dtype.kind not in "fiu" or self.plain_numbers
         held = None if many else self._array_of(t)
         if held is None:
@@ -511,7 +514,7 @@ class Recorder:
         return self.floats.items(self.floats.hidden(np.ndarray.tolist, (held,)))
 
     def text(self, t: Tensor) -> Text | None:
-        """The text of a tensor, with its number among the numbers of the run; None if it is the same in each run."""
+        """The text of a tensor, with its index among the dynamic numbers; None if it is the same in each run."""
         held = self._array_of(t)
         if held is None:
             return None
@@ -519,7 +522,7 @@ class Recorder:
         return Text(made._value, made._index)
 
     def formatted(self, t: Tensor) -> str:
-        """The text of a tensor that what has called this is to format."""
+        """The text of a tensor for formatting by the caller."""
         text = self.text(t) if shows_elements(t) else None
         if text is None:
             return str(t)
@@ -533,20 +536,20 @@ class Recorder:
 
     @_guarded
     def decides(self, number: int, seen: tuple) -> None:
-        """The run depends on what a number of it is: on this path, that is the same in each run."""
+        """The run depends on a dynamic number's value: on this path, it is the same in each run."""
         if number in self.floats.decided:
             return
         self.floats.decided.add(number)
         self.event(Decision(number, number in self.floats.late, self.locations.here()), seen)
 
     def pinned(self) -> list[int]:
-        """The numbers of the call's ints of which only one value will do."""
+        """The numbers of the call's ints that must have one value."""
         decided = {seen.event.number for seen in self.events if isinstance(seen.event, Decision)}
         return [source.index for i, source in self.floats.roots if i in decided and isinstance(source, Whole)]
 
     def called(self, function: Callable[..., Any], args: Sequence[Any], value: Any, ordered: bool = True) -> Any:
-        """What a function gave that replays call again: of a ``value`` that is a number, a list of numbers or an array, one of
-        the run.
+        """The result of a function that replays call again: for a ``value`` that is a number, a list of numbers or an array, a
+        dynamic one.
         """
         i = self.floats.call(function, args, ordered)
         if isinstance(value, np.ndarray) and is_input(value):
@@ -568,7 +571,7 @@ class Recorder:
         return value
 
     def reads_clock(self, clock: Callable[..., Any], value: Any) -> Any:
-        """What a clock shows now: replays read it when what comes before has been computed."""
+        """A clock's current value: replays read it after the computations before it."""
         if self.plain_numbers:
             self.give_up("reads a clock")
             return value
@@ -579,15 +582,17 @@ class Recorder:
 
     @_guarded
     def failed(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
-        """An operation has raised: if not for the types of its operands, then for their values, and other calls may go on."""
+        """An operation has raised: if not because of its operands' types, then because of their values, and other calls may
+        succeed.
+        """
         try:
             self.build.bind(primitive, [self.value(a) if isinstance(a, Tensor) else pinned(a) for a in args], attrs)
-        except (TypeError, ValueError, RuntimeError, IndexError):  # what inference says of types; all else is a failure
+        except (TypeError, ValueError, RuntimeError, IndexError):  # errors of type inference; all others are failures
             return
         self.fails = True
         self.give_up(f"{primitive.name} fails for the values it is given,")
 
     def give_up(self, why: str) -> None:
-        """This run cannot be replayed; it goes on eagerly."""
+        """This run cannot be replayed; it continues eagerly."""
         self.reason = self.reason or f"{why} at {self.locations.here()}"
         context.recorder = None

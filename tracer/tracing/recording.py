@@ -39,18 +39,18 @@ _turn = threading.Lock()  # held while a thread records
 
 
 def is_under_way() -> bool:
-    """Whether a thread records."""
+    """True if a thread records."""
     return _turn.locked()
 
 
 class Recording:
-    """A run of a function in which the numbers among the arguments, and in slots, are numbers of the run.
+    """A run of a function in which numbers among the arguments, and in slots, are dynamic numbers.
 
-    It changes objects that the function reaches, and changes them back: it is used in a ``with`` block, in which handlers of
-    signals run only while the function itself does.
+    It changes objects that the function reaches, and restores them: it is used in a ``with`` block, in which signal
+    handlers run only while the function itself does.
 
     is_alone  whether it may run: one thread records at a time
-    before    what everything held that the run can change
+    before    the contents of everything that the run can change
     """
 
     is_alone = False
@@ -83,7 +83,7 @@ class Recording:
         self._signals.__exit__(*error)
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
-        """The function's result, in which numbers of the run may be."""
+        """The function's result, possibly with dynamic numbers."""
         sites, functions = CallSites(), list[types.FunctionType]()
         for environment in self.call.environments:
             walk = environment.latest_walk()
@@ -103,7 +103,7 @@ class Recording:
             self.before.track()
             sites.begin(functions, [f for f, _ in self._caches])
             context.recorder, context.recording = self.recorder, True
-            # Nothing of the graph is garbage.
+            # No part of the graph is garbage.
             with collector_paused(), substituted(), self.watch.watching():
                 with self._gate.open:
                     result = function(*new_args, **new_kwargs)
@@ -121,11 +121,11 @@ class Recording:
             self.before.take_out()
 
     def filled_caches(self) -> bool:
-        """Whether functions have remembered results of the run: the next one finds these."""
+        """True if functions have cached results of the run: the next one finds these."""
         return any(f.cache_info().misses != misses for f, misses in self._caches)
 
     def settle(self, result: Any) -> Any:
-        """The result with plain numbers; where a number of the run was kept, it becomes a plain one, too."""
+        """The result with plain numbers; dynamic numbers that were stored become plain ones too."""
         seen: dict[int, tuple[Any, Any]] = {}
         result = plain(result, seen)
         for change in self.before.changes():
@@ -143,7 +143,7 @@ class Recording:
 
 
 class _Numbers:
-    """Puts numbers of the run where a call has numbers. Goes the way that ``Call`` went."""
+    """Inserts dynamic numbers for a call's numbers, in the order of ``Call``."""
 
     def __init__(self, recorder: Recorder, call: Call, before: Before):
         self.call, self.before, program = call, before, recorder.floats
@@ -159,14 +159,14 @@ class _Numbers:
         new_args = tuple(map(self._put, args))
         new_kwargs = {name: self._put(x) for name, x in kwargs.items()}
         self._put_slots(self.environments[0])
-        self.floats = self.ints = iter(())  # an iterator that has not met its end holds what it gave
+        self.floats = self.ints = iter(())  # an unfinished iterator holds its last result
         self.arrays.clear()
         return new_args, new_kwargs
 
     def _put(self, x: Any) -> Any:
-        """What is to stand where ``x`` stands: itself, or a number of the run, or a tuple with such numbers."""
+        """The replacement of ``x``: itself, a dynamic number, or a tuple with such numbers."""
         root = self.environments[0]
-        if issubclass(type(x), RuntimeNumber):  # a place that two environments have among their slots
+        if issubclass(type(x), RuntimeNumber):  # a slot of two environments
             next(self.ints if isinstance(x._value, (int, np.integer)) else self.floats)
             return x
         if type(x) is float and not root.asks_types:
@@ -242,7 +242,7 @@ class _Numbers:
 
 
 def apart(handler: Callable[..., Any], number: int, frame: Any) -> None:
-    """Calls a handler of a signal. What it does is no part of what is recorded or compiled."""
+    """Calls a signal handler. Its actions are neither recorded nor compiled."""
     recorder = context.recorder
     try:
         context.recorder = None
@@ -254,6 +254,6 @@ def apart(handler: Callable[..., Any], number: int, frame: Any) -> None:
 
 @contextlib.contextmanager
 def signals_apart() -> Iterator[None]:
-    """Meanwhile what handlers of signals do is no part of what is compiled."""
+    """In this block signal handlers' actions are not compiled."""
     with gated(apart) as gate, gate.open:
         yield

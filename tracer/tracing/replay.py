@@ -25,7 +25,7 @@ from .tape import Decision
 
 
 class Refused(Exception):
-    """A replay met what an eager run raises an exception for, and has changed nothing."""
+    """A replay met an error for which an eager run raises an exception, and has changed nothing."""
 
 
 class TraceRun:
@@ -46,7 +46,7 @@ class TraceRun:
 
 
 class Trace(Recorded):
-    """A recorded graph as a function, with where its inputs come from and what is to be done with its outputs."""
+    """A recorded graph as a function, with the sources of its inputs and the actions on its outputs."""
 
     def __init__(self, recorder: Recorder, ending: Ending):
         super().__init__()
@@ -62,7 +62,7 @@ class Trace(Recorded):
         self.sources = recorder.sources
         self.types = [v.type for v in self.graph.inputs]
         self.written = sorted(self.graph.updates.values())
-        # What belongs to a captured tensor is known now; what belongs to an argument, in each call.
+        # A captured tensor's data are known now; an argument's, in each call.
         self.counted = {i for i, _ in ending.changed}
         bumps = [(self.sources[i], recorder.inputs[i], change) for i, change in ending.changed]
         self.fixed_bumps = [(t._changes(), change) for source, t, change in bumps if source.kind == "captured"]
@@ -70,12 +70,12 @@ class Trace(Recorded):
         self.all_grads = grads
         self.fixed_grads = [(source, grad) for source, grad in grads if source.is_held]
         self.grads = [(source, grad) for source, grad in grads if not source.is_held]
-        # A captured tensor, or its gradient, keeps its memory from call to call: it is looked at when it is another one.
+        # A captured tensor, or its gradient, keeps its memory between calls: it is looked up only after a change.
         self.fixed = [i for i, s in enumerate(self.sources) if s.is_held]
         self.captured = [(i, s) for i, s in enumerate(self.sources) if s.kind == "captured"]
         self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
         self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and not s.is_held]
-        # Inputs that are found anew in each call, but for floats.
+        # Inputs that are looked up in each call, except floats.
         self.others_changing = [i for i in self.others if not self.sources[i].is_number]
         self.addresses = [0] * len(self.sources)
         self.arrays: list[Any] = [None] * len(self.sources)
@@ -89,11 +89,11 @@ class Trace(Recorded):
             if at is None or self.sources[at].kind != "grad" or self.sources[at].holder is not t:
                 self.same_gradient.append((recorder.owner(t), at))
         read = {(id(s.holder), s.index) for s in self.sources if s.kind == "grad"}
-        # A gradient that is only replaced gives its buffer back before the run, to be the next one's.
+        # A gradient that is only replaced returns its buffer before the run, for the next one.
         early = [s for s, _ in grads if (id(s.holder), s.index) not in read]
         self.fixed_early = [s for s in early if s.is_held]
         self.early = [s for s in early if not s.is_held]
-        self.gone = False  # a tensor that it reads is: it can never match again
+        self.gone = False  # a tensor that it reads no longer exists: it can never match again
         for i in self.fixed:
             self.sources[i].when_gone(_forget(weakref.ref(self), i))
 
@@ -109,11 +109,11 @@ class Trace(Recorded):
 
     @property
     def may_match(self) -> bool:
-        """Whether all is still there that it reads, and that its key refers to."""
+        """True if everything that it reads, and that its key identifies, still exists."""
         return not self.gone and all(map(alive, self.kept)) and not any(place.is_gone for place, _ in self.effects)
 
     def matches(self, call: Call) -> bool:
-        """The guards that are not part of the signature. Leaves the values of the float program in ``call``."""
+        """The guards that are not part of the signature. Stores the values of the float program in ``call``."""
         if not self.may_match:
             return False
         values = self.floats.evaluate(call)
@@ -143,7 +143,7 @@ class Trace(Recorded):
         return data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
 
     def _adopt(self, moved: Sequence[tuple[int, np.ndarray]]) -> bool:
-        """Takes other memory for inputs, if it is of the same kind and no tensor that is changed shares memory."""
+        """Accepts other memory for inputs, if it is of the same kind and no changed tensor shares memory."""
         if not all(self._fits(i, data) for i, data in moved):
             return False
         fixed = [(i, data) for i, data in moved if self.sources[i].is_held]  # an argument's is new in each call
@@ -164,12 +164,12 @@ class Trace(Recorded):
         return True
 
     def _apart(self, call: Call) -> bool:
-        """Whether what the call brings shares no memory with what the function captured, where something is changed."""
+        """True if the call's tensors share no memory with captured ones, where something is changed."""
         for s in call.storages:
             if s in self.storages:
                 return False
         for i, _ in self.gradients:
-            if not self.sources[i].is_held:  # an argument's: nothing is known of its memory
+            if not self.sources[i].is_held:  # an argument's: its memory is unknown
                 mine = self.fetch(i, call)._data
                 for k, source in enumerate(self.sources):
                     if k != i and not source.is_number and np.may_share_memory(mine, self.fetch(k, call)._data):
@@ -177,11 +177,11 @@ class Trace(Recorded):
         return True
 
     def _writable(self, call: Call) -> bool:
-        """Whether what is changed may be: an eager run raises where it may not."""
+        """True if changed tensors are writeable: an eager run raises otherwise."""
         return all(self.fetch(i, call)._data.flags.writeable for i in self.written)
 
     def replay(self, call: Call) -> Any:
-        """Runs the trace for a call that it matches. Raises Refused, nothing changed, where the program meets an error."""
+        """Runs the trace for a matching call. Raises Refused, with nothing changed, if the program meets an error."""
         addresses = self.addresses.copy()
         arrays = self.arrays.copy()  # alive until the call is over
         for i, k in self.arguments:
@@ -238,7 +238,7 @@ class Trace(Recorded):
         return result
 
     def _bump(self, call: Call, sign: int) -> None:
-        """Counts the changes in place that the run makes, or takes them back."""
+        """Counts the run's in-place changes, or takes them back."""
         for counter, change in self.fixed_bumps:
             counter[0] += sign * change
         for source, change in self.bumps:
@@ -247,7 +247,7 @@ class Trace(Recorded):
 
     @cached_property
     def executable(self) -> Executable:
-        """The program a replay runs."""
+        """The program that a replay runs."""
         return self.function.forward if self.function.active else self.function.plain
 
     @property
@@ -257,7 +257,7 @@ class Trace(Recorded):
 
     @property
     def fused_graphs(self) -> list[Graph]:
-        """What is run: the graph after all passes."""
+        """The compiled graph, after all passes."""
         return [self.executable.fused]
 
     @property
@@ -273,7 +273,7 @@ def _locate(source: Source, call: Call) -> Tensor:
 
 
 def _forget(trace: weakref.ref[Trace], i: int) -> Callable[[Any], None]:
-    """What is done when the tensor is gone that input ``i`` belongs to."""
+    """The callback for when input ``i``'s tensor no longer exists."""
 
     def forget(_: Any) -> None:
         its = trace()

@@ -1,4 +1,4 @@
-"""From a finished recording to something that can be replayed: what the run left behind, and how a replay finds it again."""
+"""From a finished recording to a replayable one: the objects that the run left behind, and how a replay finds them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def finish(
     recorder: Recorder, box: list[Any], allowed: dict[int, Tensor], call: Call, changes: Sequence[Change]
 ) -> Ending | None:
-    """How a recording ends; None, with ``recorder.reason`` set, where a replay would not do what the run did.
+    """The ending of a recording; None, with ``recorder.reason`` set, if a replay would not do what the run did.
 
-    ``box`` holds the run's result, and is all that does. ``allowed`` are the tensors that guards keep an eye on, ``changes``
-    what the run has changed beside tensors.
+    ``box`` holds the only reference to the run's result. ``allowed`` are the tensors that guards watch, ``changes`` the
+    run's changes besides tensors.
     """
     if not objects.tells_references:
         recorder.reason = "this interpreter does not count references, so what the function leaves behind cannot be seen"
@@ -111,25 +111,25 @@ _DETACH = "return detached results where no gradient is wanted"
 
 
 def _made(recorder: Recorder, t: Tensor) -> str:
-    """Where the values of a tensor were computed, in parentheses; empty if that is not known."""
+    """The place where a tensor's values were computed, in parentheses; empty if unknown."""
     op = recorder.value(t).op if recorder.knows(t) else None
     return f" ({op.loc})" if op is not None and op.loc else ""
 
 
 def _used(recorder: Recorder, i: int) -> str:
-    """Where input ``i`` was read first, in parentheses."""
+    """The place where input ``i`` was read first, in parentheses."""
     v = recorder.builder.inputs[i]
     return next((f" ({op.loc})" for op in recorder.builder.ops if v in op.operands and op.loc), "")
 
 
 def _leads_outside(recorder: Recorder, node: BackwardNode) -> bool:
-    """Whether a backward pass from a node ends at tensors that are there before the call, and there alone."""
+    """True if a backward pass from a node ends only at tensors that exist before the call."""
     leaves = [t for n in walk(node) for t in n.edges[::3] if isinstance(t, Tensor)]
     return bool(leaves) and not any(recorder.is_new(t) for t in leaves)
 
 
 def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
-    """Raises Unreplayable for inputs that no guard watches, or that cannot be written to."""
+    """Raises Unreplayable for inputs that no guard watches, or that are not writeable."""
     from ..random import default_generator
 
     inputs = {id(t) for t in recorder.inputs}
@@ -167,7 +167,7 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
 
 
 def _mentioned(change: Change) -> list[Tensor]:
-    """The tensors to which a change refers, beside the place that it changes."""
+    """The tensors to which a change refers, besides the changed place."""
     whole = change.key is CONTENTS or change.key is GROWTH
     found = change.new if whole else [change.new]
     if isinstance(change.holder, dict) and whole:

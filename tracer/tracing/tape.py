@@ -1,8 +1,8 @@
-"""A recording in the order in which it happened, cut where Python looked at something: what paths are compared by, and made of.
+"""A recording in chronological order, cut at events: the basis for comparing and building paths.
 
-A *span* is what a run did from one look to the next: the inputs it met, the operations, the steps of Python's arithmetic
-with numbers. An *event* ends it, and what was seen then selects the span that follows. Values and numbers are counted along
-the path, so two recordings that begin alike use the same numbers as long as they do.
+A *span* is the part of a run between two events: the inputs it met, the operations, the steps of Python's arithmetic with
+numbers. An *event* ends it, and the value that Python read selects the next span. Values and numbers are counted along the
+path, so two recordings that begin alike use the same numbers as long as they agree.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Look:
-    """Python looks at the elements of a tensor, or at whether its only one is zero (``truth``)."""
+    """Python reads the elements of a tensor, or the truth of its only one (``truth``)."""
 
-    value: Any  # of the graph; its number in a span
+    value: Any  # of the graph; in a span, its number
     truth: bool
     how: str
     loc: str
     late = True
 
     def see(self, data: np.ndarray) -> Any:
-        """What there is to see, as something hashable."""
+        """The value read, as something hashable."""
         if self.truth:
             return bool(data)
         held = data.tobytes()
@@ -50,7 +50,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Decision:
-    """A number of the run decides how the run goes on; ``late``: it depends on what the run has computed."""
+    """A dynamic number decides how the run continues; ``late``: it depends on computed values."""
 
     number: int
     late: bool
@@ -62,7 +62,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Needed:
-    """A number that depends on what the run has computed enters the graph. There is nothing to see."""
+    """A number that depends on computed values enters the graph. Python reads no value here."""
 
     number: int
     loc: str
@@ -74,7 +74,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class Moment:
-    """A clock is read: what comes before is computed by then. There is nothing to see."""
+    """A clock is read, after the preceding values are computed. Python reads no value here."""
 
     loc: str
     late = True
@@ -85,7 +85,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Whether a tensor has a gradient when the call begins, and which of the inputs it is, if one."""
+    """Whether a tensor has a gradient when the call begins, and which of the inputs it is, if any."""
 
     owner: Source
     loc: str
@@ -106,7 +106,7 @@ Event = Look | Decision | Needed | Moment | Gradient | Application | Entered
 
 
 class Seen(NamedTuple):
-    """An event of a recording: how much of it was there by then (inputs, operations, numbers), and what was seen."""
+    """An event of a recording: the numbers of inputs, operations and numbers so far, and the value read."""
 
     event: Event
     at: tuple[int, int, int]
@@ -127,7 +127,7 @@ class Row(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A tensor that the run has met: where it comes from, its type, and whether gradients go there."""
+    """A tensor that the run has met: its source, its type, and whether gradients flow there."""
 
     source: Source
     type: TensorType
@@ -145,7 +145,7 @@ class Span(NamedTuple):
     sensitive: frozenset[int]  # the values through which gradients of the inputs could flow
 
     def is_like(self, other: Span) -> bool:
-        """Whether another recording did the same, whatever it saw at the end."""
+        """True if another recording did the same, whatever value it read at the end."""
         same = len(self.inputs) == len(other.inputs) and len(self.rows) == len(other.rows)
         return (
             same
@@ -186,7 +186,7 @@ def _reading(span: Span, numbers: Sequence[int]) -> Span:
 
 
 def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> list[Span]:
-    """The spans of a recording; up to its last event, if it is not ``whole``. ``number`` gets the number of each value."""
+    """The spans of a recording; up to its last event, if not ``whole``. ``number`` gets the number of each value."""
     builder, floats = recorder.builder, recorder.floats
     ends = [(seen.at, seen.event, seen.what) for seen in recorder.events]
     if whole:

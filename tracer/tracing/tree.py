@@ -1,8 +1,8 @@
-"""The paths that calls of one signature take: a tree of segments, each one native program.
+"""The paths of one signature's calls: a tree of segments, each a native program.
 
-Where Python looked at what had been computed (``tape``), a node of the tree ends, and what is seen in a replay selects the
-node that follows. What a replay does before its path is complete is computed into new memory; only then the changes are made
-that others can see. So a replay that meets something never seen has done nothing, and the function can run instead.
+A node of the tree ends where Python read a computed value (``tape``), and the value that a replay reads selects the next
+node. Before its path is complete, a replay computes only into new memory; observable changes are made afterwards. So a
+replay that meets a new value has changed nothing, and the function can run instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _MAX_NODES = 20_000
 _MAX_LEFT = 64  # reasons to leave paths
 _MAX_MISSES = 100  # in a row
-_MAX_SEEN = 16  # different elements, or numbers, that are seen at one place, and never a second time
+_MAX_SEEN = 16  # different elements, or numbers, that are read at one place, and never a second time
 
 
 _NOTHING = Span((), (), (), (), (), None, None, frozenset())
@@ -46,11 +46,11 @@ _ALL_DIFFERENT: Classes = {}
 
 
 class Node:
-    """What follows something seen: a span; then ``children`` by what is seen next, or an ``ending``.
+    """The continuation after an event: a span; then ``children`` by the next value read, or an ``ending``.
 
-    flushes   whether a program runs here, of all operations that have not run before: those of the ``pending`` nodes
-    rows      these operations, by the number of their first result, and those of earlier ones that are computed again, in order
-    imports   the values they read that are there already, by number
+    flushes   whether a program runs here, with all operations that have not run before: those of the ``pending`` nodes
+    rows      these operations, by the number of their first result, and recomputed earlier ones, in order
+    imports   the existing values that they read, by number
     exports   the values they compute that are read later
     """
 
@@ -62,10 +62,10 @@ class Node:
         self.children: dict[Any, Node] = {}
         self.depth: int = 0 if above is None else above.depth + 1
         self.first: int = 0 if above is None else above.next
-        self.computed = self.first + len(span.inputs)  # the number of the first value that is computed
+        self.computed = self.first + len(span.inputs)  # the number of the first computed value
         self.own: dict[int, tuple[int, Row]] = {}  # its operations, with the first of their numbers, by each of their numbers
         self.next: int = self.computed
-        # The values that outputs of the user's own operations have: the replay gives them, as it does inputs.
+        # The outputs of user-defined operations: the replay provides them, like inputs.
         self.entered: dict[int, TensorType] = {}
         entered = {*span.event.entered.values()} if isinstance(span.event, (Application, Entered)) else ()
         for row in span.rows:
@@ -82,14 +82,14 @@ class Node:
         self.imports: list[int] = []
         self.exports: list[int] = []
         self.given: frozenset[int] = frozenset()  # the imports that are inputs
-        self.needed: set[int] = set()  # what nodes below read of what is computed by then
-        self.dead: tuple[int, ...] = ()  # what is there when the node has run, and nothing reads any more
+        self.needed: set[int] = set()  # the already computed values that nodes below read
+        self.dead: tuple[int, ...] = ()  # values that exist after the node has run, and that nothing reads any more
         self.function: GraphFunction | None = None
         self.caller: Caller | None = None  # of its program
         self.inputs: Inputs = Inputs(
             span.inputs, self.first, 0 if above is None else above.inputs.before + len(above.span.inputs)
         )
-        self.closing: Closing | None = None  # of one with an ending
+        self.closing: Closing | None = None  # of a node with an ending
 
         late: frozenset[int] = frozenset() if above is None else above.late_numbers
         more = {i for i, s in span.roots if isinstance(s, Element)}
@@ -97,18 +97,18 @@ class Node:
             if not late.isdisjoint(places) or not more.isdisjoint(places):
                 more.add(i)
         self.late_numbers: frozenset[int] = late | more if more else late
-        # What is known of the span's numbers before a program runs; and what, of all pending spans, once it has.
+        # The span's numbers that are known before a program runs; and those of all pending spans that are known afterwards.
         self.early_roots = [(i, s) for i, s in span.roots if not isinstance(s, Element)]
         self.early_steps = [step for step in span.steps if step[0] not in more]
         elements = [(i, s) for node in self.pending for i, s in node.span.roots if isinstance(s, Element)]
         self.late_roots = [(i, s.value, s.whole) for i, s in elements]
         numbers = span.constants or span.roots or any(n.span.roots for n in self.pending)
-        self.is_plain = isinstance(span.event, Look) and not span.inputs and not numbers  # it has a program and a look alone
+        self.is_plain = isinstance(span.event, Look) and not span.inputs and not numbers  # it has only a program and a read
         self.late_steps = [step for node in self.pending for step in node.span.steps if step[0] in self.late_numbers]
 
     def are_the_same(self, same: Classes) -> None:
-        """In all recordings these arguments were the same tensor, by the numbers of the values that they are: the span may
-        read one for another one.
+        """In all recordings these arguments were the same tensor, by the numbers of their values: the span may read one for
+        the other.
         """
         self.same = same
         firsts = [(i, min(its)) for i, its in same.items()]
@@ -116,14 +116,14 @@ class Node:
 
 
 class _Path:
-    """The nodes from the root of a tree to one of them, and perhaps on: they say what each value is."""
+    """The nodes from the root of a tree to one of them, and possibly beyond: they define each value."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._firsts: list[int] = []
 
     def to(self, node: Node) -> _Path:
-        """The path to a node; of one that it goes through already, itself."""
+        """The path to a node; if it already contains the node, itself."""
         new: list[Node] = []
         n: Node | None = node
         while n is not None and not (n.depth < len(self.nodes) and self.nodes[n.depth] is n):
@@ -136,7 +136,7 @@ class _Path:
         return self
 
     def place(self, k: int) -> int:
-        """Which node has value ``k``."""
+        """The node that has value ``k``."""
         return bisect.bisect_right(self._firsts, k) - 1
 
     def row(self, k: int) -> tuple[int, Row] | None:
@@ -153,7 +153,7 @@ class _Path:
         return row.types[k - first]
 
     def input(self, i: int) -> int:
-        """The value that input ``i`` is."""
+        """The value of input ``i``."""
         node = next(n for n in self.nodes if 0 <= i - n.inputs.before < len(n.span.inputs))
         return node.first + i - node.inputs.before
 
@@ -169,7 +169,7 @@ class _Path:
 
 
 class Tree(Recorded):
-    """The paths recorded for one signature. ``matches`` and ``replay`` are as those of a ``Trace``."""
+    """The paths recorded for one signature. ``matches`` and ``replay`` are like those of a ``Trace``."""
 
     def __init__(self, name: str):
         super().__init__()
@@ -252,7 +252,7 @@ class Tree(Recorded):
         return new[id(path[-1][0])]
 
     def leave(self, spans: list[Span], reason: str, same: Classes = _ALL_DIFFERENT) -> bool:
-        """Adds a path whose end cannot be replayed: from where Python last saw something else than numbers, if it can be."""
+        """Adds a path whose end cannot be replayed: from the last event that is not a number, if it can be."""
         if len(self.left) >= _MAX_LEFT:
             return False
         short = len(spans)
@@ -261,13 +261,13 @@ class Tree(Recorded):
         return bool(short and self.attach(spans[:short], reason, same)) or self.attach(spans, reason, same)
 
     def _link(self, node: Node) -> None:
-        """Decides what the program of a node computes and reads, and has earlier ones give it."""
+        """Determines what the program of a node computes and reads, and makes earlier ones export it."""
         if node.left:
             return
         path = self._path.to(node)
         imports: set[int] = set()
         own = {first: row for n in node.pending for first, row in n.own.values()}
-        # In the order in which a recording would have them that begins here, so that equal segments have equal graphs.
+        # In the order of a recording that begins here, so that equal segments have equal graphs.
         work = [(first, row, 0) for first, row in reversed(own.items())]
         while work:
             first, row, at = work.pop()
@@ -283,7 +283,7 @@ class Tree(Recorded):
                 work.append((*found, 0))
             else:
                 imports.add(k)
-        # In the order in which the rows read them, whatever was computed again.
+        # In the order in which the rows read them, whatever was recomputed.
         node.imports = list(dict.fromkeys([k for row in node.rows.values() for k in row.operands if k in imports]))
         wanted = {*imports, *(value for _, value, _ in node.late_roots)}
         if isinstance(node.span.event, Look):
@@ -325,7 +325,7 @@ class Tree(Recorded):
 
     @property
     def needs_the_same(self) -> bool:
-        """Whether it is only known for calls in which some arguments are the same."""
+        """True if it is known only for calls in which some arguments are the same."""
         return self.root is not None and bool(self.root.same)
 
     @property
@@ -351,8 +351,8 @@ class Tree(Recorded):
         return result
 
     def caller(self, program: Program, looked_at: list[int]) -> Caller:
-        """The call of a program; for equal segments there is one."""
-        from ..runtime.calling import caller  # brings llvmlite
+        """The call of a program; equal segments share it."""
+        from ..runtime.calling import caller  # imports llvmlite
 
         key = id(program), tuple(looked_at)
         if key not in self._callers:
@@ -360,11 +360,11 @@ class Tree(Recorded):
         return self._callers[key]
 
     def look_whether_gone(self, node: Node) -> None:
-        """An input of a node is not as it was: if its tensor is gone, the tree will never match again."""
+        """An input of a node has changed: if its tensor no longer exists, the tree will never match again."""
         self._gone |= any(x.source.is_held and x.source.holder is None for x in node.span.inputs)
 
     def function(self, node: Node) -> GraphFunction:
-        """The program of a node; equal ones have one."""
+        """The program of a node; equal ones share it."""
         path = self._path.to(node)
         key, active, outputs = self._key(node, path)
         found = self._functions.get(key)
@@ -382,7 +382,7 @@ class Tree(Recorded):
         return found
 
     def _key(self, node: Node, path: _Path) -> tuple[Any, list[int], list[int]]:
-        """What equal segments have in common, and the positions of inputs and outputs through which gradients flow."""
+        """The common key of equal segments, and the positions of inputs and outputs through which gradients flow."""
         number = {k: i for i, k in enumerate(node.imports)}
         rows = []
         for first, row in node.rows.items():
@@ -412,17 +412,17 @@ class Tree(Recorded):
 
     @property
     def functions(self) -> list[GraphFunction]:
-        """The programs of its segments; equal segments have one."""
+        """The programs of its segments; equal segments share one."""
         return list(self._functions.values())
 
     def type(self, node: Node, k: int) -> TensorType:
         """The type of value ``k`` on the path to a node."""
         return self._path.to(node).type(k)
 
-    # Budgets.
+    # Limits.
 
     def missed(self, node: Node) -> str:
-        """Counts a call that met something unseen; the reason to give up, if there is one."""
+        """Counts a call that met a new value; returns the reason to give up, if there is one."""
         self.misses += 1
         event = node.span.event
         if _is_exact(event) and len(node.children) >= _MAX_SEEN and self.misses >= _MAX_SEEN:
@@ -441,17 +441,17 @@ class Tree(Recorded):
 
     @property
     def graphs(self) -> list[Graph]:
-        """Those of its programs, as they were recorded."""
+        """The graphs of its programs, as recorded."""
         return [f.recorded for f in self.functions]
 
     @property
     def fused_graphs(self) -> list[Graph]:
-        """What is run, after all passes."""
+        """The compiled graphs, after all passes."""
         return [(f.forward if f.active else f.plain).fused for f in self.functions]
 
 
 def _is_like(a: Ending | str, b: Ending | str, aliased: bool) -> bool:
-    """Whether two recordings of one path end alike: if arguments were ``aliased``, they may have other effects."""
+    """True if two recordings of one path end alike: if arguments were ``aliased``, they may have other effects."""
     if isinstance(a, str) or isinstance(b, str):
         return bool(a and b)
     return not aliased or _done(a) == _done(b)
@@ -465,12 +465,12 @@ def _done(ending: Ending) -> tuple:
 
 
 def _is_exact(event: Any) -> bool:
-    """Whether it is an event of which there may be as many outcomes as there are numbers."""
+    """True for an event with as many possible outcomes as there are numbers."""
     return isinstance(event, Decision) or (isinstance(event, Look) and not event.truth)
 
 
 def _is_cheap(row: Row) -> bool:
-    """Whether computing a value again costs less than keeping it: a constant does, and what only moves elements."""
+    """True if recomputing a value costs less than keeping it: constants, and movements."""
     return row.primitive.kind is Kind.SOURCE or row.primitive.put is not None
 
 

@@ -1,7 +1,8 @@
 """A thread pool (the *team*) whose threads divide the work of one kernel. It needs no installed threading library.
 
-Workers wait by spinning for some hundred microseconds and then sleep. A job is a kernel, its argument block and a range;
-the calling thread takes the first part of it. One program uses the team at a time; a concurrent one runs on its own thread.
+Workers wait by spinning for some hundred microseconds and then sleep. A job is a kernel, its argument block and a range, in as
+many parts as there are threads. The calling thread takes the first part, and any other that no worker has claimed by then: it
+does not wait for a worker without a CPU. One program uses the team at a time; a concurrent one runs on its own thread.
 Splitting a range does not affect results, because the elements of a kernel's domain are independent.
 
 The code is LLVM IR, on POSIX threads. Without them, or with a single CPU, kernels run on the calling thread.
@@ -24,13 +25,16 @@ from .memory import ALIGNMENT
 from .objects import address
 
 # The words of the team's state, each written by one side on a separate cache line.
-GENERATION, PENDING, JOB, SLEEPERS, BUSY, SIZE, MUTEX, CONDITION = 0, 8, 16, 24, 32, 40, 48, 64
+GENERATION, PENDING, JOB, SLEEPERS, BUSY, SIZE, MUTEX, CONDITION, CLAIM = 0, 8, 16, 24, 32, 40, 48, 64, 80
 _WORDS = 96
 _MAX = 64
 
-# Worker: waits until the generation changes, runs its part of the job (kernel, arguments, start, stop) and reports it. A job
+# Worker: waits until the generation changes, runs parts of the job (kernel, arguments, start, stop) and reports them. A job
 # without a kernel ends it. @SHARE passes a job to the team and returns when all of it is done. It yields its CPU soon while
 # waiting, because a worker may have been scheduled on that CPU.
+#
+# The claim is 256 times the generation plus the next part that nobody has claimed. A worker that comes too late finds another
+# generation, or no part, and reads nothing of the job: the job's words do not change before all claimed parts are reported.
 _CODE = """
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
@@ -58,15 +62,49 @@ done:
   ret void
 }
 
+define private void @parts(ptr %team, i64 %now) {
+entry:
+  %claim = getelementptr i64, ptr %team, i64 80
+  %pending = getelementptr i64, ptr %team, i64 8
+  %job = getelementptr i64, ptr %team, i64 16
+  %at = getelementptr i64, ptr %team, i64 40
+  %size = load i64, ptr %at
+  br label %next
+next:
+  %c = load atomic i64, ptr %claim acquire, align 8
+  %generation = lshr i64 %c, 8
+  %same = icmp eq i64 %generation, %now
+  br i1 %same, label %same_job, label %done
+same_job:
+  %index = and i64 %c, 255
+  %some = icmp ult i64 %index, %size
+  br i1 %some, label %try, label %done
+try:
+  %c1 = add i64 %c, 1
+  %claimed = cmpxchg ptr %claim, i64 %c, i64 %c1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %claimed, 1
+  br i1 %mine, label %run, label %next
+run:
+  %j1 = getelementptr i64, ptr %job, i64 1
+  %j2 = getelementptr i64, ptr %job, i64 2
+  %j3 = getelementptr i64, ptr %job, i64 3
+  %kernel = load atomic ptr, ptr %job monotonic, align 8
+  %args = load ptr, ptr %j1
+  %start = load i64, ptr %j2
+  %stop = load i64, ptr %j3
+  call void @part(ptr %team, i64 %index, ptr %kernel, ptr %args, i64 %start, i64 %stop)
+  atomicrmw sub ptr %pending, i64 1 release
+  br label %next
+done:
+  ret void
+}
+
 define ptr @SYMBOL_worker(ptr %me) {
 entry:
   %team = load ptr, ptr %me
   %me1 = getelementptr i64, ptr %me, i64 1
-  %index = load i64, ptr %me1
-  %me2 = getelementptr i64, ptr %me, i64 2
-  %first = load i64, ptr %me2
+  %first = load i64, ptr %me1
   %generation = getelementptr i64, ptr %team, i64 0
-  %pending = getelementptr i64, ptr %team, i64 8
   %job = getelementptr i64, ptr %team, i64 16
   %sleepers = getelementptr i64, ptr %team, i64 24
   %mutex = getelementptr i64, ptr %team, i64 48
@@ -102,20 +140,11 @@ awake:
   br label %work
 work:
   %now = load atomic i64, ptr %generation acquire, align 8
-  %kernel = load ptr, ptr %job
-  %j1 = getelementptr i64, ptr %job, i64 1
-  %j2 = getelementptr i64, ptr %job, i64 2
-  %j3 = getelementptr i64, ptr %job, i64 3
-  %args = load ptr, ptr %j1
-  %start = load i64, ptr %j2
-  %stop = load i64, ptr %j3
+  %kernel = load atomic ptr, ptr %job monotonic, align 8
   %end = icmp eq ptr %kernel, null
-  br i1 %end, label %over, label %go
-go:
-  call void @part(ptr %team, i64 %index, ptr %kernel, ptr %args, i64 %start, i64 %stop)
-  br label %finished
+  br i1 %end, label %over, label %finished
 finished:
-  atomicrmw sub ptr %pending, i64 1 release
+  call void @parts(ptr %team, i64 %now)
   br label %wait
 over:
   ret ptr null
@@ -149,13 +178,19 @@ post:
   %j1 = getelementptr i64, ptr %job, i64 1
   %j2 = getelementptr i64, ptr %job, i64 2
   %j3 = getelementptr i64, ptr %job, i64 3
-  store ptr %kernel, ptr %job
+  store atomic ptr %kernel, ptr %job monotonic, align 8
   store ptr %args, ptr %j1
   store i64 %start, ptr %j2
   store i64 %stop, ptr %j3
   %size = load i64, ptr %at
   %others = sub i64 %size, 1
   store atomic i64 %others, ptr %pending release, align 8
+  %before = load atomic i64, ptr %generation monotonic, align 8
+  %now = add i64 %before, 1
+  %high = shl i64 %now, 8
+  %parts = add i64 %high, 1
+  %claim = getelementptr i64, ptr %team, i64 80
+  store atomic i64 %parts, ptr %claim release, align 8
   atomicrmw add ptr %generation, i64 1 seq_cst
   %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
   %any = icmp ne i64 %asleep, 0
@@ -167,6 +202,7 @@ wake:
   br label %own
 own:
   call void @part(ptr %team, i64 0, ptr %kernel, ptr %args, i64 %start, i64 %stop)
+  call void @parts(ptr %team, i64 %now)
   br label %spin
 spin:
   %turns = phi i64 [0, %own], [0, %yield], [%more, %again]
@@ -242,8 +278,8 @@ class Team:
                 self._libc.sched_yield()
             self._stop()
             worker = _functions()["worker"]
-            for index in range(1, size):
-                place = np.array([self.address, index, self.state[GENERATION]], np.int64)
+            for _ in range(1, size):
+                place = np.array([self.address, self.state[GENERATION]], np.int64)
                 self._places.append(place)
                 thread = ctypes.c_void_p()
                 where = (ctypes.c_void_p(worker), ctypes.c_void_p(address(place)))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -225,3 +226,37 @@ def test_column_sums_go_to_the_kernel_that_has_the_rows():
 def test_what_reads_a_sum_again_stays_whole():
     text = WHOLE.replace("yield %s, %y", "%w: f32[1000,720] = broadcast %s {shape=(1000,720), axes=()}\n    yield %s, %w")
     assert str(block_reductions(parse_graph(text))) == str(parse_graph(text))
+
+
+BUSY = "while True: pass"
+
+
+def test_threads_without_a_cpu_are_not_waited_for():
+    """Where other processes keep all CPUs busy, more threads do not make a program many times as slow."""
+    weights = tracer.rand(128, 256)
+
+    @tracer.trace
+    def f(x):
+        return ((x @ weights.T).tanh() @ weights).sin().sum()
+
+    def median():
+        times = []
+        for _ in range(200):
+            begin = time.perf_counter()
+            f(x)
+            times.append(time.perf_counter() - begin)
+        return sorted(times)[100]
+
+    x = tracer.rand(64, 256)
+    before = tracer.get_num_threads()
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        tracer.set_num_threads(1)
+        alone = median()
+        tracer.set_num_threads(2)
+        assert median() < 8 * alone + 1e-3
+    finally:
+        tracer.set_num_threads(before)
+        for other in others:
+            other.kill()
+            other.wait()

@@ -125,7 +125,7 @@ def export(examples: Examples, environment: Environment, differentiated: Differe
         trace, structure = _record(examples, environment, compute)
         if trace is not None:
             return _link(examples, trace, structure)
-    raise _unsupported(examples.name, "every call changes what it depends on. Pass as an argument what changes")
+    raise _unsupported(examples.name, "every call changes what it depends on. Pass changing values as arguments")
 
 
 def _value_and_gradient(examples: Examples, differentiated: Differentiated) -> Callable[[Sequence[Tensor]], Any]:

@@ -372,7 +372,9 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if self._is_full(key) and call.promoted:
             key = self._pin(key, call, call.promoted)
         if self._is_full(key):
-            self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a float it looks at keeps changing")
+            self._stay_eager(
+                key, f"it was recorded {_MAX_TRACES} times for one signature: a float that it reads keeps changing"
+            )
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
         if self._records_on(key, call, args, kwargs):
@@ -420,7 +422,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             if learned or known is None:
                 self._learned += 1
                 if changes and self._learned >= _MAX_LEARNED:
-                    self._give_up(f"it changes something else in every call, {changes[-1].name()} for one")
+                    self._give_up(f"it changes something different in every call, for example {changes[-1].name()}")
                 recorder.events.clear()
             elif stable and not recorder.reason and not call.looks_at_more(recorder.looked_at):
                 ending = finish(recorder, box, allowed, call, changes)
@@ -456,7 +458,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         tree.recorded_in += perf_counter() - recorder.started
         same = classes(recorder.alike.first)
         if not tree.attach(found, ending.numbered(number), same) and not self._tells_apart(tree, key, call, same):
-            recorder.reason = "what it does differs between calls in which guards see no difference"
+            recorder.reason = "it behaves differently in calls between which guards see no difference"
 
     def _tells_apart(self, tree: Tree, key: Any, call: Call, same: Classes) -> bool:
         """Two recordings differ. If the same arguments were not the same in both, that matters from now on."""
@@ -501,7 +503,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if told:
             self._warn(told, what="keeps recording")
         if self._streak.is_too_long:
-            self._stay_eager(key, "it is another function in each call")
+            self._stay_eager(key, "it is a different function in each call")
         return self._streak.is_too_long
 
     def _is_full(self, key: tuple) -> bool:
@@ -516,7 +518,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
                 # For example, an optimizer created its state. The next call may be stable.
                 if self._is_unstable():
                     arrays = ", such as the elements of NumPy arrays" if self.environment.arrays else ""
-                    self._give_up(f"every call changes what the function depends on{arrays}: keep in tensors what changes")
+                    self._give_up(f"every call changes what the function depends on{arrays}: keep changing values in tensors")
                 return ""
             if Call(args, kwargs, self.environment).key != call.key:
                 return "it changes its arguments"

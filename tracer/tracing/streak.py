@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MANY = 64  # number after which the user is told
 _TOO_MANY = 512  # number after which such calls are no longer recorded
-_OTHERS = "shapes, or values that it is given or reaches, are others in each call"
+_OTHERS = "shapes, or values that it receives or reaches, differ in each call"
 
 
 class Streak:
@@ -60,6 +60,6 @@ class _Situation:
         for name, old in before.names.items():
             new = self.names.get(name, old)
             if new is not old and (type(new) is not type(old) or not isinstance(new, STATIC) or new != old):
-                later = described(new) if described(new) != described(old) else "another one"
+                later = described(new) if described(new) != described(old) else "a different one"
                 found.append(f"{name} was {described(old)}, and then {later}")
         return f"in the last two, {'; '.join(found[:3])}" if found else _OTHERS

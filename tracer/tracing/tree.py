@@ -426,11 +426,11 @@ class Tree(Recorded):
         self.misses += 1
         event = node.span.event
         if _is_exact(event) and len(node.children) >= _MAX_SEEN and self.misses >= _MAX_SEEN:
-            return f"{event} is another one in each call"
+            return f"{event} differs in each call"
         if self.misses >= _MAX_MISSES:
-            return f"it goes another way in each call, the last time after {event}"
+            return f"it takes a different path in each call, the last time after {event}"
         if self.nodes >= _MAX_NODES:
-            return f"it has gone too many ways: {self.paths}, with {self.nodes} looks at values"
+            return f"it has taken too many paths: {self.paths}, with {self.nodes} segments"
         return ""
 
     @property

@@ -58,8 +58,8 @@ from .watch import Ran
 _LIMIT = 20_000  # objects a function may reach
 UNREAD = -1  # the number of objects that only functions reach which have not run
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
-_HIDDEN = "whose contents guards cannot compare: pass as an argument what it gives"
-_VARIES = "whose result may be another one in each call: pass as an argument what it gives"
+_HIDDEN = "whose contents guards cannot compare: pass its values as arguments"
+_VARIES = "whose result may differ between calls: pass the result as an argument"
 
 
 class Walk:
@@ -204,7 +204,7 @@ class Walk:
             return
         if len(self.kept) > _LIMIT:
             self._refuse(
-                "it can reach too many objects", "more than guards can compare in every call: pass as arguments what it needs"
+                "it can reach too many objects", "more than guards can compare in every call: pass the needed ones as arguments"
             )
             return
         self.seen[id(x)] = number = UNREAD if self._unread else len(self.seen)
@@ -454,7 +454,7 @@ class Walk:
             if attributes:
                 value = original(getattr(module, attributes[0], MISSING))
                 if value is sys.modules:
-                    return self._refuse("it reads sys.modules", "which holds all modules: import what it needs")
+                    return self._refuse("it reads sys.modules", "which holds all modules: import the needed ones")
                 out.append(attributes[0])
                 if not is_quiet_function(value):
                     self._tag(space)

@@ -116,7 +116,7 @@ class Watch:
             self._generators.end()
             unseen = self._generators.differs()
             if unseen and not self.refusal:
-                self.refusal = f"{unseen} in a way that replays do not know: call its methods"
+                self.refusal = f"{unseen} in an unsupported way: call its methods"
             self._filter = None
 
     def apart(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -199,8 +199,8 @@ class Watch:
             where = where.f_back
         where = where or frame
         self.refusal = (
-            f"it calls {path} ({where.f_code.co_filename}:{where.f_lineno}), whose result may be another one in each call: "
-            "pass as an argument what it gives"
+            f"it calls {path} ({where.f_code.co_filename}:{where.f_lineno}), whose result may differ between calls: "
+            "pass the result as an argument"
         )
 
 

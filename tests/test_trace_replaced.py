@@ -36,7 +36,6 @@ def results(make, wrap):
         except Exception as e:
             found.append((type(e), str(e)))
         found.append(state())
-        gc.collect()
     return found
 
 
@@ -212,6 +211,7 @@ def test_objects_behind_weak_references():
         def drop():
             nonlocal v
             v = Value(5.0)
+            gc.collect()
 
         return (
             wrap(lambda x: x * 7 if weak() is None else x * weak().k),

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import tracer
-from tracer.cli.dump import _graph_of as graph_of
 from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.interp import evaluate
@@ -199,8 +198,9 @@ def representative_plans(dtype):
     """The programs of all cases and their gradients, with arguments."""
     for name, (function, arguments, differentiable) in REPRESENTATIVE.items():
         args = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arguments]
-        graph, reason = graph_of(function, tuple(map(tracer.from_numpy, args)))
-        assert graph is not None, (name, reason)
+        traced = tracer.trace(function)
+        traced(*map(tracer.from_numpy, args))
+        (graph,) = traced.graphs()
         for g in [graph, vjp(graph)] if differentiable else [graph]:
             extra = [normal(*v.shape, seed=2).astype(v.type.dtype.numpy) for v in g.inputs[len(args) :]]
             plan = lay_out(pipeline.run(g, pipeline.COMPILE))

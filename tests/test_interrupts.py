@@ -34,19 +34,30 @@ def interrupted(number, frame):
     raise KeyboardInterrupt
 
 
-def storm(call, count, rng):
+def storm(call, count, rng, longest=3e-4):
     """Interrupts ``call``, which is repeated, ``count`` times.
 
     An interrupt that arrives where C calls Python, or Python returns to C, may be lost: ctypes can only print it. Then
-    another one follows.
+    another one follows. None follows one that was raised.
     """
+    armed = False
+
+    def handler(number, frame):
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
     for _ in range(count):
         try:
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 3e-4), 0.2)
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, longest), 0.2)
             while True:
+                armed = True
                 call()
         except KeyboardInterrupt:
             signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def in_a_thread(call):
@@ -332,12 +343,7 @@ def test_interrupts_of_recordings_leave_nothing_behind(alarm):
         tracer.trace(made[-1])(x)
 
     for _ in range(600):
-        try:
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(5e-6, 5e-3), 0.2)
-            while True:
-                records()
-        except KeyboardInterrupt:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        storm(records, 1, rng, longest=5e-3)
         after = world()
         assert [key for key in before if before[key] is not after.get(key) and before[key] != after.get(key)] == []
         for counter in made:

@@ -467,7 +467,7 @@ traced_plain = trace(plain)
 
 def test_a_traced_function_looks_like_the_function():
     f = traced_plain
-    assert inspect.signature(f) == inspect.signature(plain) and inspect.getdoc(f) == "Its text."
+    assert inspect.signature(f) == inspect.signature(plain) and inspect.getdoc(f) == "Its docstring."
     assert (f.__name__, f.__qualname__, f.__module__) == (plain.__name__, plain.__qualname__, plain.__module__)
     assert f.__wrapped__ is plain and inspect.unwrap(f) is plain and f.__annotations__ == plain.__annotations__
     assert f.__defaults__ == (2,) and f.__kwdefaults__ == {"flag": False} and f.__code__ is plain.__code__

@@ -1,7 +1,5 @@
 """Traced programs have the eager results: training steps, and derivatives from outside."""
 
-import warnings
-
 import numpy as np
 import pytest
 from twice import batch, both, leaf, network, outcome, same, vec
@@ -479,15 +477,13 @@ def _hooked(x):
 
 @pytest.mark.parametrize("function", [lambda x: _Seven.apply(x * 2).sum(), _hooked], ids=["function", "hook"])
 def test_functions_and_hooks_of_ones_own_are_called_by_a_backward_pass_outside(function):
-    """Functions are part of replays; code that registers a hook runs eagerly."""
+    """Both are part of replays."""
     f = tracer.trace(function)
     for _ in range(3):
         x = tracer.tensor([0.3, 1.2], requires_grad=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", tracer.TraceWarning)
-            f(x).backward()
+        f(x).backward()
         assert x.grad.tolist() == [14, 14]
-    assert f.cache_info().replays == (0 if function is _hooked else 2), f.explain()
+    assert f.cache_info().replays == 2, f.explain()
 
 
 def test_a_function_of_ones_own_inside_a_traced_step_is_replayed():

@@ -332,7 +332,7 @@ def test_anomaly_mode_names_the_forward_line():
         with pytest.raises(RuntimeError, match=r"returned nan values in its 0th output"):
             y.backward()
     text = "".join(str(w.message) for w in caught)
-    assert "the culprit" in text
+    assert "the cause" in text
 
 
 @pytest.mark.filterwarnings("ignore:Error detected")

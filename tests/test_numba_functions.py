@@ -616,7 +616,7 @@ def test_the_default_signature():
     assert status > 0 and c.errors[status - 1].startswith("IndexError: index ... is out of bounds for dimension 0 with size 4")
     assert c.signature in c.__doc__ and "shape (4, 2)" in c.__doc__ and c.errors[0] in c.__doc__
     assert c.address == ctypes.cast(c.ctypes, ctypes.c_void_p).value and "int32_t f" in repr(c)
-    with pytest.raises(TypeError, match="SciPy does not call"):
+    with pytest.raises(TypeError, match="SciPy does not support"):
         c.low_level_callable()
 
 

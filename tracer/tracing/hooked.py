@@ -1,7 +1,7 @@
 """Hooks that are registered during a recorded call and still exist at its end: a backward pass outside may call them.
 
 Hooks called by a backward pass inside are part of the recording. A hook that remains is registered again by each replay. For a
-tensor created outside, nothing else is needed. Values computed inside have no graph node of their own in a replay, so an
+tensor created outside, nothing else is needed. Values computed inside have no separate graph node in a replay, so an
 operation whose node has hooks ends a segment of the recording and is applied eagerly (``entered``).
 """
 

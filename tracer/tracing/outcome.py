@@ -239,7 +239,7 @@ class Results:
         raise Unreplayable("it returns a node of the graph: return the tensor")
 
     def entered(self, v: Value) -> Build:
-        """The tensor that an operation with a node of its own has made."""
+        """The tensor that an operation with a separate graph node has made."""
         k = self._entered.setdefault(v, len(self._entered))
         return Build(lambda run: run.entered[k])
 

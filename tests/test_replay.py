@@ -316,7 +316,7 @@ def test_other_code_in_the_same_function_is_another_function():
         assert f(x).tolist() == [10.0, 10.0]
 
 
-@pytest.mark.skipif(not reads_arrays, reason="functions are laid out otherwise here")
+@pytest.mark.skipif(not reads_arrays, reason="this interpreter lays out functions differently, so Python compares them")
 def test_words_of_functions_and_cells():
     from tracer.runtime.words import word_of, word_of_cell
 

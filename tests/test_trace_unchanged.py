@@ -240,7 +240,8 @@ def walks(monkeypatch):
 
 
 needs_words = pytest.mark.skipif(
-    not (table.is_available() and words.tells_versions_of_objects), reason="objects are laid out otherwise here"
+    not (table.is_available() and words.tells_versions_of_objects),
+    reason="this interpreter lays out objects differently, so Python compares the guards",
 )
 
 
@@ -444,7 +445,7 @@ def test_words_of_objects():
 
 def test_a_filter_tells_what_is_new_once():
     if not profile.is_available():
-        pytest.skip("functions are laid out otherwise here")
+        pytest.skip("this interpreter lays out functions differently, so Python compares them")
     told = []
 
     def callback(frame, event, arg):

@@ -68,7 +68,7 @@ func @f(%p: f64[2], %i: i64[]) -> (f64[2], f64[]) {
         ("func @f(%x: f32[2]) -> f32[2] {\n  %y: f32[3] = tanh %x\n  return %y\n}", 2, 3, "tanh here gives f32[2]"),
         ("func @f(%x: f32[2]) -> f32[2] {\n  %x: f32[2] = tanh %x\n  return %x\n}", 2, 3, "%x is defined twice"),
         ("func @f(%x: q32[2]) -> f32[2] {", 1, 13, "unknown dtype 'q32'"),
-        ("func @f(%x: f32[-2]) -> f32[2] {", 1, 17, "an extent is a whole number"),
+        ("func @f(%x: f32[-2]) -> f32[2] {", 1, 17, "an extent must be an integer"),
         ("func @f(%x: f32[2]) -> f32[3] {\n  return %x\n}", 1, 24, "not what it declares"),
         ("func @f(%x: f32[2]) -> f32[2] {\n  return %x\n", 3, 1, "expected '}', found 'the end'"),
         ("func @f(%x: f32[2]) -> f32[2] {\n  return %x\n} ?", 3, 3, "unexpected character '?'"),

@@ -46,11 +46,8 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Type checkers do not support the mapping of folders to packages, so an installed copy is checked.
 types: $(VENV)/.test
-	rm -rf build
-	$(BIN)/pip install --quiet --no-deps --target build/typed .
-	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p tracer
+	$(BIN)/mypy -p tracer
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
@@ -99,4 +96,4 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* build *.egg-info demo-output examples-output
+	rm -rf $(VENV) .venv-* build src/*.egg-info demo-output examples-output

@@ -54,6 +54,14 @@ def test_every_package_is_listed_for_installation():
     assert found == listed
 
 
+def test_links_make_the_parts_one_package():
+    """An editable install is the path ``src``, so that tools that do not run import hooks find the whole package."""
+    assert (ROOT / "src" / "tracer").resolve() == ROOT / "tracer"
+    assert [path.name for path in (ROOT / "src").iterdir() if path.suffix != ".egg-info"] == ["tracer"]
+    for room in ORDER[:-1]:
+        assert (ROOT / "src" / "tracer" / room).resolve() == ROOT / room
+
+
 def test_files_are_of_readable_size():
     for room in ORDER:
         for path in (ROOT / room).rglob("*.py"):

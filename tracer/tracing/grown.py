@@ -21,7 +21,7 @@ def grow(
     state before the recorded run.
 
     Other calls' recordings stay valid by the earlier guards. None if the recording does not apply to such calls, for
-    example if it has ``learned`` of a slot that the call did not have.
+    example if it has ``learned`` of a slot that the call did not have, or has run code that the walk had left out.
     """
     known, latest = call.environments[0], function.environment
     if known.ran.has(recording.watch.codes):
@@ -37,7 +37,7 @@ def grow(
     except Untraceable as e:
         recording.recorder.reason = recording.recorder.reason or str(e)
         return key, call
-    if learned:
+    if learned or recording.ran_elsewhere(known.ran):
         return None
     owners = {id(e.subject): e for e in described.environments}
     if not known.has_slots_of(latest) or any(id(e.subject) not in owners for e in call.environments):

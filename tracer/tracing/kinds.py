@@ -88,6 +88,11 @@ class Untraceable(Exception):
     """An argument or environment that guards cannot describe."""
 
 
+def is_unbound(x: Any) -> bool:
+    """True for a function written in C that belongs to a module or class, not to an object."""
+    return isinstance(x, types.BuiltinFunctionType) and isinstance(x.__self__, (types.ModuleType, type, type(None)))
+
+
 class Wrapper:
     """Base of objects that stand for a function or a module: their dependencies are those of ``__wrapped__``."""
 

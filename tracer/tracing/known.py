@@ -13,6 +13,7 @@ import random
 import re
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,14 @@ def generators() -> tuple[type, ...]:
 
 def root_of(module: Any) -> str:
     return module.split(".", 1)[0] if type(module) is str else ""
+
+
+@functools.cache
+def is_installed(root: str) -> bool:
+    """True for a package that is installed beside this one's libraries, as opposed to modules of the user's program."""
+    spec = getattr(sys.modules.get(root), "__spec__", None)
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec is not None else []
+    return root not in _TRUSTED and any({"site-packages", "dist-packages"}.intersection(Path(p).parts) for p in places)
 
 
 def is_library(module: Any) -> bool:

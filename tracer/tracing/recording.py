@@ -28,12 +28,12 @@ from .effects import Before, fields, put
 from .escape import plain, release
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, contained, is_described, is_static
-from .known import is_library
+from .known import is_library, root_of
 from .recorder import Recorder
 from .scalars import Argument, RuntimeNumber, Whole, is_number
 from .sources import Source
 from .substitutes import substitute_for, substituted
-from .watch import Watch
+from .watch import Ran, Watch
 
 _turn = threading.Lock()  # held while a thread records
 
@@ -61,6 +61,7 @@ class Recording:
         self.call = call
         self.before = Before()
         self._caches: list[tuple[Any, int]] = []
+        self._unvisited: set[str] = set()
         self.watch = Watch(self.generators)
         self.recorder.apart = self.watch.apart
         same = call.same
@@ -89,6 +90,7 @@ class Recording:
             walk = environment.latest_walk()
             self.before.look_at(walk, environment)
             functions += walk.functions
+            self._unvisited |= walk.unvisited
             self._caches += [(f, f.cache_info().misses) for f in walk.caches]
         self.before.look_at_arguments(self.call)
         numbers = _Numbers(self.recorder, self.call, self.before)
@@ -119,6 +121,11 @@ class Recording:
             context.recorder, context.recording = None, False
             sites.end()
             self.before.take_out()
+
+    def ran_elsewhere(self, ran: Ran) -> bool:
+        """True if code has run, other than known one, that the walk had left out: what it changes is not known."""
+        new = [space for code, space in self.watch.codes if code not in ran]
+        return any(root_of(space.get("__name__")) in self._unvisited for space in new)
 
     def filled_caches(self) -> bool:
         """True if functions have cached results of the run: the next one finds these."""

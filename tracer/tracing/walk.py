@@ -43,12 +43,13 @@ from .kinds import (
     contents,
     hides_state,
     is_static,
+    is_unbound,
     items_of,
     plain_value,
     slots_of,
     token_of,
 )
-from .known import generators, is_library, is_ours, is_quiet, is_strict, refusal, unseen_call
+from .known import generators, is_installed, is_library, is_ours, is_quiet, is_strict, refusal, root_of, unseen_call
 from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable, replaced, taken
 from .references import line_of, nested, references
 from .scalars import RuntimeNumber, static
@@ -59,6 +60,7 @@ _LIMIT = 20_000  # objects a function may reach
 UNREAD = -1  # the number of objects that only functions reach which have not run
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
 _HIDDEN = "whose contents guards cannot compare: pass its values as arguments"
+_TOO_MANY = "more than guards can compare in every call: pass the needed ones as arguments"
 _VARIES = "whose result may differ between calls: pass the result as an argument"
 
 
@@ -83,7 +85,8 @@ class Walk:
     Values in ``slots``, keys by the ids of their holders, are not described; ``met`` are the ids of those holders.
 
     For functions whose code has not ``ran`` only their existence counts. Everything that they reach is walked afterwards,
-    as they may change or use it when they run: it has number ``UNREAD`` in ``seen``; tensors are among ``others``.
+    as they may change or use it when they run: it has number ``UNREAD`` in ``seen``; tensors are among ``others``. Functions
+    and classes of other installed packages are left out, as they may reach very much; ``unvisited`` names these packages.
     """
 
     def __init__(
@@ -126,6 +129,8 @@ class Walk:
         self.functions: list[types.FunctionType] = []
         self.caches: list[Any] = []
         self.others: dict[int, Tensor] = {}
+        self.unvisited: set[str] = set()
+        self._home = ""  # the package that the function belongs to
         self._modules: dict[int, set[tuple[str, ...]]] = {}
         self._codes: set[int] = set()  # described
         self._later: list[types.FunctionType] = []  # have not run
@@ -138,6 +143,7 @@ class Walk:
     def describe(self, x: Any, alone: bool = True) -> tuple:
         """The token of an object; unless ``alone``, with all code that has run."""
         tokens: list[Any] = []
+        self._home = root_of(getattr(x, "__module__", ""))
         self._describe(x, tokens)
         if not alone:
             self._rest(tokens)
@@ -179,7 +185,8 @@ class Walk:
         for name in counts:
             setattr(self, name, [])
         for function in self._later:
-            self._function(function, [])
+            if not self._is_elsewhere(function):
+                self._function(function, [])
         self._later, self._unread = [], False
         self.unread_names, self.unread_cells = self.names, self.cells
         self.tensors, self.tagged, self.names = tensors, tagged, names
@@ -203,9 +210,8 @@ class Walk:
             out.append(("again", self.seen[id(x)]))
             return
         if len(self.kept) > _LIMIT:
-            self._refuse(
-                "it can reach too many objects", "more than guards can compare in every call: pass the needed ones as arguments"
-            )
+            return self._refuse("it can reach too many objects", _TOO_MANY)
+        if self._unread and self._is_elsewhere(x):
             return
         self.seen[id(x)] = number = UNREAD if self._unread else len(self.seen)
         self.kept.append(x)
@@ -250,19 +256,25 @@ class Walk:
         else:
             self._object(x, out)
 
+    def _is_elsewhere(self, x: Any) -> bool:
+        root = root_of(x.__module__) if isinstance(x, (type, types.FunctionType)) else ""
+        if root == self._home or not is_installed(root):
+            return False
+        self.unvisited.add(root)
+        return True
+
     def _builtin(self, x: types.BuiltinFunctionType, out: list[Any]) -> None:
         """A C function that unwatched code may call."""
-        holder = x.__self__
-        if isinstance(holder, (types.ModuleType, type, type(None))):
-            self._meet(f"{x.__module__}.{x.__name__}")
+        if is_unbound(x):
+            self.asks_types |= is_strict(f"{x.__module__}.{x.__name__}")
             path = refusal(x)
             if path is not None:
                 self._refuse(f"it uses {path}", _VARIES)
             out.append(("opaque", id(x)))
         else:
             out.append(("bound", x.__name__))
-            self.bound.add(id(holder))
-            self._describe(holder, out)
+            self.bound.add(id(x.__self__))
+            self._describe(x.__self__, out)
 
     def _cache(self, x: Any, out: list[Any]) -> None:
         """A caching function. Results that it adds later change nothing."""
@@ -271,7 +283,8 @@ class Walk:
         traits = {(t.requires_grad, t._grad_fn is None) for t in found.values()}
         out.append(("cache", id(x), forgotten(x), tuple(sorted(traits))))
         self.caches.append(x)
-        self._tag(cache_of(x))
+        space = cache_of(x)
+        self.tagged[id(space)] = space
         self._describe(x.__wrapped__, out)
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
@@ -332,7 +345,7 @@ class Walk:
         code, space = code_of(x), x.__globals__
         cells = dict(zip(code.co_freevars, x.__closure__ or (), strict=True))
         if is_quiet(space.get("__name__")):
-            self._meet(f"{x.__module__}.{x.__qualname__}")
+            self.asks_types |= is_strict(f"{x.__module__}.{x.__qualname__}")
             out.append(("function", id(x)))
             if cells and not is_offered(x):
                 self._closure(cells, out)
@@ -396,9 +409,9 @@ class Walk:
         if name not in space:
             self.names.append((space, name, MISSING))
             if not (is_called and not attributes and has_substitute(name)):
-                self._meet(f"builtins.{name}")
+                self.asks_types |= is_strict(f"builtins.{name}")
             own = vars(builtins)
-            self._tag(own)
+            self.tagged[id(own)] = own
             value = original(own.get(name, MISSING))
             if not (is_called and not attributes and isinstance(value, types.BuiltinFunctionType)):
                 self._describe(value, out)
@@ -417,23 +430,20 @@ class Walk:
         if value is MISSING:
             return
         out.append(name)
-        if isinstance(value, types.ModuleType):
-            self._module(value, attributes, is_called, out)
-        else:
-            self._attribute(value, attributes, is_called, out)
+        self._read(value, attributes, is_called, out)
 
-    def _attribute(self, value: Any, attributes: tuple[str, ...], is_called: bool, out: list[Any]) -> None:
-        """The value of a name that code looks up, with the attributes that it reads."""
+    def _read(self, value: Any, attributes: tuple[str, ...], is_called: bool, out: list[Any]) -> None:
+        """A value that code looks up, with the attributes that it reads."""
+        if isinstance(value, types.ModuleType):
+            return self._module(value, attributes, is_called, out)
         if isinstance(value, type) and is_library(value.__module__) and attributes:
             self._describe(value, out)
             found = getattr(value, attributes[0], None)
             if isinstance(found, types.BuiltinFunctionType):
-                self._attribute(found, attributes[1:], is_called, out)
+                self._read(found, attributes[1:], is_called, out)
             return
         if is_called and not attributes:
-            if isinstance(value, types.BuiltinFunctionType) and isinstance(
-                value.__self__, (types.ModuleType, type, type(None))
-            ):
+            if is_unbound(value):
                 out.append(("opaque", id(value)))  # the call is watched
                 self.kept.append(value)
                 return
@@ -448,7 +458,7 @@ class Walk:
         space = vars(module)
         own_name = space.get("__name__", "")
         if is_library(own_name):
-            self._meet(".".join((own_name, *attributes)))
+            self.asks_types |= is_strict(".".join((own_name, *attributes)))
             if is_ours(own_name):
                 self._library(space, out)
             if attributes:
@@ -457,13 +467,11 @@ class Walk:
                     return self._refuse("it reads sys.modules", "which holds all modules: import the needed ones")
                 out.append(attributes[0])
                 if not is_quiet_function(value):
-                    self._tag(space)
-                if isinstance(value, types.ModuleType):
-                    self._module(value, attributes[1:], is_called, out)
-                elif value is not MISSING:
-                    self._attribute(value, attributes[1:], is_called, out)
+                    self.tagged[id(space)] = space
+                if value is not MISSING:
+                    self._read(value, attributes[1:], is_called, out)
             else:
-                self._tag(space)
+                self.tagged[id(space)] = space
                 for name, value in replaced(space):
                     out.append(name)
                     self._describe(value, out)
@@ -483,7 +491,7 @@ class Walk:
                     self._name(space, "__getattr__", (), False, out)
 
     def _class(self, x: type, out: list[Any]) -> None:
-        self._meet(x.__module__)
+        self.asks_types |= is_strict(x.__module__)
         if not is_library(x.__module__):
             self.attributes += [(x, "__mro__", x.__mro__), (x, "__class__", type(x))]
             if not is_library(type(x).__module__):
@@ -506,13 +514,10 @@ class Walk:
     def _library(self, space: dict[str, Any], out: list[Any]) -> None:
         """A namespace of this package: users' changes to it."""
         if id(space) not in self.tagged:
-            self._tag(space)
+            self.tagged[id(space)] = space
             for name, value in altered(space):
                 out.append(name)
                 self._describe(value, out)
-
-    def _tag(self, space: dict[Any, Any]) -> None:
-        self.tagged[id(space)] = space
 
     def _object(self, x: Any, out: list[Any]) -> None:
         cls = type(x)
@@ -546,8 +551,7 @@ class Walk:
     def _array(self, x: np.ndarray, out: list[Any]) -> None:
         """A NumPy array, with its elements: NumPy may compute with them, undetected."""
         if not is_input(x):
-            self._refuse(f"it reads a NumPy array of dtype {x.dtype}", "which tensors do not have: pass what is in it")
-            return
+            return self._refuse(f"it reads a NumPy array of dtype {x.dtype}", "which tensors do not have: pass what is in it")
         elements = None
         if not self._unread:
             try:
@@ -581,16 +585,13 @@ class Walk:
             if name not in self.slots.get(id(space), ()):
                 self.names.append((space, name, dict.get(space, name, MISSING)))
 
-    def _meet(self, path: Any) -> None:
-        self.asks_types |= is_strict(path)
-
     def _watch_object(self, x: Any) -> None:
         """For an object that announces changes, writes that bypass the announcement."""
         space = vars(x)
         self.announcing.append(weakref.ref(x))
         self._watch(space)
         if id(space) not in self.written and id(space) not in self.slots:
-            self._tag(space) if tells_versions_of_objects else self.live.append(space)
+            self.tagged.update({id(space): space}) if tells_versions_of_objects else self.live.append(space)
 
     def _refuse(self, what: str, why: str) -> None:
         """``what`` cannot be guarded; ``why``, and what to write instead."""

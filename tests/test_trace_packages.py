@@ -1,0 +1,120 @@
+"""Code of installed packages: what only unused functions reach costs nothing; what runs is guarded, and its effects are replayed."""
+
+import sys
+
+import pytest
+
+import tracer
+from tracer import trace
+
+SOURCE = '''
+COUNT = 0
+SEEN = []
+TABLE = {i: [i] for i in range(5000)}
+SCALE = 2.0
+KEPT = None
+
+class Holder:
+    value = 0
+
+HOLDER = Holder()
+
+def count():
+    global COUNT
+    COUNT += 1
+    return COUNT
+
+def see(x):
+    SEEN.append(len(SEEN))
+    return x + len(SEEN)
+
+def scaled(x):
+    return x * SCALE
+
+def hold(x):
+    HOLDER.value += 1
+    return x * HOLDER.value
+
+def keep(x):
+    global KEPT
+    before, KEPT = KEPT, x
+    return x if before is None else x + before
+
+def draw():
+    return TABLE, SEEN, COUNT
+'''
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that looks installed."""
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    (place / "installed_package.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(place)
+    import installed_package
+
+    yield installed_package
+    del sys.modules["installed_package"]
+
+
+def test_what_unused_functions_reach_in_packages_is_left_out(package):
+    class Model:
+        def step(self, x):
+            return x * 2
+
+        def plot(self):
+            return package.draw()
+
+    model = Model()
+    f = trace(lambda x: model.step(x))
+    for _ in range(3):
+        f(tracer.ones(2))
+    assert f.cache_info().replays == 2
+    assert len(f.environment.latest_walk().seen) < 20
+
+
+def test_rewritten_asserts_reach_nothing():
+    def f(x):
+        assert x.shape == (2,), "two"
+        assert 1 in {1: 2}
+        return x * 2
+
+    g = trace(f)
+    for _ in range(3):
+        g(tracer.ones(2))
+    assert g.cache_info().replays == 2
+    assert len(g.environment.latest_walk().seen) < 20
+
+
+PROGRAMS = {
+    "a global is counted": lambda p: lambda x, k: x + p.count(),
+    "a list grows": lambda p: lambda x, k: p.see(x),
+    "a constant is read": lambda p: lambda x, k: p.scaled(x),
+    "an object is changed": lambda p: lambda x, k: p.hold(x),
+    "a tensor is kept": lambda p: lambda x, k: p.keep(x),
+    "one runs later": lambda p: lambda x, k: p.hold(x) if k else p.see(x),
+    "all of them": lambda p: lambda x, k: p.keep(p.hold(p.see(p.scaled(x)))) + p.count(),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_code_of_packages_that_runs(package, name):
+    program = PROGRAMS[name]
+
+    def run(wrap):
+        package.COUNT, package.SEEN[:], package.SCALE, package.KEPT, package.HOLDER.value = 0, [], 2.0, None, 0
+        f = wrap(program(package))
+        found = []
+        for n in range(12):
+            if n == 7:
+                package.SCALE = 3.0
+            found.append(f(tracer.full((2,), float(n)), n > 3).tolist())
+            kept = None if package.KEPT is None else package.KEPT.tolist()
+            found.append((package.COUNT, list(package.SEEN), package.HOLDER.value, kept))
+        return found, f
+
+    want, _ = run(lambda f: f)
+    got, traced = run(trace)
+    assert got == want
+    assert traced.cache_info().replays >= 3, traced.explain()

@@ -1,4 +1,4 @@
-"""Code of installed packages: what only unused functions reach costs nothing; what runs is guarded, and its effects are replayed."""
+"""Installed packages: what only unused functions reach costs nothing; what runs is guarded, and its effects are replayed."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 import tracer
 from tracer import trace
 
-SOURCE = '''
+SOURCE = """
 COUNT = 0
 SEEN = []
 TABLE = {i: [i] for i in range(5000)}
@@ -42,7 +42,7 @@ def keep(x):
 
 def draw():
     return TABLE, SEEN, COUNT
-'''
+"""
 
 
 @pytest.fixture

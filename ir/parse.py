@@ -1,95 +1,74 @@
-"""Reads the textual form of a graph.
+"""Reads the textual form of graphs. What is read is verified, so a graph that was read can be run.
 
+    text    := graph*
     graph   := "func" "@"name "(" typed,* ")" "->" types "{" op* "return" output,* "}"
     op      := typed,* "=" name operand,* attrs?
-             | typed,* "=" name "@"name operand,* "{" "(" typed,* ")" ":" op* "yield" output,* "}"
-    typed   := "%"name ":" type             type := f32[4,8]
-    output  := "%"name ("->" "%"name)?      attrs := "{" name "=" literal,* "}"
+             | typed,* "=" "fusion" "@"name operand,* "{" "(" typed,* ")" ":" op* "yield" output,* "}"
+    typed   := "%"name ":" type             type := dtype "[" extent,* "]" ("@" device)?
+    types   := type | "(" type,* ")"        output  := "%"name ("->" "%"name)?
+    attrs   := "{" name "=" literal,* "}"
 
-A comment at the end of an operation's first line is its source location.
+Lists have no comma at their end. A comment, from ``#`` to the end of the line, stands wherever a space may stand; at the
+end of an operation's first line it is the operation's source location.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
+from .attributes import check_attribute, check_attributes, check_number
 from .graph import Graph, Op, Value
-from .primitive import PRIMITIVES
+from .lexer import IRSyntaxError, Token, tokenize
+from .ops import fusion
+from .ops.movement import pad
+from .primitive import PRIMITIVES, Kind, Primitive
 from .types import TensorType, dtype_named
 
-
-class IRSyntaxError(ValueError):
-    """Malformed IR text; the message gives line and column, both counted from 1."""
-
-    def __init__(self, message: str, line: int, column: int):
-        super().__init__(f"line {line}, column {column}: {message}")
-        self.line = line
-        self.column = column
-
-
-_TOKEN = re.compile(
-    r"(?P<space>[ \t]+)|(?P<newline>\n)|(?P<comment>\#[^\n]*)|(?P<arrow>->)"
-    r"|(?P<value>%[A-Za-z0-9_.]+)|(?P<symbol>@[A-Za-z0-9_.<>]+)|(?P<string>\"(?:[^\"\\\n]|\\.)*\")"
-    r"|(?P<number>-?(?:inf|nan)\b|-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_.]*)|(?P<punct>[(){}\[\],:=@])"
-)
-
-
-class _Token:
-    __slots__ = ("column", "kind", "line", "text")
-
-    def __init__(self, kind: str, text: str, line: int, column: int):
-        self.kind, self.text, self.line, self.column = kind, text, line, column
-
-
-def _tokenize(text: str) -> list[_Token]:
-    tokens, line, start, at = [], 1, 0, 0
-    while at < len(text):
-        m = _TOKEN.match(text, at)
-        if m is None:
-            raise IRSyntaxError(f"unexpected character {text[at]!r}", line, at - start + 1)
-        kind = str(m.lastgroup)
-        if kind == "newline":
-            line, start = line + 1, m.end()
-        elif kind != "space":
-            tokens.append(_Token(kind, m.group(), line, at - start + 1))
-        at = m.end()
-    tokens.append(_Token("end", "", line, at - start + 1))
-    return tokens
+_EXTENT, _BYTES, _RANK = 2**31, 2**62, 64  # of tensors; NumPy has at most 64 axes
+_DIGITS = 400  # of numbers; a float has at most 309 before the point
+_DEPTH = 8  # of tuples in tuples
+_OUTSIDE = (Kind.CONTRACTION, Kind.FUSION)  # what a fusion cannot contain
+_INTEGER = re.compile(r"-?[0-9]+")
 
 
 class _Parser:
     def __init__(self, text: str):
-        self.tokens = _tokenize(text)
+        self.text = text
+        self.tokens = tokenize(text)
         self.at = 0
 
-    def peek(self) -> _Token:
-        at = self.at
+    def after(self, at: int) -> int:
+        """The position of the first token from ``at`` on that is not a comment."""
         while self.tokens[at].kind == "comment":
             at += 1
-        return self.tokens[at]
+        return at
 
-    def next(self) -> _Token:
-        while self.tokens[self.at].kind == "comment":
-            self.at += 1
-        token = self.tokens[self.at]
-        self.at += token.kind != "end"
+    def peek(self) -> Token:
+        return self.tokens[self.after(self.at)]
+
+    def next(self) -> Token:
+        at = self.after(self.at)
+        token = self.tokens[at]
+        self.at = at + (token.kind != "end")
         return token
 
-    def fail(self, message: str, token: _Token | None = None) -> IRSyntaxError:
+    def fail(self, message: str, token: Token | None = None) -> NoReturn:
         token = token or self.peek()
-        return IRSyntaxError(message, token.line, token.column)
+        raise IRSyntaxError(message, self.text, token.line, token.column)
 
-    def expect(self, text: str) -> _Token:
+    def expect(self, text: str) -> Token:
         token = self.next()
         if token.text != text:
-            raise self.fail(f"expected {text!r}, found {token.text or 'the end'!r}", token)
+            self.fail(f"expected {text!r}, found {token.shown}", token)
         return token
 
-    def expect_kind(self, kind: str, what: str) -> _Token:
+    def expect_kind(self, kind: str, what: str) -> Token:
         token = self.next()
         if token.kind != kind:
-            raise self.fail(f"expected {what}, found {token.text or 'the end'!r}", token)
+            self.fail(f"expected {what}, found {token.shown}", token)
         return token
 
     def accept(self, text: str) -> bool:
@@ -98,61 +77,84 @@ class _Parser:
             return True
         return False
 
+    def listed(self, close: str, item: Callable[[], Any]) -> list[Any]:
+        """Items with commas between them, and the closing text."""
+        found: list[Any] = []
+        if not self.accept(close):
+            found.append(item())
+            while not self.accept(close):
+                self.expect(",")
+                found.append(item())
+        return found
+
     def comment_on(self, line: int) -> str:
         """The text of the comment on the given line, if there is one."""
         token = self.tokens[self.at]
         return token.text[1:].strip() if token.kind == "comment" and token.line == line else ""
+
+    def extent(self) -> int:
+        token = self.expect_kind("number", "an extent")
+        if not re.fullmatch("0|[1-9][0-9]*", token.text):
+            self.fail(f"an extent must be an integer, 0 or more, not {token.shown}", token)
+        if len(token.text) > 10 or int(token.text) >= _EXTENT:
+            self.fail(f"an extent must be less than 2**31, not {token.shown}", token)
+        return int(token.text)
 
     def type(self) -> TensorType:
         token = self.expect_kind("name", "a type")
         try:
             dtype = dtype_named(token.text)
         except KeyError:
-            raise self.fail(f"unknown dtype {token.text!r}", token) from None
+            self.fail(f"unknown dtype {token.shown}", token)
         self.expect("[")
-        shape = []
-        while not self.accept("]"):
-            extent = self.expect_kind("number", "an extent")
-            if not extent.text.isdigit():
-                raise self.fail(f"an extent must be an integer, not {extent.text!r}", extent)
-            shape.append(int(extent.text))
-            if self.peek().text != "]":
-                self.expect(",")
+        shape = tuple(self.listed("]", self.extent))
         device = "cpu"
         if self.peek().kind == "symbol":
-            device = self.next().text[1:]
+            place = self.next()
+            device = place.text[1:]
+            if device not in ("cpu", "cuda"):
+                self.fail(f"unknown device {device!r}; known are cpu and cuda", place)
             if self.accept(":"):
-                device += ":" + self.expect_kind("number", "a device number").text
-        return TensorType(dtype, tuple(shape), device)
+                device += f":{self.extent()}"
+        t = TensorType(dtype, shape, device)
+        if len(shape) > _RANK:
+            self.fail(f"a tensor has at most {_RANK} dimensions, not {len(shape)}", token)
+        if t.nbytes > _BYTES:
+            self.fail(f"{t} is too large", token)
+        return t
 
-    def typed(self) -> tuple[str, TensorType, _Token]:
+    def typed(self) -> tuple[str, TensorType, Token]:
         token = self.expect_kind("value", "a value")
         self.expect(":")
         return token.text[1:], self.type(), token
 
-    def literal(self) -> Any:
+    def number(self, token: Token) -> int | float:
+        if len(token.text) > _DIGITS:
+            self.fail(f"a number has at most {_DIGITS} digits", token)
+        return int(token.text) if _INTEGER.fullmatch(token.text) else float(token.text)
+
+    def literal(self, depth: int = 0) -> Any:
         token = self.next()
         if token.kind == "string":
-            import json
-
-            return json.loads(token.text)
-        if token.kind == "number" or token.text in ("inf", "nan"):
-            return int(token.text) if re.fullmatch(r"-?\d+", token.text) else float(token.text)
+            try:
+                return json.loads(token.text)
+            except ValueError:
+                self.fail("a string is written as in JSON", token)
+        if token.kind == "number":
+            return self.number(token)
         if token.text in ("True", "False"):
             return token.text == "True"
         if token.text == "complex":
-            parts = self.literal()
-            if not isinstance(parts, tuple) or len(parts) != 2 or not all(isinstance(x, (int, float)) for x in parts):
-                raise self.fail("a complex number is written complex(real,imaginary)", token)
+            self.expect("(")
+            parts = self.listed(")", lambda: self.number(self.expect_kind("number", "a number")))
+            if len(parts) != 2 or not all(abs(part) < 2**1023 for part in parts if isinstance(part, int)):
+                self.fail("a complex number is written complex(real,imaginary)", token)
             return complex(*parts)
         if token.text == "(":
-            items = []
-            while not self.accept(")"):
-                items.append(self.literal())
-                if self.peek().text != ")":
-                    self.expect(",")
-            return tuple(items)
-        raise self.fail(f"expected a literal, found {token.text or 'the end'!r}", token)
+            if depth == _DEPTH:
+                self.fail(f"tuples are nested at most {_DEPTH} deep", token)
+            return tuple(self.listed(")", lambda: self.literal(depth + 1)))
+        self.fail(f"expected a literal, found {token.shown}", token)
 
     def symbol(self) -> str:
         return self.expect_kind("symbol", "a name beginning with @").text[1:]
@@ -164,38 +166,27 @@ class _Parser:
         inputs = self.params(scope)
         self.expect("->")
         start = self.peek()
-        declared = self.types()
+        declared = self.listed(")", self.type) if self.accept("(") else [self.type()]
         self.expect("{")
         graph = self.body(name, inputs, scope, "return")
         if [v.type for v in graph.outputs] != declared:
             returned = ", ".join(str(v.type) for v in graph.outputs)
-            raise self.fail(f"the graph returns ({returned}), which is not what it declares", start)
+            self.fail(f"the graph returns ({returned}), which is not what it declares", start)
         self.expect("}")
         return graph
 
-    def types(self) -> list[TensorType]:
-        if not self.accept("("):
-            return [self.type()]
-        types = []
-        while not self.accept(")"):
-            types.append(self.type())
-            if self.peek().text != ")":
-                self.expect(",")
-        return types
-
     def params(self, scope: dict[str, Value]) -> list[Value]:
         self.expect("(")
-        inputs = []
-        while not self.accept(")"):
-            name, t, token = self.typed()
-            inputs.append(self.define(scope, name, Value(t, None, name), token))
-            if self.peek().text != ")":
-                self.expect(",")
-        return inputs
 
-    def define(self, scope: dict[str, Value], name: str, v: Value, token: _Token) -> Value:
+        def param() -> Value:
+            name, t, token = self.typed()
+            return self.define(scope, name, Value(t, None, name), token)
+
+        return self.listed(")", param)
+
+    def define(self, scope: dict[str, Value], name: str, v: Value, token: Token) -> Value:
         if name in scope:
-            raise self.fail(f"%{name} is defined twice", token)
+            self.fail(f"{token.shown} is defined twice", token)
         v.name = name
         scope[name] = v
         return v
@@ -203,29 +194,37 @@ class _Parser:
     def use(self, scope: dict[str, Value]) -> Value:
         token = self.expect_kind("value", "a value")
         if token.text[1:] not in scope:
-            raise self.fail(f"{token.text} is not defined here", token)
+            self.fail(f"{token.shown} is not defined here", token)
         return scope[token.text[1:]]
 
     def body(self, name: str, inputs: list[Value], scope: dict[str, Value], last: str) -> Graph:
         ops: list[Op] = []
         while self.peek().text != last:
-            ops.append(self.op(scope))
+            ops.append(self.op(scope, in_fusion=last == "yield"))
         self.expect(last)
         outputs: list[Value] = []
         updates: dict[int, int] = {}
-        while self.peek().kind == "value":
+        number = {v: i for i, v in enumerate(inputs)}
+        more = self.peek().kind == "value"
+        while more:
             outputs.append(self.use(scope))
-            if self.accept("->"):
+            if self.peek().text == "->":
+                arrow = self.next()
+                if last == "yield":
+                    self.fail("a fusion does not update its inputs", arrow)
                 token = self.peek()
                 target = self.use(scope)
-                if target not in inputs:
-                    raise self.fail(f"%{target.name} is not an input, it cannot be updated", token)
-                updates[len(outputs) - 1] = inputs.index(target)
-            if not self.accept(","):
-                break
+                if target not in number:
+                    self.fail(f"{token.shown} is not an input, it cannot be updated", token)
+                if number[target] in updates.values():
+                    self.fail(f"{token.shown} is updated twice", token)
+                if target.type != outputs[-1].type:
+                    self.fail(f"{token.shown} is {target.type}, it cannot be updated by {outputs[-1].type}", token)
+                updates[len(outputs) - 1] = number[target]
+            more = self.accept(",")
         return Graph(name, inputs, ops, outputs, updates)
 
-    def op(self, scope: dict[str, Value]) -> Op:
+    def op(self, scope: dict[str, Value], in_fusion: bool) -> Op:
         results = [self.typed()]
         while self.accept(","):
             results.append(self.typed())
@@ -233,54 +232,102 @@ class _Parser:
         head = self.expect_kind("name", "an operation")
         primitive = PRIMITIVES.get(head.text)
         if primitive is None:
-            raise self.fail(f"unknown operation {head.text!r}", head)
-        body_name = self.symbol() if self.peek().kind == "symbol" else None
-        operands = []
+            self.fail(f"unknown operation {head.shown}", head)
+        if in_fusion and primitive.kind in _OUTSIDE:
+            self.fail(f"{head.text} cannot be in a fusion", head)
+        if primitive is not fusion and self.peek().kind == "symbol":
+            self.fail(f"only a fusion has a body, {head.text} has none")
+        name = self.symbol() if primitive is fusion else ""
+        operands: list[Value] = []
         if self.peek().kind == "value" and not self.starts_definition():
             operands.append(self.use(scope))
             while self.accept(","):
                 operands.append(self.use(scope))
-        loc, attrs = "", dict(primitive.defaults)
-        if body_name is not None:
-            brace = self.expect("{")
-            loc = self.comment_on(brace.line)
-            inner: dict[str, Value] = {}
-            params = self.params(inner)
-            self.expect(":")
-            attrs["body"] = self.body(body_name, params, inner, "yield")
-            self.expect("}")
-        else:
-            if self.accept("{"):
-                while not self.accept("}"):
-                    key = self.expect_kind("name", "an attribute's name").text
-                    self.expect("=")
-                    attrs[key] = self.literal()
-                    if self.peek().text != "}":
-                        self.expect(",")
-            loc = self.comment_on(self.tokens[self.at - 1].line)
+        attrs = dict(primitive.defaults)
+        loc = self.fused(name, attrs) if primitive is fusion else self.attributes(primitive, attrs)
         try:
+            check_attributes(primitive, attrs)
+            _check_count(primitive, len(operands))
             inferred = primitive.infer_types([v.type for v in operands], attrs)
-        except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as e:
-            raise self.fail(f"{head.text}: {e}", head) from e
+            if primitive is pad:
+                check_number(attrs["value"], operands[0].type.dtype.short)
+        except Exception as e:  # any exception of the record is an error of the text
+            self.fail(f"{head.text}: {e}".split("\n")[0], head)
         if list(inferred) != [t for _, t, _ in results]:
-            shown = ", ".join(map(str, inferred))
-            raise self.fail(f"{head.text} here gives {shown}", results[0][2])
+            self.fail(f"{head.text} here gives {', '.join(map(str, inferred))}", results[0][2])
         op = Op(primitive, operands, attrs, inferred, loc)
         for (name, _, token), v in zip(results, op.results, strict=True):
             self.define(scope, name, v, token)
         return op
 
+    def fused(self, name: str, attrs: dict[str, Any]) -> str:
+        """Reads a fusion's body; returns the location of the fusion."""
+        loc = self.comment_on(self.expect("{").line)
+        inner: dict[str, Value] = {}
+        params = self.params(inner)
+        self.expect(":")
+        attrs["body"] = self.body(name, params, inner, "yield")
+        self.expect("}")
+        return loc
+
+    def attributes(self, primitive: Primitive, attrs: dict[str, Any]) -> str:
+        """Reads an operation's attributes, if it has some; returns its location."""
+        given: set[str] = set()
+
+        def attribute() -> None:
+            token = self.expect_kind("name", "an attribute's name")
+            if token.text in given:
+                self.fail(f"the attribute {token.shown} is given twice", token)
+            given.add(token.text)
+            self.expect("=")
+            attrs[token.text] = self.literal()
+            try:
+                check_attribute(primitive, token.text, attrs[token.text])
+            except ValueError as e:
+                self.fail(str(e), token)
+
+        if self.accept("{"):
+            self.listed("}", attribute)
+        return self.comment_on(self.tokens[self.at - 1].line)
+
     def starts_definition(self) -> bool:
         """True if the next value is followed by a colon; then it belongs to the next operation."""
-        rest = [t for t in self.tokens[self.at : self.at + 4] if t.kind != "comment"]
-        return len(rest) > 1 and rest[1].text == ":"
+        return self.tokens[self.after(self.after(self.at) + 1)].text == ":"
+
+    def end(self) -> None:
+        token = self.peek()
+        if token.kind != "end":
+            self.fail(f"expected the end, found {token.shown}", token)
+
+
+def _check_count(primitive: Primitive, count: int) -> None:
+    names = primitive.operands
+    if names and names[0].startswith("*"):
+        return
+    if count != len(names):
+        raise ValueError(f"takes {len(names)} operand{'s' * (len(names) != 1)} ({', '.join(names)}), got {count}")
 
 
 def parse_graph(text: str) -> Graph:
-    """The graph that ``text`` describes. Raises IRSyntaxError with line and column."""
+    """The graph that ``text`` describes. Raises IRSyntaxError with line, column and a caret below the line."""
     parser = _Parser(text)
     graph = parser.graph()
-    token = parser.peek()
-    if token.kind != "end":
-        raise parser.fail(f"expected the end, found {token.text!r}", token)
+    parser.end()
     return graph
+
+
+def parse_graphs(text: str) -> list[Graph]:
+    """The graphs that ``text`` describes, one after the other. Raises IRSyntaxError, also if there is none."""
+    parser = _Parser(text)
+    graphs = [parser.graph()]
+    while parser.peek().kind != "end":
+        graphs.append(parser.graph())
+    return graphs
+
+
+def parse_type(text: str) -> TensorType:
+    """The type that ``text`` describes, such as ``f32[64,784]``. Raises IRSyntaxError."""
+    parser = _Parser(text)
+    found = parser.type()
+    parser.end()
+    return found

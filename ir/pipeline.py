@@ -62,17 +62,39 @@ COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
 )
 
 
+def named(names: str) -> tuple[Pass, ...]:
+    """The passes of a list such as ``"dce,cse"``. ``simplify``, ``compile`` and ``grids`` name the lists above.
+
+    Raises ValueError for an unknown name.
+    """
+    lists = {"simplify": SIMPLIFY, "compile": COMPILE, "grids": COMPILE_FOR_GRIDS}
+    passes = {p.__name__: (p,) for p in (*COMPILE, *COMPILE_FOR_GRIDS)}
+    found: list[Pass] = []
+    for name in filter(None, (name.strip() for name in names.split(","))):
+        if name not in lists and name not in passes:
+            raise ValueError(f"there is no pass {name!r}; known are {', '.join([*passes, *lists])}")
+        found += lists.get(name) or passes[name]
+    return tuple(found)
+
+
+def steps(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Iterator[tuple[Pass, Graph]]:
+    """Applies the passes in order; yields each with its result. Verifies what ``run`` says."""
+    verify(graph)
+    for k, p in enumerate(passes):
+        before, graph = graph, p(graph)
+        if thorough or k == len(passes) - 1:
+            verify(graph)
+        for old, new in ((before.inputs, graph.inputs), (before.outputs, graph.outputs)):
+            if [v.type for v in old] != [v.type for v in new]:
+                raise VerifyError(f"{p.__name__} changes the type of @{graph.name}")
+        yield p, graph
+
+
 def run(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Graph:
     """Applies the passes in order. Verifies the graph before the first and after the last; if ``thorough``, after each."""
-    verify(graph)
     with collector_paused():
-        for p in passes:
-            before, graph = graph, p(graph)
-            if thorough or p is passes[-1]:
-                verify(graph)
-            for old, new in ((before.inputs, graph.inputs), (before.outputs, graph.outputs)):
-                if [v.type for v in old] != [v.type for v in new]:
-                    raise VerifyError(f"{p.__name__} changes the type of @{graph.name}")
+        for _, after in steps(graph, passes, thorough):
+            graph = after
     return graph
 
 

@@ -187,6 +187,13 @@ class Primitive:
         self.__dict__["eager"] = function
 
     @functools.cached_property
+    def attributes(self) -> dict[str, bool]:
+        """The names of its attributes; True for those that must be given."""
+        from .attributes import attributes_of
+
+        return attributes_of(self)
+
+    @functools.cached_property
     def ufunc(self) -> np.ufunc | None:
         """The NumPy function that is the whole implementation, and can write into given memory; None if there is none."""
         return self.impl if isinstance(self.impl, np.ufunc) else None

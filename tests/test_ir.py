@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from tracer.ir import ops, pipeline
+from tracer.ir.attributes import holds
 from tracer.ir.autodiff import vjp
 from tracer.ir.graph import Builder, Graph, Op, Value
 from tracer.ir.interp import evaluate
-from tracer.ir.parse import IRSyntaxError, parse_graph
+from tracer.ir.lexer import IRSyntaxError
+from tracer.ir.parse import parse_graph, parse_graphs
+from tracer.ir.passes.cse import cse
+from tracer.ir.passes.dce import dce
+from tracer.ir.primitive import PRIMITIVES
 from tracer.ir.types import TensorType, float32, float64, int64
 from tracer.ir.verify import VerifyError, verify
 
@@ -151,3 +156,74 @@ def test_interpreter_refuses_arrays_that_do_not_fit():
         evaluate(graph, np.zeros(2))
     with pytest.raises(TypeError, match=r"input %x of @layer is f32\[4,8\]"):
         evaluate(graph, np.zeros((4, 8)), np.zeros((8, 3), np.float32), np.zeros(3, np.float32))
+
+
+BODY = "func @f(%x: f32[2]) -> f32[2] {{\n  {}\n  return %y\n}}"
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("%y: f32[2] = tanh %x, %x", "tanh: takes 1 operand (x), got 2"),
+        ("%y: f32[2] = neg %x {out=1}", "neg has no attribute 'out'; it has none"),
+        ("%y: f32[2] = flip %x {axis=0}", "flip has no attribute 'axis'; it has axes"),
+        ("%y: f32[2] = flip %x", "flip: needs the attribute 'axes': integers such as (2,3)"),
+        ("%y: f32[2] = flip %x {axes=0}", "the attribute 'axes' of flip must be integers such as (2,3)"),
+        ("%y: f32[2] = flip %x {axes=(0), axes=(0)}", "the attribute 'axes' is given twice"),
+        ('%y: f32[2] = cast %x {dtype="float32"}', "the attribute 'dtype' of cast must be a dtype such as \"f32\""),
+        ('%y: f32[2] = full {value="1", shape=(2), dtype="f32"}', "the attribute 'value' of full must be a number"),
+        ('%i: u8[2] = full {value=256, shape=(2), dtype="u8"}', "256 is not a number of dtype u8"),
+        ('%i: i64[2] = full {value=nan, shape=(2), dtype="i64"}', "nan is not a number of dtype i64"),
+        ("%y: f32[2] = fusion %x {body=3}", "expected a name beginning with @"),
+        ("%y: f32[2] = tanh @k %x { (%x: f32[2]): yield %x }", "only a fusion has a body"),
+        ("%y: f32[2] = fusion @k %x { (%x: f32[2]): %y: f32[2] = fusion @l %x", "fusion cannot be in a fusion"),
+        ("%y: f32[2] = fusion @k %x { (%x: f32[2]): yield %x -> %x }", "a fusion does not update its inputs"),
+        ("%y: f32[2] = fusion @k %x { (%x: f32[3]): yield %x }", "@k takes (f32[3]), got (f32[2])"),
+        ("return %x -> %x, %x -> %x }", "%x is updated twice"),
+        ("return %x, }", "expected a value"),
+        ("%y: f32[2] = full {value=((((((((((1)))))))))), shape=(2), dtype=\"f32\"}", "nested at most 8 deep"),
+        ('%y: f32[2] = check_index %x {extent=3, message="\\q"}', "a string is written as in JSON"),
+        ('%y: f32[2] = check_index %x {extent=3, message="', "a string without an end"),
+    ],
+)  # fmt: skip
+def test_attributes_and_bodies_are_checked(line, message):
+    with pytest.raises(IRSyntaxError) as caught:
+        parse_graph(BODY.format(line))
+    assert message in caught.value.message and caught.value.line == 2
+
+
+def test_errors_show_the_line_with_a_caret():
+    with pytest.raises(IRSyntaxError) as caught:
+        parse_graph(BODY.format("\t%y: f32[2] = tahn %x"))
+    assert (
+        str(caught.value) == "line 2, column 17: unknown operation 'tahn'\n      \t%y: f32[2] = tahn %x\n      \t             ^"
+    )
+    with pytest.raises(IRSyntaxError) as caught:
+        parse_graph(BODY.format(f'%y: f32[2] = full {{value=1, shape=({"1," * 500}1 1), dtype="f32"}}'))
+    assert str(caught.value).split("\n")[1][len(str(caught.value).split("\n")[2]) - 1] == "1"  # the caret is below it
+
+
+def test_names_may_be_of_any_script():
+    text = (
+        "func @größe(%α: f32[2], %fc1.weight: f32[2]) -> f32[2] {\n  %结果: f32[2] = add %α, %fc1.weight\n  return %结果\n}\n"
+    )
+    assert str(parse_graph(text)) == text
+
+
+def test_a_text_has_several_graphs():
+    first, second = parse_graphs(f"# two\n{LAYER}\n\n{LAYER.replace('layer', 'other')}# the end")
+    assert first == parse_graph(LAYER) and second.name == "other"
+    with pytest.raises(IRSyntaxError):
+        parse_graphs("")
+
+
+def test_every_attribute_has_a_meaning():
+    for primitive in PRIMITIVES.values():
+        for name in primitive.attributes:
+            assert holds(primitive, name)
+
+
+def test_passes_are_named():
+    assert pipeline.named("compile") == pipeline.COMPILE and pipeline.named(" dce , cse") == (dce, cse)
+    with pytest.raises(ValueError, match="there is no pass 'dead'; known are undetach, widen"):
+        pipeline.named("dce,dead")

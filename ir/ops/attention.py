@@ -212,8 +212,10 @@ def _infer(q: TensorType, k: TensorType, v: TensorType, *bias: TensorType, scale
     return v.with_shape((*lead, rows, width))
 
 
-def _infer_gradient(g: TensorType, y: TensorType, *operands: TensorType, what: str, **attrs: Any) -> TensorType:
-    if g != y or y != _infer(*operands, **attrs):
+def _infer_gradient(
+    g: TensorType, y: TensorType, *operands: TensorType, what: str, scale: float, causal: bool, part: int
+) -> TensorType:
+    if g != y or y != _infer(*operands, scale=scale, causal=causal, part=part):
         raise ValueError(f"a cotangent of {g} for attention with a result of {y}")
     return operands[["q", "k", "v", "bias"].index(what)]
 

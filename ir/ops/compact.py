@@ -85,7 +85,11 @@ geqrf_a = host(
     vjp=(underivable("geqrf"),),
 )
 geqrf_tau = host(
-    "geqrf_tau", _each(lambda a: _lapack("geqrf", a)(a)[1], _smaller), "a", infer=_vector, vjp=(underivable("geqrf"),)
+    "geqrf_tau",
+    _each(lambda a: _lapack("geqrf", a)(a)[1], _smaller),
+    "a",
+    infer=lambda a: _vector(a),
+    vjp=(underivable("geqrf"),),
 )
 
 

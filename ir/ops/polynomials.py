@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import elementwise, floating
+from ..types import TensorType
 
 # For each family the polynomial of degree 1, and the next one from k >= 1, x and the last two.
 _FAMILIES: dict[str, tuple[Callable[[Any], Any], Callable[..., Any]]] = {
@@ -66,8 +67,12 @@ def _polynomial(x: Any, n: Any, family: str) -> np.ndarray:
     return np.asarray(out.astype(dtype))
 
 
-orthogonal_polynomial = elementwise(
-    "orthogonal_polynomial", _polynomial, None, "x n", infer=lambda x, n, family: floating(x, n)
-)
+def _infer(x: TensorType, n: TensorType, family: str) -> TensorType:
+    if family.removeprefix("shifted_") not in _FAMILIES:
+        raise ValueError(f"there is no family of polynomials {family!r}")
+    return floating(x, n)
+
+
+orthogonal_polynomial = elementwise("orthogonal_polynomial", _polynomial, None, "x n", infer=_infer)
 
 __all__ = ["orthogonal_polynomial"]

@@ -19,11 +19,18 @@ full = primitive(
     impl=lambda value, shape, dtype: np.full(shape, value, dtype_named(dtype).numpy),
 )
 
+
+def _infer_iota(shape: tuple[int, ...], axis: int, dtype: str) -> TensorType:
+    if not 0 <= axis < len(shape):
+        raise ValueError(f"axis {axis} does not fit the shape {shape}")
+    return TensorType(dtype_named(dtype), tuple(shape))
+
+
 iota = primitive(
     "iota",
     Kind.SOURCE,
     "",
-    infer=lambda shape, axis, dtype: TensorType(dtype_named(dtype), tuple(shape)),
+    infer=_infer_iota,
     impl=lambda shape, axis, dtype: np.array(
         np.broadcast_to(
             np.arange(shape[axis], dtype=dtype_named(dtype).numpy).reshape([-1 if i == axis else 1 for i in range(len(shape))]),

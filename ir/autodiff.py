@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .graph import Graph, Rewriter, Value
 from .interp import Build, using
+from .location import backward_of
 from .ops import add, full
 from .primitive import Kind
 
@@ -79,7 +80,7 @@ def _reverse(
         if op.result not in adjoint or op.result not in active:
             continue
         record, types = op.primitive, [v.type for v in op.operands]
-        rewriter.builder.loc = op.loc
+        rewriter.builder.loc = backward_of(op.loc)
         g = adjoint[op.result]
         if record.vjp_all is not None:
             for v, ct in zip(op.operands, record.vjp_all(g, types, **op.attrs), strict=True):

@@ -9,7 +9,8 @@
     attrs   := "{" name "=" literal,* "}"
 
 Lists have no comma at their end. A comment, from ``#`` to the end of the line, stands wherever a space may stand; at the
-end of an operation's first line it is the operation's source location.
+end of an operation's first line it is the operation's source location (``location.comment``). Without one, the location is
+that of the operation above.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 from .attributes import check_attribute, check_attributes, check_number
 from .graph import Graph, Op, Value
 from .lexer import IRSyntaxError, Token, tokenize
+from .location import read_comment
 from .ops import fusion
 from .ops.movement import pad
 from .primitive import PRIMITIVES, Kind, Primitive
@@ -39,6 +41,7 @@ class _Parser:
         self.text = text
         self.tokens = tokenize(text)
         self.at = 0
+        self.loc = ""  # of the last operation
 
     def after(self, at: int) -> int:
         """The position of the first token from ``at`` on that is not a comment."""
@@ -87,10 +90,12 @@ class _Parser:
                 found.append(item())
         return found
 
-    def comment_on(self, line: int) -> str:
-        """The text of the comment on the given line, if there is one."""
+    def located(self, line: int) -> str:
+        """The location of the operation whose first line is the given one."""
         token = self.tokens[self.at]
-        return token.text[1:].strip() if token.kind == "comment" and token.line == line else ""
+        if token.kind == "comment" and token.line == line:
+            self.loc = read_comment(token.text[1:].strip(), self.loc)
+        return self.loc
 
     def extent(self) -> int:
         token = self.expect_kind("number", "an extent")
@@ -161,6 +166,7 @@ class _Parser:
 
     def graph(self) -> Graph:
         self.expect("func")
+        self.loc = ""
         name = self.symbol()
         scope: dict[str, Value] = {}
         inputs = self.params(scope)
@@ -262,7 +268,7 @@ class _Parser:
 
     def fused(self, name: str, attrs: dict[str, Any]) -> str:
         """Reads a fusion's body; returns the location of the fusion."""
-        loc = self.comment_on(self.expect("{").line)
+        loc = self.located(self.expect("{").line)
         inner: dict[str, Value] = {}
         params = self.params(inner)
         self.expect(":")
@@ -288,7 +294,7 @@ class _Parser:
 
         if self.accept("{"):
             self.listed("}", attribute)
-        return self.comment_on(self.tokens[self.at - 1].line)
+        return self.located(self.tokens[self.at - 1].line)
 
     def starts_definition(self) -> bool:
         """True if the next value is followed by a colon; then it belongs to the next operation."""

@@ -17,6 +17,7 @@ from .passes.exact import exact_columns
 from .passes.expand import expand
 from .passes.fold import fold
 from .passes.fuse import fuse
+from .passes.name import name_kernels
 from .passes.permutes import hoist_permutes
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
@@ -51,14 +52,16 @@ COMPILE: tuple[Pass, ...] = (
     partial_columns,  # after fuse: it merges two of its kernels that have no common reduction axis
     recompute,  # after these two: values between kernels are known, and values for column sums are no longer stored
     block_reductions,  # after fuse, which decides what one kernel reduces
-    exact_columns,  # last: the other passes look for plain sums
+    exact_columns,  # after the passes that look for plain sums
+    name_kernels,  # last: the passes before it decide what each kernel computes
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *COMPILE[:-2],
+    *COMPILE[: COMPILE.index(block_reductions)],
     cut_long_rows,  # before block_reductions, which looks for kernels that only reduce
     block_reductions,
-    two_stages,  # last: it depends on the shapes that kernels reduce
+    two_stages,  # after the others: it depends on the shapes that kernels reduce
+    name_kernels,  # last: the passes before it decide what each kernel computes
 )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..ir import pipeline
 from ..ir.graph import Graph, Value
+from ..ir.location import origin_of
 from . import cache
 from .plan import Plan, from_bytes, to_bytes
 
@@ -44,7 +45,7 @@ def _said(graph: Graph) -> tuple:
     rows: list[Any] = []
     for op in graph.ops:
         attrs = [(name, _said(x) if isinstance(x, Graph) else x) for name, x in op.attrs.items()]
-        rows.append((op.primitive.name, [number[v] for v in op.operands], attrs, op.loc))
+        rows.append((op.primitive.name, [number[v] for v in op.operands], attrs, str(op.loc), origin_of(op.loc)))
         for v in op.results:
             number[v] = len(number)
     inputs = [(v.type.dtype.short, v.type.shape, v.type.device) for v in graph.inputs]

@@ -9,6 +9,7 @@ from tracer.ir.autodiff import vjp
 from tracer.ir.graph import Builder, Graph, Op, Value
 from tracer.ir.interp import evaluate
 from tracer.ir.lexer import IRSyntaxError
+from tracer.ir.location import Location, origin_of
 from tracer.ir.parse import parse_graph, parse_graphs
 from tracer.ir.passes.cse import cse
 from tracer.ir.passes.dce import dce
@@ -19,10 +20,10 @@ from tracer.ir.verify import VerifyError, verify
 LAYER = """\
 func @layer(%x: f32[4,8], %w: f32[8,3], %b: f32[3]) -> f32[] {
   %h: f32[4,3] = matmul %x, %w  # m.py:3
-  %bias: f32[4,3] = broadcast %b {shape=(4,3), axes=(1)}  # m.py:3
-  %z: f32[4,3] = add %h, %bias  # m.py:3
-  %r: f32[4,3] = relu %z
-  %s: f32[] = sum %r {axes=(0,1)}
+  %bias: f32[4,3] = broadcast %b {shape=(4,3), axes=(1)}
+  %z: f32[4,3] = add %h, %bias  # (linear)
+  %r: f32[4,3] = relu %z  # m.py:4 (relu)
+  %s: f32[] = sum %r {axes=(0,1)}  #
   return %s
 }
 """
@@ -35,6 +36,32 @@ def random_inputs(graph, seed=0):
 
 def test_text_is_kept_to_the_letter():
     assert str(parse_graph(LAYER)) == LAYER
+
+
+def test_locations_are_written_once_per_line_and_relative_to_the_folder(tmp_path, monkeypatch):
+    """An operation without a comment is at the place of the one above; an empty comment means that the place is unknown."""
+    monkeypatch.chdir(tmp_path)
+    ops_of = parse_graph(LAYER).ops
+    assert [op.loc for op in ops_of] == ["m.py:3", "m.py:3", "m.py:3", "m.py:4", ""]
+    assert [origin_of(op.loc) for op in ops_of] == ["", "", "linear", "relu", ""]
+    builder = Builder("f")
+    x = builder.input(TensorType(float32, (4,)))
+    places = [f"{tmp_path}/deep/m.py:1", f"{tmp_path}/deep/m.py:1", f"{tmp_path}x/m.py:1", "", f"{tmp_path}/deep/m.py:1"]
+    for place in places:
+        builder.loc = Location(place, "step")
+        (x,) = builder.append(ops.neg, [x], {})
+    text = str(builder.finish([x]))
+    comments = [line.partition("#")[2].strip() for line in text.splitlines() if "neg" in line]
+    assert comments == ["deep/m.py:1 (step)", "", f"{tmp_path}x/m.py:1 (step)", "", "deep/m.py:1 (step)"]
+    assert str(parse_graph(text)) == text and [origin_of(op.loc) for op in parse_graph(text).ops].count("step") == 4
+
+
+def test_long_lists_are_broken_and_read_back():
+    builder = Builder("f")
+    inputs = [builder.input(TensorType(float32, (128, 256)), f"layers.{i}.weight") for i in range(40)]
+    text = str(builder.finish(inputs, {i: i for i in range(40)}))
+    assert max(map(len, text.splitlines())) <= 120
+    assert str(parse_graph(text)) == text
 
 
 def test_every_stage_round_trips_and_computes_the_same():

@@ -48,6 +48,7 @@ class Cotangents:
 
     def __init__(self, recorder: Recorder):
         self.recorder = recorder
+        recorder.locations.visited = ""
         self.loc = recorder.locations.here()
 
     def interpreter(self) -> Interpreter:
@@ -59,7 +60,7 @@ class Cotangents:
 
     def _bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Recorded:
         array = compute(primitive, primitive.impl, [a.array if a.__class__ is Recorded else a for a in args], attrs)
-        self.recorder.builder.loc = self.loc
+        self.recorder.builder.loc = self.recorder.locations.gradient(self.loc)
         operands = [a.value if a.__class__ is Recorded else a for a in args]
         return Recorded(array, self.recorder.bind(primitive, operands, attrs, type_of(array)))
 

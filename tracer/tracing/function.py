@@ -33,6 +33,7 @@ from .follow import Left, Uncompiled, Unseen
 from .grown import grow, grow_after_error
 from .guards import Environment
 from .kinds import Untraceable, Wrapper, weakened
+from .naming import name_inputs
 from .natively import Native
 from .recorder import Recorder
 from .recording import Recording, is_under_way, signals_apart
@@ -96,6 +97,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         self.native_environment = Environment(function)  # dependencies of native code created from the function
         self._lock = threading.RLock()
         self.clear()
+        switches.created(self)
 
     def clear(self) -> None:
         """Removes all traces, all reasons to run eagerly, and the counts: the next call records."""
@@ -220,8 +222,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
         if context.saved_tensors_hooks or context.anomaly:  # both affect single operations
             return None
         try:
-            later = deferred(self.function)
-            if later:
+            if later := deferred(self.function):
                 self._give_up(later)
                 return None
             self.environment.look_again()
@@ -343,8 +344,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             pass  # the function raises the error, or continues
         if unseen is None:
             return self._run_eagerly(args, kwargs)
-        reason = tree.missed(unseen)
-        if reason:
+        if reason := tree.missed(unseen):
             self._forget(tree, key)
             self._stay_eager(key, reason)
             return self._run_eagerly(args, kwargs)
@@ -427,6 +427,7 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
             elif stable and not recorder.reason and not call.looks_at_more(recorder.looked_at):
                 ending = finish(recorder, box, allowed, call, changes)
                 if ending is not None and not call.tell_apart(left_behind(recorder)):
+                    name_inputs(recorder, call, self.function, args, kwargs)
                     self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
                 self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is valid
@@ -481,11 +482,10 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def _tree(self, key: Any, call: Call) -> Tree:
         """The tree of a signature."""
         traces = self.traces.setdefault(key, [])
-        for trace in traces:
-            if isinstance(trace, Tree):
-                return trace
-        traces.append(tree := Tree(self._name))
-        tree.kept = weakened(call.kept)
+        tree = next((trace for trace in traces if isinstance(trace, Tree)), None)
+        if tree is None:
+            traces.append(tree := Tree(self._name))
+            tree.kept = weakened(call.kept)
         return tree
 
     def _pin(self, key: tuple, call: Call, positions: Iterable[int]) -> tuple:

@@ -137,6 +137,10 @@ class Environment:
         code = getattr(self.root, "__code__", None)
         return [*(code.co_freevars if code is not None else ()), *(name for _, name, _ in self._walk.names)]
 
+    def variables(self) -> list[tuple[str, Any]]:
+        """The variables, and attributes of modules and classes, that are looked up: names and values."""
+        return [(name, value) for _, name, value in self._walk.names if value is not MISSING]
+
     @property
     def values(self) -> dict[str, Any]:
         """The last known values of these names, and of attributes with known values."""

@@ -97,6 +97,11 @@ class Hooks:
         self._all: list[_Registration] = []
         self._apart: list[tuple[Any, Any, Any]] | None = None  # removed entries: of a dictionary, a key and its value
 
+    def value(self, node: BackwardNode) -> Value | None:
+        """The value that a node's operation computes, if it is known."""
+        known = self.nodes.get(id(node))
+        return known[1] if known is not None and known[0]() is node else None
+
     def attaches(self, leaf: Tensor, name: str) -> None:
         """A leaf is about to get an attribute for hooks."""
         self.attached.append((weakref.ref(leaf), name))
@@ -162,8 +167,7 @@ class Hooks:
                 event = applied[node]
                 self.entered[node] = event.entered[r.output if r.kind == "gradient" else min(event.entered)]
                 continue
-            known = self.nodes.get(id(node))
-            v = known[1] if known is not None and known[0]() is node else None
+            v = self.value(node)
             op = None if v is None else v.op
             if v is None or op is None or not isinstance(node, Node) or op.primitive is not node.primitive:
                 return f"it registers a hook on a tensor that was changed through a view, at {r.loc}: register it on a clone"

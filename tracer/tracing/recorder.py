@@ -178,7 +178,7 @@ class Recorder:
 
     @_guarded
     def record(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any], out: Tensor) -> None:
-        self.builder.loc = self.locations.here()
+        self.builder.loc = self.locations.here(primitive.name)
         operands = [self._operand(a, out) if isinstance(a, Tensor) else pinned(a) for a in args]
         attrs = {name: pinned(x) for name, x in attrs.items()}
         v = self.bind(primitive, operands, attrs, out.type_)
@@ -415,6 +415,7 @@ class Recorder:
         """A backward pass reaches a node. A node made before the call differs in the next call."""
         if node.sequence < self.start:
             self.give_up("a backward pass goes on in a graph made outside the function")
+        self.locations.visits(self.hooks.value(node))
 
     def fail(self, error: Exception) -> None:
         """The graph could not be built."""

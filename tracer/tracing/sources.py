@@ -2,40 +2,83 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ..ir.graph import Value
+from ..ir.location import Location, backward_of, origin_of
 from ..tensor import Tensor
 
 _PACKAGE = __name__.split(".")[0] + "."
+_INTERNAL = tuple([_PACKAGE + name for name in ("ir.", "eager", "kernels", "inplace", "tracing.")])
 
 
 class Locations:
-    """The current place in the user's code. Each instruction is looked up once."""
+    """The current place in the user's code, and what is called there. Each instruction is looked up once.
+
+    ``visited`` is the operation whose gradient a backward pass computes.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[types.CodeType, dict[int, str] | None]] = {}  # None: code of this package
+        # By code: the places of its instructions; None for code of this package, with its name.
+        self._known: dict[int, tuple[types.CodeType, dict[Any, Location] | None, str]] = {}
+        self.visited = ""
 
-    def here(self) -> str:
-        """``file:line`` of the innermost frame outside this package."""
+    def here(self, operation: str = "") -> Location:
+        """``file:line`` of the innermost frame outside this package. The origin is the innermost module or optimizer that is
+        called there, or else the outermost function, or else ``operation``.
+        """
         frame: types.FrameType | None = sys._getframe(1)
+        origin, module = "", ""
         while frame is not None:
             code = frame.f_code
             known = self._known.get(id(code))
             if known is None:
-                ours = frame.f_globals.get("__name__", "").startswith(_PACKAGE)
-                known = self._known[id(code)] = code, None if ours else {}
-            lines = known[1]
-            if lines is not None:
-                at = frame.f_lasti
-                if at not in lines:
-                    lines[at] = f"{code.co_filename}:{frame.f_lineno}"
-                return lines[at]
+                module_name = frame.f_globals.get("__name__", "")
+                ours = module_name.startswith(_PACKAGE)
+                public = ours and not module_name.startswith(_INTERNAL)
+                known = self._known[id(code)] = code, None if ours else {}, _called(code) if public else ""
+            places = known[1]
+            if places is not None:
+                key = frame.f_lasti, module or origin or operation, self.visited
+                if key not in places:
+                    places[key] = self._place(f"{code.co_filename}:{frame.f_lineno}", key[1])
+                return places[key]
+            if code.co_name in ("forward", "step") and not module:
+                module = _snake(type(frame.f_locals.get("self")).__name__)
+            origin = known[2] or origin
             frame = frame.f_back
-        return ""
+        return Location()
+
+    def _place(self, place: str, origin: str) -> Location:
+        return self.gradient(place) if origin in _BACKWARD else Location(place, origin)
+
+    def gradient(self, place: str) -> Location:
+        """A place where a backward pass is."""
+        return backward_of(Location(place, self.visited)) if self.visited else Location(place, "backward")
+
+    def visits(self, v: Value | None) -> None:
+        """A backward pass computes the gradient of the operation that computes ``v``; None if that is not known."""
+        self.visited = "" if v is None or v.op is None else origin_of(v.op.loc)
+
+
+_BACKWARD = ("backward", "grad")
+
+
+def _called(code: types.CodeType) -> str:
+    """The name of a function of this package; empty if it is internal, or shared by several classes."""
+    name = code.co_name
+    if name.startswith("__") and name not in ("__call__", "__init__", "__enter__", "__exit__"):
+        return name.strip("_")
+    return "" if name.startswith(("_", "<")) or "<locals>" in code.co_qualname else name.strip("_")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Source:
@@ -48,13 +91,13 @@ class Source:
     array      the same, where that is an array
 
     A holder is not kept alive: its lifetime is that of the object through which the function reached it. ``is_held``:
-    whether there is one.
+    whether there is one. ``name`` is the user's name for it, or empty.
     """
 
-    __slots__ = ("_holder", "index", "is_held", "kind")
+    __slots__ = ("_holder", "index", "is_held", "kind", "name")
 
     def __init__(self, kind: str, index: int = 0, holder: Tensor | None = None):
-        self.kind, self.index, self.is_held = kind, index, holder is not None
+        self.kind, self.index, self.is_held, self.name = kind, index, holder is not None, ""
         self._holder = None if holder is None else weakref.ref(holder)
 
     @property

@@ -1,11 +1,12 @@
-"""Switches for all traced functions: turn tracing off, or compare every replay."""
+"""Switches for all traced functions: turn tracing off, compare every replay, or observe which ones are created."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..context import SPECIAL
 
@@ -36,3 +37,22 @@ def eager() -> Iterator[None]:
     finally:
         SPECIAL.remove(_mode)
         _mode.eager = before
+
+
+_observers: list[Callable[[Any], None]] = []
+
+
+def created(function: Any) -> None:
+    """Reports a new traced function to the observers."""
+    for observe in _observers:
+        observe(function)
+
+
+@contextlib.contextmanager
+def observing(observe: Callable[[Any], None]) -> Iterator[None]:
+    """Calls ``observe`` with each traced function that is created in this block."""
+    _observers.append(observe)
+    try:
+        yield
+    finally:
+        _observers.remove(observe)

@@ -152,6 +152,11 @@ class _Path:
         first, row = node.own[k]
         return row.types[k - first]
 
+    def name(self, k: int) -> str:
+        """The user's name of a value, if it is an input."""
+        node = self.nodes[self.place(k)]
+        return node.span.inputs[k - node.first].source.name if k < node.computed else ""
+
     def input(self, i: int) -> int:
         """The value of input ``i``."""
         node = next(n for n in self.nodes if 0 <= i - n.inputs.before < len(n.span.inputs))
@@ -402,7 +407,7 @@ class Tree(Recorded):
     def _graph(self, node: Node, path: _Path) -> Graph:
         """The graph of a segment."""
         builder = Builder(self.name)
-        env = {k: builder.input(path.type(k)) for k in node.imports}
+        env = {k: builder.input(path.type(k), path.name(k)) for k in node.imports}
         for first, row in node.rows.items():
             made = builder.add(row.primitive, [env[k] for k in row.operands], row.op.attrs, row.types, row.op.loc)
             env.update((first + k, v) for k, v in enumerate(made))

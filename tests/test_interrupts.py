@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tracer
-from tracer.context import context
+from tracer.core.context import context
 from tracer.runtime.compile import native_object
 from tracer.runtime.interrupts import gated, uninterrupted
 

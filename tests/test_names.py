@@ -15,7 +15,7 @@ def test_constants():
     assert tracer.ones(2)[tracer.newaxis].shape == (1, 2)
 
 
-@pytest.mark.parametrize("name", sorted(tracer.methods.functions_in_place()))
+@pytest.mark.parametrize("name", sorted(tracer.core.methods.functions_in_place()))
 def test_functions_in_place_are_there(name):
     assert getattr(tracer, name) is not None
 
@@ -168,7 +168,10 @@ DRAWS = {
     "poisson": (lambda: tracer.poisson(tracer.full((20000,), 3.7)), stats.poisson(3.7)),
     "large poisson": (lambda: tracer.poisson(tracer.full((20000,), 2e5, dtype=tracer.float64)), stats.poisson(2e5)),
     "binomial": (lambda: tracer.binomial(tracer.full((20000,), 40.0), tracer.full((20000,), 0.3)), stats.binom(40, 0.3)),
-    "gamma": (lambda: tracer.sampling.standard_gamma(tracer.full((20000,), 0.4, dtype=tracer.float64)), stats.gamma(0.4)),
+    "gamma": (
+        lambda: tracer.random.sampling.standard_gamma(tracer.full((20000,), 0.4, dtype=tracer.float64)),
+        stats.gamma(0.4),
+    ),
 }
 
 
@@ -203,7 +206,7 @@ def test_gamma_derivative_by_its_shape():
     """Of the mean, which equals the shape, it is 1; and it is the slope of the quantile."""
     tracer.manual_seed(1)
     a = tracer.full((50000,), 1.7, dtype=tracer.float64, requires_grad=True)
-    tracer.sampling.standard_gamma(a).sum().backward()
+    tracer.random.sampling.standard_gamma(a).sum().backward()
     assert abs(a.grad.mean().item() - 1) < 0.02
     for shape in (0.02, 0.3, 1.0, 5.0, 300.0, 1e5):
         u = np.array([0.05, 0.4, 0.9])

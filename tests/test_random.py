@@ -10,11 +10,11 @@ from scipy import stats
 import tracer
 import tracer.nn.functional as F
 from tracer import tensor
-from tracer.drawing import BLOCK
+from tracer.core.kernels import _Uniform
 from tracer.ir import ops as P
 from tracer.ir.ops.source import DIGITS, GOLDEN, STREAMS
-from tracer.kernels import _Uniform
 from tracer.nn import init
+from tracer.random.drawing import BLOCK
 
 SEEDS = [0, 1, -1, 2**32, 2**63 - 1, -(2**63), 12345]
 FEW = 100_000

@@ -381,7 +381,7 @@ def test_another_thread_sees_whole_gradients():
 
 
 def test_after_an_announced_change_elsewhere_replays_look_no_further(monkeypatch):
-    from tracer.context import structure_changed
+    from tracer.core.context import structure_changed
     from tracer.tracing import guards
 
     w = tracer.ones(3).requires_grad_()

@@ -14,7 +14,7 @@ from twice import Pair, batch, both, leaf, network, outcome, same, vec
 
 import tracer
 from tracer import nn, optim
-from tracer.context import context
+from tracer.core.context import context
 from tracer.nn import functional as F
 
 # Recording and replaying.

@@ -10,7 +10,7 @@ import pytest
 
 import tracer
 from tracer import nn
-from tracer.context import Structure
+from tracer.core.context import Structure
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import tracer
-from tracer.context import context
+from tracer.core.context import context
 
 
 class Model:

@@ -12,7 +12,7 @@ import pytest
 
 import tracer
 from tracer import nn, optim
-from tracer.context import context
+from tracer.core.context import context
 from tracer.nn import functional as F
 
 

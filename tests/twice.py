@@ -7,7 +7,7 @@ import numpy as np
 
 import tracer
 from tracer import nn
-from tracer.context import context
+from tracer.core.context import context
 
 Pair = collections.namedtuple("Pair", "a b")
 

@@ -7,12 +7,6 @@ import math as _math
 from typing import Any as _Any
 
 from . import autograd, cuda, fft, func, linalg, nn, ops, optim, random, signal, special, utils
-from . import eager as _eager
-from . import einops_backend as _einops_backend
-from . import interop as _interop
-from . import kernels as _kernels
-from . import methods as _methods
-from . import paths as _paths
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -21,13 +15,41 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )
-from .context import context as _context
-from .device import device
-from .factorizations import cholesky, geqrf, lu_unpack, orgqr, ormqr, pca_lowrank, qr, svd_lowrank, triangular_solve
-from .factorizations import packed_lu as lu
-from .factorizations import solve_packed as lu_solve
+from .core import eager as _eager
+from .core import kernels as _kernels
+from .core import methods as _methods
+from .core.context import context as _context
+from .core.device import device
+from .core.dlpack import from_dlpack
+from .core.layout import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
+from .core.tensor import Size, Tensor
+from .core.threads import get_num_threads, set_num_threads
 from .func import vmap
-from .interop import from_dlpack
+from .interop import einops_backend as _einops_backend
+from .interop import exchange as _interop
+from .interop import paths as _paths
+from .interop.layers import *
+from .interop.legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    svd,
+)
 from .ir import interp as _interp
 from .ir.types import DType as dtype
 from .ir.types import as_dtype as _as_dtype
@@ -48,32 +70,12 @@ from .ir.types import (
     uint64,
 )
 from .ir.types import bool_ as bool
-from .layers import *
-from .layout import (
-    channels_last,
-    channels_last_3d,
-    contiguous_format,
-    layout,
-    memory_format,
-    preserve_format,
-    strided,
-)
-from .legacy import (
-    BFloat16Tensor,
-    BoolTensor,
-    ByteTensor,
-    CharTensor,
-    DoubleTensor,
-    FloatTensor,
-    HalfTensor,
-    IntTensor,
-    LongTensor,
-    ShortTensor,
-    svd,
-)
 from .linalg import cholesky_inverse, cholesky_solve, det, logdet, matrix_exp, matrix_power, slogdet
 from .linalg import inv as inverse
 from .linalg import pinv as pinverse
+from .linalg.factorizations import cholesky, geqrf, lu_unpack, orgqr, ormqr, pca_lowrank, qr, svd_lowrank, triangular_solve
+from .linalg.factorizations import packed_lu as lu
+from .linalg.factorizations import solve_packed as lu_solve
 from .ops import *
 from .random import (
     Generator,
@@ -95,13 +97,11 @@ from .random import (
     seed,
     set_rng_state,
 )
-from .sampling import binomial, poisson
+from .random.sampling import binomial, poisson
 from .serialization import load, save
+from .signal.spectral import istft, stft
 from .special import gammainc as igamma
 from .special import gammaincc as igammac
-from .spectral import istft, stft
-from .tensor import Size, Tensor
-from .threads import get_num_threads, set_num_threads
 from .tracing.decorator import trace
 from .tracing.failure import TraceError, TraceWarning
 from .tracing.function import TracedFunction

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .context import context
+from .core.context import context
 
 
 def is_compiling() -> bool:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .context import context
+from .core.context import context
+from .core.tensor import Tensor
 from .ir import ops as P
 from .ir.types import DType
 from .ops import create, pointwise
@@ -15,7 +16,6 @@ from .ops.common import one_dim
 from .ops.complex import conj, real
 from .ops.moving import roll
 from .ops.offering import offer
-from .tensor import Tensor
 
 __all__ = [
     *("fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift"),

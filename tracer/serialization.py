@@ -14,9 +14,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from .device import require_cpu
+from .core.device import require_cpu
+from .core.tensor import Tensor, wrap
 from .ir.types import bfloat16
-from .tensor import Tensor, wrap
 
 _KEY = "tracer"  # key of the structure in the metadata
 _SCALARS = (type(None), bool, int, float, str)

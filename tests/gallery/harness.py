@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import tracer
-from tracer.context import context
+from tracer.core.context import context
 from tracer.tracing import graph_function
 from tracer.tracing.function import TracedFunction
 

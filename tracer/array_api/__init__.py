@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math as _math
 
-from ..interop import from_dlpack
+from ..core.dlpack import from_dlpack
 from ..ir.types import bool_ as bool
 from ..ir.types import (
     complex64,

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..context import context
-from ..device import require_cpu
+from ..core.context import context
+from ..core.device import require_cpu
+from ..core.tensor import Tensor
 from ..ir.types import DType, int64
-from ..tensor import Tensor
 
 
 def asarray(obj: Any, /, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None) -> Tensor:

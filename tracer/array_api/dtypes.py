@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..context import context
-from ..device import CPU, require_cpu
+from ..core.context import context
+from ..core.device import CPU, require_cpu
+from ..core.tensor import Tensor
 from ..ir import types as T
 from ..ir.types import DType, TensorType, combine, promoted, scalar_dtype
 from ..ops.inquiry import FloatInfo, IntInfo
-from ..tensor import Tensor
 
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
+from ..core.tensor import Tensor
 from ..ops.common import is_number, result_dtype
-from ..tensor import Tensor
 from .dtypes import promote
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import fft as F
+from ..core.tensor import Tensor
 from ..ir.types import DType
-from ..tensor import Tensor
 
 
 def _along_one(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from .. import linalg as L
 from .. import ops
+from ..core.tensor import Tensor
 from ..ir.types import DType
-from ..tensor import Tensor
 from .dtypes import promote
 from .reductions import sum
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from ..core.tensor import Tensor
 from ..ir.types import DType, int64, uint64
-from ..tensor import Tensor
 from .dtypes import promote, result_type
 
 

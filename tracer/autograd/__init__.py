@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..tensor import Size, Tensor, wrap
+from ..core.context import context
+from ..core.tensor import Size, Tensor, wrap
 from . import functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .edges import GradientEdge, find, type_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
+from ..core.waiting import WAITING, will_change
 from ..ir.interp import compute_into
-from ..tensor import Tensor
-from ..waiting import WAITING, will_change
 from .hooks import replaced
 from .modes import unfollowed
 from .node import Extras

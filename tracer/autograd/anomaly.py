@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..tensor import Tensor
+from ..core.context import context
+from ..core.tensor import Tensor
 from .forms import Form
 from .node import BackwardNode
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..core.tensor import Tensor
 from ..ir.types import TensorType
-from ..tensor import Tensor
 from .engine import Edge
 from .node import AccumulateGrad, BackwardNode
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
+from ..core.waiting import WAITING, pass_begins
 from ..ir.halves import narrowed, widened
 from ..ir.interp import current, restore, selection, silence, using
 from ..ir.ops import add, cast, reshape, sum_
 from ..ir.types import DType, dtype_of
-from ..tensor import Tensor
-from ..waiting import WAITING, pass_begins
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
 from .forms import ARRAYS, TENSORS, Form, form_for

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor, wrap
 from ..ir.interp import DIRECT, Interpreter, current
-from ..tensor import Tensor, wrap
 
 
 class Form(Protocol):

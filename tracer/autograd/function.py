@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..inplace import rebase, require_changeable
+from ..core.context import context
+from ..core.inplace import rebase, require_changeable
+from ..core.tensor import Tensor, wrap
+from ..core.views import Made
 from ..ir.interp import using
 from ..ir.ops import reshape
-from ..tensor import Tensor, wrap
-from ..views import Made
 from .forms import Form
 from .modes import unfollowed
 from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, look_up, modified
@@ -120,7 +120,7 @@ class FunctionNode(BackwardNode):
         return f"{self.function.__name__}Backward"
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-        from ..eager import Eager
+        from ..core.eager import Eager
 
         ctx = self.ctx
         grads: list[Any] = []

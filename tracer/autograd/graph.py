@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ..context import SPECIAL, context
-from ..tensor import Tensor
+from ..core.context import SPECIAL, context
+from ..core.tensor import Tensor
 from .edges import GradientEdge, get_gradient_edge
 from .engine import running
 from .hooks import RemovableHandle, register

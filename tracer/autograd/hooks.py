@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir.interp import using
-from ..tensor import Tensor
 from .forms import Form
 from .node import AccumulateGrad, BackwardNode, Extras
 
@@ -154,7 +154,7 @@ def apply_to_outputs(extras: Extras, given: dict[int, Any], form: Form) -> None:
 
 def call(hooks: OrderedDict[int, Any], g: Any, form: Form) -> Any:
     """The gradient after the hooks; those that retain it run last."""
-    from ..eager import Eager
+    from ..core.eager import Eager
 
     shown = form.give(g)
     with using(Eager()):
@@ -196,7 +196,7 @@ def after(extras: Extras, results: Sequence[Any], given: dict[int, Any], count: 
 
 def replaced(hook: Callable[..., Any], values: tuple, args: tuple) -> tuple:
     """The values, or the hook's replacement."""
-    from ..eager import Eager
+    from ..core.eager import Eager
 
     with using(Eager()):
         result = hook(*args)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
-from ..context import SPECIAL, context
+from ..core.context import SPECIAL, context
 
 F = TypeVar("F", bound=Callable[..., Any])
 

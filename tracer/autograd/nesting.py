@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..context import context
+from ..core.context import context
 from ..ir.interp import current, using
 
 T = TypeVar("T")

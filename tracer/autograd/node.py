@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..ir.interp import using
 from ..ir.ops import cast, copy, full
 from ..ir.primitive import Primitive
-from ..tensor import UNCHANGED, Tensor, wrap
 from .forms import ARRAYS, Form
 
 new_sequence = itertools.count().__next__  # sequence numbers of nodes
@@ -203,7 +203,7 @@ class Packed:
 
     def _call(self, hook: Callable[[Any], Any], x: Any) -> Any:
         """Calls a hook; its operations run eagerly, without hooks."""
-        from ..eager import Eager
+        from ..core.eager import Eager
 
         hooks, mode = context.saved_tensors_hooks, context.grad_enabled
         context.saved_tensors_hooks, context.grad_enabled = (), False

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir.primitive import Kind, Primitive, Rule
 from ..ir.types import array_type
-from ..tensor import Tensor
 from .node import Node, edges_to, new_sequence
 
 _Make = Callable[[Sequence[Any], Mapping[str, Any], Tensor], Node]

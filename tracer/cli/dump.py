@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.tensor import wrap
 from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Graph
 from ..ir.types import dtype_named
 from ..runtime import machine
-from ..tensor import wrap
 from ..tracing.decorator import trace
 from ..tracing.kinds import Wrapper
 from .info import version_of

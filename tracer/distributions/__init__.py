@@ -1,7 +1,7 @@
 """Probability distributions: sampling, densities, entropies and divergences, batched and differentiable."""
 
+from ..interop.paths import enter as _enter
 from ..ops.offering import offer_classes as _offer_classes
-from ..paths import enter as _enter
 from . import constraints, kl, transforms
 from .bounded import ContinuousBernoulli, GeneralizedPareto
 from .composed import Independent, LogisticNormal, LogNormal, MixtureSameFamily, TransformedDistribution

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from .. import ops
+from ..core.tensor import Size, Tensor
 from ..random import rand
-from ..tensor import Size, Tensor
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
 from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits

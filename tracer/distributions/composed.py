@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
-from ..tensor import Size, Tensor
+from ..core.tensor import Size, Tensor
 from . import constraints
 from .continuous import Normal
 from .discrete import Categorical

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .. import ops
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 
 
 class Constraint:

@@ -7,10 +7,10 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
+from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..ops.special import i0e, i1e
 from ..random import rand, randn
-from ..tensor import Tensor
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
 from .utils import broadcast_all

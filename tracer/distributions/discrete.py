@@ -7,10 +7,10 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
+from ..core.tensor import Size, Tensor
 from ..ops.common import is_number
 from ..random import multinomial, rand
-from ..sampling import binomial, poisson, standard_gamma
-from ..tensor import Size, Tensor
+from ..random.sampling import binomial, poisson, standard_gamma
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
 from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits, require, softplus

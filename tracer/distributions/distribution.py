@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd.modes import no_grad
-from ..context import set_setting
-from ..tensor import Size, Tensor
+from ..core.context import set_setting
+from ..core.tensor import Size, Tensor
 from . import constraints
 from .utils import lazy_property, require
 

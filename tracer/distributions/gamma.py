@@ -9,11 +9,11 @@ import math
 from typing import Any
 
 from .. import ops
+from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..ops.special import gammainc
 from ..random import rand, randn
-from ..sampling import standard_gamma
-from ..tensor import Tensor
+from ..random.sampling import standard_gamma
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
 from .utils import broadcast_all

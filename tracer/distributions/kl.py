@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import linalg, ops
+from ..core.tensor import Tensor
 from ..ops.special import multigammaln
-from ..tensor import Tensor
 from .bounded import ContinuousBernoulli
 from .composed import Independent, TransformedDistribution
 from .continuous import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from ..tensor import Size, Tensor
+from ..core.tensor import Size, Tensor
 from . import constraints
 from .utils import sum_rightmost
 

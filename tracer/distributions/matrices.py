@@ -8,11 +8,11 @@ from typing import Any
 
 from .. import linalg, ops
 from ..autograd.modes import no_grad
+from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..ops.linalg import matmul
 from ..ops.special import multigammaln
 from ..random import randn
-from ..tensor import Tensor
 from . import constraints
 from .distribution import Distribution, ExponentialFamily
 from .gamma import Beta, Chi2

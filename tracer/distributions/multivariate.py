@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from .. import linalg, ops
+from ..core.tensor import Tensor
 from ..ops.linalg import matmul
 from ..random import randn
-from ..tensor import Tensor
 from . import constraints
 from .distribution import Distribution
 from .utils import lazy_property

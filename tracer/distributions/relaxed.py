@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from .. import ops
+from ..core.tensor import Tensor
 from ..random import rand
-from ..tensor import Tensor
 from . import constraints
 from .composed import TransformedDistribution
 from .discrete import Categorical

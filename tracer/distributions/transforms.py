@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
+from ..core.tensor import Tensor
 from ..ir.types import int64
-from ..tensor import Tensor
 from . import constraints
 from .mapping import ComposeTransform, IndependentTransform, ReshapeTransform, Transform
 from .utils import broadcast_all, softplus, sum_rightmost

@@ -7,10 +7,10 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import enable_grad
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ops.common import is_number
-from ..tensor import Tensor
 
 
 def broadcast_all(*values: Any) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 

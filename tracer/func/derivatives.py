@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import autograd, ops
 from ..autograd.modes import enable_grad
-from ..context import context
-from ..tensor import Tensor
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd.function import Function
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 
 KINDS = ("forward_pre", "forward", "backward_pre", "backward")
 

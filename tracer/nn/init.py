@@ -6,16 +6,15 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
-from .. import filling
 from ..autograd.modes import no_grad
-from ..drawing import Draw
+from ..core.tensor import Tensor
 from ..ops import create
 from ..ops.diagonals import diagonal
 from ..ops.offering import offer
 from ..ops.pointwise import where
 from ..ops.special import erfinv
-from ..random import Generator, default_generator, randn, randperm
-from ..tensor import Tensor
+from ..random import Generator, default_generator, filling, randn, randperm
+from ..random.drawing import Draw
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
-from ..context import structure_changed
-from ..device import require_cpu
+from ..core.context import structure_changed
+from ..core.device import require_cpu
+from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
-from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
 from .parameter import Buffer, Parameter, is_lazy

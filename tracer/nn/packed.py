@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..core.tensor import Tensor
 from ..ir.types import DType, float16, float32, float64, int8, int16, int32, int64, uint8
 from ..ops.create import tensor
-from ..tensor import Tensor
 
 
 class _Fields(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir.types import DType
 from ..ops import create
-from ..tensor import Tensor
 
 
 def _source(name: str, data: Any) -> Tensor:

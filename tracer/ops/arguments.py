@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..ir.types import as_dtype
-from ..tensor import Tensor
 from ..tracing.scalars import RuntimeInt
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir.halves import is_half
 from ..ir.ops import cast, check_index, full, sum_, unread
 from ..ir.ops import underived as underived_
 from ..ir.types import DType, combine, dtype_of, exact, float64, promoted, scalar_dtype
-from ..tensor import Tensor
 from ..tracing.scalars import RuntimeFloat, RuntimeInt, RuntimeNumber
 
 Dims = int | Sequence[int] | None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..core.tensor import Tensor
+from ..core.views import conjugated, without_conjugation
 from ..ir import ops as P
-from ..tensor import Tensor
-from ..views import conjugated, without_conjugation
 from . import pointwise as F
 from .common import match
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..device import require_cpu
+from ..core.context import context
+from ..core.device import require_cpu
+from ..core.tensor import Tensor, wrap
 from ..ir.types import DType
-from ..tensor import Tensor, wrap
 from .common import is_number
 from .create import _leaf, arange, factory, from_numpy, full, tensor, zeros
 
@@ -39,7 +39,7 @@ def asarray(
     elif isinstance(obj, np.ndarray):
         alias = from_numpy(obj)
     elif hasattr(obj, "__dlpack__"):
-        from ..interop import from_dlpack
+        from ..core.dlpack import from_dlpack
 
         alias = from_dlpack(obj)
     elif isinstance(obj, (bytearray, memoryview, bytes)):

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
-from ..tensor import Tensor
 from . import diagonals, moving, shape
 from .complex import view_as_complex, view_as_real
 from .inquiry import filling

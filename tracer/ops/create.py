@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..device import require_cpu
+from ..core.context import context
+from ..core.device import require_cpu
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
-from ..tensor import Tensor, wrap
 from ..tracing.arrays import is_runtime_array
 from ..tracing.scalars import RuntimeFloat, RuntimeInt
 from .common import element, is_number, operand, typed

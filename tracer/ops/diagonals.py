@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64
-from ..tensor import Tensor
 from . import pointwise as F
 from .common import one_dim, result_dtype, to_dtype, walked_again
 from .create import factory, full, zeros_like

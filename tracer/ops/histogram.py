@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, float64
-from ..tensor import Tensor
 from . import pointwise as F
 from . import reduce, shape
 from .common import to_dtype, underived

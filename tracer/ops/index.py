@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor, wrap
+from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.types import bool_, int32, int64, uint8
-from ..tensor import Tensor, wrap
 from ..tracing.scalars import RuntimeInt
-from ..warning import warn
 from .common import one_dim, to_dtype
 from .inquiry import filling
 from .shape import reshape

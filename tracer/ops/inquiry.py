@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, promote
-from ..tensor import Tensor
 from .common import result_dtype, to_dtype, typed
 
 __all__ = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import current, joint_shape
-from ..tensor import Tensor
 from .pointwise import mul
 from .shape import expand, reshape
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..inplace import follow_through
+from ..core.context import context
+from ..core.inplace import follow_through
+from ..core.tensor import Tensor
+from ..core.views import LazyView, conjugated, one_of_several, without_conjugation
 from ..ir import ops as P
-from ..tensor import Tensor
-from ..views import LazyView, conjugated, one_of_several, without_conjugation
 from . import pointwise as F
 from . import reduce
 from .common import one_dim
@@ -405,7 +405,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The shape that all the given shapes broadcast to."""
-    from ..tensor import Size
+    from ..core.tensor import Size
 
     try:
         return Size(np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else (s,) for s in shapes)))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-from ..views import LazyView
+from ..core.tensor import Tensor
+from ..core.views import LazyView
 
 # `softmax` is shown as SoftmaxBackward0, and so on.
 _PLAIN = """

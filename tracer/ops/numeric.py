@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import int64
-from ..tensor import Tensor
 from . import pointwise as F
 from . import shape
 from .common import is_number, one_dim, to_dtype

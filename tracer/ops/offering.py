@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, TracebackType
 from typing import Any
 
-from ..inplace import require_apart
-from ..tensor import Tensor
+from ..core.inplace import require_apart
+from ..core.tensor import Tensor
 from .arguments import OPERAND, Taken, Unfit, combination, taken
 from .names import label, separate
 from .spelling import EXACT, into, regular, spellings

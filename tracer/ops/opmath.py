@@ -10,9 +10,9 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir.halves import is_half
 from ..ir.types import DType, float32
-from ..tensor import Tensor
 from .common import result_dtype, to_dtype
 
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, float32, float64, int32, int64, promote
-from ..tensor import Tensor, wrap
 from . import pointwise as F
 from . import reduce, shape
 from .common import as_floating, one_dim, require_real, result_dtype, to_dtype, typed, underived

@@ -6,12 +6,12 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.layout import require_format
+from ..core.tensor import Tensor
+from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.primitive import Primitive
 from ..ir.types import bool_, int64
-from ..layout import require_format
-from ..tensor import Tensor
-from ..warning import warn
 from .common import as_floating, element, in_format, match, operand, require_real, result_dtype, to_dtype, typed, walked_again
 from .inquiry import filling
 from .opmath import opmath

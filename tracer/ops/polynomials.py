@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
-from ..tensor import Tensor
 from .common import match
 from .moving import broadcast_tensors
 

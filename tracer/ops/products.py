@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
-from ..tensor import Tensor
 from . import pointwise as F
 from .common import constant_in, one_dim, result_dtype, to_dtype
 from .complex import conj

@@ -6,9 +6,9 @@ import builtins
 import math
 from typing import Any, NamedTuple
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64, uint8
-from ..tensor import Tensor
 from . import pointwise, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype, walked_again
 from .index import gather

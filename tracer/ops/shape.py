@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.layout import require_format
+from ..core.tensor import Tensor
+from ..core.views import LazyView, one_of_several
 from ..ir import ops as P
 from ..ir.types import DType
-from ..layout import require_format
-from ..tensor import Tensor
-from ..views import LazyView, one_of_several
 from .common import Dims, dims, element, one_dim, result_dtype, to_dtype
 from .inquiry import fitting
 

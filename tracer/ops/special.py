@@ -7,9 +7,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import bool_, complex128, float64
-from ..tensor import Tensor
 from . import pointwise as F
 from .common import as_floating, match, require_real, result_dtype, to_dtype, walked_again
 from .complex import complex

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ..context import context
-from ..tensor import Tensor
-from ..warning import warn
+from ..core.context import context
+from ..core.tensor import Tensor
+from ..core.warning import warn
 from .inquiry import can_cast
 
 # Functions whose results are not converted to the dtype of ``out``.

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64
-from ..tensor import Tensor
 from . import pointwise as F
 from . import reduce, shape
 from .common import Dims, as_floating, dims, one_dim, require_real, to_dtype

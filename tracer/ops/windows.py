@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType
-from ..tensor import Tensor
 from . import pointwise as F
 from .common import to_dtype
 from .create import _leaf, factory

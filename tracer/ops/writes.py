@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
-from ..inplace import require_apart
+from ..core.context import context
+from ..core.inplace import require_apart
+from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
-from ..tensor import Tensor
 from ..tracing.scalars import RuntimeInt
 from . import pointwise as F
 from .common import constant_in, is_number, one_dim, to_dtype, typed, within

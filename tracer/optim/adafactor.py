@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from .. import ops
+from ..core.tensor import Tensor
 from ..ir.types import bfloat16, float64
 from ..ops import create
-from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, require, zeros_for
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ..autograd.modes import enable_grad, no_grad
+from ..core.tensor import Tensor
 from ..ops import create, shape
-from ..tensor import Tensor
 from ..tracing.announce import AnnouncingDict
 from ..tracing.callsites import as_float
 from .optimizer import Optimizer, options, require

@@ -10,12 +10,12 @@ from typing import Any
 
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad
-from ..context import structure_changed
+from ..core.context import structure_changed
+from ..core.tensor import Tensor
 from ..ir.types import float32
 from ..nn.module import zero_grads
 from ..ops import create
 from ..ops.opmath import narrowed, widened
-from ..tensor import Tensor
 from ..tracing.announce import Announcing, AnnouncingDict, AnnouncingList
 from ..tracing.scalars import runtime_float
 

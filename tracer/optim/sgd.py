@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir.types import float64
 from ..ops import create, pointwise
 from ..ops.pointwise import where
-from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
 
 

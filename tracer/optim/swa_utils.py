@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..autograd.modes import no_grad
+from ..core.tensor import Tensor
 from ..ir.types import int64
 from ..nn.module import Module
 from ..nn.modules.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from ..ops import create, is_tensor
-from ..tensor import Tensor
 from .lr_scheduler import LRScheduler
 from .optimizer import Optimizer
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir.types import DType
 from ..ops import pointwise as F
 from ..ops.create import factory
 from ..ops.windows import cosines, symmetric, triangle
 from ..ops.windows import kaiser as kaiser_shape
-from ..tensor import Tensor
 
 __all__ = [
     "bartlett",

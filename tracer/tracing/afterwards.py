@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 from .callsites import code_of
 from .effects import Slot, get
 from .growing import can_be_tracked

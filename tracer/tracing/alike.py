@@ -14,7 +14,7 @@ import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 from .kinds import OF_A_TENSOR
 from .overlap import overlapping
 

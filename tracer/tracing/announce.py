@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..context import structure_changed
+from ..core.context import structure_changed
 
 
 class Announcing:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..autograd.function import Function, FunctionCtx, FunctionNode, _entered
 from ..autograd.node import BackwardNode
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.graph import Value
-from ..tensor import Tensor, wrap
 from .kinds import is_static
 from .scalars import RuntimeNumber
 

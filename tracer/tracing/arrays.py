@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir.types import dtype_of
 from ..runtime.objects import references
-from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from .recorder import Recorder

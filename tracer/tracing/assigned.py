@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..context import structure_changed
-from ..layout import is_same_memory
-from ..tensor import Tensor
-from ..waiting import WAITING, will_be_assigned
+from ..core.context import structure_changed
+from ..core.layout import is_same_memory
+from ..core.tensor import Tensor
+from ..core.waiting import WAITING, will_be_assigned
 from .overlap import overlapping
 
 if TYPE_CHECKING:

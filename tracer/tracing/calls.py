@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd.hooks import RemovableHandle
-from ..tensor import Tensor, wrap
+from ..core.tensor import Tensor, wrap
 from .alike import Sharing
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input

@@ -16,9 +16,9 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..runtime.objects import references
-from ..tensor import Tensor
 from .arrays import is_runtime_array
 from .growing import length_of
 from .scalars import RuntimeNumber

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..autograd.hooks import RemovableHandle
 from ..autograd.node import python_runs, was_freed
+from ..core.tensor import Tensor
 from ..ir.graph import Graph, Op
-from ..tensor import Tensor
 from .apart import Whole, take_apart
 from .calls import Call
 from .draws import Generators, kept_unless_complete

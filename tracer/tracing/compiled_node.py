@@ -11,12 +11,12 @@ from numpy.lib.array_utils import byte_bounds
 from ..autograd.forms import Form
 from ..autograd.node import FREED, BackwardNode, edges_to, latest_sequence, look_up, modified
 from ..autograd.written import remember
-from ..context import context
-from ..eager import Eager
+from ..core.context import context
+from ..core.eager import Eager
+from ..core.tensor import Tensor, wrap
+from ..core.waiting import rest, wait
 from ..ir.interp import using
 from ..ir.ops import copy
-from ..tensor import Tensor, wrap
-from ..waiting import rest, wait
 
 if TYPE_CHECKING:
     from .graph_function import GraphFunction

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..ir.halves import compute
 from ..ir.interp import Interpreter
 from ..ir.primitive import Primitive
 from ..ir.types import DType, dtype_of, type_of
-from ..tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from .recorder import Recorder

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..runtime.interrupts import uninterrupted
 from ..runtime.objects import set_class, sets_classes
-from ..tensor import Tensor
 from .arrays import is_runtime_array
 from .kinds import STATIC
 from .known import global_generators, is_quiet, state_of

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import structure_changed
+from ..core.context import structure_changed
+from ..core.tensor import Tensor
 from ..runtime.objects import sets_classes
-from ..tensor import Tensor
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Accesses, can_be_tracked
 from .kinds import CELL, CONTENTS, GROWTH, MISSING, contained, contents, is_class_noise, is_described, slots_of

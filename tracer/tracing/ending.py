@@ -14,7 +14,7 @@ from .graph_function import GraphFunction
 
 if TYPE_CHECKING:
     from ..autograd.hooks import RemovableHandle
-    from ..tensor import Tensor
+    from ..core.tensor import Tensor
     from .assigned import NewMemory
     from .calls import Call
     from .effects import Place

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..context import context
+from ..core.context import context
 from ..ir.graph import Value
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.function import FunctionNode
+from ..core.tensor import Tensor
 from ..runtime.objects import references
-from ..tensor import Tensor
 from .arrays import is_runtime_array
 from .kinds import contained, slots_of
 from .scalars import FloatProgram, RuntimeNumber

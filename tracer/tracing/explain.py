@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..core.tensor import Tensor
 from .graph_function import Executable
 from .kinds import CONTENTS, GROWTH, STATIC, contained
 from .replay import Trace

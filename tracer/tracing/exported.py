@@ -14,13 +14,13 @@ import numpy as np
 
 from .. import autograd
 from ..autograd.modes import enable_grad
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, TensorType, dtype_of
 from ..ops import zeros_like
 from ..runtime.native import NativeFunction
 from ..runtime.planned import planned
-from ..tensor import Tensor, wrap
 from .calls import Call
 from .guards import Environment
 from .kinds import STATIC, Untraceable

@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..context import SPECIAL, context
+from ..core.context import SPECIAL, context
+from ..core.tensor import UNCHANGED, Tensor
+from ..core.waiting import WAITING
 from ..runtime import memory, objects
-from ..tensor import UNCHANGED, Tensor
-from ..waiting import WAITING
 from .alike import is_only_read
 from .calls import Call, is_settled, storage
 from .guards import Environment

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..core.tensor import Tensor, wrap
+from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
 from ..runtime.objects import address, reads_arrays
-from ..tensor import Tensor, wrap
-from ..waiting import WAITING, will_change
 from .applications import Application
 from .calls import storage
 from .entered import Entered

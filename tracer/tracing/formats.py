@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..core.printing import text_of
 from ..ir.types import DType
-from ..printing import text_of
 
 if TYPE_CHECKING:
     from .scalars import FloatProgram

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any, Concatenate, Generic, overload
 
-from ..context import context
+from ..core.context import context
+from ..core.warning import warn
 from ..ir.graph import Graph, Value
-from ..warning import warn
 from . import switches
 from .afterwards import learn_from_hooks
 from .alike import Classes, classes, left_behind, told_apart

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor, wrap
+from ..core.warning import warn
 from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
@@ -23,8 +25,6 @@ from ..ir.interp import evaluate
 from ..ir.ops import broadcast, check_index, detach, reshape, uniform
 from ..ir.primitive import Kind
 from ..runtime.objects import address
-from ..tensor import Tensor, wrap
-from ..warning import warn
 from .compiled_node import CompiledNode, Result
 from .failure import TraceWarning, describe, with_room
 from .recording import signals_apart

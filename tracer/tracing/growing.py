@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..context import context
+from ..core.context import context
 from ..runtime.objects import set_class
 from .scalars import Length
 

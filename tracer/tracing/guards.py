@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Structure, structure_changed
-from ..tensor import Tensor
+from ..core.context import Structure, structure_changed
+from ..core.tensor import Tensor
 from .alike import Apart
 from .announce import Announcing, AnnouncingDict
 from .arrays import Elements

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..autograd.function import FunctionNode
 from ..autograd.hooks import RemovableHandle, Retain, new_number, table
 from ..autograd.node import BackwardNode, Extras, Node, walk, was_freed
+from ..core.tensor import Tensor
 from ..ir.graph import Value
-from ..tensor import Tensor
 from .applications import Application
 from .entered import Entered
 from .tape import Seen

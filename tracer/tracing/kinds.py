@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd.hooks import RemovableHandle
+from ..core.tensor import ATTRIBUTES, Tensor
 from ..ir.types import DType, exact
-from ..tensor import ATTRIBUTES, Tensor
 from .announce import Announcing
 from .scalars import static
 

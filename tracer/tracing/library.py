@@ -10,8 +10,8 @@ import types
 import weakref
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..runtime.words import namespace, version_of
-from ..tensor import Tensor
 from .kinds import MISSING
 from .known import PACKAGE, is_library, is_quiet
 from .substitutes import original

@@ -36,7 +36,7 @@ class Native:
 
         The object lives as long as the process, because compiled code refers to it. The same examples give the same object.
         """
-        from ..numba_functions import numba_function  # imports Numba
+        from ..interop.numba_functions import numba_function  # imports Numba
 
         traced: Any = self
         return numba_function(traced, example_inputs)
@@ -52,7 +52,7 @@ class Native:
         shapes and dtypes, and are zero if the value does not depend on an argument. A position of an argument that is not
         floating-point raises TypeError, a missing position ValueError.
         """
-        from ..numba_functions import numba_value_and_gradient  # imports Numba
+        from ..interop.numba_functions import numba_value_and_gradient  # imports Numba
 
         traced: Any = self
         return numba_value_and_gradient(traced, example_inputs, argnums)
@@ -85,7 +85,7 @@ class Native:
         The object has ``address``, ``ctypes``, ``signature``, ``errors``, ``low_level_callable()`` and a docstring with its
         ABI. It lives as long as the process.
         """
-        from ..numba_functions import c_function  # imports Numba
+        from ..interop.numba_functions import c_function  # imports Numba
 
         traced: Any = self
         return c_function(traced, example_inputs, signature, argnums if gradient else None)

@@ -25,11 +25,11 @@ import numpy as np
 from ..autograd.hooks import RemovableHandle, Retain
 from ..autograd.modes import unfollowed
 from ..autograd.node import BackwardNode, was_freed
-from ..context import context
-from ..device import device
+from ..core.context import context
+from ..core.device import device
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.graph import Value
-from ..tensor import Tensor, wrap
 from .apart import Plan, Whole, take_apart
 from .arrays import is_runtime_array
 from .ending import Build, Run

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd.node import BackwardNode, latest_sequence
-from ..context import context, structure_changed
-from ..inplace import straightened
+from ..core.context import context, structure_changed
+from ..core.inplace import straightened
+from ..core.printing import history, shows_elements
+from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..ir.interp import Build, using
 from ..ir.ops.source import encode
 from ..ir.primitive import Primitive
 from ..ir.types import DType, TensorType, type_of
-from ..printing import history, shows_elements
-from ..tensor import Tensor, wrap
 from .alike import Alike
 from .applications import applies
 from .arrays import RuntimeArray, is_input, is_kept

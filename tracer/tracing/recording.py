@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..autograd.hooks import RemovableHandle
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
 from ..runtime.interrupts import gated
-from ..tensor import Tensor
 from .announce import Announcing
 from .arrays import RuntimeArray
 from .calls import FLATTENED, Call

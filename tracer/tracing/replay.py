@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.tensor import Tensor, wrap
+from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
 from ..runtime.objects import address
-from ..tensor import Tensor, wrap
-from ..waiting import WAITING, will_change
 from .calls import Call, storage
 from .ending import Ending, Recorded, whole
 from .graph_function import Executable

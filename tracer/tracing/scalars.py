@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
 from ..ir import ops as P
 from ..ir.types import DType, exact, float64, int64
 from .formats import Formats
 
 if TYPE_CHECKING:
-    from ..tensor import Tensor
+    from ..core.tensor import Tensor
 
 
 def static(x: Any) -> tuple:
@@ -254,7 +254,7 @@ class RuntimeNumber:
 
     def tensor(self, dtype: DType) -> Tensor:
         """As an operand of the given dtype."""
-        from ..tensor import wrap
+        from ..core.tensor import wrap
 
         t = wrap(np.array(self._value, np.float64))
         if self._program.recording:

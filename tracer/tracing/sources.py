@@ -9,12 +9,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ..core.tensor import Tensor
 from ..ir.graph import Value
 from ..ir.location import Location, backward_of, origin_of
-from ..tensor import Tensor
 
 _PACKAGE = __name__.split(".")[0] + "."
-_INTERNAL = tuple([_PACKAGE + name for name in ("ir.", "eager", "kernels", "inplace", "tracing.")])
+_INTERNAL = tuple([_PACKAGE + name for name in ("ir.", "core.eager", "core.kernels", "core.inplace", "tracing.")])
 
 
 class Locations:

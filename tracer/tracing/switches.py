@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..context import SPECIAL
+from ..core.context import SPECIAL
 
 _DISABLED = os.environ.get("TRACER_DISABLE", "0") not in ("", "0")
 CHECKED = os.environ.get("TRACER_CHECK", "0") not in ("", "0")

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Structure
+from ..core.context import Structure
+from ..core.tensor import Tensor
 from ..runtime import table
 from ..runtime.words import (
     Look,
@@ -34,7 +35,6 @@ from ..runtime.words import (
     word_of,
     word_of_cell,
 )
-from ..tensor import Tensor
 from .kinds import CONTAINERS, MISSING, contents, is_plain, is_static, items_of, slots_of, token_of
 from .scalars import static
 from .substitutes import original

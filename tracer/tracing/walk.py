@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Structure
+from ..core.context import Structure
+from ..core.tensor import Tensor, wrap
 from ..ops.offering import is_offered
 from ..runtime.words import namespace, tells_versions_of_objects
-from ..tensor import Tensor, wrap
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .arrays import Changeable, Elements, is_input
 from .callsites import code_of, has_substitute

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..context import context
-from ..eager import Eager, apply
+from ..core.context import context
+from ..core.eager import Eager, apply
+from ..core.tensor import Tensor
 from ..ir.interp import using
 from ..ir.primitive import Primitive
 from ..runtime import profile
-from ..tensor import Tensor
 from .alike import tells_apart
 from .callsites import as_written, code_of
 from .draws import Generators

@@ -12,9 +12,9 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..context import context
-from ..printing import shows_elements
-from ..tensor import Tensor
+from ..core.context import context
+from ..core.printing import shows_elements
+from ..core.tensor import Tensor
 from .formats import Number, Template, Text
 from .kinds import STATIC
 from .scalars import RuntimeNumber

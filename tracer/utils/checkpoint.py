@@ -11,9 +11,9 @@ from typing import Any
 from .. import autograd
 from ..autograd.engine import running
 from ..autograd.node import Packed
-from ..context import context
+from ..core.context import context
+from ..core.tensor import Tensor
 from ..random import default_generator
-from ..tensor import Tensor
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
 

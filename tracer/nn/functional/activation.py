@@ -6,6 +6,8 @@ import functools
 import math
 from typing import Any
 
+from ...core.tensor import Tensor
+from ...core.warning import warn
 from ...ir import ops as P
 from ...ir.types import DType
 from ...ops import pointwise as F
@@ -15,8 +17,6 @@ from ...ops.common import element, one_dim, to_dtype
 from ...ops.inquiry import filling
 from ...ops.opmath import opmath
 from ...random import default_generator
-from ...tensor import Tensor
-from ...warning import warn
 
 __all__ = [
     "celu",

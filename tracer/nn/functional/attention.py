@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.interp import joint_shape
 from ...ops import matmul, reshape, softmax, transpose
@@ -13,7 +14,6 @@ from ...ops import shape as S
 from ...ops.diagonals import tril
 from ...ops.opmath import opmath
 from ...ops.products import einsum
-from ...tensor import Tensor
 from .masking import dropout
 
 __all__ = ["bilinear", "linear", "multi_head_attention_forward", "scaled_dot_product_attention"]

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ops import matmul, permute, reshape
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...tensor import Tensor
 
 __all__ = [
     "conv1d",

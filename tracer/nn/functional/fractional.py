@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import float32, int64
 from ...ops import pointwise as F
@@ -13,7 +14,6 @@ from ...ops import shape as S
 from ...ops.common import to_dtype
 from ...ops.index import gather
 from ...random import rand
-from ...tensor import Tensor
 from .convolution import ntuple, require_images
 
 __all__ = [

@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 from ...autograd.modes import no_grad
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.common import constant_in
 from ...ops.opmath import opmath
 from ...ops.stats import vector_norm
-from ...tensor import Tensor
 
 __all__ = [
     "embedding",

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ...core.tensor import Tensor
+from ...core.warning import warn
 from ...ir import ops as P
 from ...ir.types import float64
 from ...ops import log_softmax, mean, sum
@@ -21,8 +23,6 @@ from ...ops.linalg import matmul
 from ...ops.opmath import opmath
 from ...ops.special import xlogy
 from ...random import require
-from ...tensor import Tensor
-from ...warning import warn
 from .activation import logsigmoid
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.interp import joint_shape
 from ...ir.types import int64
@@ -15,7 +16,6 @@ from ...ops.common import within
 from ...ops.opmath import opmath
 from ...ops.products import pdist
 from ...ops.stats import vector_norm
-from ...tensor import Tensor
 from .activation import logsigmoid, softplus
 from .loss import _legacy, _reduced
 

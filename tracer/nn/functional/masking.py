@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from ...drawing import Draw
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import bool_
 from ...ops import pointwise as F
 from ...random import default_generator
-from ...tensor import Tensor
+from ...random.drawing import Draw
 
 __all__ = [
     "alpha_dropout",

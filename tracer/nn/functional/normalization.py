@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...autograd.modes import no_grad
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ops import pointwise as F
 from ...ops import reduce as R
@@ -14,7 +15,6 @@ from ...ops import shape as S
 from ...ops.index import getitem
 from ...ops.opmath import opmath, widened
 from ...ops.stats import vector_norm
-from ...tensor import Tensor
 from .pooling import quotient
 
 __all__ = [

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import int64
 from ...ops import permute, reshape
@@ -15,7 +16,6 @@ from ...ops import shape as S
 from ...ops.inquiry import iinfo
 from ...ops.opmath import opmath
 from ...ops.writes import scatter, scatter_add
-from ...tensor import Tensor
 from .convolution import ntuple, require_images
 
 __all__ = [

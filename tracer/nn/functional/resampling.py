@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import int32, uint8
 from ...ops import permute, reshape
@@ -16,7 +17,6 @@ from ...ops import shape as S
 from ...ops.common import to_dtype
 from ...ops.create import fixed
 from ...ops.opmath import opmath
-from ...tensor import Tensor
 from .convolution import require_images
 
 __all__ = [

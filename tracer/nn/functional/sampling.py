@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from ...core.tensor import Tensor
+from ...core.warning import warn
 from ...ir import ops as P
 from ...ir.types import int64
 from ...ops import pointwise as F
@@ -14,8 +16,6 @@ from ...ops import shape as S
 from ...ops.common import to_dtype
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
-from ...tensor import Tensor
-from ...warning import warn
 
 __all__ = ["affine_grid", "grid_sample"]
 

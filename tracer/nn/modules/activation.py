@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create
-from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..module import Module

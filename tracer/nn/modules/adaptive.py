@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ... import ops
+from ...core.tensor import Tensor
 from ...ir.types import DType
-from ...tensor import Tensor
 from .. import functional as F
 from ..module import Module
 from .container import ModuleList, Sequential

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create
-from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..functional.convolution import ntuple

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...autograd.modes import no_grad
-from ...tensor import Tensor
+from ...core.tensor import Tensor
 from ..module import Module
 from ..parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d

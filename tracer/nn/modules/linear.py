@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from ...autograd.modes import no_grad
+from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create, shape
 from ...ops.moving import unflatten
-from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..module import Module

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from ...core.tensor import Tensor
 from ...ir.types import DType, int64
 from ...ops import create
-from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..module import Module

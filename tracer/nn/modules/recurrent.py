@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create, shape
 from ...ops import pointwise as P
-from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..module import Module

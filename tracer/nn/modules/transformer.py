@@ -6,9 +6,9 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create
-from ...tensor import Tensor
 from .. import functional as F
 from .. import init
 from ..module import Module

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 
 from ...autograd.modes import no_grad
+from ...core.tensor import Tensor
 from ...ops import pointwise, shape
 from ...ops.stats import vector_norm
-from ...tensor import Tensor
 from ...tracing.callsites import as_float
 
 

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ... import ops
-from ...tensor import Tensor
+from ...core.tensor import Tensor
 from ..parameter import Parameter
 
 

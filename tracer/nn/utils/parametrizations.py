@@ -6,9 +6,9 @@ from typing import Any
 
 from ... import linalg, ops
 from ...autograd.modes import no_grad
+from ...core.tensor import Tensor
 from ...ops.numeric import norm_except_dim
 from ...random import randn
-from ...tensor import Tensor
 from .. import functional as F
 from ..module import Module
 from ..modules.convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -153,7 +153,7 @@ class _Orthogonal(Module):
                     "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
                     "use_trivialization=False."
                 )
-            from ...factorizations import geqrf
+            from ...linalg.factorizations import geqrf
 
             a, tau = geqrf(A)
             signs = ops.sgn(ops.diagonal(a, 0, -2, -1)) * ops.where(tau == 0, -1.0, 1.0)

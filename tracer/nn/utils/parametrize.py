@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...autograd.modes import no_grad
-from ...tensor import Tensor
+from ...core.tensor import Tensor
 from ..module import Computed, Module
 from ..modules.container import ModuleDict, ModuleList
 from ..parameter import Parameter

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import int64
 from ...ops import pointwise as F
 from ...ops import shape as S
 from ...ops.create import tensor
-from ...tensor import Tensor
 from ..packed import PackedSequence, inverse_permutation
 
 __all__ = [

@@ -6,9 +6,9 @@ from typing import Any
 
 from ... import ops
 from ...autograd.modes import no_grad
+from ...core.tensor import Tensor
 from ...ops.numeric import norm_except_dim
 from ...random import randn
-from ...tensor import Tensor
 from .. import functional as F
 from ..module import Computed, Module
 from ..parameter import Parameter

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.tensor import Tensor
 from ...ops import as_tensor, stack, tensor
 from ...random import Generator, manual_seed, randint
-from ...tensor import Tensor
 from .dataset import IterableDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ...core.tensor import Tensor
 from ...random import Generator, default_generator, randperm
-from ...tensor import Tensor
 
 
 class Dataset:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..ir import ops as P
 from .context import context
-from .ir import ops as P
 from .layout import overlaps
 from .tensor import Tensor, wrap
 from .views import LazyView, refused
 from .waiting import WAITING, will_change
 
 if TYPE_CHECKING:
-    from .autograd.node import BackwardNode
+    from ..autograd.node import BackwardNode
 
 
 def become(
@@ -124,7 +124,7 @@ def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
             t._follow(new._grad_fn)
         t._requires_grad, t._output = new._requires_grad, new._output
         return
-    from .autograd.node import CopySlices
+    from ..autograd.node import CopySlices
 
     chain: list[Any] = []
     at = t
@@ -202,7 +202,7 @@ def snapshot(t: Tensor) -> Tensor:
 
 def seen_from(base: Tensor, t: Tensor) -> BackwardNode:
     """The history of a view of the current ``base``. Intermediate views, and hooks on them, are not part of it."""
-    from .autograd.written import remember
+    from ..autograd.written import remember
 
     chain: list[Tensor] = []
     at = t

@@ -9,6 +9,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..core.tensor import Tensor, wrap
+from ..ir import ops as P
+from ..ir.interp import joint_shape
+from ..ir.ops.decompose import LinAlgError
+from ..ir.types import DType, int64
+from ..ops import diagonals, reduce, shape
+from ..ops import pointwise as F
+from ..ops.common import to_dtype
+from ..ops.complex import conj
+from ..ops.create import eye, tensor
+from ..ops.diagonals import tril, triu
+from ..ops.linalg import matmul
+from ..ops.offering import offer
+from ..ops.opmath import opmath
+from ..ops.products import linalg_cross as cross
+from ..ops.products import matrix_trace as trace
+from ..ops.products import multi_dot, vecdot
+from ..ops.stats import vector_norm
 from .factorizations import (
     householder_product,
     ldl_factor,
@@ -19,24 +37,6 @@ from .factorizations import (
     lu_factor_ex,
     lu_solve,
 )
-from .ir import ops as P
-from .ir.interp import joint_shape
-from .ir.ops.decompose import LinAlgError
-from .ir.types import DType, int64
-from .ops import diagonals, reduce, shape
-from .ops import pointwise as F
-from .ops.common import to_dtype
-from .ops.complex import conj
-from .ops.create import eye, tensor
-from .ops.diagonals import tril, triu
-from .ops.linalg import matmul
-from .ops.offering import offer
-from .ops.opmath import opmath
-from .ops.products import linalg_cross as cross
-from .ops.products import matrix_trace as trace
-from .ops.products import multi_dot, vecdot
-from .ops.stats import vector_norm
-from .tensor import Tensor, wrap
 
 __all__ = [
     "LinAlgError",

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..ir.interp import DIRECT, using
+from ..ir.ops import conj, reshape
 from .context import context
-from .ir.interp import DIRECT, using
-from .ir.ops import conj, reshape
 from .tensor import Tensor
 
 

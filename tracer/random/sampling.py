@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .autograd.modes import unfollowed
+from ..autograd.modes import unfollowed
+from ..core.tensor import Tensor
+from ..ir import ops as P
+from ..ir.types import float64
+from ..ops import pointwise
+from ..ops.common import constant_in, to_dtype
+from ..ops.moving import broadcast_tensors
+from ..ops.offering import offer
+from . import Generator, default_generator
 from .drawing import Draw, gaussian
-from .ir import ops as P
-from .ir.types import float64
-from .ops import pointwise
-from .ops.common import constant_in, to_dtype
-from .ops.moving import broadcast_tensors
-from .ops.offering import offer
-from .random import Generator, default_generator
-from .tensor import Tensor
 
 __all__ = ["binomial", "poisson"]
 
@@ -96,7 +96,7 @@ def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> T
 
 def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
     """``multinomial`` with this tensor's weights."""
-    from .random import multinomial as function
+    from . import multinomial as function
 
     return function(self, num_samples, replacement, generator=generator)
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from . import fft, linalg, numpy_equivalents, ops, special
-from .ir.types import dtype_of
-from .ops import create
-from .ops.common import is_number, result_dtype
-from .tensor import Tensor, wrap
+from .. import fft, linalg, ops, special
+from ..core.tensor import Tensor, wrap
+from ..ir.types import dtype_of
+from ..ops import create
+from ..ops.common import is_number, result_dtype
+from . import numpy_equivalents
 
 # NumPy's universal functions and the equivalents in this package, where the names differ.
 _UFUNCS = {

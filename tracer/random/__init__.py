@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .autograd.modes import unfollowed
-from .context import context
-from .device import CPU, require_cpu
+from ..autograd.modes import unfollowed
+from ..core.context import context
+from ..core.device import CPU, require_cpu
+from ..core.tensor import Tensor, wrap
+from ..ir import ops as P
+from ..ir.interp import joint_shape
+from ..ir.types import DType, float64, int64, uint8
+from ..ops import create, pointwise
+from ..ops.common import constant_in, to_dtype, within
+from ..ops.complex import view_as_complex
+from ..ops.create import _leaf, factory
+from ..ops.offering import offer
+from ..ops.reduce import sum as sum_
+from ..ops.shape import _sizes
+from ..tracing.scalars import RuntimeInt
 from .drawing import Draw, below, gaussian, uniform, whole, wrapped
-from .ir import ops as P
-from .ir.interp import joint_shape
-from .ir.types import DType, float64, int64, uint8
-from .ops import create, pointwise
-from .ops.common import constant_in, to_dtype, within
-from .ops.complex import view_as_complex
-from .ops.create import _leaf, factory
-from .ops.offering import offer
-from .ops.reduce import sum as sum_
-from .ops.shape import _sizes
-from .tensor import Tensor, wrap
-from .tracing.scalars import RuntimeInt
 
 
 def _start(seed: int) -> np.ndarray:
@@ -321,7 +321,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._data.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    from .ops.order import cumsum, searchsorted, topk
+    from ..ops.order import cumsum, searchsorted, topk
 
     with unfollowed():
         input = to_dtype(input, float64)

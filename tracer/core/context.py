@@ -6,10 +6,10 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .ir.types import DType, float32
+from ..ir.types import DType, float32
 
 if TYPE_CHECKING:
-    from .tracing.recorder import Recorder
+    from ..tracing.recorder import Recorder
 
 
 class _Context(threading.local):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import builtins
 from typing import Any, NamedTuple
 
-from . import linalg
-from .ir import ops as P
-from .ir.interp import joint_shape
-from .ir.types import int32
-from .ops import pointwise as F
-from .ops import reduce, shape
-from .ops.common import to_dtype
-from .ops.complex import conj
-from .ops.create import eye
-from .ops.diagonals import diag_embed, diagonal, tril, triu
-from .ops.index import gather
-from .ops.linalg import matmul
-from .tensor import Tensor
+from .. import linalg
+from ..core.tensor import Tensor
+from ..ir import ops as P
+from ..ir.interp import joint_shape
+from ..ir.types import int32
+from ..ops import pointwise as F
+from ..ops import reduce, shape
+from ..ops.common import to_dtype
+from ..ops.complex import conj
+from ..ops.create import eye
+from ..ops.diagonals import diag_embed, diagonal, tril, triu
+from ..ops.index import gather
+from ..ops.linalg import matmul
 
 
 class LU(NamedTuple):

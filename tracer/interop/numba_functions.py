@@ -17,11 +17,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from .context import context
-from .ir.types import TensorType
-from .runtime.native import Failure, entry
-from .tracing.exported import Differentiated, Examples, Exported, Parameter, Structure, export, surroundings
-from .tracing.function import TracedFunction
+from ..core.context import context
+from ..ir.types import TensorType
+from ..runtime.native import Failure, entry
+from ..tracing.exported import Differentiated, Examples, Exported, Parameter, Structure, export, surroundings
+from ..tracing.function import TracedFunction
 
 # Created objects, kept as long as the process: compiled code anywhere may hold their address.
 _Made = tuple[Exported, dict[str, Any]]  # and the requested objects

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
-from . import attributes, factorizations, inplace, layers, legacy, ops, reshaping, sampling, spectral
-from . import linalg as matrices
-from .context import context
-from .device import device as Device
-from .device import require_cpu
-from .ir import ops as P
-from .ir.interp import compute_into, current
-from .ir.types import (
+from .. import linalg as matrices
+from .. import ops
+from ..interop import layers, legacy
+from ..ir import ops as P
+from ..ir.interp import compute_into, current
+from ..ir.types import (
     DType,
     as_dtype,
     bfloat16,
@@ -31,10 +29,17 @@ from .ir.types import (
     int64,
     uint8,
 )
-from .ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
-from .ops.common import is_number, to_dtype
-from .ops.names import separate
-from .ops.offering import is_offered, offered
+from ..linalg import factorizations
+from ..ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
+from ..ops.common import is_number, to_dtype
+from ..ops.names import separate
+from ..ops.offering import is_offered, offered
+from ..random import sampling
+from ..signal import spectral
+from . import attributes, inplace, reshaping
+from .context import context
+from .device import device as Device
+from .device import require_cpu
 from .tensor import UNCHANGED, Tensor
 from .waiting import WAITING, will_change
 
@@ -257,15 +262,15 @@ def _cast(dtype: DType) -> Callable[..., Any]:
 
 
 def _drawn(name: str) -> Callable[..., Any]:
-    """A function of ``tracer.filling`` as a method."""
+    """A function of ``tracer.random.filling`` as a method."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        from . import filling
+        from ..random import filling
 
         return getattr(filling, name)(self, *args, **kwargs)
 
     method.__name__ = name
-    method.__doc__ = f"Fills the tensor with random numbers: ``{name}`` of ``tracer.filling``."
+    method.__doc__ = f"Fills the tensor with random numbers: ``{name}`` of ``tracer.random.filling``."
     return method
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import fft
-from .ir import ops as P
-from .ops import pointwise as F
-from .ops import shape as S
-from .ops.complex import view_as_complex, view_as_real
-from .ops.offering import offer
-from .tensor import Tensor
+from .. import fft
+from ..core.tensor import Tensor
+from ..ir import ops as P
+from ..ops import pointwise as F
+from ..ops import shape as S
+from ..ops.complex import view_as_complex, view_as_real
+from ..ops.offering import offer
 
 __all__ = ["istft", "stft"]
 
@@ -66,7 +66,7 @@ def stft(
         raise RuntimeError(f"stft expected a 1D or 2D tensor, but got {input.ndim}D tensor")
     x = S.unsqueeze(input, 0) if input.ndim == 1 else input
     if center:
-        from .nn.functional import pad
+        from ..nn.functional import pad
 
         amount = n_fft // 2
         x = S.squeeze(pad(S.unsqueeze(x, 1), (amount, amount), mode=pad_mode), 1)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .autograd.written import remember
+from ..autograd.written import remember
+from ..ir.halves import compute
+from ..ir.interp import joint_shape, restore, silence
+from ..ir.primitive import Kind, Primitive
 from .context import context
-from .ir.halves import compute
-from .ir.interp import joint_shape, restore, silence
-from .ir.primitive import Kind, Primitive
 from .tensor import Tensor, wrap
 from .views import LazyView, Made
 

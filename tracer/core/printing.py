@@ -10,7 +10,7 @@ import numpy as np
 from .context import context
 
 if TYPE_CHECKING:
-    from .ir.types import DType
+    from ..ir.types import DType
     from .tensor import Tensor
 
 _WIDTH, _THRESHOLD, _EDGE, _PREFIX = 80, 1000, 3, "tensor("

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.ops.movement import strides_of
+from ..ops.common import one_dim
 from .context import context
 from .device import CPU, device, require_cpu
-from .ir.ops.movement import strides_of
 from .layout import strided
-from .ops.common import one_dim
 from .tensor import Tensor
 
 
@@ -122,7 +122,7 @@ def _map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> 
 def _by_python(t: Tensor, name: str, function: Callable[..., Any], *operands: Tensor) -> Tensor:
     if any(x.requires_grad for x in operands):
         raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
-    from .ops import create
+    from ..ops import create
 
     if context.recorder is not None:
         context.recorder.give_up(f"calls {name}")

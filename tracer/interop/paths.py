@@ -79,7 +79,7 @@ _ALIASES = {
 
 def enter(*packages: str) -> None:
     """Registers the paths in these packages with ``import``. Called once, when the packages are imported."""
-    root = __name__.rpartition(".")[0]
+    root = __name__.partition(".")[0]
     for package in packages:
         parent = sys.modules[f"{root}.{package}"]
         for name, own in _ALIASES[package].items():
@@ -91,7 +91,7 @@ def enter(*packages: str) -> None:
 
 def enter_layers() -> None:
     """Registers the layer modules that are elsewhere: their base, and attention."""
-    root = __name__.rpartition(".")[0]
+    root = __name__.partition(".")[0]
     layers: Any = sys.modules[f"{root}.nn.modules"]
     layers.module = sys.modules[f"{root}.nn.modules.module"] = sys.modules[f"{root}.nn.module"]
     layers.activation.MultiheadAttention = layers.MultiheadAttention

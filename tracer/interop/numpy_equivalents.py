@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from . import linalg, ops
-from .ir.types import DType, float64
-from .nn import functional as F
-from .tensor import Tensor
+from .. import linalg, ops
+from ..core.tensor import Tensor
+from ..ir.types import DType, float64
+from ..nn import functional as F
 
 Axes = int | Sequence[int] | None
 

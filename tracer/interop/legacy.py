@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
-from .tensor import Tensor
+from ..core.tensor import Tensor
+from ..ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 
 
 def construct(args: tuple[Any, ...], dtype: DType) -> Tensor:
     """A tensor with the given extents, or the given data. Raises TypeError for data that is neither numbers nor a sequence."""
-    from .ops import create
+    from ..ops import create
 
     if not args:
         return create.zeros(0, dtype=dtype)
@@ -64,8 +64,8 @@ class SVD(NamedTuple):
 
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVD:
     """U, S, V with A = U diag(S) V^H, thin if ``some``; zeros for U and V unless ``compute_uv``. See ``linalg.svd``."""
-    from . import linalg
-    from .ops import conj, create, transpose
+    from .. import linalg
+    from ..ops import conj, create, transpose
 
     if not compute_uv:
         batch, (m, n) = input._data.shape[:-2], input._data.shape[-2:]

@@ -8,8 +8,8 @@ import importlib.util
 import sys
 from typing import Any
 
-from . import ops
-from .tensor import Tensor
+from .. import ops
+from ..core.tensor import Tensor
 
 _MODULE = "einops._backends"
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
-from .autograd.modes import set_grad_enabled
+from .. import ops
+from ..autograd.modes import set_grad_enabled
+from ..ops.shape import _sizes
 from .context import context
 from .inplace import require_changeable
-from .ops.shape import _sizes
 from .tensor import Tensor
 from .waiting import WAITING, will_change
 

@@ -1,6 +1,6 @@
 """The tensor: an array with its autograd state.
 
-Methods that compute are the functions of ``tracer.ops``, attached in ``tracer.methods``. This file has the tensor's data,
+Methods that compute are the functions of ``tracer.ops``, attached in ``tracer.core.methods``. This file has the tensor's data,
 its position in the graph, its gradient, and in-place changes.
 """
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..ir.types import DType, TensorType, array_type, dtype_of
 from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
-from .ir.types import DType, TensorType, array_type, dtype_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .waiting import WAITING, will_be_assigned, will_be_exposed
 
 if TYPE_CHECKING:
-    from .autograd.node import BackwardNode
+    from ..autograd.node import BackwardNode
     from .views import Made
 
 
@@ -65,7 +65,7 @@ class Tensor:
 
     def __init__(self, *args: Any):
         """``Tensor(2, 3)``: with these extents; ``Tensor([2, 3])``: with this data. The dtype is the default one."""
-        from .legacy import construct
+        from ..interop.legacy import construct
 
         self._data = construct(args, context.default_dtype)._data
         self._counter = UNCHANGED
@@ -129,7 +129,7 @@ class Tensor:
     def size(self, dim: int | None = None) -> Any:
         if dim is None:
             return self.shape
-        from .ops.common import one_dim
+        from ..ops.common import one_dim
 
         return self._data.shape[one_dim(dim, self.ndim)]
 
@@ -208,7 +208,7 @@ class Tensor:
         before = self._grad_fn
         self._requires_grad, self._grad_fn, self._output, self._history = True, node, output, self._counter[0]
         if before is not None and before.extras is not None:
-            from .autograd.hooks import move_retained
+            from ..autograd.hooks import move_retained
 
             move_retained(self, before)
 
@@ -332,14 +332,14 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Stores the gradient of this non-leaf tensor in ``.grad``. Raises RuntimeError if it requires none."""
-        from .autograd.hooks import retain
+        from ..autograd.hooks import retain
 
         retain(self)
 
     @property
     def retains_grad(self) -> bool:
         """True if ``retain_grad`` was called on this non-leaf tensor."""
-        from .autograd.hooks import retains
+        from ..autograd.hooks import retains
 
         return retains(self)
 
@@ -348,13 +348,13 @@ class Tensor:
 
         Returns a handle whose ``remove()`` removes the hook. Raises RuntimeError if the tensor requires no gradient.
         """
-        from .autograd.hooks import register
+        from ..autograd.hooks import register
 
         return register(self, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
         """Calls ``hook(tensor)`` after this leaf's gradient has been added to ``.grad``."""
-        from .autograd.hooks import register_post_accumulate
+        from ..autograd.hooks import register_post_accumulate
 
         return register_post_accumulate(self, hook)
 
@@ -366,13 +366,13 @@ class Tensor:
         inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Adds this tensor's gradients to the ``.grad`` of the leaves that it depends on. See ``tracer.autograd.backward``."""
-        from .autograd import backward
+        from ..autograd import backward
 
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def _alias(self) -> Tensor:
         """A tensor on the same memory, without history."""
-        from .ir.ops import detach
+        from ..ir.ops import detach
 
         out = self._like()
         out._counter = self._changes()
@@ -516,7 +516,7 @@ class Tensor:
         return complex(self._single())
 
     def __contains__(self, value: Any) -> bool:
-        from .ops.common import is_number
+        from ..ops.common import is_number
 
         if not (isinstance(value, Tensor) or is_number(value)):
             raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}.")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .drawing import Draw, below, gaussian, uniform, whole
-from .ir.types import DType
-from .ops import pointwise
-from .random import (
+from ..core.tensor import Tensor
+from ..ir.types import DType
+from ..ops import pointwise
+from . import (
     Generator,
     bernoulli_draw,
     check_limits,
@@ -20,7 +20,7 @@ from .random import (
     probability,
     standard_deviation,
 )
-from .tensor import Tensor
+from .drawing import Draw, below, gaussian, uniform, whole
 
 
 def _limits(dtype: DType) -> tuple[float, float]:

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from .autograd.modes import unfollowed
-from .context import context
-from .inplace import become
-from .ir import ops as P
-from .ir.types import DType, bool_, float16, float32, float64, int64
-from .ops import create, pointwise
-from .ops.common import to_dtype
-from .ops.moving import cat
-from .ops.shape import expand, reshape
-from .tensor import Tensor, wrap
-from .views import LazyView
+from ..autograd.modes import unfollowed
+from ..core.context import context
+from ..core.inplace import become
+from ..core.tensor import Tensor, wrap
+from ..core.views import LazyView
+from ..ir import ops as P
+from ..ir.types import DType, bool_, float16, float32, float64, int64
+from ..ops import create, pointwise
+from ..ops.common import to_dtype
+from ..ops.moving import cat
+from ..ops.shape import expand, reshape
 
 Formula = Callable[..., Any]
 BLOCK = 2**15

@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .nn import functional as F
-from .nn.functional import (
+from ..core.tensor import Tensor
+from ..nn import functional as F
+from ..nn.functional import (
     adaptive_avg_pool1d,
     avg_pool1d,
     bilinear,
@@ -35,8 +36,7 @@ from .nn.functional import (
     selu,
     threshold,
 )
-from .ops import pointwise, reduce, shape
-from .tensor import Tensor
+from ..ops import pointwise, reduce, shape
 
 _REDUCTIONS = ("none", "mean", "sum")
 
@@ -150,7 +150,7 @@ def native_batch_norm(
 
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """``dropout``, and the mask of kept elements."""
-    from .ops.create import ones_like
+    from ..ops.create import ones_like
 
     if train is False or input.numel() == 0:
         return pointwise.clone(input), pointwise.ne(ones_like(input), 0)
@@ -180,7 +180,7 @@ def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Dropout of whole channels (axis 1)."""
     if input.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
-    from .ops.create import ones
+    from ..ops.create import ones
 
     sizes = (*input._data.shape[:2], *(1,) * (input.ndim - 2))
     return pointwise.mul(input, F.dropout(ones(sizes, dtype=input.dtype), p, train))

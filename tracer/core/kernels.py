@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..ir import ops as P
+from ..ir.graph import Builder
+from ..ir.primitive import Primitive
+from ..ir.types import TensorType, dtype_named, dtype_of, int64
+from ..random.drawing import BLOCK
+from ..runtime.objects import address
 from .context import context
-from .drawing import BLOCK
-from .ir import ops as P
-from .ir.graph import Builder
-from .ir.primitive import Primitive
-from .ir.types import TensorType, dtype_named, dtype_of, int64
-from .runtime.objects import address
 from .warning import warn
 
 if TYPE_CHECKING:
-    from .runtime.program import Program
+    from ..runtime.program import Program
 
 _FUNCTIONS = (P.erf, P.erfc)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -95,8 +95,8 @@ def _like(x: np.ndarray) -> np.ndarray:
 @functools.lru_cache(64)
 def _program(primitive: Primitive, operand: TensorType, result: TensorType, **attrs: Any) -> Program | None:
     """The kernel as a program that writes to its second input; None, with a warning, if it cannot be compiled."""
-    from .runtime.planned import planned
-    from .runtime.program import Program
+    from ..runtime.planned import planned
+    from ..runtime.program import Program
 
     builder = Builder(primitive.name)
     x, _ = builder.input(operand), builder.input(result)
@@ -105,7 +105,7 @@ def _program(primitive: Primitive, operand: TensorType, result: TensorType, **at
         with _importing_numba():
             return Program(planned(graph))
     except Exception as e:
-        from .tracing.failure import TraceWarning, describe
+        from ..tracing.failure import TraceWarning, describe
 
         warn(f"{primitive.name} is computed without compiled code: {describe(e, graph)}", TraceWarning)
         return None
@@ -117,7 +117,7 @@ def _importing_numba() -> Iterator[None]:
     if context.recorder is None or "numba" in sys.modules:
         yield
         return
-    from .tracing.substitutes import originals_in_place
+    from ..tracing.substitutes import originals_in_place
 
     with originals_in_place():
         yield

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.context import context
 from ..core.device import require_cpu
+from ..core.dlpack import from_dlpack
 from ..core.tensor import Tensor, wrap
 from ..ir.types import DType
 from .common import is_number
@@ -39,8 +40,6 @@ def asarray(
     elif isinstance(obj, np.ndarray):
         alias = from_numpy(obj)
     elif hasattr(obj, "__dlpack__"):
-        from ..core.dlpack import from_dlpack
-
         alias = from_dlpack(obj)
     elif isinstance(obj, (bytearray, memoryview, bytes)):
         alias = frombuffer(obj, dtype=dtype or context.default_dtype)

@@ -34,7 +34,7 @@ test-pythons: $(PYTHONS:%=test-%)
 $(PYTHONS:%=test-%): test-%:
 	$(if $(call interpreter,$*),$(MAKE) test VENV=.venv-$* PYTHON=$(call interpreter,$*),@echo "there is no Python $*")
 
-# The tests that compile, with the oldest supported version of Numba (runtime/numba_version.py).
+# The tests that compile, with the oldest supported version of Numba (runtime/compiler/numba_version.py).
 OLDEST_NUMBA := 0.65
 COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs numba_functions
 test-oldest-numba:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tracer.ir import pipeline
 from tracer.ir.parse import parse_graph
-from tracer.runtime.layout import Layout
+from tracer.runtime.programs.layout import Layout
 
 from .launcher import Device, Memory, NoDevice
 

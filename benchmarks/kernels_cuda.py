@@ -21,10 +21,10 @@ from pathlib import Path
 import tracer
 from tracer.ir import pipeline
 from tracer.ir.graph import Graph
-from tracer.runtime.cubin import ARCHITECTURES, Cubin, cubin
-from tracer.runtime.layout import lay_out
-from tracer.runtime.numba_cuda import ptx
-from tracer.runtime.plan import StepKind
+from tracer.runtime.compiler.cubin import ARCHITECTURES, Cubin, cubin
+from tracer.runtime.compiler.numba_cuda import ptx
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.plan import StepKind
 from tracer.tracing.graph_function import Executable
 
 from .workloads import WORKLOADS, Library, Workload

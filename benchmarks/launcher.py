@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from cuda.bindings import driver
 
-from tracer.runtime.cubin import cubin
-from tracer.runtime.numba_cuda import ptx
+from tracer.runtime.compiler.cubin import cubin
+from tracer.runtime.compiler.numba_cuda import ptx
 
 
 class NoDevice(RuntimeError):

@@ -33,10 +33,10 @@ from numba import cfunc, njit, types
 from numba.extending import intrinsic, models, register_model
 
 from ..ir.types import dtype_of, float32
-from . import intrinsics
-from .gemm import gemm
-from .intrinsics import DTYPES, INTRINSICS, Scalar
-from .objects import address
+from .compiler import intrinsics
+from .compiler.intrinsics import DTYPES, INTRINSICS, Scalar
+from .support.gemm import gemm
+from .support.objects import address
 
 SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 

@@ -10,8 +10,8 @@ from tracer.ir.autodiff import vjp
 from tracer.ir.graph import Builder
 from tracer.ir.interp import Evaluate, evaluate, using
 from tracer.ir.types import HALVES, type_of
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 
 def cast_args(args, dtype):

@@ -13,7 +13,7 @@ os.environ.setdefault("TRACER_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"tr
 @pytest.fixture(params=["host", "x86-64-v2", "x86-64-v3"])
 def each_cpu(request):
     """Runs a test once for each CPU whose code this machine can run."""
-    from tracer.runtime import machine
+    from tracer.runtime.compiler import machine
 
     with machine.selecting(request.param) as cpu:
         try:

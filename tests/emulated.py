@@ -15,9 +15,9 @@ from tracer.ir.graph import Builder
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.primitive import Kind
-from tracer.runtime.layout import Layout, lay_out
-from tracer.runtime.numba_cuda import ptx as ptx_of
-from tracer.runtime.program import Program
+from tracer.runtime.compiler.numba_cuda import ptx as ptx_of
+from tracer.runtime.programs.layout import Layout, lay_out
+from tracer.runtime.programs.program import Program
 
 BLOCKS = 64  # maximum per launch; grid loops support any number
 

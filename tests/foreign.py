@@ -1,7 +1,7 @@
 """Programs for another CPU, run by an emulator: kernels and products as object code, linked with a small C program.
 
 The C program reads an image of a program's memory, runs its steps, and writes the memory to a file. The image contains all
-of a plan (``tracer.runtime.plan``), with addresses relative to the start of the memory.
+of a plan (``tracer.runtime.programs.plan``), with addresses relative to the start of the memory.
 """
 
 import re
@@ -11,9 +11,10 @@ import subprocess
 import numpy as np
 
 from tracer.ir.types import dtype_named
-from tracer.runtime import compile as compiler
-from tracer.runtime import gemm, machine
-from tracer.runtime.plan import STATUS
+from tracer.runtime.compiler import compile as compiler
+from tracer.runtime.compiler import machine
+from tracer.runtime.programs.plan import STATUS
+from tracer.runtime.support import gemm
 
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")
 EMULATOR = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")

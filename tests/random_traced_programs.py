@@ -478,7 +478,7 @@ def single_operations():
     The disk cache is disabled: it would store plans under their usual keys.
     """
     from tracer.ir.passes import fuse
-    from tracer.runtime import planned
+    from tracer.runtime.programs import planned
 
     before = fuse._LENGTH, planned.cache
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tracer.runtime import machine
+from tracer.runtime.compiler import machine
 
 os.environ["NUMBA_OPT"] = "max"  # vectorise in the first run of the optimiser, whose input is that of the project's only run
 os.environ["NUMBA_CPU_NAME"] = machine.selected().name
@@ -35,10 +35,10 @@ import tracer
 from benchmarks.workloads import WORKLOADS, Library
 from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
-from tracer.runtime import compile as compiler
+from tracer.runtime.compiler import compile as compiler
 from tracer.runtime import dialect
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 SUMS_DIFFER = version("numba").startswith("0.65.")
 

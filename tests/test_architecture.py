@@ -42,6 +42,16 @@ def test_imports_run_one_way():
                     assert target in known, f"{path.relative_to(ROOT)} imports {target}"
 
 
+def test_imports_in_the_runtime_run_one_way():
+    order = ["compiler", "support", "programs"]
+    for level, room in enumerate(order):
+        for path in (ROOT / "runtime" / room).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module:
+                    target = node.module.split(".")[0]
+                    assert target not in order or order.index(target) <= level, f"{path.relative_to(ROOT)} imports {target}"
+
+
 def test_every_package_is_listed_for_installation():
     import tomllib
 
@@ -52,6 +62,11 @@ def test_every_package_is_listed_for_installation():
             parts = init.parent.relative_to(ROOT).parts
             found.add(".".join(parts if room == "tracer" else ("tracer", *parts)))
     assert found == listed
+
+
+def test_the_root_of_the_package_holds_what_people_import():
+    names = {path.stem for path in (ROOT / "tracer").glob("*.py")} - {"__init__", "__main__"}
+    assert names == {"accelerator", "backends", "compiler", "cuda", "fft", "serialization", "special"}
 
 
 def test_links_make_the_parts_one_package():

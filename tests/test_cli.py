@@ -95,7 +95,7 @@ def test_dump_for_a_cpu(run, cpu, llvm, asm):
 
 
 def test_a_cpu_that_is_not_known_is_one_clear_line_and_exit_code_2(run, monkeypatch):
-    from tracer.runtime import machine
+    from tracer.runtime.compiler import machine
 
     results = [run("dump", "model.py:layer", *INPUTS, "--cpu", "z80")]
     monkeypatch.setenv("TRACER_CPU", "z80")
@@ -137,8 +137,8 @@ def test_printed_kernels_can_be_pasted_and_called(run, tmp_path):
 
 
 def test_a_version_of_numba_that_is_not_supported_is_one_clear_line(run, monkeypatch):
-    from tracer.runtime import compile as compiler
-    from tracer.runtime import numba_version
+    from tracer.runtime.compiler import compile as compiler
+    from tracer.runtime.compiler import numba_version
 
     monkeypatch.setattr(numba_version, "version", lambda package: "0.70.1")
     monkeypatch.setattr(compiler, "_compiler", compiler._compiler.__wrapped__)
@@ -243,7 +243,7 @@ def test_dump_for_gpus(run, stage, expected, backward):
 
 def test_dump_for_gpus_without_their_compiler_names_the_extra(run, monkeypatch):
     """Without the compiler, Numba's own package numba.cuda lacks the modules imported here."""
-    monkeypatch.setitem(sys.modules, "tracer.runtime.numba_cuda", None)
+    monkeypatch.setitem(sys.modules, "tracer.runtime.compiler.numba_cuda", None)
     monkeypatch.setattr("tracer.cli.dump.version_of", lambda package: "not installed")
     inputs = ["--input", "f32[4,8]", "--input", "f32[8,2]"]
     result = run("dump", "model.py:layer", *inputs, "--stage", "ptx", "--device", "cuda")

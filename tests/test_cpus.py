@@ -16,10 +16,10 @@ from tracer.ir.autodiff import vjp
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.nn import functional as F
-from tracer.runtime import compile as compiler
-from tracer.runtime import machine, numba_version
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.compiler import compile as compiler
+from tracer.runtime.compiler import machine, numba_version
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 STEP = """
 import sys
@@ -27,7 +27,7 @@ import sys
 import tracer
 from tracer import nn, optim
 from tracer.nn import functional as F
-from tracer.runtime.compile import stats
+from tracer.runtime.compiler.compile import stats
 
 tracer.manual_seed(0)
 model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.LayerNorm(5), nn.Linear(5, 2))
@@ -49,9 +49,9 @@ tracer.erf(x)
 print(stats.compiled, stats.loaded, losses)
 """
 WHO = """
-numba_cpu = sys.modules.get("tracer.runtime.numba_cpu")
+numba_cpu = sys.modules.get("tracer.runtime.compiler.numba_cpu")
 print(numba_cpu.compiled if numba_cpu else 0)
-names = ("numba", "tracer.runtime.lower", "tracer.runtime.intrinsics", "tracer.codegen.cpu")
+names = ("numba", "tracer.runtime.compiler.lower", "tracer.runtime.compiler.intrinsics", "tracer.codegen.cpu")
 print(*(name for name in names if name in sys.modules))
 """
 

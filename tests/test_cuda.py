@@ -20,9 +20,9 @@ from benchmarks.workloads import WORKLOADS
 from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.parse import parse_graph
-from tracer.runtime import cubin, machine
-from tracer.runtime.layout import Layout, lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.compiler import cubin, machine
+from tracer.runtime.programs.layout import Layout, lay_out
+from tracer.runtime.programs.program import Program
 
 UNITS = 2  # of the last place of the largest element, per reduction
 
@@ -364,7 +364,7 @@ def test_ptx_that_is_not_accepted():
 
 
 def test_versions_of_numba_cuda_that_are_not_tested():
-    from tracer.runtime.numba_cuda import check_version
+    from tracer.runtime.compiler.numba_cuda import check_version
 
     check_version("0.30.4")
     for version in ("0.29.0", "1.0.0"):

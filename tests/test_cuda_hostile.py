@@ -17,8 +17,8 @@ from wide_programs import WideGraph, wide_arguments
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
-from tracer.runtime.layout import Layout, lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import Layout, lay_out
+from tracer.runtime.programs.program import Program
 
 
 def whole_numbers(graph):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tracer.runtime import dialect
-from tracer.runtime.intrinsics import DTYPES, INTRINSICS
+from tracer.runtime.compiler.intrinsics import DTYPES, INTRINSICS
 
 TOOL = Path(__file__).parent / "second_compiler.py"
 

@@ -13,8 +13,8 @@ import tracer
 from tracer.codegen import cpu
 from tracer.ir import interp, pipeline
 from tracer.ir.parse import parse_graph
-from tracer.runtime import compile as compiler
-from tracer.runtime import layout, planned, program
+from tracer.runtime.compiler import compile as compiler
+from tracer.runtime.programs import layout, planned, program
 from tracer.tracing import function, graph_function, outcome
 
 STAGES = {

@@ -11,8 +11,8 @@ from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 pytestmark = pytest.mark.usefixtures("each_cpu")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.ir.types import float32, float64
-from tracer.runtime.gemm import gemm, tile
+from tracer.runtime.support.gemm import gemm, tile
 
 _WORD = ctypes.c_int64
 _DTYPES = {"f": float32, "d": float64}

@@ -15,9 +15,10 @@ from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.widen import widen
-from tracer.runtime import dialect, machine
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime import dialect
+from tracer.runtime.compiler import machine
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 HALVES = [tracer.bfloat16, tracer.float16]
 halves = pytest.mark.parametrize("dtype", HALVES, ids=lambda d: d.name)

@@ -15,7 +15,7 @@ import pytest
 
 import tracer
 from tracer.core.context import context
-from tracer.runtime.compile import native_object
+from tracer.runtime.compiler.compile import native_object
 from tracer.runtime.interrupts import gated, uninterrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")

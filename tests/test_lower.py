@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.runtime import compile as compiler
-from tracer.runtime.objects import address
+from tracer.runtime.compiler import compile as compiler
+from tracer.runtime.support.objects import address
 
 KINDS = {
     "bool": np.bool_,

@@ -12,8 +12,8 @@ import scipy.special
 
 from tracer.codegen import circular, error, math, powers, special
 from tracer.ir.primitive import PRIMITIVES
-from tracer.runtime import compile as compiler
-from tracer.runtime.objects import address
+from tracer.runtime.compiler import compile as compiler
+from tracer.runtime.support.objects import address
 
 pytestmark = pytest.mark.usefixtures("each_cpu")
 FUNCTIONS = {**math.FUNCTIONS, **error.FUNCTIONS, **circular.FUNCTIONS, **powers.FUNCTIONS, **special.FUNCTIONS}

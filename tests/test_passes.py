@@ -15,8 +15,8 @@ from tracer.ir.passes.permutes import hoist_permutes
 from tracer.ir.passes.stages import two_stages
 from tracer.ir.passes.transpose import transpose_products
 from tracer.ir.primitive import PRIMITIVES
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 
 def body(text, inputs="%x: f32[2,3]", result="f32[2,3]"):

@@ -13,9 +13,9 @@ from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.primitive import PRIMITIVES, Rule
 from tracer.ir.verify import verify
-from tracer.runtime.layout import lay_out
-from tracer.runtime.plan import from_bytes, to_bytes
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.plan import from_bytes, to_bytes
+from tracer.runtime.programs.program import Program
 
 CASES = list(cases())
 IDS = [c[0] for c in CASES]

@@ -12,8 +12,8 @@ from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes import recompute as module
 from tracer.nn import functional as F
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 # A row kernel, and one that reads its exponentials and sums later: the product is between them.
 SOFTMAX = """\

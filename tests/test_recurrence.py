@@ -8,8 +8,8 @@ from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.recurrence import batch_products
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 
 def operations(graph):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tracer
-from tracer.runtime.objects import array_checks, counts_references, holds, reads_arrays
+from tracer.runtime.support.objects import array_checks, counts_references, holds, reads_arrays
 
 CALLS = 6  # recorded, replayed, specialised, and some more
 
@@ -318,7 +318,7 @@ def test_other_code_in_the_same_function_is_another_function():
 
 @pytest.mark.skipif(not reads_arrays, reason="this interpreter lays out functions differently, so Python compares them")
 def test_words_of_functions_and_cells():
-    from tracer.runtime.words import word_of, word_of_cell
+    from tracer.runtime.support.words import word_of, word_of_cell
 
     def outer():
         inner = [1]

@@ -9,8 +9,8 @@ from tracer.ir.interp import evaluate
 from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.nn import functional as F
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 
 def compiled(graph):

@@ -14,13 +14,13 @@ import tracer
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
-from tracer.runtime import cache
-from tracer.runtime.layout import lay_out
-from tracer.runtime.memory import ResultPool, arrange, take
-from tracer.runtime.objects import address
-from tracer.runtime.plan import from_bytes, to_bytes
-from tracer.runtime.planned import planned
-from tracer.runtime.program import Program
+from tracer.runtime.compiler import cache
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.plan import from_bytes, to_bytes
+from tracer.runtime.programs.planned import planned
+from tracer.runtime.programs.program import Program
+from tracer.runtime.support.memory import ResultPool, arrange, take
+from tracer.runtime.support.objects import address
 
 UPDATE = """\
 func @f(%p: f32[4], %g: f32[4]) -> (f32[], f32[4]) {
@@ -179,7 +179,7 @@ SECOND_PROCESS = """
 import tracer
 from tracer import nn, optim
 from tracer.nn import functional as F
-from tracer.runtime.compile import stats
+from tracer.runtime.compiler.compile import stats
 tracer.manual_seed(0)
 model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
 opt = optim.SGD(model.parameters(), lr=0.1)

@@ -17,8 +17,8 @@ import tracer
 from tracer import nn, optim
 from tracer.ir import pipeline
 from tracer.ir.graph import Graph
-from tracer.runtime.layout import lay_out
-from tracer.runtime.plan import Plan
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.plan import Plan
 
 Program = tuple[Callable[..., Any], tuple]
 LONGEST = 40_000  # characters per kernel

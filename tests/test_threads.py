@@ -16,8 +16,8 @@ from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.blocks import block_reductions
 from tracer.ir.passes.columns import partial_columns
-from tracer.runtime.layout import lay_out
-from tracer.runtime.program import Program
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
 
 pytestmark = pytest.mark.usefixtures("each_cpu")
 F = tracer.nn.functional

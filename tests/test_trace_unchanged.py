@@ -11,7 +11,7 @@ import pytest
 
 import tracer
 from tracer import nn, optim
-from tracer.runtime import profile, table, words
+from tracer.runtime.support import profile, table, words
 from tracer.tracing import guards, watch
 from tracer.tracing.unchanged import ANY
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tracer.ir import interp
-from tracer.runtime import memory, objects
+from tracer.runtime.support import memory
+from tracer.runtime.support import objects
 
 # NumPy and the compilers also check the implementation's name: they are imported before it changes.
 UNKNOWN = """
@@ -19,7 +20,10 @@ import llvmlite.binding, numba, numpy, scipy.special
 
 sys.implementation.name = "another"
 
-from tracer.runtime import memory, objects, table, words
+from tracer.runtime.support import memory
+from tracer.runtime.support import objects
+from tracer.runtime.support import table
+from tracer.runtime.support import words
 
 assert not objects.reads_arrays and not objects.counts_references
 assert objects.address is objects._address_by_interface and memory.FREE == -1

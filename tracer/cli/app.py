@@ -37,7 +37,7 @@ def fail(message: str) -> NoReturn:
 @app.callback()
 def check_environment() -> None:
     """Tensors, traced into fused kernels."""
-    from ..runtime import machine
+    from ..runtime.compiler import machine
 
     try:
         machine.selected()

@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from .. import Tensor, from_numpy, manual_seed, nn, no_grad, optim, trace
 from ..ir.graph import Graph
 from ..nn import functional as F
-from ..runtime import compile as compiler
+from ..runtime.compiler import compile as compiler
 from .report import write_report
 
 BATCH = 64

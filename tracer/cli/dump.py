@@ -18,7 +18,7 @@ from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Graph
 from ..ir.types import dtype_named
-from ..runtime import machine
+from ..runtime.compiler import machine
 from ..tracing.decorator import trace
 from ..tracing.kinds import Wrapper
 from .info import version_of
@@ -175,7 +175,7 @@ def _adjoint(graph: Graph) -> Graph:
 
 
 def _code(fused: Graph, stage: str) -> str:
-    from ..runtime import compile as compiler
+    from ..runtime.compiler import compile as compiler
     from .kernels import native, pasteable
 
     if stage == "source":

@@ -8,8 +8,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from .. import __version__
-from ..runtime import cache, machine, team
-from ..runtime.numba_version import TESTED
+from ..runtime.compiler import cache, machine
+from ..runtime.compiler.numba_version import TESTED
+from ..runtime.support import team
 
 
 def version_of(package: str) -> str:

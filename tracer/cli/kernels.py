@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from ..ir.graph import Graph
 from ..ir.primitive import Kind
-from ..runtime.layout import lay_out
-from ..runtime.plan import Plan, StepKind
+from ..runtime.programs.layout import lay_out
+from ..runtime.programs.plan import Plan, StepKind
 
 _KERNEL = "def kernel(args, start, stop):"
 
@@ -61,19 +61,19 @@ def for_grids(fused: Graph, stage: str, architecture: str) -> str:
 
 
 def _nvvm(kind: StepKind, architecture: str) -> str:
-    from ..runtime.numba_cuda import nvvm_ir
+    from ..runtime.compiler.numba_cuda import nvvm_ir
 
     return nvvm_ir(kind.source, kind.launch[1])
 
 
 def _ptx(kind: StepKind, architecture: str) -> str:
-    from ..runtime.numba_cuda import ptx
+    from ..runtime.compiler.numba_cuda import ptx
 
     return ptx(kind.source, kind.launch[1])
 
 
 def _sass(kind: StepKind, architecture: str) -> str:
-    from ..runtime.cubin import cubin, disassembly
+    from ..runtime.compiler.cubin import cubin, disassembly
 
     made = cubin(_ptx(kind, architecture), architecture)
     used = f"// {made.registers} registers, {made.spilled} bytes spilled, {made.shared} bytes of shared memory\n"

@@ -19,12 +19,12 @@ from ..ir.graph import Builder
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType, dtype_named, dtype_of, int64
 from ..random.drawing import BLOCK
-from ..runtime.objects import address
+from ..runtime.support.objects import address
 from .context import context
 from .warning import warn
 
 if TYPE_CHECKING:
-    from ..runtime.program import Program
+    from ..runtime.programs.program import Program
 
 _FUNCTIONS = (P.erf, P.erfc)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -95,8 +95,8 @@ def _like(x: np.ndarray) -> np.ndarray:
 @functools.lru_cache(64)
 def _program(primitive: Primitive, operand: TensorType, result: TensorType, **attrs: Any) -> Program | None:
     """The kernel as a program that writes to its second input; None, with a warning, if it cannot be compiled."""
-    from ..runtime.planned import planned
-    from ..runtime.program import Program
+    from ..runtime.programs.planned import planned
+    from ..runtime.programs.program import Program
 
     builder = Builder(primitive.name)
     x, _ = builder.input(operand), builder.input(result)

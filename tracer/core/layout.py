@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.objects import address
+from ..runtime.support.objects import address
 
 
 class layout:

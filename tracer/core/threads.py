@@ -13,7 +13,7 @@ def set_num_threads(n: int) -> None:
     ``TRACER_NUM_THREADS`` sets the initial number; by default it is the number of CPUs. Results do not depend on it, bit
     for bit. Raises ValueError unless 1 <= n <= 64.
     """
-    from ..runtime import team
+    from ..runtime.support import team
 
     team.set_num_threads(n)
     if _SETTING in Structure.settings:
@@ -22,7 +22,7 @@ def set_num_threads(n: int) -> None:
 
 def get_num_threads() -> int:
     """The number of threads that run large kernels."""
-    from ..runtime import team
+    from ..runtime.support import team
 
     n = team.get_num_threads()
     if context.recorder is not None and _SETTING not in Structure.settings:

@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 
 from ..core.context import context
 from ..ir.types import TensorType
-from ..runtime.native import Failure, entry
+from ..runtime.programs.native import Failure, entry
 from ..tracing.exported import Differentiated, Examples, Exported, Parameter, Structure, export, surroundings
 from ..tracing.function import TracedFunction
 

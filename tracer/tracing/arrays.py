@@ -17,7 +17,7 @@ import numpy as np
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.types import dtype_of
-from ..runtime.objects import references
+from ..runtime.support.objects import references
 
 if TYPE_CHECKING:
     from .recorder import Recorder

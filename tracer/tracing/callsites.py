@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core.context import context
 from ..core.tensor import Tensor
-from ..runtime.objects import references
+from ..runtime.support.objects import references
 from .arrays import is_runtime_array
 from .growing import length_of
 from .scalars import RuntimeNumber

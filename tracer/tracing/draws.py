@@ -20,7 +20,7 @@ import numpy as np
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..runtime.interrupts import uninterrupted
-from ..runtime.objects import set_class, sets_classes
+from ..runtime.support.objects import set_class, sets_classes
 from .arrays import is_runtime_array
 from .kinds import STATIC
 from .known import global_generators, is_quiet, state_of

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.context import structure_changed
 from ..core.tensor import Tensor
-from ..runtime.objects import sets_classes
+from ..runtime.support.objects import sets_classes
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Accesses, can_be_tracked
 from .kinds import CELL, CONTENTS, GROWTH, MISSING, contained, contents, is_class_noise, is_described, slots_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..autograd.function import FunctionNode
 from ..core.tensor import Tensor
-from ..runtime.objects import references
+from ..runtime.support.objects import references
 from .arrays import is_runtime_array
 from .kinds import contained, slots_of
 from .scalars import FloatProgram, RuntimeNumber

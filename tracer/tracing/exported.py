@@ -19,8 +19,8 @@ from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, TensorType, dtype_of
 from ..ops import zeros_like
-from ..runtime.native import NativeFunction
-from ..runtime.planned import planned
+from ..runtime.programs.native import NativeFunction
+from ..runtime.programs.planned import planned
 from .calls import Call
 from .guards import Environment
 from .kinds import STATIC, Untraceable

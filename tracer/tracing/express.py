@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.context import SPECIAL, context
 from ..core.tensor import UNCHANGED, Tensor
 from ..core.waiting import WAITING
-from ..runtime import memory, objects
+from ..runtime.support import memory, objects
 from .alike import is_only_read
 from .calls import Call, is_settled, storage
 from .guards import Environment

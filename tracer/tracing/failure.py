@@ -22,8 +22,8 @@ import numpy as np
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.ops import fusion
 from ..ir.primitive import Primitive
-from ..runtime import cache
-from ..runtime.plan import StepKind
+from ..runtime.compiler import cache
+from ..runtime.programs.plan import StepKind
 
 
 class TraceWarning(UserWarning):
@@ -59,7 +59,7 @@ def with_room(work: Callable[[], Any]) -> Any:
 
 def describe(error: BaseException, graph: Graph | Builder) -> str:
     """The reason why ``graph`` runs eagerly, with the operation, its place in the user's code, and the file of the graph."""
-    from ..runtime.machine import NotHere  # imports llvmlite: only when something is compiled
+    from ..runtime.compiler.machine import NotHere  # imports llvmlite: only when something is compiled
 
     if isinstance(error, (ImportError, NotHere)):  # an error of the installation or the settings, not of the graph
         return str(error)

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.objects import address, reads_arrays
+from ..runtime.support.objects import address, reads_arrays
 from .applications import Application
 from .calls import storage
 from .entered import Entered
@@ -26,7 +26,7 @@ from .world import muted
 if TYPE_CHECKING:
     from ..autograd.function import FunctionCtx
     from ..autograd.hooks import RemovableHandle
-    from ..runtime.program import Program
+    from ..runtime.programs.program import Program
     from .calls import Call
     from .ending import Ending
     from .graph_function import GraphFunction

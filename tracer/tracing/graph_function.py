@@ -24,18 +24,18 @@ from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.interp import evaluate
 from ..ir.ops import broadcast, check_index, detach, reshape, uniform
 from ..ir.primitive import Kind
-from ..runtime.objects import address
+from ..runtime.support.objects import address
 from .compiled_node import CompiledNode, Result
 from .failure import TraceWarning, describe, with_room
 from .recording import signals_apart
 
 if TYPE_CHECKING:
-    from ..runtime.program import Program
+    from ..runtime.programs.program import Program
 
 
 def _program(graph: Graph) -> Program:
-    from ..runtime.planned import planned
-    from ..runtime.program import Program  # imports llvmlite: only when something is compiled
+    from ..runtime.programs.planned import planned
+    from ..runtime.programs.program import Program  # imports llvmlite: only when something is compiled
 
     return Program(planned(graph))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..core.context import context
-from ..runtime.objects import set_class
+from ..runtime.support.objects import set_class
 from .scalars import Length
 
 

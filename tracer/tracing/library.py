@@ -11,7 +11,7 @@ import weakref
 from typing import Any
 
 from ..core.tensor import Tensor
-from ..runtime.words import namespace, version_of
+from ..runtime.support.words import namespace, version_of
 from .kinds import MISSING
 from .known import PACKAGE, is_library, is_quiet
 from .substitutes import original

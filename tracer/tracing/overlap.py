@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from ..runtime.objects import address
+from ..runtime.support.objects import address
 
 
 def overlapping(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:

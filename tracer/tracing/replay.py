@@ -12,7 +12,7 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.objects import address
+from ..runtime.support.objects import address
 from .calls import Call, storage
 from .ending import Ending, Recorded, whole
 from .graph_function import Executable

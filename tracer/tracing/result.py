@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
 from ..core.tensor import Tensor
-from ..runtime import objects
+from ..runtime.support import objects
 from .applications import settle
 from .assigned import assigned
 from .effects import Change, place

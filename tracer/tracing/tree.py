@@ -29,8 +29,8 @@ from .scalars import Element
 from .tape import Decision, Input, Look, Row, Span, merged
 
 if TYPE_CHECKING:
-    from ..runtime.calling import Caller
-    from ..runtime.program import Program
+    from ..runtime.programs.calling import Caller
+    from ..runtime.programs.program import Program
     from .calls import Call
 
 _MAX_NODES = 20_000
@@ -357,7 +357,7 @@ class Tree(Recorded):
 
     def caller(self, program: Program, looked_at: list[int]) -> Caller:
         """The call of a program; equal segments share it."""
-        from ..runtime.calling import caller  # imports llvmlite
+        from ..runtime.programs.calling import caller  # imports llvmlite
 
         key = id(program), tuple(looked_at)
         if key not in self._callers:

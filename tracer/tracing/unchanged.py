@@ -20,8 +20,8 @@ import numpy as np
 
 from ..core.context import Structure
 from ..core.tensor import Tensor
-from ..runtime import table
-from ..runtime.words import (
+from ..runtime.support import table
+from ..runtime.support.words import (
     Look,
     Word,
     dictionary_of,

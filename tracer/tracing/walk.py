@@ -24,7 +24,7 @@ import numpy as np
 from ..core.context import Structure
 from ..core.tensor import Tensor, wrap
 from ..ops.offering import is_offered
-from ..runtime.words import namespace, tells_versions_of_objects
+from ..runtime.support.words import namespace, tells_versions_of_objects
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .arrays import Changeable, Elements, is_input
 from .callsites import code_of, has_substitute

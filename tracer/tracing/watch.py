@@ -19,7 +19,7 @@ from ..core.eager import Eager, apply
 from ..core.tensor import Tensor
 from ..ir.interp import using
 from ..ir.primitive import Primitive
-from ..runtime import profile
+from ..runtime.support import profile
 from .alike import tells_apart
 from .callsites import as_written, code_of
 from .draws import Generators

@@ -175,7 +175,7 @@ def _address(name: str) -> int:
 
 @functools.cache
 def _profile() -> int:
-    from . import compile as compiler  # imports llvmlite, which is slow
+    from ..compiler import compile as compiler  # imports llvmlite, which is slow
 
     return compiler.native("profile", lambda: _CODE, ("profile",))["profile"]
 

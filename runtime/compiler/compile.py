@@ -19,8 +19,8 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from ..interrupts import uninterrupted
 from . import cache, machine
-from .interrupts import uninterrupted
 from .numba_version import check_version
 
 _lock = threading.RLock()
@@ -43,11 +43,12 @@ def _meaning() -> str:
     """What determines the code of kernels and native functions, besides the CPU: the relevant source files, and the compilers'
     versions.
     """
-    from .. import codegen
+    from ... import codegen
 
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
-    names = ("machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector", "driver", "team", "gemm")
+    names = ("machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector")
     files = [here / f"{name}.py" for name in names]
+    files += [here.parent / "support" / f"{name}.py" for name in ("driver", "team", "gemm")]
     files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special")]
     # Numba's version, without importing Numba, or the package metadata, which takes as long as a small kernel.
     numba = find_spec("numba")

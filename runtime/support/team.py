@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import compile as compiler
+from ..compiler import compile as compiler
 from .memory import ALIGNMENT
 from .objects import address
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import pipeline
-from ..ir.graph import Graph, Value
-from ..ir.location import origin_of
-from . import cache
+from ...ir import pipeline
+from ...ir.graph import Graph, Value
+from ...ir.location import origin_of
+from ..compiler import cache
 from .plan import Plan, from_bytes, to_bytes
 
 
@@ -56,6 +56,6 @@ def _said(graph: Graph) -> tuple:
 def _compiler() -> str:
     """The code that makes plans: passes, code generator, layout; and NumPy, which folds constants."""
     here = Path(__file__).parent
-    files = [f for room in ("ir", "codegen") for f in sorted((here.parent / room).rglob("*.py"))]
-    files += [here / "layout.py", here / "plan.py", here / "memory.py"]
+    files = [f for room in ("ir", "codegen") for f in sorted((here.parent.parent / room).rglob("*.py"))]
+    files += [here / "layout.py", here / "plan.py", here.parent / "support" / "memory.py"]
     return f"{hashlib.sha256(b''.join(f.read_bytes() for f in files)).hexdigest()} {np.__version__}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import memory, objects
+from ..support import memory, objects
 from .program import Program
 
 Caller = Callable[..., "tuple[np.ndarray, ...] | None"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..ir.types import DType, bool_, int64
+from ...ir.types import DType, bool_, int64
 from . import halves
 from .intrinsics import (
     DTYPES,

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codegen import cpu, cuda
-from ..codegen.fusion import lower
-from ..codegen.library import LARGE_PRODUCT, gathered_fold, lower_op
-from ..codegen.mapping import Mapped, mapped
-from ..codegen.nest import Kernel
-from ..codegen.scatter import stages
-from ..ir.graph import Builder, Graph, Op, Value
-from ..ir.interp import EVALUATE
-from ..ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add
-from ..ir.passes.fuse import has_kernel
-from ..ir.primitive import Kind
-from .memory import ALIGNMENT, arrange
+from ...codegen import cpu, cuda
+from ...codegen.fusion import lower
+from ...codegen.library import LARGE_PRODUCT, gathered_fold, lower_op
+from ...codegen.mapping import Mapped, mapped
+from ...codegen.nest import Kernel
+from ...codegen.scatter import stages
+from ...ir.graph import Builder, Graph, Op, Value
+from ...ir.interp import EVALUATE
+from ...ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add
+from ...ir.passes.fuse import has_kernel
+from ...ir.primitive import Kind
+from ..support.memory import ALIGNMENT, arrange
 from .plan import STATUS, Plan, StepKind
 
 

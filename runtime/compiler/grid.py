@@ -16,7 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..ir.types import DType, int64
+from ...ir.types import DType, int64
 from . import nvvm
 from .intrinsics import DTYPES, I64, Scalar, llvm_type
 from .lower import Writer, names_of, parsed, same_type

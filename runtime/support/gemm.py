@@ -30,10 +30,10 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..ir.types import DType, float64
-from . import compile as compiler
-from .halves import widened
-from .machine import CPU, selected
+from ...ir.types import DType, float64
+from ..compiler import compile as compiler
+from ..compiler.halves import widened
+from ..compiler.machine import CPU, selected
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
 _KC, _MC = 256, 640  # of a packed block of A: inner extent, maximum rows

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from ..ir.types import TensorType, dtype_named
+from ...ir.types import TensorType, dtype_named
 
 STATUS = 16  # bytes of a step's cell: the failed site, and the offending number
 

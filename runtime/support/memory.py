@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir.types import TensorType
+from ...ir.types import TensorType
 from .objects import address, counts_references, reads_arrays
 from .objects import references as getrefcount
 

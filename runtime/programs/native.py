@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import compile as compiler
-from . import driver
-from .memory import aligned_empty
-from .objects import address
+from ..compiler import compile as compiler
+from ..support import driver
+from ..support.memory import aligned_empty
+from ..support.objects import address
 from .plan import Plan
 from .program import ERRORS, Frame, Program
 

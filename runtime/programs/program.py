@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.interp import evaluate
-from ..ir.parse import parse_graph
-from ..ir.types import TensorType, dtype_named
-from . import compile as compiler
-from . import driver, machine
-from .gemm import gemm
-from .memory import ResultPool, aligned_empty, take
-from .objects import HEAD, address, array_checks, reads_arrays
+from ...ir.interp import evaluate
+from ...ir.parse import parse_graph
+from ...ir.types import TensorType, dtype_named
+from ..compiler import compile as compiler
+from ..compiler import machine
+from ..support import driver
+from ..support.gemm import gemm
+from ..support.memory import ResultPool, aligned_empty, take
+from ..support.objects import HEAD, address, array_checks, reads_arrays
+from ..support.team import sharing
 from .plan import Plan, StepKind
-from .team import sharing
 
 _SHARED = 16 << 20  # bytes of arena: a larger one exists once
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..ir.types import DType, bool_, float64
+from ...ir.types import DType, bool_, float64
 from . import intrinsics as cpu
 from .arithmetic import LLVMArithmetic, Number, declared, element
 from .intrinsics import I1, I8, I64, Scalar, alike, llvm_type

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 
-from . import compile as compiler
+from ..compiler import compile as compiler
 
 _CODE = """
 define i32 @SYMBOL_run(ptr %header) {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
-from .interrupts import uninterrupted
+from ..interrupts import uninterrupted
 
 _V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")

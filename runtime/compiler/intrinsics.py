@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from ..codegen import circular, error, powers, special
-from ..codegen.math import FUNCTIONS
-from ..ir.ops.source import DIGITS, GOLDEN, STREAMS
-from ..ir.types import DType, bool_, dtype_named, float32, float64, int64
+from ...codegen import circular, error, powers, special
+from ...codegen.math import FUNCTIONS
+from ...ir.ops.source import DIGITS, GOLDEN, STREAMS
+from ...ir.types import DType, bool_, dtype_named, float32, float64, int64
 from . import halves, vector
 from .arithmetic import LLVMArithmetic, Number, declared, wide_registers
 

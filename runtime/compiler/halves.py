@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 
-from ..ir.types import DType, bfloat16
+from ...ir.types import DType, bfloat16
 from .machine import selected
 
 _I16, _I32, _F32 = ir.IntType(16), ir.IntType(32), ir.FloatType()

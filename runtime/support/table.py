@@ -119,7 +119,7 @@ def _functions() -> tuple[Any, _Method, Any, int]:
     """The constructor of built-in methods and the method definition; the function ``differs``; and the address of the function
     that creates ints.
     """
-    from . import compile as compiler  # imports llvmlite, which is slow
+    from ..compiler import compile as compiler  # imports llvmlite, which is slow
 
     found = compiler.native("table", lambda: _CODE, ("differs", "same"))
     api: Any = ctypes.pythonapi

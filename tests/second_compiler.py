@@ -35,8 +35,8 @@ import tracer
 from benchmarks.workloads import WORKLOADS, Library
 from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
-from tracer.runtime.compiler import compile as compiler
 from tracer.runtime import dialect
+from tracer.runtime.compiler import compile as compiler
 from tracer.runtime.programs.layout import lay_out
 from tracer.runtime.programs.program import Program
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tracer.ir import interp
-from tracer.runtime.support import memory
-from tracer.runtime.support import objects
+from tracer.runtime.support import memory, objects
 
 # NumPy and the compilers also check the implementation's name: they are imported before it changes.
 UNKNOWN = """

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..core.tensor import Tensor
 from ..nn.module import Module
-from ..tensor import Tensor
 from .kinds import contents, is_plain
 from .scalars import Argument, Item, Whole
 

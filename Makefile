@@ -7,7 +7,7 @@ PYTHONS := 3.11 3.12 3.13
 # The interpreter of a version: on the path, or from pyenv; empty if none starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
-.PHONY: demo examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
+.PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
 	kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
@@ -16,6 +16,11 @@ demo: $(VENV)/.demo
 # All examples, with the figures that are in the repository.
 examples: $(VENV)/.examples
 	for file in $(filter-out examples/common.py,$(wildcard examples/*.py)); do $(BIN)/python $$file --out examples || exit 1; done
+
+# The documentation, in docs/_build/html/index.html. A warning is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -79,6 +84,10 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[demo]'
 	touch $@
 
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[docs]'
+	touch $@
+
 $(VENV)/.examples: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[examples]'
 	touch $@
@@ -96,4 +105,4 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* build src/*.egg-info demo-output examples-output
+	rm -rf $(VENV) .venv-* build src/*.egg-info demo-output examples-output docs/_build docs/api docs/copied docs/ir.md

@@ -12,18 +12,29 @@ from ..ops.pointwise import where
 from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
 
 
-def _check(lr: Any, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
-    require("learning rate", lr, lr >= 0)
-    require("epsilon value", eps, eps >= 0)
-    if isinstance(betas[0], Tensor) != isinstance(betas[1], Tensor):
-        raise ValueError("betas must be either both floats or both Tensors")
-    for i, beta in enumerate(betas):
-        require(f"beta parameter at index {i}", beta, 0 <= beta < 1)
-    require("weight_decay value", weight_decay, weight_decay >= 0)
+class AdamLike(Optimizer):
+    """Optimizers with running means of the gradients, and of their squares or sizes."""
 
+    def __init__(self, params: Iterable[Any], accepted: str, more: dict[str, Any], **settings: Any):
+        """``accepted`` names the options without effect that ``more`` may have. Raises ValueError for invalid settings."""
+        lr, betas = settings["lr"], settings["betas"]
+        require("learning rate", lr, lr >= 0)
+        require("epsilon value", settings["eps"], settings["eps"] >= 0)
+        if isinstance(betas[0], Tensor) != isinstance(betas[1], Tensor):
+            raise ValueError("betas must be either both floats or both Tensors")
+        for i, beta in enumerate(betas):
+            require(f"beta parameter at index {i}", beta, 0 <= beta < 1)
+        decay = settings.get("weight_decay", 0)
+        require("weight_decay value", decay, decay >= 0)
+        super().__init__(params, settings | options(accepted, more))
 
-class _Moments(Optimizer):
-    """Optimizers with running means of the gradients and of their squares."""
+    def _gradient(self, p: Tensor, group: ParamGroup) -> Tensor:
+        """The gradient with the weight decay; a decoupled one is applied to the parameter (Loshchilov, Hutter 2019)."""
+        decoupled = group.get("decoupled_weight_decay", False)
+        g = regularized(p, group, decay=not decoupled)
+        if decoupled and group["weight_decay"]:
+            p.mul_(1 - group["lr"] * group["weight_decay"])
+        return g
 
     def _moments(
         self, p: Tensor, g: Tensor, group: ParamGroup, **more: Any
@@ -45,7 +56,7 @@ class _Moments(Optimizer):
         return state, mean, square, step.to(float64)
 
 
-class Adam(_Moments):
+class Adam(AdamLike):
     """Kingma, Ba 2015, with L2 weight decay; ``amsgrad``: Reddi et al. 2018."""
 
     def __init__(
@@ -61,18 +72,14 @@ class Adam(_Moments):
         decoupled_weight_decay: bool = False,
         **more: Any,
     ):
-        _check(lr, betas, eps, weight_decay)
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
         settings |= {"maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, settings | options("foreach capturable differentiable fused", more))
+        super().__init__(params, "foreach capturable differentiable fused", more, **settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
-        decoupled = group.get("decoupled_weight_decay", False)
         for p in params:
-            g = regularized(p, group, decay=not decoupled)
-            if decoupled and group["weight_decay"]:
-                p.mul_(1 - lr * group["weight_decay"])
+            g = self._gradient(p, group)
             largest = {"max_exp_avg_sq": zeros_for(p)} if group["amsgrad"] else {}
             state, mean, square, t = self._moments(p, g, group, **largest)
             if group["amsgrad"]:
@@ -101,7 +108,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True, **more)
 
 
-class NAdam(_Moments):
+class NAdam(AdamLike):
     """Adam with Nesterov momentum (Dozat 2016)."""
 
     def __init__(
@@ -117,18 +124,15 @@ class NAdam(_Moments):
         maximize: bool = False,
         **more: Any,
     ):
-        _check(lr, betas, eps, weight_decay)
         require("momentum_decay value", momentum_decay, momentum_decay >= 0)
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay}
         settings |= {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}
-        super().__init__(params, settings | options("foreach capturable differentiable", more))
+        super().__init__(params, "foreach capturable differentiable", more, **settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["momentum_decay"]
         for p in params:
-            g = regularized(p, group, decay=not group["decoupled_weight_decay"])
-            if group["decoupled_weight_decay"] and group["weight_decay"]:
-                p.mul_(1 - lr * group["weight_decay"])
+            g = self._gradient(p, group)
             state, mean, square, t = self._moments(p, g, group, mu_product=create.ones)
             mu = beta1 * (1 - 0.5 * 0.96 ** (t * decay))
             mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * decay))
@@ -139,7 +143,7 @@ class NAdam(_Moments):
             p.sub_(mean / root * (lr * mu_next / (1 - product * mu_next)).to(p.dtype))
 
 
-class RAdam(_Moments):
+class RAdam(AdamLike):
     """Adam with a rectified variance (Liu et al. 2020)."""
 
     def __init__(
@@ -154,18 +158,15 @@ class RAdam(_Moments):
         maximize: bool = False,
         **more: Any,
     ):
-        _check(lr, betas, eps, weight_decay)
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         settings |= {"decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, settings | options("foreach capturable differentiable", more))
+        super().__init__(params, "foreach capturable differentiable", more, **settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
         limit = 2 / (1 - beta2) - 1
         for p in params:
-            g = regularized(p, group, decay=not group["decoupled_weight_decay"])
-            if group["decoupled_weight_decay"] and group["weight_decay"]:
-                p.mul_(1 - lr * group["weight_decay"])
+            g = self._gradient(p, group)
             _, mean, square, t = self._moments(p, g, group)
             correction = 1 - beta2**t
             rho = limit - 2 * t * beta2**t / correction
@@ -175,7 +176,7 @@ class RAdam(_Moments):
             p.sub_(mean / (1 - beta1**t).to(p.dtype) * lr * factor)
 
 
-class Adamax(Optimizer):
+class Adamax(AdamLike):
     """Adam with the infinity norm (Kingma, Ba 2015)."""
 
     def __init__(
@@ -189,14 +190,13 @@ class Adamax(Optimizer):
         maximize: bool = False,
         **more: Any,
     ):
-        _check(lr, betas, eps, weight_decay)
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, settings | options("foreach differentiable capturable", more))
+        super().__init__(params, "foreach differentiable capturable", more, **settings)
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
         for p in params:
-            g = regularized(p, group)
+            g = self._gradient(p, group)
             state = self._state(
                 p,
                 step=create.zeros,

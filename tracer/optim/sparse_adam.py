@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..core.tensor import Tensor
-from .adam import _check
-from .optimizer import Optimizer, ParamGroup
+from .adam import AdamLike
+from .optimizer import ParamGroup
 
 
-class SparseAdam(Optimizer):
+class SparseAdam(AdamLike):
     """Adam for the rows that have a gradient. All gradients are dense here, so a step with gradients raises RuntimeError."""
 
     def __init__(
@@ -21,8 +21,7 @@ class SparseAdam(Optimizer):
         eps: float = 1e-8,
         maximize: bool = False,
     ):
-        _check(lr, betas, eps, 0)
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+        super().__init__(params, "", {}, lr=lr, betas=betas, eps=eps, maximize=maximize)
         if any(p.is_complex() for group in self.param_groups for p in group["params"]):
             raise ValueError("SparseAdam does not support complex parameters")
 

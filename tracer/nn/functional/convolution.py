@@ -11,6 +11,7 @@ from ...ir import ops as P
 from ...ops import matmul, permute, reshape
 from ...ops import pointwise as F
 from ...ops import shape as S
+from .ranks import by_rank
 
 __all__ = [
     "conv1d",
@@ -49,15 +50,24 @@ def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
     return S.squeeze(out, 0)
 
 
-def _conv(
-    n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+def conv_nd(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> Tensor:
-    """The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
-    Puri, Simard 2006).
+    """Cross-correlation of {inputs} (N, C, {axes}) or (C, {axes}), with a weight (O, C / groups, {kernel}).
+
+    The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
+    Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
     """
     name = f"conv{n}d"
     if input.ndim == n + 1:
-        return _batched(_conv, n, input, weight, bias, stride, padding, dilation, groups)
+        return _batched(conv_nd, n, input, weight, bias, stride, padding, dilation, groups)
     if input.ndim != n + 2:
         raise RuntimeError(
             f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}"
@@ -98,6 +108,9 @@ def _conv(
         result = F.add(result, reshape(bias, (out, *(1,) * n)))
     # an input without channels gives a result without channels, as in PyTorch
     return result if c else S.narrow(result, 1, 0, 0)
+
+
+conv1d, conv2d, conv3d = by_rank(conv_nd)
 
 
 def _require_fitting(
@@ -163,59 +176,24 @@ def _padded(n: int, x: Tensor, size: Sequence[int], step: Sequence[int], padding
     return S.pad(x, amounts) if any(amounts) else x
 
 
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of signals (N, C, L) or (C, L), with a weight (O, C / groups, k)."""
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of images (N, C, H, W) or (C, H, W), with a weight (O, C / groups, kH, kW)."""
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation of volumes (N, C, D, H, W) or (C, D, H, W), with a weight (O, C / groups, kD, kH, kW)."""
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv_transpose(
+def conv_transpose_nd(
     n: int,
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
 ) -> Tensor:
-    """The adjoint of a convolution: products give the windows, whose overlaps are summed."""
+    """The adjoint of ``conv{n}d`` as a layer, of {inputs} (N, C, {axes}) or (C, {axes}).
+
+    The weight is (C, O / groups, {kernel}). Products give the windows, whose overlaps are summed. Raises RuntimeError for
+    shapes, dtypes and settings that do not fit.
+    """
     if input.ndim == n + 1:
-        return _batched(_conv_transpose, n, input, weight, bias, stride, padding, output_padding, groups, dilation)
+        return _batched(conv_transpose_nd, n, input, weight, bias, stride, padding, output_padding, groups, dilation)
     if input.ndim != n + 2:
         raise RuntimeError(
             f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to conv_transpose{n}d, but got input of size: "
@@ -253,43 +231,4 @@ def _conv_transpose(
     return out if bias is None else F.add(out, reshape(bias, (groups * per_group, *(1,) * n)))
 
 
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The adjoint of ``conv1d`` as a layer; the weight is (C, O / groups, k)."""
-    return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def conv_transpose2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The adjoint of ``conv2d`` as a layer; the weight is (C, O / groups, kH, kW)."""
-    return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
-
-
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The adjoint of ``conv3d`` as a layer; the weight is (C, O / groups, kD, kH, kW)."""
-    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+conv_transpose1d, conv_transpose2d, conv_transpose3d = by_rank(conv_transpose_nd)

@@ -15,6 +15,7 @@ from ...ops.common import to_dtype
 from ...ops.index import gather
 from ...random import rand
 from .convolution import ntuple, require_images
+from .ranks import by_rank
 
 __all__ = [
     "fractional_max_pool2d",
@@ -91,7 +92,8 @@ def _pool(
     return S.reshape(values, (*lead, *sizes)), S.reshape(found, (*lead, *sizes))
 
 
-def fractional_max_pool2d_with_indices(
+def fractional_max_pool_nd_with_indices(
+    n: int,
     input: Tensor,
     kernel_size: Any,
     output_size: Any = None,
@@ -99,11 +101,12 @@ def fractional_max_pool2d_with_indices(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``fractional_max_pool2d`` with the positions of the maxima."""
-    return _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
+    """``fractional_max_pool{n}d`` with the positions of the maxima."""
+    return _pool(n, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
-def fractional_max_pool2d(
+def fractional_max_pool_nd(
+    n: int,
     input: Tensor,
     kernel_size: Any,
     output_size: Any = None,
@@ -111,36 +114,15 @@ def fractional_max_pool2d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The maxima of randomly placed windows of (N, C, H, W) or (C, H, W); with their positions in the image if
-    ``return_indices``.
+    """The maxima of randomly placed windows of {inputs} (N, C, {axes}) or (C, {axes}); with their positions in the
+    flattened axes if ``return_indices``.
 
     ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
     without either, RuntimeError for sizes that do not fit.
     """
-    found = _pool(2, input, kernel_size, output_size, output_ratio, _random_samples)
+    found = _pool(n, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]
 
 
-def fractional_max_pool3d_with_indices(
-    input: Tensor,
-    kernel_size: Any,
-    output_size: Any = None,
-    output_ratio: Any = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """``fractional_max_pool3d`` with the positions of the maxima."""
-    return _pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
-
-
-def fractional_max_pool3d(
-    input: Tensor,
-    kernel_size: Any,
-    output_size: Any = None,
-    output_ratio: Any = None,
-    return_indices: bool = False,
-    _random_samples: Tensor | None = None,
-) -> Any:
-    """``fractional_max_pool2d`` of volumes (N, C, D, H, W), or (C, D, H, W)."""
-    found = _pool(3, input, kernel_size, output_size, output_ratio, _random_samples)
-    return found if return_indices else found[0]
+_, fractional_max_pool2d_with_indices, fractional_max_pool3d_with_indices = by_rank(fractional_max_pool_nd_with_indices)
+_, fractional_max_pool2d, fractional_max_pool3d = by_rank(fractional_max_pool_nd)

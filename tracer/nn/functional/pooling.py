@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from ...ops.inquiry import iinfo
 from ...ops.opmath import opmath
 from ...ops.writes import scatter, scatter_add
 from .convolution import ntuple, require_images
+from .ranks import by_rank
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -89,9 +91,20 @@ def _lowest(x: Tensor) -> float:
     return -math.inf if x.is_floating_point() else iinfo(x.dtype).min
 
 
-def _max_pool(
-    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool
+def max_pool_nd(
+    n: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
 ) -> Any:
+    """The maximum of each window of {inputs} (N, C, {axes}) or (C, {axes}).
+
+    With ``return_indices`` also its position in the flattened axes {axes}. Raises RuntimeError for windows that do not fit.
+    """
     require_images(f"max_pool{n}d", n, input)
     w, _ = _windows(n, input, kernel_size, stride, padding, dilation, ceil_mode, _lowest(input))
     lead = input.ndim - n
@@ -104,6 +117,9 @@ def _max_pool(
     numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
     spots, _ = _windows(n, numbers, kernel_size, stride, padding, dilation, ceil_mode, -1)
     return picked(w), picked(S.expand(spots, shape))
+
+
+max_pool1d, max_pool2d, max_pool3d = by_rank(max_pool_nd)
 
 
 def _first_maximum(n: int, w: Tensor, shape: tuple[int, ...], axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
@@ -128,48 +144,19 @@ def _beside_windows(x: Tensor, n: int) -> Tensor:
     return reshape(x, (*x._data.shape[: x.ndim - n], *(1,) * n, *image))
 
 
-def max_pool1d(
+def max_unpool_nd(
+    n: int,
     input: Tensor,
+    indices: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maximum of each window of signals; with ``return_indices`` also its position."""
-    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maximum of each window of images; with ``return_indices`` also its position in the flattened image."""
-    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def max_pool3d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maximum of each window of volumes; with ``return_indices`` also its position in the flattened volume."""
-    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-
-
-def _max_unpool(
-    n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Sequence[int] | None
+    output_size: Sequence[int] | None = None,
 ) -> Tensor:
+    """The elements of ``input`` at the positions of the maxima of ``max_pool{n}d``, zeros elsewhere.
+
+    Raises RuntimeError for indices of another shape, ValueError for an ``output_size`` that these windows cannot have.
+    """
     k, p = ntuple(kernel_size, n), ntuple(padding, n)
     s = k if stride is None else ntuple(stride, n)
     *lead, _ = input._data.shape[: input.ndim - n + 1]
@@ -197,45 +184,26 @@ def _max_unpool(
     return reshape(out, (*lead, *extents))
 
 
-def max_unpool1d(
+max_unpool1d, max_unpool2d, max_unpool3d = by_rank(max_unpool_nd)
+
+
+@opmath
+def avg_pool_nd(
+    n: int,
     input: Tensor,
-    indices: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
-    output_size: Sequence[int] | None = None,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
-    """The elements of ``input`` at the positions of the maxima of ``max_pool1d``, zeros elsewhere."""
-    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+    """The mean of each window of {inputs} (N, C, {axes}) or (C, {axes}).
 
-
-def max_unpool2d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """The elements of ``input`` at the positions of the maxima of ``max_pool2d``, zeros elsewhere."""
-    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
-
-
-def max_unpool3d(
-    input: Tensor,
-    indices: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Sequence[int] | None = None,
-) -> Tensor:
-    """The elements of ``input`` at the positions of the maxima of ``max_pool3d``, zeros elsewhere."""
-    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
-
-
-def _avg_pool(
-    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool, divisor: int | None
-) -> Tensor:
+    Padding counts unless ``count_include_pad`` is False; ``divisor_override`` is the divisor instead of the size. Raises
+    RuntimeError for windows that do not fit.
+    """
+    divisor = divisor_override
     if divisor == 0:
         raise RuntimeError("divisor must be not zero")
     if input.dtype.category < 2 and input.dtype is not int64:
@@ -253,7 +221,7 @@ def _avg_pool(
     # The number of elements in each window: of the input, with or without padding.
     extents = input._data.shape[lead:]
     ones = P.full(value=1, shape=extents, dtype=input.dtype.short)
-    if include_pad:
+    if count_include_pad:
         ones = S.pad(ones, [a for pi in reversed(p) for a in (pi, pi)], value=1.0)
         counts = _counts(n, ones, k, stride, ceil_mode, total._data.shape[lead:])
     else:
@@ -274,7 +242,6 @@ def _counts(n: int, ones: Tensor, k: tuple[int, ...], stride: Any, ceil_mode: bo
     return R.sum(w, tuple(range(n)))
 
 
-@opmath
 def avg_pool1d(
     input: Tensor,
     kernel_size: Any,
@@ -284,66 +251,30 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """The mean of each window of signals."""
-    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return avg_pool_nd(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+_, avg_pool2d, avg_pool3d = by_rank(avg_pool_nd)  # PyTorch's avg_pool1d has no divisor_override
 
 
 @opmath
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
+def lp_pool_nd(
+    n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The mean of each window of images."""
-    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-@opmath
-def avg_pool3d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """The mean of each window of volumes."""
-    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-def _lp_pool(n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    """The power mean of each window of {inputs}, times its size to the power of 1 / norm_type."""
     k = math.prod(ntuple(kernel_size, n))
     powers = F.pow(input, norm_type)
-    mean = _avg_pool(n, powers, kernel_size, stride, 0, ceil_mode, True, None)
+    mean = avg_pool_nd(n, powers, kernel_size, stride, 0, ceil_mode)
     safe = relu_sign(mean)
     return F.pow(F.mul(safe, float(k)), 1.0 / norm_type)
+
+
+lp_pool1d, lp_pool2d, lp_pool3d = by_rank(lp_pool_nd)
 
 
 def relu_sign(x: Tensor) -> Tensor:
     """sign(x) * relu(|x|)."""
     return F.mul(F.sign(x), F.relu(F.abs(x)))
-
-
-@opmath
-def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The power mean of each window of signals, times its size to the power of 1 / norm_type."""
-    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@opmath
-def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """``lp_pool1d`` for images."""
-    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@opmath
-def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """``lp_pool1d`` for volumes."""
-    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 def _bounds(extent: int, out: int) -> list[tuple[int, int]]:
@@ -361,7 +292,9 @@ def _sizes(n: int, input: Tensor, output_size: Any) -> list[Any]:
     return sizes
 
 
-def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor:
+@opmath
+def adaptive_avg_pool_nd(n: int, input: Tensor, output_size: Any) -> Tensor:
+    """The means of ``output_size`` windows that cover {inputs} (N, C, {axes}) or (C, {axes}) evenly."""
     sizes = _sizes(n, input, output_size)
     if any(o != 1 for o in sizes):  # for one window PyTorch takes the mean, possibly of no elements
         require_images(f"adaptive_avg_pool{n}d", n, input, n if n < 3 else input.ndim - 1)
@@ -372,35 +305,20 @@ def _adaptive(n: int, input: Tensor, output_size: Any, axis_wise: Any) -> Tensor
         out = extent if out is None else out
         if out and extent % out == 0:
             old = x._data.shape
-            x = axis_wise(reshape(x, (*old[:axis], out, extent // out, *old[axis + 1 :])), axis + 1)
+            x = R.mean(reshape(x, (*old[:axis], out, extent // out, *old[axis + 1 :])), axis + 1)
         else:
-            parts = [S.unsqueeze(axis_wise(S.narrow(x, axis, a, b - a), axis), axis) for a, b in _bounds(extent, out)]
+            parts = [S.unsqueeze(R.mean(S.narrow(x, axis, a, b - a), axis), axis) for a, b in _bounds(extent, out)]
             x = S.cat(parts, axis) if parts else S.narrow(x, axis, 0, 0)
     return x
 
 
-@opmath
-def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of ``output_size`` windows that cover the input evenly."""
-    return _adaptive(1, input, output_size, R.mean)
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = by_rank(adaptive_avg_pool_nd)
 
 
-@opmath
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """``adaptive_avg_pool1d`` for images."""
-    return _adaptive(2, input, output_size, R.mean)
-
-
-@opmath
-def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """``adaptive_avg_pool1d`` for volumes."""
-    return _adaptive(3, input, output_size, R.mean)
-
-
-def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    """Window by window, so that the first maximum is found."""
-    import itertools
-
+def adaptive_max_pool_nd(n: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The maxima of ``output_size`` windows that cover {inputs} (N, C, {axes}) or (C, {axes}) evenly; with ``return_indices``
+    also their positions in the flattened axes {axes}. Window by window, so that the first maximum is found.
+    """
     sizes = _sizes(n, input, output_size)
     require_images(f"adaptive_max_pool{n}d", n, input, input.ndim - 1)
     lead = input.ndim - n
@@ -424,19 +342,7 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
     return (out, reshape(S.cat(places, lead), shape)) if return_indices else out
 
 
-def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The maxima of ``output_size`` windows that cover the input evenly."""
-    return _adaptive_max(1, input, output_size, return_indices)
-
-
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """``adaptive_max_pool1d`` for images."""
-    return _adaptive_max(2, input, output_size, return_indices)
-
-
-def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """``adaptive_max_pool1d`` for volumes."""
-    return _adaptive_max(3, input, output_size, return_indices)
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = by_rank(adaptive_max_pool_nd)
 
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:

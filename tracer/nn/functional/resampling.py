@@ -18,6 +18,7 @@ from ...ops.common import to_dtype
 from ...ops.create import fixed
 from ...ops.opmath import opmath
 from .convolution import require_images
+from .pooling import adaptive_avg_pool_nd
 
 __all__ = [
     "channel_shuffle",
@@ -187,10 +188,7 @@ def interpolate(
         if not recompute_scale_factor:
             scales = list(factors)
     if mode == "area":
-        from ...ops.reduce import mean
-        from .pooling import _adaptive
-
-        return _adaptive(n, input, sizes, mean)
+        return adaptive_avg_pool_nd(n, input, sizes)
     require_images("interpolate", n, input)
     if 0 in sizes:
         raise RuntimeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from ...core.tensor import Tensor
 from ...ir.types import DType
@@ -130,14 +130,9 @@ def _activation(given: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], T
 
 
 class _Layer(Module):
-    """The common part of encoder and decoder layers: attention and feed-forward blocks."""
+    """Blocks of attention and a feed-forward network, each with a residual and a LayerNorm."""
 
-    def _feed_forward(self, x: Tensor, drop: Dropout) -> Tensor:
-        return drop(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-
-class TransformerEncoderLayer(_Layer):
-    """Self-attention and a feed-forward network, each with a residual and a LayerNorm."""
+    attentions: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -155,16 +150,36 @@ class TransformerEncoderLayer(_Layer):
     ):
         super().__init__()
         made = {"device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, **made)
+        for name in self.attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, **made)
+            setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **made)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **made)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
+        numbers = range(1, len(self.attentions) + 2)
+        for i in numbers:
+            setattr(self, f"norm{i}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made))
+        for i in numbers:
+            setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = _activation(activation)
+
+    def _blocks(self, x: Tensor, *attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """Applies the attentions and the feed-forward network, with the norms before or after them."""
+        for i, block in enumerate((*attend, self._feed_forward), 1):
+            norm, drop = getattr(self, f"norm{i}"), getattr(self, f"dropout{i}")
+            x = x + drop(block(norm(x))) if self.norm_first else norm(x + drop(block(x)))
+        return x
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention and a feed-forward network, each with a residual and a LayerNorm."""
+
+    attentions = ("self_attn",)
+    self_attn: MultiheadAttention
 
     def forward(
         self,
@@ -175,48 +190,17 @@ class TransformerEncoderLayer(_Layer):
     ) -> Tensor:
         def attend(x: Tensor) -> Tensor:
             more = {"attn_mask": src_mask, "key_padding_mask": src_key_padding_mask, "is_causal": is_causal}
-            return self.dropout1(self.self_attn(x, x, x, need_weights=False, **more)[0])
+            return self.self_attn(x, x, x, need_weights=False, **more)[0]
 
-        if self.norm_first:
-            x = src + attend(self.norm1(src))
-            return x + self._feed_forward(self.norm2(x), self.dropout2)
-        x = self.norm1(src + attend(src))
-        return self.norm2(x + self._feed_forward(x, self.dropout2))
+        return self._blocks(src, attend)
 
 
 class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to an encoder's output, and a feed-forward network."""
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Tensor], Tensor] = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: DType | None = None,
-    ):
-        super().__init__()
-        made = {"device": device, "dtype": dtype}
-        attention = {"dropout": dropout, "batch_first": batch_first, "bias": bias, **made}
-        self.self_attn = MultiheadAttention(d_model, nhead, **attention)  # type: ignore[arg-type]
-        self.multihead_attn = MultiheadAttention(d_model, nhead, **attention)  # type: ignore[arg-type]
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **made)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **made)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made)
-        self.norm3 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
-        self.activation = _activation(activation)
+    attentions = ("self_attn", "multihead_attn")
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
 
     def forward(
         self,
@@ -231,19 +215,13 @@ class TransformerDecoderLayer(_Layer):
     ) -> Tensor:
         def attend(x: Tensor) -> Tensor:
             more = {"attn_mask": tgt_mask, "key_padding_mask": tgt_key_padding_mask, "is_causal": tgt_is_causal}
-            return self.dropout1(self.self_attn(x, x, x, need_weights=False, **more)[0])
+            return self.self_attn(x, x, x, need_weights=False, **more)[0]
 
         def look(x: Tensor) -> Tensor:
             more = {"attn_mask": memory_mask, "key_padding_mask": memory_key_padding_mask, "is_causal": memory_is_causal}
-            return self.dropout2(self.multihead_attn(x, memory, memory, need_weights=False, **more)[0])
+            return self.multihead_attn(x, memory, memory, need_weights=False, **more)[0]
 
-        if self.norm_first:
-            x = tgt + attend(self.norm1(tgt))
-            x = x + look(self.norm2(x))
-            return x + self._feed_forward(self.norm3(x), self.dropout3)
-        x = self.norm1(tgt + attend(tgt))
-        x = self.norm2(x + look(x))
-        return self.norm3(x + self._feed_forward(x, self.dropout3))
+        return self._blocks(tgt, attend, look)
 
 
 def _copies(layer: Module, n: int) -> ModuleList:

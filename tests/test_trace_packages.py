@@ -94,6 +94,7 @@ PROGRAMS = {
     "an object is changed": lambda p: lambda x, k: p.hold(x),
     "a tensor is kept": lambda p: lambda x, k: p.keep(x),
     "one runs later": lambda p: lambda x, k: p.hold(x) if k else p.see(x),
+    "a later path runs it": lambda p: lambda x, k: p.hold(x) if x[0] > 4 else x * 2,
     "all of them": lambda p: lambda x, k: p.keep(p.hold(p.see(p.scaled(x)))) + p.count(),
 }
 

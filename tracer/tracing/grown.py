@@ -37,7 +37,7 @@ def grow(
     except Untraceable as e:
         recording.recorder.reason = recording.recorder.reason or str(e)
         return key, call
-    if learned or recording.ran_elsewhere(known.ran):
+    if learned:
         return None
     owners = {id(e.subject): e for e in described.environments}
     if not known.has_slots_of(latest) or any(id(e.subject) not in owners for e in call.environments):
@@ -50,7 +50,7 @@ def grow(
     new = (described.key, surroundings, *key[2:])
     if key in function.traces:  # these guards imply the former ones
         function.traces[new] = function.traces.pop(key)
-    return new, described
+    return None if recording.ran_elsewhere(known.ran) else (new, described)
 
 
 def grow_after_error(

@@ -1,12 +1,14 @@
 """Training loops that change optimizers, schedules, modules and user-defined objects inside a traced function."""
 
+import copy
 import types
 
+import numpy as np
 import pytest
 from twice import both, table, tried, vec
 
 import tracer
-from tracer import nn, optim
+from tracer import nn, optim, trace
 
 PROGRAMS, case = table()
 
@@ -424,3 +426,50 @@ def test_gradients_that_are_asked_for_inside():
         return found
 
     both(program)
+
+
+RATES = [1, 1.0, True, np.float64(1.0), np.float32(1.0), tracer.tensor(1.0)]
+
+
+def halved(group):
+    group["lr"] *= 0.5
+
+
+def doubled(group):
+    group["lr"] = group["lr"] * 2 if type(group["lr"]) is int else group["lr"] + 1
+
+
+def whole(group):
+    group["lr"] = 1
+
+
+def of_another_type(group):
+    group["lr"] = int(group["lr"]) + 1 if isinstance(group["lr"], float) else float(group["lr"]) / 4
+
+
+@pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+@pytest.mark.parametrize("rate", RATES, ids=lambda x: f"{type(x).__module__}.{type(x).__name__}")
+@pytest.mark.parametrize("change", [halved, doubled, whole, of_another_type])
+def test_a_run_changes_a_rate_of_any_type(change, rate):
+    def run(wrap):
+        w = tracer.tensor([1.0, 2.0], requires_grad=True)
+        optimizer = optim.SGD([w], lr=0.125)
+
+        @wrap
+        def step(x):
+            optimizer.zero_grad()
+            (w * x).sum().backward()
+            optimizer.step()
+            change(optimizer.param_groups[0])
+            return x
+
+        found = []
+        for n in range(12):
+            if n in (4, 8):
+                optimizer.param_groups[0]["lr"] = 0.25 if n == 8 else copy.deepcopy(rate)
+            step(tracer.tensor([0.5, 0.25]))
+            lr = optimizer.param_groups[0]["lr"]
+            found.append((type(lr), float(lr), w.tolist()))
+        return found
+
+    assert run(lambda f: f) == run(trace)

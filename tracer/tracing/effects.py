@@ -148,7 +148,8 @@ class Change:
     @property
     def is_read_anew(self) -> bool:
         """True if every replay reads it anyway, like a learning rate."""
-        return self.key in getattr(type(self.holder), "runtime_keys", ()) and self.is_numeric
+        both_floats = self.old.__class__ is float and self.new.__class__ is float  # also a dynamic one
+        return both_floats and self.key in getattr(type(self.holder), "runtime_keys", ())
 
     @property
     def is_first(self) -> bool:

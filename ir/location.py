@@ -10,14 +10,19 @@ import re
 class Location(str):
     """A place in the user's source, ``file:line``, and its ``origin``: what was called there, for example ``softmax``, or
     ``softmax_backward`` for its gradient. Either may be empty.
+
+    ``module`` and ``phase`` are for reports, and not printed: the path of the modules whose calls were running, such as
+    ``Net/layers.0``, and the phase of a training step.
     """
 
-    __slots__ = ("origin",)
+    __slots__ = ("module", "origin", "phase")
     origin: str
+    module: str
+    phase: str  # forward, backward or optimizer
 
-    def __new__(cls, place: str = "", origin: str = "") -> Location:
+    def __new__(cls, place: str = "", origin: str = "", module: str = "", phase: str = "forward") -> Location:
         loc = super().__new__(cls, place)
-        loc.origin = origin
+        loc.origin, loc.module, loc.phase = origin, module, phase
         return loc
 
 
@@ -28,8 +33,8 @@ def origin_of(loc: str) -> str:
 
 def backward_of(loc: str) -> Location:
     """The location of the gradient of an operation."""
-    origin = origin_of(loc)
-    return Location(loc, f"{origin.removesuffix('_backward')}_backward" if origin else "")
+    origin, module = origin_of(loc), loc.module if isinstance(loc, Location) else ""
+    return Location(loc, f"{origin.removesuffix('_backward')}_backward" if origin else "", module, "backward")
 
 
 def comment(loc: str, before: str) -> str | None:

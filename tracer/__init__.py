@@ -129,7 +129,7 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_LATER = {"_dynamo", "accelerator", "backends", "compiler", "distributions"}
+_LATER = {"_dynamo", "accelerator", "backends", "compiler", "distributions", "profiler"}
 
 
 def get_default_dtype() -> dtype:

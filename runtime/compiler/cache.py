@@ -16,7 +16,9 @@ import hmac
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _DIGEST = 32
 LIMIT = 512 << 20  # bytes: some ten thousand kernels
@@ -119,6 +121,43 @@ def _make_room(path: Path, written: int) -> None:
         total -= info.st_size
         if total <= LIMIT * 3 // 4:
             return
+
+
+class Entry(NamedTuple):
+    """A file: its name, its size in bytes, and the time of its last use in seconds since 1970."""
+
+    name: str
+    nbytes: int
+    used: float
+
+
+def files() -> Iterator[Entry]:
+    """The stored files: kernels, native functions, plans, and graphs of failed compilations."""
+    for f in sorted(directory().glob("[a-z]_*")):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            info = f.stat()
+            yield Entry(f.name, info.st_size, info.st_mtime)
+
+
+def is_valid(name: str) -> bool:
+    """False if programs ignore a file: it is damaged, renamed, or was written with another key. Does not count as a use."""
+    if name.startswith("g_"):
+        return True  # text for a report, which programs do not read
+    path = directory()
+    try:
+        data = (path / name).read_bytes()
+        return _usable(path) and hmac.compare_digest(_digest(path, name, data[_DIGEST:]), data[:_DIGEST])
+    except OSError:
+        return False
+
+
+def remove(name: str) -> bool:
+    """Removes a file; False if that is impossible."""
+    try:
+        (directory() / name).unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def entries() -> tuple[int, int]:

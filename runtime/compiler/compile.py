@@ -49,6 +49,7 @@ def _meaning() -> str:
     names = ("machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector")
     files = [here / f"{name}.py" for name in names]
     files += [here.parent / "support" / f"{name}.py" for name in ("driver", "team", "gemm")]
+    files.append(here.parent / "programs" / "timing.py")
     files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special")]
     # Numba's version, without importing Numba, or the package metadata, which takes as long as a small kernel.
     numba = find_spec("numba")

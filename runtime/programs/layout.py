@@ -29,6 +29,11 @@ def lay_out(graph: Graph, device: str = "cpu") -> Plan:
     return layout.plan
 
 
+def steps_of(graph: Graph) -> list[tuple[Op, list[Value]]]:
+    """For each step of a fused graph's plan, its operation and the values that it reads and writes."""
+    return [(step.op, step.arrays) for step in Layout(graph, "cpu").steps]
+
+
 _ALIGNMENTS = {"cpu": ALIGNMENT, "cuda": 256}  # bytes
 
 

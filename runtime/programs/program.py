@@ -26,6 +26,7 @@ from ..support.gemm import gemm
 from ..support.memory import ResultPool, aligned_empty, take
 from ..support.objects import HEAD, address, array_checks, reads_arrays
 from ..support.team import sharing
+from . import timing
 from .plan import Plan, StepKind
 
 _SHARED = 16 << 20  # bytes of arena: a larger one exists once
@@ -189,10 +190,18 @@ class Frame:
         table, slots, at, cells = map(address, (self._table, self._slots, self._words, self._status))
         steps, places = len(self.plan.steps), len(self.plan.patches)
         fields = (table, steps, address(patches), places, slots, at, cells, *self._team, address(checks), count)
+        fields += timing.header_words(self)
         header = np.array(fields, np.int64)
         where = address(header)
         self._headers[where] = header, patches, checks  # kept alive
         return where
+
+    def time(self, record: int, run: int) -> None:
+        """Sets the profiler's words of all headers. A running call may read them between two statements."""
+        for header, *_ in list(self._headers.values()):
+            if record:
+                header[12] = run
+            header[11] = record
 
     def look_at(self, slots: Sequence[int]) -> None:
         """Creates ``written``."""

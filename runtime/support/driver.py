@@ -1,7 +1,8 @@
 """The native function that runs a program: steps in order, large ones divided among the thread pool.
 
-A program is a header of eleven words: steps, their number, patches, their number, slots, arguments, status cells, the
-thread pool's state (0: none), the function that runs a step on the pool, checks, their number. A step is a kernel, its
+A program is a header of thirteen words: steps, their number, patches, their number, slots, arguments, status cells, the
+thread pool's state (0: none), the function that runs a step on the pool, checks, their number, a profiler's record of
+the program (0: none), the function that runs the steps for it (``timing``). A step is a kernel, its
 argument block, its range, and whether it is worth dividing. A patch (position, slot, offset, head) writes the address in a
 slot, plus an offset in bytes, to a position in the argument blocks. Unless its head is 0, the slot holds an array object,
 and the address is read from that byte offset in the object. A check (slot, offset, further, mask, expected) compares a word
@@ -29,6 +30,8 @@ entry:
   %h8 = getelementptr i64, ptr %header, i64 8
   %h9 = getelementptr i64, ptr %header, i64 9
   %h10 = getelementptr i64, ptr %header, i64 10
+  %h11 = getelementptr i64, ptr %header, i64 11
+  %h12 = getelementptr i64, ptr %header, i64 12
   %steps = load ptr, ptr %header
   %count = load i64, ptr %h1
   %patches = load ptr, ptr %h2
@@ -77,7 +80,7 @@ compare:
 patch_test:
   %j = phi i64 [0, %check_test], [%j_next, %write]
   %patch_more = icmp slt i64 %j, %patch_count
-  br i1 %patch_more, label %patch, label %step_test
+  br i1 %patch_more, label %patch, label %patched
 patch:
   %j4 = mul i64 %j, 4
   %q0 = getelementptr i64, ptr %patches, i64 %j4
@@ -104,8 +107,16 @@ write:
   store i64 %address, ptr %to
   %j_next = add i64 %j, 1
   br label %patch_test
+patched:
+  %record = load ptr, ptr %h11
+  %profiled = icmp ne ptr %record, null
+  br i1 %profiled, label %profile, label %step_test
+profile:
+  %run_timed = load ptr, ptr %h12
+  %outcome = call i32 %run_timed(ptr %header)
+  ret i32 %outcome
 step_test:
-  %i = phi i64 [0, %patch_test], [%i_next, %passed]
+  %i = phi i64 [0, %patched], [%i_next, %passed]
   %step_more = icmp slt i64 %i, %count
   br i1 %step_more, label %step, label %done
 step:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 class Stage(StrEnum):
@@ -34,8 +34,19 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"tracer {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+
+
 @app.callback()
-def check_environment() -> None:
+def check_environment(version: _Version = False) -> None:
     """Tensors, traced into fused kernels."""
     from ..runtime.compiler import machine
 
@@ -89,4 +100,4 @@ def info() -> None:
 
 def main() -> None:
     """The entry point of the ``tracer`` command."""
-    app()
+    app(prog_name="tracer")

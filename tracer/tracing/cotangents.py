@@ -48,7 +48,7 @@ class Cotangents:
 
     def __init__(self, recorder: Recorder):
         self.recorder = recorder
-        recorder.locations.visited = ""
+        recorder.locations.visits(None)
         self.loc = recorder.locations.here()
 
     def interpreter(self) -> Interpreter:

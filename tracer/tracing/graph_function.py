@@ -8,10 +8,11 @@ movements are recomputed. Differentiating the backward pass again (``create_grap
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -43,8 +44,11 @@ def _program(graph: Graph) -> Program:
 class Executable:
     """A compiled graph on arrays; updates are written to the inputs' memory."""
 
+    existing: ClassVar[weakref.WeakSet[Executable]] = weakref.WeakSet()
+
     def __init__(self, graph: Graph):
         self.graph = graph
+        self.existing.add(self)
         start = perf_counter()
         self.program = with_room(lambda: _program(graph))
         self.compiled_in = perf_counter() - start  # seconds

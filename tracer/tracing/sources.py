@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import types
@@ -11,9 +12,12 @@ from typing import Any
 
 from ..core.tensor import Tensor
 from ..ir.graph import Value
-from ..ir.location import Location, backward_of, origin_of
+from ..ir.location import Location, backward_of
+from ..nn.module import Module
 
 _PACKAGE = __name__.split(".")[0] + "."
+_OPTIMIZERS = _PACKAGE + "optim."
+_MODULE_CALL = Module.__call__.__code__
 _INTERNAL = tuple([_PACKAGE + name for name in ("ir.", "core.eager", "core.kernels", "core.inplace", "tracing.")])
 
 
@@ -26,14 +30,16 @@ class Locations:
     def __init__(self) -> None:
         # By code: the places of its instructions; None for code of this package, with its name.
         self._known: dict[int, tuple[types.CodeType, dict[Any, Location] | None, str]] = {}
-        self.visited = ""
+        self._paths: dict[tuple[int, ...], tuple[list[weakref.ref[Module]], str]] = {}
+        self.visited = Location()
 
     def here(self, operation: str = "") -> Location:
         """``file:line`` of the innermost frame outside this package. The origin is the innermost module or optimizer that is
         called there, or else the outermost function, or else ``operation``.
         """
         frame: types.FrameType | None = sys._getframe(1)
-        origin, module = "", ""
+        origin, module, phase = "", "", "forward"
+        calls: list[Module] = []
         while frame is not None:
             code = frame.f_code
             known = self._known.get(id(code))
@@ -44,26 +50,55 @@ class Locations:
                 known = self._known[id(code)] = code, None if ours else {}, _called(code) if public else ""
             places = known[1]
             if places is not None:
-                key = frame.f_lasti, module or origin or operation, self.visited
+                path = self._path(frame, calls)
+                key = frame.f_lasti, module or origin or operation, self.visited, self.visited.origin, path
                 if key not in places:
-                    places[key] = self._place(f"{code.co_filename}:{frame.f_lineno}", key[1])
+                    places[key] = self._place(f"{code.co_filename}:{frame.f_lineno}", key[1], path, phase)
                 return places[key]
+            if code is _MODULE_CALL:
+                calls.append(frame.f_locals["self"])
+            if code.co_name == "step" and frame.f_globals["__name__"].startswith(_OPTIMIZERS):
+                phase = "optimizer"
             if code.co_name in ("forward", "step") and not module:
                 module = _snake(type(frame.f_locals.get("self")).__name__)
             origin = known[2] or origin
             frame = frame.f_back
         return Location()
 
-    def _place(self, place: str, origin: str) -> Location:
-        return self.gradient(place) if origin in _BACKWARD else Location(place, origin)
+    def _path(self, frame: types.FrameType | None, calls: list[Module]) -> str:
+        """``Net/layers.0/linear``: the class of the outermost module that is called, then the name of each module within the one
+        before. ``calls`` are the modules that are called from ``frame`` on, the innermost first.
+        """
+        while frame is not None:
+            if frame.f_code is _MODULE_CALL:
+                calls.append(frame.f_locals["self"])
+            frame = frame.f_back
+        if not calls:
+            return ""
+        calls.reverse()
+        key = tuple(map(id, calls))
+        known = self._paths.get(key)
+        if known is None or any(ref() is not m for ref, m in zip(known[0], calls, strict=True)):
+            names = [type(calls[0]).__name__]
+            for outer, inner in itertools.pairwise(calls):
+                names.append(next((name for name, m in outer.named_modules() if m is inner and name), type(inner).__name__))
+            known = self._paths[key] = [weakref.ref(m) for m in calls], "/".join(names)
+        return known[1]
+
+    def _place(self, place: str, origin: str, path: str, phase: str) -> Location:
+        return self.gradient(place) if origin in _BACKWARD else Location(place, origin, path, phase)
 
     def gradient(self, place: str) -> Location:
         """A place where a backward pass is."""
-        return backward_of(Location(place, self.visited)) if self.visited else Location(place, "backward")
+        visited = self.visited
+        if not visited.origin:
+            return Location(place, "backward", visited.module, "backward")
+        return backward_of(Location(place, visited.origin, visited.module))
 
     def visits(self, v: Value | None) -> None:
         """A backward pass computes the gradient of the operation that computes ``v``; None if that is not known."""
-        self.visited = "" if v is None or v.op is None else origin_of(v.op.loc)
+        op = None if v is None else v.op
+        self.visited = op.loc if op is not None and isinstance(op.loc, Location) else Location()
 
 
 _BACKWARD = ("backward", "grad")

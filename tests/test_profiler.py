@@ -195,7 +195,12 @@ def test_a_profile_ends_with_an_exception_and_leaves_nothing_behind():
 
 
 def test_spans_are_nested_by_time_and_thread():
-    spans = [Span("call", "a", 0, 10, 1), Span("kernel", "b", 2, 4, 1), Span("kernel", "c", 4, 10, 1), Span("call", "d", 3, 5, 2)]
+    spans = [
+        Span("call", "a", 0, 10, 1),
+        Span("kernel", "b", 2, 4, 1),
+        Span("kernel", "c", 4, 10, 1),
+        Span("call", "d", 3, 5, 2),
+    ]
     outer = nested(spans)
     assert [x.span.name for x in outer] == ["a", "d"]
     assert [x.span.name for x in outer[0].inner] == ["b", "c"] and outer[0].own == 2

@@ -51,7 +51,7 @@ class Locations:
             places = known[1]
             if places is not None:
                 path = self._path(frame, calls)
-                key = frame.f_lasti, module or origin or operation, self.visited, self.visited.origin, path
+                key = frame.f_lasti, module or origin or operation, self.visited, self.visited.origin, self.visited.module, path
                 if key not in places:
                     places[key] = self._place(f"{code.co_filename}:{frame.f_lineno}", key[1], path, phase)
                 return places[key]
@@ -66,7 +66,7 @@ class Locations:
         return Location()
 
     def _path(self, frame: types.FrameType | None, calls: list[Module]) -> str:
-        """``Net/layers.0/linear``: the class of the outermost module that is called, then the name of each module within the one
+        """``Net/layers.0/linear``: the class of the outermost module that is called, then each module's name within the one
         before. ``calls`` are the modules that are called from ``frame`` on, the innermost first.
         """
         while frame is not None:

@@ -109,12 +109,14 @@ def _of_program(number: int, plan: Plan, counts: list[list[int]], executable: Ex
 def describe(op: Op, arrays: Iterable[Value]) -> dict[str, Any]:
     """The properties of a step that its operation determines."""
     body = op.attrs["body"].ops if op.primitive is fusion else (op,)
+    # Constants and movements may have come from elsewhere: equal ones are computed once.
     shown = [o for o in body if o.primitive.kind not in (Kind.MOVEMENT, Kind.SOURCE)] or body
-    phases = {o.loc.phase for o in body if isinstance(o.loc, Location)}
-    modules = [o.loc.module for o in body if isinstance(o.loc, Location) and o.loc.module]
+    locs = [o.loc for o in shown if o.loc] or [op.loc]
+    phases = {loc.phase for loc in locs if isinstance(loc, Location)}
+    modules = [loc.module for loc in locs if isinstance(loc, Location) and loc.module]
     return {
         "operations": tuple(dict.fromkeys(o.primitive.name for o in shown)),
-        "lines": tuple(dict.fromkeys(str(o.loc) for o in body if o.loc)),
+        "lines": tuple(dict.fromkeys(str(loc) for loc in locs if loc)),
         "modules": tuple(dict.fromkeys(modules)),
         "phase": "+".join(p for p in PHASES if p in phases),
         "nbytes": sum(v.type.nbytes for v in dict.fromkeys(arrays)),

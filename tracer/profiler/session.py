@@ -11,6 +11,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Self
 
+from ..runtime.programs.plan import Plan
 from ..runtime.programs.timing import WHOLE, Timing, start, stop
 from .kernels import Kernel, kernels
 from .spans import Nested, Span, Spans, nested
@@ -57,6 +58,11 @@ class Profile:
     def kernels(self) -> list[Kernel]:
         """The kernels that ran, in the order of programs and steps."""
         return kernels(self._timing)
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans of the native programs, by number."""
+        return self._timing.programs
 
     @cached_property
     def nested(self) -> list[Nested]:

@@ -136,8 +136,8 @@ def _program(
 
 
 def _order_phases(its: list[int], edges: Iterable[tuple[int, int]], described: list[dict[str, Any]]) -> None:
-    """Groups a kernel with operations of several phases under the first that is not before the phase of a kernel whose result it
-    reads, so that no edge leads back to an earlier phase.
+    """Groups a kernel with operations of several phases under the first that is not before the phase of a kernel whose result
+    it reads, so that no edge leads back to an earlier phase.
     """
     sources: dict[int, list[int]] = {}
     for a, b in edges:

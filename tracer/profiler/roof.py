@@ -15,10 +15,10 @@ import numpy as np
 from ..ir.graph import Builder, Graph
 from ..ir.ops import matmul, neg
 from ..ir.types import TensorType, dtype_named
-from ..runtime.support.objects import address
 from ..runtime.programs.planned import planned
 from ..runtime.programs.program import Program
 from ..runtime.programs.timing import WHOLE, Timing, start, stop
+from ..runtime.support.objects import address
 
 _SIZES = (1 << 8, 1 << 12, 1 << 16, 1 << 20, 1 << 23)  # elements of float32
 _PRODUCTS = (128, 512)  # rows of the square matrices: on one thread, and on all

@@ -7,7 +7,7 @@ PYTHONS := 3.11 3.12 3.13
 # The interpreter of a version: on the path, or from pyenv; empty if none starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
-.PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types bench conformance \
+.PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench conformance \
 	kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
@@ -51,8 +51,17 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The library and the examples; and what type checkers and editors know of the library, installed editable and from a wheel. Pyright
+# is that of basedpyright, which needs no Node.js.
 types: $(VENV)/.test
 	$(BIN)/mypy -p tracer
+	MYPYPATH=examples $(BIN)/mypy examples
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python tests/editors.py
+
+# The type stubs, after a change of a public name, signature or docstring.
+stubs: $(VENV)/.test
+	$(BIN)/python tests/stubs.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)

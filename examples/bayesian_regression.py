@@ -77,7 +77,9 @@ def most_probable() -> Tensor:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=1000, unit="transitions of each chain")
-    position, visited, rates = tracer.randn(CHAINS, 3, dtype=tracer.float64), [], []
+    position = tracer.randn(CHAINS, 3, dtype=tracer.float64)
+    visited: list[Tensor] = []
+    rates: list[Tensor] = []
     for _ in range(args.steps):
         position, accepted = transition(position)
         visited.append(position)

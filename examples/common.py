@@ -33,7 +33,7 @@ def save_figure(
     except ModuleNotFoundError:
         print(f"no figure {path.name}: it needs matplotlib (pip install 'tracer[examples]')")
         return
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure: Any = Figure(figsize=(width * columns, height * rows), layout="constrained")
     draw(*figure.subplots(rows, columns, squeeze=False).flat)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=65)

@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=200, unit="starting points")
     tracer.manual_seed(0)
     starts = tracer.empty(args.steps, 2, dtype=tracer.float64).uniform_(-1.5, 1.5)
-    runs, replayed = [], []
+    runs: list[list[Tensor]] = []
+    replayed: list[int] = []
     for start in starts:
         runs.append(minimize(start))
         replayed.append(newton_step.cache_info().replays)

@@ -71,8 +71,7 @@ def step(time: Tensor, observed: Tensor) -> Tensor:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=600)
     tracer.manual_seed(0)
-    inputs = (0.9 * tracer.rand(5, dtype=tracer.float64), 6 * tracer.rand(5, dtype=tracer.float64))
-    inputs = tuple(x.requires_grad_() for x in inputs)
+    inputs = tuple((scale * tracer.rand(5, dtype=tracer.float64)).requires_grad_() for scale in (0.9, 6))
     checked = tracer.autograd.gradcheck(Kepler.apply, inputs), tracer.autograd.gradgradcheck(Kepler.apply, inputs)
     print("gradients agree with finite differences: first {}, second {}".format(*checked))
 

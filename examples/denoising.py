@@ -90,7 +90,7 @@ def psnr(images: Tensor, clean: Tensor) -> float:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=250)
-    losses = []
+    losses: list[float] = []
     model.train()
     for i in range(args.steps):
         losses.append(step(*pictures(16)).item())

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     test_images, test_labels = images[:300], labels[:300]
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=args.steps)
 
-    losses = []
+    losses: list[float] = []
     model.train()
     for i, (inputs, targets) in zip(range(args.steps), batches(images[300:], labels[300:]), strict=False):
         losses.append(step(inputs, targets).item())

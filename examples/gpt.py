@@ -95,7 +95,7 @@ def sample(source: Tensor, batch: int) -> Tensor:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=500)
-    losses, validation = [], []
+    losses, validation = list[float](), list[tuple[int, float]]()
     for i in range(args.steps):
         losses.append(step(sample(train_data, 16)).item())
         if i % 100 == 0 or i == args.steps - 1:
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 validation.append((i, model.loss(sample(validation_data, 64)).item()))
             print(f"step {i:4}   loss {losses[-1]:.3f}   validation {validation[-1][1]:.3f}")
     context = train_data[None, :CONTEXT]
-    written = "".join(alphabet[(context := extend(context))[0, -1].item()] for _ in range(200))
+    written = "".join(alphabet[int((context := extend(context))[0, -1])] for _ in range(200))
     print(written)
 
     def draw(ax: Any) -> None:

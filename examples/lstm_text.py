@@ -41,8 +41,8 @@ class CharacterLSTM(nn.Module):
         self.output = nn.Linear(hidden, characters)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        y, state = self.lstm(self.embedding(x), state)
-        return self.output(y), state
+        y, after = self.lstm(self.embedding(x), state)
+        return self.output(y), after
 
 
 tracer.manual_seed(0)
@@ -78,13 +78,13 @@ def write(start: str, length: int, temperature: float = 0.3) -> str:
         character = tracer.tensor([[alphabet.index(written[i])]])
         following, state = advance(character, state, temperature)
         if i + 1 == len(written):
-            written += alphabet[following.item()]
+            written += alphabet[int(following)]
     return written
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=300)
-    losses = []
+    losses: list[float] = []
     for i in range(args.steps):
         starts = tracer.randint(0, len(data) - 33, (16, 1))
         losses.append(step(data[starts + tracer.arange(33)]).item())

@@ -30,7 +30,7 @@ def truth(y: Tensor) -> Tensor:
 
 def solve(law: Callable[[Tensor], Tensor], y: Tensor, steps: int) -> Tensor:
     """The classical Runge-Kutta method: states of shape (steps, *y.shape) at times DT, 2 DT, ..."""
-    states = []
+    states: list[Tensor] = []
     for _ in range(steps):
         k1 = law(y)
         k2 = law(y + DT / 2 * k1)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=600)
     exact = solve(truth, tracer.tensor([2.5, 0.0]), 300)
     observed = exact + 0.02 * tracer.randn_like(exact)
-    losses = []
+    losses: list[float] = []
     for i in range(args.steps):
         starts = tracer.randint(0, len(observed) - AHEAD, (32,))
         following = observed[starts + tracer.arange(1, AHEAD + 1)[:, None]]

@@ -58,7 +58,7 @@ def step(x: Tensor, t: Tensor) -> Tensor:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=2000)
-    losses = []
+    losses: list[float] = []
     for i in range(args.steps):
         losses.append(step(*tracer.rand(2, 128)).item())
         schedule.step()

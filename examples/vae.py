@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = arguments(__doc__, argv, steps=3000)
     arrays = digits(1500)
     images, labels = tracer.from_numpy(arrays[0]).flatten(1), tracer.from_numpy(arrays[1])
-    losses = []
+    losses: list[float] = []
     for i in range(args.steps):
         losses.append(step(images[tracer.randint(0, len(images), (64,))]).item())
         if i % 500 == 0:

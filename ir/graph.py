@@ -110,7 +110,7 @@ class Graph:
             names[v] = name
         return names
 
-    def structure(self) -> tuple:
+    def structure(self) -> tuple[Any, ...]:
         """The structure of the graph without names and locations, for comparison."""
         number: dict[Value, int] = {v: i for i, v in enumerate(self.inputs)}
         rows = []

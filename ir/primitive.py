@@ -46,7 +46,7 @@ class Rule:
 
     __slots__ = ("_arranged", "function", "holomorphic", "reads", "reads_types", "saves_operands", "saves_result", "widens")
 
-    def __init__(self, function: Callable, operands: tuple[str, ...], holomorphic: bool = True, narrow: bool = False):
+    def __init__(self, function: Callable[..., Any], operands: tuple[str, ...], holomorphic: bool = True, narrow: bool = False):
         self.function = function
         self.holomorphic = holomorphic
         self.reads: tuple[tuple[str, Any], ...] = tuple(
@@ -57,7 +57,7 @@ class Rule:
         self.reads_types = {i for what, i in self.reads if what == "type"}
         # A rule that reads only the cotangent is a single operation, which already rounds once.
         self.widens = not narrow and (self.saves_result or bool(self.saves_operands))
-        self._arranged: Callable | None = None
+        self._arranged: Callable[..., Any] | None = None
 
     def _arrange(self) -> Callable[..., Any]:
         """The function's call with its arguments, generated as source: small backward passes consist mostly of these."""
@@ -66,7 +66,7 @@ class Rule:
         self._arranged = eval(f"lambda f, g, y, operands, types, attrs: f({arguments})")
         return self._arranged
 
-    def __call__(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
+    def __call__(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping[Any, Any]) -> Any:
         call = self._arranged or self._arrange()
         if self.holomorphic and g.dtype.kind == "c":
             # g * conj(dy/dx), PyTorch's convention, from a rule for g * dy/dx.
@@ -77,7 +77,7 @@ class Rule:
             return self._of_halves(g, y, operands, types, attrs)
         return call(self.function, g, y, operands, types, attrs)
 
-    def _of_halves(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping) -> Any:
+    def _of_halves(self, g: Any, y: Any, operands: Sequence[Any], types: Sequence[TensorType], attrs: Mapping[Any, Any]) -> Any:
         """The rule for 16-bit cotangents: rules of several operations are computed in float32 and rounded once."""
         call, now = self._arranged, interp.current()
         assert call is not None
@@ -149,7 +149,7 @@ class Primitive:
     impl: Callable[..., Any]
     scalar: str | Callable[..., str] | None = None
     vjp: tuple[Rule | None, ...] | None = None
-    vjp_all: Callable[..., tuple] | None = None
+    vjp_all: Callable[..., tuple[Any, ...]] | None = None
     pieces: Callable[..., list[Piece]] | None = None
     put: Callable[..., Any] | None = None
     lazy: bool = False
@@ -236,7 +236,7 @@ def primitive(
     *,
     infer: Callable[..., Any],
     impl: Callable[..., Any],
-    vjp: Sequence[Callable | None] | None = None,
+    vjp: Sequence[Callable[..., Any] | None] | None = None,
     torch_name: str = "",
     holomorphic: bool = True,
     **more: Any,
@@ -273,7 +273,7 @@ def host(
     operands: str = "x",
     *,
     infer: Callable[..., Any] | None = None,
-    vjp: Sequence[Callable | None] | None = None,
+    vjp: Sequence[Callable[..., Any] | None] | None = None,
     torch_name: str = "",
     **more: Any,
 ) -> Primitive:
@@ -287,7 +287,7 @@ def elementwise(
     scalar: str | Callable[..., str] | None,
     operands: str = "x",
     *,
-    vjp: Sequence[Callable | None] | None = None,
+    vjp: Sequence[Callable[..., Any] | None] | None = None,
     infer: Callable[..., TensorType] | None = None,
     torch_name: str = "",
     **more: Any,

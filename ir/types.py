@@ -85,7 +85,7 @@ class DType:
     def __repr__(self) -> str:
         return f"tracer.{self.name}"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return dtype_named, (self.short,)
 
 

@@ -206,12 +206,12 @@ BAD = {
     "wrong shape": (
         lambda x: (x * x).backward(tracer.ones(3)),
         RuntimeError,
-        "Mismatch in shape: grad_output[0] has a shape of torch.Size([3]) and output[0] has a shape of torch.Size([2]).",
+        "Mismatch in shape: grad_output[0] has a shape of tracer.Size([3]) and output[0] has a shape of tracer.Size([2]).",
     ),
     "wrong shape for a number": (
         lambda x: x.sum().backward(tracer.ones(1)),
         RuntimeError,
-        "Mismatch in shape: grad_output[0] has a shape of torch.Size([1]) and output[0] has a shape of torch.Size([]).",
+        "Mismatch in shape: grad_output[0] has a shape of tracer.Size([1]) and output[0] has a shape of tracer.Size([]).",
     ),
     "no history": (
         lambda x: tracer.ones(()).backward(),
@@ -567,7 +567,7 @@ def test_a_modified_saved_tensor_is_an_error(name):
     y = CHANGED[name](leaf([1, 2]), tracer.ones(2, dtype=tracer.float64))
     with pytest.raises(RuntimeError, match=MODIFIED) as caught:
         y.sum().backward()
-    assert "[torch.DoubleTensor [2]]" in str(caught.value)
+    assert "[tracer.DoubleTensor [2]]" in str(caught.value)
     assert "is at version 1; expected version 0 instead" in str(caught.value)
 
 

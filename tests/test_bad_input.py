@@ -294,7 +294,7 @@ BAD = {
         RuntimeError,
         "Negation, the `-` operator, on a bool tensor is not supported.",
     ),
-    "clamp": (lambda: ones(2).clamp(), RuntimeError, "torch.clamp: At least one of 'min' or 'max' must not be None"),
+    "clamp": (lambda: ones(2).clamp(), RuntimeError, "tracer.clamp: At least one of 'min' or 'max' must not be None"),
     "condition": (
         lambda: tracer.where(ones(2), 1.0, 2.0),
         RuntimeError,

@@ -77,7 +77,7 @@ def test_hooks_of_nodes_that_return_something_else(register, result, error, mess
     ("result", "error", "message"),
     [
         (tracer.ones(3), RuntimeError, "has changed the size of value"),
-        (tracer.ones(2, dtype=tracer.float64), RuntimeError, "was torch.FloatTensor got torch.DoubleTensor"),
+        (tracer.ones(2, dtype=tracer.float64), RuntimeError, "was tracer.FloatTensor got tracer.DoubleTensor"),
         ("a", TypeError, "expected Variable, but hook returned 'str'"),
     ],
     ids=["shape", "dtype", "type"],

@@ -45,7 +45,7 @@ def test_memory_formats():
     assert not x.is_contiguous(memory_format=tracer.channels_last)
     assert x.permute(0, 2, 3, 1).permute(0, 3, 1, 2).is_contiguous() and x.layout is tracer.strided
     assert tracer.ones(1, 3, 3, 2).permute(0, 3, 1, 2).is_contiguous(memory_format=tracer.channels_last)
-    assert repr(tracer.channels_last) == "torch.channels_last" and repr(tracer.strided) == "torch.strided"
+    assert repr(tracer.channels_last) == "tracer.channels_last" and repr(tracer.strided) == "tracer.strided"
     with pytest.raises(RuntimeError, match="required rank 4"):
         tracer.ones(3).contiguous(memory_format=tracer.channels_last)
     with pytest.raises(TypeError, match="memory_format"):

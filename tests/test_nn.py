@@ -326,27 +326,27 @@ BAD_CALLS = {
     "a number as parameter": (
         lambda: setattr(nn.Linear(1, 1), "weight", 3),
         TypeError,
-        "cannot assign 'int' as parameter 'weight' (torch.nn.Parameter or None expected)",
+        "cannot assign 'int' as parameter 'weight' (tracer.nn.Parameter or None expected)",
     ),
     "a tensor as parameter": (
         lambda: setattr(nn.Linear(1, 1), "weight", tracer.ones(1, 1)),
         TypeError,
-        "as parameter 'weight' (torch.nn.Parameter or None expected)",
+        "as parameter 'weight' (tracer.nn.Parameter or None expected)",
     ),
     "a number as module": (
         lambda: setattr(nn.Sequential(nn.ReLU()), "0", 3),
         TypeError,
-        "cannot assign 'int' as child module '0' (torch.nn.Module or None expected)",
+        "cannot assign 'int' as child module '0' (tracer.nn.Module or None expected)",
     ),
     "a number as buffer": (
         lambda: nn.Module().register_buffer("b", 3),
         TypeError,
-        "cannot assign 'int' object to buffer 'b' (torch Tensor or None required)",
+        "cannot assign 'int' object to buffer 'b' (tracer Tensor or None required)",
     ),
     "register a tensor": (
         lambda: nn.Module().register_parameter("p", tracer.ones(1)),
         TypeError,
-        "object to parameter 'p' (torch.nn.Parameter or None required)",
+        "object to parameter 'p' (tracer.nn.Parameter or None required)",
     ),
     "register under a dotted name": (
         lambda: nn.Module().register_parameter("a.b", nn.Parameter(tracer.ones(1))),
@@ -369,7 +369,7 @@ BAD_CALLS = {
     "optimizer of a tensor": (
         lambda: optim.SGD(tracer.ones(1), lr=0.1),
         TypeError,
-        "should be an iterable of Tensors or dicts, but got torch.FloatTensor",
+        "should be an iterable of Tensors or dicts, but got tracer.FloatTensor",
     ),
     "optimizer of numbers": (
         lambda: optim.SGD([1], lr=0.1),
@@ -518,13 +518,13 @@ LOADED = {
     "unexpected": ({"weight": (1, 2), "bias": (1,), "x": (1,)}, '\n\tUnexpected key(s) in state_dict: "x". '),
     "shape": (
         {"weight": (1, 3), "bias": (1,)},
-        "\n\tsize mismatch for weight: copying a param with shape torch.Size([1, 3]) from checkpoint, "
-        "the shape in current model is torch.Size([1, 2]).",
+        "\n\tsize mismatch for weight: copying a param with shape tracer.Size([1, 3]) from checkpoint, "
+        "the shape in current model is tracer.Size([1, 2]).",
     ),
     "all of it": (
         {"weight": (1, 3), "b": (1,)},
         '\n\tMissing key(s) in state_dict: "bias". \n\tUnexpected key(s) in state_dict: "b". \n\tsize mismatch for weight: '
-        "copying a param with shape torch.Size([1, 3]) from checkpoint, the shape in current model is torch.Size([1, 2]).",
+        "copying a param with shape tracer.Size([1, 3]) from checkpoint, the shape in current model is tracer.Size([1, 2]).",
     ),
 }
 
@@ -540,7 +540,7 @@ def test_load_errors(name):
 def test_load_of_something_else():
     with pytest.raises(TypeError, match="Expected state_dict to be dict-like, got <class 'int'>"):
         nn.Linear(2, 1).load_state_dict(3)
-    with pytest.raises(RuntimeError, match=r'While copying the parameter named "bias", expected torch\.Tensor'):
+    with pytest.raises(RuntimeError, match=r'While copying the parameter named "bias", expected tracer\.Tensor'):
         nn.Linear(2, 1).load_state_dict({"weight": tracer.ones(1, 2), "bias": 3})
 
 

@@ -18,13 +18,13 @@ PRINTED = [
     (lambda: tensor(True), "tensor(True)"),
     (lambda: tensor([True, False]), "tensor([ True, False])"),
     (lambda: tensor([True, True]), "tensor([True, True])"),
-    (lambda: tensor([1.0, 2.0], dtype=tracer.float64), "tensor([1., 2.], dtype=torch.float64)"),
-    (lambda: tensor([1, 2], dtype=tracer.int32), "tensor([1, 2], dtype=torch.int32)"),
+    (lambda: tensor([1.0, 2.0], dtype=tracer.float64), "tensor([1., 2.], dtype=tracer.float64)"),
+    (lambda: tensor([1, 2], dtype=tracer.int32), "tensor([1, 2], dtype=tracer.int32)"),
     (lambda: tensor([[1.0, -2.0], [3.0, 4.0]]), "tensor([[ 1., -2.],\n        [ 3.,  4.]])"),
     (lambda: tracer.zeros(2, 1, 2), "tensor([[[0., 0.]],\n\n        [[0., 0.]]])"),
     (lambda: tensor([]), "tensor([])"),
     (lambda: tracer.zeros(0, 3), "tensor([], size=(0, 3))"),
-    (lambda: tracer.zeros(0, dtype=tracer.int64), "tensor([], dtype=torch.int64)"),
+    (lambda: tracer.zeros(0, dtype=tracer.int64), "tensor([], dtype=tracer.int64)"),
     (lambda: tensor([1e-5, 1.0]), "tensor([1.0000e-05, 1.0000e+00])"),
     (lambda: tensor([1e-3, 1.0]), "tensor([0.0010, 1.0000])"),
     (lambda: tensor([1e10, 1.0]), "tensor([1.0000e+10, 1.0000e+00])"),
@@ -44,9 +44,9 @@ PRINTED = [
     (lambda: tensor(-2.5, requires_grad=True).neg(), "tensor(2.5000, grad_fn=<NegBackward0>)"),
     (
         lambda: tensor([1.0], dtype=tracer.float64, requires_grad=True) * 2,
-        "tensor([2.], dtype=torch.float64, grad_fn=<MulBackward0>)",
+        "tensor([2.], dtype=tracer.float64, grad_fn=<MulBackward0>)",
     ),
-    (lambda: ones(2, 3).shape, "torch.Size([2, 3])"),
+    (lambda: ones(2, 3).shape, "tracer.Size([2, 3])"),
     (lambda: tracer.nn.Parameter(ones(2)), "Parameter containing:\ntensor([1., 1.], requires_grad=True)"),
 ]
 

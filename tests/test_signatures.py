@@ -129,7 +129,7 @@ FUNCTIONS: list[tuple[str, Any, str]] = [
     ),
     ("embedding", lambda: tracer.nn.Embedding(2, 2)(1), "embedding(): argument 'input' (position 1) must be Tensor, not int"),
     ("size", lambda: tracer.zeros([2, "a"]), "zeros(): argument 'size' (position 1) must be tuple of ints"),
-    ("dtype", lambda: tracer.zeros(2, dtype="float32"), "zeros(): argument 'dtype' must be torch.dtype, not str"),
+    ("dtype", lambda: tracer.zeros(2, dtype="float32"), "zeros(): argument 'dtype' must be tracer.dtype, not str"),
     ("cat", lambda: tracer.cat([X, 1]), "cat(): argument 'tensors' (position 1) must be tuple of Tensors"),
     ("method", lambda: X.transpose("a", 1), "argument 'dim0'"),
     ("reshape", lambda: X.reshape("a"), "reshape(): argument 'shape' (position 2) must be tuple of ints, not str"),

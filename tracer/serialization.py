@@ -35,7 +35,7 @@ _DTYPES: dict[str, Any] = {
 }
 
 
-def save(obj: Any, f: str | os.PathLike | IO[bytes]) -> None:
+def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
     """Writes tensors, or a structure of them, to a path or an open binary file.
 
     Raises TypeError for a structure with anything but dicts, lists, tuples, None, bools, numbers, strings and tensors.
@@ -77,7 +77,7 @@ def _describe(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"cannot save a {type(x).__name__}{f' (at {path})' if path else ''}: save its state_dict() instead")
 
 
-def load(f: str | os.PathLike | IO[bytes], map_location: Any = None, *, weights_only: bool = True) -> Any:
+def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Reads a file of ``save``, or a dict of tensors from any other safetensors file.
 
     Raises ValueError for a file in another format: pickles, including PyTorch's, are never executed.

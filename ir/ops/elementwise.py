@@ -115,7 +115,7 @@ reciprocal = elementwise("reciprocal", np.reciprocal, "{T}(1) / {x}", infer=inex
 square = elementwise("square", np.square, "{x} * {x}", infer=numeric, torch_name="Pow", vjp=(lambda g, x: mul(mul(g, x), 2),))
 
 
-def _remainder(types: list[TensorType], attrs: dict) -> str:
+def _remainder(types: list[TensorType], attrs: dict[Any, Any]) -> str:
     # Python's and PyTorch's sign: that of the divisor. `fmod` has the dividend's sign.
     if not types[0].dtype.is_floating_point:
         return "floor_mod({a}, check_divisor({b}, status, {site}))"
@@ -135,7 +135,7 @@ def nonzero_divisor(function: Any) -> Any:
     return impl
 
 
-def _floor_divide(types: list[TensorType], attrs: dict) -> str:
+def _floor_divide(types: list[TensorType], attrs: dict[Any, Any]) -> str:
     if not types[0].dtype.is_floating_point:
         return "floor_div({a}, check_divisor({b}, status, {site}))"
     # As in NumPy: the exact quotient of a - fmod(a, b), less 1 if fmod has the dividend's sign and not the divisor's.

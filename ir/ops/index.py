@@ -96,7 +96,7 @@ def _infer_scatter_add(x: TensorType, index: TensorType, axis: int, shape: tuple
     return _summed(whole, wide)
 
 
-def _at(index: np.ndarray, axis: int) -> tuple:
+def _at(index: np.ndarray, axis: int) -> tuple[Any, ...]:
     grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     grid[axis] = index
     return tuple(grid)

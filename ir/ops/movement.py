@@ -79,7 +79,7 @@ def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
     return x.with_shape(tuple(shape))
 
 
-def reshape_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def reshape_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     """If only axes of extent 1 are added or removed, the index is kept; otherwise it is flattened and split again."""
     old, new = types[0].shape, attrs["shape"]
     if [n for n in old if n != 1] == [n for n in new if n != 1]:
@@ -225,7 +225,7 @@ def _inside(i: str, start: int, step: int, count: str, param: Param) -> tuple[li
     return [*tests, f"{position} < {count}"], position
 
 
-def _slice_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _slice_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     tests: list[str] = []
     inner: list[str] = []
     for i, n, whole, a, s in zip(index, types[1].shape, types[0].shape, attrs["starts"], attrs["steps"], strict=True):
@@ -281,7 +281,7 @@ def _pad(x: Any, low: Shape, high: Shape, interior: Shape, value: Any) -> np.nda
     return y
 
 
-def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     tests: list[str] = []
     inner: list[str] = []
     for i, n, lo, hi, gap in zip(index, types[0].shape, attrs["low"], attrs["high"], attrs["interior"], strict=True):
@@ -354,7 +354,7 @@ def _infer_concatenate(*xs: TensorType, axis: int) -> TensorType:
     return xs[0].with_shape(tuple(shape))
 
 
-def _concatenate_vjp(g: Any, types: list[TensorType], axis: int) -> tuple:
+def _concatenate_vjp(g: Any, types: list[TensorType], axis: int) -> tuple[Any, ...]:
     cotangents, start = [], 0
     for t in types:
         starts = tuple(start if i == axis else 0 for i in range(t.rank))
@@ -364,7 +364,7 @@ def _concatenate_vjp(g: Any, types: list[TensorType], axis: int) -> tuple:
     return tuple(cotangents)
 
 
-def _concatenate_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _concatenate_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     axis, start, pieces = attrs["axis"], 0, []
     for k, t in enumerate(types):
         here = index[axis] if start == 0 else f"({index[axis]} - {param(start)})"

@@ -206,7 +206,7 @@ def _histc(x: Any, bins: int, low: float, high: float) -> np.ndarray:
     if low == high and data.size:
         low, high = float(data.min()), float(data.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise RuntimeError(f"torch.histc: range of [{low:g}, {high:g}] is not finite")
+        raise RuntimeError(f"tracer.histc: range of [{low:g}, {high:g}] is not finite")
     if low == high:
         low, high = low - 1, high + 1
     return np.histogram(data, bins, (low, high))[0].astype(data.dtype)

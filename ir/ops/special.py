@@ -53,7 +53,12 @@ def _scipy(name: str) -> Callable[..., Any]:
 
 
 def _special(
-    name: str, *vjp: Callable | None, operands: str = "x", torch_name: str = "", scipy: str = "", scalar: str | None = None
+    name: str,
+    *vjp: Callable[..., Any] | None,
+    operands: str = "x",
+    torch_name: str = "",
+    scipy: str = "",
+    scalar: str | None = None,
 ) -> Primitive:
     return elementwise(
         name, _scipy(scipy or name), scalar, operands, infer=floating, vjp=vjp if any(vjp) else None, torch_name=torch_name
@@ -202,7 +207,7 @@ logaddexp2 = elementwise(
 )
 
 
-def _fmod(types: list[TensorType], attrs: dict) -> str:
+def _fmod(types: list[TensorType], attrs: dict[Any, Any]) -> str:
     if types[0].dtype.is_floating_point:
         return "fmod({a}, {b})"
     r = "floor_mod({a}, check_divisor({b}, status, {site}))"

@@ -41,7 +41,7 @@ def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> np.ndarray:
     return y
 
 
-def _diagonal_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _diagonal_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     offset, a, b = attrs["offset"], attrs["axis1"], attrs["axis2"]
     rest, i = iter(index[:-1]), index[-1]
     row, column = _affine(i, max(-offset, 0), 1, param), _affine(i, max(offset, 0), 1, param)
@@ -54,7 +54,9 @@ def _infer_diagonal_update(x: TensorType, v: TensorType, offset: int, axis1: int
     return x
 
 
-def _diagonal_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _diagonal_update_pieces(
+    index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param
+) -> list[Piece]:
     offset, a, b = attrs["offset"], attrs["axis1"], attrs["axis2"]
     low = max(-offset, 0)
     place = index[a] if low == 0 else f"({index[a]} - {param(low)})"
@@ -109,7 +111,7 @@ def _strided(x: Any, shape: Shape, strides: Shape, offset: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(begin, shape, tuple(s * step for s in strides))
 
 
-def _strided_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _strided_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     terms = [_affine(i, 0, s, param) for i, s in zip(index, attrs["strides"], strict=True) if s]
     terms += [param(attrs["offset"])] if attrs["offset"] else []
     return [Piece(0, (f"({' + '.join(terms)})" if terms else "0",))]
@@ -197,7 +199,7 @@ def _windows(x: Any, size: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(x, shape, lead + inside + across)
 
 
-def _windows_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict, param: Param) -> list[Piece]:
+def _windows_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     n = len(attrs["size"])
     lead, k, o = index[: -2 * n], index[-2 * n : -n], index[-n:]
     inner = tuple(

@@ -133,13 +133,13 @@ def _permute(x: Value, axes: tuple[int, ...]) -> Value | None:
 
 
 @rule("slice")
-def _slice(x: Value, starts: tuple, stops: tuple, steps: tuple) -> Value | None:
+def _slice(x: Value, starts: tuple[Any, ...], stops: tuple[Any, ...], steps: tuple[Any, ...]) -> Value | None:
     whole = all(a == 0 and b == n and s == 1 for a, b, s, n in zip(starts, stops, steps, x.shape, strict=True))
     return x if whole else None
 
 
 @rule("pad")
-def _pad(x: Value, low: tuple, high: tuple, interior: tuple, value: Any) -> Value | None:
+def _pad(x: Value, low: tuple[Any, ...], high: tuple[Any, ...], interior: tuple[Any, ...], value: Any) -> Value | None:
     nothing = not any((*low, *high)) and all(g == 0 or n <= 1 for g, n in zip(interior, x.shape, strict=True))
     return x if nothing else None
 

@@ -164,7 +164,8 @@ def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
     """``x1`` where the condition holds, else ``x2``."""
     if not (isinstance(x1, Tensor) or isinstance(x2, Tensor)):
         raise TypeError("where: one of the choices must be an array")
-    return ops.where(condition, *promote(x1, x2))
+    first, second = promote(x1, x2)
+    return ops.where(condition, first, second)
 
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:

@@ -173,7 +173,7 @@ def _check(hook: Callable[..., Any], was: Tensor, got: Tensor) -> None:
     if got.shape != was.shape:
         raise RuntimeError(f"hook '{name}' has changed the size of value")
     if got.dtype is not was.dtype:
-        types = f"(was torch.{was.dtype.ctype}Tensor got torch.{got.dtype.ctype}Tensor)"
+        types = f"(was tracer.{was.dtype.ctype}Tensor got tracer.{got.dtype.ctype}Tensor)"
         raise RuntimeError(f"hook '{name}' has changed the type of value {types}")
 
 
@@ -194,7 +194,7 @@ def after(extras: Extras, results: Sequence[Any], given: dict[int, Any], count: 
     return [None if g is None else form.take(g) for g in shown]
 
 
-def replaced(hook: Callable[..., Any], values: tuple, args: tuple) -> tuple:
+def replaced(hook: Callable[..., Any], values: tuple[Any, ...], args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values, or the hook's replacement."""
     from ..core.eager import Eager
 

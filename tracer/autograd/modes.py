@@ -110,7 +110,7 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
     def __repr__(self) -> str:
-        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
+        return f"tracer.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
 
 
 class no_grad(_Mode):

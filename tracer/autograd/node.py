@@ -39,7 +39,7 @@ FREED = (
 SAVED_IN_INFERENCE = (
     "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation "
     "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
-    "`torch.no_grad()` instead of `torch.inference_mode()`."
+    "`tracer.no_grad()` instead of `tracer.inference_mode()`."
 )
 
 
@@ -463,7 +463,7 @@ def python_runs(node: BackwardNode, but: Collection[BackwardNode], start: float 
 
 def modified(saved: np.ndarray, version: int, expected: int, made_by: Any) -> RuntimeError:
     """PyTorch's error for a saved value that has been modified."""
-    names = {"float32": "torch.FloatTensor", "float64": "torch.DoubleTensor"}
+    names = {"float32": "tracer.FloatTensor", "float64": "tracer.DoubleTensor"}
     dtype = str(saved.dtype)
     origin = f", which is output 0 of {made_by.name()}," if made_by is not None else ""
     return RuntimeError(

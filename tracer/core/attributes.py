@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ..ir.ops.movement import strides_of
+from ..ir.types import DType
 from ..ops.common import one_dim
 from .context import context
 from .device import CPU, device, require_cpu
@@ -74,6 +75,10 @@ class TypedStorage(UntypedStorage):
         return list(self._memory.ravel(order="K").tolist())
 
 
+@overload
+def stride(self: Tensor) -> tuple[int, ...]: ...
+@overload
+def stride(self: Tensor, dim: int) -> int: ...
 def stride(self: Tensor, dim: int | None = None) -> Any:
     """The distances, in elements, between neighbours along each axis, or along one."""
     strides = tuple([s // self._data.itemsize for s in strides_of(self._data)])
@@ -130,6 +135,46 @@ def _by_python(t: Tensor, name: str, function: Callable[..., Any], *operands: Te
     return t.copy_(create.tensor([function(*row) for row in rows], dtype=t.dtype).reshape(t.shape))
 
 
+def _storage(self: Tensor) -> TypedStorage:
+    """The memory of the tensor and of all views of it, as elements."""
+    return TypedStorage(self._root())
+
+
+def _untyped_storage(self: Tensor) -> UntypedStorage:
+    """The memory of the tensor and of all views of it, as bytes."""
+    return UntypedStorage(self._root())
+
+
+def _get_device(self: Tensor) -> int:
+    """-1: tensors live on the CPU."""
+    return -1
+
+
+def _no(self: Tensor) -> bool:
+    """False for every tensor."""
+    return False
+
+
+def _is_pinned(self: Tensor, device: Any = None) -> bool:
+    """False: memory is not pinned."""
+    return False
+
+
+def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: memory is not pinned."""
+    return self
+
+
+def _share_memory_(self: Tensor) -> Tensor:
+    """The tensor itself: memory is not shared between processes."""
+    return self
+
+
+def _to_dense(self: Tensor, dtype: DType | None = None, masked_grad: bool | None = None) -> Tensor:
+    """The tensor, in another dtype if one is given: all tensors are dense."""
+    return self if dtype is None else self.to(dtype)
+
+
 # Attributes with the same value for all tensors.
 CONSTANTS: dict[str, Any] = {
     "layout": strided,
@@ -159,17 +204,14 @@ METHODS: dict[str, Any] = {
     "dim_order": dim_order,
     "storage_offset": storage_offset,
     "stride": stride,
-    "storage": lambda self: TypedStorage(self._root()),
-    "untyped_storage": lambda self: UntypedStorage(self._root()),
-    "get_device": lambda self: -1,
-    "is_pinned": lambda self, device=None: False,
-    "pin_memory": lambda self, device=None: self,
-    "is_shared": lambda self: False,
-    "share_memory_": lambda self: self,
-    "is_neg": lambda self: False,
-    "is_distributed": lambda self: False,
-    "is_coalesced": lambda self: False,
-    "to_dense": lambda self, dtype=None, masked_grad=None: self if dtype is None else self.to(dtype),
+    "storage": _storage,
+    "untyped_storage": _untyped_storage,
+    "get_device": _get_device,
+    "is_pinned": _is_pinned,
+    "pin_memory": _pin_memory,
+    **dict.fromkeys(("is_shared", "is_neg", "is_distributed", "is_coalesced"), _no),
+    "share_memory_": _share_memory_,
+    "to_dense": _to_dense,
     "cuda": _cuda,
     "as_subclass": _as_subclass,
     "apply_": _apply_,

@@ -18,7 +18,7 @@ class layout:
         self.name = name
 
     def __repr__(self) -> str:
-        return f"torch.{self.name}"
+        return f"tracer.{self.name}"
 
     def __reduce__(self) -> str:
         return self.name
@@ -33,7 +33,7 @@ class memory_format:
         self.name, self.rank = name, rank
 
     def __repr__(self) -> str:
-        return f"torch.{self.name}"
+        return f"tracer.{self.name}"
 
     def __reduce__(self) -> str:
         return self.name
@@ -51,7 +51,7 @@ def require_format(name: str, given: Any, rank: int) -> None:
     if given is None:
         return
     if not isinstance(given, memory_format):
-        raise TypeError(f"{name}(): argument 'memory_format' must be torch.memory_format, not {type(given).__name__}")
+        raise TypeError(f"{name}(): argument 'memory_format' must be tracer.memory_format, not {type(given).__name__}")
     if given.rank is not None and given.rank != rank:
         raise RuntimeError(f"required rank {given.rank} tensor to use {given.name} format")
 

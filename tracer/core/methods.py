@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, overload
 
 from .. import linalg as matrices
 from .. import ops
@@ -31,7 +31,7 @@ from ..ir.types import (
 )
 from ..linalg import factorizations
 from ..ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
-from ..ops.common import is_number, to_dtype
+from ..ops.common import Operand, is_number, to_dtype
 from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
@@ -84,6 +84,7 @@ _OWN = ("backward", "detach_", "register_hook", "register_post_accumulate_grad_h
 
 
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The product of vectors, matrices or batches of matrices; batches broadcast."""
     out = linalg.matmul(a, b)
     if out._view is not None:
         separate(out, (a, b), {})
@@ -112,10 +113,10 @@ _COMPARISONS = {name: getattr(pointwise, name) for name in ("eq", "ne", "lt", "l
 _DIRECT = {pointwise.add: P.add, pointwise.sub: P.sub, pointwise.mul: P.mul, pointwise.div: P.div}
 
 
-def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Tensor, Any], Any]:
+def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Tensor, Operand], Tensor]:
     primitive = None if reflected else _DIRECT.get(function)
 
-    def method(self: Tensor, other: Any) -> Any:
+    def method(self: Tensor, other: Operand) -> Tensor:
         if reflected and not isinstance(self, Tensor):
             raise TypeError(f"the operator requires a 'Tensor' but received a '{type(self).__name__}'")
         if isinstance(other, Tensor):
@@ -128,15 +129,19 @@ def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Ten
             return current().bind(primitive, (self, other), {})
         return function(other, self) if reflected else function(self, other)
 
+    method.__doc__ = function.__doc__
+    if function is _matmul:
+        method.__annotations__["other"] = "Tensor"
     return method
 
 
-def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]:
-    def method(self: Tensor, other: Any) -> Any:
+def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Operand], Tensor]:
+    def method(self: Tensor, other: Operand) -> Tensor:
         if not (isinstance(other, Tensor) or is_number(other)):
             return NotImplemented
         return function(self, other)
 
+    method.__doc__ = function.__doc__
     return method
 
 
@@ -188,6 +193,20 @@ def _overwritable(t: Tensor, other: Any) -> bool:
     return type(other) in (float, int)
 
 
+@overload
+def _to(self: Tensor, dtype: DType, non_blocking: bool = False, copy: bool = False, *, memory_format: Any = None) -> Tensor: ...
+@overload
+def _to(
+    self: Tensor,
+    device: str | Device | None = None,
+    dtype: DType | None = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    *,
+    memory_format: Any = None,
+) -> Tensor: ...
+@overload
+def _to(self: Tensor, other: Tensor, non_blocking: bool = False, copy: bool = False) -> Tensor: ...
 def _to(
     self: Tensor,
     *args: Any,
@@ -254,7 +273,7 @@ def _zero_(self: Tensor) -> Tensor:
 def _cast(dtype: DType) -> Callable[..., Any]:
     """``to(dtype)`` as a method."""
 
-    def method(self: Tensor, memory_format: Any = None) -> Any:
+    def method(self: Tensor, memory_format: Any = None) -> Tensor:
         return _to(self, dtype=dtype, memory_format=memory_format)
 
     method.__doc__ = f"``to({dtype})``."
@@ -274,8 +293,12 @@ def _drawn(name: str) -> Callable[..., Any]:
     return method
 
 
+@overload
+def _type(self: Tensor) -> str: ...
+@overload
+def _type(self: Tensor, dtype: DType, non_blocking: bool = False) -> Tensor: ...
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The old name of the dtype (``torch.FloatTensor``); or the tensor in another dtype."""
+    """PyTorch's old name of the dtype (``torch.FloatTensor``), which programs compare; or the tensor in another dtype."""
     if isinstance(dtype, str):
         raise ValueError(f"invalid type: '{dtype}'")
     return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
@@ -380,6 +403,33 @@ def _part(part: Callable[[Tensor], Tensor]) -> property:
     return property(part, write)
 
 
+def _t(self: Tensor) -> Tensor:
+    """The tensor with its axes in reverse order."""
+    return P.permute(self, axes=tuple(reversed(range(self.ndim))))
+
+
+def _nbytes(self: Tensor) -> int:
+    """The number of bytes of all elements."""
+    return int(self._data.nbytes)
+
+
+def _rdiv(self: Tensor, other: Any) -> Tensor:
+    """``other / self``."""
+    return pointwise.mul(pointwise.reciprocal(self), other)
+
+
+def _new_empty_strided(
+    self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: DType | None = None, **more: Any
+) -> Tensor:
+    """``empty_strided``, by default of this tensor's dtype."""
+    return ops.empty_strided(size, stride, dtype=dtype or self.dtype, **more)
+
+
+def _new(self: Tensor, *args: Any) -> Tensor:
+    """``new(2, 3)``: with these extents; ``new([2, 3])``: with this data; of this tensor's dtype."""
+    return legacy.construct(args, self.dtype)
+
+
 def attach() -> None:
     """Called once, on import of ``tracer``."""
     for name in _METHODS.split():
@@ -427,7 +477,7 @@ def attach() -> None:
         "new_empty": _new_zeros,
         "new_full": _new_full,
         "new_tensor": _new_tensor,
-        "__rdiv__": lambda self, other: pointwise.mul(pointwise.reciprocal(self), other),
+        "__rdiv__": _rdiv,
         "nelement": Tensor.numel,
         "ndimension": Tensor.dim,
         **{name: _drawn(name) for name in ("bernoulli_", "exponential_", "normal_", "random_", "uniform_")},
@@ -437,7 +487,7 @@ def attach() -> None:
         "is_signed": ops.is_signed,
         "is_nonzero": ops.is_nonzero,
         "is_same_size": ops.is_same_size,
-        "nbytes": property(lambda self: int(self._data.nbytes)),
+        "nbytes": property(_nbytes),
         "itemsize": property(Tensor.element_size),
         "svd": legacy.svd,
         "inverse": matrices.inv,
@@ -450,7 +500,7 @@ def attach() -> None:
         "lu_solve": factorizations.solve_packed,
         "stft": spectral.stft,
         "istft": spectral.istft,
-        "T": property(lambda self: P.permute(self, axes=tuple(reversed(range(self.ndim))))),
+        "T": property(_t),
         "mT": property(moving.matrix_transpose),
         "to": _to,
         "type_as": _type_as,
@@ -465,10 +515,8 @@ def attach() -> None:
         "igammac": special.gammaincc,
         "igamma_": _in_place(special.gammainc),
         "igammac_": _in_place(special.gammaincc),
-        "new_empty_strided": lambda self, size, stride, dtype=None, **more: ops.empty_strided(
-            size, stride, dtype=dtype or self.dtype, **more
-        ),
-        "new": lambda self, *args: legacy.construct(args, self.dtype),
+        "new_empty_strided": _new_empty_strided,
+        "new": _new,
         **attributes.CONSTANTS,
         **attributes.METHODS,
         **sampling.METHODS,

@@ -114,7 +114,7 @@ def history(t: Tensor) -> str:
 def text_of(data: np.ndarray, kind: DType, history: str) -> str:
     """The text of a tensor with these elements."""
     suffixes = []
-    dtype = f"dtype=torch.{kind.name}"
+    dtype = f"dtype=tracer.{kind.name}"
     default = kind in (context.default_dtype, context.default_dtype.to_complex()) or kind.name in ("int64", "bool")
     if data.size == 0:
         text = "[]"

@@ -7,8 +7,8 @@ its position in the graph, its gradient, and in-place changes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -19,29 +19,34 @@ from .layout import is_in_format, is_same_memory, overlaps
 from .waiting import WAITING, will_be_assigned, will_be_exposed
 
 if TYPE_CHECKING:
+    from ..autograd.hooks import RemovableHandle
     from ..autograd.node import BackwardNode
+    from .tensor_methods import TensorMethods
     from .views import Made
+else:
+    TensorMethods = object  # `methods` attaches them
 
 
 UNCHANGED = (0,)  # the counter of a tensor that has not been changed and has no views
 
 
-class Size(tuple):
-    """A shape; a tuple that prints like PyTorch's."""
+class Size(tuple[int, ...]):
+    """The shape of a tensor: a tuple of ints."""
 
     __slots__ = ()
 
     def numel(self) -> int:
+        """The number of elements: the product of the extents."""
         n = 1
         for extent in self:
             n *= extent
         return n
 
     def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
+        return f"tracer.Size({list(self)})"
 
 
-class Tensor:
+class Tensor(TensorMethods):
     """A multi-dimensional array that stores how it was computed.
 
     Created by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's.
@@ -59,7 +64,7 @@ class Tensor:
     _inference: bool = False  # created in inference mode
     _accumulator: Any = None  # a weak reference to a leaf's AccumulateGrad node
     _made: Made | None = None  # for a view that must not be changed in place with autograd: how it was created
-    _data: np.ndarray
+    _data: np.ndarray[Any, Any]
     # The number of in-place changes, in a list shared by the views of one storage, created when first needed (`_changes`).
     _counter: Sequence[int]
 
@@ -70,44 +75,16 @@ class Tensor:
         self._data = construct(args, context.default_dtype)._data
         self._counter = UNCHANGED
 
-    if TYPE_CHECKING:  # attached by `methods`
-
-        def __getattr__(self, name: str) -> Any: ...
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __mod__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
-        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __and__(self, other: Any) -> Tensor: ...
-        def __or__(self, other: Any) -> Tensor: ...
-        def __xor__(self, other: Any) -> Tensor: ...
-        def __invert__(self) -> Tensor: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __setitem__(self, index: Any, value: Any) -> None: ...
-
     # Properties.
 
     @property
     def shape(self) -> Size:
+        """The extents of all axes."""
         return Size(self._data.shape)
 
     @property
     def dtype(self) -> DType:
+        """The type of the elements."""
         return dtype_of(self._data.dtype)
 
     @property
@@ -117,16 +94,24 @@ class Tensor:
 
     @property
     def device(self) -> device:
+        """The device of the memory: the CPU."""
         return CPU
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self._data.ndim
 
     def dim(self) -> int:
+        """The number of axes."""
         return self._data.ndim
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self) -> Size: ...
+    @overload
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> Size | int:
+        """The shape, or the extent of one axis. Raises IndexError for an axis that does not exist."""
         if dim is None:
             return self.shape
         from ..ops.common import one_dim
@@ -134,15 +119,19 @@ class Tensor:
         return self._data.shape[one_dim(dim, self.ndim)]
 
     def numel(self) -> int:
+        """The number of elements."""
         return int(self._data.size)
 
     def element_size(self) -> int:
+        """The number of bytes of an element."""
         return int(self._data.itemsize)
 
     def is_floating_point(self) -> bool:
+        """True for float16, bfloat16, float32 and float64."""
         return self._data.dtype.kind == "f" or self.dtype.is_floating_point
 
     def is_complex(self) -> bool:
+        """True for complex64 and complex128."""
         return self._data.dtype.kind == "c"
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
@@ -165,7 +154,7 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return len(self._data)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Tensor]:
         if self._data.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind())
@@ -219,6 +208,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
+        """True if autograd records operations on this tensor. May be set on leaves; see ``requires_grad_``."""
         return self._requires_grad or (self._view is not None and self._followed_base()._requires_grad)
 
     @requires_grad.setter
@@ -251,6 +241,7 @@ class Tensor:
 
     @property
     def grad_fn(self) -> BackwardNode | None:
+        """The node of the operation that computed this tensor with autograd; None for leaves."""
         if self._view is not None:
             self._refresh()
         return self._grad_fn
@@ -272,6 +263,7 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
+        """True for tensors that were not computed by operations that autograd records."""
         return self.grad_fn is None
 
     @property
@@ -343,7 +335,7 @@ class Tensor:
 
         return retains(self)
 
-    def register_hook(self, hook: Any) -> Any:
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(gradient)`` when this tensor's gradient is known; a tensor that it returns replaces the gradient.
 
         Returns a handle whose ``remove()`` removes the hook. Raises RuntimeError if the tensor requires no gradient.
@@ -352,7 +344,7 @@ class Tensor:
 
         return register(self, hook)
 
-    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+    def register_post_accumulate_grad_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(tensor)`` after this leaf's gradient has been added to ``.grad``."""
         from ..autograd.hooks import register_post_accumulate
 
@@ -456,7 +448,7 @@ class Tensor:
 
     # Values read by Python.
 
-    def _observed(self, how: str, truth: bool = False) -> np.ndarray:
+    def _observed(self, how: str, truth: bool = False) -> np.ndarray[Any, Any]:
         """The elements, read by Python; with ``truth`` only the truth of a single element."""
         if context.recorder is not None:
             context.recorder.observe(self, how, truth)
@@ -469,9 +461,10 @@ class Tensor:
         return self._data.item() if context.recorder is None else context.recorder.item(self)
 
     def tolist(self) -> Any:
+        """The elements as Python numbers in nested lists; a number for a tensor without axes."""
         return self._data.tolist() if context.recorder is None else context.recorder.listed(self)
 
-    def numpy(self, *, force: bool = False) -> np.ndarray:
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """An array on the tensor's memory. Raises RuntimeError if the tensor requires a gradient, unless ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
@@ -479,7 +472,7 @@ class Tensor:
             will_be_exposed(self)
         return self._data.view() if context.recorder is None else context.recorder.array(self)  # type: ignore[no-any-return]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
@@ -548,7 +541,7 @@ class Tensor:
 
     # Copies and pickles share no memory with the original.
 
-    def __deepcopy__(self, memo: dict) -> Tensor:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._grad_fn is not None:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."

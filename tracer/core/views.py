@@ -48,7 +48,7 @@ class LazyView(Tensor):
                 t = parent
         t._data[...] = elements
 
-    def __deepcopy__(self, memo: dict) -> Tensor:
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
         return self.clone().__deepcopy__(memo)
 
     def __reduce__(self) -> Any:

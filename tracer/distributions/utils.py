@@ -19,9 +19,7 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     Raises ValueError for other arguments.
     """
     if not all(isinstance(v, Tensor) or is_number(v) for v in values):
-        raise ValueError(
-            "Input arguments must all be instances of Number, torch.Tensor or objects implementing __torch_function__."
-        )
+        raise ValueError("Input arguments must all be instances of Number or tracer.Tensor.")
     given = [v for v in values if isinstance(v, Tensor)]
     dtype = given[0].dtype if given else context.default_dtype
     return ops.broadcast_tensors(*(v if isinstance(v, Tensor) else ops.full((), v, dtype=dtype) for v in values))

@@ -10,6 +10,11 @@ from ..core.tensor import Tensor
 from .numpy_protocol import array_function, array_ufunc
 
 
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """DLPack's kind and number of the device: the CPU."""
+    return 1, 0
+
+
 def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
     """``tracer.array_api``: the Python array API standard's names and semantics. Raises ValueError for unknown versions."""
     from .. import array_api
@@ -31,7 +36,7 @@ def attach() -> None:
         "__array_ufunc__": array_ufunc,
         "__array_function__": array_function,
         "__dlpack__": dlpack,
-        "__dlpack_device__": lambda self: (1, 0),
+        "__dlpack_device__": dlpack_device,
         "__array_namespace__": array_namespace,
         "to_device": to_device,
     }

@@ -30,25 +30,29 @@ _replaced: list[_Made] = []
 _lock = threading.RLock()
 
 
-def numba_function(function: TracedFunction, examples: tuple) -> Any:
+def numba_function(function: TracedFunction[..., Any], examples: tuple[Any, ...]) -> Any:
     """The result of ``TracedFunction.numba``."""
     return _kept(function, examples, None, "numba", dispatcher)
 
 
-def numba_value_and_gradient(function: TracedFunction, examples: tuple, argnums: int | tuple[int, ...]) -> Any:
+def numba_value_and_gradient(
+    function: TracedFunction[..., Any], examples: tuple[Any, ...], argnums: int | tuple[int, ...]
+) -> Any:
     """The result of ``TracedFunction.numba_value_and_grad``."""
     return _kept(function, examples, argnums, "numba", dispatcher)
 
 
 def c_function(
-    function: TracedFunction, examples: tuple, signature: str | None, argnums: int | tuple[int, ...] | None
+    function: TracedFunction[..., Any], examples: tuple[Any, ...], signature: str | None, argnums: int | tuple[int, ...] | None
 ) -> CFunction:
     """The result of ``TracedFunction.cfunc``."""
     form = None if signature is None else _form(signature)
     return _kept(function, examples, argnums, f"cfunc {form}", lambda exported: CFunction(exported, form))  # type: ignore[no-any-return]
 
 
-def _kept(function: TracedFunction, given: tuple, argnums: Any, what: str, make: Callable[[Exported], Any]) -> Any:
+def _kept(
+    function: TracedFunction[..., Any], given: tuple[Any, ...], argnums: Any, what: str, make: Callable[[Exported], Any]
+) -> Any:
     """The object for this function and signature: created on first use, or when what the function captures has moved."""
     examples = Examples(function.function, given)
     differentiated = None if argnums is None else examples.differentiated(argnums)
@@ -59,7 +63,7 @@ def _kept(function: TracedFunction, given: tuple, argnums: Any, what: str, make:
         return objects[what]
 
 
-def _exported(function: TracedFunction, examples: Examples, differentiated: Differentiated | None) -> _Made:
+def _exported(function: TracedFunction[..., Any], examples: Examples, differentiated: Differentiated | None) -> _Made:
     def key() -> Any:
         return (
             function,

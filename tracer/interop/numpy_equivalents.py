@@ -370,7 +370,7 @@ def broadcast_arrays(*args: Any) -> tuple[Tensor, ...]:
 
 
 def meshgrid(*xi: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
-    return tuple(ops.meshgrid(*(ops.as_tensor(x).reshape(-1) for x in xi), indexing=indexing))
+    return tuple(ops.meshgrid([ops.as_tensor(x).reshape(-1) for x in xi], indexing=indexing))
 
 
 def take(a: Tensor, indices: Any, axis: int | None = None) -> Tensor:

@@ -217,7 +217,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
-def array_function(self: Tensor, func: Any, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+def array_function(self: Tensor, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Called by ``np.sum(t)``, ``np.linalg.inv(t)`` and the like."""
     name, space = func.__name__, func.__module__
     function = _equivalent(name, space)
@@ -256,7 +256,9 @@ def _equivalent(name: str, space: str) -> Callable[..., Any] | None:
 _LINALG_OWN = ("cholesky", "eigh", "lstsq", "multi_dot", "norm", "qr", "solve", "svd")
 
 
-def _bound(signature: inspect.Signature, name: str, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+def _bound(
+    signature: inspect.Signature, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Calls the equivalent with the arguments for NumPy's function. Raises TypeError for unsupported ones."""
     given = signature.bind(*args, **kwargs).arguments
     places: list[Any] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import linalg
 from ..core.tensor import Tensor
@@ -18,6 +18,9 @@ from ..ops.create import eye
 from ..ops.diagonals import diag_embed, diagonal, tril, triu
 from ..ops.index import gather
 from ..ops.linalg import matmul
+
+if TYPE_CHECKING:
+    from . import QR
 
 
 class LU(NamedTuple):
@@ -144,7 +147,7 @@ def _check_pivots(name: str, info: Tensor) -> None:
     if found.any():
         k = int(found[found > 0].flat[0]) if found.ndim else int(found)
         raise linalg.LinAlgError(
-            f"torch.linalg.{name}: U[{k},{k}] is zero and using it on lu_solve would result in a division by zero. If you "
+            f"tracer.linalg.{name}: U[{k},{k}] is zero and using it on lu_solve would result in a division by zero. If you "
             "still want to perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
         )
 
@@ -161,7 +164,7 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     """X with A X = B (X A = B if not ``left``; A^H for A if ``adjoint``), from the result of ``lu_factor(A)``."""
     linalg._matrix("linalg.lu_solve", LU)
     if pivots.dtype is not int32:
-        raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
+        raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type tracer.int32")
     if LU.dtype is not B.dtype:
         raise RuntimeError(
             f"linalg.lu_solve: Expected LU and B to have the same dtype, but found LU of type {LU.dtype.ctype} and B of type "
@@ -210,11 +213,11 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
     n = LD._data.shape[-1]
     if B.ndim < 2 or B._data.shape[-2] != n:
         raise RuntimeError(
-            f"Incompatible matrix sizes for torch.linalg.ldl_solve: each A matrix is {n} by {n} but each b matrix is "
+            f"Incompatible matrix sizes for tracer.linalg.ldl_solve: each A matrix is {n} by {n} but each b matrix is "
             f"{' by '.join(map(str, B._data.shape[-2:]))}"
         )
     if pivots._data.shape != LD._data.shape[:-1]:
-        raise RuntimeError("torch.linalg.ldl_solve: Expected LD.shape[:-1] and pivots.shape to be the same")
+        raise RuntimeError("tracer.linalg.ldl_solve: Expected LD.shape[:-1] and pivots.shape to be the same")
     b = shape.expand(B, (*lead, *B._data.shape[-2:]))
     return P.ldl_solve(
         shape.expand(LD, (*lead, n, n)).detach(),
@@ -228,7 +231,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of the reflections I - tau[i] v[i] v[i]', where v[i] are the columns of A below its
     diagonal.
     """
-    name = "torch.linalg.householder_product"
+    name = "tracer.linalg.householder_product"
     if A.ndim < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
     m, n = A._data.shape[-2:]
@@ -277,7 +280,7 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), from the result of ``geqrf``."""
-    name, rows = "torch.ormqr", "other.shape[-2]" if left else "other.shape[-1]"
+    name, rows = "tracer.ormqr", "other.shape[-2]" if left else "other.shape[-1]"
     if input.ndim < 2 or other.ndim < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
     size, (m, n) = other._data.shape[-2 if left else -1], input._data.shape[-2:]
@@ -297,7 +300,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     return _reflected(input, tau, other, transpose)
 
 
-def qr(input: Tensor, some: bool = True) -> Any:
+def qr(input: Tensor, some: bool = True) -> QR:
     """``linalg.qr``: reduced if ``some``, else complete."""
     return linalg.qr(input, "reduced" if some else "complete")
 
@@ -307,7 +310,7 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     return linalg.cholesky(input, upper=upper)
 
 
-def packed_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+def packed_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> tuple[Tensor, ...]:
     """``linalg.lu_factor_ex`` under its old name: (LU, pivots), and infos if ``get_infos``."""
     found = lu_factor_ex(A, pivot=pivot)
     return tuple(found) if get_infos else (found.LU, found.pivots)
@@ -322,8 +325,8 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     """P, L and U from the result of ``lu_factor``; empty tensors for those not requested."""
     if unpack_pivots and LU_pivots.dtype is not int32:
         raise RuntimeError(
-            "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.\nNote: this function is "
-            "intended to be used with the output produced by torch.linalg.lu_factor"
+            "tracer.lu_unpack: LU_pivots is expected to be a contiguous tensor of tracer.int32 dtype.\nNote: this function is "
+            "intended to be used with the output produced by tracer.linalg.lu_factor"
         )
     empty = P.full(value=0, shape=(0,), dtype=LU_data.dtype.short)
     m, n = LU_data._data.shape[-2:]

@@ -15,17 +15,17 @@ class _Watch(Function):
     """The identity on several tensors; passes all their cotangents to a function, which may replace them."""
 
     @staticmethod
-    def forward(ctx: Any, seen: Callable[[tuple], tuple], *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, seen: Callable[[tuple[Any, ...]], tuple[Any, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.seen = seen
         ctx.set_materialize_grads(False)
         return tuple(t.view_as(t) for t in tensors)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         return (None, *ctx.seen(grads))
 
 
-def _watch(values: Any, seen: Callable[[tuple], tuple]) -> Any:
+def _watch(values: Any, seen: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> Any:
     """A value, or a tuple of values, whose tensors that require gradients are watched."""
     many = isinstance(values, tuple)
     listed = list(values) if many else [values]
@@ -34,7 +34,7 @@ def _watch(values: Any, seen: Callable[[tuple], tuple]) -> Any:
     if not places:
         return values
 
-    def placed(grads: tuple) -> tuple:
+    def placed(grads: tuple[Any, ...]) -> tuple[Any, ...]:
         whole: list[Any] = [None] * count
         for i, g in zip(places, grads, strict=True):
             whole[i] = g
@@ -46,7 +46,7 @@ def _watch(values: Any, seen: Callable[[tuple], tuple]) -> Any:
     return tuple(listed) if many else listed[0]
 
 
-def _tuple(value: Any) -> tuple:
+def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -55,11 +55,11 @@ class _Backward:
 
     def __init__(self, module: Any, pre: list[Callable[..., Any]], hooks: list[Callable[..., Any]]):
         self.module, self.pre, self.hooks = module, pre, hooks
-        self.outputs: tuple | None = None  # None: no backward pass has reached the outputs
+        self.outputs: tuple[Any, ...] | None = None  # None: no backward pass has reached the outputs
         self.followed = False  # whether an input requires a gradient
         self.count = 0  # number of inputs
 
-    def watch_inputs(self, args: tuple) -> tuple:
+    def watch_inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         self.count = len(args)
         self.followed = any(isinstance(a, Tensor) and a.requires_grad for a in args)
         return _watch(args, self._inputs_seen) if self.followed and self.hooks else args
@@ -67,7 +67,7 @@ class _Backward:
     def watch_outputs(self, result: Any) -> Any:
         return _watch(result, self._outputs_seen)
 
-    def _outputs_seen(self, grads: tuple) -> tuple:
+    def _outputs_seen(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         for hook in self.pre:
             replaced = hook(self.module, grads)
             if replaced is not None:
@@ -79,7 +79,7 @@ class _Backward:
                     raise RuntimeError("Backward hooks for Modules where no input requires gradient should always return None.")
         return grads
 
-    def _inputs_seen(self, grads: tuple) -> tuple:
+    def _inputs_seen(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.outputs is None:  # the gradient did not come through the module, for example a second derivative
             return grads
         outputs, self.outputs = self.outputs, None
@@ -95,7 +95,9 @@ class _Backward:
         return grads
 
 
-def call(module: Any, hooks: dict[str, dict[int, tuple[Callable[..., Any], bool]]], args: tuple, kwargs: dict) -> Any:
+def call(
+    module: Any, hooks: dict[str, dict[int, tuple[Callable[..., Any], bool]]], args: tuple[Any, ...], kwargs: dict[Any, Any]
+) -> Any:
     """``module.forward`` between its hooks. Each is stored with a flag for keyword arguments."""
     for hook, with_kwargs in list(hooks["forward_pre"].values()):
         if with_kwargs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
@@ -44,9 +44,9 @@ class Computed:
 
 
 _EXPECTED = {
-    "_parameters": ("parameter", "torch.nn.Parameter"),
-    "_modules": ("child module", "torch.nn.Module"),
-    "_buffers": ("buffer", "torch.nn.Buffer, torch.Tensor"),
+    "_parameters": ("parameter", "tracer.nn.Parameter"),
+    "_modules": ("child module", "tracer.nn.Module"),
+    "_buffers": ("buffer", "tracer.nn.Buffer, tracer.Tensor"),
 }
 
 
@@ -62,8 +62,12 @@ class Module(Announcing):
             **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")},
         )
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+    if TYPE_CHECKING:  # subclasses define it with parameters of their own, and may decorate it
+        forward: Any
+    else:
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found = self.__dict__.get("_hooks")
@@ -137,7 +141,7 @@ class Module(Announcing):
         self._check_name("_buffers", "buffer", name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)"
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (tracer Tensor or None required)"
             )
         self._buffers[name] = tensor
         self._transient.pop(name, None)
@@ -149,7 +153,7 @@ class Module(Announcing):
         self._check_name("_parameters", "parameter", name)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (torch.nn.Parameter or None required)"
+                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (tracer.nn.Parameter or None required)"
             )
         self._parameters[name] = param
 
@@ -346,7 +350,7 @@ class Module(Announcing):
         for name, value in state_dict.items():
             if name in own and not isinstance(value, Tensor):
                 problems.append(
-                    f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object from '
+                    f'While copying the parameter named "{name}", expected tracer.Tensor or Tensor-like object from '
                     f"checkpoint but received {type(value)}"
                 )
             elif name in own and not is_lazy(own[name]) and own[name].shape != value.shape:
@@ -362,8 +366,9 @@ class Module(Announcing):
                 if name in own and assign:
                     self._assign(name, value)
                 elif name in own and not (is_lazy(own[name]) and is_lazy(value)):
-                    if is_lazy(own[name]):
-                        own[name].materialize(value.shape)
+                    lazy: Any = own[name]
+                    if is_lazy(lazy):
+                        lazy.materialize(value.shape)
                     try:
                         own[name].copy_(value)
                     except RuntimeError as e:

@@ -157,7 +157,7 @@ KINDS = {
     "str": Kind("str", _str),
     "Number": Kind("Number", _number, False),
     "Operand": OPERAND,
-    "DType": Kind("torch.dtype", _dtype, False),
+    "DType": Kind("tracer.dtype", _dtype, False),
     "Sequence[int]": Kind("tuple of ints", _ints, False),
     "Sizes": Kind("tuple of ints", _sizes, False),
     "SomeSizes": Kind("tuple of ints", _some_sizes, False),
@@ -237,6 +237,7 @@ class Taken:
     name: str
     kinds: tuple[Kind, ...]
     optional: bool  # whether None is accepted
+    annotation: str  # the kinds as a type
 
     def read(self, x: Any, function: str, position: int | None) -> tuple[Any, Callable[[Any], Any] | None]:
         """The argument in the function's form; and the reader for others of its type, None if they can be passed unchanged.
@@ -278,7 +279,7 @@ def taken(function: str, name: str, annotation: str, optional: bool = False) -> 
     annotation = annotation.replace("Callable[..., Any]", "Callable")
     words = annotation.split(" | ")
     kinds = tuple(KINDS.get(word, KINDS["Any"]) for word in words if word != "None")
-    return Taken(name.rstrip("_"), kinds, optional or "None" in words or not kinds)
+    return Taken(name.rstrip("_"), kinds, optional or "None" in words or not kinds, annotation)
 
 
 def combination(function: str, args: Sequence[Any], kwargs: dict[str, Any]) -> TypeError:

@@ -16,6 +16,8 @@ from ..ir.types import DType, combine, dtype_of, exact, float64, promoted, scala
 from ..tracing.scalars import RuntimeFloat, RuntimeInt, RuntimeNumber
 
 Dims = int | Sequence[int] | None
+Number = complex | np.number[Any] | np.bool_  # floats, ints and bools are complex numbers to type checkers
+Operand = Tensor | Number  # of an elementwise function
 
 
 def one_dim(dim: int, rank: int) -> int:

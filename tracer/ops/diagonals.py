@@ -114,7 +114,7 @@ def block_diag(*tensors: Any) -> Tensor:
     for i, x in enumerate(xs):
         if x.ndim > 2:
             raise RuntimeError(
-                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {x.ndim} dimensions"
+                f"tracer.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {x.ndim} dimensions"
             )
     if not xs:
         return full((1, 0), 0.0)

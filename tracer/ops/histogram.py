@@ -64,7 +64,7 @@ def histogramdd(
     axis; ``weight`` has the shape of the points without their last axis. Raises like ``histogram``.
     """
     if input.ndim < 2:
-        raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
+        raise RuntimeError("tracer.histogramdd: input tensor should have at least 2 dimensions")
     d = input._data.shape[-1]
     given = [bins] * d if isinstance(bins, int) else list(bins)
     if len(given) != d:
@@ -77,12 +77,12 @@ def histogramdd(
 def _weights(weight: Tensor, input: Tensor, wanted: tuple[int, ...], flat: Tensor) -> Tensor:
     if weight._data.shape != wanted:
         raise RuntimeError(
-            "torch.histogramdd: if weight tensor is provided it should have the same shape as the input tensor excluding its "
+            "tracer.histogramdd: if weight tensor is provided it should have the same shape as the input tensor excluding its "
             f"innermost dimension, but got input with shape {list(input.shape)} and weight with shape {list(weight.shape)}"
         )
     if weight.dtype is not input.dtype:
         raise RuntimeError(
-            "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same dtype, but "
+            "tracer.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same dtype, but "
             f"got input({input.dtype.name}), and weight({weight.dtype.name})"
         )
     return flat.detach()
@@ -94,7 +94,7 @@ def _count(points: Tensor, bins: Sequence[Any], limits: Any, weight: Tensor | No
     x = points.detach()
     if limits is not None and len(limits) != 2 * len(bins):
         raise RuntimeError(
-            f"torch.histogramdd: for a {len(bins)}-dimensional histogram range should have {2 * len(bins)} elements, but got "
+            f"tracer.histogramdd: for a {len(bins)}-dimensional histogram range should have {2 * len(bins)} elements, but got "
             f"{len(limits)}"
         )
     columns = [shape.reshape(shape.narrow(x, 1, k, 1), (-1,)) for k in range(len(bins))]
@@ -129,26 +129,26 @@ def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:
     if isinstance(bins, Tensor):
         if bins.ndim != 1:
             raise RuntimeError(
-                f"torch.histogramdd: bins tensor should have one dimension, but got {bins.ndim} dimensions in the bins tensor "
+                f"tracer.histogramdd: bins tensor should have one dimension, but got {bins.ndim} dimensions in the bins tensor "
                 f"for dimension {axis}"
             )
         if bins.dtype is not x.dtype:
             raise RuntimeError(
-                "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype "
+                "tracer.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype "
                 f"{x.dtype.name} and bins for dimension {axis} with dtype {bins.dtype.name}"
             )
         if bins._data.shape[0] == 0:
-            raise RuntimeError(f"torch.histogramdd: bins tensor for dimension {axis} should have at least one element")
+            raise RuntimeError(f"tracer.histogramdd: bins tensor for dimension {axis} should have at least one element")
         return F.clone(bins.detach())
     if bins <= 0:
-        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension {axis}")
+        raise RuntimeError(f"tracer.histogram(): bins must be > 0, but got {bins} for dimension {axis}")
     low: Any
     high: Any
     if limits is not None:
         low, high = (float(v) for v in limits)
         if not low <= high:
             raise RuntimeError(
-                f"torch.histogramdd: min should not exceed max, but got min {low:g} max {high:g} for dimension {axis}"
+                f"tracer.histogramdd: min should not exceed max, but got min {low:g} max {high:g} for dimension {axis}"
             )
         if low == high:
             low, high = low - 0.5, high + 0.5
@@ -157,7 +157,7 @@ def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:
     else:
         low, high = reduce.amin(x), reduce.amax(x)
         if not bool(F.bitwise_and(isfinite(low), isfinite(high))):
-            raise RuntimeError(f"torch.histogramdd: dimension {axis}'s range [{low.item():g}, {high.item():g}] is not finite")
+            raise RuntimeError(f"tracer.histogramdd: dimension {axis}'s range [{low.item():g}, {high.item():g}] is not finite")
         same = F.eq(low, high)
         low, high = F.where(same, F.sub(low, 0.5), low), F.where(same, F.add(high, 0.5), high)
     return _spaced(low, high, bins, x.dtype)

@@ -109,7 +109,7 @@ def finfo(type: DType | None = None) -> FloatInfo:
     """The limits of a floating dtype; of a complex one, of its parts. Raises TypeError for others."""
     dtype = as_dtype(type or context.default_dtype).real
     if not dtype.is_floating_point:
-        raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype.name}'")
+        raise TypeError(f"tracer.finfo() requires a floating point input type. Use tracer.iinfo to handle '{dtype.name}'")
     if dtype.name == "bfloat16":
         import ml_dtypes
 
@@ -124,7 +124,7 @@ def iinfo(type: DType) -> IntInfo:
     """The limits of an integer dtype. Raises TypeError for others."""
     type = as_dtype(type)
     if type.kind not in "ui":
-        raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type.name}'")
+        raise TypeError(f"tracer.iinfo() requires an integer input type. Use tracer.finfo to handle '{type.name}'")
     info = np.iinfo(type.numpy)
     return IntInfo(info.bits, int(info.max), int(info.min), type)
 

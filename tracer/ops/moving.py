@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ..core.context import context
 from ..core.inplace import follow_through
-from ..core.tensor import Tensor
+from ..core.tensor import Size, Tensor
 from ..core.views import LazyView, conjugated, one_of_several, without_conjugation
 from ..ir import ops as P
 from . import pointwise as F
@@ -223,14 +223,14 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 def _split_along(input: Tensor, indices_or_sections: Any, dim: int, name: str, least: int) -> tuple[Tensor, ...]:
     if input.ndim < least:
         raise RuntimeError(
-            f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor with "
+            f"tracer.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor with "
             f"{input.ndim} dimensions!"
         )
     if isinstance(indices_or_sections, int):
         n, extent = indices_or_sections, input._data.shape[dim]
         if n <= 0 or extent % n:
             raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {extent} is not "
+                f"tracer.{name} attempted to split along dimension {dim}, but the size of the dimension {extent} is not "
                 f"divisible "
                 f"by the split_size {n}!"
             )
@@ -259,16 +259,34 @@ def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
     return tuple(function(x) for x in tensors)
 
 
+@overload
+def atleast_1d(tensors: Tensor, /) -> Tensor: ...
+@overload
+def atleast_1d(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]: ...
+@overload
+def atleast_1d(first: Tensor, second: Tensor, /, *tensors: Tensor) -> tuple[Tensor, ...]: ...
 def atleast_1d(*tensors: Any) -> Any:
     """Adds axes, to at least one."""
     return _each(lambda x: reshape(x, (1,)) if x.ndim == 0 else x, tensors)
 
 
+@overload
+def atleast_2d(tensors: Tensor, /) -> Tensor: ...
+@overload
+def atleast_2d(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]: ...
+@overload
+def atleast_2d(first: Tensor, second: Tensor, /, *tensors: Tensor) -> tuple[Tensor, ...]: ...
 def atleast_2d(*tensors: Any) -> Any:
     """Adds axes, to at least two."""
     return _each(lambda x: reshape(x, (1, 1)) if x.ndim == 0 else unsqueeze(x, 0) if x.ndim == 1 else x, tensors)
 
 
+@overload
+def atleast_3d(tensors: Tensor, /) -> Tensor: ...
+@overload
+def atleast_3d(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]: ...
+@overload
+def atleast_3d(first: Tensor, second: Tensor, /, *tensors: Tensor) -> tuple[Tensor, ...]: ...
 def atleast_3d(*tensors: Any) -> Any:
     """Adds axes, to at least three."""
 
@@ -375,7 +393,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
     for x in tensors:
         if x.ndim != 1:
-            raise RuntimeError(f"torch.cartesian_prod: expects 1D tensors, got {x.ndim}D")
+            raise RuntimeError(f"tracer.cartesian_prod: expects 1D tensors, got {x.ndim}D")
     if len(tensors) == 1:
         return tensors[0]
     return stack([reshape(g, (-1,)) for g in meshgrid(*tensors)], 1)
@@ -396,6 +414,10 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     return P.index_select(input, fixed(rows), axis=0)
 
 
+@overload
+def broadcast_tensors(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]: ...
+@overload
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]: ...
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """The tensors, expanded to a common shape."""
     xs = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
@@ -403,10 +425,8 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple(x if x._data.shape == sizes else expand(x, sizes) for x in xs)
 
 
-def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that all the given shapes broadcast to."""
-    from ..core.tensor import Size
-
     try:
         return Size(np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else (s,) for s in shapes)))
     except ValueError:

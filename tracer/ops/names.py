@@ -52,7 +52,7 @@ _NAMES = {name: name.title().replace("_", "") for name in _PLAIN.split()} | _OTH
 _BY_AXES = {"mean": (0, 1), "sum": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "squeeze": (0, 1)}
 
 
-def _variant(name: str, args: tuple, kwargs: Mapping[str, Any]) -> str:
+def _variant(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     given = len(args) > 1 or "dim" in kwargs
     return f"{name.title()}Backward{_BY_AXES[name][given]}"
 
@@ -68,7 +68,7 @@ def _separate(out: Tensor, args: Iterable[Any]) -> None:
         out._view = out._made = None
 
 
-def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
+def separate(result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Makes the results of a function views of its arguments, or ordinary tensors."""
     if isinstance(result, Tensor):
         if result._view is not None and not (args and result._view[0] is args[0]):
@@ -78,7 +78,7 @@ def separate(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
             separate(out, args, kwargs)
 
 
-def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
+def label(name: str) -> Callable[[Any, tuple[Any, ...], Mapping[str, Any]], None] | None:
     """A function that gives a function's nodes PyTorch's name, called with the result and the arguments. None if the last
     primitive has that name.
     """
@@ -88,7 +88,7 @@ def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
     if fixed is None and name not in _BY_AXES:
         return None
 
-    def put(result: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    def put(result: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         separate(result, args, kwargs)
         for out in (result,) if isinstance(result, Tensor) else result if isinstance(result, tuple) else ():
             if isinstance(out, Tensor) and out._grad_fn is not None and not (args and out is args[0]):
@@ -97,7 +97,7 @@ def label(name: str) -> Callable[[Any, tuple, Mapping[str, Any]], None] | None:
     return put
 
 
-def _label_sum(out: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
+def _label_sum(out: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """The most common case: without axes the primitive's own name is right."""
     if len(args) > 1 or kwargs:
         separate(out, args, kwargs)

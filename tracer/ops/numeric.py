@@ -40,7 +40,7 @@ def frexp(input: Tensor) -> Frexp:
     Raises RuntimeError for dtypes that are not floating.
     """
     if not input.is_floating_point():
-        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+        raise RuntimeError("tracer.frexp() only supports floating-point dtypes")
     return Frexp(P.frexp_mantissa(input), P.frexp_exponent(input.detach()))
 
 
@@ -93,7 +93,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     spacings that do not fit, and axes shorter than ``edge_order + 1``.
     """
     if edge_order not in (1, 2):
-        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+        raise RuntimeError("tracer.gradient only supports edge_order=1 and edge_order=2.")
     if isinstance(spacing, Tensor):
         raise TypeError("gradient(): argument 'spacing' must be a number or a list, not Tensor")
     axes = list(range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
@@ -105,13 +105,13 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     steps = [spacing] * len(axes) if is_number(spacing) else list(spacing)
     if len(steps) != len(axes):
         raise RuntimeError(
-            "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to "
+            "tracer.gradient expected spacing to be unspecified, a scalar, or a list of length equal to "
             f"{f'{len(axes)}, the number of dims' if dim is not None else f'the number of axes, {input.ndim}'}, but got a list "
             f"of length {len(steps)}"
         )
     for axis in axes:
         if input._data.shape[axis] <= edge_order:
-            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+            raise RuntimeError("tracer.gradient expected each dimension size to be at least edge_order+1")
     return tuple(_derivative(input, axis, h, edge_order) for axis, h in zip(axes, steps, strict=True))
 
 
@@ -130,7 +130,7 @@ def _derivative(x: Tensor, axis: int, h: Any, order: int) -> Tensor:
             last = _combined([(0.5 / h, part(n - 3, 1)), (-2 / h, part(n - 2, 1)), (1.5 / h, part(n - 1, 1))])
         return shape.cat([first, middle, last], axis)
     if h.ndim != 1 or h._data.shape[0] != n:
-        raise RuntimeError("torch.gradient expected each element of spacing to have the length of the axis")
+        raise RuntimeError("tracer.gradient expected each element of spacing to have the length of the axis")
     lifted = shape.reshape(h, tuple(-1 if i == axis else 1 for i in range(x.ndim)))
     gaps = F.sub(shape.narrow(lifted, axis, 1, n - 1), shape.narrow(lifted, axis, 0, n - 1))
 

@@ -55,7 +55,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     """
     signature = functools.cache(lambda: Signature(function, name))  # created on first use, to keep the import fast
     plain: set[tuple[Any, ...]] = set()  # types of up to three positional arguments that fit unchanged
-    known: dict[tuple, tuple] = {}  # other types, with names: which arguments to inspect
+    known: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # other types, with names: which arguments to inspect
     labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
 
     # Three separate parameters cost half as much as a tuple of arguments.
@@ -74,7 +74,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
             labelled(result, args, kwargs)
         return result
 
-    def call_anyhow(args: tuple, kwargs: dict[str, Any]) -> Any:
+    def call_anyhow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
         looks, out = known.get(types), None
         if looks is None or not _fit(looks, args, kwargs):
@@ -117,6 +117,11 @@ def parameters(function: Callable[..., Any]) -> dict[str, Taken]:
     return dict(_offered[function]().named)
 
 
+def signature_of(function: Callable[..., Any]) -> Signature | None:
+    """The parameters of a public function; None for another one."""
+    return _offered[function]() if function in _offered else None
+
+
 def is_offered(function: Any) -> bool:
     """True for a public function."""
     return function in _offered
@@ -127,7 +132,7 @@ def accepted(function: Callable[..., Any]) -> frozenset[str]:
     return _offered[function]().accepts
 
 
-def _fit(looks: tuple, args: tuple, kwargs: dict[str, Any]) -> bool:
+def _fit(looks: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """True if the arguments to inspect fit unchanged."""
     try:
         for place, read in looks:
@@ -139,7 +144,7 @@ def _fit(looks: tuple, args: tuple, kwargs: dict[str, Any]) -> bool:
     return True
 
 
-def _explained(e: Exception, name: str, args: tuple, kwargs: dict[str, Any]) -> TypeError | None:
+def _explained(e: Exception, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError | None:
     """The exception to raise instead of one about a function's internals; None if it is about its arguments."""
     if not _raised_inside(e.__traceback__):
         return None
@@ -190,7 +195,9 @@ class Signature:
         self.also = spellings(name, self.named if self.rest is None else (*self.named, self.rest.name))
         self.accepts = frozenset((*self.named, *self.also, "out", *([self.rest.name] if self.rest else ())))
 
-    def read(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any], Any, tuple | None]:
+    def read(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Any, tuple[Any, ...] | None]:
         """The arguments in the function's form, ``out``, and the arguments to inspect for these types, or None if they cannot
         be passed unchanged. Raises TypeError.
         """
@@ -206,7 +213,7 @@ class Signature:
         out = None if "out" in self.named else kwargs.pop("out", None)
         if self.rest is not None and self.rest.name in kwargs:
             args = (*args, kwargs.pop(self.rest.name))
-        looks: list[tuple] = []
+        looks: list[tuple[Any, ...]] = []
         as_given &= out is None and kwargs.keys() == given.keys()
         read: list[Any] = []
         for i, x in enumerate(args):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -170,6 +170,10 @@ def _has_nan(x: Tensor, axis: int) -> Tensor:
     return reduce.any(F.isnan(x), axis, keepdim=True)
 
 
+@overload
+def median(input: Tensor) -> Tensor: ...
+@overload
+def median(input: Tensor, dim: int, keepdim: bool = False) -> Ordered: ...
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
     if dim is None:
@@ -201,6 +205,10 @@ def _shared(x: Tensor, function: Any) -> Tensor:
     return F.where(F.lt(value, 0), low, high)
 
 
+@overload
+def nanmedian(input: Tensor) -> Tensor: ...
+@overload
+def nanmedian(input: Tensor, dim: int, keepdim: bool = False) -> Ordered: ...
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN."""
     if dim is None:
@@ -330,7 +338,7 @@ def searchsorted(
     """
     if side == "left" and right:
         raise RuntimeError(
-            "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
+            "tracer.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
         )
     if sorter is not None:
         sorted_sequence = gather(sorted_sequence, sorted_sequence.ndim - 1, sorter)
@@ -338,7 +346,7 @@ def searchsorted(
     v = typed(values, result_dtype(sorted_sequence, values)) if number else values
     if sorted_sequence.ndim > 1 and sorted_sequence._data.shape[:-1] != v._data.shape[:-1]:
         raise RuntimeError(
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
+            "tracer.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
             "and "
             f"input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and input value tensor "
             f"{list(v.shape)}"
@@ -391,6 +399,18 @@ def _require_slices(name: str, input: Tensor, dim: int | None) -> None:
             raise RuntimeError(f"{name}(): slices along dimension {axis} of a tensor of shape {list(input.shape)} are empty")
 
 
+@overload
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: Literal[False] = False,
+    return_counts: Literal[False] = False,
+    dim: int | None = None,
+) -> Tensor: ...
+@overload
+def unique(
+    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> tuple[Tensor, ...]: ...
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
@@ -422,6 +442,14 @@ def _unique_in_a_trace(input: Tensor, return_inverse: bool, return_counts: bool)
     return found[0] if len(found) == 1 else tuple(found)
 
 
+@overload
+def unique_consecutive(
+    input: Tensor, return_inverse: Literal[False] = False, return_counts: Literal[False] = False, dim: int | None = None
+) -> Tensor: ...
+@overload
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> tuple[Tensor, ...]: ...
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
     """The elements without consecutive duplicates."""
     _require_slices("unique_consecutive", input, dim)
@@ -451,6 +479,10 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return F.logical_not(found) if invert else found
 
 
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor: ...
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis."""
     if as_tuple:

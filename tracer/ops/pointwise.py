@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 from ..core.layout import require_format
 from ..core.tensor import Tensor
@@ -12,7 +12,19 @@ from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.primitive import Primitive
 from ..ir.types import bool_, int64
-from .common import as_floating, element, in_format, match, operand, require_real, result_dtype, to_dtype, typed, walked_again
+from .common import (
+    Operand,
+    as_floating,
+    element,
+    in_format,
+    match,
+    operand,
+    require_real,
+    result_dtype,
+    to_dtype,
+    typed,
+    walked_again,
+)
 from .inquiry import filling
 from .opmath import opmath
 
@@ -365,6 +377,10 @@ def bitwise_not(input: Tensor) -> Tensor:
     return P.not_(input)
 
 
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor: ...
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """``input`` where the condition is true, ``other`` elsewhere; all three broadcast. With only a condition, its non-zero
     positions, as ``nonzero(as_tuple=True)``.
@@ -393,7 +409,7 @@ def unread(input: Tensor, value: Tensor) -> Tensor:
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
     if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("tracer.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) and isinstance(max, Tensor):
         # Where the limits meet or cross, the lower one has no gradient.
         min = where(ge(min, max), min.detach(), min)

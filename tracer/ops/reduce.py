@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from ..core.tensor import Tensor
 from ..ir import ops as P
@@ -156,12 +156,24 @@ def _position(primitive: Any, input: Tensor, dim: int | None, keepdim: bool) -> 
     return _keep(primitive(input, axes=(axis,)), input, (axis,), keepdim)
 
 
-def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+@overload
+def max(input: Tensor) -> Tensor: ...
+@overload
+def max(input: Tensor, dim: int, keepdim: bool = False) -> Extremum: ...
+@overload
+def max(input: Tensor, other: Tensor) -> Tensor: ...
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[misc]  # `other` is another name of `dim`
     """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
     return _extremum(input, dim, keepdim, P.max_, argmax, pointwise.maximum)
 
 
-def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+@overload
+def min(input: Tensor) -> Tensor: ...
+@overload
+def min(input: Tensor, dim: int, keepdim: bool = False) -> Extremum: ...
+@overload
+def min(input: Tensor, other: Tensor) -> Tensor: ...
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[misc]  # `other` is another name of `dim`
     """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
     return _extremum(input, dim, keepdim, P.min_, argmin, pointwise.minimum)
 

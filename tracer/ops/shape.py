@@ -82,7 +82,7 @@ def _reread(input: Tensor, dtype: DType) -> Tensor:
     """The same bytes as elements of another dtype."""
     if isinstance(input, LazyView):
         raise RuntimeError(
-            "torch.Tensor.view is not supported for conjugate view tensors when converting to a different dtype."
+            "tracer.Tensor.view is not supported for conjugate view tensors when converting to a different dtype."
         )
     old, new = input.element_size(), dtype.itemsize
     between = f"to view {input.dtype.ctype} as {dtype.ctype} (different element sizes)"
@@ -200,7 +200,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     xs = list(tensors)
     if not xs:
-        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("tracer.cat(): expected a non-empty list of Tensors")
     for k, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")
@@ -319,7 +319,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 
 
 def pad(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
-    """Pads the input with ``value``; amounts in pairs from the last axis, as in ``torch.nn.functional.pad``. Negative amounts
+    """Pads the input with ``value``; amounts in pairs from the last axis, as in ``tracer.nn.functional.pad``. Negative amounts
     crop.
     """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:

@@ -66,7 +66,7 @@ _NUMBER_FIRST = {
 _TOGETHER = {"count_nonzero", "dsplit", "hsplit", "squeeze", "squeeze_", "vsplit"}
 
 
-def regular(function: str, args: tuple) -> tuple[tuple, dict[str, Any]]:
+def regular(function: str, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional arguments in the usual form, from others that PyTorch accepts, such as ``x.add_(2, y)``; and keyword
     arguments.
     """

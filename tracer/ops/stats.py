@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from ..core.tensor import Tensor
 from ..ir import ops as P
@@ -63,7 +63,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 @opmath
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, *, correction: float | None = None, keepdim: bool = False
-) -> Any:
+) -> tuple[Tensor, Tensor]:
     """The variance and the mean over ``dim``."""
     v = reduce.var(input, dim, unbiased, correction=correction, keepdim=keepdim)
     dim = None if isinstance(dim, bool) else dim
@@ -73,7 +73,7 @@ def var_mean(
 @opmath
 def std_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, *, correction: float | None = None, keepdim: bool = False
-) -> Any:
+) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean over ``dim``."""
     s = reduce.std(input, dim, unbiased, correction=correction, keepdim=keepdim)
     dim = None if isinstance(dim, bool) else dim
@@ -301,18 +301,22 @@ def corrcoef(input: Tensor) -> Tensor:
     return F.clamp(out, -1, 1)
 
 
+@overload
+def meshgrid(tensors: Sequence[Tensor], /, *, indexing: str = "ij") -> tuple[Tensor, ...]: ...
+@overload
+def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]: ...
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: each tensor along a separate axis. ``xy`` swaps the first two axes."""
     xs: Sequence[Tensor] = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     if not xs:
         raise ValueError("meshgrid expects a non-empty TensorList")
     if indexing not in ("ij", "xy"):
-        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+        raise RuntimeError(f'tracer.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     for x in xs:
         if x.ndim > 1:
-            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x}")
+            raise RuntimeError(f"tracer.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x}")
     if len({x.dtype for x in xs}) > 1:
-        raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+        raise RuntimeError("tracer.meshgrid expects all tensors to have the same dtype")
     swap = indexing == "xy" and len(xs) > 1
     order = [1, 0, *range(2, len(xs))] if swap else list(range(len(xs)))
     ordered = [xs[i] for i in order]

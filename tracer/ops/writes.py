@@ -374,12 +374,12 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """``gather`` whose other axes broadcast; without ``dim``, in the flattened input."""
     if indices.dtype.name != "int64":
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.ctype}")
+        raise RuntimeError(f"tracer.take_along_dim(): dtype of indices should be Long but got {indices.dtype.ctype}")
     if dim is None:
         return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
     if input.ndim != indices.ndim:
         raise RuntimeError(
-            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got {input.ndim} "
+            f"tracer.take_along_dim(): input and indices should have the same number of dimensions, but got {input.ndim} "
             f"dimensions "
             f"for input, and {indices.ndim} dimensions for indices"
         )
@@ -416,7 +416,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     if not isinstance(value, Tensor) and not is_number(value):
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-        raise TypeError(f"can't assign a {name} to a torch.{input.dtype.ctype}Tensor: write a tensor or a number")
+        raise TypeError(f"can't assign a {name} to a tracer.{input.dtype.ctype}Tensor: write a tensor or a number")
     if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
         found = _at_a_number(input, index, value._data.shape if isinstance(value, Tensor) else ())
         if found is not None:

@@ -84,7 +84,7 @@ class Optimizer(Announcing):
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got torch.FloatTensor"
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got tracer.FloatTensor"
             )
         given = list(params)
         if not given:

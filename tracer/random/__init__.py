@@ -83,7 +83,7 @@ class Generator:
     def set_state(self, new_state: Tensor) -> Generator:
         """Restores a state of ``get_state``. Raises TypeError or RuntimeError for anything else."""
         if not isinstance(new_state, Tensor) or new_state.dtype is not uint8:
-            raise TypeError("RNG state must be a torch.ByteTensor")
+            raise TypeError("RNG state must be a tracer.ByteTensor")
         size = self.state._data.nbytes
         if new_state.numel() != size:
             raise RuntimeError(f"expected a state of size {size} but found the input RNG state size to be {new_state.numel()}")

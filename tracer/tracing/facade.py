@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from ..ir.graph import Graph
 
@@ -28,6 +28,21 @@ _DEFERRED = {
     inspect.CO_COROUTINE: "it is a coroutine function, whose body runs when it is awaited: trace the functions that it calls",
     inspect.CO_ASYNC_GENERATOR: "it is an asynchronous generator function, whose body runs later: trace what it calls",
 }
+
+
+class Attributes:
+    """The attributes of a traced function that are the wrapped function's, for example those of a callable object."""
+
+    __slots__ = ()
+    __name__: str
+    __qualname__: str
+
+    if not TYPE_CHECKING:  # type checkers report misspelt methods
+
+        def __getattr__(self, name: str) -> Any:
+            if (name.startswith("__") and name not in OF_FUNCTIONS) or name == "function":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self.function, name)
 
 
 class CacheInfo(NamedTuple):
@@ -57,6 +72,16 @@ class TracedMethod(Protocol[Q, R_co]):
     def cache_info(self) -> CacheInfo: ...
     def clear(self) -> None: ...
     def graphs(self) -> list[Graph]: ...
+    def fused_graphs(self) -> list[Graph]: ...
+    def numba(self, *example_inputs: Any) -> Any: ...
+    def numba_value_and_grad(self, *example_inputs: Any, argnums: int | tuple[int, ...] = 0) -> Any: ...
+    def cfunc(
+        self,
+        *example_inputs: Any,
+        signature: str | None = None,
+        gradient: bool = False,
+        argnums: int | tuple[int, ...] = 0,
+    ) -> Any: ...
 
 
 def deferred(function: Any) -> str:

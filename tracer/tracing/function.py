@@ -27,7 +27,7 @@ from .ending import Ending
 from .entered import Entered
 from .explain import arguments, explained
 from .express import MISS, Express, express, no_replay, shapes
-from .facade import OF_FUNCTIONS, OWN, CacheInfo, P, Q, R, S, TracedMethod, deferred
+from .facade import OWN, Attributes, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe
 from .follow import Left, Uncompiled, Unseen
 from .grown import grow, grow_after_error
@@ -56,7 +56,7 @@ _MAX_LEARNED = 32  # runs of a function that are needed to find out what it chan
 _MAX_UNSTABLE = 4  # successive calls that change what they depend on
 
 
-class TracedFunction(Native, Wrapper, Generic[P, R]):
+class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
     """The result of ``@tracer.trace``: call it like the function.
 
     The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as one
@@ -127,12 +127,6 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
-    def __getattr__(self, name: str) -> Any:
-        """The function's attributes, for example those of a callable object."""
-        if (name.startswith("__") and name not in OF_FUNCTIONS) or name == "function":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.function, name)
-
     def __setattr__(self, name: str, value: Any) -> None:
         if name in OWN or name in TracedFunction.__slots__:
             object.__setattr__(self, name, value)
@@ -145,12 +139,12 @@ class TracedFunction(Native, Wrapper, Generic[P, R]):
     def __repr__(self) -> str:
         return f"<traced {self.function!r}>"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction:
+    def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction[..., Any]:
         """Itself, like functions; for a callable object, or a method of one, the copy traced anew."""
         function = copy.deepcopy(self.function, memo)
         return self if function is self.function else TracedFunction(function, self._check)
 
-    def __copy__(self) -> TracedFunction:
+    def __copy__(self) -> TracedFunction[..., Any]:
         function = copy.copy(self.function)
         return self if function is self.function else TracedFunction(function, self._check)
 

@@ -17,14 +17,14 @@ from ..random import default_generator
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
 
-_Contexts = Callable[[], tuple[AbstractContextManager, AbstractContextManager]]
+_Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
 
 
 class CheckpointError(RuntimeError):
     """The second run of a function did not save what the first one had saved."""
 
 
-def noop_context_fn() -> tuple[AbstractContextManager, AbstractContextManager]:
+def noop_context_fn() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """Two contexts without effect, for the first and the second run."""
     return nullcontext(), nullcontext()
 
@@ -77,9 +77,9 @@ class CheckpointFunction(autograd.Function):
         engine = running()
         if engine is not None and (engine.inputs is not None or not engine.accumulates):
             raise RuntimeError(
-                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or passing an `inputs` parameter "
-                "to .backward(). To resolve this error, you can either set use_reentrant=False, or call .backward() without "
-                "passing the `inputs` argument."
+                "When use_reentrant=True, tracer.utils.checkpoint is incompatible with .grad() or passing an `inputs` "
+                "parameter to .backward(). To resolve this error, you can either set use_reentrant=False, or call "
+                ".backward() without passing the `inputs` argument."
             )
         args = list(ctx.args)
         for i, t in zip(ctx.places, ctx.saved_tensors, strict=True):
@@ -114,7 +114,7 @@ class _Run:
     """A run of a function whose saved tensors are recomputed."""
 
     def __init__(
-        self, function: Callable[[], Any], state: Tensor | None, again: AbstractContextManager, check: bool, stops: bool
+        self, function: Callable[[], Any], state: Tensor | None, again: AbstractContextManager[Any], check: bool, stops: bool
     ):
         self.function, self.state, self.again, self.check, self.stops = function, state, again, check, stops
         self.types: list[Any] = []
@@ -151,14 +151,14 @@ class _Run:
             index, count = count, count + 1
             if index >= needed:
                 raise CheckpointError(
-                    "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward "
-                    "pass."
+                    "tracer.utils.checkpoint: trying to save more tensors during recomputation than during the original "
+                    "forward pass."
                 )
             if self.places[index]() is not None:
                 found[index] = t.detach()
             if self.check and t.type_ is not self.types[index] and t.type_ != self.types[index]:
                 raise CheckpointError(
-                    "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during "
+                    "tracer.utils.checkpoint: Recomputed values for the following tensors have different metadata than during "
                     f"the forward pass.\ntensor at position {index}:\nsaved metadata: {self.types[index]}\n"
                     f"recomputed metadata: {t.type_}"
                 )
@@ -174,7 +174,7 @@ class _Run:
             pass
         if count != needed:
             raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
+                "tracer.utils.checkpoint: A different number of tensors was saved during the original forward and "
                 f"recomputation.\nNumber of tensors saved during forward: {needed}\nNumber of tensors saved during "
                 f"recomputation: {count}."
             )
@@ -182,7 +182,13 @@ class _Run:
 
 
 def _without_reentrance(
-    function: Callable[..., Any], args: tuple, kwargs: dict, preserve: bool, contexts: _Contexts, check: bool, stops: bool
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[Any, Any],
+    preserve: bool,
+    contexts: _Contexts,
+    check: bool,
+    stops: bool,
 ) -> Any:
     first, again = contexts()
     if context.recorder is not None or not context.grad_enabled:

@@ -42,7 +42,7 @@ def embedding(
     if input.dtype.name not in ("int64", "int32"):
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"torch.{input.dtype.ctype}Tensor instead (while checking arguments for embedding)"
+            f"tracer.{input.dtype.ctype}Tensor instead (while checking arguments for embedding)"
         )
     if max_norm is not None:
         _renormalize(weight, input, max_norm, norm_type)

@@ -70,7 +70,7 @@ class LazyModuleMixin:
     def _count(self, input: Tensor) -> int:
         raise NotImplementedError
 
-    def _setup_lazily(self: Any, args: tuple, kwargs: dict[str, Any], parameters: dict[str, bool]) -> None:
+    def _setup_lazily(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: dict[str, bool]) -> None:
         Module.__init__(self)
         self.__dict__["_lazy_arguments"] = (None, args, kwargs)
         for name, wanted in parameters.items():

@@ -62,10 +62,12 @@ def public(module: ModuleType) -> list[tuple[str, Any]]:
 
 
 def _is_documented(thing: Any, module: ModuleType) -> bool:
-    if not callable(thing) or not getattr(thing, "__module__", "").startswith("tracer"):
+    if not (inspect.isroutine(thing) or inspect.isclass(thing)) or not getattr(thing, "__module__", "").startswith("tracer"):
         return False
     if hasattr(module, "__all__") or module is tracer:
         return True
+    if module is tracer.random and not hasattr(tracer, thing.__name__):
+        return False
     return _origin(thing).startswith(module.__name__)  # not what the module imports for its own use
 
 

@@ -77,6 +77,7 @@ from .linalg.factorizations import cholesky, geqrf, lu_unpack, orgqr, ormqr, pca
 from .linalg.factorizations import packed_lu as lu
 from .linalg.factorizations import solve_packed as lu_solve
 from .ops import *
+from .ops.contracts import complete as _complete
 from .random import (
     Generator,
     bernoulli,
@@ -150,6 +151,7 @@ _methods.attach()
 _paths.enter("autograd", "nn.modules", "optim")
 _paths.enter_layers()
 globals().update(_methods.functions_in_place())
+_complete(globals())
 _interop.attach()
 _einops_backend.register()
 _interp.set_default(_eager.Eager())

@@ -48,7 +48,10 @@ __all__ = [
 
 
 def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
-    """A tensor on the data of another one; PyTorch's former autograd interface."""
+    """A tensor on the data of another one, with its shape and dtype; PyTorch's former autograd interface.
+
+    Raises RuntimeError if ``requires_grad`` and the dtype is neither floating nor complex.
+    """
     out = data.detach()
     out._view = None
     return out.requires_grad_() if requires_grad else out
@@ -127,7 +130,8 @@ def backward(
 
     ``grad_tensors`` are the cotangents, with the tensors' shapes; the default for a tensor with a single element is one.
     The graph is freed unless ``retain_graph`` (default: ``create_graph``). ``grad_variables`` is the old name of
-    ``grad_tensors``. Raises RuntimeError as PyTorch does.
+    ``grad_tensors``. Gradients have the shapes and dtypes of the leaves. Raises RuntimeError for tensors that require no
+    gradient, and for a graph that was freed.
     """
     if grad_variables is not None:
         if grad_tensors is not None:
@@ -189,6 +193,8 @@ def grad(
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` is changed.
+
+    They have the shapes and dtypes of the inputs.
 
     Inputs that the outputs do not depend on give None if ``allow_unused``, zeros if ``materialize_grads``, else
     RuntimeError. ``is_grads_batched``: each of ``grad_outputs`` is a batch of cotangents along a first axis, and so are the

@@ -20,7 +20,7 @@ def dlpack(self: Tensor, **kwargs: Any) -> Any:
 
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor on the memory of any object with ``__dlpack__``; on a copy of it if ``copy``.
+    """A tensor on the memory of any object with ``__dlpack__``; on a copy of it if ``copy``. It has its shape and dtype.
 
     Raises TypeError for other objects, ValueError or BufferError if a copy is needed and ``copy`` is False.
     """

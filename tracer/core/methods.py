@@ -32,6 +32,7 @@ from ..ir.types import (
 from ..linalg import factorizations
 from ..ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
 from ..ops.common import Operand, is_number, to_dtype
+from ..ops.contracts import in_place
 from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
@@ -171,7 +172,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         before = self._snapshot() if followed else self
         return self._become(function(before, *args, **kwargs), partly=partly)
 
-    method.__doc__ = f"``{function.__name__}``, in place."
+    method.__doc__ = in_place(function.__name__)
     return method
 
 
@@ -254,7 +255,10 @@ def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _fill_(self: Tensor, value: Any) -> Tensor:
-    """Sets every element to ``value``."""
+    """Sets every element, of any dtype, to ``value``, a number or a tensor without axes.
+
+    Raises RuntimeError for another tensor.
+    """
     number = not isinstance(value, Tensor)
     if isinstance(value, Tensor):
         if value.ndim:
@@ -266,7 +270,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
 
 
 def _zero_(self: Tensor) -> Tensor:
-    """Sets every element to zero."""
+    """Sets every element, of any dtype, to zero. Raises RuntimeError for a leaf that requires a gradient."""
     return _fill_(self, 0)
 
 

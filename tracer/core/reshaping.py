@@ -116,7 +116,7 @@ def _addbmm_(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
-    """``resize_`` to the shape of another tensor."""
+    """``resize_`` to the shape of another tensor, of any dtype. Raises RuntimeError if this tensor requires a gradient."""
     return resize_(self, *the_template._data.shape)
 
 

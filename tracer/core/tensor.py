@@ -407,7 +407,10 @@ class Tensor(TensorMethods):
         return self._alias()
 
     def detach_(self) -> Tensor:
-        """Detaches this tensor: it becomes a leaf that requires no gradient."""
+        """Detaches this tensor, of any shape and dtype: it becomes a leaf that requires no gradient.
+
+        Raises RuntimeError for views.
+        """
         if self._is_view():
             raise RuntimeError(
                 "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "

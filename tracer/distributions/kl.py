@@ -59,7 +59,10 @@ def _rule(type_p: type, type_q: type) -> Callable[[Any, Any], Tensor] | None:
 
 
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
-    """The expectation, under ``p``, of log p - log q. Raises NotImplementedError for pairs without a rule."""
+    """The expectation, under ``p``, of log p - log q. It has the batch shape and the dtype of the parameters.
+
+    Raises NotImplementedError for pairs without a rule.
+    """
     rule = _rule(type(p), type(q))  # type: ignore[arg-type]  # types are hashable
     if rule is None:
         raise NotImplementedError(f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}")

@@ -12,7 +12,8 @@ from ..nn.module import Module
 def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The parameters, and the buffers, of modules of one structure, stacked by name; for ``functional_call`` under ``vmap``.
 
-    Raises RuntimeError for no modules, and for modules of different types or modes.
+    The tensors get a first axis of the number of modules, and keep their dtypes. Raises RuntimeError for no
+    modules, and for modules of different types or modes.
     """
     given: list[Module] = list(models)
     if not given:

@@ -109,7 +109,10 @@ _GAINS = {"sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The recommended factor of the standard deviation before a nonlinearity. Raises ValueError for unknown ones."""
+    """The recommended factor of the standard deviation before a nonlinearity (He et al. 2015).
+
+    Raises ValueError for unknown ones.
+    """
     if nonlinearity.startswith(("linear", "conv")):
         return 1.0
     if nonlinearity == "leaky_relu":

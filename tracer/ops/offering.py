@@ -13,6 +13,7 @@ from typing import Any
 from ..core.inplace import require_apart
 from ..core.tensor import Tensor
 from .arguments import OPERAND, Taken, Unfit, combination, taken
+from .contracts import stated
 from .names import label, separate
 from .spelling import EXACT, into, regular, spellings
 
@@ -101,6 +102,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
         return result if out is None else into(out, result, name in EXACT)
 
     call.__module__, call.__name__ = module, name
+    call.__doc__ = stated(call.__doc__, name, module)
     if function.__qualname__.isidentifier():
         call.__qualname__ = name
     _offered[call] = signature

@@ -98,14 +98,14 @@ class _ByFunction(LRScheduler):
 
 
 class LambdaLR(_ByFunction):
-    """The initial rate times a function of the epoch."""
+    """The initial rate times a function of the epoch: ``lr_lambda(epoch)``."""
 
     def get_lr(self) -> list[float]:
         return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
 
 class MultiplicativeLR(_ByFunction):
-    """The previous rate times a function of the epoch."""
+    """The previous rate times a function of the epoch: ``lr_lambda(epoch)``."""
 
     def get_lr(self) -> list[float]:
         if self._is_initial:

@@ -11,7 +11,10 @@ from .optimizer import ParamGroup
 
 
 class SparseAdam(AdamLike):
-    """Adam for the rows that have a gradient. All gradients are dense here, so a step with gradients raises RuntimeError."""
+    """Adam (Kingma, Ba 2015) for the rows that have a gradient.
+
+    All gradients are dense here, so a step with gradients raises RuntimeError.
+    """
 
     def __init__(
         self,

@@ -108,7 +108,12 @@ class Generator:
         return self.tensor(uniform(dtype), shape)
 
     def fine(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        """Numbers in (0, 1) from which to compute ``dtype``: float32 for 16-bit types, which have few digits."""
+        """Numbers in (0, 1) from which to compute ``dtype``: float32 for 16-bit types, which have few digits.
+
+        Raises NotImplementedError for bool and complex numbers.
+        """
+        if dtype.is_complex or dtype.kind == "b":
+            raise NotImplementedError(f"\"uniform_cpu\" not implemented for '{dtype.ctype}'")
         return self.uniform(shape, dtype.wide)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.tensor import Tensor
 from ..ir.types import DType
 from ..ops import pointwise as F
+from ..ops.contracts import complete
 from ..ops.create import factory
 from ..ops.windows import cosines, symmetric, triangle
 from ..ops.windows import kaiser as kaiser_shape
@@ -130,3 +131,6 @@ def general_hamming(
 def nuttall(M: int, *, sym: bool = True, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Four cosine terms with low side lobes (Nuttall 1981)."""
     return general_cosine(M, a=[0.3635819, 0.4891775, 0.1365995, 0.0106411], sym=sym, dtype=dtype, requires_grad=requires_grad)
+
+
+complete(globals(), "signal.windows.")

@@ -13,7 +13,8 @@ from ...ir.types import DType
 from ...ops import pointwise as F
 from ...ops import reduce, sigmoid, tanh
 from ...ops import shape as S
-from ...ops.common import element, one_dim, to_dtype
+from ...ops.common import element, one_dim, require_real, to_dtype
+from ...ops.contracts import in_place
 from ...ops.inquiry import filling
 from ...ops.opmath import opmath
 from ...random import default_generator
@@ -144,6 +145,7 @@ def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: b
         raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, but got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
+    require_real("rrelu_with_noise", input)
     x = _before(input, inplace)
     slope = F.add(F.mul(to_dtype(default_generator.fine(x._data.shape, x.dtype), x.dtype), upper - lower), lower)
     return _result(input, F.where(F.ge(x, 0), x, F.mul(x, slope)), inplace)
@@ -209,7 +211,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x clamped to [min_val, max_val], which are truncated for integers; the derivative at the limits is 0.
+    """x clamped to [min_val, max_val] by min(max(x, min_val), max_val).
+
+    The limits are truncated for integers; the derivative at the limits is 0.
 
     Raises NotImplementedError for bools, and RuntimeError for unsigned integers with a negative limit.
     """
@@ -326,7 +330,7 @@ def _in_place(function: Any) -> Any:
         return function(input, *args, inplace=True, **kwargs)
 
     call.__name__ = call.__qualname__ = f"{function.__name__}_"
-    call.__doc__ = f"``{function.__name__}``, in place."
+    call.__doc__ = in_place(function.__name__)
     return call
 
 

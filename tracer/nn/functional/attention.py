@@ -157,7 +157,10 @@ def multi_head_attention_forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Multi-head attention of (L, N, E) or (L, E), with input and output projections; returns the weights if requested."""
+    """Multi-head attention (Vaswani et al. 2017) of (L, N, E) or (L, E), with input and output projections.
+
+    The weights are returned if ``need_weights``.
+    """
     single = query.ndim == 2
     if single:
         query, key, value = (S.unsqueeze(t, 1) for t in (query, key, value))

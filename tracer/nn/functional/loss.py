@@ -256,7 +256,7 @@ def mse_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """The squared difference."""
+    """The squared difference, (input - target)**2."""
     _same_size(input, target)
     return _averaged(F.square(F.sub(input, target)), weight, reduction)
 
@@ -281,7 +281,7 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """The absolute difference."""
+    """The absolute difference, |input - target|."""
     _same_size(input, target)
     return _averaged(F.abs(F.sub(input, target)), weight, reduction)
 

@@ -188,7 +188,7 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The mean over classes of the binary cross entropy with logits."""
+    """The mean over classes of the binary cross entropy with logits, -(t log(s) + (1 - t) log(1 - s)) with s = sigmoid(x)."""
     losses = F.neg(F.add(F.mul(target, logsigmoid(input)), F.mul(F.sub(1, target), logsigmoid(F.neg(input)))))
     if weight is not None:
         losses = F.mul(losses, weight)

@@ -47,7 +47,7 @@ class RReLU(Declared):
 
 
 class Hardtanh(Declared):
-    """x clamped to [min_val, max_val]."""
+    """x clamped to [min_val, max_val]: min(max(x, min_val), max_val)."""
 
     min_val: float = -1.0
     max_val: float = 1.0
@@ -80,7 +80,7 @@ class Hardswish(Declared):
 
 
 class Tanh(Declared):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, sinh(x) / cosh(x)."""
 
     function = F.tanh
 
@@ -135,7 +135,7 @@ class SELU(Declared):
 
 
 class GLU(Declared):
-    """The first half of the axis times the sigmoid of the second."""
+    """The first half of the axis times the sigmoid of the second (Dauphin et al. 2017)."""
 
     dim: int = -1
     function = F.glu
@@ -221,7 +221,7 @@ class LogSoftmax(Declared):
 
 
 class Softmax2d(Module):
-    """Softmax over the channels of images."""
+    """Softmax over the channels of images: exp(x) / sum(exp(x))."""
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):

@@ -74,7 +74,7 @@ class SoftMarginLoss(_Loss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """The margin between target classes, listed up to a -1, and the other classes."""
+    """The margin max(0, 1 - (x[label] - x[other])) between target classes, listed up to a -1, and the other classes."""
 
     function = F.multilabel_margin_loss
 
@@ -95,7 +95,7 @@ class PoissonNLLLoss(Declared):
 
 
 class GaussianNLLLoss(Declared):
-    """The negative log likelihood of the target under a normal distribution."""
+    """The negative log likelihood of the target under a normal distribution: (log(var) + (x - t)**2 / var) / 2."""
 
     full: bool = False
     eps: float = 1e-6
@@ -197,19 +197,19 @@ class _Weighted(Module):
 
 
 class BCELoss(_Weighted):
-    """Binary cross entropy of probabilities."""
+    """Binary cross entropy of probabilities: -(t log(p) + (1 - t) log(1 - p))."""
 
     function = F.binary_cross_entropy
 
 
 class MultiLabelSoftMarginLoss(_Weighted):
-    """Binary cross entropy of logits, averaged over the classes."""
+    """Binary cross entropy of logits, averaged over the classes: see ``nn.functional.multilabel_soft_margin_loss``."""
 
     function = F.multilabel_soft_margin_loss
 
 
 class BCEWithLogitsLoss(_Weighted):
-    """Binary cross entropy of logits."""
+    """Binary cross entropy of logits: ``BCELoss`` of sigmoid(x)."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class MultiMarginLoss(_Weighted):
 
 
 class NLLLoss(_Weighted):
-    """The negative log likelihood of the target class, from log probabilities."""
+    """The negative log likelihood of the target class, from log probabilities: see ``nn.functional.nll_loss``."""
 
     def __init__(
         self,
@@ -296,7 +296,7 @@ class CrossEntropyLoss(_Weighted):
 
 
 class CosineSimilarity(Declared):
-    """The cosine of the angle between vectors."""
+    """The cosine of the angle between vectors: x . y / max(|x| |y|, eps)."""
 
     dim: int = 1
     eps: float = 1e-8
@@ -307,7 +307,7 @@ class CosineSimilarity(Declared):
 
 
 class PairwiseDistance(Declared):
-    """The p-norm of the difference of vectors."""
+    """The p-norm of the difference of vectors: |x - y + eps|."""
 
     p: float = 2.0
     eps: float = 1e-6

@@ -114,13 +114,13 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Standardizes the channels of (N, C, H, W) over the batch."""
+    """Standardizes the channels of (N, C, H, W) over the batch (Ioffe, Szegedy 2015)."""
 
     ranks, words = (4,), "4D"
 
 
 class BatchNorm3d(_BatchNorm):
-    """Standardizes the channels of (N, C, D, H, W) over the batch."""
+    """Standardizes the channels of (N, C, D, H, W) over the batch (Ioffe, Szegedy 2015)."""
 
     ranks, words = (5,), "5D"
 
@@ -164,13 +164,13 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Standardizes the channels of each (C, H, W)."""
+    """Standardizes the channels of each (C, H, W) (Ulyanov et al. 2016)."""
 
     ranks, words = (3, 4), "3D or 4D"
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Standardizes the channels of each (C, D, H, W)."""
+    """Standardizes the channels of each (C, D, H, W) (Ulyanov et al. 2016)."""
 
     ranks, words = (4, 5), "4D or 5D"
 

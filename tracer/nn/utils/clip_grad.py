@@ -18,7 +18,10 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 
 def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
-    """The norm of all tensors as one vector. Raises RuntimeError if it is not finite and ``error_if_nonfinite``."""
+    """The norm of all floating tensors as one vector, a scalar.
+
+    Raises RuntimeError if it is not finite and ``error_if_nonfinite``.
+    """
     from ...ops.create import tensor
 
     given = list(tensors)
@@ -41,7 +44,11 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scales the gradients in place so that their norm, as one vector, is at most ``max_norm``; returns the original norm."""
+    """Scales the gradients in place so that their norm, as one vector, is at most ``max_norm``; returns the original norm.
+
+    Gradients are floating, of any shapes; the norm is a scalar. Raises RuntimeError if it is not finite and
+    ``error_if_nonfinite``.
+    """
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     grads = _gradients(parameters)
     with no_grad():
@@ -51,7 +58,10 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
-    """Clamps the gradients in place to [-clip_value, clip_value]."""
+    """Clamps the gradients, floating and of any shapes, in place to [-clip_value, clip_value].
+
+    Raises TypeError unless the limit is a number.
+    """
     with no_grad():
         for g in _gradients(parameters):
             g.clamp_(-as_float(clip_value), as_float(clip_value))
@@ -60,7 +70,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scales the gradients in place by ``max_norm / total_norm`` if that is less than 1."""
+    """Scales the gradients, floating and of any shapes, in place by ``max_norm / total_norm`` if that is less than 1.
+
+    Raises TypeError unless ``max_norm`` is a number.
+    """
     with no_grad():
         factor = pointwise.clamp(as_float(max_norm) / (total_norm + 1e-6), max=1.0)
         for g in _gradients(parameters):

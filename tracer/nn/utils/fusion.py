@@ -27,7 +27,10 @@ def fuse_conv_bn_weights(
     bn_b: Tensor | None,
     transpose: bool = False,
 ) -> tuple[Parameter, Parameter]:
-    """The weight and bias of a convolution that includes the normalization. ``transpose``: outputs are the weight's axis 1."""
+    """The weight and bias of a convolution that includes the normalization. ``transpose``: outputs are the weight's axis 1.
+
+    The weight is (O, I, ...), the others are (O), all of one floating dtype. Other shapes raise RuntimeError.
+    """
     scale, shift = _scales(bn_rm, bn_rv, bn_eps, bn_w, bn_b)
     axis = 1 if transpose else 0
     lifted = scale.reshape(tuple(-1 if i == axis else 1 for i in range(conv_w.ndim)))
@@ -55,7 +58,10 @@ def fuse_linear_bn_weights(
     bn_w: Tensor | None,
     bn_b: Tensor | None,
 ) -> tuple[Parameter, Parameter]:
-    """The weight and bias of a linear layer that includes the normalization."""
+    """The weight and bias of a linear layer that includes the normalization.
+
+    The weight is (O, I), the others are (O), all of one floating dtype. Other shapes raise RuntimeError.
+    """
     return fuse_conv_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
 
 

@@ -38,7 +38,7 @@ def functional_call(
     tie_weights: bool = True,
     strict: bool = False,
 ) -> Any:
-    """The result of the module with some of its tensors replaced, by dotted name.
+    """The result of the module with some of its tensors replaced, by dotted name; any shapes and dtypes.
 
     ``tie_weights``: tensors with several names are replaced under all of them. ``strict``: raises RuntimeError for missing
     and unexpected names. Raises AttributeError for an unknown name.

@@ -119,93 +119,269 @@ class LongTensor(Tensor):
 class ShortTensor(Tensor):
     """Makes tensors of tracer.int16."""
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The absolute value, elementwise."""
+    """The absolute value, elementwise.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept; complex numbers give real ones. Raises
+    TypeError for arguments of other types.
+    """
 def abs_(input: Tensor) -> Tensor:
-    """``abs``, in place."""
+    """``abs``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def absolute(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The absolute value, elementwise."""
+    """The absolute value, elementwise.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept; complex numbers give real ones. Raises
+    TypeError for arguments of other types.
+    """
 def acos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse cosine, elementwise. Integers become the default dtype."""
+    """The inverse cosine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def acos_(input: Tensor) -> Tensor:
-    """``acos``, in place."""
+    """``acos``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def acosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse hyperbolic cosine, elementwise. Integers become the default dtype."""
+    """The inverse hyperbolic cosine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def acosh_(input: Tensor) -> Tensor:
-    """``acosh``, in place."""
+    """``acosh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def adaptive_avg_pool1d(input: Tensor, output_size: builtins.int | Sequence[builtins.int | None]) -> Tensor:
-    """The means of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly."""
+    """The means of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly.
+
+    Shapes: (N, C, L) or (C, L), the last axis of the given size. Takes floating and complex tensors; integer and bool
+    ones raise RuntimeError. The dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def add(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """input + alpha * other, elementwise."""
+    """input + alpha * other, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """beta * input + alpha * the sum of the products of two batches of matrices."""
+    """beta * input + alpha * the sum of the products of two batches of matrices.
+
+    Shapes: (B, n, m) and (B, m, p), and an ``input`` that broadcasts to (n, p). Takes any dtype; the dtype is kept.
+    Shapes that do not fit raise RuntimeError.
+    """
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Operand = 1, out: Tensor | None = None) -> Tensor:
-    """input + value * tensor1 / tensor2. Raises RuntimeError for integers."""
+    """input + value * tensor1 / tensor2. Raises RuntimeError for integers.
+
+    Shapes: The operands broadcast. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Operand = 1, out: Tensor | None = None) -> Tensor:
-    """input + value * tensor1 * tensor2."""
+    """input + value * tensor1 * tensor2.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """beta * input + alpha * (mat1 @ mat2)."""
+    """beta * input + alpha * (mat1 @ mat2).
+
+    Shapes: (n, m) and (m, p), and an ``input`` that broadcasts to (n, p). Takes any dtype; the dtype is kept. Shapes
+    that do not fit raise RuntimeError.
+    """
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """beta * input + alpha * (mat @ vec)."""
+    """beta * input + alpha * (mat @ vec).
+
+    Shapes: (n, m) and (m), and an ``input`` that broadcasts to (n). Takes any dtype; the dtype is kept. Shapes that do
+    not fit raise RuntimeError.
+    """
 def addmv_(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """``addmv``, in place."""
+    """``addmv``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+
+    Shapes: (n, m) and (m), and an ``input`` that broadcasts to (n). Takes any dtype; the dtype is kept. Shapes that do
+    not fit raise RuntimeError.
+    """
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """beta * input + alpha * outer(vec1, vec2)."""
+    """beta * input + alpha * outer(vec1, vec2).
+
+    Shapes: (n) and (m), and an ``input`` that broadcasts to (n, m). Takes any dtype; the dtype is kept. Shapes that do
+    not fit raise RuntimeError.
+    """
 def adjoint(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors."""
+    """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors.
+
+    Shapes: The axes in another order. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def alias_copy(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``_same`` gives."""
+    """A copy of what ``_same`` gives.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def all(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """True if all elements are true (not zero); uint8 for uint8."""
+    """True if all elements are true (not zero); uint8 for uint8.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype; the
+    result is bool, or uint8 for uint8. An axis out of range raises IndexError.
+    """
 def allclose(input: Tensor, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False) -> builtins.bool:
-    """True if all elements are close: see ``isclose``."""
+    """True if all elements are close: see ``isclose``.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Shapes that do not fit raise RuntimeError.
+    """
 def alpha_dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor:
-    """``alpha_dropout``, in place."""
+    """``alpha_dropout``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def amax(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The maximum over ``dim``; elements that equal it share the gradient evenly."""
+    """The maximum over ``dim``; elements that equal it share the gradient evenly.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. An axis out of range raises IndexError.
+    """
 def amin(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The minimum over ``dim``; elements that equal it share the gradient evenly."""
+    """The minimum over ``dim``; elements that equal it share the gradient evenly.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. An axis out of range raises IndexError.
+    """
 def aminmax(input: Tensor, *, dim: builtins.int | None = None, keepdim: builtins.bool = False, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Extrema:
-    """The minimum and the maximum, of all elements or along ``dim``."""
+    """The minimum and the maximum, of all elements or along ``dim``.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. An axis out of range raises IndexError.
+    """
 def angle(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The angle of complex numbers in radians; 0 or pi for real ones."""
+    """The angle of complex numbers in radians; 0 or pi for real ones.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Complex numbers give
+    real ones. Raises TypeError for arguments of other types.
+    """
 def any(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """True if any element is true (not zero); uint8 for uint8."""
+    """True if any element is true (not zero); uint8 for uint8.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype; the
+    result is bool, or uint8 for uint8. An axis out of range raises IndexError.
+    """
 def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """start, start + step, ... up to end, exclusive."""
+    """start, start + step, ... up to end, exclusive.
+
+    Shapes: A vector of ceil((end - start) / step) elements. The dtype is int64 if all arguments are ints, else the
+    default one, unless given. Raises TypeError for arguments of other types.
+    """
 def arccos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse cosine, elementwise. Integers become the default dtype."""
+    """The inverse cosine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def arccos_(input: Tensor) -> Tensor:
-    """``arccos``, in place."""
+    """``arccos``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def arccosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse hyperbolic cosine, elementwise. Integers become the default dtype."""
+    """The inverse hyperbolic cosine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def arccosh_(input: Tensor) -> Tensor:
-    """``arccosh``, in place."""
+    """``arccosh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def arcsin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse sine, elementwise. Integers become the default dtype."""
+    """The inverse sine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def arcsin_(input: Tensor) -> Tensor:
-    """``arcsin``, in place."""
+    """``arcsin``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def arcsinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse hyperbolic sine, elementwise. Integers become the default dtype."""
+    """The inverse hyperbolic sine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def arcsinh_(input: Tensor) -> Tensor:
-    """``arcsinh``, in place."""
+    """``arcsinh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def arctan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse tangent, elementwise. Integers become the default dtype."""
+    """The inverse tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def arctan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The angle of the point (other, input), elementwise."""
+    """The angle of the point (other, input), elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def arctan_(input: Tensor) -> Tensor:
-    """``arctan``, in place."""
+    """``arctan``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def arctanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse hyperbolic tangent, elementwise. Integers become the default dtype."""
+    """The inverse hyperbolic tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def arctanh_(input: Tensor) -> Tensor:
-    """``arctanh``, in place."""
+    """``arctanh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def argmax(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The position of the first maximum along ``dim``, or in the flattened input."""
+    """The position of the first maximum along ``dim``, or in the flattened input.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The result is int64. An axis out of range raises
+    IndexError.
+    """
 def argmin(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The position of the first minimum along ``dim``, or in the flattened input."""
+    """The position of the first minimum along ``dim``, or in the flattened input.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The result is int64. An axis out of range raises
+    IndexError.
+    """
 def argsort(input: Tensor, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int = -1) -> Tensor:
-    """The indices that sort the elements along ``dim``."""
+    """The indices that sort the elements along ``dim``.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is int64. An axis out of range raises IndexError.
+    """
 def argwhere(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The positions of non-zero elements, one per row."""
+    """The positions of non-zero elements, one per row.
+
+    Shapes: Any; the result is (positions, axes). Takes any dtype; the result is int64. Raises TypeError for arguments
+    of other types.
+    """
 @overload
 def as_strided(input: Tensor, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
     """A view of the tensor's memory with the given strides, beginning at ``storage_offset``, by default at the tensor's first
@@ -213,6 +389,8 @@ def as_strided(input: Tensor, size: Sequence[builtins.int], stride: Sequence[bui
 
     Raises RuntimeError for elements outside the memory, NotImplementedError if PyTorch's memory would have elements between
     those of this memory: NumPy arrays that are parts of others.
+
+    Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
     """
 @overload
 def as_strided(input: Tensor, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -221,342 +399,833 @@ def as_strided(input: Tensor, shape: Sequence[builtins.int], stride: Sequence[bu
 
     Raises RuntimeError for elements outside the memory, NotImplementedError if PyTorch's memory would have elements between
     those of this memory: NumPy arrays that are parts of others.
+
+    Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
     """
 @overload
 def as_strided_(input: Tensor, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
-    """``as_strided``, in place: the tensor itself takes the shape."""
+    """``as_strided``, in place: the tensor itself takes the shape.
+
+    Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def as_strided_(input: Tensor, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
-    """``as_strided``, in place: the tensor itself takes the shape."""
+    """``as_strided``, in place: the tensor itself takes the shape.
+
+    Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def as_strided_copy(input: Tensor, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``as_strided`` gives."""
+    """A copy of what ``as_strided`` gives.
+
+    Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def as_strided_copy(input: Tensor, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``as_strided`` gives."""
+    """A copy of what ``as_strided`` gives.
+
+    Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def as_strided_scatter(input: Tensor, src: Tensor, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
-    """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous."""
+    """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def as_strided_scatter(input: Tensor, src: Tensor, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None, *, out: Tensor | None = None) -> Tensor:
-    """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous."""
+    """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def as_tensor(data: Any, dtype: dtype | type[Any] | None = None, *, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where possible."""
+    """``data`` as a tensor, without a copy where possible.
+
+    Shapes: Those of the data. The dtype is given or that of the data: bool, int64, the default one or its complex one
+    for Python numbers. Raises TypeError for arguments of other types.
+    """
 def asarray(obj: Any, *, dtype: dtype | type[Any] | None = None, device: Any = None, copy: builtins.bool | None = None, requires_grad: builtins.bool | None = None, out: Tensor | None = None) -> Tensor:
     """``obj`` as a tensor: a tensor, an array, a buffer, an object with DLPack, a number, nested sequences.
 
     Memory is shared where possible. ``copy=True`` always copies; ``copy=False`` raises ValueError if a copy is needed. With
     ``requires_grad=False`` a tensor is detached.
+
+    Shapes: Those of the data. The dtype is given or that of the data: bool, int64, the default one or its complex one
+    for Python numbers. Raises TypeError for arguments of other types.
     """
 def asin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse sine, elementwise. Integers become the default dtype."""
+    """The inverse sine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def asin_(input: Tensor) -> Tensor:
-    """``asin``, in place."""
+    """``asin``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def asinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse hyperbolic sine, elementwise. Integers become the default dtype."""
+    """The inverse hyperbolic sine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def asinh_(input: Tensor) -> Tensor:
-    """``asinh``, in place."""
+    """``asinh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def atan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse tangent, elementwise. Integers become the default dtype."""
+    """The inverse tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def atan2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The angle of the point (other, input), elementwise."""
+    """The angle of the point (other, input), elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def atan_(input: Tensor) -> Tensor:
-    """``atan``, in place."""
+    """``atan``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def atanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse hyperbolic tangent, elementwise. Integers become the default dtype."""
+    """The inverse hyperbolic tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def atanh_(input: Tensor) -> Tensor:
-    """``atanh``, in place."""
+    """``atanh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def atleast_1d(tensors: Tensor, /) -> Tensor:
-    """Adds axes, to at least one."""
+    """Adds axes, to at least one.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_1d(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]:
-    """Adds axes, to at least one."""
+    """Adds axes, to at least one.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_1d(first: Tensor, second: Tensor, /, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Adds axes, to at least one."""
+    """Adds axes, to at least one.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_2d(tensors: Tensor, /) -> Tensor:
-    """Adds axes, to at least two."""
+    """Adds axes, to at least two.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_2d(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]:
-    """Adds axes, to at least two."""
+    """Adds axes, to at least two.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_2d(first: Tensor, second: Tensor, /, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Adds axes, to at least two."""
+    """Adds axes, to at least two.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_3d(tensors: Tensor, /) -> Tensor:
-    """Adds axes, to at least three."""
+    """Adds axes, to at least three.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_3d(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]:
-    """Adds axes, to at least three."""
+    """Adds axes, to at least three.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 @overload
 def atleast_3d(first: Tensor, second: Tensor, /, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Adds axes, to at least three."""
+    """Adds axes, to at least three.
+
+    Shapes: Any; a missing axis has extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of
+    other types.
+    """
 def avg_pool1d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, ceil_mode: builtins.bool = False, count_include_pad: builtins.bool = True) -> Tensor:
-    """The mean of each window of signals."""
+    """The mean of each window of signals.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating, complex and integer tensors; bool ones raise NotImplementedError. The dtype
+    is kept. Other numbers of axes raise RuntimeError.
+    """
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """beta * input + alpha * the products of two batches of matrices."""
+    """beta * input + alpha * the products of two batches of matrices.
+
+    Shapes: (B, n, m) and (B, m, p), and an ``input`` that broadcasts to (B, n, p). Takes any dtype; the dtype is kept.
+    Shapes that do not fit raise RuntimeError.
+    """
 def bartlett_window(window_length: builtins.int, periodic: builtins.bool = True, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A triangle: 1 - |2 n / N - 1|."""
+    """A triangle: 1 - |2 n / N - 1|.
+
+    Shapes: A vector of ``window_length`` elements. The dtype is the default one unless given. Raises TypeError for
+    arguments of other types.
+    """
 def bernoulli(input: Tensor, p: builtins.float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """Ones with the probabilities in ``input`` (or ``p``), else zeros; the derivative is 0. Raises RuntimeError for
     probabilities outside [0, 1].
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
     """
 bfloat16: dtype
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x1 @ weight[k] @ x2 for each k; the weight is (out, in1, in2)."""
+    """x1 @ weight[k] @ x2 for each k; the weight is (out, in1, in2).
+
+    Shapes: (..., in1), (..., in2), weight (out, in1, in2), bias (out) give (..., out). Takes floating and complex
+    tensors; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``."""
+    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``.
+
+    Shapes: ``input`` is a vector; the result has max(max(input) + 1, minlength) elements. Takes integers; the result is
+    int64, or that of ``weights``. Other numbers of axes raise RuntimeError.
+    """
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None, *, out: Tensor | None = None) -> Tensor:
     """The number of successes in ``count`` trials, each with probability ``prob``; both broadcast. In the dtype of ``prob``.
 
     Raises ValueError for counts that are not of a floating dtype.
+
+    Shapes: ``count`` and ``prob`` broadcast. Takes real floating tensors; the dtype is kept. Raises TypeError for
+    arguments of other types.
     """
 def bitwise_and(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input & other, elementwise. Raises NotImplementedError for floating operands."""
+    """input & other, elementwise. Raises NotImplementedError for floating operands.
+
+    Shapes: The operands broadcast. Takes integers and bools; floating ones raise NotImplementedError. Shapes that do
+    not fit raise RuntimeError.
+    """
 def bitwise_left_shift(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input << other, elementwise. Raises NotImplementedError for bools."""
+    """input << other, elementwise. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+    RuntimeError.
+    """
 def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """~x, elementwise. Raises TypeError for floating tensors."""
+    """~x, elementwise. Raises TypeError for floating tensors.
+
+    Shapes: A result like ``input``. Takes integers and bools; floating ones raise TypeError.
+    """
 def bitwise_or(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input | other, elementwise. Raises NotImplementedError for floating operands."""
+    """input | other, elementwise. Raises NotImplementedError for floating operands.
+
+    Shapes: The operands broadcast. Takes integers and bools; floating ones raise NotImplementedError. Shapes that do
+    not fit raise RuntimeError.
+    """
 def bitwise_right_shift(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input >> other, elementwise. Raises NotImplementedError for bools."""
+    """input >> other, elementwise. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+    RuntimeError.
+    """
 def bitwise_xor(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input ^ other, elementwise. Raises NotImplementedError for floating operands."""
+    """input ^ other, elementwise. Raises NotImplementedError for floating operands.
+
+    Shapes: The operands broadcast. Takes integers and bools; floating ones raise NotImplementedError. Shapes that do
+    not fit raise RuntimeError.
+    """
 def blackman_window(window_length: builtins.int, periodic: builtins.bool = True, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N)."""
+    """0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N).
+
+    Shapes: A vector of ``window_length`` elements. The dtype is the default one unless given. Raises TypeError for
+    arguments of other types.
+    """
 def block_diag(*tensors: Any, out: Tensor | None = None) -> Tensor:
-    """The block diagonal matrix of the given matrices."""
+    """The block diagonal matrix of the given matrices.
+
+    Shapes: Matrices (r, c) give (sum of r, sum of c). Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The products of two batches of matrices."""
+    """The products of two batches of matrices.
+
+    Shapes: (B, n, m) and (B, m, p) give (B, n, p). Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 bool: dtype
 def broadcast_shapes(*shapes: Any) -> Size:
-    """The shape that all the given shapes broadcast to."""
+    """The shape that all the given shapes broadcast to.
+
+    Shapes: Shapes, not tensors. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def broadcast_tensors(tensors: Sequence[Tensor], /) -> tuple[Tensor, ...]:
-    """The tensors, expanded to a common shape."""
+    """The tensors, expanded to a common shape.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors, expanded to a common shape."""
+    """The tensors, expanded to a common shape.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def broadcast_to(input: Tensor, size: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """``expand`` to the given shape."""
+    """``expand`` to the given shape.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def broadcast_to(input: Tensor, shape: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """``expand`` to the given shape."""
+    """``expand`` to the given shape.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def bucketize(input: Tensor, boundaries: Tensor, *, out_int32: builtins.bool = False, right: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """The number of each element's bucket, between the sorted ``boundaries``."""
+    """The number of each element's bucket, between the sorted ``boundaries``.
+
+    Shapes: A result like ``input``. Boundaries and values have real dtypes; the result is int64, or int32 if
+    ``out_int32``. Shapes that do not fit raise RuntimeError.
+    """
 def can_cast(from_: dtype | type[Any], to: dtype | type[Any]) -> builtins.bool:
     """True if an in-place operation may convert a result from one dtype to the other: not to a lower category."""
 def cartesian_prod(*tensors: Tensor, out: Tensor | None = None) -> Tensor:
-    """The Cartesian product of vectors, in rows."""
+    """The Cartesian product of vectors, in rows.
+
+    Shapes: Vectors of n, m, ... elements give (n m ..., number of vectors). Takes any dtype; the dtype is kept. Shapes
+    that do not fit raise RuntimeError.
+    """
 def cat(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """Concatenates the tensors along ``dim``."""
+    """Concatenates the tensors along ``dim``.
+
+    Shapes: The operands agree except along ``dim``, whose extents add up. Takes any dtype; the dtype is kept. An axis
+    out of range raises IndexError.
+    """
 def cdist(x1: Tensor, x2: Tensor, p: builtins.float = 2.0, compute_mode: str | None = None, *, out: Tensor | None = None) -> Tensor:
-    """The ``p`` norms of the differences between all pairs of rows of two matrices."""
+    """The ``p`` norms of the differences between all pairs of rows of two matrices.
+
+    Shapes: (..., P, D) and (..., R, D) give (..., P, R); batches broadcast. Takes floating, complex and integer
+    tensors; bool ones raise RuntimeError. Integers give the default dtype. Complex numbers give real ones. Shapes that
+    do not fit raise RuntimeError.
+    """
 cdouble: dtype
 def ceil(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The smallest integer not below, elementwise, in the input's dtype."""
+    """The smallest integer not below, elementwise, in the input's dtype.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def ceil_(input: Tensor) -> Tensor:
-    """``ceil``, in place."""
+    """``ceil``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def celu(input: Tensor, alpha: builtins.float = 1.0, inplace: builtins.bool = False) -> Tensor:
-    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017)."""
+    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def celu_(input: Tensor, alpha: builtins.float = 1.0, inplace: builtins.bool = False) -> Tensor:
-    """``celu``, in place."""
+    """``celu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 cfloat: dtype
 def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
-    """The product of several matrices, in the optimal order."""
+    """The product of several matrices, in the optimal order.
+
+    Shapes: Matrices that can be multiplied in order. Takes floating and complex tensors; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 def channel_shuffle(input: Tensor, groups: builtins.int) -> Tensor:
-    """Interleaves the channels of groups (Zhang et al. 2018)."""
+    """Interleaves the channels of groups (Zhang et al. 2018).
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 channels_last: memory_format
 channels_last_3d: memory_format
 def cholesky_inverse(L: Tensor, upper: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of L L'."""
+    """The inverse of L L'.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def cholesky_solve(B: Tensor, L: Tensor, upper: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """X with L L' X = B."""
+    """X with L L' X = B.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def cholesky_solve(B: Tensor, input2: Tensor, upper: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """X with L L' X = B."""
+    """X with L L' X = B.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def chunk(input: Tensor, chunks: builtins.int, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` parts of equal size (the last may be smaller)."""
+    """At most ``chunks`` parts of equal size (the last may be smaller).
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Raises TypeError
+    for arguments of other types.
+    """
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None, *, out: Tensor | None = None) -> Tensor:
-    """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
+    """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def clamp_(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """``clamp``, in place."""
+    """``clamp``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def clamp_max(input: Tensor, max: Operand | None, *, out: Tensor | None = None) -> Tensor:
-    """The smaller of the input and ``max``."""
+    """The smaller of the input and ``max``.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def clamp_max_(input: Tensor, max: Operand | None) -> Tensor:
-    """``clamp_max``, in place."""
+    """``clamp_max``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def clamp_min(input: Tensor, min: Operand | None, *, out: Tensor | None = None) -> Tensor:
-    """The larger of the input and ``min``."""
+    """The larger of the input and ``min``.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def clamp_min_(input: Tensor, min: Operand | None) -> Tensor:
-    """``clamp_min``, in place."""
+    """``clamp_min``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def clip(input: Tensor, min: Operand | None = None, max: Operand | None = None, *, out: Tensor | None = None) -> Tensor:
-    """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
+    """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def clip_(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """``clip``, in place."""
+    """``clip``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def clone(input: Tensor, *, memory_format: Any = None, out: Tensor | None = None) -> Tensor:
-    """A differentiable copy. Memory formats are accepted and ignored."""
+    """A differentiable copy. Memory formats are accepted and ignored.
+
+    Shapes: A result like ``input``. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Vectors as the columns of a matrix, matrices concatenated along the columns."""
+    """Vectors as the columns of a matrix, matrices concatenated along the columns.
+
+    Shapes: The operands agree except along the joined axis. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def combinations(input: Tensor, r: builtins.int = 2, with_replacement: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """All combinations of ``r`` elements of a vector, in rows."""
+    """All combinations of ``r`` elements of a vector, in rows.
+
+    Shapes: A vector gives (number of combinations, r). Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Complex numbers with the given parts. Raises RuntimeError unless both are floating and of one dtype."""
+    """Complex numbers with the given parts. Raises RuntimeError unless both are floating and of one dtype.
+
+    Shapes: The operands broadcast. Parts are floating; the result is complex. Shapes that do not fit raise
+    RuntimeError.
+    """
 complex128: dtype
 complex64: dtype
 def concat(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """Concatenates the tensors along ``dim``."""
+    """Concatenates the tensors along ``dim``.
+
+    Shapes: The operands agree except along ``dim``, whose extents add up. Takes any dtype; the dtype is kept. An axis
+    out of range raises IndexError.
+    """
 def concatenate(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """Concatenates the tensors along ``dim``."""
+    """Concatenates the tensors along ``dim``.
+
+    Shapes: The operands agree except along ``dim``, whose extents add up. Takes any dtype; the dtype is kept. An axis
+    out of range raises IndexError.
+    """
 def conj(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The complex conjugate, a view; a real tensor itself."""
+    """The complex conjugate, a view; a real tensor itself.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def conj_physical(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The complex conjugate, in new memory; a real tensor itself."""
+    """The complex conjugate, in new memory; a real tensor itself.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def conj_physical_(input: Tensor) -> Tensor:
-    """``conj_physical``, in place."""
+    """``conj_physical``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def constant_pad_nd(input: Tensor, pad: Any, value: Operand = 0, *, out: Tensor | None = None) -> Tensor:
-    """The input padded with ``value``; amounts in pairs from the last axis. Negative amounts crop."""
+    """The input padded with ``value``; amounts in pairs from the last axis. Negative amounts crop.
+
+    Shapes: Each padded axis grows by its two amounts. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def contiguous(input: Tensor, memory_format: Any = None, *, out: Tensor | None = None) -> Tensor:
-    """The input if its memory is row-major, else a row-major copy. Other memory formats are accepted and ignored."""
+    """The input if its memory is row-major, else a row-major copy. Other memory formats are accepted and ignored.
+
+    Shapes: A result like ``input``. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 contiguous_format: memory_format
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: builtins.int | Sequence[builtins.int] | None = 1, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, groups: builtins.int = 1) -> Tensor:
     """Cross-correlation of signals (N, C, L) or (C, L), with a weight (O, C / groups, k).
 
     The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
     Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
+
+    Shapes: The result is (N, O, floor((L + 2 padding - dilation (kernel - 1) - 1) / stride) + 1), without N if the
+    input is. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: builtins.int | Sequence[builtins.int] | None = 1, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, groups: builtins.int = 1) -> Tensor:
     """Cross-correlation of images (N, C, H, W) or (C, H, W), with a weight (O, C / groups, kH, kW).
 
     The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
     Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
+
+    Shapes: The result is (N, O, H', W') with n' = floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
+    without N if the input is. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: builtins.int | Sequence[builtins.int] | None = 1, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, groups: builtins.int = 1) -> Tensor:
     """Cross-correlation of volumes (N, C, D, H, W) or (C, D, H, W), with a weight (O, C / groups, kD, kH, kW).
 
     The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
     Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
+
+    Shapes: The result is (N, O, D', H', W') with n' = floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
+    without N if the input is. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: builtins.int | Sequence[builtins.int] | None = 1, padding: builtins.int | Sequence[builtins.int] | str = 0, output_padding: builtins.int | Sequence[builtins.int] = 0, groups: builtins.int = 1, dilation: builtins.int | Sequence[builtins.int] = 1) -> Tensor:
     """The adjoint of ``conv1d`` as a layer, of signals (N, C, L) or (C, L).
 
     The weight is (C, O / groups, k). Products give the windows, whose overlaps are summed. Raises RuntimeError for
     shapes, dtypes and settings that do not fit.
+
+    Shapes: The result's last axes have the extents (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding
+    + 1. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: builtins.int | Sequence[builtins.int] | None = 1, padding: builtins.int | Sequence[builtins.int] | str = 0, output_padding: builtins.int | Sequence[builtins.int] = 0, groups: builtins.int = 1, dilation: builtins.int | Sequence[builtins.int] = 1) -> Tensor:
     """The adjoint of ``conv2d`` as a layer, of images (N, C, H, W) or (C, H, W).
 
     The weight is (C, O / groups, kH, kW). Products give the windows, whose overlaps are summed. Raises RuntimeError for
     shapes, dtypes and settings that do not fit.
+
+    Shapes: The result's last axes have the extents (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding
+    + 1. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: builtins.int | Sequence[builtins.int] | None = 1, padding: builtins.int | Sequence[builtins.int] | str = 0, output_padding: builtins.int | Sequence[builtins.int] = 0, groups: builtins.int = 1, dilation: builtins.int | Sequence[builtins.int] = 1) -> Tensor:
     """The adjoint of ``conv3d`` as a layer, of volumes (N, C, D, H, W) or (C, D, H, W).
 
     The weight is (C, O / groups, kD, kH, kW). Products give the windows, whose overlaps are summed. Raises RuntimeError for
     shapes, dtypes and settings that do not fit.
+
+    Shapes: The result's last axes have the extents (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding
+    + 1. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def copysign(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """The magnitude of input with the sign of other, elementwise."""
+    """The magnitude of input with the sign of other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def corrcoef(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The correlation matrix of variables in rows and observations in columns."""
+    """The correlation matrix of variables in rows and observations in columns.
+
+    Shapes: (variables, observations) give (variables, variables); a vector gives a scalar. Takes any dtype. Integers
+    and bools give the default dtype. Other numbers of axes raise RuntimeError.
+    """
 def cos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The cosine, elementwise. Integers become the default dtype."""
+    """The cosine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def cos_(input: Tensor) -> Tensor:
-    """``cos``, in place."""
+    """``cos``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def cosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic cosine, elementwise. Integers become the default dtype."""
+    """The hyperbolic cosine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def cosh_(input: Tensor) -> Tensor:
-    """``cosh``, in place."""
+    """``cosh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: builtins.int = 1, eps: builtins.float = 1e-08, *, axis: builtins.int = 1) -> Tensor:
-    """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
+    """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``.
+
+    Shapes: The operands broadcast, and the axis ``dim`` is removed. Takes floating and complex tensors; integer and
+    bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes that do not fit
+    raise RuntimeError.
+    """
 def count_nonzero(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-    """The number of non-zero elements."""
+    """The number of non-zero elements.
+
+    Shapes: The axes ``dim`` (by default all) are removed. Takes any dtype; the result is int64. An axis out of range
+    raises IndexError.
+    """
 def cov(input: Tensor, *, correction: builtins.int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-    """The covariance matrix of variables in rows and observations in columns."""
+    """The covariance matrix of variables in rows and observations in columns.
+
+    Shapes: (variables, observations) give (variables, variables); a vector gives a scalar. Takes any dtype. Integers
+    and bools give the default dtype. Other numbers of axes raise RuntimeError.
+    """
 def cross(input: Tensor, other: Tensor, dim: builtins.int | None = None, *, out: Tensor | None = None, axis: builtins.int | None = None) -> Tensor:
-    """The cross product of 3-vectors along ``dim`` (by default the first axis of extent 3)."""
+    """The cross product of 3-vectors along ``dim`` (by default the first axis of extent 3).
+
+    Shapes: The operands broadcast to (..., 3) along ``dim``. Takes floating, complex and integer tensors; bool ones
+    raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def cummax(input: Tensor, dim: builtins.int) -> Ordered:
-    """The running maximum along ``dim``, and its positions."""
+    """The running maximum along ``dim``, and its positions.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Values keep the dtype; positions and counts are integers.
+    """
 @overload
 def cummax(input: Tensor, axis: builtins.int) -> Ordered:
-    """The running maximum along ``dim``, and its positions."""
+    """The running maximum along ``dim``, and its positions.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Values keep the dtype; positions and counts are integers.
+    """
 @overload
 def cummin(input: Tensor, dim: builtins.int) -> Ordered:
-    """The running minimum along ``dim``, and its positions."""
+    """The running minimum along ``dim``, and its positions.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Values keep the dtype; positions and counts are integers.
+    """
 @overload
 def cummin(input: Tensor, axis: builtins.int) -> Ordered:
-    """The running minimum along ``dim``, and its positions."""
+    """The running minimum along ``dim``, and its positions.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Values keep the dtype; positions and counts are integers.
+    """
 @overload
 def cumprod(input: Tensor, dim: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """Running products along ``dim``."""
+    """Running products along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+    for arguments of other types.
+    """
 @overload
 def cumprod(input: Tensor, axis: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """Running products along ``dim``."""
+    """Running products along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+    for arguments of other types.
+    """
 @overload
 def cumsum(input: Tensor, dim: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """Running sums along ``dim``. Integers and bools are summed in int64."""
+    """Running sums along ``dim``. Integers and bools are summed in int64.
+
+    Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+    for arguments of other types.
+    """
 @overload
 def cumsum(input: Tensor, axis: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """Running sums along ``dim``. Integers and bools are summed in int64."""
+    """Running sums along ``dim``. Integers and bools are summed in int64.
+
+    Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+    for arguments of other types.
+    """
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: builtins.float | None = None, dim: builtins.int = -1, out: Tensor | None = None, input: Tensor | None = None, axis: builtins.int = -1) -> Tensor:
-    """The integrals up to each point along ``dim`` by the trapezoidal rule."""
+    """The integrals up to each point along ``dim`` by the trapezoidal rule.
+
+    Shapes: The axis ``dim`` loses one element. Takes any dtype. Integers and bools give the default dtype. An axis out
+    of range raises IndexError. Shapes that do not fit raise RuntimeError.
+    """
 default_generator: Generator
 def deg2rad(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Degrees to radians."""
+    """Degrees to radians.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def deg2rad_(input: Tensor) -> Tensor:
-    """``deg2rad``, in place."""
+    """``deg2rad``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The determinant."""
+    """The determinant.
+
+    Shapes: Square matrices (..., n, n); the result is (...). Takes floating and complex tensors; the dtype is kept.
+    Raises TypeError for arguments of other types.
+    """
 def detach_(self: Any) -> Tensor:
-    """Detaches this tensor: it becomes a leaf that requires no gradient."""
+    """Detaches this tensor, of any shape and dtype: it becomes a leaf that requires no gradient.
+
+    Raises RuntimeError for views.
+    """
 def detach_copy(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A detached copy."""
+    """A detached copy.
+
+    Shapes: A result like ``input``. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def diag(input: Tensor, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The matrix with a vector as a diagonal, or the diagonal of a matrix."""
+    """The matrix with a vector as a diagonal, or the diagonal of a matrix.
+
+    Shapes: A vector (n) gives (n + |diagonal|, n + |diagonal|), a matrix its diagonal. Takes any dtype; the dtype is
+    kept. Other numbers of axes raise RuntimeError.
+    """
 def diag_embed(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1, *, out: Tensor | None = None, axis1: builtins.int = -2) -> Tensor:
-    """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes."""
+    """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes.
+
+    Shapes: (..., n) give (..., n + |offset|, n + |offset|), with the new axes at ``dim1`` and ``dim2``. Takes any
+    dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def diagflat(input: Tensor, offset: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The matrix with all elements as a diagonal."""
+    """The matrix with all elements as a diagonal.
+
+    Shapes: Any with n elements; the result is (n + |offset|, n + |offset|). Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 def diagonal(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1, *, out: Tensor | None = None, axis1: builtins.int = 0) -> Tensor:
-    """The diagonal of the plane of two axes, as a last axis; a view."""
+    """The diagonal of the plane of two axes, as a last axis; a view.
+
+    Shapes: The axes ``dim1`` and ``dim2`` are removed; the last axis is the diagonal. Takes any dtype; the dtype is
+    kept. Raises TypeError for arguments of other types.
+    """
 def diagonal_copy(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1, *, out: Tensor | None = None, axis1: builtins.int = 0) -> Tensor:
-    """A copy of what ``diagonal`` gives."""
+    """A copy of what ``diagonal`` gives.
+
+    Shapes: The axes ``dim1`` and ``dim2`` are removed; the last axis is the diagonal. Takes any dtype; the dtype is
+    kept. Raises TypeError for arguments of other types.
+    """
 def diagonal_scatter(input: Tensor, src: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1, *, out: Tensor | None = None, axis1: builtins.int = 0) -> Tensor:
-    """A copy of the input with ``src`` as a diagonal."""
+    """A copy of the input with ``src`` as a diagonal.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def diff(input: Tensor, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, out: Tensor | None = None, axis: builtins.int = -1) -> Tensor:
-    """The differences of adjacent elements along ``dim``, ``n`` times."""
+    """The differences of adjacent elements along ``dim``, ``n`` times.
+
+    Shapes: The axis ``dim`` loses ``n`` elements. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The derivative of lgamma, elementwise. Integers become the default dtype."""
+    """The derivative of lgamma, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def dist(input: Tensor, other: Tensor, p: builtins.float = 2, *, out: Tensor | None = None) -> Tensor:
-    """The ``p`` norm of input - other."""
+    """The ``p`` norm of input - other.
+
+    Shapes: Any; the result is a scalar. Takes floating and complex tensors; integer and bool ones raise RuntimeError.
+    The dtype is kept; complex numbers give real ones. Shapes that do not fit raise RuntimeError.
+    """
 def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
-    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
+    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def divide(input: Tensor, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
-    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
+    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inner product of two vectors."""
+    """The inner product of two vectors.
+
+    Shapes: Vectors (n) and (n) give a scalar. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 double: dtype
 def dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor:
-    """``dropout``, in place."""
+    """``dropout``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the third axis."""
+    """Splits along the third axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def dsplit(input: Tensor, indices: Any) -> tuple[Tensor, ...]:
-    """Splits along the third axis."""
+    """Splits along the third axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def dsplit(input: Tensor, sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the third axis."""
+    """Splits along the third axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def dsplit(input: Tensor, tensor_indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the third axis."""
+    """Splits along the third axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Concatenates along the third axis."""
+    """Concatenates along the third axis.
+
+    Shapes: The operands agree except along the joined axis. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 e: builtins.float
 def eager() -> Iterator[None]:
     """Runs traced functions eagerly in this block, for debugging."""
@@ -564,159 +1233,383 @@ def einsum(equation: Any, *operands: Any, out: Tensor | None = None) -> Tensor:
     """Sums of products of tensors with named axes: ``einsum("bij,bjk->bik", a, b)``; also in the form with lists of numbers.
 
     Operands are contracted two at a time, from the left; each pair is one batched matrix product.
+
+    Shapes: As the equation says: each letter stands for one extent. Takes any dtype. Bools and small integers are
+    computed in int64. Raises TypeError for arguments of other types.
     """
 @overload
 def empty(*size: builtins.int, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 @overload
 def empty(size: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 def empty_like(input: Tensor, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Zeros, with the shape and dtype of ``input``."""
+    """Zeros, with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 def empty_permuted(size: Sequence[builtins.int], physical_layout: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Zeros with axes in the memory order ``physical_layout``, outermost first."""
+    """Zeros with axes in the memory order ``physical_layout``, outermost first.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 def empty_strided(size: Sequence[builtins.int], stride: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Zeros with the given strides, in elements."""
+    """Zeros with the given strides, in elements.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 def eq(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input == other, elementwise."""
+    """input == other, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def equal(input: Tensor, other: Tensor) -> builtins.bool:
-    """True if two tensors have the same shape and elements."""
+    """True if two tensors have the same shape and elements.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The error function, elementwise. Integers become the default dtype."""
+    """The error function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def erf_(input: Tensor) -> Tensor:
-    """``erf``, in place."""
+    """``erf``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def erfc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 - erf(x), elementwise. Integers become the default dtype."""
+    """1 - erf(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def erfc_(input: Tensor) -> Tensor:
-    """``erfc``, in place."""
+    """``erfc``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def erfinv(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of erf, elementwise. Integers become the default dtype."""
+    """The inverse of erf, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """e to the power of the input, elementwise. Integers become the default dtype."""
+    """e to the power of the input, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def exp2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """2 to the power of the input, elementwise. Integers become the default dtype."""
+    """2 to the power of the input, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def exp2_(input: Tensor) -> Tensor:
-    """``exp2``, in place."""
+    """``exp2``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def exp_(input: Tensor) -> Tensor:
-    """``exp``, in place."""
+    """``exp``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def expand(input: Tensor, *size: builtins.int, implicit: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
+    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def expand(input: Tensor, size: Sequence[builtins.int], *, implicit: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
+    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def expand(input: Tensor, shape: Sequence[builtins.int], *, implicit: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
+    """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def expand_as(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``expand`` to the shape of another tensor."""
+    """``expand`` to the shape of another tensor.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def expand_copy(input: Tensor, *size: builtins.int, implicit: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``expand`` gives."""
+    """A copy of what ``expand`` gives.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def expand_copy(input: Tensor, size: Sequence[builtins.int], *, implicit: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``expand`` gives."""
+    """A copy of what ``expand`` gives.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def expand_copy(input: Tensor, shape: Sequence[builtins.int], *, implicit: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``expand`` gives."""
+    """A copy of what ``expand`` gives.
+
+    Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def expm1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(x) - 1, exact near zero, elementwise. Integers become the default dtype."""
+    """exp(x) - 1, exact near zero, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def expm1_(input: Tensor) -> Tensor:
-    """``expm1``, in place."""
+    """``expm1``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def eye(n: builtins.int, m: builtins.int | None = None, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Ones on the diagonal, zeros elsewhere."""
+    """Ones on the diagonal, zeros elsewhere.
+
+    Shapes: (n, m), with m = n unless given. The dtype is the default one unless given. Raises TypeError for arguments
+    of other types.
+    """
 def feature_alpha_dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor:
-    """``feature_alpha_dropout``, in place."""
+    """``feature_alpha_dropout``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def feature_dropout_(input: Tensor, p: builtins.float, train: builtins.bool) -> Tensor:
-    """``feature_dropout``, in place."""
+    """``feature_dropout``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def fill(input: Tensor, value: Operand, *, out: Tensor | None = None) -> Tensor:
-    """A tensor with the input's shape and dtype filled with ``value``, a number or a tensor without axes."""
+    """A tensor with the input's shape and dtype filled with ``value``, a number or a tensor without axes.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def fill_(self: Tensor, value: Operand) -> Tensor:
-    """Sets every element to ``value``."""
+    """Sets every element, of any dtype, to ``value``, a number or a tensor without axes.
+
+    Raises RuntimeError for another tensor.
+    """
 def finfo(type: dtype | type[Any] | None = None) -> FloatInfo:
     """The limits of a floating dtype; of a complex one, of its parts. Raises TypeError for others."""
 def fix(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The integer part, elementwise, in the input's dtype."""
+    """The integer part, elementwise, in the input's dtype.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def fix_(input: Tensor) -> Tensor:
-    """``fix``, in place."""
+    """``fix``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def flatten(input: Tensor, start_dim: builtins.int = 0, end_dim: builtins.int = -1, *, out: Tensor | None = None) -> Tensor:
-    """Merges the axes from ``start_dim`` to ``end_dim``."""
+    """Merges the axes from ``start_dim`` to ``end_dim``.
+
+    Shapes: The merged axes become one, whose extent is their product. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def flip(input: Tensor, *dims: builtins.int, out: Tensor | None = None) -> Tensor:
-    """A copy with the given axes reversed."""
+    """A copy with the given axes reversed.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def flip(input: Tensor, dims: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """A copy with the given axes reversed."""
+    """A copy with the given axes reversed.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def flip(input: Tensor, axis: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """A copy with the given axes reversed."""
+    """A copy with the given axes reversed.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def flip(input: Tensor, dim: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """A copy with the given axes reversed."""
+    """A copy with the given axes reversed.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def fliplr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Reverses the columns."""
+    """Reverses the columns.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def flipud(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Reverses the rows."""
+    """Reverses the rows.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 float: dtype
 float16: dtype
 float32: dtype
 float64: dtype
 def float_power(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tensor:
-    """The power in float64, or complex128."""
+    """The power in float64, or complex128.
+
+    Shapes: The operands broadcast. Takes any dtype; the result is float64, or complex128. Shapes that do not fit raise
+    RuntimeError.
+    """
 def floor(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The largest integer not above, elementwise, in the input's dtype."""
+    """The largest integer not above, elementwise, in the input's dtype.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def floor_(input: Tensor) -> Tensor:
-    """``floor``, in place."""
+    """``floor``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def floor_divide(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """The floor of input / other, elementwise; the derivative is 0. Raises NotImplementedError for bools."""
+    """The floor of input / other, elementwise; the derivative is 0. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def fmax(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The larger element; a number is preferred to NaN."""
+    """The larger element; a number is preferred to NaN.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def fmin(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The smaller element; a number is preferred to NaN."""
+    """The smaller element; a number is preferred to NaN.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def fmod(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input modulo other, with the sign of input, elementwise. Raises NotImplementedError for bools."""
+    """input modulo other, with the sign of input, elementwise. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or TypeError. The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def fork_rng(devices: Any = None, enabled: builtins.bool = True, _caller: str = 'fork_rng', _devices_kw: str = 'devices', device_type: str = 'cpu') -> Iterator[None]:
     """A context that restores the default generator at its end, if ``enabled``."""
 def frac(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """x - trunc(x), elementwise."""
+    """x - trunc(x), elementwise.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def frac_(input: Tensor) -> Tensor:
-    """``frac``, in place."""
+    """``frac``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def frexp(input: Tensor) -> Frexp:
     """Mantissas in (-1, -0.5] and [0.5, 1), or 0, and integer exponents (int32): input = mantissa * 2**exponent.
 
     Raises RuntimeError for dtypes that are not floating.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise RuntimeError. Values
+    keep the dtype; positions and counts are integers.
     """
 def frobenius_norm(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The square root of the sum of squares over the given axes."""
+    """The square root of the sum of squares over the given axes.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def from_numpy(array: np.ndarray[Any, Any], *, out: Tensor | None = None) -> Tensor:
-    """A tensor that shares the array's memory. Raises TypeError for unsupported dtypes."""
+    """A tensor that shares the array's memory. Raises TypeError for unsupported dtypes.
+
+    Shapes: Those of the data. The dtype is the array's: bool, integers, floating, complex. Raises TypeError for
+    arguments of other types.
+    """
 def frombuffer(buffer: Any, *, dtype: dtype | type[Any], count: builtins.int = -1, offset: builtins.int = 0, requires_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """A vector on the memory of an object with Python's buffer protocol: ``count`` elements (-1: all) from byte ``offset``.
 
     Raises ValueError for objects without a buffer, and for a count or offset that does not fit its length.
+
+    Shapes: A vector of ``count`` elements, by default all. The dtype is given. Raises TypeError for arguments of other
+    types.
     """
 def full(size: builtins.int | Sequence[builtins.int], fill_value: Number, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """A tensor of the given shape filled with ``fill_value``; the dtype defaults to the value's.
 
     Raises TypeError unless it is a number or a tensor without dimensions, RuntimeError for a number out of the dtype's
     range.
+
+    Shapes: ``size``. The dtype is that of ``fill_value`` unless given. Raises TypeError for arguments of other types.
     """
 def full_like(input: Tensor, fill_value: Number, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """``fill_value``, with the shape and dtype of ``input``."""
+    """``fill_value``, with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def gather(input: Tensor, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
+    """result[i][j] = input[i][index[i][j]] for dim 1, and so on.
+
+    Shapes: That of ``index``, which has the number of axes of ``input``. Takes any dtype; the dtype is kept. Shapes
+    that do not fit raise RuntimeError.
+    """
 @overload
 def gather(input: Tensor, axis: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
+    """result[i][j] = input[i][index[i][j]] for dim 1, and so on.
+
+    Shapes: That of ``index``, which has the number of axes of ``input``. Takes any dtype; the dtype is kept. Shapes
+    that do not fit raise RuntimeError.
+    """
 def gcd(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The greatest common divisor, elementwise. Raises NotImplementedError for bools."""
+    """The greatest common divisor, elementwise. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+    RuntimeError.
+    """
 def gcd_(input: Tensor, other: Tensor) -> Tensor:
-    """``gcd``, in place."""
+    """``gcd``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def ge(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input >= other, elementwise."""
+    """input >= other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def ger(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``outer`` under its old name."""
+    """``outer`` under its old name.
+
+    Shapes: Vectors (n) and (m) give (n, m). Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def get_default_dtype() -> dtype:
     """The dtype of tensors made from Python floats."""
 def gradient(input: Tensor, *, spacing: Any = 1, dim: builtins.int | Sequence[builtins.int] | None = None, edge_order: builtins.int = 1, axis: builtins.int | Sequence[builtins.int] | None = None) -> tuple[Tensor, ...]:
@@ -725,28 +1618,68 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: builtins.int | Sequence[bu
 
     ``spacing``: the distance of the points, one per axis, or a tensor of coordinates per axis. Raises RuntimeError for
     spacings that do not fit, and axes shorter than ``edge_order + 1``.
+
+    Shapes: One tensor per axis, each like ``input``. Takes floating, complex and integer tensors; bool ones raise
+    RuntimeError. Integers give the default dtype. An axis out of range raises IndexError. Other numbers of axes raise
+    RuntimeError.
     """
 def greater(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input > other, elementwise."""
+    """input > other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def greater_equal(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input >= other, elementwise."""
+    """input >= other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def gt(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input > other, elementwise."""
+    """input > other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 half: dtype
 def hamming_window(window_length: builtins.int, periodic: builtins.bool = True, alpha: builtins.float = 0.54, beta: builtins.float = 0.46, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """alpha - beta cos(2 pi n / N)."""
+    """alpha - beta cos(2 pi n / N).
+
+    Shapes: A vector of ``window_length`` elements. The dtype is the default one unless given. Raises TypeError for
+    arguments of other types.
+    """
 def hann_window(window_length: builtins.int, periodic: builtins.bool = True, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """0.5 - 0.5 cos(2 pi n / N)."""
+    """0.5 - 0.5 cos(2 pi n / N).
+
+    Shapes: A vector of ``window_length`` elements. The dtype is the default one unless given. Raises TypeError for
+    arguments of other types.
+    """
 def hardshrink(input: Tensor, lambd: builtins.float = 0.5) -> Tensor:
-    """0 where |x| <= lambd, x elsewhere."""
+    """0 where |x| <= lambd, x elsewhere.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 @overload
 def heaviside(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """0, other or 1 where input is negative, zero or positive, elementwise."""
+    """0, other or 1 where input is negative, zero or positive, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """0, other or 1 where input is negative, zero or positive, elementwise."""
+    """0, other or 1 where input is negative, zero or positive, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def histc(input: Tensor, bins: builtins.int = 100, min: builtins.float = 0, max: builtins.float = 0, *, out: Tensor | None = None) -> Tensor:
-    """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range)."""
+    """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range).
+
+    Shapes: Any; the result has ``bins`` elements. Takes floating, integer and bool tensors; complex ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def histogram(input: Tensor, bins: builtins.int | Tensor = 100, *, range: Sequence[builtins.float] | None = None, weight: Tensor | None = None, density: builtins.bool = False) -> Histogram:
     """The number of elements in each bin, and the edges of the bins.
 
@@ -755,541 +1688,1302 @@ def histogram(input: Tensor, bins: builtins.int | Tensor = 100, *, range: Sequen
     summed instead of counted. ``density``: divided by the total and the widths. Not differentiable.
 
     Raises RuntimeError for bins, ranges or weights that do not fit, NotImplementedError for dtypes that are not floating.
+
+    Shapes: Any; the counts have ``bins`` elements, the edges one more. Takes floating tensors; complex, integer and
+    bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
 def histogramdd(input: Tensor, bins: builtins.int | Sequence[builtins.int] | Sequence[Tensor], *, range: Sequence[builtins.float] | None = None, weight: Tensor | None = None, density: builtins.bool = False) -> Histogramdd:
     """The histogram of points (..., D), an array of D axes, and the edges along each.
 
     ``bins`` is a number for all axes, a number for each, or the edges of each; ``range`` a minimum and a maximum for each
     axis; ``weight`` has the shape of the points without their last axis. Raises like ``histogram``.
+
+    Shapes: Points (..., D); counts with an axis per dimension, and D vectors of edges. Takes floating tensors; complex,
+    integer and bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
 @overload
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the second axis (the first of a vector)."""
+    """Splits along the second axis (the first of a vector).
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+    numbers of axes raise RuntimeError.
+    """
 @overload
 def hsplit(input: Tensor, indices: Any) -> tuple[Tensor, ...]:
-    """Splits along the second axis (the first of a vector)."""
+    """Splits along the second axis (the first of a vector).
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+    numbers of axes raise RuntimeError.
+    """
 @overload
 def hsplit(input: Tensor, sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the second axis (the first of a vector)."""
+    """Splits along the second axis (the first of a vector).
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+    numbers of axes raise RuntimeError.
+    """
 @overload
 def hsplit(input: Tensor, tensor_indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the second axis (the first of a vector)."""
+    """Splits along the second axis (the first of a vector).
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+    numbers of axes raise RuntimeError.
+    """
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Concatenates along the second axis (the first of vectors)."""
+    """Concatenates along the second axis (the first of vectors).
+
+    Shapes: The operands agree except along the joined axis. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def hypot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """sqrt(input**2 + other**2), without overflow, elementwise."""
+    """sqrt(input**2 + other**2), without overflow, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def i0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def i0_(input: Tensor) -> Tensor:
-    """``i0``, in place."""
+    """``i0``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def igamma(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The regularized lower incomplete gamma function, elementwise."""
+    """The regularized lower incomplete gamma function, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def igammac(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The regularized upper incomplete gamma function, elementwise."""
+    """The regularized upper incomplete gamma function, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def iinfo(type: dtype | type[Any]) -> IntInfo:
     """The limits of an integer dtype. Raises TypeError for others."""
 def imag(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The imaginary part, a view. Raises RuntimeError for real tensors."""
+    """The imaginary part, a view. Raises RuntimeError for real tensors.
+
+    Shapes: Any; the result likewise. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def index_add(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``."""
+    """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 @overload
 def index_add(input: Tensor, axis: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``."""
+    """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 @overload
 def index_copy(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``."""
+    """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 @overload
 def index_copy(input: Tensor, axis: builtins.int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``."""
+    """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 @overload
 def index_fill(input: Tensor, dim: builtins.int, index: Tensor, value: Operand, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with a number written at the positions ``index`` along ``dim``."""
+    """``input`` with a number written at the positions ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def index_fill(input: Tensor, axis: builtins.int, index: Tensor, value: Operand, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with a number written at the positions ``index`` along ``dim``."""
+    """``input`` with a number written at the positions ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with broadcast ``values`` written, or added, at the positions that index tensors select."""
+    """``input`` with broadcast ``values`` written, or added, at the positions that index tensors select.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def index_put_(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: builtins.bool = False) -> Tensor:
-    """``index_put``, in place."""
+    """``index_put``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def index_reduce(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, reduce: str, *, include_self: builtins.bool = True, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin."""
+    """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 @overload
 def index_reduce(input: Tensor, axis: builtins.int, index: Tensor, source: Tensor, reduce: str, *, include_self: builtins.bool = True, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin."""
+    """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 @overload
 def index_select(input: Tensor, dim: builtins.int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The slices of ``input`` along ``dim`` at the positions in the vector ``index``."""
+    """The slices of ``input`` along ``dim`` at the positions in the vector ``index``.
+
+    Shapes: The axis ``dim`` gets the number of indices. Takes any dtype; the dtype is kept. Shapes that do not fit
+    raise IndexError.
+    """
 @overload
 def index_select(input: Tensor, axis: builtins.int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The slices of ``input`` along ``dim`` at the positions in the vector ``index``."""
+    """The slices of ``input`` along ``dim`` at the positions in the vector ``index``.
+
+    Shapes: The axis ``dim`` gets the number of indices. Takes any dtype; the dtype is kept. Shapes that do not fit
+    raise IndexError.
+    """
 inf: builtins.float
 def inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The sum of products over the last axes."""
+    """The sum of products over the last axes.
+
+    Shapes: (..., n) and (..., n) give the leading axes of the first, then of the second. Takes any dtype; the dtype is
+    kept. Shapes that do not fit raise RuntimeError.
+    """
 int: dtype
 int16: dtype
 int32: dtype
 int64: dtype
 int8: dtype
 def inverse(A: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse. Raises LinAlgError if there is none."""
+    """The inverse. Raises LinAlgError if there is none.
+
+    Shapes: Square matrices (..., n, n); the result likewise. Takes floating and complex tensors; the dtype is kept.
+    Raises TypeError for arguments of other types.
+    """
 def is_complex(input: Tensor) -> builtins.bool:
-    """True if the dtype is complex."""
+    """True if the dtype is complex.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_conj(input: Tensor) -> builtins.bool:
-    """True for a conjugating view of complex numbers."""
+    """True for a conjugating view of complex numbers.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_floating_point(input: Tensor) -> builtins.bool:
-    """True if the dtype is floating."""
+    """True if the dtype is floating.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_inference(input: Tensor) -> builtins.bool:
-    """True if the tensor was created in ``inference_mode``."""
+    """True if the tensor was created in ``inference_mode``.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_neg(input: Tensor) -> builtins.bool:
-    """True for a negating view: the imaginary part of a conjugated one."""
+    """True for a negating view: the imaginary part of a conjugated one.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_nonzero(input: Tensor) -> builtins.bool:
-    """True if the only element is not zero. Raises RuntimeError for other numbers of elements."""
+    """True if the only element is not zero. Raises RuntimeError for other numbers of elements.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_same_size(input: Tensor, other: Tensor) -> builtins.bool:
-    """True if the shapes are equal."""
+    """True if the shapes are equal.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_signed(input: Tensor) -> builtins.bool:
-    """True if the dtype has negative numbers."""
+    """True if the dtype has negative numbers.
+
+    Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 def is_tensor(obj: Any) -> builtins.bool:
     """True if ``obj`` is a tensor."""
 def isclose(input: Tensor, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """|input - other| <= atol + rtol * |other|, elementwise; equal infinities are close."""
+    """|input - other| <= atol + rtol * |other|, elementwise; equal infinities are close.
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def isfinite(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is neither infinite nor NaN."""
+    """For each element: True if it is neither infinite nor NaN.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 @overload
 def isin(elements: Any, test_elements: Any, *, assume_unique: builtins.bool = False, invert: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is one of ``test_elements``."""
+    """For each element: True if it is one of ``test_elements``.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 @overload
 def isin(elements: Any, test_element: Any, *, assume_unique: builtins.bool = False, invert: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is one of ``test_elements``."""
+    """For each element: True if it is one of ``test_elements``.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 def isinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is infinite."""
+    """For each element: True if it is infinite.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 def isnan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is NaN."""
+    """For each element: True if it is NaN.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 def isneginf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is -inf."""
+    """For each element: True if it is -inf.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool.
+    """
 def isposinf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is +inf."""
+    """For each element: True if it is +inf.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool.
+    """
 def isreal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is real."""
+    """For each element: True if it is real.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 def istft(input: Tensor, n_fft: builtins.int, hop_length: builtins.int | None = None, win_length: builtins.int | None = None, window: Tensor | None = None, center: builtins.bool = True, normalized: builtins.bool = False, onesided: builtins.bool | None = None, length: builtins.int | None = None, return_complex: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The signal whose ``stft`` (N, frequencies, windows) is closest: the sum of the windows divided by the sum of their
     squares (Griffin, Lim 1984).
 
     ``length``: of the signal, truncated or padded with zeros. Raises RuntimeError for shapes that do not fit, and windows
     whose squares have gaps.
+
+    Shapes: (N, frequencies, frames), or without N, give (N, L). Takes floating and complex tensors; the dtype is kept.
+    Raises TypeError for arguments of other types.
     """
 def kaiser_window(window_length: builtins.int, periodic: builtins.bool = True, beta: builtins.float = 12.0, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """I0(beta sqrt(1 - (2 n / N - 1)^2)) / I0(beta) (Kaiser 1974)."""
+    """I0(beta sqrt(1 - (2 n / N - 1)^2)) / I0(beta) (Kaiser 1974).
+
+    Shapes: A vector of ``window_length`` elements. The dtype is the default one unless given. Raises TypeError for
+    arguments of other types.
+    """
 def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Kronecker product."""
+    """The Kronecker product.
+
+    Shapes: Each extent is the product of the operands'; missing leading axes count as 1. Takes any dtype; the dtype is
+    kept. Raises TypeError for arguments of other types.
+    """
 def kthvalue(input: Tensor, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False, *, axis: builtins.int = -1, keepdims: builtins.bool = False) -> Ordered:
-    """The k-th smallest element along ``dim`` (counting from 1), and its position."""
+    """The k-th smallest element along ``dim`` (counting from 1), and its position.
+
+    Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Values keep the dtype;
+    positions and counts are integers. Raises TypeError for arguments of other types.
+    """
 def lcm(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The least common multiple, elementwise. Raises NotImplementedError for bools."""
+    """The least common multiple, elementwise. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+    RuntimeError.
+    """
 def lcm_(input: Tensor, other: Tensor) -> Tensor:
-    """``lcm``, in place."""
+    """``lcm``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """input * 2**other."""
+    """input * 2**other.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def ldexp_(input: Tensor, other: Tensor) -> Tensor:
-    """``ldexp``, in place."""
+    """``ldexp``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def le(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input <= other, elementwise."""
+    """input <= other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
-    """input + weight * (end - input). Raises NotImplementedError for integers and bools."""
+    """input + weight * (end - input). Raises NotImplementedError for integers and bools.
+
+    Shapes: The operands broadcast. Takes floating and complex tensors; integer and bool ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def less(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input < other, elementwise."""
+    """input < other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def less_equal(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input <= other, elementwise."""
+    """input <= other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def lgamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the absolute value of the gamma function, elementwise. Integers become the default dtype."""
+    """The logarithm of the absolute value of the gamma function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def linspace(start: builtins.float | Tensor, end: builtins.float | Tensor, steps: builtins.int, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """``steps`` evenly spaced numbers from start to end, inclusive; for integers they are truncated, the limits first. Raises
     NotImplementedError for bools.
+
+    Shapes: A vector of ``steps`` elements. The dtype is the default one unless given. Shapes that do not fit raise
+    RuntimeError.
     """
 def log(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The natural logarithm, elementwise. Integers become the default dtype."""
+    """The natural logarithm, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def log10(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm to base 10, elementwise. Integers become the default dtype."""
+    """The logarithm to base 10, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def log10_(input: Tensor) -> Tensor:
-    """``log10``, in place."""
+    """``log10``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def log1p(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log(1 + x), exact near zero, elementwise. Integers become the default dtype."""
+    """log(1 + x), exact near zero, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def log1p_(input: Tensor) -> Tensor:
-    """``log1p``, in place."""
+    """``log1p``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def log2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm to base 2, elementwise. Integers become the default dtype."""
+    """The logarithm to base 2, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def log2_(input: Tensor) -> Tensor:
-    """``log2``, in place."""
+    """``log2``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def log_(input: Tensor) -> Tensor:
-    """``log``, in place."""
+    """``log``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def log_softmax(input: Tensor, dim: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """log(softmax(x)) along ``dim``, without overflow."""
+    """log(softmax(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def log_softmax(input: Tensor, axis: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """log(softmax(x)) along ``dim``, without overflow."""
+    """log(softmax(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def logaddexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log(exp(input) + exp(other)), without overflow, elementwise."""
+    """log(exp(input) + exp(other)), without overflow, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def logaddexp2(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log2(2**input + 2**other), without overflow, elementwise."""
+    """log2(2**input + 2**other), without overflow, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def logcumsumexp(input: Tensor, dim: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """log(cumsum(exp(x))) along ``dim``, without overflow."""
+    """log(cumsum(exp(x))) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def logcumsumexp(input: Tensor, axis: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """log(cumsum(exp(x))) along ``dim``, without overflow."""
+    """log(cumsum(exp(x))) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def logdet(A: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the determinant; NaN if it is negative, complex for complex matrices."""
+    """The logarithm of the determinant; NaN if it is negative, complex for complex matrices.
+
+    Shapes: Square matrices (..., n, n); the result is (...). Takes floating and complex tensors; the dtype is kept.
+    Other numbers of axes raise RuntimeError.
+    """
 def logical_and(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """True where both elements are true (not zero)."""
+    """True where both elements are true (not zero).
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def logical_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if it is zero."""
+    """For each element: True if it is zero.
+
+    Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+    """
 def logical_or(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """True where one of the elements is true (not zero)."""
+    """True where one of the elements is true (not zero).
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def logical_xor(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """True where exactly one of the elements is true (not zero)."""
+    """True where exactly one of the elements is true (not zero).
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def logit(input: Tensor, eps: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
-    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given."""
+    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def logit_(input: Tensor, eps: builtins.float | None = None) -> Tensor:
-    """``logit``, in place."""
+    """``logit``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def logspace(start: builtins.float | Tensor, end: builtins.float | Tensor, steps: builtins.int, base: builtins.float = 10.0, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """``steps`` powers of ``base`` with evenly spaced exponents from start to end; for integers they are truncated, the limits
     first. Raises NotImplementedError for bools.
+
+    Shapes: A vector of ``steps`` elements. The dtype is the default one unless given. Shapes that do not fit raise
+    RuntimeError.
     """
 @overload
 def logsumexp(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None, keepdim: builtins.bool = False, *, out: Tensor | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """log(sum(exp(x))) over ``dim``, without overflow."""
+    """log(sum(exp(x))) over ``dim``, without overflow.
+
+    Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Integers and bools give
+    the default dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def logsumexp(input: Tensor, axis: builtins.int | Sequence[builtins.int] | None, keepdim: builtins.bool = False, *, out: Tensor | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """log(sum(exp(x))) over ``dim``, without overflow."""
+    """log(sum(exp(x))) over ``dim``, without overflow.
+
+    Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Integers and bools give
+    the default dtype. Raises TypeError for arguments of other types.
+    """
 long: dtype
 def lt(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input < other, elementwise."""
+    """input < other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def masked_fill(input: Tensor, mask: Tensor, value: Operand, *, out: Tensor | None = None) -> Tensor:
-    """``value`` where the mask is true."""
+    """``value`` where the mask is true.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The elements of ``source``, in order, where the mask is true."""
+    """The elements of ``source``, in order, where the mask is true.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The elements where the mask is true, in a vector. Their number depends on values."""
+    """The elements where the mask is true, in a vector. Their number depends on values.
+
+    Shapes: ``mask`` broadcasts with ``input``; the result is a vector. Takes any dtype; the dtype is kept. Shapes that
+    do not fit raise RuntimeError.
+    """
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of vectors, matrices or batches of matrices; batches broadcast."""
+    """The product of vectors, matrices or batches of matrices; batches broadcast.
+
+    Shapes: As ``numpy.matmul``: (..., n, m) and (..., m, p) give (..., n, p); a vector stands for a row on the left, a
+    column on the right. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def matrix_exp(A: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The matrix exponential, by scaling and squaring of a Taylor polynomial of degree 18 (Bader, Blanes, Casas 2019)."""
+    """The matrix exponential, by scaling and squaring of a Taylor polynomial of degree 18 (Bader, Blanes, Casas 2019).
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def matrix_power(A: Tensor, n: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """The n-th power, by repeated squaring; for negative n of the inverse."""
+    """The n-th power, by repeated squaring; for negative n of the inverse.
+
+    Shapes: Square matrices (..., n, n); the result likewise. Takes floating and complex tensors; the dtype is kept.
+    Raises TypeError for arguments of other types.
+    """
 def matrix_trace(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The sum of the diagonal of a matrix."""
+    """The sum of the diagonal of a matrix.
+
+    Shapes: A matrix gives a scalar. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def max(input: Tensor) -> Tensor:
-    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def max(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def max(input: Tensor, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def max(input: Tensor, other: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def max(input: Tensor, other: Tensor) -> Tensor:
-    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 def max_pool1d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Any:
     """The maximum of each window of signals (N, C, L) or (C, L).
 
     With ``return_indices`` also its position in the flattened axes L. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
+    dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
 def max_pool2d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Any:
     """The maximum of each window of images (N, C, H, W) or (C, H, W).
 
     With ``return_indices`` also its position in the flattened axes H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
 def max_pool3d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Any:
     """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
 
     With ``return_indices`` also its position in the flattened axes D, H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
 def maximum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The larger; NaN wins, elementwise."""
+    """The larger; NaN wins, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def mean(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The mean over ``dim``. Raises RuntimeError unless the input is floating."""
+    """The mean over ``dim``. Raises RuntimeError unless the input is floating.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises
+    IndexError.
+    """
 @overload
 def median(input: Tensor) -> Tensor:
-    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+    keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def median(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+    keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def median(input: Tensor, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+    """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+    keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def meshgrid(tensors: Sequence[Tensor], /, *, indexing: str = 'ij') -> tuple[Tensor, ...]:
-    """The coordinates of a grid: each tensor along a separate axis. ``xy`` swaps the first two axes."""
+    """The coordinates of a grid: each tensor along a separate axis. ``xy`` swaps the first two axes.
+
+    Shapes: Vectors; each result has one axis per vector. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def meshgrid(*tensors: Tensor, indexing: str = 'ij') -> tuple[Tensor, ...]:
-    """The coordinates of a grid: each tensor along a separate axis. ``xy`` swaps the first two axes."""
+    """The coordinates of a grid: each tensor along a separate axis. ``xy`` swaps the first two axes.
+
+    Shapes: Vectors; each result has one axis per vector. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def min(input: Tensor) -> Tensor:
-    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def min(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def min(input: Tensor, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def min(input: Tensor, other: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def min(input: Tensor, other: Tensor) -> Tensor:
-    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+    """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 def minimum(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The smaller; NaN wins, elementwise."""
+    """The smaller; NaN wins, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of two matrices."""
+    """The product of two matrices.
+
+    Shapes: (n, m) and (m, p) give (n, p). Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 def mode(input: Tensor, dim: builtins.int = -1, keepdim: builtins.bool = False, *, axis: builtins.int = -1, keepdims: builtins.bool = False) -> Ordered:
-    """The most frequent element along ``dim``, the smallest of several, and its last position."""
+    """The most frequent element along ``dim``, the smallest of several, and its last position.
+
+    Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Values keep the dtype;
+    positions and counts are integers. Raises TypeError for arguments of other types.
+    """
 def moveaxis(input: Tensor, source: Any, destination: Any, *, out: Tensor | None = None) -> Tensor:
-    """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view."""
+    """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def movedim(input: Tensor, source: Any, destination: Any, *, out: Tensor | None = None) -> Tensor:
-    """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view."""
+    """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The sorted elements along the first axis."""
+    """The sorted elements along the first axis.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def mul(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input * other, elementwise."""
+    """input * other, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def multinomial(input: Tensor, num_samples: builtins.int, replacement: builtins.bool = False, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """Positions drawn with the weights in the last axis: without replacement by exponential numbers divided by the weights
     (Efraimidis and Spirakis 2006), else by the distribution function.
+
+    Shapes: Weights (n) or (m, n) give (num_samples) or (m, num_samples). Takes floating tensors; complex, integer and
+    bool ones raise RuntimeError. The result is int64. Other numbers of axes raise RuntimeError.
     """
 def multiply(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input * other, elementwise."""
+    """input * other, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of a matrix and a vector."""
+    """The product of a matrix and a vector.
+
+    Shapes: (n, m) and (m) give (n). Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def mvlgamma(input: Tensor, p: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension ``p``."""
+    """The logarithm of the multivariate gamma function of dimension ``p``.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 nan: builtins.float
 def nan_to_num(input: Tensor, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None, *, out: Tensor | None = None) -> Tensor:
-    """Replaces NaN and infinities by numbers: by default 0, and the largest and smallest finite numbers."""
+    """Replaces NaN and infinities by numbers: by default 0, and the largest and smallest finite numbers.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def nan_to_num_(input: Tensor, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None) -> Tensor:
-    """``nan_to_num``, in place."""
+    """``nan_to_num``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def nanmean(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The mean of the elements that are not NaN."""
+    """The mean of the elements that are not NaN.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating tensors;
+    complex, integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError.
+    """
 @overload
 def nanmedian(input: Tensor) -> Tensor:
-    """The lower median of the elements that are not NaN."""
+    """The lower median of the elements that are not NaN.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+    keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def nanmedian(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-    """The lower median of the elements that are not NaN."""
+    """The lower median of the elements that are not NaN.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+    keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def nanmedian(input: Tensor, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-    """The lower median of the elements that are not NaN."""
+    """The lower median of the elements that are not NaN.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+    keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 def nanquantile(input: Tensor, q: builtins.float | Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: str = 'linear', out: Tensor | None = None, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """``quantile`` of the elements that are not NaN."""
+    """``quantile`` of the elements that are not NaN.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating tensors;
+    complex, integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes
+    that do not fit raise RuntimeError.
+    """
 def nansum(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The sum of the elements that are not NaN."""
+    """The sum of the elements that are not NaN.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+    and bool tensors; complex ones raise NotImplementedError. Bools and small integers are computed in int64. An axis
+    out of range raises IndexError.
+    """
 @overload
 def narrow(input: Tensor, dim: builtins.int, start: builtins.int, length: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """``length`` elements from ``start`` along ``dim``, a view."""
+    """``length`` elements from ``start`` along ``dim``, a view.
+
+    Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def narrow(input: Tensor, axis: builtins.int, start: builtins.int, length: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """``length`` elements from ``start`` along ``dim``, a view."""
+    """``length`` elements from ``start`` along ``dim``, a view.
+
+    Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def narrow_copy(input: Tensor, dim: builtins.int, start: builtins.int, length: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``narrow`` gives."""
+    """A copy of what ``narrow`` gives.
+
+    Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def narrow_copy(input: Tensor, axis: builtins.int, start: builtins.int, length: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``narrow`` gives."""
+    """A copy of what ``narrow`` gives.
+
+    Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def ne(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input != other, elementwise."""
+    """input != other, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-x, elementwise. Raises RuntimeError for bools."""
+    """-x, elementwise. Raises RuntimeError for bools.
+
+    Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The
+    dtype is kept.
+    """
 def neg_(input: Tensor) -> Tensor:
-    """``neg``, in place."""
+    """``neg``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def negative(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-x, elementwise. Raises RuntimeError for bools."""
+    """-x, elementwise. Raises RuntimeError for bools.
+
+    Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The
+    dtype is kept.
+    """
 def negative_(input: Tensor) -> Tensor:
-    """``negative``, in place."""
+    """``negative``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 newaxis: None
 def nextafter(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The next floating number after input towards other, elementwise."""
+    """The next floating number after input towards other, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor:
-    """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis."""
+    """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis.
+
+    Shapes: Any; the result is (positions, axes), or one vector per axis. Takes any dtype; the result is int64. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def nonzero(input: Tensor, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]:
-    """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis."""
+    """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis.
+
+    Shapes: Any; the result is (positions, axes), or one vector per axis. Takes any dtype; the result is int64. Raises
+    TypeError for arguments of other types.
+    """
 def nonzero_static(input: Tensor, *, size: builtins.int, fill_value: builtins.int = -1, out: Tensor | None = None) -> Tensor:
-    """The coordinates of the first ``size`` non-zero elements, in rows; missing rows are filled with ``fill_value``."""
+    """The coordinates of the first ``size`` non-zero elements, in rows; missing rows are filled with ``fill_value``.
+
+    Shapes: Any; the result is (positions, axes). Takes any dtype; the result is int64. Raises TypeError for arguments
+    of other types.
+    """
 def norm(input: Tensor, p: Any = 'fro', dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, dtype: dtype | type[Any] | None = None, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The ``p`` norm over ``dim``: a vector norm, also for two axes; ``fro`` and ``nuc`` are matrix norms."""
+    """The ``p`` norm over ``dim``: a vector norm, also for two axes; ``fro`` and ``nuc`` are matrix norms.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; integer and bool ones raise RuntimeError. The dtype is kept; complex numbers give real ones. Raises
+    TypeError for arguments of other types.
+    """
 def norm_except_dim(v: Tensor, pow: builtins.int = 2, dim: builtins.int = 0, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """The norm over all axes except ``dim``, kept with extent 1; over all axes for -1."""
+    """The norm over all axes except ``dim``, kept with extent 1; over all axes for -1.
+
+    Shapes: ``dim`` stays, the other axes have extent 1. Takes floating and complex tensors; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 def normal(mean: Any = 0.0, std: Any = 1.0, size: builtins.int | Sequence[builtins.int] | None = None, *, generator: Generator | None = None, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, shape: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-    """Normal numbers with the given means and standard deviations. Raises RuntimeError for a negative standard deviation."""
+    """Normal numbers with the given means and standard deviations. Raises RuntimeError for a negative standard deviation.
+
+    Shapes: A result like ``mean``, a tensor, or ``size``. The dtype is given, or the default one. Shapes that do not
+    fit raise RuntimeError.
+    """
 def not_equal(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input != other, elementwise."""
+    """input != other, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+    """
 def nuclear_norm(input: Tensor, dim: Sequence[builtins.int] = ..., keepdim: builtins.bool = False, *, out: Tensor | None = None, axis: Sequence[builtins.int] = ..., keepdims: builtins.bool = False) -> Tensor:
-    """The sum of the singular values of matrices."""
+    """The sum of the singular values of matrices.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def numel(input: Tensor) -> builtins.int:
-    """The number of elements."""
+    """The number of elements.
+
+    Shapes: Any; the result is a Python int. Takes any dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def ones(*size: builtins.int, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A tensor of ones."""
+    """A tensor of ones.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 @overload
 def ones(size: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A tensor of ones."""
+    """A tensor of ones.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 def ones_like(input: Tensor, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Ones, with the shape and dtype of ``input``."""
+    """Ones, with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 def outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The outer product of two vectors."""
+    """The outer product of two vectors.
+
+    Shapes: Vectors (n) and (m) give (n, m). Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def pairwise_distance(x1: Tensor, x2: Tensor, p: builtins.float = 2.0, eps: builtins.float = 1e-06, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Tensor:
-    """The ``p`` norm of x1 - x2 + eps along the last axis."""
+    """The ``p`` norm of x1 - x2 + eps along the last axis.
+
+    Shapes: The operands broadcast, and the axis ``dim`` is removed. Takes floating, complex and integer tensors; bool
+    ones raise RuntimeError. Integers give the default dtype. Complex numbers give real ones. Shapes that do not fit
+    raise RuntimeError.
+    """
 def pdist(input: Tensor, p: builtins.float = 2.0, *, out: Tensor | None = None) -> Tensor:
-    """The ``p`` norms of the differences between the rows of a matrix, once per pair."""
+    """The ``p`` norms of the differences between the rows of a matrix, once per pair.
+
+    Shapes: (N, D) give (N (N - 1) / 2). Takes floating and complex tensors; integer and bool ones raise RuntimeError.
+    The dtype is kept; complex numbers give real ones. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute(input: Tensor, *dims: builtins.int, out: Tensor | None = None) -> Tensor:
-    """Permutes the axes. Raises TypeError if none is given."""
+    """Permutes the axes. Raises TypeError if none is given.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute(input: Tensor, dims: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """Permutes the axes. Raises TypeError if none is given."""
+    """Permutes the axes. Raises TypeError if none is given.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute(input: Tensor, axis: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """Permutes the axes. Raises TypeError if none is given."""
+    """Permutes the axes. Raises TypeError if none is given.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute(input: Tensor, dim: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """Permutes the axes. Raises TypeError if none is given."""
+    """Permutes the axes. Raises TypeError if none is given.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute_copy(input: Tensor, *dims: builtins.int, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``permute`` gives."""
+    """A copy of what ``permute`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute_copy(input: Tensor, dims: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``permute`` gives."""
+    """A copy of what ``permute`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute_copy(input: Tensor, axis: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``permute`` gives."""
+    """A copy of what ``permute`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def permute_copy(input: Tensor, dim: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``permute`` gives."""
+    """A copy of what ``permute`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 pi: builtins.float
 def pinverse(A: Tensor, rtol: Any = None, *, atol: Any = None, hermitian: builtins.bool = False, rcond: Any = None, out: Tensor | None = None) -> Tensor:
-    """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero."""
+    """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept.
+    """
 def pixel_shuffle(input: Tensor, upscale_factor: builtins.int) -> Tensor:
-    """Rearranges channels to pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016)."""
+    """Rearranges channels to pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016).
+
+    Shapes: (..., C r r, H, W) give (..., C, H r, W r). Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def pixel_unshuffle(input: Tensor, downscale_factor: builtins.int) -> Tensor:
-    """Rearranges pixels to channels: (..., C, H r, W r) to (..., C r r, H, W)."""
+    """Rearranges pixels to channels: (..., C, H r, W r) to (..., C r r, H, W).
+
+    Shapes: (..., C, H r, W r) give (..., C r r, H, W). Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def poisson(input: Tensor, generator: Generator | None = None, *, out: Tensor | None = None) -> Tensor:
     """Poisson numbers with the rates in ``input``, in its dtype.
 
     Raises RuntimeError for negative rates, NotImplementedError for dtypes that are not floating.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept. Raises TypeError for arguments of other types.
     """
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Complex numbers with the given magnitudes and angles; the derivative by a magnitude of 0 is 0."""
+    """Complex numbers with the given magnitudes and angles; the derivative by a magnitude of 0 is 0.
+
+    Shapes: The operands broadcast. Parts are floating; the result is complex. Shapes that do not fit raise
+    RuntimeError.
+    """
 def polygamma(n: builtins.int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The n-th derivative of digamma."""
+    """The n-th derivative of digamma.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise TypeError. Integers
+    and bools give the default dtype.
+    """
 def positive(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The input itself. Raises RuntimeError for bools."""
+    """The input itself. Raises RuntimeError for bools.
+
+    Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The
+    dtype is kept.
+    """
 def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input to the power of exponent, elementwise."""
+    """input to the power of exponent, elementwise.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x where positive, weight * x elsewhere; one weight, or one per channel."""
+    """x where positive, weight * x elsewhere; one weight, or one per channel.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 preserve_format: memory_format
 def prod(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The product of all elements, or along ``dim``. Integers and bools are multiplied in int64."""
+    """The product of all elements, or along ``dim``. Integers and bools are multiplied in int64.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Bools
+    and small integers are computed in int64. An axis out of range raises IndexError.
+    """
 def promote_types(type1: dtype | type[Any], type2: dtype | type[Any]) -> dtype | type[Any]:
     """The dtype of an operation on tensors of two dtypes."""
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with the elements of ``source`` at positions in the flattened input."""
+    """``input`` with the elements of ``source`` at positions in the flattened input.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 def quantile(input: Tensor, q: builtins.float | Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: str = 'linear', _skip_nan: builtins.bool = False, out: Tensor | None = None, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The ``q`` quantiles along ``dim``, or of all elements; ``interpolation`` between two elements."""
+    """The ``q`` quantiles along ``dim``, or of all elements; ``interpolation`` between two elements.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating tensors;
+    complex, integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes
+    that do not fit raise RuntimeError.
+    """
 def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Radians to degrees."""
+    """Radians to degrees.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def rad2deg_(input: Tensor) -> Tensor:
-    """``rad2deg``, in place."""
+    """``rad2deg``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def rand(*size: builtins.int, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Uniform numbers in [0, 1); exact 0 and 1 are not drawn. The parts of complex numbers are uniform.
 
     Raises NotImplementedError for dtypes that are neither floating nor complex.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
     """
 @overload
 def rand(size: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Uniform numbers in [0, 1); exact 0 and 1 are not drawn. The parts of complex numbers are uniform.
 
     Raises NotImplementedError for dtypes that are neither floating nor complex.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
     """
 def rand_like(input: Tensor, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Uniform in [0, 1), with the shape and dtype of ``input``."""
+    """Uniform in [0, 1), with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 def randint(low: builtins.int, high: Any, size: builtins.int | Sequence[builtins.int] | None = None, *, dtype: dtype | type[Any] = ..., generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
 
     Raises RuntimeError for an empty range, or one that the dtype does not represent.
+
+    Shapes: ``size``. The dtype is int64 unless given. Raises TypeError for arguments of other types.
     """
 def randint_like(input: Tensor, low: builtins.int, high: builtins.int | None = None, *, dtype: dtype | type[Any] | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Integers in [low, high), or [0, low), with the shape and dtype of ``input``."""
+    """Integers in [low, high), or [0, low), with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def randn(*size: builtins.int, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Standard normal numbers, by the Box-Muller transform (1958). Complex numbers have variance 1, half of it in each part.
 
     Raises NotImplementedError for dtypes that are neither floating nor complex.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
     """
 @overload
 def randn(size: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Standard normal numbers, by the Box-Muller transform (1958). Complex numbers have variance 1, half of it in each part.
 
     Raises NotImplementedError for dtypes that are neither floating nor complex.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
     """
 def randn_like(input: Tensor, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Standard normal, with the shape and dtype of ``input``."""
+    """Standard normal, with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 def randperm(n: builtins.int, *, dtype: dtype | type[Any] = ..., generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """The integers 0..n-1 in random order. Raises RuntimeError for a negative ``n``, or one out of the dtype's range."""
+    """The integers 0..n-1 in random order. Raises RuntimeError for a negative ``n``, or one out of the dtype's range.
+
+    Shapes: A vector of ``n`` elements. The dtype is int64 unless given. Raises TypeError for arguments of other types.
+    """
 def range(start: Number = 0, end: Number | None = None, step: Number = 1, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """start, start + step, ... up to ``end``, inclusive; the dtype defaults to the default one. See ``arange``."""
+    """start, start + step, ... up to ``end``, inclusive; the dtype defaults to the default one. See ``arange``.
+
+    Shapes: A vector of floor((end - start) / step) + 1 elements. The dtype is int64 if all arguments are ints, else the
+    default one, unless given. Raises TypeError for arguments of other types.
+    """
 def ravel(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """All elements along one axis: a view if memory is row-major, else a copy."""
+    """All elements along one axis: a view if memory is row-major, else a copy.
+
+    Shapes: A vector with all elements. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def real(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The real part, a view; a real tensor itself."""
+    """The real part, a view; a real tensor itself.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept; complex numbers give real ones. Raises
+    TypeError for arguments of other types.
+    """
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 / x, elementwise. Integers become the default dtype."""
+    """1 / x, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def reciprocal_(input: Tensor) -> Tensor:
-    """``reciprocal``, in place."""
+    """``reciprocal``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def relu(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """max(x, 0), elementwise; NaN stays. Raises RuntimeError for bools."""
+    """max(x, 0), elementwise; NaN stays. Raises RuntimeError for bools.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or RuntimeError. The dtype is kept.
+    """
 def relu_(input: Tensor) -> Tensor:
-    """``relu``, in place."""
+    """``relu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def remainder(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input modulo other, with the sign of other, elementwise. Raises NotImplementedError for bools."""
+    """input modulo other, with the sign of other, elementwise. Raises NotImplementedError for bools.
+
+    Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def renorm(input: Tensor, p: builtins.float, dim: builtins.int, maxnorm: builtins.float, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``."""
+    """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept.
+    """
 @overload
 def renorm(input: Tensor, p: builtins.float, axis: builtins.int, maxnorm: builtins.float, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``."""
+    """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept.
+    """
 @overload
 def repeat(input: Tensor, *repeats: builtins.int, out: Tensor | None = None) -> Tensor:
-    """Repeats the tensor along each axis; new axes come first."""
+    """Repeats the tensor along each axis; new axes come first.
+
+    Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 @overload
 def repeat(input: Tensor, repeats: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """Repeats the tensor along each axis; new axes come first."""
+    """Repeats the tensor along each axis; new axes come first.
+
+    Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 def repeat_interleave(input: Tensor, repeats: builtins.int | Tensor | None = None, dim: builtins.int | None = None, *, output_size: builtins.int | None = None, out: Tensor | None = None, axis: builtins.int | None = None) -> Tensor:
-    """Repeats each element (or slice along ``dim``) as often as ``repeats`` says."""
+    """Repeats each element (or slice along ``dim``) as often as ``repeats`` says.
+
+    Shapes: Without ``dim`` a vector; otherwise only the axis ``dim`` grows. Takes any dtype; the dtype is kept. An axis
+    out of range raises IndexError. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def reshape(input: Tensor, *shape: builtins.int, out: Tensor | None = None) -> Tensor:
-    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def reshape(input: Tensor, shape: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def reshape(input: Tensor, size: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+    """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 def reshape_as(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The elements in the shape of another tensor."""
+    """The elements in the shape of another tensor.
+
+    Shapes: That of ``other``, with the same number of elements. Takes any dtype; the dtype is kept. Shapes that do not
+    fit raise RuntimeError.
+    """
 def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
-    """``resize_`` to the shape of another tensor."""
+    """``resize_`` to the shape of another tensor, of any dtype. Raises RuntimeError if this tensor requires a gradient."""
 def resolve_conj(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The tensor itself, or a copy of a conjugated view."""
+    """The tensor itself, or a copy of a conjugated view.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def resolve_neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The tensor itself, or a copy of a negating view."""
+    """The tensor itself, or a copy of a negating view.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def result_type(tensor1: Any, tensor2: Any) -> dtype | type[Any]:
     """The dtype of an operation on tensors and numbers."""
@@ -1300,160 +2994,379 @@ def result_type(tensor1: Any, other: Any) -> dtype | type[Any]:
 def result_type(tensor1: Any, scalar2: Any) -> dtype | type[Any]:
     """The dtype of an operation on tensors and numbers."""
 def rms_norm(input: Tensor, normalized_shape: Sequence[builtins.int], weight: Tensor | None = None, eps: builtins.float | None = None) -> Tensor:
-    """x / sqrt(mean of squares + eps) over the last axes, times weight (Zhang, Sennrich 2019)."""
+    """x / sqrt(mean of squares + eps) over the last axes, times weight (Zhang, Sennrich 2019).
+
+    Shapes: Input, scale and shift agree in the last axes, ``normalized_shape``. Takes real floating tensors; the dtype
+    is kept. Shapes that do not fit raise RuntimeError.
+    """
 def roll(input: Tensor, shifts: builtins.int | Sequence[builtins.int], dims: builtins.int | Sequence[builtins.int] | None = None, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, dim: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-    """Shifts elements cyclically along axes (along all axes as one, without ``dims``)."""
+    """Shifts elements cyclically along axes (along all axes as one, without ``dims``).
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def rot90(input: Tensor, k: builtins.int = 1, dims: Sequence[builtins.int] = ..., *, out: Tensor | None = None, axis: Sequence[builtins.int] = ..., dim: Sequence[builtins.int] = ...) -> Tensor:
-    """Rotates the plane of two axes by 90 degrees, ``k`` times."""
+    """Rotates the plane of two axes by 90 degrees, ``k`` times.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def round(input: Tensor, *, decimals: builtins.int = 0, out: Tensor | None = None) -> Tensor:
-    """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``."""
+    """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def round_(input: Tensor, *, decimals: builtins.int = 0) -> Tensor:
-    """``round``, in place."""
+    """``round``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def row_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Concatenates along the first axis."""
+    """Concatenates along the first axis.
+
+    Shapes: The operands agree except along the joined axis. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def rrelu(input: Tensor, lower: builtins.float = 0.125, upper: builtins.float = 0.3333333333333333, training: builtins.bool = False, inplace: builtins.bool = False) -> Tensor:
-    """``leaky_relu`` with a random slope in training, the mean slope otherwise."""
+    """``leaky_relu`` with a random slope in training, the mean slope otherwise.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def rrelu_(input: Tensor, lower: builtins.float = 0.125, upper: builtins.float = 0.3333333333333333, training: builtins.bool = False, inplace: builtins.bool = False) -> Tensor:
-    """``rrelu``, in place."""
+    """``rrelu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The reciprocal of the square root, elementwise. Integers become the default dtype."""
+    """The reciprocal of the square root, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def rsqrt_(input: Tensor) -> Tensor:
-    """``rsqrt``, in place."""
+    """``rsqrt``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """other - alpha * input."""
+    """other - alpha * input.
+
+    Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
+    is kept. Shapes that do not fit raise RuntimeError.
+    """
 def scalar_tensor(s: Any, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A number as a tensor without axes; the dtype defaults to the default one."""
+    """A number as a tensor without axes; the dtype defaults to the default one.
+
+    Shapes: A scalar. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 @overload
 def scatter(input: Tensor, dim: builtins.int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None, reduce: str | None = None, out: Tensor | None = None) -> Tensor:
     """``input`` with ``src`` written to result[i][index[i][j]] for dim 1, and so on. For repeated positions the last one
     stays.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def scatter(input: Tensor, axis: builtins.int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None, reduce: str | None = None, out: Tensor | None = None) -> Tensor:
     """``input`` with ``src`` written to result[i][index[i][j]] for dim 1, and so on. For repeated positions the last one
     stays.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def scatter_add(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on."""
+    """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def scatter_add(input: Tensor, axis: builtins.int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on."""
+    """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def scatter_reduce(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor, reduce: str, *, include_self: builtins.bool = True, out: Tensor | None = None) -> Tensor:
     """``input`` with the elements of ``src`` at each position reduced by sum, prod, mean, amax or amin, with or without the
     existing element.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def scatter_reduce(input: Tensor, axis: builtins.int, index: Tensor, src: Tensor, reduce: str, *, include_self: builtins.bool = True, out: Tensor | None = None) -> Tensor:
     """``input`` with the elements of ``src`` at each position reduced by sum, prod, mean, amax or amin, with or without the
     existing element.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def searchsorted(sorted_sequence: Tensor, values: Operand, *, out_int32: builtins.bool = False, right: builtins.bool = False, side: str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """The insertion points of ``values`` in the sequence, sorted along its last axis: before equal elements, or after
     (``right``).
+
+    Shapes: That of ``values``; the sorted sequence is a vector, or has its leading axes. Boundaries and values have
+    real dtypes; the result is int64, or int32 if ``out_int32``. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def searchsorted(sorted_sequence: Tensor, input: Operand, *, out_int32: builtins.bool = False, right: builtins.bool = False, side: str | None = None, sorter: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """The insertion points of ``values`` in the sequence, sorted along its last axis: before equal elements, or after
     (``right``).
+
+    Shapes: That of ``values``; the sorted sequence is a vector, or has its leading axes. Boundaries and values have
+    real dtypes; the result is int64, or int32 if ``out_int32``. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def select(input: Tensor, dim: builtins.int, index: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """The slice at ``index`` along ``dim``, a view."""
+    """The slice at ``index`` along ``dim``, a view.
+
+    Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Other numbers of axes raise IndexError.
+    """
 @overload
 def select(input: Tensor, axis: builtins.int, index: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """The slice at ``index`` along ``dim``, a view."""
+    """The slice at ``index`` along ``dim``, a view.
+
+    Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Other numbers of axes raise IndexError.
+    """
 @overload
 def select_copy(input: Tensor, dim: builtins.int, index: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``select`` gives."""
+    """A copy of what ``select`` gives.
+
+    Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Other numbers of axes raise IndexError.
+    """
 @overload
 def select_copy(input: Tensor, axis: builtins.int, index: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``select`` gives."""
+    """A copy of what ``select`` gives.
+
+    Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Other numbers of axes raise IndexError.
+    """
 @overload
 def select_scatter(input: Tensor, src: Tensor, dim: builtins.int, index: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of the input with ``src`` at ``index`` along ``dim``."""
+    """A copy of the input with ``src`` at ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 @overload
 def select_scatter(input: Tensor, src: Tensor, axis: builtins.int, index: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of the input with ``src`` at ``index`` along ``dim``."""
+    """A copy of the input with ``src`` at ``index`` along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def selu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
-    """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def selu_(input: Tensor, inplace: builtins.bool = False) -> Tensor:
-    """``selu``, in place."""
+    """``selu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def set_default_dtype(d: dtype) -> None:
     """Sets the dtype of tensors made from Python floats. Raises TypeError unless it is floating."""
 def sgn(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The sign: x / |x| for complex numbers."""
+    """The sign: x / |x| for complex numbers.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 short: dtype
 def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 / (1 + exp(-x)), elementwise. Integers become the default dtype."""
+    """1 / (1 + exp(-x)), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def sigmoid_(input: Tensor) -> Tensor:
-    """``sigmoid``, in place."""
+    """``sigmoid``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers: use ``sgn``."""
+    """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers: use ``sgn``.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def signbit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """For each element: True if the sign bit is set, as in -0.0."""
+    """For each element: True if the sign bit is set, as in -0.0.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The result is bool.
+    """
 def sin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The sine, elementwise. Integers become the default dtype."""
+    """The sine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def sin_(input: Tensor) -> Tensor:
-    """``sin``, in place."""
+    """``sin``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """sin(pi x) / (pi x), elementwise. Integers become the default dtype."""
+    """sin(pi x) / (pi x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def sinc_(input: Tensor) -> Tensor:
-    """``sinc``, in place."""
+    """``sinc``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic sine, elementwise. Integers become the default dtype."""
+    """The hyperbolic sine, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def sinh_(input: Tensor) -> Tensor:
-    """``sinh``, in place."""
+    """``sinh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def slice_copy(input: Tensor, dim: builtins.int = 0, start: builtins.int | None = None, end: builtins.int | None = None, step: builtins.int = 1, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """A copy of what ``_slice`` gives."""
+    """A copy of what ``_slice`` gives.
+
+    Shapes: The axis ``dim`` gets the length of the slice. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def slice_scatter(input: Tensor, src: Tensor, dim: builtins.int = 0, start: builtins.int | None = None, end: builtins.int | None = None, step: builtins.int = 1, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """A copy of the input with ``src`` in a slice along ``dim``."""
+    """A copy of the input with ``src`` in a slice along ``dim``.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def slogdet(A: Tensor) -> SlogDet:
-    """The sign and the logarithm of the absolute value of the determinant."""
+    """The sign and the logarithm of the absolute value of the determinant.
+
+    Shapes: Square matrices (..., n, n); the result is (...). Takes floating and complex tensors; the dtype is kept.
+    Raises TypeError for arguments of other types.
+    """
 @overload
 def softmax(input: Tensor, dim: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def softmax(input: Tensor, axis: builtins.int, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def sort(input: Tensor, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, axis: builtins.int = -1) -> Ordered:
-    """The sorted elements along ``dim``, and their original positions. Always stable; NaN sorts above every number."""
+    """The sorted elements along ``dim``, and their original positions. Always stable; NaN sorts above every number.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Values keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def split(input: Tensor, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 @overload
 def split(input: Tensor, split_size: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 @overload
 def split_copy(input: Tensor, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """A copy of what ``split`` gives."""
+    """A copy of what ``split`` gives.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 @overload
 def split_copy(input: Tensor, split_size: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """A copy of what ``split`` gives."""
+    """A copy of what ``split`` gives.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 def split_with_sizes(input: Tensor, split_sizes: Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of the given sizes along ``dim``."""
+    """Parts of the given sizes along ``dim``.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError. Other numbers of axes raise RuntimeError.
+    """
 def split_with_sizes_copy(input: Tensor, split_sizes: Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """A copy of what ``split_with_sizes`` gives."""
+    """A copy of what ``split_with_sizes`` gives.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError. Other numbers of axes raise RuntimeError.
+    """
 def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The square root, elementwise. Integers become the default dtype."""
+    """The square root, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def sqrt_(input: Tensor) -> Tensor:
-    """``sqrt``, in place."""
+    """``sqrt``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """x * x, elementwise; bools become int64."""
+    """x * x, elementwise; bools become int64.
+
+    Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+    for arguments of other types.
+    """
 def square_(input: Tensor) -> Tensor:
-    """``square``, in place."""
+    """``square``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def squeeze(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-    """Removes axes of extent 1: all of them, or those in ``dim``."""
+    """Removes axes of extent 1: all of them, or those in ``dim``.
+
+    Shapes: Axes of extent 1 are removed. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def squeeze_copy(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, *, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-    """A copy of what ``squeeze`` gives."""
+    """A copy of what ``squeeze`` gives.
+
+    Shapes: Axes of extent 1 are removed. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def stack(tensors: Sequence[Tensor], dim: builtins.int = 0, *, out: Tensor | None = None, axis: builtins.int = 0) -> Tensor:
-    """Stacks the tensors along a new axis."""
+    """Stacks the tensors along a new axis.
+
+    Shapes: Equal shapes; the result has a new axis ``dim``. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def std(input: Tensor, dim: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, unbiased: Any = None, keepdim: builtins.bool = False, *, correction: builtins.float | None = None, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The standard deviation over ``dim``; its gradient is 0 where the deviation is 0."""
+    """The standard deviation over ``dim``; its gradient is 0 where the deviation is 0.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; integer and bool ones raise RuntimeError. The dtype is kept; complex numbers give real ones. An
+    axis out of range raises IndexError.
+    """
 def std_mean(input: Tensor, dim: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, unbiased: Any = None, *, correction: builtins.float | None = None, keepdim: builtins.bool = False, axis: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, keepdims: builtins.bool = False) -> tuple[Tensor, Tensor]:
-    """The standard deviation and the mean over ``dim``."""
+    """The standard deviation and the mean over ``dim``.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises
+    IndexError.
+    """
 def stft(input: Tensor, n_fft: builtins.int, hop_length: builtins.int | None = None, win_length: builtins.int | None = None, window: Tensor | None = None, center: builtins.bool = True, pad_mode: str = 'reflect', normalized: builtins.bool = False, onesided: builtins.bool | None = None, return_complex: builtins.bool | None = None, align_to_window: builtins.bool | None = None, *, out: Tensor | None = None) -> Tensor:
     """The spectra of windows of a signal (T) or signals (N, T): (N, frequencies, windows), complex.
 
@@ -1462,277 +3375,632 @@ def stft(input: Tensor, n_fft: builtins.int, hop_length: builtins.int | None = N
     root of ``n_fft``. ``onesided`` (default for real signals and windows): the non-redundant half of the frequencies.
     Without ``return_complex`` (required for real signals) the parts are a last axis. Raises RuntimeError for other shapes
     and lengths.
+
+    Shapes: (N, L) or (L) give (N, n_fft / 2 + 1, frames), or all n_fft frequencies if not ``onesided``. Takes floating
+    and complex tensors; the result is complex. Other numbers of axes raise RuntimeError.
     """
 strided: layout
 def sub(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """input - alpha * other, elementwise. Raises RuntimeError for bools."""
+    """input - alpha * other, elementwise. Raises RuntimeError for bools.
+
+    Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
+    is kept. Shapes that do not fit raise RuntimeError.
+    """
 def subtract(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-    """input - alpha * other, elementwise. Raises RuntimeError for bools."""
+    """input - alpha * other, elementwise. Raises RuntimeError for bools.
+
+    Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
+    is kept. Shapes that do not fit raise RuntimeError.
+    """
 def sum(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The sum over ``dim``. Integers and bools are summed in int64."""
+    """The sum over ``dim``. Integers and bools are summed in int64.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Bools
+    and small integers are computed in int64. An axis out of range raises IndexError.
+    """
 @overload
 def sum_to_size(input: Tensor, *size: builtins.int, out: Tensor | None = None) -> Tensor:
-    """The sum over the axes along which ``size`` is broadcast to the input's shape."""
+    """The sum over the axes along which ``size`` is broadcast to the input's shape.
+
+    Shapes: ``size``, which broadcasts to the input's shape. Takes any dtype. Bools and small integers are computed in
+    int64. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def sum_to_size(input: Tensor, size: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """The sum over the axes along which ``size`` is broadcast to the input's shape."""
+    """The sum over the axes along which ``size`` is broadcast to the input's shape.
+
+    Shapes: ``size``, which broadcasts to the input's shape. Takes any dtype. Bools and small integers are computed in
+    int64. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def sum_to_size(input: Tensor, shape: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """The sum over the axes along which ``size`` is broadcast to the input's shape."""
+    """The sum over the axes along which ``size`` is broadcast to the input's shape.
+
+    Shapes: ``size``, which broadcasts to the input's shape. Takes any dtype. Bools and small integers are computed in
+    int64. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def swapaxes(input: Tensor, dim0: builtins.int, dim1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Swaps two axes."""
+    """Swaps two axes.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def swapaxes(input: Tensor, axis0: builtins.int, axis1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Swaps two axes."""
+    """Swaps two axes.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def swapdims(input: Tensor, dim0: builtins.int, dim1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Swaps two axes."""
+    """Swaps two axes.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def swapdims(input: Tensor, axis0: builtins.int, axis1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Swaps two axes."""
+    """Swaps two axes.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def t(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The transpose of a matrix; a vector or number is unchanged."""
+    """The transpose of a matrix; a vector or number is unchanged.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def t_copy(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``t`` gives."""
+    """A copy of what ``t`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def take(input: Tensor, index: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The elements at positions in the flattened input."""
+    """The elements at positions in the flattened input.
+
+    Shapes: That of ``index``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+    """
 def take_along_dim(input: Tensor, indices: Tensor, dim: builtins.int | None = None, *, out: Tensor | None = None, axis: builtins.int | None = None) -> Tensor:
-    """``gather`` whose other axes broadcast; without ``dim``, in the flattened input."""
+    """``gather`` whose other axes broadcast; without ``dim``, in the flattened input.
+
+    Shapes: That of ``index``, which has the number of axes of ``input``. Takes any dtype; the dtype is kept. Shapes
+    that do not fit raise RuntimeError.
+    """
 def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The tangent, elementwise. Integers become the default dtype."""
+    """The tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def tan_(input: Tensor) -> Tensor:
-    """``tan``, in place."""
+    """``tan``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def tanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic tangent, elementwise. Integers become the default dtype."""
+    """The hyperbolic tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def tanh_(input: Tensor) -> Tensor:
-    """``tanh``, in place."""
+    """``tanh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def tensor(data: Any, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, *, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """A new tensor with a copy of ``data``: numbers, nested sequences, an array, a tensor.
 
     The dtype defaults to the promotion of all numbers: Python floats have the default dtype, integers int64, tensors and
     arrays, also in sequences, their own dtype. Raises TypeError for non-numeric data, RuntimeError for Python numbers out
     of the dtype's range, and for ``requires_grad`` with a dtype that is not floating.
+
+    Shapes: Those of the data. The dtype is given or that of the data: bool, int64, the default one or its complex one
+    for Python numbers. Raises TypeError for arguments of other types.
     """
 @overload
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of nearly equal size, or the parts between the given positions."""
+    """Parts of nearly equal size, or the parts between the given positions.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 @overload
 def tensor_split(input: Tensor, indices: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of nearly equal size, or the parts between the given positions."""
+    """Parts of nearly equal size, or the parts between the given positions.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 @overload
 def tensor_split(input: Tensor, sections: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of nearly equal size, or the parts between the given positions."""
+    """Parts of nearly equal size, or the parts between the given positions.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 @overload
 def tensor_split(input: Tensor, tensor_indices_or_sections: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of nearly equal size, or the parts between the given positions."""
+    """Parts of nearly equal size, or the parts between the given positions.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2, *, out: Tensor | None = None, axis: Any = 2, dim: Any = 2) -> Tensor:
-    """The sum over the last ``dims`` axes of ``a`` and the first of ``b``, or over two lists of axes."""
+    """The sum over the last ``dims`` axes of ``a`` and the first of ``b``, or over two lists of axes.
+
+    Shapes: The free axes of ``a``, then those of ``b``. Takes any dtype; the dtype is kept. Shapes that do not fit
+    raise RuntimeError.
+    """
 def threshold(input: Tensor, threshold: builtins.float, value: builtins.float, inplace: builtins.bool = False) -> Tensor:
-    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers both are truncated."""
+    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers both are truncated.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def threshold_(input: Tensor, threshold: builtins.float, value: builtins.float, inplace: builtins.bool = False) -> Tensor:
-    """``threshold``, in place."""
+    """``threshold``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 @overload
 def tile(input: Tensor, *dims: builtins.int, out: Tensor | None = None) -> Tensor:
-    """``repeat`` with missing counts of 1 before the given ones."""
+    """``repeat`` with missing counts of 1 before the given ones.
+
+    Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def tile(input: Tensor, dims: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """``repeat`` with missing counts of 1 before the given ones."""
+    """``repeat`` with missing counts of 1 before the given ones.
+
+    Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def tile(input: Tensor, axis: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """``repeat`` with missing counts of 1 before the given ones."""
+    """``repeat`` with missing counts of 1 before the given ones.
+
+    Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def tile(input: Tensor, dim: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """``repeat`` with missing counts of 1 before the given ones."""
+    """``repeat`` with missing counts of 1 before the given ones.
+
+    Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def topk(input: Tensor, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True, *, axis: builtins.int = -1) -> Ordered:
-    """The ``k`` largest (or smallest) elements along ``dim``, sorted, and their positions."""
+    """The ``k`` largest (or smallest) elements along ``dim``, sorted, and their positions.
+
+    Shapes: The axis ``dim`` gets the extent ``k``. Takes floating, integer and bool tensors; complex ones raise
+    NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of axes raise
+    RuntimeError.
+    """
 @overload
 def transpose(input: Tensor, dim0: builtins.int, dim1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Swaps two axes."""
+    """Swaps two axes.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def transpose(input: Tensor, axis0: builtins.int, axis1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Swaps two axes."""
+    """Swaps two axes.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def transpose_copy(input: Tensor, dim0: builtins.int, dim1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``transpose`` gives."""
+    """A copy of what ``transpose`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def transpose_copy(input: Tensor, axis0: builtins.int, axis1: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``transpose`` gives."""
+    """A copy of what ``transpose`` gives.
+
+    Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: builtins.float | None = None, dim: builtins.int = -1, out: Tensor | None = None, input: Tensor | None = None, axis: builtins.int = -1) -> Tensor:
-    """The integral along ``dim`` by the trapezoidal rule."""
+    """The integral along ``dim`` by the trapezoidal rule.
+
+    Shapes: The axis ``dim`` is removed; ``x`` has the shape of ``y``, or is a vector. Takes any dtype. Integers and
+    bools give the default dtype. An axis out of range raises IndexError. Shapes that do not fit raise RuntimeError.
+    """
 def trapz(y: Tensor, x: Tensor | None = None, *, dx: builtins.float | None = None, dim: builtins.int = -1, out: Tensor | None = None, input: Tensor | None = None, axis: builtins.int = -1) -> Tensor:
-    """The integral along ``dim`` by the trapezoidal rule."""
+    """The integral along ``dim`` by the trapezoidal rule.
+
+    Shapes: The axis ``dim`` is removed; ``x`` has the shape of ``y``, or is a vector. Takes any dtype. Integers and
+    bools give the default dtype. An axis out of range raises IndexError. Shapes that do not fit raise RuntimeError.
+    """
 def tril(input: Tensor, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The part of a matrix on and below a diagonal; zeros above."""
+    """The part of a matrix on and below a diagonal; zeros above.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def tril_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0, *, dtype: dtype | type[Any] = ..., device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """The positions on and below a diagonal: a row of row numbers, a row of column numbers."""
+    """The positions on and below a diagonal: a row of row numbers, a row of column numbers.
+
+    Shapes: (2, number of positions). The dtype is int64 unless given. Raises TypeError for arguments of other types.
+    """
 def triu(input: Tensor, diagonal: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The part of a matrix on and above a diagonal; zeros below."""
+    """The part of a matrix on and above a diagonal; zeros below.
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def triu_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0, *, dtype: dtype | type[Any] = ..., device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """The positions on and above a diagonal."""
+    """The positions on and above a diagonal.
+
+    Shapes: (2, number of positions). The dtype is int64 unless given. Raises TypeError for arguments of other types.
+    """
 def true_divide(input: Tensor, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
-    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
+    """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The integer part, elementwise, in the input's dtype."""
+    """The integer part, elementwise, in the input's dtype.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def trunc_(input: Tensor) -> Tensor:
-    """``trunc``, in place."""
+    """``trunc``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 uint16: dtype
 uint32: dtype
 uint64: dtype
 uint8: dtype
 def unbind(input: Tensor, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """The slices along ``dim``, as views."""
+    """The slices along ``dim``, as views.
+
+    Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def unbind_copy(input: Tensor, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """A copy of what ``unbind`` gives."""
+    """A copy of what ``unbind`` gives.
+
+    Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def unflatten(input: Tensor, dim: builtins.int, sizes: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """Splits one axis into several."""
+    """Splits one axis into several.
+
+    Shapes: One axis becomes several, whose product is its extent. Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 @overload
 def unflatten(input: Tensor, axis: builtins.int, sizes: Sequence[builtins.int], *, out: Tensor | None = None) -> Tensor:
-    """Splits one axis into several."""
+    """Splits one axis into several.
+
+    Shapes: One axis becomes several, whose product is its extent. Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 @overload
 def unfold(input: Tensor, dimension: builtins.int, size: builtins.int, step: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis."""
+    """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis.
+
+    Shapes: The axis gets the number of windows, floor((n - size) / step) + 1; a last axis of extent ``size`` is new.
+    Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def unfold(input: Tensor, dimension: builtins.int, shape: builtins.int, step: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis."""
+    """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis.
+
+    Shapes: The axis gets the number of windows, floor((n - size) / step) + 1; a last axis of extent ``size`` is new.
+    Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def unfold_copy(input: Tensor, dimension: builtins.int, size: builtins.int, step: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``unfold`` gives."""
+    """A copy of what ``unfold`` gives.
+
+    Shapes: The axis gets the number of windows, floor((n - size) / step) + 1; a last axis of extent ``size`` is new.
+    Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def unfold_copy(input: Tensor, dimension: builtins.int, shape: builtins.int, step: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``unfold`` gives."""
+    """A copy of what ``unfold`` gives.
+
+    Shapes: The axis gets the number of windows, floor((n - size) / step) + 1; a last axis of extent ``size`` is new.
+    Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def unique(input: Tensor, sorted: builtins.bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
-    """The distinct elements in order (or slices along ``dim``), their inverse indices and counts."""
+    """The distinct elements in order (or slices along ``dim``), their inverse indices and counts.
+
+    Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes floating,
+    integer and bool tensors; complex ones raise NotImplementedError. Values keep the dtype; positions and counts are
+    integers. An axis out of range raises IndexError.
+    """
 @overload
 def unique(input: Tensor, sorted: builtins.bool = True, return_inverse: builtins.bool = False, return_counts: builtins.bool = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> tuple[Tensor, ...]:
-    """The distinct elements in order (or slices along ``dim``), their inverse indices and counts."""
+    """The distinct elements in order (or slices along ``dim``), their inverse indices and counts.
+
+    Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes floating,
+    integer and bool tensors; complex ones raise NotImplementedError. Values keep the dtype; positions and counts are
+    integers. An axis out of range raises IndexError.
+    """
 @overload
 def unique_consecutive(input: Tensor, return_inverse: Literal[False] = False, return_counts: Literal[False] = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
-    """The elements without consecutive duplicates."""
+    """The elements without consecutive duplicates.
+
+    Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes any
+    dtype. Values keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def unique_consecutive(input: Tensor, return_inverse: builtins.bool = False, return_counts: builtins.bool = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> tuple[Tensor, ...]:
-    """The elements without consecutive duplicates."""
+    """The elements without consecutive duplicates.
+
+    Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes any
+    dtype. Values keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+    """
 @overload
 def unravel_index(indices: Tensor, shape: builtins.int | Sequence[builtins.int]) -> tuple[Tensor, ...]:
     """The coordinates of flat positions in an array of the given shape: one int64 tensor per axis.
 
     Raises TypeError for positions that are not integers, ValueError for negative extents.
+
+    Shapes: One tensor per axis, each like ``indices``. Positions are integers; the results are int64. Raises TypeError
+    for arguments of other types.
     """
 @overload
 def unravel_index(indices: Tensor, size: builtins.int | Sequence[builtins.int]) -> tuple[Tensor, ...]:
     """The coordinates of flat positions in an array of the given shape: one int64 tensor per axis.
 
     Raises TypeError for positions that are not integers, ValueError for negative extents.
+
+    Shapes: One tensor per axis, each like ``indices``. Positions are integers; the results are int64. Raises TypeError
+    for arguments of other types.
     """
 def unsafe_chunk(input: Tensor, chunks: builtins.int, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` parts of equal size (the last may be smaller)."""
+    """At most ``chunks`` parts of equal size (the last may be smaller).
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Raises TypeError
+    for arguments of other types.
+    """
 @overload
 def unsafe_split(input: Tensor, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 @overload
 def unsafe_split(input: Tensor, split_size: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+    """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError.
+    """
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-    """Parts of the given sizes along ``dim``."""
+    """Parts of the given sizes along ``dim``.
+
+    Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+    range raises IndexError. Other numbers of axes raise RuntimeError.
+    """
 @overload
 def unsqueeze(input: Tensor, dim: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Inserts an axis of extent 1 at ``dim``."""
+    """Inserts an axis of extent 1 at ``dim``.
+
+    Shapes: A new axis of extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def unsqueeze(input: Tensor, axis: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """Inserts an axis of extent 1 at ``dim``."""
+    """Inserts an axis of extent 1 at ``dim``.
+
+    Shapes: A new axis of extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def unsqueeze_copy(input: Tensor, dim: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``unsqueeze`` gives."""
+    """A copy of what ``unsqueeze`` gives.
+
+    Shapes: A new axis of extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 @overload
 def unsqueeze_copy(input: Tensor, axis: builtins.int, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``unsqueeze`` gives."""
+    """A copy of what ``unsqueeze`` gives.
+
+    Shapes: A new axis of extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def vander(x: Tensor, N: builtins.int | None = None, increasing: builtins.bool = False, *, out: Tensor | None = None) -> Tensor:
     """The matrix of the powers of a vector's elements, from N - 1 down to 0, or from 0 up if ``increasing``; N defaults to the
     vector's length. Raises RuntimeError for anything but vectors, and for negative N.
+
+    Shapes: A vector (n) gives (n, N). Takes floating and complex tensors; the dtype is kept. Raises TypeError for
+    arguments of other types.
     """
 def var(input: Tensor, dim: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, unbiased: Any = None, keepdim: builtins.bool = False, *, correction: builtins.float | None = None, out: Tensor | None = None, axis: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The variance over ``dim``, divided by the count minus ``correction`` (1, or 0 if not ``unbiased``)."""
+    """The variance over ``dim``, divided by the count minus ``correction`` (1, or 0 if not ``unbiased``).
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; integer and bool ones raise RuntimeError. The dtype is kept; complex numbers give real ones. An
+    axis out of range raises IndexError.
+    """
 def var_mean(input: Tensor, dim: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, unbiased: Any = None, *, correction: builtins.float | None = None, keepdim: builtins.bool = False, axis: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, keepdims: builtins.bool = False) -> tuple[Tensor, Tensor]:
-    """The variance and the mean over ``dim``."""
+    """The variance and the mean over ``dim``.
+
+    Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+    complex tensors; integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises
+    IndexError.
+    """
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inner product of two vectors; the first is conjugated."""
+    """The inner product of two vectors; the first is conjugated.
+
+    Shapes: Vectors (n) and (n) give a scalar. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 @overload
 def view(input: Tensor, *shape: builtins.int, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
     """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
     Raises RuntimeError if the memory's strides do not allow it.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
     """
 @overload
 def view(input: Tensor, shape: Sequence[builtins.int] | dtype | type[Any], *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
     """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
     Raises RuntimeError if the memory's strides do not allow it.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
     """
 @overload
 def view(input: Tensor, size: Sequence[builtins.int] | dtype | type[Any], *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
     """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
     Raises RuntimeError if the memory's strides do not allow it.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
     """
 def view_as(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A view in the shape of another tensor."""
+    """A view in the shape of another tensor.
+
+    Shapes: That of ``other``, with the same number of elements. Takes any dtype; the dtype is kept. Shapes that do not
+    fit raise RuntimeError.
+    """
 def view_as_complex(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Complex numbers from their parts along the last axis, a view. Raises RuntimeError unless the parts are adjacent in
     memory.
+
+    Shapes: The last axis, of extent 2, is removed. Takes floating tensors; complex, integer and bool ones raise
+    RuntimeError. The result is complex.
     """
 def view_as_complex_copy(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``view_as_complex`` gives."""
+    """A copy of what ``view_as_complex`` gives.
+
+    Shapes: The last axis, of extent 2, is removed. Takes floating tensors; complex, integer and bool ones raise
+    RuntimeError. The result is complex.
+    """
 def view_as_real(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The two parts along a new last axis, a view. Raises RuntimeError for real tensors, and for conjugated views."""
+    """The two parts along a new last axis, a view. Raises RuntimeError for real tensors, and for conjugated views.
+
+    Shapes: A last axis of extent 2 is new. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def view_as_real_copy(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``view_as_real`` gives."""
+    """A copy of what ``view_as_real`` gives.
+
+    Shapes: A last axis of extent 2 is new. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 @overload
 def view_copy(input: Tensor, *shape: builtins.int, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``view`` gives."""
+    """A copy of what ``view`` gives.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def view_copy(input: Tensor, shape: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``view`` gives."""
+    """A copy of what ``view`` gives.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def view_copy(input: Tensor, size: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """A copy of what ``view`` gives."""
+    """A copy of what ``view`` gives.
+
+    Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+    raise RuntimeError.
+    """
 @overload
 def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the first axis."""
+    """Splits along the first axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def vsplit(input: Tensor, indices: Any) -> tuple[Tensor, ...]:
-    """Splits along the first axis."""
+    """Splits along the first axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def vsplit(input: Tensor, sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the first axis."""
+    """Splits along the first axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 @overload
 def vsplit(input: Tensor, tensor_indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the first axis."""
+    """Splits along the first axis.
+
+    Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Concatenates along the first axis."""
+    """Concatenates along the first axis.
+
+    Shapes: The operands agree except along the joined axis. Takes any dtype; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def where(condition: Tensor) -> tuple[Tensor, ...]:
     """``input`` where the condition is true, ``other`` elsewhere; all three broadcast. With only a condition, its non-zero
     positions, as ``nonzero(as_tuple=True)``.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 @overload
 def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
     """``input`` where the condition is true, ``other`` elsewhere; all three broadcast. With only a condition, its non-zero
     positions, as ``nonzero(as_tuple=True)``.
+
+    Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def xlogy(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input * log(other); 0 where input is 0 and other is not NaN."""
+    """input * log(other); 0 where input is 0 and other is not NaN.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def xlogy_(input: Operand, other: Operand) -> Tensor:
-    """``xlogy``, in place."""
+    """``xlogy``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def zero_(self: Tensor) -> Tensor:
-    """Sets every element to zero."""
+    """Sets every element, of any dtype, to zero. Raises RuntimeError for a leaf that requires a gradient."""
 @overload
 def zeros(*size: builtins.int, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 @overload
 def zeros(size: Sequence[builtins.int], *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros.
+
+    Shapes: ``size``. The dtype is the default one unless given. Raises TypeError for arguments of other types.
+    """
 def zeros_like(input: Tensor, *, dtype: dtype | type[Any] | None = None, requires_grad: builtins.bool = False, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Zeros, with the shape and dtype of ``input``."""
+    """Zeros, with the shape and dtype of ``input``.
+
+    Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
+    types.
+    """
 __version__: str

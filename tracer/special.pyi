@@ -9,128 +9,368 @@ from .ops.offering import offer as offer
 
 TYPE_CHECKING: bool
 def airy_ai(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Airy function, elementwise. Integers become the default dtype."""
+    """The Airy function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def bessel_j0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Bessel function of the first kind of order 0, elementwise. Integers become the default dtype."""
+    """The Bessel function of the first kind of order 0, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def bessel_j1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Bessel function of the first kind of order 1, elementwise. Integers become the default dtype."""
+    """The Bessel function of the first kind of order 1, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def bessel_y0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Bessel function of the second kind of order 0, elementwise. Integers become the default dtype."""
+    """The Bessel function of the second kind of order 0, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def bessel_y1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The Bessel function of the second kind of order 1, elementwise. Integers become the default dtype."""
+    """The Bessel function of the second kind of order 1, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def cbrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The cube root, elementwise. Integers become the default dtype."""
+    """The cube root, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def chebyshev_polynomial_t(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the first kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the first kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def chebyshev_polynomial_u(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the second kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the second kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def chebyshev_polynomial_v(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the third kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the third kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def chebyshev_polynomial_w(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the fourth kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the fourth kind of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def digamma(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The derivative of lgamma, elementwise. Integers become the default dtype."""
+    """The derivative of lgamma, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def entr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-x log(x); 0 at 0, -inf for negative x."""
+    """-x log(x); 0 at 0, -inf for negative x.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The error function, elementwise. Integers become the default dtype."""
+    """The error function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def erfc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 - erf(x), elementwise. Integers become the default dtype."""
+    """1 - erf(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def erfcx(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(x**2) * erfc(x), elementwise. Integers become the default dtype."""
+    """exp(x**2) * erfc(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def erfinv(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of erf, elementwise. Integers become the default dtype."""
+    """The inverse of erf, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def exp2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """2 to the power of the input, elementwise. Integers become the default dtype."""
+    """2 to the power of the input, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def expit(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 / (1 + exp(-x)), elementwise. Integers become the default dtype."""
+    """1 / (1 + exp(-x)), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def expm1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(x) - 1, exact near zero, elementwise. Integers become the default dtype."""
+    """exp(x) - 1, exact near zero, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def gammainc(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The regularized lower incomplete gamma function, elementwise."""
+    """The regularized lower incomplete gamma function, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def gammaincc(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The regularized upper incomplete gamma function, elementwise."""
+    """The regularized upper incomplete gamma function, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def gammaln(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the absolute value of the gamma function, elementwise. Integers become the default dtype."""
+    """The logarithm of the absolute value of the gamma function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def hermite_polynomial_h(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Hermite's polynomial of the physicists of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Hermite's polynomial of the physicists of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def hermite_polynomial_he(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Hermite's polynomial of the probabilists of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Hermite's polynomial of the probabilists of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def i0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def i0e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(-|x|) * i0(x), elementwise. Integers become the default dtype."""
+    """exp(-|x|) * i0(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def i1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the first kind of order 1, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the first kind of order 1, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def i1e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(-|x|) * i1(x), elementwise. Integers become the default dtype."""
+    """exp(-|x|) * i1(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def laguerre_polynomial_l(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Laguerre's polynomial of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Laguerre's polynomial of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def legendre_polynomial_p(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Legendre's polynomial of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Legendre's polynomial of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def log1p(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log(1 + x), exact near zero, elementwise. Integers become the default dtype."""
+    """log(1 + x), exact near zero, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def log_ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the normal distribution function, elementwise. Integers become the default dtype."""
+    """The logarithm of the normal distribution function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 @overload
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """log(softmax(x)) along ``dim``, without overflow."""
+    """log(softmax(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def log_softmax(input: Tensor, axis: int, *, dtype: DType | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """log(softmax(x)) along ``dim``, without overflow."""
+    """log(softmax(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def logit(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:
-    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given."""
+    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 @overload
 def logsumexp(input: Tensor, dim: int | Sequence[int] | None, keepdim: bool = False, *, out: Tensor | None = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) over ``dim``, without overflow."""
+    """log(sum(exp(x))) over ``dim``, without overflow.
+
+    Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Integers and bools give
+    the default dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def logsumexp(input: Tensor, axis: int | Sequence[int] | None, keepdim: bool = False, *, out: Tensor | None = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) over ``dim``, without overflow."""
+    """log(sum(exp(x))) over ``dim``, without overflow.
+
+    Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Integers and bools give
+    the default dtype. Raises TypeError for arguments of other types.
+    """
 def modified_bessel_i0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def modified_bessel_i1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the first kind of order 1, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the first kind of order 1, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def modified_bessel_k0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the second kind of order 0, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the second kind of order 0, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def modified_bessel_k1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The modified Bessel function of the second kind of order 1, elementwise. Integers become the default dtype."""
+    """The modified Bessel function of the second kind of order 1, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def multigammaln(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension ``p``."""
+    """The logarithm of the multivariate gamma function of dimension ``p``.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The normal distribution function, elementwise. Integers become the default dtype."""
+    """The normal distribution function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def ndtri(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inverse of the normal distribution function, elementwise. Integers become the default dtype."""
+    """The inverse of the normal distribution function, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The n-th derivative of digamma."""
+    """The n-th derivative of digamma.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise TypeError. Integers
+    and bools give the default dtype.
+    """
 def psi(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The derivative of lgamma, elementwise. Integers become the default dtype."""
+    """The derivative of lgamma, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
-    """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``."""
+    """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
+    """
 def scaled_modified_bessel_k0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(x) * k0(x), elementwise. Integers become the default dtype."""
+    """exp(x) * k0(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def scaled_modified_bessel_k1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """exp(x) * k1(x), elementwise. Integers become the default dtype."""
+    """exp(x) * k1(x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def shifted_chebyshev_polynomial_t(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the first kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the first kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def shifted_chebyshev_polynomial_u(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the second kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the second kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def shifted_chebyshev_polynomial_v(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the third kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the third kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def shifted_chebyshev_polynomial_w(input: Operand, n: Operand, *, out: Tensor | None = None) -> Tensor:
-    """Chebyshev's polynomial of the fourth kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable."""
+    """Chebyshev's polynomial of the fourth kind, at 2 x - 1 of degree ``n``, elementwise; 0 for negative degrees. Not differentiable.
+
+    Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+    raise RuntimeError.
+    """
 def sinc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """sin(pi x) / (pi x), elementwise. Integers become the default dtype."""
+    """sin(pi x) / (pi x), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def softmax(input: Tensor, dim: int, *, dtype: DType | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 @overload
 def softmax(input: Tensor, axis: int, *, dtype: DType | type[Any] | None = None, out: Tensor | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def spherical_bessel_j0(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """sin(x) / x, elementwise. Integers become the default dtype."""
+    """sin(x) / x, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def xlog1py(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input * log1p(other); 0 where input is 0 and other is not NaN."""
+    """input * log1p(other); 0 where input is 0 and other is not NaN.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def xlogy(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input * log(other); 0 where input is 0 and other is not NaN."""
+    """input * log(other); 0 where input is 0 and other is not NaN.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def zeta(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
-    """The Hurwitz zeta function, elementwise."""
+    """The Hurwitz zeta function, elementwise.
+
+    Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+    """

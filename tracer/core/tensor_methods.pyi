@@ -60,33 +60,85 @@ class TensorMethods:
     def __gt__(self, other: Operand) -> Tensor:
         """input > other, elementwise."""
     def __iadd__(self, other: Operand) -> Tensor:
-        """``add``, in place."""
+        """``add``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __iand__(self, other: Operand) -> Tensor:
-        """``bitwise_and``, in place."""
+        """``bitwise_and``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __ifloordiv__(self, other: Operand) -> Tensor:
-        """``floor_divide``, in place."""
+        """``floor_divide``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __ilshift__(self, other: Operand) -> Tensor:
-        """``bitwise_left_shift``, in place."""
+        """``bitwise_left_shift``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __imatmul__(self, other: Tensor) -> Tensor:
-        """``_matmul``, in place."""
+        """``_matmul``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __imod__(self, other: Operand) -> Tensor:
-        """``remainder``, in place."""
+        """``remainder``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __imul__(self, other: Operand) -> Tensor:
-        """``mul``, in place."""
+        """``mul``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __invert__(self) -> Tensor:
         """~x, elementwise. Raises TypeError for floating tensors."""
     def __ior__(self, other: Operand) -> Tensor:
-        """``bitwise_or``, in place."""
+        """``bitwise_or``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __ipow__(self, other: Operand) -> Tensor:
-        """``pow``, in place."""
+        """``pow``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __irshift__(self, other: Operand) -> Tensor:
-        """``bitwise_right_shift``, in place."""
+        """``bitwise_right_shift``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __isub__(self, other: Operand) -> Tensor:
-        """``sub``, in place."""
+        """``sub``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __itruediv__(self, other: Operand) -> Tensor:
-        """``div``, in place."""
+        """``div``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __ixor__(self, other: Operand) -> Tensor:
-        """``bitwise_xor``, in place."""
+        """``bitwise_xor``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def __le__(self, other: Operand) -> Tensor:
         """input <= other, elementwise."""
     def __lshift__(self, other: Operand) -> Tensor:
@@ -163,103 +215,296 @@ class TensorMethods:
         Hooks on a view that is about to be changed belong to its old value, which is no longer read.
         """
     def abs(self) -> Tensor:
-        """The absolute value, elementwise."""
+        """The absolute value, elementwise.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept; complex numbers give real ones. Raises
+        TypeError for arguments of other types.
+        """
     def abs_(self) -> Tensor:
-        """``abs``, in place."""
+        """``abs``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def absolute(self) -> Tensor:
-        """The absolute value, elementwise."""
+        """The absolute value, elementwise.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept; complex numbers give real ones. Raises
+        TypeError for arguments of other types.
+        """
     def absolute_(self) -> Tensor:
-        """``absolute``, in place."""
+        """``absolute``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def acos(self) -> Tensor:
-        """The inverse cosine, elementwise. Integers become the default dtype."""
+        """The inverse cosine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def acos_(self) -> Tensor:
-        """``acos``, in place."""
+        """``acos``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def acosh(self) -> Tensor:
-        """The inverse hyperbolic cosine, elementwise. Integers become the default dtype."""
+        """The inverse hyperbolic cosine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def acosh_(self) -> Tensor:
-        """``acosh``, in place."""
+        """``acosh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def add(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """input + alpha * other, elementwise."""
+        """input + alpha * other, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def add_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """``add``, in place."""
+        """``add``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def addbmm(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """beta * input + alpha * the sum of the products of two batches of matrices."""
+        """beta * input + alpha * the sum of the products of two batches of matrices.
+
+        Shapes: (B, n, m) and (B, m, p), and an ``input`` that broadcasts to (n, p). Takes any dtype; the dtype is kept.
+        Shapes that do not fit raise RuntimeError.
+        """
     def addbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """beta * input + alpha * the sum of the products of two batches of matrices."""
+        """beta * input + alpha * the sum of the products of two batches of matrices.
+
+        Shapes: (B, n, m) and (B, m, p), and an ``input`` that broadcasts to (n, p). Takes any dtype; the dtype is kept.
+        Shapes that do not fit raise RuntimeError.
+        """
     def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: Operand = 1) -> Tensor:
-        """input + value * tensor1 / tensor2. Raises RuntimeError for integers."""
+        """input + value * tensor1 / tensor2. Raises RuntimeError for integers.
+
+        Shapes: The operands broadcast. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: Operand = 1) -> Tensor:
-        """``addcdiv``, in place."""
+        """``addcdiv``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: Operand = 1) -> Tensor:
-        """input + value * tensor1 * tensor2."""
+        """input + value * tensor1 * tensor2.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def addcmul_(self, tensor1: Tensor, tensor2: Tensor, *, value: Operand = 1) -> Tensor:
-        """``addcmul``, in place."""
+        """``addcmul``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """beta * input + alpha * (mat1 @ mat2)."""
+        """beta * input + alpha * (mat1 @ mat2).
+
+        Shapes: (n, m) and (m, p), and an ``input`` that broadcasts to (n, p). Takes any dtype; the dtype is kept. Shapes
+        that do not fit raise RuntimeError.
+        """
     def addmm_(self, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """``addmm``, in place."""
+        """``addmm``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def addmv(self, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """beta * input + alpha * (mat @ vec)."""
+        """beta * input + alpha * (mat @ vec).
+
+        Shapes: (n, m) and (m), and an ``input`` that broadcasts to (n). Takes any dtype; the dtype is kept. Shapes that do
+        not fit raise RuntimeError.
+        """
     def addmv_(self, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """``addmv``, in place."""
+        """``addmv``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+
+        Shapes: (n, m) and (m), and an ``input`` that broadcasts to (n). Takes any dtype; the dtype is kept. Shapes that do
+        not fit raise RuntimeError.
+        """
     def addr(self, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """beta * input + alpha * outer(vec1, vec2)."""
+        """beta * input + alpha * outer(vec1, vec2).
+
+        Shapes: (n) and (m), and an ``input`` that broadcasts to (n, m). Takes any dtype; the dtype is kept. Shapes that do
+        not fit raise RuntimeError.
+        """
     def addr_(self, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """``addr``, in place."""
+        """``addr``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def adjoint(self) -> Tensor:
-        """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors."""
+        """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors.
+
+        Shapes: The axes in another order. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     def all(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """True if all elements are true (not zero); uint8 for uint8."""
+        """True if all elements are true (not zero); uint8 for uint8.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype; the
+        result is bool, or uint8 for uint8. An axis out of range raises IndexError.
+        """
     def allclose(self, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False) -> builtins.bool:
-        """True if all elements are close: see ``isclose``."""
+        """True if all elements are close: see ``isclose``.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Shapes that do not fit raise RuntimeError.
+        """
     def amax(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The maximum over ``dim``; elements that equal it share the gradient evenly."""
+        """The maximum over ``dim``; elements that equal it share the gradient evenly.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. An axis out of range raises IndexError.
+        """
     def amin(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The minimum over ``dim``; elements that equal it share the gradient evenly."""
+        """The minimum over ``dim``; elements that equal it share the gradient evenly.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. An axis out of range raises IndexError.
+        """
     def aminmax(self, *, dim: builtins.int | None = None, keepdim: builtins.bool = False, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Extrema:
-        """The minimum and the maximum, of all elements or along ``dim``."""
+        """The minimum and the maximum, of all elements or along ``dim``.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. An axis out of range raises IndexError.
+        """
     def angle(self) -> Tensor:
-        """The angle of complex numbers in radians; 0 or pi for real ones."""
+        """The angle of complex numbers in radians; 0 or pi for real ones.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Complex numbers give
+        real ones. Raises TypeError for arguments of other types.
+        """
     def any(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """True if any element is true (not zero); uint8 for uint8."""
+        """True if any element is true (not zero); uint8 for uint8.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype; the
+        result is bool, or uint8 for uint8. An axis out of range raises IndexError.
+        """
     def apply_(self, callable: Callable[[Any], Any]) -> Tensor:
         """Replaces each element by ``callable(element)``, in place, in Python. Raises RuntimeError if a gradient is required."""
     def arccos(self) -> Tensor:
-        """The inverse cosine, elementwise. Integers become the default dtype."""
+        """The inverse cosine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def arccos_(self) -> Tensor:
-        """``arccos``, in place."""
+        """``arccos``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def arccosh(self) -> Tensor:
-        """The inverse hyperbolic cosine, elementwise. Integers become the default dtype."""
+        """The inverse hyperbolic cosine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def arccosh_(self) -> Tensor:
-        """``arccosh``, in place."""
+        """``arccosh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def arcsin(self) -> Tensor:
-        """The inverse sine, elementwise. Integers become the default dtype."""
+        """The inverse sine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def arcsin_(self) -> Tensor:
-        """``arcsin``, in place."""
+        """``arcsin``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def arcsinh(self) -> Tensor:
-        """The inverse hyperbolic sine, elementwise. Integers become the default dtype."""
+        """The inverse hyperbolic sine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def arcsinh_(self) -> Tensor:
-        """``arcsinh``, in place."""
+        """``arcsinh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def arctan(self) -> Tensor:
-        """The inverse tangent, elementwise. Integers become the default dtype."""
+        """The inverse tangent, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def arctan2(self, other: Tensor) -> Tensor:
-        """The angle of the point (other, input), elementwise."""
+        """The angle of the point (other, input), elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def arctan2_(self, other: Tensor) -> Tensor:
-        """``arctan2``, in place."""
+        """``arctan2``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def arctan_(self) -> Tensor:
-        """``arctan``, in place."""
+        """``arctan``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def arctanh(self) -> Tensor:
-        """The inverse hyperbolic tangent, elementwise. Integers become the default dtype."""
+        """The inverse hyperbolic tangent, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def arctanh_(self) -> Tensor:
-        """``arctanh``, in place."""
+        """``arctanh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def argmax(self, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The position of the first maximum along ``dim``, or in the flattened input."""
+        """The position of the first maximum along ``dim``, or in the flattened input.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The result is int64. An axis out of range raises
+        IndexError.
+        """
     def argmin(self, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The position of the first minimum along ``dim``, or in the flattened input."""
+        """The position of the first minimum along ``dim``, or in the flattened input.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The result is int64. An axis out of range raises
+        IndexError.
+        """
     def argsort(self, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, axis: builtins.int = -1) -> Tensor:
-        """The indices that sort the elements along ``dim``."""
+        """The indices that sort the elements along ``dim``.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is int64. An axis out of range raises IndexError.
+        """
     def argwhere(self) -> Tensor:
-        """The positions of non-zero elements, one per row."""
+        """The positions of non-zero elements, one per row.
+
+        Shapes: Any; the result is (positions, axes). Takes any dtype; the result is int64. Raises TypeError for arguments
+        of other types.
+        """
     @overload
     def as_strided(self, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
         """A view of the tensor's memory with the given strides, beginning at ``storage_offset``, by default at the tensor's first
@@ -267,6 +512,8 @@ class TensorMethods:
 
         Raises RuntimeError for elements outside the memory, NotImplementedError if PyTorch's memory would have elements between
         those of this memory: NumPy arrays that are parts of others.
+
+        Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
         """
     @overload
     def as_strided(self, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
@@ -275,87 +522,216 @@ class TensorMethods:
 
         Raises RuntimeError for elements outside the memory, NotImplementedError if PyTorch's memory would have elements between
         those of this memory: NumPy arrays that are parts of others.
+
+        Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
         """
     @overload
     def as_strided_(self, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
-        """``as_strided``, in place: the tensor itself takes the shape."""
+        """``as_strided``, in place: the tensor itself takes the shape.
+
+        Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def as_strided_(self, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
-        """``as_strided``, in place: the tensor itself takes the shape."""
+        """``as_strided``, in place: the tensor itself takes the shape.
+
+        Shapes: ``size``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def as_strided_scatter(self, src: Tensor, size: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
-        """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous."""
+        """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def as_strided_scatter(self, src: Tensor, shape: Sequence[builtins.int], stride: Sequence[builtins.int], storage_offset: builtins.int | None = None) -> Tensor:
-        """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous."""
+        """A copy of the input with ``src`` in the elements of ``as_strided`` with these arguments. The input must be contiguous.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def as_subclass(self, cls: builtins.type[Tensor]) -> Tensor:
         """A tensor of another class on the same memory, at the same position in the graph."""
     def asin(self) -> Tensor:
-        """The inverse sine, elementwise. Integers become the default dtype."""
+        """The inverse sine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def asin_(self) -> Tensor:
-        """``asin``, in place."""
+        """``asin``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def asinh(self) -> Tensor:
-        """The inverse hyperbolic sine, elementwise. Integers become the default dtype."""
+        """The inverse hyperbolic sine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def asinh_(self) -> Tensor:
-        """``asinh``, in place."""
+        """``asinh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def atan(self) -> Tensor:
-        """The inverse tangent, elementwise. Integers become the default dtype."""
+        """The inverse tangent, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def atan2(self, other: Tensor) -> Tensor:
-        """The angle of the point (other, input), elementwise."""
+        """The angle of the point (other, input), elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def atan2_(self, other: Tensor) -> Tensor:
-        """``atan2``, in place."""
+        """``atan2``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def atan_(self) -> Tensor:
-        """``atan``, in place."""
+        """``atan``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def atanh(self) -> Tensor:
-        """The inverse hyperbolic tangent, elementwise. Integers become the default dtype."""
+        """The inverse hyperbolic tangent, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def atanh_(self) -> Tensor:
-        """``atanh``, in place."""
+        """``atanh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def baddbmm(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """beta * input + alpha * the products of two batches of matrices."""
+        """beta * input + alpha * the products of two batches of matrices.
+
+        Shapes: (B, n, m) and (B, m, p), and an ``input`` that broadcasts to (B, n, p). Takes any dtype; the dtype is kept.
+        Shapes that do not fit raise RuntimeError.
+        """
     def baddbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-        """``baddbmm``, in place."""
+        """``baddbmm``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bernoulli_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Fills the tensor with random numbers: ``bernoulli_`` of ``tracer.random.filling``."""
     def bfloat16(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.bfloat16)``."""
     def bincount(self, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
-        """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``."""
+        """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``.
+
+        Shapes: ``input`` is a vector; the result has max(max(input) + 1, minlength) elements. Takes integers; the result is
+        int64, or that of ``weights``. Other numbers of axes raise RuntimeError.
+        """
     def bitwise_and(self, other: Operand) -> Tensor:
-        """input & other, elementwise. Raises NotImplementedError for floating operands."""
+        """input & other, elementwise. Raises NotImplementedError for floating operands.
+
+        Shapes: The operands broadcast. Takes integers and bools; floating ones raise NotImplementedError. Shapes that do
+        not fit raise RuntimeError.
+        """
     def bitwise_and_(self, other: Operand) -> Tensor:
-        """``bitwise_and``, in place."""
+        """``bitwise_and``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bitwise_left_shift(self, other: Operand) -> Tensor:
-        """input << other, elementwise. Raises NotImplementedError for bools."""
+        """input << other, elementwise. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+        RuntimeError.
+        """
     def bitwise_left_shift_(self, other: Operand) -> Tensor:
-        """``bitwise_left_shift``, in place."""
+        """``bitwise_left_shift``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bitwise_not(self) -> Tensor:
-        """~x, elementwise. Raises TypeError for floating tensors."""
+        """~x, elementwise. Raises TypeError for floating tensors.
+
+        Shapes: A result like ``input``. Takes integers and bools; floating ones raise TypeError.
+        """
     def bitwise_not_(self) -> Tensor:
-        """``bitwise_not``, in place."""
+        """``bitwise_not``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bitwise_or(self, other: Operand) -> Tensor:
-        """input | other, elementwise. Raises NotImplementedError for floating operands."""
+        """input | other, elementwise. Raises NotImplementedError for floating operands.
+
+        Shapes: The operands broadcast. Takes integers and bools; floating ones raise NotImplementedError. Shapes that do
+        not fit raise RuntimeError.
+        """
     def bitwise_or_(self, other: Operand) -> Tensor:
-        """``bitwise_or``, in place."""
+        """``bitwise_or``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bitwise_right_shift(self, other: Operand) -> Tensor:
-        """input >> other, elementwise. Raises NotImplementedError for bools."""
+        """input >> other, elementwise. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+        RuntimeError.
+        """
     def bitwise_right_shift_(self, other: Operand) -> Tensor:
-        """``bitwise_right_shift``, in place."""
+        """``bitwise_right_shift``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bitwise_xor(self, other: Operand) -> Tensor:
-        """input ^ other, elementwise. Raises NotImplementedError for floating operands."""
+        """input ^ other, elementwise. Raises NotImplementedError for floating operands.
+
+        Shapes: The operands broadcast. Takes integers and bools; floating ones raise NotImplementedError. Shapes that do
+        not fit raise RuntimeError.
+        """
     def bitwise_xor_(self, other: Operand) -> Tensor:
-        """``bitwise_xor``, in place."""
+        """``bitwise_xor``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def bmm(self, mat2: Tensor) -> Tensor:
-        """The products of two batches of matrices."""
+        """The products of two batches of matrices.
+
+        Shapes: (B, n, m) and (B, m, p) give (B, n, p). Takes any dtype; the dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     def bool(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.bool)``."""
     @overload
     def broadcast_to(self, size: Sequence[builtins.int]) -> Tensor:
-        """``expand`` to the given shape."""
+        """``expand`` to the given shape.
+
+        Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @overload
     def broadcast_to(self, shape: Sequence[builtins.int]) -> Tensor:
-        """``expand`` to the given shape."""
+        """``expand`` to the given shape.
+
+        Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     def bucketize(self, boundaries: Tensor, *, out_int32: builtins.bool = False, right: builtins.bool = False) -> Tensor:
-        """The number of each element's bucket, between the sorted ``boundaries``."""
+        """The number of each element's bucket, between the sorted ``boundaries``.
+
+        Shapes: A result like ``input``. Boundaries and values have real dtypes; the result is int64, or int32 if
+        ``out_int32``. Shapes that do not fit raise RuntimeError.
+        """
     def byte(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.uint8)``."""
     def cauchy_(self, median: builtins.float = 0, sigma: builtins.float = 1, *, generator: Generator | None = None) -> Tensor:
@@ -363,51 +739,127 @@ class TensorMethods:
     def cdouble(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.complex128)``."""
     def ceil(self) -> Tensor:
-        """The smallest integer not below, elementwise, in the input's dtype."""
+        """The smallest integer not below, elementwise, in the input's dtype.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def ceil_(self) -> Tensor:
-        """``ceil``, in place."""
+        """``ceil``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def cfloat(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.complex64)``."""
     def char(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.int8)``."""
     def cholesky(self, upper: builtins.bool = False) -> Tensor:
-        """``linalg.cholesky`` under its old name; ``upper`` may be positional."""
+        """``linalg.cholesky`` under its old name; ``upper`` may be positional.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     def cholesky_inverse(self, upper: builtins.bool = False) -> Tensor:
-        """The inverse of L L'."""
+        """The inverse of L L'.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def cholesky_solve(self, L: Tensor, upper: builtins.bool = False) -> Tensor:
-        """X with L L' X = B."""
+        """X with L L' X = B.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def cholesky_solve(self, input2: Tensor, upper: builtins.bool = False) -> Tensor:
-        """X with L L' X = B."""
+        """X with L L' X = B.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def chunk(self, chunks: builtins.int, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """At most ``chunks`` parts of equal size (the last may be smaller)."""
+        """At most ``chunks`` parts of equal size (the last may be smaller).
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Raises TypeError
+        for arguments of other types.
+        """
     def clamp(self, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-        """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
+        """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def clamp_(self, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-        """``clamp``, in place."""
+        """``clamp``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def clamp_max(self, max: Operand | None) -> Tensor:
-        """The smaller of the input and ``max``."""
+        """The smaller of the input and ``max``.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def clamp_max_(self, max: Operand | None) -> Tensor:
-        """``clamp_max``, in place."""
+        """``clamp_max``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def clamp_min(self, min: Operand | None) -> Tensor:
-        """The larger of the input and ``min``."""
+        """The larger of the input and ``min``.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def clamp_min_(self, min: Operand | None) -> Tensor:
-        """``clamp_min``, in place."""
+        """``clamp_min``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def clip(self, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-        """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
+        """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def clip_(self, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-        """``clip``, in place."""
+        """``clip``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def clone(self, *, memory_format: Any = None) -> Tensor:
-        """A differentiable copy. Memory formats are accepted and ignored."""
+        """A differentiable copy. Memory formats are accepted and ignored.
+
+        Shapes: A result like ``input``. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     def conj(self) -> Tensor:
-        """The complex conjugate, a view; a real tensor itself."""
+        """The complex conjugate, a view; a real tensor itself.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def conj_physical(self) -> Tensor:
-        """The complex conjugate, in new memory; a real tensor itself."""
+        """The complex conjugate, in new memory; a real tensor itself.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def conj_physical_(self) -> Tensor:
-        """``conj_physical``, in place."""
+        """``conj_physical``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def contiguous(self, memory_format: Any = None) -> Tensor:
-        """The input if its memory is row-major, else a row-major copy. Other memory formats are accepted and ignored."""
+        """The input if its memory is row-major, else a row-major copy. Other memory formats are accepted and ignored.
+
+        Shapes: A result like ``input``. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     @overload
     def copy_(self, other: Operand, non_blocking: builtins.bool = False) -> Tensor:
         """Copies the values of ``other``, broadcast to this shape and cast to this dtype."""
@@ -415,229 +867,586 @@ class TensorMethods:
     def copy_(self, src: Operand, non_blocking: builtins.bool = False) -> Tensor:
         """Copies the values of ``other``, broadcast to this shape and cast to this dtype."""
     def copysign(self, other: Operand) -> Tensor:
-        """The magnitude of input with the sign of other, elementwise."""
+        """The magnitude of input with the sign of other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def copysign_(self, other: Operand) -> Tensor:
-        """``copysign``, in place."""
+        """``copysign``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def corrcoef(self) -> Tensor:
-        """The correlation matrix of variables in rows and observations in columns."""
+        """The correlation matrix of variables in rows and observations in columns.
+
+        Shapes: (variables, observations) give (variables, variables); a vector gives a scalar. Takes any dtype. Integers
+        and bools give the default dtype. Other numbers of axes raise RuntimeError.
+        """
     def cos(self) -> Tensor:
-        """The cosine, elementwise. Integers become the default dtype."""
+        """The cosine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def cos_(self) -> Tensor:
-        """``cos``, in place."""
+        """``cos``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def cosh(self) -> Tensor:
-        """The hyperbolic cosine, elementwise. Integers become the default dtype."""
+        """The hyperbolic cosine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def cosh_(self) -> Tensor:
-        """``cosh``, in place."""
+        """``cosh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def count_nonzero(self, dim: builtins.int | Sequence[builtins.int] | None = None, *, axis: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-        """The number of non-zero elements."""
+        """The number of non-zero elements.
+
+        Shapes: The axes ``dim`` (by default all) are removed. Takes any dtype; the result is int64. An axis out of range
+        raises IndexError.
+        """
     def cov(self, *, correction: builtins.int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
-        """The covariance matrix of variables in rows and observations in columns."""
+        """The covariance matrix of variables in rows and observations in columns.
+
+        Shapes: (variables, observations) give (variables, variables); a vector gives a scalar. Takes any dtype. Integers
+        and bools give the default dtype. Other numbers of axes raise RuntimeError.
+        """
     def cpu(self, memory_format: Any = None) -> Tensor:
         """The tensor itself: there is one device."""
     def cross(self, other: Tensor, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
-        """The cross product of 3-vectors along ``dim`` (by default the first axis of extent 3)."""
+        """The cross product of 3-vectors along ``dim`` (by default the first axis of extent 3).
+
+        Shapes: The operands broadcast to (..., 3) along ``dim``. Takes floating, complex and integer tensors; bool ones
+        raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes that do not fit raise
+        RuntimeError.
+        """
     def cuda(self, device: Any = None, non_blocking: builtins.bool = False, memory_format: Any = None) -> Tensor:
         """Raises RuntimeError: tensors live on the CPU."""
     @overload
     def cummax(self, dim: builtins.int) -> Ordered:
-        """The running maximum along ``dim``, and its positions."""
+        """The running maximum along ``dim``, and its positions.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Values keep the dtype; positions and counts are integers.
+        """
     @overload
     def cummax(self, axis: builtins.int) -> Ordered:
-        """The running maximum along ``dim``, and its positions."""
+        """The running maximum along ``dim``, and its positions.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Values keep the dtype; positions and counts are integers.
+        """
     @overload
     def cummin(self, dim: builtins.int) -> Ordered:
-        """The running minimum along ``dim``, and its positions."""
+        """The running minimum along ``dim``, and its positions.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Values keep the dtype; positions and counts are integers.
+        """
     @overload
     def cummin(self, axis: builtins.int) -> Ordered:
-        """The running minimum along ``dim``, and its positions."""
+        """The running minimum along ``dim``, and its positions.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Values keep the dtype; positions and counts are integers.
+        """
     @overload
     def cumprod(self, dim: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """Running products along ``dim``."""
+        """Running products along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+        for arguments of other types.
+        """
     @overload
     def cumprod(self, axis: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """Running products along ``dim``."""
+        """Running products along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+        for arguments of other types.
+        """
     @overload
     def cumprod_(self, dim: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """``cumprod``, in place."""
+        """``cumprod``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def cumprod_(self, axis: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """``cumprod``, in place."""
+        """``cumprod``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def cumsum(self, dim: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """Running sums along ``dim``. Integers and bools are summed in int64."""
+        """Running sums along ``dim``. Integers and bools are summed in int64.
+
+        Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+        for arguments of other types.
+        """
     @overload
     def cumsum(self, axis: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """Running sums along ``dim``. Integers and bools are summed in int64."""
+        """Running sums along ``dim``. Integers and bools are summed in int64.
+
+        Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+        for arguments of other types.
+        """
     @overload
     def cumsum_(self, dim: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """``cumsum``, in place."""
+        """``cumsum``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def cumsum_(self, axis: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """``cumsum``, in place."""
+        """``cumsum``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def deg2rad(self) -> Tensor:
-        """Degrees to radians."""
+        """Degrees to radians.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def deg2rad_(self) -> Tensor:
-        """``deg2rad``, in place."""
+        """``deg2rad``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def det(self) -> Tensor:
-        """The determinant."""
+        """The determinant.
+
+        Shapes: Square matrices (..., n, n); the result is (...). Takes floating and complex tensors; the dtype is kept.
+        Raises TypeError for arguments of other types.
+        """
     def diag(self, diagonal: builtins.int = 0) -> Tensor:
-        """The matrix with a vector as a diagonal, or the diagonal of a matrix."""
+        """The matrix with a vector as a diagonal, or the diagonal of a matrix.
+
+        Shapes: A vector (n) gives (n + |diagonal|, n + |diagonal|), a matrix its diagonal. Takes any dtype; the dtype is
+        kept. Other numbers of axes raise RuntimeError.
+        """
     def diag_embed(self, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1, *, axis1: builtins.int = -2) -> Tensor:
-        """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes."""
+        """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes.
+
+        Shapes: (..., n) give (..., n + |offset|, n + |offset|), with the new axes at ``dim1`` and ``dim2``. Takes any
+        dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def diagflat(self, offset: builtins.int = 0) -> Tensor:
-        """The matrix with all elements as a diagonal."""
+        """The matrix with all elements as a diagonal.
+
+        Shapes: Any with n elements; the result is (n + |offset|, n + |offset|). Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     def diagonal(self, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1, *, axis1: builtins.int = 0) -> Tensor:
-        """The diagonal of the plane of two axes, as a last axis; a view."""
+        """The diagonal of the plane of two axes, as a last axis; a view.
+
+        Shapes: The axes ``dim1`` and ``dim2`` are removed; the last axis is the diagonal. Takes any dtype; the dtype is
+        kept. Raises TypeError for arguments of other types.
+        """
     def diagonal_scatter(self, src: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1, *, axis1: builtins.int = 0) -> Tensor:
-        """A copy of the input with ``src`` as a diagonal."""
+        """A copy of the input with ``src`` as a diagonal.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def diff(self, n: builtins.int = 1, dim: builtins.int = -1, prepend: Tensor | None = None, append: Tensor | None = None, *, axis: builtins.int = -1) -> Tensor:
-        """The differences of adjacent elements along ``dim``, ``n`` times."""
+        """The differences of adjacent elements along ``dim``, ``n`` times.
+
+        Shapes: The axis ``dim`` loses ``n`` elements. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     def digamma(self) -> Tensor:
-        """The derivative of lgamma, elementwise. Integers become the default dtype."""
+        """The derivative of lgamma, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def digamma_(self) -> Tensor:
-        """``digamma``, in place."""
+        """``digamma``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def dim_order(self) -> tuple[builtins.int, ...]:
         """The axes in memory order, outermost first."""
     def dist(self, other: Tensor, p: builtins.float = 2) -> Tensor:
-        """The ``p`` norm of input - other."""
+        """The ``p`` norm of input - other.
+
+        Shapes: Any; the result is a scalar. Takes floating and complex tensors; integer and bool ones raise RuntimeError.
+        The dtype is kept; complex numbers give real ones. Shapes that do not fit raise RuntimeError.
+        """
     def div(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
+        """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
+
+        Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+        raise RuntimeError.
+        """
     def div_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        """``div``, in place."""
+        """``div``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def divide(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
+        """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
+
+        Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+        raise RuntimeError.
+        """
     def divide_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        """``divide``, in place."""
+        """``divide``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def dot(self, tensor: Tensor) -> Tensor:
-        """The inner product of two vectors."""
+        """The inner product of two vectors.
+
+        Shapes: Vectors (n) and (n) give a scalar. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     def double(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.float64)``."""
     @overload
     def dsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the third axis."""
+        """Splits along the third axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def dsplit(self, indices: Any) -> tuple[Tensor, ...]:
-        """Splits along the third axis."""
+        """Splits along the third axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def dsplit(self, sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the third axis."""
+        """Splits along the third axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def dsplit(self, tensor_indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the third axis."""
+        """Splits along the third axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     def eq(self, other: Operand) -> Tensor:
-        """input == other, elementwise."""
+        """input == other, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def eq_(self, other: Operand) -> Tensor:
-        """``eq``, in place."""
+        """``eq``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def equal(self, other: Tensor) -> builtins.bool:
-        """True if two tensors have the same shape and elements."""
+        """True if two tensors have the same shape and elements.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     def erf(self) -> Tensor:
-        """The error function, elementwise. Integers become the default dtype."""
+        """The error function, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def erf_(self) -> Tensor:
-        """``erf``, in place."""
+        """``erf``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def erfc(self) -> Tensor:
-        """1 - erf(x), elementwise. Integers become the default dtype."""
+        """1 - erf(x), elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def erfc_(self) -> Tensor:
-        """``erfc``, in place."""
+        """``erfc``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def erfinv(self) -> Tensor:
-        """The inverse of erf, elementwise. Integers become the default dtype."""
+        """The inverse of erf, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def erfinv_(self) -> Tensor:
-        """``erfinv``, in place."""
+        """``erfinv``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def exp(self) -> Tensor:
-        """e to the power of the input, elementwise. Integers become the default dtype."""
+        """e to the power of the input, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def exp2(self) -> Tensor:
-        """2 to the power of the input, elementwise. Integers become the default dtype."""
+        """2 to the power of the input, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def exp2_(self) -> Tensor:
-        """``exp2``, in place."""
+        """``exp2``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def exp_(self) -> Tensor:
-        """``exp``, in place."""
+        """``exp``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def expand(self, *size: builtins.int, implicit: builtins.bool = False) -> Tensor:
-        """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
+        """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit.
+
+        Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @overload
     def expand(self, size: Sequence[builtins.int], *, implicit: builtins.bool = False) -> Tensor:
-        """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
+        """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit.
+
+        Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @overload
     def expand(self, shape: Sequence[builtins.int], *, implicit: builtins.bool = False) -> Tensor:
-        """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
+        """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit.
+
+        Shapes: ``size``, to which the input broadcasts. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     def expand_as(self, other: Tensor) -> Tensor:
-        """``expand`` to the shape of another tensor."""
+        """``expand`` to the shape of another tensor.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def expm1(self) -> Tensor:
-        """exp(x) - 1, exact near zero, elementwise. Integers become the default dtype."""
+        """exp(x) - 1, exact near zero, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def expm1_(self) -> Tensor:
-        """``expm1``, in place."""
+        """``expm1``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def exponential_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Fills the tensor with random numbers: ``exponential_`` of ``tracer.random.filling``."""
     def fill_(self, value: Operand) -> Tensor:
-        """Sets every element to ``value``."""
+        """Sets every element, of any dtype, to ``value``, a number or a tensor without axes.
+
+        Raises RuntimeError for another tensor.
+        """
     def fill_diagonal_(self, fill_value: Number, wrap: builtins.bool = False) -> Tensor:
-        """``fill_diagonal``, in place."""
+        """``fill_diagonal``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def fix(self) -> Tensor:
-        """The integer part, elementwise, in the input's dtype."""
+        """The integer part, elementwise, in the input's dtype.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def fix_(self) -> Tensor:
-        """``fix``, in place."""
+        """``fix``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def flatten(self, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
-        """Merges the axes from ``start_dim`` to ``end_dim``."""
+        """Merges the axes from ``start_dim`` to ``end_dim``.
+
+        Shapes: The merged axes become one, whose extent is their product. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def flip(self, *dims: builtins.int) -> Tensor:
-        """A copy with the given axes reversed."""
+        """A copy with the given axes reversed.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def flip(self, dims: Sequence[builtins.int]) -> Tensor:
-        """A copy with the given axes reversed."""
+        """A copy with the given axes reversed.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def flip(self, axis: Sequence[builtins.int]) -> Tensor:
-        """A copy with the given axes reversed."""
+        """A copy with the given axes reversed.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def flip(self, dim: Sequence[builtins.int]) -> Tensor:
-        """A copy with the given axes reversed."""
+        """A copy with the given axes reversed.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def fliplr(self) -> Tensor:
-        """Reverses the columns."""
+        """Reverses the columns.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def flipud(self) -> Tensor:
-        """Reverses the rows."""
+        """Reverses the rows.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def float(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.float32)``."""
     def float_power(self, exponent: Operand) -> Tensor:
-        """The power in float64, or complex128."""
+        """The power in float64, or complex128.
+
+        Shapes: The operands broadcast. Takes any dtype; the result is float64, or complex128. Shapes that do not fit raise
+        RuntimeError.
+        """
     def float_power_(self, exponent: Operand) -> Tensor:
-        """``_float_power``, in place."""
+        """``_float_power``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def floor(self) -> Tensor:
-        """The largest integer not above, elementwise, in the input's dtype."""
+        """The largest integer not above, elementwise, in the input's dtype.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def floor_(self) -> Tensor:
-        """``floor``, in place."""
+        """``floor``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def floor_divide(self, other: Operand) -> Tensor:
-        """The floor of input / other, elementwise; the derivative is 0. Raises NotImplementedError for bools."""
+        """The floor of input / other, elementwise; the derivative is 0. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def floor_divide_(self, other: Operand) -> Tensor:
-        """``floor_divide``, in place."""
+        """``floor_divide``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def fmax(self, other: Tensor) -> Tensor:
-        """The larger element; a number is preferred to NaN."""
+        """The larger element; a number is preferred to NaN.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def fmin(self, other: Tensor) -> Tensor:
-        """The smaller element; a number is preferred to NaN."""
+        """The smaller element; a number is preferred to NaN.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def fmod(self, other: Operand) -> Tensor:
-        """input modulo other, with the sign of input, elementwise. Raises NotImplementedError for bools."""
+        """input modulo other, with the sign of input, elementwise. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+        or TypeError. The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def fmod_(self, other: Operand) -> Tensor:
-        """``fmod``, in place."""
+        """``fmod``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def frac(self) -> Tensor:
-        """x - trunc(x), elementwise."""
+        """x - trunc(x), elementwise.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def frac_(self) -> Tensor:
-        """``frac``, in place."""
+        """``frac``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def frexp(self) -> Frexp:
         """Mantissas in (-1, -0.5] and [0.5, 1), or 0, and integer exponents (int32): input = mantissa * 2**exponent.
 
         Raises RuntimeError for dtypes that are not floating.
+
+        Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise RuntimeError. Values
+        keep the dtype; positions and counts are integers.
         """
     @overload
     def gather(self, dim: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False) -> Tensor:
-        """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
+        """result[i][j] = input[i][index[i][j]] for dim 1, and so on.
+
+        Shapes: That of ``index``, which has the number of axes of ``input``. Takes any dtype; the dtype is kept. Shapes
+        that do not fit raise RuntimeError.
+        """
     @overload
     def gather(self, axis: builtins.int, index: Tensor, *, sparse_grad: builtins.bool = False) -> Tensor:
-        """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
+        """result[i][j] = input[i][index[i][j]] for dim 1, and so on.
+
+        Shapes: That of ``index``, which has the number of axes of ``input``. Takes any dtype; the dtype is kept. Shapes
+        that do not fit raise RuntimeError.
+        """
     def gcd(self, other: Tensor) -> Tensor:
-        """The greatest common divisor, elementwise. Raises NotImplementedError for bools."""
+        """The greatest common divisor, elementwise. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+        RuntimeError.
+        """
     def gcd_(self, other: Tensor) -> Tensor:
-        """``gcd``, in place."""
+        """``gcd``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def ge(self, other: Operand) -> Tensor:
-        """input >= other, elementwise."""
+        """input >= other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def ge_(self, other: Operand) -> Tensor:
-        """``ge``, in place."""
+        """``ge``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def geometric_(self, p: Any, *, generator: Generator | None = None) -> Tensor:
         """The number of trials up to the first success, which has probability ``p``, in place. Raises RuntimeError unless ``p`` is
         between 0 and 1.
@@ -645,41 +1454,96 @@ class TensorMethods:
     def geqrf(self) -> Geqrf:
         """R of A = Q R, with the directions of the reflections whose product is Q below it; their coefficients. Not
         differentiable.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept.
         """
     def ger(self, vec2: Tensor) -> Tensor:
-        """``outer`` under its old name."""
+        """``outer`` under its old name.
+
+        Shapes: Vectors (n) and (m) give (n, m). Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     def get_device(self) -> builtins.int:
         """-1: tensors live on the CPU."""
     def greater(self, other: Operand) -> Tensor:
-        """input > other, elementwise."""
+        """input > other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def greater_(self, other: Operand) -> Tensor:
-        """``greater``, in place."""
+        """``greater``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def greater_equal(self, other: Operand) -> Tensor:
-        """input >= other, elementwise."""
+        """input >= other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def greater_equal_(self, other: Operand) -> Tensor:
-        """``greater_equal``, in place."""
+        """``greater_equal``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def gt(self, other: Operand) -> Tensor:
-        """input > other, elementwise."""
+        """input > other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def gt_(self, other: Operand) -> Tensor:
-        """``gt``, in place."""
+        """``gt``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def half(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.float16)``."""
     def hardshrink(self, lambd: builtins.float = 0.5) -> Tensor:
-        """0 where |x| <= lambd, x elsewhere."""
+        """0 where |x| <= lambd, x elsewhere.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     @overload
     def heaviside(self, other: Tensor) -> Tensor:
-        """0, other or 1 where input is negative, zero or positive, elementwise."""
+        """0, other or 1 where input is negative, zero or positive, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def heaviside(self, values: Tensor) -> Tensor:
-        """0, other or 1 where input is negative, zero or positive, elementwise."""
+        """0, other or 1 where input is negative, zero or positive, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def heaviside_(self, other: Tensor) -> Tensor:
-        """``heaviside``, in place."""
+        """``heaviside``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def heaviside_(self, values: Tensor) -> Tensor:
-        """``heaviside``, in place."""
+        """``heaviside``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def histc(self, bins: builtins.int = 100, min: builtins.float = 0, max: builtins.float = 0) -> Tensor:
-        """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range)."""
+        """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range).
+
+        Shapes: Any; the result has ``bins`` elements. Takes floating, integer and bool tensors; complex ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def histogram(self, bins: builtins.int | Tensor = 100, *, range: Sequence[builtins.float] | None = None, weight: Tensor | None = None, density: builtins.bool = False) -> Histogram:
         """The number of elements in each bin, and the edges of the bins.
 
@@ -688,108 +1552,244 @@ class TensorMethods:
         summed instead of counted. ``density``: divided by the total and the widths. Not differentiable.
 
         Raises RuntimeError for bins, ranges or weights that do not fit, NotImplementedError for dtypes that are not floating.
+
+        Shapes: Any; the counts have ``bins`` elements, the edges one more. Takes floating tensors; complex, integer and
+        bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
         """
     @overload
     def hsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the second axis (the first of a vector)."""
+        """Splits along the second axis (the first of a vector).
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+        numbers of axes raise RuntimeError.
+        """
     @overload
     def hsplit(self, indices: Any) -> tuple[Tensor, ...]:
-        """Splits along the second axis (the first of a vector)."""
+        """Splits along the second axis (the first of a vector).
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+        numbers of axes raise RuntimeError.
+        """
     @overload
     def hsplit(self, sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the second axis (the first of a vector)."""
+        """Splits along the second axis (the first of a vector).
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+        numbers of axes raise RuntimeError.
+        """
     @overload
     def hsplit(self, tensor_indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the second axis (the first of a vector)."""
+        """Splits along the second axis (the first of a vector).
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Other
+        numbers of axes raise RuntimeError.
+        """
     def hypot(self, other: Tensor) -> Tensor:
-        """sqrt(input**2 + other**2), without overflow, elementwise."""
+        """sqrt(input**2 + other**2), without overflow, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def hypot_(self, other: Tensor) -> Tensor:
-        """``hypot``, in place."""
+        """``hypot``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def i0(self) -> Tensor:
-        """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype."""
+        """The modified Bessel function of the first kind of order 0, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def i0_(self) -> Tensor:
-        """``i0``, in place."""
+        """``i0``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def igamma(self, other: Tensor) -> Tensor:
-        """The regularized lower incomplete gamma function, elementwise."""
+        """The regularized lower incomplete gamma function, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def igamma_(self, other: Operand) -> Tensor:
-        """``gammainc``, in place."""
+        """``gammainc``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def igammac(self, other: Tensor) -> Tensor:
-        """The regularized upper incomplete gamma function, elementwise."""
+        """The regularized upper incomplete gamma function, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def igammac_(self, other: Operand) -> Tensor:
-        """``gammaincc``, in place."""
+        """``gammaincc``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @property
     def imag(self) -> Tensor:
-        """The imaginary part, a view. Raises RuntimeError for real tensors."""
+        """The imaginary part, a view. Raises RuntimeError for real tensors.
+
+        Shapes: Any; the result likewise. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     @imag.setter
     def imag(self, value: Any) -> None: ...
     @overload
     def index_add(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
-        """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``."""
+        """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     @overload
     def index_add(self, axis: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
-        """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``."""
+        """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     @overload
     def index_add_(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
-        """``index_add``, in place."""
+        """``index_add``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_add_(self, axis: builtins.int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
-        """``index_add``, in place."""
+        """``index_add``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_copy(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
-        """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``."""
+        """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     @overload
     def index_copy(self, axis: builtins.int, index: Tensor, source: Tensor) -> Tensor:
-        """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``."""
+        """``input`` with the slices of ``source`` written at the positions ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     @overload
     def index_copy_(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
-        """``index_copy``, in place."""
+        """``index_copy``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_copy_(self, axis: builtins.int, index: Tensor, source: Tensor) -> Tensor:
-        """``index_copy``, in place."""
+        """``index_copy``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_fill(self, dim: builtins.int, index: Tensor, value: Operand) -> Tensor:
-        """``input`` with a number written at the positions ``index`` along ``dim``."""
+        """``input`` with a number written at the positions ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def index_fill(self, axis: builtins.int, index: Tensor, value: Operand) -> Tensor:
-        """``input`` with a number written at the positions ``index`` along ``dim``."""
+        """``input`` with a number written at the positions ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def index_fill_(self, dim: builtins.int, index: Tensor, value: Operand) -> Tensor:
-        """``index_fill``, in place."""
+        """``index_fill``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_fill_(self, axis: builtins.int, index: Tensor, value: Operand) -> Tensor:
-        """``index_fill``, in place."""
+        """``index_fill``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def index_put(self, indices: Sequence[Any], values: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """``input`` with broadcast ``values`` written, or added, at the positions that index tensors select."""
+        """``input`` with broadcast ``values`` written, or added, at the positions that index tensors select.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def index_put_(self, indices: Sequence[Any], values: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """``index_put``, in place."""
+        """``index_put``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_reduce(self, dim: builtins.int, index: Tensor, source: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
-        """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin."""
+        """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     @overload
     def index_reduce(self, axis: builtins.int, index: Tensor, source: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
-        """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin."""
+        """``input`` with the slices of ``source`` reduced into the positions ``index``, by prod, mean, amax or amin.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     @overload
     def index_reduce_(self, dim: builtins.int, index: Tensor, source: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
-        """``index_reduce``, in place."""
+        """``index_reduce``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_reduce_(self, axis: builtins.int, index: Tensor, source: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
-        """``index_reduce``, in place."""
+        """``index_reduce``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def index_select(self, dim: builtins.int, index: Tensor) -> Tensor:
-        """The slices of ``input`` along ``dim`` at the positions in the vector ``index``."""
+        """The slices of ``input`` along ``dim`` at the positions in the vector ``index``.
+
+        Shapes: The axis ``dim`` gets the number of indices. Takes any dtype; the dtype is kept. Shapes that do not fit
+        raise IndexError.
+        """
     @overload
     def index_select(self, axis: builtins.int, index: Tensor) -> Tensor:
-        """The slices of ``input`` along ``dim`` at the positions in the vector ``index``."""
+        """The slices of ``input`` along ``dim`` at the positions in the vector ``index``.
+
+        Shapes: The axis ``dim`` gets the number of indices. Takes any dtype; the dtype is kept. Shapes that do not fit
+        raise IndexError.
+        """
     def inner(self, other: Tensor) -> Tensor:
-        """The sum of products over the last axes."""
+        """The sum of products over the last axes.
+
+        Shapes: (..., n) and (..., n) give the leading axes of the first, then of the second. Takes any dtype; the dtype is
+        kept. Shapes that do not fit raise RuntimeError.
+        """
     def int(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.int32)``."""
     def inverse(self) -> Tensor:
-        """The inverse. Raises LinAlgError if there is none."""
+        """The inverse. Raises LinAlgError if there is none.
+
+        Shapes: Square matrices (..., n, n); the result likewise. Takes floating and complex tensors; the dtype is kept.
+        Raises TypeError for arguments of other types.
+        """
     def is_coalesced(self) -> builtins.bool:
         """False for every tensor."""
     def is_conj(self) -> builtins.bool:
-        """True for a conjugating view of complex numbers."""
+        """True for a conjugating view of complex numbers.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     is_cpu: builtins.bool
     is_cuda: builtins.bool
     def is_distributed(self) -> builtins.bool:
@@ -801,297 +1801,748 @@ class TensorMethods:
     is_mps: builtins.bool
     is_mtia: builtins.bool
     def is_neg(self) -> builtins.bool:
-        """False for every tensor."""
+        """False for every tensor.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     is_nested: builtins.bool
     def is_nonzero(self) -> builtins.bool:
-        """True if the only element is not zero. Raises RuntimeError for other numbers of elements."""
+        """True if the only element is not zero. Raises RuntimeError for other numbers of elements.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     def is_pinned(self, device: Any = None) -> builtins.bool:
         """False: memory is not pinned."""
     is_quantized: builtins.bool
     def is_same_size(self, other: Tensor) -> builtins.bool:
-        """True if the shapes are equal."""
+        """True if the shapes are equal.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     def is_shared(self) -> builtins.bool:
         """False for every tensor."""
     def is_signed(self) -> builtins.bool:
-        """True if the dtype has negative numbers."""
+        """True if the dtype has negative numbers.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     is_sparse: builtins.bool
     is_sparse_csr: builtins.bool
     is_vulkan: builtins.bool
     is_xla: builtins.bool
     is_xpu: builtins.bool
     def isclose(self, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: builtins.bool = False) -> Tensor:
-        """|input - other| <= atol + rtol * |other|, elementwise; equal infinities are close."""
+        """|input - other| <= atol + rtol * |other|, elementwise; equal infinities are close.
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def isfinite(self) -> Tensor:
-        """For each element: True if it is neither infinite nor NaN."""
+        """For each element: True if it is neither infinite nor NaN.
+
+        Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+        """
     def isinf(self) -> Tensor:
-        """For each element: True if it is infinite."""
+        """For each element: True if it is infinite.
+
+        Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+        """
     def isnan(self) -> Tensor:
-        """For each element: True if it is NaN."""
+        """For each element: True if it is NaN.
+
+        Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+        """
     def isneginf(self) -> Tensor:
-        """For each element: True if it is -inf."""
+        """For each element: True if it is -inf.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool.
+        """
     def isposinf(self) -> Tensor:
-        """For each element: True if it is +inf."""
+        """For each element: True if it is +inf.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool.
+        """
     def isreal(self) -> Tensor:
-        """For each element: True if it is real."""
+        """For each element: True if it is real.
+
+        Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+        """
     def istft(self, n_fft: builtins.int, hop_length: builtins.int | None = None, win_length: builtins.int | None = None, window: Tensor | None = None, center: builtins.bool = True, normalized: builtins.bool = False, onesided: builtins.bool | None = None, length: builtins.int | None = None, return_complex: builtins.bool = False) -> Tensor:
         """The signal whose ``stft`` (N, frequencies, windows) is closest: the sum of the windows divided by the sum of their
         squares (Griffin, Lim 1984).
 
         ``length``: of the signal, truncated or padded with zeros. Raises RuntimeError for shapes that do not fit, and windows
         whose squares have gaps.
+
+        Shapes: (N, frequencies, frames), or without N, give (N, L). Takes floating and complex tensors; the dtype is kept.
+        Raises TypeError for arguments of other types.
         """
     @property
     def itemsize(self) -> builtins.int:
         """The number of bytes of an element."""
     def kron(self, other: Tensor) -> Tensor:
-        """The Kronecker product."""
+        """The Kronecker product.
+
+        Shapes: Each extent is the product of the operands'; missing leading axes count as 1. Takes any dtype; the dtype is
+        kept. Raises TypeError for arguments of other types.
+        """
     def kthvalue(self, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False, *, axis: builtins.int = -1, keepdims: builtins.bool = False) -> Ordered:
-        """The k-th smallest element along ``dim`` (counting from 1), and its position."""
+        """The k-th smallest element along ``dim`` (counting from 1), and its position.
+
+        Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Values keep the dtype;
+        positions and counts are integers. Raises TypeError for arguments of other types.
+        """
     layout: _layout
     def lcm(self, other: Tensor) -> Tensor:
-        """The least common multiple, elementwise. Raises NotImplementedError for bools."""
+        """The least common multiple, elementwise. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes integers; bools raise NotImplementedError. Shapes that do not fit raise
+        RuntimeError.
+        """
     def lcm_(self, other: Tensor) -> Tensor:
-        """``lcm``, in place."""
+        """``lcm``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def ldexp(self, other: Tensor) -> Tensor:
-        """input * 2**other."""
+        """input * 2**other.
+
+        Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+        raise RuntimeError.
+        """
     def ldexp_(self, other: Tensor) -> Tensor:
-        """``ldexp``, in place."""
+        """``ldexp``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def le(self, other: Operand) -> Tensor:
-        """input <= other, elementwise."""
+        """input <= other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def le_(self, other: Operand) -> Tensor:
-        """``le``, in place."""
+        """``le``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def lerp(self, end: Tensor, weight: Any) -> Tensor:
-        """input + weight * (end - input). Raises NotImplementedError for integers and bools."""
+        """input + weight * (end - input). Raises NotImplementedError for integers and bools.
+
+        Shapes: The operands broadcast. Takes floating and complex tensors; integer and bool ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def lerp_(self, end: Tensor, weight: Any) -> Tensor:
-        """``lerp``, in place."""
+        """``lerp``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def less(self, other: Operand) -> Tensor:
-        """input < other, elementwise."""
+        """input < other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def less_(self, other: Operand) -> Tensor:
-        """``less``, in place."""
+        """``less``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def less_equal(self, other: Operand) -> Tensor:
-        """input <= other, elementwise."""
+        """input <= other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def less_equal_(self, other: Operand) -> Tensor:
-        """``less_equal``, in place."""
+        """``less_equal``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def lgamma(self) -> Tensor:
-        """The logarithm of the absolute value of the gamma function, elementwise. Integers become the default dtype."""
+        """The logarithm of the absolute value of the gamma function, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def lgamma_(self) -> Tensor:
-        """``lgamma``, in place."""
+        """``lgamma``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def log(self) -> Tensor:
-        """The natural logarithm, elementwise. Integers become the default dtype."""
+        """The natural logarithm, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def log10(self) -> Tensor:
-        """The logarithm to base 10, elementwise. Integers become the default dtype."""
+        """The logarithm to base 10, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def log10_(self) -> Tensor:
-        """``log10``, in place."""
+        """``log10``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def log1p(self) -> Tensor:
-        """log(1 + x), exact near zero, elementwise. Integers become the default dtype."""
+        """log(1 + x), exact near zero, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def log1p_(self) -> Tensor:
-        """``log1p``, in place."""
+        """``log1p``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def log2(self) -> Tensor:
-        """The logarithm to base 2, elementwise. Integers become the default dtype."""
+        """The logarithm to base 2, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def log2_(self) -> Tensor:
-        """``log2``, in place."""
+        """``log2``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def log_(self) -> Tensor:
-        """``log``, in place."""
+        """``log``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def log_normal_(self, mean: builtins.float = 1, std: builtins.float = 2, *, generator: Generator | None = None) -> Tensor:
         """Numbers whose logarithm is normal, in place. Raises RuntimeError for a ``std`` that is not positive."""
     @overload
     def log_softmax(self, dim: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """log(softmax(x)) along ``dim``, without overflow."""
+        """log(softmax(x)) along ``dim``, without overflow.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+        """
     @overload
     def log_softmax(self, axis: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """log(softmax(x)) along ``dim``, without overflow."""
+        """log(softmax(x)) along ``dim``, without overflow.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+        """
     def logaddexp(self, other: Tensor) -> Tensor:
-        """log(exp(input) + exp(other)), without overflow, elementwise."""
+        """log(exp(input) + exp(other)), without overflow, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+        raise RuntimeError.
+        """
     def logaddexp2(self, other: Tensor) -> Tensor:
-        """log2(2**input + 2**other), without overflow, elementwise."""
+        """log2(2**input + 2**other), without overflow, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def logcumsumexp(self, dim: builtins.int) -> Tensor:
-        """log(cumsum(exp(x))) along ``dim``, without overflow."""
+        """log(cumsum(exp(x))) along ``dim``, without overflow.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     @overload
     def logcumsumexp(self, axis: builtins.int) -> Tensor:
-        """log(cumsum(exp(x))) along ``dim``, without overflow."""
+        """log(cumsum(exp(x))) along ``dim``, without overflow.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def logdet(self) -> Tensor:
-        """The logarithm of the determinant; NaN if it is negative, complex for complex matrices."""
+        """The logarithm of the determinant; NaN if it is negative, complex for complex matrices.
+
+        Shapes: Square matrices (..., n, n); the result is (...). Takes floating and complex tensors; the dtype is kept.
+        Other numbers of axes raise RuntimeError.
+        """
     def logical_and(self, other: Tensor) -> Tensor:
-        """True where both elements are true (not zero)."""
+        """True where both elements are true (not zero).
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def logical_and_(self, other: Tensor) -> Tensor:
-        """``logical_and``, in place."""
+        """``logical_and``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def logical_not(self) -> Tensor:
-        """For each element: True if it is zero."""
+        """For each element: True if it is zero.
+
+        Shapes: A result like ``input``. Takes any dtype. The result is bool. Raises TypeError for arguments of other types.
+        """
     def logical_not_(self) -> Tensor:
-        """``logical_not``, in place."""
+        """``logical_not``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def logical_or(self, other: Tensor) -> Tensor:
-        """True where one of the elements is true (not zero)."""
+        """True where one of the elements is true (not zero).
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def logical_or_(self, other: Tensor) -> Tensor:
-        """``logical_or``, in place."""
+        """``logical_or``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def logical_xor(self, other: Tensor) -> Tensor:
-        """True where exactly one of the elements is true (not zero)."""
+        """True where exactly one of the elements is true (not zero).
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def logical_xor_(self, other: Tensor) -> Tensor:
-        """``logical_xor``, in place."""
+        """``logical_xor``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def logit(self, eps: builtins.float | None = None) -> Tensor:
-        """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given."""
+        """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if ``eps`` is given.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def logit_(self, eps: builtins.float | None = None) -> Tensor:
-        """``logit``, in place."""
+        """``logit``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def logsumexp(self, dim: builtins.int | Sequence[builtins.int] | None, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Tensor:
-        """log(sum(exp(x))) over ``dim``, without overflow."""
+        """log(sum(exp(x))) over ``dim``, without overflow.
+
+        Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Integers and bools give
+        the default dtype. Raises TypeError for arguments of other types.
+        """
     @overload
     def logsumexp(self, axis: builtins.int | Sequence[builtins.int] | None, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Tensor:
-        """log(sum(exp(x))) over ``dim``, without overflow."""
+        """log(sum(exp(x))) over ``dim``, without overflow.
+
+        Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Integers and bools give
+        the default dtype. Raises TypeError for arguments of other types.
+        """
     def long(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.int64)``."""
     def lt(self, other: Operand) -> Tensor:
-        """input < other, elementwise."""
+        """input < other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def lt_(self, other: Operand) -> Tensor:
-        """``lt``, in place."""
+        """``lt``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def lu(self, pivot: builtins.bool = True, get_infos: builtins.bool = False) -> tuple[Tensor, ...]:
-        """``linalg.lu_factor_ex`` under its old name: (LU, pivots), and infos if ``get_infos``."""
+        """``linalg.lu_factor_ex`` under its old name: (LU, pivots), and infos if ``get_infos``.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError.
+        Values keep the dtype; positions and counts are integers.
+        """
     def lu_solve(self, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
-        """``linalg.lu_solve`` under its old name."""
+        """``linalg.lu_solve`` under its old name.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @property
     def mH(self) -> Tensor:
-        """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors."""
+        """The conjugate transpose of the last two axes; a view. Raises RuntimeError for vectors.
+
+        Shapes: The axes in another order. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     @property
     def mT(self) -> Tensor:
         """The transpose of the last two axes; a view. A number is unchanged; raises RuntimeError for a vector."""
     def map_(self, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
         """Replaces each element by ``callable(element, other)``, in place, in Python, with ``other`` from ``tensor``."""
     def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
-        """``value`` where the mask is true."""
+        """``value`` where the mask is true.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def masked_fill_(self, mask: Tensor, value: Operand) -> Tensor:
-        """``masked_fill``, in place."""
+        """``masked_fill``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def masked_scatter(self, mask: Tensor, source: Tensor) -> Tensor:
-        """The elements of ``source``, in order, where the mask is true."""
+        """The elements of ``source``, in order, where the mask is true.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def masked_scatter_(self, mask: Tensor, source: Tensor) -> Tensor:
-        """``masked_scatter``, in place."""
+        """``masked_scatter``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def masked_select(self, mask: Tensor) -> Tensor:
-        """The elements where the mask is true, in a vector. Their number depends on values."""
+        """The elements where the mask is true, in a vector. Their number depends on values.
+
+        Shapes: ``mask`` broadcasts with ``input``; the result is a vector. Takes any dtype; the dtype is kept. Shapes that
+        do not fit raise RuntimeError.
+        """
     def matmul(self, other: Tensor) -> Tensor:
-        """The product of vectors, matrices or batches of matrices; batches broadcast."""
+        """The product of vectors, matrices or batches of matrices; batches broadcast.
+
+        Shapes: As ``numpy.matmul``: (..., n, m) and (..., m, p) give (..., n, p); a vector stands for a row on the left, a
+        column on the right. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def matrix_exp(self) -> Tensor:
-        """The matrix exponential, by scaling and squaring of a Taylor polynomial of degree 18 (Bader, Blanes, Casas 2019)."""
+        """The matrix exponential, by scaling and squaring of a Taylor polynomial of degree 18 (Bader, Blanes, Casas 2019).
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     def matrix_power(self, n: builtins.int) -> Tensor:
-        """The n-th power, by repeated squaring; for negative n of the inverse."""
+        """The n-th power, by repeated squaring; for negative n of the inverse.
+
+        Shapes: Square matrices (..., n, n); the result likewise. Takes floating and complex tensors; the dtype is kept.
+        Raises TypeError for arguments of other types.
+        """
     @overload
     def max(self) -> Tensor:
-        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def max(self, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def max(self, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def max(self, other: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def max(self, other: Tensor) -> Tensor:
-        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     def maximum(self, other: Tensor) -> Tensor:
-        """The larger; NaN wins, elementwise."""
+        """The larger; NaN wins, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def mean(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: DType | builtins.type[Any] | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The mean over ``dim``. Raises RuntimeError unless the input is floating."""
+        """The mean over ``dim``. Raises RuntimeError unless the input is floating.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+        complex tensors; integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises
+        IndexError.
+        """
     @overload
     def median(self) -> Tensor:
-        """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+        """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+        keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def median(self, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-        """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+        """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+        keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def median(self, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-        """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins."""
+        """The lower median of all elements; or, along ``dim``, (values, indices). NaN wins.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+        keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def min(self) -> Tensor:
-        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def min(self, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def min(self, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def min(self, other: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Extremum:
-        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def min(self, other: Tensor) -> Tensor:
-        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
+        """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     def minimum(self, other: Tensor) -> Tensor:
-        """The smaller; NaN wins, elementwise."""
+        """The smaller; NaN wins, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def mm(self, mat2: Tensor) -> Tensor:
-        """The product of two matrices."""
+        """The product of two matrices.
+
+        Shapes: (n, m) and (m, p) give (n, p). Takes any dtype; the dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     def mode(self, dim: builtins.int = -1, keepdim: builtins.bool = False, *, axis: builtins.int = -1, keepdims: builtins.bool = False) -> Ordered:
-        """The most frequent element along ``dim``, the smallest of several, and its last position."""
+        """The most frequent element along ``dim``, the smallest of several, and its last position.
+
+        Shapes: The axis ``dim`` is removed; ``keepdim`` keeps it with extent 1. Takes any dtype. Values keep the dtype;
+        positions and counts are integers. Raises TypeError for arguments of other types.
+        """
     def moveaxis(self, source: Any, destination: Any) -> Tensor:
-        """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view."""
+        """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     def movedim(self, source: Any, destination: Any) -> Tensor:
-        """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view."""
+        """Moves axes from ``source`` to ``destination`` and keeps the order of the others; a view.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     def msort(self) -> Tensor:
-        """The sorted elements along the first axis."""
+        """The sorted elements along the first axis.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept.
+        """
     def mul(self, other: Operand) -> Tensor:
-        """input * other, elementwise."""
+        """input * other, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def mul_(self, other: Operand) -> Tensor:
-        """``mul``, in place."""
+        """``mul``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def multinomial(self, num_samples: builtins.int, replacement: builtins.bool = False, *, generator: Generator | None = None) -> Tensor:
-        """``multinomial`` with this tensor's weights."""
+        """``multinomial`` with this tensor's weights.
+
+        Shapes: Weights (n) or (m, n) give (num_samples) or (m, num_samples). Takes floating tensors; complex, integer and
+        bool ones raise RuntimeError. The result is int64. Other numbers of axes raise RuntimeError.
+        """
     def multiply(self, other: Operand) -> Tensor:
-        """input * other, elementwise."""
+        """input * other, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def multiply_(self, other: Operand) -> Tensor:
-        """``multiply``, in place."""
+        """``multiply``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def mv(self, vec: Tensor) -> Tensor:
-        """The product of a matrix and a vector."""
+        """The product of a matrix and a vector.
+
+        Shapes: (n, m) and (m) give (n). Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def mvlgamma(self, p: builtins.int) -> Tensor:
-        """The logarithm of the multivariate gamma function of dimension ``p``."""
+        """The logarithm of the multivariate gamma function of dimension ``p``.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def mvlgamma_(self, p: builtins.int) -> Tensor:
-        """``mvlgamma``, in place."""
+        """``mvlgamma``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     name: str | None
     def nan_to_num(self, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None) -> Tensor:
-        """Replaces NaN and infinities by numbers: by default 0, and the largest and smallest finite numbers."""
+        """Replaces NaN and infinities by numbers: by default 0, and the largest and smallest finite numbers.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def nan_to_num_(self, nan: builtins.float | None = None, posinf: builtins.float | None = None, neginf: builtins.float | None = None) -> Tensor:
-        """``nan_to_num``, in place."""
+        """``nan_to_num``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def nanmean(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: DType | builtins.type[Any] | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The mean of the elements that are not NaN."""
+        """The mean of the elements that are not NaN.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating tensors;
+        complex, integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError.
+        """
     @overload
     def nanmedian(self) -> Tensor:
-        """The lower median of the elements that are not NaN."""
+        """The lower median of the elements that are not NaN.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+        keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def nanmedian(self, dim: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-        """The lower median of the elements that are not NaN."""
+        """The lower median of the elements that are not NaN.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+        keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def nanmedian(self, axis: builtins.int, keepdim: builtins.bool = False, *, keepdims: builtins.bool = False) -> Ordered:
-        """The lower median of the elements that are not NaN."""
+        """The lower median of the elements that are not NaN.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Values
+        keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     def nanquantile(self, q: builtins.float | Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: str = 'linear', axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """``quantile`` of the elements that are not NaN."""
+        """``quantile`` of the elements that are not NaN.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating tensors;
+        complex, integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes
+        that do not fit raise RuntimeError.
+        """
     def nansum(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: DType | builtins.type[Any] | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The sum of the elements that are not NaN."""
+        """The sum of the elements that are not NaN.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating, integer
+        and bool tensors; complex ones raise NotImplementedError. Bools and small integers are computed in int64. An axis
+        out of range raises IndexError.
+        """
     @overload
     def narrow(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """``length`` elements from ``start`` along ``dim``, a view."""
+        """``length`` elements from ``start`` along ``dim``, a view.
+
+        Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @overload
     def narrow(self, axis: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """``length`` elements from ``start`` along ``dim``, a view."""
+        """``length`` elements from ``start`` along ``dim``, a view.
+
+        Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @overload
     def narrow_copy(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """A copy of what ``narrow`` gives."""
+        """A copy of what ``narrow`` gives.
+
+        Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @overload
     def narrow_copy(self, axis: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
-        """A copy of what ``narrow`` gives."""
+        """A copy of what ``narrow`` gives.
+
+        Shapes: The axis ``dim`` gets the extent ``length``. Takes any dtype; the dtype is kept. Other numbers of axes raise
+        RuntimeError.
+        """
     @property
     def nbytes(self) -> builtins.int:
         """The number of bytes of all elements."""
     def ndimension(self) -> builtins.int:
         """The number of axes."""
     def ne(self, other: Operand) -> Tensor:
-        """input != other, elementwise."""
+        """input != other, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def ne_(self, other: Operand) -> Tensor:
-        """``ne``, in place."""
+        """``ne``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def neg(self) -> Tensor:
-        """-x, elementwise. Raises RuntimeError for bools."""
+        """-x, elementwise. Raises RuntimeError for bools.
+
+        Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The
+        dtype is kept.
+        """
     def neg_(self) -> Tensor:
-        """``neg``, in place."""
+        """``neg``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def negative(self) -> Tensor:
-        """-x, elementwise. Raises RuntimeError for bools."""
+        """-x, elementwise. Raises RuntimeError for bools.
+
+        Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The
+        dtype is kept.
+        """
     def negative_(self) -> Tensor:
-        """``negative``, in place."""
+        """``negative``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def nelement(self) -> builtins.int:
         """The number of elements."""
     def new(self, *args: Any) -> Tensor:
@@ -1138,125 +2589,311 @@ class TensorMethods:
     def new_zeros(self, shape: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
         """Zeros, by default of this tensor's dtype."""
     def nextafter(self, other: Tensor) -> Tensor:
-        """The next floating number after input towards other, elementwise."""
+        """The next floating number after input towards other, elementwise.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Shapes that do not fit raise RuntimeError.
+        """
     def nextafter_(self, other: Tensor) -> Tensor:
-        """``nextafter``, in place."""
+        """``nextafter``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def nonzero(self, *, as_tuple: Literal[False] = False) -> Tensor:
-        """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis."""
+        """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis.
+
+        Shapes: Any; the result is (positions, axes), or one vector per axis. Takes any dtype; the result is int64. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def nonzero(self, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]:
-        """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis."""
+        """The positions of non-zero elements, one per row; or, as a tuple, one tensor per axis.
+
+        Shapes: Any; the result is (positions, axes), or one vector per axis. Takes any dtype; the result is int64. Raises
+        TypeError for arguments of other types.
+        """
     def nonzero_static(self, *, size: builtins.int, fill_value: builtins.int = -1) -> Tensor:
-        """The coordinates of the first ``size`` non-zero elements, in rows; missing rows are filled with ``fill_value``."""
+        """The coordinates of the first ``size`` non-zero elements, in rows; missing rows are filled with ``fill_value``.
+
+        Shapes: Any; the result is (positions, axes). Takes any dtype; the result is int64. Raises TypeError for arguments
+        of other types.
+        """
     def norm(self, p: Any = 'fro', dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, dtype: DType | builtins.type[Any] | None = None, *, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The ``p`` norm over ``dim``: a vector norm, also for two axes; ``fro`` and ``nuc`` are matrix norms."""
+        """The ``p`` norm over ``dim``: a vector norm, also for two axes; ``fro`` and ``nuc`` are matrix norms.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+        complex tensors; integer and bool ones raise RuntimeError. The dtype is kept; complex numbers give real ones. Raises
+        TypeError for arguments of other types.
+        """
     def normal_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Fills the tensor with random numbers: ``normal_`` of ``tracer.random.filling``."""
     def not_equal(self, other: Operand) -> Tensor:
-        """input != other, elementwise."""
+        """input != other, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype. The result is bool. Shapes that do not fit raise RuntimeError.
+        """
     def not_equal_(self, other: Operand) -> Tensor:
-        """``not_equal``, in place."""
+        """``not_equal``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def orgqr(self, tau: Tensor) -> Tensor:
-        """``linalg.householder_product`` under its old name."""
+        """``linalg.householder_product`` under its old name.
+
+        Shapes: Square matrices (..., n, n); the result likewise. Takes floating and complex tensors; the dtype is kept.
+        Raises TypeError for arguments of other types.
+        """
     def ormqr(self, tau: Tensor, other: Tensor, left: builtins.bool = True, transpose: builtins.bool = False) -> Tensor:
-        """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), from the result of ``geqrf``."""
+        """Q ``other`` (``other`` Q if not ``left``; Q' for Q if ``transpose``), from the result of ``geqrf``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def outer(self, vec2: Tensor) -> Tensor:
-        """The outer product of two vectors."""
+        """The outer product of two vectors.
+
+        Shapes: Vectors (n) and (m) give (n, m). Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def permute(self, *dims: builtins.int) -> Tensor:
-        """Permutes the axes. Raises TypeError if none is given."""
+        """Permutes the axes. Raises TypeError if none is given.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def permute(self, dims: Sequence[builtins.int]) -> Tensor:
-        """Permutes the axes. Raises TypeError if none is given."""
+        """Permutes the axes. Raises TypeError if none is given.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def permute(self, axis: Sequence[builtins.int]) -> Tensor:
-        """Permutes the axes. Raises TypeError if none is given."""
+        """Permutes the axes. Raises TypeError if none is given.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def permute(self, dim: Sequence[builtins.int]) -> Tensor:
-        """Permutes the axes. Raises TypeError if none is given."""
+        """Permutes the axes. Raises TypeError if none is given.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     def pin_memory(self, device: Any = None) -> Tensor:
         """The tensor itself: memory is not pinned."""
     def pinverse(self, rtol: Any = None, *, atol: Any = None, hermitian: builtins.bool = False, rcond: Any = None) -> Tensor:
-        """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero."""
+        """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept.
+        """
     def polygamma(self, n: builtins.int) -> Tensor:
-        """``polygamma(n, self)``."""
+        """``polygamma(n, self)``.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise TypeError. Integers
+        and bools give the default dtype.
+        """
     def polygamma_(self, n: builtins.int) -> Tensor:
-        """``_polygamma``, in place."""
+        """``_polygamma``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def positive(self) -> Tensor:
-        """The input itself. Raises RuntimeError for bools."""
+        """The input itself. Raises RuntimeError for bools.
+
+        Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The
+        dtype is kept.
+        """
     def pow(self, exponent: Operand) -> Tensor:
-        """input to the power of exponent, elementwise."""
+        """input to the power of exponent, elementwise.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def pow_(self, exponent: Operand) -> Tensor:
-        """``pow``, in place."""
+        """``pow``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def prelu(self, weight: Tensor) -> Tensor:
-        """x where positive, weight * x elsewhere; one weight, or one per channel."""
+        """x where positive, weight * x elsewhere; one weight, or one per channel.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def prod(self, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, dtype: DType | builtins.type[Any] | None = None, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The product of all elements, or along ``dim``. Integers and bools are multiplied in int64."""
+        """The product of all elements, or along ``dim``. Integers and bools are multiplied in int64.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Bools
+        and small integers are computed in int64. An axis out of range raises IndexError.
+        """
     def put(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """``input`` with the elements of ``source`` at positions in the flattened input."""
+        """``input`` with the elements of ``source`` at positions in the flattened input.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     def put_(self, index: Tensor, source: Tensor, accumulate: builtins.bool = False) -> Tensor:
-        """``put``, in place."""
+        """``put``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def qr(self, some: builtins.bool = True) -> QR:
-        """``linalg.qr``: reduced if ``some``, else complete."""
+        """``linalg.qr``: reduced if ``some``, else complete.
+
+        Shapes: (..., n, m); Q is (..., n, k), R (..., k, m), with k = min(n, m), or n if complete. Takes floating and
+        complex tensors; integer and bool ones raise RuntimeError. The dtype is kept.
+        """
     def quantile(self, q: builtins.float | Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False, *, interpolation: str = 'linear', _skip_nan: builtins.bool = False, axis: builtins.int | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The ``q`` quantiles along ``dim``, or of all elements; ``interpolation`` between two elements."""
+        """The ``q`` quantiles along ``dim``, or of all elements; ``interpolation`` between two elements.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating tensors;
+        complex, integer and bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes
+        that do not fit raise RuntimeError.
+        """
     def rad2deg(self) -> Tensor:
-        """Radians to degrees."""
+        """Radians to degrees.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype.
+        """
     def rad2deg_(self) -> Tensor:
-        """``rad2deg``, in place."""
+        """``rad2deg``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def random_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Fills the tensor with random numbers: ``random_`` of ``tracer.random.filling``."""
     def ravel(self) -> Tensor:
-        """All elements along one axis: a view if memory is row-major, else a copy."""
+        """All elements along one axis: a view if memory is row-major, else a copy.
+
+        Shapes: A vector with all elements. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @property
     def real(self) -> Tensor:
-        """The real part, a view; a real tensor itself."""
+        """The real part, a view; a real tensor itself.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept; complex numbers give real ones. Raises
+        TypeError for arguments of other types.
+        """
     @real.setter
     def real(self, value: Any) -> None: ...
     def reciprocal(self) -> Tensor:
-        """1 / x, elementwise. Integers become the default dtype."""
+        """1 / x, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def reciprocal_(self) -> Tensor:
-        """``reciprocal``, in place."""
+        """``reciprocal``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def relu(self) -> Tensor:
-        """max(x, 0), elementwise; NaN stays. Raises RuntimeError for bools."""
+        """max(x, 0), elementwise; NaN stays. Raises RuntimeError for bools.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+        or RuntimeError. The dtype is kept.
+        """
     def relu_(self) -> Tensor:
-        """``relu``, in place."""
+        """``relu``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def remainder(self, other: Operand) -> Tensor:
-        """input modulo other, with the sign of other, elementwise. Raises NotImplementedError for bools."""
+        """input modulo other, with the sign of other, elementwise. Raises NotImplementedError for bools.
+
+        Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError.
+        The dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def remainder_(self, other: Operand) -> Tensor:
-        """``remainder``, in place."""
+        """``remainder``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def renorm(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
-        """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``."""
+        """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept.
+        """
     @overload
     def renorm(self, p: builtins.float, axis: builtins.int, maxnorm: builtins.float) -> Tensor:
-        """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``."""
+        """``input`` with the slices along ``dim`` scaled down to a ``p`` norm of at most ``maxnorm``.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept.
+        """
     @overload
     def renorm_(self, p: builtins.float, dim: builtins.int, maxnorm: builtins.float) -> Tensor:
-        """``renorm``, in place."""
+        """``renorm``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def renorm_(self, p: builtins.float, axis: builtins.int, maxnorm: builtins.float) -> Tensor:
-        """``renorm``, in place."""
+        """``renorm``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def repeat(self, *repeats: builtins.int) -> Tensor:
-        """Repeats the tensor along each axis; new axes come first."""
+        """Repeats the tensor along each axis; new axes come first.
+
+        Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Other numbers of
+        axes raise RuntimeError.
+        """
     @overload
     def repeat(self, repeats: Sequence[builtins.int]) -> Tensor:
-        """Repeats the tensor along each axis; new axes come first."""
+        """Repeats the tensor along each axis; new axes come first.
+
+        Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Other numbers of
+        axes raise RuntimeError.
+        """
     def repeat_interleave(self, repeats: builtins.int | Tensor | None = None, dim: builtins.int | None = None, *, output_size: builtins.int | None = None, axis: builtins.int | None = None) -> Tensor:
-        """Repeats each element (or slice along ``dim``) as often as ``repeats`` says."""
+        """Repeats each element (or slice along ``dim``) as often as ``repeats`` says.
+
+        Shapes: Without ``dim`` a vector; otherwise only the axis ``dim`` grows. Takes any dtype; the dtype is kept. An axis
+        out of range raises IndexError. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def reshape(self, *shape: builtins.int) -> Tensor:
-        """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+        """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit.
+
+        Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+        raise RuntimeError.
+        """
     @overload
     def reshape(self, shape: Sequence[builtins.int]) -> Tensor:
-        """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+        """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit.
+
+        Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+        raise RuntimeError.
+        """
     @overload
     def reshape(self, size: Sequence[builtins.int]) -> Tensor:
-        """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
+        """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit.
+
+        Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+        raise RuntimeError.
+        """
     def reshape_as(self, other: Tensor) -> Tensor:
-        """The elements in the shape of another tensor."""
+        """The elements in the shape of another tensor.
+
+        Shapes: That of ``other``, with the same number of elements. Takes any dtype; the dtype is kept. Shapes that do not
+        fit raise RuntimeError.
+        """
     @overload
     def resize_(self, *size: builtins.int, memory_format: Any = None) -> Tensor:
         """Changes the shape to elements in memory order from the first one on; missing elements are zero.
@@ -1276,143 +2913,328 @@ class TensorMethods:
         Memory is kept if it suffices. Raises RuntimeError if the tensor requires a gradient.
         """
     def resize_as_(self, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
-        """``resize_`` to the shape of another tensor."""
+        """``resize_`` to the shape of another tensor, of any dtype. Raises RuntimeError if this tensor requires a gradient."""
     def resolve_conj(self) -> Tensor:
-        """The tensor itself, or a copy of a conjugated view."""
+        """The tensor itself, or a copy of a conjugated view.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def resolve_neg(self) -> Tensor:
-        """The tensor itself, or a copy of a negating view."""
+        """The tensor itself, or a copy of a negating view.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def roll(self, shifts: builtins.int | Sequence[builtins.int], dims: builtins.int | Sequence[builtins.int] | None = None, *, axis: builtins.int | Sequence[builtins.int] | None = None, dim: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-        """Shifts elements cyclically along axes (along all axes as one, without ``dims``)."""
+        """Shifts elements cyclically along axes (along all axes as one, without ``dims``).
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def rot90(self, k: builtins.int = 1, dims: Sequence[builtins.int] = ..., *, axis: Sequence[builtins.int] = ..., dim: Sequence[builtins.int] = ...) -> Tensor:
-        """Rotates the plane of two axes by 90 degrees, ``k`` times."""
+        """Rotates the plane of two axes by 90 degrees, ``k`` times.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def round(self, *, decimals: builtins.int = 0) -> Tensor:
-        """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``."""
+        """The nearest integer, half to even, elementwise, in the input's dtype; or rounded to ``decimals``.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def round_(self, *, decimals: builtins.int = 0) -> Tensor:
-        """``round``, in place."""
+        """``round``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def rsqrt(self) -> Tensor:
-        """The reciprocal of the square root, elementwise. Integers become the default dtype."""
+        """The reciprocal of the square root, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def rsqrt_(self) -> Tensor:
-        """``rsqrt``, in place."""
+        """``rsqrt``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def scatter(self, dim: builtins.int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None, reduce: str | None = None) -> Tensor:
         """``input`` with ``src`` written to result[i][index[i][j]] for dim 1, and so on. For repeated positions the last one
         stays.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
         """
     @overload
     def scatter(self, axis: builtins.int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None, reduce: str | None = None) -> Tensor:
         """``input`` with ``src`` written to result[i][index[i][j]] for dim 1, and so on. For repeated positions the last one
         stays.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
         """
     @overload
     def scatter_(self, dim: builtins.int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None, reduce: str | None = None) -> Tensor:
-        """``scatter``, in place."""
+        """``scatter``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def scatter_(self, axis: builtins.int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None, reduce: str | None = None) -> Tensor:
-        """``scatter``, in place."""
+        """``scatter``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def scatter_add(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
-        """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on."""
+        """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def scatter_add(self, axis: builtins.int, index: Tensor, src: Tensor) -> Tensor:
-        """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on."""
+        """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def scatter_add_(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
-        """``scatter_add``, in place."""
+        """``scatter_add``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def scatter_add_(self, axis: builtins.int, index: Tensor, src: Tensor) -> Tensor:
-        """``scatter_add``, in place."""
+        """``scatter_add``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def scatter_reduce(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
         """``input`` with the elements of ``src`` at each position reduced by sum, prod, mean, amax or amin, with or without the
         existing element.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
         """
     @overload
     def scatter_reduce(self, axis: builtins.int, index: Tensor, src: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
         """``input`` with the elements of ``src`` at each position reduced by sum, prod, mean, amax or amin, with or without the
         existing element.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
         """
     @overload
     def scatter_reduce_(self, dim: builtins.int, index: Tensor, src: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
-        """``scatter_reduce``, in place."""
+        """``scatter_reduce``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def scatter_reduce_(self, axis: builtins.int, index: Tensor, src: Tensor, reduce: str, *, include_self: builtins.bool = True) -> Tensor:
-        """``scatter_reduce``, in place."""
+        """``scatter_reduce``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor:
-        """The slice at ``index`` along ``dim``, a view."""
+        """The slice at ``index`` along ``dim``, a view.
+
+        Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Other numbers of axes raise IndexError.
+        """
     @overload
     def select(self, axis: builtins.int, index: builtins.int) -> Tensor:
-        """The slice at ``index`` along ``dim``, a view."""
+        """The slice at ``index`` along ``dim``, a view.
+
+        Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Other numbers of axes raise IndexError.
+        """
     @overload
     def select_scatter(self, src: Tensor, dim: builtins.int, index: builtins.int) -> Tensor:
-        """A copy of the input with ``src`` at ``index`` along ``dim``."""
+        """A copy of the input with ``src`` at ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def select_scatter(self, src: Tensor, axis: builtins.int, index: builtins.int) -> Tensor:
-        """A copy of the input with ``src`` at ``index`` along ``dim``."""
+        """A copy of the input with ``src`` at ``index`` along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def sgn(self) -> Tensor:
-        """The sign: x / |x| for complex numbers."""
+        """The sign: x / |x| for complex numbers.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def sgn_(self) -> Tensor:
-        """``sgn``, in place."""
+        """``sgn``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def share_memory_(self) -> Tensor:
         """The tensor itself: memory is not shared between processes."""
     def short(self, memory_format: Any = None) -> Tensor:
         """``to(tracer.int16)``."""
     def sigmoid(self) -> Tensor:
-        """1 / (1 + exp(-x)), elementwise. Integers become the default dtype."""
+        """1 / (1 + exp(-x)), elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def sigmoid_(self) -> Tensor:
-        """``sigmoid``, in place."""
+        """``sigmoid``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def sign(self) -> Tensor:
-        """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers: use ``sgn``."""
+        """-1, 0 or 1, elementwise; 0 at NaN. Raises NotImplementedError for complex numbers: use ``sgn``.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The dtype is kept.
+        """
     def sign_(self) -> Tensor:
-        """``sign``, in place."""
+        """``sign``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def signbit(self) -> Tensor:
-        """For each element: True if the sign bit is set, as in -0.0."""
+        """For each element: True if the sign bit is set, as in -0.0.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        The result is bool.
+        """
     def sin(self) -> Tensor:
-        """The sine, elementwise. Integers become the default dtype."""
+        """The sine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def sin_(self) -> Tensor:
-        """``sin``, in place."""
+        """``sin``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def sinc(self) -> Tensor:
-        """sin(pi x) / (pi x), elementwise. Integers become the default dtype."""
+        """sin(pi x) / (pi x), elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def sinc_(self) -> Tensor:
-        """``sinc``, in place."""
+        """``sinc``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def sinh(self) -> Tensor:
-        """The hyperbolic sine, elementwise. Integers become the default dtype."""
+        """The hyperbolic sine, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def sinh_(self) -> Tensor:
-        """``sinh``, in place."""
+        """``sinh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def slice_scatter(self, src: Tensor, dim: builtins.int = 0, start: builtins.int | None = None, end: builtins.int | None = None, step: builtins.int = 1, *, axis: builtins.int = 0) -> Tensor:
-        """A copy of the input with ``src`` in a slice along ``dim``."""
+        """A copy of the input with ``src`` in a slice along ``dim``.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def slogdet(self) -> SlogDet:
-        """The sign and the logarithm of the absolute value of the determinant."""
+        """The sign and the logarithm of the absolute value of the determinant.
+
+        Shapes: Square matrices (..., n, n); the result is (...). Takes floating and complex tensors; the dtype is kept.
+        Raises TypeError for arguments of other types.
+        """
     @overload
     def softmax(self, dim: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+        """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+        """
     @overload
     def softmax(self, axis: builtins.int, *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
-        """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+        """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+        """
     def sort(self, dim: builtins.int = -1, descending: builtins.bool = False, stable: builtins.bool = False, *, axis: builtins.int = -1) -> Ordered:
-        """The sorted elements along ``dim``, and their original positions. Always stable; NaN sorts above every number."""
+        """The sorted elements along ``dim``, and their original positions. Always stable; NaN sorts above every number.
+
+        Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Values keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def split(self, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Other numbers of
+        axes raise RuntimeError.
+        """
     @overload
     def split(self, split_size: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Other numbers of
+        axes raise RuntimeError.
+        """
     def split_with_sizes(self, split_sizes: Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of the given sizes."""
+        """Parts of the given sizes.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError. Other numbers of axes raise RuntimeError.
+        """
     def sqrt(self) -> Tensor:
-        """The square root, elementwise. Integers become the default dtype."""
+        """The square root, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def sqrt_(self) -> Tensor:
-        """``sqrt``, in place."""
+        """``sqrt``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def square(self) -> Tensor:
-        """x * x, elementwise; bools become int64."""
+        """x * x, elementwise; bools become int64.
+
+        Shapes: A result like ``input``. Takes any dtype. Bools and small integers are computed in int64. Raises TypeError
+        for arguments of other types.
+        """
     def square_(self) -> Tensor:
-        """``square``, in place."""
+        """``square``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def squeeze(self, dim: builtins.int | Sequence[builtins.int] | None = None, *, axis: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
-        """Removes axes of extent 1: all of them, or those in ``dim``."""
+        """Removes axes of extent 1: all of them, or those in ``dim``.
+
+        Shapes: Axes of extent 1 are removed. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     def squeeze_(self, dim: builtins.int | Sequence[builtins.int] | None = None, *, axis: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
         """``squeeze``, in place: the tensor itself takes the shape."""
     def std(self, dim: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, unbiased: Any = None, keepdim: builtins.bool = False, *, correction: builtins.float | None = None, axis: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The standard deviation over ``dim``; its gradient is 0 where the deviation is 0."""
+        """The standard deviation over ``dim``; its gradient is 0 where the deviation is 0.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+        complex tensors; integer and bool ones raise RuntimeError. The dtype is kept; complex numbers give real ones. An
+        axis out of range raises IndexError.
+        """
     def stft(self, n_fft: builtins.int, hop_length: builtins.int | None = None, win_length: builtins.int | None = None, window: Tensor | None = None, center: builtins.bool = True, pad_mode: str = 'reflect', normalized: builtins.bool = False, onesided: builtins.bool | None = None, return_complex: builtins.bool | None = None, align_to_window: builtins.bool | None = None) -> Tensor:
         """The spectra of windows of a signal (T) or signals (N, T): (N, frequencies, windows), complex.
 
@@ -1421,6 +3243,9 @@ class TensorMethods:
         root of ``n_fft``. ``onesided`` (default for real signals and windows): the non-redundant half of the frequencies.
         Without ``return_complex`` (required for real signals) the parts are a last axis. Raises RuntimeError for other shapes
         and lengths.
+
+        Shapes: (N, L) or (L) give (N, n_fft / 2 + 1, frames), or all n_fft frequencies if not ``onesided``. Takes floating
+        and complex tensors; the result is complex. Other numbers of axes raise RuntimeError.
         """
     def storage(self) -> TypedStorage:
         """The memory of the tensor and of all views of it, as elements."""
@@ -1436,32 +3261,76 @@ class TensorMethods:
     def stride(self, axis: builtins.int) -> builtins.int:
         """The distances, in elements, between neighbours along each axis, or along one."""
     def sub(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """input - alpha * other, elementwise. Raises RuntimeError for bools."""
+        """input - alpha * other, elementwise. Raises RuntimeError for bools.
+
+        Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
+        is kept. Shapes that do not fit raise RuntimeError.
+        """
     def sub_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """``sub``, in place."""
+        """``sub``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def subtract(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """input - alpha * other, elementwise. Raises RuntimeError for bools."""
+        """input - alpha * other, elementwise. Raises RuntimeError for bools.
+
+        Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
+        is kept. Shapes that do not fit raise RuntimeError.
+        """
     def subtract_(self, other: Operand, *, alpha: Number = 1) -> Tensor:
-        """``subtract``, in place."""
+        """``subtract``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def sum(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False, *, dtype: DType | builtins.type[Any] | None = None, axis: builtins.int | Sequence[builtins.int] | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The sum over ``dim``. Integers and bools are summed in int64."""
+        """The sum over ``dim``. Integers and bools are summed in int64.
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes any dtype. Bools
+        and small integers are computed in int64. An axis out of range raises IndexError.
+        """
     @overload
     def sum_to_size(self, *size: builtins.int) -> Tensor:
-        """The sum over the axes along which ``size`` is broadcast to the input's shape."""
+        """The sum over the axes along which ``size`` is broadcast to the input's shape.
+
+        Shapes: ``size``, which broadcasts to the input's shape. Takes any dtype. Bools and small integers are computed in
+        int64. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def sum_to_size(self, size: Sequence[builtins.int]) -> Tensor:
-        """The sum over the axes along which ``size`` is broadcast to the input's shape."""
+        """The sum over the axes along which ``size`` is broadcast to the input's shape.
+
+        Shapes: ``size``, which broadcasts to the input's shape. Takes any dtype. Bools and small integers are computed in
+        int64. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def sum_to_size(self, shape: Sequence[builtins.int]) -> Tensor:
-        """The sum over the axes along which ``size`` is broadcast to the input's shape."""
+        """The sum over the axes along which ``size`` is broadcast to the input's shape.
+
+        Shapes: ``size``, which broadcasts to the input's shape. Takes any dtype. Bools and small integers are computed in
+        int64. Other numbers of axes raise RuntimeError.
+        """
     def svd(self, some: builtins.bool = True, compute_uv: builtins.bool = True) -> SVD:
-        """U, S, V with A = U diag(S) V^H, thin if ``some``; zeros for U and V unless ``compute_uv``. See ``linalg.svd``."""
+        """U, S, V with A = U diag(S) V^H, thin if ``some``; zeros for U and V unless ``compute_uv``. See ``linalg.svd``.
+
+        Shapes: (..., n, m); U is (..., n, k), S (..., k), Vh (..., k, m), with k = min(n, m); n and m if ``full_matrices``.
+        Takes floating and complex tensors; integer and bool ones raise RuntimeError. The dtype is kept.
+        """
     @overload
     def swapaxes(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-        """Swaps two axes."""
+        """Swaps two axes.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def swapaxes(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
-        """Swaps two axes."""
+        """Swaps two axes.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def swapaxes_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """``transpose``, in place: the tensor itself takes the shape."""
@@ -1470,10 +3339,18 @@ class TensorMethods:
         """``transpose``, in place: the tensor itself takes the shape."""
     @overload
     def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-        """Swaps two axes."""
+        """Swaps two axes.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def swapdims(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
-        """Swaps two axes."""
+        """Swaps two axes.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def swapdims_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """``transpose``, in place: the tensor itself takes the shape."""
@@ -1481,45 +3358,103 @@ class TensorMethods:
     def swapdims_(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
         """``transpose``, in place: the tensor itself takes the shape."""
     def t(self) -> Tensor:
-        """The transpose of a matrix; a vector or number is unchanged."""
+        """The transpose of a matrix; a vector or number is unchanged.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     def t_(self) -> Tensor:
         """``t``, in place: the tensor itself takes the shape."""
     def take(self, index: Tensor) -> Tensor:
-        """The elements at positions in the flattened input."""
+        """The elements at positions in the flattened input.
+
+        Shapes: That of ``index``. Takes any dtype; the dtype is kept. Shapes that do not fit raise IndexError.
+        """
     def take_along_dim(self, indices: Tensor, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
-        """``gather`` whose other axes broadcast; without ``dim``, in the flattened input."""
+        """``gather`` whose other axes broadcast; without ``dim``, in the flattened input.
+
+        Shapes: That of ``index``, which has the number of axes of ``input``. Takes any dtype; the dtype is kept. Shapes
+        that do not fit raise RuntimeError.
+        """
     def tan(self) -> Tensor:
-        """The tangent, elementwise. Integers become the default dtype."""
+        """The tangent, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def tan_(self) -> Tensor:
-        """``tan``, in place."""
+        """``tan``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def tanh(self) -> Tensor:
-        """The hyperbolic tangent, elementwise. Integers become the default dtype."""
+        """The hyperbolic tangent, elementwise. Integers become the default dtype.
+
+        Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+        arguments of other types.
+        """
     def tanh_(self) -> Tensor:
-        """``tanh``, in place."""
+        """``tanh``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def tensor_split(self, indices_or_sections: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of nearly equal size, or the parts between the given positions."""
+        """Parts of nearly equal size, or the parts between the given positions.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError.
+        """
     @overload
     def tensor_split(self, indices: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of nearly equal size, or the parts between the given positions."""
+        """Parts of nearly equal size, or the parts between the given positions.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError.
+        """
     @overload
     def tensor_split(self, sections: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of nearly equal size, or the parts between the given positions."""
+        """Parts of nearly equal size, or the parts between the given positions.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError.
+        """
     @overload
     def tensor_split(self, tensor_indices_or_sections: Any, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of nearly equal size, or the parts between the given positions."""
+        """Parts of nearly equal size, or the parts between the given positions.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError.
+        """
     @overload
     def tile(self, *dims: builtins.int) -> Tensor:
-        """``repeat`` with missing counts of 1 before the given ones."""
+        """``repeat`` with missing counts of 1 before the given ones.
+
+        Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+        arguments of other types.
+        """
     @overload
     def tile(self, dims: Sequence[builtins.int]) -> Tensor:
-        """``repeat`` with missing counts of 1 before the given ones."""
+        """``repeat`` with missing counts of 1 before the given ones.
+
+        Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+        arguments of other types.
+        """
     @overload
     def tile(self, axis: Sequence[builtins.int]) -> Tensor:
-        """``repeat`` with missing counts of 1 before the given ones."""
+        """``repeat`` with missing counts of 1 before the given ones.
+
+        Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+        arguments of other types.
+        """
     @overload
     def tile(self, dim: Sequence[builtins.int]) -> Tensor:
-        """``repeat`` with missing counts of 1 before the given ones."""
+        """``repeat`` with missing counts of 1 before the given ones.
+
+        Shapes: Each extent is multiplied by its number of repeats. Takes any dtype; the dtype is kept. Raises TypeError for
+        arguments of other types.
+        """
     @overload
     def to(self, dtype: DType | builtins.type[Any], non_blocking: builtins.bool = False, copy: builtins.bool = False, *, memory_format: Any = None) -> Tensor:
         """The tensor in another dtype, or in another tensor's dtype; the tensor itself if nothing changes, unless ``copy``.
@@ -1543,15 +3478,31 @@ class TensorMethods:
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
         """The tensor itself: there is one device."""
     def topk(self, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True, *, axis: builtins.int = -1) -> Ordered:
-        """The ``k`` largest (or smallest) elements along ``dim``, sorted, and their positions."""
+        """The ``k`` largest (or smallest) elements along ``dim``, sorted, and their positions.
+
+        Shapes: The axis ``dim`` gets the extent ``k``. Takes floating, integer and bool tensors; complex ones raise
+        NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of axes raise
+        RuntimeError.
+        """
     def trace(self) -> Tensor:
-        """The sum of the diagonal of a matrix."""
+        """The sum of the diagonal of a matrix.
+
+        Shapes: A matrix gives a scalar. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def transpose(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-        """Swaps two axes."""
+        """Swaps two axes.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def transpose(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
-        """Swaps two axes."""
+        """Swaps two axes.
+
+        Shapes: The axes in another order. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def transpose_(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """``transpose``, in place: the tensor itself takes the shape."""
@@ -1560,26 +3511,64 @@ class TensorMethods:
         """``transpose``, in place: the tensor itself takes the shape."""
     @overload
     def triangular_solve(self, A: Tensor, upper: builtins.bool = True, transpose: builtins.bool = False, unitriangular: builtins.bool = False) -> Triangular:
-        """X with A X = b (A' X = b if ``transpose``), using only a triangle of A; and a copy of A."""
+        """X with A X = b (A' X = b if ``transpose``), using only a triangle of A; and a copy of A.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     @overload
     def triangular_solve(self, input: Tensor, upper: builtins.bool = True, transpose: builtins.bool = False, unitriangular: builtins.bool = False) -> Triangular:
-        """X with A X = b (A' X = b if ``transpose``), using only a triangle of A; and a copy of A."""
+        """X with A X = b (A' X = b if ``transpose``), using only a triangle of A; and a copy of A.
+
+        Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+        dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def tril(self, diagonal: builtins.int = 0) -> Tensor:
-        """The part of a matrix on and below a diagonal; zeros above."""
+        """The part of a matrix on and below a diagonal; zeros above.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def tril_(self, diagonal: builtins.int = 0) -> Tensor:
-        """``tril``, in place."""
+        """``tril``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def triu(self, diagonal: builtins.int = 0) -> Tensor:
-        """The part of a matrix on and above a diagonal; zeros below."""
+        """The part of a matrix on and above a diagonal; zeros below.
+
+        Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     def triu_(self, diagonal: builtins.int = 0) -> Tensor:
-        """``triu``, in place."""
+        """``triu``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def true_divide(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
+        """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
+
+        Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
+        raise RuntimeError.
+        """
     def true_divide_(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
-        """``true_divide``, in place."""
+        """``true_divide``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def trunc(self) -> Tensor:
-        """The integer part, elementwise, in the input's dtype."""
+        """The integer part, elementwise, in the input's dtype.
+
+        Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+        NotImplementedError. The dtype is kept.
+        """
     def trunc_(self) -> Tensor:
-        """``trunc``, in place."""
+        """``trunc``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     @overload
     def type(self) -> str:
         """PyTorch's old name of the dtype (``torch.FloatTensor``), which programs compare; or the tensor in another dtype."""
@@ -1589,49 +3578,109 @@ class TensorMethods:
     def type_as(self, other: Tensor) -> Tensor:
         """The tensor in the dtype of ``other``."""
     def unbind(self, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """The slices along ``dim``, as views."""
+        """The slices along ``dim``, as views.
+
+        Shapes: The axis ``dim`` is removed. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other
+        types.
+        """
     @overload
     def unflatten(self, dim: builtins.int, sizes: Sequence[builtins.int]) -> Tensor:
-        """Splits one axis into several."""
+        """Splits one axis into several.
+
+        Shapes: One axis becomes several, whose product is its extent. Takes any dtype; the dtype is kept. Other numbers of
+        axes raise RuntimeError.
+        """
     @overload
     def unflatten(self, axis: builtins.int, sizes: Sequence[builtins.int]) -> Tensor:
-        """Splits one axis into several."""
+        """Splits one axis into several.
+
+        Shapes: One axis becomes several, whose product is its extent. Takes any dtype; the dtype is kept. Other numbers of
+        axes raise RuntimeError.
+        """
     @overload
     def unfold(self, dimension: builtins.int, size: builtins.int, step: builtins.int) -> Tensor:
-        """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis."""
+        """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis.
+
+        Shapes: The axis gets the number of windows, floor((n - size) / step) + 1; a last axis of extent ``size`` is new.
+        Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def unfold(self, dimension: builtins.int, shape: builtins.int, step: builtins.int) -> Tensor:
-        """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis."""
+        """All windows of ``size`` elements along an axis, ``step`` apart, as a last axis.
+
+        Shapes: The axis gets the number of windows, floor((n - size) / step) + 1; a last axis of extent ``size`` is new.
+        Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+        """
     def uniform_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Fills the tensor with random numbers: ``uniform_`` of ``tracer.random.filling``."""
     @overload
     def unique(self, sorted: builtins.bool = True, return_inverse: Literal[False] = False, return_counts: Literal[False] = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
-        """The distinct elements in order (or slices along ``dim``), their inverse indices and counts."""
+        """The distinct elements in order (or slices along ``dim``), their inverse indices and counts.
+
+        Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes floating,
+        integer and bool tensors; complex ones raise NotImplementedError. Values keep the dtype; positions and counts are
+        integers. An axis out of range raises IndexError.
+        """
     @overload
     def unique(self, sorted: builtins.bool = True, return_inverse: builtins.bool = False, return_counts: builtins.bool = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> tuple[Tensor, ...]:
-        """The distinct elements in order (or slices along ``dim``), their inverse indices and counts."""
+        """The distinct elements in order (or slices along ``dim``), their inverse indices and counts.
+
+        Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes floating,
+        integer and bool tensors; complex ones raise NotImplementedError. Values keep the dtype; positions and counts are
+        integers. An axis out of range raises IndexError.
+        """
     @overload
     def unique_consecutive(self, return_inverse: Literal[False] = False, return_counts: Literal[False] = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
-        """The elements without consecutive duplicates."""
+        """The elements without consecutive duplicates.
+
+        Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes any
+        dtype. Values keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     @overload
     def unique_consecutive(self, return_inverse: builtins.bool = False, return_counts: builtins.bool = False, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> tuple[Tensor, ...]:
-        """The elements without consecutive duplicates."""
+        """The elements without consecutive duplicates.
+
+        Shapes: A vector, or slices along ``dim``; inverse positions like the input, counts like the vector. Takes any
+        dtype. Values keep the dtype; positions and counts are integers. An axis out of range raises IndexError.
+        """
     def unsafe_chunk(self, chunks: builtins.int, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """At most ``chunks`` parts of equal size (the last may be smaller)."""
+        """At most ``chunks`` parts of equal size (the last may be smaller).
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. Raises TypeError
+        for arguments of other types.
+        """
     @overload
     def unsafe_split(self, split_size_or_sections: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError.
+        """
     @overload
     def unsafe_split(self, split_size: builtins.int | Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
+        """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError.
+        """
     def unsafe_split_with_sizes(self, split_sizes: Sequence[builtins.int], dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
-        """Parts of the given sizes along ``dim``."""
+        """Parts of the given sizes along ``dim``.
+
+        Shapes: The parts differ from ``input`` along ``dim`` alone. Takes any dtype; the dtype is kept. An axis out of
+        range raises IndexError. Other numbers of axes raise RuntimeError.
+        """
     @overload
     def unsqueeze(self, dim: builtins.int) -> Tensor:
-        """Inserts an axis of extent 1 at ``dim``."""
+        """Inserts an axis of extent 1 at ``dim``.
+
+        Shapes: A new axis of extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def unsqueeze(self, axis: builtins.int) -> Tensor:
-        """Inserts an axis of extent 1 at ``dim``."""
+        """Inserts an axis of extent 1 at ``dim``.
+
+        Shapes: A new axis of extent 1. Takes any dtype; the dtype is kept. Raises TypeError for arguments of other types.
+        """
     @overload
     def unsqueeze_(self, dim: builtins.int) -> Tensor:
         """``unsqueeze``, in place: the tensor itself takes the shape."""
@@ -1641,46 +3690,95 @@ class TensorMethods:
     def untyped_storage(self) -> UntypedStorage:
         """The memory of the tensor and of all views of it, as bytes."""
     def var(self, dim: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, unbiased: Any = None, keepdim: builtins.bool = False, *, correction: builtins.float | None = None, axis: builtins.int | Sequence[builtins.int] | builtins.bool | None = None, keepdims: builtins.bool = False) -> Tensor:
-        """The variance over ``dim``, divided by the count minus ``correction`` (1, or 0 if not ``unbiased``)."""
+        """The variance over ``dim``, divided by the count minus ``correction`` (1, or 0 if not ``unbiased``).
+
+        Shapes: The axes ``dim`` (by default all) are removed; ``keepdim`` keeps them with extent 1. Takes floating and
+        complex tensors; integer and bool ones raise RuntimeError. The dtype is kept; complex numbers give real ones. An
+        axis out of range raises IndexError.
+        """
     def vdot(self, other: Tensor) -> Tensor:
-        """The inner product of two vectors; the first is conjugated."""
+        """The inner product of two vectors; the first is conjugated.
+
+        Shapes: Vectors (n) and (n) give a scalar. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+        RuntimeError.
+        """
     @overload
     def view(self, *shape: builtins.int, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
         """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
         Raises RuntimeError if the memory's strides do not allow it.
+
+        Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+        raise RuntimeError.
         """
     @overload
     def view(self, shape: Sequence[builtins.int] | DType | builtins.type[Any], *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
         """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
         Raises RuntimeError if the memory's strides do not allow it.
+
+        Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+        raise RuntimeError.
         """
     @overload
     def view(self, size: Sequence[builtins.int] | DType | builtins.type[Any], *, dtype: DType | builtins.type[Any] | None = None) -> Tensor:
         """``reshape`` without copying; or, given a dtype, the same bytes as elements of that dtype, detached.
 
         Raises RuntimeError if the memory's strides do not allow it.
+
+        Shapes: The given shape, with the same number of elements. Takes any dtype; the dtype is kept. Other numbers of axes
+        raise RuntimeError.
         """
     def view_as(self, other: Tensor) -> Tensor:
-        """A view in the shape of another tensor."""
+        """A view in the shape of another tensor.
+
+        Shapes: That of ``other``, with the same number of elements. Takes any dtype; the dtype is kept. Shapes that do not
+        fit raise RuntimeError.
+        """
     @overload
     def vsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the first axis."""
+        """Splits along the first axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def vsplit(self, indices: Any) -> tuple[Tensor, ...]:
-        """Splits along the first axis."""
+        """Splits along the first axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def vsplit(self, sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the first axis."""
+        """Splits along the first axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     @overload
     def vsplit(self, tensor_indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """Splits along the first axis."""
+        """Splits along the first axis.
+
+        Shapes: The parts differ from ``input`` along the split axis alone. Takes any dtype; the dtype is kept. Raises
+        TypeError for arguments of other types.
+        """
     def where(self, condition: Tensor, other: Operand) -> Tensor:
-        """``where(condition, self, other)``."""
+        """``where(condition, self, other)``.
+
+        Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
+        """
     def xlogy(self, other: Operand) -> Tensor:
-        """input * log(other); 0 where input is 0 and other is not NaN."""
+        """input * log(other); 0 where input is 0 and other is not NaN.
+
+        Shapes: The operands broadcast. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+        Integers and bools give the default dtype. Shapes that do not fit raise RuntimeError.
+        """
     def xlogy_(self, other: Operand) -> Tensor:
-        """``xlogy``, in place."""
+        """``xlogy``, in place.
+
+        Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+        tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
     def zero_(self) -> Tensor:
-        """Sets every element to zero."""
+        """Sets every element, of any dtype, to zero. Raises RuntimeError for a leaf that requires a gradient."""

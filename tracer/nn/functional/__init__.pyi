@@ -6,22 +6,46 @@ from ...ir.types import DType
 from typing import Any, overload
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """The means of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly."""
+    """The means of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly.
+
+    Shapes: (N, C, L) or (C, L), the last axis of the given size. Takes floating and complex tensors; integer and bool
+    ones raise RuntimeError. The dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """The means of ``output_size`` windows that cover images (N, C, H, W) or (C, H, W) evenly."""
+    """The means of ``output_size`` windows that cover images (N, C, H, W) or (C, H, W) evenly.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating and complex tensors; integer and
+    bool ones raise RuntimeError. The dtype is kept. Other numbers of axes raise ValueError.
+    """
 def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """The means of ``output_size`` windows that cover volumes (N, C, D, H, W) or (C, D, H, W) evenly."""
+    """The means of ``output_size`` windows that cover volumes (N, C, D, H, W) or (C, D, H, W) evenly.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating and complex tensors;
+    integer and bool ones raise RuntimeError. The dtype is kept. Other numbers of axes raise ValueError.
+    """
 def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
     """The maxima of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly; with ``return_indices``
     also their positions in the flattened axes L. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, L) or (C, L), the last axis of the given size. Takes floating, integer and bool tensors; complex ones
+    raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of axes raise
+    RuntimeError.
     """
 def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
     """The maxima of ``output_size`` windows that cover images (N, C, H, W) or (C, H, W) evenly; with ``return_indices``
     also their positions in the flattened axes H, W. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating, integer and bool tensors;
+    complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
+    axes raise ValueError.
     """
 def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
     """The maxima of ``output_size`` windows that cover volumes (N, C, D, H, W) or (C, D, H, W) evenly; with ``return_indices``
     also their positions in the flattened axes D, H, W. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating, integer and bool tensors;
+    complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
+    axes raise ValueError.
     """
 @overload
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
@@ -30,6 +54,9 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     ``theta`` (N, 2, 3) and ``size`` (N, C, H, W) give (N, H, W, 2); (N, 3, 4) and (N, C, D, H, W) give (N, D, H, W, 3).
     Coordinates range from -1 to 1: between the centres of the outer pixels if ``align_corners``, else between the image's
     edges. Raises ValueError for other shapes and dtypes (Jaderberg et al. 2015).
+
+    Shapes: Theta (N, 2, 3) and size (N, C, H, W) give (N, H, W, 2); in three dimensions (N, 3, 4) gives (N, D, H, W,
+    3). Takes real floating tensors; the dtype is kept. Raises TypeError for arguments of other types.
     """
 @overload
 def affine_grid(theta: Tensor, shape: Sequence[int], align_corners: bool | None = None) -> Tensor:
@@ -38,136 +65,283 @@ def affine_grid(theta: Tensor, shape: Sequence[int], align_corners: bool | None 
     ``theta`` (N, 2, 3) and ``size`` (N, C, H, W) give (N, H, W, 2); (N, 3, 4) and (N, C, D, H, W) give (N, D, H, W, 3).
     Coordinates range from -1 to 1: between the centres of the outer pixels if ``align_corners``, else between the image's
     edges. Raises ValueError for other shapes and dtypes (Jaderberg et al. 2015).
+
+    Shapes: Theta (N, 2, 3) and size (N, C, H, W) give (N, H, W, 2); in three dimensions (N, 3, 4) gives (N, D, H, W,
+    3). Takes real floating tensors; the dtype is kept. Raises TypeError for arguments of other types.
     """
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Dropout to the saturated value of ``selu``, keeping mean and variance (Klambauer et al. 2017)."""
+    """Dropout to the saturated value of ``selu``, keeping mean and variance (Klambauer et al. 2017).
+
+    Shapes: A result like ``input``. Takes floating tensors. Raises TypeError for arguments of other types.
+    """
 def avg_pool1d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
-    """The mean of each window of signals."""
+    """The mean of each window of signals.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating, complex and integer tensors; bool ones raise NotImplementedError. The dtype
+    is kept. Other numbers of axes raise RuntimeError.
+    """
 def avg_pool2d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
     """The mean of each window of images (N, C, H, W) or (C, H, W).
 
     Padding counts unless ``count_include_pad`` is False; ``divisor_override`` is the divisor instead of the size. Raises
     RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating, complex and integer tensors; bool ones raise
+    NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
 def avg_pool3d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
     """The mean of each window of volumes (N, C, D, H, W) or (C, D, H, W).
 
     Padding counts unless ``count_include_pad`` is False; ``divisor_override`` is the divisor instead of the size. Raises
     RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating, complex and integer tensors; bool ones raise
+    NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-05) -> Tensor:
     """Standardizes each channel (axis 1) by the batch's moments in training, by the running ones otherwise (Ioffe, Szegedy
     2015).
+
+    Shapes: A result like ``input``. Takes real floating tensors; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
     """
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x1 @ weight[k] @ x2 for each k; the weight is (out, in1, in2)."""
+    """x1 @ weight[k] @ x2 for each k; the weight is (out, in1, in2).
+
+    Shapes: (..., in1), (..., in2), weight (out, in1, in2), bias (out) give (..., out). Takes floating and complex
+    tensors; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """-(t log(p) + (1 - t) log(1 - p)), with logarithms of at least -100. Raises ValueError for unequal shapes."""
+    """-(t log(p) + (1 - t) log(1 - p)), with logarithms of at least -100. Raises ValueError for unequal shapes.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating and integer tensors; complex and bool ones raise NotImplementedError or TypeError. Shapes that do not
+    fit raise ValueError.
+    """
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean', pos_weight: Tensor | None = None) -> Tensor:
-    """``binary_cross_entropy`` of sigmoid(input), without overflow; ``pos_weight`` is a factor for targets of 1."""
+    """``binary_cross_entropy`` of sigmoid(input), without overflow; ``pos_weight`` is a factor for targets of 1.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating tensors; complex, integer and bool ones raise NotImplementedError or RuntimeError. The dtype is kept.
+    Shapes that do not fit raise ValueError.
+    """
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017)."""
+    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def celu_(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``celu``, in place."""
+    """``celu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Interleaves the channels of groups (Zhang et al. 2018)."""
+    """Interleaves the channels of groups (Zhang et al. 2018).
+
+    Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] | None = 1, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, groups: int = 1) -> Tensor:
     """Cross-correlation of signals (N, C, L) or (C, L), with a weight (O, C / groups, k).
 
     The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
     Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
+
+    Shapes: The result is (N, O, floor((L + 2 padding - dilation (kernel - 1) - 1) / stride) + 1), without N if the
+    input is. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] | None = 1, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, groups: int = 1) -> Tensor:
     """Cross-correlation of images (N, C, H, W) or (C, H, W), with a weight (O, C / groups, kH, kW).
 
     The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
     Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
+
+    Shapes: The result is (N, O, H', W') with n' = floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
+    without N if the input is. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] | None = 1, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, groups: int = 1) -> Tensor:
     """Cross-correlation of volumes (N, C, D, H, W) or (C, D, H, W), with a weight (O, C / groups, kD, kH, kW).
 
     The windows are the columns of a matrix, one per image or, for small images, one for all; then products (Chellapilla,
     Puri, Simard 2006). Raises RuntimeError for shapes, dtypes and settings that do not fit.
+
+    Shapes: The result is (N, O, D', H', W') with n' = floor((n + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
+    without N if the input is. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] | None = 1, padding: int | Sequence[int] | str = 0, output_padding: int | Sequence[int] = 0, groups: int = 1, dilation: int | Sequence[int] = 1) -> Tensor:
     """The adjoint of ``conv1d`` as a layer, of signals (N, C, L) or (C, L).
 
     The weight is (C, O / groups, k). Products give the windows, whose overlaps are summed. Raises RuntimeError for
     shapes, dtypes and settings that do not fit.
+
+    Shapes: The result's last axes have the extents (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding
+    + 1. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] | None = 1, padding: int | Sequence[int] | str = 0, output_padding: int | Sequence[int] = 0, groups: int = 1, dilation: int | Sequence[int] = 1) -> Tensor:
     """The adjoint of ``conv2d`` as a layer, of images (N, C, H, W) or (C, H, W).
 
     The weight is (C, O / groups, kH, kW). Products give the windows, whose overlaps are summed. Raises RuntimeError for
     shapes, dtypes and settings that do not fit.
+
+    Shapes: The result's last axes have the extents (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding
+    + 1. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def conv_transpose3d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] | None = 1, padding: int | Sequence[int] | str = 0, output_padding: int | Sequence[int] = 0, groups: int = 1, dilation: int | Sequence[int] = 1) -> Tensor:
     """The adjoint of ``conv3d`` as a layer, of volumes (N, C, D, H, W) or (C, D, H, W).
 
     The weight is (C, O / groups, kD, kH, kW). Products give the windows, whose overlaps are summed. Raises RuntimeError for
     shapes, dtypes and settings that do not fit.
+
+    Shapes: The result's last axes have the extents (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding
+    + 1. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1.
+
+    Shapes: (N, C) or (C) and targets (N) or (); the result is a scalar, or one number per sample if ``reduction`` is
+    none. Takes floating, integer and bool tensors; complex ones raise NotImplementedError. Integers and bools give the
+    default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08, *, axis: int = 1) -> Tensor:
-    """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
+    """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``.
+
+    Shapes: The operands broadcast, and the axis ``dim`` is removed. Takes floating and complex tensors; integer and
+    bool ones raise RuntimeError. The dtype is kept. An axis out of range raises IndexError. Shapes that do not fit
+    raise RuntimeError.
+    """
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: int = -100, reduce: bool | None = None, reduction: str = 'mean', label_smoothing: float = 0.0) -> Tensor:
     """Minus the log-probability of the target; targets are class numbers, or probabilities of the input's shape.
 
     ``weight`` has one factor per class. Raises IndexError for class numbers out of range.
+
+    Shapes: Input (N, C, ...) or (C), target (N, ...) or () of classes, or probabilities like the input; the result is a
+    scalar, or has the target's shape if ``reduction`` is none. Inputs are floating; targets are integers (classes) or
+    floating (probabilities). Shapes that do not fit raise ValueError.
     """
 def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: str = 'mean', zero_infinity: bool = False) -> Tensor:
-    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion."""
+    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion.
+
+    Shapes: Log-probabilities (T, N, C) or (T, C), targets (N, S) or concatenated, lengths (N); the result is a scalar,
+    or (N) if ``reduction`` is none. Inputs are floating; targets are integers (classes) or floating (probabilities).
+    Other numbers of axes raise RuntimeError.
+    """
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Elements become zero with probability ``p``, the others are divided by 1 - p (Srivastava et al. 2014); the input if not
     ``training``.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise RuntimeError. The
+    dtype is kept. Raises TypeError for arguments of other types.
     """
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """``dropout`` of whole channels of signals."""
+    """``dropout`` of whole channels of signals.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise RuntimeError. The
+    dtype is kept. Raises TypeError for arguments of other types.
+    """
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """``dropout`` of whole channels of images."""
+    """``dropout`` of whole channels of images.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise RuntimeError. The
+    dtype is kept. Raises TypeError for arguments of other types.
+    """
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """``dropout`` of whole channels of volumes."""
+    """``dropout`` of whole channels of volumes.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise RuntimeError. The
+    dtype is kept. Raises TypeError for arguments of other types.
+    """
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
+    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def elu_(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``elu``, in place."""
+    """``elu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
     """The rows of ``weight`` at the indices ``input``. The row ``padding_idx`` gets no gradient; ``max_norm`` renormalizes in
     place.
+
+    Shapes: Any indices and a table (rows, width) give (*indices, width). Indices are integers; the table is floating or
+    complex, and gives the dtype. Other numbers of axes raise RuntimeError.
     """
 def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None, norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = 'mean', sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False, padding_idx: int | None = None) -> Tensor:
     """The sum, mean or maximum of the rows of ``weight`` in each bag: the rows of a matrix, or the parts of a vector that
     begin at ``offsets``.
+
+    Shapes: Indices (B, L), or (total) with ``offsets`` (B), and a table (rows, width) give (B, width). Indices are
+    integers; the table is floating or complex, and gives the dtype. Shapes that do not fit raise ValueError.
     """
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """``alpha_dropout`` of whole channels."""
+    """``alpha_dropout`` of whole channels.
+
+    Shapes: A result like ``input``. Takes floating tensors. Raises TypeError for arguments of other types.
+    """
 def fold(input: Tensor, output_size: int | Sequence[int | None], kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1, padding: int | Sequence[int] | str = 0, stride: int | Sequence[int] | None = 1) -> Tensor:
-    """The adjoint of ``unfold``: sums columns as overlapping windows."""
+    """The adjoint of ``unfold``: sums columns as overlapping windows.
+
+    Shapes: (N, C kH kW, windows), or without N, give (N, C, *output_size). Takes any dtype; the dtype is kept. Raises
+    TypeError for arguments of other types.
+    """
 def fractional_max_pool2d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: bool = False, _random_samples: Tensor | None = None) -> Any:
     """The maxima of randomly placed windows of images (N, C, H, W) or (C, H, W); with their positions in the
     flattened axes if ``return_indices``.
 
     ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
     without either, RuntimeError for sizes that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating tensors; complex, integer and
+    bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
 def fractional_max_pool2d_with_indices(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: bool = False, _random_samples: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """``fractional_max_pool2d`` with the positions of the maxima."""
+    """``fractional_max_pool2d`` with the positions of the maxima.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes real floating tensors; the dtype is kept.
+    Raises TypeError for arguments of other types.
+    """
 def fractional_max_pool3d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: bool = False, _random_samples: Tensor | None = None) -> Any:
     """The maxima of randomly placed windows of volumes (N, C, D, H, W) or (C, D, H, W); with their positions in the
     flattened axes if ``return_indices``.
 
     ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
     without either, RuntimeError for sizes that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating tensors; complex, integer
+    and bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
 def fractional_max_pool3d_with_indices(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: bool = False, _random_samples: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """``fractional_max_pool3d`` with the positions of the maxima."""
+    """``fractional_max_pool3d`` with the positions of the maxima.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes real floating tensors; the dtype is
+    kept. Raises TypeError for arguments of other types.
+    """
 def gaussian_nll_loss(input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-06, reduction: str = 'mean') -> Tensor:
-    """The negative log-likelihood of targets under normal distributions with mean ``input`` and variance ``var``."""
+    """The negative log-likelihood of targets under normal distributions with mean ``input`` and variance ``var``.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating and integer tensors; complex and bool ones raise NotImplementedError or RuntimeError. Integers give
+    the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def gelu(input: Tensor, *, approximate: str = 'none') -> Tensor:
-    """x * Phi(x) (Hendrycks, Gimpel 2016); ``approximate='tanh'`` for their approximation."""
+    """x * Phi(x) (Hendrycks, Gimpel 2016); ``approximate='tanh'`` for their approximation.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def glu(input: Tensor, dim: int = -1, *, axis: int = -1) -> Tensor:
-    """The first half along ``dim`` times the sigmoid of the second (Dauphin et al. 2017)."""
+    """The first half along ``dim`` times the sigmoid of the second (Dauphin et al. 2017).
+
+    Shapes: The axis ``dim`` is halved. Takes any dtype. Integers and bools give the default dtype. Other numbers of
+    axes raise RuntimeError.
+    """
 def grid_sample(input: Tensor, grid: Tensor, mode: str = 'bilinear', padding_mode: str = 'zeros', align_corners: bool | None = None) -> Tensor:
     """``input`` (N, C, H, W) at the positions ``grid`` (N, H', W', 2), or (N, C, D, H, W) at (N, D', H', W', 3).
 
@@ -175,30 +349,77 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = 'bilinear', padding_mod
     between the edges of the image. Modes: bilinear, nearest, and, of images, bicubic (Keys 1981, a = -0.75). Outside the
     image, ``padding_mode`` gives zeros, the border, or a reflection. Differentiable in both arguments; a NaN position
     counts as -1. Raises ValueError for other modes, RuntimeError for shapes and dtypes that do not fit.
+
+    Shapes: Input (N, C, H, W) and grid (N, H', W', 2) give (N, C, H', W'); also with three axes of positions. Takes
+    floating tensors; complex, integer and bool ones raise NotImplementedError. The dtype is kept. Shapes that do not
+    fit raise RuntimeError.
     """
 def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05) -> Tensor:
-    """Standardizes groups of channels of each sample (Wu, He 2018)."""
+    """Standardizes groups of channels of each sample (Wu, He 2018).
+
+    Shapes: A result like ``input``. Takes real floating tensors; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1, *, axis: int = -1) -> Tensor:
-    """A sample of the Gumbel-softmax distribution (Jang et al. 2017); one-hot if ``hard``, with the soft sample's gradient."""
+    """A sample of the Gumbel-softmax distribution (Jang et al. 2017); one-hot if ``hard``, with the soft sample's gradient.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or RuntimeError. Integers give the default dtype. Raises TypeError for arguments of other types.
+    """
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """0 where |x| <= lambd, x elsewhere."""
+    """0 where |x| <= lambd, x elsewhere.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """0 below -3, 1 above 3, x / 6 + 1 / 2 between."""
+    """0 below -3, 1 above 3, x / 6 + 1 / 2 between.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * relu6(x + 3) / 6 (Howard et al. 2019)."""
+    """x * relu6(x + 3) / 6 (Howard et al. 2019).
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x clamped to [min_val, max_val], which are truncated for integers; the derivative at the limits is 0.
+    """x clamped to [min_val, max_val] by min(max(x, min_val), max_val).
+
+    The limits are truncated for integers; the derivative at the limits is 0.
 
     Raises NotImplementedError for bools, and RuntimeError for unsigned integers with a negative limit.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise
+    NotImplementedError. The dtype is kept.
     """
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``hardtanh``, in place."""
+    """``hardtanh``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1."""
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating and integer tensors; complex and bool ones raise NotImplementedError or RuntimeError. Integers give
+    the default dtype. Shapes that do not fit raise RuntimeError.
+    """
 def huber_loss(input: Tensor, target: Tensor, reduction: str = 'mean', delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
-    """d**2 / 2 where |d| < delta, delta * (|d| - delta / 2) elsewhere (Huber 1964)."""
+    """d**2 / 2 where |d| < delta, delta * (|d| - delta / 2) elsewhere (Huber 1964).
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating, complex and integer tensors; bool ones raise RuntimeError. Integers give the default dtype. Shapes
+    that do not fit raise RuntimeError.
+    """
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None, bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-05) -> Tensor:
-    """Standardizes each channel of each sample (Ulyanov et al. 2016)."""
+    """Standardizes each channel of each sample (Ulyanov et al. 2016).
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. Other numbers of axes raise RuntimeError.
+    """
 def interpolate(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = 'nearest', align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False, *, shape: int | Sequence[int] | None = None) -> Tensor:
     """The last axes resized to ``size``, or by ``scale_factor``.
 
@@ -206,170 +427,447 @@ def interpolate(input: Tensor, size: int | Sequence[int] | None = None, scale_fa
     with weights. Images of bytes are rounded after each axis. ``antialias`` (modes bilinear and bicubic) widens the filter
     where an axis becomes shorter. Raises NotImplementedError for other integers, and for bytes in the modes linear,
     trilinear and area; ValueError for options that the mode does not take.
+
+    Shapes: (N, C, ...) with one to three last axes, which get ``size``, or their extent times ``scale_factor``. Takes
+    real floating tensors; the dtype is kept. Other numbers of axes raise ValueError.
     """
 def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean', log_target: bool = False) -> Tensor:
-    """target * (log(target) - input), of log-probabilities in ``input``; ``batchmean`` divides the sum by the batch size."""
+    """target * (log(target) - input), of log-probabilities in ``input``; ``batchmean`` divides the sum by the batch size.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating, complex and integer tensors; bool ones raise RuntimeError. Integers give the default dtype. Shapes
+    that do not fit raise RuntimeError.
+    """
 def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean', weight: Tensor | None = None) -> Tensor:
-    """The absolute difference."""
+    """The absolute difference, |input - target|.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype is kept; complex numbers give
+    real ones. Shapes that do not fit raise RuntimeError.
+    """
 def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05) -> Tensor:
-    """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias (Ba, Kiros, Hinton 2016)."""
+    """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias (Ba, Kiros, Hinton 2016).
+
+    Shapes: Input, scale and shift agree in the last axes, ``normalized_shape``. Takes real floating tensors; the dtype
+    is kept. Shapes that do not fit raise RuntimeError.
+    """
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x where positive, negative_slope * x elsewhere."""
+    """x where positive, negative_slope * x elsewhere.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``leaky_relu``, in place."""
+    """``leaky_relu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input @ weight.T + bias; the weight is (out, in), or a vector."""
+    """input @ weight.T + bias; the weight is (out, in), or a vector.
+
+    Shapes: (..., in), weight (out, in), bias (out) give (..., out). Takes any dtype; the dtype is kept. Shapes that do
+    not fit raise RuntimeError.
+    """
 def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None, weight: Tensor | None = None, reduction: str = 'mean', ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None) -> Tensor:
     """``cross_entropy`` of ``linear(input, linear_weight, linear_bias)``. A weight (C, d1, ..., in) gives logits (N, C,
     d1...).
 
     ``options`` select among PyTorch's implementations, and are ignored. Raises RuntimeError for an ``ignore_index`` with
     probabilities.
+
+    Shapes: Input (..., in), weight (C, in), target (...); the result is a scalar, or like the target if ``reduction``
+    is none. Inputs are floating; targets are integers (classes) or floating (probabilities). Shapes that do not fit
+    raise RuntimeError.
     """
 @overload
 def local_response_norm(input: Tensor, size: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha * the mean of squares over adjacent channels)**beta (Krizhevsky et al. 2012)."""
+    """x / (k + alpha * the mean of squares over adjacent channels)**beta (Krizhevsky et al. 2012).
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 @overload
 def local_response_norm(input: Tensor, shape: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha * the mean of squares over adjacent channels)**beta (Krizhevsky et al. 2012)."""
+    """x / (k + alpha * the mean of squares over adjacent channels)**beta (Krizhevsky et al. 2012).
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | type[Any] | None = None, *, axis: int | None = None) -> Tensor:
-    """log(softmax(x)) along ``dim``, without overflow."""
+    """log(softmax(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def logsigmoid(input: Tensor) -> Tensor:
-    """log(1 / (1 + exp(-x)))."""
+    """log(1 / (1 + exp(-x))).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False) -> Tensor:
-    """The power mean of each window of signals, times its size to the power of 1 / norm_type."""
+    """The power mean of each window of signals, times its size to the power of 1 / norm_type.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes real floating tensors; the dtype is kept. Raises TypeError for arguments of other
+    types.
+    """
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False) -> Tensor:
-    """The power mean of each window of images, times its size to the power of 1 / norm_type."""
+    """The power mean of each window of images, times its size to the power of 1 / norm_type.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes real floating tensors; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False) -> Tensor:
-    """The power mean of each window of volumes, times its size to the power of 1 / norm_type."""
+    """The power mean of each window of volumes, times its size to the power of 1 / norm_type.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes real floating tensors; the dtype is kept. Raises TypeError for
+    arguments of other types.
+    """
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """max(0, -target * (input1 - input2) + margin)."""
+    """max(0, -target * (input1 - input2) + margin).
+
+    Shapes: The operands broadcast; the result is a scalar, or has their shape if ``reduction`` is none. Takes floating
+    and integer tensors; complex and bool ones raise NotImplementedError or RuntimeError. Integers give the default
+    dtype. Shapes that do not fit raise RuntimeError.
+    """
 def max_pool1d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The maximum of each window of signals (N, C, L) or (C, L).
 
     With ``return_indices`` also its position in the flattened axes L. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
+    dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
 def max_pool2d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The maximum of each window of images (N, C, H, W) or (C, H, W).
 
     With ``return_indices`` also its position in the flattened axes H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
 def max_pool3d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
 
     With ``return_indices`` also its position in the flattened axes D, H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
 def max_unpool1d(input: Tensor, indices: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, output_size: Sequence[int] | None = None) -> Tensor:
     """The elements of ``input`` at the positions of the maxima of ``max_pool1d``, zeros elsewhere.
 
     Raises RuntimeError for indices of another shape, ValueError for an ``output_size`` that these windows cannot have.
+
+    Shapes: (N, C, L) or (C, L) with indices of the same shape; the last axis becomes ``output_size``, by default (n -
+    1) stride - 2 padding + kernel. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def max_unpool2d(input: Tensor, indices: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, output_size: Sequence[int] | None = None) -> Tensor:
     """The elements of ``input`` at the positions of the maxima of ``max_pool2d``, zeros elsewhere.
 
     Raises RuntimeError for indices of another shape, ValueError for an ``output_size`` that these windows cannot have.
+
+    Shapes: (N, C, H, W) or (C, H, W) with indices of the same shape; each last axis becomes ``output_size``, by default
+    (n - 1) stride - 2 padding + kernel. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def max_unpool3d(input: Tensor, indices: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, output_size: Sequence[int] | None = None) -> Tensor:
     """The elements of ``input`` at the positions of the maxima of ``max_pool3d``, zeros elsewhere.
 
     Raises RuntimeError for indices of another shape, ValueError for an ``output_size`` that these windows cannot have.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) with indices of the same shape; each last axis becomes ``output_size``, by
+    default (n - 1) stride - 2 padding + kernel. Takes any dtype; the dtype is kept. Shapes that do not fit raise
+    RuntimeError.
     """
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * tanh(softplus(x)) (Misra 2019)."""
+    """x * tanh(softplus(x)) (Misra 2019).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean', weight: Tensor | None = None) -> Tensor:
-    """The squared difference."""
+    """The squared difference, (input - target)**2.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype is kept. Shapes that do not fit
+    raise RuntimeError.
+    """
 def multi_head_attention_forward(query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Tensor | None, in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float, out_proj_weight: Tensor, out_proj_bias: Tensor | None, training: bool = True, key_padding_mask: Tensor | None = None, need_weights: bool = True, attn_mask: Tensor | None = None, use_separate_proj_weight: bool = False, q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None, static_k: Tensor | None = None, static_v: Tensor | None = None, average_attn_weights: bool = True, is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Multi-head attention of (L, N, E) or (L, E), with input and output projections; returns the weights if requested."""
+    """Multi-head attention (Vaswani et al. 2017) of (L, N, E) or (L, E), with input and output projections.
+
+    The weights are returned if ``need_weights``.
+
+    Shapes: Query (L, N, E), key and value (S, N, E), or without N; the output is like the query, the weights (N, L, S).
+    Takes real floating tensors; the dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """The mean over the other classes of max(0, margin - x[target] + x[i])**p."""
+    """The mean over the other classes of max(0, margin - x[target] + x[i])**p.
+
+    Shapes: (N, C) or (C) and targets (N) or (); the result is a scalar, or one number per sample if ``reduction`` is
+    none. Inputs are floating; targets are integers (classes) or floating (probabilities). Shapes that do not fit raise
+    RuntimeError.
+    """
 def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """The mean of max(0, 1 - (x[label] - x[other])) over labels (up to the first -1) and the other classes."""
+    """The mean of max(0, 1 - (x[label] - x[other])) over labels (up to the first -1) and the other classes.
+
+    Shapes: (N, D) or (D); the result is a scalar, or one number per sample if ``reduction`` is none. Inputs are
+    floating; targets are integers (classes) or floating (probabilities). Shapes that do not fit raise RuntimeError.
+    """
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """The mean over classes of the binary cross entropy with logits."""
+    """The mean over classes of the binary cross entropy with logits, -(t log(s) + (1 - t) log(1 - s)) with s = sigmoid(x).
+
+    Shapes: (N, D) or (D); the result is a scalar, or one number per sample if ``reduction`` is none. Takes floating
+    tensors; complex, integer and bool ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
+    RuntimeError.
+    """
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: int = -100, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
     """Minus the input at the target class: input (N, C, ...) or (C), target (N, ...) or () with class numbers.
 
     Elements with target ``ignore_index`` do not count; the others count with their class's ``weight``. Raises IndexError
     for targets out of range.
+
+    Shapes: Input (N, C, ...) or (C), target (N, ...) or () of classes, or probabilities like the input; the result is a
+    scalar, or has the target's shape if ``reduction`` is none. Inputs are floating; targets are integers (classes) or
+    floating (probabilities). Shapes that do not fit raise ValueError.
     """
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] | None = 1, eps: float = 1e-12, *, axis: int | Sequence[int] | None = 1) -> Tensor:
-    """Vectors along ``dim`` divided by their ``p`` norm, which is at least ``eps``."""
+    """Vectors along ``dim`` divided by their ``p`` norm, which is at least ``eps``.
+
+    Shapes: A result like ``input``. Takes floating and complex tensors; integer and bool ones raise RuntimeError. The
+    dtype is kept. An axis out of range raises IndexError.
+    """
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
-    """int64, 1 at each element's position along a new last axis; by default the number of classes is the largest one plus 1."""
+    """int64, 1 at each element's position along a new last axis; by default the number of classes is the largest one plus 1.
+
+    Shapes: Any; the result has a new last axis of extent ``num_classes``. Takes int64; the result is int64. Raises
+    TypeError for arguments of other types.
+    """
 def pad(input: Tensor, pad: Sequence[int], mode: str = 'constant', value: float | None = None) -> Tensor:
     """Pads the input with ``value`` (constant), its reflection, its edge (replicate), or its opposite side (circular).
 
     Amounts in pairs, from the last axis.
+
+    Shapes: Each padded axis grows by its two amounts. Takes any dtype; the dtype is kept. Raises RuntimeError for
+    amounts that do not fit.
     """
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False, *, keepdims: bool = False) -> Tensor:
-    """The ``p`` norm of x1 - x2 + eps along the last axis."""
+    """The ``p`` norm of x1 - x2 + eps along the last axis.
+
+    Shapes: The operands broadcast, and the axis ``dim`` is removed. Takes floating, complex and integer tensors; bool
+    ones raise RuntimeError. Integers give the default dtype. Complex numbers give real ones. Shapes that do not fit
+    raise RuntimeError.
+    """
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The ``p`` norms of the differences between the rows of a matrix, once per pair."""
+    """The ``p`` norms of the differences between the rows of a matrix, once per pair.
+
+    Shapes: (N, D) give (N (N - 1) / 2). Takes floating and complex tensors; integer and bool ones raise RuntimeError.
+    The dtype is kept; complex numbers give real ones. Other numbers of axes raise RuntimeError.
+    """
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Rearranges channels to pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016)."""
+    """Rearranges channels to pixels: (..., C r r, H, W) to (..., C, H r, W r) (Shi et al. 2016).
+
+    Shapes: (..., C r r, H, W) give (..., C, H r, W r). Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Rearranges pixels to channels: (..., C, H r, W r) to (..., C r r, H, W)."""
+    """Rearranges pixels to channels: (..., C, H r, W r) to (..., C r r, H, W).
+
+    Shapes: (..., C, H r, W r) give (..., C r r, H, W). Takes any dtype; the dtype is kept. Other numbers of axes raise
+    RuntimeError.
+    """
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, size_average: bool | None = None, eps: float = 1e-08, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """The negative log-likelihood of counts under Poisson distributions with rate exp(input), or input."""
+    """The negative log-likelihood of counts under Poisson distributions with rate exp(input), or input.
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating, complex and integer tensors; bool ones raise RuntimeError. Integers give the default dtype. Shapes
+    that do not fit raise RuntimeError.
+    """
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x where positive, weight * x elsewhere; one weight, or one per channel."""
+    """x where positive, weight * x elsewhere; one weight, or one per channel.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept. Shapes that do not fit raise RuntimeError.
+    """
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0)."""
+    """max(x, 0).
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or RuntimeError. The dtype is kept.
+    """
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x, 0), 6). Raises RuntimeError for bools."""
+    """min(max(x, 0), 6). Raises RuntimeError for bools.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or RuntimeError. The dtype is kept.
+    """
 def relu_(input: Tensor, inplace: bool = False) -> Tensor:
-    """``relu``, in place."""
+    """``relu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """x / sqrt(mean of squares + eps) over the last axes, times weight (Zhang, Sennrich 2019)."""
+    """x / sqrt(mean of squares + eps) over the last axes, times weight (Zhang, Sennrich 2019).
+
+    Shapes: Input, scale and shift agree in the last axes, ``normalized_shape``. Takes real floating tensors; the dtype
+    is kept. Shapes that do not fit raise RuntimeError.
+    """
 def rrelu(input: Tensor, lower: float = 0.125, upper: float = 0.3333333333333333, training: bool = False, inplace: bool = False) -> Tensor:
-    """``leaky_relu`` with a random slope in training, the mean slope otherwise."""
+    """``leaky_relu`` with a random slope in training, the mean slope otherwise.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype.
+    """
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
     """softmax(query @ key.T * scale + mask) @ value (Vaswani et al. 2017). A fully masked row gives zeros.
 
     If the scores are large and there is no dropout, they are computed by parts and never stored whole, in the backward pass
     too.
+
+    Shapes: Query (..., L, E), key (..., S, E), value (..., S, V), a mask that broadcasts to (..., L, S); the result is
+    (..., L, V). Takes floating tensors; complex, integer and bool ones raise NotImplementedError or RuntimeError. The
+    dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017).
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def selu_(input: Tensor, inplace: bool = False) -> Tensor:
-    """``selu``, in place."""
+    """``selu``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 / (1 + exp(-x)), elementwise. Integers become the default dtype."""
+    """1 / (1 + exp(-x)), elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * sigmoid(x)."""
+    """x * sigmoid(x).
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean', beta: float = 1.0) -> Tensor:
-    """d**2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere (Girshick 2015)."""
+    """d**2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere (Girshick 2015).
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating, complex and integer tensors; bool ones raise RuntimeError. Integers give the default dtype. Shapes
+    that do not fit raise RuntimeError.
+    """
 def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """log(1 + exp(-target * x))."""
+    """log(1 + exp(-target * x)).
+
+    Shapes: ``input`` and ``target`` broadcast; the result is a scalar, or has their shape if ``reduction`` is none.
+    Takes floating tensors; complex, integer and bool ones raise NotImplementedError or RuntimeError. The dtype is kept.
+    Shapes that do not fit raise RuntimeError.
+    """
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | type[Any] | None = None, *, axis: int | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
+    """exp(x) / sum(exp(x)) along ``dim``, without overflow.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    Integers and bools give the default dtype. Raises TypeError for arguments of other types.
+    """
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | type[Any] | None = None, *, axis: int | None = None) -> Tensor:
-    """``softmax`` of -x."""
+    """``softmax`` of -x.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or RuntimeError. Integers give the default dtype.
+    """
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above ``threshold``."""
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x is above ``threshold``.
+
+    Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by ``lambd``, 0 where |x| <= lambd."""
+    """x moved towards 0 by ``lambd``, 0 where |x| <= lambd.
+
+    Shapes: A result like ``input``. Takes floating and integer tensors; complex and bool ones raise NotImplementedError
+    or RuntimeError. Integers give the default dtype.
+    """
 def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def swish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * sigmoid(x)."""
+    """x * sigmoid(x).
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def tanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The hyperbolic tangent, elementwise. Integers become the default dtype."""
+    """The hyperbolic tangent, elementwise. Integers become the default dtype.
+
+    Shapes: A result like ``input``. Takes any dtype. Integers and bools give the default dtype. Raises TypeError for
+    arguments of other types.
+    """
 def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    Shapes: A result like ``input``. Takes floating, complex and integer tensors; bool ones raise RuntimeError. Integers
+    give the default dtype.
+    """
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers both are truncated."""
+    """x above the threshold, ``value`` elsewhere, in the dtype of x: for integers both are truncated.
+
+    Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
+    The dtype is kept.
+    """
 def threshold_(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``threshold``, in place."""
+    """``threshold``, in place.
+
+    Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
+    tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+    """
 def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-06, swap: bool = False, size_average: bool | None = None, reduce: bool | None = None, reduction: str = 'mean') -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin) (Balntas et al. 2016)."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) (Balntas et al. 2016).
+
+    Shapes: (N, D) or (D); the result is a scalar, or one number per sample if ``reduction`` is none. Takes floating,
+    complex and integer tensors; bool ones raise RuntimeError. Integers give the default dtype. Complex numbers give
+    real ones. Shapes that do not fit raise RuntimeError.
+    """
 def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *, distance_function: Any = None, margin: float = 1.0, swap: bool = False, reduction: str = 'mean') -> Tensor:
-    """``triplet_margin_loss`` with a custom distance."""
+    """``triplet_margin_loss`` with a custom distance.
+
+    Shapes: (N, D) or (D); the result is a scalar, or one number per sample if ``reduction`` is none. Takes floating,
+    complex and integer tensors; bool ones raise RuntimeError. Integers give the default dtype. Complex numbers give
+    real ones. Shapes that do not fit raise RuntimeError.
+    """
 def unfold(input: Tensor, kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1, padding: int | Sequence[int] | str = 0, stride: int | Sequence[int] | None = 1) -> Tensor:
-    """All windows of images as columns: (N, C * kH * kW, number of windows)."""
+    """All windows of images as columns: (N, C * kH * kW, number of windows).
+
+    Shapes: (N, C, H, W) or (C, H, W) give (N, C kH kW, windows). Takes any dtype; the dtype is kept. Other numbers of
+    axes raise RuntimeError.
+    """
 def upsample(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = 'nearest', align_corners: bool | None = None, *, shape: int | Sequence[int] | None = None) -> Tensor:
-    """``interpolate`` under its old name."""
+    """``interpolate`` under its old name.
+
+    Shapes: (N, C, ...) with one to three last axes, which get ``size``, or their extent times ``scale_factor``. Takes
+    real floating tensors; the dtype is kept. Raises TypeError for arguments of other types.
+    """
 def upsample_bilinear(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None, *, shape: int | Sequence[int] | None = None) -> Tensor:
-    """``interpolate`` with mode bilinear and ``align_corners``, under its old name."""
+    """``interpolate`` with mode bilinear and ``align_corners``, under its old name.
+
+    Shapes: (N, C, ...) with one to three last axes, which get ``size``, or their extent times ``scale_factor``. Takes
+    real floating tensors; the dtype is kept. Other numbers of axes raise ValueError.
+    """
 def upsample_nearest(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None, *, shape: int | Sequence[int] | None = None) -> Tensor:
-    """``interpolate`` with mode nearest, under its old name."""
+    """``interpolate`` with mode nearest, under its old name.
+
+    Shapes: (N, C, ...) with one to three last axes, which get ``size``, or their extent times ``scale_factor``. Takes
+    real floating tensors; the dtype is kept. Other numbers of axes raise ValueError.
+    """

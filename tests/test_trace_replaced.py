@@ -1,6 +1,7 @@
 """Objects that a traced function reaches are replaced, or changed without an announcement: no result or effect is stale."""
 
 import collections
+import functools
 import gc
 import math
 import operator
@@ -160,6 +161,38 @@ def test_the_dictionary_of_an_object_is_replaced(new):
                 lambda: setattr(v, "k", 2.5),
             ),
             lambda: repr(vars(v)),
+        )
+
+    same(make)
+
+
+HOLDERS = {
+    "function": lambda: lambda x: x * 1.5,
+    "partial function": lambda: functools.partial(operator.mul, 1.5),
+}
+
+
+@pytest.mark.parametrize("used", ["called and read", "only read"])
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "with a value"])
+@pytest.mark.parametrize("name", HOLDERS)
+def test_the_dictionary_of_a_function_is_replaced(name, empty, used):
+    def make(wrap):
+        h = HOLDERS[name]()
+        if not empty:
+            h.k = 0.5
+
+        def f(x):
+            y = h(x) if used == "called and read" else x
+            return y * getattr(h, "k", 1.0)
+
+        return (
+            wrap(f),
+            often(
+                lambda: setattr(h, "__dict__", {"k": 2.0}),
+                lambda: setattr(h, "__dict__", {**vars(h), "k": 0.25}),
+                lambda: setattr(h, "__dict__", {}),
+            ),
+            lambda: repr(vars(h)),
         )
 
     same(make)

@@ -76,6 +76,8 @@ def word_of(x: Any, name: str, value: Any) -> Word | None:
     """The word for ``x.name`` while it is ``value``: of functions, partial functions and classes."""
     if name == "__class__":
         return class_of(x) if type(x) is value and _tells_class(value) else None  # type: ignore[arg-type]
+    if name == "__dict__":
+        return dictionary_of(x) if vars(x) is value else None
     kind = next((cls for cls in _FIELDS if isinstance(x, cls)), None)
     offset = None if kind is None else _FIELDS[kind].get(name)
     return None if offset is None else _found(id(x) + offset, 0 if value is None else id(value))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .announce import Announcing, AnnouncingDict, AnnouncingList
-from .kinds import MISSING, Wrapper, contained, contents, hides_state, slots_of
+from .kinds import MISSING, Wrapper, contained, contents, dictionary_class, hides_state, slots_of
 
 _WHOLE = (Announcing, AnnouncingDict, AnnouncingList, Wrapper, type, types.ModuleType, np.ndarray)
 
@@ -135,7 +135,7 @@ def _object(x: Any) -> tuple[Plan, list[Any]]:
 def _contents(x: Any) -> tuple[list[Any], Callable[[Any, Sequence[Any]], None]]:
     """An object's contents, and a function that puts contents into another object."""
     if isinstance(x, dict):
-        set_item: Any = (collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict).__setitem__
+        set_item = dictionary_class(x).__setitem__
         factory = [x.default_factory] if isinstance(x, collections.defaultdict) else []
         pairs, first = contained(x), len(factory)
         n = len(pairs)

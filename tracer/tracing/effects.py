@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,18 @@ from ..core.tensor import Tensor
 from ..runtime.support.objects import sets_classes
 from .announce import AnnouncingDict, AnnouncingList
 from .growing import Accesses, can_be_tracked
-from .kinds import CELL, CONTENTS, GROWTH, MISSING, contained, contents, is_class_noise, is_described, slots_of
+from .kinds import (
+    CELL,
+    CONTENTS,
+    GROWTH,
+    MISSING,
+    contained,
+    contents,
+    dictionary_class,
+    is_class_noise,
+    is_described,
+    slots_of,
+)
 from .substitutes import substitute_for
 
 if TYPE_CHECKING:
@@ -56,7 +67,7 @@ def put(holder: Any, key: Any, value: Any) -> None:
         cls: Any = next(c for c in (dict, list, set, collections.deque) if isinstance(holder, c))
         (cls.update if cls in (dict, set) else cls.extend)(holder, value)
     elif isinstance(holder, dict):
-        kind: Any = _dictionary(holder)
+        kind: Any = dictionary_class(holder)
         if value is MISSING:
             kind.pop(holder, key, None)
         else:
@@ -71,11 +82,6 @@ def put(holder: Any, key: Any, value: Any) -> None:
         object.__delattr__(holder, key)
     else:
         object.__setattr__(holder, key, value)
-
-
-def _dictionary(holder: Any) -> type:
-    """The C class whose methods change a dictionary."""
-    return collections.OrderedDict if isinstance(holder, collections.OrderedDict) else dict
 
 
 def _refill(holder: Any, items: Sequence[Any]) -> None:
@@ -398,12 +404,20 @@ class Before:
         """Restores values that the run has not changed, and stops recording accesses."""
         for accesses, _ in self.tracked:
             accesses.end()
+        replaced = self._replaced()
         for holder, key, value, old in reversed(self._put):
-            if get(holder, key) is value:
+            if id(holder) not in replaced and get(holder, key) is value:
                 put(holder, key, old)
             else:
                 self._assigned.add((id(holder), key))
         self._put.clear()
+
+    def _replaced(self) -> set[int]:
+        """The ids of containers whose contents are a change as a whole: what remains in its place is part of it."""
+        placed: dict[int, dict[Any, Any]] = {}
+        for holder, key, value, _ in self._put:
+            placed.setdefault(id(holder), {})[key] = value
+        return {at for at, values in placed.items() if at in self.held and _is_replaced(self.held[at], values)}
 
     # Changes.
 
@@ -436,6 +450,24 @@ def _growth(accesses: Accesses, owner: Environment | None) -> Iterable[Change]:
         yield Change(accesses.holder, GROWTH, None, added, owner)
 
 
+def _is_replaced(known: _Held, placed: Mapping[Any, Any]) -> bool:
+    """True if the contents changed in number or order, apart from the values that were ``placed`` before the run."""
+    holder, before = known.holder, known.items
+    if isinstance(holder, list):
+        return list.__len__(holder) != len(before)
+    if isinstance(holder, collections.deque):
+        was = [placed.get(i, x) for i, x in enumerate(before[0][1])]
+        return len(was) != len(holder) or any(a is not b for a, b in zip(contained(holder), was, strict=True))
+    return isinstance(holder, dict) and not known.partly and _is_reordered(before, fields(holder))
+
+
+def _is_reordered(before: Sequence[tuple[Any, Any]], now: Sequence[tuple[Any, Any]]) -> bool:
+    """True if the keys that remain have another order, or are not the first."""
+    has = {id(key) for key, _ in now}
+    kept = [id(key) for key, _ in before if id(key) in has]
+    return [id(key) for key, _ in now][: len(kept)] != kept
+
+
 def _differences(known: _Held, assigned: set[tuple[int, Any]]) -> Iterable[Change]:
     holder, before = known.holder, known.items
     if known.partly:
@@ -450,16 +482,16 @@ def _differences(known: _Held, assigned: set[tuple[int, Any]]) -> Iterable[Chang
         for (key, old), (_, new) in zip(before, now, strict=True):
             if key is CONTENTS:
                 differs = len(new) != len(old) or any(x is not y for x, y in zip(new, old, strict=True))
+                differs |= any(at == id(holder) for at, _ in assigned)
             else:
                 differs = new is not old or (id(holder), key) in assigned
             if differs:
                 yield known.change(key, old, new)
         return
-    was, has = {id(key) for key, _ in before}, {id(key) for key, _ in now}
-    kept = [id(key) for key, _ in before if id(key) in has]
-    if [id(key) for key, _ in now][: len(kept)] != kept:
+    if _is_reordered(before, now):
         yield known.change(CONTENTS, before, now)
         return
+    was = {id(key) for key, _ in before}
     values = {id(key): value for key, value in now}
     for key, old in before:
         new = values.get(id(key), MISSING)

@@ -16,7 +16,7 @@ from ..autograd.function import FunctionNode
 from ..core.tensor import Tensor
 from ..runtime.support.objects import references
 from .arrays import is_runtime_array
-from .kinds import contained, slots_of
+from .kinds import contained, dictionary_class, slots_of
 from .scalars import FloatProgram, RuntimeNumber
 from .substitutes import original
 
@@ -112,10 +112,10 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
         return seen[id(x)][1]
     seen[id(x)] = x, x
     if isinstance(x, dict):
-        items = [(plain(key, seen), value) for key, value in dict.items(x)]
-        if any(new is not key for (new, _), key in zip(items, dict.keys(x), strict=True)):
-            dict.clear(x)
-            dict.update(x, items)
+        items = [(plain(key, seen), value) for key, value in contained(x)]
+        if any(new is not key for (new, _), (key, _) in zip(items, contained(x), strict=True)):
+            dictionary_class(x).clear(x)
+            dictionary_class(x).update(x, items)
         for key, value in dict.items(x):
             if (new := plain(value, seen)) is not value:
                 dict.__setitem__(x, key, new)

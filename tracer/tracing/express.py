@@ -8,6 +8,7 @@ takes the general path, which also handles the cases that are not generated here
 
 from __future__ import annotations
 
+import collections
 import functools
 import threading
 import types
@@ -251,7 +252,8 @@ class _Writer:
         for (place, _), value in zip(written, values, strict=True):
             found = place.slot.holder if place.slot is not None else place.holder
             holder = self.constant(found) if place.index < 0 else self.objects[place.index]
-            if place.announces or type(place.key) is not str or isinstance(found, type):
+            ordered = isinstance(found if place.index < 0 else self.call.objects[place.index], collections.OrderedDict)
+            if place.announces or ordered or type(place.key) is not str or isinstance(found, type):
                 self.say(f"{self.constant(place)}.put({holder}, {value})")
             elif isinstance(found, types.CellType):
                 self.say(f"{holder}.cell_contents = {value}")

@@ -60,6 +60,8 @@ class Accesses:
         recorder = context.recorder
         if recorder is None or recorder.plain_numbers or not isinstance(self.holder, (list, collections.deque)):
             return None
+        if self.is_read:  # possibly by a method that removes something; the run is not replayed
+            return None
         if isinstance(self.holder, collections.deque) and self.holder.maxlen is not None:
             return None
         if self._root is None:

@@ -88,6 +88,11 @@ class Untraceable(Exception):
     """An argument or environment that guards cannot describe."""
 
 
+def dictionary_class(x: dict) -> Any:
+    """The class written in C whose methods change a dictionary. ``dict``'s do not know the order of an OrderedDict."""
+    return collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict
+
+
 def is_unbound(x: Any) -> bool:
     """True for a function written in C that belongs to a module or class, not to an object."""
     return isinstance(x, types.BuiltinFunctionType) and isinstance(x.__self__, (types.ModuleType, type, type(None)))

@@ -237,7 +237,7 @@ class Walk:
             self._module(x, (), False, out)
         elif isinstance(x, functools.partial):
             out.append("partial")
-            self.attributes += [(x, name, getattr(x, name)) for name in ("func", "args", "keywords")]
+            self.attributes += [(x, name, getattr(x, name)) for name in ("func", "args", "keywords", "__dict__")]
             self._describe((x.func, x.args, x.keywords, vars(x)), out)
         elif isinstance(x, (property, staticmethod, classmethod)):
             self._describe((x.fget, x.fset, x.fdel) if isinstance(x, property) else x.__func__, out)
@@ -304,10 +304,9 @@ class Walk:
         if found is None:
             return False
         self.met.add(id(holder))
-        if key not in found:
-            return False
-        out.append("slot")
-        return True
+        if key in found:
+            out.append("slot")
+        return key in found
 
     def _note(self, holder: Any, announces: bool = False, container: bool = False) -> None:
         self.has_containers = True
@@ -364,6 +363,7 @@ class Walk:
                 self._describe(value, out)
         if not has_run:
             self._later.append(x)
+        self.attributes.append((x, "__dict__", vars(x)))
         if vars(x):
             self._describe(vars(x), out)
         else:

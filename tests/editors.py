@@ -35,6 +35,10 @@ x = tracer.randn(3, 4, device="cpu")
 def scaled(x: Tensor, factor: int = 2) -> Tensor:
     return x * factor
 
+@tracer.no_grad()
+def quiet(x: Tensor, factor: int) -> Tensor:
+    return x * factor
+
 class Model(nn.Module):
     @tracer.trace
     def forward(self, x: Tensor) -> tuple[Tensor, int]:
@@ -74,6 +78,11 @@ EXPRESSIONS: dict[str, str | None] = {
     "F.softmax(x, 1)": "Tensor",
     "tracer.autograd.grad(x.sum(), x)": "tuple[Tensor, ...]",
     "tracer.linalg.svd(x).S": "Tensor",
+    "tracer.linalg.norm(x)": "Tensor",
+    "F.max_pool2d(x, 2)": "Tensor",
+    "F.max_pool2d(x, 2, return_indices=True)": "tuple[Tensor, Tensor]",
+    "quiet(x, 2)": "Tensor",
+    "tracer.vmap(quiet)(x, 2)": "Tensor",
     "[row for row in x]": "list[Tensor]",
     "scaled(x, factor=3)": "Tensor",
     "scaled.explain()": "str",
@@ -88,6 +97,8 @@ EXPRESSIONS: dict[str, str | None] = {
     "F.rellu(x)": None,
     "scaled(x, 'a')": None,
     "scaled(x, facto=1)": None,
+    "quiet(x, 'a')": None,
+    "tracer.vmap(quiet)(x)": None,
     "scaled.explan()": None,
     "model.forward(x, 2)": None,
     "x + 'a'": None,
@@ -212,7 +223,7 @@ def from_a_wheel(folder: Path) -> Path:
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(ROOT)]
     subprocess.run(command, check=True)
-    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if Path(path).name == "site-packages"))
     return folder / "bin" / "python"
 
 

@@ -144,6 +144,7 @@ class Stub:
             result = self.typed("Any" if result is inspect.Signature.empty else str(result), places)
             found.append(Form(written, result))
         found = [form for one in found for form in self._with_sizes(one)]
+        found = [form for one in found for form in self._with_indices(one)]
         if made:
             extra = [("device", "Any"), ("layout", "Any"), ("pin_memory", "bool"), ("out", "Tensor | None")]
             found = [_with(form, [self._keyword(n, t) for n, t in extra]) for form in found]
@@ -186,6 +187,21 @@ class Stub:
                 together = replace(p, kind=_POSITIONAL, type=p.type.removeprefix(f"{int_} | ").removesuffix(" | None"))
                 before = form.parameters[:i]
                 return [replace(form, parameters=[*before, one, *rest]) for one in (several, together)]
+        return [form]
+
+    def _with_indices(self, form: Form) -> list[Form]:
+        """Pooling with ``return_indices`` has two results."""
+        for i, p in enumerate(form.parameters):
+            if p.name == "return_indices" and form.result == "Any":
+                one = replace(p, type=self.typed("Literal[False]", {}))
+                two = replace(p, type=self.typed("Literal[True]", {}), kind=inspect.Parameter.KEYWORD_ONLY, default=None)
+                before, after = form.parameters[:i], form.parameters[i + 1 :]
+                pair = self.typed("tuple[Tensor, Tensor]", {})
+                return [
+                    Form([*before, one, *after], self.typed("Tensor", {})),
+                    Form([*before, *after, two], pair),
+                    Form([*before, p, *after], self.typed("Any", {})),
+                ]
         return [form]
 
     def _with_spellings(self, form: Form, offered: Signature, method: bool) -> list[Form]:

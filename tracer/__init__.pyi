@@ -2276,6 +2276,27 @@ def max(input: Tensor, other: Tensor) -> Tensor:
     and bool tensors; complex ones raise NotImplementedError. The dtype is kept. Shapes that do not fit raise
     RuntimeError.
     """
+@overload
+def max_pool1d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: Literal[False] = False) -> Tensor:
+    """The maximum of each window of signals (N, C, L) or (C, L).
+
+    With ``return_indices`` also its position in the flattened axes L. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
+    dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def max_pool1d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maximum of each window of signals (N, C, L) or (C, L).
+
+    With ``return_indices`` also its position in the flattened axes L. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
+    dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def max_pool1d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Any:
     """The maximum of each window of signals (N, C, L) or (C, L).
 
@@ -2285,6 +2306,27 @@ def max_pool1d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int]
     1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
     dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
+@overload
+def max_pool2d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: Literal[False] = False) -> Tensor:
+    """The maximum of each window of images (N, C, H, W) or (C, H, W).
+
+    With ``return_indices`` also its position in the flattened axes H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def max_pool2d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maximum of each window of images (N, C, H, W) or (C, H, W).
+
+    With ``return_indices`` also its position in the flattened axes H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def max_pool2d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Any:
     """The maximum of each window of images (N, C, H, W) or (C, H, W).
 
@@ -2294,6 +2336,27 @@ def max_pool2d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int]
     dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
     Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
+@overload
+def max_pool3d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: Literal[False] = False) -> Tensor:
+    """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
+
+    With ``return_indices`` also its position in the flattened axes D, H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def max_pool3d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
+
+    With ``return_indices`` also its position in the flattened axes D, H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def max_pool3d(input: Tensor, kernel_size: builtins.int | Sequence[builtins.int], stride: builtins.int | Sequence[builtins.int] | None = None, padding: builtins.int | Sequence[builtins.int] | str = 0, dilation: builtins.int | Sequence[builtins.int] = 1, ceil_mode: builtins.bool = False, return_indices: builtins.bool = False) -> Any:
     """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -19,11 +19,18 @@ from .forms import Form
 from .modes import unfollowed
 from .node import FREED, SAVED_IN_INFERENCE, BackwardNode, Packed, edges_to, look_up, modified
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class FunctionCtx:
     """Passes data from ``forward`` to ``backward``. Attributes may be set on it freely."""
 
     needs_input_grad: tuple[bool, ...] = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self) -> None:
         self._to_save: tuple[Any, ...] = ()
@@ -323,7 +330,7 @@ def _placed(node: FunctionNode | None, k: int, out: Tensor, given: bool, changed
     return out
 
 
-def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
+def once_differentiable(function: F) -> F:
     """Decorator for a ``backward`` that cannot be differentiated: an attempt raises RuntimeError."""
 
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -335,7 +342,7 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         marked = [_Refuse.apply(r, *[g for g in grads if isinstance(g, Tensor)]) for r in (results if several else (results,))]
         return tuple(marked) if several else marked[0]
 
-    return backward
+    return cast(F, backward)
 
 
 class _Refuse(Function):

@@ -7,7 +7,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from ..core.context import SPECIAL, context
 
@@ -116,6 +116,10 @@ class set_grad_enabled(_Mode):
 class no_grad(_Mode):
     """In this block no operation is recorded for autograd: results do not require gradients."""
 
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
     def __new__(cls, function: Any = None) -> Any:
         made = object.__new__(cls)
         if callable(function):
@@ -143,6 +147,10 @@ class inference_mode(_Mode):
     Nothing is recorded in this block, even with ``enable_grad``.
     """
 
+    @overload
+    def __new__(cls, mode: bool = True) -> Self: ...
+    @overload
+    def __new__(cls, mode: F) -> F: ...  # type: ignore[misc]
     def __new__(cls, mode: Any = True) -> Any:
         made = object.__new__(cls)
         if callable(mode):

@@ -335,7 +335,7 @@ class Tensor(TensorMethods):
 
         return retains(self)
 
-    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
         """Calls ``hook(gradient)`` when this tensor's gradient is known; a tensor that it returns replaces the gradient.
 
         Returns a handle whose ``remove()`` removes the hook. Raises RuntimeError if the tensor requires no gradient.
@@ -344,7 +344,7 @@ class Tensor(TensorMethods):
 
         return register(self, hook)
 
-    def register_post_accumulate_grad_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
         """Calls ``hook(tensor)`` after this leaf's gradient has been added to ``.grad``."""
         from ..autograd.hooks import register_post_accumulate
 

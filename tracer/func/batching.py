@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from .. import ops
 from ..core.tensor import Tensor
 from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _spread(dims: Any, spec: TreeSpec, what: str) -> list[Any]:
@@ -27,13 +30,13 @@ def _spread(dims: Any, spec: TreeSpec, what: str) -> list[Any]:
 
 
 def vmap(
-    func: Callable[..., Any],
+    func: Callable[P, R],
     in_dims: Any = 0,
     out_dims: Any = 0,
     randomness: str = "error",
     *,
     chunk_size: int | None = None,
-) -> Callable[..., Any]:
+) -> Callable[P, R]:
     """Vectorises ``func``: applies it to slices of the arguments and stacks the results.
 
     ``in_dims``: the axis along which each argument is sliced, None for shared arguments; a number, or a structure like the

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from .. import autograd, ops
 from ..autograd.modes import enable_grad
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _leaves(values: list[Any]) -> list[Tensor]:
@@ -45,7 +48,7 @@ def _replaced(args: Sequence[Any], places: Sequence[int], parts: Sequence[Any]) 
     return given
 
 
-def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad_and_value(func: Callable[P, Any], argnums: Any = 0, has_aux: bool = False) -> Callable[P, Any]:
     """The function (gradient, value) of a function that returns a single element.
 
     ``argnums``: the position, or positions, of the arguments to differentiate by. ``has_aux``: the function returns a pair
@@ -98,7 +101,7 @@ def _grads(outputs: list[Tensor], inputs: list[Tensor], vectors: list[Any]) -> l
     return [ops.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
 
-def grad(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(func: Callable[P, Any], argnums: Any = 0, has_aux: bool = False) -> Callable[P, Any]:
     """The gradient of a function that returns a single element, as a function. See ``grad_and_value``."""
     both = grad_and_value(func, argnums, has_aux)
 
@@ -177,13 +180,13 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
 
 
 def jacrev(
-    func: Callable[..., Any],
+    func: Callable[P, Any],
     argnums: Any = 0,
     *,
     has_aux: bool = False,
     chunk_size: int | None = None,
     _preallocate_and_copy: bool = False,
-) -> Callable[..., Any]:
+) -> Callable[P, Any]:
     """The Jacobian, as a function: for each result and argument a tensor of the result's shape followed by the argument's."""
 
     @functools.wraps(func)
@@ -217,18 +220,16 @@ def _rows(result: Tensor, xs: list[Tensor]) -> list[Tensor]:
     return [ops.reshape(ops.stack([row[i] for row in rows]), (*shape, *x.shape)) for i, x in enumerate(xs)]
 
 
-def jacfwd(
-    func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error"
-) -> Callable[..., Any]:
+def jacfwd(func: Callable[P, Any], argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable[P, Any]:
     """The Jacobian, like ``jacrev``; it is always computed in reverse mode."""
     return jacrev(func, argnums, has_aux=has_aux)
 
 
-def hessian(func: Callable[..., Any], argnums: Any = 0) -> Callable[..., Any]:
+def hessian(func: Callable[P, Any], argnums: Any = 0) -> Callable[P, Any]:
     """The Jacobian of the Jacobian, as a function."""
     return jacrev(jacrev(func, argnums), argnums)
 
 
-def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
+def functionalize(func: Callable[P, R], *, remove: str = "mutations") -> Callable[P, R]:
     """The function itself: in-place changes and views need no removal here."""
     return func

@@ -276,8 +276,7 @@ def taken(function: str, name: str, annotation: str, optional: bool = False) -> 
         if name in ("input", "other", "exponent", "n") and function in (*_TENSORS.split(), *_NUMBERS.split()):
             annotation = "Tensor" if function in _TENSORS.split() else "Operand"
     annotation = annotation.replace("Dims", "int | Sequence[int] | None")
-    annotation = annotation.replace("Callable[..., Any]", "Callable")
-    words = annotation.split(" | ")
+    words = ["Callable" if word.startswith("Callable[") else word for word in annotation.split(" | ")]
     kinds = tuple(KINDS.get(word, KINDS["Any"]) for word in words if word != "None")
     return Taken(name.rstrip("_"), kinds, optional or "None" in words or not kinds, annotation)
 

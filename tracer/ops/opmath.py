@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
 
 from ..core.tensor import Tensor
 from ..ir.halves import is_half
 from ..ir.types import DType, float32
 from .common import result_dtype, to_dtype
 
+F = TypeVar("F", bound=Callable[..., Any])
 
+
+@overload
+def opmath(function: F) -> F: ...
+@overload
+def opmath(*, as_input: bool = False, written: Sequence[str] = ()) -> Callable[[F], F]: ...
 def opmath(function: Any = None, *, as_input: bool = False, written: Sequence[str] = ()) -> Any:
     """Decorates a function: 16-bit tensors among its arguments are converted to float32, and float32 results are rounded to
     the arguments' common dtype, or to ``dtype``. Differentiable, like the casts.

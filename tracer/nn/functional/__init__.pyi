@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ...core.tensor import Tensor
 from ...ir.types import DType
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
     """The means of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly.
@@ -23,6 +23,25 @@ def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None]) 
     Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating and complex tensors;
     integer and bool ones raise RuntimeError. The dtype is kept. Other numbers of axes raise ValueError.
     """
+@overload
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int | None], return_indices: Literal[False] = False) -> Tensor:
+    """The maxima of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly; with ``return_indices``
+    also their positions in the flattened axes L. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, L) or (C, L), the last axis of the given size. Takes floating, integer and bool tensors; complex ones
+    raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of axes raise
+    RuntimeError.
+    """
+@overload
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int | None], *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maxima of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly; with ``return_indices``
+    also their positions in the flattened axes L. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, L) or (C, L), the last axis of the given size. Takes floating, integer and bool tensors; complex ones
+    raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of axes raise
+    RuntimeError.
+    """
+@overload
 def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
     """The maxima of ``output_size`` windows that cover signals (N, C, L) or (C, L) evenly; with ``return_indices``
     also their positions in the flattened axes L. Window by window, so that the first maximum is found.
@@ -31,6 +50,25 @@ def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int | None], 
     raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of axes raise
     RuntimeError.
     """
+@overload
+def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None], return_indices: Literal[False] = False) -> Tensor:
+    """The maxima of ``output_size`` windows that cover images (N, C, H, W) or (C, H, W) evenly; with ``return_indices``
+    also their positions in the flattened axes H, W. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating, integer and bool tensors;
+    complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
+    axes raise ValueError.
+    """
+@overload
+def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None], *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maxima of ``output_size`` windows that cover images (N, C, H, W) or (C, H, W) evenly; with ``return_indices``
+    also their positions in the flattened axes H, W. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating, integer and bool tensors;
+    complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
+    axes raise ValueError.
+    """
+@overload
 def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
     """The maxima of ``output_size`` windows that cover images (N, C, H, W) or (C, H, W) evenly; with ``return_indices``
     also their positions in the flattened axes H, W. Window by window, so that the first maximum is found.
@@ -39,6 +77,25 @@ def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None], 
     complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
     axes raise ValueError.
     """
+@overload
+def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int | None], return_indices: Literal[False] = False) -> Tensor:
+    """The maxima of ``output_size`` windows that cover volumes (N, C, D, H, W) or (C, D, H, W) evenly; with ``return_indices``
+    also their positions in the flattened axes D, H, W. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating, integer and bool tensors;
+    complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
+    axes raise ValueError.
+    """
+@overload
+def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int | None], *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maxima of ``output_size`` windows that cover volumes (N, C, D, H, W) or (C, D, H, W) evenly; with ``return_indices``
+    also their positions in the flattened axes D, H, W. Window by window, so that the first maximum is found.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating, integer and bool tensors;
+    complex ones raise NotImplementedError. Values keep the dtype; positions and counts are integers. Other numbers of
+    axes raise ValueError.
+    """
+@overload
 def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False) -> Any:
     """The maxima of ``output_size`` windows that cover volumes (N, C, D, H, W) or (C, D, H, W) evenly; with ``return_indices``
     also their positions in the flattened axes D, H, W. Window by window, so that the first maximum is found.
@@ -291,6 +348,29 @@ def fold(input: Tensor, output_size: int | Sequence[int | None], kernel_size: in
     Shapes: (N, C kH kW, windows), or without N, give (N, C, *output_size). Takes any dtype; the dtype is kept. Raises
     TypeError for arguments of other types.
     """
+@overload
+def fractional_max_pool2d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: Literal[False] = False, _random_samples: Tensor | None = None) -> Tensor:
+    """The maxima of randomly placed windows of images (N, C, H, W) or (C, H, W); with their positions in the
+    flattened axes if ``return_indices``.
+
+    ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
+    without either, RuntimeError for sizes that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating tensors; complex, integer and
+    bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def fractional_max_pool2d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, _random_samples: Tensor | None = None, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maxima of randomly placed windows of images (N, C, H, W) or (C, H, W); with their positions in the
+    flattened axes if ``return_indices``.
+
+    ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
+    without either, RuntimeError for sizes that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes floating tensors; complex, integer and
+    bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def fractional_max_pool2d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: bool = False, _random_samples: Tensor | None = None) -> Any:
     """The maxima of randomly placed windows of images (N, C, H, W) or (C, H, W); with their positions in the
     flattened axes if ``return_indices``.
@@ -307,6 +387,29 @@ def fractional_max_pool2d_with_indices(input: Tensor, kernel_size: int | Sequenc
     Shapes: (N, C, H, W) or (C, H, W), the last axes of the given size. Takes real floating tensors; the dtype is kept.
     Raises TypeError for arguments of other types.
     """
+@overload
+def fractional_max_pool3d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: Literal[False] = False, _random_samples: Tensor | None = None) -> Tensor:
+    """The maxima of randomly placed windows of volumes (N, C, D, H, W) or (C, D, H, W); with their positions in the
+    flattened axes if ``return_indices``.
+
+    ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
+    without either, RuntimeError for sizes that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating tensors; complex, integer
+    and bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def fractional_max_pool3d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, _random_samples: Tensor | None = None, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maxima of randomly placed windows of volumes (N, C, D, H, W) or (C, D, H, W); with their positions in the
+    flattened axes if ``return_indices``.
+
+    ``output_size``: the number of windows along each axis; or ``output_ratio``, relative to the input. Raises ValueError
+    without either, RuntimeError for sizes that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), the last axes of the given size. Takes floating tensors; complex, integer
+    and bool ones raise NotImplementedError. The dtype is kept. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def fractional_max_pool3d(input: Tensor, kernel_size: int | Sequence[int], output_size: int | Sequence[int | None] | None = None, output_ratio: Any = None, return_indices: bool = False, _random_samples: Tensor | None = None) -> Any:
     """The maxima of randomly placed windows of volumes (N, C, D, H, W) or (C, D, H, W); with their positions in the
     flattened axes if ``return_indices``.
@@ -534,6 +637,27 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     and integer tensors; complex and bool ones raise NotImplementedError or RuntimeError. Integers give the default
     dtype. Shapes that do not fit raise RuntimeError.
     """
+@overload
+def max_pool1d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: Literal[False] = False) -> Tensor:
+    """The maximum of each window of signals (N, C, L) or (C, L).
+
+    With ``return_indices`` also its position in the flattened axes L. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
+    dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def max_pool1d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maximum of each window of signals (N, C, L) or (C, L).
+
+    With ``return_indices`` also its position in the flattened axes L. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, L) or (C, L); the last axis becomes the number of windows, floor((L + 2 padding - dilation (kernel -
+    1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
+    dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def max_pool1d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The maximum of each window of signals (N, C, L) or (C, L).
 
@@ -543,6 +667,27 @@ def max_pool1d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Se
     1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError. Values keep the
     dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
+@overload
+def max_pool2d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: Literal[False] = False) -> Tensor:
+    """The maximum of each window of images (N, C, H, W) or (C, H, W).
+
+    With ``return_indices`` also its position in the flattened axes H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def max_pool2d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maximum of each window of images (N, C, H, W) or (C, H, W).
+
+    With ``return_indices`` also its position in the flattened axes H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, H, W) or (C, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def max_pool2d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The maximum of each window of images (N, C, H, W) or (C, H, W).
 
@@ -552,6 +697,27 @@ def max_pool2d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Se
     dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
     Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
     """
+@overload
+def max_pool3d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: Literal[False] = False) -> Tensor:
+    """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
+
+    With ``return_indices`` also its position in the flattened axes D, H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
+def max_pool3d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, *, return_indices: Literal[True]) -> tuple[Tensor, Tensor]:
+    """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
+
+    With ``return_indices`` also its position in the flattened axes D, H, W. Raises RuntimeError for windows that do not fit.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W); each of the last axes becomes the number of windows, floor((n + 2 padding -
+    dilation (kernel - 1) - 1) / stride) + 1. Takes floating and integer tensors; complex and bool ones raise TypeError.
+    Values keep the dtype; positions and counts are integers. Other numbers of axes raise RuntimeError.
+    """
+@overload
 def max_pool3d(input: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The maximum of each window of volumes (N, C, D, H, W) or (C, D, H, W).
 

@@ -286,3 +286,45 @@ def test_a_slot_that_an_attribute_of_the_class_replaces():
         return wrap(f), often(lambda: setattr(Own, "k", 2.25)), lambda: s.k
 
     same(make)
+
+
+def named_function():
+    def h(x):
+        return x
+
+    return h
+
+
+def named_class():
+    class Named:
+        """A class."""
+
+    return Named
+
+
+READS = {
+    "directly": lambda h, name: {
+        "__name__": lambda x: x * len(h.__name__),
+        "__qualname__": lambda x: x * len(h.__qualname__),
+        "__module__": lambda x: x * len(h.__module__),
+        "__doc__": lambda x: x * len(str(h.__doc__)),
+    }[name],
+    "by getattr": lambda h, name: lambda x: x * len(str(getattr(h, name))),
+    "by attrgetter": lambda h, name: lambda x: x * len(str(operator.attrgetter(name)(h))),
+}
+
+
+@pytest.mark.parametrize("how", READS)
+@pytest.mark.parametrize("name", ["__name__", "__qualname__", "__module__", "__doc__"])
+@pytest.mark.parametrize("new", [named_function, named_class])
+def test_the_name_of_a_function_or_class_is_replaced(new, name, how):
+    def make(wrap):
+        h = new()
+        f = READS[how](h, name)
+        return (
+            wrap(f),
+            often(lambda: setattr(h, name, "other"), lambda: setattr(h, name, "another")),
+            lambda: str(getattr(h, name)),
+        )
+
+    same(make)

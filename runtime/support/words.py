@@ -44,11 +44,15 @@ def _found(where: int, expected: int) -> Word | None:
 # Attributes of objects written in C: the words that hold an attribute's value; zero stands for None.
 
 
-def _probe(a: int = 1, *, b: int = 2) -> None: ...
-
-
 class _Probe:
     __slots__ = ("__weakref__", "a", "b")
+
+    @staticmethod
+    def function(a: int = 1, *, b: int = 2) -> None:
+        """A function."""
+
+
+_probe = _Probe.function
 
 
 def _field(x: Any, value: Any) -> int | None:
@@ -65,7 +69,9 @@ def _fields(x: Any, names: Iterable[str]) -> dict[str, int]:
 
 
 _FIELDS: dict[type, dict[str, int]] = {
-    types.FunctionType: _fields(_probe, ("__code__", "__defaults__", "__kwdefaults__")),
+    types.FunctionType: _fields(
+        _probe, ("__code__", "__defaults__", "__kwdefaults__", "__name__", "__qualname__", "__module__", "__doc__")
+    ),
     functools.partial: _fields(functools.partial(_probe, 1, b=2), ("func", "args", "keywords")),
     type: _fields(_Probe, ("__mro__",)),
 }
@@ -80,7 +86,9 @@ def word_of(x: Any, name: str, value: Any) -> Word | None:
         return dictionary_of(x) if vars(x) is value else None
     kind = next((cls for cls in _FIELDS if isinstance(x, cls)), None)
     offset = None if kind is None else _FIELDS[kind].get(name)
-    return None if offset is None else _found(id(x) + offset, 0 if value is None else id(value))
+    if offset is None:
+        return None
+    return _found(id(x) + offset, id(value)) or (_found(id(x) + offset, 0) if value is None else None)
 
 
 def word_of_cell(cell: types.CellType, *value: Any) -> Word | None:

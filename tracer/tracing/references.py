@@ -61,6 +61,18 @@ def looks_inside(code: types.CodeType) -> bool:
     return not _INSIDE_OF_FUNCTIONS.isdisjoint((*code.co_names, *(c for c in code.co_consts if type(c) is str)))
 
 
+_OF_FUNCTIONS_AND_CLASSES = frozenset(["__name__", "__qualname__", "__module__", "__doc__"])
+_GETTERS = frozenset(["getattr", "attrgetter", "inspect"])
+
+
+@functools.lru_cache(4096)
+def mentioned(code: types.CodeType) -> frozenset[str]:
+    """The names of functions' and classes' attributes that a function's code may read."""
+    if not _GETTERS.isdisjoint(code.co_names):
+        return _OF_FUNCTIONS_AND_CLASSES
+    return _OF_FUNCTIONS_AND_CLASSES.intersection(code.co_names)
+
+
 def nested(code: types.CodeType) -> list[types.CodeType]:
     """The code of the functions that a function defines."""
     return [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]

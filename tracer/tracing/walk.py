@@ -16,18 +16,18 @@ import logging
 import sys
 import types
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..core.context import Structure
 from ..core.tensor import Tensor, wrap
 from ..ops.offering import is_offered
 from ..runtime.support.words import namespace, tells_versions_of_objects
 from .announce import Announcing, AnnouncingDict, AnnouncingList
 from .arrays import Changeable, Elements, is_input
 from .callsites import code_of, has_substitute
+from .findings import Findings
 from .kinds import (
     CELL,
     CLASS_NOISE,
@@ -37,8 +37,6 @@ from .kinds import (
     MISSING,
     OPAQUE,
     STATIC,
-    Slots,
-    Untraceable,
     Wrapper,
     contents,
     hides_state,
@@ -51,10 +49,9 @@ from .kinds import (
 )
 from .known import generators, is_installed, is_library, is_ours, is_quiet, is_strict, refusal, root_of, unseen_call
 from .library import altered, cache_of, cached_tensors, forgotten, is_quiet_function, patchable, replaced, taken
-from .references import line_of, nested, references
+from .references import nested, references
 from .scalars import RuntimeNumber, static
 from .substitutes import original, substitute_for
-from .watch import Ran
 
 _LIMIT = 20_000  # objects a function may reach
 UNREAD = -1  # the number of objects that only functions reach which have not run
@@ -64,81 +61,13 @@ _TOO_MANY = "more than guards can compare in every call: pass the needed ones as
 _VARIES = "whose result may differ between calls: pass the result as an argument"
 
 
-class Walk:
+class Walk(Findings):
     """Describes an object and all it reaches, as a hashable token; collects objects that may change without announcement.
-
-    tensors     that were reached, by id
-    live        containers and objects to compare in every call
-    names       (mapping, key, value) of variables, attributes of modules and classes
-    attributes  (object, name, value) of functions and cells
-    sizes       (mapping, length): mappings whose values are among the names, or to which an addition would matter
-    stored      (mapping, key) of variables that code assigns
-    numbers     (mapping, key, value) of attributes of objects that announce changes
-    holders     all that can be changed; whether they announce changes; whether they are containers
-    bound       ids of objects with a reachable method written in C
-    tagged      dictionaries that hardly ever change: of classes, of libraries, of objects that announce changes
-    announcing  weak references to objects that announce their changes
-    generators  of random numbers
-    functions   described functions, or those that may run
-    caches      functions that cache results
-
-    Values in ``slots``, keys by the ids of their holders, are not described; ``met`` are the ids of those holders.
 
     For functions whose code has not ``ran`` only their existence counts. Everything that they reach is walked afterwards,
     as they may change or use it when they run: it has number ``UNREAD`` in ``seen``; tensors are among ``others``. Functions
     and classes of other installed packages are left out, as they may reach very much; ``unvisited`` names these packages.
     """
-
-    def __init__(
-        self,
-        identified: Mapping[int, Any] | None = None,
-        arrays: Mapping[int, Tensor] | None = None,
-        elements: dict[int, Elements] | None = None,
-        slots: Slots | None = None,
-        ran: Ran | None = None,
-    ) -> None:
-        self.ran = ran  # all code if None
-        self.slots: Slots = slots or {}
-        self.holders: list[tuple[Any, bool, bool]] = []
-        self.met: set[int] = set()
-        self.written: dict[int, set[str]] = {}  # places that replays write to, by the ids of dictionaries
-        for slot in Structure.written:
-            self.written.setdefault(id(slot.holder), set()).add(slot.key)
-        self.has_containers = False
-        self.bound: set[int] = set()
-        self.stored: list[tuple[dict[str, Any], str]] = []
-        self.numbers: list[tuple[dict[str, Any], str, Any]] = []
-        self.unread_names: list[tuple[Mapping[str, Any], str, Any]] = []
-        self.unread_cells: list[tuple[Any, Any]] = []
-        self.identified = identified  # objects whose identity matters; all if None
-        self._known_arrays, self._elements = arrays or {}, {} if elements is None else elements
-        self.arrays: dict[int, Tensor] = {}
-        self.seen: dict[int, int] = {}
-        self.placed: dict[int, Any] = {}  # objects by their number, those that announce changes as weak references
-        self.kept: list[Any] = []  # identities are compared, so these objects must stay alive
-        self.tensors: dict[int, Tensor] = {}
-        self.live: list[Any] = []
-        self.names: list[tuple[Mapping[str, Any], str, Any]] = []
-        self.attributes: list[tuple[Any, str, Any]] = []
-        self.cells: list[tuple[Any, Any]] = []
-        self.sizes: list[tuple[Any, int]] = []
-        self.asks_types = False  # whether code mentions ``type``, or C functions that do not accept dynamic floats
-        self.tagged: dict[int, dict[Any, Any]] = {}
-        self.announcing: list[Any] = []
-        self.generators: list[Any] = []
-        self.functions: list[types.FunctionType] = []
-        self.caches: list[Any] = []
-        self.others: dict[int, Tensor] = {}
-        self.unvisited: set[str] = set()
-        self._home = ""  # the package that the function belongs to
-        self._modules: dict[int, set[tuple[str, ...]]] = {}
-        self._codes: set[int] = set()  # described
-        self._later: list[types.FunctionType] = []  # have not run
-        self._unread = False  # whether nothing counts
-        self._weak: list[weakref.ref[Any]] = []
-        self.arguments: Mapping[int, int] = {}  # what a call holds beside, by id
-        self.written_to: Collection[int] = ()  # ids of containers that replays write to as the objects that they are
-        self._looked_up: tuple[types.CodeType, str] | None = None  # the code, and the name in it, that led here
 
     def describe(self, x: Any, alone: bool = True) -> tuple:
         """The token of an object; unless ``alone``, with all code that has run."""
@@ -298,20 +227,6 @@ class Walk:
                 out.append(name)
                 self._describe(value, out)
 
-    def _is_slot(self, holder: Any, key: Any, out: list[Any]) -> bool:
-        """True if the call brings the holder's value at a key."""
-        found = self.slots.get(id(holder))
-        if found is None:
-            return False
-        self.met.add(id(holder))
-        if key in found:
-            out.append("slot")
-        return key in found
-
-    def _note(self, holder: Any, announces: bool = False, container: bool = False) -> None:
-        self.has_containers = True
-        self.holders.append((holder, announces, container))
-
     def _container(self, x: Any, out: list[Any]) -> None:
         if not isinstance(x, (tuple, frozenset, types.MappingProxyType)):
             self._note(x, isinstance(x, (AnnouncingDict, AnnouncingList)), container=True)
@@ -364,11 +279,18 @@ class Walk:
         if not has_run:
             self._later.append(x)
         self.attributes.append((x, "__dict__", vars(x)))
+        self._mentioned(x, out)
         if vars(x):
             self._describe(vars(x), out)
         else:
             self._note(vars(x))
             self.sizes.append((vars(x), 0))
+
+    def _mentioned(self, x: Any, out: list[Any]) -> None:
+        for name in () if self.ran is None else self.ran.mentioned:
+            value = getattr(x, name)
+            self.attributes.append((x, name, value))
+            self._describe(value, out)
 
     def _closure(self, cells: Mapping[str, types.CellType], out: list[Any]) -> None:
         for cell in cells.values():
@@ -494,6 +416,7 @@ class Walk:
         self.asks_types |= is_strict(x.__module__)
         if not is_library(x.__module__):
             self.attributes += [(x, "__mro__", x.__mro__), (x, "__class__", type(x))]
+            self._mentioned(x, out)
             if not is_library(type(x).__module__):
                 self._describe(type(x), out)
         for base in x.__mro__:
@@ -592,9 +515,3 @@ class Walk:
         self._watch(space)
         if id(space) not in self.written and id(space) not in self.slots:
             self.tagged.update({id(space): space}) if tells_versions_of_objects else self.live.append(space)
-
-    def _refuse(self, what: str, why: str) -> None:
-        """``what`` cannot be guarded; ``why``, and what to write instead."""
-        if not self._unread:
-            place = f" ({line_of(*self._looked_up)})" if self._looked_up is not None else ""
-            raise Untraceable(f"{what}{place}, {why}")

@@ -24,7 +24,7 @@ from .alike import tells_apart
 from .callsites import as_written, code_of
 from .draws import Generators
 from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
-from .references import looks_inside, nested
+from .references import looks_inside, mentioned, nested
 
 Profile = Callable[[types.FrameType, str, Any], Any]
 
@@ -35,12 +35,14 @@ class Ran:
     codes   by id, each with the globals it ran with
     found   functions of such code that nothing may lead to which guards see
     looks_inside  whether some of it reads what belongs to functions: defaults, closures, code
+    mentioned     attributes of functions and classes that it may read, such as ``__name__``
     tells_apart   whether some of it may ask whether two tensors are the same
     """
 
     def __init__(self) -> None:
         self.codes: dict[int, tuple[types.CodeType, dict[str, Any]]] = {}
         self.found: list[types.FunctionType] = []
+        self.mentioned: frozenset[str] = frozenset()
         self.looks_inside = self.tells_apart = False
 
     def __contains__(self, code: types.CodeType) -> bool:
@@ -57,6 +59,7 @@ class Ran:
             return None
         ran = Ran()
         ran.codes = {**self.codes, **new}
+        ran.mentioned = self.mentioned.union(*(mentioned(code) for code, _ in new.values()))
         ran.looks_inside = self.looks_inside or any(looks_inside(code) for code, _ in new.values())
         ran.tells_apart = self.tells_apart or any(tells_apart(code) for code, _ in new.values())
         made = {id(inner) for code, _ in ran.codes.values() for inner in nested(code)}

@@ -46,8 +46,8 @@ def comment(loc: str, before: str) -> str | None:
         return None
     origin = f"({origin_of(loc)})" if loc and origin_of(loc) else ""
     if loc == before:
-        return origin or str(_relative(loc, os.getcwd()))
-    return f"{_relative(loc, os.getcwd())} {origin}".strip()
+        return origin or relative(loc)
+    return f"{relative(loc)} {origin}".strip()
 
 
 _COMMENT = re.compile(r"(?P<place>.*?) ?(?:\((?P<origin>\w+)\))?$")
@@ -60,8 +60,11 @@ def read_comment(text: str, before: str) -> Location:
     return Location(match["place"] or (before if match["origin"] else ""), match["origin"] or "")
 
 
+def relative(place: str) -> str:
+    """The place with a path relative to the current folder, if it is in it."""
+    return _relative(str(place), os.getcwd())
+
+
 @functools.lru_cache(4096)
 def _relative(place: str, folder: str) -> str:
-    """The place with a path relative to ``folder``, if it is in it."""
-    start = folder.rstrip(os.sep) + os.sep
-    return str(place).removeprefix(start)
+    return place.removeprefix(folder.rstrip(os.sep) + os.sep)

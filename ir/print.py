@@ -18,16 +18,16 @@ WIDTH = 120  # columns: longer lists of values are broken
 Names = Mapping[Value, str]
 
 
-def print_graph(graph: Graph, names: Names | None = None) -> str:
+def print_graph(graph: Graph, names: Names | None = None, locations: bool = True) -> str:
     """The text of a graph; ``names`` are those of its values, by default ``graph.names()``."""
-    return _Printer().graph(graph, graph.names() if names is None else names)
+    return _Printer(locations).graph(graph, graph.names() if names is None else names)
 
 
 class _Printer:
     """Prints one graph. ``loc`` is the location of the operation that was printed last."""
 
-    def __init__(self) -> None:
-        self.loc = ""
+    def __init__(self, locations: bool) -> None:
+        self.locations, self.loc = locations, ""
 
     def graph(self, graph: Graph, names: Names) -> str:
         types = [str(v.type) for v in graph.outputs]
@@ -47,7 +47,7 @@ class _Printer:
         return lines
 
     def op(self, op: Op, names: Names, indent: str) -> list[str]:
-        comment = location.comment(op.loc, self.loc)
+        comment = location.comment(op.loc, self.loc) if self.locations else None
         where = "" if comment is None else f"  # {comment}".rstrip()
         self.loc = op.loc
         results = ", ".join(_typed(op.results, names))

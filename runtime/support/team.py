@@ -315,7 +315,7 @@ def _team() -> Team | None:
     made = Team()
     atexit.register(made.resize, 1)
     os.register_at_fork(after_in_child=made.forget)
-    made.resize(_chosen())
+    made.resize(number_of_threads())
     return made
 
 
@@ -325,7 +325,8 @@ def sharing() -> tuple[int, int]:
     return (0, 0) if team is None else (team.address, _functions()["share"])
 
 
-def _chosen() -> int:
+def number_of_threads() -> int:
+    """``$TRACER_NUM_THREADS``, or the number of CPUs. Raises ValueError."""
     given = os.environ.get("TRACER_NUM_THREADS", "")
     if given:
         if not given.isdecimal() or not 1 <= int(given) <= _MAX:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+from .dump import dump
+from .groups import Commands
 
-
-class Stage(StrEnum):
-    graph = "graph"
-    adjoint = "adjoint"
-    fused = "fused"
-    source = "source"
-    llvm = "llvm"
-    asm = "asm"
-    nvvm = "nvvm"
-    ptx = "ptx"
-    sass = "sass"
-
-
-class DeviceName(StrEnum):
-    cpu = "cpu"
-    cuda = "cuda"
+app = typer.Typer(cls=Commands, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def fail(message: str) -> NoReturn:
@@ -48,12 +33,9 @@ _Version = Annotated[bool, typer.Option("--version", callback=_print_version, is
 @app.callback()
 def check_environment(version: _Version = False) -> None:
     """Tensors, traced into fused kernels."""
-    from ..runtime.compiler import machine
+    from .environment import check
 
-    try:
-        machine.selected()
-    except ValueError as e:
-        fail(str(e))
+    check()
 
 
 @app.command()
@@ -69,24 +51,7 @@ def demo(
     run(out, epochs)
 
 
-@app.command()
-def dump(
-    target: Annotated[str, typer.Argument(metavar="FILE_OR_MODULE:FUNCTION", help="The function to print.")],
-    input: Annotated[list[str] | None, typer.Option(help="An argument: a type such as 'f32[64,784]', or a number.")] = None,
-    stage: Annotated[Stage, typer.Option(help="What to print; nvvm, ptx and sass are for cuda.")] = Stage.graph,
-    backward: Annotated[bool, typer.Option("--backward", help="Print the adjoint's program (stages from 'fused' on).")] = False,
-    cpu: Annotated[str | None, typer.Option(help="The kernels' target CPU: host, x86-64-v3, aarch64, ...")] = None,
-    device: Annotated[DeviceName, typer.Option(help="The kernels' target device. No GPU is needed.")] = DeviceName.cpu,
-    arch: Annotated[str, typer.Option(help="The GPU architecture, for sass.")] = "sm_80",
-) -> None:
-    """Prints a function at a stage of its compilation."""
-    from .dump import DumpError, dump_stage
-
-    try:
-        text = dump_stage(target, input or [], stage.value, backward, cpu, device.value, arch)
-    except DumpError as e:
-        fail(str(e))
-    typer.echo(text)
+app.command(context_settings={"ignore_unknown_options": True})(dump)
 
 
 @app.command()

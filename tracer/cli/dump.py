@@ -1,187 +1,183 @@
-"""The stages of a function's compilation, as text."""
+"""``tracer dump``: prints programs at the stages of their compilation."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
-import re
+import os
 import sys
-import warnings
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
+import typer
 
-from ..core.tensor import wrap
-from ..ir import pipeline
-from ..ir.autodiff import vjp
-from ..ir.graph import Graph
-from ..ir.types import dtype_named
-from ..runtime.compiler import machine
-from ..tracing.decorator import trace
-from ..tracing.kinds import Wrapper
-from .info import version_of
+from .errors import CommandError
 
-_CALLS = 4  # the first calls reveal what a function changes, for example an optimizer's state
-_TYPE = re.compile(r"(\w+)\[([\d,\s]*)\]$")
+if TYPE_CHECKING:
+    from .capture import Program
+    from .stages import Options, Section
 
 
-class DumpError(Exception):
-    """An error in the request; the message is one line."""
+class Stage(StrEnum):
+    graph = "graph"
+    adjoint = "adjoint"
+    optimized = "optimized"
+    fused = "fused"
+    plan = "plan"
+    source = "source"
+    llvm = "llvm"
+    asm = "asm"
+    nvvm = "nvvm"
+    ptx = "ptx"
+    sass = "sass"
 
 
-def load_function(target: str) -> Any:
-    """The function that FILE_OR_MODULE:FUNCTION names."""
-    place, colon, name = target.rpartition(":")
-    if not colon or not place or not name:
-        raise DumpError(f"{target!r} is not of the form FILE_OR_MODULE:FUNCTION")
-    try:
-        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except ModuleNotFoundError as e:
-        raise DumpError(f"there is no module {e.name!r}") from None
-    except FileNotFoundError:
-        raise DumpError(f"there is no file {place!r}") from None
-    except Exception as e:
-        raise DumpError(f"importing {place!r} failed: {type(e).__name__}: {e}") from None
-    function: Any = module
-    for part in name.split("."):
-        if not hasattr(function, part):
-            raise DumpError(f"{place!r} has no function {name!r}")
-        function = getattr(function, part)
-    if not callable(function):
-        raise DumpError(f"{name!r} of {place!r} is not a function")
-    return function.__wrapped__ if isinstance(function, Wrapper) else function
+class Format(StrEnum):
+    text = "text"
+    dot = "dot"
+    svg = "svg"
+    html = "html"
+    json = "json"
 
 
-def _load_file(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    spec.loader.exec_module(module)
-    return module
+class Device(StrEnum):
+    cpu = "cpu"
+    cuda = "cuda"
 
 
-def make_input(text: str, seed: int) -> Any:
-    """An argument of the given type with random contents, or the number that ``text`` represents."""
-    match = _TYPE.match(text.strip())
-    if match is None:
-        try:
-            return int(text)
-        except ValueError:
-            pass
-        try:
-            return float(text)
-        except ValueError:
-            raise DumpError(f"input {text!r} is neither a type such as 'f32[64,784]' nor a number") from None
-    short, extents = match.groups()
-    try:
-        dtype = dtype_named(short)
-        shape = tuple(int(n) for n in extents.replace(" ", "").split(",") if n)
-    except KeyError:
-        raise DumpError(f"input {text!r}: there is no dtype {short!r}") from None
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal(shape) if dtype.is_floating_point else rng.integers(0, 2, shape)
-    return wrap(np.asarray(values).astype(dtype.numpy))
+class Colour(StrEnum):
+    auto = "auto"
+    always = "always"
+    never = "never"
 
 
-_CPU_STAGES, _CUDA_STAGES = ("llvm", "asm"), ("nvvm", "ptx", "sass")
+def dump(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE_OR_MODULE:FUNCTION", help="The function; with --run, the script's arguments."),
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", help="An argument: a type ('f32[64,784]'), a number, a file ('x.npy'); or NAME=VALUE."),
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="SCRIPT", help="Run a script, and print all its traced functions.")] = None,
+    function: Annotated[str | None, typer.Option(metavar="NAME", help="With --run: only this function.")] = None,
+    trace: Annotated[int | None, typer.Option(min=0, help="Only the trace with this number.")] = None,
+    names: Annotated[bool, typer.Option("--list", help="Only list the programs: function, trace, arguments.")] = False,
+    stage: Annotated[
+        Stage, typer.Option("--stage", "-s", help="What to print; nvvm, ptx and sass are for GPUs.")
+    ] = Stage.graph,
+    backward: Annotated[bool, typer.Option("--backward", help="The program that computes the gradients.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="PASS", help="Print the graph after this pass.")] = None,
+    after_all: Annotated[bool, typer.Option("--print-after-all", help="Print the graph after each pass.")] = False,
+    diff: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="PASS PASS", help="Print the changes between two passes.")
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="dot and svg draw graphs.")] = Format.text,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    color: Annotated[Colour, typer.Option(help="Whether text is coloured; auto: on a terminal.")] = Colour.auto,
+    cpu: Annotated[str | None, typer.Option(help="The kernels' target CPU: host, x86-64-v3, aarch64, ...")] = None,
+    device: Annotated[Device | None, typer.Option(help="The kernels' target device. No GPU is needed.")] = None,
+    arch: Annotated[str, typer.Option(help="The GPU architecture, for sass.")] = "sm_80",
+) -> None:
+    """Prints the program of a function at a stage of its compilation.
 
+    tracer dump model.py:step --input 'f32[64,784]' --input 'i64[64]' --stage fused
 
-def dump_stage(
-    target: str,
-    inputs: list[str],
-    stage: str,
-    backward: bool,
-    cpu: str | None = None,
-    device: str = "cpu",
-    architecture: str = "sm_80",
-) -> str:
-    """The text of a stage, for the named CPU or the selected one, or for GPUs. Raises DumpError."""
-    for stages, wanted in ((_CPU_STAGES, "cpu"), (_CUDA_STAGES, "cuda")):
-        if stage in stages and device != wanted:
-            others = ", ".join(_CUDA_STAGES if wanted == "cpu" else _CPU_STAGES)
-            raise DumpError(f"the stage {stage!r} needs --device {wanted}; for {device} the stages are source, {others}")
-    try:
-        chosen = machine.cpu_named(cpu) if cpu else machine.selected()
-    except ValueError as e:
-        raise DumpError(str(e)) from None
+    tracer dump --run train.py --stage source -- --epochs 1
+
+    Options that are not known here, and everything after --, are the script's arguments.
+    """
+    if sum([after is not None, after_all, diff is not None]) > 1:
+        raise CommandError("--after, --print-after-all and --diff exclude each other")
+    from ..runtime.compiler import machine
+    from . import capture, formats, stages
+
+    options = stages.Options(backward, _device(stage, device), arch)
+    chosen, make = _cpu(cpu), _maker(stage, after, after_all, diff, options)
     with machine.selecting("host"):  # the recording runs on this machine
-        graphs = _recorded(target, inputs)
-    if device == "cuda":
-        return "\n".join(_stage_for_grids(graph, stage, backward, architecture) for graph in graphs)
+        programs = _captured(targets or [], input or [], run)
+    programs = capture.select(programs, function, trace)
+    if names:
+        _write("".join(f"{line}\n" for line in capture.listing(programs)), output)
+        return
     with machine.selecting(chosen):
-        return "\n".join(_stage(graph, stage, backward) for graph in graphs)
+        found = stages.sections(programs, make)
+        if format is Format.text:
+            text = formats.text(found, _is_coloured(color, output))
+        else:
+            show = {Format.dot: formats.dot, Format.svg: formats.svg, Format.html: formats.page, Format.json: formats.as_json}
+            text = show[format](found)
+    _write(text, output)
 
 
-def _recorded(target: str, inputs: list[str]) -> list[Graph]:
-    """The recorded graphs: one, or one per segment."""
-    function = load_function(target)
-    args = tuple(make_input(text, seed) for seed, text in enumerate(inputs))
-    traced = trace(function)
+def _captured(targets: list[str], inputs: list[str], run: str | None) -> list[Program]:
+    from ..tracing import switches
+    from . import capture
+
+    if switches.is_eager():
+        raise CommandError("the environment variable TRACER_DISABLE turns tracing off")
+    if run is not None:
+        if inputs:
+            raise CommandError("--input is for a function; the arguments of a script follow its name")
+        return capture.from_script(run, targets)
+    unknown = [text for text in targets if text.startswith("-")]
+    if unknown:
+        raise CommandError(f"there is no option {unknown[0]}")
+    if len(targets) != 1:
+        what = "no function is given" if not targets else f"{targets[1]!r} is one argument too many"
+        raise CommandError(f"{what}: write FILE_OR_MODULE:FUNCTION, or --run SCRIPT")
+    return capture.from_function(targets[0], inputs)
+
+
+def _maker(
+    stage: Stage, after: str | None, after_all: bool, diff: tuple[str, str] | None, options: Options
+) -> Callable[[Program], list[Section]]:
+    """What to print of each program."""
+    from . import history, stages
+
+    for name in (*([after] if after is not None else ()), *(diff or ())):
+        history.check_pass(name, options)
+    if after is not None:
+        return lambda program: [history.after(program, after, options)]
+    if diff is not None:
+        return lambda program: [history.difference(program, *diff, options)]
+    if after_all:
+        return lambda program: history.after_all(program, options)
+    return lambda program: [stages.section(program, stage.value, options)]
+
+
+def _device(stage: Stage, device: Device | None) -> str:
+    """The device: the given one, or else that of the stage."""
+    from .stages import CPU_KERNELS, GPU_KERNELS
+
+    needed = "cpu" if stage in CPU_KERNELS else "cuda" if stage in GPU_KERNELS else None
+    if device is not None and needed is not None and device.value != needed:
+        others = ", ".join(GPU_KERNELS if needed == "cpu" else CPU_KERNELS)
+        raise CommandError(f"the stage {stage.value!r} is for {needed}; for {device.value} the stages are source, {others}")
+    return device.value if device is not None else needed or "cpu"
+
+
+def _cpu(name: str | None) -> Any:
+    from ..runtime.compiler import machine
+
     try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(sys.stderr):
-            for _ in range(_CALLS):
-                traced(*args)
-                if traced.graphs() or traced.eager_reasons:
-                    break
-    except Exception as e:
-        raise DumpError(f"calling {target!r} failed: {type(e).__name__}: {e}".split("\n")[0]) from None
-    if graphs := traced.graphs():
-        return list({str(graph): graph for graph in graphs}.values())
-    reason = next(iter(traced.eager_reasons.values()), f"{_CALLS} calls recorded nothing that can be replayed")
-    raise DumpError(f"{target!r} cannot be traced: {reason}")
+        return machine.cpu_named(name) if name else machine.selected()
+    except ValueError as e:
+        raise CommandError(str(e)) from None
 
 
-def _stage(graph: Graph, stage: str, backward: bool) -> str:
-    if stage == "graph":
-        return str(graph)
-    if stage == "adjoint":
-        return str(_adjoint(graph))
-    fused = pipeline.run(_adjoint(graph) if backward else graph, pipeline.COMPILE)
-    if stage == "fused":
-        return str(fused)
-    return _code(fused, stage)
+def _is_coloured(colour: Colour, output: Path | None) -> bool:
+    if colour is not Colour.auto:
+        return colour is Colour.always
+    return output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _stage_for_grids(graph: Graph, stage: str, backward: bool, architecture: str) -> str:
-    if stage in ("graph", "adjoint"):
-        return _stage(graph, stage, backward)
-    fused = pipeline.run(_adjoint(graph) if backward else graph, pipeline.COMPILE_FOR_GRIDS)
-    if stage == "fused":
-        return str(fused)
-    from .kernels import for_grids
-
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        typer.echo(text, nl=False)
+        return
     try:
-        return for_grids(fused, stage, architecture)
-    except (FileNotFoundError, RuntimeError, ImportError, ValueError) as e:
-        # Numba has a package numba.cuda too, without the modules imported here.
-        absent = version_of("numba-cuda") == "not installed" and isinstance(e, ImportError)
-        missing = "numba-cuda" if absent else e.name if isinstance(e, ModuleNotFoundError) else None
-        if missing:
-            raise DumpError(f"the stage {stage!r} needs {missing}: pip install 'tracer[cuda]'") from None
-        raise DumpError(str(e).split("\n")[0]) from None
-
-
-def _adjoint(graph: Graph) -> Graph:
-    try:
-        return pipeline.run(vjp(graph), pipeline.SIMPLIFY)
-    except TypeError as e:
-        raise DumpError(f"the graph cannot be differentiated: {e}") from None
-
-
-def _code(fused: Graph, stage: str) -> str:
-    from ..runtime.compiler import compile as compiler
-    from .kernels import native, pasteable
-
-    if stage == "source":
-        return pasteable(fused)
-    show, mark = (compiler.llvm_ir, ";") if stage == "llvm" else (compiler.assembly, "#")
-    try:
-        return native(fused, show, mark)
-    except ImportError as e:  # an unsupported version of Numba
-        raise DumpError(str(e)) from None
+        output.write_text(text)
+    except OSError as e:
+        raise CommandError(f"{str(output)!r} cannot be written: {e.strerror}") from None

@@ -6,58 +6,87 @@ import ast
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 from ..ir.graph import Graph
+from ..ir.location import relative
 from ..ir.primitive import Kind
 from ..runtime.programs.layout import lay_out
 from ..runtime.programs.plan import Plan, StepKind
 
 _KERNEL = "def kernel(args, start, stop):"
+Rows = list[dict[str, Any]]
 
 
 @dataclass
 class _Entry:
-    """A kernel: its name, its text, and the steps that run it, as comments."""
+    """A kernel: its name, its text, and the steps that run it, as comments and as data."""
 
     name: str
     source: str
     steps: list[str] = field(default_factory=list)
+    rows: Rows = field(default_factory=list)
+
+    def data(self, text: str) -> dict[str, Any]:
+        return {"kernel": self.name, "text": text, "steps": self.rows}
 
 
-def native(fused: Graph, show: Callable[[str], str], mark: str) -> str:
-    """The kernels of a fused graph, each formatted by ``show``, below comments that begin with ``mark``."""
+def native(fused: Graph, show: Callable[[str], str], mark: str) -> tuple[str, Rows]:
+    """The kernels of a fused graph, each formatted by ``show``, below comments that begin with ``mark``; and as data."""
     entries, others = _entries(fused)
-    parts = [_commented(e.steps, mark) + show(e.source) for e in entries]
-    return "\n".join([*parts, _commented(others, mark)])
+    shown = [_renamed(show(e.source), e.name) for e in entries]
+    parts = [_commented(e.steps, mark) + text for e, text in zip(entries, shown, strict=True)]
+    if not entries and not others:
+        others = [_NOTHING]
+    rows = [e.data(text) for e, text in zip(entries, shown, strict=True)]
+    return "\n".join([*parts, _commented(others, mark)]), [*rows, *({"note": note} for note in others)]
 
 
-def pasteable(fused: Graph) -> str:
-    """The kernels of a fused graph as a Python module that imports their intrinsics and compiles them with Numba."""
+def pasteable(fused: Graph) -> tuple[str, Rows]:
+    """The kernels of a fused graph as a Python module that imports their intrinsics and uses Numba; and as data."""
     entries, others = _entries(fused)
     parts = [_header(fused, {name for e in entries for name in _intrinsics(e.source)})] if entries else []
+    rows: Rows = []
     for e in entries:
         text = e.source.strip().replace(_KERNEL, _KERNEL.replace("kernel", e.name), 1)
         parts.append(f'{_commented(e.steps, "#")}@numba.njit(SIGNATURE, error_model="numpy")\n{text}\n')
-    return "\n\n".join([*parts, _commented(others, "#")]).rstrip("\n")
+        rows.append(e.data(text))
+    if not entries and not others:
+        others = [_NOTHING]
+    return "\n\n".join([*parts, _commented(others, "#")]).rstrip("\n") + "\n", [*rows, *({"note": note} for note in others)]
 
 
-def for_grids(fused: Graph, stage: str, architecture: str) -> str:
+_NOTHING = "no kernels: the program only returns its inputs"
+
+
+def _renamed(text: str, name: str) -> str:
+    """LLVM IR or assembly in which the kernel's symbol has its name."""
+    return re.sub(r'(?<![\w.%$"])(@?)kernel(?=[(:\s,-]|$)', rf"\g<1>{name}", text, flags=re.MULTILINE)
+
+
+def for_grids(fused: Graph, stage: str, architecture: str) -> tuple[str, Rows]:
     """The kernels of a fused graph for GPUs: ``source``, ``nvvm``, ``ptx``, or ``sass``, machine code for the architecture."""
     plan = lay_out(fused, "cuda")
     names = _operations(fused)
     show, mark = _FOR_GRIDS[stage]
     parts: list[str] = []
+    rows: Rows = []
     for k in dict.fromkeys(plan.steps):
         kind = plan.kinds[k]
-        what = f"{kind.name}: {names[kind.name]}" if names.get(kind.name) else kind.name
+        name = kind.name.removeprefix("@")
+        what = f"{name}: {names[kind.name]}" if names.get(kind.name) else name
         if not kind.source:
             parts.append(f"{mark} {what}, left to a library\n")
+            rows.append({"note": f"{what}, left to a library"})
             continue
         times = plan.steps.count(k)
         blocks, threads = kind.launch
         launch = f"{blocks} block{'s' * (blocks > 1)} of {threads} threads{f', {times} times' if times > 1 else ''}"
-        parts.append(f"{mark} {what}; {launch}\n{show(kind, architecture)}")
-    return "\n".join(parts)
+        text = show(kind, architecture)
+        parts.append(f"{mark} {what}; {launch}\n{text}")
+        rows.append({"kernel": name, "text": text, "blocks": blocks, "threads": threads, "times": times})
+    return "\n".join(parts) or f"{mark} {_NOTHING}\n", rows
 
 
 def _nvvm(kind: StepKind, architecture: str) -> str:
@@ -117,14 +146,21 @@ def _entries(fused: Graph) -> tuple[list[_Entry], list[str]]:
     entries: dict[str, _Entry] = {}
     others: list[str] = []
     for i, kind in enumerate(map(plan.kinds.__getitem__, plan.steps)):
-        what = f"{kind.name}: {names[kind.name]}" if names.get(kind.name) else kind.name
+        base = kind.name.removeprefix("@")
+        what = f"{base}: {names[kind.name]}" if names.get(kind.name) else base
         if not kind.source:
             others.append(f"{what}, computed by NumPy")
             continue
-        entry = entries.setdefault(kind.source, _Entry(f"kernel_{len(entries)}", kind.source))
-        line = f"{entry.name} computes {what}; integers {_integers(plan, i)}, domain {kind.domain}"
+        if kind.source not in entries:
+            taken = {e.name for e in entries.values()}
+            name = base if kind.name != base else next(n for k in count() if (n := f"{base}_{k}") not in taken)
+            entries[kind.source] = _Entry(name, kind.source)
+        entry = entries[kind.source]
+        integers = _integers(plan, i)
+        line = f"{entry.name} computes {what}; integers {integers}, domain {kind.domain}"
         if line not in entry.steps:
             entry.steps.append(line)
+            entry.rows.append({"computes": what, "integers": integers, "domain": kind.domain})
     return list(entries.values()), list(dict.fromkeys(others))
 
 
@@ -145,4 +181,4 @@ def _operations(fused: Graph) -> dict[str, str]:
 def _said(body: Graph, loc: str) -> str:
     computed = [op.primitive.name for op in body.ops if op.primitive.kind not in (Kind.MOVEMENT, Kind.SOURCE)]
     names = dict.fromkeys(computed or [op.primitive.name for op in body.ops])
-    return ", ".join(names) + (f" ({loc})" if loc else "")
+    return ", ".join(names) + (f" ({relative(loc)})" if loc else "")

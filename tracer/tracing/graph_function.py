@@ -175,6 +175,11 @@ class GraphFunction:
         return split(self.joint, self.graph, unsaved)
 
     @property
+    def parts(self) -> tuple[Graph, Graph]:
+        """The graphs of the forward and the backward program."""
+        return self._split[:2]
+
+    @property
     def reads(self) -> list[int]:
         """The inputs that the backward program reads."""
         return self._split[2]

@@ -420,6 +420,20 @@ class Tree(Recorded):
         """The programs of its segments; equal segments share one."""
         return list(self._functions.values())
 
+    def recorded_functions(self) -> list[GraphFunction]:
+        """The programs of all segments, compiled or not, in the order of the paths."""
+        found: dict[Any, GraphFunction] = {}
+        nodes = [self.root] if self.root is not None else []
+        for node in nodes:
+            nodes += node.children.values()
+            if node.flushes and node.rows and not node.left:
+                path = self._path.to(node)
+                key, active, outputs = self._key(node, path)
+                if key not in found:
+                    known = self._functions.get(key)
+                    found[key] = GraphFunction(self._graph(node, path), active, outputs) if known is None else known
+        return list(found.values())
+
     def type(self, node: Node, k: int) -> TensorType:
         """The type of value ``k`` on the path to a node."""
         return self._path.to(node).type(k)

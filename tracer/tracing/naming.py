@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,11 @@ def name_inputs(recorder: Recorder, call: Call, function: Callable[..., Any], ar
     names = _Names()
     names.add(_parameters(function, args, kwargs))
     if any(source.kind != "argument" for source in recorder.sources):
+        from ..random import default_generator  # imports this package
+
         for environment in call.environments:
             names.add(_surroundings(environment))
+        names.add([("default_generator", default_generator)])
     named = names.chosen()
     roots = dict(recorder.floats.roots)
     for source, v, t in zip(recorder.sources, recorder.builder.inputs, recorder.inputs, strict=True):
@@ -103,7 +107,7 @@ class _Names:
             self.found.setdefault(id(x), (name, f"{owner}.{name}" if owner else name))
             self.kept.append(x)
             return []
-        if id(x) in self.seen or len(self.seen) > _MANY:
+        if id(x) in self.seen or len(self.seen) > _MANY or isinstance(x, types.ModuleType):
             return []
         self.seen.add(id(x))
         self.kept.append(x)

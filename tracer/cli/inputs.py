@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.types import DTYPES, DType
 from ..core.tensor import Tensor, wrap
+from ..ir.types import DTYPES, DType
 from ..tracing.kinds import Wrapper
 from .errors import CommandError, summary
 

@@ -175,7 +175,7 @@ def _is_coloured(colour: Colour, output: Path | None) -> bool:
 
 def _write(text: str, output: Path | None) -> None:
     if output is None:
-        typer.echo(text, nl=False)
+        typer.echo(text, nl=False, color=True)  # colours are decided by now
         return
     try:
         output.write_text(text)

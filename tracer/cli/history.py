@@ -64,10 +64,8 @@ def difference(program: Program, first: str, second: str, options: Options) -> S
 def _graphs(program: Program, options: Options) -> dict[str, Graph]:
     """The graph after each pass, by its name. Values keep their names from pass to pass, where they stay."""
     graph = parse_graph(print_graph(compiled(program, options)))
-    graphs = {START: graph}
-    for name, p in zip(pass_names(options.passes), options.passes, strict=True):
-        graphs[name] = graph = pipeline.run(graph, [p])
-    return graphs
+    after = pipeline.steps(graph, options.passes)
+    return {START: graph} | {name: g for name, (_, g) in zip(pass_names(options.passes), after, strict=True)}
 
 
 def _section(title: str, graph: Graph) -> Section:

@@ -160,9 +160,8 @@ def _examples(function: Any, owner: Any) -> tuple[list[Any], dict[str, Any]]:
     found = getattr(function, "example_inputs", None)
     if found is None:
         found = getattr(owner, "example_inputs", None)
-    name = getattr(function, "__name__", "")
-    if isinstance(found, dict) and name in found:
-        found = found[name]
+    if isinstance(found, dict) and found and all(callable(getattr(owner, str(name), None)) for name in found):
+        found = found.get(getattr(function, "__name__", ""))
     if inspect.isroutine(found):
         try:
             found = found()

@@ -32,7 +32,8 @@ def plan_of(fused: Graph, device: str) -> tuple[str, dict[str, Any]]:
                 "location": str(step.op.loc),
             }
         )
-    buffers = [_buffer(layout, v, names) for v in _values(layout)]
+    uses = _uses(layout)
+    buffers = [_buffer(layout, v, names, uses.get(layout.root(v), [])) for v in _values(layout)]
     total = {"arena": plan.arena, "constants": len(plan.constants), "kinds": len(plan.kinds)}
     text = "\n".join(
         [
@@ -61,9 +62,16 @@ def _values(layout: Layout) -> list[Value]:
     return list(found)
 
 
-def _buffer(layout: Layout, v: Value, names: dict[Value, str]) -> dict[str, Any]:
-    root = layout.root(v)
-    uses = [i for i, s in enumerate(layout.steps) if any(layout.root(u) is root for u in (*s.op.operands, *s.op.results))]
+def _uses(layout: Layout) -> dict[Value, list[int]]:
+    """The steps that read or write each value."""
+    uses: dict[Value, list[int]] = {}
+    for i, step in enumerate(layout.steps):
+        for root in dict.fromkeys(layout.root(v) for v in (*step.op.operands, *step.op.results)):
+            uses.setdefault(root, []).append(i)
+    return uses
+
+
+def _buffer(layout: Layout, v: Value, names: dict[Value, str], uses: list[int]) -> dict[str, Any]:
     base, where, offset = layout.place(v)
     inputs = len(layout.plan.inputs)
     if base != "slot":

@@ -13,6 +13,7 @@ With ``backward`` they are those of the program that computes the gradients.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +86,9 @@ def compiled(program: Program, options: Options) -> Graph:
     return program.code.parts[0] if program.code.active else program.code.recorded
 
 
+@functools.lru_cache(16)
 def fused(program: Program, options: Options) -> Graph:
+    """The graph after all passes."""
     return pipeline.run(compiled(program, options), options.passes)
 
 

@@ -16,11 +16,11 @@ _Usage: Any = typer.BadParameter.__mro__[1]  # of the version of Click that Type
 class Commands(TyperGroup):
     """A group of commands in which errors in the command line, and CommandError, are one line."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if not extra.get("standalone_mode", True):
+            return super().main(*args, **extra)
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(*args, **{**extra, "standalone_mode": False})
         except CommandError as e:
             _fail(str(e))
         except _Usage as e:

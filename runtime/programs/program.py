@@ -190,8 +190,7 @@ class Frame:
         table, slots, at, cells = map(address, (self._table, self._slots, self._words, self._status))
         steps, places = len(self.plan.steps), len(self.plan.patches)
         fields = (table, steps, address(patches), places, slots, at, cells, *self._team, address(checks), count)
-        fields += timing.header_words(self)
-        header = np.array(fields, np.int64)
+        header = np.array((*fields, *timing.header_words(self)), np.int64)
         where = address(header)
         self._headers[where] = header, patches, checks  # kept alive
         return where

@@ -21,7 +21,8 @@ def events(profile: Profile) -> Iterator[dict[str, Any]]:
 
     def walk(x: Nested) -> Iterator[dict[str, Any]]:
         span = x.span
-        name, args = span.name, {}
+        name = span.name
+        args: dict[str, Any] = {}
         if span.kind == "program":
             name = f"{functions.get(span.owner, 'program')} (native program {span.owner})"
         elif span.kind == "kernel":

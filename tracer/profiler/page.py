@@ -47,8 +47,8 @@ def _data(profile: Profile) -> dict[str, Any]:
         its = [i for i, k in enumerate(kernels) if k.program == number]
         if its:
             known = by_plan.get(id(plan))
-            graphs = (known.graph, known.fused) if known else (None, None)
-            programs.append(_program(number, *graphs, kernels, its, described))
+            graph, fused = (known.graph, known.fused) if known else (None, None)
+            programs.append(_program(number, graph, fused, kernels, its, described))
     peak = max((used for _, used in profile.memory), default=0)
     return {
         "summary": f"{duration(profile.seconds * 1e9)}, {len(programs)} native programs"

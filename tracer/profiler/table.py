@@ -34,7 +34,7 @@ def table(profile: Profile, sort_by: str, limit: int) -> str:
     rows = ordered(profile.kernels, sort_by)
     lines = [_summary(profile), "", *_phases(profile)]
     if rows:
-        whole = sum(k.nanoseconds for k in rows) or 1
+        whole: float = sum(k.nanoseconds for k in rows) or 1
         lines += ["", *_aligned([_HEADINGS, *(_row(k, whole) for k in rows[:limit])], left=(0, 1, 11))]
         if len(rows) > limit:
             rest = sum(k.nanoseconds for k in rows[limit:])

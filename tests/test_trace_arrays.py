@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import types
 import weakref
 
 import numpy as np
@@ -302,3 +303,50 @@ def test_arrays_are_freed():
         del a
     gc.collect()
     assert not any(r() is not None for r in refs)
+
+
+def counted_by(change, place):
+    """A function that changes an array, and the array."""
+    a = np.zeros(3)
+    holder = types.SimpleNamespace(a=a, items=[a], d={"a": a})
+
+    class Model(tracer.nn.Module):
+        def forward(self, x):
+            change(a)
+            return x
+
+    return {
+        "captured": lambda x: (change(a), x)[1],
+        "captured and read": lambda x: (change(a), x + tracer.from_numpy(a).sum())[1],
+        "attribute": lambda x: (change(holder.a), x)[1],
+        "item": lambda x: (change(holder.items[0]), x)[1],
+        "in a dict": lambda x: (change(holder.d["a"]), x)[1],
+        "in a module": Model(),
+        "by a view": lambda x: (change(a[:2]), x)[1],
+    }[place], a
+
+
+def add_to_first(a):
+    a[0] += 0.5
+
+
+def twice_and_one(a):
+    a[:] = a * 2 + 1
+
+
+PLACES = ["captured", "captured and read", "attribute", "item", "in a dict", "in a module", "by a view"]
+CHANGES = [add_to_first, twice_and_one, lambda a: np.add(a, 1, out=a), lambda a: a.fill(a[0] + 1), lambda a: a.__iadd__(2)]
+
+
+@pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+@pytest.mark.parametrize(
+    "place", ["captured", "captured and read", "attribute", "item", "in a dict", "in a module", "by a view"]
+)
+@pytest.mark.parametrize("change", CHANGES)
+def test_numpy_changes_an_array_that_the_function_reaches(change, place):
+    def run(wrap):
+        f, a = counted_by(change, place)
+        f, x = wrap(f), tracer.ones(2)
+        return [(f(x).tolist(), a.tolist()) for _ in range(8)]
+
+    assert run(trace) == run(lambda f: f)

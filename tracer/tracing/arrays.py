@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _CONTENTS = 8  # successive contents of an array that may be part of a key
-_MANY = 1 << 16  # bytes that are compared in every call
+MANY = 1 << 16  # bytes that are compared in every call
 
 
 class Changeable(Exception):
@@ -39,7 +39,7 @@ class Elements:
 
     def token(self, a: np.ndarray) -> bytes:
         """A token for the elements."""
-        if a.nbytes > _MANY:
+        if a.nbytes > MANY:
             raise Changeable(f"NumPy array of {a.nbytes} bytes")
         elements = a.tobytes()
         self._seen.add(elements)

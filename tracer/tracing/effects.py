@@ -19,6 +19,7 @@ from ..core.context import structure_changed
 from ..core.tensor import Tensor
 from ..runtime.support.objects import sets_classes
 from .announce import AnnouncingDict, AnnouncingList
+from .arrays import MANY
 from .growing import Accesses, can_be_tracked
 from .kinds import (
     CELL,
@@ -160,7 +161,7 @@ class Change:
     @property
     def is_first(self) -> bool:
         """True for the initial state of modules and optimizers."""
-        return isinstance(self.holder, (AnnouncingDict, AnnouncingList)) and self.old in (MISSING, None)
+        return isinstance(self.holder, (AnnouncingDict, AnnouncingList)) and (self.old is MISSING or self.old is None)
 
     @property
     def grows(self) -> bool:
@@ -298,6 +299,7 @@ class Before:
 
     held: dict[int, _Held] = field(default_factory=dict)
     tracked: list[tuple[Accesses, Environment | None]] = field(default_factory=list)
+    _arrays: list[tuple[np.ndarray, bytes]] = field(default_factory=list)
     _put: list[tuple[Any, Any, Any, Any]] = field(default_factory=list)
     _assigned: set[tuple[int, Any]] = field(default_factory=set)
     _changes: list[Change] = field(default_factory=list)
@@ -329,6 +331,14 @@ class Before:
                 self._note(slot.holder, owner)
             else:
                 self._note_key(slot.holder, slot.key, owner)
+
+        self._arrays += [(t._data, t._data.tobytes()) for t in walk.arrays.values() if t._data.nbytes <= MANY]
+
+    def refusal(self) -> str:
+        """Why the run's changes cannot be replayed; empty if they can."""
+        if all(array.tobytes() == was for array, was in self._arrays):
+            return ""
+        return "NumPy changes an array that it reaches: change a tensor instead, made outside by tracer.from_numpy"
 
     def look_at_arguments(self, call: Call) -> None:
         growing = {id(x) for x in call.growing}

@@ -130,7 +130,7 @@ def _effects(done: Trace | Ending, updates: int, grads: int, environment: Enviro
 
 def _write(place: Place, environment: Environment) -> str:
     holder = place.holder if place.slot is None else place.slot.holder
-    if place.key in (CONTENTS, GROWTH):
+    if place.key is CONTENTS or place.key is GROWTH:
         what = "sets what is in" if place.key is CONTENTS else "adds to"
         return f"{what} {'an argument' if holder is None else environment.called(holder, '')}"
     return f"sets {f'{place.key!r} of an argument' if holder is None else environment.called(holder, place.key)}"

@@ -400,7 +400,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 changes = before.changes()
                 learned, stable = learn(before, call) or recording.filled_caches(), False
                 learned |= learn_from_hooks(recorder.hooks.waiting, call)
-                recorder.reason = recorder.reason or recording.watch.refusal
+                recorder.reason = recorder.reason or recording.watch.refusal or before.refusal()
                 before.undo()
                 if not learned and not recorder.reason:
                     recorder.reason = self._changed(key, call, args, kwargs)

@@ -330,7 +330,10 @@ def test_words_of_functions_and_cells():
 
     function = outer()
     (cell,) = function.__closure__
-    known = [(function, name, getattr(function, name)) for name in ("__code__", "__defaults__", "__kwdefaults__")]
+    known = [
+        (function, name, getattr(function, name))
+        for name in ("__code__", "__defaults__", "__kwdefaults__", "__name__", "__doc__")
+    ]
     for x, name, value in known:
         assert word_of(x, name, value) is not None
         assert word_of(x, name, object()) is None
@@ -340,7 +343,9 @@ def test_words_of_functions_and_cells():
     function.__defaults__ = function.__kwdefaults__ = None
     assert word_of(function, "__defaults__", None) is not None
     assert word_of(function, "__kwdefaults__", {}) is None
-    assert word_of(function, "__name__", "function") is None
+    assert word_of(function, "__dict__", vars(function)) is not None
+    assert word_of(function, "__dict__", {}) is None
+    assert word_of(function, "__annotations__", function.__annotations__) is None
     assert word_of(object(), "__code__", None) is None
 
 

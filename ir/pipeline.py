@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
 
+from . import validate
 from .graph import Graph
 from .passes.blocks import block_reductions
 from .passes.canonicalize import canonicalize
@@ -94,7 +95,12 @@ def steps(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Iterat
 
 
 def run(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Graph:
-    """Applies the passes in order. Verifies the graph before the first and after the last; if ``thorough``, after each."""
+    """Applies the passes in order. Verifies the graph before the first and after the last; if ``thorough``, after each.
+
+    With ``TRACER_VALIDATE=1`` the graph is run before and after each pass: raises Miscompiled if results differ.
+    """
+    if validate.ENABLED:
+        validate.require(graph, passes)
     with collector_paused():
         for _, after in steps(graph, passes, thorough):
             graph = after

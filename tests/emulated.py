@@ -42,8 +42,8 @@ class Emulated:
     largest element.
     """
 
-    def __init__(self, graph, change=lambda text: text):
-        self.layout = Layout(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS), "cuda")
+    def __init__(self, graph, change=lambda text: text, passes=pipeline.COMPILE_FOR_GRIDS):
+        self.layout = Layout(pipeline.run(graph, passes), "cuda")
         self.layout.write()
         self.plan, self.change = self.layout.plan, change
         self.launches = self.exact = 0

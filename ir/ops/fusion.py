@@ -24,4 +24,5 @@ def _impl(*args: Any, body: Graph) -> tuple[np.ndarray, ...]:
     return evaluate(body, *args)
 
 
-fusion = primitive("fusion", Kind.FUSION, "*operands", infer=_infer, impl=_impl)
+# The operations of a body decide what they compute in float32.
+fusion = primitive("fusion", Kind.FUSION, "*operands", infer=_infer, impl=_impl, in_format=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import pipeline
+from ...ir import pipeline, validate
 from ...ir.graph import Graph, Value
 from ...ir.location import origin_of
 from ..compiler import cache
@@ -19,16 +19,24 @@ from .plan import Plan, from_bytes, to_bytes
 
 
 def planned(graph: Graph) -> Plan:
-    """The plan of ``graph`` after the passes of ``pipeline.COMPILE``."""
+    """The plan of ``graph`` after the passes of ``pipeline.COMPILE``.
+
+    With ``TRACER_VALIDATE=1`` it is made anew and run: raises Miscompiled if results differ from the interpreter's.
+    """
     with pipeline.collector_paused():
         name = f"p_{_key(graph)}"
-        data = cache.read(name)
+        data = None if validate.ENABLED else cache.read(name)
         if data is not None:
             with contextlib.suppress(ValueError):  # an unreadable plan counts as absent
                 return from_bytes(data)
         from .layout import lay_out  # imports the code generator: only when something is compiled
 
-        plan = lay_out(pipeline.run(graph, pipeline.COMPILE, thorough=False))
+        fused = pipeline.run(graph, pipeline.COMPILE, thorough=False)
+        plan = lay_out(fused)
+        if validate.ENABLED:
+            from .validate import require
+
+            require(fused, plan)
         cache.write(name, to_bytes(plan))
     return plan
 

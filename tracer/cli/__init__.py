@@ -1,6 +1,6 @@
-"""The command line: ``tracer demo``, ``dump``, ``profile``, ``explain``, ``cache``, ``info``."""
+"""The command line: ``tracer demo``, ``dump``, ``opt``, ``bisect``, ``reduce``, ``profile``, ``explain``, ``cache``, ``info``."""
 
-from . import cached, profile
+from . import cached, opt, profile
 from .app import main
 
 __all__ = ["main"]

@@ -93,7 +93,7 @@ def dump(
     from ..runtime.compiler import machine
     from . import capture, formats, stages
 
-    options = stages.Options(backward, _device(stage, device), arch)
+    options = stages.Options(backward, device_of(stage, device), arch)
     chosen, make = _cpu(cpu), _maker(stage, after, after_all, diff, options)
     with machine.selecting("host"):  # the recording runs on this machine
         programs = _captured(targets or [], input or [], run)
@@ -147,7 +147,7 @@ def _maker(
     return lambda program: [stages.section(program, stage.value, options)]
 
 
-def _device(stage: Stage, device: Device | None) -> str:
+def device_of(stage: Stage, device: Device | None) -> str:
     """The device: the given one, or else that of the stage."""
     from .stages import CPU_KERNELS, GPU_KERNELS
 

@@ -50,13 +50,22 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Options:
+    """``given`` are the passes, if they are not those of the device."""
+
     backward: bool = False
     device: str = "cpu"
     architecture: str = "sm_80"
+    given: tuple[pipeline.Pass, ...] | None = None
 
     @property
     def passes(self) -> tuple[pipeline.Pass, ...]:
+        if self.given is not None:
+            return self.given
         return pipeline.COMPILE if self.device == "cpu" else pipeline.COMPILE_FOR_GRIDS
+
+    @property
+    def before_fusion(self) -> tuple[pipeline.Pass, ...]:
+        return self.passes[: self.passes.index(fuse)] if fuse in self.passes else self.passes
 
 
 def section(program: Program, stage: str, options: Options) -> Section:
@@ -99,7 +108,7 @@ def _graph(program: Program, stage: str, options: Options) -> Graph:
         function = _differentiated(program)
         return function.adjoint.graph if options.backward else function.joint
     if stage == "optimized":
-        return pipeline.run(compiled(program, options), options.passes[: options.passes.index(fuse)])
+        return pipeline.run(compiled(program, options), options.before_fusion)
     return fused(program, options)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from ..ir.graph import Builder, Graph, Op, Value
 from ..ir.ops import fusion
 from ..ir.primitive import Primitive
+from ..ir.validate import Miscompiled
 from ..runtime.compiler import cache
 from ..runtime.programs.plan import StepKind
 
@@ -63,6 +64,9 @@ def describe(error: BaseException, graph: Graph | Builder) -> str:
 
     if isinstance(error, (ImportError, NotHere)):  # an error of the installation or the settings, not of the graph
         return str(error)
+    if isinstance(error, Miscompiled):
+        path = _keep(error, error.graph)
+        return f"{error}; please report it{f' with the graph that shows it, in {path}' if path else ''}"
     found = _culprit(error, graph)
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     where = "a graph of no operations"

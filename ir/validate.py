@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -155,6 +156,7 @@ def arguments(graph: Graph, positive: bool) -> list[np.ndarray]:
     args = []
     for v in graph.inputs:
         kind, shape = v.dtype.kind, v.shape
+        x: Any
         if kind == "b":
             x = rng.integers(0, 2, shape)
         elif kind in "iu":

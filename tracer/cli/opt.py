@@ -99,8 +99,8 @@ def opt(
 
 def _text(graph: Graph, stage: str, device: str, architecture: str, transformed: bool) -> str:
     """A graph at a stage. The passes are applied on the way if it is neither transformed nor fused."""
-    from . import capture, stages
     from ..tracing.graph_function import GraphFunction
+    from . import capture, stages
 
     if stage == "graph":
         return str(graph)

@@ -1,4 +1,4 @@
-"""The command line: ``tracer demo``, ``dump``, ``opt``, ``bisect``, ``reduce``, ``profile``, ``explain``, ``cache``, ``info``."""
+"""The command line, ``tracer``: dump, opt, bisect, reduce, profile, explain, cache, demo, info."""
 
 from . import cached, opt, profile
 from .app import main

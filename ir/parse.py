@@ -329,11 +329,3 @@ def parse_graphs(text: str) -> list[Graph]:
     while parser.peek().kind != "end":
         graphs.append(parser.graph())
     return graphs
-
-
-def parse_type(text: str) -> TensorType:
-    """The type that ``text`` describes, such as ``f32[64,784]``. Raises IRSyntaxError."""
-    parser = _Parser(text)
-    found = parser.type()
-    parser.end()
-    return found

@@ -65,8 +65,8 @@ def test_every_textual_stage_parses_back_runs_and_agrees(name, tmp_path, monkeyp
     assert programs
     for program in programs:
         check(program, backward=False)
-        inputs = [v.name for v in program.code.recorded.inputs]
-        assert all(inputs) or program.part, inputs
+        unnamed = [v for v in program.code.recorded.inputs if not v.name and v.shape]
+        assert not unnamed or program.part, unnamed  # numbers that Python computes have no name
         assert "examples/" in stages.section(program, "graph", stages.Options()).text
         try:
             adjoint = stages.section(program, "adjoint", stages.Options()).text

@@ -96,6 +96,11 @@ class Graph:
 
         return print_graph(self)
 
+    def _repr_html_(self) -> str:
+        from .markup import of_graph
+
+        return of_graph(str(self))
+
     def names(self) -> dict[Value, str]:
         """The unique name of each value in text: its own name if no other value has it, else a number."""
         names: dict[Value, str] = {}

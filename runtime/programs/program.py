@@ -28,6 +28,7 @@ from ..support.objects import HEAD, address, array_checks, reads_arrays
 from ..support.team import sharing
 from . import timing
 from .plan import Plan, StepKind
+from .progress import shown
 
 _SHARED = 16 << 20  # bytes of arena: a larger one exists once
 
@@ -50,7 +51,7 @@ class Program:
         self.lock = threading.RLock() if plan.updates or plan.arena > _SHARED else None
         self.pack = struct.Struct(f"{len(plan.inputs) + len(plan.results)}q").pack_into
         self.call = _driver()
-        self.kernels = [compiler.load([kind.source])[0] if kind.source else 0 for kind in plan.kinds]
+        self.kernels = [compiler.load([kind.source])[0] if kind.source else 0 for kind in shown(plan.kinds)]
         self.constants = aligned_empty(len(plan.constants))
         self.constants[:] = np.frombuffer(plan.constants, np.uint8)
         self.is_shared = any(plan.kinds[k].large for k in plan.steps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..ir.markup import preformatted
 from .context import context
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _Co
 def show(t: Tensor) -> str:
     """The text of a tensor, with non-default properties and the history."""
     return text_of(t._observed("the text of a tensor"), t.dtype, history(t))
+
+
+def html(t: Tensor) -> str:
+    """A tensor in a notebook: its type, then its text."""
+    more = ", requires grad" if t.requires_grad else ""
+    return preformatted(repr(t), f"{t.dtype.name}{list(t.shape)}{more}")
 
 
 def shows_elements(t: Tensor) -> bool:

@@ -16,6 +16,7 @@ from ..ir.types import DType, TensorType, array_type, dtype_of
 from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .layout import is_in_format, is_same_memory, overlaps
+from .printing import html, show
 from .waiting import WAITING, will_be_assigned, will_be_exposed
 
 if TYPE_CHECKING:
@@ -519,9 +520,10 @@ class Tensor(TensorMethods):
         return bool((self == value).any())
 
     def __repr__(self) -> str:
-        from .printing import show
-
         return show(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     # Views.
 

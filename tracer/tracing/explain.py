@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.tensor import Tensor
+from ..ir.markup import preformatted
 from .graph_function import Executable
 from .kinds import CONTENTS, GROWTH, STATIC, contained
 from .replay import Trace
@@ -20,6 +21,7 @@ from .tree import Node, Tree
 if TYPE_CHECKING:
     from .effects import Place
     from .ending import Ending
+    from .facade import CacheInfo
     from .graph_function import GraphFunction
     from .guards import Environment
 
@@ -69,9 +71,24 @@ def guards(environment: Environment) -> str:
     return "; ".join([*found, "whether gradients are enabled, and the default dtype"])
 
 
-def explained(traces: Sequence[Trace | Tree], environment: Environment) -> list[str]:
-    """Lines on the compiled code: for each trace its graph or its tree, arguments, effects and times."""
-    lines = [f"  guards: {guards(environment)}"] if traces else []
+class Explanation(str):
+    """The text of a report, which notebooks show as it is printed."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return preformatted(self)
+
+
+def explained(
+    name: str, traces: Sequence[Trace | Tree], info: CacheInfo, environment: Environment, reasons: Mapping[Any, str]
+) -> str:
+    """The report on a traced function: for each trace its graph or its tree, arguments, effects and times; ``reasons`` to run
+    eagerly.
+    """
+    counts = f"{info.replays} replays, {info.recordings} recordings, {info.eager} other calls"
+    lines = [f"{name}: {len(traces)} traces, {counts}"]
+    lines += [f"  guards: {guards(environment)}"] if traces else []
     for n, trace in enumerate(traces):
         if isinstance(trace, Trace):
             head, body = _of_graph(trace), _effects(trace, len(trace.written), len(trace.all_grads), environment)
@@ -81,7 +98,8 @@ def explained(traces: Sequence[Trace | Tree], environment: Environment) -> list[
         lines += [f"    {_times(trace)}", *(f"    {line}" for line in body)]
         if isinstance(trace, Tree):
             lines += [f"    eager {why}" for why in trace.left]
-    return lines
+    lines += [f"  eager: {reason}" for reason in dict.fromkeys(reasons.values())]
+    return "\n".join(lines)
 
 
 def _of_graph(trace: Trace) -> str:

@@ -25,7 +25,7 @@ from .depth import probe_stack
 from .effects import learn
 from .ending import Ending
 from .entered import Entered
-from .explain import arguments, explained
+from .explain import Explanation, arguments, explained
 from .express import MISS, Express, express, no_replay, shapes
 from .facade import OWN, Attributes, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe
@@ -567,14 +567,12 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
             warn(f"{self._name}{where} {what}: {reason}", TraceWarning)
 
-    def explain(self) -> str:
+    def explain(self) -> Explanation:
         """A report on what is compiled, for which arguments, and what it depends on; and on what is not, and why."""
-        traces, info = self._all_traces(), self.cache_info()
-        counts = f"{info.replays} replays, {info.recordings} recordings, {info.eager} other calls"
-        lines = [f"{self._name}: {len(traces)} traces, {counts}"]
-        lines += explained(traces, self.environment)
-        lines += [f"  eager: {reason}" for reason in dict.fromkeys(self.eager_reasons.values())]
-        return "\n".join(lines)
+        return Explanation(explained(self._name, self._all_traces(), self.cache_info(), self.environment, self.eager_reasons))
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
 
     def cache_info(self) -> CacheInfo:
         """The numbers of replayed, recorded and eager calls, and the stored data."""

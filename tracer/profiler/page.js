@@ -123,40 +123,73 @@ function arrange(group) {
     boxes.set(`#${k}`, { ...sized({ lines }), kernel: k });
     visible.set(k, `#${k}`);
   }
-  const g = new dagre.graphlib.Graph();
-  g.setGraph({ rankdir: group === root ? "LR" : "TB", nodesep: 16, ranksep: 30 });
+  const edges = new Map();
+  const components = new Components(boxes.keys());
   for (const [a, b, label] of program.edges) {
     const from = visible.get(a), to = visible.get(b);
     if (from === undefined || to === undefined || from === to) continue;
-    for (const id of [from, to]) if (!g.hasNode(id)) g.setNode(id, { width: boxes.get(id).width, height: boxes.get(id).height });
-    if (!g.hasEdge(from, to)) g.setEdge(from, to, { labels: new Set() });
-    g.edge(from, to).labels.add(label);
+    const key = `${from}\n${to}`;
+    if (!edges.has(key)) edges.set(key, { from, to, labels: new Set() });
+    edges.get(key).labels.add(label);
+    components.join(from, to);
   }
-  let width = 0, height = 0;
-  if (g.nodeCount()) {
-    dagre.layout(g);
-    ({ width, height } = g.graph());
-    for (const id of g.nodes()) Object.assign(boxes.get(id), { x: g.node(id).x, y: g.node(id).y });
-  }
-  // Boxes without edges here are put into rows below.
-  const alone = [...boxes.values()].filter((box) => box.x === undefined);
-  const area = alone.reduce((sum, box) => sum + (box.width + 16) * (box.height + 16), 0);
-  const most = Math.max(width, Math.sqrt(area * 2.2), ...alone.map((box) => box.width));
-  let left = 0, top = height ? height + 24 : 0, tall = 0;
-  for (const box of alone) {
-    if (left && left + box.width > most) [left, top, tall] = [0, top + tall + 16, 0];
-    Object.assign(box, { x: left + box.width / 2, y: top + box.height / 2 });
-    left += box.width + 16;
-    tall = Math.max(tall, box.height);
+  const parts = components.all().map((ids) => component(ids, boxes, [...edges.values()], group === root ? "LR" : "TB"));
+  // Components are put into rows.
+  const area = parts.reduce((sum, part) => sum + (part.width + 16) * (part.height + 16), 0);
+  const most = Math.max(Math.sqrt(area * 2.2), ...parts.map((part) => part.width));
+  let left = 0, top = 0, tall = 0, width = 0, height = 0;
+  for (const part of parts) {
+    if (left && left + part.width > most) [left, top, tall] = [0, top + tall + 16, 0];
+    for (const id of part.ids) {
+      boxes.get(id).x += left;
+      boxes.get(id).y += top;
+    }
+    for (const e of part.edges) e.points = e.points.map((p) => ({ x: p.x + left, y: p.y + top }));
+    left += part.width + 16;
+    tall = Math.max(tall, part.height);
     width = Math.max(width, left - 16);
     height = Math.max(height, top + tall);
   }
-  const edges = g.edges().map((e) => ({ from: e.v, to: e.w, ...g.edge(e) }));
-  return { width, height, boxes, edges };
+  return { width, height, boxes, edges: [...edges.values()] };
+}
+
+// Disjoint sets of boxes: those that edges connect.
+class Components {
+  constructor(ids) {
+    this.parents = new Map([...ids].map((id) => [id, id]));
+  }
+  find(id) {
+    while (this.parents.get(id) !== id) id = this.parents.get(id);
+    return id;
+  }
+  join(a, b) {
+    this.parents.set(this.find(a), this.find(b));
+  }
+  all() {
+    const found = new Map();
+    for (const id of this.parents.keys()) {
+      const first = this.find(id);
+      if (!found.has(first)) found.set(first, []);
+      found.get(first).push(id);
+    }
+    return [...found.values()];
+  }
+}
+
+function component(ids, boxes, edges, rankdir) {
+  const g = new dagre.graphlib.Graph(), mine = new Set(ids);
+  g.setGraph({ rankdir, nodesep: 16, ranksep: 30 });
+  for (const id of ids) g.setNode(id, { width: boxes.get(id).width, height: boxes.get(id).height });
+  const its = edges.filter((e) => mine.has(e.from));
+  for (const e of its) g.setEdge(e.from, e.to, {});
+  dagre.layout(g);
+  for (const id of ids) Object.assign(boxes.get(id), { x: g.node(id).x, y: g.node(id).y });
+  for (const e of its) e.points = g.edge(e.from, e.to).points;
+  return { ids, edges: its, width: g.graph().width, height: g.graph().height };
 }
 
 function sized(box) {
-  return { ...box, width: Math.max(...box.lines.map((line) => line.length)) * 6.6 + 18, height: 38 };
+  return { ...box, width: Math.max(box.lines[0].length * 7.6, box.lines[1].length * 6.6) + 18, height: 38 };
 }
 
 const MARGIN = 12, TITLE = 24;

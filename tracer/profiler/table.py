@@ -41,11 +41,11 @@ def table(profile: Profile, sort_by: str, limit: int) -> str:
             lines.append(f"and {len(rows) - limit} more kernels, {duration(rest)} in all")
     eager = sorted(profile.eager.items(), key=lambda item: -item[1][1])
     if eager:
-        whole = sum(seconds for _, (_, seconds) in eager) * 1e9 or 1
+        spent = sum(seconds for _, (_, seconds) in eager) * 1e9 or 1.0
         cells = [("eager operation", "phase", "calls", "total", "share", "mean")]
         for (name, phase), (calls, seconds) in eager[:limit]:
             took = seconds * 1e9
-            cells.append((name, phase, f"{calls}", duration(took), f"{took / whole:.1%}", duration(took / calls)))
+            cells.append((name, phase, f"{calls}", duration(took), f"{took / spent:.1%}", duration(took / calls)))
         lines += ["", *_aligned(cells, left=(0, 1))]
     return "\n".join(lines) + "\n"
 

@@ -100,10 +100,11 @@ def _of_program(number: int, plan: Plan, counts: list[list[int]], executable: Ex
         if backward:
             described["phase"] = "backward"
         calls, nanoseconds = counts[i]
+        named = kind.name.removeprefix("@")  # of the first of several equal steps
+        if step is not None and step[0].primitive is fusion:
+            named = step[0].attrs["body"].name
         text = kind.source or kind.fallback
-        yield Kernel(
-            function, number, i, kind.name.removeprefix("@"), calls=calls, nanoseconds=nanoseconds, source=text, **described
-        )
+        yield Kernel(function, number, i, named, calls=calls, nanoseconds=nanoseconds, source=text, **described)
 
 
 def describe(op: Op, arrays: Iterable[Value]) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""The HTML report: its data, and what it shows in a browser."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import tracer
+from tracer import nn, optim, profiler
+from tracer.nn import functional as F
+
+BROWSER = Path(__file__).parent / "browser"
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.mlp = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))
+
+    def forward(self, x):
+        return x + self.mlp(self.norm(x))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([Block(), Block()])
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    tracer.manual_seed(0)
+    model = Net()
+    optimizer = optim.Adam(model.parameters())
+
+    @tracer.trace
+    def step(x, y):
+        """</script> in a string: the page must not end here."""
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with profiler.profile() as p:
+        for _ in range(6):
+            step(tracer.randn(8, 16), tracer.zeros(8, dtype=tracer.int64))
+    p.export_html(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(report):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', report.read_text(), re.DOTALL)
+    return json.loads(found[1])
+
+
+def test_the_page_needs_nothing_else(report):
+    text = report.read_text()
+    assert not re.search(r"<link|<script[^>]* src=|<img|@import|url\((?!#)", text)
+    assert "/*DATA*/" not in text and "dagre" in text
+
+
+def test_every_operation_of_the_fused_graph_leads_to_its_kernel_and_line(data):
+    (program,) = [p for p in data["programs"] if p["title"] == "step"]
+    rows = [
+        row for row in program["fused"] if row[0].startswith("  %") and "reshape" not in row[0] and "constant" not in row[0]
+    ]
+    assert rows and all(row[2] in program["kernels"] for row in rows)
+    for text, line, kernel in rows:
+        name = data["kernels"][kernel]["short"]
+        assert f"= fusion @{name} " in text or f"= {name} " in text
+        assert not line or line in {f"{path}:{n}" for path, its in data["files"].items() for n, _ in its}
+    assert all(k["code"] < len(data["codes"]) and data["codes"][k["code"]] for k in data["kernels"])
+
+
+def test_kernels_are_grouped_by_phase_and_module_and_no_edge_leads_to_an_earlier_phase(data):
+    (program,) = [p for p in data["programs"] if p["title"] == "step"]
+    groups = {"/".join(data["kernels"][k]["group"]) for k in program["kernels"]}
+    assert {"forward/Net/blocks.0/mlp/0", "backward/Net/blocks.1/mlp/2", "forward/Net/head", "optimizer"} <= groups
+    order = {"forward": 0, "backward": 1, "optimizer": 2}
+    for a, b, type_ in program["edges"]:
+        first, then = (order[data["kernels"][k]["group"][0]] for k in (a, b))
+        assert first <= then and "[" in type_
+
+
+def test_a_backward_program_of_its_own(tmp_path):
+    @tracer.trace
+    def f(x):
+        return (x.sin() * x).sum()
+
+    x = tracer.ones(100, requires_grad=True)
+    with profiler.profile() as p:
+        for _ in range(4):
+            f(x).backward()
+    p.export_html(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert '"title":"f"' in text and '"title":"f, backward"' in text
+
+
+def test_a_profile_of_eager_code_only(tmp_path):
+    with profiler.profile() as p:
+        tracer.ones(3).sum()
+    p.export_html(tmp_path / "report.html")
+    assert '"programs":[]' in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.skipif(
+    not shutil.which("node") or not (BROWSER / "node_modules").is_dir(),
+    reason="npm install in tests/browser, which needs Node.js",
+)
+def test_in_a_browser(report, data):
+    environment = {**os.environ, "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs20.x"}  # the browser brings its libraries
+    command = ["node", "report.mjs", str(report)]
+    done = subprocess.run(command, cwd=BROWSER, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["errors"] == [] and shown["requests"] == [f"file://{report}"]
+    assert any(p.startswith("forward: ") for p in shown["first"]["phases"])
+    assert shown["first"]["kernels"] == len(data["kernels"])
+    assert shown["collapsed"]["boxes"] == 3 and shown["collapsed"]["edges"] >= 2
+    program = max(data["programs"], key=lambda p: len(p["kernels"]))
+    assert shown["expanded"]["boxes"] == len(program["kernels"]) and shown["expanded"]["clusters"] > 10
+    slowest = max(data["kernels"], key=lambda k: k["nanoseconds"])
+    for state in ("kernel", "again"):
+        assert shown[state]["node"] == 1 and len(shown[state]["chosen"]) >= 1
+        assert shown[state]["lines"] and "def kernel(" in shown[state]["code"]
+    assert slowest["name"] in shown["kernel"]["detail"] and slowest["time"] in shown["kernel"]["detail"]
+    assert data["codes"][slowest["code"]].splitlines()[1] in shown["kernel"]["code"]
+    assert len(shown["line"]["lines"]) == 1 and shown["line"]["recorded"] >= 1 and shown["line"]["node"] >= 1
+    assert shown["zoomed"]["scale"] != shown["again"]["scale"]

@@ -57,7 +57,10 @@ def check(program, backward):
     assert stages.section(program, "plan", options).data["steps"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+SLOW = {"denoising", "lstm_text", "neural_ode"}  # half a minute each
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NAMES])
 def test_every_textual_stage_parses_back_runs_and_agrees(name, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(FOLDER.parent)
     monkeypatch.syspath_prepend(FOLDER)

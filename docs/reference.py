@@ -43,6 +43,7 @@ COPIED = {
     "examples/README.md": "examples",
 }
 
+_FIRST = ("", "Classes", "Other functions")  # headings of the reference that come before the others
 _KINDS = {
     Kind.ELEMENTWISE: "Elementwise: each element of the result depends on the operands' elements at the same position.",
     Kind.REDUCTION: "Reductions over the attribute `axes`.",
@@ -125,7 +126,7 @@ def _module_page(name: str) -> str:
         sections.setdefault(_section(thing) if module is tracer else "", []).append(_entry(name, short, thing))
     about = inspect.cleandoc(module.__doc__ or "")
     out = _title(name) + f".. module:: {name}\n\n" + "\n".join(marked(about.splitlines())) + "\n\n"
-    for title, entries in sorted(sections.items()):
+    for title, entries in sorted(sections.items(), key=lambda section: (section[0] not in _FIRST, section[0])):
         out += (_title(title, "-") if title else "") + "\n".join(entries) + "\n"
     return out
 

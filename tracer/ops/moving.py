@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -217,7 +218,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         ends = itertools.accumulate(extent // n + (i < extent % n) for i in range(n))
         indices_or_sections = list(ends)[:-1]
     bounds = [0, *(slice(i, None).indices(extent)[0] for i in indices_or_sections), extent]
-    return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in itertools.pairwise(bounds))
+    return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in pairwise(bounds))
 
 
 def _split_along(input: Tensor, indices_or_sections: Any, dim: int, name: str, least: int) -> tuple[Tensor, ...]:

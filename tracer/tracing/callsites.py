@@ -9,11 +9,11 @@ from __future__ import annotations
 import dis
 import functools
 import gc
-import itertools
 import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 from ..core.context import context
@@ -143,7 +143,7 @@ def _rewritten(code: types.CodeType) -> types.CodeType | None:
     text = bytearray(code.co_code)
     if not _SUBSTITUTES.keys().isdisjoint(code.co_names):
         instructions = list(dis.get_instructions(code))
-        for instruction, following in itertools.pairwise(instructions):
+        for instruction, following in pairwise(instructions):
             if instruction.opname != "LOAD_GLOBAL" or not (instruction.arg or 0) & 1 or following.opname in _CALLED:
                 continue
             substitute, at, end = _SUBSTITUTES.get(instruction.argval), instruction.offset, following.offset

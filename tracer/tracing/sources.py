@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
 import types
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from ..core.tensor import Tensor
@@ -80,7 +80,7 @@ class Locations:
         known = self._paths.get(key)
         if known is None or any(ref() is not m for ref, m in zip(known[0], calls, strict=True)):
             names = [type(calls[0]).__name__]
-            for outer, inner in itertools.pairwise(calls):
+            for outer, inner in pairwise(calls):
                 names.append(next((name for name, m in outer.named_modules() if m is inner and name), type(inner).__name__))
             known = self._paths[key] = [weakref.ref(m) for m in calls], "/".join(names)
         return known[1]

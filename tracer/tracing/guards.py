@@ -194,6 +194,7 @@ class Environment:
     def called(self, holder: Any, key: Any) -> str:
         """A name for an item of a holder, or, without a key, for the holder itself."""
         walk = self._walk
+        whole = type(key) is str and not key
         items = [(f"{name}", value) for _, name, value in walk.names if value is not MISSING]
         items += [(row[0], row[1]) for x, before in self._live for row in before if type(row) is tuple and len(row) == 2]
         items += [(name, value) for space, name, value in walk.numbers]
@@ -202,10 +203,10 @@ class Environment:
             items += [(name, contents(cell)) for name, cell in zip(code.co_freevars, closure, strict=True)]
         for name, value in items:
             if value is holder:
-                return f"{name}[{key!r}]" if key != "" else str(name)
-            if is_plain(value) and vars(value) is holder and key != "":
+                return f"{name}[{key!r}]" if not whole else str(name)
+            if is_plain(value) and vars(value) is holder and not whole:
                 return f"{name}.{key}"
-        return f"{key!r} of a {type(holder).__name__}" if key != "" else f"a {type(holder).__name__}"
+        return f"{key!r} of a {type(holder).__name__}" if not whole else f"a {type(holder).__name__}"
 
     def replace(self, old: Slot | None, new: Slot) -> None:
         """Replaces a slot."""

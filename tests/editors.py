@@ -85,7 +85,7 @@ EXPRESSIONS: dict[str, str | None] = {
     "tracer.vmap(quiet)(x, 2)": "Tensor",
     "[row for row in x]": "list[Tensor]",
     "scaled(x, factor=3)": "Tensor",
-    "scaled.explain()": "str",
+    "scaled.explain()": "Explanation",
     "model.forward(x)": "tuple[Tensor, int]",
     "tracer.trace(model)": "Model",
     "tracer.Size([2]).numel()": "int",
@@ -118,7 +118,11 @@ def differences(found: dict[int, str]) -> list[str]:
     first = PROGRAM.count("\n") + 1
     wrong = [f"line {line}: {kind}" for line, kind in found.items() if line < first]
     for line, (expression, kind) in enumerate(EXPRESSIONS.items(), first):
-        got = re.sub(r"\b(?:builtins|program|tracer\.core\.tensor|tracer\.ir\.types)\.", "", found.get(line, "nothing"))
+        got = re.sub(
+            r"\b(?:builtins|program|tracer\.core\.tensor|tracer\.ir\.types|tracer\.tracing\.explain)\.",
+            "",
+            found.get(line, "nothing"),
+        )
         if got != (kind or "error"):
             wrong.append(f"{expression}: {got}")
     return wrong

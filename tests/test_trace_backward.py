@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tracer
-from tracer import autograd
+from tracer import autograd, trace
 from tracer.nn import functional as F
 
 
@@ -196,3 +196,61 @@ def test_gradients_of_what_was_overwritten_are_eager_modes(name, inside):
             loss.backward()
         found.append([None if t.grad is None else t.grad.tolist() for t in (x, z)])
     assert found[1:] == found[:1] * 3
+
+
+PASSES = {
+    "sum of operands": lambda x, y: x + y,
+    "a number times": lambda x, y: x * 2,
+    "moved": lambda x, y: x.T.reshape(-1),
+    "sums": lambda x, y: x.sum(0) - x.mean(),
+    "product": lambda x, y: x * y,
+    "square": lambda x, y: x.square(),
+    "one of two saves": lambda x, y: (x + 1, y.square()),
+    "through both": lambda x, y: x + y.square(),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_graph_without_saved_values_is_walked_again(name, chained):
+    """Only graphs whose gradients need values are freed."""
+
+    def run(wrap):
+        f = wrap(PASSES[name])
+        found = []
+        for _ in range(5):
+            x, y = (tracer.ones(2, 3, requires_grad=True) for _ in range(2))
+            out = f(x, y)
+            outs = out if isinstance(out, tuple) else (out,)
+            if chained:
+                outs = tuple(o * 3 for o in outs)
+            for o in outs:
+                for _ in range(2):
+                    try:
+                        o.sum().backward()
+                    except RuntimeError as e:
+                        found.append(str(e)[:50])
+            found.append([None if t.grad is None else t.grad.tolist() for t in (x, y)])
+        return found
+
+    assert run(trace) == run(lambda f: f)
+
+
+def test_results_are_differentiated_one_after_another():
+    """Each has its own part of the graph, as in eager code: only what a pass has read is freed."""
+
+    def run(wrap):
+        f = wrap(lambda x, y: (x * y, x.square(), y + 1, (x * y).sum() * y))
+        found = []
+        for n in range(6):
+            x, y = tracer.tensor([1.0, 2.0], requires_grad=True), tracer.tensor([3.0, 4.0], requires_grad=True)
+            outs = f(x, y)
+            for k in [(0, 1, 2, 3), (3, 2, 1, 0), (1, 0, 0), (2, 2, 3, 3), (1, 1), (0, 3, 1)][n]:
+                try:
+                    outs[k].sum().backward()
+                except RuntimeError as e:
+                    found.append(str(e)[:50])
+            found.append([None if t.grad is None else t.grad.tolist() for t in (x, y)])
+        return found
+
+    assert run(trace) == run(lambda f: f)

@@ -32,6 +32,9 @@ class Result:
         self.version = self.counter[0]
 
 
+_NONE: frozenset[int] = frozenset()
+
+
 class CompiledNode(BackwardNode):
     """An application of a compiled function.
 
@@ -43,7 +46,20 @@ class CompiledNode(BackwardNode):
     exposed   memory that may have changed undetected, and a copy
     """
 
-    __slots__ = ("_parted", "_spans", "edges", "expanded", "exposed", "function", "inputs", "kept", "results", "versions")
+    __slots__ = (
+        "_given",
+        "_parted",
+        "_spans",
+        "_walked",
+        "edges",
+        "expanded",
+        "exposed",
+        "function",
+        "inputs",
+        "kept",
+        "results",
+        "versions",
+    )
 
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
         active = set(function.active)
@@ -58,6 +74,7 @@ class CompiledNode(BackwardNode):
         self.expanded = False
         self._spans: list[tuple[int, int]] | None = None
         self._parted: set[int] = set()
+        self._given = self._walked = _NONE
         self.begin()
         wait(self)
 
@@ -82,6 +99,9 @@ class CompiledNode(BackwardNode):
             raise RuntimeError(FREED)
         if self.expanded:  # the edges lead to the nodes of the results
             return [given.get(k) for k in range(len(self.function.outputs))]
+        self._given = frozenset(given)
+        if self._walked and self._meets(self._given):
+            raise RuntimeError(FREED)
         tensors = form.tensors
         function, inputs = self.function, self.inputs
         self._check(given, wanted)
@@ -128,10 +148,21 @@ class CompiledNode(BackwardNode):
         return self.inputs is None
 
     def release(self) -> None:
-        if self.inputs is not None:
+        """Frees what the last pass has read: another one may start from results that need none of it."""
+        if self.inputs is None:
+            return
+        self._walked |= self._given
+        every = range(len(self.function.outputs))
+        if not self.function.needs(frozenset(every)):
+            rest(self)  # no change of memory matters
+        elif all(self._meets(frozenset((k,))) for k in every):
             self.inputs = None
             self.kept, self.exposed, self.results = [], [], {}
             rest(self)
+
+    def _meets(self, outputs: frozenset[int]) -> bool:
+        """True if a pass from these outputs needs what earlier ones have freed."""
+        return not self.function.needs(outputs).isdisjoint(self.function.needs(self._walked))
 
     # Changes of memory.
 

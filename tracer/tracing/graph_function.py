@@ -88,6 +88,7 @@ class GraphFunction:
         self.outputs = list(outputs)
         self.primal = primal
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
+        self._needs: dict[frozenset[int], frozenset[Op]] = {}
         self._parts: dict[frozenset[int], GraphFunction] = {}
         self._failed = False  # whether compilation failed: then it is computed operation by operation
 
@@ -228,27 +229,43 @@ class GraphFunction:
         graph = self.as_written
         origin: dict[Value, tuple[bool, int]] = {v: (False, k) for k, v in enumerate(graph.outputs) if k not in graph.updates}
         origin |= {v: (True, i) for i, v in enumerate(graph.inputs)}
+        for op in graph.ops:
+            if _shows(op) and op.operands[0] in origin:
+                origin.setdefault(op.result, origin[op.operands[0]])
+        saved = set().union(*self._saving(outputs, inputs).values())
+        found = [origin[v] for v in saved if v in origin]
+        return {k for is_input, k in found if is_input}, {k for is_input, k in found if not is_input}
+
+    def needs(self, outputs: frozenset[int]) -> frozenset[Op]:
+        """The operations whose eager nodes a backward pass from some of ``outputs`` frees."""
+        if outputs not in self._needs:
+            constants = {v for op in self.as_written.ops if op.primitive.kind is Kind.SOURCE for v in op.results}
+            saving = self._saving(outputs, frozenset(self.active))
+            self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
+        return self._needs[outputs]
+
+    def _saving(self, outputs: frozenset[int], inputs: frozenset[int]) -> dict[Op, set[Value]]:
+        """The values that eager autograd saves for such a pass, by operation."""
+        graph = self.as_written
         follows, leads = {graph.inputs[i] for i in self.active}, {graph.inputs[i] for i in inputs}
         for op in graph.ops:
             rules = _rules(op)
             for values in (follows, leads):
                 if any(rule is not None and v in values for v, rule in zip(op.operands, rules, strict=False)):
                     values.update(op.results)
-            if _shows(op) and op.operands[0] in origin:
-                origin.setdefault(op.result, origin[op.operands[0]])
         visited = {graph.outputs[self.outputs[k]] for k in outputs}
-        saved: set[Value] = set()
+        saving: dict[Op, set[Value]] = {}
         for op in reversed(graph.ops):
             if op.result not in visited or op.result not in leads:
                 continue
             for v, rule in zip(op.operands, _rules(op), strict=False):
                 if rule is not None and v in follows:
                     visited.add(v)
+                    saved = saving.setdefault(op, set())
                     saved.update(op.operands[i] for i in getattr(rule, "saves_operands", ()))
                     if getattr(rule, "saves_result", False):
                         saved.add(op.result)
-        found = [origin[v] for v in saved if v in origin]
-        return {k for is_input, k in found if is_input}, {k for is_input, k in found if not is_input}
+        return saving
 
     @cached_property
     def _saved_results(self) -> set[int]:

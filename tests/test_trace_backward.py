@@ -201,6 +201,8 @@ def test_gradients_of_what_was_overwritten_are_eager_modes(name, inside):
 PASSES = {
     "sum of operands": lambda x, y: x + y,
     "a number times": lambda x, y: x * 2,
+    "a constant times": lambda x, y: x * tracer.full((2, 3), 2.0),
+    "a mean over an axis": lambda x, y: x.mean(1) - x.std(),
     "moved": lambda x, y: x.T.reshape(-1),
     "sums": lambda x, y: x.sum(0) - x.mean(),
     "product": lambda x, y: x * y,
@@ -251,6 +253,28 @@ def test_results_are_differentiated_one_after_another():
                 except RuntimeError as e:
                     found.append(str(e)[:50])
             found.append([None if t.grad is None else t.grad.tolist() for t in (x, y)])
+        return found
+
+    assert run(trace) == run(lambda f: f)
+
+
+@pytest.mark.parametrize("changed", ["operand", "input", "nothing"])
+def test_parts_of_a_graph_after_a_change_in_place(changed):
+    def run(wrap):
+        f = wrap(lambda a, b: (a + b, a.square() * 2, b * 3 + a))
+        found = []
+        for n in range(6):
+            w = tracer.tensor([1.0, 2.0], requires_grad=True)
+            a, b = w * 1, tracer.tensor([3.0, 4.0])
+            outs = f(a, b)
+            if changed != "nothing":
+                (b if changed == "operand" else a).add_(1)
+            for k in [(0, 0, 1), (1, 0, 2), (2, 2, 1), (0, 1), (1,), (2, 0, 1)][n]:
+                try:
+                    outs[k].sum().backward()
+                except RuntimeError as e:
+                    found.append(str(e)[:50])
+            found.append(None if w.grad is None else w.grad.tolist())
         return found
 
     assert run(trace) == run(lambda f: f)

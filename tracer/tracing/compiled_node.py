@@ -95,10 +95,10 @@ class CompiledNode(BackwardNode):
         return len(self.function.outputs)
 
     def cotangents(self, given: Mapping[int, Any], wanted: Sequence[bool], form: Form) -> Sequence[Any]:
-        if self.inputs is None:
-            raise RuntimeError(FREED)
         if self.expanded:  # the edges lead to the nodes of the results
             return [given.get(k) for k in range(len(self.function.outputs))]
+        if self.inputs is None:
+            raise RuntimeError(FREED)
         self._given = frozenset(given)
         if self._walked and self._meets(self._given):
             raise RuntimeError(FREED)
@@ -155,7 +155,7 @@ class CompiledNode(BackwardNode):
         every = range(len(self.function.outputs))
         if not self.function.needs(frozenset(every)):
             rest(self)  # no change of memory matters
-        elif all(self._meets(frozenset((k,))) for k in every):
+        elif self.expanded or all(self._meets(frozenset((k,))) for k in every):
             self.inputs = None
             self.kept, self.exposed, self.results = [], [], {}
             rest(self)

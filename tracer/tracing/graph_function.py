@@ -239,7 +239,8 @@ class GraphFunction:
     def needs(self, outputs: frozenset[int]) -> frozenset[Op]:
         """The operations whose eager nodes a backward pass from some of ``outputs`` frees."""
         if outputs not in self._needs:
-            constants = {v for op in self.as_written.ops if op.primitive.kind is Kind.SOURCE for v in op.results}
+            sources = [op for op in self.as_written.ops if op.primitive.kind is Kind.SOURCE]
+            constants = {v for op in sources for v in op.results if not v.type.shape}  # eager nodes have numbers
             saving = self._saving(outputs, frozenset(self.active))
             self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
         return self._needs[outputs]

@@ -6,6 +6,7 @@ import gc
 import math
 import operator
 import random
+import types
 import weakref
 
 import pytest
@@ -325,6 +326,33 @@ def test_the_name_of_a_function_or_class_is_replaced(new, name, how):
             wrap(f),
             often(lambda: setattr(h, name, "other"), lambda: setattr(h, name, "another")),
             lambda: str(getattr(h, name)),
+        )
+
+    same(make)
+
+
+SETTINGS = types.ModuleType("settings")
+SETTINGS.sub = types.ModuleType("settings.sub")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x * SETTINGS.sub.__getattribute__("k"),
+        lambda x: x * SETTINGS.sub.__dict__["k"],
+        lambda x: x * SETTINGS.__getattribute__("sub").k,
+        lambda x: x * vars(SETTINGS.sub)["k"],
+        lambda x: x * dict(SETTINGS.sub.__dict__).get("k"),
+        lambda x: x * types.ModuleType.__getattribute__(SETTINGS.sub, "k"),
+    ],
+)
+def test_attributes_of_modules_by_the_module_s_methods(read):
+    def make(wrap):
+        SETTINGS.sub.k = 0.5
+        return (
+            wrap(lambda x: read(x)),
+            often(lambda: setattr(SETTINGS.sub, "k", 3), lambda: types.ModuleType.__setattr__(SETTINGS.sub, "k", 1.5)),
+            lambda: SETTINGS.sub.k,
         )
 
     same(make)

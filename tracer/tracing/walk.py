@@ -398,6 +398,8 @@ class Walk(Findings):
                     out.append(name)
                     self._describe(value, out)
             return
+        if attributes and attributes[0] not in space and hasattr(type(module), attributes[0]):
+            attributes = ()  # such as ``__getattribute__``, which may read any of it
         seen = self._modules.setdefault(id(module), set())
         self.kept.append(module)
         if type(module) is not types.ModuleType:

@@ -23,6 +23,9 @@ class Commands(TyperGroup):
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except CommandError as e:
             _fail(str(e))
+        except typer.Abort:  # an unanswered question, or Ctrl-C
+            typer.echo("tracer: stopped", err=True)
+            sys.exit(1)
         except _Usage as e:
             if type(e).__name__ == "NoArgsIsHelpError":
                 typer.echo(e.format_message())

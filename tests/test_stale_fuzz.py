@@ -48,6 +48,7 @@ FIRST = {
     "variables and names": 8,
     "values": 20,
     "replaced functions of the package": 64,
+    "caches that are cleared": 739,
     "caches that are cleared": 104,
 }
 FAULTS = {

@@ -49,7 +49,6 @@ FIRST = {
     "values": 20,
     "replaced functions of the package": 64,
     "caches that are cleared": 739,
-    "caches that are cleared": 104,
 }
 FAULTS = {
     "variables and names": without("names"),

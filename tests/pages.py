@@ -1,4 +1,4 @@
-"""Runs the code blocks of a page of documentation, in order, in a folder of its own.
+"""Runs the code blocks of a page of documentation, in order, in an empty folder.
 
 - ``python``: runs, in one namespace for the page. If the first line is ``# NAME.py``, the block is saved under that name
   instead.

@@ -171,7 +171,7 @@ def test_an_argument_of_another_kind_goes_the_general_way(what):
             assert [x.tolist() for x in f(*pair)] == [x.tolist() for x in plain(*pair)]
 
 
-@pytest.mark.skipif(not reads_arrays, reason="array objects are laid out otherwise here")
+@pytest.mark.skipif(not reads_arrays, reason="the layout of array objects is unknown, so programs receive addresses")
 def test_checks_of_arrays_tell_what_they_say():
     probe = np.zeros((2, 3), np.float32)
     checks = array_checks(probe.shape, probe.dtype)
@@ -316,7 +316,7 @@ def test_other_code_in_the_same_function_is_another_function():
         assert f(x).tolist() == [10.0, 10.0]
 
 
-@pytest.mark.skipif(not reads_arrays, reason="this interpreter lays out functions differently, so Python compares them")
+@pytest.mark.skipif(not reads_arrays, reason="the interpreter's object layout is unknown, so Python compares attributes")
 def test_words_of_functions_and_cells():
     from tracer.runtime.support.words import word_of, word_of_cell
 

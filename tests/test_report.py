@@ -119,7 +119,7 @@ def test_a_profile_of_eager_code_only(tmp_path):
 
 @pytest.mark.skipif(
     not shutil.which("node") or not (BROWSER / "node_modules").is_dir(),
-    reason="npm install in tests/browser, which needs Node.js",
+    reason="needs Node.js, and npm install in tests/browser",
 )
 def test_in_a_browser(report, data):
     environment = {**os.environ, "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs20.x"}  # the browser brings its libraries

@@ -445,7 +445,7 @@ def test_words_of_objects():
 
 def test_a_filter_tells_what_is_new_once():
     if not profile.is_available():
-        pytest.skip("this interpreter lays out functions differently, so Python compares them")
+        pytest.skip("the interpreter's object layout is unknown, so Python code watches calls")
     told = []
 
     def callback(frame, event, arg):

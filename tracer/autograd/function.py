@@ -210,7 +210,7 @@ class Function:
     *cotangents)`` returns a cotangent, or None, for each argument. Called by ``apply``.
     """
 
-    if TYPE_CHECKING:  # subclasses define them with parameters of their own
+    if TYPE_CHECKING:  # subclasses define them with other parameters
         forward: Any
         setup_context: Any
         backward: Any

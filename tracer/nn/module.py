@@ -62,7 +62,7 @@ class Module(Announcing):
             **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")},
         )
 
-    if TYPE_CHECKING:  # subclasses define it with parameters of their own, and may decorate it
+    if TYPE_CHECKING:  # subclasses define it with other parameters, and may decorate it
         forward: Any
     else:
 

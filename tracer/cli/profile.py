@@ -67,25 +67,19 @@ def profile(
 @app.command(context_settings=_OWN_ARGUMENTS)
 def explain(script: _Script, arguments: _Arguments = None) -> None:
     """Runs a script and explains each traced function: what was compiled, what it depends on, what runs eagerly and why."""
+    from ..tracing import switches
     from ..tracing.function import TracedFunction
     from .script import NoScript, run_script
 
     kept: list[TracedFunction] = []  # in the order in which they were made; the script's own references end with it
-    plain = TracedFunction.__init__
-
-    def made(self: TracedFunction, *args: Any, **kwargs: Any) -> None:
-        plain(self, *args, **kwargs)
-        kept.append(self)
-
-    TracedFunction.__init__, code = made, 1  # type: ignore[method-assign]
+    code = 1
     try:
-        code = run_script(script, arguments or [])
+        with switches.observing(kept.append):
+            code = run_script(script, arguments or [])
     except NoScript as e:
         fail(str(e))
     except Exception:
         traceback.print_exc()
-    finally:
-        TracedFunction.__init__ = plain  # type: ignore[method-assign]
     called = [f for f in kept if any(f.cache_info()[:3])]
     for f in called:
         typer.echo(f.explain(), err=True)

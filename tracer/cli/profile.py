@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 

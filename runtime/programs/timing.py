@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compiler import compile as compiler
+from ..support.driver import STEP
 from ..support.objects import address
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ _CAPACITY = 1 << 18  # events: 8 MiB
 # The clock of ``time.perf_counter_ns``.
 _CLOCK = getattr(time, "CLOCK_UPTIME_RAW", None) if sys.platform == "darwin" else getattr(time, "CLOCK_MONOTONIC", None)
 
-_CODE = """
+_CODE = (
+    """
 declare i32 @clock_gettime(i32, ptr)
 declare i64 @pthread_self()
 
@@ -105,29 +107,9 @@ step_test:
   %before = phi i64 [%begin, %entry], [%after, %passed]
   %more = icmp slt i64 %i, %count
   br i1 %more, label %step, label %done
-step:
-  %row = mul i64 %i, 5
-  %p0 = getelementptr i64, ptr %steps, i64 %row
-  %p1 = getelementptr i64, ptr %p0, i64 1
-  %p2 = getelementptr i64, ptr %p0, i64 2
-  %p3 = getelementptr i64, ptr %p0, i64 3
-  %kernel = load ptr, ptr %p0
-  %args = load ptr, ptr %p1
-  %start = load i64, ptr %p2
-  %stop = load i64, ptr %p3
-  %p4 = getelementptr i64, ptr %p0, i64 4
-  %large = load i64, ptr %p4
-  %worth = icmp ne i64 %large, 0
-  %there = icmp ne ptr %team, null
-  %both = and i1 %worth, %there
-  br i1 %both, label %shared, label %alone
-shared:
-  call void %share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop)
-  br label %ran
-alone:
-  call void %kernel(ptr %args, i64 %start, i64 %stop)
-  br label %ran
-ran:
+"""
+    + STEP
+    + """ran:
   %after = call i64 @now(ptr %time)
   %pair = mul i64 %i, 2
   %sum = getelementptr i64, ptr %sums, i64 %pair
@@ -152,6 +134,7 @@ end:
   ret i32 %outcome
 }
 """
+)
 
 
 @functools.cache

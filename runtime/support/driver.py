@@ -17,7 +17,32 @@ import functools
 
 from ..compiler import compile as compiler
 
-_CODE = """
+# Runs step %i of the program, by the team if it is large; continues at %ran.
+STEP = """step:
+  %row = mul i64 %i, 5
+  %p0 = getelementptr i64, ptr %steps, i64 %row
+  %p1 = getelementptr i64, ptr %p0, i64 1
+  %p2 = getelementptr i64, ptr %p0, i64 2
+  %p3 = getelementptr i64, ptr %p0, i64 3
+  %kernel = load ptr, ptr %p0
+  %args = load ptr, ptr %p1
+  %start = load i64, ptr %p2
+  %stop = load i64, ptr %p3
+  %p4 = getelementptr i64, ptr %p0, i64 4
+  %large = load i64, ptr %p4
+  %worth = icmp ne i64 %large, 0
+  %there = icmp ne ptr %team, null
+  %both = and i1 %worth, %there
+  br i1 %both, label %shared, label %alone
+shared:
+  call void %share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop)
+  br label %ran
+alone:
+  call void %kernel(ptr %args, i64 %start, i64 %stop)
+  br label %ran
+"""
+_CODE = (
+    """
 define i32 @SYMBOL_run(ptr %header) {
 entry:
   %h1 = getelementptr i64, ptr %header, i64 1
@@ -119,29 +144,9 @@ step_test:
   %i = phi i64 [0, %patched], [%i_next, %passed]
   %step_more = icmp slt i64 %i, %count
   br i1 %step_more, label %step, label %done
-step:
-  %row = mul i64 %i, 5
-  %p0 = getelementptr i64, ptr %steps, i64 %row
-  %p1 = getelementptr i64, ptr %p0, i64 1
-  %p2 = getelementptr i64, ptr %p0, i64 2
-  %p3 = getelementptr i64, ptr %p0, i64 3
-  %kernel = load ptr, ptr %p0
-  %args = load ptr, ptr %p1
-  %start = load i64, ptr %p2
-  %stop = load i64, ptr %p3
-  %p4 = getelementptr i64, ptr %p0, i64 4
-  %large = load i64, ptr %p4
-  %worth = icmp ne i64 %large, 0
-  %there = icmp ne ptr %team, null
-  %both = and i1 %worth, %there
-  br i1 %both, label %shared, label %alone
-shared:
-  call void %share(ptr %team, ptr %kernel, ptr %args, i64 %start, i64 %stop)
-  br label %ran
-alone:
-  call void %kernel(ptr %args, i64 %start, i64 %stop)
-  br label %ran
-ran:
+"""
+    + STEP
+    + """ran:
   %pair = mul i64 %i, 2
   %cell = getelementptr i64, ptr %cells, i64 %pair
   %status = load i64, ptr %cell
@@ -158,6 +163,7 @@ other:
   ret i32 2
 }
 """
+)
 
 
 @functools.cache

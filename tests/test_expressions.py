@@ -33,6 +33,7 @@ def test_expression(expression, how):
     assert len(found["out"]) == len(expected["out"])
     for k, (a, b) in enumerate(zip(found["out"], expected["out"], strict=True)):
         check(a, b, f"result {k}", rtol)
-    assert sorted(found["grads"]) == sorted(expected["grads"])
-    for name, g in expected["grads"].items():
-        check(found["grads"][name], g, f"gradient of {name}", rtol)
+    # A gradient of zeros is not recorded; on another CPU it may be the rounding of terms that cancel.
+    for name in {*found["grads"], *expected["grads"]}:
+        g = expected["grads"].get(name) or [*found["grads"][name][:2], np.zeros(np.shape(found["grads"][name][2]))]
+        check(found["grads"].get(name) or [*g[:2], np.zeros(np.shape(g[2]))], g, f"gradient of {name}", rtol)

@@ -145,7 +145,7 @@ def test_numbers_of_derived_classes_are_numbers(use, number):
     f = tracer.trace(lambda x: USES[use](x, number))
     for result in (USES[use](x, number), *(f(x) for _ in range(3))):
         assert result.dtype is expected.dtype
-        assert result.tolist() == expected.tolist()
+        assert result.tolist() == pytest.approx(expected.tolist(), rel=1e-6)  # kernels round powers differently
     assert f.cache_info().eager == 0
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.first_calls [--only NAME] [--write]
 
 Each step runs in two new processes with an empty cache folder: *cold*, then *warm* with what the first left on disk. The second
-call compiles: passes and layout (``plan``), kernel text as LLVM instructions (``lowering``), LLVM's passes and code generation
-(``LLVM``), linking (``link``). With state that appears in the first steps (Adam), the third call compiles. The table goes to
-``FIRST_CALLS.md``.
+call compiles: passes on the graph, layout and kernel text, kernels as LLVM instructions (``lowering``), waiting for the
+workers that run LLVM (``LLVM``), and linking. With state that appears in the first steps (Adam), the third call compiles.
+The table goes to ``FIRST_CALLS.md``.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Any) -> Any:
         b, t, c = x.shape
-        q, k, v = (
-            part.view(b, t, self.heads, c // self.heads).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(c, 2)
-        )
+        q, k, v = (part.view(b, t, self.heads, c // self.heads).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(c, 2))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).reshape(b, t, c))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
@@ -175,22 +173,15 @@ def measure(name: str) -> dict[str, Any]:
 
         setattr(where, attribute, call)
 
-    from llvmlite import binding
-
     from tracer.ir import pipeline
     from tracer.runtime.compiler import compile as compiler
-    from tracer.runtime.compiler import machine
-    from tracer.runtime.programs import program
+    from tracer.runtime.programs import planned, program
 
-    compiler._compiler()
     timed(pipeline, "run", "passes")
     timed(program, "Program", "rest")
-    from tracer.runtime.programs import planned
-
     timed(planned, "planned", "layout")
-    timed(compiler, "_linkable", "lowering")
-    timed(machine, "optimise", "LLVM")
-    timed(binding.TargetMachine, "emit_object", "LLVM")
+    timed(compiler, "_compile", "LLVM")
+    timed(compiler, "_instructions", "lowering")
     timed(compiler._Loader, "add", "link")
     build, _ = CASES[name]
     tracer.manual_seed(0)

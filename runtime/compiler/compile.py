@@ -1,26 +1,28 @@
 """Compiles kernel source to machine code.
 
-Numba compiles the source for the selected CPU (``numba_cpu``) to an object file, which is kept on disk (``cache``) and
-loaded from there by later processes. Numba is imported when a kernel is compiled, not when it is loaded.
+Numba lowers the source for the selected CPU (``numba_cpu``), and LLVM, in worker processes (``workers``), makes an object
+file of it, which is kept on disk (``cache``) and loaded from there by later processes. Numba is imported when a kernel is
+compiled, not when it is loaded.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from ..interrupts import uninterrupted
-from . import cache, machine
+from . import cache, machine, workers
 from .numba_version import check_version
 
 _lock = threading.RLock()
@@ -46,7 +48,7 @@ def _meaning() -> str:
     from ... import codegen
 
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
-    names = ("machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector")
+    names = ("backend", "machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector")
     files = [here / f"{name}.py" for name in names]
     files += [here.parent / "support" / f"{name}.py" for name in ("driver", "team", "gemm")]
     files.append(here.parent / "programs" / "timing.py")
@@ -64,35 +66,39 @@ def key(source: str) -> str:
 
 
 @functools.cache
-def _compiler() -> Callable[[str, str], Any]:
-    """The function by which Numba compiles a kernel, given its text and name. Raises ImportError for an unsupported Numba
-    version.
+def _compiler() -> Callable[[str, str], str]:
+    """The function by which Numba lowers a kernel, given its text and name, to LLVM IR. Raises ImportError for an unsupported
+    Numba version.
     """
     check_version()
-    from .numba_cpu import library  # imports Numba: only when something is compiled
+    from .numba_cpu import instructions  # imports Numba: only when something is compiled
 
-    return library
+    return instructions
 
 
 @uninterrupted
+def _instructions(source: str, symbol: str) -> str:
+    with _lock:
+        return _compiler()(source, symbol)
+
+
+def _produced(source: str, symbol: str, form: str) -> bytes:
+    return workers.produce(_instructions(source, symbol), machine.selected().described, form)[0]
+
+
 def llvm_ir(source: str) -> str:
     """The optimised LLVM IR of a kernel."""
-    with _lock:
-        return _compiler()(source, "kernel").get_llvm_str()
+    return _produced(source, "kernel", "ir").decode()
 
 
-@uninterrupted
 def assembly(source: str) -> str:
     """The machine code of a kernel, as text."""
-    with _lock:
-        return _compiler()(source, "kernel").get_asm_str()
+    return _produced(source, "kernel", "asm").decode()
 
 
-@uninterrupted
 def object_code(source: str, symbol: str) -> bytes:
     """An object file with the kernel under that name, for the selected CPU; it may need functions of the C library."""
-    with _lock:
-        return _compiler()(source, symbol).emit_native_object()
+    return _produced(source, symbol, "object")
 
 
 @uninterrupted
@@ -102,16 +108,15 @@ def native_object(code: str, symbol: str) -> bytes:
     return machine.target_machine(machine.selected()).emit_object(module)
 
 
-def _linkable(source: str, symbol: str) -> bytes:
+def _linkable(code: bytes, functions: Iterable[str]) -> bytes:
     """An object file that this process can link.
 
     Raises NotImplementedError if it needs a function that this process does not have, because the linker would abort.
     """
-    library = _compiler()(source, symbol)
-    for name in library.external_functions():
+    for name in functions:
         if llvm.address_of_symbol(name) is None:
             raise NotImplementedError(f"a kernel needs {name!r}, which this process does not have")
-    return library.emit_native_object()
+    return code
 
 
 class _Loader:
@@ -137,34 +142,55 @@ def _loader() -> _Loader:
     return _Loader()
 
 
-def load(sources: Iterable[str]) -> list[int]:
+def load(sources: Iterable[str], watched: Callable[[list[str]], Iterable[str]] = iter) -> list[int]:
     """The address of each kernel; compiles those that are neither loaded nor on disk.
 
-    Raises RuntimeError if code for the selected CPU cannot run on this machine.
+    ``watched`` is given the kernels that are compiled, and yields them one by one. Raises RuntimeError if code for the selected
+    CPU cannot run on this machine.
     """
     machine.check_runs_here(machine.selected())
-    found: dict[str, int] = {}
     with _lock:
-        return [found.get(s) or found.setdefault(s, _load(s)) for s in sources]
+        wanted = list(sources)
+        symbols = {source: f"k_{key(source)}" for source in wanted}
+        missing = [source for source, symbol in symbols.items() if not _found(symbol)]
+        if missing:
+            _compile(missing, symbols, watched)
+        addresses = _loader().addresses
+        return [addresses[symbols[source]] for source in wanted]
 
 
 @uninterrupted
-def _load(source: str) -> int:
-    symbol = f"k_{key(source)}"
-    loader = _loader()
-    if symbol in loader.addresses:
-        return loader.addresses[symbol]
+def _found(symbol: str) -> bool:
+    """True if a kernel is loaded, now or before, without compiling it."""
+    if symbol in _loader().addresses:
+        return True
     code = cache.read(symbol)
-    if code is not None:
-        stats.loaded += 1
-    else:
-        begin = time.perf_counter()
-        code = _linkable(source, symbol)
-        cache.write(symbol, code)
-        stats.compiled += 1
-        stats.seconds += time.perf_counter() - begin
-    loader.add(code, symbol)
-    return loader.addresses[symbol]
+    if code is None:
+        return False
+    _loader().add(code, symbol)
+    stats.loaded += 1
+    return True
+
+
+def _compile(sources: list[str], symbols: dict[str, str], watched: Callable[[list[str]], Iterable[str]]) -> None:
+    """Compiles and loads kernels. While workers run LLVM, this thread lowers the next kernels."""
+    begin = time.perf_counter()
+    cpu, waiting = machine.selected().described, iter(sources)
+    with workers.Batch(len(sources)) as batch:
+        answers: dict[str, Future[workers.Answer]] = {}
+        for n, source in enumerate(watched(sources)):
+            for later in itertools.islice(waiting, max(0, n + 1 + 2 * batch.width - len(answers))):
+                answers[later] = batch.produce(_instructions(later, symbols[later]), cpu, "object")
+            _keep(symbols[source], _linkable(*answers[source].result()))
+    stats.seconds += time.perf_counter() - begin
+
+
+@uninterrupted
+def _keep(symbol: str, code: bytes) -> None:
+    """Stores and loads a new object file."""
+    cache.write(symbol, code)
+    _loader().add(code, symbol)
+    stats.compiled += 1
 
 
 @uninterrupted

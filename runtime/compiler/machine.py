@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 
 from ..interrupts import uninterrupted
+from . import backend
 
 _V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
@@ -30,6 +31,11 @@ class CPU:
     name: str
     features: str
     triple: str
+
+    @property
+    def described(self) -> backend.CPU:
+        """The same as a tuple."""
+        return self.name, self.features, self.triple
 
     @property
     def arch(self) -> str:
@@ -113,32 +119,4 @@ def check_runs_here(cpu: CPU) -> None:
 
 def target_machine(cpu: CPU, jit: bool = False) -> llvm.TargetMachine:
     """LLVM's code generator for the CPU."""
-    if cpu.arch == _host().arch:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-    else:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-    return llvm.Target.from_triple(cpu.triple).create_target_machine(
-        cpu=cpu.name,
-        features=cpu.features,
-        opt=3,
-        # 64-bit absolute addresses: in a large process, code and its constants may be too far apart for 32 bits.
-        reloc="static",
-        codemodel="large",
-        jit=jit,
-    )
-
-
-def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
-    """LLVM's passes at their highest level, once."""
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    if not any(b"alwaysinline" in a for f in module.functions for a in f.attributes):
-        return
-    passes = llvm.create_new_module_pass_manager()  # functions that vectorised loops call (``vector``)
-    passes.add_always_inliner_pass()
-    passes.add_instruction_combine_pass()
-    passes.run(module, builder)
+    return backend.target_machine(cpu.described, jit)

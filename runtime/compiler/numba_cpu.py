@@ -1,15 +1,15 @@
 """A Numba target for kernels on the CPU. This file has all of the CPU back end that depends on Numba's internals.
 
 A kernel is passed to Numba as a function of one statement, the call of an object of a Numba type (``Body``). Numba analyses
-the function, types it, creates, links and optimises the module and emits the object code. ``lower`` writes the body's
-instructions through the builder that Numba passes to lowering functions. Differences from Numba's own CPU target, and the
+the function, types it, and creates the module. ``lower`` writes the body's instructions through the builder that Numba passes
+to lowering functions. Differences from Numba's own CPU target, and the
 reasons:
 
 - the calling convention is C's, ``void (ptr args, i64 start, i64 stop)``: no status and no exceptions, hence no wrappers;
 - no registries for Python's and NumPy's library, which take 0.35 s to load, and no reference counting;
 - the CPU is a parameter, vectors have their full width, and modules are optimised once;
 - a pipeline with only the passes that a kernel needs;
-- no execution engine: ``compile`` loads object code, new or cached.
+- no execution engine, and no code generation here: ``workers`` make object code, and ``compile`` loads it, new or cached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import callconv, codegen, compiler, cpu, datamodel, imputils, typed_passes, types, typing, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
@@ -115,21 +114,15 @@ class _CConvention(callconv.BaseCallConv):
 
 
 class _Library(codegen.AOTCodeLibrary):
-    """A module, optimised once. Its object code is emitted, not run."""
+    """A module as text: LLVM's passes and code generation run elsewhere (``backend``)."""
+
+    text = ""
 
     def add_ir_module(self, ir_module: ir.Module) -> None:
-        self._raise_if_finalized()
-        module = llvm.parse_assembly(annotated(ir_module))
-        module.data_layout = self._codegen._data_layout
-        self._final_module.link_in(module)
-
-    def external_functions(self) -> list[str]:
-        """The external functions that the object code needs."""
-        functions = self._final_module.functions
-        return [f.name for f in functions if f.is_declaration and not f.name.startswith("llvm.")]
-
-    def _optimize_final_module(self) -> None:
-        machine.optimise(self._final_module, self._codegen._tm)
+        if self.text:
+            raise NotImplementedError("Numba makes two modules of a kernel")
+        ir_module.data_layout = self._codegen._data_layout
+        self.text = annotated(ir_module)
 
 
 class _Codegen(codegen.AOTCPUCodegen):
@@ -225,12 +218,8 @@ compiled = 0  # number of kernels that this process has compiled
 
 
 @global_compiler_lock
-def library(source: str, symbol: str) -> _Library:
-    """Numba's code library of a kernel for the selected CPU, optimised.
-
-    ``get_llvm_str``, ``get_asm_str`` and ``emit_native_object`` return its forms. Raises TypeError or NameError for text
-    that is not a kernel.
-    """
+def instructions(source: str, symbol: str) -> str:
+    """A kernel as LLVM IR for the selected CPU. Raises TypeError or NameError for text that is not a kernel."""
     global compiled
     body = Body(source)
 
@@ -243,6 +232,5 @@ def library(source: str, symbol: str) -> _Library:
         typing_context, context, kernel, _ARGUMENTS, types.void, _flags(), {}, pipeline_class=_Pipeline
     )
     compiled += 1
-    made: _Library = result.library
-    made.finalize()
-    return made
+    text: str = result.library.text
+    return text

@@ -51,7 +51,9 @@ class Program:
         self.lock = threading.RLock() if plan.updates or plan.arena > _SHARED else None
         self.pack = struct.Struct(f"{len(plan.inputs) + len(plan.results)}q").pack_into
         self.call = _driver()
-        self.kernels = [compiler.load([kind.source])[0] if kind.source else 0 for kind in shown(plan.kinds)]
+        sources = dict.fromkeys(kind.source for kind in plan.kinds if kind.source)
+        addresses = dict(zip(sources, compiler.load(sources, shown), strict=True))
+        self.kernels = [addresses.get(kind.source, 0) for kind in plan.kinds]
         self.constants = aligned_empty(len(plan.constants))
         self.constants[:] = np.frombuffer(plan.constants, np.uint8)
         self.is_shared = any(plan.kinds[k].large for k in plan.steps)

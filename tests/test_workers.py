@@ -131,4 +131,4 @@ def test_results_in_a_new_process_with_an_empty_cache(tmp_path):
         env={**os.environ, "TRACER_CACHE_DIR": str(tmp_path)},
     )
     assert run.returncode == 0 and not run.stderr, run.stderr
-    np.testing.assert_allclose(eval(run.stdout), tracer.softmax(tracer.arange(4.0) * 2, 0).tolist(), rtol=1e-6)
+    np.testing.assert_allclose(eval(run.stdout), (tracer.arange(4.0).softmax(0) * 2).tolist(), rtol=1e-6)

@@ -1,5 +1,6 @@
-"""The kernel cache of the tests, and the tested CPUs."""
+"""The kernel cache of the tests, the tested CPUs, and the garbage collector."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -8,6 +9,12 @@ import pytest
 
 # Kernels compiled by tests go to a separate cache, shared by the processes of this run and later ones.
 os.environ.setdefault("TRACER_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"tracer-tests-{os.getuid()}"))
+
+
+def pytest_collection_finish():
+    """Takes the collected tests, a million objects, out of the searches for garbage and for references."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["host", "x86-64-v2", "x86-64-v3"])

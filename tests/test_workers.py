@@ -121,9 +121,7 @@ def test_a_function_that_this_process_lacks_is_not_linked(monkeypatch):
 
 
 def test_results_in_a_new_process_with_an_empty_cache(tmp_path):
-    code = (
-        "f = tracer.trace(lambda x: tracer.softmax(x * 2, 0))\nfor _ in range(3): y = f(tracer.arange(4.0))\nprint(y.tolist())"
-    )
+    code = "f = tracer.trace(lambda x: x.softmax(0) * 2)\nfor _ in range(3): y = f(tracer.arange(4.0))\nprint(y.tolist())"
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"import tracer\n{code}"],
         capture_output=True,

@@ -68,6 +68,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.numba_calls
 	$(BIN)/python -m benchmarks.whole_programs $(or $(ARGS),--write)
+	$(BIN)/python -m benchmarks.first_calls $(or $(ARGS),--write)
 
 # On a machine with a GPU, in less than ten minutes: checks the kernels' results, runs compute-sanitizer if it is installed, and measures
 # the reached memory bandwidth.

@@ -14,6 +14,7 @@ import argparse
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -204,22 +205,65 @@ def in_new_process(name: str, folder: str) -> dict[str, Any]:
     return found
 
 
+STAGES = ("passes", "layout", "lowering", "LLVM", "link", "rest")
+
+
+def row(name: str, kind: str, found: dict[str, Any]) -> list[str]:
+    """The compiling call is the longest after the first."""
+    first, *later = found["calls"]
+    wall, cpu = max(later)
+    limit = CASES[name][1] if kind == "cold" else 0.5
+    stages = [f"{found['spent'].get(stage, 0):.2f}" for stage in STAGES]
+    return [
+        name,
+        kind,
+        f"{first[0]:.2f}",
+        f"{wall:.2f}",
+        f"{limit:g}",
+        f"{cpu:.2f}",
+        *stages,
+        str(found["compiled"] or found["loaded"]),
+    ]
+
+
+HEAD = ["step", "disk", "first call, s", "compiling call, s", "at most", "its CPU time here", *STAGES, "kernels"]
+
+
+def write(rows: list[list[str]]) -> None:
+    cells = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    (Path(__file__).parent / "FIRST_CALLS.md").write_text(
+        f"""# First calls
+
+Written by `python -m benchmarks.first_calls --write` on {os.cpu_count()} CPUs, Python {platform.python_version()}.
+Each row is a new process: *cold* with an empty cache folder, *warm* with what the cold one left there. The first call runs
+eagerly and is recorded. Seconds by stage: passes on graphs; layout and kernel text; lowering to LLVM's instructions;
+waiting for the processes that run LLVM; linking; the rest.
+
+| {" | ".join(HEAD)} |
+|{" --- |" * 2}{" ---: |" * (len(HEAD) - 2)}
+{cells}
+"""
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
-    parser.add_argument("--child")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure(options.child)))
         return
+    rows = []
     for name in CASES:
         if options.only in name:
             with tempfile.TemporaryDirectory() as folder:
                 for kind in ("cold", "warm"):
-                    found = in_new_process(name, folder)
-                    calls = " ".join(f"{wall:.2f}/{cpu:.2f}" for wall, cpu in found["calls"])
-                    spent = " ".join(f"{stage} {seconds:.2f}" for stage, seconds in found["spent"].items())
-                    print(f"{name:<18} {kind} calls {calls} | {spent} | {found['compiled']} + {found['loaded']}")
+                    rows.append(row(name, kind, in_new_process(name, folder)))
+                    print("  ".join(f"{title}: {cell}" for title, cell in zip(HEAD, rows[-1], strict=True)), flush=True)
+    if options.write:
+        write(rows)
 
 
 if __name__ == "__main__":

@@ -41,10 +41,13 @@ def test_requests_of_a_batch_run_at_the_same_time(fresh):
     assert 1 <= len(workers._idle) <= batch.width
 
 
-def test_a_worker_that_has_ended_is_replaced(fresh):
-    workers.produce(IR.format("f"), CPU, "object")
-    workers._idle[0].kill()
+def test_workers_that_have_ended_are_replaced(fresh):
+    for _ in range(3):
+        workers._start()
+    for worker in workers._idle:
+        worker.kill()
     assert workers.produce(IR.format("f"), CPU, "object")[0]
+    assert len(workers._idle) == 1
 
 
 def test_a_text_that_ends_workers_is_an_error(fresh, monkeypatch):

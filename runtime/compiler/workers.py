@@ -47,12 +47,12 @@ class Batch:
 
 def produce(text: str, cpu: backend.CPU, form: str) -> Answer:
     """``backend.produce`` in a worker. Raises RuntimeError if LLVM fails, or ends the worker."""
-    for attempt in range(2):
+    while True:
         try:
-            worker = _idle.pop()
+            worker, is_new = _idle.pop(), False
         except IndexError:
             try:
-                worker = _started()
+                worker, is_new = _started(), True
             except OSError:
                 return backend.produce(text, cpu, form)
         try:
@@ -60,16 +60,15 @@ def produce(text: str, cpu: backend.CPU, form: str) -> Answer:
             worker.stdin.flush()  # type: ignore[union-attr]
             answer: Any = marshal.load(worker.stdout)  # type: ignore[arg-type]
         except (OSError, EOFError, ValueError):
-            _end(worker)  # it had waited for too long, or LLVM ended it
-            if attempt:
+            _end(worker)
+            if is_new:
                 raise RuntimeError("LLVM ended its process while compiling a kernel") from None
-            continue
+            continue  # it may have ended before, because it had waited for too long
         _idle.append(worker)
         if isinstance(answer, str):
             raise RuntimeError(answer)
         found: Answer = answer
         return found
-    raise AssertionError
 
 
 def _start() -> None:

@@ -15,6 +15,7 @@ from twice import both, vec
 
 import tracer
 from tracer import nn, optim
+from tracer.core.context import Structure
 from tracer.nn import functional as F
 
 SCALE = 1.0
@@ -144,6 +145,7 @@ PATCHES = {
 @pytest.mark.parametrize("what", [name for name in vars(CHANGES) if not name.startswith("_")])
 def test_what_changes_unannounced(what, monkeypatch):
     threads = tracer.get_num_threads()
+    monkeypatch.setattr(Structure, "settings", {})  # what traced functions read from now on
 
     def program(trace):
         monkeypatch.setitem(globals(), "SCALE", 1.0)

@@ -8,6 +8,10 @@ from typing import Any
 
 from ..core.device import device
 from ..core.tensor import Tensor
+from .absent import as_it_is, rest_of
+
+custom_fwd = custom_bwd = as_it_is
+__getattr__ = rest_of("amp")
 
 
 class autocast:
@@ -41,7 +45,7 @@ class GradScaler:
     """A scaler that does not scale: gradients are in single precision, or in bfloat16, which needs no scaling."""
 
     def __init__(self, device: str = "cuda", init_scale: float = 65536.0, *args: Any, enabled: bool = True, **kwargs: Any):
-        self._enabled = False
+        pass
 
     def scale(self, outputs: Any) -> Any:
         """The outputs."""
@@ -71,16 +75,6 @@ class GradScaler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """No effect."""
-
-
-def custom_fwd(fwd: Any = None, **kwargs: Any) -> Any:
-    """The function itself, or a decorator that returns it."""
-    return fwd if fwd is not None else custom_bwd
-
-
-def custom_bwd(bwd: Any = None, **kwargs: Any) -> Any:
-    """The function itself."""
-    return bwd if bwd is not None else custom_fwd
 
 
 def is_autocast_available(device_type: str) -> bool:

@@ -12,8 +12,24 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from . import absent
+
 VERSION = "2.13.0"
 _OURS, _ADDED = __name__.partition(".")[0], __name__.rpartition(".")[0]
+# Modules of PyTorch whose names are in a module with another name.
+_ALIASES = {
+    "": "namespace",
+    "_dynamo": "compiler",
+    "_tensor": "core.tensor",
+    "amp.autocast_mode": "amp",
+    "amp.grad_scaler": "amp",
+    "jit.annotations": "annotations",
+    "mps": "cuda",
+    "utils.model_zoo": "hub",
+    "xpu": "cuda",
+}
+# Packages here whose names are not those of PyTorch's packages.
+_DIFFERENT = frozenset({"array_api", "as_torch", "cli", "codegen", "core", "interop", "ir", "runtime", "tracing"})
 
 
 def enter() -> None:
@@ -26,51 +42,65 @@ def enter() -> None:
 
 
 class _Finder(importlib.metadata.DistributionFinder):
-    """Finds ``torch.a.b`` as ``tracer.as_torch.a.b``, or else as ``tracer.a.b``."""
+    """Finds ``torch.a.b`` as ``tracer.as_torch.a.b``, or else as ``tracer.a.b``, or else as a module of stand-ins."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None) -> Any:
         root, _, rest = name.partition(".")
         if root != "torch":
             return None
         own = _own_name(rest)
-        if own is None:
+        if own is None and not _is_absent(rest):
             return None
-        return importlib.machinery.ModuleSpec(name, _Loader(own), is_package=True)
+        return importlib.machinery.ModuleSpec(name, _Loader(rest, own), is_package=True)
 
     def find_distributions(self, context: Any = None) -> Iterable[importlib.metadata.Distribution]:
-        return [_Distribution()] if getattr(context, "name", None) == "torch" else []
+        return [_Distribution()] if getattr(context, "name", None) in (None, "torch") else []
 
 
 class _Loader(importlib.abc.Loader):
-    """Puts a module of this package in the place of a module of PyTorch."""
+    """Puts a module of this package in the place of a module of PyTorch; or fills it with stand-ins if there is none."""
 
-    def __init__(self, own: str):
-        self.own = own
+    def __init__(self, path: str, own: str | None):
+        self.path, self.own = path, own
 
     def exec_module(self, module: types.ModuleType) -> None:
-        sys.modules[module.__name__] = importlib.import_module(self.own)
+        if self.own is None:
+            absent.fill(module, self.path)
+            return
+        sys.modules[module.__name__] = own = importlib.import_module(self.own)
+        if not hasattr(own, "__path__"):
+            own.__path__ = []  # PyTorch's module may be a package
 
 
 class _Distribution(importlib.metadata.Distribution):
     """The installed package ``torch``, for tools that compare its version."""
 
     def read_text(self, filename: str) -> str | None:
-        return f"Metadata-Version: 2.1\nName: torch\nVersion: {VERSION}\n" if filename == "METADATA" else None
+        texts = {"METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {VERSION}\n", "top_level.txt": "torch\n"}
+        return texts.get(filename)
 
     def locate_file(self, path: Any) -> Any:
         raise FileNotFoundError(path)
 
 
 def _own_name(rest: str) -> str | None:
-    """The module that stands for ``torch.<rest>``; None if there is none."""
-    if not rest:
-        return f"{_ADDED}.namespace"
-    for name in (f"{_ADDED}.{rest}", f"{_OURS}.{rest}"):
+    """The module that has the names of ``torch.<rest>``; None if there is none."""
+    rest = _ALIASES.get(rest, rest)
+    for package in (_ADDED, _OURS):
+        if package == _OURS and rest.partition(".")[0] in _DIFFERENT and rest not in _ALIASES.values():
+            continue
+        name = f"{package}.{rest}"
         if name in sys.modules:
             return name
         try:
             if importlib.util.find_spec(name) is not None:
                 return name
-        except ModuleNotFoundError:
+        except ModuleNotFoundError:  # of the parent
             continue
     return None
+
+
+def _is_absent(rest: str) -> bool:
+    """True for a package of stand-ins, and for what is below one."""
+    parts = rest.split(".")
+    return any(".".join(parts[: i + 1]) in absent.PACKAGES for i in range(len(parts)))

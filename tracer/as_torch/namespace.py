@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import importlib as _importlib
-from collections.abc import Callable as _Callable
+import sys as _sys
 from typing import Any as _Any
 
 import tracer as _tracer
 
-from . import amp, distributed, hub, jit, version
-from .absent import fill as _fill
+from . import _C, amp, cuda, distributed, hub, jit, library, onnx, ops, overrides, testing, types, version
+from .absent import PACKAGES as _PACKAGES
+from .absent import absent as _absent
 from .amp import GradScaler, autocast
+from .finder import _DIFFERENT
 from .finder import VERSION as __version__
 
-globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_")})
-
-__path__: list[str] = []
+_HERE = {*globals(), *_DIFFERENT}
+globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
+trace = _tracer.Tensor.trace  # the sum of a diagonal
 
 
 def compile(model: _Any = None, **kwargs: _Any) -> _Any:
@@ -33,6 +35,26 @@ def save(obj: _Any, f: _Any, *args: _Any, **kwargs: _Any) -> None:
 def _assert(condition: _Any, message: str) -> None:
     """Raises AssertionError with the message unless the condition holds."""
     assert condition, message
+
+
+def _check(cond: _Any, message: _Any = None) -> None:
+    """Raises RuntimeError with the message, or the result of calling it, unless the condition holds."""
+    _check_with(RuntimeError, cond, message)
+
+
+def _check_with(error_type: _Any, cond: _Any, message: _Any = None) -> None:
+    """Raises an error of this type unless the condition holds."""
+    if not cond:
+        raise error_type(message() if callable(message) else "Expected cond to be True" if message is None else message)
+
+
+def finfo(type: _Any = None) -> _Any:
+    """``tracer.finfo``; also for floating-point types that tensors do not have."""
+    if isinstance(type, _tracer.dtype) or type is None:
+        return _tracer.finfo(type)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(type.__name__)
 
 
 def is_storage(obj: _Any) -> bool:
@@ -64,9 +86,22 @@ def are_deterministic_algorithms_enabled() -> bool:
     return True
 
 
+def get_deterministic_debug_mode() -> int:
+    """0."""
+    return 0
+
+
 def is_autocast_enabled(device_type: str | None = None) -> bool:
     """False."""
     return False
+
+
+is_autocast_cpu_enabled = is_autocast_cache_enabled = is_autocast_enabled
+
+
+def get_autocast_dtype(device_type: str) -> _Any:
+    """The dtype that PyTorch's mixed precision has: bfloat16 for the CPU, float16 for other devices."""
+    return _tracer.bfloat16 if device_type == "cpu" else _tracer.float16
 
 
 def set_num_interop_threads(number: int) -> None:
@@ -78,29 +113,41 @@ def get_num_interop_threads() -> int:
     return 1
 
 
-def _keep(fn: _Any = None, *args: _Any, **kwargs: _Any) -> _Any:
-    """A decorator that returns the function."""
-    return fn if callable(fn) else _keep
+def set_default_device(device: _Any) -> None:
+    """No effect for the CPU. Raises RuntimeError for another device."""
+    _tracer.core.device.require_cpu(device)
 
 
-fx = _fill("fx", "Graph GraphModule Interpreter Node Proxy Tracer Transformer symbolic_trace", wrap=_keep)
-_fill("fx.graph_module", "GraphModule _copy_attr")
-_fill("fx.node", "Node")
-onnx = _fill("onnx", "OperatorExportTypes export register_custom_op_symbolic", is_in_onnx_export=lambda: False)
-library = _fill("library", "Library", register_fake=_keep, custom_op=_keep, impl=_keep, define=_keep)
-export = _fill("export", "Dim ExportedProgram export")
-multiprocessing = _importlib.import_module("multiprocessing")
-overrides: _Any = _fill("overrides", "TorchFunctionMode", has_torch_function=lambda args: False)
-classes = _fill("classes", "")
-Storage = UntypedStorage = TypedStorage = FloatStorage = _fill("storage", "UntypedStorage TypedStorage").UntypedStorage
+def get_default_device() -> _Any:
+    """The CPU."""
+    return _tracer.device("cpu")
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: the setting is not supported."""
+    return False
 
 
 def __getattr__(name: str) -> _Any:
     """Imports a package that is not imported with the others, on first use."""
+    if name in _PACKAGES or name in ("mps", "xpu", "multiprocessing"):
+        return _importlib.import_module(f"torch.{name}")
+    if name in _ABSENT:
+        globals()[name] = found = _absent(name)
+        return found
     try:
         return getattr(_tracer, name)
     except AttributeError:
         raise AttributeError(f"module 'torch' has no attribute {name!r}: tracer does not have it") from None
 
 
-_LATER: _Callable[[str], _Any] = __getattr__
+# Classes that programs name in annotations and tests of types; dtypes and layouts that tensors do not have.
+_ABSENT = frozenset(
+    """
+    BoolStorage ByteStorage DoubleStorage Event FloatStorage HalfStorage IntStorage LongStorage OutOfMemoryError Storage Stream
+    SymBool SymFloat SymInt TypedStorage UntypedStorage
+    chalf complex32 float4_e2m1fn_x2 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu qint32 qint8 quint8
+    jagged sparse_bsc sparse_bsr sparse_coo sparse_csc sparse_csr
+    """.split()
+)
+torch = _sys.modules[__name__]  # ``torch.torch`` is ``torch``

@@ -7,8 +7,9 @@ import sys as _sys
 from typing import Any as _Any
 
 import tracer as _tracer
+from tracer.nn import parallel as _parallel
 
-from . import _C, amp, cuda, distributed, hub, jit, library, onnx, ops, overrides, testing, types, version
+from . import _C, amp, compiler, cuda, distributed, hub, jit, library, onnx, ops, overrides, testing, types, version
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast
@@ -17,6 +18,7 @@ from .finder import VERSION as __version__
 
 _HERE = {*globals(), *_DIFFERENT}
 globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
+_dynamo = compiler
 trace = _tracer.Tensor.trace  # the sum of a diagonal
 
 
@@ -150,4 +152,6 @@ _ABSENT = frozenset(
     jagged sparse_bsc sparse_bsr sparse_coo sparse_csc sparse_csr
     """.split()
 )
+_tracer.nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")  # type: ignore[attr-defined]
+_parallel.DistributedDataParallel = _absent("nn.parallel.DistributedDataParallel")  # type: ignore[attr-defined]
 torch = _sys.modules[__name__]  # ``torch.torch`` is ``torch``

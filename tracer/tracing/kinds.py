@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextvars
 import datetime
 import decimal
 import enum
@@ -243,8 +244,14 @@ def token_of(t: Tensor) -> tuple:
     return ("tensor", id(t), type(t), data.dtype.char, data.shape, strides, t.requires_grad, t._grad_fn is None)
 
 
+# Objects that hold one value: closure variables, and context variables, whose value is the calling thread's.
+VARIABLES = (types.CellType, contextvars.ContextVar)
+
+
 def contents(cell: Any) -> Any:
-    """The value of a closure variable; ``MISSING`` if it is unassigned or deleted."""
+    """The value of a closure variable or context variable; ``MISSING`` if it is unassigned or deleted."""
+    if isinstance(cell, contextvars.ContextVar):
+        return cell.get(MISSING)
     try:
         return cell.cell_contents
     except ValueError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextvars
 import enum
 import functools
 import importlib.util
@@ -180,6 +181,8 @@ class Walk(Findings):
             out += [("logger", id(x)), *(id(value) if name == "parent" else value for _, name, value in found)]
         elif isinstance(x, weakref.ref):
             self._weak.append(x)
+        elif isinstance(x, contextvars.ContextVar):
+            self._variable(x, out)
         elif isinstance(x, OPAQUE):
             out.append(("opaque", id(x)))
         else:
@@ -215,6 +218,13 @@ class Walk(Findings):
         space = cache_of(x)
         self.tagged[id(space)] = space
         self._describe(x.__wrapped__, out)
+
+    def _variable(self, x: contextvars.ContextVar, out: list[Any]) -> None:
+        """A context variable: its value in the calling thread."""
+        out.append(("variable", id(x)))
+        if not self._is_slot(x, CELL, out):
+            self.cells.append((x, value := contents(x)))
+            out.append("empty") if value is MISSING else self._describe(value, out)
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import contextvars
 import datetime
 import decimal
@@ -244,6 +245,7 @@ def token_of(t: Tensor) -> tuple:
     return ("tensor", id(t), type(t), data.dtype.char, data.shape, strides, t.requires_grad, t._grad_fn is None)
 
 
+GENERATED = type(contextlib.contextmanager(lambda: iter(()))())  # the class of context managers made from generator functions
 # Objects that hold one value: closure variables, and context variables, whose value is the calling thread's.
 VARIABLES = (types.CellType, contextvars.ContextVar)
 

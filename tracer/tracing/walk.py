@@ -13,6 +13,7 @@ import contextvars
 import enum
 import functools
 import importlib.util
+import inspect
 import logging
 import sys
 import types
@@ -34,6 +35,7 @@ from .kinds import (
     CLASS_NOISE,
     CONTAINERS,
     CONTENTS,
+    GENERATED,
     GROWTH,
     MISSING,
     OPAQUE,
@@ -183,6 +185,8 @@ class Walk(Findings):
             self._weak.append(x)
         elif isinstance(x, contextvars.ContextVar):
             self._variable(x, out)
+        elif isinstance(x, GENERATED) and inspect.getgeneratorstate(x.gen) == inspect.GEN_CREATED:
+            self._generated(x, out)
         elif isinstance(x, OPAQUE):
             out.append(("opaque", id(x)))
         else:
@@ -225,6 +229,12 @@ class Walk(Findings):
         if not self._is_slot(x, CELL, out):
             self.cells.append((x, value := contents(x)))
             out.append("empty") if value is MISSING else self._describe(value, out)
+
+    def _generated(self, x: Any, out: list[Any]) -> None:
+        """A context manager that has not been entered: as a decorator it makes others from its function and arguments."""
+        out.append(("context", id(x)))
+        self.attributes += [(x.gen, "gi_suspended", False), *((x, name, getattr(x, name)) for name in ("func", "args", "kwds"))]
+        self._describe((x.func, x.args, x.kwds), out)
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x

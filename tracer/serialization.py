@@ -1,8 +1,8 @@
 """Files of tensors: reading one executes no code.
 
-``save`` writes the safetensors format. A mapping of names to tensors is stored directly, and any reader of the format can read it;
-other structures of dicts, lists, tuples, numbers, strings and tensors are described in the file's metadata. PyTorch's files are
-written on request, and read (``interop/torch_files.py``).
+``save`` writes the safetensors format. A mapping of names to tensors is stored directly, and any reader of the format can read
+it; other structures of dicts, lists, tuples, numbers, strings and tensors are described in the file's metadata. PyTorch's files
+are written on request, and read (``interop/torch_files.py``).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _DTYPES: dict[str, Any] = {
 def save(obj: Any, f: str | os.PathLike[str] | IO[bytes], *, format: Literal["safetensors", "torch"] = "safetensors") -> None:
     """Writes tensors, or a structure of them, to a path or an open binary file.
 
-    The structure consists of dicts, lists, tuples, None, bools, numbers, strings and tensors. The format ``"torch"`` is that of
-    PyTorch's ``torch.save``; it also stores sets, dtypes, devices, and objects by their attributes, which ``load`` reads only if
-    their class is allowed (``add_safe_globals``).
+    The structure consists of dicts, lists, tuples, None, bools, numbers, strings and tensors. The format ``"torch"`` is that
+    of PyTorch's ``torch.save``; it also stores sets, dtypes, devices, and objects by their attributes, which ``load`` reads
+    only if their class is allowed (``add_safe_globals``).
 
     Raises TypeError for a structure with anything else, and ValueError for an unknown format.
     """
@@ -139,7 +139,7 @@ def _decode(data: bytes) -> Any:
         found = safetensors.deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError) as e:
-        raise ValueError(f"neither a safetensors file ({e}) nor one of torch.save; other formats are not read") from None
+        raise ValueError(f"neither a safetensors file ({e}) nor one of ``torch.save``; other formats are not read") from None
     arrays = {}
     for name, entry in found:
         if entry["dtype"] not in _DTYPES:

@@ -12,13 +12,16 @@ from typing import Any
 
 # Packages of which everything is a stand-in that this package does not define.
 PACKAGES = frozenset(
-    """
-    _C _custom_ops _export _functorch _guards _higher_order_ops _inductor _library _logging _prims _prims_common _refs _subclasses
-    ao classes cpu distributed export futures fx masked mtia nested onnx package quantization return_types sparse
-    _dynamo.config _dynamo.utils _dynamo._trace_wrapped_higher_order_op autograd.profiler backends.quantized nn.attention.flex_attention
-    nn.intrinsic nn.qat nn.quantizable nn.quantized utils._sympy utils.benchmark utils.bundled_inputs utils.cpp_extension
-    utils.flop_counter utils.mobile_optimizer utils.tensorboard
-    """.split()
+    [
+        *("_C", "_custom_ops", "_export", "_functorch", "_guards", "_higher_order_ops", "_inductor", "_library", "_logging"),
+        *("_prims", "_prims_common", "_refs", "_subclasses", "ao", "classes", "cpu", "distributed", "export", "futures", "fx"),
+        *("masked", "mtia", "nested", "onnx", "package", "quantization", "return_types", "sparse"),
+        *("_dynamo.config", "_dynamo.utils", "_dynamo._trace_wrapped_higher_order_op"),
+        *("autograd.profiler", "backends.quantized", "nn.attention.flex_attention"),
+        *("nn.intrinsic", "nn.qat", "nn.quantizable", "nn.quantized"),
+        *("utils._sympy", "utils.benchmark", "utils.bundled_inputs", "utils.cpp_extension", "utils.flop_counter"),
+        *("utils.mobile_optimizer", "utils.tensorboard"),
+    ]
 )
 # Decorators that leave a function as it is.
 _DECORATORS = frozenset({"fx.wrap", "onnx.symbolic_helper.parse_args"})

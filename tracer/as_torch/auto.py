@@ -1,8 +1,8 @@
 """Tracing without decorators: calls of modules, and steps of optimizers, that repeat.
 
 An outermost call of a module is traced from its third time on, like a call of ``tracer.trace(module)``; so are the steps of an
-optimizer. Results are the same by the rules of tracing: what cannot be compiled runs eagerly. Without warnings, because nobody asked
-for tracing there; ``tracer explain`` gives the reasons.
+optimizer. Results are the same by the rules of tracing: what cannot be compiled runs eagerly. There are no warnings, because
+nobody asked for tracing there; ``tracer explain`` gives the reasons.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _ALIASES = {
     "xpu": "cuda",
 }
 # Packages here whose names are not those of PyTorch's packages.
-_DIFFERENT = frozenset({"array_api", "as_torch", "cli", "codegen", "core", "interop", "ir", "runtime", "tracing"})
+DIFFERENT = frozenset({"array_api", "as_torch", "cli", "codegen", "core", "interop", "ir", "runtime", "tracing"})
 
 
 def enter() -> None:
@@ -87,7 +87,7 @@ def _own_name(rest: str) -> str | None:
     """The module that has the names of ``torch.<rest>``; None if there is none."""
     rest = _ALIASES.get(rest, rest)
     for package in (_ADDED, _OURS):
-        if package == _OURS and rest.partition(".")[0] in _DIFFERENT and rest not in _ALIASES.values():
+        if package == _OURS and rest.partition(".")[0] in DIFFERENT and rest not in _ALIASES.values():
             continue
         name = f"{package}.{rest}"
         if name in sys.modules:

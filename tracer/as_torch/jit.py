@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..nn.module import Module
-from . import annotations
 from .absent import as_it_is, rest_of
 
-__all__ = ["Attribute", "Final", "ScriptModule", "annotate", "annotations", "export", "freeze", "fuser", "ignore", "interface"]
+__all__ = ["Attribute", "Final", "ScriptModule", "annotate", "export", "freeze", "fuser", "ignore", "interface"]
 __all__ += ["is_scripting", "is_tracing", "optimize_for_inference", "script", "script_if_tracing", "trace", "trace_module"]
 __all__ += ["unused"]
 

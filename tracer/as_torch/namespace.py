@@ -7,13 +7,15 @@ import sys as _sys
 from typing import Any as _Any
 
 import tracer as _tracer
+from tracer.core.device import require_cpu as _require_cpu
+from tracer.ir.types import DType as _DType
 from tracer.nn import parallel as _parallel
 
 from . import _C, amp, compiler, cuda, distributed, hub, jit, library, onnx, ops, overrides, testing, types, version
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast
-from .finder import _DIFFERENT
+from .finder import DIFFERENT as _DIFFERENT
 from .finder import VERSION as __version__
 
 _HERE = {*globals(), *_DIFFERENT}
@@ -52,7 +54,7 @@ def _check_with(error_type: _Any, cond: _Any, message: _Any = None) -> None:
 
 def finfo(type: _Any = None) -> _Any:
     """``tracer.finfo``; also for floating-point types that tensors do not have."""
-    if isinstance(type, _tracer.dtype) or type is None:
+    if isinstance(type, _DType) or type is None:
         return _tracer.finfo(type)
     import ml_dtypes
 
@@ -117,7 +119,7 @@ def get_num_interop_threads() -> int:
 
 def set_default_device(device: _Any) -> None:
     """No effect for the CPU. Raises RuntimeError for another device."""
-    _tracer.core.device.require_cpu(device)
+    _require_cpu(device)
 
 
 def get_default_device() -> _Any:
@@ -145,12 +147,13 @@ def __getattr__(name: str) -> _Any:
 
 # Classes that programs name in annotations and tests of types; dtypes and layouts that tensors do not have.
 _ABSENT = frozenset(
-    """
-    BoolStorage ByteStorage DoubleStorage Event FloatStorage HalfStorage IntStorage LongStorage OutOfMemoryError Storage Stream
-    SymBool SymFloat SymInt TypedStorage UntypedStorage
-    chalf complex32 float4_e2m1fn_x2 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu qint32 qint8 quint8
-    jagged sparse_bsc sparse_bsr sparse_coo sparse_csc sparse_csr
-    """.split()
+    [
+        *("BoolStorage", "ByteStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "Storage"),
+        *("TypedStorage", "UntypedStorage", "Event", "OutOfMemoryError", "Stream", "SymBool", "SymFloat", "SymInt"),
+        *("chalf", "complex32", "float4_e2m1fn_x2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
+        *("float8_e8m0fnu", "qint32", "qint8", "quint8", "jagged"),
+        *("sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr"),
+    ]
 )
 _tracer.nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")  # type: ignore[attr-defined]
 _parallel.DistributedDataParallel = _absent("nn.parallel.DistributedDataParallel")  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""``torch.ops``: operators by name: those of a program (``torch.library``), and functions of ``torch`` as ``torch.ops.aten``."""
+"""``torch.ops``: operators by name: those that a program defines (``torch.library``); all others are stand-ins."""
 
 from __future__ import annotations
 

@@ -64,10 +64,10 @@ def _compare(x: Any, y: Any, rtol: float | None, atol: float | None, equal_nan: 
     if rtol is None or atol is None:
         known = [_tolerance(t.dtype) for t in (a, b)]
         rtol, atol = max(t[0] for t in known), max(t[1] for t in known)
-    wide = [t.numpy().astype(np.complex128 if t.dtype.is_complex else np.float64) for t in (a, b)]
-    close = np.isclose(*wide, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    first, second = (t.numpy().astype(np.complex128 if t.dtype.is_complex else np.float64) for t in (a, b))
+    close = np.isclose(first, second, rtol=rtol, atol=atol, equal_nan=equal_nan)
     if not close.all():
-        worst = np.nanmax(np.abs(wide[0] - wide[1]))
+        worst = np.nanmax(np.abs(first - second))
         raise AssertionError(
             f"Tensor-likes are not close!\n\nMismatched elements: {close.size - close.sum()} / {close.size}\n"
             f"Greatest absolute difference: {worst} (up to {atol} allowed, and up to {rtol} of the expected value)"

@@ -1,7 +1,7 @@
 """Pickle streams as data: a reader that executes nothing but constructors in a given table, and a writer.
 
-The reader interprets the opcodes itself, as listed in ``pickletools``. A stream can name a class or function, but it gets one only
-from the table; an unknown name or opcode is refused. The writer emits protocol 2, which PyTorch's files have.
+The reader interprets the opcodes itself, as listed in ``pickletools``. A stream can name a class or function, but it gets one
+only from the table; an unknown name or opcode is refused. The writer emits protocol 2, which PyTorch's files have.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ _LITERALS = frozenset(
 
 
 class Writer:
-    """Values as opcodes. ``special`` writes the values that are not plain data, and returns False for those it does not know."""
+    """Values as opcodes. ``special`` writes those that are not plain data, and returns False for what it does not know."""
 
     def __init__(self, special: Callable[[Writer, Any], bool]):
         self.special = special

@@ -1,8 +1,8 @@
 """PyTorch's files (``torch.save``): a pickle stream beside the memory of its tensors, read as data (``pickled``).
 
-The newer format is a zip archive: ``data.pkl``, and a file in ``data/`` for each storage. The older one is five pickle streams in a
-row (a magic number, a version, facts about the machine, the object, the names of its storages), then the storages. What is
-described here was read off files that PyTorch 2.13 wrote, and off the source of ``torch/serialization.py``.
+The newer format is a zip archive: ``data.pkl``, and a file in ``data/`` for each storage. The older one is five pickle
+streams in a row (a magic number, a version, facts about the machine, the object, the names of its storages), then the storages.
+What is described here was read off files that PyTorch 2.13 wrote, and off the source of ``torch/serialization.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import sys
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -244,7 +244,7 @@ def _identified(identifier: Any) -> tuple[DType, str, int]:
 
 def _elements(data: Any, dtype: DType, count: int, order: str) -> np.ndarray:
     array = np.empty(count, dtype.numpy)
-    view = memoryview(array.view(np.uint8).reshape(-1))
+    view = _bytes(array)
     done = 0
     while done < len(view):
         got = data.readinto(view[done:])
@@ -273,7 +273,7 @@ def save(x: Any, file: IO[bytes]) -> None:
         _store(archive, "archive/data.pkl", stream)
         _store(archive, "archive/byteorder", sys.byteorder.encode())
         for key, array in memory.arrays.values():
-            _store(archive, f"archive/data/{key}", memoryview(array.view(np.uint8).reshape(-1)))
+            _store(archive, f"archive/data/{key}", _bytes(array))
         _store(archive, "archive/version", b"3\n")
 
 
@@ -285,6 +285,18 @@ def _store(archive: zipfile.ZipFile, name: str, data: Any) -> None:
     entry.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
     with archive.open(entry, "w", force_zip64=False) as out:
         out.write(data)
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """The memory of an array without gaps."""
+    flat: Any = array.view(np.uint8).reshape(-1)
+    return memoryview(flat)
+
+
+def _is_plain_object(x: Any) -> bool:
+    """True for an object that is pickled by its attributes."""
+    cls: Any = type(x)
+    return cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__ and hasattr(x, "__dict__")
 
 
 class _Memory:
@@ -327,7 +339,7 @@ class _Memory:
             writer.call("builtins", "complex", x.real, x.imag)
         elif isinstance(x, type) or (callable(x) and hasattr(x, "__qualname__") and hasattr(x, "__globals__")):
             writer.name(x.__module__, x.__qualname__)
-        elif type(x).__reduce_ex__ is object.__reduce_ex__ and type(x).__reduce__ is object.__reduce__ and hasattr(x, "__dict__"):
+        elif _is_plain_object(x):
             writer.name(type(x).__module__, type(x).__qualname__)
             writer.parts.append(b")\x81")
             writer.put(x)
@@ -353,7 +365,8 @@ class _Memory:
         for part in (key, "cpu", len(elements)):
             writer.write(part)
         writer.parts.append(b"tQ")
-        for value in (offset, tuple(x.shape), strides, x.requires_grad and not is_parameter, OrderedDict()):
+        rest: list[Any] = [offset, tuple(x.shape), strides, x.requires_grad and not is_parameter, OrderedDict()]
+        for value in rest:
             writer.write(value)
         writer.parts.append(b"tR")
         if is_parameter:

@@ -15,7 +15,7 @@ from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
 from .parameter import Buffer, Parameter
-from .state import EXTRA, IncompatibleKeys, Stateful
+from .state import Stateful
 
 M = TypeVar("M", bound="Module")
 

@@ -54,10 +54,10 @@ class Stateful:
 
         The arguments may also be given by position.
         """
-        destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
-        state: Any = destination
-        if state is None:
-            state = OrderedDict()
+        given: Any = (*args, *(destination, prefix, keep_vars)[len(args) :])
+        state: Any = OrderedDict() if given[0] is None else given[0]
+        prefix, keep_vars = given[1:]
+        if given[0] is None:
             state._metadata = OrderedDict()
         metadata = {"version": self._version}
         if hasattr(state, "_metadata"):

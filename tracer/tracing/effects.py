@@ -24,10 +24,10 @@ from .arrays import MANY
 from .growing import Accesses, can_be_tracked
 from .kinds import (
     CELL,
-    VARIABLES,
     CONTENTS,
     GROWTH,
     MISSING,
+    VARIABLES,
     contained,
     contents,
     dictionary_class,

@@ -435,6 +435,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         for trace in self._all_traces():
             trace.called_with = trace.called_with or arguments(self.function, args, kwargs)
         self._ended += 1
+        self._streak.seconds += perf_counter() - recorder.started
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:

@@ -405,6 +405,9 @@ class Walk(Findings):
                 self._library(space, out)
             if attributes:
                 value = original(getattr(module, attributes[0], MISSING))
+                if value is sys.modules and attributes[1:] == ("__contains__",):
+                    self.tagged[id(value)] = value
+                    return out.append(frozenset(value))
                 if value is sys.modules:
                     return self._refuse("it reads sys.modules", "which holds all modules: import the needed ones")
                 out.append(attributes[0])

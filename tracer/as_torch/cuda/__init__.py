@@ -9,8 +9,6 @@ from ...cuda import device_count, is_available, manual_seed, manual_seed_all, sy
 from ..absent import rest_of
 from . import amp
 
-__all__ = ["amp", "device_count", "empty_cache", "is_available", "manual_seed", "manual_seed_all", "memory_allocated", "synchronize"]
-
 __getattr__ = rest_of("cuda")
 
 

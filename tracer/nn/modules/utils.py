@@ -16,7 +16,9 @@ def _ntuple(n: int, name: str = "parse") -> Any:
     return parse
 
 
-_single, _pair, _triple, _quadruple = (_ntuple(n, name) for n, name in enumerate(("_single", "_pair", "_triple", "_quadruple"), 1))
+_single, _pair, _triple, _quadruple = (
+    _ntuple(n, name) for n, name in enumerate(("_single", "_pair", "_triple", "_quadruple"), 1)
+)
 
 
 def _reverse_repeat_tuple(t: Any, n: int) -> tuple[Any, ...]:

@@ -23,10 +23,7 @@ def run(
     arguments: Arguments = None,
     trace: Annotated[Tracing, typer.Option(help="Trace modules and optimizers that are called repeatedly.")] = Tracing.off,
 ) -> None:
-    """Runs a script that imports torch, with tracer in its place.
-
-    Options come before the script. `torch.compile` is `tracer.trace`.
-    """
+    """Runs a script that imports PyTorch, with this package in its place. Options come before the script."""
     from .. import as_torch
     from .script import NoScript, run_script
 

@@ -7,6 +7,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import multiprocessing.spawn
 import sys
 import types
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ _ALIASES = {
     "amp.grad_scaler": "amp",
     "jit.annotations": "annotations",
     "mps": "cuda",
+    "utils.data.distributed": "utils.data.sampler",
     "utils.model_zoo": "hub",
     "xpu": "cuda",
 }
@@ -39,6 +41,27 @@ def enter() -> None:
     if "torch" in sys.modules:
         raise ImportError("import tracer.as_torch before torch: PyTorch itself has been imported")
     sys.meta_path.insert(0, _Finder())
+    _enter_in_started_processes()
+
+
+class _Import:
+    """Pickled, it imports a module where it is unpickled."""
+
+    def __init__(self, module: str):
+        self.module = module
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, (self.module,)
+
+
+def _enter_in_started_processes() -> None:
+    """Processes that ``multiprocessing`` starts with a new interpreter find ``torch`` here too, before they import anything."""
+    made = multiprocessing.spawn.get_preparation_data
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        return {_ADDED: _Import(_ADDED), **made(name)}
+
+    multiprocessing.spawn.get_preparation_data = get_preparation_data
 
 
 class _Finder(importlib.metadata.DistributionFinder):
@@ -48,9 +71,12 @@ class _Finder(importlib.metadata.DistributionFinder):
         root, _, rest = name.partition(".")
         if root != "torch":
             return None
-        own = _own_name(rest)
+        own: Any = _own_name(rest)
         if own is None and not _is_absent(rest):
-            return None
+            parent, _, last = name.rpartition(".")
+            own = getattr(sys.modules[parent], last, None)  # such as ``torch.backends.cudnn``, an object
+            if own is None:
+                return None
         return importlib.machinery.ModuleSpec(name, _Loader(rest, own), is_package=True)
 
     def find_distributions(self, context: Any = None) -> Iterable[importlib.metadata.Distribution]:
@@ -58,18 +84,19 @@ class _Finder(importlib.metadata.DistributionFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """Puts a module of this package in the place of a module of PyTorch; or fills it with stand-ins if there is none."""
+    """Puts a module of this package, by name, or an object in the place of a module of PyTorch; without one, stand-ins."""
 
-    def __init__(self, path: str, own: str | None):
+    def __init__(self, path: str, own: Any):
         self.path, self.own = path, own
 
     def exec_module(self, module: types.ModuleType) -> None:
         if self.own is None:
             absent.fill(module, self.path)
             return
-        sys.modules[module.__name__] = own = importlib.import_module(self.own)
-        if not hasattr(own, "__path__"):
+        own: Any = importlib.import_module(self.own) if isinstance(self.own, str) else self.own
+        if isinstance(own, types.ModuleType) and not hasattr(own, "__path__"):
             own.__path__ = []  # PyTorch's module may be a package
+        sys.modules[module.__name__] = own
 
 
 class _Distribution(importlib.metadata.Distribution):

@@ -11,7 +11,7 @@ from tracer.core.device import require_cpu as _require_cpu
 from tracer.ir.types import DType as _DType
 from tracer.nn import parallel as _parallel
 
-from . import _C, amp, compiler, cuda, distributed, hub, jit, library, onnx, ops, overrides, testing, types, version
+from . import _C, amp, compiler, cuda, distributed, hub, jit, library, onnx, ops, overrides, sparse, testing, types, version
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast
@@ -21,6 +21,8 @@ from .finder import VERSION as __version__
 _HERE = {*globals(), *_DIFFERENT}
 globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
 _dynamo = compiler
+sparse_coo_tensor, spmm, smm = sparse.sparse_coo_tensor, sparse.mm, sparse.mm
+sparse.enter()
 trace = _tracer.Tensor.trace  # the sum of a diagonal
 
 

@@ -33,14 +33,17 @@ class Name:
         self.call, self.value, self.cls = call, value, cls
 
 
-def read(file: IO[bytes], names: Names, storage: Callable[[Any], Any] | None = None) -> Any:
+def read(
+    file: IO[bytes], names: Names, storage: Callable[[Any], Any] | None = None, states: Mapping[type, Any] | None = None
+) -> Any:
     """The next object of a stream.
 
-    ``names`` maps (module, name) to ``Name``s; ``storage`` gives the objects for persistent identifiers. Raises NotData for a
-    name outside of the table, an opcode that makes no plain data, and a damaged stream.
+    ``names`` maps (module, name) to ``Name``s; ``storage`` gives the objects for persistent identifiers; ``states`` has
+    functions that set the state of an object of a class. Raises NotData for a name outside of the table, an opcode that makes
+    no plain data, and a damaged stream.
     """
     try:
-        return _Reader(names, storage).run(file)
+        return _Reader(names, storage, states or {}).run(file)
     except NotData:
         raise
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error) as e:
@@ -48,8 +51,8 @@ def read(file: IO[bytes], names: Names, storage: Callable[[Any], Any] | None = N
 
 
 class _Reader:
-    def __init__(self, names: Names, storage: Callable[[Any], Any] | None):
-        self.names, self.storage = names, storage
+    def __init__(self, names: Names, storage: Callable[[Any], Any] | None, states: Mapping[type, Any]):
+        self.names, self.storage, self.states = names, storage, states
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -132,7 +135,10 @@ class _Reader:
     def on_build(self, arg: Any) -> None:
         """The attributes of an OrderedDict (``_metadata`` of a state dict) or of an object of an allowed class."""
         state, x = self.pop(), self.stack[-1]
-        if hasattr(x, "__setstate__") and not isinstance(x, OrderedDict):
+        known = next((put for cls, put in self.states.items() if isinstance(x, cls)), None)
+        if known is not None:
+            known(x, state)
+        elif hasattr(x, "__setstate__") and not isinstance(x, OrderedDict):
             x.__setstate__(state)
         elif type(state) is dict and hasattr(x, "__dict__"):
             vars(x).update(state)

@@ -137,6 +137,51 @@ def _parameter(data: Any, requires_grad: bool = True, hooks: Any = None, state: 
     return parameter
 
 
+# NumPy's arrays: a pickle has an empty array, and its dtype, shape and memory as its state.
+
+
+def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype:
+    found = np.dtype(code)
+    if found.kind not in "biufcSU":
+        raise NotData(f"the file has a NumPy array of dtype {code}")
+    return np.dtype(code, copy=True)
+
+
+def _set_dtype(x: np.dtype, state: Any) -> None:
+    """Sets the byte order, which is all that the state of a numeric dtype has."""
+    if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|") or any(state[2:5]):
+        raise NotData("the file has a NumPy array of a structured dtype")
+    x.__setstate__(state)  # type: ignore[attr-defined]
+
+
+def _empty_array(cls: Any, shape: Any, code: Any) -> np.ndarray:
+    return np.empty(0, np.uint8)
+
+
+def _set_array(x: np.ndarray, state: Any) -> None:
+    match state:
+        case (1, tuple(shape), np.dtype() as dtype, bool() | int(), bytes(data)):
+            if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data):
+                raise NotData("the file has a NumPy array whose memory has a wrong size")
+            x.__setstate__(state)
+        case _:
+            raise NotData("the file has a NumPy array of an unknown kind")
+
+
+def _scalar(dtype: np.dtype, data: bytes) -> Any:
+    return np.frombuffer(data, dtype)[0]
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """Bytes, which older pickles write as text."""
+    if encoding != "latin1":
+        raise NotData(f"the file has bytes that are encoded as {encoding!r}")
+    return text.encode("latin1")
+
+
+_STATES = {np.ndarray: _set_array, np.dtype: _set_dtype}
+
+
 def _names() -> dict[tuple[str, str], Name]:
     found = {
         ("collections", "OrderedDict"): Name(OrderedDict, OrderedDict),
@@ -150,7 +195,12 @@ def _names() -> dict[tuple[str, str], Name]:
         ("torch.storage", "UntypedStorage"): Name(value=_Type(types.uint8)),
         ("torch.nn.parameter", "Parameter"): Name(value=Parameter),
         ("torch", "Tensor"): Name(value=Tensor),
+        ("numpy", "dtype"): Name(_dtype, np.dtype),
+        ("numpy", "ndarray"): Name(value=np.ndarray),
+        ("_codecs", "encode"): Name(_encoded),
     }
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        found |= {(module, "_reconstruct"): Name(_empty_array), (module, "scalar"): Name(_scalar)}
     for module in ("builtins", "__builtin__"):
         for kind in (set, frozenset, list, tuple, dict, complex, bytearray, slice, range, int, float, bool, str):
             found[module, kind.__name__] = Name(kind if kind in (set, frozenset, complex) else None, kind)
@@ -196,7 +246,7 @@ def _load_archive(file: IO[bytes]) -> Any:
                 return _as(memory[key], dtype)
 
             with archive.open(main) as stream:
-                return read(io.BytesIO(stream.read()), _names(), storage)
+                return read(io.BytesIO(stream.read()), _names(), storage, _STATES)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as e:
         raise NotData(f"the file is damaged ({e})") from None
 
@@ -217,7 +267,7 @@ def _load_streams(file: IO[bytes]) -> Any:
             wanted[key] = dtype, np.empty(count, dtype.numpy)
         return _as(wanted[key][1], dtype)
 
-    found = read(file, _names(), storage)
+    found = read(file, _names(), storage, _STATES)
     for key in read(file, {}):
         count = int.from_bytes(file.read(8), "little")
         dtype, array = wanted.get(key, (None, None))
@@ -335,6 +385,10 @@ class _Memory:
             writer.write(dict(x) if isinstance(x, dict) else list(x))
         elif isinstance(x, np.generic):
             writer.write(x.item())
+        elif isinstance(x, np.ndarray):
+            self._array(writer, x)
+        elif isinstance(x, bytes):
+            writer.call("_codecs", "encode", x.decode("latin1"), "latin1")
         elif isinstance(x, complex):
             writer.call("builtins", "complex", x.real, x.imag)
         elif isinstance(x, type) or (callable(x) and hasattr(x, "__qualname__") and hasattr(x, "__globals__")):
@@ -347,6 +401,24 @@ class _Memory:
         else:
             return False
         return True
+
+    def _array(self, writer: Writer, x: np.ndarray) -> None:
+        if x.dtype.kind not in "biufcSU":
+            raise TypeError(f"cannot save a NumPy array of dtype {x.dtype}")
+        writer.name("numpy._core.multiarray", "_reconstruct")
+        writer.parts.append(b"(")
+        writer.name("numpy", "ndarray")
+        writer.write((0,))
+        writer.write("b")
+        writer.parts.append(b"tR")
+        writer.put(x)
+        writer.parts.append(b"(")
+        writer.write(1)
+        writer.write(x.shape)
+        writer.call("numpy", "dtype", x.dtype.str, False, True)
+        writer.write(False)
+        writer.write(np.ascontiguousarray(x).tobytes())
+        writer.parts.append(b"tb")
 
     def _tensor(self, writer: Writer, x: Tensor) -> None:
         array = x.detach().numpy()

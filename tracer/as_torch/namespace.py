@@ -11,7 +11,24 @@ from tracer.core.device import require_cpu as _require_cpu
 from tracer.ir.types import DType as _DType
 from tracer.nn import parallel as _parallel
 
-from . import _C, amp, compiler, cuda, distributed, hub, jit, library, onnx, ops, overrides, sparse, testing, types, version
+from . import (
+    _C,
+    amp,
+    compiler,
+    cuda,
+    distributed,
+    hub,
+    jit,
+    library,
+    onnx,
+    ops,
+    overrides,
+    sparse,
+    storage,
+    testing,
+    types,
+    version,
+)
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast
@@ -21,6 +38,7 @@ from .finder import VERSION as __version__
 _HERE = {*globals(), *_DIFFERENT}
 globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
 _dynamo = compiler
+UntypedStorage = TypedStorage = storage.UntypedStorage
 sparse_coo_tensor, spmm, smm = sparse.sparse_coo_tensor, sparse.mm, sparse.mm
 sparse.enter()
 trace = _tracer.Tensor.trace  # the sum of a diagonal
@@ -151,7 +169,7 @@ def __getattr__(name: str) -> _Any:
 _ABSENT = frozenset(
     [
         *("BoolStorage", "ByteStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "Storage"),
-        *("TypedStorage", "UntypedStorage", "Event", "OutOfMemoryError", "Stream", "SymBool", "SymFloat", "SymInt"),
+        *("Event", "OutOfMemoryError", "Stream", "SymBool", "SymFloat", "SymInt"),
         *("chalf", "complex32", "float4_e2m1fn_x2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
         *("float8_e8m0fnu", "qint32", "qint8", "quint8", "jagged"),
         *("sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr"),

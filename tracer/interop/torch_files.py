@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import struct
 import sys
 import zipfile
 from collections import OrderedDict
@@ -204,6 +205,7 @@ def _names() -> dict[tuple[str, str], Name]:
     for module in ("builtins", "__builtin__"):
         for kind in (set, frozenset, list, tuple, dict, complex, bytearray, slice, range, int, float, bool, str):
             found[module, kind.__name__] = Name(kind if kind in (set, frozenset, complex) else None, kind)
+        found[module, "bytes"] = Name(lambda: b"", bytes)
     found |= {("torch", name): Name(value=_Type(dtype)) for name, dtype in _STORAGES.items()}
     found |= {("torch", dtype.name): Name(value=dtype) for dtype in vars(types).values() if isinstance(dtype, DType)}
     for x in _allowed:
@@ -225,12 +227,17 @@ def load(file: IO[bytes]) -> Any:
 
 def _load_archive(file: IO[bytes]) -> Any:
     try:
+        end = _remaining(file)
         with zipfile.ZipFile(file) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
+            # PyTorch compresses nothing, so no entry is longer than the file.
+            entries = {
+                e.filename: e for e in archive.infolist() if e.compress_type == zipfile.ZIP_STORED and e.file_size <= end
+            }
             main = next((name for name in entries if name.endswith("/data.pkl") or name == "data.pkl"), None)
+            if any(name.endswith(".py") for name in entries):
+                raise NotData("the archive is a TorchScript program")
             if main is None:
-                code = any(name.endswith(".py") for name in entries)
-                raise NotData("the archive is a TorchScript program" if code else "the archive has no data.pkl")
+                raise NotData("the archive has no data.pkl")
             root = main.removesuffix("data.pkl")
             order = archive.read(f"{root}byteorder").decode() if f"{root}byteorder" in entries else "little"
             memory: dict[str, np.ndarray] = {}
@@ -239,7 +246,7 @@ def _load_archive(file: IO[bytes]) -> Any:
                 dtype, key, count = _identified(identifier)
                 if key not in memory:
                     entry = entries.get(f"{root}data/{key}")
-                    if entry is None or entry.compress_type != zipfile.ZIP_STORED or entry.file_size != count * dtype.itemsize:
+                    if entry is None or entry.file_size != count * dtype.itemsize:
                         raise NotData(f"the memory {key!r} of the archive is missing or of the wrong size")
                     with archive.open(entry) as data:
                         memory[key] = _elements(data, dtype, count, order)
@@ -247,7 +254,9 @@ def _load_archive(file: IO[bytes]) -> Any:
 
             with archive.open(main) as stream:
                 return read(io.BytesIO(stream.read()), _names(), storage, _STATES)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as e:
+    except NotData:
+        raise
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, OverflowError, struct.error) as e:
         raise NotData(f"the file is damaged ({e})") from None
 
 

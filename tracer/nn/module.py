@@ -15,9 +15,10 @@ from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
 from .parameter import Buffer, Parameter
-from .state import Stateful
+from .state import EXTRA, IncompatibleKeys, Stateful
 
 M = TypeVar("M", bound="Module")
+_IncompatibleKeys, _EXTRA_STATE_KEY_SUFFIX = IncompatibleKeys, EXTRA  # names that programs use
 
 
 class Computed:

@@ -370,9 +370,9 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 key, f"it was recorded {_MAX_TRACES} times for one signature: a float that it reads keeps changing"
             )
             return self._run_eagerly(args, kwargs)
-        self._recorded += 1
         if self._records_on(key, call, args, kwargs):
             return self._run_eagerly(args, kwargs)
+        self._recorded += 1
         with Recording(self._name, call) as recording:
             if recording.is_alone:
                 return self._recorded_call(recording, key, call, args, kwargs)

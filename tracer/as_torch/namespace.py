@@ -159,10 +159,9 @@ def __getattr__(name: str) -> _Any:
     if name in _ABSENT:
         globals()[name] = found = _absent(name)
         return found
-    try:
-        return getattr(_tracer, name)
-    except AttributeError:
-        raise AttributeError(f"module 'torch' has no attribute {name!r}: tracer does not have it") from None
+    if name in _DIFFERENT or not hasattr(_tracer, name):
+        raise AttributeError(f"module 'torch' has no attribute {name!r}: tracer does not have it")
+    return getattr(_tracer, name)
 
 
 # Classes that programs name in annotations and tests of types; dtypes and layouts that tensors do not have.

@@ -2886,8 +2886,8 @@ def rand_like(input: Tensor, *, dtype: dtype | type[Any] | None = None, requires
     Shapes: A result like ``input``. The dtype is ``input``'s unless given. Raises TypeError for arguments of other
     types.
     """
-def randint(low: builtins.int, high: Any, size: builtins.int | Sequence[builtins.int] | None = None, *, dtype: dtype | type[Any] = ..., generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
+def randint(low: builtins.int = 0, high: Any = None, size: builtins.int | Sequence[builtins.int] | None = None, *, dtype: dtype | type[Any] = ..., generator: Generator | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
+    """Integers in [low, high), or, as ``randint(high, size)`` or ``randint(high, size=size)``, in [0, high).
 
     Raises RuntimeError for an empty range, or one that the dtype does not represent.
 

@@ -1,22 +1,28 @@
-"""Files of tensors, in the safetensors format: reading one executes no code.
+"""Files of tensors: reading one executes no code.
 
-A mapping of names to tensors is stored directly, and any reader of the format can read it; other structures of dicts,
-lists, tuples, numbers, strings and tensors are described in the file's metadata.
+``save`` writes the safetensors format. A mapping of names to tensors is stored directly, and any reader of the format can read
+it; other structures of dicts, lists, tuples, numbers, strings and tensors are described in the file's metadata. PyTorch's files
+are written on request, and read (``interop/torch_files.py``).
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from .core.device import require_cpu
 from .core.tensor import Tensor, wrap
+from .interop import torch_files
+from .interop.torch_files import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .ir.types import bfloat16
+
+__all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
 
 _KEY = "tracer"  # key of the structure in the metadata
 _SCALARS = (type(None), bool, int, float, str)
@@ -35,21 +41,35 @@ _DTYPES: dict[str, Any] = {
 }
 
 
-def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
+def save(obj: Any, f: str | os.PathLike[str] | IO[bytes], *, format: Literal["safetensors", "torch"] = "safetensors") -> None:
     """Writes tensors, or a structure of them, to a path or an open binary file.
 
-    Raises TypeError for a structure with anything but dicts, lists, tuples, None, bools, numbers, strings and tensors.
+    The structure consists of dicts, lists, tuples, None, bools, numbers, strings and tensors. The format ``"torch"`` is that
+    of PyTorch's ``torch.save``; it also stores sets, dtypes, devices, and objects by their attributes, which ``load`` reads
+    only if their class is allowed (``add_safe_globals``).
+
+    Raises TypeError for a structure with anything else, and ValueError for an unknown format.
     """
+    if format not in ("safetensors", "torch"):
+        raise ValueError(f"save() has the formats 'safetensors' and 'torch', not {format!r}")
+    file = io.BytesIO()
+    if format == "torch":
+        torch_files.save(obj, file)
+    else:
+        file.write(_encode(obj))
+    if isinstance(f, (str, os.PathLike)):
+        with open(f, "wb") as out:
+            out.write(file.getbuffer())
+    else:
+        f.write(file.getvalue())
+
+
+def _encode(obj: Any) -> bytes:
     from safetensors.numpy import save as encode
 
     arrays: dict[str, np.ndarray] = {}
     structure = _describe(obj, "", arrays)
-    data = encode(arrays, metadata={_KEY: json.dumps(structure)})
-    if isinstance(f, (str, os.PathLike)):
-        with open(f, "wb") as file:
-            file.write(data)
-    else:
-        f.write(data)
+    return encode(arrays, metadata={_KEY: json.dumps(structure)})
 
 
 def _describe(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -77,24 +97,49 @@ def _describe(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"cannot save a {type(x).__name__}{f' (at {path})' if path else ''}: save its state_dict() instead")
 
 
-def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None, *, weights_only: bool = True) -> Any:
-    """Reads a file of ``save``, or a dict of tensors from any other safetensors file.
+def load(
+    f: str | os.PathLike[str] | IO[bytes],
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+) -> Any:
+    """Reads a file of ``save``, a dict of tensors from any other safetensors file, or a file of PyTorch's ``torch.save``.
 
-    Raises ValueError for a file in another format: pickles, including PyTorch's, are never executed.
+    No code of the file is executed: a file of PyTorch may hold tensors, plain containers, numbers, strings, and objects of the
+    classes that ``add_safe_globals`` allows. Tensors are on the CPU. ``pickle_module``, ``weights_only`` and ``mmap`` have no
+    effect.
+
+    Raises ValueError for a file in another format, a damaged one, or one that holds anything else, which the message names; and
+    RuntimeError for another device.
     """
-    import safetensors
-
-    require_cpu(map_location)
+    if not callable(map_location) and not isinstance(map_location, dict):
+        require_cpu(map_location)
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
-            data = file.read()
-    else:
-        data = f.read()
+            return _load(file)
+    return _load(f)
+
+
+def _load(file: IO[bytes]) -> Any:
+    head = file.read(4)
+    rest = io.BytesIO(head + file.read()) if not file.seekable() else file
+    if rest is file:
+        file.seek(-len(head), io.SEEK_CUR)
+    if torch_files.is_torch_file(head):
+        return torch_files.load(rest)
+    return _decode(rest.read())
+
+
+def _decode(data: bytes) -> Any:
+    import safetensors
+
     try:
         found = safetensors.deserialize(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError) as e:
-        raise ValueError(f"not a safetensors file ({e}); other formats, including pickles, are not read") from None
+        raise ValueError(f"neither a safetensors file ({e}) nor one of ``torch.save``; other formats are not read") from None
     arrays = {}
     for name, entry in found:
         if entry["dtype"] not in _DTYPES:

@@ -11,9 +11,9 @@ import typer
 
 from .app import app, fail
 
-_OWN_ARGUMENTS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
-_Script = Annotated[str, typer.Argument(metavar="SCRIPT", help="A file, or the name of a module.")]
-_Arguments = Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", help="The script's own arguments.")]
+OWN_ARGUMENTS = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+Script = Annotated[str, typer.Argument(metavar="SCRIPT", help="A file, or the name of a module.")]
+Arguments = Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", help="The script's own arguments.")]
 
 
 class Sort(StrEnum):
@@ -24,10 +24,10 @@ class Sort(StrEnum):
     roof = "roof"
 
 
-@app.command(context_settings=_OWN_ARGUMENTS)
+@app.command(context_settings=OWN_ARGUMENTS)
 def profile(
-    script: _Script,
-    arguments: _Arguments = None,
+    script: Script,
+    arguments: Arguments = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report: one HTML file.")] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto or chrome://tracing.")] = None,
     sort: Annotated[Sort, typer.Option(help="The order of the kernels.")] = Sort.time,
@@ -64,8 +64,8 @@ def profile(
     raise typer.Exit(code)
 
 
-@app.command(context_settings=_OWN_ARGUMENTS)
-def explain(script: _Script, arguments: _Arguments = None) -> None:
+@app.command(context_settings=OWN_ARGUMENTS)
+def explain(script: Script, arguments: Arguments = None) -> None:
     """Runs a script and explains each traced function: what was compiled, what it depends on, what runs eagerly and why."""
     from ..tracing import switches
     from ..tracing.function import TracedFunction

@@ -8,6 +8,9 @@ from typing import Any
 class device:
     """A kind of device and a number: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``.
 
+    As a context it has no effect on the CPU. In that of ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
+    tensors are made; entering another one raises RuntimeError.
+
     Raises RuntimeError for unknown kinds.
     """
 
@@ -19,7 +22,7 @@ class device:
         if not isinstance(type, str):
             raise TypeError(f"device(): argument 'type' (position 1) must be str, not {type.__class__.__name__}")
         name, _, number = str(type).partition(":")
-        if name not in ("cpu", "cuda", "meta", "mps") or (number and not number.isdigit()):
+        if name not in ("cpu", "cuda", "meta", "mps", "xpu") or (number and not number.isdigit()):
             raise RuntimeError(f"Invalid device string: '{type}'")
         if number and index is not None:
             raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
@@ -34,6 +37,14 @@ class device:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return device, (self.type, self.index)
+
+    def __enter__(self) -> device:
+        if self.type != "meta":
+            require_cpu(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

@@ -131,6 +131,7 @@ def text_of(data: np.ndarray, kind: DType, history: str) -> str:
             suffixes.append(dtype)
     else:
         summarize = data.size > _THRESHOLD
+        data = data.astype(np.float32) if kind.is_half else data  # NumPy does not know bfloat16 as a floating type
         text = _body(data, len(_PREFIX), summarize, _formatter(_summary(data) if summarize else data))
         if not default:
             suffixes.append(dtype)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import ops
 from ..core.tensor import Tensor
+from ..nn.parameter import Parameter
 
 _MODULE = "einops._backends"
 
@@ -89,4 +90,5 @@ def _define(module: Any) -> None:
         def einsum(self, pattern: str, *x: Tensor) -> Tensor:
             return ops.einsum(pattern, *x)
 
-    module._tracer_backend = TracerBackend  # classes without references are garbage-collected
+    backend = module._loaded_backends["tracer"] = TracerBackend()
+    module._type2backend.update({Tensor: backend, Parameter: backend})  # so that a first call does not search

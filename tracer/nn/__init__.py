@@ -1,18 +1,22 @@
 """Modules, layers and losses."""
 
-from . import functional, init, modules, utils
+from . import attention, functional, init, modules, parallel, utils
 from .module import Module
 from .modules import *
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [
     "Buffer",
+    "DataParallel",
     "Module",
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "attention",
     "functional",
     "init",
+    "parallel",
     "utils",
     *modules.__all__,
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
@@ -14,21 +14,11 @@ from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
-from .parameter import Buffer, Parameter, is_lazy
+from .parameter import Buffer, Parameter
+from .state import EXTRA, IncompatibleKeys, Stateful
 
 M = TypeVar("M", bound="Module")
-
-
-class IncompatibleKeys(NamedTuple):
-    """The names that ``load_state_dict`` found on one side only."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+_IncompatibleKeys, _EXTRA_STATE_KEY_SUFFIX = IncompatibleKeys, EXTRA  # names that programs use
 
 
 class Computed:
@@ -50,7 +40,7 @@ _EXPECTED = {
 }
 
 
-class Module(Announcing):
+class Module(Stateful, Announcing):
     """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__`` and define ``forward``."""
 
     training: bool
@@ -315,79 +305,6 @@ class Module(Announcing):
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
-    # State.
-
-    def state_dict(
-        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Tensor]:
-        """Parameters and buffers by dotted name, sharing memory with the module; the tensors themselves if ``keep_vars``."""
-        state: dict[str, Any] = OrderedDict() if destination is None else destination
-        for table in (self._parameters, self._buffers):
-            for name, value in table.items():
-                if value is not None and not (table is self._buffers and name in self._transient):
-                    state[prefix + name] = value if keep_vars or is_lazy(value) else value.detach()
-        for name, module in self._modules.items():  # a module that is reached by two names is saved under both
-            if module is not None:
-                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
-        """Copies values to this module's tensors of the same names; if ``assign``, replaces the tensors. Parameters without a
-        shape take those of the values.
-
-        Raises RuntimeError if shapes differ, or, if ``strict``, if names are missing or unexpected.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        own = self.state_dict()
-        missing = [k for k in own if k not in state_dict]
-        unexpected = [k for k in state_dict if k not in own]
-        problems = []
-        if strict and missing:
-            problems.append(f"Missing key(s) in state_dict: {', '.join(map(repr, missing))}. ".replace("'", '"'))
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {', '.join(map(repr, unexpected))}. ".replace("'", '"'))
-        for name, value in state_dict.items():
-            if name in own and not isinstance(value, Tensor):
-                problems.append(
-                    f'While copying the parameter named "{name}", expected tracer.Tensor or Tensor-like object from '
-                    f"checkpoint but received {type(value)}"
-                )
-            elif name in own and not is_lazy(own[name]) and own[name].shape != value.shape:
-                problems.append(
-                    f"size mismatch for {name}: copying a param with shape {value.shape} from checkpoint, "
-                    f"the shape in current model is {own[name].shape}."
-                )
-        if problems:
-            joined = "\n\t".join(problems)
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{joined}")
-        with no_grad():
-            for name, value in state_dict.items():
-                if name in own and assign:
-                    self._assign(name, value)
-                elif name in own and not (is_lazy(own[name]) and is_lazy(value)):
-                    lazy: Any = own[name]
-                    if is_lazy(lazy):
-                        lazy.materialize(value.shape)
-                    try:
-                        own[name].copy_(value)
-                    except RuntimeError as e:
-                        raise RuntimeError(
-                            f"Error(s) in loading state_dict for {type(self).__name__}:\n\tWhile copying the parameter named "
-                            f'"{name}", whose dimensions in the model are {own[name].shape} and whose dimensions in the '
-                            f"checkpoint are {value.shape}, an exception occurred: {e}"
-                        ) from e
-        return IncompatibleKeys(missing, unexpected)
-
-    def _assign(self, target: str, value: Tensor) -> None:
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
-        if name in module._parameters:
-            value = value if isinstance(value, Parameter) else Parameter(value, module._parameters[name].requires_grad)
-            module._parameters[name] = value
-        else:
-            module._buffers[name] = value
-
     def train(self: M, mode: bool = True) -> M:
         """Sets training or evaluation mode for this module and all its descendants."""
         if not isinstance(mode, bool):
@@ -434,13 +351,48 @@ class Module(Announcing):
         dtype = as_dtype(dtype)
         if not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
-        for t in (*self.parameters(), *self.buffers()):
-            if t.is_floating_point():
-                t.data = t.detach().to(dtype)
-                if t._grad is not None:
-                    t._grad = t._grad.to(dtype)
+        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t)
+
+    def _apply(self: M, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> M:
+        """Replaces parameters, their gradients, and buffers by a function's results; parameters stay the same objects."""
+        for module in self.modules() if recurse else (self,):
+            for p in module._parameters.values():
+                if p is not None:
+                    with no_grad():
+                        made = fn(p)
+                        if made is not p:
+                            p.data = made
+                        if p._grad is not None:
+                            p._grad = fn(p._grad)
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    with no_grad():
+                        module._buffers[name] = fn(buffer)
         structure_changed()
         return self
+
+    def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
+        """Replaces parameters and buffers by tensors of the same shapes whose elements are arbitrary."""
+        from ..ops.create import empty_like
+
+        require_cpu(device)
+        return self._apply(empty_like, recurse)
+
+    def type(self: M, dst_type: Any) -> M:
+        """Casts all parameters and buffers."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def share_memory(self: M) -> M:
+        """The module itself: tensors are copied to other processes."""
+        return self
+
+    def cuda(self: M, device: Any = None) -> M:
+        """Raises RuntimeError: tensors live on the CPU."""
+        require_cpu("cuda")
+        return self
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """No effect: call the result of ``tracer.trace(module)`` instead."""
 
     def float(self: M) -> M:
         """Casts floating parameters and buffers to float32."""

@@ -78,6 +78,9 @@ def _per_group(given: Any, optimizer: Optimizer, name: str) -> list[Any]:
     return list(given)
 
 
+_LRScheduler = LRScheduler  # the name in older programs
+
+
 class _ByFunction(LRScheduler):
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1):
         self.lr_lambdas = _per_group(lr_lambda, optimizer, "lr_lambdas")

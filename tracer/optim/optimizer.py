@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..autograd.hooks import RemovableHandle
-from ..autograd.modes import enable_grad, no_grad
+from ..autograd.modes import enable_grad, no_grad, set_grad_enabled
 from ..core.context import structure_changed
 from ..core.tensor import Tensor
 from ..ir.types import float32
@@ -75,6 +75,16 @@ class ParamGroup(AnnouncingDict):
         return [self[key] for key in self]
 
 
+class States(AnnouncingDict):
+    """The states of parameters; a parameter without one gets an empty one when it is looked up, as subclasses expect."""
+
+    __slots__ = ()
+
+    def __missing__(self, p: Tensor) -> AnnouncingDict:
+        state = self[p] = AnnouncingDict()
+        return state
+
+
 class Optimizer(Announcing):
     """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients.
 
@@ -90,7 +100,7 @@ class Optimizer(Announcing):
         if not given:
             raise ValueError("optimizer got an empty parameter list")
         self.defaults = AnnouncingDict(defaults)
-        self.state: dict[Tensor, dict[str, Any]] = AnnouncingDict()
+        self.state: dict[Tensor, dict[str, Any]] = States()
         self.param_groups: list[ParamGroup] = AnnouncingList()
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
@@ -138,6 +148,9 @@ class Optimizer(Announcing):
                 "see github.com/pytorch/pytorch/issues/40967 for more information",
                 stacklevel=3,
             )
+        for name, value in self.defaults.items():
+            if value is required and name not in group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
         self.param_groups.append(ParamGroup({**self.defaults, **group, "params": AnnouncingList(params)}))
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -204,6 +217,9 @@ class Optimizer(Announcing):
                 elif state[name] is not v:
                     state[name].copy_(v)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
         for i, group in enumerate(self.param_groups):
@@ -246,7 +262,7 @@ class Optimizer(Announcing):
             n: p for m, t in zip(self.param_groups, groups, strict=True) for n, p in zip(t["params"], m["params"], strict=True)
         }
         loaded = state_dict["state"].items()
-        self.state = AnnouncingDict({params[n]: _loaded(params[n], s) for n, s in loaded})
+        self.state = States({params[n]: _loaded(params[n], s) for n, s in loaded})
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
 
@@ -275,6 +291,40 @@ def require(name: str, value: Any, condition: Any) -> None:
         raise ValueError("Tensor lr must be 1-element")
     if not condition:
         raise ValueError(f"Invalid {name}: {value}")
+
+
+class _Required:
+    """The default of a setting that must be given."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+ParamsT = _params_t = Iterable[Any]
+
+
+# What optimizers of other packages use.
+
+
+def _use_grad_for_differentiable(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step that autograd records only if the optimizer's ``differentiable`` is set."""
+
+    @functools.wraps(step)
+    def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        with set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            return step(self, *args, **kwargs)
+
+    return call
+
+
+def _default_to_fused_or_foreach(params: Any, differentiable: bool, use_fused: bool = False) -> tuple[bool, bool]:
+    """Neither: as in PyTorch on the CPU, parameters are updated one by one."""
+    return False, False
+
+
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    return []
 
 
 _OPTIONS = {"foreach": None, "fused": None, "capturable": False, "differentiable": False}

@@ -213,16 +213,20 @@ def check_limits(low: Any, high: Any, dtype: DType) -> None:
 
 @factory
 def randint(
-    low: RuntimeInt | int, high: Any, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None
+    low: RuntimeInt | int = 0, high: Any = None, size: Any = None, *, dtype: DType = int64, generator: Generator | None = None
 ) -> Tensor:
-    """Integers in [low, high), or, as ``randint(high, size)``, in [0, high).
+    """Integers in [low, high), or, as ``randint(high, size)`` or ``randint(high, size=size)``, in [0, high).
 
     Raises RuntimeError for an empty range, or one that the dtype does not represent.
     """
-    start, stop = (0, low) if size is None else (low, _whole(high))
+    if size is None:
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    start, stop = low, _whole(high)
     check_limits(start, stop, dtype)
     stream = generator or default_generator
-    return stream.tensor(whole(_whole(start), _whole(stop), dtype), _shape(high if size is None else size))
+    return stream.tensor(whole(_whole(start), stop, dtype), _shape(size))
 
 
 def _whole(x: Any) -> Any:

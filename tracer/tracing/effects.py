@@ -8,6 +8,7 @@ A *holder* is a dictionary (of an object, a module, or a plain one), a list, a c
 from __future__ import annotations
 
 import collections
+import contextvars
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from .kinds import (
     CONTENTS,
     GROWTH,
     MISSING,
+    VARIABLES,
     contained,
     contents,
     dictionary_class,
@@ -53,7 +55,7 @@ def get(holder: Any, key: Any) -> Any:
     if isinstance(holder, (list, collections.deque)):
         kind: Any = list if isinstance(holder, list) else collections.deque
         return kind.__getitem__(holder, key) if key < kind.__len__(holder) else MISSING
-    if isinstance(holder, types.CellType):
+    if isinstance(holder, VARIABLES):
         return contents(holder)
     if isinstance(holder, type):
         return vars(holder).get(key, MISSING)
@@ -77,6 +79,9 @@ def put(holder: Any, key: Any, value: Any) -> None:
         list.__setitem__(holder, key, value)
     elif isinstance(holder, collections.deque):
         collections.deque.__setitem__(holder, key, value)
+    elif isinstance(holder, contextvars.ContextVar):
+        if value is not MISSING:  # Python has no way to remove a value without the token of its assignment
+            holder.set(value)
     elif isinstance(holder, type):
         type.__delattr__(holder, key) if value is MISSING else type.__setattr__(holder, key, value)
     elif value is MISSING:
@@ -102,7 +107,7 @@ def fields(holder: Any) -> list[tuple[Any, Any]]:
         return list(contained(holder))
     if isinstance(holder, list):
         return list(enumerate(list.__iter__(holder)))
-    if isinstance(holder, types.CellType):
+    if isinstance(holder, VARIABLES):
         return [(CELL, contents(holder))]
     if isinstance(holder, type):
         own: Any = vars(holder)
@@ -124,7 +129,7 @@ class Slot:
     @property
     def is_place(self) -> bool:
         """True if the holder still has such a place: an assignment to a class can replace an attribute of ``__slots__``."""
-        plain = isinstance(self.holder, (dict, *_SEQUENCES, types.CellType, type))
+        plain = isinstance(self.holder, (dict, *_SEQUENCES, *VARIABLES, type))
         return plain or self.key in slots_of(type(self.holder))
 
     def get(self) -> Any:
@@ -263,6 +268,8 @@ def _name(slot: Slot, environment: Environment) -> str:
     what = "the contents of " if slot.key is CONTENTS else ""
     if isinstance(slot.holder, types.CellType):
         return "a variable of an enclosing function"
+    if isinstance(slot.holder, contextvars.ContextVar):
+        return f"the context variable {slot.holder.name}"
     return f"{what}{environment.called(slot.holder, '' if slot.key is CONTENTS else slot.key)}"
 
 

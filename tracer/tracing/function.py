@@ -370,9 +370,9 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 key, f"it was recorded {_MAX_TRACES} times for one signature: a float that it reads keeps changing"
             )
             return self._run_eagerly(args, kwargs)
-        self._recorded += 1
         if self._records_on(key, call, args, kwargs):
             return self._run_eagerly(args, kwargs)
+        self._recorded += 1
         with Recording(self._name, call) as recording:
             if recording.is_alone:
                 return self._recorded_call(recording, key, call, args, kwargs)
@@ -435,6 +435,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         for trace in self._all_traces():
             trace.called_with = trace.called_with or arguments(self.function, args, kwargs)
         self._ended += 1
+        self._streak.seconds += perf_counter() - recorder.started
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:

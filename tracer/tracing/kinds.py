@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import contextvars
 import datetime
 import decimal
 import enum
@@ -243,8 +245,15 @@ def token_of(t: Tensor) -> tuple:
     return ("tensor", id(t), type(t), data.dtype.char, data.shape, strides, t.requires_grad, t._grad_fn is None)
 
 
+GENERATED = type(contextlib.contextmanager(lambda: iter(()))())  # the class of context managers made from generator functions
+# Objects that hold one value: closure variables, and context variables, whose value is the calling thread's.
+VARIABLES = (types.CellType, contextvars.ContextVar)
+
+
 def contents(cell: Any) -> Any:
-    """The value of a closure variable; ``MISSING`` if it is unassigned or deleted."""
+    """The value of a closure variable or context variable; ``MISSING`` if it is unassigned or deleted."""
+    if isinstance(cell, contextvars.ContextVar):
+        return cell.get(MISSING)
     try:
         return cell.cell_contents
     except ValueError:

@@ -57,7 +57,9 @@ _HARMLESS = _words("""
     sys.exception sys.setprofile sys.getprofile sys._getframemodulename gc.disable gc.enable gc.isenabled
     """)
 # Types from modules that are not pure, with all their methods.
-_HARMLESS_TYPES = frozenset(["_thread.lock", "_thread.RLock", "_io.StringIO", "_io.BytesIO", "_contextvars.Token"])
+_HARMLESS_TYPES = frozenset(
+    ["_thread.lock", "_thread.RLock", "_io.StringIO", "_io.BytesIO", "_contextvars.ContextVar", "_contextvars.Token"]
+)
 # Functions of quiet libraries that depend on files, clocks, and settings.
 _REFUSED = _words("""
     numpy.load numpy.fromfile numpy.genfromtxt numpy.loadtxt numpy.memmap numpy.fromregex numpy.geterr numpy.seterr

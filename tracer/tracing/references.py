@@ -46,6 +46,8 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
                     break
                 attributes.append(follower.argval)
                 called = alone or follower.opname == "LOAD_METHOD" or (_ONE_BIT and bool((follower.arg or 0) & 1))
+            if attributes == ["modules"] and follower.opname == "CONTAINS_OP":  # ``"einops" in sys.modules``
+                attributes.append("__contains__")
             called = called or follower.opname == "PUSH_NULL"
             kind = "free" if "DEREF" in name else "global"
             found.append(Reference(kind, instruction.argval, tuple(attributes), is_called=called))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MANY = 64  # number after which the user is told
 _TOO_MANY = 512  # number after which such calls are no longer recorded
+_SOME, _TOO_LONG = 16, 5.0  # the same for this number, if their recording took so many seconds
 _OTHERS = "shapes, or values that it receives or reaches, differ in each call"
 
 
@@ -22,6 +23,7 @@ class Streak:
 
     def __init__(self) -> None:
         self._n = 0
+        self.seconds = 0.0  # of these recordings
         self._replays = 0  # at the latest of them
         self._before: _Situation | None = None  # of the latest but one
 
@@ -29,7 +31,10 @@ class Streak:
         """Counts one more; ``replays`` is the current number of replays. Returns a message for the user, once; empty
         otherwise.
         """
-        self._n = self._n + 1 if replays == self._replays else 0
+        if replays == self._replays:
+            self._n += 1
+        else:
+            self._n, self.seconds = 0, 0.0
         self._replays = replays
         if self._n == _MANY - 1:
             self._before = _Situation(function, call, args, kwargs)
@@ -41,7 +46,7 @@ class Streak:
 
     @property
     def is_too_long(self) -> bool:
-        return self._n >= _TOO_MANY
+        return self._n >= _TOO_MANY or (self._n >= _SOME and self.seconds >= _TOO_LONG)
 
 
 class _Situation:

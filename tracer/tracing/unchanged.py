@@ -71,7 +71,7 @@ class Fact:
 
 
 class Held(Fact):
-    """The value of a closure variable."""
+    """The value of a closure variable or context variable."""
 
     __slots__ = ("cell", "was")
 
@@ -82,10 +82,12 @@ class Held(Fact):
         return contents(self.cell) is self.was
 
     def looks(self) -> list[Look] | None:
+        if type(self.cell) is not types.CellType:
+            return None
         return _one(word_of_cell(self.cell, *([] if self.was is MISSING else [self.was])))
 
     def terms(self, constant: Constant) -> list[str]:
-        if self.was is MISSING:
+        if self.was is MISSING or type(self.cell) is not types.CellType:
             return super().terms(constant)
         return [f"{constant(self.cell)}.cell_contents is {constant(self.was)}"]
 

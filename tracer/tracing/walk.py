@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextvars
 import enum
 import functools
 import importlib.util
+import inspect
 import logging
 import sys
 import types
@@ -33,6 +35,7 @@ from .kinds import (
     CLASS_NOISE,
     CONTAINERS,
     CONTENTS,
+    GENERATED,
     GROWTH,
     MISSING,
     OPAQUE,
@@ -180,6 +183,10 @@ class Walk(Findings):
             out += [("logger", id(x)), *(id(value) if name == "parent" else value for _, name, value in found)]
         elif isinstance(x, weakref.ref):
             self._weak.append(x)
+        elif isinstance(x, contextvars.ContextVar):
+            self._variable(x, out)
+        elif isinstance(x, GENERATED) and inspect.getgeneratorstate(x.gen) == inspect.GEN_CREATED:
+            self._generated(x, out)
         elif isinstance(x, OPAQUE):
             out.append(("opaque", id(x)))
         else:
@@ -215,6 +222,19 @@ class Walk(Findings):
         space = cache_of(x)
         self.tagged[id(space)] = space
         self._describe(x.__wrapped__, out)
+
+    def _variable(self, x: contextvars.ContextVar, out: list[Any]) -> None:
+        """A context variable: its value in the calling thread."""
+        out.append(("variable", id(x)))
+        if not self._is_slot(x, CELL, out):
+            self.cells.append((x, value := contents(x)))
+            out.append("empty") if value is MISSING else self._describe(value, out)
+
+    def _generated(self, x: Any, out: list[Any]) -> None:
+        """A context manager that has not been entered: as a decorator it makes others from its function and arguments."""
+        out.append(("context", id(x)))
+        self.attributes += [(x.gen, "gi_suspended", False), *((x, name, getattr(x, name)) for name in ("func", "args", "kwds"))]
+        self._describe((x.func, x.args, x.kwds), out)
 
     def _tensor(self, x: Tensor, out: list[Any]) -> None:
         self.tensors[id(x)] = x
@@ -385,6 +405,9 @@ class Walk(Findings):
                 self._library(space, out)
             if attributes:
                 value = original(getattr(module, attributes[0], MISSING))
+                if value is sys.modules and attributes[1:] == ("__contains__",):
+                    self.tagged[id(value)] = value
+                    return out.append(frozenset(value))
                 if value is sys.modules:
                     return self._refuse("it reads sys.modules", "which holds all modules: import the needed ones")
                 out.append(attributes[0])

@@ -54,10 +54,33 @@ def LeafSpec() -> TreeSpec:
 
 _Flatten = Callable[[Any], tuple[list[Any], Any]]
 _Unflatten = Callable[[Iterable[Any], Any], Any]
+
+Context = Any
+
+
+@dataclass(frozen=True)
+class MappingKey:
+    """A step of a path to a leaf: a key of a mapping."""
+
+    key: Any
+
+
+def _dict_flatten(d: dict[Any, Any]) -> tuple[list[Any], Any]:
+    return list(d.values()), list(d)
+
+
+def _dict_unflatten(children: Iterable[Any], keys: Any) -> dict[Any, Any]:
+    return dict(zip(keys, children, strict=True))
+
+
+def _dict_flatten_with_keys(d: dict[Any, Any]) -> tuple[list[tuple[MappingKey, Any]], Any]:
+    return [(MappingKey(key), value) for key, value in d.items()], list(d)
+
+
 _NODES: dict[Any, tuple[_Flatten, _Unflatten]] = {
     tuple: (lambda t: (list(t), None), lambda children, _: tuple(children)),
     list: (lambda t: (list(t), None), lambda children, _: list(children)),
-    dict: (lambda d: (list(d.values()), list(d)), lambda children, keys: dict(zip(keys, children, strict=True))),
+    dict: (_dict_flatten, _dict_unflatten),
     OrderedDict: (
         lambda d: (list(d.values()), list(d)),
         lambda children, keys: OrderedDict(zip(keys, children, strict=True)),

@@ -50,6 +50,10 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """A linear layer: the class that PyTorch's attention has for its last one."""
+
+
 class Bilinear(Module):
     """x1' weight[k] x2 + bias[k], with weight (out_features, in1_features, in2_features)."""
 

@@ -15,12 +15,8 @@ from ..module import Module
 from ..parameter import Parameter
 from .container import ModuleList
 from .dropout import Dropout
-from .linear import Linear
+from .linear import Linear, NonDynamicallyQuantizableLinear
 from .normalization import LayerNorm
-
-
-class NonDynamicallyQuantizableLinear(Linear):
-    """``Linear`` with the name that PyTorch prints."""
 
 
 class MultiheadAttention(Module):

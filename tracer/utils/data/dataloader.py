@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 
 from ...core.tensor import Tensor
 from ...ops import as_tensor, stack, tensor
 from ...random import Generator, manual_seed, randint
-from .dataset import IterableDataset
+from .dataset import IterableDataset, T
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
@@ -105,7 +105,7 @@ def _fetch_in_worker(positions: Sequence[Any]) -> Any:
     return _fetch(positions)
 
 
-class DataLoader:
+class DataLoader(Generic[T]):
     """Batches of a data set, in order or shuffled, collated in this process or by workers.
 
     ``batch_size`` None: samples one by one. ``collate_fn`` makes a batch of a list of samples.

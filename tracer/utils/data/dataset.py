@@ -6,13 +6,15 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ...core.tensor import Tensor
 from ...random import Generator, default_generator, randperm
 
+T = TypeVar("T", covariant=True)  # of a sample
 
-class Dataset:
+
+class Dataset(Generic[T]):
     """Base of data sets with indexed samples: subclasses define ``__getitem__`` and ``__len__``."""
 
     def __getitem__(self, index: int) -> Any:
@@ -22,7 +24,7 @@ class Dataset:
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset):
+class IterableDataset(Dataset[T]):
     """Base of streams: subclasses define ``__iter__``."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -32,7 +34,7 @@ class IterableDataset(Dataset):
         return ChainDataset([self, other])
 
 
-class TensorDataset(Dataset):
+class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """The rows of tensors: sample i is the tuple of the tensors' rows i."""
 
     def __init__(self, *tensors: Tensor):
@@ -47,7 +49,7 @@ class TensorDataset(Dataset):
         return int(self.tensors[0].size(0))
 
 
-class ConcatDataset(Dataset):
+class ConcatDataset(Dataset[T]):
     """The concatenation of data sets."""
 
     def __init__(self, datasets: Iterable[Any]):
@@ -66,7 +68,7 @@ class ConcatDataset(Dataset):
         return self.datasets[k][index - (self.cumulative_sizes[k - 1] if k else 0)]
 
 
-class Subset(Dataset):
+class Subset(Dataset[T]):
     """The samples of a data set at the given positions."""
 
     def __init__(self, dataset: Any, indices: Sequence[int]):
@@ -95,7 +97,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
-class StackDataset(Dataset):
+class StackDataset(Dataset[Any]):
     """Data sets in parallel: sample i is the tuple, or dict, of their samples i. Raises ValueError for different lengths."""
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -121,7 +123,7 @@ class StackDataset(Dataset):
         return self._length
 
 
-class ChainDataset(IterableDataset):
+class ChainDataset(IterableDataset[Any]):
     """The concatenation of streams."""
 
     def __init__(self, datasets: Iterable[Any]):

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ...ir.types import float64
 from ...ops import as_tensor
 from ...random import Generator, multinomial, randint, randperm
 
+T = TypeVar("T", covariant=True)  # of a position, or a list of them
 
-class Sampler:
+
+class Sampler(Generic[T]):
     """Base of samplers: subclasses define ``__iter__``, and ``__len__`` if it is known."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __init__(self, data_source: Any = None):
+        pass
+
+    def __iter__(self) -> Iterator[T]:
         raise NotImplementedError("Subclasses of Sampler should implement __iter__.")
 
-    def __class_getitem__(cls, item: Any) -> type[Sampler]:
-        """``Sampler[int]``: the class itself."""
-        return cls
 
-
-class SequentialSampler(Sampler):
+class SequentialSampler(Sampler[int]):
     """The positions 0, 1, 2 ..."""
 
     def __init__(self, data_source: Any):
@@ -38,7 +39,7 @@ class SequentialSampler(Sampler):
 _AT_ONCE = 1024  # positions drawn at a time
 
 
-class RandomSampler(Sampler):
+class RandomSampler(Sampler[int]):
     """The positions in random order, or random positions with replacement."""
 
     def __init__(
@@ -64,7 +65,7 @@ class RandomSampler(Sampler):
         return self.num_samples
 
 
-class BatchSampler(Sampler):
+class BatchSampler(Sampler[list[int]]):
     """The positions of another sampler in lists of ``batch_size``."""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool):
@@ -83,7 +84,7 @@ class BatchSampler(Sampler):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
 
-class SubsetRandomSampler(Sampler):
+class SubsetRandomSampler(Sampler[int]):
     """The given positions in random order."""
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None):
@@ -97,7 +98,7 @@ class SubsetRandomSampler(Sampler):
         return len(self.indices)
 
 
-class WeightedRandomSampler(Sampler):
+class WeightedRandomSampler(Sampler[int]):
     """Positions 0, 1, ... drawn with the given weights. Raises ValueError for invalid weights or numbers of samples."""
 
     def __init__(
@@ -119,7 +120,7 @@ class WeightedRandomSampler(Sampler):
         return self.num_samples
 
 
-class DistributedSampler(Sampler):
+class DistributedSampler(Sampler[int]):
     """One process's part of the positions, among ``num_replicas`` processes: every ``num_replicas``-th, from ``rank`` on.
 
     ``set_epoch`` changes the order.

@@ -1,0 +1,72 @@
+"""Stand-ins for the parts of PyTorch that a program with one process on one CPU imports but does not use.
+
+A stand-in is a class, so that it can be imported, stand in an annotation, be a base class, and be the second argument of
+``isinstance``. Its attributes are stand-ins too. Calling one, or a class made from one, raises NotImplementedError.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+# Packages of which everything is a stand-in that this package does not define.
+PACKAGES = frozenset(
+    [
+        *("_C", "_custom_ops", "_export", "_functorch", "_guards", "_higher_order_ops", "_inductor", "_library", "_logging"),
+        *("_prims", "_prims_common", "_refs", "_subclasses", "ao", "classes", "cpu", "distributed", "export", "futures", "fx"),
+        *("masked", "mtia", "nested", "onnx", "package", "quantization", "return_types", "sparse"),
+        *("_dynamo.config", "_dynamo.utils", "_dynamo._trace_wrapped_higher_order_op"),
+        *("autograd.profiler", "backends.quantized", "nn.attention.flex_attention"),
+        *("nn.intrinsic", "nn.qat", "nn.quantizable", "nn.quantized"),
+        *("utils._sympy", "utils.benchmark", "utils.bundled_inputs", "utils.cpp_extension", "utils.flop_counter"),
+        *("utils.mobile_optimizer", "utils.tensorboard"),
+    ]
+)
+# Decorators that leave a function as it is.
+_DECORATORS = frozenset({"fx.wrap", "onnx.symbolic_helper.parse_args"})
+
+
+class _Absent(type):
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        path = next(base.__qualname__ for base in cls.__mro__ if base.__module__ == __name__)
+        raise NotImplementedError(f"torch.{path} is not supported by tracer")
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__") or cls.__module__ != __name__:
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        found = absent(f"{cls.__qualname__}.{name}")
+        setattr(cls, name, found)
+        return found
+
+
+def absent(path: str) -> Any:
+    """The stand-in for ``torch.<path>``."""
+    if path in _DECORATORS:
+        return as_it_is
+    return _Absent(path.rpartition(".")[2], (), {"__module__": __name__, "__qualname__": path})
+
+
+def rest_of(module: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of the module that stands for ``torch.<module>``: the names that it does not define are stand-ins."""
+    known: dict[str, Any] = {}
+
+    def find(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module 'torch.{module}' has no attribute {name!r}")
+        if name not in known:
+            known[name] = absent(f"{module}.{name}")
+        return known[name]
+
+    return find
+
+
+def fill(module: types.ModuleType, path: str) -> None:
+    """Makes a new module one whose names are all stand-ins for those of ``torch.<path>``."""
+    module.__path__ = []
+    module.__getattr__ = rest_of(path)  # type: ignore[method-assign]
+
+
+def as_it_is(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """A decorator that returns the function; called with other arguments, it returns that decorator."""
+    return fn if callable(fn) else as_it_is

@@ -1,0 +1,179 @@
+"""The module ``torch``: the public names of ``tracer``, and those that only PyTorch has."""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import sys as _sys
+from typing import Any as _Any
+
+import tracer as _tracer
+from tracer.core.device import require_cpu as _require_cpu
+from tracer.ir.types import DType as _DType
+from tracer.nn import parallel as _parallel
+
+from . import (
+    _C,
+    amp,
+    compiler,
+    cuda,
+    distributed,
+    hub,
+    jit,
+    library,
+    onnx,
+    ops,
+    overrides,
+    sparse,
+    storage,
+    testing,
+    types,
+    version,
+)
+from .absent import PACKAGES as _PACKAGES
+from .absent import absent as _absent
+from .amp import GradScaler, autocast
+from .finder import DIFFERENT as _DIFFERENT
+from .finder import VERSION as __version__
+
+_HERE = {*globals(), *_DIFFERENT}
+globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
+_dynamo = compiler
+UntypedStorage = TypedStorage = storage.UntypedStorage
+sparse_coo_tensor, spmm, smm = sparse.sparse_coo_tensor, sparse.mm, sparse.mm
+sparse.enter()
+trace = _tracer.Tensor.trace  # the sum of a diagonal
+
+
+def compile(model: _Any = None, **kwargs: _Any) -> _Any:
+    """``tracer.trace``, for a function or module, or as a decorator. Keyword arguments have no effect, but for ``disable``."""
+    if model is None:
+        return lambda function: compile(function, **kwargs)
+    return model if kwargs.get("disable") else _tracer.trace(model)
+
+
+def save(obj: _Any, f: _Any, *args: _Any, **kwargs: _Any) -> None:
+    """``tracer.save`` in PyTorch's format."""
+    _tracer.save(obj, f, format="torch")
+
+
+def _assert(condition: _Any, message: str) -> None:
+    """Raises AssertionError with the message unless the condition holds."""
+    assert condition, message
+
+
+def _check(cond: _Any, message: _Any = None) -> None:
+    """Raises RuntimeError with the message, or the result of calling it, unless the condition holds."""
+    _check_with(RuntimeError, cond, message)
+
+
+def _check_with(error_type: _Any, cond: _Any, message: _Any = None) -> None:
+    """Raises an error of this type unless the condition holds."""
+    if not cond:
+        raise error_type(message() if callable(message) else "Expected cond to be True" if message is None else message)
+
+
+def finfo(type: _Any = None) -> _Any:
+    """``tracer.finfo``; also for floating-point types that tensors do not have."""
+    if isinstance(type, _DType) or type is None:
+        return _tracer.finfo(type)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(type.__name__)
+
+
+def is_storage(obj: _Any) -> bool:
+    """False: tensors have no storage objects."""
+    return False
+
+
+def typename(o: _Any) -> str:
+    """The name of an object's type, for messages."""
+    cls = type(o)
+    return f"torch.{o.dtype.name}" if isinstance(o, _tracer.Tensor) else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """No effect: products of float32 are computed in float32."""
+
+
+def get_float32_matmul_precision() -> str:
+    """``"highest"``."""
+    return "highest"
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """No effect: all algorithms are deterministic."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """True."""
+    return True
+
+
+def get_deterministic_debug_mode() -> int:
+    """0."""
+    return 0
+
+
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """False."""
+    return False
+
+
+is_autocast_cpu_enabled = is_autocast_cache_enabled = is_autocast_enabled
+
+
+def get_autocast_dtype(device_type: str) -> _Any:
+    """The dtype that PyTorch's mixed precision has: bfloat16 for the CPU, float16 for other devices."""
+    return _tracer.bfloat16 if device_type == "cpu" else _tracer.float16
+
+
+def set_num_interop_threads(number: int) -> None:
+    """No effect: operations run one after the other."""
+
+
+def get_num_interop_threads() -> int:
+    """1."""
+    return 1
+
+
+def set_default_device(device: _Any) -> None:
+    """No effect for the CPU. Raises RuntimeError for another device."""
+    _require_cpu(device)
+
+
+def get_default_device() -> _Any:
+    """The CPU."""
+    return _tracer.device("cpu")
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: the setting is not supported."""
+    return False
+
+
+def __getattr__(name: str) -> _Any:
+    """Imports a package that is not imported with the others, on first use."""
+    if name in _PACKAGES or name in ("mps", "xpu", "multiprocessing"):
+        return _importlib.import_module(f"torch.{name}")
+    if name in _ABSENT:
+        globals()[name] = found = _absent(name)
+        return found
+    if name in _DIFFERENT or not hasattr(_tracer, name):
+        raise AttributeError(f"module 'torch' has no attribute {name!r}: tracer does not have it")
+    return getattr(_tracer, name)
+
+
+# Classes that programs name in annotations and tests of types; dtypes and layouts that tensors do not have.
+_ABSENT = frozenset(
+    [
+        *("BoolStorage", "ByteStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "Storage"),
+        *("Event", "OutOfMemoryError", "Stream", "SymBool", "SymFloat", "SymInt"),
+        *("chalf", "complex32", "float4_e2m1fn_x2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
+        *("float8_e8m0fnu", "qint32", "qint8", "quint8", "jagged"),
+        *("sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr"),
+    ]
+)
+_tracer.nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")  # type: ignore[attr-defined]
+_parallel.DistributedDataParallel = _absent("nn.parallel.DistributedDataParallel")  # type: ignore[attr-defined]
+torch = _sys.modules[__name__]  # ``torch.torch`` is ``torch``

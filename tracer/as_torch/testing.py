@@ -1,0 +1,78 @@
+"""``torch.testing``: comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.tensor import Tensor
+from ..ir.types import DType
+from ..ops.construct import tensor
+
+_TOLERANCES = {"float16": (1e-3, 1e-5), "bfloat16": (1.6e-2, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
+_TOLERANCES |= {"complex64": _TOLERANCES["float32"], "complex128": _TOLERANCES["float64"]}
+
+
+def assert_close(
+    actual: Any,
+    expected: Any,
+    *,
+    allow_subclasses: bool = True,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = False,
+    check_device: bool = True,
+    check_dtype: bool = True,
+    check_layout: bool = True,
+    check_stride: bool = False,
+    msg: str | Callable[[str], str] | None = None,
+) -> None:
+    """Raises AssertionError unless tensors, arrays, numbers, or sequences and mappings of them, are close.
+
+    The tolerances are by default those of the dtype: 1.3e-6 and 1e-5 for float32, 0 for integers.
+    """
+    if (rtol is None) != (atol is None):
+        raise ValueError("rtol and atol must both be specified or both be unspecified")
+    try:
+        _compare(actual, expected, rtol, atol, equal_nan, check_dtype)
+    except AssertionError as e:
+        if msg is None:
+            raise
+        raise AssertionError(msg(str(e)) if callable(msg) else msg) from None
+
+
+def _compare(x: Any, y: Any, rtol: float | None, atol: float | None, equal_nan: bool, check_dtype: bool) -> None:
+    if isinstance(x, Mapping) and isinstance(y, Mapping):
+        if set(x) != set(y):
+            raise AssertionError("the keys of the mappings do not match")
+        for key in x:
+            _compare(x[key], y[key], rtol, atol, equal_nan, check_dtype)
+        return
+    if all(isinstance(v, Sequence) and not isinstance(v, str) for v in (x, y)):
+        if len(x) != len(y):
+            raise AssertionError(f"the length of the sequences do not match: {len(x)} != {len(y)}")
+        for a, b in zip(x, y, strict=True):
+            _compare(a, b, rtol, atol, equal_nan, check_dtype)
+        return
+    a, b = (v.detach() if isinstance(v, Tensor) else tensor(v) for v in (x, y))
+    if a.shape != b.shape:
+        raise AssertionError(f"the values for attribute 'shape' do not match: {a.shape} != {b.shape}")
+    if a.dtype is not b.dtype and check_dtype and isinstance(x, Tensor) and isinstance(y, Tensor):
+        raise AssertionError(f"the values for attribute 'dtype' do not match: {a.dtype} != {b.dtype}")
+    if rtol is None or atol is None:
+        known = [_tolerance(t.dtype) for t in (a, b)]
+        rtol, atol = max(t[0] for t in known), max(t[1] for t in known)
+    first, second = (t.numpy().astype(np.complex128 if t.dtype.is_complex else np.float64) for t in (a, b))
+    close = np.isclose(first, second, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    if not close.all():
+        worst = np.nanmax(np.abs(first - second))
+        raise AssertionError(
+            f"Tensor-likes are not close!\n\nMismatched elements: {close.size - close.sum()} / {close.size}\n"
+            f"Greatest absolute difference: {worst} (up to {atol} allowed, and up to {rtol} of the expected value)"
+        )
+
+
+def _tolerance(dtype: DType) -> tuple[float, float]:
+    return _TOLERANCES.get(dtype.name, (0.0, 0.0))

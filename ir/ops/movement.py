@@ -238,16 +238,31 @@ def _slice_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs:
     return [Piece(1, tuple(inner), " and ".join(tests) or None), Piece(0, tuple(index))]
 
 
+_SLICE_UPDATE_RULES = (
+    lambda g, v_type, starts, stops, steps: slice_update(g, zeros(v_type), starts=starts, stops=stops, steps=steps),
+    lambda g, starts, stops, steps: slice_(g, starts=starts, stops=stops, steps=steps),
+)
 slice_update = primitive(
     "slice_update",
     Kind.MOVEMENT,
     "x v",
     infer=_infer_slice_update,
     impl=_slice_update,
-    vjp=(
-        lambda g, v_type, starts, stops, steps: slice_update(g, zeros(v_type), starts=starts, stops=stops, steps=steps),
-        lambda g, starts, stops, steps: slice_(g, starts=starts, stops=stops, steps=steps),
-    ),
+    vjp=_SLICE_UPDATE_RULES,
+    pieces=_slice_update_pieces,
+    torch_name="CopySlices",
+)
+
+
+# write_slice: slice_update for a program that writes v directly into the memory of x.
+
+write_slice = primitive(
+    "write_slice",
+    Kind.MOVEMENT,
+    "x v",
+    infer=_infer_slice_update,
+    impl=_slice_update,
+    vjp=_SLICE_UPDATE_RULES,
     pieces=_slice_update_pieces,
     torch_name="CopySlices",
 )

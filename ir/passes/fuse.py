@@ -44,6 +44,8 @@ _LENGTH = 400  # operations; function calls count as four
 _ARRAYS = 32
 _REDUCTIONS = 32
 _BRANCHES = 16
+_WRITES = 8  # of slices of at least the following elements: each is a stream of memory accesses
+_LONG = 32
 
 _BRANCHING = (pad, slice_update, concatenate)  # an element is selected by its position
 
@@ -181,7 +183,7 @@ class _Emitter:
         """The position where a kernel that begins at ``start`` has its full length."""
         chain: dict[Op, None] = {}
         reads: set[Value] = set()
-        length = branches = reductions = 0
+        length = branches = reductions = written = 0
         for k in range(start, len(ops)):
             before = len(chain)
             self._with_free(ops[k], chain)
@@ -190,7 +192,9 @@ class _Emitter:
                 branches += added.primitive in _BRANCHING
                 reductions += added.primitive.kind is Kind.REDUCTION
                 reads.update(v for v in added.operands if v.op not in chain)
-            if length >= _LENGTH or len(reads) >= _ARRAYS or branches >= _BRANCHES or reductions >= _REDUCTIONS:
+                written += is_write(added) and added.operands[1].type.numel >= _LONG
+            counts = (length, _LENGTH), (len(reads), _ARRAYS), (branches, _BRANCHES), (reductions, _REDUCTIONS), (written, _WRITES)
+            if any(count >= limit for count, limit in counts):
                 return k + 1
         return len(ops)
 

@@ -41,7 +41,9 @@ class Program:
 PROGRAMS: dict[str, Program] = {}
 
 
-def program(name: str, inputs: Callable[[], list[np.ndarray]], loops: Callable[..., Any], gradients: tuple[int, ...] = ()) -> Any:
+def program(
+    name: str, inputs: Callable[[], list[np.ndarray]], loops: Callable[..., Any], gradients: tuple[int, ...] = ()
+) -> Any:
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         PROGRAMS[name] = Program(function, numba.njit(loops), inputs, gradients)
         return function
@@ -180,7 +182,9 @@ def adi_by_hand(u):  # type: ignore[no-untyped-def]
             v[0, i], p[i, 0], q[i, 0] = 1.0, 0.0, 1.0
             for j in range(1, n - 1):
                 p[i, j] = 0.3 / (0.3 * p[i, j - 1] + 1.6)
-                q[i, j] = (0.2 * u[j, i - 1] + 0.6 * u[j, i] + 0.2 * u[j, i + 1] + 0.3 * q[i, j - 1]) / (0.3 * p[i, j - 1] + 1.6)
+                q[i, j] = (0.2 * u[j, i - 1] + 0.6 * u[j, i] + 0.2 * u[j, i + 1] + 0.3 * q[i, j - 1]) / (
+                    0.3 * p[i, j - 1] + 1.6
+                )
             v[n - 1, i] = 1.0
             for j in range(n - 2, 0, -1):
                 v[j, i] = p[i, j] * v[j + 1, i] + q[i, j]
@@ -188,7 +192,9 @@ def adi_by_hand(u):  # type: ignore[no-untyped-def]
             u[i, 0], p[i, 0], q[i, 0] = 1.0, 0.0, 1.0
             for j in range(1, n - 1):
                 p[i, j] = 0.3 / (0.3 * p[i, j - 1] + 1.6)
-                q[i, j] = (0.2 * v[i - 1, j] + 0.6 * v[i, j] + 0.2 * v[i + 1, j] + 0.3 * q[i, j - 1]) / (0.3 * p[i, j - 1] + 1.6)
+                q[i, j] = (0.2 * v[i - 1, j] + 0.6 * v[i, j] + 0.2 * v[i + 1, j] + 0.3 * q[i, j - 1]) / (
+                    0.3 * p[i, j - 1] + 1.6
+                )
             u[i, n - 1] = 1.0
             for j in range(n - 2, 0, -1):
                 u[i, j] = p[i, j] * u[i, j + 1] + q[i, j]
@@ -270,9 +276,7 @@ def cavity(zeros: Any, u: Any, v: Any, p: Any) -> Any:
         uy, vx = (u[2:, 1:-1] - u[:-2, 1:-1]) / (2 * h), (v[1:-1, 2:] - v[1:-1, :-2]) / (2 * h)
         b[1:-1, 1:-1] = (ux + vy) / dt - ux * ux - 2 * uy * vx - vy * vy
         for _ in range(10):
-            p[1:-1, 1:-1] = (
-                0.25 * (p[1:-1, 2:] + p[1:-1, :-2] + p[2:, 1:-1] + p[:-2, 1:-1]) - 0.25 * h * h * b[1:-1, 1:-1]
-            )
+            p[1:-1, 1:-1] = 0.25 * (p[1:-1, 2:] + p[1:-1, :-2] + p[2:, 1:-1] + p[:-2, 1:-1]) - 0.25 * h * h * b[1:-1, 1:-1]
             p[:, -1] = p[:, -2]
             p[0, :] = p[1, :]
             p[:, 0] = p[:, 1]
@@ -416,7 +420,9 @@ def main() -> None:
     parser.add_argument("--only", default="*", help="a pattern for names of programs")
     parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
-    table = Table("program", "traced, us", "NumPy, us", "Numba, us", "NumPy/traced", "Numba/traced", "recorded, s", "compiled, s")
+    table = Table(
+        "program", "traced, us", "NumPy, us", "Numba, us", "NumPy/traced", "Numba/traced", "recorded, s", "compiled, s"
+    )
     tracer.set_num_threads(1)
     with np.errstate(all="ignore"):
         for name, p in PROGRAMS.items():
@@ -429,7 +435,7 @@ def main() -> None:
                     times[k].append(_seconds(step))
             best = {k: min(v) for k, v in times.items()}
             ratios = (
-                    statistics.median(b / a for a, b in zip(times["traced"], times[k], strict=True)) for k in ("NumPy", "Numba")
+                statistics.median(b / a for a, b in zip(times["traced"], times[k], strict=True)) for k in ("NumPy", "Numba")
             )
             row = [f"{best[k] * 1e6:.0f}" for k in steps] + [f"{r:.2f}" for r in ratios]
             table.add_row(name, *row, *(f"{firsts[k]:.2f}" for k in firsts))

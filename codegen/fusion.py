@@ -39,6 +39,7 @@ _DEAR = (
     "digamma",
 )
 
+
 class Result(NamedTuple):
     """A value to store, the array's number, and, if the value is only a slice of it, the array and the slice."""
 

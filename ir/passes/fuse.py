@@ -128,7 +128,9 @@ class _Emitter:
         for key, item in items.items():
             reads = [v for op in ([item] if isinstance(item, Op) else item.ops) for v in op.operands]
             made = [u for v in reads for u in self.planner.made(v) if u in item_of and item_of[u] is not item]
-            sooner = [r for op in ([item] if isinstance(item, Op) else item.ops) for r in self.planner.hazards.before.get(op, ())]
+            sooner = [
+                r for op in ([item] if isinstance(item, Op) else item.ops) for r in self.planner.hazards.before.get(op, ())
+            ]
             found = [item_of[u] for u in (*made, *(r.results[0] for r in sooner))]
             sources[key] = [*{id(source): source for source in found if source is not item}.values()]
             for source in sources[key]:
@@ -193,7 +195,13 @@ class _Emitter:
                 reductions += added.primitive.kind is Kind.REDUCTION
                 reads.update(v for v in added.operands if v.op not in chain)
                 written += is_write(added) and added.operands[1].type.numel >= _LONG
-            counts = (length, _LENGTH), (len(reads), _ARRAYS), (branches, _BRANCHES), (reductions, _REDUCTIONS), (written, _WRITES)
+            counts = (
+                (length, _LENGTH),
+                (len(reads), _ARRAYS),
+                (branches, _BRANCHES),
+                (reductions, _REDUCTIONS),
+                (written, _WRITES),
+            )
             if any(count >= limit for count, limit in counts):
                 return k + 1
         return len(ops)
@@ -259,7 +267,9 @@ class _Emitter:
         # A reshape at the start of the chain only renames existing memory.
         self.rewriter.map[v] = self.emit([v], list(chain))[0]
 
-    def emit(self, results: list[Value], ops: list[Op], homes: Mapping[Value, tuple[Value, Region]] | None = None) -> tuple[Value, ...]:
+    def emit(
+        self, results: list[Value], ops: list[Op], homes: Mapping[Value, tuple[Value, Region]] | None = None
+    ) -> tuple[Value, ...]:
         """Appends one fusion of ``ops`` that returns ``results``. ``homes``: values that it reads as parts of others."""
         body = Builder(f"k{self.count}")
         self.count += 1

@@ -275,7 +275,9 @@ class Planner:
             u, there = home or read or (None, ())
             if u is None or self.hazards.first.get(u) is not memory or disjoint(there, region):
                 continue
-            direct = v is read[0] if home and read else v in self.free and self.free[v].operands == (u,) and there != whole(u.shape)
+            direct = (
+                v is read[0] if home and read else v in self.free and self.free[v].operands == (u,) and there != whole(u.shape)
+            )
             if not (direct and there == region and _reads_in_place(op, k)):
                 return False
         return True

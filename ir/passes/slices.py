@@ -17,7 +17,7 @@ import numpy as np
 
 from ..graph import Graph, Op, Rewriter, Value
 from ..ops import add, full, pad, slice_, slice_update
-from ..regions import Region, attributes, box, disjoint, extents, inside, part_of, region_of, whole
+from ..regions import Noted, Region, attributes, box, disjoint, extents, inside, part_of, region_of, whole
 
 _FAR = 100  # updates that a read looks through one by one
 _MANY = 4  # parts of an array that are updated separately, rather than in a kernel for the whole
@@ -134,25 +134,30 @@ class _Slices(Rewriter):
 
 
 def _without_overwritten(graph: Graph) -> Graph:
-    """Skips updates that the next one overwrites, if nothing else reads their result."""
+    """Skips updates whose elements later ones overwrite before anything reads them."""
     users, outputs = graph.users(), set(graph.outputs)
+    later: dict[Value, Noted[Region]] = {}  # for values that only an update reads: what it and those after it write
+    dead: set[Op] = set()
+    for op in reversed(graph.ops):
+        if op.primitive is not slice_update:
+            continue
+        region = region_of(op)
+        writes = later.pop(op.result, Noted[Region]())
+        if any(inside(region, other) for other in writes.overlapping(region)):
+            dead.add(op)
+        else:
+            writes.add(region, region)
+        x, v = op.operands
+        if users[x] == [op] and x is not v and x not in outputs:
+            later[x] = writes
+    if not dead:
+        return graph
     rewriter = Rewriter(graph)
     for op in graph.ops:
-        last = op
-        while last.primitive is slice_update:
-            x = last.operands[0]
-            if x.op is None or x.op.primitive is not slice_update or x in outputs or users[x] != [last]:
-                break
-            if not inside(region_of(x.op), region_of(op)):
-                break
-            last = x.op
-        if last is op:
-            rewriter.copy(op)
+        if op in dead:
+            rewriter.map[op.result] = rewriter.map[op.operands[0]]
         else:
-            operands = [rewriter.map[last.operands[0]], rewriter.map[op.operands[1]]]
-            (result,) = rewriter.builder.add(slice_update, operands, op.attrs, [op.result.type], op.loc)
-            result.name = op.result.name
-            rewriter.map[op.result] = result
+            rewriter.copy(op)
     return rewriter.finish()
 
 

@@ -2,7 +2,7 @@
 
 Such an update is a step of its own, or the end of the kernel that computes the slice; the array must be in memory. The other
 updates stay in the kernel that computes or reads the array, where they are a branch: arrays that are only read element by
-element, so that no memory is needed for them, and short ones.
+element, so that no memory is needed for them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from ..graph import Graph, Op, Rewriter, Value
 from ..ops import slice_update, write_slice
 from ..primitive import Kind
 
-_SHORT = 16  # elements
-
 
 def choose_writes(graph: Graph) -> Graph:
     if not any(op.primitive is slice_update for op in graph.ops):
@@ -20,7 +18,8 @@ def choose_writes(graph: Graph) -> Graph:
     users, outputs = graph.users(), set(graph.outputs)
     rewriter = Rewriter(graph)
     for op in graph.ops:
-        if op.primitive is slice_update and _is_written(rewriter.map[op.operands[0]], op.result, users.get(op.result, []), outputs):
+        readers = users.get(op.result, [])
+        if op.primitive is slice_update and _is_written(rewriter.map[op.operands[0]], op.result, readers, outputs):
             operands = [rewriter.map[v] for v in op.operands]
             (result,) = rewriter.builder.add(write_slice, operands, op.attrs, [op.result.type], op.loc)
             result.name = op.result.name
@@ -31,7 +30,7 @@ def choose_writes(graph: Graph) -> Graph:
 
 
 def _is_written(x: Value, y: Value, readers: list[Op], outputs: set[Value]) -> bool:
-    if x.type.numel <= _SHORT or not x.dtype.is_native:
+    if not y.type.numel or not x.dtype.is_native:
         return False
     if x.op is not None and x.op.primitive is write_slice:
         return True

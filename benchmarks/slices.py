@@ -41,9 +41,10 @@ class Program:
 PROGRAMS: dict[str, Program] = {}
 
 
-def program(
-    name: str, inputs: Callable[[], list[np.ndarray]], loops: Callable[..., Any], gradients: tuple[int, ...] = ()
-) -> Any:
+Inputs = Callable[[], list[np.ndarray]]
+
+
+def program(name: str, inputs: Inputs, loops: Callable[..., Any], gradients: tuple[int, ...] = ()) -> Any:
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         PROGRAMS[name] = Program(function, numba.njit(loops), inputs, gradients)
         return function
@@ -420,9 +421,8 @@ def main() -> None:
     parser.add_argument("--only", default="*", help="a pattern for names of programs")
     parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
-    table = Table(
-        "program", "traced, us", "NumPy, us", "Numba, us", "NumPy/traced", "Numba/traced", "recorded, s", "compiled, s"
-    )
+    columns = ("traced, us", "NumPy, us", "Numba, us", "NumPy/traced", "Numba/traced", "recorded, s", "compiled, s")
+    table = Table("program", *columns)
     tracer.set_num_threads(1)
     with np.errstate(all="ignore"):
         for name, p in PROGRAMS.items():

@@ -33,7 +33,12 @@ def run(plan: Plan, arrays, seed: int | None = None):
     generator = random.Random(seed)
     sizes = [*(t.nbytes for t in plan.inputs), *(plan.outputs[k].nbytes for k in plan.results)]
     bases, end = {}, 64
-    for name, size in [*enumerate(sizes), ("arena", plan.arena), ("constants", len(plan.constants)), ("status", 16 * len(plan.steps))]:
+    for name, size in [
+        *enumerate(sizes),
+        ("arena", plan.arena),
+        ("constants", len(plan.constants)),
+        ("status", 16 * len(plan.steps)),
+    ]:
         bases[name] = end
         end += -(-size // 64) * 64 + 64
     memory = np.full(end, 0xA5, np.uint8)

@@ -34,13 +34,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..ops import concatenate, constant, fusion, pad, reshape, slice_, slice_update
 from ..primitive import Kind
-from ..regions import Region, attributes, region_of
+from ..regions import attributes, region_of
 from .grouping import Group, Planner, find
-from .hazards import is_write
+from .hazards import Home, is_write
 
 _LARGE = 1 << 20  # bytes: larger values are few in a program
 # A kernel with this many of these is complete; the next operation starts another kernel.
-_LENGTH = 400  # operations; function calls count as four
+_LENGTH = 400  # operations; function calls and writes count as four
 _ARRAYS = 32
 _REDUCTIONS = 32
 _BRANCHES = 16
@@ -52,7 +52,7 @@ _BRANCHING = (pad, slice_update, concatenate)  # an element is selected by its p
 
 def _weight(op: Op) -> int:
     scalar = op.primitive.scalar
-    return 4 if isinstance(scalar, str) and "(" in scalar else 1
+    return 4 if is_write(op) or (isinstance(scalar, str) and "(" in scalar) else 1
 
 
 def _root(v: Value) -> Value:
@@ -126,12 +126,11 @@ class _Emitter:
         readers: dict[int, list[Op | Group]] = {}
         hasty: set[int] = set()  # those that read large values
         for key, item in items.items():
-            reads = [v for op in ([item] if isinstance(item, Op) else item.ops) for v in op.operands]
+            ops = [item] if isinstance(item, Op) else item.ops
+            reads = [v for op in ops for v in op.operands]
             made = [u for v in reads for u in self.planner.made(v) if u in item_of and item_of[u] is not item]
-            sooner = [
-                r for op in ([item] if isinstance(item, Op) else item.ops) for r in self.planner.hazards.before.get(op, ())
-            ]
-            found = [item_of[u] for u in (*made, *(r.results[0] for r in sooner))]
+            overwritten = [r.results[0] for op in ops for r in self.planner.hazards.before.get(op, ())]
+            found = [item_of[u] for u in (*made, *overwritten)]
             sources[key] = [*{id(source): source for source in found if source is not item}.values()]
             for source in sources[key]:
                 readers.setdefault(id(source), []).append(item)
@@ -195,14 +194,8 @@ class _Emitter:
                 reductions += added.primitive.kind is Kind.REDUCTION
                 reads.update(v for v in added.operands if v.op not in chain)
                 written += is_write(added) and added.operands[1].type.numel >= _LONG
-            counts = (
-                (length, _LENGTH),
-                (len(reads), _ARRAYS),
-                (branches, _BRANCHES),
-                (reductions, _REDUCTIONS),
-                (written, _WRITES),
-            )
-            if any(count >= limit for count, limit in counts):
+            few = length < _LENGTH and len(reads) < _ARRAYS and branches < _BRANCHES and reductions < _REDUCTIONS
+            if not few or written >= _WRITES:
                 return k + 1
         return len(ops)
 
@@ -267,10 +260,8 @@ class _Emitter:
         # A reshape at the start of the chain only renames existing memory.
         self.rewriter.map[v] = self.emit([v], list(chain))[0]
 
-    def emit(
-        self, results: list[Value], ops: list[Op], homes: Mapping[Value, tuple[Value, Region]] | None = None
-    ) -> tuple[Value, ...]:
-        """Appends one fusion of ``ops`` that returns ``results``. ``homes``: values that it reads as parts of others."""
+    def emit(self, results: list[Value], ops: list[Op], homes: Mapping[Value, Home] | None = None) -> tuple[Value, ...]:
+        """Appends one fusion of ``ops`` that returns ``results``. ``homes``: values that it reads as parts of arrays."""
         body = Builder(f"k{self.count}")
         self.count += 1
         made = {v for op in ops for v in op.results}

@@ -32,7 +32,7 @@ from ..ops import (
 from ..ops.reduce import SHORT, kept_axes
 from ..primitive import Kind
 from ..regions import Region, disjoint, region_of, whole
-from .hazards import Hazards, is_write
+from .hazards import Hazards, Home, is_write
 
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
 
@@ -117,7 +117,7 @@ class Planner:
         self.nesting: dict[Value, int] = {}  # number of nested branches for reading free operations
         self.hazards = Hazards(graph, _is_free)
         # Operations that read a written value, in another kernel, from the array into which it was written.
-        self.from_home: dict[tuple[Op, Value], tuple[Value, Region]] = {}
+        self.from_home: dict[tuple[Op, Value], Home] = {}
         for op in graph.ops:
             simple = self._is_simple(op)
             nesting = (op.primitive is pad) + max((self.nesting.get(v, 0) for v in op.operands), default=0)
@@ -193,7 +193,7 @@ class Planner:
             self.from_home[op, v] = self.hazards.home[v]
             self.hazards.read(op, *self.hazards.home[v])
 
-    def homes_read(self, op: Op) -> list[tuple[Value, tuple[Value, Region]]]:
+    def homes_read(self, op: Op) -> list[tuple[Value, Home]]:
         """The values that an operation reads from arrays, and where they are."""
         made = [u for v in op.operands for u in self.made(v)]
         return [(u, self.from_home[op, u]) for u in made if (op, u) in self.from_home]
@@ -240,9 +240,8 @@ class Planner:
         u = next(iter(self.made(v)), None)
         computing = self._shared(op, 1, v, u, wanted) if u is not None else None
         before = self._written_by(x, op, memory)
-        stage = max(
-            computing.stage if computing is not None else self.ready(v), before.stage if before is not None else self.ready(x)
-        )
+        stages = (self.ready(v) if computing is None else computing.stage, self.ready(x) if before is None else before.stage)
+        stage = max(stages)
         joined = [g for g in (computing, before) if g is not None and g.stage == stage]
         for reader in self.hazards.overwritten(op):
             group = self.group.get(reader.results[0])
@@ -251,10 +250,10 @@ class Planner:
                 stage = max(stage, self.stage[reader.results[0]] + 1)
                 self.hazards.before.setdefault(op, []).append(reader)
         wanted.stage = stage
-        merged: Group | None = wanted
-        for group in joined:
-            if group.stage == stage and merged is not None:
-                merged = _merge(merged, find(group)) or merged
+        merged = wanted
+        for kernel in joined:
+            if kernel.stage == stage:
+                merged = _merge(merged, find(kernel)) or merged
         merged.ops.append(op)
         self.stage[op.result] = merged.stage
         self.group[op.result] = merged
@@ -271,13 +270,14 @@ class Planner:
         """True if all that an operation reads of a region are the elements at the position that it computes."""
         for k, v in enumerate(op.operands):
             read = self._read(op, v)
-            home = self.from_home.get((op, read[0])) if read is not None else None
-            u, there = home or read or (None, ())
-            if u is None or self.hazards.first.get(u) is not memory or disjoint(there, region):
+            if read is None:
                 continue
-            direct = (
-                v is read[0] if home and read else v in self.free and self.free[v].operands == (u,) and there != whole(u.shape)
-            )
+            home = self.from_home.get((op, read[0]))
+            x, there = home or read
+            if self.hazards.first.get(x) is not memory or disjoint(there, region):
+                continue
+            slice_alone = v in self.free and self.free[v].primitive is slice_ and self.free[v].operands[0] is x
+            direct = v is read[0] if home is not None else slice_alone
             if not (direct and there == region and _reads_in_place(op, k)):
                 return False
         return True

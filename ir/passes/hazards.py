@@ -8,6 +8,8 @@ from ..graph import Graph, Op, Value
 from ..ops import reshape, slice_, write_slice
 from ..regions import Noted, Region, region_of, whole
 
+Home = tuple[Value, Region]  # an array, and where a value is in it
+
 
 def is_write(op: Op) -> bool:
     """True if an operation writes a slice into the memory of an array, by a kernel."""
@@ -35,7 +37,7 @@ class Hazards:
             self._number[op.result] = self._number.setdefault(x, 0) + 1
             self._writes.setdefault(self.first[x], Noted()).add(region_of(op), self._number[op.result])
         self.before: dict[Op, list[Op]] = {}  # for each write, operations that must precede it
-        self.home: dict[Value, tuple[Value, Region]] = {}  # where a written value is in memory, until that is overwritten
+        self.home: dict[Value, Home] = {}  # where a written value is in memory, until that is overwritten
         self.kept: set[Op] = self._read_late(graph, is_free) if self.first else set()
         self._reads: dict[Value, Noted[Op]] = {memory: Noted() for memory in self.first.values()}
         self._homes: dict[Value, Noted[Value]] = {memory: Noted() for memory in self.first.values()}

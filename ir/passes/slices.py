@@ -53,19 +53,17 @@ class _Slices(Rewriter):
     def _origin(self, x: Value, region: Region) -> tuple[Value, Region]:
         """The value and the region of it that have the elements ``region`` of ``x``."""
         for _ in range(_FAR):
-            if x.op is None:
-                break
-            if x.op.primitive is slice_:
-                x, region = x.op.operands[0], part_of(region, region_of(x.op))
-            elif x.op.primitive is slice_update:
+            op = x.op
+            if op is not None and op.primitive is slice_:
+                x, region = op.operands[0], part_of(region, region_of(op))
+            elif op is not None and op.primitive is slice_update:
                 first, reached = self.before[x]
-                written = region_of(x.op)
                 if disjoint(region, reached):
                     x = first
-                elif disjoint(region, written):
-                    x = x.op.operands[0]
-                elif attributes(region) == attributes(written):
-                    x = x.op.operands[1]
+                elif disjoint(region, region_of(op)):
+                    x = op.operands[0]
+                elif region == region_of(op):
+                    x = op.operands[1]
                     region = whole(x.shape)
                 else:
                     break
@@ -114,7 +112,7 @@ class _Slices(Rewriter):
             return False
         if v.op.primitive is full and origin.op.primitive is full:
             return bool(_bits(v.op) == _bits(origin.op))
-        return v.op.primitive is slice_ and v.op.operands[0] is origin and attributes(region_of(v.op)) == attributes(there)
+        return v.op.primitive is slice_ and v.op.operands[0] is origin and region_of(v.op) == there
 
     def _add(self, op: Op) -> None:
         """A sum with zeros around a part: an update of the part."""

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from ..ir.graph import Builder, Graph, Op, Value
-from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, slice_, sum_, sum_lost, uniform, write_slice
+from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, reshape, slice_, sum_, sum_lost, uniform, write_slice
+from ..ir.ops.movement import is_unit_reshape
 from ..ir.ops.reduce import SHORT, kept_axes
 from ..ir.primitive import Kind
 from ..ir.regions import Region, region_of
@@ -115,7 +116,8 @@ def is_read_in_place(body: Graph, v: Value) -> bool:
         if not computed.isdisjoint(op.operands):
             if op.primitive is write_slice and op.operands[0] not in computed:
                 continue
-            if op.primitive.kind is not Kind.ELEMENTWISE:
+            unit = op.primitive is reshape and is_unit_reshape(op.operands[0].shape, op.result.shape)
+            if not unit and op.primitive.kind is not Kind.ELEMENTWISE:
                 return False
             computed.update(op.results)
     return True
@@ -261,7 +263,7 @@ def _store(low: Lowering, results: Results, index: Index) -> None:
     """Stores element ``index`` of each result. All are computed before any is stored, because one may replace an operand."""
     names = [low.value(r.value, index) for r in results]
     for (v, k, into), name in zip(results, names, strict=True):
-        offset = low.offset(v, index) if into is None else low.offset(into[0], low.placed(*into, index))
+        offset = low.offset(v, index) if into is None else low.offset(into[0], low.placed(*into, v.shape, index))
         low.scopes[-1].body.append(Store(low.arrays[k].name, offset, name))
 
 

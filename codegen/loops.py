@@ -205,8 +205,8 @@ class Lowering:
         ]
         return " + ".join(terms) or "0"
 
-    def placed(self, x: Value, region: Region, index: Index) -> Index:
-        """The position in ``x`` of element ``index`` of a slice of it.
+    def placed(self, x: Value, region: Region, shape: tuple[int, ...], index: Index) -> Index:
+        """The position in ``x`` of element ``index`` of a slice of it, which may lack axes of extent 1.
 
         Equal slices have equal text: it is visible that a replaced element is read before, in the same iteration.
         """
@@ -214,7 +214,9 @@ class Lowering:
         if key not in self._places:
             self._places[key] = [(self.param(r.start), self.param(r.step)) for r in region]
         places = []
-        for i, (start, step) in zip(index, self._places[key], strict=True):
+        moving = iter([i for i, n in zip(index, shape, strict=True) if n != 1])
+        for r, (start, step) in zip(region, self._places[key], strict=True):
+            i = next(moving) if len(r) != 1 else "0"
             terms = [f"{i} * {step}" if step != "1" else i] if i != "0" else []
             terms += [start] if start != "0" else []
             places.append(self.atom(" + ".join(terms) or "0"))
@@ -293,7 +295,7 @@ class Lowering:
 
     def _movement(self, op: Op, index: Index) -> str:
         if op.operands and op.operands[0] in self.memory:
-            return self.value(op.operands[0], self.placed(op.operands[0], region_of(op), index))
+            return self.value(op.operands[0], self.placed(op.operands[0], region_of(op), op.result.shape, index))
         types = [o.type for o in op.operands]
         assert op.primitive.pieces is not None, op.primitive.name
         pieces = op.primitive.pieces(index, types, op.attrs, self.param)

@@ -278,7 +278,8 @@ class _Emitter:
             if v not in inner:
                 if homes and v in homes:
                     array, region = homes[v]
-                    (inner[v],) = body.append(slice_, [stored(self._written(array))], attributes(region))
+                    (part,) = body.append(slice_, [stored(self._written(array))], attributes(region))
+                    inner[v] = part if part.shape == v.shape else body.append(reshape, [part], {"shape": v.shape})[0]
                 else:
                     inner[v] = stored(v)
             return inner[v]

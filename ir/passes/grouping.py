@@ -29,6 +29,7 @@ from ..ops import (
     where,
     write_slice,
 )
+from ..ops.movement import is_unit_reshape
 from ..ops.reduce import SHORT, kept_axes
 from ..primitive import Kind
 from ..regions import Region, disjoint, region_of, whole
@@ -49,13 +50,8 @@ def _is_free(op: Op) -> bool:
     if not has_kernel(op):
         return False
     if op.primitive is reshape:
-        return _only_units_move(op)
+        return is_unit_reshape(op.operands[0].shape, op.result.shape)
     return op.primitive.name in _DUPLICATED
-
-
-def _only_units_move(op: Op) -> bool:
-    old, new = op.operands[0].shape, op.result.shape
-    return [n for n in old if n != 1] == [n for n in new if n != 1]
 
 
 _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
@@ -276,6 +272,8 @@ class Planner:
             x, there = home or read
             if self.hazards.first.get(x) is not memory or disjoint(there, region):
                 continue
+            while v in self.free and self.free[v].primitive is reshape:
+                (v,) = self.free[v].operands
             slice_alone = v in self.free and self.free[v].primitive is slice_ and self.free[v].operands[0] is x
             direct = v is read[0] if home is not None else slice_alone
             if not (direct and there == region and _reads_in_place(op, k)):

@@ -8,7 +8,8 @@ element, so that no memory is needed for them.
 from __future__ import annotations
 
 from ..graph import Graph, Op, Rewriter, Value
-from ..ops import slice_update, write_slice
+from ..ops import reshape, slice_update, write_slice
+from ..ops.movement import is_unit_reshape
 from ..primitive import Kind
 
 
@@ -20,8 +21,10 @@ def choose_writes(graph: Graph) -> Graph:
     for op in graph.ops:
         readers = users.get(op.result, [])
         if op.primitive is slice_update and _is_written(rewriter.map[op.operands[0]], op.result, readers, outputs):
-            operands = [rewriter.map[v] for v in op.operands]
-            (result,) = rewriter.builder.add(write_slice, operands, op.attrs, [op.result.type], op.loc)
+            x, v = (rewriter.map[v] for v in op.operands)
+            while v.op is not None and v.op.primitive is reshape and is_unit_reshape(v.op.operands[0].shape, v.shape):
+                (v,) = v.op.operands  # the shape in which it is computed
+            (result,) = rewriter.builder.add(write_slice, [x, v], op.attrs, [op.result.type], op.loc)
             result.name = op.result.name
             rewriter.map[op.result] = result
         else:

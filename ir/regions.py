@@ -64,11 +64,6 @@ def part_of(a: Region, b: Region) -> Region:
     return tuple(q[r.start : r[-1] + 1 : r.step] if r else q[:0] for r, q in zip(a, b, strict=True))
 
 
-def box(a: Region, b: Region) -> Region:
-    """A region of steps 1 that contains both."""
-    return tuple(range(min(r.start, q.start), max(r.stop, q.stop)) for r, q in zip(a, b, strict=True))
-
-
 class Noted(Generic[T]):
     """Regions of one array, each with a note; finds those that overlap another region.
 

@@ -280,7 +280,19 @@ def overlapping(a, b):
 
 
 PATTERNS = [
-    *(rows, argument, backwards, columns, stencil, stencil_in_place, shifted, swapped, reversed_in_place, red_black, two_from_one),
+    *(
+        rows,
+        argument,
+        backwards,
+        columns,
+        stencil,
+        stencil_in_place,
+        shifted,
+        swapped,
+        reversed_in_place,
+        red_black,
+        two_from_one,
+    ),
     *(versions, old_elements, views, whole_between, reduced, products, factored, aligned, both, many_small, overlapping),
 ]
 
@@ -404,6 +416,7 @@ def test_segments():
 def test_captured_arrays_and_views_of_arguments():
     def make():
         state = tracer.zeros(4, 6, dtype=tracer.float64)
+
         def f(a, b):
             state[0] += a[0]
             state[1:] = state[:-1] * 2

@@ -91,7 +91,7 @@ class _Emitter:
         outputs = self.outputs
         for item in self.ordered():
             if isinstance(item, Group):
-                for part in self.parts(sorted(item.ops, key=order.__getitem__)):
+                for part in self.parts(self._in_order(item.ops, order)):
                     self.emit_group(part, outputs)
             else:
                 for v in item.operands:
@@ -110,6 +110,18 @@ class _Emitter:
                 results.append(new)
             taken.add(_root(results[-1]))
         return self.rewriter.builder.finish(results, self.graph.updates)
+
+    def _in_order(self, ops: Sequence[Op], order: Mapping[Op, int]) -> Sequence[Op]:
+        """A kernel's operations in order. Writes, and values that are only written, are as early as possible: if the kernel is
+        cut, they are in the part that computes what they need.
+        """
+        place: dict[Op, int] = {}
+        for op in sorted(ops, key=order.__getitem__):
+            readers = self.planner.users.get(op.result, [])
+            soon = is_write(op) or (readers and all(map(is_write, readers)))
+            before = [place[v.op] for v in op.operands if v.op in place] if soon else ()
+            place[op] = max(before, default=order[op])
+        return sorted(ops, key=lambda op: (place[op], order[op]))
 
     def ordered(self) -> list[Op | Group]:
         """The steps, each after its operands and as early as the first of its operations was.

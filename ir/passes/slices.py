@@ -12,14 +12,14 @@ sign of a zero, which the addition of zero would lose.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..graph import Graph, Op, Rewriter, Value
 from ..ops import add, full, pad, slice_, slice_update
-from ..regions import Noted, Region, attributes, box, disjoint, extents, inside, part_of, region_of, whole
+from ..regions import Noted, Region, attributes, extents, inside, part_of, region_of, whole
 
-_FAR = 100  # updates that a read looks through one by one
 _MANY = 4  # parts of an array that are updated separately, rather than in a kernel for the whole
 _SMALL = 4  # a part has at most one of this many elements
 
@@ -30,11 +30,20 @@ def simplify_slices(graph: Graph) -> Graph:
     return _without_overwritten(_Slices(graph).run())
 
 
+@dataclass(eq=False)
+class _Sequence:
+    """Updates, each of the result of the one before: the array before the first, and the results by what they write."""
+
+    first: Value
+    writes: Noted[Value] = field(default_factory=Noted)
+
+
 class _Slices(Rewriter):
     def __init__(self, graph: Graph):
         super().__init__(graph)
-        # The array before a sequence of updates, and a box around all that they write.
-        self.before: dict[Value, tuple[Value, Region]] = {}
+        self.sequence: dict[Value, _Sequence] = {}  # of results of updates
+        self.number: dict[Value, int] = {}  # of updates in the sequence so far
+        self.old: set[Value] = set()  # arrays that have been updated
         self.many = _summed(graph)
 
     def run(self) -> Graph:
@@ -52,24 +61,22 @@ class _Slices(Rewriter):
 
     def _origin(self, x: Value, region: Region) -> tuple[Value, Region]:
         """The value and the region of it that have the elements ``region`` of ``x``."""
-        for _ in range(_FAR):
-            op = x.op
-            if op is not None and op.primitive is slice_:
-                x, region = op.operands[0], part_of(region, region_of(op))
-            elif op is not None and op.primitive is slice_update:
-                first, reached = self.before[x]
-                if disjoint(region, reached):
-                    x = first
-                elif disjoint(region, region_of(op)):
-                    x = op.operands[0]
-                elif region == region_of(op):
-                    x = op.operands[1]
-                    region = whole(x.shape)
-                else:
-                    break
+        while True:
+            if x.op is not None and x.op.primitive is slice_:
+                x, region = x.op.operands[0], part_of(region, region_of(x.op))
+                continue
+            if x not in self.sequence:
+                return x, region
+            sequence, until = self.sequence[x], self.number[x]
+            writes = (y for y in sequence.writes.overlapping(region) if self.number[y] <= until)
+            last = max(writes, key=self.number.__getitem__, default=None)
+            if last is None or last.op is None:
+                x = sequence.first
+            elif region_of(last.op) == region:
+                x = last.op.operands[1]
+                region = whole(x.shape)
             else:
-                break
-        return x, region
+                return last, region
 
     def _read(self, op: Op) -> None:
         x = self.map[op.operands[0]]
@@ -99,8 +106,12 @@ class _Slices(Rewriter):
         else:
             (result,) = self.builder.append(slice_update, [x, v], attributes(region), op.loc)
             result.name = op.result.name
-        first, reached = self.before.get(x, (x, region))
-        self.before[result] = first, box(reached, region)
+        if x in self.old or x not in self.sequence:
+            self.sequence[result], self.number[result] = _Sequence(x), 0
+        else:
+            self.sequence[result], self.number[result] = self.sequence[x], self.number[x] + 1
+        self.sequence[result].writes.add(region, result)
+        self.old.add(x)
         return result
 
     def _has(self, x: Value, v: Value, region: Region) -> bool:

@@ -270,10 +270,8 @@ def _infer_write_slice(x: TensorType, v: TensorType, starts: Shape, stops: Shape
 
 
 def _write_slice(x: Any, v: Any, starts: Shape, stops: Shape, steps: Shape) -> np.ndarray:
-    y = np.array(x)
-    part = y[(*_slices(starts, stops, steps), ...)]
-    part[...] = np.reshape(v, part.shape)
-    return y
+    part = _infer_slice(type_of(x), starts, stops, steps)
+    return _slice_update(x, np.reshape(v, part.shape), starts, stops, steps)
 
 
 write_slice = primitive(

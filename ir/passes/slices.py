@@ -62,18 +62,20 @@ class _Slices(Rewriter):
     def _origin(self, x: Value, region: Region) -> tuple[Value, Region]:
         """The value and the region of it that have the elements ``region`` of ``x``."""
         while True:
-            if x.op is not None and x.op.primitive is slice_:
-                x, region = x.op.operands[0], part_of(region, region_of(x.op))
+            op = x.op
+            if op is not None and op.primitive is slice_:
+                x, region = op.operands[0], part_of(region, region_of(op))
                 continue
             if x not in self.sequence:
                 return x, region
             sequence, until = self.sequence[x], self.number[x]
             writes = (y for y in sequence.writes.overlapping(region) if self.number[y] <= until)
             last = max(writes, key=self.number.__getitem__, default=None)
-            if last is None or last.op is None:
+            update = last.op if last is not None else None
+            if last is None or update is None:
                 x = sequence.first
-            elif region_of(last.op) == region:
-                x = last.op.operands[1]
+            elif region_of(update) == region:
+                x = update.operands[1]
                 region = whole(x.shape)
             else:
                 return last, region

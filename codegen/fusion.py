@@ -6,11 +6,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from ..ir.graph import Builder, Graph, Op, Value
-from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, sum_, sum_lost, uniform
+from ..ir.ops import argmax, argmin, broadcast, full, max_, min_, reshape, slice_, sum_, sum_lost, uniform, write_slice
+from ..ir.ops.movement import is_unit_reshape
 from ..ir.ops.reduce import SHORT, kept_axes
 from ..ir.primitive import Kind
+from ..ir.regions import Region, region_of
 from .loops import Index, Lowering, combination, identity, picks_one
 from .nest import Accumulate, Compensated, Kernel, Loop, Store
 
@@ -37,15 +40,38 @@ _DEAR = (
     "digamma",
 )
 
-Results = Sequence[tuple[Value, int]]  # values to store, with the array's number
+
+class Result(NamedTuple):
+    """A value to store, the array's number, and, if the value is only a slice of it, the array and the slice."""
+
+    value: Value
+    array: int
+    into: tuple[Value, Region] | None = None
+
+
+Results = Sequence[Result]
 
 
 def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
-    """The loop nest of a fusion's body. ``inplace`` maps a result's position to the operand that it replaces."""
-    body = _collapsed(body)
+    """The loop nest of a fusion's body. ``inplace`` maps a result's position to the operand that it replaces.
+
+    The arrays are the operands, the arrays of which it writes slices, and the other results that replace no operand.
+    """
+    writes = written(body)
+    if writes:
+        body = _with_memory(body, writes)
+    else:
+        body = _collapsed(body)
     low = Lowering(body)
     reused = inplace or {}
-    results = [(v, reused[i] if i in reused else low.add_array(v)) for i, v in enumerate(body.outputs)]
+    results: list[Result] = []
+    for i, v in enumerate(body.outputs):
+        if i in writes:
+            memory = chain_of(v)[0].operands[0]
+            low.memory.add(memory)
+            results += [Result(op.operands[1], low.array_of[memory], (memory, region_of(op))) for op in chain_of(v)]
+        else:
+            results.append(Result(v, reused[i] if i in reused else low.add_array(v)))
     reductions = [op for op in body.ops if op.primitive.kind is Kind.REDUCTION]
     if reductions:
         # If both rows and columns are reduced, the nest is by columns: rows are complete inside it.
@@ -58,15 +84,68 @@ def lower(body: Graph, inplace: Mapping[int, int] | None = None) -> Kernel:
         if columns and all(op.primitive in (sum_, sum_lost, max_, min_) for op in reductions):
             domain = _column_nest(low, results, x.shape, axes, x)
         else:
-            low.kept = _kept(low, [(v, k) for i, (v, k) in enumerate(results) if i not in reused], x.shape, axes)
+            low.kept = _kept(low, [r for i, r in enumerate(results) if i not in reused], x.shape, axes)
             domain = _row_nest(low, results, x.shape, axes)
     else:
-        shape = max((v.shape for v in body.outputs), key=len)
-        rank = min(len(v.shape) for v in body.outputs)
+        shape = max((r.value.shape for r in results), key=len)
+        rank = min(len(r.value.shape) for r in results)
         # Without reductions the last axis is the inner loop, unless it is the only one; otherwise the axes that rows lack.
         inner = range(rank, len(shape)) if rank < len(shape) else range(max(len(shape) - 1, 1), len(shape))
         domain = _row_nest(low, results, shape, tuple(inner))
     return low.finish(domain)
+
+
+def written(body: Graph) -> list[int]:
+    """The positions of the results that are arrays of which the kernel writes only slices, in the arrays' memory."""
+    return [i for i, v in enumerate(body.outputs) if v.op is not None and v.op.primitive is write_slice]
+
+
+def chain_of(v: Value) -> list[Op]:
+    """The writes that make an array, in order."""
+    ops: list[Op] = []
+    while v.op is not None and v.op.primitive is write_slice:
+        ops.insert(0, v.op)
+        v = v.op.operands[0]
+    return ops
+
+
+def is_read_in_place(body: Graph, v: Value) -> bool:
+    """True if a value inside a kernel, and all that is computed from it, are read only at the element that is computed."""
+    computed = {v}
+    for op in body.ops:
+        if not computed.isdisjoint(op.operands):
+            if op.primitive is write_slice and op.operands[0] not in computed:
+                continue
+            unit = op.primitive is reshape and is_unit_reshape(op.operands[0].shape, op.result.shape)
+            if not unit and op.primitive.kind is not Kind.ELEMENTWISE:
+                return False
+            computed.update(op.results)
+    return True
+
+
+def _with_memory(body: Graph, writes: Sequence[int]) -> Graph:
+    """The body with one more input for each array of which it writes slices: the same memory, but the kernel may write it.
+
+    Elements that it replaces are read there. Everything else that it reads of the array is outside the slices, so the two
+    inputs do not overlap.
+    """
+    builder = Builder(body.name)
+    new = {v: builder.input(v.type, v.name) for v in body.inputs}
+    memory: dict[Op, Value] = {}  # for the first write of each array
+    replaced: dict[tuple[Value, Region], Value] = {}
+    for i in writes:
+        chain = chain_of(body.outputs[i])
+        (x, _) = chain[0].operands
+        memory[chain[0]] = builder.input(x.type, x.name)
+        replaced |= {(x, region_of(op)): memory[chain[0]] for op in chain}
+    for op in body.ops:
+        operands = [new[v] for v in op.operands]
+        if op in memory:
+            operands[0] = memory[op]
+        elif op.primitive is slice_ and (op.operands[0], region_of(op)) in replaced and is_read_in_place(body, op.result):
+            operands[0] = replaced[op.operands[0], region_of(op)]
+        new[op.result] = builder.append(op.primitive, operands, op.attrs, op.loc)[0]
+    return builder.finish([new[v] for v in body.outputs])
 
 
 def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[int, ...]) -> dict[Value, str]:
@@ -78,7 +157,7 @@ def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[i
     last = len(shape) - 1
     if axes != (last,) or not SHORT < shape[last] <= _LONG:
         return {}
-    places = {v.type.dtype: low.arrays[k].name for v, k in results if v.shape == shape}
+    places = {v.type.dtype: low.arrays[k].name for v, k, _ in results if v.shape == shape}
     sums = [op for op in low.graph.ops if op.primitive.kind is Kind.REDUCTION and op.operands[0].shape == shape]
     earlier = [(op.result, _expensive(op.operands, shape)[0]) for op in sums if picks_one(op) is None]
     kept: dict[Value, str] = {}
@@ -165,14 +244,14 @@ def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tup
     The range that is divided among callers is the outermost axis of the rows with more than one element.
     """
     kept = kept_axes(len(shape), axes)
-    like = Value(results[0][0].type.with_shape(shape))
+    like = Value(results[0].value.type.with_shape(shape))
     first = next((a for a in kept if shape[a] != 1), None)
     others = [a for a in kept if a != first]
     with low.loop(Loop("i0", "start", "stop")), low.loops(others, like) as variables:
         names = dict(zip(others, variables, strict=True))
         row = tuple("i0" if a == first else names[a] for a in kept)
-        _store(low, [(v, k) for v, k in results if len(v.shape) != len(shape)], row)
-        whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
+        _store(low, [r for r in results if len(r.value.shape) != len(shape)], row)
+        whole = [r for r in results if len(r.value.shape) == len(shape)]
         if whole:
             with low.iterations(axes, like) as elements:
                 for inner in elements:
@@ -182,9 +261,10 @@ def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tup
 
 def _store(low: Lowering, results: Results, index: Index) -> None:
     """Stores element ``index`` of each result. All are computed before any is stored, because one may replace an operand."""
-    names = [low.value(v, index) for v, _ in results]
-    for (v, k), name in zip(results, names, strict=True):
-        low.scopes[-1].body.append(Store(low.arrays[k].name, low.offset(v, index), name))
+    names = [low.value(r.value, index) for r in results]
+    for (v, k, into), name in zip(results, names, strict=True):
+        offset = low.offset(v, index) if into is None else low.offset(into[0], low.placed(*into, v.shape, index))
+        low.scopes[-1].body.append(Store(low.arrays[k].name, offset, name))
 
 
 def _is_sum(v: Value, axes: tuple[int, ...]) -> bool:
@@ -198,9 +278,9 @@ def _column_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: 
     The range that is divided is the outermost kept axis, or ranges of columns if there is no other.
     """
     last = len(shape) - 1
-    sums = [(v, k, v.op) for v, k in results if v.op is not None and _is_sum(v, axes)]
-    whole = [(v, k) for v, k in results if len(v.shape) == len(shape)]
-    rows = [(v, k) for v, k in results if len(v.shape) < len(shape) and not _is_sum(v, axes)]
+    sums = [(v, k, v.op) for v, k, _ in results if v.op is not None and _is_sum(v, axes)]
+    whole = [r for r in results if len(r.value.shape) == len(shape)]
+    rows = [r for r in results if len(r.value.shape) < len(shape) and not _is_sum(r.value, axes)]
     outer = [a for a in kept_axes(len(shape), axes) if a != last]
     split = next((a for a in outer if shape[a] != 1), None)
     others = [a for a in outer if a != split]

@@ -43,6 +43,7 @@ from ..ir.ops import (
 )
 from ..ir.ops.reduce import SHORT
 from ..ir.primitive import Kind, Piece
+from ..ir.regions import Region, region_of
 from ..ir.types import DType, bool_
 from .jam import jam
 from .nest import Array, Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, wrapped
@@ -93,6 +94,8 @@ class Lowering:
         self.grain = 1
         self.kept: dict[Value, str] = {}  # values kept between the loops of a row, and the array that holds them
         self._complete: set[tuple[Value, Index]] = set()  # and the rows that are complete
+        self.memory: set[Value] = set()  # arrays of which slices are written
+        self._places: dict[tuple[Value, Region], list[tuple[str, str]]] = {}  # starts and steps of these slices
         for v in body.inputs:
             self.add_array(v)
 
@@ -202,6 +205,23 @@ class Lowering:
         ]
         return " + ".join(terms) or "0"
 
+    def placed(self, x: Value, region: Region, shape: tuple[int, ...], index: Index) -> Index:
+        """The position in ``x`` of element ``index`` of a slice of it, which may lack axes of extent 1.
+
+        Equal slices have equal text: it is visible that a replaced element is read before, in the same iteration.
+        """
+        key = x, region
+        if key not in self._places:
+            self._places[key] = [(self.param(r.start), self.param(r.step)) for r in region]
+        places = []
+        moving = iter([i for i, n in zip(index, shape, strict=True) if n != 1])
+        for r, (start, step) in zip(region, self._places[key], strict=True):
+            i = next(moving) if len(r) != 1 else "0"
+            terms = [f"{i} * {step}" if step != "1" else i] if i != "0" else []
+            terms += [start] if start != "0" else []
+            places.append(self.atom(" + ".join(terms) or "0"))
+        return tuple(places)
+
     def finish(self, domain: int) -> Kernel:
         return Kernel(self.arrays, self.params, self.values, jam(self.scopes[0].body), domain, self.checks, self.grain)
 
@@ -274,6 +294,8 @@ class Lowering:
         return str(len(self.checks) - 1)
 
     def _movement(self, op: Op, index: Index) -> str:
+        if op.operands and op.operands[0] in self.memory:
+            return self.value(op.operands[0], self.placed(op.operands[0], region_of(op), op.result.shape, index))
         types = [o.type for o in op.operands]
         assert op.primitive.pieces is not None, op.primitive.name
         pieces = op.primitive.pieces(index, types, op.attrs, self.param)

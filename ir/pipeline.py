@@ -22,11 +22,13 @@ from .passes.name import name_kernels
 from .passes.permutes import hoist_permutes
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
+from .passes.slices import simplify_slices
 from .passes.stages import two_stages
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
 from .passes.wide import wide_sums
 from .passes.widen import widen
+from .passes.writes import choose_writes
 from .verify import VerifyError, verify
 
 Pass = Callable[[Graph], Graph]
@@ -34,6 +36,7 @@ Pass = Callable[[Graph], Graph]
 SIMPLIFY: tuple[Pass, ...] = (
     dce,  # first: a recorded graph has many operations that no output needs, and every later pass is linear in the graph
     canonicalize,  # before fold and cse: equal expressions must have equal form to be found
+    simplify_slices,  # after canonicalize, which gives slices their simplest form; before fold: it may find constants
     fold,  # before the second canonicalize, which simplifies constants
     canonicalize,
     cse,  # after canonicalize; merging duplicates never makes new patterns worth another round
@@ -49,6 +52,7 @@ COMPILE: tuple[Pass, ...] = (
     hoist_permutes,  # after cse, because it asks for a value's other readers
     batch_products,  # after the simplifications, which reveal common operands of products, and before fusion
     wide_sums,  # after batch_products, which looks for products; before fuse, which fuses what this pass writes
+    choose_writes,  # after the passes that know updates; before fuse, which orders reads and writes
     fuse,  # after everything that looks at single operations: it moves them into bodies
     partial_columns,  # after fuse: it merges two of its kernels that have no common reduction axis
     recompute,  # after these two: values between kernels are known, and values for column sums are no longer stored

@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import ptx
 
+from tracer.codegen.fusion import written
 from tracer.ir import pipeline
 from tracer.ir.graph import Builder
 from tracer.ir.interp import evaluate
@@ -68,7 +69,9 @@ class Emulated:
                 _copy(Program(lay_out(parse_graph(kind.fallback)))(*views[:n]), views[n:])
                 continue
             operands = [view(v).copy() for v in step.op.operands]
-            *results, self.status[i] = self._launch(kind, step.kernel, [*views, self.status[i]])
+            body = step.op.attrs.get("body")
+            shared = len(operands) if body is not None and written(body) else 0
+            *results, self.status[i] = self._launch(kind, step.kernel, [*views, self.status[i]], shared)
             _copy(results, views)
             if self.status[i, 0]:
                 return None
@@ -77,12 +80,17 @@ class Emulated:
         fresh = iter(slots[len(plan.inputs) :])
         return tuple(slots[plan.updates[k]] if k in plan.updates else next(fresh) for k in range(len(plan.outputs)))
 
-    def _launch(self, kind, kernel, views):
+    def _launch(self, kind, kernel, views, shared):
+        """``shared``: this many arrays may be the memory of arrays in which the kernel writes slices."""
         self.launches += 1
-        assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(views, 2)), f"{kind.name}: arrays overlap"
+        for (i, a), (_, b) in itertools.combinations(enumerate(views), 2):
+            same = i < shared and a.ctypes.data == b.ctypes.data and a.nbytes == b.nbytes
+            assert same or not np.shares_memory(a, b), f"{kind.name}: arrays overlap"
         blocks, threads = kind.launch
         text = self.change(compiled(kind.source, threads))
-        results = ptx.launch(read(text), [*map(_padded, views), *kernel.values, 0, kind.domain], min(blocks, BLOCKS), threads)
+        padded = {a.ctypes.data: _padded(a) for a in views}
+        arrays = [padded[a.ctypes.data] for a in views]
+        results = ptx.launch(read(text), [*arrays, *kernel.values, 0, kind.domain], min(blocks, BLOCKS), threads)
         return [r[: v.nbytes].view(v.dtype).reshape(v.shape) for r, v in zip(results, views, strict=False)]
 
     def _compare(self, op, operands, results):

@@ -242,6 +242,11 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(7),), {"starts": (1,), "stops": (7,), "steps": (3,)}),
         Sample((normal(4),), {"starts": (2,), "stops": (2,), "steps": (1,)}),
     ],
+    "write_slice": [
+        Sample((normal(5, 1, 6), normal(3, seed=1)), {"starts": (1, 0, 2), "stops": (4, 1, 3), "steps": (1, 1, 1)}),
+        Sample((normal(5, 6), normal(3, 3, seed=1)), {"starts": (1, 0), "stops": (4, 6), "steps": (1, 2)}),
+        Sample((normal(4), normal(4, seed=1)), {"starts": (0,), "stops": (4,), "steps": (1,)}),
+    ],
     "slice_update": [
         Sample((normal(5, 6), normal(3, 3, seed=1)), {"starts": (1, 0), "stops": (4, 6), "steps": (1, 2)}),
         Sample((normal(4), normal(4, seed=1)), {"starts": (0,), "stops": (4,), "steps": (1,)}),

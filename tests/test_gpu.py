@@ -34,9 +34,10 @@ def device():
 def on_device(device, monkeypatch):
     """Programs run on the device: ``Emulated`` launches there."""
 
-    def launch(self, kind, kernel, views):
+    def launch(self, kind, kernel, views, shared):
         self.launches += 1
-        memory = [Memory(v.nbytes) for v in views]
+        places = {v.ctypes.data: Memory(v.nbytes) for v in views}
+        memory = [places[v.ctypes.data] for v in views]
         for m, v in zip(memory, views, strict=True):
             m.write(v)
         function = device.function(kind.source, kind.launch[1])

@@ -82,7 +82,7 @@ def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
 def reshape_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     """If only axes of extent 1 are added or removed, the index is kept; otherwise it is flattened and split again."""
     old, new = types[0].shape, attrs["shape"]
-    if [n for n in old if n != 1] == [n for n in new if n != 1]:
+    if is_unit_reshape(old, new):
         moving = iter([i for i, n in zip(index, new, strict=True) if n != 1])
         return [Piece(0, tuple("0" if n == 1 else next(moving) for n in old))]
     flat = "0"
@@ -238,17 +238,52 @@ def _slice_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs:
     return [Piece(1, tuple(inner), " and ".join(tests) or None), Piece(0, tuple(index))]
 
 
+_SLICE_UPDATE_RULES = (
+    lambda g, v_type, starts, stops, steps: slice_update(g, zeros(v_type), starts=starts, stops=stops, steps=steps),
+    lambda g, starts, stops, steps: slice_(g, starts=starts, stops=stops, steps=steps),
+)
 slice_update = primitive(
     "slice_update",
     Kind.MOVEMENT,
     "x v",
     infer=_infer_slice_update,
     impl=_slice_update,
-    vjp=(
-        lambda g, v_type, starts, stops, steps: slice_update(g, zeros(v_type), starts=starts, stops=stops, steps=steps),
-        lambda g, starts, stops, steps: slice_(g, starts=starts, stops=stops, steps=steps),
-    ),
+    vjp=_SLICE_UPDATE_RULES,
     pieces=_slice_update_pieces,
+    torch_name="CopySlices",
+)
+
+
+# write_slice: slice_update for a program that writes v directly into the memory of x. v may lack axes of extent 1.
+
+
+def is_unit_reshape(old: Shape, new: Shape) -> bool:
+    """True if a reshape only adds or removes axes of extent 1."""
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def _infer_write_slice(x: TensorType, v: TensorType, starts: Shape, stops: Shape, steps: Shape) -> TensorType:
+    part = _infer_slice(x, starts, stops, steps)
+    fits = part.dtype is v.dtype and is_unit_reshape(v.shape, part.shape)
+    _require(fits, f"slice of {x} is {part}, cannot be replaced by {v}")
+    return x
+
+
+def _write_slice(x: Any, v: Any, starts: Shape, stops: Shape, steps: Shape) -> np.ndarray:
+    part = _infer_slice(type_of(x), starts, stops, steps)
+    return _slice_update(x, np.reshape(v, part.shape), starts, stops, steps)
+
+
+write_slice = primitive(
+    "write_slice",
+    Kind.MOVEMENT,
+    "x v",
+    infer=_infer_write_slice,
+    impl=_write_slice,
+    vjp=(
+        lambda g, v_type, starts, stops, steps: write_slice(g, zeros(v_type), starts=starts, stops=stops, steps=steps),
+        lambda g, v_type, starts, stops, steps: reshape(slice_(g, starts=starts, stops=stops, steps=steps), shape=v_type.shape),
+    ),
     torch_name="CopySlices",
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...codegen import cpu, cuda
-from ...codegen.fusion import lower
+from ...codegen.fusion import lower, written
 from ...codegen.library import LARGE_PRODUCT, gathered_fold, lower_op
 from ...codegen.mapping import Mapped, mapped
 from ...codegen.nest import Kernel
@@ -16,10 +16,11 @@ from ...codegen.scatter import stages
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
 from ...ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add
-from ...ir.passes.fuse import has_kernel
+from ...ir.passes.grouping import has_kernel
 from ...ir.primitive import Kind
 from ..support.memory import ALIGNMENT, arrange
 from .plan import STATUS, Plan, StepKind
+from .sharing import Sharing, identity
 
 
 def lay_out(graph: Graph, device: str = "cpu") -> Plan:
@@ -55,6 +56,7 @@ class Layout:
         self.plan = Plan([v.type for v in graph.inputs], [v.type for v in graph.outputs], graph.updates, device)
         self._alignment = _ALIGNMENTS[device]
         self._places: dict[Value, tuple[str, int]] = {v: ("slot", i) for i, v in enumerate(graph.inputs)}
+        self._sharing = Sharing(graph)
         for j, k in enumerate(self.plan.results):
             self._places[self.root(graph.outputs[k])] = ("slot", len(graph.inputs) + j)
         self._constants = bytearray()
@@ -65,7 +67,7 @@ class Layout:
         self._readers = self._last_reads()
         copies = self._place_updates()
         self.steps: list[_Step] = []
-        for op in [*graph.ops, *(op for op, _ in copies)]:
+        for op in [*self._sharing.ops, *(op for op, _ in copies)]:
             if op.primitive is constant:
                 self._add_constant(op)
             elif op.primitive is adjoin:
@@ -111,10 +113,8 @@ class Layout:
         plan.unsafe_results = [j for j in range(len(plan.results)) if ("slot", len(plan.inputs) + j) in written]
 
     def root(self, v: Value) -> Value:
-        """The value that owns the memory of ``v``: a reshape only renames it."""
-        while v.op is not None and v.op.primitive is reshape:
-            v = v.op.operands[0]
-        return v
+        """The value that owns the memory of ``v``: a reshape only renames it, and a write of a slice changes it."""
+        return self._sharing.root(v)
 
     def place(self, v: Value) -> tuple[str, int, int]:
         """The kind of memory, its number (a slot, or an offset), and the offset in bytes."""
@@ -135,7 +135,7 @@ class Layout:
         for v in op.operands:
             part = self.root(v)
             if part.op is None or part.op.primitive in (constant, adjoin) or part in self._places or part in self._part_of:
-                copy = _identity(v)
+                copy = identity(v)
                 self.steps.append(self._step(copy))
                 part = copy.result
             self._part_of[part] = op.result, offset
@@ -143,7 +143,7 @@ class Layout:
 
     def _last_reads(self) -> dict[Value, list[int]]:
         readers: dict[Value, list[int]] = {}
-        for i, op in enumerate(self.graph.ops):
+        for i, op in enumerate(self._sharing.ops):
             for v in op.operands:
                 if op.primitive is not reshape:
                     readers.setdefault(self.root(v), []).append(i)
@@ -154,22 +154,24 @@ class Layout:
 
         Returns the copies that the others need at the end, with the input that each goes to.
         """
-        position = {op: i for i, op in enumerate(self.graph.ops)}
+        position = {op: i for i, op in enumerate(self._sharing.ops)}
         copies: list[tuple[Op, int]] = []
         self.inplace: dict[Op, dict[int, int]] = {}
         for k, i in self.graph.updates.items():
             new, old = self.graph.outputs[k], self.graph.inputs[i]
+            if self.root(new) is old:
+                continue
             op = self.root(new).op
             last = max(self._readers.get(old, [-1]))
             at = position[op] if op is not None else -1
             # The parts of a concatenated value are written earlier than its own step.
             if op is None or op.primitive in (constant, adjoin) or self.root(new) in self._places or last > at:
-                copies.append((_identity(new), i))
+                copies.append((identity(new), i))
                 continue
             if last == at:
                 operand = self._replaced_operand(op, self.root(new), old)
                 if operand is None:
-                    copies.append((_identity(new), i))
+                    copies.append((identity(new), i))
                     continue
                 self.inplace.setdefault(op, {})[op.results.index(self.root(new))] = operand
             self._places[self.root(new)] = ("slot", i)
@@ -207,7 +209,9 @@ class Layout:
         kind, kernel = self._kind(op, reused)
         if kernel is None:
             return _Step(op, kind, None, [*op.operands, *op.results])
-        return _Step(op, kind, kernel, [*op.operands, *(v for i, v in enumerate(op.results) if i not in reused)])
+        writes = written(op.attrs["body"]) if op.primitive is fusion else []
+        results = [*writes, *(i for i in range(len(op.results)) if i not in reused and i not in writes)]
+        return _Step(op, kind, kernel, [*op.operands, *(op.results[i] for i in results)])
 
     def _scatter(self, op: Op) -> list[_Step]:
         """The steps of indexed sums, by sorting."""
@@ -301,10 +305,3 @@ def _alone(op: Op) -> Graph:
     builder = Builder(op.primitive.name)
     inputs = [builder.input(v.type) for v in op.operands]
     return builder.finish(builder.add(op.primitive, inputs, op.attrs, [v.type for v in op.results]))
-
-
-def _identity(v: Value) -> Op:
-    """A fusion that copies a value."""
-    body = Builder("copy")
-    x = body.input(v.type)
-    return Op(fusion, [v], {"body": body.finish([x])}, [v.type])

@@ -22,9 +22,10 @@ from ..core.warning import warn
 from ..ir import pipeline
 from ..ir.autodiff import vjp
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
-from ..ir.interp import evaluate
-from ..ir.ops import broadcast, check_index, detach, reshape, uniform
+from ..ir.interp import Build, evaluate, using
+from ..ir.ops import broadcast, check_index, detach, full, reshape, slice_, slice_update, uniform
 from ..ir.primitive import Kind
+from ..ir.types import TensorType
 from ..runtime.support.objects import address
 from .compiled_node import CompiledNode, Result
 from .failure import TraceWarning, describe, with_room
@@ -400,7 +401,12 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
     for op in joint.ops:
         if op in wanted:
             forward.copy(op)
-    outs = [forward.map[v] for v in (*joint.outputs[:m], *kept)]
+    packs = _packs(kept)
+    packed = {v for pack in packs for v in pack}
+    single = [v for v in kept if v not in packed]
+    outs = [forward.map[v] for v in (*joint.outputs[:m], *single)]
+    with using(Build(forward.builder)):
+        outs += [_pack([forward.map[v] for v in pack]) for pack in packs]
     fore = forward.builder.finish(outs, graph.updates)
 
     backward = Builder(f"{graph.name}.backward")
@@ -408,13 +414,49 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
     reads = [i for i, v in enumerate(joint.inputs[:n]) if v not in kept and any(v in op.operands for op in wanted)]
     reads += [i for i, v in enumerate(joint.inputs[:n]) if v in results and i not in reads and v not in kept]
     env: dict[Value, Value] = {}
-    for v in (*(joint.inputs[i] for i in reads), *kept, *cotangents):
+    for v in (*(joint.inputs[i] for i in reads), *single):
         env[v] = backward.input(v.type, v.name)
+    arrays = [backward.input(pack[0].type.with_shape((len(pack), *pack[0].shape))) for pack in packs]
+    for v in cotangents:
+        env[v] = backward.input(v.type, v.name)
+    with using(Build(backward)):
+        for pack, array in zip(packs, arrays, strict=True):
+            env.update((v, _unpacked(array, i)) for i, v in enumerate(pack))
     for op in joint.ops:
         if op in wanted:
             made = backward.append(op.primitive, [env[v] for v in op.operands], op.attrs, op.loc)
             env.update(zip(op.results, made, strict=True))
     return fore, backward.finish([env[v] for v in results]), reads
+
+
+_MANY = 8  # small saved values of one type are saved as one array
+_SMALL = 1 << 13  # bytes
+
+
+def _packs(kept: Sequence[Value]) -> list[list[Value]]:
+    """The values that are saved as one array: each array that a program returns takes some tenths of a microsecond."""
+    alike: dict[TensorType, list[Value]] = {}
+    for v in kept:
+        if 0 < v.type.nbytes <= _SMALL:
+            alike.setdefault(v.type, []).append(v)
+    return [values for values in alike.values() if len(values) >= _MANY]
+
+
+def _pack(values: Sequence[Value]) -> Value:
+    """One array of values of one type."""
+    (t, *_) = [v.type for v in values]
+    whole = full(value=0, shape=(len(values), *t.shape), dtype=t.dtype.short)
+    for i, v in enumerate(values):
+        part = {"starts": (i, *(0 for _ in t.shape)), "stops": (i + 1, *t.shape), "steps": (1,) * (1 + len(t.shape))}
+        whole = slice_update(whole, reshape(v, shape=(1, *t.shape)), **part)
+    return whole
+
+
+def _unpacked(whole: Value, i: int) -> Value:
+    """Value ``i`` of such an array."""
+    shape = whole.shape[1:]
+    part = slice_(whole, starts=(i, *(0 for _ in shape)), stops=(i + 1, *shape), steps=(1,) * (1 + len(shape)))
+    return reshape(part, shape=shape)
 
 
 def _needed(joint: Graph, results: Sequence[Value], after: set[Value]) -> list[Value]:

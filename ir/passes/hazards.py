@@ -1,0 +1,92 @@
+"""Which steps must precede a write into an array: those that read the old elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..graph import Graph, Op, Value
+from ..ops import reshape, slice_, write_slice
+from ..regions import Noted, Region, region_of, whole
+
+Home = tuple[Value, Region]  # an array, and where a value is in it
+
+
+def is_write(op: Op) -> bool:
+    """True if an operation writes a slice into the memory of an array, by a kernel."""
+    return op.primitive is write_slice and op.result.dtype.is_native
+
+
+class Hazards:
+    """Values that share memory because writes of slices make one from the other, and the reads of each memory so far."""
+
+    def __init__(self, graph: Graph, is_free: Callable[[Op], bool]):
+        """``is_free``: whether an operation is repeated wherever its result is read."""
+        self.first: dict[Value, Value] = {}  # the value whose memory a value shares
+        self.old: set[Value] = set()  # the values that are overwritten
+        self._number: dict[Value, int] = {}  # of writes so far
+        self._writes: dict[Value, Noted[int]] = {}
+        self.copies: set[Op] = set()  # writes into a copy, because another has taken the memory
+        for op in filter(is_write, graph.ops):
+            x = op.operands[0]
+            if x in self.old:
+                self.copies.add(op)
+                self.first[op.result], self._number[op.result] = op.result, 0
+                continue
+            self.first[op.result] = self.first.setdefault(x, x)
+            self.old.add(x)
+            self._number[op.result] = self._number.setdefault(x, 0) + 1
+            self._writes.setdefault(self.first[x], Noted()).add(region_of(op), self._number[op.result])
+        self.before: dict[Op, list[Op]] = {}  # for each write, operations that must precede it
+        self.home: dict[Value, Home] = {}  # where a written value is in memory, until that is overwritten
+        self.kept: set[Op] = self._read_late(graph, is_free) if self.first else set()
+        self._reads: dict[Value, Noted[Op]] = {memory: Noted() for memory in self.first.values()}
+        self._homes: dict[Value, Noted[Value]] = {memory: Noted() for memory in self.first.values()}
+
+    def _read_late(self, graph: Graph, is_free: Callable[[Op], bool]) -> set[Op]:
+        """The slices that are read after their elements have been overwritten: they are copied before."""
+        last: dict[Value, int] = {}
+        for i, op in reversed(list(enumerate(graph.ops))):
+            at = max((last.get(v, i) for v in op.results), default=i) if is_free(op) else i
+            for v in op.operands:
+                last[v] = max(last.get(v, at), at)
+        found: set[Op] = set()
+        reads: dict[Value, Noted[Op]] = {memory: Noted() for memory in self.first.values()}
+        for i, op in enumerate(graph.ops):
+            if is_write(op):
+                taken = reads[self.first[op.result]].take(region_of(op))
+                found.update(read for read in taken if last.get(read.result, i) > i)
+            elif op.operands and op.operands[0] in self.first and is_free(op):
+                region = region_of(op) if op.primitive is slice_ else whole(op.operands[0].shape)
+                reads[self.first[op.operands[0]]].add(region, op)
+        return found
+
+    def read(self, op: Op, v: Value, region: Region) -> None:
+        """Notes that ``op`` reads elements of ``v``."""
+        while v not in self.first and v.op is not None and v.op.primitive is reshape:
+            (v,) = v.op.operands
+            region = whole(v.shape)
+        if v in self.first:
+            self._reads[self.first[v]].add(region, op)
+
+    def is_same(self, a: Value, b: Value, region: Region) -> bool:
+        """True if a region has the same elements in the values ``a`` and ``b``, the later one."""
+        if self.first.get(a) is not self.first[b]:
+            return False
+        since, until = self._number[a], self._number[b]
+        writes = self._writes[self.first[b]].overlapping(region) if until else ()
+        return since <= until and not any(since < n <= until for n in writes)
+
+    def overwritten(self, op: Op) -> list[Op]:
+        """The operations so far that read elements that a write overwrites. They need not be compared with later writes: those
+        follow this one.
+        """
+        memory, region = self.first[op.result], region_of(op)
+        for v in self._homes[memory].take(region):
+            self.home.pop(v, None)
+        return self._reads[memory].take(region)
+
+    def written(self, op: Op) -> None:
+        """Notes where a written value is from now on."""
+        v = op.operands[1]
+        self.home[v] = op.result, region_of(op)
+        self._homes[self.first[op.result]].add(region_of(op), v)

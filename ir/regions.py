@@ -1,0 +1,102 @@
+"""Regions of arrays: what slices read and write, as one progression of positions per axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from .graph import Op
+
+Region = tuple[range, ...]
+T = TypeVar("T")
+
+
+def region_of(op: Op) -> Region:
+    """The region that a ``slice`` reads, or that an update of a slice writes."""
+    attrs = op.attrs
+    return tuple(map(range, attrs["starts"], attrs["stops"], attrs["steps"]))
+
+
+def attributes(region: Region) -> dict[str, tuple[int, ...]]:
+    """The attributes of a slice: the same for equal regions."""
+    return {
+        "starts": tuple(r.start for r in region),
+        "stops": tuple(r[-1] + 1 if r else r.start for r in region),
+        "steps": tuple(r.step if len(r) > 1 else 1 for r in region),
+    }
+
+
+def whole(shape: tuple[int, ...]) -> Region:
+    return tuple(map(range, shape))
+
+
+def extents(region: Region) -> tuple[int, ...]:
+    return tuple(map(len, region))
+
+
+def disjoint(a: Region, b: Region) -> bool:
+    """True if the regions have no common element. May be False for disjoint regions whose steps are unusual."""
+    return any(map(_disjoint, a, b))
+
+
+def _disjoint(a: range, b: range) -> bool:
+    if not a or not b or a[-1] < b.start or b[-1] < a.start:
+        return True
+    if len(a) == 1:
+        return a.start not in b
+    if len(b) == 1:
+        return b.start not in a
+    return (a.start - b.start) % math.gcd(a.step, b.step) != 0
+
+
+def inside(a: Region, b: Region) -> bool:
+    """True if every element of ``a`` is one of ``b``."""
+    return all(map(_inside, a, b)) or 0 in extents(a)
+
+
+def _inside(a: range, b: range) -> bool:
+    return not a or (a.start in b and a[-1] in b and (len(a) == 1 or a.step % b.step == 0))
+
+
+def part_of(a: Region, b: Region) -> Region:
+    """The elements ``a`` of an array whose elements are ``b`` of another, as a region of the latter."""
+    return tuple(q[r.start : r[-1] + 1 : r.step] if r else q[:0] for r, q in zip(a, b, strict=True))
+
+
+class Noted(Generic[T]):
+    """Regions of one array, each with a note; finds those that overlap another region.
+
+    A region with one position along some axis is found by that position, so that sweeps over rows or columns take linear time.
+    """
+
+    def __init__(self) -> None:
+        self._wide: list[tuple[Region, T]] = []
+        self._narrow: dict[int, dict[int, list[tuple[Region, T]]]] = {}  # axis, position
+
+    def add(self, region: Region, note: T) -> None:
+        axis = next((a for a, r in enumerate(region) if len(r) == 1), None)
+        if axis is None:
+            self._wide.append((region, note))
+        else:
+            self._narrow.setdefault(axis, {}).setdefault(region[axis].start, []).append((region, note))
+
+    def _near(self, region: Region) -> Iterator[list[tuple[Region, T]]]:
+        yield self._wide
+        for axis, at in self._narrow.items():
+            along = region[axis]
+            yield from (at[i] for i in (along if len(along) < len(at) else list(at)) if i in at and i in along)
+
+    def overlapping(self, region: Region) -> Iterator[T]:
+        """The notes of the regions that have elements in common with ``region``."""
+        return (note for items in self._near(region) for there, note in items if not disjoint(there, region))
+
+    def take(self, region: Region) -> list[T]:
+        """Removes the regions that have elements in common with ``region``, and returns their notes."""
+        taken: list[T] = []
+        for items in self._near(region):
+            here = [note for there, note in items if not disjoint(there, region)]
+            if here:
+                taken += here
+                items[:] = [item for item in items if disjoint(item[0], region)]
+        return taken

@@ -1,0 +1,132 @@
+"""Which values share memory: an array of which a slice is written takes the memory of the array before.
+
+That is possible if nothing reads the old elements of the slice afterwards, and in the same step only at the position that is
+being written. Otherwise the array is copied first. Reads are compared with writes by region: rows of a matrix may be read
+after others have been written.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...codegen.fusion import chain_of, is_read_in_place, written
+from ...ir.graph import Builder, Graph, Op, Value
+from ...ir.ops import adjoin, constant, fusion, reshape, slice_
+from ...ir.regions import Noted, Region, region_of, whole
+
+
+class _Read(NamedTuple):
+    at: int  # position of the operation
+    region: Region
+    result: int | None = None  # what the elements are for, if it is to replace them
+
+
+class Sharing:
+    """Decides for each written array whose memory it takes.
+
+    ``ops`` are the operations in order, with the copies that are needed.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.ops: list[Op] = []
+        self._taken: dict[Value, Value] = {}  # the value whose memory a value takes
+        self._reads = self._all_reads() if any(map(_writes, graph.ops)) else {}
+        self._late: dict[Value, Noted[int]] = {}  # by memory: when old versions are read after a write
+        for i, op in enumerate(graph.ops):
+            for k in _writes(op):
+                self._place(op, i, k)
+            self.ops.append(op)
+
+    def root(self, v: Value) -> Value:
+        """The value that owns the memory of ``v``."""
+        while (v := _named(v)) in self._taken:
+            v = self._taken[v]
+        return v
+
+    def _all_reads(self) -> dict[Value, list[_Read]]:
+        """The reads of each value, also under other shapes."""
+        end = len(self.graph.ops)
+        reads: dict[Value, list[_Read]] = {}
+        for i, op in enumerate(self.graph.ops):
+            for k, v in enumerate(op.operands) if op.primitive is not reshape else ():
+                for region, result in _regions(op, k):
+                    # A concatenated value is a part of the result's memory from then on.
+                    reads.setdefault(_named(v), []).append(_Read(end if op.primitive is adjoin else i, _fit(region, v), result))
+        for v in self.graph.outputs:
+            reads.setdefault(_named(v), []).append(_Read(end, whole(_named(v).shape)))
+        return reads
+
+    def _place(self, op: Op, i: int, k: int) -> None:
+        """Chooses the memory of result ``k`` of operation number ``i``, an array of which it writes slices."""
+        body, result = op.attrs["body"], op.results[k]
+        chain = chain_of(body.outputs[k])
+        x = op.operands[body.inputs.index(chain[0].operands[0])]
+        memory, before = self.root(x), _named(x)
+        late = self._late.setdefault(memory, Noted())
+        for read in self._reads[before]:
+            if read.at > i or (read.at == i and read.result != k):
+                late.add(read.region if before.shape == memory.shape else whole(memory.shape), read.at)
+        regions = map(region_of, chain) if x.shape == memory.shape else [whole(memory.shape)]
+        if self._is_writeable(memory, result) and all(at < i for r in regions for at in late.overlapping(r)):
+            self._taken[result] = x
+        else:
+            copy = identity(x)
+            self.ops.append(copy)
+            self._taken[result] = copy.result
+
+    def _is_writeable(self, memory: Value, result: Value) -> bool:
+        """True if a program may write into the memory of a value, to make another."""
+        if memory.op is not None:
+            return memory.op.primitive not in (constant, adjoin)
+        updates, inputs = self.graph.updates, self.graph.inputs
+        outputs = [k for k, v in enumerate(self.graph.outputs) if _named(v) is result]
+        return memory in [inputs[i] for i in updates.values()] and all(
+            k in updates and inputs[updates[k]] is memory for k in outputs
+        )
+
+
+def _named(v: Value) -> Value:
+    """The value of which ``v`` is another shape."""
+    while v.op is not None and v.op.primitive is reshape:
+        v = v.op.operands[0]
+    return v
+
+
+def _fit(region: Region, v: Value) -> Region:
+    """A region of ``v`` as one of the value that it names, or all of that."""
+    base = _named(v)
+    return region if base.shape == v.shape else whole(base.shape)
+
+
+def _writes(op: Op) -> list[int]:
+    """The results that are arrays with slices written by the operation."""
+    return written(op.attrs["body"]) if op.primitive is fusion else []
+
+
+def _regions(op: Op, k: int) -> list[tuple[Region, int | None]]:
+    """The regions of operand ``k`` that an operation reads, with the number of the result that replaces the elements."""
+    everything = whole(op.operands[k].shape)
+    if op.primitive is not fusion:
+        return [(everything, None)]
+    body = op.attrs["body"]
+    x = body.inputs[k]
+    chains = {i: chain_of(body.outputs[i]) for i in written(body)}
+    found: list[tuple[Region, int | None]] = [(everything, i) for i, chain in chains.items() if chain[0].operands[0] is x]
+    replaced = {region_of(w): i for i, chain in chains.items() if chain[0].operands[0] is x for w in chain}
+    if x in body.outputs:
+        found.append((everything, None))
+    for o in body.ops:
+        if o.primitive is slice_ and o.operands[0] is x:
+            region = region_of(o)
+            found.append((region, replaced.get(region) if is_read_in_place(body, o.result) else None))
+        elif x in o.operands and not (o.operands[0] is x and any(o is chain[0] for chain in chains.values())):
+            found.append((everything, None))
+    return found
+
+
+def identity(v: Value) -> Op:
+    """A fusion that copies a value."""
+    body = Builder("copy")
+    x = body.input(v.type)
+    return Op(fusion, [v], {"body": body.finish([x])}, [v.type])

@@ -1,0 +1,574 @@
+"""Writes of slices in loops: in place, with the results of the functional updates."""
+
+import numpy as np
+import plans_in_python
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracer
+from tracer.ir import ops, pipeline
+from tracer.ir.graph import Builder
+from tracer.ir.interp import Build, evaluate, using
+from tracer.ir.parse import parse_graph
+from tracer.ir.passes.slices import simplify_slices
+from tracer.ir.regions import attributes, extents
+from tracer.ir.types import TensorType, int64
+from tracer.runtime.programs.layout import lay_out
+from tracer.runtime.programs.program import Program
+
+ROWS, COLUMNS = 5, 6
+
+
+@st.composite
+def regions(draw, shape=None):
+    """A region of an array of 5 x 6; of a given shape."""
+    region = []
+    for axis, n in enumerate((ROWS, COLUMNS)):
+        count = shape[axis] if shape else draw(st.sampled_from([1, 1, 2, n - 2, n]))
+        steps = [s for s in (1, 1, 2, 3) if (count - 1) * s < n]
+        step = draw(st.sampled_from(steps))
+        start = draw(st.integers(0, n - 1 - (count - 1) * step))
+        region.append(range(start, start + (count - 1) * step + 1, step))
+    return tuple(region)
+
+
+@st.composite
+def slice_programs(draw):
+    """A graph that reads and writes slices of a few arrays, in the order of a program with views."""
+    builder = Builder("f")
+    whole = TensorType(int64, (ROWS, COLUMNS))
+    current = [builder.input(whole, name) for name in "abc"]
+    given_arrays = list(current)
+    with using(Build(builder)):
+        current.append(ops.full(value=0, shape=whole.shape, dtype="i64"))
+        current.append(ops.add(current[0], current[1]))
+        old = []
+        shapes = [extents(draw(regions())) for _ in range(2)]  # few, so that kernels write several slices
+
+        def read(shape):
+            kinds = ["slice", "slice", "slice", "number", "sum", "old", "broadcast", "flip", "vector"]
+            kind = draw(st.sampled_from(kinds))
+            if kind == "vector" and shape[0] == 1:
+                number = ops.slice_(draw(st.sampled_from(current)), **attributes(draw(regions((1, 1)))))
+                spread = ops.broadcast(ops.reshape(number, shape=()), shape=shape[1:], axes=())
+                return ops.reshape(ops.add(ops.reshape(read(shape), shape=shape[1:]), spread), shape=shape)
+            if kind == "number":
+                return ops.full(value=draw(st.integers(0, 3)), shape=shape, dtype="i64")
+            if kind == "sum":
+                return ops.add(read(shape), read(shape))
+            if kind == "old" and (alike := [v for v in old if v.shape == shape]):
+                return draw(st.sampled_from(alike))
+            x = draw(st.sampled_from(current))
+            if kind == "broadcast":
+                row = ops.slice_(x, **attributes(draw(regions((1, shape[1])))))
+                return ops.broadcast(ops.reshape(row, shape=shape[1:]), shape=shape, axes=(1,))
+            part = ops.slice_(x, **attributes(draw(regions(shape))))
+            return ops.flip(part, axes=(1,)) if kind == "flip" else part
+
+        for _ in range(draw(st.integers(1, 15))):
+            action = draw(st.sampled_from(["write"] * 6 + ["change"] * 3 + ["keep", "whole", "reduce"]))
+            k = draw(st.sampled_from([0, 0, 0, 1, 2, 3, 4]))
+            if action in ("write", "change"):
+                region = draw(regions(draw(st.sampled_from(shapes))))
+                v = read(extents(region))
+                if action == "change":
+                    v = ops.add(ops.slice_(current[k], **attributes(region)), v)
+                current[k] = ops.slice_update(current[k], v, **attributes(region))
+                if draw(st.booleans()):
+                    old.append(v)
+            elif action == "keep":
+                old.append(ops.slice_(current[k], **attributes(draw(regions()))))
+            elif action == "whole":
+                current[k] = ops.mul(current[k], draw(st.sampled_from(current)))
+            else:
+                row = ops.sum_(current[k], axes=(0,))
+                at = range(draw(st.integers(0, ROWS - 1)), ROWS)[:1], range(COLUMNS)
+                current[k] = ops.slice_update(current[k], ops.reshape(row, shape=(1, COLUMNS)), **attributes(at))
+    outputs = [current[i] for i in draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))]
+    updates = {}
+    for i in draw(st.sets(st.integers(0, 2))):
+        updates[len(outputs)] = i
+        outputs.append(current[i])
+    outputs += [v for v in old if draw(st.booleans())][:3]
+    assert all(v in builder.inputs for v in given_arrays)
+    return builder.finish(outputs, updates)
+
+
+def inputs_of(graph):
+    rng = np.random.default_rng(0)
+    return [rng.integers(-9, 10, v.shape) for v in graph.inputs]
+
+
+@settings(max_examples=300, deadline=None)
+@given(slice_programs(), st.integers(0, 99))
+def test_random_programs_give_what_updates_give(graph, seed):
+    args = inputs_of(graph)
+    expected = evaluate(graph, *args)
+    for after in (simplify_slices(graph), pipeline.run(graph, pipeline.COMPILE)):
+        for a, b in zip(evaluate(after, *args), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert parse_graph(str(after)) == after
+    plan = lay_out(after)
+    for order in (None, seed):
+        for a, b in zip(plans_in_python.run(plan, args, order), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+# Programs: patterns of reads and writes that overlap in all ways.
+
+
+def rows(a, b):
+    y = a * 0
+    for i in range(1, len(a)):
+        y[i] = y[i - 1] * 2 + a[i]
+    return y
+
+
+def argument(a, b):
+    for i in range(1, len(a)):
+        a[i] = a[i] + a[i - 1]
+
+
+def backwards(a, b):
+    for i in range(len(a) - 2, -1, -1):
+        a[i] += a[i + 1].clone() * b[i]
+    return a
+
+
+def columns(a, b):
+    y = a.clone()
+    for j in range(1, a.shape[1]):
+        y[:, j] = y[:, j - 1] - b[:, j]
+    return y
+
+
+def stencil(a, b):
+    for _ in range(3):
+        b[1:-1, 1:-1] = a[1:-1, 1:-1] + a[:-2, 1:-1] + a[2:, 1:-1] + a[1:-1, :-2] + a[1:-1, 2:]
+        a[1:-1, 1:-1] = b[1:-1, 1:-1] - b[:-2, 1:-1] + b[2:, 1:-1]
+    return a
+
+
+def stencil_in_place(a, b):
+    for _ in range(2):
+        a[1:-1] += a[:-2] - a[2:]
+    return a
+
+
+def shifted(a, b):
+    a[1:] = a[:-1].clone()
+    a[:, :-1] = a[:, 1:] * 1
+    a[::2] = a[1::2]
+    return a
+
+
+def swapped(a, b):
+    old = a[0].clone()
+    a[0] = a[3]
+    a[3] = old
+    a[1], a[2] = a[2].clone(), a[1].clone()
+    return a
+
+
+def reversed_in_place(a, b):
+    a[:] = a.flip(0)
+    a[1] = a[1].flip(0)
+    return a
+
+
+def red_black(a, b):
+    for _ in range(2):
+        a[::2, 1::2] += a[1::2, 1::2]
+        a[1::2, ::2] += a[::2, ::2]
+    return a
+
+
+def two_from_one(a, b):
+    x, y = a.clone(), a.clone()
+    x[0] = 1
+    y[1] = 2
+    return x, y, a
+
+
+def versions(a, b):
+    a = a * 1
+    first = a.clone()
+    a[0] = b[0]
+    second = a.clone()
+    a[1] = b[1]
+    return first, second, a
+
+
+def old_elements(a, b):
+    total = a[0] + a[1]
+    a[0] = b[0]
+    a[1] = total + a[0]
+    return total * a[0]
+
+
+def views(a, b):
+    y = a * 1
+    row, rest = y[1], y[2:]
+    row += 1
+    rest[:, 1] = row[0]
+    y.view(-1)[3] = 5
+    y.T[2] = y.T[3]
+    return y, row, rest
+
+
+def whole_between(a, b):
+    y = a * 1
+    y[0] = b[0]
+    y = y * 2
+    y[1] = y[0] + 1
+    y *= 3
+    y[2] = y[1]
+    return y.sum(0), y
+
+
+def reduced(a, b):
+    y = a * 0
+    for i in range(len(a)):
+        y[i] = a[i] * a[i].sum()
+    return y
+
+
+def products(a, b):
+    y = a * 0
+    for i in range(1, len(a)):
+        y[i] = a[i] - y[:i].sum(0) + (a[:i].T @ b[:i, 0])
+    return y
+
+
+def factored(a, b):
+    a[:4, :4] += tracer.eye(4, dtype=a.dtype) * 16
+    for k in range(3):
+        a[k + 1 :, k] = a[k + 1 :, k] * 1 * b[k, k]
+        a[k + 1 :, k + 1 :] -= (a[k + 1 :, k, None] + 0) * (a[k, k + 1 :] + 0)
+    return a
+
+
+def aligned(a, b):
+    a[1:3] = (b[1:3] + 0) * (a[1:3] + 0) + a[0]
+    b[1:3] = a[1:3] - b[1:3]
+    a[1:3], b[1:3] = a[1:3] + b[1:3], a[1:3] - b[1:3]
+    return a
+
+
+def both(a, b):
+    a[0] = b[0] + a[1]
+    b[0] = a[2] - a[1]
+    a[1] = b[0]
+    b[1] = a[0]
+
+
+def many_small(a, b):
+    y = tracer.zeros(20, dtype=a.dtype)
+    for i in range(20):
+        y[i] = a[i % 4, i % 5] + (y[i - 1] if i else 0)
+    return y
+
+
+def overlapping(a, b):
+    y = a * 1
+    y[0:2] = b[0:2]
+    y[1:3] = b[2:4]
+    y[0:3, 1] = y[1:4, 2]
+    y[0:3, 1:3] = y[1:4, 0:2]
+    return y
+
+
+PATTERNS = [
+    *(
+        rows,
+        argument,
+        backwards,
+        columns,
+        stencil,
+        stencil_in_place,
+        shifted,
+        swapped,
+        reversed_in_place,
+        red_black,
+        two_from_one,
+    ),
+    *(versions, old_elements, views, whole_between, reduced, products, factored, aligned, both, many_small, overlapping),
+]
+
+
+def arrays(dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    numbers = [rng.integers(0, 2 if dtype is tracer.bool else 4, (4, 6)) for _ in range(2)]
+    return [tracer.tensor(x).to(dtype) for x in numbers]
+
+
+def listed(result):
+    return [] if result is None else [*result] if isinstance(result, tuple) else [result]
+
+
+def same(a, b):
+    wide = tracer.complex128 if a.dtype.is_complex else tracer.float64
+    np.testing.assert_array_equal(a.detach().to(wide).numpy(), b.detach().to(wide).numpy())
+
+
+DTYPES = (tracer.float64, tracer.float32, tracer.float16, tracer.bfloat16, tracer.int64, tracer.uint8, tracer.complex128)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda f: f.__name__)
+def test_patterns(pattern, dtype):
+    traced = tracer.trace(pattern)
+    for seed in range(3):
+        given_eagerly, given_compiled = arrays(dtype, seed), arrays(dtype, seed)
+        expected, found = listed(pattern(*given_eagerly)), listed(traced(*given_compiled))
+        for a, b in zip([*expected, *given_eagerly], [*found, *given_compiled], strict=True):
+            same(a, b)
+        for x in expected:  # what shares memory
+            x[..., 0] += 1
+        for x in found:
+            x[..., 0] += 1
+        for a, b in zip([*expected, *given_eagerly], [*found, *given_compiled], strict=True):
+            same(a, b)
+    assert len(traced.graphs()) == 1
+
+
+@pytest.mark.parametrize("pattern", [p for p in PATTERNS if p is not views], ids=lambda f: f.__name__)
+def test_gradients_to_the_second_order(pattern):
+    def f(a, b):
+        a, b = a * 1.5, b * b
+        results = listed(pattern(a, b))
+        return sum((x * x * 0.25).sum() for x in (*results, a, b))
+
+    def derivatives(function, seed):
+        a, b = arrays(tracer.float64, seed)
+        a.requires_grad_(), b.requires_grad_()
+        y = function(a, b)
+        first = tracer.autograd.grad(y, (a, b), create_graph=True, allow_unused=True)
+        first = [g for g in first if g is not None]
+        mixed = sum((g * g).sum() for g in first)
+        return [y, *first, *(g for g in tracer.autograd.grad(mixed, (a, b), allow_unused=True) if g is not None)]
+
+    traced = tracer.trace(f)
+    for seed in range(3):
+        for a, b in zip(derivatives(traced, seed), derivatives(f, seed), strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("pattern", [swapped, shifted, overlapping, views, two_from_one, both], ids=lambda f: f.__name__)
+def test_booleans(pattern):
+    def f(a, b):
+        return [x * 1 for x in listed(pattern(a > 1, b > 1))]
+
+    if pattern in (views, shifted, both):  # add and subtract
+        pattern = swapped
+    traced = tracer.trace(f)
+    for seed in range(3):
+        for a, b in zip(f(*arrays(tracer.float64, seed)), traced(*arrays(tracer.float64, seed)), strict=True):
+            same(a, b)
+
+
+def compare_calls(f, *calls):
+    """Calls of a traced function, each on its own arguments, give what eager calls give, and change the same."""
+    traced = tracer.trace(f)
+    for make in calls:
+        expected, found = make(), make()
+        outcomes = []
+        for function, args in ((f, expected), (traced, found)):
+            try:
+                outcomes.append(listed(function(*args)))
+            except IndexError as e:
+                outcomes.append(type(e))
+        if isinstance(outcomes[0], list):
+            for a, b in zip(*outcomes, strict=True):
+                same(a, b)
+        else:
+            assert outcomes[0] is outcomes[1]
+        for a, b in zip(expected, found, strict=True):
+            same(a, b)
+    return traced
+
+
+def test_a_failing_call_changes_what_an_eager_call_changes():
+    def f(a, b, at):
+        a[0] = b[1]
+        a[1] = a[0] * 2
+        a[2] = b.index_select(0, at)[0]
+        a[3] = a[2] + a[1]
+
+    def call(position):
+        return lambda: [*arrays(tracer.float64), tracer.tensor([position])]
+
+    traced = compare_calls(f, call(1), call(2), call(9), call(0), call(-9), call(3))
+    assert traced.graphs()
+
+
+def test_segments():
+    def f(a, b):
+        while a[0].sum() < 200:
+            a[0] += a[1] + b[0] + 1
+            a[1:3] = a[0:2] * 1
+        return a * 1, b
+
+    compare_calls(f, *(lambda seed=seed: arrays(tracer.float64, seed) for seed in range(6)))
+
+
+def test_captured_arrays_and_views_of_arguments():
+    def make():
+        state = tracer.zeros(4, 6, dtype=tracer.float64)
+
+        def f(a, b):
+            state[0] += a[0]
+            state[1:] = state[:-1] * 2
+            a[0] = state[1]
+            part = a[1:]
+            part[1] = part[0] + b[0]
+            return state.sum()
+
+        return f, state
+
+    (eager, state), (compiled, other) = make(), make()
+    traced = tracer.trace(compiled)
+    for seed in range(4):
+        given_eagerly, given_compiled = arrays(tracer.float64, seed), arrays(tracer.float64, seed)
+        same(eager(*given_eagerly), traced(*given_compiled))
+        for a, b in zip([state, *given_eagerly], [other, *given_compiled], strict=True):
+            same(a, b)
+
+
+def test_arguments_that_are_one_array():
+    def f(a, b):
+        a[1:] += b[:-1] * 2
+        b[0] = a[1]
+        return a * 1
+
+    def alike(seed):
+        (a, _) = arrays(tracer.float64, seed)
+        return [a, a]
+
+    def overlapping_views(seed):
+        (a, _) = arrays(tracer.float64, seed)
+        return [a[:-1], a[1:]]
+
+    calls = [lambda make=make, seed=seed: make(seed) for seed in range(2) for make in (alike, overlapping_views)]
+    compare_calls(f, *calls)
+
+
+def test_threads():
+    def f(a, b):
+        for k in range(3):
+            b[1:-1, 1:-1] = a[1:-1, :-2] + a[1:-1, 2:] * 0.5 - a[2:, 1:-1]
+            a[k + 1 : -1 - k] = b[k : -2 - k].exp() * 0.125
+        return a * 1
+
+    found = []
+    before = tracer.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            tracer.set_num_threads(threads)
+            traced = tracer.trace(f)
+            for _ in range(2):
+                a, b = (tracer.tensor(np.random.default_rng(k).normal(size=(600, 600))) for k in range(2))
+                result = traced(a, b)
+            found.append([result, a, b])
+    finally:
+        tracer.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            same(a, b)
+
+
+# The memory plan.
+
+
+def planned(f, *shapes, fill=1.0):
+    traced = tracer.trace(f)
+    traced(*(tracer.full(shape, fill, dtype=tracer.float64) for shape in shapes))
+    (graph,) = traced.graphs()
+    return lay_out(pipeline.run(graph, pipeline.COMPILE))
+
+
+def copies(plan):
+    return sum(plan.kinds[k].name == "@copy" for k in plan.steps)
+
+
+def test_updates_of_an_argument_are_in_its_memory():
+    for f in (argument, backwards, red_black, factored, stencil):
+        plan = planned(lambda a, b, f=f: (f(a, b), None)[1], (8, 40), (8, 40))
+        assert copies(plan) == 0
+        assert plan.arena < 2 * 8 * 40 * 8  # slices that are computed before they are written
+
+
+def test_updates_of_a_local_array_are_in_the_memory_of_the_result():
+    plan = planned(rows, (50, 64), (50, 64))
+    assert copies(plan) == 0
+    assert plan.arena <= 50 * 64 * 8 // 4  # rows that pass from one kernel to the next
+
+
+def test_many_updates_share_few_kernels():
+    plan = planned(rows, (401, 40), (401, 40))
+    assert len(plan.steps) < 60
+    assert len({kind.source for kind in plan.kinds}) <= 5
+    plan = planned(factored, (40, 40), (40, 40))
+    assert len({kind.source for kind in plan.kinds}) <= 16
+
+
+def test_an_argument_that_is_not_updated_is_copied_once():
+    def f(a):
+        a = a.clone()
+        for i in range(1, 9):
+            a[i] += a[i - 1]
+        return a
+
+    plan = planned(f, (9, 40))
+    assert copies(plan) == 1
+
+
+def test_a_value_that_is_read_later_is_copied():
+    plan = planned(versions, (9, 40), (9, 40))
+    assert copies(plan) == 3  # three results are three arrays
+
+
+LATE = """\
+func @f(%x: f64[4,8], %v: f64[1,8], %w: f64[8,4]) -> (f64[4,8], f64[8,8], f64[8]) {
+  %y: f64[4,8] = slice_update %x, %v {starts=(1,0), stops=(2,8), steps=(1,1)}
+  %r: f64[1,8] = slice %x {starts=(START,0), stops=(STOP,8), steps=(1,1)}
+  %e: f64[1,8] = exp %r
+  %c: f64[8] = reshape %e {shape=(8)}
+  %p: f64[8,8] = matmul %w, %y
+  return %y -> %x, %p, %c
+}
+"""
+
+
+@pytest.mark.parametrize(("row", "expected"), [(0, 0), (1, 2), (2, 0)])
+def test_later_reads_of_other_rows_are_no_reason_to_copy(row, expected):
+    graph = parse_graph(LATE.replace("START", str(row)).replace("STOP", str(row + 1)))
+    fused = pipeline.run(graph, pipeline.COMPILE)
+    plan = lay_out(fused)
+    assert copies(plan) == expected
+    args = [np.random.default_rng(k).normal(size=v.shape) for k, v in enumerate(graph.inputs)]
+    for a, b in zip(Program(plan)(*args), evaluate(graph, *args), strict=True):
+        np.testing.assert_allclose(a, b)
+
+
+REVERSED = """\
+func @f(%x: f64[4,8]) -> f64[4,8] {
+  %y: f64[4,8] = fusion @k %x {
+    (%x: f64[4,8]):
+    %s: f64[1,8] = slice %x {starts=(1,0), stops=(2,8), steps=(1,1)}
+    %r: f64[1,8] = flip %s {axes=(1)}
+    %w: f64[4,8] = write_slice %x, %r {starts=(1,0), stops=(2,8), steps=(1,1)}
+    yield %w
+  }
+  return %y -> %x
+}
+"""
+
+
+def test_a_kernel_that_reads_replaced_elements_elsewhere_writes_a_copy():
+    graph = parse_graph(REVERSED)
+    plan = lay_out(graph)
+    assert copies(plan) == 2  # before the kernel, and into the argument
+    args = [np.random.default_rng(0).normal(size=(4, 8))]
+    np.testing.assert_array_equal(Program(plan)(*args)[0], evaluate(graph, *args)[0])

@@ -19,7 +19,7 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
     if extras is not None:
         for hook in list(extras.prehooks.values()):
             (g,) = replaced(hook, (g,), ((g,),))
-    _add(t, g, create_graph)
+    add(t, g, create_graph)
     waiting = vars(t).get("_post_hooks")
     if waiting:
         for hook in list(waiting.values()):
@@ -33,8 +33,8 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
             replaced(hook, (), ((), (g,)))
 
 
-def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
-    """Adds a gradient; in place, unless the sum is to be differentiated."""
+def add(t: Tensor, g: Tensor, create_graph: bool) -> None:
+    """Adds a gradient without calling hooks; in place, unless the sum is to be differentiated."""
     if t._grad_fn is None and context.recorder is not None:
         context.recorder.reads_grad(t)
     before = t._grad

@@ -170,6 +170,13 @@ class BackwardNode:
         """True if the saved values have been freed."""
         return False
 
+    def run_alone(self, result: Tensor, retain_graph: bool) -> bool:
+        """Runs the backward pass from this node's result, with the cotangent 1, if it can without the engine.
+
+        Otherwise returns False, and has changed nothing.
+        """
+        return False
+
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """PyTorch's view of the edges: (function, output number) pairs."""

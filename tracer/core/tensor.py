@@ -359,6 +359,10 @@ class Tensor(TensorMethods):
         inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Adds this tensor's gradients to the ``.grad`` of the leaves that it depends on. See ``tracer.autograd.backward``."""
+        node = self._grad_fn
+        plain = gradient is None and inputs is None and not create_graph and self._view is None
+        if plain and node is not None and node.run_alone(self, bool(retain_graph)):
+            return
         from ..autograd import backward
 
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)

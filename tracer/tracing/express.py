@@ -13,15 +13,19 @@ import functools
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..autograd.node import edges_to, new_sequence
 from ..core.context import SPECIAL, context
-from ..core.tensor import UNCHANGED, Tensor
-from ..core.waiting import WAITING
+from ..core.tensor import UNCHANGED, Tensor, wrap
+from ..core.waiting import WAITING, wait
 from ..runtime.support import memory, objects
 from .alike import is_only_read
 from .calls import Call, is_settled, storage
+from .compiled_node import NOTHING, CompiledNode, Result
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
 from .scalars import Argument, Item, Length, Whole, static
@@ -90,7 +94,7 @@ class _Writer:
             "ALONE": ALONE,
         }
         # Programs check array objects themselves; a graph without kernels has no program to call.
-        self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
+        self.native = objects.reads_arrays and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program checks
         self.updated: set[int] = set()  # and the changed inputs that are not arguments, whose arrays it checks
         self.used: Counter[int] = Counter()  # outputs, by the number of references in the result and gradients
@@ -137,10 +141,9 @@ class _Writer:
         result = trace.build.write(self)
         new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
         written = [(place, value.write(self)) for place, value in trace.effects]
+        self.program(dict(new))
         if trace.function.active:
-            self.graph_function()
-        else:
-            self.program(dict(new))
+            self.node()
         for k, node in trace.leaves:
             self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = {self.constant(node)}")
         self.say(f"result = {result}")
@@ -373,7 +376,9 @@ class _Writer:
             self.say(f"g{i} = {self.constant(holder)}._grad")
             self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
         for i, source in trace.captured:
-            self.require(f"{self.constant(source.holder)}._data is {arrays}[{i}]")
+            name, t = self.constant(source.holder), source.holder
+            followed = f" and {name}._requires_grad and {name}._grad_fn is not None" if t._grad_fn is not None else ""
+            self.require(f"{name}._data is {arrays}[{i}]{followed}")
         for i in trace.written:
             if trace.sources[i].kind == "argument":
                 continue
@@ -385,16 +390,19 @@ class _Writer:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
 
     def program(self, gradients: Mapping[str, str]) -> None:
-        """The native call of a function that is not differentiated from outside; ``gradients`` are set afterwards, by owner."""
+        """The native call; ``gradients`` are set afterwards, by owner."""
         trace, program = self.trace, self.trace.executable.program
-        n = len(program.plan.results)
+        n, followed = len(program.plan.results), trace.function.outputs
+        made = n if not followed else len(trace.graph.outputs)  # the others are kept for the backward program
         if not program.steps:
+            if followed:
+                raise Unwritten
             return
         # A gradient that is only replaced and has no other references becomes the new one, unless it may be written before the
         # program fails.
         only_replaced = {*map(self.owner, trace.early), *map(self.owner, trace.fixed_early)}
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
-        others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
+        others = {*program.unsafe_results, *(k for k, _ in trace.leaves), *followed}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
         slots, looked_at = self.slots()
         frames, make_frame = program.look_at(looked_at), functools.partial(program.frame, looked_at)
@@ -434,7 +442,7 @@ class _Writer:
             self.say(f"{t}._grad = was{j}", 3)
         self.say(give_back, 3)
         self.say("return MISS", 3)
-        for j in range(n):
+        for j in range(made):
             make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = UNCHANGED"
             self.say(f"if o{j} is None: {make}" if j in reused else make, 2)
             if j in reused:
@@ -460,28 +468,47 @@ class _Writer:
                 result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
         return result, looked_at
 
-    def graph_function(self) -> None:
-        """The forward run of a function that may be differentiated from outside."""
-        trace = self.trace
-        if trace.fixed_bumps or trace.bumps or any(s.is_number for s in trace.sources):
+    def node(self) -> None:
+        """The graph node of results that may be differentiated from outside: what ``GraphFunction.call`` does."""
+        trace, function = self.trace, self.trace.function
+        if trace.fixed_bumps or trace.bumps or function.overwritten:
             raise Unwritten
-        self.drop_gradients()
-        tensors = ", ".join(self.fetch(i) for i in range(len(trace.sources)))
-        arrays = ", ".join(f"{self.fetch(i)}._data" for i in range(len(trace.sources)))
-        self.say(f"try: outputs = {self.constant(trace.function.call)}([{arrays}], [{tensors}])")
-        self.say("except (IndexError, RuntimeError, MemoryError): return MISS")
-        count = len(trace.graph.outputs) - len(trace.graph.updates)
-        self.say(f"{''.join(f'o{k}, ' for k in range(count))}= outputs" if count else "pass")
+        inputs = [self.operand(i) for i in range(len(trace.sources))]
+        found = [trace.fetch(i, self.call) for i in range(len(trace.sources))]
+        made, kept = len(trace.graph.outputs), len(trace.executable.program.plan.results)
+        saved = ", ".join([f"{k}: {self.constant(Result)}(o{k})" for k in sorted(function.saved_results)])
+        self.say(f"node = new({self.constant(CompiledNode)}); node.function = {self.constant(function)}; node.since = None")
+        self.say(f"node.edges = {self.edges(inputs, found)}; node.inputs = {_tuple(inputs)}")
+        self.say(f"node.versions = {_tuple([f'{t}._counter[0]' for t in inputs])}; node.spans = None")
+        self.say(f"node.kept = {_tuple([f'e{j}[0]' for j in range(made, kept)])}")
+        self.say(f"node.results = {{{saved}}}" if saved else f"node.results = {self.constant(NOTHING)}")
+        self.say(f"node.sequence = {self.constant(new_sequence)}(); node.extras = None")
+        self.say(f"node.waits = {self.constant(wait)}(node)")
+        for number, k in enumerate(function.outputs):
+            if any(found[i]._requires_grad for i in function.reached[number]):
+                self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = node" + f"; o{k}._output = {number}" * bool(number))
 
-    def drop_gradients(self) -> None:
-        """Gradients that are only replaced return their buffers before the run."""
-        trace = self.trace
-        if trace.executable.program.may_fail:
-            return
-        for source in trace.fixed_early:
-            self.say(f"{self.owner(source)}._grad = None")
-        for source in trace.early:
-            self.say(f"{self.owner(source)}._grad = None")
+    def edges(self, inputs: Sequence[str], found: Sequence[Tensor]) -> str:
+        """A node's edges. Those to leaves that are the same in each call are constant."""
+        edges: list[Any] = list(edges_to(found))
+        written: list[str] = []
+        for i, (name, t) in enumerate(zip(inputs, found, strict=True)):
+            if i not in self.trace.function.active:
+                edges[3 * i] = None
+            target, output, type_ = edges[3 * i : 3 * i + 3]
+            if target is None or (t._grad_fn is None and self.trace.sources[i].kind == "captured"):
+                written += [self.literal(target), str(output), self.constant(type_)]
+            else:
+                edges[3 * i] = self
+                written += [name if target is t else f"{name}._grad_fn", f"{name}._output", self.constant(type_)]
+        return _tuple(written) if any(e is self for e in edges) else self.constant(tuple(edges))
+
+    def operand(self, i: int) -> str:
+        """Input ``i`` as a tensor, also if it is a number."""
+        source = self.trace.sources[i]
+        if source.kind == "float":
+            return f"{self.constant(wrap)}({self.constant(np.array)}({self.value(source.index)}, {self.constant(np.float64)}))"
+        return f"{self.constant(wrap)}({self.value(source.index)})" if source.is_number else self.fetch(i)
 
     def count_changes(self) -> None:
         for counter, change in self.trace.fixed_bumps:
@@ -511,6 +538,10 @@ class _Writer:
 
     def owner(self, source: Any) -> str:
         return f"a{source.index}" if not source.is_held else self.constant(source.holder)
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({''.join(f'{item}, ' for item in items)})"
 
 
 def no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:

@@ -27,6 +27,7 @@ from ..ir.ops import broadcast, check_index, detach, reshape, uniform
 from ..ir.primitive import Kind
 from ..runtime.support.objects import address
 from .compiled_node import CompiledNode, Result
+from .direct import Direct
 from .failure import TraceWarning, describe, with_room
 from .recording import signals_apart
 
@@ -90,6 +91,7 @@ class GraphFunction:
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._needs: dict[frozenset[int], frozenset[Op]] = {}
         self._parts: dict[frozenset[int], GraphFunction] = {}
+        self.direct: dict[int, Direct] = {}  # backward passes without the engine, by output
         self._failed = False  # whether compilation failed: then it is computed operation by operation
 
     @cached_property
@@ -215,7 +217,8 @@ class GraphFunction:
         outs = [wrap(a) for a in results[:count]]
         node = CompiledNode(self, tensors, results[count:])
         places = [k for k in range(len(self.graph.outputs)) if k not in self.graph.updates]
-        node.results = {k: Result(outs[places.index(k)]) for k in self._saved_results if k in places}
+        if self.saved_results:
+            node.results = {k: Result(outs[places.index(k)]) for k in self.saved_results if k in places}
         for number, k in enumerate(self.outputs):
             if any(tensors[i]._requires_grad for i in self.reached[number]):
                 t = outs[places.index(k)]
@@ -245,6 +248,11 @@ class GraphFunction:
             self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
         return self._needs[outputs]
 
+    def frees(self, output: int) -> bool:
+        """True if a backward pass from this one of ``outputs`` frees all that any of them needs."""
+        needs = [self.needs(frozenset([k])) for k in range(len(self.outputs))]
+        return not any(needs[output].isdisjoint(its) for its in needs)
+
     def _saving(self, outputs: frozenset[int], inputs: frozenset[int]) -> dict[Op, set[Value]]:
         """The values that eager autograd saves for such a pass, by operation."""
         graph = self.as_written
@@ -269,7 +277,7 @@ class GraphFunction:
         return saving
 
     @cached_property
-    def _saved_results(self) -> set[int]:
+    def saved_results(self) -> set[int]:
         """The results whose memory eager autograd saves."""
         return self.saves(frozenset(range(len(self.outputs))), frozenset(self.active))[1]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd.hooks import RemovableHandle, Retain
+from ..autograd.hooks import OF_LEAVES, RemovableHandle, Retain
 from ..autograd.modes import unfollowed
 from ..autograd.node import BackwardNode, was_freed
 from ..core.context import context
@@ -66,7 +66,6 @@ IMMUTABLE = (
     device,
     type(MISSING),
 )
-OF_HOOKS = frozenset(["_hooks", "_post_hooks", "_node_hooks"])  # what leaves keep for hooks, which are registered anew
 _DEEP = 100  # nested objects
 
 
@@ -296,7 +295,7 @@ class Results:
         """The attributes that the function has set on a tensor that it created."""
         if OF_A_TENSOR.issuperset(vars(t)) or not self.recorder.is_new(t):
             return {}
-        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR and name not in OF_HOOKS}
+        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR and name not in OF_LEAVES}
 
     def _find(self, t: Tensor) -> Build:
         if not self.recorder.knows(t) and t._view is None:

@@ -1,0 +1,97 @@
+"""Backward passes without the engine: from one result of a compiled function, of one element, to leaves.
+
+The engine defines a backward pass. For the most common one this module generates the same as straight-line source: one native
+call, then the leaves' ``.grad``. If a condition does not hold, the generated function returns False and has changed nothing:
+then the engine runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd.accumulate import add
+from ..autograd.hooks import OF_LEAVES
+from ..core.tensor import UNCHANGED, Tensor, wrap
+from ..runtime.support.objects import reads_arrays
+
+if TYPE_CHECKING:
+    from .compiled_node import CompiledNode
+    from .graph_function import GraphFunction
+
+Direct = Callable[["CompiledNode", bool], bool]
+
+
+def never(node: CompiledNode, retain_graph: bool) -> bool:
+    """For what only the engine handles."""
+    return False
+
+
+def direct(function: GraphFunction, number: int) -> Direct:
+    """The backward pass from a result of a function, by its number among ``outputs``, with the cotangent 1.
+
+    It is called with a node to which nothing has happened since the call. Returns True if it has run.
+    """
+    from ..runtime.programs.calling import caller  # imports llvmlite: only when something is compiled
+
+    result = function.graph.outputs[function.outputs[number]].type
+    if not reads_arrays or math.prod(result.shape) != 1 or result.dtype.is_complex:
+        return never
+    program = getattr(function.backward, "program", None)  # None if it was not compiled
+    leaves = [(j, i) for j, i in enumerate(function.active) if i in function.reached[number]]
+    types = [(function.graph.inputs[i].type, function.parts[1].outputs[j].type) for j, i in leaves]
+    if program is None or program.lock is not None or any(leaf != g for leaf, g in types):
+        return never
+    cotangents = [np.zeros(t.shape, t.dtype.numpy) for t in (function.graph.outputs[k].type for k in function.outputs)]
+    cotangents[number][...] = 1
+    names: dict[str, Any] = {
+        "__name__": __name__,
+        "Tensor": Tensor,
+        "UNCHANGED": UNCHANGED,
+        "add": add,
+        "call": caller(program, range(len(program.plan.inputs)), views=True),
+        "cotangents": cotangents,
+        "given": frozenset([number]),
+        "new": object.__new__,
+        "unhooked": OF_LEAVES.isdisjoint,
+        "wrap": wrap,
+    }
+    kept = len(program.plan.inputs) - len(function.reads) - len(cotangents)
+    words = [f"id(i{i}._data)" for i in function.reads] + [f"id(k{i})" for i in range(kept)]
+    words += [str(id(g)) for g in cotangents]
+    inputs = range(len(function.graph.inputs))
+    lines = [
+        "def direct(node, retain_graph):",
+        f"    {_all('i', inputs)} = node.inputs",
+        f"    if node.versions != ({''.join(f'i{i}._counter[0], ' for i in inputs)}): return False",
+        "    edges = node.edges",
+    ]
+    if function.saved_results:
+        lines.append("    for x in node.results.values():")
+        lines.append("        if x.counter[0] != x.version: return False")
+    for j, i in leaves:
+        lines.append(f"    t{j} = edges[{3 * i}]")
+        lines.append(f"    if not (isinstance(t{j}, Tensor) and t{j}._requires_grad and unhooked(t{j}.__dict__)): return False")
+    if len(leaves) > 1:
+        lines.append(f"    if len({{{''.join(f'id(t{j}), ' for j, _ in leaves)}}}) != {len(leaves)}: return False")
+    if kept:
+        lines.append(f"    {_all('k', range(kept))} = node.kept")
+    lines.append(f"    found = call({', '.join(words)})")
+    lines.append("    if found is None: return False")
+    lines.append(f"    {_all('g', range(len(function.active)))} = found")
+    lines.append(f"    if not retain_graph: node.{'free()' if function.frees(number) else 'release_from(given)'}")
+    for j, _ in leaves:
+        lines.append(f"    if t{j}._grad is None:")
+        lines.append(f"        g = t{j}._grad = new(Tensor); g._data = g{j}; g._counter = UNCHANGED")
+        lines.append(f"    else: add(t{j}, wrap(g{j}), False)")
+    lines.append("    return True")
+    exec(compile("\n".join(lines), f"<backward of {function.graph.name}>", "exec"), names)
+    found: Direct = names["direct"]
+    return found
+
+
+def _all(letter: str, numbers: range) -> str:
+    return "".join(f"{letter}{i}, " for i in numbers)

@@ -49,11 +49,18 @@ def add(t: Tensor, g: Tensor, create_graph: bool) -> None:
             t.grad = g
     elif create_graph:
         t.grad = before + g
-    elif context.recorder is None and before._data.dtype is g._data.dtype and before._plain():
-        if WAITING:
-            will_change(before)
-        compute_into(np.add, before._data, g._data, out=before._data)
-        before._changes()[0] += 1
-    else:
+    elif context.recorder is not None or not add_in_place(before, g._data):
         with unfollowed():
             before.add_(g)
+
+
+def add_in_place(before: Tensor, g: np.ndarray) -> bool:
+    """Adds an array to a gradient, in its memory. Returns False for a gradient that needs more than that."""
+    array = before._data
+    if array.dtype is not g.dtype or not before._plain():
+        return False
+    if WAITING:
+        will_change(before)
+    compute_into(np.add, array, g, array)
+    before._changes()[0] += 1
+    return True

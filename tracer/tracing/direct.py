@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd.accumulate import add
+from ..autograd.accumulate import add, add_in_place
 from ..autograd.hooks import OF_LEAVES
 from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..runtime.support.objects import reads_arrays
@@ -52,6 +52,7 @@ def direct(function: GraphFunction, number: int) -> Direct:
         "Tensor": Tensor,
         "UNCHANGED": UNCHANGED,
         "add": add,
+        "add_in_place": add_in_place,
         "call": caller(program, range(len(program.plan.inputs)), views=True),
         "cotangents": cotangents,
         "given": frozenset([number]),
@@ -84,9 +85,9 @@ def direct(function: GraphFunction, number: int) -> Direct:
     lines.append(f"    {_all('g', range(len(function.active)))} = found")
     lines.append(f"    if not retain_graph: node.{'free()' if function.frees(number) else 'release_from(given)'}")
     for j, _ in leaves:
-        lines.append(f"    if t{j}._grad is None:")
-        lines.append(f"        g = t{j}._grad = new(Tensor); g._data = g{j}; g._counter = UNCHANGED")
-        lines.append(f"    else: add(t{j}, wrap(g{j}), False)")
+        lines.append(f"    before = t{j}._grad")
+        lines.append(f"    if before is None: g = t{j}._grad = new(Tensor); g._data = g{j}; g._counter = UNCHANGED")
+        lines.append(f"    elif not add_in_place(before, g{j}): add(t{j}, wrap(g{j}), False)")
     lines.append("    return True")
     exec(compile("\n".join(lines), f"<backward of {function.graph.name}>", "exec"), names)
     found: Direct = names["direct"]

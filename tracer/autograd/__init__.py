@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..core.context import context
-from ..core.tensor import Size, Tensor, wrap
+from ..core.size import Size
+from ..core.tensor import Tensor, wrap
 from . import functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .edges import GradientEdge, find, type_of

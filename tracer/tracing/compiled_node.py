@@ -128,7 +128,7 @@ class CompiledNode(BackwardNode):
         self._check(given, wanted)
         if tensors:
             function = function.of(frozenset(given))
-        results: list[Any]
+        results: Sequence[Any]
         if tensors:
             changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
             if not function.adjoint_reads.isdisjoint(changed):

@@ -16,7 +16,6 @@ import numpy as np
 from ..autograd.accumulate import add, add_in_place
 from ..autograd.hooks import OF_LEAVES
 from ..core.tensor import UNCHANGED, Tensor, wrap
-from ..runtime.support.objects import reads_arrays
 
 if TYPE_CHECKING:
     from .compiled_node import CompiledNode
@@ -35,15 +34,13 @@ def direct(function: GraphFunction, number: int) -> Direct:
 
     It is called with a node to which nothing has happened since the call. Returns True if it has run.
     """
-    from ..runtime.programs.calling import caller  # imports llvmlite: only when something is compiled
-
     result = function.graph.outputs[function.outputs[number]].type
-    if not reads_arrays or math.prod(result.shape) != 1 or result.dtype.is_complex:
+    if math.prod(result.shape) != 1 or result.dtype.is_complex:
         return never
-    program = getattr(function.backward, "program", None)  # None if it was not compiled
+    call = getattr(function.backward, "called", None)  # None if it was not compiled
     leaves = [(j, i) for j, i in enumerate(function.active) if i in function.reached[number]]
     types = [(function.graph.inputs[i].type, function.parts[1].outputs[j].type) for j, i in leaves]
-    if program is None or program.lock is not None or any(leaf != g for leaf, g in types):
+    if call is None or any(leaf != g for leaf, g in types):
         return never
     cotangents = [np.zeros(t.shape, t.dtype.numpy) for t in (function.graph.outputs[k].type for k in function.outputs)]
     cotangents[number][...] = 1
@@ -53,14 +50,14 @@ def direct(function: GraphFunction, number: int) -> Direct:
         "UNCHANGED": UNCHANGED,
         "add": add,
         "add_in_place": add_in_place,
-        "call": caller(program, range(len(program.plan.inputs)), views=True),
+        "call": call,
         "cotangents": cotangents,
         "given": frozenset([number]),
         "new": object.__new__,
         "unhooked": OF_LEAVES.isdisjoint,
         "wrap": wrap,
     }
-    kept = len(program.plan.inputs) - len(function.reads) - len(cotangents)
+    kept = len(function.parts[1].inputs) - len(function.reads) - len(cotangents)
     words = [f"id(i{i}._data)" for i in function.reads] + [f"id(k{i})" for i in range(kept)]
     words += [str(id(g)) for g in cotangents]
     inputs = range(len(function.graph.inputs))

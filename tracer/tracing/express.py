@@ -97,6 +97,7 @@ class _Writer:
         self.native = objects.reads_arrays and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program checks
         self.updated: set[int] = set()  # and the changed inputs that are not arguments, whose arrays it checks
+        self.moving: set[int] = set()  # and the gradients whose arrays may be others in each call
         self.used: Counter[int] = Counter()  # outputs, by the number of references in the result and gradients
 
     def constant(self, x: Any) -> str:
@@ -157,6 +158,7 @@ class _Writer:
         self.say("return result")
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)
+        trace.let_move(self.moving)
         return self.constants["replay"]
 
     def surroundings(self, key: int) -> None:
@@ -372,15 +374,24 @@ class _Writer:
         trace = self.trace
         arrays = self.constant(trace.arrays)
         for i, follows in trace.gradients:
-            holder = trace.sources[i].holder
-            self.say(f"g{i} = {self.constant(holder)}._grad")
-            self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
+            self.say(f"g{i} = {self.constant(trace.sources[i].holder)}._grad")
+            if self.native and trace.arrays[i].base is None:
+                self.moving.add(i)
+                self.require(f"g{i} is not None and g{i}._requires_grad is {follows}")
+                self.say(f"h{i} = g{i}._data")
+            else:
+                self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
+        if self.moving and trace.written:  # arrays that own their memory share it with no others than their views
+            ids = ", ".join([f"id(h{i})" for i in sorted(self.moving)])
+            self.require(f"len({{{ids}}}) == {len(self.moving)} and {self.constant(trace)}.storages.isdisjoint(({ids},))")
+            if self.tensors:
+                self.require(f"{{{ids}}}.isdisjoint(({', '.join(f's{k}' for k in range(self.tensors))},))")
         for i, source in trace.captured:
             name, t = self.constant(source.holder), source.holder
             followed = f" and {name}._requires_grad and {name}._grad_fn is not None" if t._grad_fn is not None else ""
             self.require(f"{name}._data is {arrays}[{i}]{followed}")
         for i in trace.written:
-            if trace.sources[i].kind == "argument":
+            if trace.sources[i].kind == "argument" or i in self.moving:
                 continue
             if self.native and trace.arrays[i].base is None:
                 self.updated.add(i)
@@ -455,7 +466,7 @@ class _Writer:
         trace, result = self.trace, []
         fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
         arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
-        looked_at = [*arguments, *sorted(self.updated)]
+        looked_at = [*arguments, *sorted(self.updated | self.moving)]
         for i, source in enumerate(trace.sources):
             if source.kind == "argument":
                 array = f"d{source.index}"
@@ -464,6 +475,8 @@ class _Writer:
                 result.append(f"frame.cells_at + {8 * i}")
             elif source.kind == "array":
                 result.append(f"{self.constant(objects.address)}({self.value(source.index)})")
+            elif i in self.moving:
+                result.append(f"id(h{i})")
             else:
                 result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
         return result, looked_at

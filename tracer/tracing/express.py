@@ -142,9 +142,11 @@ class _Writer:
         result = trace.build.write(self)
         new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
         written = [(place, value.write(self)) for place, value in trace.effects]
+        if trace.function.active:
+            inputs = self.inputs()
         self.program(dict(new))
         if trace.function.active:
-            self.node()
+            self.node(inputs)
         for k, node in trace.leaves:
             self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = {self.constant(node)}")
         self.say(f"result = {result}")
@@ -404,7 +406,8 @@ class _Writer:
         """The native call; ``gradients`` are set afterwards, by owner."""
         trace, program = self.trace, self.trace.executable.program
         n, followed = len(program.plan.results), trace.function.outputs
-        made = n if not followed else len(trace.graph.outputs)  # the others are kept for the backward program
+        # The others are kept for the backward program.
+        made = n if not followed else len(trace.graph.outputs) - len(trace.graph.updates)
         if not program.steps:
             if followed:
                 raise Unwritten
@@ -481,15 +484,22 @@ class _Writer:
                 result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
         return result, looked_at
 
-    def node(self) -> None:
+    def inputs(self) -> list[str]:
+        """The tensors that a graph node refers to; copies of those that the program changes."""
+        inputs = [self.operand(i) for i in range(len(self.trace.sources))]
+        for i in sorted(self.trace.function.overwritten):
+            if self.trace.fetch(i, self.call)._requires_grad:
+                raise Unwritten
+            self.say(f"b{i} = {self.constant(wrap)}({inputs[i]}._data.copy())")
+            inputs[i] = f"b{i}"
+        return inputs
+
+    def node(self, inputs: Sequence[str]) -> None:
         """The graph node of results that may be differentiated from outside: what ``GraphFunction.call`` does."""
         trace, function = self.trace, self.trace.function
-        if trace.fixed_bumps or trace.bumps or function.overwritten:
-            raise Unwritten
-        inputs = [self.operand(i) for i in range(len(trace.sources))]
         found = [trace.fetch(i, self.call) for i in range(len(trace.sources))]
-        made, kept = len(trace.graph.outputs), len(trace.executable.program.plan.results)
-        saved = ", ".join([f"{k}: {self.constant(Result)}(o{k})" for k in sorted(function.saved_results)])
+        made, kept = len(trace.graph.outputs) - len(trace.graph.updates), len(trace.executable.program.plan.results)
+        saved = ", ".join([f"{k}: {self.constant(Result)}(o{k})" for k in sorted(function.saved_results) if k < made])
         self.say(f"node = new({self.constant(CompiledNode)}); node.function = {self.constant(function)}; node.since = None")
         self.say(f"node.edges = {self.edges(inputs, found)}; node.inputs = {_tuple(inputs)}")
         self.say(f"node.versions = {_tuple([f'{t}._counter[0]' for t in inputs])}; node.spans = None")

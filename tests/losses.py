@@ -8,16 +8,18 @@ from tracer.nn import functional as F
 
 
 class Leaves:
-    """What the functions capture."""
+    """What the functions capture, their arguments ``x``, a view of ``whole``, and ``t``, and the results of the last call."""
 
     def __init__(self, seed, dtype=np.float64):
         rng = np.random.default_rng(seed)
-        self.w, self.b, self.x, self.t = (
-            tracer.from_numpy(rng.uniform(0.2, 1, shape).astype(dtype)) for shape in ((3, 2), (2,), (4, 3), (4, 2))
+        self.w, self.b, self.whole, self.t = (
+            tracer.from_numpy(rng.uniform(0.2, 1, shape).astype(dtype)) for shape in ((3, 2), (2,), (6, 3), (4, 2))
         )
+        self.x = self.whole[:4]
         self.w.requires_grad_()
         self.b.requires_grad_()
         self.buffers = []
+        self.results = ()
 
     @property
     def all(self):

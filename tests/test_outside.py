@@ -185,6 +185,20 @@ def an_argument_changes(k, out, seen):
     out[0].backward()
 
 
+def other_elements_change(k, out, seen):
+    with tracer.no_grad():
+        k.whole[4:].add_(1)  # the versions of views are those of the whole
+    out[0].backward()
+
+
+def other_results_change(k, out, seen):
+    with tracer.no_grad():
+        for y in k.results if isinstance(k.results, tuple) else ():
+            if y.numel() > 1:
+                y.add_(1)
+    out[0].backward()
+
+
 def data_change(k, out, seen):
     k.w.data.mul_(2)
     out[0].backward()
@@ -275,7 +289,16 @@ USES = [
     *(to_a_gradient_with_one_memory_location, to_a_gradient_with_history, kept, with_a_graph, with_a_gradient, with_inputs),
     *(by_the_function, by_grad, scaled, together_with_others, others_before, a_hook_on_the_loss, a_hook_on_a_leaf),
     *(a_hook_that_is_removed, a_hook_after_accumulation, hooks_on_the_node, a_hook_on_the_end, a_hook_that_raises),
-    *(the_gradient_of_the_loss, a_leaf_changes, an_argument_changes, data_change, numpy_changes, data_are_assigned),
+    *(
+        the_gradient_of_the_loss,
+        a_leaf_changes,
+        an_argument_changes,
+        other_elements_change,
+        other_results_change,
+        data_change,
+        numpy_changes,
+        data_are_assigned,
+    ),
     *(the_loss_changes, the_loss_gets_data, a_leaf_leaves, a_leaf_is_detached, an_optimizer_steps, in_anomaly_mode),
     *(without_gradients, in_inference_mode, with_saved_tensor_hooks, in_a_thread, detached),
 ]
@@ -292,7 +315,8 @@ def run(make, use, trace, follows=False):
         try:
             use_now = use if n == CALLS - 1 else plainly
             seen = []
-            use_now(k, losses(f(k.x, k.t)), seen)
+            k.results = f(k.x, k.t)
+            use_now(k, losses(k.results), seen)
         except RuntimeError as e:
             seen.append(str(e)[:60])
         gradients = [t.grad.clone() for t in k.all if t.grad is not None]
@@ -489,6 +513,32 @@ def test_shapes_and_traces_change():
             g(x, t).backward()
             found.append([k.w.grad, k.b.grad])
         compare(*found)
+
+
+def test_a_leaf_is_given_twice():
+    def plain(a, b):
+        return (a * b.sin()).sum()
+
+    f = tracer.trace(plain)
+    for _ in range(CALLS):
+        f(*(tracer.ones(3, requires_grad=True) for _ in range(2))).backward()
+    found = []
+    for g in (plain, f):
+        w = tracer.linspace(0.1, 1, 3).requires_grad_()
+        for _ in range(3):
+            g(w, w).backward()
+            found.append([w.grad.clone(), w.grad._version])
+    compare(found[:3], found[3:])
+
+
+def test_anomaly_mode_finds_numbers_that_are_none():
+    w = tracer.full((3,), -1.0, requires_grad=True)
+    f = tracer.trace(lambda x: (x * w.sqrt()).sum())
+    for _ in range(CALLS):
+        f(tracer.ones(3)).backward()
+    y = f(tracer.ones(3))
+    with tracer.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="returned nan values"):
+        y.backward()
 
 
 def test_overflow_does_not_warn(recwarn):

@@ -19,7 +19,7 @@ class Parameters:
 
     @property
     def all(self):
-        return [self.p, self.q, self.r]
+        return [self.r, self.p, self.q]
 
     def new(self, *shape):
         return tracer.from_numpy(self.rng.uniform(-1, 1, shape or (4,)))
@@ -116,11 +116,14 @@ def adam(k):
     return optim.Adam(k.all, lr=0.1, weight_decay=0.1).step
 
 
-def clipped(k):
+def that_changes_gradients(k):
     optimizer = optim.SGD(k.all, lr=0.1)
 
     def step():
-        nn.utils.clip_grad_value_(k.all, 0.3)
+        nn.utils.clip_grad_value_(k.all, 0.9)
+        for t in k.all:
+            if t.grad is not None:
+                t.grad.mul_(0.5)
         optimizer.step()
 
     return step
@@ -133,9 +136,22 @@ def only_read(k):
     return step
 
 
+def that_reads_late(k):
+    def step():
+        with tracer.no_grad():
+            for t in k.all:
+                t.mul_(0.9)
+            for t in reversed(k.all):
+                if t.grad is not None:
+                    t.add_(t.grad.sum() - t.grad)
+
+    return step
+
+
 def with_an_argument(k):
     def step(x):
         with tracer.no_grad():
+            x.add_(1)
             for t in k.all:
                 if t.grad is not None:
                     t.add_(t.grad * x)
@@ -159,7 +175,9 @@ def run(make, trace, kinds):
 
 
 @pytest.mark.parametrize("kind", GRADIENTS, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("make", [descent, adam, clipped, only_read, with_an_argument], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "make", [descent, adam, that_changes_gradients, that_reads_late, only_read, with_an_argument], ids=lambda f: f.__name__
+)
 @pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
 def test_gradients_in_other_memory(make, kind):
     for other in GRADIENTS[GRADIENTS.index(kind) % 4 :: 4]:

@@ -383,9 +383,9 @@ class _Writer:
                 self.say(f"h{i} = g{i}._data")
             else:
                 self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
-        if self.moving and trace.written:  # arrays that own their memory share it with no others than their views
+        if self.moving and trace.written:  # what is written are no gradients, and these own their memory
             ids = ", ".join([f"id(h{i})" for i in sorted(self.moving)])
-            self.require(f"len({{{ids}}}) == {len(self.moving)} and {self.constant(trace)}.storages.isdisjoint(({ids},))")
+            self.require(f"{self.constant(trace)}.storages.isdisjoint(({ids},))")
             if self.tensors:
                 self.require(f"{{{ids}}}.isdisjoint(({', '.join(f's{k}' for k in range(self.tensors))},))")
         for i, source in trace.captured:
@@ -393,7 +393,9 @@ class _Writer:
             followed = f" and {name}._requires_grad and {name}._grad_fn is not None" if t._grad_fn is not None else ""
             self.require(f"{name}._data is {arrays}[{i}]{followed}")
         for i in trace.written:
-            if trace.sources[i].kind == "argument" or i in self.moving:
+            if trace.sources[i].kind == "grad":  # its changes are counted
+                raise Unwritten
+            if trace.sources[i].kind == "argument":
                 continue
             if self.native and trace.arrays[i].base is None:
                 self.updated.add(i)

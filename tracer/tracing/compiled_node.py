@@ -119,17 +119,14 @@ class CompiledNode(BackwardNode):
             return [given.get(k) for k in range(len(self.function.outputs))]
         if self.inputs is None:
             raise RuntimeError(FREED)
-        since = self._happened()
+        function, inputs, since = self.function, self.inputs, self._happened()
         since.given = frozenset(given)
-        if since.walked and self._meets(since.given):
+        if since.walked and not function.needs(since.given).isdisjoint(function.needs(since.walked)):
             raise RuntimeError(FREED)
-        tensors = form.tensors
-        function, inputs = self.function, self.inputs
         self._check(given, wanted)
-        if tensors:
-            function = function.of(frozenset(given))
         results: Sequence[Any]
-        if tensors:
+        if form.tensors:
+            function = function.of(since.given)
             changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
             if not function.adjoint_reads.isdisjoint(changed):
                 raise RuntimeError(
@@ -140,9 +137,8 @@ class CompiledNode(BackwardNode):
             cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
             read = [inputs[i]._data for i in function.reads]
             results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
-        reached = frozenset().union(*(self.function.reached[k] for k in given))
-        by_input = {i: ct for i, ct in zip(function.active, results, strict=True) if i in reached}
-        return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
+        places = self.function.places(since.given)
+        return [results[j] if want and j is not None else None for want, j in zip(wanted, places, strict=True)]
 
     def _check(self, given: Mapping[int, Any], wanted: Sequence[bool]) -> None:
         """Raises RuntimeError if something that eager autograd has saved, and reads in this pass, was changed in place."""
@@ -178,10 +174,9 @@ class CompiledNode(BackwardNode):
         """The same after a pass from these results."""
         since = self._happened()
         since.walked |= given
-        every = range(len(self.function.outputs))
-        if not self.function.needs(frozenset(every)):
+        if self.function.needs_nothing:
             WAITING.discard(self.waits)  # no change of memory matters
-        elif since.expanded or all(self._meets(frozenset((k,))) for k in every):
+        elif since.expanded or self.function.frees(since.walked):
             self.free()
 
     def free(self) -> None:
@@ -190,10 +185,6 @@ class CompiledNode(BackwardNode):
         if self.since is not None:
             self.since.exposed = []
         WAITING.discard(self.waits)
-
-    def _meets(self, outputs: frozenset[int]) -> bool:
-        """True if a pass from these outputs needs what earlier ones have freed."""
-        return not self.function.needs(outputs).isdisjoint(self.function.needs(self._happened().walked))
 
     def run_alone(self, result: Tensor, retain_graph: bool) -> bool:
         if self.since is not None or self.extras is not None or self.inputs is None or SPECIAL or context.recorder is not None:

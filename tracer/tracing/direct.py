@@ -38,7 +38,8 @@ def direct(function: GraphFunction, number: int) -> Direct:
     if math.prod(result.shape) != 1 or result.dtype.is_complex:
         return never
     call = getattr(function.backward, "called", None)  # None if it was not compiled
-    leaves = [(j, i) for j, i in enumerate(function.active) if i in function.reached[number]]
+    given = frozenset([number])
+    leaves = [(j, i) for i, j in enumerate(function.places(given)) if j is not None]
     types = [(function.graph.inputs[i].type, function.parts[1].outputs[j].type) for j, i in leaves]
     if call is None or any(leaf != g for leaf, g in types):
         return never
@@ -52,7 +53,7 @@ def direct(function: GraphFunction, number: int) -> Direct:
         "add_in_place": add_in_place,
         "call": call,
         "cotangents": cotangents,
-        "given": frozenset([number]),
+        "given": given,
         "new": object.__new__,
         "unhooked": OF_LEAVES.isdisjoint,
         "wrap": wrap,
@@ -80,7 +81,7 @@ def direct(function: GraphFunction, number: int) -> Direct:
     lines.append(f"    found = call({', '.join(words)})")
     lines.append("    if found is None: return False")
     lines.append(f"    {_all('g', range(len(function.active)))} = found")
-    lines.append(f"    if not retain_graph: node.{'free()' if function.frees(number) else 'release_from(given)'}")
+    lines.append(f"    if not retain_graph: node.{'free()' if function.frees(given) else 'release_from(given)'}")
     for j, _ in leaves:
         lines.append(f"    before = t{j}._grad")
         lines.append(f"    if before is None: g = t{j}._grad = new(Tensor); g._data = g{j}; g._counter = UNCHANGED")

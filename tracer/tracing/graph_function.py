@@ -105,6 +105,8 @@ class GraphFunction:
         self.primal = primal
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._needs: dict[frozenset[int], frozenset[Op]] = {}
+        self._frees: dict[frozenset[int], bool] = {}
+        self._places: dict[frozenset[int], Sequence[int | None]] = {}
         self._parts: dict[frozenset[int], GraphFunction] = {}
         self.direct: dict[int, Direct] = {}  # backward passes without the engine, by output
         self._failed = False  # whether compilation failed: then it is computed operation by operation
@@ -263,10 +265,27 @@ class GraphFunction:
             self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
         return self._needs[outputs]
 
-    def frees(self, output: int) -> bool:
-        """True if a backward pass from this one of ``outputs`` frees all that any of them needs."""
-        needs = [self.needs(frozenset([k])) for k in range(len(self.outputs))]
-        return not any(needs[output].isdisjoint(its) for its in needs)
+    @cached_property
+    def needs_nothing(self) -> bool:
+        """True if a backward pass frees nothing."""
+        return not self.needs(frozenset(range(len(self.outputs))))
+
+    def frees(self, outputs: frozenset[int]) -> bool:
+        """True if passes from these of ``outputs`` free something that is needed by a pass from any of them."""
+        if outputs not in self._frees:
+            freed = self.needs(outputs)
+            self._frees[outputs] = not any(self.needs(frozenset([k])).isdisjoint(freed) for k in range(len(self.outputs)))
+        return self._frees[outputs]
+
+    def places(self, outputs: frozenset[int]) -> Sequence[int | None]:
+        """By input, the place of its cotangent among those of the active inputs; None if autograd does not reach it from these
+        of ``outputs``.
+        """
+        if outputs not in self._places:
+            reached = frozenset().union(*(self.reached[k] for k in outputs))
+            place = {i: j for j, i in enumerate(self.active) if i in reached}
+            self._places[outputs] = [place.get(i) for i in range(len(self.graph.inputs))]
+        return self._places[outputs]
 
     def _saving(self, outputs: frozenset[int], inputs: frozenset[int]) -> dict[Op, set[Value]]:
         """The values that eager autograd saves for such a pass, by operation."""

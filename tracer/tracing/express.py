@@ -69,7 +69,7 @@ class _Writer:
         self.names: dict[int, str] = {}
         self.tensors = self.floats = self.ints = self.slots_read = 0
         self.objects: list[str] = []  # the places of the call's objects
-        self.shared: dict[int, str] = {}  # names of objects created once, by id
+        self.shared: dict[Any, str] = {}  # names of objects created once, by key
         self.constants: dict[str, Any] = {
             "__name__": __name__,
             "MISS": MISS,
@@ -271,7 +271,7 @@ class _Writer:
             else:
                 raise Unwritten
 
-    def once(self, key: int, write: Callable[[Any], str]) -> str:
+    def once(self, key: Any, write: Callable[[Any], str]) -> str:
         """Creates an object once, however often it is used."""
         if key in self.shared:
             return self.shared[key]

@@ -113,6 +113,26 @@ def by_grad(k, out, seen):
     seen += tracer.autograd.grad(out[0], [k.w, k.b], allow_unused=True)
 
 
+def by_grad_of_some(k, out, seen):
+    seen += tracer.autograd.grad(out[:1], [k.b, k.b], retain_graph=True, allow_unused=True)
+    if k.x.requires_grad:
+        seen += tracer.autograd.grad(out[0], [k.x * 1, k.w], retain_graph=True, allow_unused=True)
+    seen += tracer.autograd.grad(out[0], [k.b, k.w], allow_unused=True)
+    out[0].backward()
+
+
+def by_grad_with_a_hook(k, out, seen):
+    k.b.register_hook(lambda g: g * 2)
+    k.b.register_post_accumulate_grad_hook(lambda t: seen.append("accumulated"))
+    seen += tracer.autograd.grad(out[0], [k.b], materialize_grads=True)
+
+
+def by_grad_after_a_change(k, out, seen):
+    with tracer.no_grad():
+        k.w.mul_(2)
+    seen += tracer.autograd.grad(out[0], [k.b])
+
+
 def scaled(k, out, seen):
     (out[0] / 2).backward()
 
@@ -289,16 +309,8 @@ USES = [
     *(to_a_gradient_with_one_memory_location, to_a_gradient_with_history, kept, with_a_graph, with_a_gradient, with_inputs),
     *(by_the_function, by_grad, scaled, together_with_others, others_before, a_hook_on_the_loss, a_hook_on_a_leaf),
     *(a_hook_that_is_removed, a_hook_after_accumulation, hooks_on_the_node, a_hook_on_the_end, a_hook_that_raises),
-    *(
-        the_gradient_of_the_loss,
-        a_leaf_changes,
-        an_argument_changes,
-        other_elements_change,
-        other_results_change,
-        data_change,
-        numpy_changes,
-        data_are_assigned,
-    ),
+    *(the_gradient_of_the_loss, a_leaf_changes, an_argument_changes, data_change, numpy_changes, data_are_assigned),
+    *(other_elements_change, other_results_change, by_grad_of_some, by_grad_with_a_hook, by_grad_after_a_change),
     *(the_loss_changes, the_loss_gets_data, a_leaf_leaves, a_leaf_is_detached, an_optimizer_steps, in_anomaly_mode),
     *(without_gradients, in_inference_mode, with_saved_tensor_hooks, in_a_thread, detached),
 ]
@@ -374,7 +386,10 @@ def test_plain_passes_run_without_the_engine(make, monkeypatch):
             y.backward()
         k.b.grad = None
         losses(f(k.x, k.t))[0].backward()
+        (g,) = tracer.autograd.grad(losses(f(k.x, k.t))[0], [k.b])
     assert k.b.grad is not None
+    if make.__name__ != "with_draws":
+        compare(g, k.b.grad)
 
 
 def test_views_as_arguments_need_no_engine(monkeypatch):

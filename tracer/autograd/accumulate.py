@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.context import context
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.interp import compute_into
 from .hooks import replaced
 from .modes import unfollowed
-from .node import Extras
+from .node import Extras, Gradients
 
 
 def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
@@ -52,6 +52,16 @@ def add(t: Tensor, g: Tensor, create_graph: bool) -> None:
     elif context.recorder is not None or not add_in_place(before, g._data):
         with unfollowed():
             before.add_(g)
+
+
+def add_arrays(gradients: Gradients) -> None:
+    """Adds gradients of leaves without hooks, in memory of their own, outside recordings."""
+    for t, g in gradients:
+        before = t._grad
+        if before is None:
+            t._grad = wrap(g)
+        elif not add_in_place(before, g):
+            add(t, wrap(g), False)
 
 
 def add_in_place(before: Tensor, g: np.ndarray) -> bool:

@@ -80,7 +80,7 @@ class Spans:
         self._replace(Executable, "__init__", "compile", lambda x: "program")
         self._replace(CompiledNode, "cotangents", "node", lambda node: node.function.graph.name)
         self._replace(_Engine, "drain", "backward", lambda engine: "backward")
-        self._replace(CompiledNode, "run_alone", "backward", lambda node: "backward", if_true=True)
+        self._replace(CompiledNode, "gradients", "backward", lambda node: "backward", if_true=True)
         plain = Eager.bind
 
         def bind(primitive: Any, args: Sequence[Any], attrs: Any) -> Any:
@@ -101,7 +101,7 @@ class Spans:
         Eager.bind = staticmethod(bind)  # type: ignore[method-assign, assignment]
 
     def _replace(self, cls: type, method: str, kind: str, named: Callable[[Any], str], if_true: bool = False) -> None:
-        """Replaces a method by its timed version; ``if_true``: calls that return False have done nothing."""
+        """Replaces a method by its timed version; ``if_true``: calls that return nothing have done nothing."""
         plain = getattr(cls, method)
 
         @functools.wraps(plain)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from ..autograd.accumulate import add_arrays
 from ..autograd.forms import Form
-from ..autograd.node import FREED, BackwardNode, edges_to, latest_sequence, look_up, modified
+from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, look_up, modified
 from ..autograd.written import remember
 from ..core.context import SPECIAL, context
 from ..core.eager import Eager
@@ -186,14 +187,21 @@ class CompiledNode(BackwardNode):
             self.since.exposed = []
         WAITING.discard(self.waits)
 
-    def run_alone(self, result: Tensor, retain_graph: bool) -> bool:
+    def gradients(self, result: Tensor, retain_graph: bool) -> Gradients | None:
         if self.since is not None or self.extras is not None or self.inputs is None or SPECIAL or context.recorder is not None:
-            return False
+            return None
         number = result._output
         run = self.function.direct.get(number)
         if run is None:
             run = self.function.direct[number] = direct(self.function, number)
         return run(self, retain_graph)
+
+    def run_alone(self, result: Tensor, retain_graph: bool) -> bool:
+        found = self.gradients(result, retain_graph)
+        if found is None:
+            return False
+        add_arrays(found)
+        return True
 
     # Changes of memory.
 

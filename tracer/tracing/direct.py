@@ -1,8 +1,7 @@
 """Backward passes without the engine: from one result of a compiled function, of one element, to leaves.
 
-The engine defines a backward pass. For the most common one this module generates the same as straight-line source: one native
-call, then the leaves' ``.grad``. If a condition does not hold, the generated function returns False and has changed nothing:
-then the engine runs.
+The engine defines a backward pass. For the most common one this module generates the same as straight-line source, with one
+native call. If a condition does not hold, the generated function returns None and has changed nothing: then the engine runs.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd.accumulate import add, add_in_place
 from ..autograd.hooks import OF_LEAVES
-from ..core.tensor import UNCHANGED, Tensor, wrap
+from ..autograd.node import Gradients
+from ..core.tensor import Tensor
 
 if TYPE_CHECKING:
     from .compiled_node import CompiledNode
     from .graph_function import GraphFunction
 
-Direct = Callable[["CompiledNode", bool], bool]
+Direct = Callable[["CompiledNode", bool], Gradients | None]
 
 
-def never(node: CompiledNode, retain_graph: bool) -> bool:
+def never(node: CompiledNode, retain_graph: bool) -> Gradients | None:
     """For what only the engine handles."""
-    return False
+    return None
 
 
 def direct(function: GraphFunction, number: int) -> Direct:
     """The backward pass from a result of a function, by its number among ``outputs``, with the cotangent 1.
 
-    It is called with a node to which nothing has happened since the call. Returns True if it has run.
+    It is called with a node to which nothing has happened since the call.
     """
     result = function.graph.outputs[function.outputs[number]].type
     if math.prod(result.shape) != 1 or result.dtype.is_complex:
@@ -48,15 +47,10 @@ def direct(function: GraphFunction, number: int) -> Direct:
     names: dict[str, Any] = {
         "__name__": __name__,
         "Tensor": Tensor,
-        "UNCHANGED": UNCHANGED,
-        "add": add,
-        "add_in_place": add_in_place,
         "call": call,
         "cotangents": cotangents,
         "given": given,
-        "new": object.__new__,
         "unhooked": OF_LEAVES.isdisjoint,
-        "wrap": wrap,
     }
     kept = len(function.parts[1].inputs) - len(function.reads) - len(cotangents)
     words = [f"id(i{i}._data)" for i in function.reads] + [f"id(k{i})" for i in range(kept)]
@@ -65,28 +59,24 @@ def direct(function: GraphFunction, number: int) -> Direct:
     lines = [
         "def direct(node, retain_graph):",
         f"    {_all('i', inputs)} = node.inputs",
-        f"    if node.versions != ({''.join(f'i{i}._counter[0], ' for i in inputs)}): return False",
+        f"    if node.versions != ({''.join(f'i{i}._counter[0], ' for i in inputs)}): return None",
         "    edges = node.edges",
     ]
     if function.saved_results:
         lines.append("    for x in node.results.values():")
-        lines.append("        if x.counter[0] != x.version: return False")
+        lines.append("        if x.counter[0] != x.version: return None")
     for j, i in leaves:
         lines.append(f"    t{j} = edges[{3 * i}]")
-        lines.append(f"    if not (isinstance(t{j}, Tensor) and t{j}._requires_grad and unhooked(t{j}.__dict__)): return False")
+        lines.append(f"    if not (isinstance(t{j}, Tensor) and t{j}._requires_grad and unhooked(t{j}.__dict__)): return None")
     if len(leaves) > 1:
-        lines.append(f"    if len({{{''.join(f'id(t{j}), ' for j, _ in leaves)}}}) != {len(leaves)}: return False")
+        lines.append(f"    if len({{{''.join(f'id(t{j}), ' for j, _ in leaves)}}}) != {len(leaves)}: return None")
     if kept:
         lines.append(f"    {_all('k', range(kept))} = node.kept")
     lines.append(f"    found = call({', '.join(words)})")
-    lines.append("    if found is None: return False")
+    lines.append("    if found is None: return None")
     lines.append(f"    {_all('g', range(len(function.active)))} = found")
     lines.append(f"    if not retain_graph: node.{'free()' if function.frees(given) else 'release_from(given)'}")
-    for j, _ in leaves:
-        lines.append(f"    before = t{j}._grad")
-        lines.append(f"    if before is None: g = t{j}._grad = new(Tensor); g._data = g{j}; g._counter = UNCHANGED")
-        lines.append(f"    elif not add_in_place(before, g{j}): add(t{j}, wrap(g{j}), False)")
-    lines.append("    return True")
+    lines.append(f"    return ({''.join(f'(t{j}, g{j}), ' for j, _ in leaves)})")
     exec(compile("\n".join(lines), f"<backward of {function.graph.name}>", "exec"), names)
     found: Direct = names["direct"]
     return found

@@ -67,6 +67,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.suite $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.numba_calls
+	$(BIN)/python -m benchmarks.outside
 	$(BIN)/python -m benchmarks.whole_programs $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.first_calls $(or $(ARGS),--write)
 

@@ -45,11 +45,11 @@ def _numpy_errors() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
 silence, restore = _numpy_errors()
 
 
-def compute_into(ufunc: Any, *args: Any, out: np.ndarray) -> None:
-    """Runs a NumPy function with an existing output array, without floating-point warnings."""
+def compute_into(ufunc: Any, *args: Any) -> None:
+    """Runs a NumPy function, whose last argument is an existing array for the result, without floating-point warnings."""
     token = silence()
     try:
-        ufunc(*args, out=out)
+        ufunc(*args)
     finally:
         restore(token)
 

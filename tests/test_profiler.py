@@ -54,6 +54,19 @@ def test_the_phases_make_up_the_whole_time():
     assert p.phases["forward"] * 1e9 <= sum(k.nanoseconds for k in p.kernels)
 
 
+def test_passes_outside_have_times():
+    w = tracer.ones(8, requires_grad=True)
+    f = tracer.trace(lambda x: (x * w).sin().sum())
+    for _ in range(4):
+        f(tracer.ones(8)).backward()
+    with profiler.profile() as p:
+        for _ in range(10):
+            f(tracer.ones(8)).backward()
+            (f(tracer.ones(8)) * 2).backward()
+    assert sum(x.span.kind == "backward" for x in p.nested) == 20
+    assert "backward" in {k.phase for k in p.kernels}
+
+
 def test_code_compiled_before_the_profile_is_measured_and_stays_compiled():
     step, x, y = training()
     for _ in range(5):

@@ -260,3 +260,50 @@ def test_a_profile_function_goes_on():
     finally:
         sys.setprofile(None)
     assert calls == ["call"]
+
+
+def starts(t, q):
+    t.mul_(q)
+
+
+def stops(t, q):
+    t.detach_()
+
+
+def becomes_a_result(t, q):
+    t.detach_()
+    t.mul_(q)
+
+
+def becomes_a_leaf(t, q):
+    t.detach_()
+    t.requires_grad_()
+
+
+@pytest.mark.parametrize("before", [(), (starts, stops), (stops, starts), (stops, becomes_a_leaf), (starts, becomes_a_leaf)])
+@pytest.mark.parametrize("change", [starts, stops, becomes_a_result, becomes_a_leaf])
+def test_autograd_begins_or_stops_to_follow_a_captured_tensor(before, change):
+    w, p, t = (tracer.ones(3, requires_grad=True) for _ in range(3))
+    w.grad = p.grad = t.grad = None  # attributes may exist already
+    t.detach_()
+    for step in before:
+        step(t, p * 2)
+    if change is starts and t.is_leaf and t.requires_grad:
+        t.detach_()
+
+    def plain(x):
+        return (x * w * t).sum()
+
+    f = tracer.trace(plain)
+    x = tracer.ones(3)
+    for _ in range(12):
+        f(x)
+    change(t, p * 3)
+    found = []
+    for function in (f, plain, f):
+        w.grad = p.grad = None
+        if t.is_leaf:
+            t.grad = None
+        function(x).backward(retain_graph=True)
+        found.append([None if u._grad is None else u._grad.tolist() for u in (w, p, t)])
+    assert found[0] == found[1] == found[2]

@@ -30,7 +30,8 @@ from .core.layout import (
     preserve_format,
     strided,
 )
-from .core.tensor import Size, Tensor
+from .core.size import Size
+from .core.tensor import Tensor
 from .core.threads import get_num_threads, set_num_threads
 from .func import vmap
 from .interop import einops_backend as _einops_backend

@@ -13,7 +13,7 @@ from .ops.reduce import Extremum
 from .ops.stats import Extrema
 from typing import Any, Literal, overload
 from .random import Generator as Generator
-from .core.tensor import Size as Size
+from .core.size import Size as Size
 from .core.tensor import Tensor as Tensor
 from .tracing.failure import TraceError as TraceError
 from .tracing.failure import TraceWarning as TraceWarning

@@ -14,15 +14,15 @@ from .program import Program
 Caller = Callable[..., "tuple[np.ndarray, ...] | None"]
 
 
-def caller(program: Program, looked_at: Sequence[int]) -> Caller:
+def caller(program: Program, looked_at: Sequence[int], views: bool = False) -> Caller:
     """A function that calls ``program``. Its arguments are the addresses of the inputs' memory; for inputs in ``looked_at``,
-    the ids of array objects that own their memory. It returns the results that are not updates, or None if the program
-    failed and nothing has changed.
+    the ids of array objects, which own their memory unless ``views``. It returns the results that are not updates, or None
+    if the program failed and nothing has changed.
 
     For programs that update no inputs (``unsafe`` is empty, and there is no ``lock``), and only if
     ``objects.reads_arrays``.
     """
-    frames = program.look_at(looked_at)
+    frames = program.look_at(looked_at, views)
     results = range(len(program.plan.results))
     words = [f"w{i}" for i in range(len(program.plan.inputs))]
     lines = [f"def call({', '.join(words)}):"]
@@ -38,7 +38,7 @@ def caller(program: Program, looked_at: Sequence[int]) -> Caller:
     lines += [f"    r{j} = e{j}[0]" for j in results]
     lines += ["    give_back(frame)", f"    return {''.join(f'r{j}, ' for j in results) or '()'}"]
     names: dict[str, Any] = {"pop": frames.pop, "give_back": frames.append, "pack": program.pack, "native": program.call}
-    names["make"] = functools.partial(program.frame, looked_at)
+    names["make"] = functools.partial(program.frame, looked_at, views)
     names |= {"refcount": objects.references, "FREE": memory.FREE}
     exec(compile("\n".join(lines), "<call of a program>", "exec"), names)
     found: Caller = names["call"]

@@ -58,7 +58,7 @@ class Program:
         self.constants[:] = np.frombuffer(plan.constants, np.uint8)
         self.is_shared = any(plan.kinds[k].large for k in plan.steps)
         self.team = sharing() if self.is_shared else (0, 0)
-        self._frames: tuple[list[Frame], Sequence[int]] = [self.frame()], ()
+        self._frames: tuple[list[Frame], Sequence[int], bool] = [self.frame()], (), False
 
     @property
     def steps(self) -> list[StepKind]:
@@ -89,38 +89,39 @@ class Program:
             return self._run(inputs)
 
     def _run(self, inputs: Sequence[int]) -> list[np.ndarray]:
-        frames, slots = self._frames
+        frames, slots, views = self._frames
         try:
             frame = frames.pop()
         except IndexError:
-            frame = self.frame(slots)
+            frame = self.frame(slots, views)
         try:
             return frame.run(inputs)
         finally:
             frames.append(frame)
 
-    def frame(self, slots: Sequence[int] = ()) -> Frame:
+    def frame(self, slots: Sequence[int] = (), views: bool = False) -> Frame:
         """A new frame, for when none is free; its ``written`` is for calls that put array objects into these slots."""
         frame = Frame(self)
-        frame.look_at(slots)
+        frame.look_at(slots, views)
         return frame
 
-    def look_at(self, slots: Sequence[int]) -> list[Frame]:
-        """The free frames from here on: ``written`` has what a call needs that puts array objects into these slots.
+    def look_at(self, slots: Sequence[int], views: bool = False) -> list[Frame]:
+        """The free frames from here on: ``written`` has what a call needs that puts array objects into these slots, which own
+        their memory unless ``views``.
 
-        Such a call takes its frame from this list, creates one with ``frame(slots)`` if it is empty, and returns it. The
-        previous list stays in use by calls that were generated for other slots.
+        Such a call takes its frame from this list, creates one with ``frame`` if it is empty, and returns it. The previous
+        list stays in use by calls that were generated for other slots.
         """
-        before, seen = self._frames
-        if seen == slots:
+        before, *seen = self._frames
+        if seen == [slots, views]:
             return before
         frames: list[Frame] = []
         with contextlib.suppress(IndexError):  # other threads take frames, and return some
             while before:
                 frame = before.pop()
-                frame.look_at(slots)
+                frame.look_at(slots, views)
                 frames.append(frame)
-        self._frames = frames, slots
+        self._frames = frames, slots, views
         return frames
 
     def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -173,19 +174,19 @@ class Frame:
         self._headers: dict[Any, tuple[np.ndarray, ...]] = {}
         self._header = self._header_for(())
 
-    def _header_for(self, slots: Sequence[int]) -> int:
+    def _header_for(self, slots: Sequence[int], views: bool = False) -> int:
         """The address of a header for calls that put array objects, not addresses, into the slots of some inputs, and result
         buffers into theirs.
 
-        The call returns 2 and does nothing unless each object has the expected type, is contiguous, owns its memory, and is
-        writeable if it is an updated input or a result.
+        The call returns 2 and does nothing unless each object has the expected type, is contiguous, owns its memory (inputs
+        only unless ``views``), and is writeable if it is an updated input or a result.
         """
         results = [(len(self.plan.inputs) + j, pool) for j, pool in enumerate(self.pools)] if reads_arrays else []
         patches = self._patches.copy()
         patches[np.isin(patches[:, 1], [*slots, *(i for i, _ in results)]), 3] = HEAD
         types = [(i, self.plan.inputs[i]) for i in slots]
         written = set(self.plan.updates.values())
-        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written)]
+        rows = [(i, *row) for i, t in types for row in array_checks(t.shape, t.dtype.numpy, i in written, views)]
         rows += [(i, *row) for i, pool in results for row in array_checks(pool.shape, pool.dtype, True)]
         return self._written_header(patches, np.array(rows or [(0,) * 5], np.int64), len(rows))
 
@@ -205,9 +206,9 @@ class Frame:
                 header[12] = run
             header[11] = record
 
-    def look_at(self, slots: Sequence[int]) -> None:
+    def look_at(self, slots: Sequence[int], views: bool) -> None:
         """Creates ``written``."""
-        self.written = (self.view, self._header_for(slots), *(pool.entries for pool in self.pools))
+        self.written = (self.view, self._header_for(slots, views), *(pool.entries for pool in self.pools))
 
     def run(self, inputs: Sequence[int]) -> list[np.ndarray]:
         """Like ``Program.run``."""

@@ -38,14 +38,14 @@ def _address_by_layout(array: np.ndarray) -> int:
     return _word_at(id(array) + HEAD).value
 
 
-def array_checks(shape: Sequence[int], dtype: np.dtype, written: bool = False) -> list[Check]:
-    """Checks that hold exactly for contiguous array objects of this shape and dtype that own their memory; if ``written``,
-    only for writeable ones.
+def array_checks(shape: Sequence[int], dtype: np.dtype, written: bool = False, views: bool = False) -> list[Check]:
+    """Checks that hold exactly for contiguous array objects of this shape and dtype that own their memory, or for all if
+    ``views``; if ``written``, only for writeable ones.
     """
     extents = [(HEAD + 16, 8 * i, -1, n) for i, n in enumerate(shape)]
     flags = 1 | 0x100 | (0x400 if written else 0)  # NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE
-    rank, base = (HEAD + 8, -1, _INT, len(shape)), (HEAD + 32, -1, -1, 0)
-    return [rank, base, (HEAD + 40, -1, -1, id(dtype)), (HEAD + 48, -1, flags, flags), *extents]
+    rank, base = (HEAD + 8, -1, _INT, len(shape)), [] if views else [(HEAD + 32, -1, -1, 0)]
+    return [rank, *base, (HEAD + 40, -1, -1, id(dtype)), (HEAD + 48, -1, flags, flags), *extents]
 
 
 def holds(x: Any, check: Check) -> bool:
@@ -72,8 +72,13 @@ def _layout_holds() -> bool:
     )
     arrays = (probe, locked, probe[1:, 2:], probe.T, probe[:], *others)
     checks = array_checks(probe.shape, probe.dtype, written=True)
+    loose = array_checks(probe.shape, probe.dtype, views=True)
+    alike = [a for a in arrays if a.shape == probe.shape and a.dtype == probe.dtype and a.flags.c_contiguous]
     return all(
-        _address_by_layout(a) == _address_by_interface(a) and all(holds(a, c) for c in checks) is (a is probe) for a in arrays
+        _address_by_layout(a) == _address_by_interface(a)
+        and all(holds(a, c) for c in checks) is (a is probe)
+        and all(holds(a, c) for c in loose) is any(a is b for b in alike)
+        for a in arrays
     )
 
 

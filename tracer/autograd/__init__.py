@@ -10,7 +10,8 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..core.context import context
-from ..core.tensor import Size, Tensor, wrap
+from ..core.size import Size
+from ..core.tensor import Tensor, wrap
 from . import functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .edges import GradientEdge, find, type_of
@@ -214,13 +215,15 @@ def grad(
             raise TypeError(f"grad(): inputs must be tensors or gradient edges, but got {type(t).__name__}")
         if isinstance(t, Tensor) and not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    seeds = _seeds(outs, [None] * len(outs) if grad_outputs is None else _list(grad_outputs), is_grads_batched)
     retain = create_graph if retain_graph is None else retain_graph
-    roots, places = [find(t) for t in outs], [find(t) for t in wrt]
-    if is_grads_batched and grad_outputs is not None:
-        found = _batched(roots, seeds, places, retain, create_graph)
-    else:
-        found = run(roots, seeds, places, retain, create_graph, False)
+    found = _alone(outs, wrt, retain) if grad_outputs is None and not create_graph else None
+    if found is None:
+        seeds = _seeds(outs, [None] * len(outs) if grad_outputs is None else _list(grad_outputs), is_grads_batched)
+        roots, places = [find(t) for t in outs], [find(t) for t in wrt]
+        if is_grads_batched and grad_outputs is not None:
+            found = _batched(roots, seeds, places, retain, create_graph)
+        else:
+            found = run(roots, seeds, places, retain, create_graph, False)
     for i, t in enumerate(wrt):
         if found[i] is None and materialize_grads:
             from ..ops import zeros
@@ -234,6 +237,20 @@ def grad(
                 "Set allow_unused=True if this is the desired behavior."
             )
     return tuple(found)
+
+
+def _alone(outputs: list[Any], inputs: list[Any], retain_graph: bool) -> list[Any] | None:
+    """The gradients of an output with respect to leaves, if its node needs no engine."""
+    out = outputs[0] if len(outputs) == 1 else None
+    if not isinstance(out, Tensor) or out._grad_fn is None or out._view is not None:
+        return None
+    if not all(isinstance(t, Tensor) and t._grad_fn is None and t._view is None for t in inputs):
+        return None
+    gradients = out._grad_fn.gradients(out, retain_graph)
+    if gradients is None:
+        return None
+    by_leaf = {id(t): wrap(g) for t, g in gradients}
+    return [by_leaf.get(id(t)) for t in inputs]
 
 
 def _batched(roots: list[Edge], seeds: list[Tensor], places: list[Edge], retain: bool, create_graph: bool) -> list[Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.context import context
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.interp import compute_into
 from .hooks import replaced
 from .modes import unfollowed
-from .node import Extras
+from .node import Extras, Gradients
 
 
 def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
@@ -19,7 +19,7 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
     if extras is not None:
         for hook in list(extras.prehooks.values()):
             (g,) = replaced(hook, (g,), ((g,),))
-    _add(t, g, create_graph)
+    add(t, g, create_graph)
     waiting = vars(t).get("_post_hooks")
     if waiting:
         for hook in list(waiting.values()):
@@ -33,8 +33,8 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
             replaced(hook, (), ((), (g,)))
 
 
-def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
-    """Adds a gradient; in place, unless the sum is to be differentiated."""
+def add(t: Tensor, g: Tensor, create_graph: bool) -> None:
+    """Adds a gradient without calling hooks; in place, unless the sum is to be differentiated."""
     if t._grad_fn is None and context.recorder is not None:
         context.recorder.reads_grad(t)
     before = t._grad
@@ -49,11 +49,28 @@ def _add(t: Tensor, g: Tensor, create_graph: bool) -> None:
             t.grad = g
     elif create_graph:
         t.grad = before + g
-    elif context.recorder is None and before._data.dtype is g._data.dtype and before._plain():
-        if WAITING:
-            will_change(before)
-        compute_into(np.add, before._data, g._data, out=before._data)
-        before._changes()[0] += 1
-    else:
+    elif context.recorder is not None or not add_in_place(before, g._data):
         with unfollowed():
             before.add_(g)
+
+
+def add_arrays(gradients: Gradients) -> None:
+    """Adds gradients of leaves without hooks, in memory of their own, outside recordings."""
+    for t, g in gradients:
+        before = t._grad
+        if before is None:
+            t._grad = wrap(g)
+        elif not add_in_place(before, g):
+            add(t, wrap(g), False)
+
+
+def add_in_place(before: Tensor, g: np.ndarray) -> bool:
+    """Adds an array to a gradient, in its memory. Returns False for a gradient that needs more than that."""
+    array = before._data
+    if array.dtype is not g.dtype or not before._plain():
+        return False
+    if WAITING:
+        will_change(before)
+    compute_into(np.add, array, g, array)
+    before._changes()[0] += 1
+    return True

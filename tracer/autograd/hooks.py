@@ -15,6 +15,7 @@ from .forms import Form
 from .node import AccumulateGrad, BackwardNode, Extras
 
 new_number = itertools.count().__next__  # the numbers of hooks
+OF_LEAVES = frozenset(["_hooks", "_post_hooks", "_node_hooks"])  # the attributes in which leaves keep hooks
 
 
 class RemovableHandle:

@@ -43,6 +43,9 @@ SAVED_IN_INFERENCE = (
 )
 
 
+Gradients = Sequence[tuple[Tensor, np.ndarray]]
+
+
 class Extras:
     """Rarely used attributes of nodes.
 
@@ -168,6 +171,16 @@ class BackwardNode:
     @property
     def released(self) -> bool:
         """True if the saved values have been freed."""
+        return False
+
+    def gradients(self, result: Tensor, retain_graph: bool) -> Gradients | None:
+        """A whole backward pass from this node's result, with the cotangent 1, if the node needs no engine for it: the leaves,
+        which have no hooks, and their gradients, in memory of their own. Otherwise None, and nothing has changed.
+        """
+        return None
+
+    def run_alone(self, result: Tensor, retain_graph: bool) -> bool:
+        """The same, added to the leaves' ``.grad``. Returns False if the node needs the engine."""
         return False
 
     @property

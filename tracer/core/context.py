@@ -83,7 +83,7 @@ _ANOMALY = object()
 
 
 class Structure:
-    """Counts announced changes: of modules' and optimizers' attributes, and of ``requires_grad`` flags.
+    """Counts announced changes: of modules' and optimizers' attributes, and of ``requires_grad`` flags of leaves.
 
     While the count is unchanged, so is what a traced function can reach through them. ``settings`` of the package change
     functions without being reached. Replays announce nothing: ``written`` has the slots (``tracing.effects``) that replays

@@ -162,7 +162,7 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             other = args[0]
             if WAITING:
                 will_change(self)
-            compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, out=self._data)
+            compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, self._data)
             self._changes()[0] += 1
             return self
         followed = context.grad_enabled and any(

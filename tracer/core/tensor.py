@@ -17,6 +17,7 @@ from .context import SPECIAL, context, structure_changed
 from .device import CPU, device
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
+from .size import Size
 from .waiting import WAITING, will_be_assigned, will_be_exposed
 
 if TYPE_CHECKING:
@@ -29,22 +30,6 @@ else:
 
 
 UNCHANGED = (0,)  # the counter of a tensor that has not been changed and has no views
-
-
-class Size(tuple[int, ...]):
-    """The shape of a tensor: a tuple of ints."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The number of elements: the product of the extents."""
-        n = 1
-        for extent in self:
-            n *= extent
-        return n
-
-    def __repr__(self) -> str:
-        return f"tracer.Size({list(self)})"
 
 
 class Tensor(TensorMethods):
@@ -196,6 +181,8 @@ class Tensor(TensorMethods):
     def _follow(self, node: BackwardNode, output: int = 0) -> None:
         """Sets the new history of a tensor that was changed in place. Its own gradient is now that of the new value."""
         before = self._grad_fn
+        if not self._requires_grad:
+            structure_changed()
         self._requires_grad, self._grad_fn, self._output, self._history = True, node, output, self._counter[0]
         if before is not None and before.extras is not None:
             from ..autograd.hooks import move_retained
@@ -359,6 +346,10 @@ class Tensor(TensorMethods):
         inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Adds this tensor's gradients to the ``.grad`` of the leaves that it depends on. See ``tracer.autograd.backward``."""
+        node = self._grad_fn
+        plain = gradient is None and inputs is None and not create_graph and self._view is None
+        if plain and node is not None and node.run_alone(self, bool(retain_graph)):
+            return
         from ..autograd import backward
 
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
@@ -421,6 +412,8 @@ class Tensor(TensorMethods):
             )
         if context.recorder is not None:
             context.recorder.becomes_leaf(self)
+        if self._requires_grad and self._grad_fn is None:
+            structure_changed()
         self._requires_grad, self._grad_fn, self._output = False, None, 0
         return self
 

@@ -40,13 +40,11 @@ class Waits(Protocol):
 WAITING: set[weakref.ref[Any]] = set()
 
 
-def wait(node: Waits) -> None:
-    WAITING.add(weakref.ref(node, WAITING.discard))
-
-
-def rest(node: Waits) -> None:
-    """Stops notifications of the node."""
-    WAITING.discard(weakref.ref(node))
+def wait(node: Waits) -> weakref.ref[Any]:
+    """Starts notifications of the node, until its reference is discarded from ``WAITING``."""
+    found = weakref.ref(node, WAITING.discard)
+    WAITING.add(found)
+    return found
 
 
 def _waiting() -> list[Waits]:

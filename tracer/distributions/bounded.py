@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from .. import ops
-from ..core.tensor import Size, Tensor
+from ..core.size import Size
+from ..core.tensor import Tensor
 from ..random import rand
 from . import constraints
 from .distribution import Distribution, ExponentialFamily

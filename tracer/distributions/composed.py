@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
-from ..core.tensor import Size, Tensor
+from ..core.size import Size
+from ..core.tensor import Tensor
 from . import constraints
 from .continuous import Normal
 from .discrete import Categorical

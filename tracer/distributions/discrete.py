@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
-from ..core.tensor import Size, Tensor
+from ..core.size import Size
+from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..random import multinomial, rand
 from ..random.sampling import binomial, poisson, standard_gamma

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from .. import ops
 from ..autograd.modes import no_grad
 from ..core.context import set_setting
-from ..core.tensor import Size, Tensor
+from ..core.size import Size
+from ..core.tensor import Tensor
 from . import constraints
 from .utils import lazy_property, require
 

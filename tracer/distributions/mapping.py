@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from ..core.tensor import Size, Tensor
+from ..core.size import Size
+from ..core.tensor import Tensor
 from . import constraints
 from .utils import sum_rightmost
 

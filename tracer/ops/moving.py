@@ -12,7 +12,8 @@ import numpy as np
 
 from ..core.context import context
 from ..core.inplace import follow_through
-from ..core.tensor import Size, Tensor
+from ..core.size import Size
+from ..core.tensor import Tensor
 from ..core.views import LazyView, conjugated, one_of_several, without_conjugation
 from ..ir import ops as P
 from . import pointwise as F

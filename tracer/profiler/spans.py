@@ -80,6 +80,7 @@ class Spans:
         self._replace(Executable, "__init__", "compile", lambda x: "program")
         self._replace(CompiledNode, "cotangents", "node", lambda node: node.function.graph.name)
         self._replace(_Engine, "drain", "backward", lambda engine: "backward")
+        self._replace(CompiledNode, "gradients", "backward", lambda node: "backward", if_true=True)
         plain = Eager.bind
 
         def bind(primitive: Any, args: Sequence[Any], attrs: Any) -> Any:
@@ -99,16 +100,19 @@ class Spans:
         self._plain.append((Eager, "bind", Eager.__dict__["bind"]))
         Eager.bind = staticmethod(bind)  # type: ignore[method-assign, assignment]
 
-    def _replace(self, cls: type, method: str, kind: str, named: Callable[[Any], str]) -> None:
+    def _replace(self, cls: type, method: str, kind: str, named: Callable[[Any], str], if_true: bool = False) -> None:
+        """Replaces a method by its timed version; ``if_true``: calls that return nothing have done nothing."""
         plain = getattr(cls, method)
 
         @functools.wraps(plain)
         def timed(it: Any, /, *args: Any, **kwargs: Any) -> Any:
-            begin = perf_counter_ns()
+            begin, result = perf_counter_ns(), None
             try:
-                return plain(it, *args, **kwargs)
+                result = plain(it, *args, **kwargs)
+                return result
             finally:
-                self.add(kind, named(it), begin, it if isinstance(it, TracedFunction) else None)
+                if not if_true or result:
+                    self.add(kind, named(it), begin, it if isinstance(it, TracedFunction) else None)
 
         self._plain.append((cls, method, cls.__dict__[method]))
         setattr(cls, method, timed)

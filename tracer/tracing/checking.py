@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd.hooks import RemovableHandle
+from ..autograd.hooks import OF_LEAVES, RemovableHandle
 from ..autograd.node import python_runs, was_freed
 from ..core.tensor import Tensor
 from ..ir.graph import Graph, Op
@@ -23,7 +23,7 @@ from .draws import Generators, kept_unless_complete
 from .effects import Before
 from .failure import TraceError
 from .kinds import STATIC
-from .outcome import IMMUTABLE, OF_HOOKS
+from .outcome import IMMUTABLE
 from .recording import Recording
 from .scalars import static
 
@@ -135,7 +135,7 @@ class Check:
         if not pairs or any(was_freed(b._grad_fn) or python_runs(b._grad_fn, ()) for _, b in pairs):  # type: ignore[arg-type]
             return
         inputs = [t for t in self.tensors if t._requires_grad and t._grad_fn is None]
-        if any(not OF_HOOKS.isdisjoint(vars(t)) for t in inputs):  # they would be called
+        if any(not OF_LEAVES.isdisjoint(vars(t)) for t in inputs):  # they would be called
             return
         sides = []
         for k in (0, 1):

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from ..autograd.accumulate import add_arrays
 from ..autograd.forms import Form
-from ..autograd.node import FREED, BackwardNode, edges_to, latest_sequence, look_up, modified
+from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, look_up, modified
 from ..autograd.written import remember
-from ..core.context import context
+from ..core.context import SPECIAL, context
 from ..core.eager import Eager
 from ..core.tensor import Tensor, wrap
-from ..core.waiting import rest, wait
+from ..core.waiting import WAITING, wait
 from ..ir.interp import using
 from ..ir.ops import copy
+from .direct import direct
 
 if TYPE_CHECKING:
     from .graph_function import GraphFunction
@@ -33,6 +35,26 @@ class Result:
 
 
 _NONE: frozenset[int] = frozenset()
+NOTHING: Mapping[int, Any] = {}
+
+
+class Since:
+    """What has happened to a node since the call. Most nodes see one plain backward pass, and need none of this.
+
+    exposed   memory that may have changed undetected, and a copy
+    parted    the inputs that were replaced by copies, because they changed
+    expanded  whether the node has become the graph that eager code would have created
+    given     the outputs with cotangents in the current pass
+    walked    the outputs that had cotangents in passes that freed the graph
+    """
+
+    __slots__ = ("expanded", "exposed", "given", "parted", "walked")
+
+    def __init__(self) -> None:
+        self.exposed: list[tuple[np.ndarray, np.ndarray]] = []
+        self.parted: set[int] = set()
+        self.expanded = False
+        self.given = self.walked = _NONE
 
 
 class CompiledNode(BackwardNode):
@@ -40,26 +62,17 @@ class CompiledNode(BackwardNode):
 
     It reads what eager autograd would: saved results, and the memory of inputs and results in its current state. If memory
     changes without a counter, it becomes the graph that eager code would have created, operation by operation (``expand``).
+    Generated replays create nodes too (``express``).
 
+    inputs    None once they are freed
+    versions  of the inputs, when they were read
     kept      values that the forward program saves for the backward one
     results   by output number, the results that eager autograd saves
-    exposed   memory that may have changed undetected, and a copy
+    spans     the memory of the inputs, then of the results; None if unknown
+    waits     the reference through which it is notified of changes of memory
     """
 
-    __slots__ = (
-        "_given",
-        "_parted",
-        "_spans",
-        "_walked",
-        "edges",
-        "expanded",
-        "exposed",
-        "function",
-        "inputs",
-        "kept",
-        "results",
-        "versions",
-    )
+    __slots__ = ("edges", "function", "inputs", "kept", "results", "since", "spans", "versions", "waits")
 
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
         active = set(function.active)
@@ -67,16 +80,24 @@ class CompiledNode(BackwardNode):
         self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])
         self.function = function
         self.inputs: Sequence[Tensor] | None = tensors
-        self.kept = kept
-        self.versions = [t._counter[0] for t in tensors]
-        self.results: dict[int, Result] = {}
-        self.exposed: list[tuple[np.ndarray, np.ndarray]] = []
-        self.expanded = False
-        self._spans: list[tuple[int, int]] | None = None
-        self._parted: set[int] = set()
-        self._given = self._walked = _NONE
+        self.kept: Sequence[np.ndarray] = kept
+        self.versions: Sequence[int] = tuple([t._counter[0] for t in tensors])
+        self.results: Mapping[int, Result] = NOTHING
+        self.since: Since | None = None
+        self.spans: list[tuple[int, int]] | None = None
         self.begin()
-        wait(self)
+        self.waits = wait(self)
+
+    def _happened(self) -> Since:
+        """What has happened since, to be added to."""
+        if self.since is None:
+            self.since = Since()
+        return self.since
+
+    @property
+    def expanded(self) -> bool:
+        """True if it has become the graph that eager code would have created."""
+        return self.since is not None and self.since.expanded
 
     def replace(self, old: Tensor, new: Tensor) -> None:
         """Uses another tensor for an input without a gradient."""
@@ -84,8 +105,8 @@ class CompiledNode(BackwardNode):
         for i, t in enumerate(self.inputs):
             if t is old:
                 self.inputs = [*self.inputs[:i], new, *self.inputs[i + 1 :]]
-                self.versions[i] = new._counter[0]
-                self._spans = None
+                self.versions = (*self.versions[:i], new._counter[0], *self.versions[i + 1 :])
+                self.spans = None
 
     def name(self) -> str:
         return f"{self.function.graph.name}Backward"
@@ -99,16 +120,14 @@ class CompiledNode(BackwardNode):
             return [given.get(k) for k in range(len(self.function.outputs))]
         if self.inputs is None:
             raise RuntimeError(FREED)
-        self._given = frozenset(given)
-        if self._walked and self._meets(self._given):
+        function, inputs, since = self.function, self.inputs, self._happened()
+        since.given = frozenset(given)
+        if since.walked and not function.needs(since.given).isdisjoint(function.needs(since.walked)):
             raise RuntimeError(FREED)
-        tensors = form.tensors
-        function, inputs = self.function, self.inputs
         self._check(given, wanted)
-        if tensors:
-            function = function.of(frozenset(given))
-        results: list[Any]
-        if tensors:
+        results: Sequence[Any]
+        if form.tensors:
+            function = function.of(since.given)
             changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
             if not function.adjoint_reads.isdisjoint(changed):
                 raise RuntimeError(
@@ -119,9 +138,8 @@ class CompiledNode(BackwardNode):
             cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
             read = [inputs[i]._data for i in function.reads]
             results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
-        reached = frozenset().union(*(self.function.reached[k] for k in given))
-        by_input = {i: ct for i, ct in zip(function.active, results, strict=True) if i in reached}
-        return [by_input.get(i) if want else None for i, want in enumerate(wanted)]
+        places = self.function.places(since.given)
+        return [results[j] if want and j is not None else None for want, j in zip(wanted, places, strict=True)]
 
     def _check(self, given: Mapping[int, Any], wanted: Sequence[bool]) -> None:
         """Raises RuntimeError if something that eager autograd has saved, and reads in this pass, was changed in place."""
@@ -151,27 +169,48 @@ class CompiledNode(BackwardNode):
         """Frees what the last pass has read: another one may start from results that need none of it."""
         if self.inputs is None:
             return
-        self._walked |= self._given
-        every = range(len(self.function.outputs))
-        if not self.function.needs(frozenset(every)):
-            rest(self)  # no change of memory matters
-        elif self.expanded or all(self._meets(frozenset((k,))) for k in every):
-            self.inputs = None
-            self.kept, self.exposed, self.results = [], [], {}
-            rest(self)
+        self.release_from(self._happened().given)
 
-    def _meets(self, outputs: frozenset[int]) -> bool:
-        """True if a pass from these outputs needs what earlier ones have freed."""
-        return not self.function.needs(outputs).isdisjoint(self.function.needs(self._walked))
+    def release_from(self, given: frozenset[int]) -> None:
+        """The same after a pass from these results."""
+        since = self._happened()
+        since.walked |= given
+        if self.function.needs_nothing:
+            WAITING.discard(self.waits)  # no change of memory matters
+        elif since.expanded or self.function.frees(since.walked):
+            self.free()
+
+    def free(self) -> None:
+        """Frees everything."""
+        self.inputs, self.kept, self.results = None, (), NOTHING
+        if self.since is not None:
+            self.since.exposed = []
+        WAITING.discard(self.waits)
+
+    def gradients(self, result: Tensor, retain_graph: bool) -> Gradients | None:
+        if self.since is not None or self.extras is not None or self.inputs is None or SPECIAL or context.recorder is not None:
+            return None
+        number = result._output
+        run = self.function.direct.get(number)
+        if run is None:
+            run = self.function.direct[number] = direct(self.function, number)
+        return run(self, retain_graph)
+
+    def run_alone(self, result: Tensor, retain_graph: bool) -> bool:
+        found = self.gradients(result, retain_graph)
+        if found is None:
+            return False
+        add_arrays(found)
+        return True
 
     # Changes of memory.
 
     def _touched(self, low: int, high: int) -> Iterator[int]:
         """The inputs on this memory, by number; larger numbers for results."""
-        if self._spans is None:
+        if self.spans is None:
             results = [r.array for r in self.results.values()]
-            self._spans = [byte_bounds(a) for a in (*(t._data for t in self.inputs or ()), *results)]
-        return iter([i for i, (a, b) in enumerate(self._spans) if a < high and low < b])
+            self.spans = [byte_bounds(a) for a in (*(t._data for t in self.inputs or ()), *results)]
+        return iter([i for i, (a, b) in enumerate(self.spans) if a < high and low < b])
 
     def before_change(self, low: int, high: int, counter: Any) -> None:
         if self.inputs is None or self.expanded:
@@ -181,29 +220,33 @@ class CompiledNode(BackwardNode):
             if counters[i] is not counter:
                 self.expand()
                 return
-            if i < len(self.inputs) and i not in self._parted:
+            if i < len(self.inputs) and i not in self._happened().parted:
                 self._part_with(i)
 
     def before_exposure(self, low: int, high: int) -> None:
         if self.inputs is None or self.expanded:
             return
         arrays = [*(t._data for t in self.inputs), *(r.array for r in self.results.values())]
-        known = {id(a) for a, _ in self.exposed}
-        self.exposed += [(arrays[i], arrays[i].copy()) for i in self._touched(low, high) if id(arrays[i]) not in known]
+        for i in self._touched(low, high):
+            exposed = self._happened().exposed
+            if not any(a is arrays[i] for a, _ in exposed):
+                exposed.append((arrays[i], arrays[i].copy()))
 
     def before_pass(self) -> None:
-        if any(a.tobytes() != before.tobytes() for a, before in self.exposed):
+        if self.since is not None and any(a.tobytes() != before.tobytes() for a, before in self.since.exposed):
             self.expand()
 
     def before_assignment(self, t: Tensor) -> None:
         if self.inputs is not None and not self.expanded and any(t is x for x in self.inputs):
             self.expand()
+        elif t._grad_fn is self:  # a result: its type may change
+            self._happened()
 
     def _part_with(self, i: int) -> None:
         """Input ``i`` is about to change, and a counter will count it: inputs that eager code does not save are replaced by a
         copy.
         """
-        assert self.inputs is not None and self._spans is not None
+        assert self.inputs is not None and self.spans is not None
         old = self.inputs[i]
         new = wrap(old._data.copy())
         target, output = self.edges[3 * i], self.edges[3 * i + 1]
@@ -213,8 +256,8 @@ class CompiledNode(BackwardNode):
                 new._grad_fn, new._output = remember(copy, (target,), {}, new), 0
         new._counter = old._changes()
         self.inputs = [*self.inputs[:i], new, *self.inputs[i + 1 :]]
-        self._spans[i] = 0, 0
-        self._parted.add(i)
+        self.spans[i] = 0, 0
+        self._happened().parted.add(i)
 
     def expand(self) -> None:
         """Becomes the graph that eager code would have created, from the inputs before the change."""
@@ -227,7 +270,8 @@ class CompiledNode(BackwardNode):
         for j, node in enumerate(sorted(found, key=lambda n: n.sequence)):
             node.sequence = self.sequence - 1 + (j + 1) / (len(found) + 2)
         self.edges = tuple([e for t in outs for e in (*edges_to((t,))[:2], None)])
-        self.expanded, self.kept, self.exposed = True, [], []
+        since, self.kept = self._happened(), ()
+        since.expanded, since.exposed = True, []
 
 
 def _newer(node: Any, start: int) -> list[BackwardNode]:
@@ -249,12 +293,12 @@ class _as_then:
         self.node = node
 
     def __enter__(self) -> None:
-        node, inputs = self.node, self.node.inputs
+        node, inputs, since = self.node, self.node.inputs, self.node._happened()
         assert inputs is not None
         self.mode = context.grad_enabled, context.recorder, context.inference, context.saved_tensors_hooks
         context.grad_enabled, context.recorder, context.inference, context.saved_tensors_hooks = True, None, False, ()
-        self.elements = [(a, a.copy()) for a, _ in node.exposed]
-        for a, before in node.exposed:
+        self.elements = [(a, a.copy()) for a, _ in since.exposed]
+        for a, before in since.exposed:
             np.copyto(a, before)
         self.tensors = [(t, t._requires_grad, t._grad_fn, t._output, t._history) for t in inputs]
         counted = [*((t._counter, v) for t, v in zip(inputs, node.versions, strict=True))]
@@ -268,7 +312,7 @@ class _as_then:
                 t._history = t._counter[0]
             target, output = node.edges[3 * i], node.edges[3 * i + 1]
             grad_fn = None if target is t else target
-            if i not in node._parted and (t._requires_grad, t._grad_fn, t._output) != (target is not None, grad_fn, output):
+            if i not in since.parted and (t._requires_grad, t._grad_fn, t._output) != (target is not None, grad_fn, output):
                 t._requires_grad, t._grad_fn, t._output = target is not None, grad_fn, output
 
     def __exit__(self, *exception: object) -> None:

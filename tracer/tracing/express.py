@@ -13,15 +13,19 @@ import functools
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..autograd.node import edges_to, new_sequence
 from ..core.context import SPECIAL, context
-from ..core.tensor import UNCHANGED, Tensor
-from ..core.waiting import WAITING
+from ..core.tensor import UNCHANGED, Tensor, wrap
+from ..core.waiting import WAITING, wait
 from ..runtime.support import memory, objects
 from .alike import is_only_read
 from .calls import Call, is_settled, storage
+from .compiled_node import NOTHING, CompiledNode, Result
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
 from .scalars import Argument, Item, Length, Whole, static
@@ -65,7 +69,7 @@ class _Writer:
         self.names: dict[int, str] = {}
         self.tensors = self.floats = self.ints = self.slots_read = 0
         self.objects: list[str] = []  # the places of the call's objects
-        self.shared: dict[int, str] = {}  # names of objects created once, by id
+        self.shared: dict[Any, str] = {}  # names of objects created once, by key
         self.constants: dict[str, Any] = {
             "__name__": __name__,
             "MISS": MISS,
@@ -90,9 +94,10 @@ class _Writer:
             "ALONE": ALONE,
         }
         # Programs check array objects themselves; a graph without kernels has no program to call.
-        self.native = objects.reads_arrays and not trace.function.active and bool(trace.executable.program.steps)
+        self.native = objects.reads_arrays and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program checks
         self.updated: set[int] = set()  # and the changed inputs that are not arguments, whose arrays it checks
+        self.moving: set[int] = set()  # and the gradients whose arrays may be others in each call
         self.used: Counter[int] = Counter()  # outputs, by the number of references in the result and gradients
 
     def constant(self, x: Any) -> str:
@@ -138,9 +143,10 @@ class _Writer:
         new = [(self.owner(source), grad.write(self)) for source, grad in trace.all_grads]
         written = [(place, value.write(self)) for place, value in trace.effects]
         if trace.function.active:
-            self.graph_function()
-        else:
-            self.program(dict(new))
+            inputs = self.inputs()
+        self.program(dict(new))
+        if trace.function.active:
+            self.node(inputs)
         for k, node in trace.leaves:
             self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = {self.constant(node)}")
         self.say(f"result = {result}")
@@ -154,6 +160,7 @@ class _Writer:
         self.say("return result")
         text = "\n".join(["def replay(args, kwargs):", *self.lines])
         exec(compile(text, f"<replay of {trace.graph.name}>", "exec"), self.constants)
+        trace.let_move(self.moving)
         return self.constants["replay"]
 
     def surroundings(self, key: int) -> None:
@@ -264,7 +271,7 @@ class _Writer:
             else:
                 raise Unwritten
 
-    def once(self, key: int, write: Callable[[Any], str]) -> str:
+    def once(self, key: Any, write: Callable[[Any], str]) -> str:
         """Creates an object once, however often it is used."""
         if key in self.shared:
             return self.shared[key]
@@ -369,12 +376,25 @@ class _Writer:
         trace = self.trace
         arrays = self.constant(trace.arrays)
         for i, follows in trace.gradients:
-            holder = trace.sources[i].holder
-            self.say(f"g{i} = {self.constant(holder)}._grad")
-            self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
+            self.say(f"g{i} = {self.constant(trace.sources[i].holder)}._grad")
+            if self.native and trace.arrays[i].base is None:
+                self.moving.add(i)
+                self.require(f"g{i} is not None and g{i}._requires_grad is {follows}")
+                self.say(f"h{i} = g{i}._data")
+            else:
+                self.require(f"g{i} is not None and g{i}._requires_grad is {follows} and g{i}._data is {arrays}[{i}]")
+        if self.moving and trace.written:  # what is written are no gradients, and these own their memory
+            ids = ", ".join([f"id(h{i})" for i in sorted(self.moving)])
+            self.require(f"{self.constant(trace)}.storages.isdisjoint(({ids},))")
+            if self.tensors:
+                self.require(f"{{{ids}}}.isdisjoint(({', '.join(f's{k}' for k in range(self.tensors))},))")
         for i, source in trace.captured:
-            self.require(f"{self.constant(source.holder)}._data is {arrays}[{i}]")
+            name, t = self.constant(source.holder), source.holder
+            followed = f" and {name}._requires_grad and {name}._grad_fn is not None" if t._grad_fn is not None else ""
+            self.require(f"{name}._data is {arrays}[{i}]{followed}")
         for i in trace.written:
+            if trace.sources[i].kind == "grad":  # its changes are counted
+                raise Unwritten
             if trace.sources[i].kind == "argument":
                 continue
             if self.native and trace.arrays[i].base is None:
@@ -385,16 +405,20 @@ class _Writer:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
 
     def program(self, gradients: Mapping[str, str]) -> None:
-        """The native call of a function that is not differentiated from outside; ``gradients`` are set afterwards, by owner."""
+        """The native call; ``gradients`` are set afterwards, by owner."""
         trace, program = self.trace, self.trace.executable.program
-        n = len(program.plan.results)
+        n, followed = len(program.plan.results), trace.function.outputs
+        # The others are kept for the backward program.
+        made = n if not followed else len(trace.graph.outputs) - len(trace.graph.updates)
         if not program.steps:
+            if followed:
+                raise Unwritten
             return
         # A gradient that is only replaced and has no other references becomes the new one, unless it may be written before the
         # program fails.
         only_replaced = {*map(self.owner, trace.early), *map(self.owner, trace.fixed_early)}
         replaced = {g: t for t, g in gradients.items() if t in only_replaced}
-        others = {*program.unsafe_results, *(k for k, _ in trace.leaves)}
+        others = {*program.unsafe_results, *(k for k, _ in trace.leaves), *followed}
         reused = {j: replaced[f"o{j}"] for j in range(n) if f"o{j}" in replaced and self.used[j] == 1 and j not in others}
         slots, looked_at = self.slots()
         frames, make_frame = program.look_at(looked_at), functools.partial(program.frame, looked_at)
@@ -434,7 +458,7 @@ class _Writer:
             self.say(f"{t}._grad = was{j}", 3)
         self.say(give_back, 3)
         self.say("return MISS", 3)
-        for j in range(n):
+        for j in range(made):
             make = f"o{j} = new(Tensor); o{j}._data = e{j}[0]; o{j}._counter = UNCHANGED"
             self.say(f"if o{j} is None: {make}" if j in reused else make, 2)
             if j in reused:
@@ -447,7 +471,7 @@ class _Writer:
         trace, result = self.trace, []
         fixed, arrays = self.constant(trace.addresses), self.constant(trace.arrays)
         arguments = [i for i, s in enumerate(trace.sources) if s.kind == "argument" and s.index in self.looked_at]
-        looked_at = [*arguments, *sorted(self.updated)]
+        looked_at = [*arguments, *sorted(self.updated | self.moving)]
         for i, source in enumerate(trace.sources):
             if source.kind == "argument":
                 array = f"d{source.index}"
@@ -456,32 +480,60 @@ class _Writer:
                 result.append(f"frame.cells_at + {8 * i}")
             elif source.kind == "array":
                 result.append(f"{self.constant(objects.address)}({self.value(source.index)})")
+            elif i in self.moving:
+                result.append(f"id(h{i})")
             else:
                 result.append(f"id({arrays}[{i}])" if i in self.updated else f"{fixed}[{i}]")
         return result, looked_at
 
-    def graph_function(self) -> None:
-        """The forward run of a function that may be differentiated from outside."""
-        trace = self.trace
-        if trace.fixed_bumps or trace.bumps or any(s.is_number for s in trace.sources):
-            raise Unwritten
-        self.drop_gradients()
-        tensors = ", ".join(self.fetch(i) for i in range(len(trace.sources)))
-        arrays = ", ".join(f"{self.fetch(i)}._data" for i in range(len(trace.sources)))
-        self.say(f"try: outputs = {self.constant(trace.function.call)}([{arrays}], [{tensors}])")
-        self.say("except (IndexError, RuntimeError, MemoryError): return MISS")
-        count = len(trace.graph.outputs) - len(trace.graph.updates)
-        self.say(f"{''.join(f'o{k}, ' for k in range(count))}= outputs" if count else "pass")
+    def inputs(self) -> list[str]:
+        """The tensors that a graph node refers to; copies of those that the program changes."""
+        inputs = [self.operand(i) for i in range(len(self.trace.sources))]
+        for i in sorted(self.trace.function.overwritten):
+            if self.trace.fetch(i, self.call)._requires_grad:
+                raise Unwritten
+            self.say(f"b{i} = {self.constant(wrap)}({inputs[i]}._data.copy())")
+            inputs[i] = f"b{i}"
+        return inputs
 
-    def drop_gradients(self) -> None:
-        """Gradients that are only replaced return their buffers before the run."""
-        trace = self.trace
-        if trace.executable.program.may_fail:
-            return
-        for source in trace.fixed_early:
-            self.say(f"{self.owner(source)}._grad = None")
-        for source in trace.early:
-            self.say(f"{self.owner(source)}._grad = None")
+    def node(self, inputs: Sequence[str]) -> None:
+        """The graph node of results that may be differentiated from outside: what ``GraphFunction.call`` does."""
+        trace, function = self.trace, self.trace.function
+        found = [trace.fetch(i, self.call) for i in range(len(trace.sources))]
+        made, kept = len(trace.graph.outputs) - len(trace.graph.updates), len(trace.executable.program.plan.results)
+        saved = ", ".join([f"{k}: {self.constant(Result)}(o{k})" for k in sorted(function.saved_results) if k < made])
+        self.say(f"node = new({self.constant(CompiledNode)}); node.function = {self.constant(function)}; node.since = None")
+        self.say(f"node.edges = {self.edges(inputs, found)}; node.inputs = {_tuple(inputs)}")
+        self.say(f"node.versions = {_tuple([f'{t}._counter[0]' for t in inputs])}; node.spans = None")
+        self.say(f"node.kept = {_tuple([f'e{j}[0]' for j in range(made, kept)])}")
+        self.say(f"node.results = {{{saved}}}" if saved else f"node.results = {self.constant(NOTHING)}")
+        self.say(f"node.sequence = {self.constant(new_sequence)}(); node.extras = None")
+        self.say(f"node.waits = {self.constant(wait)}(node)")
+        for number, k in enumerate(function.outputs):
+            if any(found[i]._requires_grad for i in function.reached[number]):
+                self.say(f"o{k}._requires_grad = True; o{k}._grad_fn = node" + f"; o{k}._output = {number}" * bool(number))
+
+    def edges(self, inputs: Sequence[str], found: Sequence[Tensor]) -> str:
+        """A node's edges. Those to leaves that are the same in each call are constant."""
+        edges: list[Any] = list(edges_to(found))
+        written: list[str] = []
+        for i, (name, t) in enumerate(zip(inputs, found, strict=True)):
+            if i not in self.trace.function.active:
+                edges[3 * i] = None
+            target, output, type_ = edges[3 * i : 3 * i + 3]
+            if target is None or (t._grad_fn is None and self.trace.sources[i].kind == "captured"):
+                written += [self.literal(target), str(output), self.constant(type_)]
+            else:
+                edges[3 * i] = self
+                written += [name if target is t else f"{name}._grad_fn", f"{name}._output", self.constant(type_)]
+        return _tuple(written) if any(e is self for e in edges) else self.constant(tuple(edges))
+
+    def operand(self, i: int) -> str:
+        """Input ``i`` as a tensor, also if it is a number."""
+        source = self.trace.sources[i]
+        if source.kind == "float":
+            return f"{self.constant(wrap)}({self.constant(np.array)}({self.value(source.index)}, {self.constant(np.float64)}))"
+        return f"{self.constant(wrap)}({self.value(source.index)})" if source.is_number else self.fetch(i)
 
     def count_changes(self) -> None:
         for counter, change in self.trace.fixed_bumps:
@@ -511,6 +563,10 @@ class _Writer:
 
     def owner(self, source: Any) -> str:
         return f"a{source.index}" if not source.is_held else self.constant(source.holder)
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({''.join(f'{item}, ' for item in items)})"
 
 
 def no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:

@@ -314,6 +314,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 result = written(args, kwargs)
                 if result is not MISS:
                     trace.took(perf_counter() - start)
+                    trace.release()
                     return result
         try:
             start = perf_counter()

@@ -26,12 +26,14 @@ from ..ir.interp import Build, evaluate, using
 from ..ir.ops import broadcast, check_index, detach, full, reshape, slice_, slice_update, uniform
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
-from ..runtime.support.objects import address
+from ..runtime.support.objects import address, reads_arrays
 from .compiled_node import CompiledNode, Result
+from .direct import Direct
 from .failure import TraceWarning, describe, with_room
 from .recording import signals_apart
 
 if TYPE_CHECKING:
+    from ..runtime.programs.calling import Caller
     from ..runtime.programs.program import Program
 
 
@@ -60,7 +62,21 @@ class Executable:
         """The compiled graph."""
         return pipeline.run(self.graph, pipeline.COMPILE, thorough=False)
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    @cached_property
+    def called(self) -> Caller | None:
+        """A function of the ids of array objects, that returns None unless they are contiguous and of the right types; None if
+        there is no such function.
+        """
+        from ..runtime.programs.calling import caller
+
+        program = self.program
+        simple = reads_arrays and program.lock is None and not program.unsafe
+        return caller(program, range(len(program.plan.inputs)), views=True) if simple else None
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        found = None if self.called is None else self.called(*map(id, arrays))
+        if found is not None:
+            return found
         whole = [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
         return self.run([address(a) for a in whole])
 
@@ -90,7 +106,10 @@ class GraphFunction:
         self.primal = primal
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._needs: dict[frozenset[int], frozenset[Op]] = {}
+        self._frees: dict[frozenset[int], bool] = {}
+        self._places: dict[frozenset[int], Sequence[int | None]] = {}
         self._parts: dict[frozenset[int], GraphFunction] = {}
+        self.direct: dict[int, Direct] = {}  # backward passes without the engine, by output
         self._failed = False  # whether compilation failed: then it is computed operation by operation
 
     @cached_property
@@ -216,7 +235,8 @@ class GraphFunction:
         outs = [wrap(a) for a in results[:count]]
         node = CompiledNode(self, tensors, results[count:])
         places = [k for k in range(len(self.graph.outputs)) if k not in self.graph.updates]
-        node.results = {k: Result(outs[places.index(k)]) for k in self._saved_results if k in places}
+        if self.saved_results:
+            node.results = {k: Result(outs[places.index(k)]) for k in self.saved_results if k in places}
         for number, k in enumerate(self.outputs):
             if any(tensors[i]._requires_grad for i in self.reached[number]):
                 t = outs[places.index(k)]
@@ -246,6 +266,28 @@ class GraphFunction:
             self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
         return self._needs[outputs]
 
+    @cached_property
+    def needs_nothing(self) -> bool:
+        """True if a backward pass frees nothing."""
+        return not self.needs(frozenset(range(len(self.outputs))))
+
+    def frees(self, outputs: frozenset[int]) -> bool:
+        """True if passes from these of ``outputs`` free something that is needed by a pass from any of them."""
+        if outputs not in self._frees:
+            freed = self.needs(outputs)
+            self._frees[outputs] = not any(self.needs(frozenset([k])).isdisjoint(freed) for k in range(len(self.outputs)))
+        return self._frees[outputs]
+
+    def places(self, outputs: frozenset[int]) -> Sequence[int | None]:
+        """By input, the place of its cotangent among those of the active inputs; None if autograd does not reach it from these
+        of ``outputs``.
+        """
+        if outputs not in self._places:
+            reached = frozenset().union(*(self.reached[k] for k in outputs))
+            place = {i: j for j, i in enumerate(self.active) if i in reached}
+            self._places[outputs] = [place.get(i) for i in range(len(self.graph.inputs))]
+        return self._places[outputs]
+
     def _saving(self, outputs: frozenset[int], inputs: frozenset[int]) -> dict[Op, set[Value]]:
         """The values that eager autograd saves for such a pass, by operation."""
         graph = self.as_written
@@ -270,7 +312,7 @@ class GraphFunction:
         return saving
 
     @cached_property
-    def _saved_results(self) -> set[int]:
+    def saved_results(self) -> set[int]:
         """The results whose memory eager autograd saves."""
         return self.saves(frozenset(range(len(self.outputs))), frozenset(self.active))[1]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..autograd.hooks import RemovableHandle, Retain
+from ..autograd.hooks import OF_LEAVES, RemovableHandle, Retain
 from ..autograd.modes import unfollowed
 from ..autograd.node import BackwardNode, was_freed
 from ..core.context import context
@@ -66,7 +66,6 @@ IMMUTABLE = (
     device,
     type(MISSING),
 )
-OF_HOOKS = frozenset(["_hooks", "_post_hooks", "_node_hooks"])  # what leaves keep for hooks, which are registered anew
 _DEEP = 100  # nested objects
 
 
@@ -296,7 +295,7 @@ class Results:
         """The attributes that the function has set on a tensor that it created."""
         if OF_A_TENSOR.issuperset(vars(t)) or not self.recorder.is_new(t):
             return {}
-        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR and name not in OF_HOOKS}
+        return {name: value for name, value in vars(t).items() if name not in OF_A_TENSOR and name not in OF_LEAVES}
 
     def _find(self, t: Tensor) -> Build:
         if not self.recorder.knows(t) and t._view is None:
@@ -326,14 +325,15 @@ class Results:
     def _output(self, t: Tensor, shown: Tensor) -> Build:
         """``t`` as an output of the graph; ``shown`` is the visible tensor."""
         k, value = self._new_output(t, shown), self.recorder.value(t)
+        output = Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
         if t._data.flags.c_contiguous:
             self.outputs.append(value)
-            return Build(lambda run: run.outputs[k], lambda writer: writer.output(k))
+            return output
         # Eager arithmetic keeps the memory order of axes; a program's results are contiguous.
         order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
         self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
         back = tuple(map(order.index, range(t.ndim)))
-        return _tensor_once((id(t), True), t._requires_grad, lambda run: P.permute(run.outputs[k], axes=back))
+        return _tensor_once((id(t), True), t._requires_grad, output, lambda whole: P.permute(whole, axes=back))
 
     def _new_output(self, t: Tensor, shown: Tensor) -> int:
         k = self._numbers[id(t)] = len(self.outputs)
@@ -357,14 +357,14 @@ class Results:
             raise Unreplayable("it returns a view whose derivative is that of an autograd.Function")
         base = self.memory(parent) if hidden or primitive is P.detach else self._place(parent)
 
-        def make(run: Run) -> Tensor:
-            if primitive is not P.detach:
-                out = primitive(base.make(run), **attrs)
-                out._made = made
-                return out
-            return base.make(run).detach() if counted else base.make(run).data
+        def view(parent: Tensor) -> Tensor:
+            if primitive is P.detach:
+                return parent.detach() if counted else parent.data
+            out: Tensor = primitive(parent, **attrs)
+            out._made = made
+            return out
 
-        return _tensor_once((id(t), hidden), follows, make)
+        return _tensor_once((id(t), hidden), follows, base, view)
 
 
 def _at(environment: Environment, number: int) -> Build:
@@ -382,17 +382,21 @@ def _is_importable(x: Any) -> bool:
     return found is x
 
 
-def _tensor_once(key: Any, follows: bool, make: Callable[[Run], Tensor]) -> Build:
+def _tensor_once(key: Any, follows: bool, base: Build, view: Callable[[Tensor], Tensor]) -> Build:
+    """A view of a tensor that is found by ``base``."""
+
+    def make(parent: Tensor) -> Tensor:
+        if follows:
+            return view(parent)
+        with unfollowed():
+            return view(parent)
+
     def build(run: Run) -> Tensor:
         if key not in run.made:
-            if follows:
-                run.made[key] = make(run)
-            else:
-                with unfollowed():
-                    run.made[key] = make(run)
+            run.made[key] = make(base.make(run))
         return run.made[key]
 
-    return Build(build)
+    return Build(build, lambda writer: writer.once(key, lambda _: f"{writer.constant(make)}({base.write(writer)})"))
 
 
 def _with_attributes(key: int, build: Build, own: dict[str, Build]) -> Build:

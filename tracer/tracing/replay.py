@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -79,7 +79,8 @@ class Trace(Recorded):
         self.others_changing = [i for i in self.others if not self.sources[i].is_number]
         self.addresses = [0] * len(self.sources)
         self.arrays: list[Any] = [None] * len(self.sources)
-        self.storages: set[int] = set()
+        self.storages: set[int] = set()  # of the fixed inputs, except moving ones
+        self.moving: frozenset[int] = frozenset()  # gradients for which a generated replay accepts other memory in each call
         gradients = [i for i, s in enumerate(self.sources) if s.kind == "grad"]
         self.gradients = [(i, recorder.inputs[i]._requires_grad) for i in gradients]
         # The gradients that are read: None, or, if another input is the same tensor, that one.
@@ -158,16 +159,29 @@ class Trace(Recorded):
         addresses = self.addresses.copy()
         for i, data in fixed:
             addresses[i] = address(data)
-        storages = {id(storage(arrays[k])) for k in known}
+        storages = self._storages(arrays)
         # No interrupt comes between these.
         self.storages, self.arrays[:], self.addresses[:] = storages, arrays, addresses
         return True
 
+    def let_move(self, gradients: Iterable[int]) -> None:
+        """From now on a generated replay accepts other memory for these gradients."""
+        self.moving = self.moving.union(gradients)
+        self.storages = self._storages(self.arrays)
+
+    def _storages(self, arrays: Sequence[Any]) -> set[int]:
+        return {id(storage(arrays[i])) for i in self.fixed if arrays[i] is not None and i not in self.moving}
+
+    def release(self) -> None:
+        """Keeps the memory of moving gradients no longer, so that a backward pass may use it again once they are replaced."""
+        for i in self.moving:
+            self.arrays[i] = None
+
     def _apart(self, call: Call) -> bool:
         """True if the call's tensors share no memory with captured ones, where something is changed."""
-        for s in call.storages:
-            if s in self.storages:
-                return False
+        moving = {id(storage(a)) for i in self.moving if (a := self.arrays[i]) is not None}
+        if not (self.storages | moving).isdisjoint(call.storages):
+            return False
         for i, _ in self.gradients:
             if not self.sources[i].is_held:  # an argument's: its memory is unknown
                 mine = self.fetch(i, call)._data

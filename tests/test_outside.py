@@ -5,6 +5,7 @@ A plain pass runs without the engine; each condition for that is violated here.
 
 import contextlib
 import gc
+import random
 import threading
 
 import numpy as np
@@ -316,21 +317,20 @@ USES = [
 ]
 
 
-def run(make, use, trace, follows=False):
+def run(make, uses, trace, follows, message=lambda e: str(e)[:60]):
     """Everything that can be observed, from several calls on the same leaves."""
     tracer.manual_seed(0)
     k, found = Leaves(0), []
     f = trace(make(k))
     if follows:
         k.x.requires_grad_()
-    for n in range(CALLS):
+    for n, use in enumerate(uses):
+        seen = []
         try:
-            use_now = use if n == CALLS - 1 else plainly
-            seen = []
             k.results = f(k.x, k.t)
-            use_now(k, losses(k.results), seen)
-        except RuntimeError as e:
-            seen.append(str(e)[:60])
+            use(k, losses(k.results), seen)
+        except (RuntimeError, IndexError) as e:  # an IndexError: there is no loss
+            seen.append(message(e))
         gradients = [t.grad.clone() for t in k.all if t.grad is not None]
         found.append([*seen, gradients, [t.detach().clone() for t in [*k.all, *k.buffers]]])
         for t in k.all:
@@ -356,14 +356,28 @@ def compare(a, b):
 @pytest.mark.parametrize("make", FUNCTIONS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("follows", [False, True], ids=["", "of_the_argument_too"])
 def test_a_use_is_as_with_eager_code(make, use, follows):
-    made = []
+    made, uses = [], [*[plainly] * (CALLS - 1), use]
 
     def trace(f):
         made.append(tracer.trace(f))
         return made[0]
 
-    compare(run(make, use, lambda f: f, follows), run(make, use, trace, follows))
+    compare(run(make, uses, lambda f: f, follows), run(make, uses, trace, follows))
     assert "eager" not in made[0].explain()
+
+
+# These give gradients a history, or raise errors after some gradients were added, in the order of nodes.
+APART = (with_a_graph, to_a_gradient_with_history, to_a_gradient_with_one_memory_location, a_hook_that_raises)
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_uses_one_after_another(seed):
+    rng = random.Random(seed)
+    uses = [rng.choice([plainly, *(use for use in USES if use not in APART)]) for _ in range(12)]
+    make, follows = rng.choice(FUNCTIONS), rng.random() < 0.5
+    # Several errors may be due, and which one is raised depends on the order of nodes.
+    compare(*(run(make, uses, trace, follows, lambda e: type(e).__name__) for trace in (lambda f: f, tracer.trace)))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import itertools
 import math
 
 from ..ir.graph import Graph, Op, Value
-from ..ir.ops import fold, index_add, matmul, scatter_add
+from ..ir.ops import fold, index_add, matmul, scatter_add, set_at
 from .loops import Index, Lowering, literal
 from .nest import Accumulate, Array, Combine, Do, If, Kernel, Let, Loop, Reduce, Store
 
@@ -17,7 +17,7 @@ LARGE_PRODUCT = 4e6  # multiplications: some tens of microseconds
 
 def lower_op(op: Op) -> Kernel:
     """The kernel of a separate operation. Raises NotImplementedError if there is none."""
-    lowerings = {matmul: _matmul, fold: _fold, index_add: _index_add, scatter_add: _scatter_add}
+    lowerings = {matmul: _matmul, fold: _fold, index_add: _index_add, scatter_add: _scatter_add, set_at: _set_at}
     if op.primitive not in lowerings:
         raise NotImplementedError(f"no kernel for {op.primitive.name}")
     inputs = [Value(v.type) for v in op.operands]
@@ -111,6 +111,20 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
             if y.shape[axis]:
                 _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), _term(low, x, index, out))
     return low.finish(1)
+
+
+def _set_at(low: Lowering, op: Op, out: Array) -> Kernel:
+    """Writes ``v`` into the result, whose memory is that of ``x``. The index has been checked; it is clipped to be safe."""
+    (_, v, where), y, axis = op.operands, op.result, op.attrs["axis"]
+    position = low.let(f"minimum(maximum(i64({low.value(where, ())}), 0), {low.param(y.shape[axis] - 1)})")
+    split = next((a for a, n in enumerate(v.shape) if n != 1), None)
+    others = [a for a in range(len(v.shape)) if a != split]
+    with low.loop(Loop("i0", "start", "stop")), low.loops(others, v) as variables:
+        names = dict(zip(others, variables, strict=True))
+        index = tuple("i0" if a == split else names[a] for a in range(len(v.shape)))
+        place = low.offset(y, (*index[:axis], position, *index[axis:]))
+        low.scopes[-1].body.append(Store(out.name, place, low.value(v, index)))
+    return low.finish(1 if split is None else v.shape[split])
 
 
 def checked(low: Lowering, position: str, extent: int, axis: int) -> str:

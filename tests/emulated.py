@@ -10,7 +10,6 @@ import itertools
 import numpy as np
 import ptx
 
-from tracer.codegen.fusion import written
 from tracer.ir import pipeline
 from tracer.ir.graph import Builder
 from tracer.ir.interp import evaluate
@@ -19,6 +18,7 @@ from tracer.ir.primitive import Kind
 from tracer.runtime.compiler.numba_cuda import ptx as ptx_of
 from tracer.runtime.programs.layout import Layout, lay_out
 from tracer.runtime.programs.program import Program
+from tracer.runtime.programs.sharing import changed
 
 BLOCKS = 64  # maximum per launch; grid loops support any number
 
@@ -69,8 +69,7 @@ class Emulated:
                 _copy(Program(lay_out(parse_graph(kind.fallback)))(*views[:n]), views[n:])
                 continue
             operands = [view(v).copy() for v in step.op.operands]
-            body = step.op.attrs.get("body")
-            shared = len(operands) if body is not None and written(body) else 0
+            shared = len(operands) if changed(step.op) else 0
             *results, self.status[i] = self._launch(kind, step.kernel, [*views, self.status[i]], shared)
             _copy(results, views)
             if self.status[i, 0]:

@@ -66,6 +66,7 @@ def run(plan: Plan, arrays, seed: int | None = None):
         p.elements[p.at(offset)] = value
 
     names = {"range": iterations, "store": store, "load": lambda p, offset: p.elements[p.at(offset)]}
+    names |= {"minimum": min, "maximum": max}
     names |= {"i64": np.int64, "bool": np.bool_, "accumulate": lambda a, b: a + b}
     names |= {
         f"buffer_{short}": lambda args, k, n, dtype=dtype: Buffer(memory, args[k], dtype)

@@ -382,6 +382,11 @@ SAMPLES: dict[str, list[Sample]] = {
         *binary(0.1, 0.9)[:2],
         Sample((np.array([0.0, 1.0, 0.0, 1.0, 0.5]), np.array([0.0, 1.0, 1.0, 0.0, NAN])), smooth=False),
     ],
+    "set_at": [
+        Sample((normal(4, 3), normal(3, seed=1), np.array(2)), {"axis": 0}),
+        Sample((normal(2, 4, 3), normal(2, 3, seed=1), np.array(3)), {"axis": 1}),
+        Sample((normal(5), normal(seed=1), np.array(0)), {"axis": 0}),
+    ],
     "scatter_last": [Sample((ints(5, 3, high=2),), {"axis": 0, "shape": (2, 3)}, smooth=False)],
     **{name: unary() for name in SPECIAL_EVERYWHERE},
     **{name: unary(0.3, 3.0) for name in SPECIAL_POSITIVE},

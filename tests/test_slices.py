@@ -39,7 +39,7 @@ def slice_programs(draw):
     builder = Builder("f")
     whole = TensorType(int64, (ROWS, COLUMNS))
     current = [builder.input(whole, name) for name in "abc"]
-    given_arrays = list(current)
+    position = builder.input(TensorType(int64, (2,)), "position")
     with using(Build(builder)):
         current.append(ops.full(value=0, shape=whole.shape, dtype="i64"))
         current.append(ops.add(current[0], current[1]))
@@ -67,7 +67,7 @@ def slice_programs(draw):
             return ops.flip(part, axes=(1,)) if kind == "flip" else part
 
         for _ in range(draw(st.integers(1, 15))):
-            action = draw(st.sampled_from(["write"] * 6 + ["change"] * 3 + ["keep", "whole", "reduce"]))
+            action = draw(st.sampled_from(["write"] * 6 + ["change"] * 3 + ["keep", "whole", "reduce", "place", "place"]))
             k = draw(st.sampled_from([0, 0, 0, 1, 2, 3, 4]))
             if action in ("write", "change"):
                 region = draw(regions(draw(st.sampled_from(shapes))))
@@ -77,6 +77,12 @@ def slice_programs(draw):
                 current[k] = ops.slice_update(current[k], v, **attributes(region))
                 if draw(st.booleans()):
                     old.append(v)
+            elif action == "place":  # a row or a column at a position that is data
+                axis = draw(st.integers(0, 1))
+                at = ops.slice_(position, starts=(axis,), stops=(axis + 1,), steps=(1,))
+                shape = (1, COLUMNS) if axis == 0 else (ROWS, 1)
+                v = ops.reshape(read(shape), shape=(max(shape),))
+                current[k] = ops.set_at(current[k], v, ops.reshape(at, shape=()), axis=axis)
             elif action == "keep":
                 old.append(ops.slice_(current[k], **attributes(draw(regions()))))
             elif action == "whole":
@@ -91,13 +97,12 @@ def slice_programs(draw):
         updates[len(outputs)] = i
         outputs.append(current[i])
     outputs += [v for v in old if draw(st.booleans())][:3]
-    assert all(v in builder.inputs for v in given_arrays)
     return builder.finish(outputs, updates)
 
 
 def inputs_of(graph):
     rng = np.random.default_rng(0)
-    return [rng.integers(-9, 10, v.shape) for v in graph.inputs]
+    return [rng.integers(0, ROWS, 2) if v.name == "position" else rng.integers(-9, 10, v.shape) for v in graph.inputs]
 
 
 @settings(max_examples=300, deadline=None)
@@ -476,6 +481,89 @@ def test_threads():
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             same(a, b)
+
+
+class Buffer:
+    def __init__(self, dtype=tracer.float64):
+        self.rows, self.cube, self.marks = (
+            tracer.zeros(7, 3, dtype=dtype),
+            tracer.zeros(2, 7, 3),
+            tracer.zeros(7, dtype=tracer.bool),
+        )
+        self.next = 0
+
+    def state(self):
+        return [self.rows, self.cube, self.marks]
+
+
+def fill(buffer, x):
+    n = buffer.next
+    buffer.rows[n] = x
+    buffer.cube[1, n] = buffer.rows[n] * 2
+    buffer.cube[:, n, 1:] = x[1:]
+    buffer.marks[n] = True
+    buffer.next = (n + 1) % 7
+
+
+def fill_backwards(buffer, x):
+    buffer.next -= 1
+    buffer.rows[buffer.next] = buffer.rows[buffer.next + 1] + x
+    buffer.cube[:, buffer.next] = 1.5
+
+
+def fill_and_read(buffer, x):
+    n = buffer.next
+    old = buffer.rows[n].clone()
+    buffer.rows[n] = x + old
+    buffer.rows[n + 1] = buffer.rows[n] - old
+    buffer.rows[0] = old
+    buffer.next = n + 1
+
+
+def fill_columns(buffer, x):
+    n = buffer.next
+    buffer.rows[:, n % 3] = buffer.rows[:, 0] + x[0]
+    buffer.rows[2:5, n % 3] = x
+    buffer.next = n + 1
+
+
+@pytest.mark.parametrize("f", [fill, fill_backwards, fill_and_read, fill_columns], ids=lambda f: f.__name__)
+def test_writes_at_changing_positions(f):
+    """Also out of range: then the eager call raises, after its first changes."""
+    eager, compiled = Buffer(), Buffer()
+    traced = tracer.trace(f)
+    for k in range(20):
+        x = tracer.arange(3, dtype=tracer.float64) + k
+        outcomes = []
+        for function, buffer in ((f, eager), (traced, compiled)):
+            try:
+                function(buffer, x)
+                outcomes.append(None)
+            except IndexError as e:
+                outcomes.append(str(e))
+                buffer.next = 0
+        assert outcomes[0] == outcomes[1]
+        for a, b in zip(eager.state(), compiled.state(), strict=True):
+            same(a, b)
+        assert eager.next == compiled.next
+    assert any(op.primitive is ops.set_at for graph in traced.graphs() for op in graph.ops)
+
+
+def test_a_row_at_a_changing_position_costs_a_row():
+    buffer = Buffer()
+    buffer.rows = tracer.zeros(100_000, 3, dtype=tracer.float64)
+
+    def push(x):
+        buffer.rows[buffer.next] = x
+        buffer.next += 1
+
+    traced = tracer.trace(push)
+    for _ in range(4):
+        traced(tracer.ones(3))
+    plan = lay_out(pipeline.run(traced.graphs()[-1], pipeline.COMPILE))
+    assert copies(plan) == 0 and plan.arena < 1000 and not plan.unsafe
+    assert not any(plan.kinds[k].large for k in plan.steps)
+    assert buffer.rows[:4].sum() == 12
 
 
 # The memory plan.

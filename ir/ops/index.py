@@ -8,6 +8,7 @@ import numpy as np
 
 from ..primitive import Kind, host, primitive
 from ..types import TensorType, float64, int64
+from .movement import zeros
 from .summation import added_at
 
 
@@ -71,6 +72,39 @@ index_add = primitive(
     impl=_index_add,
     vjp=(lambda g, index, axis: index_select(g, index, axis=axis), None),
     defaults={"wide": False},
+)
+
+# set_at: x with x[a..., index, b...] replaced by v[a..., b...], the index in place of `axis`. A program writes v directly into
+# the memory of x.
+
+
+def _infer_set_at(x: TensorType, v: TensorType, index: TensorType, axis: int) -> TensorType:
+    _integers(index)
+    if not 0 <= axis < x.rank:
+        raise IndexError(f"axis {axis} does not fit {x}")
+    if index.rank or v != x.with_shape(x.shape[:axis] + x.shape[axis + 1 :]):
+        raise RuntimeError(f"{v} and index {index} do not fit {x} at axis {axis}")
+    return x
+
+
+def _set_at(x: Any, v: Any, index: Any, axis: int) -> np.ndarray:
+    y = np.array(x)
+    np.moveaxis(y, axis, 0)[_check(index, y.shape[axis], axis)] = v
+    return y
+
+
+set_at = primitive(
+    "set_at",
+    Kind.INDEXING,
+    "x v index",
+    in_format=True,
+    infer=_infer_set_at,
+    impl=_set_at,
+    vjp=(
+        lambda g, v_type, index, axis: set_at(g, zeros(v_type), index, axis=axis),
+        lambda g, index, axis: index_select(g, index, axis=axis),
+        None,
+    ),
 )
 
 # gather: result[i, j, k] = x[i, index[i, j, k], k] for axis 1; scatter_add is its adjoint.

@@ -33,7 +33,7 @@ from ..ops.movement import is_unit_reshape
 from ..ops.reduce import SHORT, kept_axes
 from ..primitive import Kind
 from ..regions import Region, disjoint, region_of, whole
-from .hazards import Hazards, Home, is_write
+from .hazards import Hazards, Home, is_change, is_write
 
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
 
@@ -130,6 +130,9 @@ class Planner:
             else:
                 bound = 0 if op.primitive in _MEMORY else 1
                 stage = max((self.ready(v, bound) for v in op.operands), default=0)
+                if is_change(op):
+                    self.hazards.before[op] = self.hazards.overwritten(op)
+                    stage = max([stage, *(self.stage[reader.results[0]] + 1 for reader in self.hazards.before[op])])
                 for r in op.results:
                     self.stage[r] = stage
             if op.results[0] not in self.free:
@@ -171,7 +174,7 @@ class Planner:
         """Notes what a placed operation reads of memory that is written."""
         for k, v in enumerate(op.operands):
             read = self._read(op, v)
-            if read is not None and (k or not is_write(op) or op in self.hazards.copies):
+            if read is not None and (k or not is_change(op) or op in self.hazards.copies):
                 self.hazards.read(op, *read)
                 self._read_at_home(op, read[0])
         if is_write(op) and op.operands[1] in self.group and self._together(op, op.operands[1].op):

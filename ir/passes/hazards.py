@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..graph import Graph, Op, Value
-from ..ops import reshape, slice_, write_slice
+from ..ops import reshape, set_at, slice_, write_slice
 from ..regions import Noted, Region, region_of, whole
 
 Home = tuple[Value, Region]  # an array, and where a value is in it
@@ -16,8 +16,18 @@ def is_write(op: Op) -> bool:
     return op.primitive is write_slice and op.result.dtype.is_native
 
 
+def is_change(op: Op) -> bool:
+    """True if the result of an operation takes the memory of its first operand, of which the operation changes a part."""
+    return op.primitive in (write_slice, set_at) and op.result.dtype.is_native
+
+
+def _reached(op: Op) -> Region:
+    """The region that such an operation may write."""
+    return region_of(op) if op.primitive is write_slice else whole(op.result.shape)
+
+
 class Hazards:
-    """Values that share memory because writes of slices make one from the other, and the reads of each memory so far."""
+    """Values that share memory because writes of parts make one from the other, and the reads of each memory so far."""
 
     def __init__(self, graph: Graph, is_free: Callable[[Op], bool]):
         """``is_free``: whether an operation is repeated wherever its result is read."""
@@ -26,7 +36,7 @@ class Hazards:
         self._number: dict[Value, int] = {}  # of writes so far
         self._writes: dict[Value, Noted[int]] = {}
         self.copies: set[Op] = set()  # writes into a copy, because another has taken the memory
-        for op in filter(is_write, graph.ops):
+        for op in filter(is_change, graph.ops):
             x = op.operands[0]
             if x in self.old:
                 self.copies.add(op)
@@ -35,7 +45,7 @@ class Hazards:
             self.first[op.result] = self.first.setdefault(x, x)
             self.old.add(x)
             self._number[op.result] = self._number.setdefault(x, 0) + 1
-            self._writes.setdefault(self.first[x], Noted()).add(region_of(op), self._number[op.result])
+            self._writes.setdefault(self.first[x], Noted()).add(_reached(op), self._number[op.result])
         self.before: dict[Op, list[Op]] = {}  # for each write, operations that must precede it
         self.home: dict[Value, Home] = {}  # where a written value is in memory, until that is overwritten
         self.kept: set[Op] = self._read_late(graph, is_free) if self.first else set()
@@ -52,8 +62,8 @@ class Hazards:
         found: set[Op] = set()
         reads: dict[Value, Noted[Op]] = {memory: Noted() for memory in self.first.values()}
         for i, op in enumerate(graph.ops):
-            if is_write(op):
-                taken = reads[self.first[op.result]].take(region_of(op))
+            if is_change(op):
+                taken = reads[self.first[op.result]].take(_reached(op))
                 found.update(read for read in taken if last.get(read.result, i) > i)
             elif op.operands and op.operands[0] in self.first and is_free(op):
                 region = region_of(op) if op.primitive is slice_ else whole(op.operands[0].shape)
@@ -80,7 +90,7 @@ class Hazards:
         """The operations so far that read elements that a write overwrites. They need not be compared with later writes: those
         follow this one.
         """
-        memory, region = self.first[op.result], region_of(op)
+        memory, region = self.first[op.result], _reached(op)
         for v in self._homes[memory].take(region):
             self.home.pop(v, None)
         return self._reads[memory].take(region)

@@ -8,7 +8,7 @@ element, so that no memory is needed for them.
 from __future__ import annotations
 
 from ..graph import Graph, Op, Rewriter, Value
-from ..ops import reshape, slice_update, write_slice
+from ..ops import reshape, set_at, slice_update, write_slice
 from ..ops.movement import is_unit_reshape
 from ..primitive import Kind
 
@@ -35,7 +35,7 @@ def choose_writes(graph: Graph) -> Graph:
 def _is_written(x: Value, y: Value, readers: list[Op], outputs: set[Value]) -> bool:
     if not y.type.numel or not x.dtype.is_native:
         return False
-    if x.op is not None and x.op.primitive is write_slice:
+    if x.op is not None and x.op.primitive in (write_slice, set_at):
         return True
     return y in outputs or not all(_reads_elements(op, y) for op in readers)
 

@@ -15,12 +15,12 @@ from ...codegen.nest import Kernel
 from ...codegen.scatter import stages
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
-from ...ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add
+from ...ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add, set_at, write_slice
 from ...ir.passes.grouping import has_kernel
 from ...ir.primitive import Kind
 from ..support.memory import ALIGNMENT, arrange
 from .plan import STATUS, Plan, StepKind
-from .sharing import Sharing, identity
+from .sharing import Sharing, changed, identity
 
 
 def lay_out(graph: Graph, device: str = "cpu") -> Plan:
@@ -296,7 +296,10 @@ def _is_large(op: Op, kernel: Kernel, text: str) -> bool:
         return 2.0 * math.prod(op.result.shape) * inner >= LARGE_PRODUCT
     body = op.attrs["body"].ops if op.primitive is fusion else ()
     operations = len(body) if op.primitive is fusion else 1
-    elements = max([v.type.numel for v in (*op.operands, *op.results, *(o.result for o in body))])
+    values = [*op.operands, *op.results, *(o.result for o in body)]
+    if changed(op):  # only the parts
+        values = [v for o in (body or [op]) for v in (o.operands[1:] if o.primitive in (write_slice, set_at) else o.results)]
+    elements = max([v.type.numel for v in values])
     return elements * (operations + 1) >= _LARGE
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...codegen.fusion import chain_of, is_read_in_place, written
 from ...ir.graph import Builder, Graph, Op, Value
-from ...ir.ops import adjoin, constant, fusion, reshape, slice_
+from ...ir.ops import adjoin, constant, fusion, reshape, set_at, slice_
 from ...ir.regions import Noted, Region, region_of, whole
 
 
@@ -31,10 +31,10 @@ class Sharing:
         self.graph = graph
         self.ops: list[Op] = []
         self._taken: dict[Value, Value] = {}  # the value whose memory a value takes
-        self._reads = self._all_reads() if any(map(_writes, graph.ops)) else {}
+        self._reads = self._all_reads() if any(map(changed, graph.ops)) else {}
         self._late: dict[Value, Noted[int]] = {}  # by memory: when old versions are read after a write
         for i, op in enumerate(graph.ops):
-            for k in _writes(op):
+            for k in changed(op):
                 self._place(op, i, k)
             self.ops.append(op)
 
@@ -59,15 +59,20 @@ class Sharing:
 
     def _place(self, op: Op, i: int, k: int) -> None:
         """Chooses the memory of result ``k`` of operation number ``i``, an array of which it writes slices."""
-        body, result = op.attrs["body"], op.results[k]
-        chain = chain_of(body.outputs[k])
-        x = op.operands[body.inputs.index(chain[0].operands[0])]
+        result = op.results[k]
+        if op.primitive is fusion:
+            body = op.attrs["body"]
+            chain = chain_of(body.outputs[k])
+            x, regions = op.operands[body.inputs.index(chain[0].operands[0])], [region_of(write) for write in chain]
+        else:
+            x, regions = op.operands[0], [whole(result.shape)]
         memory, before = self.root(x), _named(x)
         late = self._late.setdefault(memory, Noted())
         for read in self._reads[before]:
             if read.at > i or (read.at == i and read.result != k):
                 late.add(read.region if before.shape == memory.shape else whole(memory.shape), read.at)
-        regions = map(region_of, chain) if x.shape == memory.shape else [whole(memory.shape)]
+        if x.shape != memory.shape:
+            regions = [whole(memory.shape)]
         if self._is_writeable(memory, result) and all(at < i for r in regions for at in late.overlapping(r)):
             self._taken[result] = x
         else:
@@ -99,16 +104,18 @@ def _fit(region: Region, v: Value) -> Region:
     return region if base.shape == v.shape else whole(base.shape)
 
 
-def _writes(op: Op) -> list[int]:
-    """The results that are arrays with slices written by the operation."""
-    return written(op.attrs["body"]) if op.primitive is fusion else []
+def changed(op: Op) -> list[int]:
+    """The results that are arrays of which the operation changes a part."""
+    if op.primitive is fusion:
+        return written(op.attrs["body"])
+    return [0] if op.primitive is set_at and op.result.dtype.is_native else []
 
 
 def _regions(op: Op, k: int) -> list[tuple[Region, int | None]]:
     """The regions of operand ``k`` that an operation reads, with the number of the result that replaces the elements."""
     everything = whole(op.operands[k].shape)
     if op.primitive is not fusion:
-        return [(everything, None)]
+        return [(everything, 0 if changed(op) and k == 0 else None)]
     body = op.attrs["body"]
     x = body.inputs[k]
     chains = {i: chain_of(body.outputs[i]) for i in written(body)}

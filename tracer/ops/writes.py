@@ -420,10 +420,16 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
         found = _at_a_number(input, index, value._data.shape if isinstance(value, Tensor) else ())
         if found is not None:
-            index, behind = found
+            part, tensors = chosen(input, found)
+            ((axis, at),) = positions(part, tensors).items()
+            shape = part._data.shape[:axis] + part._data.shape[axis + 1 :]
             if isinstance(value, Tensor):
-                at = max(0, value.ndim - behind)
-                value = reshape(to_dtype(value.clone(), input.dtype), (*value.shape[:at], 1, *value.shape[at:]))
+                v = to_dtype(value.clone(), part.dtype)
+            else:
+                v = typed(fitting(value.item() if isinstance(value, np.generic) else value, part.dtype), part.dtype)
+            v = reshape(v, v._data.shape[max(0, v.ndim - len(shape)) :])
+            part._become(P.set_at(part, expand(v, shape), reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
+            return
     part, tensors = chosen(input, index)
     if not isinstance(value, Tensor):
         value = fitting(value.item() if isinstance(value, np.generic) else value, part.dtype)
@@ -452,9 +458,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     part._become(_put(before, tensors, value), partly=True)
 
 
-def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[tuple[Any, ...], int] | None:
-    """An index with one item that is a number of a recorded run, replaced by a one-element vector; and the number of axes
-    after it in the selection. None for other indices, and for values of shapes that do not fit.
+def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[Any, ...] | None:
+    """An index with one item that is a number of a recorded run, replaced by a one-element vector. None for other indices, and
+    for values of shapes that do not fit.
     """
     items = index if type(index) is tuple else (index,)
     places = [k for k, item in enumerate(items) if type(item) is RuntimeInt]
@@ -467,8 +473,7 @@ def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[tup
     sizes = input._data[tuple([i._value if i is number else i for i in items])].shape
     if any(n not in (1, m) for n, m in itertools.zip_longest(shape[::-1], sizes[::-1][: len(shape)], fillvalue=1)):
         return None
-    behind = input.ndim - len(items) + sum(type(item) is slice for item in items[k + 1 :])
-    return (*items[:k], reshape(number.tensor(int64), (1,)), *items[k + 1 :]), behind
+    return (*items[:k], reshape(number.tensor(int64), (1,)), *items[k + 1 :])
 
 
 __all__ = [

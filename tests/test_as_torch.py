@@ -351,3 +351,60 @@ def test_automatic_tracing():
     entries = [entry for entry in nn.Module.__call__.__closure__]
     assert any(e.cell_contents.known[id(model)][2].cache_info().replays for e in entries if hasattr(e.cell_contents, "known"))
     """)
+
+
+def test_lists_of_tensors():
+    run("""
+    x, y = [torch.ones(2), torch.full((3,), 2.0)], [torch.ones(2), torch.ones(3)]
+    torch._foreach_mul_(x, 3.0)
+    torch._foreach_addcmul_(x, y, y, value=2.0)
+    assert [t.tolist() for t in torch._foreach_add(x, y, alpha=2)] == [[7, 7], [10, 10, 10]]
+    assert [t.item() for t in torch._foreach_norm(y)] != [0, 0]
+    torch._foreach_zero_(x)
+    assert all(t.sum() == 0 for t in x)
+    """)
+
+
+def test_operators_of_torchvision():
+    """Non-maximum suppression, and means over cells of boxes, with samples outside of the image."""
+    run("""
+    from tracer.as_torch.vision import nms, roi_align
+    torch.ops.load_library("/somewhere/torchvision/_C.so")
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]])
+    assert torch.ops.torchvision.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5).tolist() == [1, 2]
+    assert nms(boxes[:0], torch.zeros(0), 0.5).tolist() == [] and torch.ops.torchvision._cuda_version() == -1
+
+    def slow(image, box, scale, height, width, ratio, aligned):
+        import math
+        size, shift = image.shape, 0.5 if aligned else 0.0
+        x1, y1, x2, y2 = (v * scale - shift for v in box[1:])
+        w, h = x2 - x1, y2 - y1
+        if not aligned:
+            w, h = max(w, 1.0), max(h, 1.0)
+        ny, nx = (ratio, ratio) if ratio > 0 else (math.ceil(h / height), math.ceil(w / width))
+        out = [[0.0] * width for _ in range(height)]
+        for p in range(height):
+            for q in range(width):
+                for i in range(ny):
+                    for j in range(nx):
+                        y, x = y1 + (p + (i + 0.5) / ny) * h / height, x1 + (q + (j + 0.5) / nx) * w / width
+                        if not (-1 <= y <= size[0] and -1 <= x <= size[1]):
+                            continue
+                        y, x = min(max(y, 0.0), size[0] - 1.0), min(max(x, 0.0), size[1] - 1.0)
+                        a, b = int(y), int(x)
+                        c, d = min(a + 1, size[0] - 1), min(b + 1, size[1] - 1)
+                        v = (1 - y + a) * ((1 - x + b) * image[a][b] + (x - b) * image[a][d])
+                        v += (y - a) * ((1 - x + b) * image[c][b] + (x - b) * image[c][d])
+                        out[p][q] += v.item() / (ny * nx)
+        return out
+
+    torch.manual_seed(0)
+    images = torch.randn(2, 1, 5, 6, dtype=torch.float64, requires_grad=True)
+    rois = torch.tensor([[0, 1.0, 2, 5, 4], [1, -3, -3, 9, 9], [1, 3.3, 3.4, 3.5, 3.6]], dtype=torch.float64)
+    for ratio in (2, 0):
+        for aligned in (False, True):
+            found = roi_align(images, rois, 0.9, 2, 3, ratio, aligned)
+            wanted = [[slow(images[int(box[0]), 0], box.tolist(), 0.9, 2, 3, ratio, aligned)] for box in rois]
+            torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
+            assert torch.autograd.gradcheck(lambda x: roi_align(x, rois, 0.9, 2, 3, ratio, aligned), (images,))
+    """)

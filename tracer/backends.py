@@ -27,6 +27,9 @@ class _Backend(SimpleNamespace):
 
 cudnn = _Backend(enabled=False, benchmark=False, deterministic=False, allow_tf32=False, benchmark_limit=None)
 cuda = _Backend(matmul=SimpleNamespace(allow_tf32=False, allow_fp16_reduced_precision_reduction=False))
+cuda.sdp_kernel = lambda *args, **kwargs: cuda.flags()  # the choice among implementations of attention
 mps, mkl, mkldnn, openmp, xeon, opt_einsum, cpu = (_Backend(enabled=False) for _ in range(7))
+opt_einsum.strategy = None
+mps.is_macos_or_newer = lambda major, minor: False
 cpu.get_cpu_capability = lambda: "DEFAULT"
 fp32_precision = "ieee"

@@ -14,6 +14,19 @@ impl = define = register_fake = register_kernel = register_vmap = register_torch
 operators: dict[str, Any] = {}  # by "namespace::name"
 
 
+class Library:
+    """A set of implementations for other devices and modes, which are not used."""
+
+    def __init__(self, ns: str, kind: str, dispatch_key: str = ""):
+        self.ns = ns
+
+    def define(self, schema: str, *args: Any, **kwargs: Any) -> None:
+        """No effect."""
+
+    def impl(self, op_name: Any, fn: Any, *args: Any, **kwargs: Any) -> None:
+        """No effect."""
+
+
 class CustomOpDef:
     """An operator of a program: a function and, if it is registered, its gradient."""
 

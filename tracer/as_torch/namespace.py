@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins as _builtins
 import importlib as _importlib
 import sys as _sys
 from typing import Any as _Any
@@ -29,6 +30,7 @@ from . import (
     types,
     version,
 )
+from . import foreach as _foreach
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast
@@ -38,6 +40,10 @@ from .finder import VERSION as __version__
 _HERE = {*globals(), *_DIFFERENT}
 globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
 _dynamo = compiler
+legacy_contiguous_format = _tracer.contiguous_format
+sym_int, sym_float, sym_max, sym_min = _builtins.int, _builtins.float, _builtins.max, _builtins.min
+sym_not = lambda a: not a
+globals().update(_foreach.functions())
 UntypedStorage = TypedStorage = storage.UntypedStorage
 sparse_coo_tensor, spmm, smm = sparse.sparse_coo_tensor, sparse.mm, sparse.mm
 sparse.enter()
@@ -79,6 +85,35 @@ def finfo(type: _Any = None) -> _Any:
     import ml_dtypes
 
     return ml_dtypes.finfo(type.__name__)
+
+
+def _assert_async(input: _Any, message: str = "") -> None:
+    """Raises RuntimeError with the message unless a tensor's element is not zero."""
+    _check(bool(input.item()), message or "Expected Tensor with single nonzero value, but got zero")
+
+
+def _check_tensor_all(cond: _Any, message: _Any = None) -> None:
+    """Raises RuntimeError unless all elements of a tensor are true."""
+    _check(bool(cond.all()), message)
+
+
+def _shape_as_tensor(self: _Any) -> _Any:
+    """The shape as a tensor."""
+    return _tracer.tensor(list(self.shape))
+
+
+def _sample_dirichlet(self: _Any, generator: _Any = None) -> _Any:
+    """Samples of Dirichlet distributions with these concentrations along the last axis."""
+    return _tracer.distributions.Dirichlet(self).sample()
+
+
+def detach(input: _Any) -> _Any:
+    """``input.detach()``."""
+    return input.detach()
+
+
+def set_printoptions(*args: _Any, **kwargs: _Any) -> None:
+    """No effect: tensors are printed with PyTorch's default settings."""
 
 
 def is_storage(obj: _Any) -> bool:
@@ -174,6 +209,8 @@ _ABSENT = frozenset(
         *("sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr"),
     ]
 )
-_tracer.nn.SyncBatchNorm = _absent("nn.SyncBatchNorm")  # type: ignore[attr-defined]
+_SyncBatchNorm = _absent("nn.SyncBatchNorm")
+for _module in (_tracer.nn, _tracer.nn.modules, _tracer.nn.modules.normalization):
+    _module.SyncBatchNorm = _SyncBatchNorm  # type: ignore[attr-defined]
 _parallel.DistributedDataParallel = _absent("nn.parallel.DistributedDataParallel")  # type: ignore[attr-defined]
 torch = _sys.modules[__name__]  # ``torch.torch`` is ``torch``

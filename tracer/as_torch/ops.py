@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from typing import Any
 
 from .absent import absent
@@ -21,8 +22,11 @@ class _Namespace(types.SimpleNamespace):
 
 
 def load_library(path: Any) -> None:
-    """Raises OSError: libraries of compiled operators need PyTorch itself."""
-    raise OSError(f"{path} needs PyTorch itself")
+    """Raises OSError: libraries of compiled operators need PyTorch itself. Only torchvision's are replaced."""
+    file = Path(path)
+    if file.parent.name != "torchvision" or not file.name.startswith("_C"):
+        raise OSError(f"{path} needs PyTorch itself")
+    from . import vision
 
 
 def __getattr__(name: str) -> Any:

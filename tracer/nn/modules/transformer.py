@@ -117,7 +117,7 @@ class MultiheadAttention(Module):
         return (out.transpose(0, 1) if flip else out), weights
 
 
-def _activation(given: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def _get_activation_fn(given: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     if not isinstance(given, str):
         return given
     if given not in ("relu", "gelu"):
@@ -158,7 +158,7 @@ class _Layer(Module):
             setattr(self, f"norm{i}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made))
         for i in numbers:
             setattr(self, f"dropout{i}", Dropout(dropout))
-        self.activation = _activation(activation)
+        self.activation = _get_activation_fn(activation)
 
     def _blocks(self, x: Tensor, *attend: Callable[[Tensor], Tensor]) -> Tensor:
         """Applies the attentions and the feed-forward network, with the norms before or after them."""

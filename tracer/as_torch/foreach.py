@@ -1,0 +1,35 @@
+"""``torch._foreach_*``: operations on lists of tensors, one by one, for optimizers of other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import ops
+from ..core.tensor import Tensor
+from ..linalg import vector_norm
+
+_NAMES = """abs add addcdiv addcmul ceil clamp_max clamp_min copy cos div exp floor lerp log maximum minimum mul neg norm pow
+    reciprocal round rsqrt sign sin sqrt sub tanh zero""".split()  # noqa: SIM905
+
+
+def _each(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of lists that calls one of tensors. Arguments are lists, or the same for all."""
+
+    def call(self: Sequence[Tensor], *args: Any, **kwargs: Any) -> list[Any]:
+        rows = [[x[i] if isinstance(x, (list, tuple)) else x for x in args] for i in range(len(self))]
+        return [operation(t, *row, **kwargs) for t, row in zip(self, rows, strict=True)]
+
+    return call
+
+
+def functions() -> dict[str, Callable[..., Any]]:
+    """The functions by name: with a final underscore, those that change the tensors of the first list."""
+    found = {}
+    for name in _NAMES:
+        if hasattr(ops, name):
+            found[f"_foreach_{name}"] = _each(getattr(ops, name))
+        if hasattr(Tensor, f"{name}_"):
+            found[f"_foreach_{name}_"] = _each(getattr(Tensor, f"{name}_"))
+    found["_foreach_norm"] = _each(vector_norm)
+    return found

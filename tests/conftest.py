@@ -11,8 +11,9 @@ import pytest
 os.environ.setdefault("TRACER_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"tracer-tests-{os.getuid()}"))
 
 
-def pytest_collection_finish():
-    """Takes the collected tests, a million objects, out of the searches for garbage and for references."""
+@pytest.fixture(autouse=True, scope="module")
+def _without_earlier_objects():
+    """Takes what other modules have left, up to a million objects, out of the searches for garbage and for references."""
     gc.collect()
     gc.freeze()
 

@@ -47,12 +47,17 @@ def slice_programs(draw):
         shapes = [extents(draw(regions())) for _ in range(2)]  # few, so that kernels write several slices
 
         def read(shape):
-            kinds = ["slice", "slice", "slice", "number", "sum", "old", "broadcast", "flip", "vector"]
+            kinds = ["slice", "slice", "slice", "number", "sum", "old", "broadcast", "flip", "vector", "product"]
             kind = draw(st.sampled_from(kinds))
             if kind == "vector" and shape[0] == 1:
                 number = ops.slice_(draw(st.sampled_from(current)), **attributes(draw(regions((1, 1)))))
                 spread = ops.broadcast(ops.reshape(number, shape=()), shape=shape[1:], axes=())
                 return ops.reshape(ops.add(ops.reshape(read(shape), shape=shape[1:]), spread), shape=shape)
+            if kind == "product":  # by a separate kernel, which reads all of an array
+                factor = ops.add(read((shape[0], ROWS)), 1)
+                product = ops.matmul(factor, draw(st.sampled_from(current)), ta=False, tb=False)
+                old.extend((factor, product))
+                return ops.slice_(product, **attributes(draw(regions(shape)))) if shape[0] == ROWS else ops.add(read(shape), 1)
             if kind == "number":
                 return ops.full(value=draw(st.integers(0, 3)), shape=shape, dtype="i64")
             if kind == "sum":
@@ -660,3 +665,23 @@ def test_a_kernel_that_reads_replaced_elements_elsewhere_writes_a_copy():
     assert copies(plan) == 2  # before the kernel, and into the argument
     args = [np.random.default_rng(0).normal(size=(4, 8))]
     np.testing.assert_array_equal(Program(plan)(*args)[0], evaluate(graph, *args)[0])
+
+
+ORDERED = """\
+func @f(%x: f64[8,8], %b: f64[1,8]) -> (f64[8,8], f64[1,8]) {
+  %t: f64[1,8] = exp %b
+  %p: f64[1,8] = matmul %t, %x
+  %v: f64[1,8] = sin %t
+  %y: f64[8,8] = slice_update %x, %v {starts=(0,0), stops=(1,8), steps=(1,1)}
+  return %y -> %x, %p
+}
+"""
+
+
+def test_a_write_follows_a_product_that_reads_the_old_elements_and_another_result_of_the_kernel():
+    graph = parse_graph(ORDERED)
+    plan = lay_out(pipeline.run(graph, pipeline.COMPILE))
+    assert copies(plan) == 0
+    args = [np.random.default_rng(k).normal(size=v.shape) for k, v in enumerate(graph.inputs)]
+    for a, b in zip(Program(plan)(*args), evaluate(graph, *args), strict=True):
+        np.testing.assert_allclose(a, b)

@@ -151,6 +151,7 @@ class _Emitter:
         missing = {key: len(found) for key, found in sources.items()}
         result: list[Op | Group] = []
         done: set[int] = set()
+        entered: set[int] = set()
         work = [(item, False) for item in reversed(items.values())]
         while work:
             item, complete = work.pop()
@@ -158,8 +159,9 @@ class _Emitter:
             if key in done:
                 continue
             if missing[key] and not complete:
+                entered.add(key)
                 work.append((item, True))
-                work += [(s, False) for s in reversed(sources[key]) if id(s) not in done]
+                work += [(s, False) for s in reversed(sources[key]) if id(s) not in done and id(s) not in entered]
                 continue
             done.add(key)
             result.append(item)

@@ -131,8 +131,9 @@ class Planner:
                 bound = 0 if op.primitive in _MEMORY else 1
                 stage = max((self.ready(v, bound) for v in op.operands), default=0)
                 if is_change(op):
-                    self.hazards.before[op] = self.hazards.overwritten(op)
-                    stage = max([stage, *(self.stage[reader.results[0]] + 1 for reader in self.hazards.before[op])])
+                    for reader in self.hazards.overwritten(op):
+                        stage = max(stage, self.stage[reader.results[0]] + 1)
+                        self.hazards.must_precede(reader, op)
                 for r in op.results:
                     self.stage[r] = stage
             if op.results[0] not in self.free:
@@ -247,7 +248,7 @@ class Planner:
             inside = group is not None and any(find(group) is g for g in joined)
             if not (inside and self._reads_only(reader, memory, region)):
                 stage = max(stage, self.stage[reader.results[0]] + 1)
-                self.hazards.before.setdefault(op, []).append(reader)
+                self.hazards.must_precede(reader, op)
         wanted.stage = stage
         merged = wanted
         for kernel in joined:
@@ -343,7 +344,7 @@ class Planner:
         while work:
             ops, work = work, []
             for op in ops:
-                for reader in [r for v in op.results for r in self.readers(v)]:
+                for reader in [*(r for v in op.results for r in self.readers(v)), *self.hazards.after.get(op, ())]:
                     group = self.group.get(reader.results[0])
                     item: Group | Op = reader if group is None else find(group)
                     if item is there and not first:

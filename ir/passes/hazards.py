@@ -47,6 +47,7 @@ class Hazards:
             self._number[op.result] = self._number.setdefault(x, 0) + 1
             self._writes.setdefault(self.first[x], Noted()).add(_reached(op), self._number[op.result])
         self.before: dict[Op, list[Op]] = {}  # for each write, operations that must precede it
+        self.after: dict[Op, list[Op]] = {}  # and the converse
         self.home: dict[Value, Home] = {}  # where a written value is in memory, until that is overwritten
         self.kept: set[Op] = self._read_late(graph, is_free) if self.first else set()
         self._reads: dict[Value, Noted[Op]] = {memory: Noted() for memory in self.first.values()}
@@ -77,6 +78,11 @@ class Hazards:
             region = whole(v.shape)
         if v in self.first:
             self._reads[self.first[v]].add(region, op)
+
+    def must_precede(self, reader: Op, write: Op) -> None:
+        """Notes that a write must follow a read."""
+        self.before.setdefault(write, []).append(reader)
+        self.after.setdefault(reader, []).append(write)
 
     def is_same(self, a: Value, b: Value, region: Region) -> bool:
         """True if a region has the same elements in the values ``a`` and ``b``, the later one."""

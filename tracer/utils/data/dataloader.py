@@ -11,7 +11,7 @@ import numpy as np
 from ...core.tensor import Tensor
 from ...ops import as_tensor, stack, tensor
 from ...random import Generator, manual_seed, randint
-from .dataset import IterableDataset, T
+from .dataset import Dataset, IterableDataset, T
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
@@ -113,7 +113,7 @@ class DataLoader(Generic[T]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Dataset[T] | Sequence[T],
         batch_size: int | None = 1,
         shuffle: bool | None = None,
         sampler: Iterable[int] | None = None,

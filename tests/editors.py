@@ -119,7 +119,7 @@ def differences(found: dict[int, str]) -> list[str]:
     wrong = [f"line {line}: {kind}" for line, kind in found.items() if line < first]
     for line, (expression, kind) in enumerate(EXPRESSIONS.items(), first):
         got = re.sub(
-            r"\b(?:builtins|program|tracer\.core\.tensor|tracer\.ir\.types|tracer\.tracing\.explain)\.",
+            r"\b(?:builtins|program|tracer\.core\.(?:tensor|size)|tracer\.ir\.types|tracer\.tracing\.explain)\.",
             "",
             found.get(line, "nothing"),
         )

@@ -50,10 +50,36 @@ def test_workers_that_have_ended_are_replaced(fresh):
     assert len(workers._idle) == 1
 
 
+ENDS = "import marshal, sys; marshal.dump('ready', sys.stdout.buffer); sys.stdout.flush(); sys.stdin.buffer.read(1)"
+
+
 def test_a_text_that_ends_workers_is_an_error(fresh, monkeypatch):
-    monkeypatch.setattr(workers, "_started", lambda: subprocess.Popen(["true"], stdin=-1, stdout=-1))
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **how: start([*command[:-1], ENDS], **how))
     with pytest.raises(RuntimeError, match="LLVM ended its process"):
         workers.produce(IR.format("f"), CPU, "object")
+
+
+@pytest.mark.parametrize("program", ["import no_such_module", "print('hello')", "import os; os.abort()"])
+def test_a_process_that_is_no_worker_is_not_asked(fresh, monkeypatch, program):
+    start, started = subprocess.Popen, []
+
+    def other(command, **how):
+        started.append(command)
+        return start([*command[:-1], program], **how)
+
+    monkeypatch.setattr(subprocess, "Popen", other)
+    monkeypatch.setattr(workers, "_possible", True)
+    for _ in range(3):
+        assert b"f" in workers.produce(IR.format("f"), CPU, "object")[0]
+    assert len(started) == 1 and not workers._idle
+
+
+def test_a_program_that_embeds_python_is_not_started(monkeypatch):
+    assert workers._is_interpreter("/usr/bin/python3.11") and workers._is_interpreter("C:/Python/python.exe")
+    assert not workers._is_interpreter("/usr/bin/uwsgi") and not workers._is_interpreter("")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert not workers._is_interpreter("/opt/app/python-app")
 
 
 def test_text_that_is_not_llvm_ir_is_an_error(fresh):

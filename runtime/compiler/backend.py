@@ -13,6 +13,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 CPU = tuple[str, str, str]  # name, features, target triple
+GREETING = "ready"
 _PATIENCE = 60  # seconds without work, after which a worker ends
 
 
@@ -71,7 +72,9 @@ def _serve() -> None:
     # option applies to all of a process, which here has no other code.
     llvm.set_option("worker", "-disable-lsr")
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    while select.select([requests], [], [], _PATIENCE)[0]:
+    marshal.dump(GREETING, answers)
+    answers.flush()
+    while sys.platform == "win32" or select.select([requests], [], [], _PATIENCE)[0]:  # Windows cannot wait for pipes
         try:
             request: Any = marshal.load(requests)
         except EOFError:

@@ -77,17 +77,35 @@ def _start() -> None:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    if not sys.executable:
-        raise OSError("the interpreter's file is unknown")
+    """A new worker, after its greeting. Raises OSError if there is none, now and from then on."""
+    global _possible
+    if not _possible:
+        raise OSError("workers cannot be started")
     folder = str(Path(llvmlite.__file__).parent.parent)
     start = f"import runpy, sys; sys.path.append({folder!r}); runpy.run_path({backend.__file__!r}, run_name='__main__')"
-    return subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", start],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is not for it
     )
+    try:
+        if marshal.load(worker.stdout) == backend.GREETING:  # type: ignore[arg-type]
+            return worker
+    except (OSError, EOFError, ValueError, TypeError):
+        pass
+    _possible = False  # this interpreter does not find llvmlite in another process
+    _end(worker)
+    raise OSError("workers cannot be started")
+
+
+def _is_interpreter(file: str) -> bool:
+    """False if Python is embedded in another program: that would be started instead."""
+    return Path(file).name.lower().startswith("python") and not getattr(sys, "frozen", False)
+
+
+_possible = _is_interpreter(sys.executable or "")
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

@@ -473,3 +473,65 @@ def test_a_run_changes_a_rate_of_any_type(change, rate):
         return found
 
     assert run(lambda f: f) == run(trace)
+
+
+class Number:
+    __slots__ = ("v",)
+
+    def __init__(self, v=None):
+        if v is not None:
+            Number.v.__set__(self, v)
+
+
+class Computed(Number):
+    """A property without a setter hides the slot."""
+
+    @property
+    def v(self):
+        return 2.0, 1
+
+
+class Doubled(Number):
+    """The property computes something else than the slot holds."""
+
+    @property
+    def v(self):
+        return Number.v.__get__(self) * 2
+
+    @v.setter
+    def v(self, value):
+        Number.v.__set__(self, value)
+
+
+@pytest.mark.parametrize("as_argument", [True, False])
+def test_a_slot_that_a_property_hides(as_argument):
+    def program(trace):
+        computed, doubled = Computed(), Doubled(1.5)
+
+        def use(x, c, d):
+            return x * c.v[0] * d.v
+
+        f = trace(use) if as_argument else trace(lambda x: use(x, computed, doubled))
+        results = []
+        for k in range(6):
+            if k == 3:
+                doubled.v = 5.0
+            results.append(f(tracer.ones(2), computed, doubled) if as_argument else f(tracer.ones(2)))
+        return results, doubled.v
+
+    both(program)
+    assert program(lambda f: f)[0][-1].tolist() == [20.0, 20.0]
+
+
+def test_a_property_that_hides_a_slot_is_assigned_in_a_call():
+    def program(trace):
+        doubled = Doubled(1.5)
+
+        @trace
+        def f(x):
+            doubled.v = doubled.v + 1.0
+            return x * doubled.v
+
+        return [f(tracer.ones(2)) for _ in range(5)], doubled.v
+
+    both(program)

@@ -44,3 +44,28 @@ def test_eager(part):
 def test_traced(part):
     """The third call, for every ninth case."""
     assert not differences(RECORDED[9 * part :: 36], True)
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("name", ["remainder", "floor_divide", "fmod"])
+def test_a_division_of_nothing_by_zero(name, how):
+    trace = tracer.trace if how == "traced" else lambda f: f
+    f = trace(lambda x, y: getattr(tracer, name)(x, y))
+    for _ in range(3):
+        assert f(tracer.zeros(0, 3, dtype=tracer.int64), tracer.zeros(3, dtype=tracer.int64)).shape == (0, 3)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        f(tracer.ones(1, 3, dtype=tracer.int64), tracer.zeros(3, dtype=tracer.int64))
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3), (2, 3, 0)])
+@pytest.mark.parametrize(
+    "use", [tracer.nonzero, tracer.argwhere, lambda x: x[x > 0], lambda x: tracer.nonzero(x, as_tuple=True)]
+)
+def test_positions_in_nothing(use, shape):
+    f = tracer.trace(use)
+    expected = use(tracer.ones(shape))
+    for _ in range(3):
+        result = f(tracer.ones(shape))
+        pairs = zip(result, expected, strict=True) if isinstance(result, tuple) else [(result, expected)]
+        assert all(a.shape == b.shape and a.dtype is b.dtype for a, b in pairs)
+    assert f.cache_info().eager == 0

@@ -124,13 +124,14 @@ def _remainder(types: list[TensorType], attrs: dict[Any, Any]) -> str:
 
 
 def nonzero_divisor(function: Any) -> Any:
-    """Integer division and remainder: PyTorch raises where NumPy gives 0."""
+    """Integer division and remainder: PyTorch raises where NumPy gives 0, unless there are no elements."""
     silent = function
 
     def impl(a: Any, b: Any) -> Any:
-        if np.result_type(a, b).kind in "ui" and not np.all(b):
+        result = silent(a, b)
+        if result.size and result.dtype.kind in "ui" and not np.all(b):
             raise RuntimeError("ZeroDivisionError")
-        return silent(a, b)
+        return result
 
     return impl
 

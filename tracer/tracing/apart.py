@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .announce import Announcing, AnnouncingDict, AnnouncingList
-from .kinds import MISSING, Wrapper, contained, contents, dictionary_class, hides_state, slots_of
+from .kinds import MISSING, Wrapper, contained, contents, dictionary_class, get_slot, hides_state, put_slot, slots_of
 
 _WHOLE = (Announcing, AnnouncingDict, AnnouncingList, Wrapper, type, types.ModuleType, np.ndarray)
 
@@ -99,16 +99,16 @@ def _object(x: Any) -> tuple[Plan, list[Any]]:
     own = vars(x) if hasattr(x, "__dict__") else {}
     itself = own is x  # a dict whose attributes are its items
     names = [] if itself else list(own)
-    slots = [name for name in slots_of(cls) if hasattr(x, name)]
-    state = [*([] if itself else own.values()), *(getattr(x, name) for name in slots)]
+    held = [(name, value) for name in slots_of(cls) if (value := get_slot(x, name)) is not MISSING]
+    state = [*([] if itself else own.values()), *(value for _, value in held)]
 
     def restore(made: Any, parts: Sequence[Any]) -> Any:
         if itself:
             object.__setattr__(made, "__dict__", made)
         if names:
             vars(made).update(zip(names, parts, strict=False))
-        for name, value in zip(slots, parts[len(names) :], strict=True):
-            object.__setattr__(made, name, value)
+        for (name, _), value in zip(held, parts[len(names) :], strict=True):
+            put_slot(made, name, value)
         return made
 
     if isinstance(x, (tuple, frozenset)):

@@ -15,7 +15,7 @@ from .alike import Sharing
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
 from .depth import with_room
-from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, contained, is_described, is_static, slots_of
+from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, Untraceable, contained, get_slot, is_described, is_static, slots_of
 from .known import is_library
 from .scalars import is_number, static
 from .walk import Walk
@@ -280,9 +280,9 @@ class Call:
                     self.spaces.add(id(vars(a)))
                     self._add(vars(a), tokens)
                 for name in slots_of(cls):
-                    if hasattr(a, name):
+                    if (value := get_slot(a, name)) is not MISSING:
                         tokens.append(name)
-                        self._add(getattr(a, name), tokens)
+                        self._add(value, tokens)
         else:
             self._describe(a, tokens)
 

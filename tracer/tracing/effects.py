@@ -31,8 +31,10 @@ from .kinds import (
     contained,
     contents,
     dictionary_class,
+    get_slot,
     is_class_noise,
     is_described,
+    put_slot,
     slots_of,
 )
 from .substitutes import substitute_for
@@ -59,7 +61,7 @@ def get(holder: Any, key: Any) -> Any:
         return contents(holder)
     if isinstance(holder, type):
         return vars(holder).get(key, MISSING)
-    return getattr(holder, key, MISSING)
+    return get_slot(holder, key)
 
 
 def put(holder: Any, key: Any, value: Any) -> None:
@@ -84,10 +86,8 @@ def put(holder: Any, key: Any, value: Any) -> None:
             holder.set(value)
     elif isinstance(holder, type):
         type.__delattr__(holder, key) if value is MISSING else type.__setattr__(holder, key, value)
-    elif value is MISSING:
-        object.__delattr__(holder, key)
     else:
-        object.__setattr__(holder, key, value)
+        put_slot(holder, key, value)
 
 
 def _refill(holder: Any, items: Sequence[Any]) -> None:
@@ -114,7 +114,7 @@ def fields(holder: Any) -> list[tuple[Any, Any]]:
         return [(name, value) for name, value in own.items() if not is_class_noise(name)]
     if isinstance(holder, _SEQUENCES):
         return [(CONTENTS, list(contained(holder)))]
-    return [(name, getattr(holder, name, MISSING)) for name in slots_of(type(holder))]
+    return [(name, get_slot(holder, name)) for name in slots_of(type(holder))]
 
 
 @dataclass(eq=False)

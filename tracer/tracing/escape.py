@@ -16,7 +16,7 @@ from ..autograd.function import FunctionNode
 from ..core.tensor import Tensor
 from ..runtime.support.objects import references
 from .arrays import is_runtime_array
-from .kinds import contained, dictionary_class, slots_of
+from .kinds import contained, dictionary_class, get_slot, put_slot, slots_of
 from .scalars import FloatProgram, RuntimeNumber
 from .substitutes import original
 
@@ -201,6 +201,6 @@ def _release_attributes(holder: Any, ours: set[int]) -> None:
         if id(value) in ours:
             own[name] = value._value
     for name in slots_of(type(holder)):
-        value = getattr(holder, name, None)
+        value = get_slot(holder, name)
         if id(value) in ours:
-            object.__setattr__(holder, name, plain(value))
+            put_slot(holder, name, plain(value))

@@ -174,7 +174,9 @@ def items_of(x: Any) -> Collection[Any]:
     own: Iterable[Any] = ()
     if hasattr(x, "__dict__") and isinstance(vars(x), dict):  # a class may respond to any name
         own = vars(x).items()
-    return [*own, *((name, getattr(x, name)) for name in slots if hasattr(x, name))] if slots else list(own)
+    if not slots:
+        return list(own)
+    return [*own, *((name, value) for name in slots if (value := get_slot(x, name)) is not MISSING)]
 
 
 def is_plain(x: Any) -> bool:
@@ -196,6 +198,31 @@ def _slots_of(cls: Any) -> list[tuple[type, str]]:
     """The classes and names whose descriptors read these attributes."""
     found = [(base, name) for base in cls.__mro__ for name, v in vars(base).items() if type(v) is types.MemberDescriptorType]
     return [(base, name) for base, name in found if name != "__dict__"]
+
+
+def get_slot(x: Any, name: str) -> Any:
+    """The value of an attribute that is not kept in a dictionary; ``MISSING`` if it is unassigned.
+
+    It is read by its descriptor: a subclass may have a property of the same name, which computes something else.
+    """
+    descriptor = _descriptor(type(x), name)
+    try:
+        return getattr(x, name, MISSING) if descriptor is None else descriptor.__get__(x, type(x))
+    except AttributeError:
+        return MISSING
+
+
+def put_slot(x: Any, name: str, value: Any) -> None:
+    """Assigns such an attribute; ``MISSING`` deletes it."""
+    descriptor = _descriptor(type(x), name)
+    if descriptor is None:  # the class has changed
+        object.__delattr__(x, name) if value is MISSING else object.__setattr__(x, name, value)
+    else:
+        descriptor.__delete__(x) if value is MISSING else descriptor.__set__(x, value)
+
+
+def _descriptor(cls: Any, name: str) -> Any:
+    return next((vars(base)[name] for base, known in _slots_of(cls) if known == name), None)
 
 
 def _is_of(cls: type, x: Any) -> bool:

@@ -99,15 +99,15 @@ def _object(x: Any) -> tuple[Plan, list[Any]]:
     own = vars(x) if hasattr(x, "__dict__") else {}
     itself = own is x  # a dict whose attributes are its items
     names = [] if itself else list(own)
-    held = [(name, value) for name in slots_of(cls) if (value := get_slot(x, name)) is not MISSING]
-    state = [*([] if itself else own.values()), *(value for _, value in held)]
+    slots = [name for name in slots_of(cls) if get_slot(x, name) is not MISSING]
+    state = [*([] if itself else own.values()), *(get_slot(x, name) for name in slots)]
 
     def restore(made: Any, parts: Sequence[Any]) -> Any:
         if itself:
             object.__setattr__(made, "__dict__", made)
         if names:
             vars(made).update(zip(names, parts, strict=False))
-        for (name, _), value in zip(held, parts[len(names) :], strict=True):
+        for name, value in zip(slots, parts[len(names) :], strict=True):
             put_slot(made, name, value)
         return made
 

@@ -14,6 +14,7 @@ os.environ.setdefault("TRACER_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"tr
 @pytest.fixture(autouse=True, scope="module")
 def _without_earlier_objects():
     """Takes what other modules have left, up to a million objects, out of the searches for garbage and for references."""
+    gc.callbacks.clear()  # hypothesis has one that reads the clock, also while a function is recorded
     gc.collect()
     gc.freeze()
 

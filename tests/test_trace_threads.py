@@ -2,7 +2,6 @@
 
 import builtins
 import contextlib
-import gc
 import io
 import logging
 import math
@@ -113,16 +112,6 @@ def test_calls_while_another_thread_records(name, calls_before):
     assert f.cache_info().replays >= before + 2 and not f.eager_reasons
 
 
-@pytest.fixture
-def plain_collector():
-    """Without callbacks of the collector: hypothesis has one that reads the clock, in whichever thread collects."""
-    before = list(gc.callbacks)
-    gc.callbacks.clear()
-    yield
-    gc.callbacks[:] = before
-
-
-@pytest.mark.usefixtures("plain_collector")
 def test_threads_that_record_at_the_same_time():
     """The same kinds of functions, started together many times: every result is correct, and none stays eager."""
     x, made, errors = tracer.tensor([0.5, 2.0]), [], []

@@ -16,6 +16,19 @@ Script = Annotated[str, typer.Argument(metavar="SCRIPT", help="A file, or the na
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", help="The script's own arguments.")]
 
 
+def exit_code(script: str, arguments: list[str] | None) -> int:
+    """Runs a script. Returns its exit code; 1 after an exception, which is printed. Exits with 2 if there is no such script."""
+    from .script import NoScript, run_script
+
+    try:
+        return run_script(script, arguments or [])
+    except NoScript as e:
+        fail(str(e))
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
 class Sort(StrEnum):
     time = "time"
     calls = "calls"
@@ -38,19 +51,13 @@ def profile(
     Options come before the script. The table goes to the standard error stream, so it does not mix with the script's output.
     """
     from ..profiler import Profile
-    from .script import NoScript, run_script
 
     for path in (html, trace):
         if path is not None and not path.absolute().parent.is_dir():
             fail(f"there is no folder {str(path.parent)!r}")
-    p, code = Profile(), 1
+    p = Profile()
     with p:
-        try:
-            code = run_script(script, arguments or [])
-        except NoScript as e:
-            fail(str(e))
-        except Exception:
-            traceback.print_exc()
+        code = exit_code(script, arguments)
     typer.echo(p.table(sort.value, top), err=True, nl=False)
     try:
         if trace is not None:
@@ -69,17 +76,10 @@ def explain(script: Script, arguments: Arguments = None) -> None:
     """Runs a script and explains each traced function: what was compiled, what it depends on, what runs eagerly and why."""
     from ..tracing import switches
     from ..tracing.function import TracedFunction
-    from .script import NoScript, run_script
 
     kept: list[TracedFunction] = []  # in the order in which they were made; the script's own references end with it
-    code = 1
-    try:
-        with switches.observing(kept.append):
-            code = run_script(script, arguments or [])
-    except NoScript as e:
-        fail(str(e))
-    except Exception:
-        traceback.print_exc()
+    with switches.observing(kept.append):
+        code = exit_code(script, arguments)
     called = [f for f in kept if any(f.cache_info()[:3])]
     for f in called:
         typer.echo(f.explain(), err=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from .app import app, fail
-from .profile import OWN_ARGUMENTS, Arguments, Script
+from .app import app
+from .profile import OWN_ARGUMENTS, Arguments, Script, exit_code
 
 
 class Tracing(StrEnum):
@@ -25,18 +24,10 @@ def run(
 ) -> None:
     """Runs a script that imports PyTorch, with this package in its place. Options come before the script."""
     from .. import as_torch
-    from .script import NoScript, run_script
 
     as_torch.enter()
     if trace is Tracing.auto:
         from ..as_torch import auto
 
         auto.enter()
-    code = 1
-    try:
-        code = run_script(script, arguments or [])
-    except NoScript as e:
-        fail(str(e))
-    except Exception:
-        traceback.print_exc()
-    raise typer.Exit(code)
+    raise typer.Exit(exit_code(script, arguments))

@@ -15,6 +15,7 @@ import threading
 import typing
 import warnings
 
+import einops
 import pytest
 
 import tracer
@@ -172,7 +173,6 @@ def test_names_in_sys_modules():
 
 
 def test_einops():
-    einops = pytest.importorskip("einops")
     f = tracer.trace(lambda x: einops.rearrange(x, "a b -> b a") + einops.repeat(x.sum(1), "a -> b a", b=3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

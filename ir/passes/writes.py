@@ -1,6 +1,6 @@
 """Chooses the updates of slices that write into the memory of their array: ``write_slice`` touches only the slice.
 
-Such an update is a step of its own, or the end of the kernel that computes the slice; the array must be in memory. The other
+Such an update is a separate step, or the end of the kernel that computes the slice; the array must be in memory. The other
 updates stay in the kernel that computes or reads the array, where they are a branch: arrays that are only read element by
 element, so that no memory is needed for them.
 """

@@ -82,7 +82,7 @@ def _serve() -> None:
         try:
             answer: Any = produce(*request)
         except Exception as e:
-            answer = str(e)
+            answer = str(e) or type(e).__name__
         marshal.dump(answer, answers)
         answers.flush()
 

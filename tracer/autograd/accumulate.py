@@ -55,7 +55,7 @@ def add(t: Tensor, g: Tensor, create_graph: bool) -> None:
 
 
 def add_arrays(gradients: Gradients) -> None:
-    """Adds gradients of leaves without hooks, in memory of their own, outside recordings."""
+    """Adds gradients of leaves without hooks, outside recordings. Nothing else refers to the memory of the gradients."""
     for t, g in gradients:
         before = t._grad
         if before is None:

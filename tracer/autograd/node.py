@@ -175,7 +175,7 @@ class BackwardNode:
 
     def gradients(self, result: Tensor, retain_graph: bool) -> Gradients | None:
         """A whole backward pass from this node's result, with the cotangent 1, if the node needs no engine for it: the leaves,
-        which have no hooks, and their gradients, in memory of their own. Otherwise None, and nothing has changed.
+        which have no hooks, and their gradients, in new memory. Otherwise None, and nothing has changed.
         """
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from . import validate
@@ -114,8 +115,11 @@ def run(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Graph:
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
     """Pauses the cyclic garbage collector: a compiler creates hundreds of thousands of objects and keeps most of them, and the
-    collector would traverse them all repeatedly.
+    collector would traverse them all repeatedly. Not for a thread in the background, beside which the program goes on.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     enabled = gc.isenabled()
     try:
         gc.disable()

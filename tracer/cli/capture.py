@@ -14,7 +14,6 @@ from ..tracing import switches
 from ..tracing.decorator import trace
 from ..tracing.function import TracedFunction
 from ..tracing.graph_function import GraphFunction
-from ..tracing.tree import Tree
 from .errors import CommandError, summary
 from .inputs import arguments, load_function
 from .script import NoScript, run_script
@@ -50,7 +49,7 @@ def programs_of(function: TracedFunction, used: bool = False) -> list[Program]:
     for n, recorded in enumerate(recordings):
         if replayed and not recorded.replays:
             continue
-        codes = recorded.recorded_functions() if isinstance(recorded, Tree) else [recorded.function]
+        codes = recorded.recorded_functions()
         for k, code in enumerate(codes):
             part = k if len(codes) > 1 else None
             found.append(Program(function._name, n, part, tuple(recorded.called_with), recorded.replays, code))

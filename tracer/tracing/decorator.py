@@ -19,14 +19,14 @@ S = TypeVar("S", bound=staticmethod | classmethod)
 
 
 @overload
-def trace(function: M, /, *, check: bool = False) -> M: ...  # type: ignore[overload-overlap]
+def trace(function: M, /, *, check: bool = False, wait: bool = True) -> M: ...  # type: ignore[overload-overlap]
 @overload
-def trace(function: S, /, *, check: bool = False) -> S: ...  # type: ignore[overload-overlap]
+def trace(function: S, /, *, check: bool = False, wait: bool = True) -> S: ...  # type: ignore[overload-overlap]
 @overload
-def trace(function: Callable[P, R], /, *, check: bool = False) -> TracedFunction[P, R]: ...
+def trace(function: Callable[P, R], /, *, check: bool = False, wait: bool = True) -> TracedFunction[P, R]: ...
 @overload
-def trace(*, check: bool = False) -> Callable[[Callable[P, R]], TracedFunction[P, R]]: ...
-def trace(function: Any = None, /, *, check: bool = False) -> Any:
+def trace(*, check: bool = False, wait: bool = True) -> Callable[[Callable[P, R]], TracedFunction[P, R]]: ...
+def trace(function: Any = None, /, *, check: bool = False, wait: bool = True) -> Any:
     """Decorator: the same function, recorded once for each signature and then replayed as compiled code, forward and backward.
 
     Without it, the program has the same results. ``TracedFunction.explain`` reports what was compiled.
@@ -39,16 +39,20 @@ def trace(function: Any = None, /, *, check: bool = False) -> Any:
     With ``check`` every replay is compared with the function; a difference raises TraceError, which names the operation and
     its line. Such calls are slow. The environment variable ``TRACER_CHECK=1`` does so for all traced functions.
 
+    The second call of a signature compiles, which takes from a tenth of a second to seconds. With ``wait=False`` a thread
+    compiles, and calls run eagerly until it is done. Compiled code rounds differently, so results then depend on how fast the
+    machine compiles; ``wait_until_compiled`` sets the call from which they do not.
+
     Generators and coroutines run eagerly: trace the functions that they call.
 
     Raises TypeError for objects that are not callable, and for classes.
     """
     if function is None:
-        return functools.partial(trace, check=check)
+        return functools.partial(trace, check=check, wait=wait)
     if isinstance(function, Wrapper):
         return function
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(trace(function.__func__, check=check))
+        return type(function)(trace(function.__func__, check=check, wait=wait))
     if isinstance(function, type):
         raise TypeError(
             f"trace() takes a function or an object, got the class {function.__name__}: trace its methods or an instance"
@@ -60,11 +64,13 @@ def trace(function: Any = None, /, *, check: bool = False) -> Any:
     if not callable(function):
         raise TypeError(f"trace() takes a function, got {type(function).__name__}")
     if isinstance(function, Module):
-        return _traced_module(function, check)
-    return TracedFunction(function, check)
+        return _traced_module(function, check, wait)
+    return TracedFunction(function, check, wait)
 
 
-_OFFERED = frozenset({"cache_info", "cfunc", "clear", "explain", "fused_graphs", "graphs", "numba", "numba_value_and_grad"})
+# Attributes of the traced function that a traced module has too, unless the module has such a name.
+_OFFERED = {"cache_info", "cfunc", "clear", "explain", "fused_graphs", "graphs", "numba", "numba_value_and_grad"}
+_OFFERED |= {"wait_until_compiled"}
 
 
 class TracedModule(Wrapper):
@@ -98,14 +104,18 @@ class TracedModule(Wrapper):
                 raise
         return getattr(self._tracer_function, name)
 
+    @property
+    def _tracer_options(self) -> tuple[bool, bool]:
+        return self._tracer_function._check, self._tracer_function._wait
+
     def __copy__(self) -> Any:
-        return _traced_module(copy.copy(self.__wrapped__), self._tracer_function._check)
+        return _traced_module(copy.copy(self.__wrapped__), *self._tracer_options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _traced_module(copy.deepcopy(self.__wrapped__, memo), self._tracer_function._check)
+        return _traced_module(copy.deepcopy(self.__wrapped__, memo), *self._tracer_options)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _traced_module, (self.__wrapped__, self._tracer_function._check)
+        return _traced_module, (self.__wrapped__, *self._tracer_options)
 
 
 @functools.lru_cache(1024)
@@ -117,9 +127,9 @@ def _traced_class(cls: Any) -> Any:
     return make(type(cls), cls.__name__, (TracedModule, cls), names)  # type: ignore[call-overload, arg-type]
 
 
-def _traced_module(module: M, check: bool) -> M:
+def _traced_module(module: M, check: bool, wait: bool) -> M:
     cls: Any = type(module)
     traced = object.__new__(_traced_class(cls))
     object.__setattr__(traced, "__dict__", vars(module))
-    object.__setattr__(traced, "_tracer_function", TracedFunction(module, check))
+    object.__setattr__(traced, "_tracer_function", TracedFunction(module, check, wait))
     return cast(M, traced)

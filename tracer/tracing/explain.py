@@ -103,6 +103,8 @@ def explained(
 
 
 def _of_graph(trace: Trace) -> str:
+    if trace.function.is_being_compiled:
+        return f"{len(trace.graph.ops)} operations, which are being compiled in the background"
     steps = trace.executable.program.steps
     different = len({step.source for step in steps})
     return f"{len(trace.graph.ops)} operations in {len(steps)} kernels ({different} different), one native call"
@@ -211,7 +213,7 @@ def _segment(tree: Tree, node: Node, environment: Environment) -> list[str]:
 def _program(tree: Tree, node: Node) -> str:
     if node.function is None:
         return f"{_count(len(node.rows), 'operation')}, not compiled yet"
-    executable = node.function.forward if node.function.active else node.function.plain
+    executable = node.function.executable
     kernels = _count(len(executable.program.steps), "kernel")
     return f"program {tree.functions.index(node.function)}, {_count(len(node.rows), 'operation')} in {kernels}"
 

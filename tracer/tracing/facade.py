@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from ..ir.graph import Graph
@@ -31,11 +33,14 @@ _DEFERRED = {
 
 
 class Attributes:
-    """The attributes of a traced function that are the wrapped function's, for example those of a callable object."""
+    """The attributes of a traced function that are the wrapped function's, for example a callable object's; and copies."""
 
     __slots__ = ()
     __name__: str
     __qualname__: str
+    function: Any
+    _check: bool
+    _wait: bool
 
     if not TYPE_CHECKING:  # type checkers report misspelt methods
 
@@ -43,6 +48,35 @@ class Attributes:
             if (name.startswith("__") and name not in OF_FUNCTIONS) or name == "function":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(self.function, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in OWN or name in type(self).__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.function, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.function, name)
+
+    def __repr__(self) -> str:
+        return f"<traced {self.function!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Itself, like functions; for a callable object, or a method of one, the copy traced anew."""
+        return self._again(copy.deepcopy(self.function, memo))
+
+    def __copy__(self) -> Any:
+        return self._again(copy.copy(self.function))
+
+    def _again(self, function: Any) -> Any:
+        return self if function is self.function else type(self)(function, self._check, self._wait)  # type: ignore[call-arg]
+
+    def __reduce__(self) -> Any:
+        """By name, like functions; compiled code is not included."""
+        found: Any = sys.modules.get(getattr(self, "__module__", ""))
+        for part in getattr(self, "__qualname__", "").split("."):
+            found = getattr(found, part, None)
+        return self.__qualname__ if found is self else (type(self), (self.function, self._check, self._wait))
 
 
 class CacheInfo(NamedTuple):
@@ -71,6 +105,7 @@ class TracedMethod(Protocol[Q, R_co]):
     def explain(self) -> str: ...
     def cache_info(self) -> CacheInfo: ...
     def clear(self) -> None: ...
+    def wait_until_compiled(self, timeout: float | None = None) -> bool: ...
     def graphs(self) -> list[Graph]: ...
     def fused_graphs(self) -> list[Graph]: ...
     def numba(self, *example_inputs: Any) -> Any: ...

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
-import sys
+import math
 import threading
 import types
 from collections import OrderedDict
@@ -27,7 +26,7 @@ from .ending import Ending
 from .entered import Entered
 from .explain import Explanation, arguments, explained
 from .express import MISS, Express, express, no_replay, shapes
-from .facade import OWN, Attributes, CacheInfo, P, Q, R, S, TracedMethod, deferred
+from .facade import Attributes, CacheInfo, P, Q, R, S, TracedMethod, deferred
 from .failure import TraceWarning, describe
 from .follow import Left, Uncompiled, Unseen
 from .grown import grow, grow_after_error
@@ -80,6 +79,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         "_streak",
         "_unstable",
         "_untraceable",
+        "_wait",
         "_warned",
         "_written_for",
         "eager_reasons",
@@ -90,9 +90,9 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         "traces",
     )
 
-    def __init__(self, function: Callable[P, R], check: bool = False):
+    def __init__(self, function: Callable[P, R], check: bool = False, wait: bool = True):
         self.function = function
-        self._check = check or switches.CHECKED
+        self._check, self._wait = check or switches.CHECKED, wait
         functools.update_wrapper(self, function, updated=())
         self.native_environment = Environment(function)  # dependencies of native code created from the function
         self._lock = threading.RLock()
@@ -126,34 +126,6 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
     def __get__(self: TracedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> TracedMethod[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in OWN or name in TracedFunction.__slots__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self.function, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self.function, name)
-
-    def __repr__(self) -> str:
-        return f"<traced {self.function!r}>"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TracedFunction[..., Any]:
-        """Itself, like functions; for a callable object, or a method of one, the copy traced anew."""
-        function = copy.deepcopy(self.function, memo)
-        return self if function is self.function else TracedFunction(function, self._check)
-
-    def __copy__(self) -> TracedFunction[..., Any]:
-        function = copy.copy(self.function)
-        return self if function is self.function else TracedFunction(function, self._check)
-
-    def __reduce__(self) -> Any:
-        """By name, like functions; compiled code is not included."""
-        found: Any = sys.modules.get(getattr(self, "__module__", ""))
-        for part in getattr(self, "__qualname__", "").split("."):
-            found = getattr(found, part, None)
-        return self.__qualname__ if found is self else (TracedFunction, (self.function, self._check))
 
     @property
     def _name(self) -> str:
@@ -301,13 +273,18 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         if isinstance(trace, Tree):
             return self._follow(trace, key, call, args, kwargs)
         if not trace.replayed:
-            try:
-                written = self._prepare(trace, key, call, args, kwargs)  # before anything has changed
+            written = None
+            try:  # before anything has changed
+                is_ready = trace.function.prepare(self._wait)
+                if is_ready:
+                    written = self._prepare(trace, key, call, args, kwargs)
             except RecursionError:
                 self._out_of_room()
                 return self._run_eagerly(args, kwargs)
             except Exception as e:
                 self._compilation_failed(trace, key, e, trace.graph)
+                return self._run_eagerly(args, kwargs)
+            if not is_ready:
                 return self._run_eagerly(args, kwargs)
             if written is not None:
                 start = perf_counter()
@@ -347,10 +324,9 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             return self._record(key, call, args, kwargs)
 
     def _prepare(self, trace: Trace, key: tuple, call: Call, args: tuple, kwargs: dict) -> Express | None:
-        """Compiles a trace; returns its generated replay, if it is one of the simple ones."""
+        """Readies a compiled trace; returns its generated replay, if it is one of the simple ones."""
         written = None
         with signals_apart():
-            _ = trace.executable
             at = shapes(args)
             room = len(self._express.get(at, ())) < _MAX_ALIKE and sum(map(len, self._express.values())) < _MAX_EXPRESS
             if room and not self._check and trace.written_out < _MAX_WRITTEN:
@@ -446,6 +422,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
             others = [x for x in self.traces.get(key, ()) if not (isinstance(x, Tree) and x.needs_the_same)]
             self.traces[key] = [trace, *others]
+            self._compile_later(trace)
             return
         if recorder.hooks.grew:  # paths that are known do not enter what this one does
             self._replays += forget_trees(self.traces.values())
@@ -454,8 +431,15 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         tree = self._tree(key, call)
         tree.recorded_in += perf_counter() - recorder.started
         same = classes(recorder.alike.first)
-        if not tree.attach(found, ending.numbered(number), same) and not self._tells_apart(tree, key, call, same):
+        if tree.attach(found, ending.numbered(number), same):
+            self._compile_later(tree)
+        elif not self._tells_apart(tree, key, call, same):
             recorder.reason = "it behaves differently in calls between which guards see no difference"
+
+    def _compile_later(self, trace: Trace | Tree) -> None:
+        """Has it compiled in the background, if calls do not wait for that."""
+        for function in () if self._wait else trace.recorded_functions():
+            function.is_ready()
 
     def _tells_apart(self, tree: Tree, key: Any, call: Call, same: Classes) -> bool:
         """Two recordings differ. If the same arguments were not the same in both, that matters from now on."""
@@ -480,7 +464,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         traces = self.traces.setdefault(key, [])
         tree = next((trace for trace in traces if isinstance(trace, Tree)), None)
         if tree is None:
-            traces.append(tree := Tree(self._name))
+            traces.append(tree := Tree(self._name, self._wait))
             tree.kept = weakened(call.kept)
         return tree
 
@@ -584,6 +568,19 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
 
     def _all_traces(self) -> list[Trace | Tree]:
         return [trace for traces in list(self.traces.values()) for trace in traces]
+
+    def wait_until_compiled(self, timeout: float | None = None) -> bool:
+        """Waits until everything that has been recorded is compiled, at most ``timeout`` seconds; False if it is not by then.
+
+        With ``trace(wait=False)`` this sets the call from which compiled code runs; otherwise the next call compiles.
+        """
+        end = math.inf if timeout is None else perf_counter() + timeout
+        for trace in self._all_traces():
+            for function in trace.recorded_functions():
+                with contextlib.suppress(Exception):  # reported by the call that needs it
+                    if not function.is_ready(None if timeout is None else max(end - perf_counter(), 0)):
+                        return False
+        return True
 
     def graphs(self) -> list[Graph]:
         """The recorded graphs, one per trace."""

@@ -27,6 +27,7 @@ from ..ir.ops import broadcast, check_index, detach, full, reshape, slice_, slic
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
 from ..runtime.support.objects import address, reads_arrays
+from .background import Compilation
 from .compiled_node import CompiledNode, Result
 from .direct import Direct
 from .failure import TraceWarning, describe, with_room
@@ -110,6 +111,7 @@ class GraphFunction:
         self._places: dict[frozenset[int], Sequence[int | None]] = {}
         self._parts: dict[frozenset[int], GraphFunction] = {}
         self.direct: dict[int, Direct] = {}  # backward passes without the engine, by output
+        self._compilation: Compilation | None = None  # in the background
         self._failed = False  # whether compilation failed: then it is computed operation by operation
 
     @cached_property
@@ -140,6 +142,36 @@ class GraphFunction:
     def plain(self) -> Executable:
         """Computes only the outputs, for calls that are not differentiated."""
         return Executable(self.recorded)
+
+    @property
+    def executable(self) -> Executable:
+        """The program of a call."""
+        return self.forward if self.active else self.plain
+
+    def prepare(self, wait: bool) -> bool:
+        """Compiles the program of a call, now or in the background. Returns whether it is compiled; raises the error if that
+        failed.
+        """
+        if not wait:
+            return self.is_ready()
+        with signals_apart():
+            _ = self.executable
+        return True
+
+    @property
+    def is_being_compiled(self) -> bool:
+        """True while that is done in the background."""
+        return self._compilation is not None and self._compilation.is_under_way
+
+    def is_ready(self, timeout: float | None = 0) -> bool:
+        """True if the programs of a call and of its backward pass are compiled. If not, they are from now on compiled in the
+        background, which is waited for at most ``timeout`` seconds. Raises the error if that failed.
+        """
+        if self._compilation is None or self._compilation.is_lost:
+            if ("backward" if self.active else "plain") in vars(self):
+                return True
+            self._compilation = Compilation(lambda: (self.executable, self.active and self.backward))
+        return self._compilation.is_complete(timeout)
 
     @cached_property
     def joint(self) -> Graph:

@@ -15,7 +15,7 @@ from ..ir.graph import Graph
 from ..runtime.support.objects import address
 from .calls import Call, storage
 from .ending import Ending, Recorded, whole
-from .graph_function import Executable
+from .graph_function import Executable, GraphFunction
 from .kinds import alive
 from .overlap import is_written_over
 from .recorder import Recorder
@@ -262,7 +262,11 @@ class Trace(Recorded):
     @cached_property
     def executable(self) -> Executable:
         """The program that a replay runs."""
-        return self.function.forward if self.function.active else self.function.plain
+        return self.function.executable
+
+    def recorded_functions(self) -> list[GraphFunction]:
+        """Its program, compiled or not."""
+        return [self.function]
 
     @property
     def graphs(self) -> list[Graph]:

@@ -21,10 +21,9 @@ from .applications import Application
 from .draws import Draw, kept_unless_complete
 from .ending import Ending, Recorded
 from .entered import Entered
-from .follow import Closing, Inputs, PathRun, Uncompiled, may_fail
+from .follow import Closing, Inputs, Left, PathRun, Uncompiled, may_fail
 from .graph_function import Executable, GraphFunction
 from .kinds import alive
-from .recording import signals_apart
 from .scalars import Element
 from .tape import Decision, Input, Look, Row, Span, merged
 
@@ -176,9 +175,10 @@ class _Path:
 class Tree(Recorded):
     """The paths recorded for one signature. ``matches`` and ``replay`` are like those of a ``Trace``."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, wait: bool = True):
         super().__init__()
         self.name = name
+        self._wait = wait  # for compilations
         self.root: Node | None = None
         self.nodes = 0
         self.paths = 0
@@ -369,21 +369,26 @@ class Tree(Recorded):
         self._gone |= any(x.source.is_held and x.source.holder is None for x in node.span.inputs)
 
     def function(self, node: Node) -> GraphFunction:
-        """The program of a node; equal ones share it."""
+        """The compiled program of a node. Raises Left while it is compiled in the background, or Uncompiled."""
+        found = self._function(node)
+        try:
+            is_ready = found.prepare(self._wait)
+        except RecursionError:
+            raise
+        except Exception as e:
+            raise Uncompiled(e, found.recorded) from e
+        if not is_ready:
+            raise Left
+        node.function = found
+        return found
+
+    def _function(self, node: Node) -> GraphFunction:
+        """The program of a node, compiled or not; equal ones share it."""
         path = self._path.to(node)
         key, active, outputs = self._key(node, path)
         found = self._functions.get(key)
         if found is None:
             found = self._functions[key] = GraphFunction(self._graph(node, path), active, outputs)
-        if ("forward" if found.active else "plain") not in vars(found):
-            try:
-                with signals_apart():
-                    _ = found.forward if found.active else found.plain
-            except RecursionError:
-                raise
-            except Exception as e:
-                raise Uncompiled(e, found.recorded) from e
-        node.function = found
         return found
 
     def _key(self, node: Node, path: _Path) -> tuple[Any, list[int], list[int]]:
@@ -422,17 +427,13 @@ class Tree(Recorded):
 
     def recorded_functions(self) -> list[GraphFunction]:
         """The programs of all segments, compiled or not, in the order of the paths."""
-        found: dict[Any, GraphFunction] = {}
+        found: list[GraphFunction] = []
         nodes = [self.root] if self.root is not None else []
         for node in nodes:
             nodes += node.children.values()
             if node.flushes and node.rows and not node.left:
-                path = self._path.to(node)
-                key, active, outputs = self._key(node, path)
-                if key not in found:
-                    known = self._functions.get(key)
-                    found[key] = GraphFunction(self._graph(node, path), active, outputs) if known is None else known
-        return list(found.values())
+                found.append(self._function(node))
+        return list(dict.fromkeys(found))
 
     def type(self, node: Node, k: int) -> TensorType:
         """The type of value ``k`` on the path to a node."""
@@ -466,7 +467,7 @@ class Tree(Recorded):
     @property
     def fused_graphs(self) -> list[Graph]:
         """The compiled graphs, after all passes."""
-        return [(f.forward if f.active else f.plain).fused for f in self.functions]
+        return [f.executable.fused for f in self.functions]
 
 
 def _is_like(a: Ending | str, b: Ending | str, aliased: bool) -> bool:

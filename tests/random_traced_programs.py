@@ -12,6 +12,7 @@ python random_traced_programs.py FIRST COUNT   # checks many, and prints those t
 import contextlib
 import os
 import random
+import signal
 import sys
 from dataclasses import dataclass, field
 
@@ -431,6 +432,9 @@ def lists(statements):
         yield from lists(s.body)
 
 
+_SECONDS = 20  # for a program, which usually takes half a second
+
+
 def shrunk(program, budget=400):
     """The program without everything that its failure does not need."""
 
@@ -438,8 +442,9 @@ def shrunk(program, budget=400):
         nonlocal budget
         budget -= 1
         try:
-            return bool(failure(program))
-        except SyntaxError:  # an else without if
+            with at_most(_SECONDS):
+                return bool(failure(program))
+        except (SyntaxError, TimeoutError):  # an else without if, a loop without end
             return False
 
     smaller = True
@@ -471,6 +476,22 @@ def shrunk(program, budget=400):
                 break
             smaller = True
     return program
+
+
+@contextlib.contextmanager
+def at_most(seconds):
+    """Raises TimeoutError in the block after that time."""
+
+    def stop(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)  # pytest's time limit
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from tracer.ir import ops, pipeline
 from tracer.ir.graph import Builder
 from tracer.ir.interp import Build, evaluate, using
 from tracer.ir.parse import parse_graph
+from tracer.ir.passes import fuse
 from tracer.ir.passes.slices import simplify_slices
 from tracer.ir.regions import attributes, extents
 from tracer.ir.types import TensorType, int64
@@ -515,6 +516,29 @@ def test_a_write_follows_a_product_that_reads_the_old_elements_and_another_resul
     graph = parse_graph(ORDERED)
     plan = lay_out(pipeline.run(graph, pipeline.COMPILE))
     assert copies(plan) == 0
+    args = [np.random.default_rng(k).normal(size=v.shape) for k, v in enumerate(graph.inputs)]
+    for a, b in zip(Program(plan)(*args), evaluate(graph, *args), strict=True):
+        np.testing.assert_allclose(a, b)
+
+
+SUMMED = """\
+func @f(%a: f64[3,4], %b: f64[3,4], %c: f64[3,4], %v: f64[1,4]) -> (f64[3,4], f64[3,4]) {
+  %m: f64[3,4] = mul %a, %b
+  %s: f64[4] = sum %c {axes=(0)}
+  %r: f64[3,4] = broadcast %s {shape=(3,4), axes=(1)}
+  %t: f64[3,4] = add %m, %r
+  %y: f64[3,4] = slice_update %t, %v {starts=(1,0), stops=(2,4), steps=(1,1)}
+  return %y, %m
+}
+"""
+
+
+@pytest.mark.parametrize("length", [1, 2, None])
+def test_a_value_that_is_only_written_follows_what_it_reads_through_movements(length, monkeypatch):
+    if length is not None:
+        monkeypatch.setattr(fuse, "_LENGTH", length)
+    graph = parse_graph(SUMMED)
+    plan = lay_out(pipeline.run(graph, pipeline.COMPILE))
     args = [np.random.default_rng(k).normal(size=v.shape) for k, v in enumerate(graph.inputs)]
     for a, b in zip(Program(plan)(*args), evaluate(graph, *args), strict=True):
         np.testing.assert_allclose(a, b)

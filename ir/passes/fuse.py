@@ -119,7 +119,8 @@ class _Emitter:
         for op in sorted(ops, key=order.__getitem__):
             readers = self.planner.users.get(op.result, [])
             soon = is_write(op) or (readers and all(map(is_write, readers)))
-            before = [place[v.op] for v in op.operands if v.op in place] if soon else ()
+            made = [u for v in op.operands for u in self.planner.made(v)] if soon else ()
+            before = [place[u.op] for u in made if u.op in place]
             place[op] = max(before, default=order[op])
         return sorted(ops, key=lambda op: (place[op], order[op]))
 

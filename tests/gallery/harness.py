@@ -67,6 +67,8 @@ class Snapshot:
             return "name", getattr(x, "__name__", None)  # it may have been deleted
         if isinstance(x, TracedFunction):
             return self.of(x.function)
+        if type(x) is tuple and all(type(i) in PLAIN for i in x):  # Python may share equal ones, and so do replays
+            return "tuple", *map(self.of, x)
         known = self.numbers.get(id(x))
         if known is not None:
             return "again", known

@@ -302,7 +302,7 @@ USES = _lines("""
     x.clamp(max={p})
     x[:, int({p}) % 3 :].sum() * x
     x * (0.5 if {p} in (0.5, 2) else 1.5)
-    x * hash({p} == 0.5)
+    x * hash(({p} == 0.5) is True)
     x * getattr({p}, "real", 7.0)
     x * {{0.5: 2.0, 1.5: 3.0}}.get({p}, 4.0)
 """)

@@ -105,7 +105,10 @@ def explained(
 def _of_graph(trace: Trace) -> str:
     if trace.function.is_being_compiled:
         return f"{len(trace.graph.ops)} operations, which are being compiled in the background"
-    steps = trace.executable.program.steps
+    try:
+        steps = trace.executable.program.steps
+    except Exception as e:  # the next call says so too, and how to report it
+        return f"{len(trace.graph.ops)} operations, which cannot be compiled ({type(e).__name__})"
     different = len({step.source for step in steps})
     return f"{len(trace.graph.ops)} operations in {len(steps)} kernels ({different} different), one native call"
 

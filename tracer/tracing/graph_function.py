@@ -105,6 +105,7 @@ class GraphFunction:
         self.active = tuple(active)
         self.outputs = list(outputs)
         self.primal = primal
+        self.node_name = f"{graph.name}Backward"  # in the dynamic graph
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._needs: dict[frozenset[int], frozenset[Op]] = {}
         self._frees: dict[frozenset[int], bool] = {}
@@ -142,6 +143,11 @@ class GraphFunction:
     def plain(self) -> Executable:
         """Computes only the outputs, for calls that are not differentiated."""
         return Executable(self.recorded)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its programs keep between calls."""
+        return sum(x.program.nbytes for x in vars(self).values() if isinstance(x, Executable))
 
     @property
     def executable(self) -> Executable:

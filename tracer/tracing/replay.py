@@ -281,8 +281,7 @@ class Trace(Recorded):
     @property
     def nbytes(self) -> int:
         """The memory that it keeps between calls."""
-        compiled = [x for x in vars(self.function).values() if isinstance(x, Executable)]
-        return sum(x.program.nbytes for x in compiled)
+        return self.function.nbytes
 
 
 def _locate(source: Source, call: Call) -> Tensor:

@@ -22,7 +22,7 @@ from .draws import Draw, kept_unless_complete
 from .ending import Ending, Recorded
 from .entered import Entered
 from .follow import Closing, Inputs, Left, PathRun, Uncompiled, may_fail
-from .graph_function import Executable, GraphFunction
+from .graph_function import GraphFunction
 from .kinds import alive
 from .scalars import Element
 from .tape import Decision, Input, Look, Row, Span, merged
@@ -456,8 +456,7 @@ class Tree(Recorded):
     @property
     def nbytes(self) -> int:
         """The memory that it keeps between calls."""
-        compiled = [x for f in self.functions for x in vars(f).values() if isinstance(x, Executable)]
-        return sum(x.program.nbytes for x in compiled)
+        return sum(f.nbytes for f in self.functions)
 
     @property
     def graphs(self) -> list[Graph]:

@@ -21,7 +21,7 @@ from ..core.tensor import Tensor
 from ..core.waiting import WAITING, pass_begins
 from ..ir.halves import narrowed, widened
 from ..ir.interp import current, restore, selection, silence, using
-from ..ir.ops import add, cast, reshape, sum_
+from ..ir.ops import add, cast, reshape, slice_, sum_
 from ..ir.types import DType, dtype_of
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
@@ -117,6 +117,7 @@ class _Engine:
         self.gathered: dict[Any, tuple[int, list[Any]]] = {}  # by hook on several gradients: how many are to come, and these
         self.found: dict[tuple[int, int], tuple[Any, Any]] = {}  # by key: leaf or node, cotangent
         self.pending: dict[Any, dict[int, Any]] = {}
+        self.parts: dict[tuple[int, int], Any] = {}  # cotangents that are sums of parts, in unshared memory
         self.queue: list[tuple[int, BackwardNode]] = []
         self.leaves: dict[int, Tensor] | None = None
         # Inputs that are not leaves: caught when their node is processed.
@@ -160,6 +161,9 @@ class _Engine:
         while queue:
             node = heapq.heappop(queue)[1]
             waiting = pending.pop(node)
+            if self.parts:
+                for output in waiting:
+                    self.parts.pop((id(node), output), None)
             if recorder is not None:
                 recorder.visits(node)
             extras = node.extras
@@ -189,6 +193,10 @@ class _Engine:
         form, extras = self.form, node.extras
         if extras is not None and extras.prehooks:
             given = hooks.before(extras, given, node.output_count, form)
+        if form is ARRAYS and getattr(node, "primitive", None) is slice_ and not (watches or extras):
+            if wanted[0]:
+                self._send_part(node, given[0])
+            return
         if watches:
             cotangents = anomaly.watched(node, given, wanted, form)
         elif form is ARRAYS or form is TENSORS or node.by_rules:
@@ -213,6 +221,33 @@ class _Engine:
                 self._add(target, 0, form.own(ct, given))
             else:
                 self.send(target, output, ct)
+
+    def _send_part(self, node: Any, g: np.ndarray) -> None:
+        """Adds the cotangent of a slice to the operand's, in place from the second one on: code that reads an array row by row
+        would add arrays of its size for each row.
+        """
+        target, output, _ = node.edges
+        key = id(target), output
+        before = self._so_far(target, output)
+        if key in self.parts and self.parts[key] is before:
+            attrs = node.attrs
+            before[tuple(map(slice, attrs["starts"], attrs["stops"], attrs["steps"]))] += g
+            return
+        (whole,) = node.cotangents({0: g}, (True,), ARRAYS)
+        whole = ARRAYS.own(whole, {0: g})
+        if isinstance(target, Tensor):
+            self._add(target, 0, whole)
+        else:
+            self.send(target, output, whole)
+        if whole.dtype.kind in "fc":  # sums of 16-bit numbers are rounded by ``add``
+            self.parts[key] = self._so_far(target, output)
+
+    def _so_far(self, target: Any, output: int) -> Any:
+        """The sum of what was sent to a leaf, or to a node's output; None if that is nothing."""
+        if isinstance(target, Tensor):
+            found = self.found.get((id(target), 0))
+            return None if found is None else found[1]
+        return self.pending.get(target, {}).get(output)
 
     def _leads_somewhere(self, target: Any) -> bool:
         if isinstance(target, Tensor):

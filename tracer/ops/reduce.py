@@ -6,6 +6,7 @@ import builtins
 import math
 from typing import Any, NamedTuple, overload
 
+from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64, uint8
@@ -233,6 +234,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return out if keepdim else shape.squeeze(out, dims(dim, x.ndim))
 
 
+@fused
 @opmath
 def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``, without overflow."""
@@ -243,6 +245,7 @@ def softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     return pointwise.div(e, sum(e, dim, keepdim=True))
 
 
+@fused
 @opmath
 def log_softmax(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along ``dim``, without overflow."""

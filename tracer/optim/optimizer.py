@@ -18,6 +18,7 @@ from ..ops import create
 from ..ops.opmath import narrowed, widened
 from ..tracing.announce import Announcing, AnnouncingDict, AnnouncingList
 from ..tracing.scalars import runtime_float
+from .compiled import update
 
 
 class ParamGroup(AnnouncingDict):
@@ -186,7 +187,7 @@ class Optimizer(Announcing):
         with no_grad():
             for group in self.param_groups:
                 params = [p for p in group["params"] if p.grad is not None]
-                self._update_group(group, [p for p in params if not p.dtype.is_half])
+                update(self, group, [p for p in params if not p.dtype.is_half])
                 for p in params:
                     if p.dtype.is_half:
                         self._update_wide(group, p)

@@ -109,7 +109,7 @@ class CompiledNode(BackwardNode):
                 self.spans = None
 
     def name(self) -> str:
-        return f"{self.function.graph.name}Backward"
+        return getattr(self, "label", None) or self.function.node_name
 
     @property
     def output_count(self) -> int:

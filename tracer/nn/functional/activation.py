@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...core.warning import warn
 from ...ir import ops as P
@@ -85,6 +86,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@fused
 @opmath
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     """x * Phi(x) (Hendrycks, Gimpel 2016); ``approximate='tanh'`` for their approximation."""
@@ -97,11 +99,15 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     return F.mul(F.mul(input, 0.5), F.add(F.erf(F.mul(input, 1 / math.sqrt(2))), 1.0))
 
 
-@opmath
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    x = _before(input, inplace)
-    return _result(input, F.mul(x, sigmoid(x)), inplace)
+    return _result(input, _silu(_before(input, inplace)), inplace)
+
+
+@fused
+@opmath
+def _silu(x: Tensor) -> Tensor:
+    return F.mul(x, sigmoid(x))
 
 
 swish = silu

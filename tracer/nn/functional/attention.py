@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.interp import joint_shape
@@ -74,24 +75,29 @@ def scaled_dot_product_attention(
         attn_mask, is_causal = None, False
     if dropout_p == 0 and query.dtype.is_native and _size_of_scores(query, key, value) >= _LARGE:
         return _attend_by_parts(query, key, value, attn_mask, factor, is_causal)
-    scores = F.mul(matmul(query, transpose(key, -2, -1)), factor)
-    if is_causal:
+    if dropout_p == 0:
+        return _attend(query, key, value, attn_mask, factor, is_causal)
+    weights = _attention_weights(query, key, attn_mask, factor, is_causal)
+    return matmul(dropout(weights, dropout_p, True), value)
+
+
+@fused(any_strides=True)
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
+    return matmul(_attention_weights(query, key, mask, scale, causal), value)
+
+
+def _attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
+    """softmax(query @ key.T * scale + mask); zeros where nothing is allowed."""
+    scores = F.mul(matmul(query, transpose(key, -2, -1)), scale)
+    if causal:
         m, n = scores._data.shape[-2:]
-        attn_mask = tril(P.full(value=True, shape=(m, n), dtype="bool"))
-    if attn_mask is not None:
-        if attn_mask.dtype.name == "bool":
-            scores = F.where(attn_mask, scores, -math.inf)
-        else:
-            scores = F.add(scores, attn_mask)
-    nothing = None
-    if attn_mask is not None:
-        nothing = P.eq(P.max_(scores.detach(), axes=(scores.ndim - 1,)), -math.inf)
-        nothing = S.unsqueeze(nothing, -1)
-        scores = F.where(nothing, 0.0, scores)
-    weights = softmax(scores, -1)
-    if nothing is not None:
-        weights = F.where(nothing, 0.0, weights)
-    return matmul(dropout(weights, dropout_p, dropout_p > 0), value)
+        mask = tril(P.full(value=True, shape=(m, n), dtype="bool"))
+    if mask is None:
+        return softmax(scores, -1)
+    scores = F.where(mask, scores, -math.inf) if mask.dtype.name == "bool" else F.add(scores, mask)
+    nothing = P.eq(P.max_(scores.detach(), axes=(scores.ndim - 1,)), -math.inf)
+    nothing = S.unsqueeze(nothing, -1)
+    return F.where(nothing, 0.0, softmax(F.where(nothing, 0.0, scores), -1))
 
 
 _LARGE = 1 << 26  # bytes: smaller scores are computed whole

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...core.warning import warn
 from ...ir import ops as P
@@ -157,6 +158,7 @@ def nll_loss(
 
 
 @_legacy
+@fused
 @opmath
 def cross_entropy(
     input: Tensor,
@@ -258,6 +260,11 @@ def mse_loss(
 ) -> Tensor:
     """The squared difference, (input - target)**2."""
     _same_size(input, target)
+    return _squared_error(input, target, weight, reduction)
+
+
+@fused
+def _squared_error(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return _averaged(F.square(F.sub(input, target)), weight, reduction)
 
 
@@ -347,6 +354,7 @@ def binary_cross_entropy(
 
 
 @_legacy
+@fused
 @opmath
 def binary_cross_entropy_with_logits(
     input: Tensor,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...autograd.modes import no_grad
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ops import pointwise as F
@@ -53,6 +54,7 @@ def _require_shape(name: str, x: Tensor | None, shape: tuple[int, ...]) -> None:
         )
 
 
+@fused
 @opmath(as_input=True)
 def layer_norm(
     input: Tensor,
@@ -76,6 +78,7 @@ def layer_norm(
     return out if bias is None else F.add(out, bias)
 
 
+@fused
 @opmath(as_input=True)
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """x / sqrt(mean of squares + eps) over the last axes, times weight (Zhang, Sennrich 2019)."""
@@ -111,7 +114,6 @@ def batch_norm(
     """
     channels = input._data.shape[1] if input.ndim > 1 else 0
     axes = tuple(i for i in range(input.ndim) if i != 1)
-    lifted = tuple(channels if i == 1 else 1 for i in range(input.ndim))
     if input.numel() == 0:  # PyTorch reads the first element of weight and bias
         out = input if weight is None else F.mul(input, getitem(weight, 0))
         return F.clone(out) if bias is None else F.add(out, getitem(bias, 0))
@@ -121,22 +123,43 @@ def batch_norm(
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
-    if training:
-        mean = R.mean(input, axes)
-        centred = F.sub(input, S.reshape(mean, lifted))
-        var = R.mean(F.square(centred), axes)
-        if running_mean is not None and running_var is not None:
-            with no_grad():
-                unbiased = F.mul(var.detach(), count / max(count - 1, 1))
-                _update(running_mean, mean.detach(), momentum)
-                _update(running_var, unbiased, momentum)
-    else:
+    if not training:
         assert running_mean is not None and running_var is not None
-        centred = F.sub(input, S.reshape(running_mean, lifted))
-        var = widened(running_var)
-    out = F.mul(centred, S.reshape(F.rsqrt(F.add(var, eps)), lifted))
-    out = out if weight is None else F.mul(out, S.reshape(weight, lifted))
-    return out if bias is None else F.add(out, S.reshape(bias, lifted))
+        return _scaled(input, running_mean, widened(running_var), weight, bias, eps)
+    out, mean, var = _batch_normalized(input, weight, bias, eps)
+    if running_mean is not None and running_var is not None:
+        with no_grad():
+            _update(running_mean, mean, momentum)
+            _update(running_var, F.mul(var, count / max(count - 1, 1)), momentum)
+    return out
+
+
+@fused
+def _batch_normalized(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch norm, and the batch's mean and variance by channel."""
+    axes = tuple(i for i in range(x.ndim) if i != 1)
+    mean = R.mean(x, axes)
+    centred = F.sub(x, _lifted(mean, x.ndim))
+    var = R.mean(F.square(centred), axes)
+    return _affine(F.mul(centred, _lifted(F.rsqrt(F.add(var, eps)), x.ndim)), weight, bias), mean.detach(), var.detach()
+
+
+@fused
+def _scaled(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """A batch norm with fixed statistics."""
+    centred = F.sub(x, _lifted(mean, x.ndim))
+    return _affine(F.mul(centred, _lifted(F.rsqrt(F.add(var, eps)), x.ndim)), weight, bias)
+
+
+def _lifted(x: Tensor, rank: int) -> Tensor:
+    """One number per channel, for images of this rank."""
+    return S.reshape(x, (1, -1, *(1 for _ in range(rank - 2))))
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """x * weight + bias, by channel."""
+    out = x if weight is None else F.mul(x, _lifted(weight, x.ndim))
+    return out if bias is None else F.add(out, _lifted(bias, x.ndim))
 
 
 @opmath(as_input=True, written=("running_mean", "running_var"))
@@ -175,6 +198,7 @@ def instance_norm(
     return out if bias is None else F.add(out, S.reshape(bias, lifted))
 
 
+@fused
 @opmath(as_input=True)
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5

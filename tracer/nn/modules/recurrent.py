@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create, shape
@@ -22,34 +23,44 @@ from ..parameter import Parameter
 _Weights = tuple[Any, Any, Any]
 
 
-def _rnn_cell(activation: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    def cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
-        """h = activation(x W' + h U'); ``x`` is the product with W'."""
-        return (activation(P.add(x, F.linear(state[0], w[0], w[1]))),)
-
-    return cell
+# Cells: from x, the input's product with its weights, the state, and the other weights to the next state.
 
 
-def _lstm_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
+@fused
+def _tanh_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None, _: None) -> tuple[Tensor, ...]:
+    """tanh(x + h U')."""
+    return (F.tanh(P.add(x, F.linear(h, weight, bias))),)
+
+
+@fused
+def _relu_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None, _: None) -> tuple[Tensor, ...]:
+    """relu(x + h U')."""
+    return (F.relu(P.add(x, F.linear(h, weight, bias))),)
+
+
+@fused
+def _lstm_cell(
+    x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor | None, projection: Tensor | None
+) -> tuple[Tensor, ...]:
     """Hochreiter, Schmidhuber 1997; with a projection of h, Sak et al. 2014."""
-    h, c = state
-    i, f, g, o = shape.chunk(P.add(x, F.linear(h, w[0], w[1])), 4, -1)
+    i, f, g, o = shape.chunk(P.add(x, F.linear(h, weight, bias)), 4, -1)
     c = P.add(P.mul(F.sigmoid(f), c), P.mul(F.sigmoid(i), F.tanh(g)))
     h = P.mul(F.sigmoid(o), F.tanh(c))
-    return (h if w[2] is None else F.linear(h, w[2]), c)
+    return (h if projection is None else F.linear(h, projection), c)
 
 
-def _gru_cell(x: Tensor, state: tuple[Tensor, ...], w: _Weights) -> tuple[Tensor, ...]:
+@fused
+def _gru_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None, _: None) -> tuple[Tensor, ...]:
     """Cho et al. 2014, with the reset gate after the product."""
-    (h,) = state
     xr, xz, xn = shape.chunk(x, 3, -1)
-    hr, hz, hn = shape.chunk(F.linear(h, w[0], w[1]), 3, -1)
+    hr, hz, hn = shape.chunk(F.linear(h, weight, bias), 3, -1)
     z = F.sigmoid(P.add(xz, hz))
     n = F.tanh(P.add(xn, P.mul(F.sigmoid(P.add(xr, hr)), hn)))
     return (P.add(P.mul(P.sub(h, n), z), n),)
 
 
-_CELLS = {"RNN_TANH": _rnn_cell(F.tanh), "RNN_RELU": _rnn_cell(F.relu), "LSTM": _lstm_cell, "GRU": _gru_cell}
+_Cell = Callable[..., tuple[Tensor, ...]]
+_CELLS: dict[str, _Cell] = {"RNN_TANH": _tanh_cell, "RNN_RELU": _relu_cell, "LSTM": _lstm_cell, "GRU": _gru_cell}
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
 
@@ -204,7 +215,7 @@ class RNNBase(Module):
         steps = range(x.shape[0])
         outputs = []
         for t in reversed(steps) if direction else steps:
-            state = cell(projected[t], state, weights)
+            state = cell(projected[t], *state, *weights)
             outputs.append(state[0])
         return shape.stack(outputs[::-1] if direction else outputs, 0), state
 
@@ -226,7 +237,7 @@ class RNNBase(Module):
                 state = tuple(s[:n] for s in state)
             elif n > have:
                 state = tuple(shape.cat([s, i[have:n]]) for s, i in zip(state, initial, strict=True))
-            state = cell(part, state, weights)
+            state = cell(part, *state, *weights)
             outputs.append(state[0])
         last = tuple(shape.cat(list(pieces)) for pieces in zip(state, *left[::-1], strict=True)) if left else state
         return shape.cat(outputs[::-1] if direction else outputs), last
@@ -325,7 +336,7 @@ class RNNCellBase(Module):
         else:
             given = tuple(h.unsqueeze(0) if single else h for h in given)
         projected = F.linear(x, self.weight_ih, self.bias_ih)
-        out = _CELLS[mode](projected, given, (self.weight_hh, self.bias_hh, None))
+        out = _CELLS[mode](projected, *given, self.weight_hh, self.bias_hh, None)
         return tuple(o.squeeze(0) for o in out) if single else out
 
     def extra_repr(self) -> str:

@@ -1,0 +1,180 @@
+"""Composite functions in eager mode: on large tensors, one compiled function instead of many primitives.
+
+A layer norm is ten primitives. As a graph it is one kernel forward and one backward, as in a traced function. Whether a tensor
+is large depends on its shape alone, so equal calls give bitwise equal results at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ..autograd.modes import set_grad_enabled
+from ..ir.interp import selection
+from .context import context
+from .tensor import Tensor, wrap
+
+if TYPE_CHECKING:
+    from ..tracing.graph_function import GraphFunction
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LEAST = 4096  # elements of the largest argument: a new signature costs some 6 ms, a primitive on fewer elements 3 us
+_MOST = 256  # signatures of a function; calls with others are not compiled
+_BYTES = 1 << 28  # memory that the programs of a function keep between calls
+_PLAIN = (int, float, bool, str, type(None))
+_KINDS = "fiubV"  # of dtypes: not complex ones
+
+
+@overload
+def fused(function: F, /) -> F: ...
+@overload
+def fused(*, any_strides: bool) -> Callable[[F], F]: ...
+def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
+    """Decorates a pure function of tensors and plain values that returns a tensor, or a tuple of tensors. It uses no random
+    numbers, changes no argument, warns of nothing, and its results are neither arguments nor views of them.
+
+    Its code runs, operation by operation, on small tensors, where something observes single operations (a recording, anomaly
+    mode, hooks on saved tensors), and to raise an error. It also runs for arguments that are not contiguous, whose strides a
+    result may have, unless ``any_strides``.
+    """
+    if function is None:
+        return functools.partial(fused, any_strides=any_strides)
+    known = Compiled()
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_observed():
+            return function(*args, **kwargs)
+        tensors: list[Tensor] = []
+        signature: list[Any] = [*kwargs]
+        large = False
+        for x in args if not kwargs else (*args, *kwargs.values()):
+            if isinstance(x, Tensor):
+                data = x._data
+                if data.dtype.kind not in _KINDS or not (any_strides or data.flags.c_contiguous):
+                    return function(*args, **kwargs)
+                if x._inference and not context.inference:  # autograd must not save it
+                    return function(*args, **kwargs)
+                tensors.append(x)
+                signature.append((data.dtype, data.shape, x._followed() if x._view is not None else x._requires_grad))
+                large = large or data.size >= LEAST
+            elif x.__class__ in _PLAIN:
+                signature.append(plain(x))
+            elif x.__class__ in (tuple, list) and all(i.__class__ is int for i in x):
+                signature.append((x.__class__, tuple(x)))
+            else:
+                return function(*args, **kwargs)
+        if large:
+
+            def run(given: Sequence[Tensor]) -> Any:
+                values = iter(given)
+                new = [next(values) if isinstance(x, Tensor) else x for x in args]
+                return function(*new, **{k: next(values) if isinstance(x, Tensor) else x for k, x in kwargs.items()})
+
+            found = known.get(tuple(signature), lambda: recorded(function.__name__.strip("_"), tensors, run))
+            if found is not None:
+                try:
+                    out = found.function(tensors)
+                    return tuple(out) if found.several else out[0]
+                except (IndexError, RuntimeError, MemoryError):  # the code raises it, with its own words
+                    pass
+        return function(*args, **kwargs)
+
+    return call
+
+
+def is_observed() -> bool:
+    """True if something observes single operations."""
+    return bool(
+        context.recorder is not None
+        or context._anomaly
+        or context._saved_tensors_hooks
+        or selection.interpreter is not None
+        or _switches().is_eager()
+    )
+
+
+@functools.cache
+def _switches() -> Any:
+    from ..tracing import switches
+
+    return switches
+
+
+def plain(x: Any) -> tuple[Any, ...]:
+    """A token for a plain value: equal ones of different types, and 0.0 and -0.0, have different tokens."""
+    return x.__class__, x or str(x)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A compiled function of tensors.
+
+    several  whether it returns a tuple
+    changes  by the number of an input: how often it is changed in place
+    """
+
+    function: GraphFunction
+    several: bool
+    changes: dict[int, int]
+
+
+class Compiled:
+    """Compiled functions by signature. None stands for code that cannot be compiled."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Any, ...], Recorded | None] = {}
+
+    def get(self, signature: tuple[Any, ...], make: Callable[[], Recorded | None]) -> Recorded | None:
+        known = self.known
+        if signature not in known:
+            if len(known) >= _MOST:
+                return None
+            while sum(f.function.nbytes for f in known.values() if f is not None) > _BYTES:
+                known.pop(next(iter(known)))
+            known[signature] = make()
+        return known[signature]
+
+
+def recorded(
+    name: str, tensors: Sequence[Tensor], run: Callable[[Sequence[Tensor]], Any], changes: bool = False
+) -> Recorded | None:
+    """``run`` for such tensors, as a graph; None if it raises an error, or does more than apply operations to them.
+
+    With ``changes`` it may change them in place, outside autograd, and its result does not matter.
+    """
+    from ..tracing.graph_function import GraphFunction
+    from ..tracing.recorder import Recorder
+    from ..tracing.sources import Source
+
+    recorder = Recorder(name)
+    given = [wrap(t._data.copy() if changes else t._data) for t in tensors]
+    for i, (new, t) in enumerate(zip(given, tensors, strict=True)):
+        new._requires_grad = not changes and t.requires_grad
+        recorder.grads_written[id(new)] = new  # gradients are arguments
+        recorder.input(new, Source("argument", i))
+    inputs = list(recorder.builder.inputs)
+    try:
+        with set_grad_enabled(not changes):
+            context.recorder = recorder
+            out = run(given)
+            outs = [] if changes else list(out) if isinstance(out, tuple) else [out]
+            results = [recorder.value(t) for t in outs]
+            after = [recorder.value(t) for t in given]
+    except Exception:
+        return None
+    finally:
+        context.recorder = None
+    changed = [i for i, v in enumerate(after) if v is not inputs[i]]
+    if recorder.failure or recorder.reason or recorder.events or len(recorder.inputs) > len(given) or (changed and not changes):
+        return None
+    outputs = [k for k, t in enumerate(outs) if t._requires_grad]
+    active = [i for i, t in enumerate(given) if t._requires_grad] if outputs else []
+    updates = {len(results) + j: i for j, i in enumerate(changed)}
+    function = GraphFunction(recorder.builder.finish([*results, *(after[i] for i in changed)], updates), active, outputs)
+    if outputs:
+        function.node_name = outs[outputs[0]]._grad_fn.name()  # type: ignore[union-attr]
+    return Recorded(function, isinstance(out, tuple), {i: given[i]._counter[0] for i in changed})

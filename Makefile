@@ -29,7 +29,7 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 # 200,000 random texts for the parser; 20,000 random programs, eager and traced (seeds 1,000 to 20,999); and 20,000 random changes
-# between calls (2,600 programs, seeds 1,000 to 3,599): three to four hours on two cores.
+# between calls (2,600 programs, seeds 1,000 to 3,599): two hours of processor time.
 test-fuzz: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m fuzz tests/test_parser_fuzz.py tests/test_trace_fuzz.py tests/test_stale_fuzz.py $(ARGS)
 

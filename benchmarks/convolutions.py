@@ -82,8 +82,10 @@ def layer(name: str) -> tuple[dict[str, tuple[Step, Step]], float]:
     tx, tw, tg = (tracer.from_numpy(v) for v in (x, w, g))
     gx, gw = (tracer.from_numpy(v).requires_grad_() for v in (x, w))
     px, pw, pg = (torch.from_numpy(v) for v in (x, w, g))
-    spread = {key: [v] * n if isinstance(v := settings.get(key, d), int) else v for key, d in
-              (("stride", 1), ("padding", 0), ("dilation", 1))}
+    spread = {
+        key: [v] * n if isinstance(v := settings.get(key, d), int) else v
+        for key, d in (("stride", 1), ("padding", 0), ("dilation", 1))
+    }
 
     def backward(which: int) -> Step:
         mask = [which == 0, which == 1, False]

@@ -17,12 +17,12 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir.types import DType, float64
+from ...codegen.contraction import AXES
+from ...ir.types import DType, dtype_named, float64
 from ..compiler import compile as compiler
 from ..compiler.machine import CPU, selected
-from .gemm import DEEP, KC, MC, SHORT, Writer, tile_product, transposed
+from .gemm import DEEP, KC, MC, SHORT, Writer, gemm, tile_product, transposed
 
-AXES = 4  # in memory, of the rows, the columns and the inner extent each
 _INT, _BIT = ir.IntType(64), ir.IntType(1)
 _TABLE = _INT.as_pointer()
 _WIDE = 512  # columns of a block of C, whose positions are in tables
@@ -175,7 +175,9 @@ def _packing_across(w: _Writer, name: str, width: int, step: int, divide: ir.Fun
     zeros = ir.Constant(w.operand, [0] * w.lanes)
     with w.loop(0, total, width) as first:
         sliver = w.at(target, (first, b.add(count, _INT(1))))
-        for j in reversed(range(0, width, w.lanes)):  # what a vector stores beyond a term's lanes is overwritten by the first one
+        for j in reversed(
+            range(0, width, w.lanes)
+        ):  # what a vector stores beyond a term's lanes is overwritten by the first one
             here = w.least(min(w.lanes, width - j), b.sub(total, b.add(first, _INT(j))))
             b.call(divide, [w.at(across, first, j), here, _INT(step), starts, masks, number])
             single = b.icmp_signed("==", b.load(number), _INT(1))
@@ -210,7 +212,10 @@ def _packing_along(w: _Writer, name: str, width: int, step: int) -> ir.Function:
             columns = []
             for j in range(0, width, w.lanes):
                 # Missing lanes are read as the last one; zeros would do as well.
-                lanes = [w.at(source, w.get(across, w.least(b.add(first, _INT(j + min(i, width - j - 1))), last))) for i in range(w.lanes)]
+                lanes = [
+                    w.at(source, w.get(across, w.least(b.add(first, _INT(j + min(i, width - j - 1))), last)))
+                    for i in range(w.lanes)
+                ]
                 with w.carrying(number, *[zeros] * w.lanes) as (p, so_far, following):
                     start, mask = w.get(starts, k0, p), w.get(masks, k0, p)
                     following += [w.read(w.at(lane, start), mask, step, v) for lane, v in zip(lanes, so_far, strict=True)]
@@ -254,9 +259,7 @@ class _Pack:
         two = [b.icmp_signed("==", s, _INT(2)) for s in (lane_step, step)]
         short = [b.or_(b.icmp_signed("==", s, _INT(1)), t) for s, t in zip((lane_step, step), two, strict=True)]
         longer = b.or_(b.icmp_signed(">", extent, lane_extent), b.not_(short[0]))
-        return b.select(
-            b.and_(short[1], longer), b.select(two[1], _INT(3), _INT(2)), b.select(two[0], _INT(1), _INT(0))
-        )
+        return b.select(b.and_(short[1], longer), b.select(two[1], _INT(3), _INT(2)), b.select(two[0], _INT(1), _INT(0)))
 
     def prepare(self, mode: Any, terms: Any, count: Any, pieces: Sequence[Any]) -> None:
         """Divides the terms into pieces, if they are to be read along."""
@@ -267,7 +270,9 @@ class _Pack:
             step = b.sub(mode, _INT(1))
             b.call(self.divide, [w.at(terms, k), here, step, w.at(starts, k), w.at(masks, k), number])
 
-    def __call__(self, mode: Any, source: Any, lanes: Any, total: Any, terms: Any, pieces: Sequence[Any], count: Any, target: Any) -> None:
+    def __call__(
+        self, mode: Any, source: Any, lanes: Any, total: Any, terms: Any, pieces: Sequence[Any], count: Any, target: Any
+    ) -> None:
         b = self.w.b
         for k in range(4):
             with b.if_then(b.icmp_signed("==", mode, _INT(k))):
@@ -292,7 +297,25 @@ def _code(dtype: DType) -> str:
         "block",
         (*[_INT] * 5, _TABLE, operand, operand, w.pointer, *[_TABLE] * 4, _INT, _INT, _BIT, _BIT),
     )
-    short, height, width, first, count, inner, left, right, out, row_a, row_c, column_b, column_c, mode_a, mode_b, apart, adds = block.args
+    (
+        short,
+        height,
+        width,
+        first,
+        count,
+        inner,
+        left,
+        right,
+        out,
+        row_a,
+        row_c,
+        column_b,
+        column_c,
+        mode_a,
+        mode_b,
+        apart,
+        adds,
+    ) = block.args
     term_a, term_b = w.table(KC), w.table(KC)
     pieces_a, pieces_b, pieces_c = ([w.table(size), w.table(size), w.table(size // lanes)] for size in (KC, KC, columns))
     even = w.table(most_rows // rows)
@@ -321,7 +344,15 @@ def _code(dtype: DType) -> str:
                 here = b.sub(wide, _INT(v * lanes))
                 here = w.least(lanes, b.select(b.icmp_signed(">", here, _INT(0)), here, _INT(0)))
                 step = b.select(apart, _INT(2), _INT(1))
-                b.call(divide, [w.at(column_c, j, v * lanes), here, step, *(w.at(t, v * n) for t, n in zip(pieces_c, (lanes, lanes, 1), strict=True))])
+                b.call(
+                    divide,
+                    [
+                        w.at(column_c, j, v * lanes),
+                        here,
+                        step,
+                        *(w.at(t, v * n) for t, n in zip(pieces_c, (lanes, lanes, 1), strict=True)),
+                    ],
+                )
             one_piece = b.icmp_signed("==", b.or_(w.get(pieces_c[2], 0), w.get(pieces_c[2], 1)), _INT(1))
             follows = b.icmp_signed("==", b.sub(w.get(column_c, j, lanes), w.get(column_c, j)), _INT(lanes))
             whole = b.and_(b.and_(one_piece, b.not_(apart)), b.and_(follows, b.icmp_signed("==", wide, _INT(columns))))
@@ -416,6 +447,12 @@ def contraction(dtype: DType) -> int:
     with their steps in a and b. If a and b are 16-bit, c is 32-bit. Fastest if the innermost steps are one or two.
     """
     return _contraction(dtype, selected())
+
+
+def product(name: str) -> int:
+    """The address of the function that a kernel calls by a name, such as ``gemm_f32`` or ``contract_bf16``."""
+    kind, short = name.split("_")
+    return {"gemm": gemm, "contract": contraction}[kind](dtype_named(short))
 
 
 @functools.cache

@@ -272,11 +272,11 @@ def timed(ours: Step, theirs: Step, rounds: int) -> tuple[float, float]:
         step()
         begin = time.perf_counter()
         step()
-        counts.append(max(1, int(0.02 / (time.perf_counter() - begin))))
+        counts.append(max(1, int(0.004 / (time.perf_counter() - begin))))
     best = [math.inf, math.inf]
     for _ in range(rounds):
         for i, step in enumerate((ours, theirs)):
-            time.sleep(0.002)  # the other library's threads no longer spin
+            time.sleep(0.0005)  # the other library's threads no longer spin
             begin = time.perf_counter()
             for _ in range(counts[i]):
                 step()
@@ -287,7 +287,7 @@ def timed(ours: Step, theirs: Step, rounds: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.convolutions", description=__doc__)
     parser.add_argument("--only", default="*")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--layers", action="store_true")
     parser.add_argument("--steps", action="store_true")

@@ -20,6 +20,7 @@ _AXES = 4  # in memory, of the rows, columns or terms of a product
 _TINY = 1 << 12  # multiplications of one product: it is computed by loops over its matrices
 _LITTLE = 1 << 15  # multiplications that do not repay the preparation, unless windows would be stored
 _SPARSE = 4  # an array of at most that many times the elements is read in place
+_FEW_IMAGES = (16, 20, 24, 12, 18, 14, 10, 8)  # about as many as the rows of a tile
 _NARROW = 16  # columns: fewer than the widest vector holds
 
 Part = tuple[int, int]  # an extent and a step in memory
@@ -310,8 +311,9 @@ class _Result:
             operands, starts, rows, columns = operands[::-1], starts[::-1], columns, rows
             for x in axes:
                 x.a, x.b = x.b, x.a
-        # The rows of a tile are best far apart; its columns are adjacent.
-        rows.sort(key=lambda x: (x.c >= image if self.folded else False, -x.c))
+        rows.sort(key=lambda x: -x.c)
+        if self.folded:
+            rows = _interleaved(rows, image)
         columns.sort(key=lambda x: -x.c)
         rows, columns, terms = map(_joined, (rows, columns, self.terms))
         if max(map(len, (rows, columns, terms))) > _AXES:
@@ -326,6 +328,19 @@ class _Result:
             "wide": op.attrs["wide"],
         }
         return _Contraction(self.value, [v.root for v in operands], attrs, op.loc)
+
+
+def _interleaved(rows: list[_Axis], image: int) -> list[_Axis]:
+    """Rows in an order in which few adjacent ones are added to the same elements, and which reads the operand nearly in order: a few
+    images, for each position within a window, for each of these images.
+    """
+    lead, inside = [x for x in rows if x.c >= image], [x for x in rows if x.c < image]
+    if not lead or not inside:
+        return rows
+    few = next((n for n in _FEW_IMAGES if lead[-1].extent % n == 0), lead[-1].extent)
+    outer, inner = lead[-1].split(few)
+    outer.c, inner.c = lead[-1].c * few, lead[-1].c
+    return [*lead[:-1], *([outer] if outer.extent > 1 else []), *inside, inner]
 
 
 def _joined(axes: Iterable[_Axis]) -> list[_Axis]:

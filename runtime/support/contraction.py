@@ -25,6 +25,7 @@ from .gemm import DEEP, KC, MC, SHORT, Writer, gemm, tile_product, transposed
 
 _INT, _BIT = ir.IntType(64), ir.IntType(1)
 _TABLE = _INT.as_pointer()
+_LANES = 32  # the first bit that marks a lane in a piece's mask; the bits below mark elements in memory
 _WIDE = 512  # columns of a block of C, whose positions are in tables
 
 
@@ -88,10 +89,9 @@ class _Writer(Writer):
         if step == 1:
             return self.b.call(load, [start, align, mask, otherwise])
         nothing = ir.Constant(vector, ir.Undefined)
-        even = list(range(0, vector.count, step))
-        here = self.shuffled(mask, mask, even)
         found = self.b.call(load, [start, align, mask, nothing])
-        return self.b.select(here, self.shuffled(found, nothing, even), otherwise)
+        here = self.lanes_of(self.b.lshr(bits, _INT(_LANES)), self.lanes)
+        return self.b.select(here, self.shuffled(found, nothing, list(range(0, vector.count, step))), otherwise)
 
     def write(self, value: Any, place: Any, bits: Any, step: int, add: bool) -> None:
         """Stores the lanes of a vector at the marked positions from ``place`` on, or adds them to what is there."""
@@ -144,8 +144,8 @@ def _locating(w: _Writer) -> ir.Function:
 
 
 def _dividing(w: _Writer) -> ir.Function:
-    """(positions, number of them, step, starts, masks, count): a vector's pieces, each with its start less its first lane's
-    position, and the positions from there on, as bits.
+    """(positions, number of them, step, starts, masks, count): a vector's pieces, each with the position of the vector's first lane
+    if all were in the piece. The mask has a bit for each element in memory from there on, and one for each lane.
     """
     f, b = w.function("divide", (_TABLE, _INT, _INT, _TABLE, _TABLE, _TABLE))
     table, lanes, step, starts, masks, count = f.args
@@ -154,7 +154,7 @@ def _dividing(w: _Writer) -> ir.Function:
         before = w.get(table, b.select(b.icmp_signed("==", i, _INT(0)), _INT(0), b.sub(i, _INT(1))))
         joined = b.and_(b.icmp_signed(">", i, _INT(0)), b.icmp_signed("==", b.sub(here, before), step))
         number = b.select(joined, found, b.add(found, _INT(1)))
-        mark = b.shl(_INT(1), b.mul(i, step))
+        mark = b.or_(b.shl(_INT(1), b.mul(i, step)), b.shl(_INT(1 << _LANES), i))
         mask = b.select(joined, b.or_(bits, mark), mark)
         w.put(b.sub(here, b.mul(i, step)), starts, b.sub(number, _INT(1)))
         w.put(mask, masks, b.sub(number, _INT(1)))
@@ -234,15 +234,32 @@ def _putting(w: _Writer, step: int) -> ir.Function:
     tile, rows, out, places, starts, masks, numbers, add = f.args
     with b.if_else(add) as (adding, setting):
         for block, adds in ((adding, True), (setting, False)):
-            with block, w.loop(0, rows) as i:
-                row = w.at(out, w.get(places, i))
+            with block:
                 for v in range(2):
-                    value = w.load(w.at(tile, (i, w.tile.columns), v * w.lanes))
                     with w.loop(0, w.get(numbers, v)) as p:
                         at = b.add(p, _INT(v * w.lanes))
-                        w.write(value, w.at(row, w.get(starts, at)), w.get(masks, at), step, adds)
+                        start, mask = w.at(out, w.get(starts, at)), w.get(masks, at)
+                        # Rows inside: a load that overlaps the store before it would wait.
+                        with w.loop(0, rows) as i:
+                            value = w.load(w.at(tile, (i, w.tile.columns), v * w.lanes))
+                            w.write(value, w.at(start, w.get(places, i)), mask, step, adds)
     b.ret_void()
     return f
+
+
+def _listed_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
+    """Given (B, positions of the next sliver's lanes, positions of terms, whether pieces are along the terms): two places. If they
+    are along lanes, two lanes of a term; otherwise two terms of a lane.
+    """
+    b = w.b
+    source, lanes, terms, along = more
+    inside = _INT(w.tile.columns - 1)
+    lane, term = b.select(along, b.and_(k, inside), _INT(0)), b.select(along, b.and_(k, b.not_(inside)), k)
+    half = _INT(w.tile.lanes)
+    other_lane, other_term = (b.select(c, b.add(x, half), x) for c, x in ((b.not_(along), lane), (along, term)))
+    return [
+        w.at(source, b.load(w.at(lanes, x)), b.load(w.at(terms, y))) for x, y in ((lane, term), (other_lane, other_term))
+    ]
 
 
 class _Pack:
@@ -288,6 +305,7 @@ def _code(dtype: DType) -> str:
     most_rows = MC // rows * rows
     locate, divide = _locating(w), _dividing(w)
     pack_a, pack_b = _Pack(w, "rows", rows, divide), _Pack(w, "columns", columns, divide)
+    leading = tile_product(w, rows, _listed_ahead, (w.stored.as_pointer(), _TABLE, _TABLE, _BIT))
     products = {n: tile_product(w, n) for n in (rows // 4, rows // 2, rows) if n}
     puts = [_putting(w, s) for s in (1, 2)]
     operand = w.stored.as_pointer()
@@ -316,7 +334,7 @@ def _code(dtype: DType) -> str:
         apart,
         adds,
     ) = block.args
-    term_a, term_b = w.table(KC), w.table(KC)
+    term_a, term_b = w.table(KC), w.table(KC + columns)
     pieces_a, pieces_b, pieces_c = ([w.table(size), w.table(size), w.table(size // lanes)] for size in (KC, KC, columns))
     even = w.table(most_rows // rows)
     with w.loop(0, b.sdiv(height, _INT(rows))) as i:  # whether the rows of a whole tile are equally far apart
@@ -356,23 +374,30 @@ def _code(dtype: DType) -> str:
             one_piece = b.icmp_signed("==", b.or_(w.get(pieces_c[2], 0), w.get(pieces_c[2], 1)), _INT(1))
             follows = b.icmp_signed("==", b.sub(w.get(column_c, j, lanes), w.get(column_c, j)), _INT(lanes))
             whole = b.and_(b.and_(one_piece, b.not_(apart)), b.and_(follows, b.icmp_signed("==", wide, _INT(columns))))
+            precedes = b.icmp_signed("<=", b.add(j, _INT(2 * columns)), width)  # another whole sliver
             with w.loop(0, height, rows) as i:
                 operands = [depth, short, w.at(a_block, (i, b.add(depth, _INT(1)))), b_sliver, _INT(columns)]
                 tall = w.least(rows, b.sub(height, i))
                 regular = b.icmp_signed("==", w.get(even, b.udiv(i, _INT(rows))), _INT(1))
-                inside = b.and_(b.and_(whole, regular), b.icmp_signed("==", tall, _INT(rows)))
-                with b.if_else(inside) as (direct, other):
-                    with direct:
-                        target = w.at(out, w.get(row_c, i), w.get(column_c, j))
-                        gap = b.sub(w.get(row_c, i, 1), w.get(row_c, i))
-                        b.call(products[rows], [*operands, target, gap, more])
+                full = b.icmp_signed("==", tall, _INT(rows))
+                inside = b.and_(b.and_(whole, regular), full)
+                # Other tiles are computed apart and then written by pieces.
+                target = b.select(inside, w.at(out, w.get(row_c, i), w.get(column_c, j)), scratch)
+                gap = b.select(inside, b.sub(w.get(row_c, i, 1), w.get(row_c, i)), _INT(columns))
+                operands += [target, gap, b.and_(inside, more)]
+                with b.if_else(b.and_(b.and_(full, precedes), b.icmp_signed("==", i, _INT(0)))) as (first_tile, other):
+                    with first_tile:
+                        following = w.at(column_b, j, columns)
+                        along = b.icmp_signed(">=", mode_b, _INT(2))
+                        b.call(leading, [*operands, right, following, term_b, along])
                     with other:
                         chosen: Any = products[rows]
                         for n, function in sorted(products.items(), reverse=True):
                             chosen = b.select(b.icmp_signed("<=", tall, _INT(n)), function, chosen)
-                        b.call(chosen, [*operands, scratch, _INT(columns), _BIT(0)])
-                        put = b.select(apart, puts[1], puts[0])
-                        b.call(put, [scratch, tall, out, w.at(row_c, i), *pieces_c, more])
+                        b.call(chosen, operands)
+                with b.if_then(b.not_(inside)):
+                    put = b.select(apart, puts[1], puts[0])
+                    b.call(put, [scratch, tall, out, w.at(row_c, i), *pieces_c, more])
     w.give_back(scratch)
     b.ret_void()
 

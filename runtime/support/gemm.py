@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,17 +195,26 @@ class Writer:
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes)))
 
 
-def tile_product(w: Writer, rows: int, ahead: bool = False) -> ir.Function:
+Ahead = Callable[[Writer, Any, Any], Sequence[Any]]
+
+
+def strided_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
+    """Given (start, step for each of eight k, step for eight k): a row of a sliver."""
+    start, few, many = more
+    place = w.at(start, (w.b.and_(k, _INT(7)), few), (w.b.lshr(k, _INT(3)), many))
+    return [w.at(place, j // w.itemsize) for j in range(0, w.tile.columns * w.itemsize, 64)]
+
+
+def tile_product(w: Writer, rows: int, ahead: Ahead | None = None, types_ahead: Sequence[Any] = ()) -> ir.Function:
     """(k, short, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or the values to add.
 
     Registers hold sums of ``short`` terms at a time, which then go to C.
 
-    ``ahead``: prefetches the next sliver of B meanwhile; (start, step for each of eight k, step for eight k) give its
-    position.
+    ``ahead``: the addresses to prefetch meanwhile for each k, of the next sliver of B; ``types_ahead`` are its arguments.
     """
     pitch, lanes = w.tile.rows, w.tile.lanes
     types = (_INT, _INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
-    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *((w.pointer, _INT, _INT) if ahead else ())))
+    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *types_ahead))
     count, short, left, right, right_stride, out, out_stride, more = f.args[:8]
     for p in (left, right, out):
         p.attributes.add("noalias")
@@ -231,11 +240,8 @@ def tile_product(w: Writer, rows: int, ahead: bool = False) -> ir.Function:
     row = w.at(right, (k, right_stride))
     columns = [w.load(w.at(row, j * lanes)) for j in range(2)]
     column = w.at(left, (k, pitch))
-    if ahead:
-        start, few, many = f.args[8:]
-        place = w.at(start, (b.and_(k, _INT(7)), few), (b.lshr(k, _INT(3)), many))
-        for j in range(0, w.tile.columns * w.itemsize, 64):
-            b.call(w.prefetch, [w.at(place, j // w.itemsize), *map(ir.IntType(32), (0, 2, 1))])
+    for place in ahead(w, k, f.args[8:]) if ahead else ():
+        b.call(w.prefetch, [b.bitcast(place, w.pointer), *map(ir.IntType(32), (0, 2, 1))])
     new = {}
     for i in range(rows):
         element = w.splat(b.load(w.at(column, i)))
@@ -383,7 +389,7 @@ def _code(dtype: DType) -> str:
     w = Writer(dtype)
     rows, columns, lanes = w.tile.rows, w.tile.columns, w.tile.lanes
     product, lower = tile_product(w, rows), {n: tile_product(w, n) for n in (rows // 4, rows // 2) if n}
-    leading = tile_product(w, rows, ahead=True)
+    leading = tile_product(w, rows, strided_ahead, (w.pointer, _INT, _INT))
     pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
     most_rows = MC // rows * rows
     operand = w.stored.as_pointer()

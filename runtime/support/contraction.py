@@ -26,6 +26,7 @@ from .gemm import DEEP, KC, MC, SHORT, Writer, gemm, tile_product, transposed
 _INT, _BIT = ir.IntType(64), ir.IntType(1)
 _TABLE = _INT.as_pointer()
 _LANES = 32  # the first bit that marks a lane in a piece's mask; the bits below mark elements in memory
+_FEW_TERMS, _FEW_PIECES = 16, 4  # terms packed for all slivers; pieces of a vector that are read one by one
 _WIDE = 512  # columns of a block of C, whose positions are in tables
 
 
@@ -164,34 +165,41 @@ def _dividing(w: _Writer) -> ir.Function:
     return f
 
 
-def _packing_across(w: _Writer, name: str, width: int, step: int, divide: ir.Function) -> ir.Function:
-    """(from, positions of lanes, lanes, positions of terms, terms, to): slivers of ``width`` lanes; pieces are along lanes.
+def _packing_across(w: _Writer, name: str, width: int, step: int) -> ir.Function:
+    """(from, positions of lanes, lanes, pieces of the lanes, positions of terms, terms, to): slivers of ``width`` lanes.
 
-    A sliver has room for one more term, because the last whole vector stored may extend into it.
+    The pieces of each vector of lanes are those of ``_dividing``: starts, masks and counts. A sliver has room for one more term,
+    because the last whole vector stored may extend into it.
     """
-    f, b = w.function(name, (w.stored.as_pointer(), _TABLE, _INT, _TABLE, _INT, w.pointer))
-    source, across, total, along, count, target = f.args
-    starts, masks, number = w.table(w.lanes), w.table(w.lanes), w.table(1)
+    f, b = w.function(name, (w.stored.as_pointer(), _TABLE, _INT, _TABLE, _TABLE, _TABLE, _TABLE, _INT, w.pointer))
+    source, across, total, starts, masks, numbers, along, count, target = f.args
     zeros = ir.Constant(w.operand, [0] * w.lanes)
-    with w.loop(0, total, width) as first:
+    vectors = range(0, width, w.lanes)
+    # A few terms for all slivers: adjacent lanes of a term are often near each other in memory.
+    with w.loop(0, count, _FEW_TERMS) as k0, w.loop(0, total, width) as first:
         sliver = w.at(target, (first, b.add(count, _INT(1))))
-        for j in reversed(
-            range(0, width, w.lanes)
-        ):  # what a vector stores beyond a term's lanes is overwritten by the first one
-            here = w.least(min(w.lanes, width - j), b.sub(total, b.add(first, _INT(j))))
-            b.call(divide, [w.at(across, first, j), here, _INT(step), starts, masks, number])
-            single = b.icmp_signed("==", b.load(number), _INT(1))
-            with b.if_else(single) as (one, several):
+        stop = w.least(b.add(k0, _INT(_FEW_TERMS)), count)
+        for v, j in reversed(list(enumerate(vectors))):  # the first vector overwrites what others store beyond a term's lanes
+            number = b.add(b.mul(b.udiv(first, _INT(width)), _INT(len(vectors))), _INT(v))
+            pieces = w.get(numbers, number)
+            start_of, mask_of = (w.at(table, (number, w.lanes)) for table in (starts, masks))
+            with b.if_else(b.icmp_signed("<=", pieces, _INT(1))) as (one, several):
                 with one:
-                    start, mask = w.at(source, b.load(starts)), b.load(masks)
-                    with w.loop(0, count) as k:
+                    start, mask = w.at(source, b.load(start_of)), b.load(mask_of)
+                    with w.loop(k0, stop) as k:
                         found = w.read(w.at(start, w.get(along, k)), mask, step, zeros)
                         w.store(w.computed(found), w.at(sliver, (k, width), j))
-                with several, w.loop(0, count) as k:
-                    start = w.at(source, w.get(along, k))
-                    with w.carrying(b.load(number), zeros) as (p, (so_far,), following):
-                        following.append(w.read(w.at(start, w.get(starts, p)), w.get(masks, p), step, so_far))
-                    w.store(w.computed(so_far), w.at(sliver, (k, width), j))
+                with several, b.if_else(b.icmp_signed("<=", pieces, _INT(_FEW_PIECES))) as (few, many):
+                    with few, w.loop(k0, stop) as k:
+                        start = w.at(source, w.get(along, k))
+                        with w.carrying(pieces, zeros) as (p, (so_far,), following):
+                            following.append(w.read(w.at(start, w.get(start_of, p)), w.get(mask_of, p), step, so_far))
+                        w.store(w.computed(so_far), w.at(sliver, (k, width), j))
+                    with many, w.loop(k0, stop) as k:
+                        start, last = w.at(source, w.get(along, k)), b.sub(total, _INT(1))
+                        for i in range(j, min(j + w.lanes, width)):  # missing lanes are read as the last one
+                            place = w.get(across, w.least(b.add(first, _INT(i)), last))
+                            b.store(w.computed(b.load(w.at(start, place))), w.at(sliver, (k, width), i))
     b.ret_void()
     return f
 
@@ -265,10 +273,12 @@ def _listed_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
 class _Pack:
     """Packs one operand: of the functions for pieces along the lanes or along the terms, one or two apart, a mode selects."""
 
-    def __init__(self, w: _Writer, name: str, width: int, divide: ir.Function):
-        self.w, self.divide = w, divide
-        self.across = [_packing_across(w, f"{name}_across_{s}", width, s, divide) for s in (1, 2)]
+    def __init__(self, w: _Writer, name: str, width: int, most: int, divide: ir.Function):
+        self.w, self.width, self.divide = w, width, divide
+        self.across = [_packing_across(w, f"{name}_across_{s}", width, s) for s in (1, 2)]
         self.along = [_packing_along(w, f"{name}_along_{s}", width, s) for s in (1, 2)]
+        self.vectors = -(-width // w.lanes)  # of a sliver
+        self.sizes = [-(-most // width) * self.vectors, KC // w.lanes]
 
     def mode(self, lane_extent: Any, lane_step: Any, extent: Any, step: Any) -> Any:
         """0 and 1: pieces along lanes, 2 and 3: along the terms. The longer pieces, if there are two kinds."""
@@ -278,25 +288,45 @@ class _Pack:
         longer = b.or_(b.icmp_signed(">", extent, lane_extent), b.not_(short[0]))
         return b.select(b.and_(short[1], longer), b.select(two[1], _INT(3), _INT(2)), b.select(two[0], _INT(1), _INT(0)))
 
-    def prepare(self, mode: Any, terms: Any, count: Any, pieces: Sequence[Any]) -> None:
+    def tables(self) -> tuple[list[Any], list[Any]]:
+        """Memory for the pieces of the lanes, and of the terms."""
+        w = self.w
+        lanes, terms = ([w.table(n * w.lanes), w.table(n * w.lanes), w.table(n)] for n in self.sizes)
+        return lanes, terms
+
+    def lanes(self, step: Any, positions: Any, total: Any, pieces: Sequence[Any]) -> None:
+        """Divides all lanes into pieces."""
+        w, b = self.w, self.w.b
+        with w.loop(0, total, self.width) as first:
+            for v in range(self.vectors):
+                here = b.sub(total, b.add(first, _INT(v * w.lanes)))
+                here = w.least(min(w.lanes, self.width - v * w.lanes), b.select(b.icmp_signed(">", here, _INT(0)), here, _INT(0)))
+                number = b.add(b.mul(b.udiv(first, _INT(self.width)), _INT(self.vectors)), _INT(v))
+                w.put(_INT(0), pieces[0], (number, w.lanes))
+                w.put(_INT(0), pieces[1], (number, w.lanes))
+                b.call(self.divide, [w.at(positions, first, v * w.lanes), here, step, *_of_vector(w, pieces, number)])
+
+    def terms(self, mode: Any, positions: Any, count: Any, pieces: Sequence[Any]) -> None:
         """Divides the terms into pieces, if they are to be read along."""
         w, b = self.w, self.w.b
-        starts, masks, numbers = pieces
         with b.if_then(b.icmp_signed(">=", mode, _INT(2))), w.loop(0, count, w.lanes) as k:
-            here, number = w.least(w.lanes, b.sub(count, k)), w.at(numbers, b.udiv(k, _INT(w.lanes)))
-            step = b.sub(mode, _INT(1))
-            b.call(self.divide, [w.at(terms, k), here, step, w.at(starts, k), w.at(masks, k), number])
+            here, number = w.least(w.lanes, b.sub(count, k)), b.udiv(k, _INT(w.lanes))
+            b.call(self.divide, [w.at(positions, k), here, b.sub(mode, _INT(1)), *_of_vector(w, pieces, number)])
 
-    def __call__(
-        self, mode: Any, source: Any, lanes: Any, total: Any, terms: Any, pieces: Sequence[Any], count: Any, target: Any
-    ) -> None:
+    def __call__(self, mode: Any, source: Any, lanes: Any, total: Any, pieces: Any, terms: Any, along: Any, count: Any, to: Any) -> None:
         b = self.w.b
         for k in range(4):
             with b.if_then(b.icmp_signed("==", mode, _INT(k))):
                 if k < 2:
-                    b.call(self.across[k], [source, lanes, total, terms, count, target])
+                    b.call(self.across[k], [source, lanes, total, *pieces, terms, count, to])
                 else:
-                    b.call(self.along[k - 2], [source, lanes, total, *pieces, count, target])
+                    b.call(self.along[k - 2], [source, lanes, total, *along, count, to])
+
+
+def _of_vector(w: _Writer, pieces: Sequence[Any], number: Any) -> list[Any]:
+    """The pieces of a vector."""
+    starts, masks, numbers = pieces
+    return [w.at(starts, (number, w.lanes)), w.at(masks, (number, w.lanes)), w.at(numbers, number)]
 
 
 def _code(dtype: DType) -> str:
@@ -304,7 +334,7 @@ def _code(dtype: DType) -> str:
     rows, columns, lanes = w.tile.rows, w.tile.columns, w.lanes
     most_rows = MC // rows * rows
     locate, divide = _locating(w), _dividing(w)
-    pack_a, pack_b = _Pack(w, "rows", rows, divide), _Pack(w, "columns", columns, divide)
+    pack_a, pack_b = _Pack(w, "rows", rows, most_rows, divide), _Pack(w, "columns", columns, _WIDE, divide)
     leading = tile_product(w, rows, _listed_ahead, (w.stored.as_pointer(), _TABLE, _TABLE, _BIT))
     products = {n: tile_product(w, n) for n in (rows // 4, rows // 2, rows) if n}
     puts = [_putting(w, s) for s in (1, 2)]
@@ -335,7 +365,10 @@ def _code(dtype: DType) -> str:
         adds,
     ) = block.args
     term_a, term_b = w.table(KC), w.table(KC + columns)
-    pieces_a, pieces_b, pieces_c = ([w.table(size), w.table(size), w.table(size // lanes)] for size in (KC, KC, columns))
+    (lanes_a, along_a), (lanes_b, along_b), (pieces_c, _) = pack_a.tables(), pack_b.tables(), pack_b.tables()
+    pack_a.lanes(b.select(b.icmp_signed("==", mode_a, _INT(1)), _INT(2), _INT(1)), row_a, height, lanes_a)
+    pack_b.lanes(b.select(b.icmp_signed("==", mode_b, _INT(1)), _INT(2), _INT(1)), column_b, width, lanes_b)
+    pack_b.lanes(b.select(apart, _INT(2), _INT(1)), column_c, width, pieces_c)
     even = w.table(most_rows // rows)
     with w.loop(0, b.sdiv(height, _INT(rows))) as i:  # whether the rows of a whole tile are equally far apart
         start = b.mul(i, _INT(rows))
@@ -352,26 +385,14 @@ def _code(dtype: DType) -> str:
         depth = w.least(KC, b.sub(count, k0))
         more = b.or_(adds, b.icmp_signed(">", k0, _INT(0)))
         b.call(locate, [inner, b.add(first, k0), depth, term_a, term_b])
-        pack_a.prepare(mode_a, term_a, depth, pieces_a)
-        pack_b.prepare(mode_b, term_b, depth, pieces_b)
-        pack_a(mode_a, left, row_a, height, term_a, pieces_a, depth, a_block)
+        pack_a.terms(mode_a, term_a, depth, along_a)
+        pack_b.terms(mode_b, term_b, depth, along_b)
+        pack_a(mode_a, left, row_a, height, lanes_a, term_a, along_a, depth, a_block)
         with w.loop(0, width, columns) as j:
-            wide = w.least(columns, b.sub(width, j))
-            pack_b(mode_b, right, w.at(column_b, j), wide, term_b, pieces_b, depth, b_sliver)
-            for v in range(2):
-                here = b.sub(wide, _INT(v * lanes))
-                here = w.least(lanes, b.select(b.icmp_signed(">", here, _INT(0)), here, _INT(0)))
-                step = b.select(apart, _INT(2), _INT(1))
-                b.call(
-                    divide,
-                    [
-                        w.at(column_c, j, v * lanes),
-                        here,
-                        step,
-                        *(w.at(t, v * n) for t, n in zip(pieces_c, (lanes, lanes, 1), strict=True)),
-                    ],
-                )
-            one_piece = b.icmp_signed("==", b.or_(w.get(pieces_c[2], 0), w.get(pieces_c[2], 1)), _INT(1))
+            wide, vector = w.least(columns, b.sub(width, j)), b.udiv(j, _INT(lanes))
+            here_b, here_c = _of_vector(w, lanes_b, vector), _of_vector(w, pieces_c, vector)
+            pack_b(mode_b, right, w.at(column_b, j), wide, here_b, term_b, along_b, depth, b_sliver)
+            one_piece = b.icmp_signed("==", b.or_(w.get(here_c[2], 0), w.get(here_c[2], 1)), _INT(1))
             follows = b.icmp_signed("==", b.sub(w.get(column_c, j, lanes), w.get(column_c, j)), _INT(lanes))
             whole = b.and_(b.and_(one_piece, b.not_(apart)), b.and_(follows, b.icmp_signed("==", wide, _INT(columns))))
             precedes = b.icmp_signed("<=", b.add(j, _INT(2 * columns)), width)  # another whole sliver
@@ -397,7 +418,7 @@ def _code(dtype: DType) -> str:
                         b.call(chosen, operands)
                 with b.if_then(b.not_(inside)):
                     put = b.select(apart, puts[1], puts[0])
-                    b.call(put, [scratch, tall, out, w.at(row_c, i), *pieces_c, more])
+                    b.call(put, [scratch, tall, out, w.at(row_c, i), *here_c, more])
     w.give_back(scratch)
     b.ret_void()
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from ..ir.graph import Op
 from ..ir.ops.contract import roles
-from ..ir.types import DType, float64
 from .loops import Lowering, literal
-from .nest import Accumulate, Array, Combine, Do, Kernel, Let, Loop, Reduce, Store
+from .nest import Array, Do, Kernel, Loop, Store
 
 AXES = 4  # of the rows, columns or terms of a call
 CONTRACTED = 1 + 3 * 3 * AXES  # numbers that describe a call
 _COLUMNS = 512  # per call: enough to pack the rows again
 _FEW_ROWS = 28  # per call, at least
-_SHORT = 64  # terms that are added in one expression
-_LONG = 128  # terms that are added in their own format
+MOST_TERMS = 64  # terms that are added for a vector of columns
+_LEAST = 4  # terms in a vector
+_MANY = 8  # matrices that are enough parts
 
 
 @dataclass
@@ -36,9 +36,13 @@ def lower_contract(low: Lowering, op: Op, out: Array) -> Kernel:
     return _Contraction(low, op, out).kernel()
 
 
-def is_direct(rows: int, columns: int) -> bool:
-    """True if a product is computed by loops over the views: without reuse, packing does not pay."""
-    return min(rows, columns) == 1 or rows * columns < _SHORT
+def is_direct(rows: int, columns: int, inner: Sequence[int]) -> bool:
+    """True if a product is computed without packing, which does not pay without reuse, by vectors along the innermost axis of the
+    columns or of the terms.
+    """
+    if math.prod(inner) <= MOST_TERMS:
+        return 1 in (rows, columns, math.prod(inner))
+    return (min(rows, columns) == 1 and inner[-1] >= _LEAST) or (rows * columns < MOST_TERMS and inner[-1] >= _LEAST)
 
 
 class _Contraction:
@@ -56,7 +60,7 @@ class _Contraction:
         low = self.low
         rows, columns = (math.prod(x.count for x in part) for part in (self.rows, self.columns))
         batch = math.prod(x.count for x in self.batch)
-        direct = is_direct(rows, columns)
+        direct = is_direct(rows, columns, [x.count for x in self.inner])
         axis, parts = self._divided(batch, rows, columns, direct)
         with low.loop(Loop("i0", "start", "stop")):
             rest = "i0"
@@ -73,10 +77,7 @@ class _Contraction:
                 rest = low.let(f"{rest} // {x.extent}")
             if self.image:
                 self._clear()
-            if direct:
-                self._loops()
-            else:
-                self._call()
+            self._call("direct" if direct else "contract")
         return low.finish(batch * parts)
 
     def _divided(self, batch: int, rows: int, columns: int, direct: bool) -> tuple[_Axis | None, int]:
@@ -87,7 +88,7 @@ class _Contraction:
 
         wide = next((x for x in self.columns if free(x)), None)
         if wide is not None:
-            parts = -(-columns // _COLUMNS) if not direct else wide.count
+            parts = -(-columns // _COLUMNS) if not direct else 1 if batch >= _MANY else wide.count
             parts += parts % 2  # two threads are the commonest number
             if parts > 1:
                 return wide, min(parts, wide.count)
@@ -130,7 +131,7 @@ class _Contraction:
             with low.loop(Loop(i, "0", low.param(self.image))):
                 low.scopes[-1].body.append(Store(self.out.name, f"{start} + {i}", literal(0, self.out.dtype)))
 
-    def _call(self) -> None:
+    def _call(self, function: str) -> None:
         numbers = [str(int(self.image > 0))]
         for axes, arrays in ((self.rows, (0, 2)), (self.columns, (1, 2)), (self.inner, (0, 1))):
             missing = AXES - len(axes)
@@ -138,56 +139,4 @@ class _Contraction:
             numbers += [text for x in axes for text in (x.extent, *(x.steps[k] for k in arrays))]
         places = itertools.chain(*zip((x.name for x in self.low.arrays), self.at, strict=True))
         short = self.op.operands[0].dtype.short
-        self.low.scopes[-1].body.append(Do(f"contract_{short}(gemm, {', '.join([*places, *numbers])})"))
-
-    # Loops.
-
-    def _term(self, index: Sequence[tuple[_Axis, str]]) -> str:
-        a, b = (_element(x, self._place(k, index)) for k, x in enumerate(self.low.arrays[:2]))
-        return f"{a} * {b}"
-
-    def _loops(self) -> None:
-        terms = math.prod(x.count for x in self.inner)
-        if self.image:
-            with self._over([*self.rows, *self.inner, *self.columns], sequential=True) as index:
-                place = self._place(2, index)
-                self.low.scopes[-1].body.append(
-                    Accumulate(self.out.name, place, Combine.SUM, self._term(index), self.out.dtype)
-                )
-        elif terms <= _SHORT:
-            self._short_sums()
-        else:
-            self._long_sums()
-
-    def _short_sums(self) -> None:
-        """The terms of an element in one expression; the innermost loop is over columns."""
-        low = self.low
-        with self._over([*self.rows, *self.columns]) as index:
-            total = literal(0, self.out.dtype)
-            for position in itertools.product(*(range(x.count) for x in self.inner)):
-                term = self._term([*index, *((x, str(i)) for x, i in zip(self.inner, position, strict=True))])
-                total = low.let(f"accumulate({total}, {term})")
-            low.scopes[-1].body.append(Store(self.out.name, self._place(2, index), total))
-
-    def _long_sums(self) -> None:
-        """The innermost loop is over terms; the sums of many loops are added in float64."""
-        low, dtype = self.low, self.out.dtype
-        *outer, last = self.inner
-        wide: DType = float64 if math.prod(x.count for x in self.inner) > _LONG else dtype
-        with self._over([*self.rows, *self.columns]) as index:
-            total, part = low.fresh("a"), low.fresh("a")
-            low.scopes[-1].body.append(Let(total, literal(0, wide)))
-            with self._over(outer) as more:
-                low.scopes[-1].body.append(Let(part, literal(0, dtype)))
-                k = low.fresh("r")
-                with low.loop(Loop(k, "0", last.extent)):
-                    term = self._term([*index, *more, (last, k)])
-                    low.scopes[-1].body.append(Reduce(Combine.SUM, (part,), (term,), dtype))
-                low.scopes[-1].body.append(Reduce(Combine.SUM, (total,), (f"{wide.short}({part})",), wide))
-            low.scopes[-1].body.append(Store(self.out.name, self._place(2, index), f"{dtype.short}({total})"))
-
-
-def _element(array: Array, offset: str) -> str:
-    """An element of an operand, in the type of the product's arithmetic."""
-    text = f"load({array.name}, {offset})"
-    return f"{array.dtype.wide.short}({text})" if array.dtype.is_half else text
+        self.low.scopes[-1].body.append(Do(f"{function}_{short}(gemm, {', '.join([*places, *numbers])})"))

@@ -377,7 +377,7 @@ def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *
 
 
 def _contract(builder: Builder, function: Scalar, *operands: Any) -> None:
-    """Calls the function of ``contraction`` at an address: three arrays and offsets, then the numbers that describe the axes."""
+    """Calls the function of ``contraction`` or ``direct`` at an address: three arrays and offsets, then the numbers that describe the axes."""
     arrays, numbers = operands[:6], operands[6:]
     with builder.goto_entry_block():
         axes = builder.alloca(ir.ArrayType(I64, len(numbers)))
@@ -456,7 +456,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "uniform_f64": _uniform(float64),
     "uniform_i64": _bits,
     **{f"gemm_{short}": _gemm for short in ("f16", "bf16", "f32", "f64")},
-    **{f"contract_{short}": _contract for short in ("f16", "bf16", "f32", "f64")},
+    **{f"{kind}_{short}": _contract for kind in ("contract", "direct") for short in ("f16", "bf16", "f32", "f64")},
 }
 
 
@@ -464,7 +464,7 @@ def operand_count(name: str) -> int:
     """An intrinsic's number of operands."""
     if name.startswith("gemm_"):
         return 16
-    if name.startswith("contract_"):
+    if name.startswith(("contract_", "direct_")):
         return 7 + CONTRACTED
     if any(name in table for table in ELEMENTARY):
         return 2 if name in circular.BINARY or name in powers.BINARY else 1

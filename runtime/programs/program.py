@@ -22,9 +22,9 @@ from ...ir.types import TensorType
 from ..compiler import compile as compiler
 from ..compiler import machine
 from ..support import driver
-from ..support.contraction import product
 from ..support.memory import ResultPool, aligned_empty, take
 from ..support.objects import HEAD, address, array_checks, reads_arrays
+from ..support.products import product
 from ..support.team import sharing
 from . import timing
 from .plan import Plan, StepKind

@@ -18,19 +18,19 @@ from typing import Any
 from llvmlite import ir
 
 from ...codegen.contraction import AXES
-from ...ir.types import DType, dtype_named, float64
+from ...ir.types import DType, float64
 from ..compiler import compile as compiler
 from ..compiler.machine import CPU, selected
-from .gemm import DEEP, KC, MC, SHORT, Writer, gemm, tile_product, transposed
+from .gemm import DEEP, KC, MC, SHORT, Writer, tile_product, transposed
 
 _INT, _BIT = ir.IntType(64), ir.IntType(1)
-_TABLE = _INT.as_pointer()
-_LANES = 32  # the first bit that marks a lane in a piece's mask; the bits below mark elements in memory
+TABLE = _INT.as_pointer()
+LANES = 32  # the first bit that marks a lane in a piece's mask; the bits below mark elements in memory
 _FEW_TERMS, _FEW_PIECES = 16, 4  # terms packed for all slivers; pieces of a vector that are read one by one
 _WIDE = 512  # columns of a block of C, whose positions are in tables
 
 
-class _Writer(Writer):
+class ViewWriter(Writer):
     """Generates the functions. ``lanes`` elements are a vector; a *wide* vector holds those of a piece with gaps."""
 
     def __init__(self, dtype: DType):
@@ -91,7 +91,7 @@ class _Writer(Writer):
             return self.b.call(load, [start, align, mask, otherwise])
         nothing = ir.Constant(vector, ir.Undefined)
         found = self.b.call(load, [start, align, mask, nothing])
-        here = self.lanes_of(self.b.lshr(bits, _INT(_LANES)), self.lanes)
+        here = self.lanes_of(self.b.lshr(bits, _INT(LANES)), self.lanes)
         return self.b.select(here, self.shuffled(found, nothing, list(range(0, vector.count, step))), otherwise)
 
     def write(self, value: Any, place: Any, bits: Any, step: int, add: bool) -> None:
@@ -109,12 +109,12 @@ class _Writer(Writer):
         self.b.call(self._masked_function("store", vector), [value, start, align, mask])
 
 
-def _locating(w: _Writer) -> ir.Function:
+def locating(w: ViewWriter) -> ir.Function:
     """(axes, first, count, table, table): the positions of ``count`` indices in two arrays.
 
     ``axes`` has the extent and the two steps of each axis, from the outermost to the innermost.
     """
-    f, b = w.function("locate", (_TABLE, _INT, _INT, _TABLE, _TABLE))
+    f, b = w.function("locate", (TABLE, _INT, _INT, TABLE, TABLE))
     axes, first, count, one, other = f.args
     extents = [w.get(axes, 3 * a) for a in range(AXES)]
     steps = [[w.get(axes, 3 * a + k) for a in range(AXES)] for k in (1, 2)]
@@ -144,18 +144,18 @@ def _locating(w: _Writer) -> ir.Function:
     return f
 
 
-def _dividing(w: _Writer) -> ir.Function:
+def _dividing(w: ViewWriter) -> ir.Function:
     """(positions, number of them, step, starts, masks, count): a vector's pieces, each with the position of the vector's first lane
     if all were in the piece. The mask has a bit for each element in memory from there on, and one for each lane.
     """
-    f, b = w.function("divide", (_TABLE, _INT, _INT, _TABLE, _TABLE, _TABLE))
+    f, b = w.function("divide", (TABLE, _INT, _INT, TABLE, TABLE, TABLE))
     table, lanes, step, starts, masks, count = f.args
     with w.carrying(lanes, _INT(0), _INT(0)) as (i, (found, bits), following):
         here = w.get(table, i)
         before = w.get(table, b.select(b.icmp_signed("==", i, _INT(0)), _INT(0), b.sub(i, _INT(1))))
         joined = b.and_(b.icmp_signed(">", i, _INT(0)), b.icmp_signed("==", b.sub(here, before), step))
         number = b.select(joined, found, b.add(found, _INT(1)))
-        mark = b.or_(b.shl(_INT(1), b.mul(i, step)), b.shl(_INT(1 << _LANES), i))
+        mark = b.or_(b.shl(_INT(1), b.mul(i, step)), b.shl(_INT(1 << LANES), i))
         mask = b.select(joined, b.or_(bits, mark), mark)
         w.put(b.sub(here, b.mul(i, step)), starts, b.sub(number, _INT(1)))
         w.put(mask, masks, b.sub(number, _INT(1)))
@@ -165,13 +165,13 @@ def _dividing(w: _Writer) -> ir.Function:
     return f
 
 
-def _packing_across(w: _Writer, name: str, width: int, step: int) -> ir.Function:
+def _packing_across(w: ViewWriter, name: str, width: int, step: int) -> ir.Function:
     """(from, positions of lanes, lanes, pieces of the lanes, positions of terms, terms, to): slivers of ``width`` lanes.
 
     The pieces of each vector of lanes are those of ``_dividing``: starts, masks and counts. A sliver has room for one more term,
     because the last whole vector stored may extend into it.
     """
-    f, b = w.function(name, (w.stored.as_pointer(), _TABLE, _INT, _TABLE, _TABLE, _TABLE, _TABLE, _INT, w.pointer))
+    f, b = w.function(name, (w.stored.as_pointer(), TABLE, _INT, TABLE, TABLE, TABLE, TABLE, _INT, w.pointer))
     source, across, total, starts, masks, numbers, along, count, target = f.args
     zeros = ir.Constant(w.operand, [0] * w.lanes)
     vectors = range(0, width, w.lanes)
@@ -204,12 +204,12 @@ def _packing_across(w: _Writer, name: str, width: int, step: int) -> ir.Function
     return f
 
 
-def _packing_along(w: _Writer, name: str, width: int, step: int) -> ir.Function:
+def _packing_along(w: ViewWriter, name: str, width: int, step: int) -> ir.Function:
     """(from, positions of lanes, lanes, pieces of the terms, terms, to): the same; pieces are along the terms.
 
     The pieces of each vector of terms are those of ``_dividing``: starts, masks and counts.
     """
-    f, b = w.function(name, (w.stored.as_pointer(), _TABLE, _INT, _TABLE, _TABLE, _TABLE, _INT, w.pointer))
+    f, b = w.function(name, (w.stored.as_pointer(), TABLE, _INT, TABLE, TABLE, TABLE, _INT, w.pointer))
     source, across, total, starts, masks, numbers, count, target = f.args
     zeros = ir.Constant(w.operand, [0] * w.lanes)
     with w.loop(0, total, width) as first:
@@ -236,9 +236,9 @@ def _packing_along(w: _Writer, name: str, width: int, step: int) -> ir.Function:
     return f
 
 
-def _putting(w: _Writer, step: int) -> ir.Function:
+def _putting(w: ViewWriter, step: int) -> ir.Function:
     """(tile, rows, C, positions of rows, pieces of columns: starts, masks, counts; add): writes a tile to its place."""
-    f, b = w.function(f"put_{step}", (w.pointer, _INT, w.pointer, *[_TABLE] * 4, _BIT))
+    f, b = w.function(f"put_{step}", (w.pointer, _INT, w.pointer, *[TABLE] * 4, _BIT))
     tile, rows, out, places, starts, masks, numbers, add = f.args
     with b.if_else(add) as (adding, setting):
         for block, adds in ((adding, True), (setting, False)):
@@ -265,15 +265,13 @@ def _listed_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
     lane, term = b.select(along, b.and_(k, inside), _INT(0)), b.select(along, b.and_(k, b.not_(inside)), k)
     half = _INT(w.tile.lanes)
     other_lane, other_term = (b.select(c, b.add(x, half), x) for c, x in ((b.not_(along), lane), (along, term)))
-    return [
-        w.at(source, b.load(w.at(lanes, x)), b.load(w.at(terms, y))) for x, y in ((lane, term), (other_lane, other_term))
-    ]
+    return [w.at(source, b.load(w.at(lanes, x)), b.load(w.at(terms, y))) for x, y in ((lane, term), (other_lane, other_term))]
 
 
 class _Pack:
     """Packs one operand: of the functions for pieces along the lanes or along the terms, one or two apart, a mode selects."""
 
-    def __init__(self, w: _Writer, name: str, width: int, most: int, divide: ir.Function):
+    def __init__(self, w: ViewWriter, name: str, width: int, most: int, divide: ir.Function):
         self.w, self.width, self.divide = w, width, divide
         self.across = [_packing_across(w, f"{name}_across_{s}", width, s) for s in (1, 2)]
         self.along = [_packing_along(w, f"{name}_along_{s}", width, s) for s in (1, 2)]
@@ -300,7 +298,9 @@ class _Pack:
         with w.loop(0, total, self.width) as first:
             for v in range(self.vectors):
                 here = b.sub(total, b.add(first, _INT(v * w.lanes)))
-                here = w.least(min(w.lanes, self.width - v * w.lanes), b.select(b.icmp_signed(">", here, _INT(0)), here, _INT(0)))
+                here = w.least(
+                    min(w.lanes, self.width - v * w.lanes), b.select(b.icmp_signed(">", here, _INT(0)), here, _INT(0))
+                )
                 number = b.add(b.mul(b.udiv(first, _INT(self.width)), _INT(self.vectors)), _INT(v))
                 w.put(_INT(0), pieces[0], (number, w.lanes))
                 w.put(_INT(0), pieces[1], (number, w.lanes))
@@ -313,7 +313,9 @@ class _Pack:
             here, number = w.least(w.lanes, b.sub(count, k)), b.udiv(k, _INT(w.lanes))
             b.call(self.divide, [w.at(positions, k), here, b.sub(mode, _INT(1)), *_of_vector(w, pieces, number)])
 
-    def __call__(self, mode: Any, source: Any, lanes: Any, total: Any, pieces: Any, terms: Any, along: Any, count: Any, to: Any) -> None:
+    def __call__(
+        self, mode: Any, source: Any, lanes: Any, total: Any, pieces: Any, terms: Any, along: Any, count: Any, to: Any
+    ) -> None:
         b = self.w.b
         for k in range(4):
             with b.if_then(b.icmp_signed("==", mode, _INT(k))):
@@ -323,19 +325,19 @@ class _Pack:
                     b.call(self.along[k - 2], [source, lanes, total, *along, count, to])
 
 
-def _of_vector(w: _Writer, pieces: Sequence[Any], number: Any) -> list[Any]:
+def _of_vector(w: ViewWriter, pieces: Sequence[Any], number: Any) -> list[Any]:
     """The pieces of a vector."""
     starts, masks, numbers = pieces
     return [w.at(starts, (number, w.lanes)), w.at(masks, (number, w.lanes)), w.at(numbers, number)]
 
 
 def _code(dtype: DType) -> str:
-    w = _Writer(dtype)
+    w = ViewWriter(dtype)
     rows, columns, lanes = w.tile.rows, w.tile.columns, w.lanes
     most_rows = MC // rows * rows
-    locate, divide = _locating(w), _dividing(w)
+    locate, divide = locating(w), _dividing(w)
     pack_a, pack_b = _Pack(w, "rows", rows, most_rows, divide), _Pack(w, "columns", columns, _WIDE, divide)
-    leading = tile_product(w, rows, _listed_ahead, (w.stored.as_pointer(), _TABLE, _TABLE, _BIT))
+    leading = tile_product(w, rows, _listed_ahead, (w.stored.as_pointer(), TABLE, TABLE, _BIT))
     products = {n: tile_product(w, n) for n in (rows // 4, rows // 2, rows) if n}
     puts = [_putting(w, s) for s in (1, 2)]
     operand = w.stored.as_pointer()
@@ -343,7 +345,7 @@ def _code(dtype: DType) -> str:
     # The terms from a first one on of a block of C, whose rows and columns have positions in tables.
     block, b = w.function(
         "block",
-        (*[_INT] * 5, _TABLE, operand, operand, w.pointer, *[_TABLE] * 4, _INT, _INT, _BIT, _BIT),
+        (*[_INT] * 5, TABLE, operand, operand, w.pointer, *[TABLE] * 4, _INT, _INT, _BIT, _BIT),
     )
     (
         short,
@@ -422,7 +424,7 @@ def _code(dtype: DType) -> str:
     w.give_back(scratch)
     b.ret_void()
 
-    contract, b = w.function("SYMBOL_contract", (_TABLE, operand, operand, w.pointer), True)
+    contract, b = w.function("SYMBOL_contract", (TABLE, operand, operand, w.pointer), True)
     axes, left, right, out = contract.args
     adds = b.icmp_signed("!=", w.get(axes, 0), _INT(0))
     groups = [w.at(axes, 1 + 3 * AXES * g) for g in range(3)]
@@ -451,7 +453,7 @@ def _code(dtype: DType) -> str:
     return str(w.module)
 
 
-def _by_parts(w: _Writer, block: ir.Function, putting: Any, extents: Any, inner: Any, whole: list[Any]) -> None:
+def _by_parts(w: ViewWriter, block: ir.Function, putting: Any, extents: Any, inner: Any, whole: list[Any]) -> None:
     """A block with long sums of float32: parts are summed in float64."""
     b, double = w.b, ir.DoubleType()
     puts, divide = putting
@@ -493,12 +495,6 @@ def contraction(dtype: DType) -> int:
     with their steps in a and b. If a and b are 16-bit, c is 32-bit. Fastest if the innermost steps are one or two.
     """
     return _contraction(dtype, selected())
-
-
-def product(name: str) -> int:
-    """The address of the function that a kernel calls by a name, such as ``gemm_f32`` or ``contract_bf16``."""
-    kind, short = name.split("_")
-    return {"gemm": gemm, "contract": contraction}[kind](dtype_named(short))
 
 
 @functools.cache

@@ -49,6 +49,7 @@ from .jam import jam
 from .nest import Array, Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, wrapped
 
 Index = tuple[str, ...]
+_LONG = 64  # elements of an axis whose loop is worth vectorising
 
 
 @dataclass
@@ -424,11 +425,12 @@ class Lowering:
     @contextmanager
     def iterations(self, axes: Sequence[int], v: Value) -> Iterator[list[Index]]:
         """Like ``loops``, but short axes are unrolled: elements share values, and the surrounding loop is the innermost, which
-        LLVM vectorises.
+        LLVM vectorises. Not those around a long one, which is vectorised itself: each would be another stream of memory accesses.
         """
         short: list[int] = []
+        long = max((a for a in axes if v.shape[a] >= _LONG), default=-1)
         for a in sorted(axes, key=lambda a: v.shape[a]):
-            if math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
+            if a > long and math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
                 short.append(a)
         with self.loops([a for a in axes if a not in short], v) as variables:
             long = iter(variables)

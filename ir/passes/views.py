@@ -17,7 +17,7 @@ from ..ops import broadcast, contract, flip, fold, matmul, permute, reshape, sli
 from .dce import dce
 
 _AXES = 4  # in memory, of the rows, columns or terms of a product
-_TINY = 1 << 12  # multiplications of one product: it is computed by loops over its matrices
+_TINY = 1 << 12  # multiplications, which take a few loops
 _LITTLE = 1 << 15  # multiplications that do not repay the preparation, unless windows would be stored
 _SPARSE = 4  # an array of at most that many times the elements is read in place
 _FEW_IMAGES = (16, 20, 24, 12, 18, 14, 10, 8)  # about as many as the rows of a tile
@@ -211,9 +211,9 @@ def _paired(left: list[Part] | None, right: list[Part] | None) -> list[_Axis] | 
 
 def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value]) -> _Contraction | None:
     """The contraction that replaces a product and the operations around it, if that saves a copy."""
-    a, b = map(_view, op.operands)
-    if op.result.type.numel == 0 or a.root.type.numel == 0 or b.root.type.numel == 0:
+    if 0 in (op.result.type.numel, *(v.type.numel for v in op.operands)):
         return None
+    a, b = map(_view, op.operands)
     m, k = (-1, -2) if op.attrs["ta"] else (-2, -1)
     k2, n = (-1, -2) if op.attrs["tb"] else (-2, -1)
     lead = len(op.result.shape) - 2
@@ -225,9 +225,9 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value]) -> _
     result = _Result(op.result, [d for d in dims if d is not None], terms)
     while result.value not in outputs and len(users.get(result.value, ())) == 1 and result.absorb(users[result.value][0]):
         pass
-    multiplications = math.prod(op.result.shape[-2:]) * math.prod(x.extent for x in terms)
     special = a.windows or b.windows or result.folded
     useful = special or a.moves or b.moves or result.moves
+    multiplications = math.prod(op.result.shape if special else op.result.shape[-2:]) * math.prod(x.extent for x in terms)
     if not useful or multiplications <= (_TINY if special else _LITTLE):
         return None
     return result.finish(op, a, b)
@@ -315,7 +315,7 @@ class _Result:
         if self.folded:
             rows = _interleaved(rows, image)
         columns.sort(key=lambda x: -x.c)
-        rows, columns, terms = map(_joined, (rows, columns, self.terms))
+        rows, columns, terms = (_joined(part, image if self.folded else 0) for part in (rows, columns, self.terms))
         if max(map(len, (rows, columns, terms))) > _AXES:
             return None
         axes = [*batch, *rows, *columns, *terms]
@@ -343,12 +343,12 @@ def _interleaved(rows: list[_Axis], image: int) -> list[_Axis]:
     return [*lead[:-1], *([outer] if outer.extent > 1 else []), *inside, inner]
 
 
-def _joined(axes: Iterable[_Axis]) -> list[_Axis]:
-    """Axes that are one in all arrays, as one."""
+def _joined(axes: Iterable[_Axis], image: int) -> list[_Axis]:
+    """Axes that are one in all arrays, as one; axes of images, which are so large, and axes inside stay apart."""
     found: list[_Axis] = []
     for x in axes:
         last = found[-1] if found else None
-        if last is not None and (last.a, last.b, last.c) == (x.extent * x.a, x.extent * x.b, x.extent * x.c):
+        if last is not None and (last.c >= image) == (x.c >= image) and (last.a, last.b, last.c) == (x.extent * x.a, x.extent * x.b, x.extent * x.c):
             found[-1] = _Axis(last.extent * x.extent, x.a, x.b, x.c)
         else:
             found.append(x)

@@ -27,7 +27,7 @@ _INT, _BIT = ir.IntType(64), ir.IntType(1)
 TABLE = _INT.as_pointer()
 LANES = 32  # the first bit that marks a lane in a piece's mask; the bits below mark elements in memory
 _FEW_TERMS, _FEW_PIECES = 16, 4  # terms packed for all slivers; pieces of a vector that are read one by one
-_WIDE = 512  # columns of a block of C, whose positions are in tables
+_WIDE = 640  # columns of a block of C, whose positions are in tables
 
 
 class ViewWriter(Writer):
@@ -218,6 +218,10 @@ def _packing_along(w: ViewWriter, name: str, width: int, step: int) -> ir.Functi
         with w.loop(0, count, w.lanes) as k0:
             number = w.get(numbers, b.udiv(k0, _INT(w.lanes)))
             columns = []
+            chunk = w.at(source, w.get(starts, k0))
+            for i in range(width):  # the same terms of the next sliver
+                place = w.at(chunk, w.get(across, w.least(b.add(first, _INT(width + i)), last)))
+                b.call(w.prefetch, [b.bitcast(place, w.pointer), *map(ir.IntType(32), (0, 3, 1))])
             for j in range(0, width, w.lanes):
                 # Missing lanes are read as the last one; zeros would do as well.
                 lanes = [
@@ -338,7 +342,7 @@ def _code(dtype: DType) -> str:
     locate, divide = locating(w), _dividing(w)
     pack_a, pack_b = _Pack(w, "rows", rows, most_rows, divide), _Pack(w, "columns", columns, _WIDE, divide)
     leading = tile_product(w, rows, _listed_ahead, (w.stored.as_pointer(), TABLE, TABLE, _BIT))
-    products = {n: tile_product(w, n) for n in (rows // 4, rows // 2, rows) if n}
+    products = {n: tile_product(w, n) for n in (rows // 4, rows // 2, 3 * rows // 4, rows) if n}
     puts = [_putting(w, s) for s in (1, 2)]
     operand = w.stored.as_pointer()
 
@@ -436,8 +440,11 @@ def _code(dtype: DType) -> str:
     apart = b.icmp_signed("==", by_columns[2], _INT(2))
     row_a, row_c = w.table(most_rows), w.table(most_rows)
     column_b, column_c = w.table(_WIDE), w.table(_WIDE)
-    with w.loop(0, n, _WIDE) as j0, w.loop(0, m, most_rows) as i0:
-        width, height = w.least(_WIDE, b.sub(n, j0)), w.least(most_rows, b.sub(m, i0))
+    # Blocks of columns are nearly equal: the rows are packed for each.
+    parts = b.mul(b.sdiv(b.add(n, _INT(_WIDE - 1)), _INT(_WIDE)), _INT(columns))
+    wide = b.mul(b.sdiv(b.sub(b.add(n, parts), _INT(1)), parts), _INT(columns))
+    with w.loop(0, n, wide) as j0, w.loop(0, m, most_rows) as i0:
+        width, height = w.least(wide, b.sub(n, j0)), w.least(most_rows, b.sub(m, i0))
         b.call(locate, [groups[0], i0, height, row_a, row_c])
         b.call(locate, [groups[1], j0, width, column_b, column_c])
         whole = [left, right, out, row_a, row_c, column_b, column_c, mode_a, mode_b, apart, adds]

@@ -97,7 +97,7 @@ class Writer:
         return f, self.b
 
     @contextlib.contextmanager
-    def loop(self, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
+    def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Any]:
         """Generates a loop over indices from ``start`` while less than ``stop``."""
         b = self.b
         before, head = b.block, b.append_basic_block("head")
@@ -109,7 +109,7 @@ class Writer:
         b.cbranch(b.icmp_signed("<", index, self.number(stop)), body, after)
         b.position_at_end(body)
         yield index
-        index.add_incoming(b.add(index, _INT(step)), b.block)
+        index.add_incoming(b.add(index, self.number(step)), b.block)
         b.branch(head)
         b.position_at_end(after)
 

@@ -1,9 +1,9 @@
 """Convolutions and networks of them, in tracer and PyTorch, timed alternately.
 
-    python -m benchmarks.convolutions [--only NAME] [--rounds 8] [--threads 1] [--layers | --steps]
+    python -m benchmarks.convolutions [--only NAME] [--rounds 30] [--threads 1] [--layers | --steps]
 
-For each layer: the forward pass, the gradient of the input and the gradient of the weight, in GFLOP/s, and the ratio of PyTorch's
-time to the traced function's. Then whole training steps. Every result is compared before it is timed.
+For each layer: the forward pass, the gradient of the input and the gradient of the weight, in GFLOP/s of the traced function
+and of PyTorch, and the ratio. Then whole training steps. Every result is compared before it is timed.
 """
 
 from __future__ import annotations

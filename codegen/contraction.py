@@ -37,8 +37,9 @@ def lower_contract(low: Lowering, op: Op, out: Array) -> Kernel:
 
 
 def is_direct(rows: int, columns: int, inner: Sequence[int]) -> bool:
-    """True if a product is computed without packing, which does not pay without reuse, by vectors along the innermost axis of the
-    columns or of the terms.
+    """True if a product is computed without packing, by vectors along the innermost axis of the columns or of the terms.
+
+    Packing does not pay without reuse.
     """
     if math.prod(inner) <= MOST_TERMS:
         return 1 in (rows, columns, math.prod(inner))

@@ -425,12 +425,15 @@ class Lowering:
     @contextmanager
     def iterations(self, axes: Sequence[int], v: Value) -> Iterator[list[Index]]:
         """Like ``loops``, but short axes are unrolled: elements share values, and the surrounding loop is the innermost, which
-        LLVM vectorises. Not those around a long one, which is vectorised itself: each would be another stream of memory accesses.
+        LLVM vectorises.
+
+        Short axes around a long one are loops: the long one is vectorised, and unrolling would multiply the streams of memory
+        accesses.
         """
         short: list[int] = []
-        long = max((a for a in axes if v.shape[a] >= _LONG), default=-1)
+        last = max((a for a in axes if v.shape[a] >= _LONG), default=-1)
         for a in sorted(axes, key=lambda a: v.shape[a]):
-            if a > long and math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
+            if a > last and math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
                 short.append(a)
         with self.loops([a for a in axes if a not in short], v) as variables:
             long = iter(variables)

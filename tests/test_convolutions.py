@@ -1,8 +1,6 @@
-"""Convolutions, compiled: products read and write windows in place. Compared with eager runs, with derivatives of first and second
-order; and windows are in no plan.
+"""Compiled convolutions, whose products read and write windows in place: compared with eager runs, with first and second
+derivatives; and windows are in no plan.
 """
-
-import itertools
 
 import numpy as np
 import pytest
@@ -199,7 +197,9 @@ def test_random_views(dtype):
         graph = builder.finish(builder.append(contract, operands, attrs))
         assert parse_graph(str(graph)).ops[0].attrs == graph.ops[0].attrs
         a, b = (rng.standard_normal(sizes[v]).astype(dtype.numpy) for v in "ab")
-        (expected,) = evaluate(graph, *(np.asarray(v, np.float64) for v in (a, b))) if dtype is float64 else evaluate(graph, a, b)
+        (expected,) = (
+            evaluate(graph, *(np.asarray(v, np.float64) for v in (a, b))) if dtype is float64 else evaluate(graph, a, b)
+        )
         (found,) = Program(lay_out(pipeline.run(graph, pipeline.COMPILE)))(a, b)
         scale = 1e-10 if dtype is float64 else 1e-3
         np.testing.assert_allclose(np.asarray(found), expected, rtol=scale, atol=scale * (1 + abs(expected).max()))
@@ -207,7 +207,14 @@ def test_random_views(dtype):
 
 @pytest.mark.parametrize(
     "change",
-    [{"extents": (2, 3)}, {"a_steps": (0, 0, 0)}, {"starts": (0, 0, 9)}, {"shape": (7,)}, {"starts": (0, 40, 0)}, {"folded": 3}],
+    [
+        {"extents": (2, 3)},
+        {"a_steps": (0, 0, 0)},
+        {"starts": (0, 0, 9)},
+        {"shape": (7,)},
+        {"starts": (0, 40, 0)},
+        {"folded": 3},
+    ],
     ids=str,
 )
 def test_contractions_that_are_not_possible(change):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,10 +73,10 @@ matmul = primitive(
 
 # contract: a product whose operands and result are strided views of arrays. For all positions i within the extents,
 #   c[c_start + sum(i * c_steps)] += a[a_start + sum(i * a_steps)] * b[b_start + sum(i * b_steps)]
-# where a, b and c are flat, c is zero before, and ``starts`` are (a_start, b_start, c_start). An axis has steps in all three (a
-# batch), in a and c (rows), in b and c (columns) or in a and b (the inner extent). With ``folded`` = n, several terms of an axis
-# of c may meet in one element of its last n axes; otherwise each element of c is written once. Passes create it: reading views in
-# place needs no copies of them, such as the windows of a convolution.
+# where a, b and c are flat, c is zero before, and ``starts`` are (a_start, b_start, c_start). An axis has steps in all three
+# (a batch), in a and c (rows), in b and c (columns) or in a and b (the inner extent). With ``folded`` = n, products of
+# different rows and columns may be added to one element within the last n axes of c; otherwise each element is that of one row
+# and column. Passes create it, because views that are read in place need no copies: the windows of a convolution, for example.
 
 
 def roles(a_steps: Shape, b_steps: Shape, c_steps: Shape) -> dict[str, list[int]]:

@@ -2,8 +2,8 @@
 
 Windows, permutations, slices and reshapes of an array are views of it: an element's position is linear in the indices of some
 axes. A product of such views becomes a ``contract`` of the arrays, and so they are not copied. The same holds for what is done
-with its result: a permutation, a sum over a batch, or the sum of overlapping windows. So a convolution, spelled as a product with
-windows, needs no memory for them, nor do its gradients.
+with its result: a permutation, a sum over a batch, or the sum of overlapping windows. So a convolution, which is a product
+with windows, needs no memory for them, nor do its gradients.
 """
 
 from __future__ import annotations
@@ -331,8 +331,9 @@ class _Result:
 
 
 def _interleaved(rows: list[_Axis], image: int) -> list[_Axis]:
-    """Rows in an order in which few adjacent ones are added to the same elements, and which reads the operand nearly in order: a few
-    images, for each position within a window, for each of these images.
+    """Rows in an order in which adjacent ones are not added to the same elements, and the operand is read nearly in order.
+
+    That is a few images at a time: each position within a window, for each of these images.
     """
     lead, inside = [x for x in rows if x.c >= image], [x for x in rows if x.c < image]
     if not lead or not inside:
@@ -348,7 +349,11 @@ def _joined(axes: Iterable[_Axis], image: int) -> list[_Axis]:
     found: list[_Axis] = []
     for x in axes:
         last = found[-1] if found else None
-        if last is not None and (last.c >= image) == (x.c >= image) and (last.a, last.b, last.c) == (x.extent * x.a, x.extent * x.b, x.extent * x.c):
+        if (
+            last is not None
+            and (last.c >= image) == (x.c >= image)
+            and (last.a, last.b, last.c) == (x.extent * x.a, x.extent * x.b, x.extent * x.c)
+        ):
             found[-1] = _Axis(last.extent * x.extent, x.a, x.b, x.c)
         else:
             found.append(x)

@@ -377,7 +377,7 @@ def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *
 
 
 def _contract(builder: Builder, function: Scalar, *operands: Any) -> None:
-    """Calls the function of ``contraction`` or ``direct`` at an address: three arrays and offsets, then the numbers that describe the axes."""
+    """Calls the function of ``contraction`` or ``direct`` at an address: (array, offset) three times, then its axes."""
     arrays, numbers = operands[:6], operands[6:]
     with builder.goto_entry_block():
         axes = builder.alloca(ir.ArrayType(I64, len(numbers)))

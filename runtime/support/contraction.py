@@ -145,8 +145,10 @@ def locating(w: ViewWriter) -> ir.Function:
 
 
 def _dividing(w: ViewWriter) -> ir.Function:
-    """(positions, number of them, step, starts, masks, count): a vector's pieces, each with the position of the vector's first lane
-    if all were in the piece. The mask has a bit for each element in memory from there on, and one for each lane.
+    """(positions, number of them, step, starts, masks, count): the pieces of a vector.
+
+    A piece's start is the position of the vector's first lane if all were in the piece. Its mask has a bit for each element in
+    memory from there on, and one for each lane.
     """
     f, b = w.function("divide", (TABLE, _INT, _INT, TABLE, TABLE, TABLE))
     table, lanes, step, starts, masks, count = f.args
@@ -168,8 +170,8 @@ def _dividing(w: ViewWriter) -> ir.Function:
 def _packing_across(w: ViewWriter, name: str, width: int, step: int) -> ir.Function:
     """(from, positions of lanes, lanes, pieces of the lanes, positions of terms, terms, to): slivers of ``width`` lanes.
 
-    The pieces of each vector of lanes are those of ``_dividing``: starts, masks and counts. A sliver has room for one more term,
-    because the last whole vector stored may extend into it.
+    The pieces of each vector of lanes are those of ``_dividing``: starts, masks and counts. A sliver has room for one more
+    term, because the last whole vector stored may extend into it.
     """
     f, b = w.function(name, (w.stored.as_pointer(), TABLE, _INT, TABLE, TABLE, TABLE, TABLE, _INT, w.pointer))
     source, across, total, starts, masks, numbers, along, count, target = f.args
@@ -260,8 +262,9 @@ def _putting(w: ViewWriter, step: int) -> ir.Function:
 
 
 def _listed_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
-    """Given (B, positions of the next sliver's lanes, positions of terms, whether pieces are along the terms): two places. If they
-    are along lanes, two lanes of a term; otherwise two terms of a lane.
+    """Given (B, positions of the next sliver's lanes, positions of terms, whether pieces are along the terms): two places.
+
+    If pieces are along lanes, they are two lanes of a term; otherwise two terms of a lane.
     """
     b = w.b
     source, lanes, terms, along = more
@@ -455,17 +458,16 @@ def _code(dtype: DType) -> str:
                 with shallow:
                     b.call(block, [_INT(KC), height, width, _INT(0), k, groups[2], *whole])
                 with deep:
-                    _by_parts(w, block, (puts, divide), (height, width, k), groups[2], whole)
+                    _by_parts(w, block, (height, width, k), groups[2], whole)
     b.ret_void()
     return str(w.module)
 
 
-def _by_parts(w: ViewWriter, block: ir.Function, putting: Any, extents: Any, inner: Any, whole: list[Any]) -> None:
+def _by_parts(w: ViewWriter, block: ir.Function, extents: Any, inner: Any, whole: list[Any]) -> None:
     """A block with long sums of float32: parts are summed in float64."""
     b, double = w.b, ir.DoubleType()
-    puts, divide = putting
     height, width, k = extents
-    left, right, out, row_a, row_c, column_b, column_c, mode_a, mode_b, apart, adds = whole
+    left, right, out, row_a, row_c, column_b, column_c, mode_a, mode_b, _, adds = whole
     size = b.mul(height, width)
     total = b.inttoptr(b.ptrtoint(b.call(w.malloc, [b.mul(size, _INT(8))]), _INT), double.as_pointer())
     part = b.inttoptr(b.ptrtoint(b.call(w.malloc, [b.mul(size, _INT(4))]), _INT), w.pointer)

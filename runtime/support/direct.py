@@ -1,7 +1,7 @@
 """Products of strided views without packing, for compiled code: few rows, or few terms, as in depthwise convolutions.
 
-Vectors are along the innermost axis of the columns, or, if the terms are many, of the terms. Their last part is read and written
-with masks, because that axis is often short.
+Vectors are along the innermost axis of the columns, or, if the terms are many, of the terms. The last one is read and written
+with a mask, because that axis is often short.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Writer(ViewWriter):
             yield b.mul(i, step)
 
     def blocks(self, count: Any, size: int) -> Iterator[tuple[Any, int]]:
-        """Loops over the blocks of ``size`` indices, then over those that remain: the first index, and the number of indices."""
+        """Loops over blocks of ``size`` indices, then over those that remain; yields the first index and the number."""
         whole = self.b.mul(self.b.sdiv(count, _INT(size)), _INT(size))
         with self.loop(0, whole, size) as i:
             yield i, size

@@ -6,7 +6,8 @@ import itertools
 import math
 
 from ..ir.graph import Graph, Op, Value
-from ..ir.ops import fold, index_add, matmul, scatter_add, set_at
+from ..ir.ops import contract, fold, index_add, matmul, scatter_add, set_at
+from .contraction import lower_contract
 from .loops import Index, Lowering, literal
 from .nest import Accumulate, Array, Combine, Do, If, Kernel, Let, Loop, Reduce, Store
 
@@ -17,7 +18,14 @@ LARGE_PRODUCT = 4e6  # multiplications: some tens of microseconds
 
 def lower_op(op: Op) -> Kernel:
     """The kernel of a separate operation. Raises NotImplementedError if there is none."""
-    lowerings = {matmul: _matmul, fold: _fold, index_add: _index_add, scatter_add: _scatter_add, set_at: _set_at}
+    lowerings = {
+        matmul: _matmul,
+        contract: lower_contract,
+        fold: _fold,
+        index_add: _index_add,
+        scatter_add: _scatter_add,
+        set_at: _set_at,
+    }
     if op.primitive not in lowerings:
         raise NotImplementedError(f"no kernel for {op.primitive.name}")
     inputs = [Value(v.type) for v in op.operands]

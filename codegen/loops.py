@@ -49,6 +49,7 @@ from .jam import jam
 from .nest import Array, Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, wrapped
 
 Index = tuple[str, ...]
+_LONG = 64  # elements of an axis whose loop is worth vectorising
 
 
 @dataclass
@@ -425,10 +426,14 @@ class Lowering:
     def iterations(self, axes: Sequence[int], v: Value) -> Iterator[list[Index]]:
         """Like ``loops``, but short axes are unrolled: elements share values, and the surrounding loop is the innermost, which
         LLVM vectorises.
+
+        Short axes around a long one are loops: the long one is vectorised, and unrolling would multiply the streams of memory
+        accesses.
         """
         short: list[int] = []
+        last = max((a for a in axes if v.shape[a] >= _LONG), default=-1)
         for a in sorted(axes, key=lambda a: v.shape[a]):
-            if math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
+            if a > last and math.prod(v.shape[b] for b in (*short, a)) <= SHORT:
                 short.append(a)
         with self.loops([a for a in axes if a not in short], v) as variables:
             long = iter(variables)

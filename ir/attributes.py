@@ -45,8 +45,9 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 _HOLDS: dict[str, str] = {
     name: what
     for what, names in {
-        "integers such as (2,3)": "shape axes starts stops steps low high interior strides size stride dilation extents",
-        "an integer": "axis axis1 axis2 offset extent n rows count total bins part",
+        "integers such as (2,3)": "shape axes starts stops steps low high interior strides size stride dilation extents "
+        "a_steps b_steps c_steps",
+        "an integer": "axis axis1 axis2 offset extent n rows count total bins part folded",
         "True or False": "ta tb wide inverse reverse largest descending right lower unit upper checked complete hermitian "
         "causal",
         "a number": "value",

@@ -27,6 +27,7 @@ from .passes.slices import simplify_slices
 from .passes.stages import two_stages
 from .passes.transpose import transpose_products
 from .passes.undetach import undetach
+from .passes.views import contract_views
 from .passes.wide import wide_sums
 from .passes.widen import widen
 from .passes.writes import choose_writes
@@ -52,6 +53,7 @@ COMPILE: tuple[Pass, ...] = (
     expand,  # after cse, which would merge a gradient's recomputations with the stored values
     hoist_permutes,  # after cse, because it asks for a value's other readers
     batch_products,  # after the simplifications, which reveal common operands of products, and before fusion
+    contract_views,  # after the passes that look for products and permutations; before fuse, which would store the views
     wide_sums,  # after batch_products, which looks for products; before fuse, which fuses what this pass writes
     choose_writes,  # after the passes that know updates; before fuse, which orders reads and writes
     fuse,  # after everything that looks at single operations: it moves them into bodies
@@ -63,7 +65,7 @@ COMPILE: tuple[Pass, ...] = (
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *COMPILE[: COMPILE.index(block_reductions)],
+    *(p for p in COMPILE[: COMPILE.index(block_reductions)] if p is not contract_views),  # products there take matrices
     cut_long_rows,  # before block_reductions, which looks for kernels that only reduce
     block_reductions,
     two_stages,  # after the others: it depends on the shapes that kernels reduce

@@ -35,7 +35,7 @@ class Kind(enum.Enum):
     REDUCTION = "reduction"  # over the attribute `axes`
     MOVEMENT = "movement"  # result[i] = operand[map(i)]
     SOURCE = "source"  # result[i] = f(i), or random bits
-    CONTRACTION = "contraction"  # a matrix product
+    CONTRACTION = "contraction"  # a matrix product, or one of strided views
     INDEXING = "indexing"  # read or write positions are data
     FUSION = "fusion"  # a body of other operations, one kernel
     HOST = "host"  # no kernel: a program calls the NumPy implementation

@@ -32,11 +32,10 @@ from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.extending import intrinsic, models, register_model
 
-from ..ir.types import dtype_of, float32
 from .compiler import intrinsics
 from .compiler.intrinsics import DTYPES, INTRINSICS, Scalar
-from .support.gemm import gemm
 from .support.objects import address
+from .support.products import product
 
 SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
@@ -66,7 +65,6 @@ _TYPES: dict[str, types.Type] = {
     "f32": types.float32,
     "f64": types.float64,
 }
-_MULTIPLIED = tuple(DTYPES[short] for short in ("f64", "f16", "bf16"))
 _SHORT = {t: short for short, t in _TYPES.items()}
 
 
@@ -95,7 +93,7 @@ def _operand(builder: ir.IRBuilder, type_: types.Type, value: Any) -> Any:
 
 def _result_type(name: str, t: Sequence[Any]) -> types.Type:
     """The type of an intrinsic's result."""
-    if name in ("store", "prefetch") or name.startswith("gemm_"):
+    if name.startswith(("store", "prefetch", "gemm_", "contract_", "direct_")):
         return types.void
     if name == "load":
         return _TYPES[t[0].short]
@@ -204,8 +202,8 @@ def call(kernel: Any, arrays: Sequence[np.ndarray], integers: Sequence[int], sta
         if not a.flags.c_contiguous:
             raise ValueError(f"array {k} is not contiguous")
     status = np.zeros(2, np.int64)
-    product = gemm(next((dtype_of(a.dtype) for a in arrays if dtype_of(a.dtype) in _MULTIPLIED), float32))
-    words = np.array([*map(address, arrays), *integers, address(status), product], np.int64)
+    called = [product(name) for name in kernel.py_func.__code__.co_names if name.startswith(("gemm_", "contract_", "direct_"))]
+    words = np.array([*map(address, arrays), *integers, address(status), *called], np.int64)
     _entry(kernel).ctypes(words.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), start, stop)
     if status[0]:
         raise RuntimeError(f"check {status[0] - 1} of the kernel failed for {status[1]}")

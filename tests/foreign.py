@@ -14,7 +14,7 @@ from tracer.ir.types import dtype_named
 from tracer.runtime.compiler import compile as compiler
 from tracer.runtime.compiler import machine
 from tracer.runtime.programs.plan import STATUS
-from tracer.runtime.support import gemm
+from tracer.runtime.support import contraction, direct, gemm
 
 COMPILER = shutil.which("aarch64-linux-gnu-gcc")
 EMULATOR = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -56,7 +56,8 @@ int main(int count, char **names) {
     return fclose(f);
 }
 """
-_PRODUCTS = ("f32", "f64")
+_FUNCTIONS = {"gemm": gemm, "contract": contraction, "direct": direct}
+_PRODUCTS = tuple(f"{kind}_{short}" for kind in _FUNCTIONS for short in ("f32", "f64"))
 
 
 class Machine:
@@ -74,12 +75,14 @@ class Machine:
     def _build(self, sources):
         with machine.selecting(self.cpu):
             objects = [compiler.object_code(s, f"kernel_{k}") for k, s in enumerate(sources)]
-            objects += [compiler.native_object(gemm._code(dtype_named(t)), f"product_{t}") for t in _PRODUCTS]
+            for name in _PRODUCTS:
+                kind, short = name.split("_")
+                objects.append(compiler.native_object(_FUNCTIONS[kind]._code(dtype_named(short)), f"product_{short}"))
         files = [self.folder / f"{k}.o" for k in range(len(objects))]
         for file, code in zip(files, objects, strict=True):
             file.write_bytes(code)
         names = [f"kernel_{k}" for k in range(len(sources))]
-        products = [f"product_{t}_gemm" for t in _PRODUCTS]
+        products = [f"product_{short}_{kind}" for kind, short in (name.split("_") for name in _PRODUCTS)]
         declared = "".join([*(f"extern kernel {n};\n" for n in names), *(f"extern void {n}();\n" for n in products)])
         text = _MAIN.replace("DECLARATIONS", declared).replace("KERNELS", "".join(f"{n}, " for n in names))
         (self.folder / "main.c").write_text(text.replace("PRODUCTS", ", ".join(products)))
@@ -139,4 +142,4 @@ def _words(plan, places):
 
 def reordered(plan):
     """True if sums are added in an order that depends on the CPU."""
-    return any(re.search("accumulate|gemm_", kind.source) for kind in plan.kinds)
+    return any(re.search("accumulate|gemm_|contract_|direct_", kind.source) for kind in plan.kinds)

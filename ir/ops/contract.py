@@ -1,13 +1,15 @@
-"""The matrix product."""
+"""Products: of matrices, and of strided views of arrays."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
+
 from ..primitive import Kind, primitive
 from ..types import TensorType, bool_
-from .movement import permute, reshape
+from .movement import Shape, permute, reshape
 from .reduce import sum_
 from .summation import product
 
@@ -66,4 +68,99 @@ matmul = primitive(
     ),
     defaults={"ta": False, "tb": False, "wide": False},
     torch_name="Mm",
+)
+
+
+# contract: a product whose operands and result are strided views of arrays. For all positions i within the extents,
+#   c[c_start + sum(i * c_steps)] += a[a_start + sum(i * a_steps)] * b[b_start + sum(i * b_steps)]
+# where a, b and c are flat, c is zero before, and ``starts`` are (a_start, b_start, c_start). An axis has steps in all three
+# (a batch), in a and c (rows), in b and c (columns) or in a and b (the inner extent). With ``folded`` = n, products of
+# different rows and columns may be added to one element within the last n axes of c; otherwise each element is that of one row
+# and column. Passes create it, because views that are read in place need no copies: the windows of a convolution, for example.
+
+
+def roles(a_steps: Shape, b_steps: Shape, c_steps: Shape) -> dict[str, list[int]]:
+    """The axes that are batches, rows, columns and inner extents, each from the outermost to the innermost."""
+    found: dict[str, list[int]] = {"batch": [], "rows": [], "columns": [], "inner": []}
+    for i, steps in enumerate(zip(a_steps, b_steps, c_steps, strict=True)):
+        kind = _ROLES.get(tuple(map(bool, steps)))
+        if kind is None:
+            raise ValueError(f"axis {i} of a contraction has steps {steps}")
+        found[kind].append(i)
+    return found
+
+
+_ROLES: dict[tuple[bool, ...], str] = {
+    (True, True, True): "batch",
+    (True, False, True): "rows",
+    (False, True, True): "columns",
+    (True, True, False): "inner",
+}
+
+
+def _infer_contract(
+    a: TensorType,
+    b: TensorType,
+    shape: Shape,
+    extents: Shape,
+    a_steps: Shape,
+    b_steps: Shape,
+    c_steps: Shape,
+    starts: Shape,
+    folded: int,
+    wide: bool,
+) -> TensorType:
+    if a.dtype is not b.dtype or not a.dtype.is_floating_point:
+        raise RuntimeError(f"expected two operands of one floating dtype, got {a.dtype.name} and {b.dtype.name}")
+    c = TensorType(a.dtype.wide if wide else a.dtype, tuple(shape), a.device)
+    if not len(a_steps) == len(b_steps) == len(c_steps) == len(extents) or len(starts) != 3 or min(extents, default=1) < 1:
+        raise ValueError(f"a contraction over {extents} from {starts} by {a_steps}, {b_steps}, {c_steps}")
+    roles(a_steps, b_steps, c_steps)
+    for x, steps, start in zip((a, b, c), (a_steps, b_steps, c_steps), starts, strict=True):
+        reach = [(n - 1) * s for n, s in zip(extents, steps, strict=True)]
+        low, high = start + sum(min(r, 0) for r in reach), start + sum(max(r, 0) for r in reach)
+        if low < 0 or high >= x.numel:
+            raise ValueError(f"a contraction reaches elements {low} to {high} of {x}")
+    written = math.prod(n for n, s in zip(extents, c_steps, strict=True) if s)
+    if not 0 <= folded <= len(shape) or (not folded and written != c.numel):
+        raise ValueError(f"a contraction over {extents} by {c_steps} does not give {c}")
+    return c
+
+
+def _contract(
+    a: Any,
+    b: Any,
+    shape: Shape,
+    extents: Shape,
+    a_steps: Shape,
+    b_steps: Shape,
+    c_steps: Shape,
+    starts: Shape,
+    folded: int,
+    wide: bool,
+) -> Any:
+    kinds = roles(a_steps, b_steps, c_steps)
+
+    def matrices(x: Any, start: int, steps: Shape, *parts: str) -> Any:
+        """The elements of a flat array, as an axis for each part."""
+        axes = [i for part in parts for i in kinds[part]]
+        by = [steps[i] * x.itemsize for i in axes]
+        view = np.lib.stride_tricks.as_strided(x[start:], [extents[i] for i in axes], by, writeable=False)
+        return view.reshape([math.prod([extents[i] for i in kinds[part]]) for part in parts])
+
+    left = matrices(np.ravel(a), starts[0], a_steps, "batch", "rows", "inner")
+    right = matrices(np.ravel(b), starts[1], b_steps, "batch", "inner", "columns")
+    terms = product(left, right)
+    y = np.zeros(math.prod(shape), terms.dtype)
+    np.add.at(y, matrices(np.arange(y.size), starts[2], c_steps, "batch", "rows", "columns"), terms)
+    return y.reshape(shape)
+
+
+contract = primitive(
+    "contract",
+    Kind.CONTRACTION,
+    "a b",
+    infer=_infer_contract,
+    impl=_contract,
+    defaults={"folded": 0, "wide": False},
 )

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 
 from ...codegen import circular, error, powers, special
+from ...codegen.contraction import CONTRACTED
 from ...codegen.math import FUNCTIONS
 from ...ir.ops.source import DIGITS, GOLDEN, STREAMS
 from ...ir.types import DType, bool_, dtype_named, float32, float64, int64
@@ -375,6 +376,19 @@ def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *
     builder.call(builder.inttoptr(function.value, signature.as_pointer()), arguments)
 
 
+def _contract(builder: Builder, function: Scalar, *operands: Any) -> None:
+    """Calls the function of ``contraction`` or ``direct`` at an address: (array, offset) three times, then its axes."""
+    arrays, numbers = operands[:6], operands[6:]
+    with builder.goto_entry_block():
+        axes = builder.alloca(ir.ArrayType(I64, len(numbers)))
+    for i, number in enumerate(numbers):
+        builder.store(number.value, builder.gep(axes, [I64(0), I64(i)]))
+    arguments = [builder.gep(axes, [I64(0), I64(0)])]
+    arguments += [builder.gep(array.pointer, [at.value]) for array, at in zip(arrays[::2], arrays[1::2], strict=True)]
+    signature = ir.FunctionType(ir.VoidType(), [p.type for p in arguments])
+    builder.call(builder.inttoptr(function.value, signature.as_pointer()), arguments)
+
+
 # Random numbers.
 
 
@@ -442,6 +456,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "uniform_f64": _uniform(float64),
     "uniform_i64": _bits,
     **{f"gemm_{short}": _gemm for short in ("f16", "bf16", "f32", "f64")},
+    **{f"{kind}_{short}": _contract for kind in ("contract", "direct") for short in ("f16", "bf16", "f32", "f64")},
 }
 
 
@@ -449,6 +464,8 @@ def operand_count(name: str) -> int:
     """An intrinsic's number of operands."""
     if name.startswith("gemm_"):
         return 16
+    if name.startswith(("contract_", "direct_")):
+        return 7 + CONTRACTED
     if any(name in table for table in ELEMENTARY):
         return 2 if name in circular.BINARY or name in powers.BINARY else 1
     kinds = [p.kind for p in inspect.signature(INTRINSICS[name]).parameters.values()]

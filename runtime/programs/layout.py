@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...codegen.nest import Kernel
 from ...codegen.scatter import stages
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
-from ...ir.ops import adjoin, constant, fold, fusion, index_add, matmul, reshape, scatter_add, set_at, write_slice
+from ...ir.ops import adjoin, constant, contract, fold, fusion, index_add, matmul, reshape, scatter_add, set_at, write_slice
 from ...ir.passes.grouping import has_kernel
 from ...ir.primitive import Kind
 from ..support.memory import ALIGNMENT, arrange
@@ -102,8 +103,8 @@ class Layout:
                 words += values
             relocations.setdefault("status", []).append(len(words))
             words.append(i * STATUS)
-            if "(gemm," in kind.source:
-                relocations.setdefault(step.op.operands[0].type.dtype.short, []).append(len(words))
+            if called := _PRODUCT.search(kind.source):
+                relocations.setdefault(called[1], []).append(len(words))
             words += [0] if plan.device == "cpu" else [*values, 0, kind.domain]
             if kind.may_fail:
                 plan.locs[i] = step.op.loc
@@ -285,12 +286,15 @@ class Layout:
 
 
 _LARGE = 1 << 18  # element operations: some tens of microseconds
+_PRODUCT = re.compile(r"(\w+)\(gemm,")  # the function that a kernel calls
 
 
 def _is_large(op: Op, kernel: Kernel, text: str) -> bool:
     """True if the work is worth dividing among threads."""
     if kernel.domain < 2 * kernel.grain:
         return False
+    if op.primitive is contract:
+        return 2.0 * math.prod(op.attrs["extents"]) >= LARGE_PRODUCT
     if "(gemm," in text:
         inner = op.operands[0].shape[-2 if op.attrs["ta"] else -1]
         return 2.0 * math.prod(op.result.shape) * inner >= LARGE_PRODUCT

@@ -2,7 +2,7 @@
 
 A plan is to a program what an object file is to code in memory. The argument blocks of all steps are one list of words.
 Words that are addresses are listed as *relocations*, by their base: the arena, the constants, the cells where steps report
-errors, or the GEMM of a dtype. Addresses of inputs and results are *patches*, which are known at each call.
+errors, or a function for products (``gemm_f32``). Addresses of inputs and results are *patches*, which are known at each call.
 """
 
 from __future__ import annotations

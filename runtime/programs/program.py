@@ -18,13 +18,13 @@ import numpy as np
 
 from ...ir.interp import evaluate
 from ...ir.parse import parse_graph
-from ...ir.types import TensorType, dtype_named
+from ...ir.types import TensorType
 from ..compiler import compile as compiler
 from ..compiler import machine
 from ..support import driver
-from ..support.gemm import gemm
 from ..support.memory import ResultPool, aligned_empty, take
 from ..support.objects import HEAD, address, array_checks, reads_arrays
+from ..support.products import product
 from ..support.team import sharing
 from . import timing
 from .plan import Plan, StepKind
@@ -157,7 +157,7 @@ class Frame:
         bases = {"arena": self.arena, "constants": program.constants, "status": self._status}
         self._words = np.array(plan.words or [0], np.int64)
         for base, positions in plan.relocations.items():
-            self._words[positions] += address(bases[base]) if base in bases else gemm(dtype_named(base))
+            self._words[positions] += address(bases[base]) if base in bases else product(base)
         self._patches = np.zeros((max(len(plan.patches), 1), 4), np.int64)
         if plan.patches:
             self._patches[:, :3] = plan.patches

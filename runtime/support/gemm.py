@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,8 @@ from ..compiler.halves import widened
 from ..compiler.machine import CPU, selected
 
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
-_KC, _MC = 256, 640  # of a packed block of A: inner extent, maximum rows
-_DEEP, _SHORT = 2048, 64  # inner extents: of a product that is split, and of sums in registers within a part
+KC, MC = 256, 640  # of a packed block of A: inner extent, maximum rows
+DEEP, SHORT = 2048, 64  # inner extents: of a product that is split, and of sums in registers within a part
 _POOLED = 16  # workspaces kept for later calls; with more concurrent threads, the others allocate
 
 
@@ -59,7 +59,7 @@ def tile(dtype: DType) -> Tile:
     return Tile({512: 14, 256: 6, 128: 4}[bits], bits // 8 // dtype.wide.itemsize)
 
 
-class _Writer:
+class Writer:
     """Generates the functions of one module, for elements of one dtype.
 
     16-bit operands (``stored``) are packed as float32; computation and result are float32.
@@ -97,7 +97,7 @@ class _Writer:
         return f, self.b
 
     @contextlib.contextmanager
-    def loop(self, start: Any, stop: Any, step: int = 1) -> Iterator[Any]:
+    def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Any]:
         """Generates a loop over indices from ``start`` while less than ``stop``."""
         b = self.b
         before, head = b.block, b.append_basic_block("head")
@@ -109,7 +109,7 @@ class _Writer:
         b.cbranch(b.icmp_signed("<", index, self.number(stop)), body, after)
         b.position_at_end(body)
         yield index
-        index.add_incoming(b.add(index, _INT(step)), b.block)
+        index.add_incoming(b.add(index, self.number(step)), b.block)
         b.branch(head)
         b.position_at_end(after)
 
@@ -195,17 +195,26 @@ class _Writer:
         return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes)))
 
 
-def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
+Ahead = Callable[[Writer, Any, Any], Sequence[Any]]
+
+
+def strided_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
+    """Given (start, step for each of eight k, step for eight k): a row of a sliver."""
+    start, few, many = more
+    place = w.at(start, (w.b.and_(k, _INT(7)), few), (w.b.lshr(k, _INT(3)), many))
+    return [w.at(place, j // w.itemsize) for j in range(0, w.tile.columns * w.itemsize, 64)]
+
+
+def tile_product(w: Writer, rows: int, ahead: Ahead | None = None, types_ahead: Sequence[Any] = ()) -> ir.Function:
     """(k, short, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or the values to add.
 
     Registers hold sums of ``short`` terms at a time, which then go to C.
 
-    ``ahead``: prefetches the next sliver of B meanwhile; (start, step for each of eight k, step for eight k) give its
-    position.
+    ``ahead``: the addresses to prefetch meanwhile for each k, of the next sliver of B; ``types_ahead`` are its arguments.
     """
     pitch, lanes = w.tile.rows, w.tile.lanes
     types = (_INT, _INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
-    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *((w.pointer, _INT, _INT) if ahead else ())))
+    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *types_ahead))
     count, short, left, right, right_stride, out, out_stride, more = f.args[:8]
     for p in (left, right, out):
         p.attributes.add("noalias")
@@ -231,11 +240,8 @@ def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
     row = w.at(right, (k, right_stride))
     columns = [w.load(w.at(row, j * lanes)) for j in range(2)]
     column = w.at(left, (k, pitch))
-    if ahead:
-        start, few, many = f.args[8:]
-        place = w.at(start, (b.and_(k, _INT(7)), few), (b.lshr(k, _INT(3)), many))
-        for j in range(0, w.tile.columns * w.itemsize, 64):
-            b.call(w.prefetch, [w.at(place, j // w.itemsize), *map(ir.IntType(32), (0, 2, 1))])
+    for place in ahead(w, k, f.args[8:]) if ahead else ():
+        b.call(w.prefetch, [b.bitcast(place, w.pointer), *map(ir.IntType(32), (0, 2, 1))])
     new = {}
     for i in range(rows):
         element = w.splat(b.load(w.at(column, i)))
@@ -263,7 +269,7 @@ def _tile_product(w: _Writer, rows: int, ahead: bool = False) -> ir.Function:
     return f
 
 
-def _packing(w: _Writer, name: str, width: int) -> ir.Function:
+def _packing(w: Writer, name: str, width: int) -> ir.Function:
     """(from, stride along a sliver's lanes, stride along k, lanes, k, to): slivers of ``width`` lanes, padded with zeros.
 
     A sliver has room for one more k, because the last whole vector stored may extend into it.
@@ -304,7 +310,7 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
                     for j in vectors:
                         # Missing rows are read as the last one; zeros would do as well.
                         near = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
-                        columns.append(_transposed(w, [w.load_operand(w.at(start, (p, across))) for p in near]))
+                        columns.append(transposed(w, [w.load_operand(w.at(start, (p, across))) for p in near]))
                     for k in range(lanes):
                         # elements beyond a row are overwritten by the next one
                         for j, column in zip(vectors, columns, strict=True):
@@ -318,7 +324,7 @@ def _packing(w: _Writer, name: str, width: int) -> ir.Function:
     return f
 
 
-def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
+def transposed(w: Writer, vectors: list[Any]) -> list[Any]:
     """Transposes a square of elements: quarters first, then quarters of these."""
     n, size = len(vectors), len(vectors) // 2
     while size:
@@ -333,7 +339,7 @@ def _transposed(w: _Writer, vectors: list[Any]) -> list[Any]:
     return vectors
 
 
-def _copy(w: _Writer, source: tuple[Any, Any, Any], target: tuple[Any, Any, Any], extents: tuple[Any, Any, Any]) -> None:
+def _copy(w: Writer, source: tuple[Any, Any, Any], target: tuple[Any, Any, Any], extents: tuple[Any, Any, Any]) -> None:
     """Copies the inner part of a tile: a number of rows, the vectors of a row, and the last element.
 
     Source and target are an address and the strides of rows and columns; vectors are contiguous in both.
@@ -347,27 +353,27 @@ def _copy(w: _Writer, source: tuple[Any, Any, Any], target: tuple[Any, Any, Any]
             w.b.store(w.b.load(w.at(old, (q, source[2]))), w.at(new, (q, target[2])))
 
 
-def _by_parts(w: _Writer, product: ir.Function) -> None:
+def _by_parts(w: Writer, product: ir.Function) -> None:
     """The function for all inner extents: long float32 sums are split into parts, which are summed in float64."""
     f, b = w.function("SYMBOL_gemm", product.function_type.args[1:], True)
     m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = f.args
     if w.dtype is float64:
-        b.call(product, [_INT(_KC), *f.args])
+        b.call(product, [_INT(KC), *f.args])
         b.ret_void()
         return
-    most_rows = _MC // w.tile.rows * w.tile.rows  # of a whole block
+    most_rows = MC // w.tile.rows * w.tile.rows  # of a whole block
     double, sizes = ir.DoubleType(), b.mul(w.least(m, most_rows), n)
-    with b.if_else(b.icmp_signed("<=", k, _INT(_DEEP))) as (shallow, deep):
+    with b.if_else(b.icmp_signed("<=", k, _INT(DEEP))) as (shallow, deep):
         with shallow:
-            b.call(product, [_INT(_KC), *f.args])
+            b.call(product, [_INT(KC), *f.args])
         with deep:
             total = b.inttoptr(b.ptrtoint(b.call(w.malloc, [b.mul(sizes, _INT(8))]), _INT), double.as_pointer())
             with w.loop(0, m, most_rows) as i0:
                 height, target = w.least(most_rows, b.sub(m, i0)), w.at(out, (i0, out_row))
-                with w.loop(0, k, _DEEP) as k0:
+                with w.loop(0, k, DEEP) as k0:
                     operands = [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column]
                     operands += [w.at(right, (k0, right_row)), right_row, right_column, target, out_row, out_column]
-                    b.call(product, [_INT(_SHORT), height, n, w.least(_DEEP, b.sub(k, k0)), *operands])
+                    b.call(product, [_INT(SHORT), height, n, w.least(DEEP, b.sub(k, k0)), *operands])
                     starts = b.icmp_signed("==", k0, _INT(0))
                     with w.loop(0, height) as i, w.loop(0, n) as j:
                         new = b.fpext(b.load(w.at(target, (i, out_row), (j, out_column))), double)
@@ -380,23 +386,23 @@ def _by_parts(w: _Writer, product: ir.Function) -> None:
 
 
 def _code(dtype: DType) -> str:
-    w = _Writer(dtype)
+    w = Writer(dtype)
     rows, columns, lanes = w.tile.rows, w.tile.columns, w.tile.lanes
-    product, lower = _tile_product(w, rows), {n: _tile_product(w, n) for n in (rows // 4, rows // 2) if n}
-    leading = _tile_product(w, rows, ahead=True)
+    product, lower = tile_product(w, rows), {n: tile_product(w, n) for n in (rows // 4, rows // 2) if n}
+    leading = tile_product(w, rows, strided_ahead, (w.pointer, _INT, _INT))
     pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
-    most_rows = _MC // rows * rows
+    most_rows = MC // rows * rows
     operand = w.stored.as_pointer()
     whole_product, b = w.function("product", (*[_INT] * 4, operand, _INT, _INT, operand, _INT, _INT, w.pointer, _INT, _INT))
     short, m, n, k, left, left_row, left_column, right, right_row, right_column, out, out_row, out_column = whole_product.args
     with b.if_then(b.icmp_signed("==", k, _INT(0))), w.loop(0, m) as i, w.loop(0, n) as j:
         b.store(ir.Constant(w.element, 0.0), w.at(out, (i, out_row), (j, out_column)))
     # A tile, a sliver of B and a block of A; stores beyond the last sliver of A may be one vector long.
-    sizes = [rows * columns, (_KC + 1) * columns, (_KC + 1) * most_rows + lanes]
+    sizes = [rows * columns, (KC + 1) * columns, (KC + 1) * most_rows + lanes]
     scratch = w.borrow(sum(sizes))
     b_sliver, a_block = w.at(scratch, sizes[0]), w.at(scratch, sizes[0] + sizes[1])
-    with w.loop(0, k, _KC) as k0, w.loop(0, m, most_rows) as i0:
-        height, depth = w.least(most_rows, b.sub(m, i0)), w.least(_KC, b.sub(k, k0))
+    with w.loop(0, k, KC) as k0, w.loop(0, m, most_rows) as i0:
+        height, depth = w.least(most_rows, b.sub(m, i0)), w.least(KC, b.sub(k, k0))
         more = b.icmp_signed(">", k0, _INT(0))
         b.call(pack_a, [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column, height, depth, a_block])
         # For few rows, packing B does not pay if B is row-major.

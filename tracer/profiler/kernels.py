@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..ir.graph import Op, Value
 from ..ir.location import Location
-from ..ir.ops import fusion, matmul
+from ..ir.ops import contract, fusion, matmul
 from ..ir.primitive import Kind
 from ..runtime.programs.layout import steps_of
 from ..runtime.programs.plan import Plan
@@ -128,6 +129,8 @@ def describe(op: Op, arrays: Iterable[Value]) -> dict[str, Any]:
 
 
 def _flops(op: Op) -> int:
+    if op.primitive is contract:
+        return 2 * math.prod(op.attrs["extents"])
     if op.primitive is matmul:
         a = op.operands[0]
         return 2 * op.result.type.numel * a.shape[-2 if op.attrs["ta"] else -1]

@@ -1,0 +1,143 @@
+"""Kernels of contractions: products whose operands and result are strided views."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from ..ir.graph import Op
+from ..ir.ops.contract import roles
+from .loops import Lowering, literal
+from .nest import Array, Do, Kernel, Loop, Store
+
+AXES = 4  # of the rows, columns or terms of a call
+CONTRACTED = 1 + 3 * 3 * AXES  # numbers that describe a call
+_COLUMNS = 512  # per call: enough to pack the rows again
+_FEW_ROWS = 28  # per call, at least
+MOST_TERMS = 64  # terms that are added for a vector of columns
+_LEAST = 4  # terms in a vector
+_MANY = 8  # matrices that are enough parts
+
+
+@dataclass
+class _Axis:
+    """``extent`` is text, and so are the steps in a, b and c."""
+
+    count: int
+    extent: str
+    steps: tuple[str, str, str]
+    numbers: tuple[int, int, int]
+
+
+def lower_contract(low: Lowering, op: Op, out: Array) -> Kernel:
+    return _Contraction(low, op, out).kernel()
+
+
+def is_direct(rows: int, columns: int, inner: Sequence[int]) -> bool:
+    """True if a product is computed without packing, by vectors along the innermost axis of the columns or of the terms.
+
+    Packing does not pay without reuse.
+    """
+    if math.prod(inner) <= MOST_TERMS:
+        return 1 in (rows, columns, math.prod(inner))
+    return (min(rows, columns) == 1 and inner[-1] >= _LEAST) or (rows * columns < MOST_TERMS and inner[-1] >= _LEAST)
+
+
+class _Contraction:
+    def __init__(self, low: Lowering, op: Op, out: Array):
+        self.low, self.op, self.out = low, op, out
+        attrs = op.attrs
+        steps = [attrs[name] for name in ("a_steps", "b_steps", "c_steps")]
+        axes = [_Axis(n, low.param(n), (*map(low.param, s),), s) for n, *s in zip(attrs["extents"], *steps, strict=True)]  # type: ignore[arg-type]
+        self.batch, self.rows, self.columns, self.inner = ([axes[i] for i in kind] for kind in roles(*steps).values())
+        self.at = [low.param(s) for s in attrs["starts"]]
+        shape = attrs["shape"]
+        self.image = math.prod(shape[len(shape) - attrs["folded"] :]) if attrs["folded"] else 0
+
+    def kernel(self) -> Kernel:
+        low = self.low
+        rows, columns = (math.prod(x.count for x in part) for part in (self.rows, self.columns))
+        batch = math.prod(x.count for x in self.batch)
+        direct = is_direct(rows, columns, [x.count for x in self.inner])
+        axis, parts = self._divided(batch, rows, columns, direct)
+        with low.loop(Loop("i0", "start", "stop")):
+            rest = "i0"
+            if axis is not None:
+                each = -(-axis.count // parts)
+                parts = -(-axis.count // each)
+                part = low.let(f"i0 % {low.param(parts)}") if parts > 1 else "0"
+                rest = low.let(f"i0 // {low.param(parts)}") if parts > 1 else "i0"
+                first = low.let(f"{part} * {low.param(each)}")
+                self._move(axis, first)
+                axis.extent = low.let(f"minimum({low.param(each)}, {axis.extent} - {first})")
+            for x in reversed(self.batch):
+                self._move(x, low.let(f"{rest} % {x.extent}"))
+                rest = low.let(f"{rest} // {x.extent}")
+            if self.image:
+                self._clear()
+            self._call("direct" if direct else "contract")
+        return low.finish(batch * parts)
+
+    def _divided(self, batch: int, rows: int, columns: int, direct: bool) -> tuple[_Axis | None, int]:
+        """The axis that is divided among calls, and the number of parts. Calls do not write to the same elements."""
+
+        def free(x: _Axis) -> bool:
+            return x.count > 1 and (not self.image or x.numbers[2] % self.image == 0)
+
+        wide = next((x for x in self.columns if free(x)), None)
+        if wide is not None:
+            parts = -(-columns // _COLUMNS) if not direct else 1 if batch >= _MANY else wide.count
+            parts += parts % 2  # two threads are the commonest number
+            if parts > 1:
+                return wide, min(parts, wide.count)
+        tall = next((x for x in self.rows if free(x)), None)
+        if batch == 1 and tall is not None and tall.count >= 2 * _FEW_ROWS:
+            return tall, 2
+        return None, 1
+
+    def _move(self, axis: _Axis, by: str) -> None:
+        """Starts at position ``by`` of an axis."""
+        for k, step in enumerate(axis.steps):
+            if step != "0":
+                self.at[k] = self._sum(self.at[k], [(by, step)])
+
+    def _sum(self, start: str, terms: Sequence[tuple[str, str]]) -> str:
+        """The offset at positions of axes, given their steps."""
+        parts = [] if start == "0" else [start]
+        parts += [i if s == "1" else f"{i} * {s}" for i, s in terms if i != "0" and s != "0"]
+        return self.low.atom(" + ".join(parts)) if parts else "0"
+
+    def _place(self, array: int, index: Sequence[tuple[_Axis, str]]) -> str:
+        return self._sum(self.at[array], [(i, x.steps[array]) for x, i in index])
+
+    @contextmanager
+    def _over(self, axes: Sequence[_Axis], sequential: bool = False) -> Iterator[list[tuple[_Axis, str]]]:
+        """Nested loops over axes; yields each with its variable."""
+        with ExitStack() as stack:
+            index = []
+            for x in axes:
+                index.append((x, self.low.fresh("r")))
+                stack.enter_context(self.low.loop(Loop(index[-1][1], "0", x.extent, sequential=sequential)))
+            yield index
+
+    def _clear(self) -> None:
+        """Sets the images that this call adds to to zero."""
+        low = self.low
+        lead = [x for x in (*self.rows, *self.columns) if x.numbers[2] % self.image == 0]
+        with self._over(lead) as index:
+            start, i = self._place(2, index), low.fresh("r")
+            with low.loop(Loop(i, "0", low.param(self.image))):
+                low.scopes[-1].body.append(Store(self.out.name, f"{start} + {i}", literal(0, self.out.dtype)))
+
+    def _call(self, function: str) -> None:
+        numbers = [str(int(self.image > 0))]
+        for axes, arrays in ((self.rows, (0, 2)), (self.columns, (1, 2)), (self.inner, (0, 1))):
+            missing = AXES - len(axes)
+            numbers += ["1", "0", "0"] * missing
+            numbers += [text for x in axes for text in (x.extent, *(x.steps[k] for k in arrays))]
+        places = itertools.chain(*zip((x.name for x in self.low.arrays), self.at, strict=True))
+        short = self.op.operands[0].dtype.short
+        self.low.scopes[-1].body.append(Do(f"{function}_{short}(gemm, {', '.join([*places, *numbers])})"))

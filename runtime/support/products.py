@@ -1,0 +1,16 @@
+"""The functions that kernels call for products."""
+
+from __future__ import annotations
+
+from ...ir.types import dtype_named
+from .contraction import contraction
+from .direct import direct
+from .gemm import gemm
+
+_FUNCTIONS = {"gemm": gemm, "contract": contraction, "direct": direct}
+
+
+def product(name: str) -> int:
+    """The address of the function that a kernel calls by a name, such as ``gemm_f32`` or ``contract_bf16``."""
+    kind, short = name.split("_")
+    return _FUNCTIONS[kind](dtype_named(short))

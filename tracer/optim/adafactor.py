@@ -19,7 +19,12 @@ def _refuse_complex(name: str, params: list[Tensor]) -> None:
 
 
 class Adafactor(Optimizer):
-    """Shazeer, Stern 2018: second moments of matrices by rows and columns, steps relative to the parameter's size."""
+    """Shazeer, Stern 2018: second moments of matrices by rows and columns, steps relative to the parameter's size. ``lr``
+    limits the relative step 1 / sqrt(t). ``beta2_decay``: the weight of step t in the moments is t^beta2_decay. ``eps``: the
+    least second moment, as a root, where None is the dtype's machine epsilon; and the least size of a parameter. ``d``: the
+    limit of an update's root mean square, at least 1. ``weight_decay`` is decoupled. Complex parameters raise RuntimeError in a
+    step.
+    """
 
     def __init__(
         self,
@@ -93,9 +98,12 @@ def _columns(p: Tensor) -> Any:
 
 
 class Muon(Optimizer):
-    """Jordan et al. 2024: the momentum of a matrix, approximately orthogonalized by Newton-Schulz iteration.
+    """Jordan et al. 2024: the momentum of a matrix, approximately orthogonalized by Newton-Schulz iteration in bfloat16.
+    ``momentum``: the weight of the past; ``nesterov`` adds the gradient once more. ``ns_coefficients``, ``ns_steps``: the
+    iteration's polynomial a x + b x^3 + c x^5, and the number of steps. ``adjust_lr_fn``: "original", or None, multiplies the
+    rate by sqrt(max(1, rows / columns)), "match_rms_adamw" by 0.2 sqrt(max(rows, columns)). ``weight_decay`` is decoupled.
 
-    Raises ValueError for parameters that are not matrices.
+    Raises ValueError for parameters that are not matrices. Complex parameters raise RuntimeError in a step.
     """
 
     def __init__(

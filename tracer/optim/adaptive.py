@@ -12,7 +12,9 @@ from .optimizer import Optimizer, ParamGroup, options, regularized, require, zer
 
 
 class Adagrad(Optimizer):
-    """Duchi, Hazan, Singer 2011."""
+    """p -= lr / (1 + (t - 1) * ``lr_decay``) * g / (sqrt(s) + eps), where s sums the squares of the gradients (Duchi, Hazan,
+    Singer 2011), and is initially ``initial_accumulator_value``.
+    """
 
     def __init__(
         self,
@@ -54,7 +56,9 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Zeiler 2012."""
+    """p -= lr * sqrt(d + eps) / sqrt(s + eps) * g, where s and d are running means of the squares of gradients and steps
+    (Zeiler 2012). ``rho``: the weight of the past in them, from 0 to 1.
+    """
 
     def __init__(
         self,
@@ -93,7 +97,9 @@ class Adadelta(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Hinton 2012; ``centered``: Graves 2013."""
+    """p -= lr * g / (sqrt(s) + eps), where s is a running mean of g^2 (Hinton 2012). ``alpha``: the weight of the past in it.
+    ``centered`` subtracts the square of the mean gradient (Graves 2013). ``momentum`` accumulates the steps.
+    """
 
     def __init__(
         self,

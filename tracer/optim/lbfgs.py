@@ -113,7 +113,11 @@ def _strong_wolfe(
 class LBFGS(Optimizer):
     """The limited-memory method of Broyden, Fletcher, Goldfarb and Shanno (Liu, Nocedal 1989).
 
-    ``step`` needs a closure that computes the loss and its gradients; it is called several times.
+    ``step`` needs a closure that computes the loss and its gradients, else TypeError; it is called several times. A step has up
+    to ``max_iter`` iterations and ``max_eval`` calls; None is 5/4 of the iterations. It ends when the gradient's greatest
+    element is at most ``tolerance_grad``, or the change is at most ``tolerance_change``. ``history_size``: the number of
+    changes that approximate the Hessian. ``line_search_fn``: None, or "strong_wolfe"; another one raises RuntimeError in a
+    step. There can be one group of parameters only, else ValueError.
     """
 
     def __init__(

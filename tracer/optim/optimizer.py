@@ -87,7 +87,8 @@ class States(AnnouncingDict):
 
 
 class Optimizer(Announcing):
-    """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients.
+    """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients. ``defaults``: the settings
+    that groups have if they do not set them.
 
     Subclasses define ``_update_group(group, params)``.
     """

@@ -42,7 +42,9 @@ class Adagrad(Optimizer):
 
     @staticmethod
     def _initial(p: Tensor, group: ParamGroup) -> dict[str, Any]:
-        return {"step": create.zeros, "sum": lambda: create.full_like(p, group["initial_accumulator_value"])}
+        first = group["initial_accumulator_value"]
+        first = complex(first, first) if p.is_complex() else first
+        return {"step": create.zeros, "sum": lambda: create.full_like(p, first)}
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         for p in params:

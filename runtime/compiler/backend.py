@@ -38,8 +38,8 @@ def target_machine(cpu: CPU, jit: bool = False) -> llvm.TargetMachine:
 
 
 def produce(text: str, cpu: CPU, form: str) -> tuple[bytes, list[str]]:
-    """Optimised code as an ``object`` file, assembly (``asm``), LLVM's instructions (``ir``), or both of these (``ir+asm``), with
-    a null character between them; and the external functions that it needs.
+    """Optimised code as an ``object`` file, assembly (``asm``), LLVM's instructions (``ir``), or both of these (``ir+asm``),
+    with a null character between them; and the external functions that it needs.
 
     Raises RuntimeError for text that is not LLVM IR.
     """

@@ -222,6 +222,7 @@ def test_demo_trains_and_writes_its_page(run, tmp_path):
     assert "traced" in result.output and "kernel" in result.output
     page = (tmp_path / "out" / "digits.html").read_text()
     assert "<svg" in page and "data:image/png;base64," in page and "fusion @linear_backward" in page
+    assert "fusion @cross_entropy" in page and "demo.py:" in page and "none_type" not in page  # its code is the user's
     assert (tmp_path / "out" / "digits.png").read_bytes().startswith(b"\x89PNG")
 
 

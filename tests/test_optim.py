@@ -241,3 +241,61 @@ def test_the_default_epsilon_of_adafactor_is_that_of_the_parameters_dtype(dtype)
             optimizer.step()
         steps.append(w.tolist())
     assert steps[0] == steps[1]
+
+
+# Parameters after 8 steps from [1 + 2j, -0.5 + 0.1j] for the sum of |p - 0.3j|^2, by PyTorch 2.13: real and imaginary parts are
+# updated separately, and states are complex.
+# fmt: off
+COMPLEX = [
+    ("SGD", {}, [(0.16777216+0.58521267j), (-0.08388608+0.26644557j)]),
+    ("SGD", {"momentum": 0.9}, [(-0.52281566-0.58878662j), (0.26140783+0.40456313j)]),
+    ("ASGD", {}, [(0.16776419+0.58518664j), (-0.0838821+0.26643468j)]),
+    ("Rprop", {}, [(-0.2915904+0.35009152j), (-0.0064+0.326j)]),
+    ("Adagrad", {}, [(0.60410521+1.58592941j), (-0.15441211+0.29809939j)]),
+    ("Adagrad", {"initial_accumulator_value": 0.5}, [(0.61448648+1.58985922j), (-0.18262366+0.2731652j)]),
+    ("Adadelta", {}, [(0.99732693+1.99732609j), (-0.49732899+0.1026648j)]),
+    ("RMSprop", {}, [(0+0.30278049j), (-0.0005887+0.29998631j)]),
+    ("RMSprop", {"momentum": 0.9}, [(0.55081976+1.29993483j), (0.53756084+0.92929299j)]),
+    ("Adam", {}, [(0.23626372+1.21553259j), (0.15694601+0.33584451j)]),
+    ("Adam", {"amsgrad": True}, [(0.23626372+1.21553259j), (0.15694601+0.33584543j)]),
+    ("AdamW", {}, [(0.23154808+1.20276653j), (0.15736876+0.3349975j)]),
+    ("NAdam", {}, [(0.43778707+1.40207703j), (-0.04014088+0.31228534j)]),
+    ("RAdam", {}, [(0.19408386+0.635234j), (-0.09326823+0.26720086j)]),
+    ("Adamax", {}, [(0.34336208+1.28599711j), (0.03254951+0.36893014j)]),
+    ("LBFGS", {}, [(2.32e-05+0.30003944j), (-1.16e-05+0.29999536j)]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(("name", "settings", "expected"), COMPLEX, ids=[f"{n}{s or ''}" for n, s, _ in COMPLEX])
+def test_complex_parameters(name, settings, expected, traced):
+    p = nn.Parameter(tensor([1 + 2j, -0.5 + 0.1j], dtype=tracer.complex128))
+    optimizer = getattr(optim, name)([p], lr=0.1, **settings)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((p - 0.3j).abs() ** 2).sum()
+        loss.backward()
+        return loss
+
+    def step():
+        return optimizer.step(closure)
+
+    step = tracer.trace(step) if traced else step
+    for _ in range(8):
+        step()
+    assert p.tolist() == pytest.approx(expected, abs=1e-7)
+    assert not traced or not step.eager_reasons
+    own = [
+        k for k in ("exp_avg", "exp_avg_sq", "square_avg", "momentum_buffer", "prev", "sum", "ax") if k in optimizer.state[p]
+    ]
+    assert all(optimizer.state[p][k].dtype is tracer.complex128 and optimizer.state[p][k].shape == p.shape for k in own)
+
+
+@pytest.mark.parametrize("kind", [optim.Adafactor, optim.Muon])
+def test_optimizers_that_refuse_complex_parameters(kind):
+    p = nn.Parameter(tracer.ones(2, 2, dtype=tracer.complex64))
+    p.grad = tracer.ones(2, 2, dtype=tracer.complex64)
+    with pytest.raises(RuntimeError, match=f"{kind.__name__} does not support complex parameters"):
+        kind([p]).step()

@@ -1,10 +1,12 @@
 """The HTML report: its data, and what it shows in a browser."""
 
+import base64
 import json
 import os
 import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 import tracer
 from tracer import nn, optim, profiler
 from tracer.nn import functional as F
+from tracer.profiler import page
+from tracer.runtime.compiler import compile as compiler
 
 BROWSER = Path(__file__).parent / "browser"
 
@@ -96,6 +100,41 @@ def test_kernels_are_grouped_by_phase_and_module_and_no_edge_leads_to_an_earlier
         assert first <= then and "[" in type_
 
 
+def test_kernels_have_their_llvm_ir_and_assembly(data):
+    compiled = [i for i, code in enumerate(data["codes"]) if "def kernel(" in code]
+    assert compiled and set(map(int, data["machine"])) == set(compiled)
+    for number, pair in data["machine"].items():
+        llvm, asm = (zlib.decompress(base64.b64decode(text)).decode() for text in pair)
+        name = next(k["short"] for k in data["kernels"] if k["code"] == int(number))
+        assert re.search(rf"^define .*@{name}\(", llvm, re.MULTILINE) and re.search(rf"^{name}:", asm, re.MULTILINE)
+
+
+def test_the_texts_are_those_that_dump_prints(data):
+    source = next(code for code in data["codes"] if "def kernel(" in code)
+    ((llvm, asm),) = compiler.machine_texts({source: "rows"}).values()
+    assert llvm == compiler.renamed(compiler.llvm_ir(source), "rows")
+    assert asm == compiler.renamed(compiler.assembly(source), "rows")
+
+
+def test_of_many_kernels_the_slowest_have_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "_MACHINE_TEXTS", 1)
+
+    @tracer.trace
+    def f(x):
+        return (x.exp() @ x).sin().sum(0)
+
+    with profiler.profile() as p:
+        for _ in range(4):
+            f(tracer.ones(20, 20))
+    p.export_html(tmp_path / "report.html")
+    found = re.search(r'id="data">(.*?)</script>', (tmp_path / "report.html").read_text(), re.DOTALL)
+    data = json.loads(found[1])
+    spent = [0] * len(data["codes"])
+    for k in data["kernels"]:
+        spent[k["code"]] += k["nanoseconds"]
+    assert len(spent) > 1 and list(data["machine"]) == [str(spent.index(max(spent)))] and data["machineLimit"] == 1
+
+
 def test_a_backward_program_of_its_own(tmp_path):
     @tracer.trace
     def f(x):
@@ -139,5 +178,8 @@ def test_in_a_browser(report, data):
         assert shown[state]["lines"] and "def kernel(" in shown[state]["code"]
     assert slowest["name"] in shown["kernel"]["detail"] and slowest["time"] in shown["kernel"]["detail"]
     assert data["codes"][slowest["code"]].splitlines()[1] in shown["kernel"]["code"]
+    llvm, asm = (zlib.decompress(base64.b64decode(text)).decode() for text in data["machine"][str(slowest["code"])])
+    for state, text in (("llvm", llvm), ("asm", asm)):
+        assert shown[state]["code"] == slowest["name"] + text.replace("\n", "")
     assert len(shown["line"]["lines"]) == 1 and shown["line"]["recorded"] >= 1 and shown["line"]["node"] >= 1
     assert shown["zoomed"]["scale"] != shown["again"]["scale"]

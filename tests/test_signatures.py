@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import opcode
+import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +111,83 @@ def test_arguments_that_do_not_fit_are_named(function: Any) -> None:
             with pytest.raises(TypeError, match=rf"argument '{name.rstrip('_')}' must be") as caught:
                 function(**{name: wrong})
             assert not any(word in str(caught.value) for word in ("._data", "has no attribute", "object is not")), what
+
+
+# Values of the right kinds that fit few functions. They are made anew for each call: functions may change them.
+VALUES = """
+tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]) ; tensor([1.0, 2.0, 3.0]) ; tensor(2.0) ; tracer.ones(2, 2, 3) ; tracer.zeros(0, 3)
+tracer.ones(1, 2, 3, 3) ; tensor([[1, 0, 2], [3, -1, 7]]) ; tensor([0, 1]) ; tensor(3) ; tensor([True, False])
+tensor([1 + 2j])
+tracer.ones(2, 2, dtype=tracer.float64) ; tensor([-7, 7]) ; 0 ; 1 ; 2 ; -1 ; 7 ; -7 ; 0.5 ; -1.5 ; float("nan") ; 2 + 1j ; True
+False ; "x" ; "mean" ; "reflect" ; [] ; [0] ; [7] ; [0, 0] ; [1, 2] ; [-1, -1] ; [2, 2, 2] ; [0.5, 2.0] ; None ; tracer.float32
+tracer.int64 ; tracer.complex64 ; [tensor([1.0, 2.0]), tensor([3.0])] ; [tracer.ones(2, 2)]
+"""
+MADE = [compile(text.strip(), "<value>", "eval") for text in VALUES.replace("\n", " ; ").split(" ; ") if text.strip()]
+# Functions that change the state of the process, or take as many steps as a number says.
+WITH_EFFECTS = ("set_", "manual_seed", "seed", "save", "load", "register_", "fork_", "polynomial", "use_", "compile", "share_")
+DRAWS = 20  # calls of each function
+
+
+def value(code: Any) -> Any:
+    return eval(code, {"tracer": tracer, "tensor": tracer.tensor, "float": float})
+
+
+def raised_by_a_statement(error: BaseException) -> bool:
+    """Whether this package raised an exception, and not a built-in function or NumPy."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    assert last is not None
+    instruction = last.tb_frame.f_code.co_code[last.tb_lasti]
+    own = last.tb_frame.f_globals["__name__"].startswith("tracer.")
+    return own and instruction in (opcode.opmap["RAISE_VARARGS"], opcode.opmap["RERAISE"])
+
+
+@pytest.mark.parametrize("module", sorted({f.__module__ for f in OFFERED}))
+def test_values_that_do_not_fit_are_named(module: str) -> None:
+    """What NumPy and Python say of a value inside a function is not all that users read."""
+    unnamed = {}
+    for function in OFFERED:
+        name = function.__name__
+        if function.__module__ != module or any(part in name for part in WITH_EFFECTS) or name == "__init__":
+            continue
+        rng = random.Random(f"{module}.{name}")
+        needed = inspect.signature(function).parameters
+        fit = {p: [c for c in MADE if fits(one, value(c))] for p, one in parameters(function).items() if p != "out"}
+        for _ in range(DRAWS):
+            chosen = [
+                p for p in fit if fit[p] and (p not in needed or needed[p].default is needed[p].empty or rng.random() < 0.3)
+            ]
+            arguments = {p: value(rng.choice(fit[p])) for p in chosen}
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    function(**arguments)
+            except Exception as e:
+                if not raised_by_a_statement(e):
+                    unnamed[name] = f"{type(e).__name__}: {e}", arguments
+    assert not unnamed
+
+
+def fits(one: Any, given: Any) -> bool:
+    try:
+        one.read(given, "f", None)
+    except TypeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: tracer.ones(2).repeat_interleave(dim=97), TypeError, "'dim' needs the argument 'repeats'"),
+        (lambda: tracer.repeat_interleave(tracer.ones(2)), NotImplementedError, "not implemented for 'Float'"),
+        (lambda: tracer.repeat_interleave(tracer.ones(2, 2)), RuntimeError, "only accept 1D vector"),
+        (lambda: tracer.trapz(tracer.tensor(1.0)), IndexError, r"trapz\(\): the arguments \(Tensor of shape \[\]\) do not fit"),
+    ],
+)
+def test_messages_about_values(call: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
 
 
 X = tracer.ones(2, 3)

@@ -99,25 +99,25 @@ from . import utils as utils
 from .func.batching import vmap as vmap
 
 class BFloat16Tensor(Tensor):
-    """Makes tensors of tracer.bfloat16."""
+    """Makes tensors of the dtype bfloat16, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class BoolTensor(Tensor):
-    """Makes tensors of tracer.bool."""
+    """Makes tensors of the dtype bool, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class ByteTensor(Tensor):
-    """Makes tensors of tracer.uint8."""
+    """Makes tensors of the dtype uint8, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class CharTensor(Tensor):
-    """Makes tensors of tracer.int8."""
+    """Makes tensors of the dtype int8, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class DoubleTensor(Tensor):
-    """Makes tensors of tracer.float64."""
+    """Makes tensors of the dtype float64, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class FloatTensor(Tensor):
-    """Makes tensors of tracer.float32."""
+    """Makes tensors of the dtype float32, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class HalfTensor(Tensor):
-    """Makes tensors of tracer.float16."""
+    """Makes tensors of the dtype float16, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class IntTensor(Tensor):
-    """Makes tensors of tracer.int32."""
+    """Makes tensors of the dtype int32, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class LongTensor(Tensor):
-    """Makes tensors of tracer.int64."""
+    """Makes tensors of the dtype int64, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 class ShortTensor(Tensor):
-    """Makes tensors of tracer.int16."""
+    """Makes tensors of the dtype int16, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."""
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value, elementwise.
 

@@ -38,8 +38,8 @@ def target_machine(cpu: CPU, jit: bool = False) -> llvm.TargetMachine:
 
 
 def produce(text: str, cpu: CPU, form: str) -> tuple[bytes, list[str]]:
-    """Optimised code as an ``object`` file, assembly (``asm``) or LLVM's instructions (``ir``); and the external functions that
-    it needs.
+    """Optimised code as an ``object`` file, assembly (``asm``), LLVM's instructions (``ir``), or both of these (``ir+asm``),
+    with a null character between them; and the external functions that it needs.
 
     Raises RuntimeError for text that is not LLVM IR.
     """
@@ -47,9 +47,10 @@ def produce(text: str, cpu: CPU, form: str) -> tuple[bytes, list[str]]:
     module = llvm.parse_assembly(text)
     _optimise(module, machine)
     names = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    if form == "ir":
-        return str(module).encode(), names
-    return (machine.emit_object(module) if form == "object" else machine.emit_assembly(module).encode()), names
+    if form == "object":
+        return machine.emit_object(module), names
+    made = {"ir": lambda: str(module), "asm": lambda: machine.emit_assembly(module)}
+    return "\0".join(made[text]() for text in form.split("+")).encode(), names
 
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -94,6 +95,21 @@ def llvm_ir(source: str) -> str:
 def assembly(source: str) -> str:
     """The machine code of a kernel, as text."""
     return _produced(source, "kernel", "asm").decode()
+
+
+def machine_texts(kernels: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The optimised LLVM IR and the assembly of each kernel; ``kernels`` gives the names for them by the kernels' texts."""
+    cpu = machine.selected().described
+    with workers.Batch(len(kernels)) as batch:
+        answers = {source: batch.produce(_instructions(source, "kernel"), cpu, "ir+asm") for source in kernels}
+        found = {source: answer.result()[0].decode() for source, answer in answers.items()}
+    ir_and_asm = {source: renamed(text, kernels[source]).partition("\0") for source, text in found.items()}
+    return {source: (ir, asm) for source, (ir, _, asm) in ir_and_asm.items()}
+
+
+def renamed(text: str, name: str) -> str:
+    """LLVM IR or assembly in which the kernel's symbol has its name."""
+    return re.sub(r'(?<![\w.%$"])(@?)kernel(?=[(:\s,-]|$)', rf"\g<1>{name}", text, flags=re.MULTILINE)
 
 
 def object_code(source: str, symbol: str) -> bytes:

@@ -33,6 +33,15 @@ const state = () =>
   }));
 const click = (selector) => page.$eval(selector, (element) => element.dispatchEvent(new MouseEvent("click", { bubbles: true })));
 
+// A text that is decompressed appears later.
+const form = async (name) => {
+  const before = await page.$eval("#code", (element) => element.textContent);
+  await click(`#forms [data-form=${name}]`);
+  await page.waitForFunction((old) => document.getElementById("code").textContent !== old, { timeout: 10000 }, before);
+  if (picture) await page.screenshot({ path: picture.replace(/(\.\w+)$/, `-${name}$1`), fullPage: true });
+  return state();
+};
+
 const shown = { first: await state() };
 await click("#less");
 shown.collapsed = await state();
@@ -40,6 +49,9 @@ for (let level = 0; level < 6; level++) await click("#more");
 shown.expanded = await state();
 await click("#kernels tbody tr");
 shown.kernel = await state();
+shown.llvm = await form("llvm");
+shown.asm = await form("asm");
+await form("source");
 await click("#source [data-line] s");
 shown.line = await state();
 await click("#code [data-kernel]");

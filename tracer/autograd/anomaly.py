@@ -16,10 +16,10 @@ from .node import BackwardNode
 
 
 class set_detect_anomaly:
-    """Turns anomaly mode on or off; as a context manager, for the block only.
+    """Turns anomaly mode on or off, by ``mode``; as a context manager, for the block only.
 
     While it is on, nodes store their forward stack. An exception in a backward pass, or (``check_nan``) a NaN, is preceded
-    by a warning with that stack. Traced functions run eagerly meanwhile.
+    by a warning with that stack; the NaN raises RuntimeError. Traced functions run eagerly meanwhile.
     """
 
     def __init__(self, mode: bool, check_nan: bool = True):
@@ -36,7 +36,7 @@ class set_detect_anomaly:
 
 
 class detect_anomaly(set_detect_anomaly):
-    """A block in anomaly mode."""
+    """A block in anomaly mode: see ``set_detect_anomaly``. ``check_nan`` also looks for NaN, which raises RuntimeError."""
 
     def __init__(self, check_nan: bool = True):
         super().__init__(True, check_nan)

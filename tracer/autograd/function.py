@@ -207,7 +207,8 @@ class Function:
     """Base of operations with a custom derivative: subclasses define static ``forward`` and ``backward``.
 
     ``forward(ctx, *args)``, or ``forward(*args)`` with ``setup_context(ctx, inputs, output)``; ``backward(ctx,
-    *cotangents)`` returns a cotangent, or None, for each argument. Called by ``apply``.
+    *cotangents)`` returns a cotangent, or None, for each argument. Called by ``apply``. Raises NotImplementedError for
+    a method that is missing, RuntimeError for another number of cotangents, or shapes that do not fit.
     """
 
     if TYPE_CHECKING:  # subclasses define them with other parameters

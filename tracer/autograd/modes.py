@@ -92,7 +92,9 @@ def decorated(enter: Callable[[], Any], function: F) -> F:
 
 
 class set_grad_enabled(_Mode):
-    """Sets the mode at once; as a context manager or decorator, for the block or function only."""
+    """Sets at once whether operations are recorded for autograd, by ``mode``; as a context manager or decorator, for the block
+    or function only. Raises TypeError for anything but a bool.
+    """
 
     def __init__(self, mode: bool):
         if not isinstance(mode, bool):
@@ -114,7 +116,10 @@ class set_grad_enabled(_Mode):
 
 
 class no_grad(_Mode):
-    """In this block no operation is recorded for autograd: results do not require gradients."""
+    """In this block no operation is recorded for autograd: results do not require gradients. Also a decorator, with or without
+    parentheses: ``function`` is
+    the decorated function, None in a ``with`` statement.
+    """
 
     @overload
     def __new__(cls, function: None = None) -> Self: ...
@@ -135,7 +140,7 @@ class no_grad(_Mode):
 
 
 class enable_grad(no_grad):
-    """The opposite of ``no_grad``."""
+    """The opposite of ``no_grad``, for a block, or as a decorator for ``function``; None in a ``with`` statement."""
 
     def __init__(self, function: Any = None) -> None:
         _Mode.__init__(self, True)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
 from .. import Tensor, from_numpy, manual_seed, nn, no_grad, optim, trace
 from ..ir.graph import Graph
@@ -144,7 +145,9 @@ def run(out: Path, epochs: int) -> dict[str, tuple[Run, Run]]:
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    # One thread for the BLAS of eager products, as for traced ones of this size: on a busy machine its threads wait for each
+    # other for longer than the products take.
+    with threadpool_limits(1, "blas"), Progress(*columns, console=console) as progress:
         for name, (make, steps) in plan.items():
             runs = []
             for traced in (False, True):

@@ -12,6 +12,7 @@ from typing import Any
 from ..ir.graph import Graph
 from ..ir.location import relative
 from ..ir.primitive import Kind
+from ..runtime.compiler.compile import renamed
 from ..runtime.programs.layout import lay_out
 from ..runtime.programs.plan import Plan, StepKind
 
@@ -35,7 +36,7 @@ class _Entry:
 def native(fused: Graph, show: Callable[[str], str], mark: str) -> tuple[str, Rows]:
     """The kernels of a fused graph, each formatted by ``show``, below comments that begin with ``mark``; and as data."""
     entries, others = _entries(fused)
-    shown = [_renamed(show(e.source), e.name) for e in entries]
+    shown = [renamed(show(e.source), e.name) for e in entries]
     parts = [_commented(e.steps, mark) + text for e, text in zip(entries, shown, strict=True)]
     if not entries and not others:
         others = [_NOTHING]
@@ -58,11 +59,6 @@ def pasteable(fused: Graph) -> tuple[str, Rows]:
 
 
 _NOTHING = "no kernels: the program only returns its inputs"
-
-
-def _renamed(text: str, name: str) -> str:
-    """LLVM IR or assembly in which the kernel's symbol has its name."""
-    return re.sub(r'(?<![\w.%$"])(@?)kernel(?=[(:\s,-]|$)', rf"\g<1>{name}", text, flags=re.MULTILINE)
 
 
 def for_grids(fused: Graph, stage: str, architecture: str) -> tuple[str, Rows]:

@@ -111,16 +111,20 @@ def _draw_graph(ax: Any, graph: Graph) -> None:
     for layer, ops in rows.items():
         for i, op in enumerate(ops):
             place[op] = ((i + 0.5) * width / len(ops), -layer)
+    ax.set(xlim=(0, width), ylim=(-len(rows) + 0.3, 0.7))
+    ax.axis("off")
+    boxes: dict[Op, Any] = {}
+    for op, (x, y) in place.items():
+        face = "#dce9f7" if "body" in op.attrs else "#f7e3d0"
+        box = {"boxstyle": "round", "fc": face, "ec": "0.5"}
+        boxes[op] = ax.text(x, y, _label(op), ha="center", va="center", fontsize=7, bbox=box).get_bbox_patch()
+    ax.figure.canvas.figure.draw_without_rendering()  # sizes the boxes, at whose edges the arrows end
     for op in graph.ops:
         for v in op.operands:
             if v.op is not None:
-                (x0, y0), (x1, y1) = place[v.op], place[op]
-                ax.annotate("", (x1, y1 + 0.3), (x0, y0 - 0.3), arrowprops={"arrowstyle": "->", "color": "0.6", "lw": 0.8})
-    for op, (x, y) in place.items():
-        face = "#dce9f7" if "body" in op.attrs else "#f7e3d0"
-        ax.text(x, y, _label(op), ha="center", va="center", fontsize=7, bbox={"boxstyle": "round", "fc": face, "ec": "0.5"})
-    ax.set(xlim=(0, width), ylim=(-len(rows) + 0.3, 0.7))
-    ax.axis("off")
+                arrow = {"arrowstyle": "->", "color": "0.6", "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+                ends = {"patchA": boxes[v.op], "patchB": boxes[op]}
+                ax.annotate("", place[op], place[v.op], arrowprops={**arrow, **ends}, zorder=1)
 
 
 def _svg(graph: Graph | None) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 
 class device:
-    """A kind of device and a number: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``.
+    """A kind of device, ``type``, and a number, ``index``: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``. None
+    is no number.
 
     As a context it has no effect on the CPU. In that of ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
     tensors are made; entering another one raises RuntimeError.
 
-    Raises RuntimeError for unknown kinds.
+    Raises TypeError for anything but a str or a device, RuntimeError for unknown kinds and for two numbers.
     """
 
     __slots__ = ("index", "type")

@@ -10,7 +10,7 @@ from ..runtime.support.objects import address
 
 
 class layout:
-    """A kind of storage; only ``strided`` exists."""
+    """A kind of storage, called ``name``; only ``strided`` exists. ``zeros`` and other factories accept and ignore it."""
 
     __slots__ = ("name",)
 
@@ -25,7 +25,9 @@ class layout:
 
 
 class memory_format:
-    """An order of the axes in memory: accepted wherever PyTorch takes one, and ignored."""
+    """An order of the axes in memory, called ``name``, for tensors of ``rank`` axes; None is any. Accepted wherever PyTorch
+    takes one, and ignored. A tensor with another number of axes raises RuntimeError.
+    """
 
     __slots__ = ("name", "rank")
 

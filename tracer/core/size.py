@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class Size(tuple[int, ...]):
-    """The shape of a tensor: a tuple of ints."""
+    """The shape of a tensor: a tuple of ints, from an ``iterable``; without one, that of a scalar. Raises TypeError for
+    anything else.
+    """
 
     __slots__ = ()
 

@@ -35,7 +35,9 @@ UNCHANGED = (0,)  # the counter of a tensor that has not been changed and has no
 class Tensor(TensorMethods):
     """A multi-dimensional array that stores how it was computed.
 
-    Created by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's.
+    Created by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's. The older form
+    ``Tensor(2, 3)`` has zeros in this shape, ``Tensor([2, 3])`` has this data; both have the default dtype. Raises TypeError
+    for anything else.
     """
 
     # Most tensors have none of these; class attributes make creation cheap.

@@ -1,8 +1,10 @@
 """Probability distributions: sampling, densities, entropies and divergences, batched and differentiable."""
 
 from ..interop.paths import enter as _enter
+from ..ops.class_facts import describe as _describe
 from ..ops.offering import offer_classes as _offer_classes
 from . import constraints, kl, transforms
+from . import facts as _facts
 from .bounded import ContinuousBernoulli, GeneralizedPareto
 from .composed import Independent, LogisticNormal, LogNormal, MixtureSameFamily, TransformedDistribution
 from .constraint_registry import biject_to, transform_to
@@ -130,4 +132,5 @@ __all__ = [
 ]
 
 _offer_classes(globals(), __all__)
+_describe(globals(), __all__, _facts.ARGUMENTS, _facts.SHARED)
 _enter("distributions")

@@ -17,7 +17,8 @@ from .utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, p
 class ContinuousBernoulli(ExponentialFamily):
     """Numbers from 0 to 1 with a density proportional to exp(logits x) (Loaiza-Ganem, Cunningham 2019).
 
-    ``probs`` is the sigmoid of ``logits``, not a probability. Within ``lims``, series about 1/2 are used.
+    ``probs`` is the sigmoid of ``logits``, not a probability. Exactly one of them must be given, else ValueError; None is not
+    given. Within ``lims``, series about 1/2 are used.
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -117,7 +118,9 @@ class ContinuousBernoulli(ExponentialFamily):
 
 
 class GeneralizedPareto(Distribution):
-    """(1 + concentration z)^(-1/concentration - 1) / scale, for z = (x - loc) / scale >= 0; exp(-z) / scale if it is 0."""
+    """(1 + ``concentration`` z)^(-1/concentration - 1) / scale, for z = (x - ``loc``) / ``scale`` >= 0; exp(-z) / scale if it
+    is 0 (Pickands 1975).
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
     has_rsample = True

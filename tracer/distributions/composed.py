@@ -17,7 +17,9 @@ from .utils import sum_rightmost
 
 
 class Independent(Distribution):
-    """A distribution whose last ``reinterpreted_batch_ndims`` batch axes belong to the event."""
+    """``base_distribution`` with its last ``reinterpreted_batch_ndims`` batch axes as a part of the event: ``log_prob`` sums
+    over them. Raises ValueError if there are fewer.
+    """
 
     def __init__(self, base_distribution: Any, reinterpreted_batch_ndims: int, validate_args: bool | None = None):
         if reinterpreted_batch_ndims > len(base_distribution.batch_shape):
@@ -86,7 +88,10 @@ class Independent(Distribution):
 
 
 class TransformedDistribution(Distribution):
-    """The distribution of a base distribution's values after transforms."""
+    """The distribution of a base distribution's values after transforms: ``base_distribution`` and a transform or a list of
+    them, ``transforms``, the first one being applied first. log p(y) = log p(x) - log |dy/dx|. Raises ValueError for anything
+    but transforms, and for events with too few axes.
+    """
 
     def __init__(self, base_distribution: Any, transforms: Any, validate_args: bool | None = None):
         self.transforms: list[Transform] = [transforms] if isinstance(transforms, Transform) else list(transforms)
@@ -178,7 +183,9 @@ class TransformedDistribution(Distribution):
 
 
 class LogNormal(TransformedDistribution):
-    """Numbers whose logarithm is normal."""
+    """Numbers whose logarithm is normal, with mean ``loc`` and standard deviation ``scale``: exp(-((log(x) - loc) / scale)^2 /
+    2) / (x scale sqrt(2 pi)).
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.positive
@@ -212,7 +219,9 @@ class LogNormal(TransformedDistribution):
 
 
 class LogisticNormal(TransformedDistribution):
-    """Probabilities (..., K + 1), by stick breaking of K normal variables."""
+    """Probabilities (..., K + 1), by stick breaking of K normal variables with mean ``loc`` and standard deviation ``scale``
+    (..., K) (Aitchison, Shen 1980).
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.simplex
@@ -235,7 +244,9 @@ class LogisticNormal(TransformedDistribution):
 
 
 class MixtureSameFamily(Distribution):
-    """One of the distributions along the last batch axis, selected by a ``Categorical``."""
+    """One of the distributions along the last batch axis of ``component_distribution``, selected by the ``Categorical``
+    ``mixture_distribution``: the sum of w_k p_k(x). Raises ValueError for other classes, and for shapes that do not fit.
+    """
 
     def __init__(self, mixture_distribution: Categorical, component_distribution: Any, validate_args: bool | None = None):
         self._mixture_distribution, self._component_distribution = mixture_distribution, component_distribution

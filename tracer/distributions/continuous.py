@@ -51,7 +51,9 @@ class _LocationScale(Distribution):
 
 
 class Normal(_LocationScale, ExponentialFamily):
-    """The normal distribution with mean ``loc`` and standard deviation ``scale``."""
+    """exp(-((x - ``loc``) / ``scale``)^2 / 2) / (scale sqrt(2 pi)): the normal distribution with mean ``loc`` and standard
+    deviation ``scale``.
+    """
 
     @property
     def stddev(self) -> Tensor:
@@ -79,7 +81,7 @@ class Normal(_LocationScale, ExponentialFamily):
 
 
 class Laplace(_LocationScale):
-    """exp(-|x - loc| / scale) / (2 scale)."""
+    """exp(-|x - ``loc``| / ``scale``) / (2 scale)."""
 
     @property
     def variance(self) -> Tensor:
@@ -109,7 +111,7 @@ class Laplace(_LocationScale):
 
 
 class Cauchy(_LocationScale):
-    """1 / (pi scale (1 + ((x - loc) / scale)^2)); mean and variance are undefined."""
+    """1 / (pi scale (1 + ((x - ``loc``) / ``scale``)^2)); mean and variance are undefined."""
 
     @property
     def mean(self) -> Tensor:
@@ -136,7 +138,7 @@ class Cauchy(_LocationScale):
 
 
 class Gumbel(_LocationScale):
-    """The distribution of extreme values, with ``cdf`` exp(-exp(-(x - loc) / scale))."""
+    """The distribution of extreme values, with ``cdf`` exp(-exp(-(x - ``loc``) / ``scale``))."""
 
     @property
     def mean(self) -> Tensor:
@@ -210,7 +212,7 @@ class _Half(Distribution):
 
 
 class HalfNormal(_Half):
-    """The absolute value of a normal variable with mean 0."""
+    """exp(-(x / ``scale``)^2 / 2) sqrt(2 / pi) / scale, for x >= 0: the absolute value of a normal variable with mean 0."""
 
     _whole = Normal
 
@@ -224,7 +226,7 @@ class HalfNormal(_Half):
 
 
 class HalfCauchy(_Half):
-    """The absolute value of a Cauchy variable about 0."""
+    """2 / (pi scale (1 + (x / ``scale``)^2)), for x >= 0: the absolute value of a Cauchy variable about 0."""
 
     _whole = Cauchy
 
@@ -238,7 +240,7 @@ class HalfCauchy(_Half):
 
 
 class Uniform(Distribution):
-    """Uniform in [low, high)."""
+    """1 / (high - low): uniform in [``low``, ``high``). Raises ValueError unless low < high."""
 
     arg_constraints = {"low": constraints.dependent, "high": constraints.dependent}
     has_rsample = True
@@ -292,7 +294,7 @@ class Uniform(Distribution):
 
 
 class Exponential(ExponentialFamily):
-    """rate exp(-rate x), for x >= 0."""
+    """rate exp(-``rate`` x), for x >= 0."""
 
     arg_constraints = {"rate": constraints.positive}
     support = constraints.nonnegative
@@ -341,7 +343,9 @@ class Exponential(ExponentialFamily):
 
 
 class Weibull(Distribution):
-    """``scale`` times the ``concentration``-th root of a standard exponential variable."""
+    """c / scale (x / scale)^(c - 1) exp(-(x / scale)^c), c the ``concentration``: ``scale`` times the c-th root of a standard
+    exponential variable.
+    """
 
     arg_constraints = {"scale": constraints.positive, "concentration": constraints.positive}
     support = constraints.positive
@@ -392,7 +396,7 @@ class Weibull(Distribution):
 
 
 class Pareto(Distribution):
-    """alpha scale^alpha / x^(alpha + 1), for x >= scale."""
+    """alpha scale^alpha / x^(``alpha`` + 1), for x >= ``scale``."""
 
     arg_constraints = {"alpha": constraints.positive, "scale": constraints.positive}
     has_rsample = True
@@ -442,7 +446,9 @@ class Pareto(Distribution):
 
 
 class VonMises(Distribution):
-    """The circular normal distribution of angles: exp(concentration cos(x - loc)) / (2 pi I0(concentration))."""
+    """The circular normal distribution of angles: exp(concentration cos(x - loc)) / (2 pi I0(concentration)), with mean ``loc``
+    and ``concentration``. Samples are not differentiable: ``rsample`` raises NotImplementedError.
+    """
 
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
     support = constraints.real

@@ -28,7 +28,9 @@ def _cross_entropy(logits: Tensor, value: Tensor) -> Tensor:
 
 
 class _Binary(ExponentialFamily):
-    """Distributions with a success probability: ``probs``, or its log odds ``logits``; each is computed from the other."""
+    """The success probability is ``probs``, or given by its log odds ``logits``, log(probs / (1 - probs)). Exactly one of them
+    must be given, else ValueError; None is not given.
+    """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     _own = {"probs": 0, "logits": 0}
@@ -66,7 +68,7 @@ class _Binary(ExponentialFamily):
 
 
 class Bernoulli(_Binary):
-    """1 with probability ``probs``, else 0."""
+    """p^x (1 - p)^(1 - x): 1 with probability ``probs``, else 0."""
 
     support = constraints.boolean
     has_enumerate_support = True
@@ -106,7 +108,7 @@ class Bernoulli(_Binary):
 
 
 class Geometric(_Binary):
-    """The number of failures before the first success, which has probability ``probs``."""
+    """(1 - p)^x p: the number of failures before the first success, which has probability ``probs``, greater than 0."""
 
     support = constraints.nonnegative_integer
 
@@ -152,7 +154,7 @@ class Geometric(_Binary):
 
 
 class Binomial(_Binary):
-    """The number of successes in ``total_count`` trials."""
+    """C(n, x) p^x (1 - p)^(n - x): the number of successes in n = ``total_count`` trials."""
 
     arg_constraints = {
         "total_count": constraints.nonnegative_integer,
@@ -210,7 +212,9 @@ class Binomial(_Binary):
 
 
 class NegativeBinomial(_Binary):
-    """The number of successes, of probability ``probs`` each, before ``total_count`` failures."""
+    """C(n + x - 1, x) p^x (1 - p)^n: the number of successes, of probability ``probs`` each, before n = ``total_count``
+    failures.
+    """
 
     arg_constraints = {
         "total_count": constraints.nonnegative,
@@ -258,7 +262,7 @@ def _log_sigmoid(x: Tensor) -> Tensor:
 
 
 class Poisson(ExponentialFamily):
-    """rate^k exp(-rate) / k!."""
+    """``rate``^k exp(-rate) / k!."""
 
     arg_constraints = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer
@@ -292,7 +296,9 @@ class Poisson(ExponentialFamily):
 
 
 class Categorical(Distribution):
-    """The numbers 0 ... K - 1 with probabilities (..., K), which need not sum to 1; or by their logarithms, ``logits``."""
+    """The numbers 0 ... K - 1 with probabilities ``probs`` (..., K), which need not sum to 1; or by their logarithms,
+    ``logits``. Exactly one of them must be given, with an axis at least, else ValueError; None is not given. Values are int64.
+    """
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
@@ -372,7 +378,9 @@ class Categorical(Distribution):
 
 
 class OneHotCategorical(Distribution):
-    """One-hot vectors with a categorical position."""
+    """One-hot vectors (..., K) with a categorical position, by ``probs`` or ``logits`` (..., K), as in ``Categorical``. Exactly
+    one of them must be given, else ValueError; None is not given.
+    """
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.one_hot
@@ -439,7 +447,9 @@ class OneHotCategorical(Distribution):
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """``OneHotCategorical`` whose samples have the gradients of the probabilities (Bengio et al. 2013)."""
+    """One-hot vectors (..., K) as in ``OneHotCategorical``, by ``probs`` or ``logits``, with the gradient of the probabilities
+    (Bengio et al. 2013). Exactly one of them must be given, else ValueError; None is not given.
+    """
 
     has_rsample = True
 
@@ -449,7 +459,10 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
 
 
 class Multinomial(Distribution):
-    """The counts of K outcomes in ``total_count`` draws."""
+    """How often each of K categories occurs, (..., K), in n = ``total_count`` draws, an int: n! / (x1! ... xK!) times the
+    product of p^x. ``probs`` and ``logits`` are those of ``Categorical``. Exactly one of them must be given, else ValueError;
+    None is not given.
+    """
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
 

@@ -15,6 +15,7 @@ from .utils import lazy_property, require
 
 class Distribution:
     """A batch of probability distributions. ``batch_shape``: the shape of the batch; ``event_shape``: the shape of one value.
+    Methods that a distribution does not have raise NotImplementedError.
 
     Subclasses list their parameters, with the number of event axes, in ``_own``.
     """
@@ -179,4 +180,6 @@ class Distribution:
 
 
 class ExponentialFamily(Distribution):
-    """Distributions whose log density is linear in the natural parameters; gives their entropy."""
+    """Distributions whose log density is linear in the natural parameters; gives their entropy. ``batch_shape``: the shape of
+    the batch; ``event_shape``: the shape of one value. Methods that a distribution does not have raise NotImplementedError.
+    """

@@ -25,7 +25,7 @@ def _positive(x: Tensor) -> Tensor:
 
 
 class Gamma(ExponentialFamily):
-    """rate^c x^(c - 1) exp(-rate x) / Gamma(c), c the concentration."""
+    """rate^c x^(c - 1) exp(-``rate`` x) / Gamma(c), c the ``concentration``."""
 
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
@@ -71,7 +71,7 @@ class Gamma(ExponentialFamily):
 
 
 class Chi2(Gamma):
-    """The sum of the squares of ``df`` standard normal variables."""
+    """x^(df / 2 - 1) exp(-x / 2) / (2^(df / 2) Gamma(df / 2)): the sum of the squares of ``df`` standard normal variables."""
 
     arg_constraints = {"df": constraints.positive}
 
@@ -84,7 +84,7 @@ class Chi2(Gamma):
 
 
 class InverseGamma(Distribution):
-    """The reciprocal of a gamma variable."""
+    """rate^c x^(-c - 1) exp(-``rate`` / x) / Gamma(c), c the ``concentration``: the reciprocal of a gamma variable."""
 
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.positive
@@ -132,7 +132,9 @@ class InverseGamma(Distribution):
 
 
 class Dirichlet(ExponentialFamily):
-    """Probabilities (..., K) with densities proportional to the product of p^(concentration - 1)."""
+    """Probabilities (..., K) with densities proportional to the product of p^(``concentration`` - 1), which is (..., K). Raises
+    ValueError for a scalar.
+    """
 
     arg_constraints = {"concentration": constraints._Independent(constraints.positive, 1)}
     support = constraints.simplex
@@ -183,7 +185,7 @@ class Dirichlet(ExponentialFamily):
 
 
 class Beta(ExponentialFamily):
-    """x^(concentration1 - 1) (1 - x)^(concentration0 - 1) / B, for 0 < x < 1."""
+    """x^(``concentration1`` - 1) (1 - x)^(``concentration0`` - 1) / B, for 0 < x < 1."""
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
@@ -235,7 +237,10 @@ class Beta(ExponentialFamily):
 
 
 class StudentT(Distribution):
-    """A normal variable over the square root of an independent chi-squared one divided by its ``df`` degrees of freedom."""
+    """(1 + z^2 / df)^(-(df + 1) / 2) Gamma((df + 1) / 2) / (Gamma(df / 2) sqrt(pi df) scale), z = (x - ``loc``) / ``scale``: a
+    normal variable over the square root of an independent chi-squared one divided by its ``df`` degrees of freedom (Student
+    1908).
+    """
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
@@ -282,7 +287,9 @@ class StudentT(Distribution):
 
 
 class FisherSnedecor(Distribution):
-    """The quotient of two independent chi-squared variables, each divided by its degrees of freedom."""
+    """The quotient of two independent chi-squared variables, each divided by its degrees of freedom, ``df1`` and ``df2``: (d
+    x)^(df1 / 2) (1 + d x)^(-(df1 + df2) / 2) / (x B(df1 / 2, df2 / 2)), d = df1 / df2.
+    """
 
     arg_constraints = {"df1": constraints.positive, "df2": constraints.positive}
     support = constraints.positive
@@ -322,7 +329,7 @@ class FisherSnedecor(Distribution):
 
 
 class Kumaraswamy(Distribution):
-    """a b x^(a - 1) (1 - x^a)^(b - 1), for 0 < x < 1 (Kumaraswamy 1980)."""
+    """a b x^(a - 1) (1 - x^a)^(b - 1), for 0 < x < 1, a = ``concentration1``, b = ``concentration0`` (Kumaraswamy 1980)."""
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval

@@ -15,7 +15,7 @@ from .utils import sum_rightmost
 
 class Transform:
     """Base of transforms: ``t(x)``, ``t.inv(y)``, ``t.log_abs_det_jacobian(x, y)``. ``sign``: 1 if increasing, -1 if
-    decreasing.
+    decreasing. Methods that a transform does not have raise NotImplementedError.
     """
 
     bijective = False
@@ -160,7 +160,7 @@ class _Inverse(Transform):
 
 
 class ComposeTransform(Transform):
-    """The composition of transforms."""
+    """The composition of the transforms ``parts``, the first one being applied first: f_n(...f_1(x))."""
 
     def __init__(self, parts: Sequence[Transform], cache_size: int = 0):
         super().__init__(cache_size)
@@ -239,7 +239,9 @@ class ComposeTransform(Transform):
 
 
 class IndependentTransform(Transform):
-    """A transform whose events have more axes."""
+    """``base_transform`` with events of ``reinterpreted_batch_ndims`` more axes: the logarithms of the Jacobians are summed
+    over them.
+    """
 
     def __init__(self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0):
         super().__init__(cache_size)
@@ -279,7 +281,7 @@ class IndependentTransform(Transform):
 
 
 class ReshapeTransform(Transform):
-    """Events in another shape."""
+    """Events of shape ``in_shape`` in the shape ``out_shape``. Raises ValueError if they have different numbers of elements."""
 
     bijective = True
 

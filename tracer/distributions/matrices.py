@@ -26,7 +26,9 @@ def multidigamma(x: Tensor, p: int) -> Tensor:
 
 
 class Wishart(Covariant, ExponentialFamily):
-    """The sum of the outer products of ``df`` normal vectors with themselves: positive definite matrices (..., N, N).
+    """The sum of the outer products of ``df`` normal vectors with themselves: positive definite matrices (..., N, N) (Wishart
+    1928). The vectors' covariance is ``covariance_matrix``, the inverse of ``precision_matrix``, or given by its Cholesky
+    factor ``scale_tril``. Exactly one of the three must be given, else ValueError; None is not given.
 
     ``df`` must be greater than N - 1. Raises ValueError otherwise.
     """
@@ -112,7 +114,8 @@ class Wishart(Covariant, ExponentialFamily):
 
 
 class LKJCholesky(Distribution):
-    """Cholesky factors of correlation matrices (..., dim, dim) whose density is proportional to det^(concentration - 1).
+    """Cholesky factors of correlation matrices (..., ``dim``, ``dim``) whose density is proportional to det^(``concentration``
+    - 1).
 
     Lewandowski, Kurowicka, Joe (2009). Raises ValueError for ``dim`` below 2.
     """

@@ -62,7 +62,10 @@ class Covariant(Distribution):
 
 
 class MultivariateNormal(Covariant):
-    """Normal vectors (..., N) with mean ``loc``, and a covariance, its inverse, or its Cholesky factor (..., N, N)."""
+    """exp(-(x - loc)' C^-1 (x - loc) / 2) / sqrt(det(2 pi C)): normal vectors (..., N) with mean ``loc`` (..., N), and the
+    ``covariance_matrix`` C (..., N, N), its inverse ``precision_matrix``, or its Cholesky factor ``scale_tril``. Exactly one of
+    the three must be given, else ValueError; None is not given.
+    """
 
     arg_constraints = {
         "loc": constraints.real_vector,
@@ -137,7 +140,9 @@ def _inverse_factor(P: Tensor) -> Tensor:
 
 
 class LowRankMultivariateNormal(MultivariateNormal):
-    """Normal vectors with covariance W W' + diag(d), W (..., N, K) and d (..., N)."""
+    """Normal vectors as in ``MultivariateNormal``, with mean ``loc`` (..., N) and covariance W W' + diag(d), W being
+    ``cov_factor`` (..., N, K) and d ``cov_diag`` (..., N).
+    """
 
     arg_constraints = {
         "loc": constraints.real_vector,

@@ -83,8 +83,9 @@ class _Relaxed(TransformedDistribution):
 
 
 class RelaxedBernoulli(_Relaxed):
-    """Numbers between 0 and 1 that approach a Bernoulli variable as the temperature falls; differentiable in the
-    probabilities.
+    """Numbers between 0 and 1 that approach a Bernoulli variable as the ``temperature`` falls; differentiable in the
+    probabilities (Maddison, Mnih, Teh 2017): sigmoid((logit(u) + ``logits``) / temperature) for a uniform u. ``probs`` may be
+    given instead. Exactly one of them must be given, else ValueError; None is not given.
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -138,7 +139,10 @@ class ExpRelaxedCategorical(Distribution):
 
 
 class RelaxedOneHotCategorical(_Relaxed):
-    """Probabilities that approach one-hot vectors as the temperature falls; differentiable in the parameters."""
+    """Probabilities (..., K) that approach one-hot vectors as the ``temperature`` falls; differentiable in the parameters
+    (Maddison, Mnih, Teh 2017; Jang, Gu, Poole 2017): softmax((``logits`` + g) / temperature) for Gumbel variables g. ``probs``
+    may be given instead, as in ``Categorical``. Exactly one of them must be given, else ValueError; None is not given.
+    """
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex

@@ -50,7 +50,7 @@ class _Elementwise(Transform):
 
 
 class ExpTransform(_Elementwise):
-    """exp(x)."""
+    """y = exp(x)."""
 
     codomain = constraints.positive
 
@@ -65,7 +65,7 @@ class ExpTransform(_Elementwise):
 
 
 class PowerTransform(Transform):
-    """x^exponent, for positive numbers."""
+    """y = x^``exponent``, for positive numbers; the exponent broadcasts with them."""
 
     domain = constraints.positive
     codomain = constraints.positive
@@ -100,7 +100,7 @@ class PowerTransform(Transform):
 
 
 class SigmoidTransform(_Elementwise):
-    """1 / (1 + exp(-x)), clamped away from 0 and 1."""
+    """y = 1 / (1 + exp(-x)), clamped away from 0 and 1."""
 
     codomain = constraints.unit_interval
 
@@ -118,7 +118,7 @@ class SigmoidTransform(_Elementwise):
 
 
 class SoftplusTransform(_Elementwise):
-    """log(1 + exp(x))."""
+    """y = log(1 + exp(x))."""
 
     codomain = constraints.positive
 
@@ -133,7 +133,7 @@ class SoftplusTransform(_Elementwise):
 
 
 class TanhTransform(_Elementwise):
-    """tanh(x)."""
+    """y = tanh(x)."""
 
     codomain = constraints.interval(-1.0, 1.0)
 
@@ -148,7 +148,7 @@ class TanhTransform(_Elementwise):
 
 
 class AbsTransform(Transform):
-    """|x|; not invertible."""
+    """y = |x|; not invertible: ``inv`` returns y."""
 
     codomain = constraints.positive
 
@@ -165,7 +165,7 @@ class AbsTransform(Transform):
 
 
 class AffineTransform(Transform):
-    """loc + scale x."""
+    """y = ``loc`` + ``scale`` x; both broadcast with x. ``event_dim``: the number of the last axes that make an event."""
 
     bijective = True
 
@@ -217,7 +217,7 @@ class AffineTransform(Transform):
 
 
 class SoftmaxTransform(Transform):
-    """exp(x), normalized; its inverse, the logarithm, is determined up to a constant."""
+    """y = exp(x), normalized along the last axis; its inverse, the logarithm, is determined up to a constant."""
 
     domain = constraints.real_vector
     codomain = constraints.simplex
@@ -235,7 +235,9 @@ class SoftmaxTransform(Transform):
 
 
 class StickBreakingTransform(Transform):
-    """K - 1 numbers to K probabilities: each is a fraction, by a sigmoid, of the remainder."""
+    """K - 1 numbers (..., K - 1) to K probabilities (..., K): each is a fraction, z_i = sigmoid(x_i - log(K - i)) for i = 1, 2
+    ..., of the remainder.
+    """
 
     domain = constraints.real_vector
     codomain = constraints.simplex
@@ -274,7 +276,7 @@ class StickBreakingTransform(Transform):
 
 
 class LowerCholeskyTransform(Transform):
-    """The lower triangle of a matrix, with its diagonal exponentiated."""
+    """The lower triangle of a matrix (..., N, N), with its diagonal exponentiated: y = tril(x, -1) + diag(exp(x))."""
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.lower_cholesky
@@ -356,7 +358,7 @@ class CorrCholeskyTransform(Transform):
 
 
 class CumulativeDistributionTransform(Transform):
-    """The cumulative distribution function of a distribution."""
+    """y = cdf(x), the cumulative distribution function of ``distribution``; its inverse is ``icdf``."""
 
     bijective = True
     codomain = constraints.unit_interval
@@ -381,7 +383,7 @@ class CumulativeDistributionTransform(Transform):
 
 
 class PositiveDefiniteTransform(Transform):
-    """L L', where L is the result of ``LowerCholeskyTransform``."""
+    """y = L L', where L (..., N, N) is the result of ``LowerCholeskyTransform``."""
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.positive_definite
@@ -402,7 +404,9 @@ class PositiveDefiniteTransform(Transform):
 
 
 class CatTransform(Transform):
-    """One transform for each of several parts, of the given lengths, along an axis."""
+    """One transform of ``tseq`` for each of several parts, of the given ``lengths``, along the axis ``dim``. ``lengths``
+    None: one element for each. Other sums of the lengths raise RuntimeError.
+    """
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, lengths: Sequence[int] | None = None, cache_size: int = 0):
         super().__init__(cache_size)
@@ -436,7 +440,7 @@ class CatTransform(Transform):
 
 
 class StackTransform(Transform):
-    """One transform for each slice along an axis."""
+    """One transform of ``tseq`` for each slice along the axis ``dim``. Another number of slices raises AssertionError."""
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0):
         super().__init__(cache_size)
@@ -454,16 +458,21 @@ class StackTransform(Transform):
     def bijective(self) -> bool:  # type: ignore[override]
         return all(t.bijective for t in self.transforms)
 
+    def _slices(self, x: Tensor) -> Any:
+        """The slices, one for each transform. Raises AssertionError if there is another number of them."""
+        slices = ops.unbind(x, self.dim)
+        if len(slices) != len(self.transforms):
+            raise AssertionError(f"x.size({self.dim}) is {len(slices)}, but there are {len(self.transforms)} transforms")
+        return slices
+
     def _call(self, x: Tensor) -> Tensor:
-        parts = ops.unbind(x, self.dim)
-        return ops.stack([t(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
+        return ops.stack([t(p) for t, p in zip(self.transforms, self._slices(x), strict=True)], self.dim)
 
     def _back(self, y: Tensor) -> Tensor:
-        parts = ops.unbind(y, self.dim)
-        return ops.stack([t.inv(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
+        return ops.stack([t.inv(p) for t, p in zip(self.transforms, self._slices(y), strict=True)], self.dim)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        pairs = zip(self.transforms, ops.unbind(x, self.dim), ops.unbind(y, self.dim), strict=True)
+        pairs = zip(self.transforms, self._slices(x), self._slices(y), strict=True)
         return ops.stack([t.log_abs_det_jacobian(a, b) for t, a, b in pairs], self.dim)
 
 

@@ -42,7 +42,10 @@ class _Typed(type):
 
 
 def _typed(name: str, of: DType) -> Any:
-    return _Typed(name, (), {"dtype": of, "__doc__": f"Makes tensors of {of}.", "__module__": "tracer"})
+    about = (
+        f"Makes tensors of the dtype {of.name}, by shape or data: ``(2, 3)``, ``([2, 3])``. Raises TypeError for other data."
+    )
+    return _Typed(name, (), {"dtype": of, "__doc__": about, "__module__": "tracer"})
 
 
 HalfTensor, FloatTensor, DoubleTensor = (

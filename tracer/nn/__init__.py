@@ -1,5 +1,6 @@
 """Modules, layers and losses."""
 
+from ..ops.class_facts import describe as _describe
 from . import attention, functional, init, modules, parallel, utils
 from .module import Module
 from .modules import *
@@ -20,3 +21,5 @@ __all__ = [
     "utils",
     *modules.__all__,
 ]
+
+_describe(globals(), ("Buffer", "DataParallel", "Module", "Parameter", "UninitializedBuffer", "UninitializedParameter"), "")

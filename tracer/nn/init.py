@@ -35,6 +35,8 @@ def trunc_normal_(
     """Normal, truncated to [a, b], by the inverse of the distribution function."""
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
+    if not tensor.is_floating_point():
+        raise NotImplementedError(f"\"trunc_normal_\" not implemented for '{tensor.dtype.ctype}'")
     low, high = ((1 + math.erf((x - mean) / std / math.sqrt(2))) / 2 for x in (a, b))
 
     def between(u: Tensor) -> Tensor:

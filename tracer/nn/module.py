@@ -41,7 +41,10 @@ _EXPECTED = {
 
 
 class Module(Stateful, Announcing):
-    """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__`` and define ``forward``."""
+    """Base of all layers and models. Subclasses assign parameters and submodules in ``__init__``, after that of the base, and
+    define ``forward``, which calls of the module run. Parameters may have any shape and dtype. Raises AttributeError for
+    parameters assigned before ``Module.__init__``, NotImplementedError for a call without ``forward``.
+    """
 
     training: bool
 

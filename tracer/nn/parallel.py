@@ -9,9 +9,10 @@ from .module import Module
 
 
 class DataParallel(Module):
-    """A module that calls ``module``: the batch is not divided, because there is one device.
+    """A module that calls ``module``: the batch is not divided, because there is one device. Shapes, dtypes and what it
+    raises are the module's.
 
-    ``device_ids``, ``output_device`` and ``dim`` have no effect.
+    ``device_ids``, ``output_device`` (None by default) and ``dim`` have no effect.
     """
 
     def __init__(self, module: Module, device_ids: Sequence[Any] | None = None, output_device: Any = None, dim: int = 0):

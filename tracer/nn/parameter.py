@@ -18,7 +18,10 @@ def _source(name: str, data: Any) -> Tensor:
 
 
 class Parameter(Tensor):
-    """A tensor that registers itself when assigned to a module's attribute. Requires a gradient by default."""
+    """A tensor that registers itself when assigned to a module's attribute; it shares the memory of ``data`` (None is an empty
+    tensor). ``requires_grad`` False: no gradient. Raises RuntimeError if a gradient is required of a dtype that is not floating
+    or complex.
+    """
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
         source = _source("Parameter", data)
@@ -33,7 +36,9 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that becomes a buffer when assigned to a module's attribute; part of its state unless not ``persistent``."""
+    """A tensor that becomes a buffer when assigned to a module's attribute; part of its state unless not ``persistent``. It
+    shares the memory of ``data`` (None is an empty tensor), of any shape and dtype. Raises TypeError for anything but a tensor.
+    """
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
         source = _source("Buffer", data)
@@ -43,7 +48,9 @@ class Buffer(Tensor):
 
 
 class _Uninitialized:
-    """Mixin of tensors that get their shape later, by ``materialize``. They can be inspected, but not computed with."""
+    """It gets its shape later, by ``materialize``; its dtype can be inspected, but reading its shape or computing with it
+    raises RuntimeError.
+    """
 
     def materialize(self, shape: Any, device: Any = None, dtype: DType | None = None) -> None:
         """Sets the tensor's shape, and allocates its memory."""
@@ -65,7 +72,9 @@ class _Uninitialized:
 
 
 class UninitializedParameter(_Uninitialized, Parameter):
-    """A parameter without a shape, for lazy modules."""
+    """A parameter without a shape, for lazy modules. ``requires_grad`` False: no gradient. ``device`` None is the CPU,
+    ``dtype`` None the default dtype.
+    """
 
     _whole = Parameter
 
@@ -74,7 +83,9 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
 
 class UninitializedBuffer(_Uninitialized, Buffer):
-    """A buffer without a shape, for lazy modules."""
+    """A buffer without a shape, for lazy modules; part of the state unless not ``persistent``. ``requires_grad`` has no effect.
+    ``device`` None is the CPU, ``dtype`` None the default dtype.
+    """
 
     _whole = Buffer
 

@@ -336,16 +336,24 @@ def contracts() -> dict[str, str]:
     """The sentences about each function."""
     found: dict[str, str] = {}
     for table, opening in ((SHAPES, "Shapes: "), (_DTYPES, ""), (_ERRORS, "")):
-        sentence: list[str] = []
-        named = True
-        for line in table.strip().splitlines():
-            if line.startswith(" "):
-                for name in line.split():
-                    found[name] = f"{found[name]} {' '.join(sentence)}" if name in found else opening + " ".join(sentence)
-                named = True
-            else:
-                sentence = [line] if named else [*sentence, line]
-                named = False
+        for name, sentences in facts(table).items():
+            found[name] = f"{found[name]} {sentences}" if name in found else opening + sentences
+    return found
+
+
+def facts(table: str) -> dict[str, str]:
+    """The sentences of a table by name."""
+    found: dict[str, str] = {}
+    sentence: list[str] = []
+    named = True
+    for line in table.strip().splitlines():
+        if line.startswith(" "):
+            for name in line.split():
+                found[name] = f"{found[name]} {' '.join(sentence)}" if name in found else " ".join(sentence)
+            named = True
+        else:
+            sentence = [line] if named else [*sentence, line]
+            named = False
     return found
 
 
@@ -358,7 +366,7 @@ def stated(about: str | None, name: str, module: str) -> str | None:
         sentences = known.get(name)
     if about is None or sentences is None:
         return about
-    return f"{about.rstrip()}\n\n    {_wrapped(sentences)}\n    "
+    return f"{about.rstrip()}\n\n    {wrapped(sentences)}\n    "
 
 
 def complete(namespace: dict[str, Any], place: str = "") -> None:
@@ -366,19 +374,19 @@ def complete(namespace: dict[str, Any], place: str = "") -> None:
     for name, sentences in contracts().items():
         function = namespace.get(name.removeprefix(place)) if name.startswith(place) else None
         if function is not None and "Shapes: " not in (function.__doc__ or ""):
-            function.__doc__ = f"{function.__doc__.rstrip()}\n\n    {_wrapped(sentences)}\n    "
+            function.__doc__ = f"{function.__doc__.rstrip()}\n\n    {wrapped(sentences)}\n    "
 
 
 def in_place(name: str) -> str:
     """The docstring of the in-place variant of a function."""
-    return f"``{name}``, in place.\n\n    {_wrapped(_IN_PLACE)}\n    "
+    return f"``{name}``, in place.\n\n    {wrapped(_IN_PLACE)}\n    "
 
 
-def _wrapped(text: str, width: int = 116) -> str:
-    """The text in lines, indented like a docstring."""
+def wrapped(text: str, indent: str = "    ", width: int = 116) -> str:
+    """The text in lines; all but the first are indented, by default like a docstring."""
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) >= width:
             lines.append("")
         lines[-1] += f" {word}" if lines[-1] else word
-    return "\n    ".join(lines)
+    return f"\n{indent}".join(lines)

@@ -149,6 +149,8 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
     """Repeats each element (or slice along ``dim``) as often as ``repeats`` says."""
     if repeats is None:
+        if dim is not None:
+            raise TypeError("repeat_interleave(): argument 'dim' needs the argument 'repeats'")
         return P.index_select(P.iota(shape=input._data.shape, axis=0, dtype="i64"), _positions(input), axis=0)
     if dim is None:
         return repeat_interleave(reshape(input, (-1,)), repeats, 0)
@@ -168,6 +170,10 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
 
 def _positions(repeats: Tensor) -> Tensor:
     """0, 1, ..., each repeated. A trace reads the total number."""
+    if repeats.ndim != 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if repeats.dtype.name not in ("int64", "int32"):
+        raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for '{repeats.dtype.ctype}'")
     if bool((repeats < 0).any()):
         raise RuntimeError("repeats can not be negative")
     return P.repeat_positions(repeats, total=int(repeats.sum()._observed("a number of repeats")))

@@ -67,7 +67,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
             return call_anyhow(args, kwargs)
         try:
             result = function(*args)
-        except (AttributeError, TypeError) as e:
+        except _BUILT_IN as e:
             if (better := _explained(e, name, args, kwargs)) is not None:
                 raise better from e
             raise
@@ -93,7 +93,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
                     require_apart(out, a)
         try:
             result = function(*args, **kwargs)
-        except (AttributeError, TypeError) as e:
+        except _BUILT_IN as e:
             if (better := _explained(e, name, args, kwargs)) is not None:
                 raise better from e
             raise
@@ -146,12 +146,28 @@ def _fit(looks: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     return True
 
 
-def _explained(e: Exception, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError | None:
+# What Python and NumPy raise for values that do not fit.
+_VALUES = (IndexError, ZeroDivisionError, OverflowError, ValueError)
+_BUILT_IN = (AttributeError, TypeError, *_VALUES)
+
+
+def _explained(e: Exception, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
     """The exception to raise instead of one about a function's internals; None if it is about its arguments."""
     if not _raised_inside(e.__traceback__):
         return None
+    for kind in _VALUES:
+        if isinstance(e, kind):
+            given = ", ".join([*map(_shown, args), *(f"{key}={_shown(x)}" for key, x in kwargs.items())])
+            return kind(f"{name}(): the arguments ({given}) do not fit: {e}")
     counted = _COUNTED.match(str(e))
     return TypeError(f"{name}() {counted[1]}") if counted else combination(name, args, kwargs)
+
+
+def _shown(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return f"Tensor of shape {list(x._data.shape)}"
+    text = repr(x)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 # Python's messages for calls that do not match the parameters.
@@ -159,16 +175,23 @@ _COUNTED = re.compile(r"[\w.<>]+\(\) ((missing|takes|got) .*argument.*)", re.DOT
 
 
 def _raised_inside(traceback: TracebackType | None) -> bool:
-    """True if an exception comes from an expression of this package, not from a ``raise`` or from users' code."""
-    last = traceback
+    """True if an exception comes from an expression of this package, or from Python code of NumPy or SciPy that it calls; not
+    from a ``raise`` in this package, or from users' code.
+    """
+    last, own = traceback, True
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    if last is None or last.tb_lasti < 0 or not last.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        own = own and _package_of(last) in (_PACKAGE, *_COMPUTING)
+    if last is None or last.tb_lasti < 0 or not own:
         return False
-    return last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+    return _package_of(last) != _PACKAGE or last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
 
 
-_PACKAGE = __name__.split(".")[0] + "."
+def _package_of(traceback: TracebackType) -> str:
+    return traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+
+
+_PACKAGE, _COMPUTING = __name__.split(".")[0], ("numpy", "scipy")
 
 
 class Signature:

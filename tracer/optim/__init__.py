@@ -1,6 +1,8 @@
 """Optimizers and learning rate schedulers."""
 
+from ..ops.class_facts import describe as _describe
 from ..ops.offering import offer_classes as _offer_classes
+from . import facts as _facts
 from . import lr_scheduler, swa_utils
 from .adafactor import Adafactor, Muon
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
@@ -32,3 +34,5 @@ __all__ = [
 ]
 
 _offer_classes(globals(), __all__)
+_describe(globals(), __all__, _facts.ARGUMENTS, _facts.SHARED)
+_describe(vars(lr_scheduler), lr_scheduler.__all__, _facts.ARGUMENTS, _facts.SHARED)

@@ -13,13 +13,18 @@ from ..ops import create
 from .optimizer import Optimizer, ParamGroup, require, zeros_for
 
 
-def _refuse_complex(name: str, params: list[Tensor]) -> None:
-    if any(p.is_complex() for p in params):
-        raise RuntimeError(f"{name} does not support complex parameters")
+class _Real(Optimizer):
+    def _update_pairs(self, group: ParamGroup, p: Tensor) -> None:
+        raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
 
 
-class Adafactor(Optimizer):
-    """Shazeer, Stern 2018: second moments of matrices by rows and columns, steps relative to the parameter's size."""
+class Adafactor(_Real):
+    """Shazeer, Stern 2018: second moments of matrices by rows and columns, steps relative to the parameter's size. ``lr``
+    limits the relative step 1 / sqrt(t). ``beta2_decay``: the weight of step t in the moments is t^beta2_decay. ``eps``: the
+    least second moment, as a root, where None is the dtype's machine epsilon; and the least size of a parameter. ``d``: the
+    limit of an update's root mean square, at least 1. ``weight_decay`` is decoupled. Complex parameters raise RuntimeError in a
+    step.
+    """
 
     def __init__(
         self,
@@ -48,7 +53,6 @@ class Adafactor(Optimizer):
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr = group["lr"]
-        _refuse_complex("Adafactor", params)
         for p in params:
             g = p.grad
             assert g is not None
@@ -92,10 +96,13 @@ def _columns(p: Tensor) -> Any:
     return lambda: create.zeros((*p.shape[:-2], 1, p.shape[-1]), dtype=p.dtype)
 
 
-class Muon(Optimizer):
-    """Jordan et al. 2024: the momentum of a matrix, approximately orthogonalized by Newton-Schulz iteration.
+class Muon(_Real):
+    """Jordan et al. 2024: the momentum of a matrix, approximately orthogonalized by Newton-Schulz iteration in bfloat16.
+    ``momentum``: the weight of the past; ``nesterov`` adds the gradient once more. ``ns_coefficients``, ``ns_steps``: the
+    iteration's polynomial a x + b x^3 + c x^5, and the number of steps. ``adjust_lr_fn``: "original", or None, multiplies the
+    rate by sqrt(max(1, rows / columns)), "match_rms_adamw" by 0.2 sqrt(max(rows, columns)). ``weight_decay`` is decoupled.
 
-    Raises ValueError for parameters that are not matrices.
+    Raises ValueError for parameters that are not matrices. Complex parameters raise RuntimeError in a step.
     """
 
     def __init__(
@@ -127,7 +134,6 @@ class Muon(Optimizer):
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, momentum = group["lr"], group["momentum"]
-        _refuse_complex("Muon", params)
         for p in params:
             g = p.grad
             assert g is not None

@@ -57,7 +57,10 @@ class AdamLike(Optimizer):
 
 
 class Adam(AdamLike):
-    """Kingma, Ba 2015, with L2 weight decay; ``amsgrad``: Reddi et al. 2018."""
+    """p -= lr * m / (sqrt(v) + eps), where m and v are the running means of g and g^2, divided by 1 - beta^t (Kingma, Ba 2015),
+    with L2 weight decay. ``amsgrad`` uses the greatest v so far (Reddi et al. 2018). ``decoupled_weight_decay``: as in
+    ``AdamW``.
+    """
 
     def __init__(
         self,
@@ -91,7 +94,9 @@ class Adam(AdamLike):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov, Hutter 2019)."""
+    """``Adam`` with decoupled weight decay (Loshchilov, Hutter 2019): p *= 1 - lr * weight_decay. ``amsgrad`` uses the greatest
+    running mean of g^2 so far (Reddi et al. 2018).
+    """
 
     def __init__(
         self,
@@ -109,7 +114,9 @@ class AdamW(Adam):
 
 
 class NAdam(AdamLike):
-    """Adam with Nesterov momentum (Dozat 2016)."""
+    """Adam with Nesterov momentum (Dozat 2016): beta1 is replaced by beta1 * (1 - 0.96^(t * ``momentum_decay``) / 2).
+    ``decoupled_weight_decay``: as in ``AdamW``.
+    """
 
     def __init__(
         self,
@@ -144,7 +151,7 @@ class NAdam(AdamLike):
 
 
 class RAdam(AdamLike):
-    """Adam with a rectified variance (Liu et al. 2020)."""
+    """Adam with a rectified variance (Liu et al. 2020). ``decoupled_weight_decay``: as in ``AdamW``."""
 
     def __init__(
         self,
@@ -177,7 +184,7 @@ class RAdam(AdamLike):
 
 
 class Adamax(AdamLike):
-    """Adam with the infinity norm (Kingma, Ba 2015)."""
+    """p -= lr / (1 - beta1^t) * m / u, with u = max(beta2 * u, |g| + eps): Adam with the infinity norm (Kingma, Ba 2015)."""
 
     def __init__(
         self,

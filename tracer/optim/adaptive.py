@@ -12,7 +12,9 @@ from .optimizer import Optimizer, ParamGroup, options, regularized, require, zer
 
 
 class Adagrad(Optimizer):
-    """Duchi, Hazan, Singer 2011."""
+    """p -= lr / (1 + (t - 1) * ``lr_decay``) * g / (sqrt(s) + eps), where s sums the squares of the gradients (Duchi, Hazan,
+    Singer 2011), and is initially ``initial_accumulator_value``.
+    """
 
     def __init__(
         self,
@@ -40,7 +42,9 @@ class Adagrad(Optimizer):
 
     @staticmethod
     def _initial(p: Tensor, group: ParamGroup) -> dict[str, Any]:
-        return {"step": create.zeros, "sum": lambda: create.full_like(p, group["initial_accumulator_value"])}
+        first = group["initial_accumulator_value"]
+        first = complex(first, first) if p.is_complex() else first
+        return {"step": create.zeros, "sum": lambda: create.full_like(p, first)}
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         for p in params:
@@ -54,7 +58,9 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Zeiler 2012."""
+    """p -= lr * sqrt(d + eps) / sqrt(s + eps) * g, where s and d are running means of the squares of gradients and steps
+    (Zeiler 2012). ``rho``: the weight of the past in them, from 0 to 1.
+    """
 
     def __init__(
         self,
@@ -93,7 +99,9 @@ class Adadelta(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Hinton 2012; ``centered``: Graves 2013."""
+    """p -= lr * g / (sqrt(s) + eps), where s is a running mean of g^2 (Hinton 2012). ``alpha``: the weight of the past in it.
+    ``centered`` subtracts the square of the mean gradient (Graves 2013). ``momentum`` accumulates the steps.
+    """
 
     def __init__(
         self,

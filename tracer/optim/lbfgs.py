@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..autograd.modes import enable_grad, no_grad
 from ..core.tensor import Tensor
 from ..ops import create, shape
+from ..ops.complex import view_as_complex, view_as_real
 from ..tracing.announce import AnnouncingDict
 from ..tracing.callsites import as_float
 from .optimizer import Optimizer, options, require
@@ -110,10 +111,18 @@ def _strong_wolfe(
     return (bracket[low_end] if len(bracket) > 1 else bracket[0]), count
 
 
+def _real(x: Tensor) -> Tensor:
+    return view_as_real(x) if x.is_complex() else x
+
+
 class LBFGS(Optimizer):
     """The limited-memory method of Broyden, Fletcher, Goldfarb and Shanno (Liu, Nocedal 1989).
 
-    ``step`` needs a closure that computes the loss and its gradients; it is called several times.
+    ``step`` needs a closure that computes the loss and its gradients, else TypeError; it is called several times. A step has up
+    to ``max_iter`` iterations and ``max_eval`` calls; None is 5/4 of the iterations. It ends when the gradient's greatest
+    element is at most ``tolerance_grad``, or the change is at most ``tolerance_change``. ``history_size``: the number of
+    changes that approximate the Hessian. ``line_search_fn``: None, or "strong_wolfe"; another one raises RuntimeError in a
+    step. There can be one group of parameters only, else ValueError.
     """
 
     def __init__(
@@ -147,15 +156,18 @@ class LBFGS(Optimizer):
         return self.param_groups[0]["params"]
 
     def _gradient(self) -> Tensor:
-        flat = [create.zeros(p.numel(), dtype=p.dtype) if p.grad is None else p.grad.reshape(-1) for p in self._params]
+        """The gradients' elements; complex ones as pairs of real numbers."""
+        flat = [_real(create.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self._params]
         return shape.cat(flat, 0).detach().clone()
 
     def _set(self, at: list[Tensor], direction: Tensor, t: float) -> None:
         """Sets the parameters to ``at`` plus ``t`` times the direction."""
         offset = 0
         for p, before in zip(self._params, at, strict=True):
-            n = p.numel()
-            p.copy_(before + direction[offset : offset + n].reshape(p.shape) * t)
+            real = _real(before)
+            n = real.numel()
+            moved = real + direction[offset : offset + n].reshape(real.shape) * t
+            p.copy_(view_as_complex(moved) if p.is_complex() else moved)
             offset += n
 
     @staticmethod

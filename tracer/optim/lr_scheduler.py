@@ -8,8 +8,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..tracing.callsites import as_float
 from .optimizer import Optimizer
+from .plateau import ReduceLROnPlateau, per_group
+
+__all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]
 
 
 class LRScheduler:
@@ -69,21 +88,12 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-def _per_group(given: Any, optimizer: Optimizer, name: str) -> list[Any]:
-    n = len(optimizer.param_groups)
-    if not isinstance(given, (list, tuple)):
-        return [given] * n
-    if len(given) != n:
-        raise ValueError(f"Expected {n} {name}, but got {len(given)}")
-    return list(given)
-
-
 _LRScheduler = LRScheduler  # the name in older programs
 
 
 class _ByFunction(LRScheduler):
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1):
-        self.lr_lambdas = _per_group(lr_lambda, optimizer, "lr_lambdas")
+        self.lr_lambdas = per_group(lr_lambda, optimizer, "lr_lambdas")
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,14 +111,18 @@ class _ByFunction(LRScheduler):
 
 
 class LambdaLR(_ByFunction):
-    """The initial rate times a function of the epoch: ``lr_lambda(epoch)``."""
+    """The initial rate times a function of the epoch: base * ``lr_lambda``(epoch), with one function, or a list of one per
+    group.
+    """
 
     def get_lr(self) -> list[float]:
         return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
 
 class MultiplicativeLR(_ByFunction):
-    """The previous rate times a function of the epoch: ``lr_lambda(epoch)``."""
+    """The previous rate times a function of the epoch: lr * ``lr_lambda``(epoch), with one function, or a list of one per
+    group.
+    """
 
     def get_lr(self) -> list[float]:
         if self._is_initial:
@@ -117,7 +131,7 @@ class MultiplicativeLR(_ByFunction):
 
 
 class StepLR(LRScheduler):
-    """Multiplies the rate by ``gamma`` every ``step_size`` epochs."""
+    """Multiplies the rate by ``gamma`` every ``step_size`` epochs: base * gamma^(epoch // step_size)."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         self.step_size, self.gamma = step_size, gamma
@@ -133,7 +147,7 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """Multiplies the rate by ``gamma`` at each of the ``milestones``."""
+    """Multiplies the rate by ``gamma`` at each of the epochs ``milestones``: base * gamma^n after n of them."""
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1):
         self.milestones, self.gamma = Counter(milestones), gamma
@@ -149,7 +163,9 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """Multiplies the rate by ``factor`` until epoch ``total_iters``."""
+    """Multiplies the rate by ``factor`` until epoch ``total_iters``: base * factor, then base. Raises ValueError unless the
+    factor is between 0 and 1.
+    """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1):
         if not 0 <= factor <= 1:
@@ -170,8 +186,9 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Multiplies the rate by a factor that changes linearly from ``start_factor`` to ``end_factor`` in ``total_iters``
-    epochs.
+    """Multiplies the rate by a factor that changes linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs:
+    base * (start + (end - start) * epoch / total_iters). Raises ValueError unless the factors are between 0 and 1, and the
+    first one is not 0.
     """
 
     def __init__(
@@ -205,7 +222,7 @@ class LinearLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """Multiplies the rate by ``gamma`` every epoch."""
+    """Multiplies the rate by ``gamma`` every epoch: base * gamma^epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
         self.gamma = gamma
@@ -219,7 +236,9 @@ class ExponentialLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """Decreases the rate to zero in ``total_iters`` epochs, as a power of the remaining fraction."""
+    """Decreases the rate to zero in ``total_iters`` epochs, as a power of the remaining fraction: base * (1 - epoch /
+    total_iters)^``power``.
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
         self.total_iters, self.power = total_iters, power
@@ -237,7 +256,9 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Between the initial rate and ``eta_min`` along a cosine of half-period ``T_max`` (Loshchilov, Hutter 2017)."""
+    """Between the initial rate and ``eta_min`` along a cosine of half-period ``T_max`` (Loshchilov, Hutter 2017): eta_min +
+    (base - eta_min) * (1 + cos(pi * epoch / T_max)) / 2.
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         self.T_max, self.eta_min = T_max, eta_min
@@ -259,7 +280,9 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """A cosine from the initial rate to ``eta_min``, repeated with periods that grow by ``T_mult``."""
+    """A cosine from the initial rate to ``eta_min``, repeated (Loshchilov, Hutter 2017). The first period has ``T_0`` epochs;
+    each next one is ``T_mult`` times as long. Raises ValueError unless both are positive integers.
+    """
 
     def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1):
         if T_0 <= 0 or not isinstance(T_0, int):
@@ -299,7 +322,13 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 class CyclicLR(LRScheduler):
-    """Cycles between two rates (Smith 2017)."""
+    """Cycles between two rates, ``base_lr`` and ``max_lr``, one number or one per group (Smith 2017), in ``step_size_up`` steps
+    up and ``step_size_down`` steps down; None is as many. ``mode``: "triangular"; "triangular2", which halves the height in
+    each cycle; "exp_range", which multiplies it by ``gamma``^step. ``scale_fn``: a function of the cycle or, if ``scale_mode``
+    is "iterations", of the step, which gives the height's factor; None is that of the mode. ``cycle_momentum`` moves the
+    momentum, or beta1, from ``max_momentum`` to ``base_momentum`` while the rate rises, and back. Raises ValueError for an
+    unknown mode, and if the optimizer has no momentum to cycle.
+    """
 
     def __init__(
         self,
@@ -325,8 +354,8 @@ class CyclicLR(LRScheduler):
         self.mode, self.gamma, self.cycle_momentum = mode, gamma, cycle_momentum
         self.scale_mode = "iterations" if scale_fn is None and mode == "exp_range" else scale_mode
         self.scale_fn = scale_fn
-        bases = _per_group(base_lr, optimizer, "values for base_lr")
-        self.max_lrs = _per_group(max_lr, optimizer, "values for max_lr")
+        bases = per_group(base_lr, optimizer, "values for base_lr")
+        self.max_lrs = per_group(max_lr, optimizer, "values for max_lr")
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, bases, strict=True):
                 group["lr"] = lr
@@ -334,8 +363,8 @@ class CyclicLR(LRScheduler):
         if cycle_momentum:
             if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
                 raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            self.base_momentums = _per_group(base_momentum, optimizer, "values for base_momentum")
-            self.max_momentums = _per_group(max_momentum, optimizer, "values for max_momentum")
+            self.base_momentums = per_group(base_momentum, optimizer, "values for base_momentum")
+            self.max_momentums = per_group(max_momentum, optimizer, "values for max_momentum")
             if last_epoch == -1:
                 for group, momentum in zip(optimizer.param_groups, self.max_momentums, strict=True):
                     _set_momentum(group, momentum)
@@ -367,7 +396,14 @@ def _set_momentum(group: Any, momentum: float) -> None:
 
 
 class OneCycleLR(LRScheduler):
-    """Increases the rate to ``max_lr`` and decreases it again, once (Smith, Topin 2018)."""
+    """Increases the rate to ``max_lr``, one number or one per group, and decreases it again, once (Smith, Topin 2018). It
+    begins at max_lr / ``div_factor`` and ends at this divided by ``final_div_factor``. The number of steps is ``total_steps``,
+    or, if None, ``epochs`` * ``steps_per_epoch``; both are None by default. ``pct_start``: the fraction of steps with a rising
+    rate. ``anneal_strategy``: "cos" or "linear". ``cycle_momentum`` moves the momentum, or beta1, from ``max_momentum`` to
+    ``base_momentum`` while the rate rises, and back. ``three_phase``: the rate falls to the initial one as fast as it rose,
+    then to the final one. Raises ValueError for other strategies and fractions, without a number of steps, after the last step,
+    and if the optimizer has no momentum to cycle.
+    """
 
     def __init__(
         self,
@@ -405,14 +441,14 @@ class OneCycleLR(LRScheduler):
             else [(end, "max", "base"), (total_steps - 1, "min", "max")]
         )
         if last_epoch == -1:
-            for group, most in zip(optimizer.param_groups, _per_group(max_lr, optimizer, "values for max_lr"), strict=True):
+            for group, most in zip(optimizer.param_groups, per_group(max_lr, optimizer, "values for max_lr"), strict=True):
                 group["initial_lr"] = most / div_factor
                 group["max_lr"] = most
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         if cycle_momentum:
             if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
                 raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            lows, highs = (_per_group(m, optimizer, "momenta") for m in (base_momentum, max_momentum))
+            lows, highs = (per_group(m, optimizer, "momenta") for m in (base_momentum, max_momentum))
             if last_epoch == -1:
                 for group, low, high in zip(optimizer.param_groups, lows, highs, strict=True):
                     _set_momentum(group, high)
@@ -444,7 +480,9 @@ class OneCycleLR(LRScheduler):
 
 
 class ChainedScheduler:
-    """Several schedulers, applied one after the other in each step."""
+    """Several ``schedulers``, applied one after the other in each step. ``optimizer`` None is that of the first. Raises
+    ValueError without schedulers, and if they belong to different optimizers.
+    """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None):
         if not schedulers:
@@ -478,7 +516,9 @@ class ChainedScheduler:
 
 
 class SequentialLR:
-    """A sequence of schedulers, switching at the milestones."""
+    """A sequence of ``schedulers``, switching at the epochs ``milestones``. Raises ValueError unless there is one scheduler
+    more than milestones.
+    """
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
@@ -525,67 +565,3 @@ class SequentialLR:
         for scheduler, saved in zip(self._schedulers, state.pop("_schedulers"), strict=True):
             scheduler.load_state_dict(saved)
         self.__dict__.update(state)
-
-
-class ReduceLROnPlateau:
-    """Multiplies the rate by ``factor`` when a metric has not improved for ``patience`` epochs."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float | list[float] = 0,
-        eps: float = 1e-8,
-    ):
-        if factor >= 1.0:
-            raise ValueError("Factor should be < 1.0.")
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode {mode} is unknown!")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"threshold mode {threshold_mode} is unknown!")
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
-        self.min_lrs = _per_group(min_lr, optimizer, "min_lrs")
-        self.last_epoch, self.cooldown_counter, self.num_bad_epochs = 0, 0, 0
-        self.best = math.inf if mode == "min" else -math.inf
-        self._last_lr = [dict.__getitem__(g, "lr") for g in optimizer.param_groups]
-
-    def _better(self, a: float) -> bool:
-        sign = 1 if self.mode == "min" else -1
-        if self.threshold_mode == "rel":
-            return sign * a < sign * self.best * (1 - sign * self.threshold) if math.isfinite(self.best) else True
-        return sign * a < sign * self.best - self.threshold
-
-    def step(self, metrics: Any, epoch: int | None = None) -> None:
-        """Counts an epoch with the given metric."""
-        current = as_float(metrics)
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        if self._better(current):
-            self.best, self.num_bad_epochs = current, 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                before = as_float(dict.__getitem__(group, "lr"))
-                lr = max(before * self.factor, least)
-                if before - lr > self.eps:
-                    group["lr"] = lr
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = [dict.__getitem__(g, "lr") for g in self.optimizer.param_groups]
-
-    def get_last_lr(self) -> list[float]:
-        return self._last_lr
-
-    def state_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.__dict__.update(state_dict)

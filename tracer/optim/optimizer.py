@@ -12,9 +12,9 @@ from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad, set_grad_enabled
 from ..core.context import structure_changed
 from ..core.tensor import Tensor
-from ..ir.types import float32
 from ..nn.module import zero_grads
 from ..ops import create
+from ..ops.complex import view_as_complex, view_as_real
 from ..ops.opmath import narrowed, widened
 from ..tracing.announce import Announcing, AnnouncingDict, AnnouncingList
 from ..tracing.scalars import runtime_float
@@ -87,7 +87,8 @@ class States(AnnouncingDict):
 
 
 class Optimizer(Announcing):
-    """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients.
+    """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients. ``defaults``: the settings
+    that groups have if they do not set them.
 
     Subclasses define ``_update_group(group, params)``.
     """
@@ -187,10 +188,12 @@ class Optimizer(Announcing):
         with no_grad():
             for group in self.param_groups:
                 params = [p for p in group["params"] if p.grad is not None]
-                update(self, group, [p for p in params if not p.dtype.is_half])
+                update(self, group, [p for p in params if not (p.dtype.is_half or p.dtype.is_complex)])
                 for p in params:
                     if p.dtype.is_half:
                         self._update_wide(group, p)
+                    elif p.dtype.is_complex:
+                        self._update_pairs(group, p)
         self._call_hooks("after", closure)
         return loss
 
@@ -199,24 +202,32 @@ class Optimizer(Announcing):
 
     def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
         """Updates a 16-bit parameter in float32: the parameter and its state are rounded once, at the end."""
-        wide = p.to(float32)
-        wide.grad = widened(p.grad)
+        self._update_as(group, p, widened, lambda v: narrowed(v, p.dtype))
+
+    def _update_pairs(self, group: ParamGroup, p: Tensor) -> None:
+        """Updates a complex parameter as pairs of real numbers, as PyTorch does; its state is complex."""
+        self._update_as(group, p, _pairs, lambda v: view_as_complex(v).clone())  # states are no views
+
+    def _update_as(self, group: ParamGroup, p: Tensor, there: Callable[[Any], Any], back: Callable[[Any], Any]) -> None:
+        """Updates a parameter as a tensor of another dtype, to which and from which the functions convert."""
+        other = there(p)
+        other.grad = there(p.grad)
         everything = self.state
-        before = {name: widened(v) for name, v in everything.get(p, {}).items()}
-        object.__setattr__(self, "state", {wide: dict(before)} if before else {})
+        before = {name: there(v) for name, v in everything.get(p, {}).items()}
+        object.__setattr__(self, "state", {other: dict(before)} if before else {})
         try:
-            self._update_group(group, [wide])
-            after = self.state.get(wide, {})
+            self._update_group(group, [other])
+            after = self.state.get(other, {})
         finally:
             object.__setattr__(self, "state", everything)
-        p.copy_(wide)
+        p.copy_(back(other))
         if after:
             state = self._state(p)
             for name, v in after.items():
                 if name not in state:
-                    state[name] = v if name in _COUNTS else narrowed(v, p.dtype)
+                    state[name] = v if name in _COUNTS else back(v)
                 elif state[name] is not v:
-                    state[name].copy_(v)
+                    state[name].copy_(v if name in _COUNTS else back(v))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -266,6 +277,11 @@ class Optimizer(Announcing):
         self.state = States({params[n]: _loaded(params[n], s) for n, s in loaded})
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
+
+
+def _pairs(x: Any) -> Any:
+    """Complex tensors as pairs of real numbers; others unchanged."""
+    return view_as_real(x).clone() if isinstance(x, Tensor) and x.is_complex() else x
 
 
 # The state entries that do not have the parameter's dtype.

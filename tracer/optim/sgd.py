@@ -13,7 +13,10 @@ from .optimizer import Optimizer, ParamGroup, options, regularized, require, zer
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum (Polyak 1964), Nesterov momentum (Sutskever et al. 2013), and L2 weight decay."""
+    """p -= lr * v, with v = g + momentum * v: gradient descent with momentum (Polyak 1964), Nesterov momentum (Sutskever et al.
+    2013), and L2 weight decay. ``momentum`` 0 is plain descent. ``dampening`` multiplies the gradient by 1 - dampening, after
+    the first step. ``nesterov`` uses g + momentum * v, and needs a momentum without dampening, else ValueError.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,9 @@ class SGD(Optimizer):
 
 
 class ASGD(Optimizer):
-    """Averaged gradient descent (Polyak, Juditsky 1992): the average is the state ``ax``."""
+    """Averaged gradient descent (Polyak, Juditsky 1992): the average is the state ``ax``. Steps have the size lr / (1 +
+    ``lambd`` * lr * t)^``alpha``, and ``lambd`` also decays the parameters; averaging begins at step ``t0``.
+    """
 
     def __init__(
         self,
@@ -92,8 +97,9 @@ class ASGD(Optimizer):
 
 
 class Rprop(Optimizer):
-    """Resilient backpropagation (Riedmiller, Braun 1993): a step size per element, adapted to changes of the
-    gradient's sign.
+    """Resilient backpropagation (Riedmiller, Braun 1993): a step size per element, adapted to changes of the gradient's sign.
+    ``etas``: the factors after a change and otherwise; they must be below and above 1, else ValueError. ``step_sizes``: the
+    least and the greatest size. ``lr`` is the initial size.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from .optimizer import ParamGroup
 
 
 class SparseAdam(AdamLike):
-    """Adam (Kingma, Ba 2015) for the rows that have a gradient.
+    """``Adam`` (Kingma, Ba 2015) for the rows that have a gradient.
 
     All gradients are dense here, so a step with gradients raises RuntimeError.
     """

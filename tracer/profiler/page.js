@@ -347,11 +347,38 @@ function stages() {
   }
 }
 
+// The kernel at one stage: its source, or its LLVM IR or assembly, which the page holds compressed.
+
+let form = "source";
+
+async function code(kernel) {
+  for (const button of $("forms").children) button.classList.toggle("chosen", button.dataset.form === form);
+  const wanted = form;
+  const text = await formed(kernel, wanted);
+  if (kernel !== data.kernels[chosen] || wanted !== form) return; // another one has been chosen meanwhile
+  $("code").replaceChildren(make("h3", {}, kernel.name), ...(text === null ? [absent(kernel, wanted)] : text.split("\n").map((line) => make("div", {}, line))));
+}
+
+async function formed(kernel, wanted) {
+  if (wanted === "source") return data.codes[kernel.code];
+  const pair = data.machine[kernel.code];
+  if (!pair || !window.DecompressionStream) return null;
+  const bytes = Uint8Array.from(atob(pair[wanted === "llvm" ? 0 : 1]), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
+
+function absent(kernel, wanted) {
+  const about = data.codes[kernel.code].includes("def kernel(")
+    ? `This report has the LLVM IR and the assembly of at most ${data.machineLimit} kernels, those that took the most time. All are printed by: tracer dump --run SCRIPT --stage ${wanted}`
+    : "NumPy computes this step: there is no kernel.";
+  return make("p", { class: "hint" }, about);
+}
+
 function choose(k) {
   chosen = k;
   const kernel = data.kernels[k];
   if (kernel.program !== program.number) show(data.programs.find((p) => p.number === kernel.program));
-  $("code").replaceChildren(make("h3", {}, kernel.name), ...data.codes[kernel.code].split("\n").map((line) => make("div", {}, line)));
+  code(kernel);
   const roof = kernel.roof ? `${(100 * kernel.roof).toFixed(0)}% of the roof` : "";
   const facts = [`${kernel.calls} calls`, kernel.time, `${kernel.mean} each`, share(kernel.part), kernel.bytes, kernel.bandwidth, kernel.flops && `${kernel.flops} flops`, kernel.rate, roof, kernel.phase, kernel.group.slice(1).join("/")];
   $("detail").replaceChildren(make("b", {}, kernel.name), ...facts.filter(Boolean).map((fact) => make("span", {}, fact)), make("em", {}, kernel.lines.join(", ")));
@@ -395,6 +422,7 @@ function mark(lines = chosen >= 0 ? data.kernels[chosen].lines : [], scrolls = f
 function chooseLine(line) {
   const its = program.kernels.filter((k) => data.kernels[k].lines.includes(line));
   chosen = -1;
+  for (const button of $("forms").children) button.classList.remove("chosen");
   const spent = its.reduce((sum, k) => sum + data.kernels[k].nanoseconds / data.kernels[k].lines.length, 0);
   $("detail").replaceChildren(make("b", {}, line), make("span", {}, `${its.length} kernels have operations of this line, about ${time(spent)}`));
   $("code").replaceChildren(...its.map((k) => {
@@ -459,6 +487,10 @@ for (const where of ["source", "recorded", "fused"])
     if (row.dataset.kernel !== undefined) choose(Number(row.dataset.kernel));
     else chooseLine(row.dataset.line);
   });
+$("forms").addEventListener("click", (event) => {
+  form = event.target.dataset.form ?? form;
+  if (chosen >= 0) code(data.kernels[chosen]);
+});
 for (const p of data.programs) {
   const spent = p.kernels.reduce((sum, k) => sum + data.kernels[k].nanoseconds, 0);
   $("program").append(make("option", { value: p.number }, `${p.number}: ${p.title}, ${time(spent)}`));

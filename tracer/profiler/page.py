@@ -6,8 +6,10 @@ so it needs no network.
 
 from __future__ import annotations
 
+import base64
 import json
 import linecache
+import zlib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from .table import count, duration, named, short, size
 if TYPE_CHECKING:
     from .session import Profile
 
+_MACHINE_TEXTS = 64  # kernels whose LLVM IR and assembly are in the page: those that took the most time
 _AROUND = 3  # source lines shown before and after those that were recorded
 
 
@@ -57,6 +60,8 @@ def _data(profile: Profile) -> dict[str, Any]:
         "memory": _thinned(profile.memory),
         "kernels": described,
         "codes": list(codes),
+        "machine": _machine_texts(kernels, codes),
+        "machineLimit": _MACHINE_TEXTS,
         "programs": programs,
         "files": _sources({line for k in kernels for line in k.lines} | _lines_of(programs)),
         "eager": [
@@ -90,6 +95,32 @@ def _kernel(k: Kernel, whole: float, code: int) -> dict[str, Any]:
         "code": code,
         "result": k.result,
     }
+
+
+def _machine_texts(kernels: list[Kernel], codes: dict[str, int]) -> dict[int, list[str]]:
+    """LLVM IR and assembly by the number of the kernel's text, compressed (deflate, base64): the page decompresses what it
+    shows. Steps that NumPy computes have none, nor have the fastest of many kernels.
+    """
+    from ..runtime.compiler.compile import machine_texts
+
+    spent: dict[str, int] = {}
+    names: dict[str, str] = {}
+    for k in kernels:
+        if "def kernel(" in k.source:
+            spent[k.source] = spent.get(k.source, 0) + k.nanoseconds
+            names.setdefault(k.source, k.name)
+    if not spent:
+        return {}
+    slowest = sorted(spent, key=lambda source: -spent[source])[:_MACHINE_TEXTS]
+    try:
+        texts = machine_texts({source: names[source] for source in slowest})
+    except (ImportError, RuntimeError):  # no compiler: the kernels came from the disk cache
+        return {}
+    return {codes[source]: [_compressed(text) for text in pair] for source, pair in texts.items()}
+
+
+def _compressed(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _common(paths: list[list[str]]) -> list[str]:

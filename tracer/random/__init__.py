@@ -41,7 +41,9 @@ def _start(seed: int) -> np.ndarray:
 
 
 class Generator:
-    """A stream of random numbers with a separate seed; on the CPU, which ``device`` may name."""
+    """A stream of random numbers with a separate ``seed``, an integer in [-2**63, 2**64), else ValueError; on the CPU, which
+    ``device`` may name; None is the CPU. Other devices raise RuntimeError.
+    """
 
     def __init__(self, seed: Any = 0, *, device: Any = None):
         if isinstance(seed, (str, CPU.__class__)):  # PyTorch's only argument

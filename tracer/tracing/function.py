@@ -56,7 +56,9 @@ _MAX_UNSTABLE = 4  # successive calls that change what they depend on
 
 
 class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
-    """The result of ``@tracer.trace``: call it like the function.
+    """The result of ``@tracer.trace``: call it like ``function``, with arguments of any shapes and dtypes. It raises what the
+    function raises. ``check`` compares every replay with the function, and raises TraceError if they differ. Without ``wait``,
+    calls run eagerly while a thread compiles.
 
     The first call of a signature runs the function eagerly and records it; later calls replay the recorded graph as one
     native program. Code that cannot be replayed runs eagerly, with one warning that says why and where.

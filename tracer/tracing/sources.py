@@ -18,6 +18,7 @@ from ..nn.module import Module
 _PACKAGE = __name__.split(".")[0] + "."
 _OPTIMIZERS = _PACKAGE + "optim."
 _MODULE_CALL = Module.__call__.__code__
+_COMMANDS = _PACKAGE + "cli."  # the demo is a program like those of users
 _INTERNAL = tuple([_PACKAGE + name for name in ("ir.", "core.eager", "core.kernels", "core.inplace", "tracing.")])
 
 
@@ -45,7 +46,7 @@ class Locations:
             known = self._known.get(id(code))
             if known is None:
                 module_name = frame.f_globals.get("__name__", "")
-                ours = module_name.startswith(_PACKAGE)
+                ours = module_name.startswith(_PACKAGE) and not module_name.startswith(_COMMANDS)
                 public = ours and not module_name.startswith(_INTERNAL)
                 known = self._known[id(code)] = code, None if ours else {}, _called(code) if public else ""
             places = known[1]

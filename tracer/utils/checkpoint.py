@@ -21,7 +21,7 @@ _Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManag
 
 
 class CheckpointError(RuntimeError):
-    """The second run of a function did not save what the first one had saved."""
+    """The second run of a function did not save what the first one had saved: another number of tensors, shapes or dtypes."""
 
 
 def noop_context_fn() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:

@@ -56,6 +56,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     extent = x._data.shape[axis]
+    if (result := extent + before + after) < (mode != "circular"):  # as in PyTorch, a circular one may be empty
+        raise RuntimeError(f"padding ({before}, {after}) of an axis of {extent} elements gives an extent of {result}")
     at = np.arange(-before, extent + after)
     if mode == "reflect":
         if max(before, after) >= extent:

@@ -1,6 +1,8 @@
 """Layers, activations and losses as modules. Names, arguments, initial distributions and ``repr`` are PyTorch's."""
 
+from ...ops.class_facts import describe as _describe
 from ...ops.offering import offer_classes as _offer_classes
+from . import facts as _facts
 from .activation import (
     CELU,
     ELU,
@@ -344,3 +346,4 @@ __all__ = [
 ]
 
 _offer_classes(globals(), __all__)
+_describe(globals(), __all__, _facts.ARGUMENTS, _facts.SHARED, _facts.APPLIED)

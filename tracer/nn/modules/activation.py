@@ -27,7 +27,7 @@ class ReLU6(Declared):
 
 
 class Threshold(Declared):
-    """x where it is above ``threshold``, else ``value``."""
+    """x where x > ``threshold``, else ``value``."""
 
     threshold: float
     value: float
@@ -36,7 +36,9 @@ class Threshold(Declared):
 
 
 class RReLU(Declared):
-    """A leaky rectifier with a random slope in training (Xu et al. 2015)."""
+    """x where positive, else a random slope times x (Xu et al. 2015). In training the slope is uniform between ``lower`` and
+    ``upper``; in evaluation it is their mean.
+    """
 
     lower: float = 1 / 8
     upper: float = 1 / 3
@@ -47,7 +49,9 @@ class RReLU(Declared):
 
 
 class Hardtanh(Declared):
-    """x clamped to [min_val, max_val]: min(max(x, min_val), max_val)."""
+    """x clamped to [``min_val``, ``max_val``]: min(max(x, min_val), max_val). Raises AssertionError unless ``max_val`` is
+    greater than ``min_val``.
+    """
 
     min_val: float = -1.0
     max_val: float = 1.0
@@ -112,7 +116,7 @@ class Mish(Declared):
 
 
 class ELU(Declared):
-    """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
+    """x where positive, else ``alpha`` * (exp(x) - 1) (Clevert et al. 2016)."""
 
     alpha: float = 1.0
     inplace: bool = False
@@ -120,7 +124,7 @@ class ELU(Declared):
 
 
 class CELU(Declared):
-    """x where positive, else alpha * (exp(x / alpha) - 1) (Barron 2017)."""
+    """x where positive, else ``alpha`` * (exp(x / alpha) - 1) (Barron 2017). An ``alpha`` of 0 raises RuntimeError."""
 
     alpha: float = 1.0
     inplace: bool = False
@@ -135,14 +139,18 @@ class SELU(Declared):
 
 
 class GLU(Declared):
-    """The first half of the axis times the sigmoid of the second (Dauphin et al. 2017)."""
+    """The first half of the axis ``dim`` times the sigmoid of the second (Dauphin et al. 2017): a * sigmoid(b). An odd extent
+    raises RuntimeError.
+    """
 
     dim: int = -1
     function = F.glu
 
 
 class GELU(Declared):
-    """x * Phi(x), exactly or by ``approximate="tanh"`` (Hendrycks, Gimpel 2016)."""
+    """x * Phi(x), where Phi is the normal distribution function (Hendrycks, Gimpel 2016). ``approximate`` is "none", or "tanh"
+    for x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))); anything else raises RuntimeError in a call.
+    """
 
     approximate: str = "none"
     function = F.gelu
@@ -152,7 +160,7 @@ class GELU(Declared):
 
 
 class Hardshrink(Declared):
-    """x where abs(x) > lambd, else 0."""
+    """x where abs(x) > ``lambd``, else 0."""
 
     lambd: float = 0.5
     function = F.hardshrink
@@ -162,7 +170,9 @@ class Hardshrink(Declared):
 
 
 class Softshrink(Declared):
-    """x moved towards 0 by ``lambd``."""
+    """x moved towards 0 by ``lambd``: x - lambd above it, x + lambd below -lambd, else 0. A negative ``lambd`` raises
+    RuntimeError in a call.
+    """
 
     lambd: float = 0.5
     function = F.softshrink
@@ -178,7 +188,7 @@ class Tanhshrink(Declared):
 
 
 class LeakyReLU(Declared):
-    """x where positive, else negative_slope * x."""
+    """x where positive, else ``negative_slope`` * x."""
 
     negative_slope: float = 0.01
     inplace: bool = False
@@ -186,7 +196,7 @@ class LeakyReLU(Declared):
 
 
 class Softplus(Declared):
-    """log(1 + exp(beta * x)) / beta, and x itself beyond ``threshold``."""
+    """log(1 + exp(beta * x)) / beta; and x itself where ``beta`` * x is above ``threshold``."""
 
     beta: float = 1.0
     threshold: float = 20.0
@@ -200,28 +210,31 @@ class Softsign(Declared):
 
 
 class Softmin(Declared):
-    """softmax(-x)."""
+    """softmax(-x) along an axis."""
 
     dim: int | None = None
     function = F.softmin
 
 
 class Softmax(Declared):
-    """exp(x) divided by its sum along ``dim``."""
+    """exp(x) divided by its sum along an axis."""
 
     dim: int | None = None
     function = F.softmax
 
 
 class LogSoftmax(Declared):
-    """log(softmax(x))."""
+    """log(softmax(x)) along an axis."""
 
     dim: int | None = None
     function = F.log_softmax
 
 
 class Softmax2d(Module):
-    """Softmax over the channels of images: exp(x) / sum(exp(x))."""
+    """Softmax over the channels of images: exp(x) / sum(exp(x)). Input (N, C, H, W) or (C, H, W); the result has the same
+    shape. Takes floating, integer and bool tensors; integers and bools give the default dtype. Raises ValueError for other
+    numbers of axes.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):
@@ -230,7 +243,9 @@ class Softmax2d(Module):
 
 
 class PReLU(Module):
-    """x where positive, else a learned slope times x (He et al. 2015)."""
+    """x where positive, else a learned slope times x (He et al. 2015). ``num_parameters`` is the number of slopes: 1, or one
+    per channel, which is axis 1 of the input. ``init`` is their initial value.
+    """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: object = None, dtype: DType | None = None):
         super().__init__()

@@ -18,7 +18,10 @@ from .linear import Linear
 
 @dataclass
 class LinearCrossEntropyOptions:
-    """PyTorch's options for its implementations of ``linear_cross_entropy``. They are ignored: results are the same."""
+    """PyTorch's options for its implementations of ``linear_cross_entropy``: ``allow_retain_graph``, ``batch_chunk_size``,
+    ``chunking_method``, ``acc_policy``, ``acc_dtype``. They are ignored, also where not None: results are the same. Other names
+    raise TypeError.
+    """
 
     allow_retain_graph: bool = False
     batch_chunk_size: int | None = None
@@ -28,7 +31,10 @@ class LinearCrossEntropyOptions:
 
 
 class LinearCrossEntropyLoss(Module):
-    """``cross_entropy`` of a linear layer's result, (N, in_features) -> (N, num_classes, *out_features)."""
+    """``cross_entropy`` of a linear layer's result, (N, ``in_features``) -> (N, ``num_classes``, *``out_features``).
+    ``weight``: a factor for each class; None is 1. Targets ``ignore_index`` do not count; None is -100. ``label_smoothing``:
+    the part of the target that is spread over all classes. ``options`` has no effect, also if not None.
+    """
 
     def __init__(
         self,
@@ -84,10 +90,13 @@ class AdaptiveResult(NamedTuple):
 
 
 class AdaptiveLogSoftmaxWithLoss(Module):
-    """A two-stage softmax (Grave et al. 2017): over frequent classes and clusters, and over the classes of each cluster.
+    """A two-stage softmax (Grave et al. 2017): over frequent classes and clusters, and over the classes of each cluster. The
+    ``n_classes`` classes are ordered by frequency. Cluster i has the classes from ``cutoffs[i]`` on, and ``in_features //
+    div_value ** (i + 1)`` features; see ``cutoffs``, ``in_features`` and ``div_value``. ``head_bias`` adds a bias to the first
+    stage. Raises ValueError for cutoffs that are not increasing, or not between 0 and ``n_classes``.
 
-    Classes are ordered by frequency. Cluster i has the classes from ``cutoffs[i]`` on, and ``in_features // div_value ** (i
-    + 1)`` features. Raises ValueError for cutoffs that are not increasing, or not between 0 and ``n_classes``.
+    Input (N, in_features) and class numbers (N), int64, give the pair of log probabilities (N) and their negative mean, of the
+    input's floating dtype; N may be missing. Other shapes and classes raise RuntimeError.
     """
 
     def __init__(

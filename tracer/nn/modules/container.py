@@ -83,7 +83,9 @@ class _Indexed(Module):
 
 
 class Sequential(_Indexed):
-    """A chain of modules, given as arguments or as an OrderedDict."""
+    """A chain of modules, given as arguments or as an OrderedDict: each gets the result of the one before. Shapes and dtypes
+    are those of the modules. Raises TypeError for anything but modules, IndexError for an index out of range.
+    """
 
     def __init__(self, *args: Any):
         super().__init__()
@@ -101,7 +103,9 @@ class Sequential(_Indexed):
 
 
 class ModuleList(_Indexed):
-    """A list of modules."""
+    """A list of modules; ``modules`` None is empty. A call raises NotImplementedError. Raises TypeError for anything but an
+    iterable of modules, IndexError for an index out of range.
+    """
 
     def __init__(self, modules: Iterable[Module] | None = None):
         super().__init__()
@@ -135,7 +139,9 @@ def _pairs(given: Any, what: str) -> list[tuple[str, Any]]:
 
 
 class ModuleDict(Module):
-    """A dictionary of modules."""
+    """A dictionary of modules; ``modules`` is a mapping or pairs, None is empty. A call raises NotImplementedError. Raises
+    TypeError for anything but modules, KeyError for a name with a dot, an attribute's name, or an unknown name.
+    """
 
     def __init__(self, modules: Any = None):
         super().__init__()
@@ -197,7 +203,9 @@ def _shown(key: Any, value: Any) -> str:
 
 
 class ParameterList(Module):
-    """A list of parameters."""
+    """A list of parameters; ``values`` None is empty. Tensors become parameters; other values are kept. Raises TypeError for
+    anything but an iterable, IndexError for an index out of range.
+    """
 
     def __init__(self, values: Iterable[Any] | None = None):
         super().__init__()
@@ -242,7 +250,9 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters."""
+    """A dictionary of parameters; ``parameters`` is a mapping or pairs, None is empty. Tensors become parameters; other values
+    are kept. Raises TypeError for anything else, KeyError for an unknown name.
+    """
 
     def __init__(self, parameters: Any = None):
         super().__init__()

@@ -19,7 +19,10 @@ _PADDINGS = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Conv(Module):
-    """The weight is (out_channels, in_channels / groups, k...), or (in_channels, out_channels / groups, k...) if transposed."""
+    """The weight is (out_channels, in_channels / groups, k...), or (in_channels, out_channels / groups, k...) if transposed;
+    the bias is (out_channels). Both are uniform in [-b, b], b = 1 / sqrt(fan_in). ``groups`` divides the channels into groups
+    that are computed separately. Raises ValueError for channels that are not divisible by it, and for invalid paddings.
+    """
 
     rank: ClassVar[int]
     function: ClassVar[Any]
@@ -91,6 +94,11 @@ class _Conv(Module):
 
 
 class _Convolution(_Conv):
+    """``padding`` is the amount on both sides, or "valid" (none), or "same", for a result as long as the input, if the stride
+    is 1. ``padding_mode``: "zeros", "reflect", "replicate" or "circular". ``dilation`` is the distance between the kernel's
+    elements.
+    """
+
     def __init__(
         self,
         in_channels: int,
@@ -129,27 +137,32 @@ class _Convolution(_Conv):
 
 
 class Conv1d(_Convolution):
-    """Cross-correlation of signals (N, C, L)."""
+    """Cross-correlation of signals (N, C, L), or (C, L)."""
 
     rank = 1
     function = F.conv1d
 
 
 class Conv2d(_Convolution):
-    """Cross-correlation of images (N, C, H, W)."""
+    """Cross-correlation of images (N, C, H, W), or (C, H, W)."""
 
     rank = 2
     function = F.conv2d
 
 
 class Conv3d(_Convolution):
-    """Cross-correlation of volumes (N, C, D, H, W)."""
+    """Cross-correlation of volumes (N, C, D, H, W), or (C, D, H, W)."""
 
     rank = 3
     function = F.conv3d
 
 
 class _Transposed(_Conv):
+    """``padding`` and ``dilation`` are those of the convolution whose adjoint this is: ``padding`` shortens the result.
+    ``output_padding`` extends it on one side; the optional argument ``output_size`` of a call gives its extents instead.
+    ``padding_mode`` can only be "zeros".
+    """
+
     def __init__(
         self,
         in_channels: int,

@@ -8,6 +8,10 @@ from .declared import Declared
 
 
 class _Dropout(Declared):
+    """``p`` is the probability of zeros, in training; evaluation returns the input. Raises ValueError unless it is between 0
+    and 1.
+    """
+
     p: float = 0.5
     inplace: bool = False
 
@@ -29,19 +33,19 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """Drops whole channels of (N, C, L)."""
+    """Drops whole channels of (N, C, L) or (C, L), as ``Dropout`` drops elements (Tompson et al. 2015)."""
 
     function = F.dropout1d
 
 
 class Dropout2d(_Dropout):
-    """Drops whole channels of (N, C, H, W)."""
+    """Drops whole channels of (N, C, H, W) or (C, H, W), as ``Dropout`` drops elements (Tompson et al. 2015)."""
 
     function = F.dropout2d
 
 
 class Dropout3d(_Dropout):
-    """Drops whole channels of (N, C, D, H, W)."""
+    """Drops whole channels of (N, C, D, H, W) or (C, D, H, W), as ``Dropout`` drops elements (Tompson et al. 2015)."""
 
     function = F.dropout3d
 
@@ -53,6 +57,6 @@ class AlphaDropout(_Dropout):
 
 
 class FeatureAlphaDropout(_Dropout):
-    """``AlphaDropout`` of whole channels."""
+    """``AlphaDropout`` (Klambauer et al. 2017) of whole channels, axis 1."""
 
     function = F.feature_alpha_dropout

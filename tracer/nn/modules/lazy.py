@@ -78,7 +78,7 @@ class LazyModuleMixin:
 
 
 class LazyLinear(LazyModuleMixin, Linear):
-    """``Linear`` whose ``in_features`` is the extent of the first input's last axis."""
+    """``Linear``, to ``out_features`` features, whose ``in_features`` is the extent of the first input's last axis."""
 
     cls_to_become = Linear
 

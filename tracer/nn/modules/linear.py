@@ -18,7 +18,7 @@ from .declared import Declared
 
 
 class Identity(Module):
-    """Returns its input; ignores its arguments."""
+    """Returns its input, of any shape and dtype; ignores its arguments. A call without an input raises TypeError."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
@@ -28,7 +28,9 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """x @ weight.T + bias, with weight (out_features, in_features)."""
+    """x @ weight.T + bias. The weight is (``out_features``, ``in_features``); it and the bias are uniform in [-b, b], b = 1 /
+    sqrt(in_features).
+    """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: DType | None = None):
         super().__init__()
@@ -55,7 +57,9 @@ class NonDynamicallyQuantizableLinear(Linear):
 
 
 class Bilinear(Module):
-    """x1' weight[k] x2 + bias[k], with weight (out_features, in1_features, in2_features)."""
+    """x1' weight[k] x2 + bias[k]. The weight is (``out_features``, ``in1_features``, ``in2_features``); it and the bias are
+    uniform in [-b, b], b = 1 / sqrt(in1_features). Raises ValueError for an ``in1_features`` below 1.
+    """
 
     def __init__(
         self,
@@ -90,7 +94,7 @@ class Bilinear(Module):
 
 
 class Flatten(Declared):
-    """Merges the axes from start_dim to end_dim."""
+    """Merges the axes from ``start_dim`` to ``end_dim``, both included. An axis out of range raises IndexError in a call."""
 
     start_dim: int = 1
     end_dim: int = -1
@@ -98,7 +102,7 @@ class Flatten(Declared):
 
 
 class Unflatten(Declared):
-    """Splits one axis into several."""
+    """Splits the axis ``dim`` into several, of extents ``unflattened_size``; one of them may be -1."""
 
     dim: int
     unflattened_size: tuple[int, ...]
@@ -108,7 +112,12 @@ class Unflatten(Declared):
 
 
 class _Table(Module):
-    """A weight with indexed rows."""
+    """The weight is (``num_embeddings``, ``embedding_dim``), normal with mean 0 and variance 1. ``padding_idx``: a row that is
+    initially 0 and has no gradient; None is no such row. ``max_norm``: rows whose norm, of order ``norm_type``, is greater are
+    scaled to it, in place, when they are read; None is no limit. ``scale_grad_by_freq`` divides the gradients of rows by their
+    number in the batch. ``sparse`` has no effect: gradients are dense. Raises AssertionError for a ``padding_idx`` out of
+    range, IndexError for indices out of range.
+    """
 
     num_embeddings: int
     embedding_dim: int
@@ -151,7 +160,7 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """The rows of ``weight`` (num_embeddings, embedding_dim) at the input's indices."""
+    """The rows of ``weight`` at the input's indices."""
 
     def __init__(
         self,
@@ -188,7 +197,10 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """The sum, mean or maximum of the rows in each bag."""
+    """The sum, mean or maximum, by ``mode``, of the rows in each bag. Indices (B, L) are B bags; indices (total) need
+    ``offsets``, the bags' first positions. If ``include_last_offset``, these end with the number of indices. A call may have
+    ``per_sample_weights``, for sums.
+    """
 
     def __init__(
         self,

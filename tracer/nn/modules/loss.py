@@ -13,8 +13,6 @@ from .declared import Declared
 
 
 class _Loss(Declared):
-    """``size_average`` and ``reduce`` are older forms of ``reduction``."""
-
     size_average: bool | None = None
     reduce: bool | None = None
     reduction: str = "mean"
@@ -43,14 +41,18 @@ class MSELoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """Squared below ``beta``, absolute above."""
+    """d^2 / (2 beta) where d = abs(input - target) is below ``beta``, else d - beta / 2 (Girshick 2015). A negative ``beta``
+    raises RuntimeError in a call.
+    """
 
     beta: float = 1.0
     function = F.smooth_l1_loss
 
 
 class HuberLoss(Declared):
-    """Squared below ``delta``, ``delta`` times absolute above."""
+    """d^2 / 2 where d = abs(input - target) is below ``delta``, else delta * (d - delta / 2) (Huber 1964). A ``delta`` that is
+    not positive raises RuntimeError in a call.
+    """
 
     reduction: str = "mean"
     delta: float = 1.0
@@ -61,7 +63,9 @@ class HuberLoss(Declared):
 
 
 class KLDivLoss(_Loss):
-    """target * (log(target) - input), where the input is logarithms."""
+    """target * (log(target) - input), where the input is logarithms (Kullback, Leibler 1951). ``log_target``: the target is
+    logarithms too. The mean is over all elements; "batchmean" divides the sum by the batch's size instead.
+    """
 
     log_target: bool = False
     function = F.kl_div
@@ -80,7 +84,9 @@ class MultiLabelMarginLoss(_Loss):
 
 
 class PoissonNLLLoss(Declared):
-    """exp(input) - target * input, or with the input as the rate itself; ``full`` adds Stirling's term."""
+    """exp(input) - target * input; or, unless ``log_input``, input - target * log(input + eps). ``full`` adds Stirling's
+    approximation of log(target!).
+    """
 
     log_input: bool = True
     full: bool = False
@@ -95,7 +101,10 @@ class PoissonNLLLoss(Declared):
 
 
 class GaussianNLLLoss(Declared):
-    """The negative log likelihood of the target under a normal distribution: (log(var) + (x - t)**2 / var) / 2."""
+    """The negative log likelihood of the target under a normal distribution: (log(var) + (x - t)**2 / var) / 2, the variance
+    being at least ``eps`` (Nix, Weigend 1994). ``full`` adds log(2 pi) / 2. Called with input, target and variances; negative
+    ones raise ValueError.
+    """
 
     full: bool = False
     eps: float = 1e-6
@@ -117,26 +126,29 @@ class _MarginLoss(Declared):
 
 
 class HingeEmbeddingLoss(_MarginLoss):
-    """The input where the target is 1, max(0, margin - input) where it is -1."""
+    """The input where the target is 1, max(0, ``margin`` - input) where it is -1."""
 
     margin: float = 1.0
     function = F.hinge_embedding_loss
 
 
 class MarginRankingLoss(_MarginLoss):
-    """max(0, -target * (input1 - input2) + margin)."""
+    """max(0, -target * (input1 - input2) + ``margin``); the target is 1 or -1."""
 
     function = F.margin_ranking_loss
 
 
 class CosineEmbeddingLoss(_MarginLoss):
-    """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
+    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - ``margin``) where it is -1."""
 
     function = F.cosine_embedding_loss
 
 
 class TripletMarginLoss(Declared):
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin)."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + ``margin``), d being the ``p``-norm of the difference plus ``eps``
+    (Balntas et al. 2016). ``swap`` takes the smaller one of the negative's distances to anchor and positive. A ``margin`` that
+    is not positive raises ValueError in a call.
+    """
 
     margin: float = 1.0
     p: float = 2.0
@@ -152,7 +164,10 @@ class TripletMarginLoss(Declared):
 
 
 class TripletMarginWithDistanceLoss(Declared):
-    """``TripletMarginLoss`` with a custom distance."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + ``margin``) with a custom distance: ``distance_function`` takes two
+    tensors and returns a number per row; None is ``pairwise_distance``. ``swap`` takes the smaller one of the negative's
+    distances to anchor and positive. A ``margin`` that is not positive raises ValueError in a call.
+    """
 
     distance_function: Callable[[Tensor, Tensor], Tensor] | None = None
     margin: float = 1.0
@@ -165,7 +180,10 @@ class TripletMarginWithDistanceLoss(Declared):
 
 
 class CTCLoss(Declared):
-    """Connectionist temporal classification (Graves et al. 2006)."""
+    """Connectionist temporal classification (Graves et al. 2006): minus the logarithm of the probability of the target, over
+    all its alignments. Called with log probabilities, targets, and the lengths of both. ``blank`` is the class of no label.
+    ``zero_infinity`` replaces infinite losses, and their gradients, by 0. The mean divides each loss by its target's length.
+    """
 
     blank: int = 0
     reduction: str = "mean"
@@ -177,7 +195,7 @@ class CTCLoss(Declared):
 
 
 class _Weighted(Module):
-    """A loss with a weight per class or element, stored as a buffer."""
+    """``weight`` is stored as a buffer; None is 1."""
 
     function: ClassVar[Callable[..., Tensor]]
 
@@ -197,19 +215,25 @@ class _Weighted(Module):
 
 
 class BCELoss(_Weighted):
-    """Binary cross entropy of probabilities: -(t log(p) + (1 - t) log(1 - p))."""
+    """Binary cross entropy of probabilities: -(t log(p) + (1 - t) log(1 - p)), the logarithms being at least -100. ``weight``
+    multiplies the elements. Probabilities outside [0, 1] raise RuntimeError.
+    """
 
     function = F.binary_cross_entropy
 
 
 class MultiLabelSoftMarginLoss(_Weighted):
-    """Binary cross entropy of logits, averaged over the classes: see ``nn.functional.multilabel_soft_margin_loss``."""
+    """Binary cross entropy of logits, averaged over the classes: see ``nn.functional.multilabel_soft_margin_loss``. ``weight``
+    multiplies the classes.
+    """
 
     function = F.multilabel_soft_margin_loss
 
 
 class BCEWithLogitsLoss(_Weighted):
-    """Binary cross entropy of logits: ``BCELoss`` of sigmoid(x)."""
+    """Binary cross entropy of logits: ``BCELoss`` of sigmoid(x). ``weight`` multiplies the elements, ``pos_weight`` the terms
+    of positive targets; None is 1.
+    """
 
     def __init__(
         self,
@@ -229,7 +253,10 @@ class BCEWithLogitsLoss(_Weighted):
 
 
 class MultiMarginLoss(_Weighted):
-    """max(0, margin - input[target] + input[i]) ** p over the other classes."""
+    """max(0, ``margin`` - input[target] + input[i])^``p``, summed over the other classes and divided by the number of classes.
+    ``weight``: a factor for each target class. Raises ValueError for a ``p`` other than 1 and 2, AssertionError for a weight
+    that is no vector.
+    """
 
     def __init__(
         self,
@@ -252,7 +279,9 @@ class MultiMarginLoss(_Weighted):
 
 
 class NLLLoss(_Weighted):
-    """The negative log likelihood of the target class, from log probabilities: see ``nn.functional.nll_loss``."""
+    """The negative log likelihood of the target class, from log probabilities: see ``nn.functional.nll_loss``. ``weight``: a
+    factor for each class; the mean divides by the sum of the targets' factors. Targets ``ignore_index`` do not count.
+    """
 
     def __init__(
         self,
@@ -270,7 +299,11 @@ class NLLLoss(_Weighted):
 
 
 class CrossEntropyLoss(_Weighted):
-    """``NLLLoss`` of the log softmax of logits; the target is class numbers or class probabilities."""
+    """``NLLLoss`` of the log softmax of logits; the target is class numbers or class probabilities. ``weight``: a factor for
+    each class; for class numbers, the mean divides by the sum of the targets' factors. Targets ``ignore_index`` do not count.
+    ``label_smoothing``: the part of the target that is spread over all classes (Szegedy et al. 2016); outside [0, 1] it raises
+    RuntimeError in a call.
+    """
 
     def __init__(
         self,
@@ -296,7 +329,7 @@ class CrossEntropyLoss(_Weighted):
 
 
 class CosineSimilarity(Declared):
-    """The cosine of the angle between vectors: x . y / max(|x| |y|, eps)."""
+    """The cosine of the angle between vectors along ``dim``: x . y / (max(|x|, ``eps``) max(|y|, ``eps``))."""
 
     dim: int = 1
     eps: float = 1e-8
@@ -307,7 +340,9 @@ class CosineSimilarity(Declared):
 
 
 class PairwiseDistance(Declared):
-    """The p-norm of the difference of vectors: |x - y + eps|."""
+    """The ``p``-norm of the difference of vectors, the last axis: |x - y + ``eps``|. ``keepdim`` keeps that axis, with extent
+    1.
+    """
 
     p: float = 2.0
     eps: float = 1e-6

@@ -28,7 +28,10 @@ def _reset_affine(module: Module) -> None:
 
 
 class _Running(Module):
-    """Standardizes channels, and keeps running means of the moments."""
+    """``num_features`` is the number of channels. ``momentum`` is the weight of a batch in the running moments; None is the
+    mean of all batches. ``track_running_stats`` keeps the running moments, as buffers. ``affine`` adds the weight, of ones,
+    and, if ``bias``, the bias, of zeros. Raises ValueError for other numbers of axes.
+    """
 
     ranks: ClassVar[tuple[int, ...]]
     words: ClassVar[str]
@@ -78,6 +81,10 @@ class _Running(Module):
 
 
 class _BatchNorm(_Running):
+    """(x - mean) / sqrt(var + ``eps``) * weight + bias, with the moments of each channel over the batch and the last axes; in
+    evaluation, with the running ones.
+    """
+
     def __init__(
         self,
         num_features: int,
@@ -126,6 +133,10 @@ class BatchNorm3d(_BatchNorm):
 
 
 class _InstanceNorm(_Running):
+    """(x - mean) / sqrt(var + ``eps``) * weight + bias, with the moments of each channel of each sample; in evaluation with the
+    running ones, if there are. Raises ValueError for another number of channels if ``affine``.
+    """
+
     def __init__(
         self,
         num_features: int,
@@ -180,7 +191,9 @@ def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 class LayerNorm(Module):
-    """Standardizes the last axes (Ba et al. 2016)."""
+    """(x - mean) / sqrt(var + ``eps``) * weight + bias over the last axes, whose extents are ``normalized_shape`` (Ba et al.
+    2016). ``elementwise_affine`` adds the weight, of ones, and, if ``bias``, the bias, of zeros; both have these extents.
+    """
 
     def __init__(
         self,
@@ -208,7 +221,9 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Divides by the root mean square over the last axes (Zhang, Sennrich 2019)."""
+    """x / sqrt(mean(x^2) + ``eps``) * weight over the last axes, whose extents are ``normalized_shape`` (Zhang, Sennrich 2019).
+    ``eps`` None is the dtype's machine epsilon. ``elementwise_affine`` adds the weight, of ones.
+    """
 
     def __init__(
         self,
@@ -235,7 +250,10 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """Standardizes groups of channels of each sample (Wu, He 2018)."""
+    """(x - mean) / sqrt(var + ``eps``) * weight + bias, with the moments of each of the ``num_groups`` groups of channels of
+    each sample (Wu, He 2018). ``affine`` adds a weight of ones and, if ``bias``, a bias of zeros, per channel. Raises
+    ValueError unless ``num_channels`` is divisible by ``num_groups``.
+    """
 
     def __init__(
         self,
@@ -266,7 +284,8 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Declared):
-    """Divides each channel by a power of the energy of adjacent channels (Krizhevsky et al. 2012)."""
+    """x / (``k`` + ``alpha`` * mean(x^2))^``beta``, the mean being over ``size`` adjacent channels
+    (Krizhevsky et al. 2012). Fewer than three axes raise ValueError in a call."""
 
     size: int
     alpha: float = 1e-4
@@ -279,4 +298,6 @@ class LocalResponseNorm(Declared):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """``LocalResponseNorm`` for images."""
+    """``LocalResponseNorm``, x / (``k`` + ``alpha`` * mean(x^2))^``beta``, for images (N, C, H, W): ``size`` is the number of
+    channels (Krizhevsky et al. 2012). Fewer than three axes raise ValueError in a call.
+    """

@@ -12,6 +12,10 @@ from .declared import Declared
 
 
 class _MaxPool(Declared):
+    """``return_indices`` also returns the positions of the maxima, int64, in the flattened last axes. ``padding`` adds
+    positions that are never the maximum; more than half of the window raises RuntimeError in a call.
+    """
+
     kernel_size: Any
     stride: Any = None
     padding: Any = 0
@@ -48,6 +52,10 @@ class MaxPool3d(_MaxPool):
 
 
 class _MaxUnpool(Declared):
+    """The other elements are 0. Called with the maxima, their positions, and optionally ``output_size``, for inputs whose
+    extent the windows do not determine. Positions outside of the result raise RuntimeError.
+    """
+
     rank: ClassVar[int]
     kernel_size: Any
     stride: Any = None
@@ -83,7 +91,9 @@ class MaxUnpool3d(_MaxUnpool):
 
 
 class AvgPool1d(Declared):
-    """The mean of each window of (N, C, L)."""
+    """The mean of each window of (N, C, L). ``padding`` adds zeros, at most half of the window; they count in the mean unless
+    ``count_include_pad`` is False. More raises RuntimeError in a call.
+    """
 
     kernel_size: Any
     stride: Any = None
@@ -101,6 +111,11 @@ class AvgPool1d(Declared):
 
 
 class _AvgPool(Declared):
+    """``padding`` adds zeros, at most half of the window; they count in the mean unless ``count_include_pad`` is False.
+    ``divisor_override`` replaces the number of elements by which the sum is divided; None is that number. More padding, or a
+    divisor of 0, raises RuntimeError in a call.
+    """
+
     kernel_size: Any
     stride: Any = None
     padding: Any = 0
@@ -128,6 +143,8 @@ class AvgPool3d(_AvgPool):
 
 
 class _LPPool(Declared):
+    """``norm_type`` is p; infinity gives the maximum."""
+
     norm_type: float
     kernel_size: Any
     stride: Any = None
@@ -138,24 +155,28 @@ class _LPPool(Declared):
 
 
 class LPPool1d(_LPPool):
-    """The p-norm of each window of (N, C, L)."""
+    """The p-norm of each window of (N, C, L): sum(x^p)^(1/p)."""
 
     function = F.lp_pool1d
 
 
 class LPPool2d(_LPPool):
-    """The p-norm of each window of (N, C, H, W)."""
+    """The p-norm of each window of (N, C, H, W): sum(x^p)^(1/p)."""
 
     function = F.lp_pool2d
 
 
 class LPPool3d(_LPPool):
-    """The p-norm of each window of (N, C, D, H, W)."""
+    """The p-norm of each window of (N, C, D, H, W): sum(x^p)^(1/p)."""
 
     function = F.lp_pool3d
 
 
 class _Adaptive(Declared):
+    """``output_size``: the number of windows, for all axes or one for each; None keeps the axis. Window i of n covers the
+    positions from floor(i extent / n) to ceil((i + 1) extent / n).
+    """
+
     output_size: Any
 
     def extra_repr(self) -> str:
@@ -181,6 +202,8 @@ class AdaptiveAvgPool3d(_Adaptive):
 
 
 class _AdaptiveMax(_Adaptive):
+    """``return_indices`` also returns the positions of the maxima, int64, in the flattened last axes."""
+
     return_indices: bool = False
 
 
@@ -203,6 +226,11 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
 
 
 class _FractionalMax(Declared):
+    """The number of windows is ``output_size``, or the extent times ``output_ratio``, between 0 and 1; None is not given.
+    Raises ValueError unless one of the two is given. ``return_indices`` also returns the positions of the maxima, int64, in the
+    flattened last axes.
+    """
+
     kernel_size: Any
     output_size: Any = None
     output_ratio: Any = None
@@ -232,19 +260,19 @@ del _FractionalMax._random_samples  # registered as a buffer
 
 
 class FractionalMaxPool2d(_FractionalMax):
-    """Maxima of randomly placed windows (Graham 2014)."""
+    """Maxima of randomly placed windows (Graham 2014), for (N, C, H, W) or (C, H, W)."""
 
     function = F.fractional_max_pool2d
 
 
 class FractionalMaxPool3d(_FractionalMax):
-    """Maxima of randomly placed windows, for volumes."""
+    """Maxima of randomly placed windows (Graham 2014), for (N, C, D, H, W) or (C, D, H, W)."""
 
     function = F.fractional_max_pool3d
 
 
 class Unfold(Declared):
-    """The windows of images as columns: (N, C * k, L)."""
+    """The windows of images as columns: (N, C * k, L), for L windows of k elements. ``padding`` adds zeros."""
 
     kernel_size: Any
     dilation: Any = 1
@@ -254,7 +282,9 @@ class Unfold(Declared):
 
 
 class Fold(Declared):
-    """The adjoint of ``Unfold``: columns summed into images."""
+    """The adjoint of ``Unfold``: the columns' elements are summed into images of extents ``output_size``. ``padding`` is that
+    of ``Unfold``. Columns that do not belong to such images raise RuntimeError in a call.
+    """
 
     output_size: Any
     kernel_size: Any
@@ -268,6 +298,10 @@ class Fold(Declared):
 
 
 class _Padding(Declared):
+    """``padding``: the amounts before and after, beginning with the last axis: (left, right, top, bottom, front, back); one
+    number is for all sides. Negative amounts remove elements.
+    """
+
     rank: ClassVar[int]
     mode: ClassVar[str]
     padding: Any
@@ -393,6 +427,10 @@ class CircularPad3d(_Padding):
 
 
 class _Resized(Declared):
+    """Either ``size``, the new extents, or ``scale_factor``, which multiplies the extents and is rounded down; None is not
+    given. One number is for all axes. Both or neither raise ValueError in a call.
+    """
+
     size: Any = None
     scale_factor: Any = None
 
@@ -407,7 +445,11 @@ class _Resized(Declared):
 
 
 class Upsample(_Resized):
-    """The last axes resized to ``size``, or by ``scale_factor``. See ``functional.interpolate``."""
+    """The last axes resized to ``size``, or by ``scale_factor``. See ``functional.interpolate`` for the formula. ``mode``:
+    "nearest", "linear" (one axis), "bilinear" or "bicubic" (two), "trilinear" (three), "area" and others. ``align_corners``
+    aligns the corner elements instead of the edges; None is False; it is for linear and cubic modes only, else ValueError.
+    ``recompute_scale_factor`` computes with the quotient of the extents instead of the given factor; None is False.
+    """
 
     mode: str = "nearest"
     align_corners: bool | None = None
@@ -416,7 +458,7 @@ class Upsample(_Resized):
 
 
 class UpsamplingNearest2d(_Resized):
-    """Resizes images by the nearest pixel."""
+    """Resizes images (N, C, H, W) by the nearest pixel."""
 
     mode: ClassVar[str] = "nearest"
 
@@ -425,7 +467,7 @@ class UpsamplingNearest2d(_Resized):
 
 
 class UpsamplingBilinear2d(_Resized):
-    """Resizes images by bilinear interpolation with aligned corners."""
+    """Resizes images (N, C, H, W) by bilinear interpolation with aligned corners."""
 
     mode: ClassVar[str] = "bilinear"
 
@@ -434,21 +476,23 @@ class UpsamplingBilinear2d(_Resized):
 
 
 class PixelShuffle(Declared):
-    """Rearranges channels to pixels: (N, C * r * r, H, W) to (N, C, H * r, W * r)."""
+    """Rearranges channels to pixels (Shi et al. 2016): (N, C * r * r, H, W) to (N, C, H * r, W * r), r being
+    ``upscale_factor``.
+    """
 
     upscale_factor: int
     function = F.pixel_shuffle
 
 
 class PixelUnshuffle(Declared):
-    """The inverse of ``PixelShuffle``."""
+    """The inverse of ``PixelShuffle``: (N, C, H * r, W * r) to (N, C * r * r, H, W), r being ``downscale_factor``."""
 
     downscale_factor: int
     function = F.pixel_unshuffle
 
 
 class ChannelShuffle(Declared):
-    """Interleaves the channels of groups."""
+    """Interleaves the channels of ``groups`` groups (Zhang et al. 2018): C = g * n channels as (g, n), transposed."""
 
     groups: int
     function = F.channel_shuffle

@@ -65,9 +65,10 @@ _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
 
 class RNNBase(Module):
-    """Layers of a recurrent cell over a sequence (L, N, input_size), or (N, L, input_size) if ``batch_first``.
-
-    Returns the states h of the last layer, (L, N, directions * hidden), and the final states (layers * directions, N, hidden).
+    """Layers of a recurrent cell over a sequence (L, N, ``input_size``), or (N, L, ``input_size``) if ``batch_first``, or
+    without N. Returns the states h of the last layer, (L, N, directions * hidden), and the final states (layers * directions,
+    N, hidden), which an optional second argument ``hx`` gives for the start. ``mode`` is "LSTM", "GRU", "RNN_TANH" or
+    "RNN_RELU". ``proj_size``: see ``LSTM``.
     """
 
     def __init__(
@@ -265,7 +266,7 @@ class RNNBase(Module):
 
 
 class RNN(RNNBase):
-    """h = tanh(W x + b + U h + c), or relu (Elman 1990)."""
+    """h = tanh(W x + b + U h + c), or relu (Elman 1990), by ``nonlinearity``, "tanh" or "relu"."""
 
     def __init__(
         self,
@@ -288,14 +289,19 @@ class RNN(RNNBase):
 
 
 class LSTM(RNNBase):
-    """Long short-term memory; ``hx`` and the final states are pairs (h, c)."""
+    """Long short-term memory (Hochreiter, Schmidhuber 1997): c = f c + i g, h = o tanh(c), where i, f and o are sigmoids and g
+    is the tanh of W x + b + U h + c, in the order i, f, g, o. ``hx`` and the final states are pairs (h, c). ``proj_size``: the
+    size of a projection of h (Sak et al. 2014); 0 is none.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, **kwargs: Any):
         super().__init__("LSTM", input_size, hidden_size, *args, **kwargs)
 
 
 class GRU(RNNBase):
-    """Gated recurrent units."""
+    """Gated recurrent units (Cho et al. 2014): h = (1 - z) n + z h, z and r being sigmoids of W x + b + U h + c, and n = tanh(W
+    x + b + r (U h + c)).
+    """
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, **kwargs: Any):
         super().__init__("GRU", input_size, hidden_size, *args, **kwargs)
@@ -345,7 +351,9 @@ class RNNCellBase(Module):
 
 
 class RNNCell(RNNCellBase):
-    """h = tanh(W x + b + U h + c), or relu."""
+    """h = tanh(W x + b + U h + c), or relu (Elman 1990), by ``nonlinearity``, "tanh" or "relu"; another one raises RuntimeError
+    in a call.
+    """
 
     mode = "RNN_TANH"
 
@@ -372,7 +380,7 @@ class RNNCell(RNNCellBase):
 
 
 class LSTMCell(RNNCellBase):
-    """One step of an LSTM: (h, c) from the input and (h, c)."""
+    """One step of an ``LSTM`` (Hochreiter, Schmidhuber 1997): (h, c) from the input and the pair (h, c)."""
 
     mode = "LSTM"
 
@@ -381,7 +389,7 @@ class LSTMCell(RNNCellBase):
 
 
 class GRUCell(RNNCellBase):
-    """One step of gated recurrent units."""
+    """One step of gated recurrent units (Cho et al. 2014), as in ``GRU``: h from the input and h."""
 
     mode = "GRU"
 

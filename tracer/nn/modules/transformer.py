@@ -20,7 +20,15 @@ from .normalization import LayerNorm
 
 
 class MultiheadAttention(Module):
-    """Multi-head attention on (L, N, E), or (N, L, E) if ``batch_first``; also returns the weights if ``need_weights``."""
+    """Multi-head attention (Vaswani et al. 2017): softmax(Q K' / sqrt(E / heads)) V in each head. Query (L, N, E), key (S, N,
+    ``kdim``) and value (S, N, ``vdim``), or (N, L, E) and so on if ``batch_first``, or without N. Returns the output (L, N, E),
+    and the weights (N, L, S), averaged over the heads, if ``need_weights``, else None. ``attn_mask`` and ``key_padding_mask``
+    are True where attention is not allowed, or numbers to add.
+
+    ``dropout`` is that of the weights. ``add_bias_kv`` adds a learned key and value, ``add_zero_attn`` zeros, to the sequence.
+    ``kdim`` and ``vdim`` None are ``embed_dim``. Raises ValueError for sizes below 1, AssertionError unless ``embed_dim`` is
+    divisible by ``num_heads``.
+    """
 
     def __init__(
         self,
@@ -126,7 +134,7 @@ def _get_activation_fn(given: str | Callable[[Tensor], Tensor]) -> Callable[[Ten
 
 
 class _Layer(Module):
-    """Blocks of attention and a feed-forward network, each with a residual and a LayerNorm."""
+    """Each block has a residual and a ``LayerNorm``, before it if ``norm_first``, else after it."""
 
     attentions: ClassVar[tuple[str, ...]]
 
@@ -172,7 +180,9 @@ class _Layer(Module):
 
 
 class TransformerEncoderLayer(_Layer):
-    """Self-attention and a feed-forward network, each with a residual and a LayerNorm."""
+    """Self-attention and a feed-forward network (Vaswani et al. 2017): linear2(activation(linear1(x))). Input (L, N, E); the
+    result has the same shape.
+    """
 
     attentions = ("self_attn",)
     self_attn: MultiheadAttention
@@ -192,7 +202,9 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Self-attention, attention to an encoder's output, and a feed-forward network."""
+    """Self-attention, attention to an encoder's output, and a feed-forward network (Vaswani et al. 2017). Target (L, N, E),
+    memory (S, N, E); the result is like the target.
+    """
 
     attentions = ("self_attn", "multihead_attn")
     self_attn: MultiheadAttention
@@ -225,7 +237,9 @@ def _copies(layer: Module, n: int) -> ModuleList:
 
 
 class TransformerEncoder(Module):
-    """A stack of encoder layers."""
+    """A stack of ``num_layers`` copies of ``encoder_layer`` (Vaswani et al. 2017), and ``norm`` after them, unless None. Input
+    (L, N, E); the result has the same shape. ``enable_nested_tensor`` and ``mask_check`` have no effect.
+    """
 
     def __init__(
         self,
@@ -253,7 +267,9 @@ class TransformerEncoder(Module):
 
 
 class TransformerDecoder(Module):
-    """A stack of decoder layers."""
+    """A stack of ``num_layers`` copies of ``decoder_layer`` (Vaswani et al. 2017), and ``norm`` after them, unless None. Target
+    (L, N, E), memory (S, N, E); the result is like the target.
+    """
 
     def __init__(self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None):
         super().__init__()
@@ -279,7 +295,10 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """An encoder and a decoder."""
+    """An encoder and a decoder (Vaswani et al. 2017), with ``num_encoder_layers`` and ``num_decoder_layers`` layers; or, unless
+    None, ``custom_encoder`` and ``custom_decoder``. Source (S, N, E), target (L, N, E); the result is like the target. Raises
+    RuntimeError for other batches or features.
+    """
 
     def __init__(
         self,

@@ -106,9 +106,16 @@ def _fetch_in_worker(positions: Sequence[Any]) -> Any:
 
 
 class DataLoader(Generic[T]):
-    """Batches of a data set, in order or shuffled, collated in this process or by workers.
+    """Batches of ``dataset``, in order or shuffled, collated in this process or by workers.
 
-    ``batch_size`` None: samples one by one. ``collate_fn`` makes a batch of a list of samples.
+    ``batch_size`` None: samples one by one. ``shuffle`` True: in random order, by ``generator``; None is the default one.
+    ``sampler`` gives the positions, ``batch_sampler`` lists of them; None is in order, in lists of ``batch_size``.
+    ``drop_last`` leaves out a last batch that is smaller. ``collate_fn`` makes a batch of a list of samples; None is
+    ``default_collate``, which stacks tensors of any dtype along a new first axis. ``num_workers``: the number of processes that
+    load samples; 0 is this process. ``worker_init_fn`` is called in each with its number, unless None. ``pin_memory``,
+    ``timeout`` and ``persistent_workers`` have no effect.
+
+    Raises ValueError for options that exclude each other, a batch size below 1, and a negative number of workers.
     """
 
     def __init__(

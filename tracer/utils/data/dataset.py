@@ -15,7 +15,9 @@ T = TypeVar("T", covariant=True)  # of a sample
 
 
 class Dataset(Generic[T]):
-    """Base of data sets with indexed samples: subclasses define ``__getitem__`` and ``__len__``."""
+    """Base of data sets with indexed samples: subclasses define ``__getitem__``, else NotImplementedError is raised, and
+    ``__len__``. ``a + b`` is a ``ConcatDataset``.
+    """
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
@@ -25,7 +27,7 @@ class Dataset(Generic[T]):
 
 
 class IterableDataset(Dataset[T]):
-    """Base of streams: subclasses define ``__iter__``."""
+    """Base of streams: subclasses define ``__iter__``, else NotImplementedError is raised. ``a + b`` is a ``ChainDataset``."""
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
@@ -35,7 +37,9 @@ class IterableDataset(Dataset[T]):
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
-    """The rows of tensors: sample i is the tuple of the tensors' rows i."""
+    """The rows of ``tensors``: sample i is the tuple of the tensors' rows i. The tensors may have any dtype, and any axes after
+    the first one. Raises AssertionError if they have different numbers of rows, IndexError for a position out of range.
+    """
 
     def __init__(self, *tensors: Tensor):
         if any(t.size(0) != tensors[0].size(0) for t in tensors):
@@ -50,7 +54,9 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class ConcatDataset(Dataset[T]):
-    """The concatenation of data sets."""
+    """The concatenation of the data sets ``datasets``. Raises AssertionError without data sets, IndexError for a position out
+    of range.
+    """
 
     def __init__(self, datasets: Iterable[Any]):
         self.datasets = list(datasets)
@@ -69,7 +75,7 @@ class ConcatDataset(Dataset[T]):
 
 
 class Subset(Dataset[T]):
-    """The samples of a data set at the given positions."""
+    """The samples of ``dataset`` at the positions ``indices``. Raises IndexError for a position out of range."""
 
     def __init__(self, dataset: Any, indices: Sequence[int]):
         self.dataset, self.indices = dataset, indices
@@ -98,7 +104,9 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
 
 
 class StackDataset(Dataset[Any]):
-    """Data sets in parallel: sample i is the tuple, or dict, of their samples i. Raises ValueError for different lengths."""
+    """Data sets in parallel: sample i is the tuple, or dict if they are given by name, of their samples i. Raises ValueError
+    for different lengths, and without data sets.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         if bool(args) == bool(kwargs):
@@ -124,7 +132,7 @@ class StackDataset(Dataset[Any]):
 
 
 class ChainDataset(IterableDataset[Any]):
-    """The concatenation of streams."""
+    """The concatenation of the streams ``datasets``. Raises AssertionError at anything but an ``IterableDataset``."""
 
     def __init__(self, datasets: Iterable[Any]):
         self.datasets = datasets

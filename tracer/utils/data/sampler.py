@@ -14,7 +14,9 @@ T = TypeVar("T", covariant=True)  # of a position, or a list of them
 
 
 class Sampler(Generic[T]):
-    """Base of samplers: subclasses define ``__iter__``, and ``__len__`` if it is known."""
+    """Base of samplers: subclasses define ``__iter__``, else NotImplementedError is raised, and ``__len__`` if it is known.
+    ``data_source`` has no effect, also if not None.
+    """
 
     def __init__(self, data_source: Any = None):
         pass
@@ -24,7 +26,7 @@ class Sampler(Generic[T]):
 
 
 class SequentialSampler(Sampler[int]):
-    """The positions 0, 1, 2 ..."""
+    """The positions 0, 1, 2 ... of ``data_source``. Raises TypeError if it has no length."""
 
     def __init__(self, data_source: Any):
         self.data_source = data_source
@@ -40,7 +42,10 @@ _AT_ONCE = 1024  # positions drawn at a time
 
 
 class RandomSampler(Sampler[int]):
-    """The positions in random order, or random positions with replacement."""
+    """The positions of ``data_source`` in random order, or random positions with ``replacement``. ``num_samples`` None is the
+    number of positions. ``generator`` None is the default one. Raises ValueError for numbers below 1, TypeError for a source
+    without a length.
+    """
 
     def __init__(
         self, data_source: Any, replacement: bool = False, num_samples: int | None = None, generator: Generator | None = None
@@ -66,7 +71,9 @@ class RandomSampler(Sampler[int]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """The positions of another sampler in lists of ``batch_size``."""
+    """The positions of another sampler, ``sampler``, in lists of ``batch_size``; ``drop_last`` leaves out a last list that is
+    shorter. Raises ValueError unless the size is a positive int.
+    """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool):
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:
@@ -85,7 +92,9 @@ class BatchSampler(Sampler[list[int]]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """The given positions in random order."""
+    """The positions ``indices`` in random order. ``generator`` None is the default one. Raises TypeError for indices without a
+    length.
+    """
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None):
         self.indices, self.generator = indices, generator
@@ -99,7 +108,10 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """Positions 0, 1, ... drawn with the given weights. Raises ValueError for invalid weights or numbers of samples."""
+    """``num_samples`` of the positions 0, 1, ... drawn with the given ``weights``, which need not sum to 1; without
+    ``replacement`` none is drawn twice. ``generator`` None is the default one. Raises ValueError for invalid weights or numbers
+    of samples.
+    """
 
     def __init__(
         self, weights: Sequence[float], num_samples: int, replacement: bool = True, generator: Generator | None = None
@@ -121,11 +133,11 @@ class WeightedRandomSampler(Sampler[int]):
 
 
 class DistributedSampler(Sampler[int]):
-    """One process's part of the positions, among ``num_replicas`` processes: every ``num_replicas``-th, from ``rank`` on.
+    """One process's part of the positions of ``dataset``, among ``num_replicas`` processes: every ``num_replicas``-th, from
+    ``rank`` on. ``shuffle``: in an order that depends on ``seed`` and the epoch; ``set_epoch`` changes it. If the number of
+    positions is not divisible, the last ones are left out if ``drop_last``, else the first ones are repeated.
 
-    ``set_epoch`` changes the order.
-
-    Raises RuntimeError without ``num_replicas`` and ``rank``, ValueError for a ``rank`` out of range.
+    Raises RuntimeError without ``num_replicas`` and ``rank`` (None is not given), ValueError for a ``rank`` out of range.
     """
 
     def __init__(

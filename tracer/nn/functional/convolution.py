@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ops import matmul, permute, reshape
@@ -50,6 +51,7 @@ def _batched(function: Any, n: int, input: Tensor, *args: Any) -> Any:
     return S.squeeze(out, 0)
 
 
+@fused
 def conv_nd(
     n: int,
     input: Tensor,
@@ -176,6 +178,7 @@ def _padded(n: int, x: Tensor, size: Sequence[int], step: Sequence[int], padding
     return S.pad(x, amounts) if any(amounts) else x
 
 
+@fused
 def conv_transpose_nd(
     n: int,
     input: Tensor,

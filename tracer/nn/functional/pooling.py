@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import int64
@@ -91,6 +92,7 @@ def _lowest(x: Tensor) -> float:
     return -math.inf if x.is_floating_point() else iinfo(x.dtype).min
 
 
+@fused
 def max_pool_nd(
     n: int,
     input: Tensor,
@@ -187,6 +189,7 @@ def max_unpool_nd(
 max_unpool1d, max_unpool2d, max_unpool3d = by_rank(max_unpool_nd)
 
 
+@fused
 @opmath
 def avg_pool_nd(
     n: int,

@@ -26,7 +26,13 @@ def run(engine: str, name: str, folder: Path, clones: str, seconds: float) -> di
     command = [sys.executable, "-m", "benchmarks.programs.child", engine, name, str(folder), str(out), clones]
     environment = {**os.environ, "TRACER_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=_ROOT, start_new_session=True
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=_ROOT,
+        start_new_session=True,
     )
     begin = time.perf_counter()
     try:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.programs.child ENGINE ROW FOLDER RESULT CLONES
 
-Engines: ``eager`` and ``traced`` are this package's, ``again`` is ``traced`` with the kernels of the last process on disk; ``torch`` and
-``inductor`` are PyTorch's. ``eager`` runs first and leaves its modules' states in the folder; the others start from them.
-``torch`` leaves its own states and next loss, which ``again`` must reproduce.
+Engines: ``eager`` and ``traced`` are this package's, ``again`` is ``traced`` with the kernels of the last process on disk;
+``torch`` and ``inductor`` are PyTorch's. ``eager`` runs first and leaves its modules' states in the folder; the others start from them.
+``torch`` leaves its own states at its end, which ``again`` loads.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def import_rows() -> None:
 
 
 def operators_of_torchvision() -> None:
-    """Declares operators that torchvision describes when it is imported, if its compiled extension does not fit this PyTorch."""
+    """Declares what torchvision's import needs, if its compiled extension does not fit this PyTorch."""
     import torch
 
     try:
@@ -77,17 +77,16 @@ def run(engine: str, p: Any, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if engine == "eager":
         torch.save([m.state_dict() for m in p.modules], start)
+        result["start"] = state(p)
     elif start.exists():
         load(p, start)
-        result["loaded"] = True
+        result["start"] = state(p)
     step, data = p.step, p.data()
+    functions: list[Any] = []
     if engine in ("traced", "again"):
-        step = torch.compile(step)
+        step = p.compile_step(lambda f: functions.append(torch.compile(f)) or functions[-1]) or p.step
     elif engine == "inductor":
-        if p.loss is None:
-            step = torch.compile(step)
-        else:
-            p.compile_loss(torch.compile(p.loss))
+        step = (p.compile_loss or p.compile_step)(torch.compile) or p.step
     losses, calls = [], []
     for _ in range(STEPS if engine != "again" else 3):
         begin = time.perf_counter()
@@ -98,16 +97,14 @@ def run(engine: str, p: Any, folder: Path) -> dict[str, Any]:
     if engine == "again":
         if end.exists():
             load(p, end)
-            for _ in range(STEPS - 3):  # to the batch of the next step
-                next(data)
-            result["next"] = flat(p.step(*next(data)))
+            result["end"] = state(p)
         return result
     if engine == "torch":
         torch.save([m.state_dict() for m in p.modules], end)
-        result["next"] = flat(step(*next(data)))
+        result["end"] = state(p)
     result["time"] = timed(step, data)
     if engine == "traced":
-        result |= compiled(step, data)
+        result |= compiled(functions, step, data)
     return result
 
 
@@ -116,6 +113,12 @@ def load(p: Any, path: Path) -> None:
 
     for module, state in zip(p.modules, torch.load(path, weights_only=True), strict=True):
         module.load_state_dict(state)
+
+
+def state(p: Any) -> list[Any]:
+    """The name, dtype, shape and sum of each tensor in the states of the modules."""
+    found = [entry for module in p.modules for entry in module.state_dict().items()]
+    return [[name, str(x.dtype).partition(".")[2], list(x.shape), float(x.double().sum())] for name, x in found]
 
 
 def timed(step: Any, data: Any) -> float:
@@ -129,14 +132,16 @@ def timed(step: Any, data: Any) -> float:
     return statistics.median(times)
 
 
-def compiled(step: Any, data: Any) -> dict[str, Any]:
+def compiled(functions: list[Any], step: Any, data: Any) -> dict[str, Any]:
     """Which share of the last calls was replayed, and why others were not."""
-    before = step.cache_info()
+    before = [f.cache_info() for f in functions]
     for _ in range(4):
         step(*next(data))
-    after = step.cache_info()
-    told = step.explain()
-    return {"replayed": (after.replays - before.replays) / 4, "recordings": after.recordings, "explain": str(told)}
+    after = [f.cache_info() for f in functions]
+    replays = sum(a.replays - b.replays for a, b in zip(after, before, strict=True))
+    others = sum(a.recordings + a.eager - b.recordings - b.eager for a, b in zip(after, before, strict=True))
+    reasons = [line.strip() for f in functions for line in f.explain().splitlines() if line.lstrip().startswith("eager")]
+    return {"replayed": replays / max(1, replays + others), "recordings": sum(a.recordings for a in after), "reasons": reasons}
 
 
 if __name__ == "__main__":

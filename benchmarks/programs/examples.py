@@ -26,7 +26,12 @@ def _script(*path: str, **given: Any) -> Any:
 @_example("mnist", "float64")
 def mnist() -> Program:
     net = _script("mnist", "main.py").Net().double()
-    return training(net, lambda m, x, y: F.nll_loss(m(x), y), images(16, 1, 28, dtype=torch.float64), torch.optim.Adadelta(net.parameters(), lr=1.0))
+    return training(
+        net,
+        lambda m, x, y: F.nll_loss(m(x), y),
+        images(16, 1, 28, dtype=torch.float64),
+        torch.optim.Adadelta(net.parameters(), lr=1.0),
+    )
 
 
 @_example("mnist_rnn", "float64")
@@ -174,7 +179,10 @@ def _policy(name: str, policy: str, memory: str, lr: float, **given: Any) -> Pro
         script.finish_episode()
         return found
 
-    return Program(step, [()], [model])
+    def compile_parts(compiler: Any) -> None:
+        script.select_action, script.finish_episode = compiler(script.select_action), compiler(script.finish_episode)
+
+    return Program(step, [()], [model], compile_parts=compile_parts)
 
 
 @_example("reinforcement_learning reinforce", "the best action instead of a draw")
@@ -233,17 +241,17 @@ def language_translation() -> Program:
     return training(net, loss, [(integers(80, 12, 4, seed=i), integers(90, 10, 4, seed=i + 9)) for i in range(2)])
 
 
-@_example("fast_neural_style", "VGG without its downloaded weights")
+@_example("fast_neural_style", "float64; VGG without its downloaded weights")
 def fast_neural_style() -> Program:
     from torchvision.models import vgg
 
     weights = SimpleNamespace(IMAGENET1K_V1=None)
     features = lambda weights: SimpleNamespace(features=vgg.make_layers(vgg.cfgs["D"], batch_norm=False))
     models = SimpleNamespace(vgg16=features, VGG16_Weights=weights)
-    describe = _script("fast_neural_style", "neural_style", "vgg.py", models=models).Vgg16()
+    describe = _script("fast_neural_style", "neural_style", "vgg.py", models=models).Vgg16().double()
     utils = imported(clone(_REPOSITORY, "fast_neural_style", "neural_style", "utils.py"))
-    net = _script("fast_neural_style", "neural_style", "transformer_net.py").TransformerNet()
-    style = [numbers(1, n, n, seed=n) * 0.01 for n in (64, 128, 256, 512)]
+    net = _script("fast_neural_style", "neural_style", "transformer_net.py").TransformerNet().double()
+    style = [numbers(1, n, n, seed=n).double() * 0.01 for n in (64, 128, 256, 512)]
 
     def loss(m: Any, x: Any) -> Any:
         y = utils.normalize_batch(m(x))
@@ -253,6 +261,6 @@ def fast_neural_style() -> Program:
         grams = (F.mse_loss(utils.gram_matrix(found), wanted) for found, wanted in zip(seen_y, style, strict=True))
         return 1e3 * content + 1e3 * sum(grams)
 
-    found = training(net, loss, [(numbers(1, 3, 32, 32, seed=i).abs() * 80,) for i in range(2)])
+    found = training(net, loss, [(numbers(1, 3, 32, 32, seed=i).double().abs() * 80,) for i in range(2)])
     found.modules = [net, describe]
     return found

@@ -55,7 +55,9 @@ def _decoder(kind: str, settings: dict[str, Any]) -> Callable[[], Program]:
 def _generator(kind: str, settings: dict[str, Any]) -> Callable[[], Program]:
     def make() -> Program:
         model = _model(kind, settings).eval()
-        generate = lambda x: model.generate(x, attention_mask=torch.ones_like(x), max_new_tokens=12, do_sample=False, use_cache=True)
+        generate = lambda x: model.generate(
+            x, attention_mask=torch.ones_like(x), max_new_tokens=12, do_sample=False, use_cache=True
+        )
         return Program(generate, _texts(1, 5), [model])
 
     return make
@@ -75,7 +77,9 @@ def bert() -> Program:
 
 def _t5() -> Any:
     sizes = {"vocab_size": _WORDS, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
-    return _model("T5/ForConditionalGeneration", {**sizes, "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": None})
+    return _model(
+        "T5/ForConditionalGeneration", {**sizes, "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": None}
+    )
 
 
 @row("transformers T5")
@@ -98,7 +102,13 @@ def vit() -> Program:
 
 
 def _whisper() -> Any:
-    sizes = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    sizes = {
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+    }
     sizes |= {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "num_mel_bins": 8, "max_source_positions": 20}
     ends = {"max_target_positions": 24, "decoder_start_token_id": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     return _model("Whisper/ForConditionalGeneration", {**sizes, **ends, "vocab_size": _WORDS})

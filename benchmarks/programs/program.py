@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import itertools
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,20 @@ from torch import nn
 
 @dataclass
 class Program:
-    """``step(*batch)`` gives the loss, or other numbers that are compared. Its modules' states are exchanged between the engines."""
+    """``step(*batch)`` gives the loss, or other numbers that are compared.
+
+    The engines exchange the states of the modules. The whole step is traced, unless ``compile_parts`` puts compiled functions where the step calls them; it takes
+    ``torch.compile``. So does ``compile_loss``, for PyTorch's compiler.
+    """
 
     step: Callable[..., Any]
     batches: Sequence[tuple[Any, ...]]
     modules: Sequence[nn.Module] = ()
-    loss: Callable[..., Any] | None = None  # what ``torch.compile`` compiles in a training step
-    compile_loss: Callable[[Callable[..., Any]], None] = field(default=lambda compiled: None)
+    compile_loss: Callable[[Any], Any] | None = None
+    compile_parts: Callable[[Any], Any] | None = None
+
+    def compile_step(self, compiler: Any) -> Any:
+        return self.compile_parts(compiler) if self.compile_parts else compiler(self.step)
 
     def data(self) -> Iterator[tuple[Any, ...]]:
         return itertools.cycle(self.batches)
@@ -64,8 +72,7 @@ def training(
     """Training steps with ``loss(module, *batch)``; Adam unless there is another optimizer. Random layers are switched off."""
     without_chance(module)
     optimizer = optimizer or torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-3)
-    used = lambda *batch: loss(module, *batch)
-    forward = used
+    used = forward = lambda *batch: loss(module, *batch)
 
     def step(*batch: Any) -> Any:
         optimizer.zero_grad()
@@ -76,11 +83,11 @@ def training(
         optimizer.step()
         return found.detach()
 
-    def compile_loss(compiled: Callable[..., Any]) -> None:
+    def compile_loss(compiler: Any) -> None:
         nonlocal forward
-        forward = compiled
+        forward = compiler(used)
 
-    return Program(step, batches, [module], used, compile_loss)
+    return Program(step, batches, [module], compile_loss)
 
 
 def without_chance(module: nn.Module) -> None:
@@ -139,10 +146,8 @@ def definitions(path: Path, **given: Any) -> Any:
     for statement in tree.body:
         is_import = isinstance(statement, ast.Import | ast.ImportFrom)
         if is_import or isinstance(statement, ast.ClassDef | ast.FunctionDef):
-            try:
+            with contextlib.suppress(ImportError):
                 exec(compile(ast.Module([statement], []), str(path), "exec"), vars(module))
-            except ImportError:
-                pass
             vars(module).update(given)
     return module
 

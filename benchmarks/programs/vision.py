@@ -13,7 +13,9 @@ from .program import Program, images, row, training
 
 def _classifier(model: Any, size: int, dtype: Any) -> Program:
     data = images(4, 3, size, dtype=dtype)
-    return training(model.to(dtype), lambda m, x, y: F.cross_entropy(m(x), y), data, torch.optim.SGD(model.parameters(), lr=0.01))
+    return training(
+        model.to(dtype), lambda m, x, y: F.cross_entropy(m(x), y), data, torch.optim.SGD(model.parameters(), lr=0.01)
+    )
 
 
 def _torchvision(name: str, size: int, double: bool = True) -> Callable[[], Program]:
@@ -55,7 +57,9 @@ def _timm(name: str) -> Callable[[], Program]:
     def make() -> Program:
         import timm
 
-        return _classifier(timm.create_model(name, num_classes=10, **settings), size, torch.float64 if double else torch.float32)
+        return _classifier(
+            timm.create_model(name, num_classes=10, **settings), size, torch.float64 if double else torch.float32
+        )
 
     row(f"timm {name}", "float64" if double else "")(make)
     return make

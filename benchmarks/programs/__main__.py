@@ -24,7 +24,8 @@ def run(engine: str, name: str, folder: Path, clones: str, seconds: float) -> di
     out = folder / f"{engine}.json"
     out.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.programs.child", engine, name, str(folder), str(out), clones]
-    environment = {**os.environ, "TRACER_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    caches = {"TRACER_CACHE_DIR": str(folder / "cache"), "TORCHINDUCTOR_CACHE_DIR": str(RESULTS.parent / "inductor")}
+    environment = {**os.environ, **caches, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command,
         env=environment,
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--engines", default=",".join(ENGINES), help="some of " + ", ".join(ENGINES))
     parser.add_argument("--clones", default=str(_ROOT / "build" / "clones"), help="the folder of the clones")
     parser.add_argument("--limit", type=float, default=120, help="seconds for a process")
-    parser.add_argument("--inductor-limit", type=float, default=40, help="seconds for a process with torch.compile")
+    parser.add_argument("--inductor-limit", type=float, default=60, help="seconds for a process with torch.compile")
     parser.add_argument("--resume", action="store_true", help="run only what has no result")
     parser.add_argument("--write", action="store_true", help="write docs/programs.md")
     options = parser.parse_args()

@@ -3,8 +3,8 @@
     python -m benchmarks.programs.child ENGINE ROW FOLDER RESULT CLONES
 
 Engines: ``eager`` and ``traced`` are this package's, ``again`` is ``traced`` with the kernels of the last process on disk;
-``torch`` and ``inductor`` are PyTorch's. ``eager`` runs first and leaves its modules' states in the folder; the others start from them.
-``torch`` leaves its own states at its end, which ``again`` loads.
+``torch`` and ``inductor`` are PyTorch's. ``eager`` runs first and leaves its modules' states in the folder; the others start
+from them. ``torch`` leaves its own states at its end, which ``again`` loads.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from torch import nn
 
 @dataclass
 class Program:
-    """``step(*batch)`` gives the loss, or other numbers that are compared.
+    """``step(*batch)`` gives the loss, or other numbers that are compared. The engines exchange the states of the modules.
 
-    The engines exchange the states of the modules. The whole step is traced, unless ``compile_parts`` puts compiled functions where the step calls them; it takes
+    The whole step is traced, unless ``compile_parts`` puts compiled functions where the step calls them; it takes
     ``torch.compile``. So does ``compile_loss``, for PyTorch's compiler.
     """
 

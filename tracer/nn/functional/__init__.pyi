@@ -467,8 +467,8 @@ def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, bias
     """Matrix products by group: ``offs`` (groups), int32, are the positions at which the groups of a matrix's rows or columns
     end. What is after the last belongs to no group.
 
-    (rows, k) and (groups, k, n) give (rows, n), by rows; (groups, m, k) and (k, columns) give (m, columns), by columns; (m, k) and
-    (k, n) give (groups, m, n), by parts of k. (groups, m, k) and (groups, k, n), without ``offs``, give (groups, m, n).
+    (rows, k) and (groups, k, n) give (rows, n), by rows; (groups, m, k) and (k, columns) give (m, columns), by columns;
+    (m, k) and (k, n) give (groups, m, n), by parts of k. Without ``offs``, (groups, m, k) and (groups, k, n) give (groups, m, n).
 
     Raises RuntimeError for other shapes and dtypes, and if there is a bias or an output dtype other than that of ``mat_a``.
     """

@@ -49,7 +49,7 @@ def _t(b: Any) -> Any:
 
 
 # ``ends`` (groups) are the rows at which the groups end; rows after the last belong to none.
-# ``grouped_rows``: the rows of each group of ``a`` (rows, k) times its matrix in ``b`` (groups, k, n); zero in rows of no group.
+# ``grouped_rows``: the rows of each group of ``a`` (rows, k) times its matrix in ``b`` (groups, k, n); else zero.
 # ``grouped_sums``: for each group, A^T B of its rows of ``a`` (rows, m) and ``b`` (rows, n).
 grouped_rows = host(
     "grouped_rows",

@@ -468,7 +468,8 @@ def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, bias
     end. What is after the last belongs to no group.
 
     (rows, k) and (groups, k, n) give (rows, n), by rows; (groups, m, k) and (k, columns) give (m, columns), by columns;
-    (m, k) and (k, n) give (groups, m, n), by parts of k. Without ``offs``, (groups, m, k) and (groups, k, n) give (groups, m, n).
+    (m, k) and (k, n) give (groups, m, n), by parts of k. Without ``offs``, (groups, m, k) and (groups, k, n) give
+    (groups, m, n).
 
     Raises RuntimeError for other shapes and dtypes, and if there is a bias or an output dtype other than that of ``mat_a``.
     """

@@ -84,7 +84,7 @@ def _t5() -> Any:
 
 @row("transformers T5")
 def t5() -> Program:
-    return training(_t5(), lambda m, x: m(input_ids=x, labels=x[:, :8]).loss, _texts())
+    return training(_t5(), lambda m, x: m(input_ids=x, labels=x[:, :8].contiguous()).loss, _texts())
 
 
 @row("transformers T5 generate")

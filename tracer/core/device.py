@@ -8,8 +8,8 @@ from typing import Any
 class device:
     """A kind of device and a number: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``.
 
-    As a context it has no effect on the CPU. In that of ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
-    tensors are made; entering another one raises RuntimeError.
+    As a context it has no effect on the CPU. For ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
+    tensors are made, in its context and by functions that get it; entering another one raises RuntimeError.
 
     Raises RuntimeError for unknown kinds.
     """
@@ -39,8 +39,7 @@ class device:
         return device, (self.type, self.index)
 
     def __enter__(self) -> device:
-        if self.type != "meta":
-            require_cpu(self)
+        require_memory(self)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -63,3 +62,9 @@ def require_cpu(where: Any) -> None:
     found = device(where)
     if found.type != "cpu":
         raise RuntimeError(f"no device '{found}': tensors live on 'cpu'")
+
+
+def require_memory(where: Any) -> None:
+    """The same for a device that new tensors are made for: "meta" too, for which they are ordinary ones."""
+    if where is not None and where is not CPU and device(where).type != "meta":
+        require_cpu(where)

@@ -14,7 +14,7 @@ from .program import Program, images, row, training
 def _classifier(model: Any, size: int, dtype: Any) -> Program:
     data = images(4, 3, size, dtype=dtype)
     return training(
-        model.to(dtype), lambda m, x, y: F.cross_entropy(m(x), y), data, torch.optim.SGD(model.parameters(), lr=0.01)
+        model.to(dtype), lambda m, x, y: F.cross_entropy(m(x), y), data, torch.optim.SGD(model.parameters(), lr=0.001)
     )
 
 

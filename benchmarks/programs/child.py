@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 20
+_libraries: list[Any] = []  # of operators, which exist as long as these
 _TIMED_SECONDS, _TIMED_STEPS, _LEAST = 1.0, 100, 5
 
 
@@ -62,10 +63,9 @@ def operators_of_torchvision() -> None:
     except RuntimeError:
         for loaded in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
             del sys.modules[loaded]
-        torchvision_operators = torch.library.Library("torchvision", "DEF")
+        _libraries.append(torch.library.Library("torchvision", "DEF"))
         for name in ("nms", "qnms"):
-            torchvision_operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        globals()["_kept"] = torchvision_operators
+            _libraries[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def run(engine: str, p: Any, folder: Path) -> dict[str, Any]:
@@ -88,12 +88,14 @@ def run(engine: str, p: Any, folder: Path) -> dict[str, Any]:
     elif engine == "inductor":
         step = (p.compile_loss or p.compile_step)(torch.compile) or p.step
     losses, calls = [], []
-    for _ in range(STEPS if engine != "again" else 3):
+    for _ in range(STEPS):
         begin = time.perf_counter()
         found = step(*next(data))
         calls.append(time.perf_counter() - begin)
         losses.append(flat(found))
     result |= {"losses": losses, "calls": calls[:4]}
+    if engine in ("traced", "again"):
+        result |= compiled(functions, step, data)
     if engine == "again":
         if end.exists():
             load(p, end)
@@ -103,16 +105,14 @@ def run(engine: str, p: Any, folder: Path) -> dict[str, Any]:
         torch.save([m.state_dict() for m in p.modules], end)
         result["end"] = state(p)
     result["time"] = timed(step, data)
-    if engine == "traced":
-        result |= compiled(functions, step, data)
     return result
 
 
 def load(p: Any, path: Path) -> None:
     import torch
 
-    for module, state in zip(p.modules, torch.load(path, weights_only=True), strict=True):
-        module.load_state_dict(state)
+    for module, loaded in zip(p.modules, torch.load(path, weights_only=True), strict=True):
+        module.load_state_dict(loaded)
 
 
 def state(p: Any) -> list[Any]:

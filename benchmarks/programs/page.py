@@ -168,7 +168,8 @@ forward, backward, optimizer), or one generation.
 | memory | the largest resident memory of the process |
 
 Random layers are off (dropout, stochastic depth). Networks with batch norms amplify rounding on small images: in float32 two
-correct implementations differ more with every step. They run in float64 with small steps, where differences show meaning, not rounding.
+correct implementations differ more with every step. They run in float64 with small steps, where differences show meaning, not
+rounding.
 
 {table}
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,6 +72,7 @@ def _compiled(traced: Mapping[str, Any]) -> str:
     if traced["replayed"] == 1:
         return "yes"
     why = "; ".join(dict.fromkeys(traced["reasons"])) or f"{traced['recordings']} recordings"
+    why = re.sub(r"/\S*/", "", why)  # folders of this machine
     return f"{traced['replayed']:.0%}: {why[:200].replace('|', '/')}"
 
 

@@ -7,7 +7,7 @@ PYTHONS := 3.11 3.12 3.13
 # The interpreter of a version: on the path, or from pyenv; empty if none starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
-.PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench conformance \
+.PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench programs conformance \
 	kernels-cuda check-gpu clean
 
 demo: $(VENV)/.demo
@@ -71,6 +71,11 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.whole_programs $(or $(ARGS),--write)
 	$(BIN)/python -m benchmarks.first_calls $(or $(ARGS),--write)
 
+# Public programs for PyTorch, on PyTorch and here; clones of pytorch/examples, nanoGPT, minGPT and makemore are in build/clones, or in
+# the folder of ARGS='--write --clones FOLDER'. ARGS='--write --resume' continues a run.
+programs: $(VENV)/.programs
+	$(BIN)/python -m benchmarks.programs $(or $(ARGS),--write)
+
 # On a machine with a GPU, in less than ten minutes: checks the kernels' results, runs compute-sanitizer if it is installed, and measures
 # the reached memory bandwidth.
 check-gpu: $(VENV)/.test
@@ -113,6 +118,10 @@ $(VENV)/.conformance: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[bench]'
+	touch $@
+
+$(VENV)/.programs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[programs]'
 	touch $@
 
 clean:

@@ -439,6 +439,8 @@ SAMPLES: dict[str, list[Sample]] = {
     "repeat_positions": [Sample((np.array([2, 0, 3]),), {"total": 5}, smooth=False)],
     "bincount": [Sample((np.array([2, 0, 3, 3]),), {"size": 6}, smooth=False)],
     "weighted_bincount": [Sample((np.array([2, 0, 3, 3]), np.array([1.0, 0.5, 2.0, -1.0])), {"size": 4}, smooth=False)],
+    "grouped_rows": [Sample((normal(7, 3), normal(4, 3, 2, seed=1), np.array([2, 2, 5, 6], np.int32)), {})],
+    "grouped_sums": [Sample((normal(7, 3), normal(7, 2, seed=1), np.array([2, 2, 5, 6], np.int32)), {})],
     "solve": [
         Sample((matrix(3, 3), normal(3, 2, seed=1)), {}),
         Sample((matrix(2, 3, 3), normal(2, 3, 1, seed=1)), {}),

@@ -132,6 +132,30 @@ def test_decorators_and_modes():
     assert p.item() == 0.5
     with torch.device("cpu"), torch.device("meta"):
         assert torch.ones(2).sum().item() == 2
+
+    class Late(nn.Module):
+        # Fills its buffer where tensors have memory, as transformers do: at once, or after loading.
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("at", torch.arange(3), persistent=False)
+            self.filled = torch.tensor([]).device != torch.device("meta")
+
+    assert Late().filled and torch.get_default_device() == torch.device("cpu")
+    with torch.device("meta"):
+        late, default = Late(), torch.get_default_device()
+        assert late.at.to(late.at.device).tolist() == [0, 1, 2]
+    assert not late.filled and default == torch.device("meta") and late.at.device == torch.device("cpu")
+    made = [torch.empty(2, 3, dtype=torch.int8, device="meta"), torch.zeros_like(p, device=torch.device("meta"))]
+    made += [torch.tensor([1.0], device="meta"), nn.Parameter(torch.empty(2, device="meta"))]
+    made += [torch.randn(2, device="meta"), nn.Linear(2, 3, device="meta").weight]
+    assert all(t.device.type == "cpu" for t in made)
+    for device in ("cuda", "mps:0"):
+        try:
+            torch.empty(2, device=device)
+        except RuntimeError as e:
+            assert device in str(e)
+        else:
+            raise AssertionError(device)
     torch._assert(True, "")
     torch._check(True, lambda: "")
     try:

@@ -278,3 +278,29 @@ def test_parts_of_a_graph_after_a_change_in_place(changed):
         return found
 
     assert run(trace) == run(lambda f: f)
+
+
+def test_a_pass_that_goes_on_outside_has_one_reason():
+    """Nodes made before the call saved results that the recording does not know: that is no failure of the compiler."""
+
+    def run(wrap):
+        w, kept, found = tracer.ones(3, requires_grad=True), [], []
+
+        def finish():
+            total = tracer.stack([y * 2 for y in kept]).sum()
+            total.backward()
+            del kept[:]
+            return total.item()
+
+        finish = wrap(finish)
+        for n in range(5):
+            kept += [(w * n).exp().sum().sigmoid(), (w + n).softmax(0)[1]]
+            found += [finish(), w.grad.tolist()]
+        return found, finish
+
+    expected, _ = run(lambda f: f)
+    with pytest.warns(tracer.TraceWarning, match="goes on in a graph made outside") as told:
+        found, finish = run(trace)
+    assert found == expected
+    assert len(told) == 1
+    assert "failed" not in finish.explain()

@@ -1,7 +1,10 @@
 """Random numbers of Python and NumPy in traced functions: the same draws as in eager mode, none twice, and compiled."""
 
 import copy
+import os
 import random
+import subprocess
+import sys
 import time
 import types
 
@@ -298,3 +301,38 @@ def test_a_limit_of_time():
         y, turns = search(vec(), limit)
         assert turns == (0 if limit < 0 else 3) and y[0] == 1.0 * 2**turns
     assert not search.eager_reasons and search.cache_info().recordings == 2
+
+
+def test_files_of_the_cache_draw_from_no_generator_of_the_program(tmp_path):
+    """The names of temporary files come from a generator, which a program reaches whose packages make such files."""
+    code = """
+import tempfile, warnings
+import numpy as np
+warnings.simplefilter("error")
+import tracer
+from tracer import nn
+from tracer.runtime.compiler import cache
+
+names = tempfile._get_candidate_names()
+next(names)
+generator = names.rng
+model = nn.Linear(3, 3)
+optimizer = tracer.optim.Adam(model.parameters())
+
+@tracer.trace
+def step(x):
+    optimizer.zero_grad()
+    cache.write("h_1", b"as a library that is compiled on its first use does")
+    loss = model(x).mean() * len(names.characters) + (0 if generator else 1)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+state = generator.getstate()
+for _ in range(4):
+    step(tracer.ones(2, 3))
+assert generator.getstate() == state
+"""
+    environment = {**os.environ, "TRACER_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

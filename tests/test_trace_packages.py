@@ -119,3 +119,32 @@ def test_code_of_packages_that_runs(package, name):
     got, traced = run(trace)
     assert got == want
     assert traced.cache_info().replays >= 6 and traced.cache_info().traces, traced.explain()
+
+
+def test_effects_behind_very_many_objects_that_only_unused_functions_reach():
+    """The walk before the first run ends after very many objects; what it left out is described before a run is replayed."""
+    many = [[i] for i in range(30_000)]
+
+    class Model:
+        def unused(self):
+            return many
+
+        def scale(self, x):
+            return x * 2
+
+    def counting(wrap):
+        model, state = Model(), {}
+
+        def step(x):
+            if "count" not in state:
+                state["count"] = tracer.zeros(())
+            state["count"] += 1
+            return model.scale(x) * state["count"]
+
+        return wrap(step), state
+
+    for wrap in (lambda f: f, trace):
+        step, state = counting(wrap)
+        assert [step(tracer.ones(1)).item() for _ in range(5)] == [2, 4, 6, 8, 10]
+        assert state["count"].item() == 5
+    assert step.cache_info().replays >= 2

@@ -528,3 +528,16 @@ def test_a_traced_forward():
         return results
 
     both(program)
+
+
+def test_names_beyond_the_first_256_of_a_function():
+    """Instructions whose argument does not fit into a byte have prefixes."""
+    from tracer.tracing.references import Reference, references
+
+    lines = [*(f"  name{i}.part{i}" for i in range(300)), "  from ..package import other", "  return late.first.second()"]
+    namespace = {}
+    exec("def f():\n" + "\n".join(lines), namespace)
+    found = references(namespace["f"].__code__)
+    assert Reference("global", "name299", ("part299",)) in found
+    assert Reference("import", "package", level=2) in found
+    assert Reference("global", "late", ("first", "second"), is_called=True) in found

@@ -11,6 +11,8 @@ from .elementwise import *
 from .exponential import *
 from .floating import *
 from .fusion import fusion as fusion
+from .grouped import grouped_rows as grouped_rows
+from .grouped import grouped_sums as grouped_sums
 from .index import *
 from .movement import *
 from .polynomials import *

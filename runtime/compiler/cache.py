@@ -15,7 +15,6 @@ import hashlib
 import hmac
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -46,13 +45,22 @@ def _usable(path: Path) -> bool:
     return info.st_uid == os.getuid() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
+def new_file(directory: Path) -> tuple[int, str]:
+    """The descriptor and the path of a new file that only the owner can read. Raises OSError if it cannot be created.
+
+    ``tempfile`` draws names from a generator that a traced program may reach, where the draw would count as the program's.
+    """
+    path = str(directory / f".new-{os.urandom(8).hex()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), path
+
+
 @functools.cache
 def _key(path: Path) -> bytes:
     """The key of a directory's digests. Raises OSError if there is none and none can be created."""
     file = path / "key"
     if not file.exists() or file.stat().st_size != _DIGEST:
         file.unlink(missing_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path, prefix=".new-")  # readable only by the owner
+        handle, temporary = new_file(path)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(os.urandom(_DIGEST))
@@ -91,7 +99,7 @@ def write(name: str, code: bytes) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _usable(path):
             return
-        handle, temporary = tempfile.mkstemp(dir=path, prefix=".new-")
+        handle, temporary = new_file(path)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(_digest(path, name, code) + code)

@@ -8,6 +8,7 @@ import sys as _sys
 from typing import Any as _Any
 
 import tracer as _tracer
+from tracer.core.device import current as _current_device
 from tracer.core.device import require_cpu as _require_cpu
 from tracer.ir.types import DType as _DType
 from tracer.nn import parallel as _parallel
@@ -178,8 +179,8 @@ def set_default_device(device: _Any) -> None:
 
 
 def get_default_device() -> _Any:
-    """The CPU."""
-    return _tracer.device("cpu")
+    """The CPU, or the device whose context the thread is in."""
+    return _current_device()
 
 
 def set_flush_denormal(mode: bool) -> bool:

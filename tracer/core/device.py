@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 
@@ -9,8 +10,9 @@ class device:
     """A kind of device, ``type``, and a number, ``index``: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``. None
     is no number.
 
-    As a context it has no effect on the CPU. In that of ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
-    tensors are made; entering another one raises RuntimeError.
+    As a context it has no effect on the CPU. For ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
+    tensors are made, in its context and by functions that get it; entering another one raises RuntimeError. In the context
+    tensors say that this is their device, so that programs which then put off filling them do so.
 
     Raises TypeError for anything but a str or a device, RuntimeError for unknown kinds and for two numbers.
     """
@@ -40,12 +42,12 @@ class device:
         return device, (self.type, self.index)
 
     def __enter__(self) -> device:
-        if self.type != "meta":
-            require_cpu(self)
+        require_memory(self)
+        _entered.devices.append(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        pass
+        _entered.devices.pop()
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -54,7 +56,20 @@ class device:
         return f"device(type='{self.type}'{'' if self.index is None else f', index={self.index}'})"
 
 
+class _Entered(threading.local):
+    """The devices whose contexts a thread is in."""
+
+    def __init__(self) -> None:
+        self.devices: list[device] = []
+
+
+_entered = _Entered()
 CPU = device("cpu")
+
+
+def current() -> device:
+    """The device that tensors say they are on: the CPU, or "meta" in its context."""
+    return _entered.devices[-1] if _entered.devices else CPU
 
 
 def require_cpu(where: Any) -> None:
@@ -62,5 +77,11 @@ def require_cpu(where: Any) -> None:
     if where is None or where is CPU:
         return
     found = device(where)
-    if found.type != "cpu":
+    if found.type != "cpu" and found != current():
         raise RuntimeError(f"no device '{found}': tensors live on 'cpu'")
+
+
+def require_memory(where: Any) -> None:
+    """The same for a device that new tensors are made for: "meta" too, for which they are ordinary ones."""
+    if where is not None and where is not CPU and device(where).type != "meta":
+        require_cpu(where)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
 from .context import SPECIAL, context, structure_changed
-from .device import CPU, device
+from .device import current, device
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
 from .size import Size
@@ -82,8 +82,8 @@ class Tensor(TensorMethods):
 
     @property
     def device(self) -> device:
-        """The device of the memory: the CPU."""
-        return CPU
+        """The device of the memory: the CPU. In the context of ``device("meta")`` this device."""
+        return current()
 
     @property
     def ndim(self) -> int:

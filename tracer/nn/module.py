@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
 from ..core.context import structure_changed
-from ..core.device import require_cpu
+from ..core.device import require_cpu, require_memory
 from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tracing.announce import Announcing, AnnouncingDict
@@ -378,7 +378,7 @@ class Module(Stateful, Announcing):
         """Replaces parameters and buffers by tensors of the same shapes whose elements are arbitrary."""
         from ..ops.create import empty_like
 
-        require_cpu(device)
+        require_memory(device)
         return self._apply(empty_like, recurse)
 
     def type(self: M, dst_type: Any) -> M:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import require_cpu
+from ..core.device import require_memory
 from ..core.dlpack import from_dlpack
 from ..core.tensor import Tensor, wrap
 from ..ir.types import DType
@@ -33,7 +33,7 @@ def asarray(
     Memory is shared where possible. ``copy=True`` always copies; ``copy=False`` raises ValueError if a copy is needed. With
     ``requires_grad=False`` a tensor is detached.
     """
-    require_cpu(device)
+    require_memory(device)
     alias: Tensor | None = None
     if isinstance(obj, Tensor):
         alias = obj.detach() if requires_grad is False and obj.requires_grad else obj

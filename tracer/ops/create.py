@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import require_cpu
+from ..core.device import require_memory
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
@@ -46,7 +46,7 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
-        require_cpu(device)
+        require_memory(device)
         for name in _IGNORED:
             more.pop(name, None)
         if more.get("dtype") is not None:

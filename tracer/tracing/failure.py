@@ -143,7 +143,7 @@ def _keep(error: BaseException, graph: Graph | Builder) -> str:
         for place in (cache.directory(), Path(tempfile.gettempdir())):
             with contextlib.suppress(OSError):
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
-                handle, temporary = tempfile.mkstemp(dir=place, prefix=".new-")
+                handle, temporary = cache.new_file(place)
                 with os.fdopen(handle, "w") as f:
                     f.write(text)
                 os.replace(temporary, place / name)

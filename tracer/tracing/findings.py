@@ -77,6 +77,7 @@ class Findings:
         self.caches: list[Any] = []
         self.others: dict[int, Tensor] = {}
         self.unvisited: set[str] = set()
+        self.is_whole = True  # whether all was walked that functions reach which have not run
         self._home = ""  # the package that the function belongs to
         self._modules: dict[int, set[tuple[str, ...]]] = {}
         self._codes: set[int] = set()  # described

@@ -418,9 +418,10 @@ class Recorder:
         self.locations.visits(self.hooks.value(node))
 
     def fail(self, error: Exception) -> None:
-        """The graph could not be built."""
-        self.failure = self.failure or error
-        self.give_up("the graph cannot be written")
+        """The graph could not be built. After the recording has ended, what a pass that goes on does is not part of it."""
+        if not self.reason:
+            self.failure = error
+            self.give_up("the graph cannot be written")
 
     @contextlib.contextmanager
     def output_ignored(self) -> Iterator[None]:

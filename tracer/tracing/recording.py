@@ -62,6 +62,7 @@ class Recording:
         self.before = Before()
         self._caches: list[tuple[Any, int]] = []
         self._unvisited: set[str] = set()
+        self._is_whole = True
         self.watch = Watch(self.generators)
         self.recorder.apart = self.watch.apart
         same = call.same
@@ -91,6 +92,7 @@ class Recording:
             self.before.look_at(walk, environment)
             functions += walk.functions
             self._unvisited |= walk.unvisited
+            self._is_whole = self._is_whole and walk.is_whole
             self._caches += [(f, f.cache_info().misses) for f in walk.caches]
         self.before.look_at_arguments(self.call)
         numbers = _Numbers(self.recorder, self.call, self.before)
@@ -125,7 +127,7 @@ class Recording:
     def ran_elsewhere(self, ran: Ran) -> bool:
         """True if code has run, other than known one, that the walk had left out: what it changes is not known."""
         new = [space for code, space in self.watch.codes if code not in ran]
-        return any(root_of(space.get("__name__")) in self._unvisited for space in new)
+        return any(not self._is_whole or root_of(space.get("__name__")) in self._unvisited for space in new)
 
     def filled_caches(self) -> bool:
         """True if functions have cached results of the run: the next one finds these."""

@@ -69,7 +69,8 @@ class Walk(Findings):
 
     For functions whose code has not ``ran`` only their existence counts. Everything that they reach is walked afterwards,
     as they may change or use it when they run: it has number ``UNREAD`` in ``seen``; tensors are among ``others``. Functions
-    and classes of other installed packages are left out, as they may reach very much; ``unvisited`` names these packages.
+    and classes of other installed packages are left out, as they may reach very much; ``unvisited`` names these packages. The
+    rest is left out after very many objects.
     """
 
     def describe(self, x: Any, alone: bool = True) -> tuple:
@@ -142,6 +143,7 @@ class Walk(Findings):
             out.append(("again", self.seen[id(x)]))
             return
         if len(self.kept) > _LIMIT:
+            self.is_whole = False
             return self._refuse("it can reach too many objects", _TOO_MANY)
         if self._unread and self._is_elsewhere(x):
             return

@@ -7,6 +7,7 @@ from .activation import *
 from .attention import *
 from .convolution import *
 from .fractional import *
+from .grouped import *
 from .lookup import *
 from .loss import *
 from .margin import *

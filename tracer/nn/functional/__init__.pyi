@@ -463,6 +463,16 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     Shapes: A result like ``input``. Takes real floating tensors; the dtype is kept. Other numbers of axes raise
     RuntimeError.
     """
+def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, bias: Tensor | None = None, out_dtype: DType | type[Any] | None = None) -> Tensor:
+    """Matrix products by group: ``offs`` (groups), int32, are the positions at which the groups of a matrix's rows or columns
+    end. What is after the last belongs to no group.
+
+    (rows, k) and (groups, k, n) give (rows, n), by rows; (groups, m, k) and (k, columns) give (m, columns), by columns;
+    (m, k) and (k, n) give (groups, m, n), by parts of k. Without ``offs``, (groups, m, k) and (groups, k, n) give
+    (groups, m, n).
+
+    Raises RuntimeError for other shapes and dtypes, and if there is a bias or an output dtype other than that of ``mat_a``.
+    """
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1, *, axis: int = -1) -> Tensor:
     """A sample of the Gumbel-softmax distribution (Jang et al. 2017); one-hot if ``hard``, with the soft sample's gradient.
 

@@ -125,6 +125,28 @@ def test_where_single_operations_are_observed(always):
     assert any(op.primitive.name == "rsqrt" for op in f.graphs()[0].ops)
 
 
+@pytest.mark.parametrize("mode", [tracer.no_grad, tracer.inference_mode])
+def test_a_first_call_without_gradients(mode, always):
+    function = fused.fused(lambda x: x * 2 + 1)
+    x = tracer.randn(4, 6, requires_grad=True)
+    with mode():
+        assert not function(x).requires_grad
+    assert function(x).requires_grad
+    with mode():
+        assert not function(x).requires_grad
+        assert tracer.is_inference_mode_enabled() is (mode is tracer.inference_mode)
+
+
+def test_the_default_dtype_matters(always):
+    x = tracer.ones(4, 6, dtype=tracer.int64)
+    assert tracer.softmax(x, 1).dtype is tracer.float32
+    tracer.set_default_dtype(f64)
+    try:
+        assert tracer.softmax(x, 1).dtype is f64
+    finally:
+        tracer.set_default_dtype(tracer.float32)
+
+
 def test_errors_are_those_of_the_code(always):
     x = tracer.randn(4, 6)
     for _ in range(2):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..autograd.modes import set_grad_enabled
 from ..ir.interp import selection
 from .context import context
 from .tensor import Tensor, wrap
@@ -49,7 +48,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
         if is_observed():
             return function(*args, **kwargs)
         tensors: list[Tensor] = []
-        signature: list[Any] = [*kwargs]
+        signature: list[Any] = [context.default_dtype, *kwargs]
         large = False
         for x in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(x, Tensor):
@@ -157,17 +156,18 @@ def recorded(
         recorder.grads_written[id(new)] = new  # gradients are arguments
         recorder.input(new, Source("argument", i))
     inputs = list(recorder.builder.inputs)
+    mode = context.grad_enabled, context.inference
     try:
-        with set_grad_enabled(not changes):
-            context.recorder = recorder
-            out = run(given)
-            outs = [] if changes else list(out) if isinstance(out, tuple) else [out]
-            results = [recorder.value(t) for t in outs]
-            after = [recorder.value(t) for t in given]
+        context.grad_enabled, context.inference, context.recorder = not changes, False, recorder
+        out = run(given)
+        outs = [] if changes else list(out) if isinstance(out, tuple) else [out]
+        results = [recorder.value(t) for t in outs]
+        after = [recorder.value(t) for t in given]
     except Exception:
         return None
     finally:
         context.recorder = None
+        context.grad_enabled, context.inference = mode
     changed = [i for i, v in enumerate(after) if v is not inputs[i]]
     if recorder.failure or recorder.reason or recorder.events or len(recorder.inputs) > len(given) or (changed and not changes):
         return None

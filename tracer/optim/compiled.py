@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.context import context
 from ..core.fused import Compiled, Recorded, is_observed, plain, recorded
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
@@ -60,7 +61,7 @@ def _updated(
     """Updates a parameter by its kernel. False, without having changed anything, if there is none."""
     g, state = p._grad, optimizer.state.get(p, {})
     assert g is not None
-    signature: list[Any] = [settings]
+    signature: list[Any] = [settings, context.default_dtype]
     tensors = [p, g, lr]
     for name, x in state.items():
         if isinstance(x, Tensor):

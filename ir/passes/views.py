@@ -9,7 +9,7 @@ with windows, needs no memory for them, nor do its gradients.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import Graph, Op, Rewriter, Value
@@ -31,10 +31,12 @@ def contract_views(graph: Graph) -> Graph:
     if not products:
         return graph
     users, outputs = graph.users(), set(graph.outputs)
-    found = [c for op in products if (c := _contraction(op, users, outputs)) is not None]
-    if not found:
+    by_result: dict[Value, _Contraction] = {}
+    for op in products:
+        if (c := _contraction(op, users, outputs, by_result)) is not None:
+            by_result[c.result] = c
+    if not by_result:
         return graph
-    by_result = {c.result: c for c in found}
     rewriter = Rewriter(graph)
     for op in graph.ops:
         c = by_result.get(op.results[0])
@@ -76,12 +78,12 @@ class _Contraction:
     loc: str
 
 
-def _view(v: Value) -> _View:
-    """The value as a view of the value that has to be in memory."""
+def _view(v: Value, stored: Container[Value]) -> _View:
+    """The value as a view of the value that has to be in memory, or of one that is ``stored`` by another contraction."""
     chain: list[Op] = []
     views = [_whole(v)]
     x = v
-    while x.op is not None and x.op.primitive in _MOVES:
+    while x not in stored and x.op is not None and x.op.primitive in _MOVES:
         chain.append(x.op)
         x = x.op.operands[0]
     # The longest chain whose movements can all be expressed; a shorter one if one of them cannot.
@@ -209,11 +211,14 @@ def _paired(left: list[Part] | None, right: list[Part] | None) -> list[_Axis] | 
     return found
 
 
-def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value]) -> _Contraction | None:
-    """The contraction that replaces a product and the operations around it, if that saves a copy."""
+def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stored: Container[Value]) -> _Contraction | None:
+    """The contraction that replaces a product and the operations around it, if that saves windows, or sums over a batch.
+
+    Other permutations are left to the kernels before and after a product, which write and read in any order.
+    """
     if 0 in (op.result.type.numel, *(v.type.numel for v in op.operands)):
         return None
-    a, b = map(_view, op.operands)
+    a, b = (_view(v, stored) for v in op.operands)
     m, k = (-1, -2) if op.attrs["ta"] else (-2, -1)
     k2, n = (-1, -2) if op.attrs["tb"] else (-2, -1)
     lead = len(op.result.shape) - 2
@@ -226,7 +231,7 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value]) -> _
     while result.value not in outputs and len(users.get(result.value, ())) == 1 and result.absorb(users[result.value][0]):
         pass
     special = a.windows or b.windows or result.folded
-    useful = special or a.moves or b.moves or result.moves
+    useful = special or result.sums or (a.moves and b.moves and len(terms) > 1)
     multiplications = math.prod(op.result.shape if special else op.result.shape[-2:]) * math.prod(x.extent for x in terms)
     if not useful or multiplications <= (_TINY if special else _LITTLE):
         return None
@@ -241,7 +246,7 @@ class _Result:
     dims: list[list[_Axis]]
     terms: list[_Axis]
     folded: int = 0
-    moves: bool = False
+    sums: bool = False
     steps: list[int] = field(default_factory=list)  # in memory, of the dimensions
 
     def absorb(self, op: Op) -> bool:
@@ -270,7 +275,7 @@ class _Result:
             self.steps = lead
         else:
             return False
-        self.moves |= op.primitive is not reshape
+        self.sums |= op.primitive is sum_
         self.value, self.dims = op.result, dims
         return True
 

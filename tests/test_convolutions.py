@@ -224,3 +224,12 @@ def test_contractions_that_are_not_possible(change):
     assert contract.infer_types([a, b], attrs)[0].shape == (2, 3)
     with pytest.raises(ValueError):
         contract.infer_types([a, b], {**attrs, **change})
+
+
+def test_a_transposed_convolution_without_a_result():
+    weight = tracer.ones(1, 1, 1, 1)
+    with pytest.raises(
+        RuntimeError, match=r"\(2 x 1\). Calculated output size per channel: \(0 x 1\). Output size is too small"
+    ):
+        F.conv_transpose2d(tracer.ones(1, 1, 2, 1), weight, padding=(1, 0))
+    assert F.conv_transpose2d(tracer.ones(0, 1, 2, 1), weight, padding=(1, 0)).shape == (0, 1, 0, 1)

@@ -226,6 +226,12 @@ def conv_transpose_nd(
     windows = reshape(product, (groups * per_group, *size, count, *image))
     windows = permute(windows, (1 + n, 0, *range(1, 1 + n), *range(2 + n, 2 + 2 * n)))
     full = [(e - 1) * s + (k - 1) * d + 1 for e, s, k, d in zip(image, step, size, gap, strict=True)]
+    result = [f - 2 * p + e for f, p, e in zip(full, edge, extra, strict=True)]
+    if count and min(result) < 1:
+        raise RuntimeError(
+            f"Given input size per channel: ({' x '.join(map(str, image))}). Calculated output size per channel: "
+            f"({' x '.join(map(str, result))}). Output size is too small"
+        )
     whole = P.fold(windows, extents=tuple(full), stride=step, dilation=gap)
     cuts: list[int] = []
     for e, p in zip(reversed(extra), reversed(edge), strict=True):

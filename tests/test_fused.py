@@ -306,6 +306,24 @@ def test_optimizers_of_users_run_their_code():
     assert p.tolist() == pytest.approx([0.7] * 100)
 
 
+def test_replaced_code_runs(monkeypatch):
+    p = tracer.ones(100, requires_grad=True)
+    optimizer = tracer.optim.SGD([p], lr=0.5)
+
+    def step():
+        p.grad = tracer.ones(100)
+        optimizer.step()
+        return float(p[0])
+
+    assert step() == 0.5
+    with monkeypatch.context() as patched:
+        patched.setattr(tracer.optim.SGD, "_update_group", lambda self, group, params: params[0].add_(10))
+        assert step() == 10.5
+    assert step() == 10
+    optimizer._update_group = lambda group, params: params[0].add_(10)
+    assert step() == 20
+
+
 def test_parameters_that_share_memory_with_gradients():
     p = tracer.ones(100, requires_grad=True)
     optimizer = tracer.optim.SGD([p], lr=0.5)

@@ -25,6 +25,7 @@ _LEAST = 64  # elements: parameters with fewer would need separate kernels
 _PLAIN = (int, float, bool, str, type(None))
 _UNUSED = ("params", "param_names", "lr")
 _PACKAGE = __name__.rpartition(".")[0]
+_MODULES = {f"{_PACKAGE}.{name}" for name in ("adafactor", "adam", "adaptive", "sgd")}  # whose code is known to be pure
 
 _known: dict[type, Compiled] = {}  # the updates of each class of optimizers
 
@@ -32,8 +33,10 @@ _known: dict[type, Compiled] = {}  # the updates of each class of optimizers
 def update(optimizer: Optimizer, group: ParamGroup, params: Sequence[Tensor]) -> None:
     """``optimizer._update_group(group, params)``."""
     rate: Any = dict.get(group, "lr")
-    settings = _settings(group)
-    if is_observed() or settings is None or not type(optimizer).__module__.startswith(_PACKAGE) or rate.__class__ is not float:
+    code = getattr(optimizer._update_group, "__func__", None)
+    is_ours = _MODULES.issuperset([type(optimizer).__module__, getattr(code, "__module__", "")])
+    settings = _settings(group, code) if is_ours and rate.__class__ is float and not is_observed() else None
+    if settings is None:
         optimizer._update_group(group, list(params))
         return
     compiled, lr = _known.setdefault(type(optimizer), Compiled()), wrap(np.array(rate, np.float64))
@@ -42,9 +45,9 @@ def update(optimizer: Optimizer, group: ParamGroup, params: Sequence[Tensor]) ->
             optimizer._update_group(group, [p])
 
 
-def _settings(group: ParamGroup) -> tuple[Any, ...] | None:
-    """The group's settings besides the learning rate; None unless all are plain values."""
-    found: list[Any] = []
+def _settings(group: ParamGroup, code: Any) -> tuple[Any, ...] | None:
+    """The code and the group's settings besides the learning rate; None unless these are plain values."""
+    found: list[Any] = [code]
     for name in group:
         if name not in _UNUSED:
             value = dict.__getitem__(group, name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 LEAST = 512  # elements of the largest argument: with fewer, a function would rarely repay the 6 ms of a new signature
-_MOST = 256  # signatures of a function; calls with others are not compiled
+_MOST = 64  # signatures of a function, 250 KB each; calls with others are not compiled
 _BYTES = 1 << 28  # memory that the programs of a function keep between calls
 _PLAIN = (int, float, bool, str, type(None))
 _KINDS = "fiubV"  # of dtypes: not complex ones

@@ -41,7 +41,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
     """
     if function is None:
         return functools.partial(fused, any_strides=any_strides)
-    known = Compiled()
+    known = Compiled(_MOST)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -122,15 +122,16 @@ class Recorded:
 
 
 class Compiled:
-    """Compiled functions by signature. None stands for code that cannot be compiled."""
+    """Compiled functions by signature, of which there are at most ``most``. None stands for code that cannot be compiled."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.known: dict[tuple[Any, ...], Recorded | None] = {}
 
     def get(self, signature: tuple[Any, ...], make: Callable[[], Recorded | None]) -> Recorded | None:
         known = self.known
         if signature not in known:
-            if len(known) >= _MOST:
+            if len(known) >= self.most:
                 return None
             while sum(f.function.nbytes for f in known.values() if f is not None) > _BYTES:
                 known.pop(next(iter(known)))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer, ParamGroup
 
 _LEAST = 64  # elements: parameters with fewer would need separate kernels
+_MOST = 1024  # signatures of a class of optimizers: large networks have hundreds of shapes
 _PLAIN = (int, float, bool, str, type(None))
 _UNUSED = ("params", "param_names", "lr")
 _PACKAGE = __name__.rpartition(".")[0]
@@ -39,7 +40,7 @@ def update(optimizer: Optimizer, group: ParamGroup, params: Sequence[Tensor]) ->
     if settings is None:
         optimizer._update_group(group, list(params))
         return
-    compiled, lr = _known.setdefault(type(optimizer), Compiled()), wrap(np.array(rate, np.float64))
+    compiled, lr = _known.setdefault(type(optimizer), Compiled(_MOST)), wrap(np.array(rate, np.float64))
     for p in params:
         if not (p.numel() >= _LEAST and _updated(compiled, optimizer, group, settings, p, lr)):
             optimizer._update_group(group, [p])

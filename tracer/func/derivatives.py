@@ -11,6 +11,7 @@ from ..autograd.modes import enable_grad
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
+from .batching import vmap
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -210,14 +211,17 @@ def jacrev(
     return derived
 
 
+def _units(x: Tensor) -> Tensor:
+    """For each element of ``x`` a tensor of its shape, with 1 at this element."""
+    return ops.reshape(ops.eye(x.numel(), dtype=x.dtype), (x.numel(), *x.shape))
+
+
 def _rows(result: Tensor, xs: list[Tensor]) -> list[Tensor]:
-    count = result.numel()
-    unit = ops.eye(count, dtype=result.dtype)
-    rows = [_grads([result], xs, [ops.reshape(unit[k], result.shape)]) for k in range(count)]
     shape = tuple(result.shape)
-    if not rows:
+    if not result.numel():
         return [x.new_zeros((*shape, *x.shape)) for x in xs]
-    return [ops.reshape(ops.stack([row[i] for row in rows]), (*shape, *x.shape)) for i, x in enumerate(xs)]
+    rows = vmap(lambda v: tuple(_grads([result], xs, [v])))(_units(result))
+    return [ops.reshape(row, (*shape, *x.shape)) for row, x in zip(rows, xs, strict=True)]
 
 
 def jacfwd(func: Callable[P, Any], argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable[P, Any]:

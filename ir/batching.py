@@ -108,12 +108,12 @@ def _matmul(count: int, op: Op, xs: list[Any], batched: list[bool]) -> Any:
         lead = op.results[0].shape[:-2]
         if (left and len(a.shape) == 2) or (right and len(b.shape) == 2):
             x, y = (
-                P.broadcast(z, shape=(count, *lead, *v.shape), axes=(0, len(lead) + 1, len(lead) + 2)) if own and rank == 2 else z
+                P.broadcast(z, shape=(count, *lead, *v.shape), axes=(0, len(lead) + 1, len(lead) + 2))
+                if own and rank == 2
+                else z
                 for z, v, own, rank in ((x, a, left, len(a.shape)), (y, b, right, len(b.shape)))
             )
-            x, y = (
-                z if own or len(z.shape) == 2 else repeated(z, count) for z, own in ((x, left), (y, right))
-            )
+            x, y = (z if own or len(z.shape) == 2 else repeated(z, count) for z, own in ((x, left), (y, right)))
     return P.matmul(x, y, **op.attrs)
 
 
@@ -184,5 +184,5 @@ _RULES: dict[str, Rule] = {
     "set_at": _set_at,
     "gather": _axis,
     "scatter_add": _with(lambda count, attrs, shape: {"axis": attrs["axis"] + 1, "shape": (count, *attrs["shape"])}),
-    **{name: _axes for name in ("sum", "sum_lost", "max", "min", "argmax", "argmin")},
+    **dict.fromkeys(("sum", "sum_lost", "max", "min", "argmax", "argmin"), _axes),
 }

@@ -13,6 +13,7 @@ from .blocked import blocked
 from .nest import Kernel
 from .prefetch import with_requests
 from .text import lines
+from .tiles import tiled
 from .together import rows_together
 
 
@@ -26,7 +27,7 @@ def source(kernel: Kernel) -> str:
         body.append(f"    {name} = args[{n + k}]")
     tail = n + len(kernel.params)
     extents = dict(zip(kernel.params, kernel.values, strict=True))
-    text = "\n".join(lines(rows_together(blocked(with_requests(kernel), extents)), 1))
+    text = "\n".join(lines(tiled(kernel, rows_together(blocked(with_requests(kernel), extents))), 1))
     if "status" in text:
         body.append(f"    status = args[{tail}]")
     if "(gemm," in text:

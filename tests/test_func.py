@@ -7,6 +7,7 @@ import pytest
 
 import tracer
 from tracer import func
+from tracer.func import batching
 from tracer.utils import _pytree as pytree
 
 
@@ -70,6 +71,126 @@ def test_vmap():
     ):
         with pytest.raises(ValueError, match="vmap"):
             bad()
+
+
+A, M = tracer.randn(5, 3, 4, dtype=tracer.float64), tracer.randn(6, 3, 4, dtype=tracer.float64)
+V, W = tracer.randn(5, 3, dtype=tracer.float64), tracer.randn(4, 3, dtype=tracer.float64)
+K, KS = tracer.tensor([2, 0, 1, 1, 0]), tracer.tensor([[0, 2], [1, 1], [2, 0], [0, 0], [1, 2]])
+IMAGES, FILTERS = tracer.randn(4, 3, 8, 8, dtype=tracer.float64), tracer.randn(2, 3, 3, 3, dtype=tracer.float64)
+F = tracer.nn.functional
+
+
+def write(v):
+    y = tracer.zeros(3, dtype=v.dtype)
+    y[:2] = v[1:] * 2
+    y[2] += v[0]
+    return y
+
+
+def partly_followed(v):
+    with tracer.no_grad():
+        s = v.sum()
+    return v * s
+
+
+AT_ONCE = {
+    "dot": (tracer.dot, V, V),
+    "matrix of all, vectors": (lambda v: W @ v, V),
+    "vectors, matrix of all": (lambda v: v @ W.T, V),
+    "matrices of all, left": (lambda a: W @ a, A),
+    "matrices of all, right": (lambda a: a @ W, A),
+    "transposed matrices": (lambda a: a.T @ W.T, A),
+    "batches of all, right": (lambda a: a.T @ M, A),
+    "batches of all, left": (lambda a: M.transpose(1, 2) @ a, A),
+    "batches of each, vectors of each": (lambda a, v: (a[None] * M).transpose(1, 2) @ v, A, V),
+    "batches of each, matrices of each": (lambda a: (a[None] * M) @ a.T, A),
+    "gradients": (func.grad(lambda v: (W @ v).tanh().sum()), V),
+    "Jacobians": (func.jacrev(lambda v: (W @ v).tanh()), V),
+    "Jacobians by columns": (func.jacfwd(lambda v: (W @ v).tanh()), V),
+    "Hessians": (func.hessian(lambda v: (W @ v).tanh().sum()), V),
+    "positions": (lambda v, k: v[k], V, KS),
+    "positions in a tensor of all": (lambda k: W[:, k], KS),
+    "gradients at positions": (func.grad(lambda v, k: (v[k] ** 2).sum()), V, KS),
+    "gradients of what all share": (lambda k, v: func.grad(lambda w: (w[:, k] * v[k]).sum())(W), KS, V),
+    "gather": (lambda v, k: v.gather(0, k), V, KS),
+    "host operations": (lambda v: v.sort()[0].cumsum(0).prod(), V),
+    "decompositions": (lambda a: tracer.linalg.inv(a @ a.T + tracer.eye(3, dtype=a.dtype)), A),
+    "writes of slices": (write, V),
+    "choices": (lambda v: tracer.where(v > 0, v, v * 2).amax(), V),
+    "softmax": (lambda v: F.softmax(v, -1), V),
+    "convolutions": (lambda a: F.conv2d(a[None], FILTERS)[0], IMAGES),
+    "gradients of filters": (lambda a: func.grad(lambda w: (F.conv2d(a[None], w) ** 2).sum())(FILTERS), IMAGES),
+    "pooling": (lambda a: F.max_pool2d(a[None], 2)[0], IMAGES),
+    "diagonals": (lambda a: (a @ a.T).diagonal() + tracer.diag(a[:, 0]).sum(0), A),
+    "flips and pads": (lambda a: F.pad(a.flip(0), (1, 2)) @ F.pad(a, (1, 2)).T, A),
+    "a result of all": (lambda v: (W, v), V),
+    "nested": (func.vmap(lambda v, u: v * u, in_dims=(0, None)), A, A[:, 0]),
+}
+
+
+def assert_trees_close(actual, expected):
+    for a, b in zip(pytree.tree_leaves(actual), pytree.tree_leaves(expected), strict=True):
+        assert a.requires_grad == b.requires_grad
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_vmap_at_once(name, monkeypatch):
+    function, *args = AT_ONCE[name]
+    calls = []
+    batched = func.vmap(lambda *xs: (calls.append(1), function(*xs))[1])
+    found = batched(*args)
+    assert calls == [1]
+    monkeypatch.setattr(batching, "at_once", lambda *_: None)
+    expected = func.vmap(function)(*args)
+    monkeypatch.undo()
+    assert_trees_close(found, expected)
+    traced = tracer.trace(func.vmap(function))
+    for _ in range(3):
+        assert_trees_close(traced(*args), expected)
+    assert traced.graphs()
+
+
+def test_vmap_one_by_one():
+    """Functions that do more than compute are called for each sample, and nothing remains of the attempt."""
+    count, total = tracer.zeros(3, dtype=V.dtype), tracer.zeros((), dtype=V.dtype)
+
+    def counting(v):
+        count.add_(1)
+        total.copy_(v.sum())
+        return v + count
+
+    assert func.vmap(counting)(V).tolist() == (V + tracer.arange(1, 6)[:, None]).tolist()
+    assert count.tolist() == [5.0] * 3 and total.item() == V[-1].sum().item()
+    assert func.vmap(lambda v: v * v[0].item())(V).tolist() == (V * V[:, :1]).tolist()
+    assert func.vmap(lambda v: v * 2 if v.sum() > 0 else v)(V).tolist() == (V * (1 + (V.sum(1) > 0))[:, None]).tolist()
+
+
+def test_vmap_differentiated():
+    for function in (partly_followed, lambda v: (W @ v).exp(), lambda v: v.detach() * v):
+        grads = []
+        for run in (func.vmap(function), lambda x, f=function: tracer.stack([f(v) for v in x])):
+            x = V.clone().requires_grad_()
+            run(x).square().sum().backward()
+            grads.append(x.grad.numpy())
+        np.testing.assert_allclose(*grads, rtol=1e-12)
+
+
+def test_vmap_with_numbers_of_the_call():
+    scaled = tracer.trace(lambda x, s: func.vmap(lambda v: v * s if s < 4 else v - s)(x))
+    for s in (2.0, 3.0, 3.5, 5.0, 6.0):
+        assert scaled(V, s).tolist() == (V * s if s < 4 else V - s).tolist()
+
+
+def test_jacobians_by_columns():
+    y = tracer.randn(2, dtype=tracer.float64)
+    function = lambda v, u: ((W @ v).tanh() * u.sum()).reshape(4, 1) * tracer.cat([u, v])
+    for argnums in (0, (0, 1)):
+        assert_trees_close(func.jacfwd(function, argnums)(V[0], y), func.jacrev(function, argnums)(V[0], y))
+    assert func.jacfwd(lambda v: W)(V[0]).shape == (4, 3, 3)
+    assert_trees_close(
+        func.jacfwd(func.jacfwd(lambda v: (W @ v).tanh()))(V[0]), func.jacrev(func.jacrev(lambda v: (W @ v).tanh()))(V[0])
+    )
 
 
 def test_ensembles():

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from .. import ops
 from ..core.tensor import Tensor
 from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from .sample import at_once, with_batch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,10 +41,11 @@ def vmap(
     """Vectorises ``func``: applies it to slices of the arguments and stacks the results.
 
     ``in_dims``: the axis along which each argument is sliced, None for shared arguments; a number, or a structure like the
-    arguments'. ``out_dims``: the position of the batch axis in the results. The function is called once for each slice; in
-    a traced function these calls become one native program, whose size grows with the batch. ``randomness``: "same" draws
-    the same numbers in each call, "different" new ones; "error" raises RuntimeError if the function draws from the default
-    generator. Raises ValueError for axes that do not fit, or extents that differ.
+    arguments'. ``out_dims``: the position of the batch axis in the results. The function runs for the first slice, and its
+    operations are then applied to all slices at once. It is called once for each slice if it reads elements (``item``, ``if``),
+    changes tensors made outside or draws random numbers. ``randomness``: "same" draws the same numbers in each call,
+    "different" new ones; "error" raises RuntimeError if the function draws from the default generator. Raises ValueError for
+    axes that do not fit, or extents that differ.
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
@@ -71,11 +73,21 @@ def vmap(
         results = []
         if not count:  # for an empty batch, shapes and dtypes are those of the results for a slice of zeros
             values = [v if d is None else _one_slice(v, d) for v, d in zip(values, dims, strict=True)]
+
+        def row(i: int) -> list[Any]:
+            return [v if d is None else ops.select(v, d, i) for v, d in zip(values, dims, strict=True)]
+
+        def call(row: list[Any]) -> Any:
+            return func(*tree_unflatten(row[: len(leaves)], spec), **tree_unflatten(row[len(leaves) :], key_spec))
+
+        if randomness == "error" and count > 1:
+            found = at_once(call, row(0), values, dims, count)
+            if found is not None:
+                return _moved(*found, out_dims, count)
         for i in range(count or 1):
             if state is not None:
                 _state(state)
-            row = [v if d is None else ops.select(v, d, i) for v, d in zip(values, dims, strict=True)]
-            results.append(func(*tree_unflatten(row[: len(leaves)], spec), **tree_unflatten(row[len(leaves) :], key_spec)))
+            results.append(call(row(i)))
             if randomness == "error" and _times_drawn() != drawn:
                 raise RuntimeError(
                     "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
@@ -127,6 +139,17 @@ def _axis(func: Any, value: Any, dim: Any) -> int | None:
 
 def _one_slice(x: Tensor, dim: int) -> Tensor:
     return ops.cat([x, x.new_zeros([1 if i == dim else n for i, n in enumerate(x.shape)])], dim)
+
+
+def _moved(results: list[tuple[Tensor, bool]], spec: TreeSpec, out_dims: Any, count: int) -> Any:
+    """Results with the batch as their first axis, or the same for all samples, in their structure."""
+    out = []
+    for (x, batched), dim in zip(results, _spread(out_dims, spec, "out_dims"), strict=True):
+        if dim is None:
+            out.append(ops.select(x, 0, 0) if batched else x)
+        else:
+            out.append(ops.movedim(with_batch(x, batched, count), 0, dim))
+    return tree_unflatten(out, spec)
 
 
 def _stacked(results: list[Any], out_dims: Any, func: Any, count: int) -> Any:

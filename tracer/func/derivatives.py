@@ -11,6 +11,7 @@ from ..autograd.modes import enable_grad
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
+from .batching import vmap
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -188,12 +189,21 @@ def jacrev(
     _preallocate_and_copy: bool = False,
 ) -> Callable[P, Any]:
     """The Jacobian, as a function: for each result and argument a tensor of the result's shape followed by the argument's."""
+    return _jacobian("jacrev", func, argnums, has_aux, _rows)
 
+
+def _jacobian(
+    name: str,
+    func: Callable[P, Any],
+    argnums: Any,
+    has_aux: bool,
+    matrices: Callable[[Tensor, list[Tensor]], list[Tensor]],
+) -> Callable[P, Any]:
     @functools.wraps(func)
     def derived(*args: Any, **kwargs: Any) -> Any:
         places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         values, spec = tree_flatten(tuple(args[p] for p in places))
-        _checked("jacrev", values)
+        _checked(name, values)
         outer = _followed(args, kwargs)
         with enable_grad():
             xs = _leaves(values)
@@ -202,7 +212,7 @@ def jacrev(
             if has_aux:
                 out, aux = out
             results, out_spec = tree_flatten(out)
-            table = [_rows(r, xs) for r in results]
+            table = [matrices(r, xs) for r in results]
         found = [tree_unflatten(_finished(row, outer), spec) for row in table]
         found = tree_unflatten([f[0] if isinstance(argnums, int) else f for f in found], out_spec)
         return (found, _finished(aux, outer)) if has_aux else found
@@ -210,19 +220,38 @@ def jacrev(
     return derived
 
 
+def _units(x: Tensor) -> Tensor:
+    """For each element of ``x`` a tensor of its shape, with 1 at this element."""
+    return ops.reshape(ops.eye(x.numel(), dtype=x.dtype), (x.numel(), *x.shape))
+
+
 def _rows(result: Tensor, xs: list[Tensor]) -> list[Tensor]:
-    count = result.numel()
-    unit = ops.eye(count, dtype=result.dtype)
-    rows = [_grads([result], xs, [ops.reshape(unit[k], result.shape)]) for k in range(count)]
     shape = tuple(result.shape)
-    if not rows:
+    if not result.numel():
         return [x.new_zeros((*shape, *x.shape)) for x in xs]
-    return [ops.reshape(ops.stack([row[i] for row in rows]), (*shape, *x.shape)) for i, x in enumerate(xs)]
+    rows = vmap(lambda v: tuple(_grads([result], xs, [v])))(_units(result))
+    return [ops.reshape(row, (*shape, *x.shape)) for row, x in zip(rows, xs, strict=True)]
 
 
 def jacfwd(func: Callable[P, Any], argnums: Any = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable[P, Any]:
-    """The Jacobian, like ``jacrev``; it is always computed in reverse mode."""
-    return jacrev(func, argnums, has_aux=has_aux)
+    """The Jacobian, like ``jacrev``, from derivatives along each element of the arguments: faster if these are fewer than the
+    results.
+    """
+    return _jacobian("jacfwd", func, argnums, has_aux, _columns)
+
+
+def _columns(result: Tensor, xs: list[Tensor]) -> list[Tensor]:
+    shape, count = tuple(result.shape), sum(x.numel() for x in xs)
+    if count >= result.numel() or not result.requires_grad:
+        return _rows(result, xs)
+    dummy = ops.zeros_like(result).requires_grad_()
+    back = _grads([result], xs, [dummy])
+    found = []
+    for x, g in zip(xs, back, strict=True):
+        # The gradient is linear in ``dummy``: its derivative along a unit is a column.
+        columns = vmap(lambda v, g=g: _grads([g], [dummy], [v])[0])(_units(x)) if x.numel() else x.new_zeros((0, *shape))
+        found.append(ops.reshape(ops.movedim(columns, 0, -1), (*shape, *x.shape)))
+    return found
 
 
 def hessian(func: Callable[P, Any], argnums: Any = 0) -> Callable[P, Any]:

@@ -262,7 +262,7 @@ def _log_sigmoid(x: Tensor) -> Tensor:
 
 
 class Poisson(ExponentialFamily):
-    """``rate``^k exp(-rate) / k!."""
+    """rate^k exp(-rate) / k!, for the numbers k = 0, 1, 2, ...; ``rate`` is the mean."""
 
     arg_constraints = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer

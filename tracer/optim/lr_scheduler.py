@@ -111,8 +111,8 @@ class _ByFunction(LRScheduler):
 
 
 class LambdaLR(_ByFunction):
-    """The initial rate times a function of the epoch: base * ``lr_lambda``(epoch), with one function, or a list of one per
-    group.
+    """The initial rate times a function of the epoch: base * ``lr_lambda(epoch)``. ``lr_lambda`` is one function, or a list of
+    one per group.
     """
 
     def get_lr(self) -> list[float]:
@@ -120,8 +120,8 @@ class LambdaLR(_ByFunction):
 
 
 class MultiplicativeLR(_ByFunction):
-    """The previous rate times a function of the epoch: lr * ``lr_lambda``(epoch), with one function, or a list of one per
-    group.
+    """The previous rate times a function of the epoch: lr * ``lr_lambda(epoch)``. ``lr_lambda`` is one function, or a list of
+    one per group.
     """
 
     def get_lr(self) -> list[float]:

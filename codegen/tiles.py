@@ -32,7 +32,7 @@ def tiled(kernel: Kernel, statements: Sequence[Statement]) -> list[Statement]:
 def _tiles(kernel: Kernel, outermost: Loop) -> list[Statement]:
     chain, extents = [outermost], dict(zip(kernel.params, kernel.values, strict=True))
     defined: dict[str, str] = {}
-    while isinstance(chain[-1].body[-1], Loop):
+    while chain[-1].body and isinstance(chain[-1].body[-1], Loop):
         *before, last = chain[-1].body
         if not all(isinstance(s, Let) and "load(" not in s.expression for s in before):
             return [outermost]

@@ -249,8 +249,9 @@ class _Parser:
             operands.append(self.use(scope))
             while self.accept(","):
                 operands.append(self.use(scope))
-        attrs = dict(primitive.defaults)
+        attrs: dict[str, Any] = {}
         loc = self.fused(name, attrs) if primitive is fusion else self.attributes(primitive, attrs)
+        attrs |= {key: value for key, value in primitive.defaults.items() if key not in attrs}  # printed in the text's order
         try:
             check_attributes(primitive, attrs)
             _check_count(primitive, len(operands))

@@ -256,6 +256,21 @@ def test_objects_behind_weak_references():
     same(make)
 
 
+def test_an_object_that_is_replaced_is_not_kept_for_its_weak_references():
+    def make(wrap):
+        v = Slotted(2.0)
+        weak = weakref.ref(v)
+
+        def replaced():
+            nonlocal v
+            v = Slotted(5.0)
+
+        return wrap(lambda x: x * weak().k + v.k), [nothing, nothing, replaced, nothing, nothing], lambda: weak() is None
+
+    assert isinstance(results(make, lambda f: f)[4], tuple)  # an AttributeError
+    assert results(make, lambda f: f) == results(make, tracer.trace)
+
+
 @pytest.mark.parametrize("through", ["closure", "argument"])
 def test_objects_that_are_held_are_found_through_weak_references(through):
     parent, child = Value(2.0), Value(0.5)

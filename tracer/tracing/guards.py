@@ -28,6 +28,7 @@ from .kinds import (
     CELL,
     CONTAINERS,
     MISSING,
+    Untraceable,
     alive,
     contained,
     contents,
@@ -297,7 +298,11 @@ class Environment:
         if not self._is_as_it_was():
             self._learn_numbers()
             epoch = Structure.epoch
-            walk, tokens = self.described()
+            try:
+                walk, tokens = self.described()
+            except Untraceable:
+                self.rest()  # the function runs: it must not find what only the last walk keeps alive
+                raise
             description = tokens, *Structure.settings.values()
             known = self._keys.get(description)
             if known is None or not all(map(alive, known[1])):

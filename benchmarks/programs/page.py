@@ -109,6 +109,7 @@ def write(rows: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     _PAGE.write_text(
         _TEXT.format(
             cpus=os.cpu_count(),
+            load=os.getloadavg()[2],
             python=platform.python_version(),
             versions=", ".join([f"PyTorch {' '.join(sorted(peers))}", *filter(None, map(_version, _PACKAGES))]),
             summary=_summary(found),
@@ -150,7 +151,7 @@ _PAGE = Path(__file__).parent.parent.parent / "docs" / "programs.md"
 _TEXT = """\
 # Public programs
 
-Written by `make programs` on {cpus} CPUs, Python {python}: {versions}.
+Written by `make programs` on {cpus} CPUs, with a load average of {load:.1f} (1 is this run alone), Python {python}: {versions}.
 
 {summary}
 

@@ -164,7 +164,7 @@ def recorded(
         outs = [] if changes else list(out) if isinstance(out, tuple) else [out]
         results = [recorder.value(t) for t in outs]
         after = [recorder.value(t) for t in given]
-    except Exception:
+    except Exception:  # nothing was computed: the caller runs the code itself, which raises its own error
         return None
     finally:
         context.recorder = None

@@ -5,6 +5,7 @@ import enum
 import functools
 import sys
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -374,6 +375,145 @@ def test_announced_changes_that_matter(change, calls):
         return losses
 
     assert run(tracer.trace) == pytest.approx(run(lambda f: f), rel=1e-4)
+
+
+def mode(model, settings):
+    model.train(not model.training)
+
+
+def mode_of_a_part(model, settings):
+    model[2].training = not model[2].training
+
+
+def frozen_and_not(model, settings):
+    model[0].bias.requires_grad_(not model[0].bias.requires_grad)
+
+
+def an_option(model, settings):
+    settings.name = "sum" if settings.name == "mean" else "mean"
+
+
+def an_entry(model, settings):
+    settings.sizes["k"] = None if settings.sizes["k"] else "k"
+
+
+def an_item(model, settings):
+    settings.names.pop() if len(settings.names) > 1 else settings.names.append("b")
+
+
+def two_of_them(model, settings):
+    mode(model, settings)
+    if model.training:
+        an_option(model, settings)
+
+
+@needs_words
+@pytest.mark.parametrize("change", [mode, mode_of_a_part, frozen_and_not, an_option, an_entry, an_item, two_of_them])
+def test_states_that_return_describe_nothing_again(monkeypatch, change):
+    def run(trace, made=()):
+        model = network()
+        settings = Plain(name="mean", sizes={"k": "k"}, names=["a"])
+        x = tracer.randn(4, 2)
+
+        @trace
+        def loss():
+            out = getattr(model(x).square(), settings.name)()
+            return out * len(settings.names) + (1 if settings.sizes["k"] else 2)
+
+        losses, before = [], 0
+        for k in range(24):
+            if k == 8:
+                before = len(made)
+            losses.append(loss().item())
+            change(model, settings)
+        assert len(made) == before
+        return losses
+
+    assert run(tracer.trace, walks(monkeypatch)) == pytest.approx(run(lambda f: f), rel=1e-5)
+
+
+def test_epochs_of_training_and_evaluation_describe_nothing_again(monkeypatch):
+    def run(trace, made=()):
+        model, x = network(), tracer.randn(4, 2)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        @trace
+        def train():
+            model.train()
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        @trace
+        def evaluate():
+            model.eval()
+            with tracer.no_grad():
+                return model(x).square().mean().item()
+
+        losses, before = [], 0
+        for k in range(12):
+            if k == 6:
+                before = len(made)
+            losses += [train(), train(), train(), evaluate()]
+        assert len(made) == before
+        return losses
+
+    assert run(tracer.trace, walks(monkeypatch)) == pytest.approx(run(lambda f: f), rel=1e-4, abs=1e-7)
+
+
+def test_what_is_replaced_in_turns_is_not_kept():
+    place = Plain(part=None)
+
+    @tracer.trace
+    def f(x):
+        return x * 2 if place.part is None else x * place.part.weight
+
+    for k in range(4 * CALLS):
+        place.part = Plain(weight=tracer.tensor([3.0, k])) if k % 2 else None
+        assert f(X).tolist() == ([3.0, 2.0 * k] if k % 2 else [2.0, 4.0])
+        if k % 2:
+            part = weakref.ref(place.part.weight)
+        else:
+            assert k == 0 or part() is None
+
+
+def test_numbers_that_are_out_of_reach_for_a_while():
+    boxes = [Plain(k=1.0), Plain(name="b")]
+    place = Plain(box=boxes[0])
+
+    @tracer.trace
+    def f(x):
+        return x * getattr(place.box, "k", 0.5)
+
+    def turn(k, calls):
+        place.box, boxes[0].k = boxes[0], k
+        seen = [f(X).tolist() for _ in range(calls)]
+        place.box = boxes[1]
+        return [*seen, *(f(X).tolist() for _ in range(calls))]
+
+    for calls in (1, 2, CALLS):
+        for k in (1.0, 2.0, 3.0, 3.0, 1.0, 5.0):
+            assert turn(k, calls) == [(X * k).tolist()] * calls + [(X * 0.5).tolist()] * calls
+
+
+def test_numbers_that_are_deleted_for_a_while():
+    box = Plain()
+
+    @tracer.trace
+    def f(x):
+        return x * box.factor
+
+    for k in range(CALLS):
+        box.factor = float(k)  # becomes a run-time value
+        assert f(X).tolist() == (X * k).tolist()
+    for calls in (2, CALLS):
+        for k in (2.0, 3.0, 4.0, 4.0, 1.0, 6.0):
+            box.factor = k
+            assert [f(X).tolist() for _ in range(calls)] == [(X * k).tolist()] * calls
+            del box.factor
+            assert [f(X).tolist() for _ in range(calls)] == [X.tolist()] * calls
 
 
 @needs_words

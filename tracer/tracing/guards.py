@@ -12,7 +12,7 @@ import functools
 import itertools
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,12 +37,21 @@ from .kinds import (
     weakened,
 )
 from .scalars import static
-from .unchanged import ANY, ANY_FLOAT, Announced, Unchanged, Versions, facts_of, unknown
+from .unchanged import ANY, ANY_FLOAT, Announced, Unchanged, facts_of, unknown
 from .walk import Walk
 from .watch import Ran, Watch
 
 _MANY_AT_ONCE = 16  # if more numbers and tensors change at once, everything was replaced
 _KEPT = 64  # stored descriptions, and objects among the arguments
+_STATES = 4  # states that are recognized without a walk: training and evaluation, for example
+
+
+class _State(NamedTuple):
+    """What a walk found, and whether that is still so."""
+
+    walk: Walk
+    live: list[tuple[Any, list[Any]]]  # plain containers and objects, which do not announce changes
+    unchanged: Unchanged
 
 
 class Environment:
@@ -59,16 +68,14 @@ class Environment:
         self._alone = ran is not None  # of an argument
         self.number = next(Environment._numbers)
         self._is_fresh = False  # whether the last walk is newer than the last call of ``look_again``
-        self.epoch = -1
         self._walk = Walk()
         self._live: list[tuple[Any, list[Any]]] = []
-        self._unchanged: Unchanged | None = None  # the last walk's findings, from the first query on
+        self._states: list[_State] = []  # of the last walks, that of ``_walk`` first
         self.same: Callable[[], int] = unknown  # returns the key if nothing has changed, else -1, fast
         self._keys: dict[Any, tuple[int, list[Any]]] = {}
         self.latest = -1
         self._elements: dict[int, Elements] = {}  # of the reachable arrays, by id
         self.looked_at: dict[int, Elements] = {}  # array arguments with which NumPy computes, by the tensor's number
-        self._versions = Versions(())
         self.slots: list[Slot] = []
         self.first: set[tuple[int, Any]] = set()  # places that a run has filled for the first time
         self._identified: dict[int, Any] = {}  # containers that replays write to, which therefore are no others
@@ -184,8 +191,8 @@ class Environment:
         return True
 
     def _forget(self) -> None:
-        """Invalidates the last walk."""
-        self.epoch, self._unchanged, self.same, self._is_fresh = -1, None, unknown, False
+        """Invalidates all walks."""
+        self._states, self.same, self._is_fresh = [], unknown, False
 
     def _add(self, slot: Slot) -> None:
         self.slots.append(slot)
@@ -272,7 +279,7 @@ class Environment:
         """Releases the findings until the next query."""
         arrays = self._walk.arrays
         self._forget()
-        self._walk, self._live, self._versions = Walk(), [], Versions(())
+        self._walk, self._live = Walk(), []
         self._walk.arrays = arrays
         for child in self._of.values():
             child.rest()
@@ -293,57 +300,63 @@ class Environment:
     def key(self) -> int:
         """A number that is the same while nothing reachable changes. Raises Untraceable."""
         key = self.same()
-        if key >= 0:
-            return key
-        if not self._is_as_it_was():
-            self._learn_numbers()
-            epoch = Structure.epoch
-            try:
-                walk, tokens = self.described()
-            except Untraceable:
-                self.rest()  # the function runs: it must not find what only the last walk keeps alive
-                raise
-            description = tokens, *Structure.settings.values()
-            known = self._keys.get(description)
-            if known is None or not all(map(alive, known[1])):
-                if len(self._keys) >= _KEPT:
-                    del self._keys[next(iter(self._keys))]
-                self._keys[description] = (next(self._count), weakened(walk.kept))
-            walk.kept = []  # the function keeps what it reaches
-            for slot in self.slots:
-                slot.is_gone = id(slot.holder) not in walk.met or not slot.is_place
-            # Plain containers and objects do not announce changes.
-            live = [(x, _masked(x, walk)) for x in walk.live]
-            key, before = self._keys[description][0], self.latest
-            self._versions = Versions(walk.tagged.values())
-            # No interrupt comes between these.
-            self.latest, self._walk, self._live, self.epoch, self._unchanged, self.same = key, walk, live, epoch, None, unknown
-            self._is_fresh = True
+        if key < 0:
+            if not self._is_known():
+                self._learn_numbers()
+                self._look()
+            key = self.latest
+        return key
+
+    def _is_known(self) -> bool:
+        """True if everything is as one of the last walks found it, although ``same`` has not confirmed it."""
+        for state in self._states:
+            if state.unchanged.again():
+                if state is self._states[0]:
+                    self.same = state.unchanged.same
+                else:
+                    self._is_fresh = False
+                    self._enter(state)
+                return True
+        return False
+
+    def _look(self) -> None:
+        """Walks, and finds the key of what it describes. Raises Untraceable."""
+        epoch = Structure.epoch
+        try:
+            walk, tokens = self.described()
+        except Untraceable:
+            self.rest()  # the function runs: it must not find what only the last walk keeps alive
+            raise
+        description = tokens, *Structure.settings.values()
+        known = self._keys.get(description)
+        if known is None or not all(map(alive, known[1])):
+            if len(self._keys) >= _KEPT:
+                del self._keys[next(iter(self._keys))]
+            known = self._keys[description] = (next(self._count), weakened(walk.kept))
+        walk.kept = []  # the function keeps what it reaches
+        for slot in self.slots:
+            slot.is_gone = id(slot.holder) not in walk.met or not slot.is_place
+        if any(slot.is_gone for slot in self.slots):
+            self._forget()  # what the other walks found does not include what these slots hold
             self.slots = [slot for slot in self.slots if not slot.is_gone]
-            if key == before:  # no relevant change: the state stays valid
-                self._settle()
-        return self.latest
-
-    def _is_as_it_was(self) -> bool:
-        """True if nothing has changed since the last walk, although ``same`` has not confirmed it."""
-        unchanged = self._unchanged or self._settle()
-        if unchanged is None or not unchanged.again():
-            return False
-        if unchanged is self._unchanged:
-            self.same = unchanged.same
-        return True
-
-    def _settle(self) -> Unchanged | None:
-        """The last walk's findings, if everything is unchanged."""
-        if self.epoch != Structure.epoch or not self._versions.hold():
-            return None
-        walk = self._walk
+        live = [(x, _masked(x, walk)) for x in walk.live]
         announcing = [x() for x in walk.announcing]
-        if None in announcing:
-            return None
-        announced = Announced([(x, _masked(x, walk)) for x in announcing], walk.tensors.values())
-        self._unchanged = Unchanged([announced, *facts_of(walk, self._live)], self.latest)
-        return self._unchanged
+        announced = Announced([(x, _masked(x, walk)) for x in announcing if x is not None], walk.tensors.values())
+        state = _State(walk, live, Unchanged([announced, *facts_of(walk, live)], known[0]))
+        if epoch == Structure.epoch and None not in announcing:
+            self._enter(state)
+        else:  # another thread has changed something
+            self._forget()
+            self._walk, self._live, self.latest = walk, live, known[0]
+        self._is_fresh = True
+
+    def _enter(self, state: _State) -> None:
+        """The state is now this one. Earlier ones are kept, unless they keep alive what this one does not reach."""
+        walk = state.walk
+        states = [state, *(s for s in self._states if s is not state and _reaches(walk, s.walk))][:_STATES]
+        key, same = state.unchanged.key, state.unchanged.same
+        # No interrupt comes between these.
+        self._states, self._walk, self._live, self.latest, self.same = states, walk, state.live, key, same
 
     def _learn_numbers(self) -> None:
         """Makes slots of names whose numbers or tensors differ from the last comparison."""
@@ -365,6 +378,11 @@ class Environment:
                 numeric = not isinstance(was, Tensor) and not isinstance(now, Tensor)
                 if (not numeric or static(was) != static(now)) and self.slot(holder, key) is None:
                     self.learn(Slot(holder, key, numeric))
+
+
+def _reaches(walk: Walk, other: Walk) -> bool:
+    """True if a walk has reached all objects of another."""
+    return other.seen.keys() <= walk.seen.keys() and other.tensors.keys() <= walk.tensors.keys()
 
 
 def _may_vary(x: Any) -> bool:

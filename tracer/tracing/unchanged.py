@@ -301,17 +301,6 @@ def _is_like(known: tuple[Any, type, dict[str, Any], list[Any]]) -> bool:
     return len(now) == len(items) and not any(a is not b and differs(a, b) for a, b in zip(now, items, strict=True))
 
 
-class Versions:
-    """The versions of dictionaries; if unknown, their contents."""
-
-    def __init__(self, spaces: Iterable[dict[Any, Any]]):
-        self._found = [(space, version_of(space) or Namespace(space)) for space in spaces]
-
-    def hold(self) -> bool:
-        """True if all are unchanged."""
-        return all(was.holds() if isinstance(was, Namespace) else version_of(space) == was for space, was in self._found)
-
-
 class Unchanged:
     """Checks whether facts still hold.
 

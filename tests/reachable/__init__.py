@@ -50,6 +50,9 @@ class Two:
     def m(self, x):
         return x * 2.0
 
+    def __hash__(self):  # it may become the class of a key of a dictionary
+        return 3
+
 
 def T(*values, shape=(2, 3)):
     return tracer.linspace(*(values or (0.1, 0.9)), math.prod(shape), dtype=f64).reshape(shape)

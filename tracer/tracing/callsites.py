@@ -20,7 +20,7 @@ from ..core.context import context
 from ..core.tensor import Tensor
 from ..runtime.support.objects import references
 from .arrays import is_runtime_array
-from .growing import length_of
+from .growing import length_of, plain_class
 from .scalars import RuntimeNumber
 
 _MANY = 8192  # functions whose code is remembered
@@ -49,8 +49,11 @@ def _conversion(kind: type, method: str) -> Callable[..., Any]:
 
 
 def _type(*args: Any, **kwargs: Any) -> Any:
-    if len(args) == 1 and not kwargs and (issubclass(type(args[0]), RuntimeNumber) or is_runtime_array(args[0])):
-        return args[0].__class__
+    if len(args) == 1 and not kwargs:
+        (x,) = args
+        if issubclass(type(x), RuntimeNumber) or is_runtime_array(x):
+            return x.__class__
+        return plain_class(x) or type(x)
     return type(*args, **kwargs)
 
 

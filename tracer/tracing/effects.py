@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..autograd.hooks import OF_LEAVES
 from ..core.context import structure_changed
 from ..core.tensor import Tensor
 from ..runtime.support.objects import sets_classes
@@ -34,6 +35,7 @@ from .kinds import (
     get_slot,
     is_class_noise,
     is_described,
+    items_of,
     put_slot,
     slots_of,
 )
@@ -59,7 +61,7 @@ def get(holder: Any, key: Any) -> Any:
         return kind.__getitem__(holder, key) if key < kind.__len__(holder) else MISSING
     if isinstance(holder, VARIABLES):
         return contents(holder)
-    if isinstance(holder, type):
+    if isinstance(holder, (type, Tensor)):
         return vars(holder).get(key, MISSING)
     return get_slot(holder, key)
 
@@ -86,6 +88,8 @@ def put(holder: Any, key: Any, value: Any) -> None:
             holder.set(value)
     elif isinstance(holder, type):
         type.__delattr__(holder, key) if value is MISSING else type.__setattr__(holder, key, value)
+    elif isinstance(holder, Tensor):
+        vars(holder).pop(key, None) if value is MISSING else vars(holder).update({key: value})
     else:
         put_slot(holder, key, value)
 
@@ -114,6 +118,8 @@ def fields(holder: Any) -> list[tuple[Any, Any]]:
         return [(name, value) for name, value in own.items() if not is_class_noise(name)]
     if isinstance(holder, _SEQUENCES):
         return [(CONTENTS, list(contained(holder)))]
+    if isinstance(holder, Tensor):
+        return [(name, value) for name, value in items_of(holder) if name not in OF_LEAVES]
     return [(name, get_slot(holder, name)) for name in slots_of(type(holder))]
 
 
@@ -129,7 +135,7 @@ class Slot:
     @property
     def is_place(self) -> bool:
         """True if the holder still has such a place: an assignment to a class can replace an attribute of ``__slots__``."""
-        plain = isinstance(self.holder, (dict, *_SEQUENCES, *VARIABLES, type))
+        plain = isinstance(self.holder, (dict, *_SEQUENCES, *VARIABLES, type, Tensor))
         return plain or self.key in slots_of(type(self.holder))
 
     def get(self) -> Any:

@@ -218,12 +218,13 @@ class _Writer:
         """Reads a slot, and checks its value like an argument."""
         if slot.key is GROWTH:
             return
-        holder, key, value = self.constant(slot.holder), slot.key, slot.get()
+        found, key, value = _dictionary(slot.holder), slot.key, slot.get()
+        holder = self.constant(found)
         name = f"x{self.slots_read}"
         self.slots_read += 1
         if key is CONTENTS:
             raise Unwritten
-        elif isinstance(slot.holder, dict):
+        elif isinstance(found, dict):
             self.say(f"{name} = get({holder}, {self.literal(key)}, MISSING)")
         elif type(slot.holder) is list:
             self.say(f"{name} = {holder}[{key}] if len({holder}) > {key} else MISSING")
@@ -257,19 +258,19 @@ class _Writer:
             self.say(f"{', '.join(names)} = {', '.join(values)}")
             values = names
         for (place, _), value in zip(written, values, strict=True):
-            found = place.slot.holder if place.slot is not None else place.holder
+            found = _dictionary(place.slot.holder if place.slot is not None else place.holder)
             holder = self.constant(found) if place.index < 0 else self.objects[place.index]
             ordered = isinstance(found if place.index < 0 else self.call.objects[place.index], collections.OrderedDict)
             if place.announces or ordered or type(place.key) is not str or isinstance(found, type):
                 self.say(f"{self.constant(place)}.put({holder}, {value})")
             elif isinstance(found, types.CellType):
                 self.say(f"{holder}.cell_contents = {value}")
+            elif place.index < 0 and not isinstance(found, dict):
+                raise Unwritten
             elif value == "MISSING":
                 self.say(f"pop({holder}, {place.key!r}, None)")
-            elif place.index >= 0 or isinstance(found, dict):
-                self.say(f"put({holder}, {place.key!r}, {value})")
             else:
-                raise Unwritten
+                self.say(f"put({holder}, {place.key!r}, {value})")
 
     def once(self, key: Any, write: Callable[[Any], str]) -> str:
         """Creates an object once, however often it is used."""
@@ -576,3 +577,8 @@ def no_replay(args: tuple, kwargs: Mapping[str, Any], /) -> Any:
 def shapes(args: tuple) -> tuple:
     """The shapes of the tensors among arguments."""
     return tuple([a._data.shape for a in args if a.__class__ is Tensor])
+
+
+def _dictionary(holder: Any) -> Any:
+    """A tensor's attributes; any other holder itself."""
+    return vars(holder) if isinstance(holder, Tensor) else holder

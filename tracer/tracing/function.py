@@ -258,8 +258,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         if self._recorded % 16 and len(self.traces) < _MAX_KEYS:
             return
         for key, traces in list(self.traces.items()):
-            self._replays += sum(trace.replays for trace in traces if not trace.may_match)
-            traces[:] = [trace for trace in traces if trace.may_match]
+            self._drop_dead(traces)
             if not traces:
                 self.traces.pop(key, None)
         sizes = {key: sum(trace.nbytes for trace in traces) for key, traces in list(self.traces.items())}
@@ -270,6 +269,11 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 break
             self._replays += sum(trace.replays for trace in self.traces.pop(key, ()))
             total -= size
+
+    def _drop_dead(self, traces: list[Trace | Tree]) -> None:
+        """Removes the traces that can never match again."""
+        self._replays += sum(trace.replays for trace in traces if not trace.may_match)
+        traces[:] = [trace for trace in traces if trace.may_match]
 
     def _replay(self, trace: Trace | Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
         if isinstance(trace, Tree):
@@ -464,6 +468,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
     def _tree(self, key: Any, call: Call) -> Tree:
         """The tree of a signature."""
         traces = self.traces.setdefault(key, [])
+        self._drop_dead(traces)
         tree = next((trace for trace in traces if isinstance(trace, Tree)), None)
         if tree is None:
             traces.append(tree := Tree(self._name, self._wait))

@@ -90,6 +90,11 @@ def length_of(x: Any) -> Any:
     return None if accesses is None else accesses.length()
 
 
+def plain_class(x: Any) -> type | None:
+    """The class of a container whose accesses are recorded; None for others."""
+    return type(x).__bases__[0] if type(x) in _CLASSES else None
+
+
 def _of(x: Any) -> Accesses | None:
     """The record of the running function's accesses to a container; other threads' accesses are not recorded."""
     accesses = None if context.recorder is None else _current.get(id(x))
@@ -149,7 +154,17 @@ def _tracked(base: type, **own: Callable[..., Any]) -> type:
     names = [name for name in dir(base) if name not in _KEPT and callable(getattr(base, name))]
     methods = {name: _method(base, name) for name in names}
     shown = property(lambda self: base)
+    own |= {"__new__": lambda cls, *args, **kwargs: base(*args, **kwargs)}  # of ``type(x)(...)`` in a library
+    if hasattr(base, "__add__"):  # C code adds a list to another one without a call of the other's methods
+        own["__radd__"] = _added_to
     return type(base.__name__, (base,), {**methods, **_reduce(base), **own, "__slots__": (), "__class__": shown})
+
+
+def _added_to(self: Any, other: Any) -> Any:
+    accesses = _of(self)
+    if accesses is not None:
+        accesses.is_read = True
+    return NotImplemented
 
 
 def _adding(base: type, name: str, many: bool) -> Callable[..., Any]:
@@ -237,6 +252,15 @@ _TRACKED: dict[type, type] = {
         **{name: _reading(name) for name in ("__getitem__", "__contains__", "get")},
     ),
 }
+# Names in code that may read another set without a call of that set's methods.
+OF_SETS = frozenset(
+    [
+        *("set", "frozenset", "update", "union", "isdisjoint", "issubset", "issuperset"),
+        *("intersection", "intersection_update", "difference", "difference_update"),
+        *("symmetric_difference", "symmetric_difference_update"),
+    ]
+)
+_CLASSES = frozenset(_TRACKED.values())
 
 
 def can_be_tracked(x: Any) -> bool:

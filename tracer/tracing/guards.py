@@ -24,9 +24,11 @@ from .arrays import Elements
 from .changing import Changing
 from .depth import with_room
 from .effects import Slot, get
+from .growing import OF_SETS, can_be_tracked
 from .kinds import (
     CELL,
     CONTAINERS,
+    GROWTH,
     MISSING,
     Untraceable,
     alive,
@@ -137,7 +139,7 @@ class Environment:
 
     def can_track(self, holder: Any) -> bool:
         """True if all of the code's accesses to a container would be recorded."""
-        return not self._walk.asks_types and id(holder) not in self._walk.bound
+        return _can_track(self._walk, holder)
 
     @property
     def names(self) -> list[str]:
@@ -302,7 +304,7 @@ class Environment:
         key = self.same()
         if key < 0:
             if not self._is_known():
-                self._learn_numbers()
+                self._learn_from_changes()
                 self._look()
             key = self.latest
         return key
@@ -324,6 +326,9 @@ class Environment:
         epoch = Structure.epoch
         try:
             walk, tokens = self.described()
+            if not all(slot.key is not GROWTH or _can_track(walk, slot.holder) for slot in self.slots):
+                self.slots = [slot for slot in self.slots if slot.key is not GROWTH or _can_track(walk, slot.holder)]
+                walk, tokens = self.described()
         except Untraceable:
             self.rest()  # the function runs: it must not find what only the last walk keeps alive
             raise
@@ -358,10 +363,13 @@ class Environment:
         # No interrupt comes between these.
         self._states, self._walk, self._live, self.latest, self.same = states, walk, state.live, key, same
 
-    def _learn_numbers(self) -> None:
-        """Makes slots of names whose numbers or tensors differ from the last comparison."""
+    def _learn_from_changes(self) -> None:
+        """Makes slots of names whose numbers or tensors differ from the last comparison, and of containers that have grown
+        or shrunk: a run may not read them.
+        """
         walk = self._walk
         found: list[tuple[Any, Any, Any, Any]] = []
+        resized: list[Any] = []
         for cell, was in walk.cells:
             found.append((cell, CELL, was, contents(cell)))
         for space, name, was in (*walk.names, *walk.numbers):
@@ -369,15 +377,29 @@ class Environment:
                 found.append((space, name, was, dict.get(space, name, MISSING)))
         for x, before in self._live:
             holder = vars(x) if is_plain(x) else x
-            if isinstance(holder, (dict, list)) and len(contained(holder)) == len(before):
+            if not isinstance(holder, CONTAINERS):
+                continue
+            if len(contained(holder)) != len(before):
+                if can_be_tracked(x) and self.can_track(x):
+                    resized.append(x)
+            elif isinstance(holder, (dict, list)):
                 rows: Any = before if isinstance(holder, dict) else enumerate(before)
                 found += [(holder, key, was, get(holder, key)) for key, was in rows if _may_vary(was)]
         changed = [row for row in found if row[2] is not row[3] and _may_vary(row[2]) and _may_vary(row[3])]
-        if len(changed) <= _MANY_AT_ONCE:
+        if len(changed) + len(resized) <= _MANY_AT_ONCE:
             for holder, key, was, now in changed:
                 numeric = not isinstance(was, Tensor) and not isinstance(now, Tensor)
                 if (not numeric or static(was) != static(now)) and self.slot(holder, key) is None:
                     self.learn(Slot(holder, key, numeric))
+            for x in resized:
+                if all(slot.holder is not x for slot in self.slots):
+                    self.learn(Slot(x, GROWTH))
+
+
+def _can_track(walk: Walk, holder: Any) -> bool:
+    if walk.asks_types or id(holder) in walk.bound:
+        return False
+    return type(holder) is not set or walk.ran is None or not walk.ran.names(OF_SETS)
 
 
 def _reaches(walk: Walk, other: Walk) -> bool:

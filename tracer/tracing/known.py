@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 _STRICT = re.compile(
-    r"(_?heapq|array|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
-    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray))(\.|$)"
+    r"(_?heapq|_?pickle|array|copyreg|csv|datetime|decimal|fractions|json|marshal|sqlite3|statistics|struct"
+    r"|time\.(sleep|ctime|gmtime|localtime|strftime)|builtins\.(type|memoryview|bytearray)|_?operator\.i?concat"
+    r"|(builtins\.(list|dict|set)|collections\.deque)\.(?!fromkeys|__name__|__new__|__init__)\w+)(\.|$)"
 )
 PACKAGE = __name__.split(".")[0]
 
@@ -98,7 +99,7 @@ def is_library(module: Any) -> bool:
 
 
 def is_strict(path: Any) -> bool:
-    """True if a module or function accepts only exact floats."""
+    """True if a module or function accepts only exact floats, or may read a container past its class's methods."""
     return type(path) is str and _STRICT.match(path) is not None
 
 

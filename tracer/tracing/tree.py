@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..runtime.programs.calling import Caller
     from ..runtime.programs.program import Program
     from .calls import Call
+    from .effects import Slot
 
 _MAX_NODES = 20_000
 _MAX_LEFT = 64  # reasons to leave paths
@@ -185,6 +186,7 @@ class Tree(Recorded):
         self.left: dict[str, None] = {}  # why paths are left
         self.misses = 0  # in a row
         self.changes = False  # whether a path writes to something
+        self._written: dict[int, Slot] = {}  # by their ids
         self.generators: list[Any] = []  # of random numbers, from which paths draw
         self._gone = False
         self._lock = threading.RLock()
@@ -307,6 +309,8 @@ class Tree(Recorded):
             node.imports += [k for k in map(path.input, closing.in_place) if k not in imports]
             wanted.update(node.ending.outputs, node.ending.entered, (k for _, k, _ in closing.copied))
             self.changes |= node.ending.changes
+            slots = [place.slot for place, _ in node.ending.effects if place.slot is not None]
+            self._written.update({id(slot): slot for slot in slots})
             if node.ending.followed:
                 for n in nodes:
                     if not n.follows:
@@ -335,7 +339,7 @@ class Tree(Recorded):
 
     @property
     def may_match(self) -> bool:
-        return not self._gone and all(map(alive, self.kept))
+        return not self._gone and all(map(alive, self.kept)) and not any(s.is_gone for s in self._written.values())
 
     def matches(self, call: Call) -> bool:
         return self.may_match

@@ -61,6 +61,7 @@ UNREAD = -1  # the number of objects that only functions reach which have not ru
 _COMPARED = "whose elements are compared in every call: pass it as an argument, or make it a tensor by tracer.from_numpy"
 _HIDDEN = "whose contents guards cannot compare: pass its values as arguments"
 _TOO_MANY = "more than guards can compare in every call: pass the needed ones as arguments"
+_OF_MODULES = frozenset(["__builtins__", "__cached__", "__loader__", "__spec__", "__warningregistry__"])  # set by Python
 _VARIES = "whose result may differ between calls: pass the result as an argument"
 
 
@@ -242,12 +243,14 @@ class Walk(Findings):
         self.tensors[id(x)] = x
         out.append(token_of(x))
         self.sizes.append((vars(x), len(vars(x))))  # hooks, and what users may put there
+        self.holders.append((x, False, False))
         own = items_of(x)
         if own:
             self.live.append(x)
             for name, value in own:
                 out.append(name)
-                self._describe(value, out)
+                if not self._is_slot(x, name, out):
+                    self._describe(value, out)
 
     def _container(self, x: Any, out: list[Any]) -> None:
         if not isinstance(x, (tuple, frozenset, types.MappingProxyType)):
@@ -353,7 +356,7 @@ class Walk(Findings):
         if name not in space:
             self.names.append((space, name, MISSING))
             if not (is_called and not attributes and has_substitute(name)):
-                self.asks_types |= is_strict(f"builtins.{name}")
+                self.asks_types |= is_strict(".".join(("builtins", name, *attributes)))
             own = vars(builtins)
             self.tagged[id(own)] = own
             value = original(own.get(name, MISSING))
@@ -381,6 +384,7 @@ class Walk(Findings):
         if isinstance(value, types.ModuleType):
             return self._module(value, attributes, is_called, out)
         if isinstance(value, type) and is_library(value.__module__) and attributes:
+            self.asks_types |= is_strict(".".join((value.__module__, value.__name__, *attributes)))
             self._describe(value, out)
             found = getattr(value, attributes[0], None)
             if isinstance(found, types.BuiltinFunctionType):
@@ -432,7 +436,7 @@ class Walk(Findings):
         self.attributes.append((module, "__class__", type(module)))
         if not attributes:
             self.sizes.append((space, len(space)))
-        for path in [attributes] if attributes else [(n,) for n in space if not n.startswith("__")]:
+        for path in [attributes] if attributes else [(n,) for n in ("__getattr__", *space) if n not in _OF_MODULES]:
             if path not in seen:
                 seen.add(path)
                 self._name(space, path[0], path[1:], is_called, out)

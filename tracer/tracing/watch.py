@@ -52,6 +52,10 @@ class Ran:
         """True if all of it has run before."""
         return all(id(code) in self.codes for code, _ in codes)
 
+    def names(self, names: frozenset[str]) -> bool:
+        """True if some of the code mentions one of these."""
+        return any(not names.isdisjoint(code.co_names) for code, _ in self.codes.values())
+
     def grown(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]], root: Any) -> Ran | None:
         """This with more code; None if none of it is new. ``root`` is the called object."""
         new = {id(code): (code, space) for code, space in codes if id(code) not in self.codes}

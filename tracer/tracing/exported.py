@@ -189,7 +189,7 @@ def _traced(
     with enable_grad():
         box = [recording.run(run, tensors, {})]
     recorder.reason = recorder.reason or recording.watch.refusal
-    recording.before.changes()
+    changes = recording.before.changes()
     recording.before.undo()
     try:
         environment.grow(recording.watch)
@@ -197,7 +197,7 @@ def _traced(
     finally:
         recording.before.redo()
     trace = None
-    if before == environment.key() and not recorder.reason:
+    if before == environment.key() and not changes and not recorder.reason:
         ending = finish(recorder, box, {**environment.tensors, **call.reached}, call, [])
         if recorder.floats.calls:
             recorder.reason = "it draws random numbers, or reads a clock"

@@ -14,6 +14,7 @@ from tracer.core import fused
 from tracer.nn import functional as F
 from tracer.optim import compiled
 from tracer.tracing.compiled_node import CompiledNode
+from tracer.tracing.graph_function import GraphFunction, SmallFunction
 
 f64 = tracer.float64
 CASES = {
@@ -105,11 +106,28 @@ class weights_as:
         WEIGHT, BIAS = self.before
 
 
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", [tracer.float32, f64], ids=str)
+def test_small_tensors_give_bitwise_the_same_at_any_time(name, dtype):
+    def f(x):
+        with weights_as(x.dtype):
+            return CASES[name](x)
+
+    with graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        expected = run(f, dtype, order=1)
+    assert not is_compiled(expected[0])
+    for _ in range(7):
+        found = run(f, dtype, order=1)
+        assert len(found) == len(expected) and all(a.equal(b) for a, b in zip(found, expected, strict=True))
+    assert is_compiled(found[0])
+
+
 def test_which_tensors_are_large_depends_on_shapes_alone():
     small, large = tracer.randn(8, 8, requires_grad=True), tracer.randn(64, 64, requires_grad=True)
-    for _ in range(3):
-        assert not isinstance(F.gelu(small).grad_fn, CompiledNode)
-        assert isinstance(F.gelu(large).grad_fn, CompiledNode)
+    for _ in range(7):
+        F.gelu(small)
+        assert isinstance(F.gelu(large).grad_fn.function, GraphFunction)
+    assert isinstance(F.gelu(small).grad_fn.function, SmallFunction)
     assert F.gelu(large).equal(F.gelu(large))
 
 
@@ -187,14 +205,15 @@ def test_views(always):
     assert tracer.allclose(base.grad, expected.grad)
 
 
-def test_signatures_are_bounded(monkeypatch, always):
-    monkeypatch.setattr(fused, "_MOST", 5)
+@pytest.mark.parametrize(("limit", "first"), [("_MOST", fused.LEAST), ("_MOST_SMALL", 1)])
+def test_signatures_are_bounded(monkeypatch, limit, first):
+    monkeypatch.setattr(fused, limit, 5)
     function = fused.fused(lambda x: x * 2 + 1)
-    for n in range(1, 10):
-        for _ in range(2):
+    for n in range(first, first + 10):
+        for _ in range(6):
             assert function(tracer.ones(n)).tolist() == [3] * n
-    (compiled,) = [c.cell_contents for c in function.__closure__ if isinstance(c.cell_contents, fused.Compiled)]
-    assert len(compiled.known) == 5
+    compiled = [c.cell_contents for c in function.__closure__ if isinstance(c.cell_contents, fused.Compiled)]
+    assert sorted(len(c.known) for c in compiled) == [0, 5]
 
 
 def test_equal_numbers_of_different_types_are_different(always):

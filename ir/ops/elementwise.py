@@ -177,6 +177,11 @@ def _real_part(x: Any, x_type: TensorType) -> Any:
 # pow at a zero base: d/da is 0 where the exponent is 0, d/db is 0 where the exponent is not negative. Negative integer powers
 # are truncated: 0 unless the base is 1 or -1.
 def _power(a: Any, b: Any) -> Any:
+    if isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.ndim(b) == 0 and np.result_type(a, b) == a.dtype:
+        if b == 2:
+            return np.square(a)
+        if b == 3:  # PyTorch's products, a tenth of the time of the power
+            return np.square(a) * a
     if np.result_type(a, b).kind != "i" or not np.any(negative := np.less(b, 0)):
         return np.power(a, b)
     unit = np.equal(a, 1) | np.equal(a, -1)

@@ -1,7 +1,8 @@
-"""Composite functions in eager mode: on large tensors, one compiled function instead of many primitives.
+"""Composite functions in eager mode: one function instead of many primitives.
 
-A layer norm is ten primitives. As a graph it is one kernel forward and one backward, as in a traced function. Whether a tensor
-is large depends on its shape alone, so equal calls give bitwise equal results at any time.
+A layer norm is ten primitives. On large tensors it is one kernel forward and one backward, as in a traced function. On small
+ones NumPy computes the operations as eager code does, after some calls, but without a tensor and a node for each of them.
+Whether a tensor is large depends on its shape alone, so equal calls give bitwise equal results at any time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LEAST = 512  # elements of the largest argument: with fewer, a function would rarely repay the 6 ms of a new signature
 _MOST = 64  # signatures of a function, 250 KB each; calls with others are not compiled
+_MOST_SMALL = 256  # of small tensors, 30 KB each
+_CALLS = 4  # with a signature of small tensors, before the 2 ms of its recording
 _BYTES = 1 << 28  # memory that the programs of a function keep between calls
 _PLAIN = (int, float, bool, str, type(None))
 _KINDS = "fiubV"  # of dtypes: not complex ones
@@ -35,13 +38,13 @@ def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
     """Decorates a pure function of tensors and plain values that returns a tensor, or a tuple of tensors. It uses no random
     numbers, changes no argument, warns of nothing, and its results are neither arguments nor views of them.
 
-    Its code runs, operation by operation, on small tensors, where something observes single operations (a recording, anomaly
+    Its code runs, operation by operation, where something observes single operations (a recording, anomaly
     mode, hooks on saved tensors), and to raise an error. It also runs for arguments that are not contiguous, whose strides a
     result may have, unless ``any_strides``.
     """
     if function is None:
         return functools.partial(fused, any_strides=any_strides)
-    known = Compiled(_MOST)
+    known, known_small = Compiled(_MOST), Compiled(_MOST_SMALL)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -49,7 +52,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
             return function(*args, **kwargs)
         tensors: list[Tensor] = []
         signature: list[Any] = [context.default_dtype, *kwargs]
-        large = False
+        large = halves = False
         for x in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(x, Tensor):
                 data = x._data
@@ -60,20 +63,24 @@ def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
                 tensors.append(x)
                 signature.append((data.dtype, data.shape, x._followed() if x._view is not None else x._requires_grad))
                 large = large or data.size >= LEAST
+                halves = halves or data.itemsize == 2
             elif x.__class__ in _PLAIN:
                 signature.append(plain(x))
             elif x.__class__ in (tuple, list) and all(i.__class__ is int for i in x):
                 signature.append((x.__class__, tuple(x)))
             else:
                 return function(*args, **kwargs)
-        if large:
+        if large or not halves:
 
             def run(given: Sequence[Tensor]) -> Any:
                 values = iter(given)
                 new = [next(values) if isinstance(x, Tensor) else x for x in args]
                 return function(*new, **{k: next(values) if isinstance(x, Tensor) else x for k, x in kwargs.items()})
 
-            found = known.get(tuple(signature), lambda: recorded(function.__name__.strip("_"), tensors, run))
+            def make() -> Recorded | None:
+                return recorded(function.__name__.strip("_"), tensors, run, is_small=not large)
+
+            found = known.get(tuple(signature), make) if large else known_small.get(tuple(signature), make, _CALLS)
             if found is not None:
                 try:
                     out = found.function(tensors)
@@ -127,12 +134,22 @@ class Compiled:
     def __init__(self, most: int) -> None:
         self.most = most
         self.known: dict[tuple[Any, ...], Recorded | None] = {}
+        self._calls: dict[tuple[Any, ...], int] = {}  # of signatures that are not compiled yet
 
-    def get(self, signature: tuple[Any, ...], make: Callable[[], Recorded | None]) -> Recorded | None:
+    def get(self, signature: tuple[Any, ...], make: Callable[[], Recorded | None], after: int = 0) -> Recorded | None:
+        """The function with a signature: made in the first call with it, or once there have been ``after`` calls."""
         known = self.known
         if signature not in known:
             if len(known) >= self.most:
                 return None
+            if after:
+                calls = self._calls.get(signature, 0)
+                if calls < after:
+                    if len(self._calls) >= self.most:
+                        self._calls.clear()
+                    self._calls[signature] = calls + 1
+                    return None
+                del self._calls[signature]
             while sum(f.function.nbytes for f in known.values() if f is not None) > _BYTES:
                 known.pop(next(iter(known)))
             known[signature] = make()
@@ -140,13 +157,17 @@ class Compiled:
 
 
 def recorded(
-    name: str, tensors: Sequence[Tensor], run: Callable[[Sequence[Tensor]], Any], changes: bool = False
+    name: str,
+    tensors: Sequence[Tensor],
+    run: Callable[[Sequence[Tensor]], Any],
+    changes: bool = False,
+    is_small: bool = False,
 ) -> Recorded | None:
     """``run`` for such tensors, as a graph; None if it raises an error, or does more than apply operations to them.
 
     With ``changes`` it may change them in place, outside autograd, and its result does not matter.
     """
-    from ..tracing.graph_function import GraphFunction
+    from ..tracing.graph_function import GraphFunction, SmallFunction
     from ..tracing.recorder import Recorder
     from ..tracing.sources import Source
 
@@ -175,7 +196,8 @@ def recorded(
     outputs = [k for k, t in enumerate(outs) if t._requires_grad]
     active = [i for i, t in enumerate(given) if t._requires_grad] if outputs else []
     updates = {len(results) + j: i for j, i in enumerate(changed)}
-    function = GraphFunction(recorder.builder.finish([*results, *(after[i] for i in changed)], updates), active, outputs)
+    graph = recorder.builder.finish([*results, *(after[i] for i in changed)], updates)
+    function = (SmallFunction if is_small else GraphFunction)(graph, active, outputs)
     if outputs:
         function.node_name = outs[outputs[0]]._grad_fn.name()  # type: ignore[union-attr]
     return Recorded(function, isinstance(out, tuple), {i: given[i]._counter[0] for i in changed})

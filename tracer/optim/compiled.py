@@ -21,7 +21,8 @@ from ..runtime.support.objects import address
 if TYPE_CHECKING:
     from .optimizer import Optimizer, ParamGroup
 
-_LEAST = 64  # elements: parameters with fewer would need separate kernels
+_LARGE = 64  # elements: a parameter with fewer repays the 6 ms of a new signature only after some steps
+_STEPS = 8
 _MOST = 1024  # signatures of a class of optimizers: large networks have hundreds of shapes
 _PLAIN = (int, float, bool, str, type(None))
 _UNUSED = ("params", "param_names", "lr")
@@ -42,7 +43,7 @@ def update(optimizer: Optimizer, group: ParamGroup, params: Sequence[Tensor]) ->
         return
     compiled, lr = _known.setdefault(type(optimizer), Compiled(_MOST)), wrap(np.array(rate, np.float64))
     for p in params:
-        if not (p.numel() >= _LEAST and _updated(compiled, optimizer, group, settings, p, lr)):
+        if not _updated(compiled, optimizer, group, settings, p, lr):
             optimizer._update_group(group, [p])
 
 
@@ -84,7 +85,8 @@ def _updated(
         owners.add(id(data if data.base is None else data.base))
     if len(owners) < len(tensors):  # they may share memory
         return False
-    found = compiled.get(tuple(signature), lambda: _recorded(optimizer, group, state, tensors))
+    after = 0 if tensors[0]._data.size >= _LARGE else _STEPS
+    found = compiled.get(tuple(signature), lambda: _recorded(optimizer, group, state, tensors), after)
     if found is None:
         return False
     if WAITING:

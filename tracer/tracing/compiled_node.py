@@ -74,7 +74,7 @@ class CompiledNode(BackwardNode):
 
     __slots__ = ("edges", "function", "inputs", "kept", "results", "since", "spans", "versions", "waits")
 
-    def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: list[np.ndarray]):
+    def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: Sequence[np.ndarray]):
         active = set(function.active)
         look_up(tensors)
         self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])

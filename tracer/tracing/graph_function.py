@@ -12,10 +12,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from ..codegen.arrays import array_function
 from ..core.context import context
 from ..core.tensor import Tensor, wrap
 from ..core.warning import warn
@@ -110,7 +111,7 @@ class GraphFunction:
         self._needs: dict[frozenset[int], frozenset[Op]] = {}
         self._frees: dict[frozenset[int], bool] = {}
         self._places: dict[frozenset[int], Sequence[int | None]] = {}
-        self._parts: dict[frozenset[int], GraphFunction] = {}
+        self._parts: dict[frozenset[int], Self] = {}
         self.direct: dict[int, Direct] = {}  # backward passes without the engine, by output
         self._compilation: Compilation | None = None  # in the background
         self._failed = False  # whether compilation failed: then it is computed operation by operation
@@ -184,11 +185,11 @@ class GraphFunction:
         return pipeline.run(vjp(self.graph, self.active, self.outputs), pipeline.SIMPLIFY, thorough=False)
 
     @cached_property
-    def adjoint(self) -> GraphFunction:
+    def adjoint(self) -> Self:
         """The cotangents as a function of inputs and output cotangents; differentiable in both."""
         graph = _cotangents_alone(self.joint, self.graph)
         floating = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
-        return GraphFunction(graph, floating, range(len(graph.outputs)), self)
+        return type(self)(graph, floating, range(len(graph.outputs)), self)
 
     @cached_property
     def as_written(self) -> Graph:
@@ -198,7 +199,7 @@ class GraphFunction:
         graph = self.primal.as_written
         return _cotangents_alone(vjp(graph, self.primal.active, self.primal.outputs), graph)
 
-    def of(self, outputs: frozenset[int]) -> GraphFunction:
+    def of(self, outputs: frozenset[int]) -> Self:
         """The same function, of which only some of ``outputs``, by their positions among them, receive cotangents.
 
         Zero cotangents for the others are not enough: second derivatives distinguish None from zero.
@@ -207,7 +208,7 @@ class GraphFunction:
             return self
         if outputs not in self._parts:
             chosen = [self.outputs[k] for k in sorted(outputs)]
-            self._parts[outputs] = GraphFunction(self.recorded, self.active, chosen, self.primal)
+            self._parts[outputs] = type(self)(self.recorded, self.active, chosen, self.primal)
         return self._parts[outputs]
 
     @cached_property
@@ -254,8 +255,11 @@ class GraphFunction:
             self._warn(e, self.recorded)
             self._failed = True
             return self._inline(tensors)
+        return self.call(self._arrays(tensors), tensors if wanted else None)
+
+    def _arrays(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
         arrays = [t._data for t in tensors]
-        return self.call([np.ascontiguousarray(a) if a.ndim else a for a in arrays], tensors if wanted else None)
+        return [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
 
     def _warn(self, error: Exception, graph: Graph) -> None:
         said = f"{graph.name} is computed without compiled code: {describe(error, graph)}"
@@ -264,11 +268,11 @@ class GraphFunction:
     def call(self, arrays: Sequence[np.ndarray], tensors: Sequence[Tensor] | None) -> list[Tensor]:
         """Runs on contiguous arrays; ``tensors`` are the inputs as tensors if the results must store their history."""
         if tensors is None:
-            return [wrap(a) for a in self.plain.run([address(a) for a in arrays])]
+            return [wrap(a) for a in self._run(self.plain, arrays)]
         if self.overwritten:
             kept = {i for i in self.overwritten if not tensors[i]._requires_grad}
             tensors = [wrap(arrays[i].copy()) if i in kept else t for i, t in enumerate(tensors)]
-        results = self.forward.run([address(a) for a in arrays])
+        results = self._run(self.forward, arrays)
         count = len(self.graph.outputs) - len(self.graph.updates)
         outs = [wrap(a) for a in results[:count]]
         node = CompiledNode(self, tensors, results[count:])
@@ -280,6 +284,10 @@ class GraphFunction:
                 t = outs[places.index(k)]
                 t._requires_grad, t._grad_fn, t._output = True, node, number
         return outs
+
+    def _run(self, executable: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        results: Sequence[np.ndarray] = executable.run([address(a) for a in arrays])
+        return results
 
     def saves(self, outputs: frozenset[int], inputs: frozenset[int]) -> tuple[set[int], set[int]]:
         """The inputs, and the results, whose memory eager autograd saves for a pass from some of ``outputs``, by their
@@ -453,11 +461,49 @@ def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> 
     return [frozenset(i for i in active if masks.get(graph.outputs[k], 0) >> i & 1) for k in outputs], saved
 
 
+class SmallFunction(GraphFunction):
+    """A function on small tensors: NumPy computes it, as it would in eager code, with bitwise the same results."""
+
+    @cached_property
+    def graph(self) -> Graph:
+        return self.recorded
+
+    @cached_property
+    def joint(self) -> Graph:
+        return vjp(self.graph, self.active, self.outputs)
+
+    @cached_property
+    def _split(self) -> tuple[Graph, Graph, list[int]]:
+        unsaved = [i for i in range(len(self.graph.inputs)) if i not in self._saved]
+        return split(self.joint, self.graph, unsaved, recompute=False)
+
+    @cached_property
+    def forward(self) -> Any:
+        return array_function(self.parts[0])
+
+    @cached_property
+    def backward(self) -> Any:
+        function = array_function(self.parts[1])
+        return lambda arrays: function(*arrays)
+
+    @cached_property
+    def plain(self) -> Any:
+        return array_function(self.recorded)
+
+    def _arrays(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
+        return [t._data for t in tensors]
+
+    def _run(self, executable: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        results: Sequence[np.ndarray] = executable(*arrays)
+        return results
+
+
 _DEAR = (Kind.CONTRACTION, Kind.REDUCTION, Kind.INDEXING)
 
 
-def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Graph, Graph, list[int]]:
-    """Splits a joint graph: a forward graph that also returns the saved values, and a backward graph.
+def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = (), recompute: bool = True) -> tuple[Graph, Graph, list[int]]:
+    """Splits a joint graph: a forward graph that also returns the saved values, and a backward graph, which recomputes cheap
+    values if ``recompute``.
 
     Returns both, and the positions of the inputs that the backward graph reads. Its inputs are those, the saved values, and
     the cotangents. Inputs in ``unsaved`` may have changed by then, because eager autograd reads none of them.
@@ -472,7 +518,8 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
     # An input that the forward run overwrites no longer exists: its old value is saved like a computed one.
     overwritten = {joint.inputs[i] for i in (*graph.updates.values(), *unsaved)}
     needed = _needed(joint, results, after)
-    kept = _kept(needed, joint, overwritten)
+    inputs = set(joint.inputs) - overwritten
+    kept = _kept(needed, joint, overwritten) if recompute else [v for v in needed if v not in inputs]
 
     forward = Rewriter(joint, graph.name)
     forward.builder.inputs = forward.builder.inputs[:n]
@@ -481,7 +528,7 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = ()) -> tuple[Grap
     for op in joint.ops:
         if op in wanted:
             forward.copy(op)
-    packs = _packs(kept)
+    packs = _packs(kept) if recompute else []
     packed = {v for pack in packs for v in pack}
     single = [v for v in kept if v not in packed]
     outs = [forward.map[v] for v in (*joint.outputs[:m], *single)]

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..ir.graph import Graph, Op, Value
 from ..ir.interp import joint_shape, restore, silence
-from ..ir.ops import broadcast
+from ..ir.ops import broadcast, reshape
+from ..ir.primitive import Primitive
 
 ArrayFunction = Callable[..., "tuple[np.ndarray, ...]"]
 
@@ -40,7 +41,7 @@ class _Source:
         self._text: dict[Value, str] = {v: f"a{i}" for i, v in enumerate(graph.inputs)}
         self._constants: dict[Value, np.ndarray] = {}
         self._lines: list[str] = []
-        self._lifted: dict[Value, str] = {}  # operands of broadcasts, by the result
+        self._views: dict[tuple[Value, tuple[int, ...]], str] = {}  # reshaped values
 
     def text(self) -> str:
         live = set(self.graph.outputs)
@@ -57,16 +58,18 @@ class _Source:
         return "\n".join(lines)
 
     def _write(self, op: Op) -> None:
-        primitive, attrs = op.primitive, op.attrs
         if all(v in self._constants for v in op.operands):
             self._compute(op)
-        elif primitive is not broadcast:  # that is written where it is used
-            function = primitive.eager
-            operands = self._narrow(op) if primitive.is_elementwise else [self._name(v) for v in op.operands]
-            for v in op.results:
-                self._text[v] = f"v{len(self._text)}"
-            call = self._constant(function if not attrs else _with(function, attrs))
-            self._lines.append(f"{', '.join(self._text[v] for v in op.results)} = {call}({', '.join(operands)})")
+        elif op.primitive not in _VIEWS:  # those are written where they are used
+            operands = self._narrow(op) if op.primitive.is_elementwise else [self._name(v) for v in op.operands]
+            self._call(op, operands)
+
+    def _call(self, op: Op, operands: list[str]) -> None:
+        for v in op.results:
+            self._text[v] = f"v{len(self._text)}"
+        given = [*operands, *(f"{name}={self._constant(x)}" for name, x in op.attrs.items())]
+        results = ", ".join(self._text[v] for v in op.results)
+        self._lines.append(f"{results} = {self._constant(op.primitive.eager)}({', '.join(given)})")
 
     def _compute(self, op: Op) -> None:
         token = silence()
@@ -87,33 +90,35 @@ class _Source:
         if v not in self._text:
             if v in self._constants:
                 self._text[v] = self._constant(self._constants[v])
+            elif _is(v, reshape):
+                self._text[v] = self._reshaped(v, v.shape)
             else:
                 assert v.op is not None  # a broadcast
-                self._text[v] = f"v{len(self._text)}"
-                call = self._constant(_with(broadcast.eager, v.op.attrs))
-                self._lines.append(f"{self._text[v]} = {call}({self._name(v.op.operands[0])})")
+                self._call(v.op, [self._name(v.op.operands[0])])
         return self._text[v]
+
+    def _reshaped(self, v: Value, shape: tuple[int, ...]) -> str:
+        """A value's elements in another shape."""
+        if v in self._constants:
+            return self._constant(self._constants[v].reshape(shape))
+        while _is(v, reshape):
+            v = v.op.operands[0]  # type: ignore[union-attr]
+        if v.shape == shape:
+            return self._name(v)
+        if (v, shape) not in self._views:
+            self._views[v, shape] = f"n{len(self._views)}"
+            self._lines.append(f"{self._views[v, shape]} = {self._name(v)}.reshape({shape})")
+        return self._views[v, shape]
 
     def _narrow(self, op: Op) -> list[str]:
         """The operands of an elementwise operation, without the broadcasts that NumPy does itself."""
-        shapes = [_lifted_shape(v) if _is_broadcast(v) else v.shape for v in op.operands]
-        if not any(map(_is_broadcast, op.operands)) or joint_shape(*shapes) != op.result.shape:
+        shapes = [_lifted(v) if _is(v, broadcast) else v.shape for v in op.operands]
+        if joint_shape(*shapes) != op.result.shape:
             return [self._name(v) for v in op.operands]
-        return [self._lift(v, s) if _is_broadcast(v) else self._name(v) for v, s in zip(op.operands, shapes, strict=True)]
-
-    def _lift(self, v: Value, shape: tuple[int, ...]) -> str:
-        """The operand of a broadcast, of a shape that NumPy broadcasts to the result's."""
-        if v not in self._lifted:
-            assert v.op is not None
-            (x,) = v.op.operands
-            if x in self._constants:
-                self._lifted[v] = self._constant(self._constants[x].reshape(shape))
-            elif x.shape == shape:
-                self._lifted[v] = self._name(x)
-            else:
-                self._lifted[v] = f"n{len(self._lifted)}"
-                self._lines.append(f"{self._lifted[v]} = {self._name(x)}.reshape({shape})")
-        return self._lifted[v]
+        return [
+            self._reshaped(v.op.operands[0], s) if v.op is not None and v.op.primitive is broadcast else self._name(v)
+            for v, s in zip(op.operands, shapes, strict=True)
+        ]
 
     def _result(self, v: Value) -> str:
         name = self._name(v)
@@ -122,15 +127,14 @@ class _Source:
         return name if v.shape else f"asarray({name})"  # NumPy's functions return numbers for arrays without axes
 
 
-def _with(function: Callable[..., Any], attrs: Any) -> Callable[..., Any]:
-    return lambda *arrays: function(*arrays, **attrs)
+_VIEWS = (broadcast, reshape)
 
 
-def _is_broadcast(v: Value) -> bool:
-    return v.op is not None and v.op.primitive is broadcast
+def _is(v: Value, primitive: Primitive) -> bool:
+    return v.op is not None and v.op.primitive is primitive
 
 
-def _lifted_shape(v: Value) -> tuple[int, ...]:
+def _lifted(v: Value) -> tuple[int, ...]:
     """The shape of a broadcast's operand with axes of extent 1, without leading ones."""
     assert v.op is not None
     axes, rank = v.op.attrs["axes"], len(v.shape)

@@ -82,6 +82,8 @@ def _batched(a: Tensor, b: Tensor) -> Tensor:
         lead = a._data.shape[:-1]
         flat = P.matmul(reshape(a, (math.prod(lead), a._data.shape[-1])), b)
         return reshape(flat, (*lead, b._data.shape[-1]))
+    if a._data.shape[:-2] == b._data.shape[:-2]:
+        return P.matmul(a, b)
     lead = joint_shape(a._data.shape[:-2], b._data.shape[:-2])
     return P.matmul(expand(a, (*lead, *a._data.shape[-2:])), expand(b, (*lead, *b._data.shape[-2:])))
 

@@ -519,7 +519,10 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = (), recompute: bo
     overwritten = {joint.inputs[i] for i in (*graph.updates.values(), *unsaved)}
     needed = _needed(joint, results, after)
     inputs = set(joint.inputs) - overwritten
-    kept = _kept(needed, joint, overwritten) if recompute else [v for v in needed if v not in inputs]
+    if recompute:
+        kept = _kept(needed, joint, overwritten)
+    else:
+        kept = list(dict.fromkeys(v for v in map(_before_views, needed) if v not in inputs))
 
     forward = Rewriter(joint, graph.name)
     forward.builder.inputs = forward.builder.inputs[:n]
@@ -591,6 +594,13 @@ def _needed(joint: Graph, results: Sequence[Value], after: set[Value]) -> list[V
     useful = _ancestors(joint, results)
     found = [v for op in joint.ops if op in useful and op.results[0] in after for v in op.operands if v not in after]
     return list(dict.fromkeys([*found, *(v for v in results if v not in after)]))
+
+
+def _before_views(v: Value) -> Value:
+    """The value that a broadcast or a reshape shows."""
+    while v.op is not None and v.op.primitive in (broadcast, reshape):
+        v = v.op.operands[0]
+    return v
 
 
 def _kept(needed: Sequence[Value], joint: Graph, overwritten: set[Value]) -> list[Value]:

@@ -8,6 +8,7 @@ Whether a tensor is large depends on its shape alone, so equal calls give bitwis
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -33,17 +34,18 @@ _KINDS = "fiubV"  # of dtypes: not complex ones
 @overload
 def fused(function: F, /) -> F: ...
 @overload
-def fused(*, any_strides: bool) -> Callable[[F], F]: ...
-def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
+def fused(*, any_strides: bool, by_numpy: bool = False) -> Callable[[F], F]: ...
+def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool = False) -> Any:
     """Decorates a pure function of tensors and plain values that returns a tensor, or a tuple of tensors. It uses no random
     numbers, changes no argument, warns of nothing, and its results are neither arguments nor views of them.
 
     Its code runs, operation by operation, where something observes single operations (a recording, anomaly
     mode, hooks on saved tensors), and to raise an error. It also runs for arguments that are not contiguous, whose strides a
-    result may have, unless ``any_strides``.
+    result may have, unless ``any_strides``. ``by_numpy``: NumPy computes large tensors too.
     """
     if function is None:
-        return functools.partial(fused, any_strides=any_strides)
+        return functools.partial(fused, any_strides=any_strides, by_numpy=by_numpy)
+    least = math.inf if by_numpy else None
     known, known_small = Compiled(_MOST), Compiled(_MOST_SMALL)
 
     @functools.wraps(function)
@@ -62,7 +64,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False) -> Any:
                     return function(*args, **kwargs)
                 tensors.append(x)
                 signature.append((data.dtype, data.shape, x._followed() if x._view is not None else x._requires_grad))
-                large = large or data.size >= LEAST
+                large = large or data.size >= (least or LEAST)
                 halves = halves or data.itemsize == 2
             elif x.__class__ in _PLAIN:
                 signature.append(plain(x))
@@ -167,7 +169,7 @@ def recorded(
 
     With ``changes`` it may change them in place, outside autograd, and its result does not matter.
     """
-    from ..tracing.graph_function import GraphFunction, SmallFunction
+    from ..tracing.graph_function import GraphFunction, NumpyFunction
     from ..tracing.recorder import Recorder
     from ..tracing.sources import Source
 
@@ -197,7 +199,7 @@ def recorded(
     active = [i for i, t in enumerate(given) if t._requires_grad] if outputs else []
     updates = {len(results) + j: i for j, i in enumerate(changed)}
     graph = recorder.builder.finish([*results, *(after[i] for i in changed)], updates)
-    function = (SmallFunction if is_small else GraphFunction)(graph, active, outputs)
+    function = (NumpyFunction if is_small else GraphFunction)(graph, active, outputs)
     if outputs:
         function.node_name = outs[outputs[0]]._grad_fn.name()  # type: ignore[union-attr]
     return Recorded(function, isinstance(out, tuple), {i: given[i]._counter[0] for i in changed})

@@ -461,7 +461,7 @@ def _dependence(graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> 
     return [frozenset(i for i in active if masks.get(graph.outputs[k], 0) >> i & 1) for k in outputs], saved
 
 
-class SmallFunction(GraphFunction):
+class NumpyFunction(GraphFunction):
     """A function on small tensors: NumPy computes it, as it would in eager code, with bitwise the same results."""
 
     @cached_property

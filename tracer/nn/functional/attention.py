@@ -20,6 +20,7 @@ from .masking import dropout
 __all__ = ["bilinear", "linear", "multi_head_attention_forward", "scaled_dot_product_attention"]
 
 
+@fused(any_strides=True, by_numpy=True)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias; the weight is (out, in), or a vector."""
     if input.dtype is not weight.dtype:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..ir.interp import selection
+from ..ir.types import DType
 from .context import context
 from .tensor import Tensor, wrap
 
@@ -68,6 +69,8 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 halves = halves or data.itemsize == 2
             elif x.__class__ in _PLAIN:
                 signature.append(plain(x))
+            elif x.__class__ is DType:
+                signature.append(x)
             elif x.__class__ in (tuple, list) and all(i.__class__ is int for i in x):
                 signature.append((x.__class__, tuple(x)))
             else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 
+@fused
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
     if input.ndim < 2:
         raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")

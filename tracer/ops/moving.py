@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..core.context import context
+from ..core.fused import fused
 from ..core.inplace import follow_through
 from ..core.size import Size
 from ..core.tensor import Tensor
@@ -339,6 +340,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return hstack([reshape(x, (-1, 1)) if x.ndim <= 1 else x for x in _some("column_stack", tensors)])
 
 
+@fused
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Shifts elements cyclically along axes (along all axes as one, without ``dims``)."""
     amounts = [shifts] if isinstance(shifts, int) else list(shifts)

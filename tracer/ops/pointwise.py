@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Sequence
 from typing import Any, overload
 
+from ..core.fused import fused
 from ..core.layout import require_format
 from ..core.tensor import Tensor
 from ..core.warning import warn
@@ -406,6 +407,7 @@ def unread(input: Tensor, value: Tensor) -> Tensor:
     return P.unread(value, input)
 
 
+@fused
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Clamped to [min, max]; the gradient is 1 inside and on the limits, as in PyTorch."""
     if min is None and max is None:

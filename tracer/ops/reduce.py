@@ -70,6 +70,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType
     return walked_again(pointwise.div(sum(x, axes if dim is not None or axes else None, keepdim), count))
 
 
+@fused
 @opmath
 def var(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
@@ -89,6 +90,7 @@ def var(
     return pointwise.div(total, builtins.max(count - correction, 0) if count else 0)
 
 
+@fused
 @opmath
 def std(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: float | None = None
@@ -219,6 +221,7 @@ def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing
     return _keep(primitive(x, axes=axes), x, axes, keepdim)
 
 
+@fused
 @opmath
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over ``dim``, without overflow."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
+from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64
@@ -110,6 +111,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     return Extrema(reduce.amin(input, dim, keepdim), reduce.amax(input, dim, keepdim))
 
 
+@fused
 @opmath
 def vector_norm(x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The ``ord`` norm of vectors along ``dim``: (sum |x|**ord)**(1/ord), or an extremum, or the number of non-zero

@@ -113,13 +113,18 @@ def _silu(x: Tensor) -> Tensor:
 swish = silu
 
 
-@opmath
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x)) (Misra 2019)."""
-    x = _before(input, inplace)
-    return _result(input, F.mul(x, tanh(softplus(x))), inplace)
+    return _result(input, _mish(_before(input, inplace)), inplace)
 
 
+@fused
+@opmath
+def _mish(x: Tensor) -> Tensor:
+    return F.mul(x, tanh(softplus(x)))
+
+
+@fused
 @opmath
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above ``threshold``."""
@@ -140,8 +145,12 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, negative_slope * x elsewhere."""
-    x = _before(input, inplace)
-    return _result(input, F.where(F.gt(x, 0), x, F.mul(x, negative_slope)), inplace)
+    return _result(input, _leaky_relu(_before(input, inplace), negative_slope), inplace)
+
+
+@fused
+def _leaky_relu(x: Tensor, slope: float) -> Tensor:
+    return F.where(F.gt(x, 0), x, F.mul(x, slope))
 
 
 @opmath
@@ -178,31 +187,33 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
-    return _elu(input, alpha, 1.0, 1.0, inplace)
+    return _result(input, _elu(_before(input, inplace), alpha), inplace)
 
 
+@fused
 @opmath
-def _elu(input: Tensor, alpha: float, scale: float, input_scale: float, inplace: bool) -> Tensor:
-    _require_floating("elu_cpu", input)
-    x = _before(input, inplace)
+def _elu(x: Tensor, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
+    _require_floating("elu_cpu", x)
     positive = F.gt(x, 0)
     low = F.where(positive, 0.0, x)
     bent = F.mul(F.expm1(low if input_scale == 1 else F.mul(low, input_scale)), alpha * scale)
-    return _result(input, F.where(positive, x if scale == 1 else F.mul(x, scale), bent), inplace)
+    return F.where(positive, x if scale == 1 else F.mul(x, scale), bent)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``elu`` scaled so that activations keep mean 0 and variance 1 (Klambauer et al. 2017)."""
-    return _elu(input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.0, inplace)
+    out = _elu(_before(input, inplace), 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
+    return _result(input, out, inplace)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, alpha * (exp(x / alpha) - 1) elsewhere (Barron 2017)."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return _elu(input, alpha, 1.0, 1 / alpha, inplace)
+    return _result(input, _elu(_before(input, inplace), alpha, 1.0, 1 / alpha), inplace)
 
 
+@fused
 @opmath
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along ``dim`` times the sigmoid of the second (Dauphin et al. 2017)."""
@@ -230,9 +241,12 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     if input.dtype.kind == "u" and min(min_val, max_val) < 0:
         raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     min_val, max_val = element(min_val, input.dtype), element(max_val, input.dtype)
-    x = _before(input, inplace)
-    out = F.where(F.le(x, min_val), min_val, F.where(F.ge(x, max_val), max_val, _known(x)))
-    return _result(input, out, inplace)
+    return _result(input, _hardtanh(_before(input, inplace), min_val, max_val), inplace)
+
+
+@fused
+def _hardtanh(x: Tensor, low: float, high: float) -> Tensor:
+    return F.where(F.le(x, low), low, F.where(F.ge(x, high), high, _known(x)))
 
 
 def _known(x: Tensor) -> Tensor:
@@ -240,22 +254,30 @@ def _known(x: Tensor) -> Tensor:
     return F.where(F.ne(x, x), x.detach(), x) if x._requires_grad else x
 
 
-@opmath
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """0 below -3, 1 above 3, x / 6 + 1 / 2 between."""
-    x = _before(input, inplace)
-    line = F.add(F.div(_known(x), 6.0), 0.5)
-    return _result(input, F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), 1.0, line)), inplace)
+    return _result(input, _hardsigmoid(_before(input, inplace)), inplace)
 
 
+@fused
 @opmath
+def _hardsigmoid(x: Tensor) -> Tensor:
+    line = F.add(F.div(_known(x), 6.0), 0.5)
+    return F.where(F.le(x, -3), 0.0, F.where(F.ge(x, 3), 1.0, line))
+
+
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6 (Howard et al. 2019)."""
-    x = _before(input, inplace)
+    return _result(input, _hardswish(_before(input, inplace)), inplace)
+
+
+@fused
+@opmath
+def _hardswish(x: Tensor) -> Tensor:
     low, high = F.le(x, -3), F.ge(x, 3)
     inside = F.where(F.bitwise_or(low, high), 0.0, x)
     middle = F.div(F.mul(inside, F.add(inside, 3.0)), 6.0)
-    return _result(input, F.where(low, F.mul(x, 0.0), F.where(high, x, middle)), inplace)
+    return F.where(low, F.mul(x, 0.0), F.where(high, x, middle))
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

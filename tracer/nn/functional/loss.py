@@ -110,6 +110,7 @@ def _require_classes(weight: Tensor | None, classes: int) -> None:
 
 
 @_legacy
+@fused
 @opmath
 def nll_loss(
     input: Tensor,
@@ -290,6 +291,11 @@ def l1_loss(
 ) -> Tensor:
     """The absolute difference, |input - target|."""
     _same_size(input, target)
+    return _absolute_error(input, target, weight, reduction)
+
+
+@fused
+def _absolute_error(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return _averaged(F.abs(F.sub(input, target)), weight, reduction)
 
 
@@ -309,6 +315,11 @@ def smooth_l1_loss(
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
     _same_size(input, target)
+    return _smooth_error(input, target, reduction, beta)
+
+
+@fused
+def _smooth_error(input: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor:
     d = F.sub(input, target)
     size = F.abs(d)
     far = F.ge(size, beta)
@@ -324,6 +335,11 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     _same_size(input, target)
+    return _bounded_error(input, target, weight, reduction, delta)
+
+
+@fused
+def _bounded_error(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, delta: float) -> Tensor:
     d = F.sub(input, target)
     size = F.abs(d)
     far = F.ge(size, delta)

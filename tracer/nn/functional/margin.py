@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.interp import joint_shape
@@ -81,6 +82,7 @@ def soft_margin_loss(
     return _reduced(softplus(F.mul(F.neg(target), input), threshold=math.inf), reduction)
 
 
+@fused
 @opmath
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The inner products of vectors along ``dim``, divided by their norms of at least ``eps``."""
@@ -123,6 +125,7 @@ def cosine_embedding_loss(
     return _reduced(F.add(near, apart), reduction)
 
 
+@fused
 @opmath
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The ``p`` norm of x1 - x2 + eps along the last axis."""

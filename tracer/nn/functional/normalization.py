@@ -242,6 +242,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     return F.div(input, F.pow(F.add(F.mul(mean, alpha), k), beta))
 
 
+@fused
 @opmath
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """Vectors along ``dim`` divided by their ``p`` norm, which is at least ``eps``."""

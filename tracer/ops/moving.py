@@ -22,7 +22,7 @@ from . import reduce
 from .common import one_dim
 from .complex import conj
 from .create import full
-from .shape import _sizes, apart, cat, contiguous, expand, flip, narrow, permute, reshape, stack, transpose, unsqueeze
+from .shape import _sizes, apart, cat, contiguous, expand, flip, narrow, part, permute, reshape, stack, transpose, unsqueeze
 
 __all__ = [
     "adjoint",
@@ -196,7 +196,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``dim``, as views."""
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return one_of_several([select(input, dim, i) for i in range(input._data.shape[one_dim(dim, input.ndim)])])
+    axis = one_dim(dim, input.ndim)
+    return one_of_several([_slice_at(input, axis, i) for i in range(input._data.shape[axis])])
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -207,8 +208,12 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     extent = input._data.shape[axis]
     if not -extent <= index < extent:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
-    part = narrow(input, axis, index % extent, 1)
-    return reshape(part, tuple(n for i, n in enumerate(part._data.shape) if i != axis))
+    return _slice_at(input, axis, index % extent)
+
+
+def _slice_at(input: Tensor, axis: int, index: int) -> Tensor:
+    shape = input._data.shape
+    return P.reshape(part(input, axis, index, index + 1), shape=(*shape[:axis], *shape[axis + 1 :]))
 
 
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:

@@ -267,9 +267,17 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
         )
     parts, start = [], 0
     for n in sections:
-        parts.append(narrow(input, axis, start, n))
+        parts.append(part(input, axis, start, start + n))
         start += n
     return one_of_several(parts)
+
+
+def part(input: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    """The elements from ``start`` to ``stop`` along an axis, a view. All are in range."""
+    shape = input._data.shape
+    starts, stops = [0] * len(shape), list(shape)
+    starts[axis], stops[axis] = start, stop
+    return P.slice_(input, starts=tuple(starts), stops=tuple(stops), steps=(1,) * len(shape))
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -304,9 +312,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
         raise IndexError(f"start out of range (expected to be in range of [-{extent}, {extent}], but got {start})")
     if start + length > extent:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
-    starts = tuple(start if i == axis else 0 for i in range(input.ndim))
-    stops = tuple(start + length if i == axis else n for i, n in enumerate(input._data.shape))
-    return P.slice_(input, starts=starts, stops=stops, steps=(1,) * input.ndim)
+    return part(input, axis, start, start + length)
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:

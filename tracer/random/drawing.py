@@ -17,6 +17,7 @@ from ..core.context import context
 from ..core.inplace import become
 from ..core.tensor import Tensor, wrap
 from ..core.views import LazyView
+from ..core.waiting import WAITING, will_change
 from ..ir import ops as P
 from ..ir.types import DType, bool_, float16, float32, float64, int64
 from ..ops import create, pointwise
@@ -40,16 +41,16 @@ class Draw:
     def tensor(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         """A new tensor from the numbers after ``state``, which is advanced."""
         with unfollowed():
-            if context.recorder is None and math.prod(shape) > BLOCK:
-                out = np.empty(shape, self.dtype.numpy)
-                self._write(state, out)
-                return wrap(out)
-            return self._whole(state, shape)
+            if context.recorder is not None:
+                return self._whole(state, shape)
+            out = np.empty(shape, self.dtype.numpy)
+            self._write(state, out)
+            return wrap(out)
 
     def fill(self, state: Tensor, tensor: Tensor) -> Tensor:
         """Writes the numbers of ``tensor(state, tensor.shape)`` to the tensor."""
         in_order = not isinstance(tensor, LazyView) and tensor._data.flags.c_contiguous and self.dtype is tensor.dtype
-        if context.recorder is not None or not in_order or tensor._data.size <= BLOCK:
+        if context.recorder is not None or not in_order:
             return tensor.copy_(self.tensor(state, tensor._data.shape))
         with unfollowed():
             blank = expand(create.zeros((), dtype=self.dtype), tensor._data.shape)
@@ -78,8 +79,10 @@ class Draw:
                 drawn = self.formula(*(wrap(self._uniform(seed, offset + s, size)) for s in starts))
                 for s, block in zip(starts, drawn if self.together > 1 else (drawn,), strict=True):
                     flat[s : s + size] = to_dtype(block, self.dtype)._data[: n - s]
-        with unfollowed():
-            state.add_(create.tensor([0, part * self.together], dtype=int64))
+        if WAITING:
+            will_change(state)
+        state._changes()[0] += 1
+        state._data[1] = wrapped(offset + part * self.together)
 
     def _uniform(self, seed: int, offset: int, size: int) -> np.ndarray:
         at = np.array([seed, wrapped(offset)], np.int64)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ...core.fused import fused
+from ...core.fused import fused, is_observed
 from ...core.tensor import Tensor
 from ...ir.types import DType
 from ...ops import create, shape
@@ -62,6 +62,30 @@ def _gru_cell(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor | None, _: None
 _Cell = Callable[..., tuple[Tensor, ...]]
 _CELLS: dict[str, _Cell] = {"RNN_TANH": _tanh_cell, "RNN_RELU": _relu_cell, "LSTM": _lstm_cell, "GRU": _gru_cell}
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
+
+
+def _steps_of(cell: _Cell, states: int) -> _Cell:
+    """Steps of a cell in turn, from the last one on if ``backwards``: all states h, and the final state."""
+
+    def steps(x: Tensor, backwards: bool, *given: Any) -> tuple[Tensor, ...]:
+        state, weights = given[:states], given[states:]
+        outputs = []
+        for t in range(x.shape[0] - 1, -1, -1) if backwards else range(x.shape[0]):
+            state = cell(x[t], *state, *weights)
+            outputs.append(state[0])
+        return (shape.stack(outputs[::-1] if backwards else outputs, 0), *state)
+
+    return fused(steps)
+
+
+_STEPS = {mode: _steps_of(cell, 2 if mode == "LSTM" else 1) for mode, cell in _CELLS.items()}
+_BLOCK = 4  # steps of one call in eager mode, or 2 and 1 for the rest: few signatures for sequences of any length
+
+
+def _blocks(n: int) -> list[int]:
+    """The lengths of the blocks of ``n`` steps."""
+    rest = [k for k in (2, 1) if n & k]
+    return [_BLOCK] * (n // _BLOCK) + rest
 
 
 class RNNBase(Module):
@@ -212,13 +236,12 @@ class RNNBase(Module):
     def _run(self, x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One layer in one direction: all states h, and the final ones."""
         projected, weights = self._projected(x, layer, direction)
-        cell = _CELLS[self.mode]
-        steps = range(x.shape[0])
+        blocks = [projected] if is_observed() else shape.split(projected, _blocks(x.shape[0]))
         outputs = []
-        for t in reversed(steps) if direction else steps:
-            state = cell(projected[t], *state, *weights)
-            outputs.append(state[0])
-        return shape.stack(outputs[::-1] if direction else outputs, 0), state
+        for block in blocks[::-1] if direction else blocks:
+            out, *state = _STEPS[self.mode](block, bool(direction), *state, *weights)  # type: ignore[assignment]
+            outputs.append(out)
+        return shape.cat(outputs[::-1] if direction else outputs) if len(outputs) > 1 else outputs[0], tuple(state)
 
     def _run_packed(
         self, sizes: list[int], x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int

@@ -9,7 +9,7 @@ import numpy as np
 from ..primitive import Kind, host, primitive
 from ..types import TensorType, float64, int64
 from .movement import zeros
-from .summation import added_at
+from .summation import added_at, rows_added_at
 
 
 def _integers(index: TensorType) -> None:
@@ -51,7 +51,7 @@ def _infer_index_add(x: TensorType, index: TensorType, axis: int, extent: int, w
 def _index_add(x: Any, index: Any, axis: int, extent: int, wide: bool) -> np.ndarray:
     x, index = np.asarray(x), _check(index, extent, axis)
     flat = np.moveaxis(x.reshape(*x.shape[:axis], index.size, *x.shape[axis + index.ndim :]), axis, 0)
-    y = added_at((extent, *flat.shape[1:]), index.reshape(-1), flat, wide)
+    y = rows_added_at((extent, *flat.shape[1:]), index.reshape(-1), flat, wide)
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
@@ -131,7 +131,7 @@ def _infer_scatter_add(x: TensorType, index: TensorType, axis: int, shape: tuple
 
 
 def _at(index: np.ndarray, axis: int) -> tuple[Any, ...]:
-    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid: list[Any] = [np.arange(n).reshape(-1, *(1,) * (index.ndim - 1 - i)) for i, n in enumerate(index.shape)]
     grid[axis] = index
     return tuple(grid)
 

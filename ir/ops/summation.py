@@ -90,6 +90,27 @@ def added_at(shape: tuple[int, ...], at: Any, x: np.ndarray, wide: bool = False)
     return y.astype(longer if wide else x.dtype, copy=False)
 
 
+_NUMEROUS = 2048  # elements from which sorting rows by their positions is faster than single additions
+_LONG = 128  # elements of a row whose addition alone costs more than the call of a function
+
+
+def rows_added_at(shape: tuple[int, ...], at: np.ndarray, x: np.ndarray, wide: bool = False) -> np.ndarray:
+    """``added_at`` for the rows of ``x``, whose positions are the elements of ``at``."""
+    if x.size < _NUMEROUS or x.ndim < 2:
+        return added_at(shape, at, x, wide)
+    longer = WIDE.get(x.dtype, x.dtype)
+    y = np.zeros(shape, longer if wide or x.size > _FEW else x.dtype)
+    if x.size >= _LONG * len(at):
+        for k, row in zip(at.tolist(), x, strict=True):
+            y[k] += row
+    else:
+        order = np.argsort(at, kind="stable")
+        at = at[order]
+        starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
+        y[at[starts]] += np.add.reduceat(x[order], starts, axis=0, dtype=y.dtype)
+    return y.astype(longer if wide else x.dtype, copy=False)
+
+
 def running_product(x: Any, axis: int) -> Any:
     """The running products along an axis, in the dtype of ``x``."""
     x = np.asarray(x)

@@ -236,6 +236,8 @@ class RNNBase(Module):
     def _run(self, x: Tensor, state: tuple[Tensor, ...], layer: int, direction: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One layer in one direction: all states h, and the final ones."""
         projected, weights = self._projected(x, layer, direction)
+        if not x.shape[0]:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         blocks = [projected] if is_observed() else shape.split(projected, _blocks(x.shape[0]))
         outputs = []
         for block in blocks[::-1] if direction else blocks:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ..ir.interp import selection
 from ..ir.types import DType
 from .context import context
+from .size import Size
 from .tensor import Tensor, wrap
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _MOST_SMALL = 256  # of small tensors, 30 KB each
 _CALLS = 4  # with a signature of small tensors, before the 2 ms of its recording
 _BYTES = 1 << 28  # memory that the programs of a function keep between calls
 _PLAIN = (int, float, bool, str, type(None))
+_SEQUENCES = (tuple, list, Size)
 _KINDS = "fiubV"  # of dtypes: not complex ones
 
 
@@ -71,7 +73,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 signature.append(plain(x))
             elif x.__class__ is DType:
                 signature.append(x)
-            elif x.__class__ in (tuple, list) and all(i.__class__ is int for i in x):
+            elif x.__class__ in _SEQUENCES and all(i.__class__ is int for i in x):
                 signature.append((x.__class__, tuple(x)))
             else:
                 return function(*args, **kwargs)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from .. import ops
+from ..core.fused import fused
 from ..core.tensor import Tensor
 
 
@@ -108,10 +109,12 @@ def _whole(x: Tensor) -> Tensor:
     return ops.eq(ops.remainder(x, 1), 0)
 
 
+@fused
 def _whole_from(lower: Any, x: Tensor) -> Tensor:
     return _whole(x) & (x >= lower)
 
 
+@fused
 def _between(lower: Any, upper: Any, x: Tensor) -> Tensor:
     return (x >= lower) & (x <= upper)
 
@@ -120,10 +123,12 @@ def _below(lower: Any, upper: Any, x: Tensor) -> Tensor:
     return (x >= lower) & (x < upper)
 
 
+@fused
 def _whole_between(lower: Any, upper: Any, x: Tensor) -> Tensor:
     return _whole(x) & _between(lower, upper, x)
 
 
+@fused
 def _counts(most: Any, x: Tensor) -> Tensor:
     return ops.all(x >= 0, -1) & (ops.sum(x, -1) <= most)
 
@@ -223,6 +228,7 @@ def _square(x: Tensor) -> Tensor:
     return ops.full(x.shape[:-2], x.shape[-2] == x.shape[-1])
 
 
+@fused
 def _simplex(x: Tensor) -> Tensor:
     return ops.all(x >= 0, -1) & (ops.abs(ops.sum(x, -1) - 1) < 1e-6)
 

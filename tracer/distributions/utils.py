@@ -8,6 +8,7 @@ from typing import Any
 from .. import ops
 from ..autograd.modes import enable_grad
 from ..core.context import context
+from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ops.common import is_number
@@ -34,18 +35,21 @@ def require(ok: Tensor, error: Callable[[], Exception]) -> None:
         P.check_index(wrong, extent=1, message="a value of a distribution is out of its region ({})")
 
 
+@fused
 def clamp_probs(probs: Tensor) -> Tensor:
     """Probabilities clamped away from 0 and 1 by the dtype's precision."""
     eps = ops.finfo(probs.dtype).eps
     return ops.clamp(probs, eps, 1 - eps)
 
 
+@fused
 def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
     """log p, or log(p / (1 - p)) for binary variables."""
     clamped = clamp_probs(probs)
     return ops.log(clamped) - ops.log1p(-clamped) if is_binary else ops.log(clamped)
 
 
+@fused
 def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
     """The probabilities: a sigmoid for binary variables, else a softmax."""
     return ops.sigmoid(logits) if is_binary else ops.softmax(logits, -1)

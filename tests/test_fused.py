@@ -14,7 +14,8 @@ from tracer.core import fused
 from tracer.nn import functional as F
 from tracer.optim import compiled
 from tracer.tracing.compiled_node import CompiledNode
-from tracer.tracing.graph_function import GraphFunction, NumpyFunction
+from tracer.tracing.graph_function import GraphFunction
+from tracer.tracing.numpy_function import NumpyFunction
 
 f64 = tracer.float64
 CASES = {

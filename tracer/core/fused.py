@@ -65,8 +65,10 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                     return function(*args, **kwargs)
                 if x._inference and not context.inference:  # autograd must not save it
                     return function(*args, **kwargs)
+                if x._view is not None and x._followed() is not x._requires_grad:  # made where nothing was recorded
+                    return function(*args, **kwargs)
                 tensors.append(x)
-                signature.append((data.dtype, data.shape, x._followed() if x._view is not None else x._requires_grad))
+                signature.append((data.dtype, data.shape, x._requires_grad))
                 large = large or data.size >= (least or LEAST)
                 halves = halves or data.itemsize == 2
             elif x.__class__ in _PLAIN:
@@ -174,7 +176,8 @@ def recorded(
 
     With ``changes`` it may change them in place, outside autograd, and its result does not matter.
     """
-    from ..tracing.graph_function import GraphFunction, NumpyFunction
+    from ..tracing.graph_function import GraphFunction
+    from ..tracing.numpy_function import NumpyFunction
     from ..tracing.recorder import Recorder
     from ..tracing.sources import Source
 

@@ -16,6 +16,7 @@ from .moving import *
 from .numeric import *
 from .offering import offer as _offer
 from .order import *
+from .parts import *
 from .pointwise import *
 from .products import *
 from .reduce import *
@@ -26,8 +27,8 @@ from .windows import *
 from .writes import *
 
 _MODULES = """
-    complex construct copies create diagonals histogram index inquiry linalg moving numeric order pointwise products reduce
-    shape special stats windows writes
+    complex construct copies create diagonals histogram index inquiry linalg moving numeric order parts pointwise products
+    reduce shape special stats windows writes
 """
 
 if not _typing.TYPE_CHECKING:  # a type checker uses the imports above

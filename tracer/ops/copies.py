@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.tensor import Tensor
 from ..ir import ops as P
-from . import diagonals, moving, shape
+from . import diagonals, moving, parts, shape
 from .complex import view_as_complex, view_as_real
 from .inquiry import filling
 from .pointwise import unread
@@ -69,14 +69,14 @@ diagonal_copy = _copied(diagonals.diagonal, "diagonal_copy")
 expand_copy = _copied(shape.expand, "expand_copy")
 narrow_copy = _copied(shape.narrow, "narrow_copy")
 permute_copy = _copied(shape.permute, "permute_copy")
-select_copy = _copied(moving.select, "select_copy")
+select_copy = _copied(parts.select, "select_copy")
 slice_copy = _copied(_slice, "slice_copy")
 split_copy = _copied(shape.split, "split_copy")
 split_with_sizes_copy = _copied(shape.split_with_sizes, "split_with_sizes_copy")
 squeeze_copy = _copied(shape.squeeze, "squeeze_copy")
 t_copy = _copied(shape.t, "t_copy")
 transpose_copy = _copied(shape.transpose, "transpose_copy")
-unbind_copy = _copied(moving.unbind, "unbind_copy")
+unbind_copy = _copied(parts.unbind, "unbind_copy")
 unfold_copy = _copied(moving.unfold, "unfold_copy")
 unsqueeze_copy = _copied(shape.unsqueeze, "unsqueeze_copy")
 view_copy = _copied(shape.view, "view_copy")

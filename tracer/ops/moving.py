@@ -1,11 +1,10 @@
-"""Further functions that rearrange elements: roll, tile, stack, split and others."""
+"""Further functions that rearrange elements: roll, tile, stack and others."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -15,14 +14,15 @@ from ..core.fused import fused
 from ..core.inplace import follow_through
 from ..core.size import Size
 from ..core.tensor import Tensor
-from ..core.views import LazyView, conjugated, one_of_several, without_conjugation
+from ..core.views import LazyView, conjugated, without_conjugation
 from ..ir import ops as P
 from . import pointwise as F
 from . import reduce
 from .common import one_dim
 from .complex import conj
 from .create import full
-from .shape import _sizes, apart, cat, contiguous, expand, flip, narrow, part, permute, reshape, stack, transpose, unsqueeze
+from .parts import select
+from .shape import _sizes, apart, cat, contiguous, expand, flip, narrow, permute, reshape, stack, transpose, unsqueeze
 
 __all__ = [
     "adjoint",
@@ -38,11 +38,9 @@ __all__ = [
     "combinations",
     "concat",
     "concatenate",
-    "dsplit",
     "dstack",
     "fliplr",
     "flipud",
-    "hsplit",
     "hstack",
     "moveaxis",
     "movedim",
@@ -53,19 +51,15 @@ __all__ = [
     "roll",
     "rot90",
     "row_stack",
-    "select",
     "select_scatter",
     "slice_scatter",
     "sum_to_size",
     "swapaxes",
     "swapdims",
-    "tensor_split",
     "tile",
-    "unbind",
     "unflatten",
     "unfold",
     "view_as",
-    "vsplit",
     "vstack",
 ]
 
@@ -190,80 +184,6 @@ def flatten_pair(x: Tensor, axis: int) -> Tensor:
     """Merges two adjacent axes."""
     old = x._data.shape
     return reshape(x, (*old[:axis], old[axis] * old[axis + 1], *old[axis + 2 :]))
-
-
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along ``dim``, as views."""
-    if input.ndim == 0:
-        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    axis = one_dim(dim, input.ndim)
-    return one_of_several([_slice_at(input, axis, i) for i in range(input._data.shape[axis])])
-
-
-def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """The slice at ``index`` along ``dim``, a view."""
-    if input.ndim == 0:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    axis = one_dim(dim, input.ndim)
-    extent = input._data.shape[axis]
-    if not -extent <= index < extent:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
-    return _slice_at(input, axis, index % extent)
-
-
-def _slice_at(input: Tensor, axis: int, index: int) -> Tensor:
-    shape = input._data.shape
-    return P.reshape(part(input, axis, index, index + 1), shape=(*shape[:axis], *shape[axis + 1 :]))
-
-
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of nearly equal size, or the parts between the given positions."""
-    if input.ndim == 0:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
-    axis = one_dim(dim, input.ndim)
-    extent = input._data.shape[axis]
-    if isinstance(indices_or_sections, Tensor):
-        indices_or_sections = indices_or_sections.tolist()
-    if isinstance(indices_or_sections, int):
-        n = indices_or_sections
-        if n <= 0:
-            raise RuntimeError(f"number of sections must be larger than 0, got {n}")
-        ends = itertools.accumulate(extent // n + (i < extent % n) for i in range(n))
-        indices_or_sections = list(ends)[:-1]
-    bounds = [0, *(slice(i, None).indices(extent)[0] for i in indices_or_sections), extent]
-    return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in pairwise(bounds))
-
-
-def _split_along(input: Tensor, indices_or_sections: Any, dim: int, name: str, least: int) -> tuple[Tensor, ...]:
-    if input.ndim < least:
-        raise RuntimeError(
-            f"tracer.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor with "
-            f"{input.ndim} dimensions!"
-        )
-    if isinstance(indices_or_sections, int):
-        n, extent = indices_or_sections, input._data.shape[dim]
-        if n <= 0 or extent % n:
-            raise RuntimeError(
-                f"tracer.{name} attempted to split along dimension {dim}, but the size of the dimension {extent} is not "
-                f"divisible "
-                f"by the split_size {n}!"
-            )
-    return tensor_split(input, indices_or_sections, dim)
-
-
-def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the second axis (the first of a vector)."""
-    return _split_along(input, indices_or_sections, 0 if input.ndim == 1 else 1, "hsplit", 1)
-
-
-def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the first axis."""
-    return _split_along(input, indices_or_sections, 0, "vsplit", 2)
-
-
-def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """Splits along the third axis."""
-    return _split_along(input, indices_or_sections, 2, "dsplit", 3)
 
 
 def _each(function: Any, tensors: tuple[Any, ...]) -> Any:

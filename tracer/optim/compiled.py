@@ -1,7 +1,7 @@
-"""Optimizers in eager mode: the update of a parameter as one compiled kernel.
+"""Optimizers in eager mode: the update of a parameter as one function, of a large one as one compiled kernel.
 
 Adam's update is twenty primitives. The optimizer's code is recorded once for a parameter's type and the group's settings,
-with the learning rate as an operand, and the kernel changes parameter and state in place. A step that creates state runs the
+with the learning rate as an operand, and the function changes parameter and state in place. A step that creates state runs the
 code itself.
 """
 
@@ -21,8 +21,8 @@ from ..runtime.support.objects import address
 if TYPE_CHECKING:
     from .optimizer import Optimizer, ParamGroup
 
-_LARGE = 64  # elements: a parameter with fewer repays the 6 ms of a new signature only after some steps
-_STEPS = 8
+_LARGE = 64  # elements: for a parameter with fewer, NumPy does what the code does, with the same rounding, after some steps
+_STEPS = 4
 _MOST = 1024  # signatures of a class of optimizers: large networks have hundreds of shapes
 _PLAIN = (int, float, bool, str, type(None))
 _UNUSED = ("params", "param_names", "lr")
@@ -85,16 +85,22 @@ def _updated(
         owners.add(id(data if data.base is None else data.base))
     if len(owners) < len(tensors):  # they may share memory
         return False
-    after = 0 if tensors[0]._data.size >= _LARGE else _STEPS
-    found = compiled.get(tuple(signature), lambda: _recorded(optimizer, group, state, tensors), after)
+    small = p._data.size < _LARGE
+    found = compiled.get(tuple(signature), lambda: _recorded(optimizer, group, state, tensors), _STEPS if small else 0)
     if found is None:
         return False
+    arrays, function = [t._data for t in tensors], found.function
+    results: Any = function.plain(*arrays) if small else ()  # type: ignore[arg-type]
     if WAITING:
         for i in found.changes:
             will_change(tensors[i])
     for i, count in found.changes.items():
         tensors[i]._changes()[0] += count
-    found.function.plain.program.run([address(t._data) for t in tensors])
+    if small:
+        for k, i in function.recorded.updates.items():
+            arrays[i][...] = results[k]
+    else:
+        function.plain.program.run([address(a) for a in arrays])
     return True
 
 
@@ -113,8 +119,11 @@ def _recorded(optimizer: Optimizer, group: ParamGroup, state: Mapping[str, Any],
         if vars(twin)["state"][p] != before or any(before[k] is not v for k, v in mine.items()) or p._grad is not g:
             raise NotImplementedError("it replaces state")
 
-    found = recorded(type(optimizer).__name__, tensors, run, changes=True)
+    small = tensors[0]._data.size < _LARGE
+    found = recorded(type(optimizer).__name__, tensors, run, changes=True, is_small=small)
     if found is None or 1 in found.changes:
         return None
+    if small:
+        return found
     program = found.function.plain.program
     return None if program.may_fail or program.unsafe else found

@@ -20,6 +20,7 @@ from .passes.expand import expand
 from .passes.fold import fold
 from .passes.fuse import fuse
 from .passes.name import name_kernels
+from .passes.pairs import complex_as_pairs
 from .passes.permutes import hoist_permutes
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
@@ -48,6 +49,7 @@ SIMPLIFY: tuple[Pass, ...] = (
 
 COMPILE: tuple[Pass, ...] = (
     undetach,  # first: compiled graphs are not differentiated, so a value and its detached copy are equal from here on
+    complex_as_pairs,  # before the simplifications, which simplify the formulas
     widen,  # before the simplifications: later passes see no 16-bit arithmetic
     *SIMPLIFY,
     expand,  # after cse, which would merge a gradient's recomputations with the stored values

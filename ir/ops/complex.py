@@ -12,6 +12,7 @@ import numpy as np
 from ..primitive import elementwise, host, inexact
 from ..types import TensorType
 from .elementwise import add, cast, div, eq, mul, neg, square, where
+from .movement import reshape
 
 
 def _as(g: Any, type_: TensorType) -> Any:
@@ -67,6 +68,9 @@ view_as_complex = host(
     put=lambda base, view, base_type: view_as_real(view),
     holomorphic=False,
 )
+# Operations that only give memory another type: the result's memory is the operand's.
+RENAMING = (reshape, view_as_real, view_as_complex)
+
 real = elementwise(
     "real",
     lambda x: _part(x, False),
@@ -147,4 +151,4 @@ fft = host(
     torch_name="FftC2C",
 )
 
-__all__ = ["angle", "complex_", "conj", "fft", "imag", "real", "view_as_complex", "view_as_real"]
+__all__ = ["RENAMING", "angle", "complex_", "conj", "fft", "imag", "real", "view_as_complex", "view_as_real"]

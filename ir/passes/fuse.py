@@ -32,7 +32,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
-from ..ops import concatenate, constant, fusion, pad, reshape, slice_, slice_update
+from ..ops import RENAMING, concatenate, constant, fusion, pad, reshape, slice_, slice_update
 from ..primitive import Kind
 from ..regions import attributes, region_of
 from .grouping import Group, Planner, find
@@ -57,7 +57,7 @@ def _weight(op: Op) -> int:
 
 def _root(v: Value) -> Value:
     """The value that owns the memory of ``v``: a reshape only renames it."""
-    while v.op is not None and v.op.primitive is reshape:
+    while v.op is not None and v.op.primitive in RENAMING:
         v = v.op.operands[0]
     return v
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..graph import Graph, Op, Value
-from ..ops import reshape, set_at, slice_, write_slice
+from ..ops import RENAMING, set_at, slice_, write_slice
 from ..regions import Noted, Region, region_of, whole
 
 Home = tuple[Value, Region]  # an array, and where a value is in it
@@ -73,7 +73,7 @@ class Hazards:
 
     def read(self, op: Op, v: Value, region: Region) -> None:
         """Notes that ``op`` reads elements of ``v``."""
-        while v not in self.first and v.op is not None and v.op.primitive is reshape:
+        while v not in self.first and v.op is not None and v.op.primitive in RENAMING:
             (v,) = v.op.operands
             region = whole(v.shape)
         if v in self.first:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...codegen.fusion import chain_of, is_read_in_place, written
 from ...ir.graph import Builder, Graph, Op, Value
-from ...ir.ops import adjoin, constant, fusion, reshape, set_at, slice_
+from ...ir.ops import RENAMING, adjoin, constant, fusion, set_at, slice_
 from ...ir.regions import Noted, Region, region_of, whole
 
 
@@ -49,7 +49,7 @@ class Sharing:
         end = len(self.graph.ops)
         reads: dict[Value, list[_Read]] = {}
         for i, op in enumerate(self.graph.ops):
-            for k, v in enumerate(op.operands) if op.primitive is not reshape else ():
+            for k, v in enumerate(op.operands) if op.primitive not in RENAMING else ():
                 for region, result in _regions(op, k):
                     # A concatenated value is a part of the result's memory from then on.
                     reads.setdefault(_named(v), []).append(_Read(end if op.primitive is adjoin else i, _fit(region, v), result))
@@ -93,7 +93,7 @@ class Sharing:
 
 def _named(v: Value) -> Value:
     """The value of which ``v`` is another shape."""
-    while v.op is not None and v.op.primitive is reshape:
+    while v.op is not None and v.op.primitive in RENAMING:
         v = v.op.operands[0]
     return v
 

@@ -506,8 +506,14 @@ def goes_backward(x):
     return x
 
 
-def by_complex_numbers(x):
-    return (x.to(tracer.complex64) + 1).real
+def by_a_transform(x):
+    return tracer.fft.fft(x).real
+
+
+def test_complex_intermediates():
+    x = np.linspace(0.5, 2, 3)
+    f = tracer.trace(lambda x: ((x + 2j) * x / (x - 1j)).abs()).numba(x)
+    np.testing.assert_allclose(f(x), np.abs((x + 2j) * x / (x - 1j)))
 
 
 def test_what_cannot_be_compiled_is_refused():
@@ -517,7 +523,7 @@ def test_what_cannot_be_compiled_is_refused():
     refused(NotImplementedError, r"a tensor of shape \[2\] in place", counts, x)
     refused(NotImplementedError, "every call changes what it depends on", keeps, x)
     refused(NotImplementedError, "sets the gradient of a tensor. Use numba_value_and_grad", goes_backward, x)
-    refused(NotImplementedError, "computed by NumPy, which needs Python: cast", by_complex_numbers, x)
+    refused(NotImplementedError, "computed by NumPy, which needs Python: fft", by_a_transform, x)
     refused(NotImplementedError, "draws random numbers. Draw them in the calling code", lambda x: x + tracer.rand(3), x)
     refused(NotImplementedError, "draws random numbers", lambda x: x + tracer.rand(3, generator=generator), x)
     refused(NotImplementedError, rf"sort.*\({re.escape(__file__)}:\d+\)", lambda x: x.sort().values, x)

@@ -40,6 +40,16 @@ iota = primitive(
 )
 
 
+# Memory whose elements slices are written to. Each has another number: two arrays must not become one.
+blank = primitive(
+    "blank",
+    Kind.SOURCE,
+    "",
+    infer=lambda shape, dtype, number: TensorType(dtype_named(dtype), tuple(shape)),
+    impl=lambda shape, dtype, number: np.zeros(shape, dtype_named(dtype).numpy),
+)
+
+
 def encode(array: np.ndarray) -> str:
     """The bytes of an array as text, for the attribute `data` of `constant`."""
     return np.ascontiguousarray(array).tobytes().hex()

@@ -18,8 +18,8 @@ from ..ops import (
     add,
     and_,
     atan2,
+    blank,
     cast,
-    concatenate,
     cos,
     div,
     eq,
@@ -35,6 +35,7 @@ from ..ops import (
     reshape,
     sin,
     slice_,
+    slice_update,
     sqrt,
     sub,
     view_as_complex,
@@ -57,6 +58,7 @@ class _Pairing(Rewriter):
     def __init__(self, graph: Graph):
         super().__init__(graph)
         self.pairs: dict[Value, Pair] = {}
+        self.arrays = 0
 
     def run(self) -> Graph:
         with using(Build(self.builder)):
@@ -107,17 +109,21 @@ class _Pairing(Rewriter):
     def whole(self, v: Value) -> Value:
         """The value in memory."""
         if v not in self.map:
-            self.map[v] = view_as_complex(_adjacent(self.pairs[v]))
+            self.map[v] = view_as_complex(self.adjacent(self.pairs[v]))
         return self.map[v]
+
+    def adjacent(self, pair: Pair) -> Value:
+        """An array whose last axis has the two parts, which are written to it where they are computed."""
+        self.arrays += 1
+        shape = pair[0].shape
+        both = blank(shape=(*shape, 2), dtype=pair[0].dtype.short, number=self.arrays)
+        for k, part in enumerate(pair):
+            region = {"starts": (*(0 for _ in shape), k), "stops": (*shape, k + 1), "steps": (1,) * (len(shape) + 1)}
+            both = slice_update(both, reshape(part, shape=(*shape, 1)), **region)
+        return both
 
     def read(self, v: Value) -> Value:
         return self.map[v]
-
-
-def _adjacent(parts: Pair) -> Value:
-    """An array whose last axis has the two parts."""
-    columns = [reshape(x, shape=(*x.shape, 1)) for x in parts]
-    return concatenate(*columns, axis=len(parts[0].shape))
 
 
 # Formulas on pairs.
@@ -183,7 +189,6 @@ _REAL: Mapping[str, Callable[..., Value]] = {
     "eq": lambda x, y: and_(eq(x[0], y[0]), eq(x[1], y[1])),
     "ne": lambda x, y: or_(ne(x[0], y[0]), ne(x[1], y[1])),
     "isnan": lambda x: or_(ne(x[0], x[0]), ne(x[1], x[1])),
-    "view_as_real": _adjacent,
 }
 # Operations that do the same to both parts.
 _OF_PARTS = frozenset(
@@ -201,6 +206,14 @@ _OF_PARTS = frozenset(
 def _complex(pairing: _Pairing, op: Op) -> None:
     re, im = map(pairing.read, op.operands)
     pairing.pairs[op.result] = re, im
+
+
+def _view_as_real(pairing: _Pairing, op: Op) -> None:
+    (x,) = op.operands
+    if x in pairing.map:
+        pairing.copy(op)
+    else:
+        pairing.map[op.result] = pairing.adjacent(pairing.pairs[x])
 
 
 def _cast(pairing: _Pairing, op: Op) -> None:
@@ -253,6 +266,7 @@ def _parts_of(value: Any) -> tuple[float, float]:
 
 _OTHERS: Mapping[str, Callable[[_Pairing, Op], None]] = {
     "complex": _complex,
+    "view_as_real": _view_as_real,
     "cast": _cast,
     "full": _full,
     "pad": _pad,

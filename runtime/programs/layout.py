@@ -16,7 +16,20 @@ from ...codegen.nest import Kernel
 from ...codegen.scatter import stages
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
-from ...ir.ops import RENAMING, adjoin, constant, contract, fold, fusion, index_add, matmul, scatter_add, set_at, write_slice
+from ...ir.ops import (
+    RENAMING,
+    adjoin,
+    blank,
+    constant,
+    contract,
+    fold,
+    fusion,
+    index_add,
+    matmul,
+    scatter_add,
+    set_at,
+    write_slice,
+)
 from ...ir.passes.grouping import has_kernel
 from ...ir.primitive import Kind
 from ..support.memory import ALIGNMENT, arrange
@@ -75,7 +88,7 @@ class Layout:
                 self._adjoin(op)
             elif device == "cuda" and op.primitive in (index_add, scatter_add):
                 self.steps += self._scatter(op)
-            elif op.primitive not in RENAMING:
+            elif op.primitive not in RENAMING and op.primitive is not blank:
                 self.steps.append(self._step(op))
         for op, i in copies:
             self._places[op.result] = ("slot", i)

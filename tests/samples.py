@@ -339,6 +339,7 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((), {"value": -3, "shape": (2,), "dtype": "i32"}, smooth=False),
         Sample((), {"value": True, "shape": (2,), "dtype": "bool"}, smooth=False),
     ],
+    "blank": [Sample((), {"shape": (0, 3), "dtype": "f32", "n": 1}, smooth=False)],
     "iota": [
         Sample((), {"shape": (2, 3), "axis": 1, "dtype": "i64"}, smooth=False),
         Sample((), {"shape": (4, 2), "axis": 0, "dtype": "f32"}, smooth=False),

@@ -252,5 +252,5 @@ def test_every_attribute_has_a_meaning():
 
 def test_passes_are_named():
     assert pipeline.named("compile") == pipeline.COMPILE and pipeline.named(" dce , cse") == (dce, cse)
-    with pytest.raises(ValueError, match="there is no pass 'dead'; known are undetach, widen"):
+    with pytest.raises(ValueError, match="there is no pass 'dead'; known are undetach, complex_as_pairs, widen"):
         pipeline.named("dce,dead")

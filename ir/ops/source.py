@@ -40,13 +40,14 @@ iota = primitive(
 )
 
 
-# Memory whose elements slices are written to. Each has another number: two arrays must not become one.
+# Memory for slices that are written to it; what is not written is undefined. Those of a graph have different ``n``: equal
+# operations become one.
 blank = primitive(
     "blank",
     Kind.SOURCE,
     "",
-    infer=lambda shape, dtype, number: TensorType(dtype_named(dtype), tuple(shape)),
-    impl=lambda shape, dtype, number: np.zeros(shape, dtype_named(dtype).numpy),
+    infer=lambda shape, dtype, n: TensorType(dtype_named(dtype), tuple(shape)),
+    impl=lambda shape, dtype, n: np.zeros(shape, dtype_named(dtype).numpy),
 )
 
 

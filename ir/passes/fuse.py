@@ -104,12 +104,20 @@ class _Emitter:
             new = self.rewriter.map[v]
             if _root(new) in taken or _is_given(_root(new)):
                 # Every result needs separate memory.
-                results.append(self.emit([v], [])[0])
+                results.append(self.copied(v))
                 self.rewriter.map[v] = new
             else:
                 results.append(new)
             taken.add(_root(results[-1]))
         return self.rewriter.builder.finish(results, self.graph.updates)
+
+    def copied(self, v: Value) -> Value:
+        """A copy of a value in memory; of a complex one, that of the real elements that it names."""
+        if v.dtype.is_native or v.op is None or v.op.primitive not in RENAMING:
+            return self.emit([v], [])[0]
+        self.stored(v.op.operands[0])
+        (result,) = self.rewriter.builder.append(v.op.primitive, [self.copied(v.op.operands[0])], v.op.attrs, v.op.loc)
+        return result
 
     def _in_order(self, ops: Sequence[Op], order: Mapping[Op, int]) -> Sequence[Op]:
         """A kernel's operations in order. Writes, and values that are only written, are as early as possible: if the kernel is

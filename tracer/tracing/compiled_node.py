@@ -10,7 +10,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from ..autograd.accumulate import add_arrays
 from ..autograd.forms import Form
-from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, look_up, modified
+from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, modified
 from ..autograd.written import remember
 from ..core.context import SPECIAL, context
 from ..core.eager import Eager
@@ -75,9 +75,12 @@ class CompiledNode(BackwardNode):
     __slots__ = ("edges", "function", "inputs", "kept", "results", "since", "spans", "versions", "waits")
 
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: Sequence[np.ndarray]):
-        active = set(function.active)
-        look_up(tensors)
-        self.edges = tuple([e if k // 3 in active or k % 3 else None for k, e in enumerate(edges_to(tensors))])
+        edges: list[Any] = []
+        for t, is_active in zip(tensors, function.is_active, strict=True):
+            if t._view is not None:
+                t._refresh()
+            edges += (t._grad_fn or t if is_active and t._requires_grad else None, t._output, t.type_)
+        self.edges = tuple(edges)
         self.function = function
         self.inputs: Sequence[Tensor] | None = tensors
         self.kept: Sequence[np.ndarray] = kept

@@ -101,6 +101,7 @@ class GraphFunction:
         """``primal``: the function whose cotangents this computes."""
         self.recorded = graph
         self.active = tuple(active)
+        self.is_active = [i in self.active for i in range(len(graph.inputs))]
         self.outputs = list(outputs)
         self.primal = primal
         self.node_name = f"{graph.name}Backward"  # in the dynamic graph
@@ -270,17 +271,27 @@ class GraphFunction:
             kept = {i for i in self.overwritten if not tensors[i]._requires_grad}
             tensors = [wrap(arrays[i].copy()) if i in kept else t for i, t in enumerate(tensors)]
         results = self._run(self.forward, arrays)
-        count = len(self.graph.outputs) - len(self.graph.updates)
+        count, saved, followed = self._returned
         outs = [wrap(a) for a in results[:count]]
         node = CompiledNode(self, tensors, results[count:])
-        places = [k for k in range(len(self.graph.outputs)) if k not in self.graph.updates]
-        if self.saved_results:
-            node.results = {k: Result(outs[places.index(k)]) for k in self.saved_results if k in places}
-        for number, k in enumerate(self.outputs):
-            if any(tensors[i]._requires_grad for i in self.reached[number]):
-                t = outs[places.index(k)]
-                t._requires_grad, t._grad_fn, t._output = True, node, number
+        if saved:
+            node.results = {k: Result(outs[place]) for k, place in saved}
+        for number, (place, sources) in enumerate(followed):
+            for i in sources:
+                if tensors[i]._requires_grad:
+                    t = outs[place]
+                    t._requires_grad, t._grad_fn, t._output = True, node, number
+                    break
         return outs
+
+    @cached_property
+    def _returned(self) -> tuple[int, list[tuple[int, int]], list[tuple[int, frozenset[int]]]]:
+        """The number of tensors that a call returns, the places among them of the results that eager autograd saves, and of
+        those that may receive cotangents, with the inputs that these reach.
+        """
+        place = {k: j for j, k in enumerate(k for k in range(len(self.graph.outputs)) if k not in self.graph.updates)}
+        saved = [(k, place[k]) for k in self.saved_results if k in place]
+        return len(place), saved, [(place[k], self.reached[number]) for number, k in enumerate(self.outputs)]
 
     def _run(self, executable: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         results: Sequence[np.ndarray] = executable.run([address(a) for a in arrays])

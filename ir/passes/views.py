@@ -100,6 +100,12 @@ def _view(v: Value, stored: Container[Value]) -> _View:
     return views[-1]
 
 
+def _is_scattered(view: _View) -> bool:
+    """True if the matrices of a batch lie between each other in memory: elements of one are not adjacent."""
+    batch, matrix = ([abs(s) for parts in axes for _, s in parts] for axes in (view.axes[:-2], view.axes[-2:]))
+    return not view.windows and bool(batch and matrix) and min(batch) < min(matrix)
+
+
 def _whole(v: Value) -> _View:
     return _View(v, 0, [[(n, s)] if n != 1 else [] for n, s in zip(v.shape, _strides(v.shape), strict=True)])
 
@@ -219,6 +225,9 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
     if 0 in (op.result.type.numel, *(v.type.numel for v in op.operands)):
         return None
     a, b = (_view(v, stored) for v in op.operands)
+    thin = 1 in (*op.result.shape[-2:], op.operands[0].shape[-2 if op.attrs["ta"] else -1])
+    if thin:
+        a, b = (_whole(v) if _is_scattered(view) else view for v, view in zip(op.operands, (a, b), strict=True))
     m, k = (-1, -2) if op.attrs["ta"] else (-2, -1)
     k2, n = (-1, -2) if op.attrs["tb"] else (-2, -1)
     lead = len(op.result.shape) - 2
@@ -227,7 +236,7 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
     dims = [*batch, _paired(a.axes[m], None), _paired(None, b.axes[n])]
     if terms is None or any(d is None for d in dims):
         return None
-    result = _Result(op.result, [d for d in dims if d is not None], terms)
+    result = _Result(op.result, [d for d in dims if d is not None], terms, thin)
     while result.value not in outputs and len(users.get(result.value, ())) == 1 and result.absorb(users[result.value][0]):
         pass
     special = a.windows or b.windows or result.folded
@@ -245,6 +254,7 @@ class _Result:
     value: Value
     dims: list[list[_Axis]]
     terms: list[_Axis]
+    thin: bool  # whether the matrices are vectors: the loops are vectorised along their axes
     folded: int = 0
     sums: bool = False
     steps: list[int] = field(default_factory=list)  # in memory, of the dimensions
@@ -260,6 +270,8 @@ class _Result:
                 return False
         elif op.primitive is permute:
             dims = [self.dims[i] for i in op.attrs["axes"]]
+            if self.thin and all(x.a and x.b for x in next((d for d in reversed(dims) if d), [])):
+                return False
         elif op.primitive is sum_:
             summed = [x for i in op.attrs["axes"] for x in self.dims[i]]
             if not all(x.a and x.b for x in summed) or op.result.dtype is not self.value.dtype:

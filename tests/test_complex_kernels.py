@@ -24,7 +24,7 @@ c64, c128 = tracer.complex64, tracer.complex128
 
 def numbers(*shape, dtype=c128, seed=0):
     rng = np.random.default_rng(seed)
-    return tracer.from_numpy(rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).to(dtype)
+    return tracer.from_numpy(np.asarray(rng.standard_normal(shape) + 1j * rng.standard_normal(shape))).to(dtype)
 
 
 FUNCTIONS = {
@@ -103,6 +103,18 @@ def test_gradients(name, dtype):
         if a is not None:
             tolerance = 2e-4 if dtype is c64 else 1e-6 if name == "cast" else 1e-11
             assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(0,), (), (1,), (2, 0, 3), (1, 1)])
+@pytest.mark.parametrize("name", ["product", "abs", "real and imag", "view as real", "of parts", "where", "transform"])
+def test_shapes(name, shape):
+    if name == "transform" and (0 in shape or not shape):
+        pytest.skip("there is nothing to transform")
+    x, y = numbers(*shape), numbers(*shape, seed=1)
+    f = tracer.trace(lambda x, y: (FUNCTIONS[name](x, y), tracer.ones_like(x)))
+    for _ in range(3):
+        assert_close(f(x, y), (FUNCTIONS[name](x, y), tracer.ones_like(x)))
+    assert f.cache_info().eager == 0
 
 
 def test_parameters_change_in_place():

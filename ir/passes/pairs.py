@@ -116,6 +116,8 @@ class _Pairing(Rewriter):
         """An array whose last axis has the two parts, which are written to it where they are computed."""
         self.arrays += 1
         shape = pair[0].shape
+        if 0 in shape:
+            return full(value=0, shape=(*shape, 2), dtype=pair[0].dtype.short)
         both = blank(shape=(*shape, 2), dtype=pair[0].dtype.short, n=self.arrays)
         for k, part in enumerate(pair):
             region = {"starts": (*(0 for _ in shape), k), "stops": (*shape, k + 1), "steps": (1,) * (len(shape) + 1)}

@@ -22,7 +22,7 @@ ArrayFunction = Callable[..., "tuple[np.ndarray, ...]"]
 def array_function(graph: Graph) -> ArrayFunction:
     """A function from arrays for the inputs to arrays for the outputs, which may be views of inputs or of each other.
 
-    It writes to no input: the new values of inputs that the graph changes are among the outputs.
+    It writes to no input: the new values of inputs that the graph changes are among the outputs. No value is 16-bit.
     """
     source = _Source(graph)
     exec(compile(source.text(), f"<{graph.name} by NumPy>", "exec"), source.names)

@@ -282,6 +282,15 @@ OPTIMIZERS = {
 }
 
 
+def test_small_tensors_with_sixteen_bit_intermediates():
+    function = fused.fused(lambda x: ((x.bfloat16() * 1.1 + 0.3).sigmoid() @ x.bfloat16().T).float().softmax(-1))
+    with graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        expected = run(function, tracer.float32, order=1)
+    for _ in range(7):
+        found = run(function, tracer.float32, order=1)
+        assert all(a.equal(b) for a, b in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(name):
     def trained(steps=9):

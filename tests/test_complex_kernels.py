@@ -105,11 +105,17 @@ def test_gradients(name, dtype):
             assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("shape", [(0,), (), (1,), (2, 0, 3), (1, 1)])
-@pytest.mark.parametrize("name", ["product", "abs", "real and imag", "view as real", "of parts", "where", "transform"])
+SHAPES = [(0,), (), (1,), (2, 0, 3), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *((n, s) for n in ("product", "abs", "real and imag", "view as real", "of parts", "where") for s in SHAPES),
+        *(("transform", s) for s in SHAPES if s and 0 not in s),
+    ],
+)
 def test_shapes(name, shape):
-    if name == "transform" and (0 in shape or not shape):
-        pytest.skip("there is nothing to transform")
     x, y = numbers(*shape), numbers(*shape, seed=1)
     f = tracer.trace(lambda x, y: (FUNCTIONS[name](x, y), tracer.ones_like(x)))
     for _ in range(3):
@@ -171,9 +177,8 @@ def test_the_pass_keeps_values(name):
     for _ in range(2):
         f(x, y)
     graph = f.graphs()[0]
-    inputs = [x.numpy(), y.numpy()][: len(graph.inputs)]
-    if len(graph.inputs) > len(inputs) or any(v.shape != a.shape for v, a in zip(graph.inputs, inputs, strict=False)):
-        pytest.skip("it reads other arrays")
+    rng = np.random.default_rng(2)
+    inputs = [rng.standard_normal((*v.shape, 2)).view(complex)[..., 0].astype(v.dtype.numpy) for v in graph.inputs]
     for a, b in zip(evaluate(complex_as_pairs(graph), *inputs), evaluate(graph, *inputs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 

@@ -123,6 +123,61 @@ def test_small_tensors_give_bitwise_the_same_at_any_time(name, dtype):
     assert is_compiled(found[0])
 
 
+def added(t):
+    with tracer.no_grad():
+        t.add_(1)
+
+
+CHANGES = {
+    "input": lambda x, w, y: added(x),
+    "weight": lambda x, w, y: added(w),
+    "result": lambda x, w, y: added(y),
+    "other memory for the input": lambda x, w, y: setattr(x, "data", x.data * 3),
+    "other memory for the weight": lambda x, w, y: setattr(w, "data", w.data * 3),
+    "input, past its counter": lambda x, w, y: x.detach().numpy().__setitem__(0, 7.0),
+    "weight, past its counter": lambda x, w, y: w.data.add_(1),
+    "result, past its counter": lambda x, w, y: y.detach().numpy().__setitem__((), 2.0),
+}
+BETWEEN = {
+    "linear": F.linear,
+    "softmax": lambda x, w: F.softmax(x @ w, -1),
+    "layer_norm": lambda x, w: F.layer_norm(x, (6,), w[0]),
+    "attention": lambda x, w: F.scaled_dot_product_attention(x[None], x[None], x[None]).sum() * w.sum(),
+    "cross_entropy": lambda x, w: F.cross_entropy(x, TARGET) + w.sum(),
+    "clamp": lambda x, w: x.clamp(-0.5, 0.5) * w.sum(),
+    "std": lambda x, w: x.std(1) * w[0, 0],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", BETWEEN)
+@pytest.mark.parametrize("views", [False, True])
+def test_changes_between_a_small_function_and_its_backward_pass(name, change, views, monkeypatch):
+    def gradients(change, twice):
+        tracer.manual_seed(3)
+        x, w = tracer.randn(4, 6).requires_grad_(), tracer.randn(6, 6).requires_grad_()
+        a, b = (x * 1, w.T) if views else (x, w)
+        try:
+            y = BETWEEN[name](a, b)
+            change(a, w, y)
+            found = tracer.autograd.grad((y * y.detach().sin()).sum(), (x, w), create_graph=twice, allow_unused=True)
+            if twice:
+                found = tracer.autograd.grad(sum(g.square().sum() for g in found if g is not None), (x, w), allow_unused=True)
+            return [None if g is None else pytest.approx(g.flatten().tolist(), rel=1e-4, abs=1e-5) for g in found]
+        except RuntimeError as e:
+            return str(e)[:60]
+
+    for twice in (False, True):
+        with monkeypatch.context() as patched:
+            patched.setattr(fused, "CALLS", 10**9)  # operation by operation
+            expected = gradients(CHANGES[change], twice)
+        for _ in range(6):
+            gradients(lambda x, w, y: None, twice)
+        found = gradients(CHANGES[change], twice)
+        plain = [g if g is None else g.expected for g in found] if isinstance(found, list) else found
+        assert plain == expected
+
+
 def test_which_tensors_are_large_depends_on_shapes_alone():
     small, large = tracer.randn(8, 8, requires_grad=True), tracer.randn(64, 64, requires_grad=True)
     for _ in range(7):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Value
 from ..primitive import elementwise, host, inexact
 from ..types import TensorType
 from .elementwise import add, cast, div, eq, mul, neg, square, where
@@ -70,6 +71,14 @@ view_as_complex = host(
 )
 # Operations that only give memory another type: the result's memory is the operand's.
 RENAMING = (reshape, view_as_real, view_as_complex)
+
+
+def named(v: Value) -> Value:
+    """The value whose memory ``v`` only gives another shape or type."""
+    while v.op is not None and v.op.primitive in RENAMING:
+        v = v.op.operands[0]
+    return v
+
 
 real = elementwise(
     "real",
@@ -151,4 +160,4 @@ fft = host(
     torch_name="FftC2C",
 )
 
-__all__ = ["RENAMING", "angle", "complex_", "conj", "fft", "imag", "real", "view_as_complex", "view_as_real"]
+__all__ = ["RENAMING", "angle", "complex_", "conj", "fft", "imag", "named", "real", "view_as_complex", "view_as_real"]

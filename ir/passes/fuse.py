@@ -32,7 +32,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
-from ..ops import RENAMING, concatenate, constant, fusion, pad, reshape, slice_, slice_update
+from ..ops import RENAMING, concatenate, constant, fusion, named, pad, reshape, slice_, slice_update
 from ..primitive import Kind
 from ..regions import attributes, region_of
 from .grouping import Group, Planner, find
@@ -53,13 +53,6 @@ _BRANCHING = (pad, slice_update, concatenate)  # an element is selected by its p
 def _weight(op: Op) -> int:
     scalar = op.primitive.scalar
     return 4 if is_write(op) or (isinstance(scalar, str) and "(" in scalar) else 1
-
-
-def _root(v: Value) -> Value:
-    """The value that owns the memory of ``v``: a reshape only renames it."""
-    while v.op is not None and v.op.primitive in RENAMING:
-        v = v.op.operands[0]
-    return v
 
 
 def _is_given(v: Value) -> bool:
@@ -102,13 +95,13 @@ class _Emitter:
         for v in self.graph.outputs:
             self.stored(v)
             new = self.rewriter.map[v]
-            if _root(new) in taken or _is_given(_root(new)):
+            if named(new) in taken or _is_given(named(new)):
                 # Every result needs separate memory.
                 results.append(self.copied(v))
                 self.rewriter.map[v] = new
             else:
                 results.append(new)
-            taken.add(_root(results[-1]))
+            taken.add(named(results[-1]))
         return self.rewriter.builder.finish(results, self.graph.updates)
 
     def copied(self, v: Value) -> Value:

@@ -124,9 +124,6 @@ class _Pairing(Rewriter):
             both = slice_update(both, reshape(part, shape=(*shape, 1)), **region)
         return both
 
-    def read(self, v: Value) -> Value:
-        return self.map[v]
-
 
 # Formulas on pairs.
 
@@ -206,7 +203,7 @@ _OF_PARTS = frozenset(
 
 
 def _complex(pairing: _Pairing, op: Op) -> None:
-    re, im = map(pairing.read, op.operands)
+    re, im = (pairing.map[v] for v in op.operands)
     pairing.pairs[op.result] = re, im
 
 
@@ -221,7 +218,7 @@ def _view_as_real(pairing: _Pairing, op: Op) -> None:
 def _cast(pairing: _Pairing, op: Op) -> None:
     (x,), to = op.operands, op.result.dtype
     if not x.dtype.is_complex:
-        re = cast(pairing.read(x), dtype=to.real.short)
+        re = cast(pairing.map[x], dtype=to.real.short)
         pairing.pairs[op.result] = re, full(value=0, shape=x.shape, dtype=to.real.short)
         return
     re, im = pairing.pair(x)
@@ -259,7 +256,7 @@ def _unread(pairing: _Pairing, op: Op) -> None:
     if v.dtype.is_complex:
         pairing.pairs[op.result] = pairing.pair(v)
     else:
-        pairing.map[op.result] = pairing.read(v)
+        pairing.map[op.result] = pairing.map[v]
 
 
 def _parts_of(value: Any) -> tuple[float, float]:

@@ -127,7 +127,7 @@ class Layout:
         plan.unsafe_results = [j for j in range(len(plan.results)) if ("slot", len(plan.inputs) + j) in written]
 
     def root(self, v: Value) -> Value:
-        """The value that owns the memory of ``v``: a reshape only renames it, and a write of a slice changes it."""
+        """The value that owns the memory of ``v``: others only name it, or write a slice of it."""
         return self._sharing.root(v)
 
     def place(self, v: Value) -> tuple[str, int, int]:

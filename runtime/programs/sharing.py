@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...codegen.fusion import chain_of, is_read_in_place, written
 from ...ir.graph import Builder, Graph, Op, Value
-from ...ir.ops import RENAMING, adjoin, constant, fusion, set_at, slice_
+from ...ir.ops import RENAMING, adjoin, constant, fusion, named, set_at, slice_
 from ...ir.regions import Noted, Region, region_of, whole
 
 
@@ -40,7 +40,7 @@ class Sharing:
 
     def root(self, v: Value) -> Value:
         """The value that owns the memory of ``v``."""
-        while (v := _named(v)) in self._taken:
+        while (v := named(v)) in self._taken:
             v = self._taken[v]
         return v
 
@@ -52,9 +52,9 @@ class Sharing:
             for k, v in enumerate(op.operands) if op.primitive not in RENAMING else ():
                 for region, result in _regions(op, k):
                     # A concatenated value is a part of the result's memory from then on.
-                    reads.setdefault(_named(v), []).append(_Read(end if op.primitive is adjoin else i, _fit(region, v), result))
+                    reads.setdefault(named(v), []).append(_Read(end if op.primitive is adjoin else i, _fit(region, v), result))
         for v in self.graph.outputs:
-            reads.setdefault(_named(v), []).append(_Read(end, whole(_named(v).shape)))
+            reads.setdefault(named(v), []).append(_Read(end, whole(named(v).shape)))
         return reads
 
     def _place(self, op: Op, i: int, k: int) -> None:
@@ -66,7 +66,7 @@ class Sharing:
             x, regions = op.operands[body.inputs.index(chain[0].operands[0])], [region_of(write) for write in chain]
         else:
             x, regions = op.operands[0], [whole(result.shape)]
-        memory, before = self.root(x), _named(x)
+        memory, before = self.root(x), named(x)
         late = self._late.setdefault(memory, Noted())
         for read in self._reads[before]:
             if read.at > i or (read.at == i and read.result != k):
@@ -85,22 +85,15 @@ class Sharing:
         if memory.op is not None:
             return memory.op.primitive not in (constant, adjoin)
         updates, inputs = self.graph.updates, self.graph.inputs
-        outputs = [k for k, v in enumerate(self.graph.outputs) if _named(v) is result]
+        outputs = [k for k, v in enumerate(self.graph.outputs) if named(v) is result]
         return memory in [inputs[i] for i in updates.values()] and all(
             k in updates and inputs[updates[k]] is memory for k in outputs
         )
 
 
-def _named(v: Value) -> Value:
-    """The value of which ``v`` is another shape."""
-    while v.op is not None and v.op.primitive in RENAMING:
-        v = v.op.operands[0]
-    return v
-
-
 def _fit(region: Region, v: Value) -> Region:
     """A region of ``v`` as one of the value that it names, or all of that."""
-    base = _named(v)
+    base = named(v)
     return region if base.shape == v.shape else whole(base.shape)
 
 

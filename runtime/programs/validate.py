@@ -52,7 +52,7 @@ def _first_wrong(graph: Graph, reference: Reference) -> Failure | None:
     for op in graph.ops:
         alone = _alone(op)
         operands = [np.ascontiguousarray(env[v]) if env[v].ndim else env[v] for v in op.operands]
-        # A reshape has no kernel: its result is the operand's memory, which no program returns.
+        # Renaming has no kernel: its result is the operand's memory, which no program returns.
         said = None if op.primitive in RENAMING else _difference(Program(lay_out(alone)), Reference(alone, operands))
         if said:
             name = f"@{op.attrs['body'].name}" if "body" in op.attrs else op.primitive.name

@@ -8,7 +8,6 @@ Whether a tensor is large depends on its shape alone, so equal calls give bitwis
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -27,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LEAST = 512  # elements of the largest argument: with fewer, a function would rarely repay the 6 ms of a new signature
 _MOST = 64  # signatures of a function, 250 KB each; calls with others are not compiled
 _MOST_SMALL = 256  # of small tensors, 30 KB each
-_CALLS = 4  # with a signature of small tensors, before the 2 ms of its recording
+CALLS = 4  # with a signature of small tensors, before the 2 ms of its recording
 _BYTES = 1 << 28  # memory that the programs of a function keep between calls
 _PLAIN = (int, float, bool, str, type(None))
 _SEQUENCES = (tuple, list, Size)
@@ -42,13 +41,12 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
     """Decorates a pure function of tensors and plain values that returns a tensor, or a tuple of tensors. It uses no random
     numbers, changes no argument, warns of nothing, and its results are neither arguments nor views of them.
 
-    Its code runs, operation by operation, where something observes single operations (a recording, anomaly
-    mode, hooks on saved tensors), and to raise an error. It also runs for arguments that are not contiguous, whose strides a
-    result may have, unless ``any_strides``. ``by_numpy``: NumPy computes large tensors too.
+    Its code runs, operation by operation, where something observes single operations (a recording, anomaly mode, hooks on
+    saved tensors), and to raise an error. It also runs for arguments that are not contiguous, whose strides a result may have,
+    unless ``any_strides``. ``by_numpy``: NumPy computes large tensors too.
     """
     if function is None:
         return functools.partial(fused, any_strides=any_strides, by_numpy=by_numpy)
-    least = math.inf if by_numpy else None
     known, known_small = Compiled(_MOST), Compiled(_MOST_SMALL)
 
     @functools.wraps(function)
@@ -69,7 +67,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                     return function(*args, **kwargs)
                 tensors.append(x)
                 signature.append((data.dtype, data.shape, x._requires_grad))
-                large = large or data.size >= (least or LEAST)
+                large = large or (data.size >= LEAST and not by_numpy)
                 halves = halves or data.itemsize == 2
             elif x.__class__ in _PLAIN:
                 signature.append(plain(x))
@@ -89,7 +87,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
             def make() -> Recorded | None:
                 return recorded(function.__name__.strip("_"), tensors, run, is_small=not large)
 
-            found = known.get(tuple(signature), make) if large else known_small.get(tuple(signature), make, _CALLS)
+            found = known.get(tuple(signature), make) if large else known_small.get(tuple(signature), make, CALLS)
             if found is not None:
                 try:
                     out = found.function(tensors)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.context import context
-from ..core.fused import Compiled, Recorded, is_observed, plain, recorded
+from ..core.fused import CALLS, Compiled, Recorded, is_observed, plain, recorded
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..runtime.support.objects import address
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer, ParamGroup
 
 _LARGE = 64  # elements: for a parameter with fewer, NumPy does what the code does, with the same rounding, after some steps
-_STEPS = 4
 _MOST = 1024  # signatures of a class of optimizers: large networks have hundreds of shapes
 _PLAIN = (int, float, bool, str, type(None))
 _UNUSED = ("params", "param_names", "lr")
@@ -86,7 +85,7 @@ def _updated(
     if len(owners) < len(tensors):  # they may share memory
         return False
     small = p._data.size < _LARGE
-    found = compiled.get(tuple(signature), lambda: _recorded(optimizer, group, state, tensors), _STEPS if small else 0)
+    found = compiled.get(tuple(signature), lambda: _recorded(optimizer, group, state, tensors), CALLS if small else 0)
     if found is None:
         return False
     arrays, function = [t._data for t in tensors], found.function
@@ -97,7 +96,7 @@ def _updated(
     for i, count in found.changes.items():
         tensors[i]._changes()[0] += count
     if small:
-        for k, i in function.recorded.updates.items():
+        for k, i in function.recorded.updates.items():  # no optimizer moves the old value of one to another
             arrays[i][...] = results[k]
     else:
         function.plain.program.run([address(a) for a in arrays])

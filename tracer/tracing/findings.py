@@ -69,7 +69,8 @@ class Findings:
         self.attributes: list[tuple[Any, str, Any]] = []
         self.cells: list[tuple[Any, Any]] = []
         self.sizes: list[tuple[Any, int]] = []
-        self.asks_types = False  # whether code mentions ``type``, or C functions that do not accept dynamic floats
+        # Whether code mentions ``type``, or C functions that accept no dynamic floats or read containers past their methods.
+        self.asks_types = False
         self.tagged: dict[int, dict[Any, Any]] = {}
         self.announcing: list[Any] = []
         self.generators: list[Any] = []

@@ -242,6 +242,12 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(7),), {"starts": (1,), "stops": (7,), "steps": (3,)}),
         Sample((normal(4),), {"starts": (2,), "stops": (2,), "steps": (1,)}),
     ],
+    "select": [
+        Sample((normal(5, 6),), {"starts": (1, 0), "stops": (2, 6), "steps": (1, 2), "shape": (3,)}),
+        Sample((normal(4, 3, 5),), {"starts": (1, 2, 0), "stops": (2, 3, 5), "steps": (1, 1, 2), "shape": (1, 3)}),
+        Sample((normal(4),), {"starts": (2,), "stops": (3,), "steps": (1,), "shape": ()}),
+        Sample((normal(4, 3),), {"starts": (2, 3), "stops": (3, 3), "steps": (1, 1), "shape": (0,)}),
+    ],
     "write_slice": [
         Sample((normal(5, 1, 6), normal(3, seed=1)), {"starts": (1, 0, 2), "stops": (4, 1, 3), "steps": (1, 1, 1)}),
         Sample((normal(5, 6), normal(3, 3, seed=1)), {"starts": (1, 0), "stops": (4, 6), "steps": (1, 2)}),

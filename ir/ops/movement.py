@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -144,13 +145,15 @@ def _infer_slice(x: TensorType, starts: Shape, stops: Shape, steps: Shape) -> Te
     return x.with_shape(tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True)))
 
 
-def _slices(starts: Shape, stops: Shape, steps: Shape) -> tuple[slice, ...]:
-    return tuple(slice(a, b, s) for a, b, s in zip(starts, stops, steps, strict=True))
+@functools.lru_cache(1024)
+def slices(starts: Shape, stops: Shape, steps: Shape) -> tuple[slice, ...]:
+    """A region as an index."""
+    return tuple(map(slice, starts, stops, steps))
 
 
 def _slice(x: Any, starts: Shape, stops: Shape, steps: Shape) -> Any:
     x = np.asarray(x)
-    part = x[_slices(starts, stops, steps)]
+    part = x[slices(starts, stops, steps)]
     return part if part.size else begun_at(x, starts, steps, part.shape)
 
 
@@ -199,6 +202,44 @@ slice_ = primitive(
     put=lambda base, view, base_type, starts, stops, steps: slice_update(base, view, starts=starts, stops=stops, steps=steps),
 )
 
+# select: a slice in a shape with other axes of extent 1, as an index with numbers or None gives it: one operation in eager
+# mode. Passes see a slice and a reshape.
+
+
+def _infer_select(x: TensorType, starts: Shape, stops: Shape, steps: Shape, shape: Shape) -> TensorType:
+    part = _infer_slice(x, starts, stops, steps)
+    _require(is_unit_reshape(part.shape, shape), f"select of {part} cannot have the shape {list(shape)}")
+    return x.with_shape(tuple(shape))
+
+
+def _select_vjp(g: Any, x_type: TensorType, starts: Shape, stops: Shape, steps: Shape) -> Any:
+    part = tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True))
+    return _slice_vjp(reshape(g, shape=part), x_type, starts, stops, steps)
+
+
+def _select_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
+    region = {k: attrs[k] for k in ("starts", "stops", "steps")}
+    part = _infer_slice(types[0], **region)
+    (inner,) = reshape_pieces(index, [part], attrs, param)
+    return slice_.pieces(inner.index, types, region, param)  # type: ignore[misc]
+
+
+def _put_select(base: Any, view: Any, base_type: TensorType, starts: Shape, stops: Shape, steps: Shape, shape: Shape) -> Any:
+    part = _infer_slice(base_type, starts, stops, steps).shape
+    return slice_update(base, reshape(view, shape=part), starts=starts, stops=stops, steps=steps)
+
+
+select_ = primitive(
+    "select",
+    Kind.MOVEMENT,
+    "x",
+    infer=_infer_select,
+    impl=lambda x, starts, stops, steps, shape: _slice(x, starts, stops, steps).reshape(shape),
+    vjp=(_select_vjp,),
+    pieces=_select_pieces,
+    put=_put_select,
+)
+
 # slice_update: x with x[starts:stops:steps] replaced by v.
 
 
@@ -210,7 +251,7 @@ def _infer_slice_update(x: TensorType, v: TensorType, starts: Shape, stops: Shap
 
 def _slice_update(x: Any, v: Any, starts: Shape, stops: Shape, steps: Shape) -> np.ndarray:
     y = np.array(x)
-    y[_slices(starts, stops, steps)] = v
+    y[slices(starts, stops, steps)] = v
     return y
 
 

@@ -97,6 +97,11 @@ def _move_constant(x: Value, **attrs: Any) -> Value | None:
     return full(value=op.attrs["value"], shape=tuple(shape), dtype=op.attrs["dtype"])
 
 
+@rule("select")
+def _select(x: Value, shape: tuple[int, ...], **region: Any) -> Value:
+    return reshape(slice_(x, **region), shape=shape)
+
+
 @rule("flip")
 def _flip_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
     return x if _made_by(x, full) else None

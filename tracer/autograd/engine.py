@@ -21,12 +21,14 @@ from ..core.tensor import Tensor
 from ..core.waiting import WAITING, pass_begins
 from ..ir.halves import narrowed, widened
 from ..ir.interp import current, restore, selection, silence, using
-from ..ir.ops import add, cast, reshape, slice_, sum_
+from ..ir.ops import add, cast, reshape, select_, slice_, slices, sum_
 from ..ir.types import DType, dtype_of
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
 from .forms import ARRAYS, TENSORS, Form, form_for
 from .node import BackwardNode
+
+_PARTS = (slice_, select_)
 
 
 class Edge(NamedTuple):
@@ -193,7 +195,7 @@ class _Engine:
         form, extras = self.form, node.extras
         if extras is not None and extras.prehooks:
             given = hooks.before(extras, given, node.output_count, form)
-        if form is ARRAYS and getattr(node, "primitive", None) is slice_ and not (watches or extras):
+        if form is ARRAYS and getattr(node, "primitive", None) in _PARTS and not (watches or extras):
             if wanted[0]:
                 self._send_part(node, given[0])
             return
@@ -231,7 +233,8 @@ class _Engine:
         before = self._so_far(target, output)
         if key in self.parts and self.parts[key] is before:
             attrs = node.attrs
-            before[tuple(map(slice, attrs["starts"], attrs["stops"], attrs["steps"]))] += g
+            part = before[slices(attrs["starts"], attrs["stops"], attrs["steps"])]
+            part += g.reshape(part.shape)
             return
         (whole,) = node.cotangents({0: g}, (True,), ARRAYS)
         whole = ARRAYS.own(whole, {0: g})

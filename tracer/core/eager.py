@@ -18,11 +18,13 @@ from ..ir.interp import joint_shape, restore, silence
 from ..ir.primitive import Kind, Primitive
 from .context import context
 from .tensor import Tensor, wrap
-from .views import LazyView, Made
+from .views import IN_INFERENCE, IN_NO_GRAD, LazyView, Made
 
 
 def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
     """Applies a primitive to tensors (and, if it is elementwise, Python numbers). Returns a new tensor."""
+    if primitive.makes_views:
+        return _view(primitive, args[0], attrs)
     follow, real = context.grad_enabled and primitive.differentiable, primitive.real
     followed = short = False
     arrays = []
@@ -44,43 +46,73 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     try:
         data = compute(primitive, primitive.eager, arrays, attrs) if short else primitive.eager(*arrays, **attrs)
     except Exception as e:
-        if context.recorder is not None:
-            context.recorder.failed(primitive, args, attrs)
-        if not isinstance(e, ValueError):
-            raise
-        raise _clearer(e, primitive, args) from None
+        raise _raised(e, primitive, args, attrs) from None
     finally:
         restore(token)
-    if primitive.makes_views and _is_view(primitive, data, arrays[0]):
-        parent = args[0]
-        out = wrap(data) if not primitive.lazy and "_data" in vars(parent) else object.__new__(LazyView)
+    out = wrap(data)
+    if followed and data.dtype.kind in "fcV":
+        out._requires_grad = True
+        out._grad_fn = remember(primitive, args, attrs, out)
+    if (recorder := context.recorder) is not None:
+        recorder.record(primitive, args, attrs, out)
+    return out
+
+
+def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Tensor:
+    """Applies a primitive whose result shares its operand's memory; a reshape only where the memory allows it."""
+    viewed = parent._data
+    try:
+        if viewed.itemsize == 2:
+            data = compute(primitive, primitive.eager, [viewed], attrs)
+        else:
+            data = primitive.eager(viewed, **attrs)
+    except Exception as e:
+        raise _raised(e, primitive, (parent,), attrs) from None
+    derives, grad_enabled = primitive.differentiable, context.grad_enabled
+    if primitive.lazy or _shares(data, viewed):
+        is_lazy = primitive.lazy or isinstance(parent, LazyView)
+        out = object.__new__(LazyView) if is_lazy else wrap(data)
         out._view = (parent, primitive, attrs)
-        out._counter = parent._changes()
+        out._counter = counter = parent._changes()
+        if counter[0]:
+            out._history = counter[0]
         if parent._formers:
             out._since = len(parent._formers)
-        out._history = parent._counter[0]
         if out._inference is not parent._inference:
             out._inference = parent._inference
-        if primitive.differentiable:
-            if not context.grad_enabled:
-                out._made = Made("inference" if context.inference else "no_grad", 0)
+        if derives:
+            if not grad_enabled:
+                out._made = IN_INFERENCE if context.inference else IN_NO_GRAD
             elif parent._made is not None:
                 out._made = Made(parent._made.kind, 0)
     else:
         out = wrap(data)
-    if followed and data.dtype.kind in "fcV":
+    if (
+        grad_enabled
+        and derives
+        and (parent._requires_grad if parent._view is None else parent._followed())
+        and data.dtype.kind in "fcV"
+    ):
         out._requires_grad = True
-        out._grad_fn = remember(primitive, args, attrs, out)
-    if context.recorder is not None:
-        context.recorder.record(primitive, args, attrs, out)
+        out._grad_fn = remember(primitive, (parent,), attrs, out)
+    if (recorder := context.recorder) is not None:
+        recorder.record(primitive, (parent,), attrs, out)
     return out
 
 
-def _is_view(primitive: Primitive, data: np.ndarray, viewed: np.ndarray) -> bool:
-    """True if the result is a view: reshapes are, where memory allows."""
-    if primitive.lazy or data.__class__ is not np.ndarray or data.base is None:
-        return primitive.lazy
-    return data.size == 0 or np.may_share_memory(data, viewed)
+def _shares(data: np.ndarray, viewed: np.ndarray) -> bool:
+    """True if an operation's result is a view of its operand."""
+    base = data.base
+    if base is None or data.__class__ is not np.ndarray:
+        return False
+    return base is viewed or base is viewed.base or data.size == 0 or np.may_share_memory(data, viewed)
+
+
+def _raised(error: Exception, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Exception:
+    """The error to raise where the implementation has raised one."""
+    if context.recorder is not None:
+        context.recorder.failed(primitive, args, attrs)
+    return _clearer(error, primitive, args) if isinstance(error, ValueError) else error
 
 
 def _clearer(error: ValueError, primitive: Primitive, args: Sequence[Any]) -> Exception:

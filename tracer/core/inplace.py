@@ -136,7 +136,7 @@ def rebase(t: Tensor, base: Tensor, new: Tensor, overwritten: bool) -> None:
 
 
 _REPEATING = (P.broadcast, P.windows, P.strided)
-_MOVEMENTS = (*_REPEATING, P.slice_, P.reshape, P.permute, P.diagonal, P.detach)
+_MOVEMENTS = (*_REPEATING, P.slice_, P.select_, P.reshape, P.permute, P.diagonal, P.detach)
 
 
 def straightened(base: np.ndarray, steps: list[Any]) -> list[Any]:

@@ -102,6 +102,8 @@ class Made(NamedTuple):
     output: int
 
 
+IN_NO_GRAD, IN_INFERENCE = Made("no_grad", 0), Made("inference", 0)
+
 _WHY = {
     "multiple": "This view is the output of a function that returns multiple views. Such functions do not allow the output "
     "views to be modified inplace. You should replace the inplace operation by an out-of-place one.",

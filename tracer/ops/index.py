@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ..core.context import context
 from ..core.tensor import Tensor, wrap
 from ..core.warning import warn
 from ..ir import ops as P
+from ..ir.interp import current
 from ..ir.types import bool_, int32, int64, uint8
 from ..tracing.scalars import RuntimeInt
 from .common import one_dim, to_dtype
@@ -80,7 +83,33 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
     steps below 1.
     """
     items = _items(index)
-    shape = x._data.shape
+    rest = _rest(x._data.shape, items)
+    tensors: dict[int, Tensor] = {}
+    plain: list[Any] = []  # the index that leaves the axes of index tensors whole
+    axis = final = 0  # of x, and of the result
+    for item in items:
+        width = rest if item is ... else _consumes(item)
+        if isinstance(item, (bool, Tensor)):
+            if isinstance(item, bool):
+                tensors[final] = P.iota(shape=(int(item),), axis=0, dtype="i64")
+            else:
+                if item.dtype is bool_:
+                    require_mask(x, item, axis)
+                tensors[final] = item if item.ndim else P.reshape(item, shape=(1,))
+            plain += [slice(None)] * width or [None]
+            final += width or 1
+        else:
+            plain.append(item)
+            final += 1 if item is None else 0 if isinstance(item, int) else width
+        if item is ...:
+            rest = 0
+        axis += width
+    view = _view_by(x._data.shape, tuple(map(_token, plain)))
+    return x if view is None else view[0](x, **view[1]), tensors
+
+
+def _rest(shape: tuple[int, ...], items: Sequence[Any]) -> int:
+    """The number of axes that an ellipsis stands for. Raises IndexError if the items do not fit."""
     rest = len(shape) - sum(map(_consumes, items))
     if rest < 0:
         if not shape and all(isinstance(i, slice) for i in items):
@@ -91,11 +120,48 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
                 "0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
-    tensors: dict[int, Tensor] = {}
-    cuts: list[tuple[int, int, int]] = []  # start, stop, step on each axis of x
-    final: list[int] = []
     if sum(i is ... for i in items) > 1 and items[-1] is not ...:
         raise IndexError("an index can only have a single ellipsis ('...')")
+    return rest
+
+
+_EXACT = (int, type(None))
+
+
+def _token(item: Any) -> Any:
+    """An int, slice, None or Ellipsis as an int, a triple of ints or None, None or Ellipsis."""
+    if not isinstance(item, slice):
+        return item
+    bounds = item.start, item.stop, item.step
+    for n in bounds:
+        if n.__class__ not in _EXACT:
+            item.indices(1)  # raises TypeError
+            return tuple([None if n is None else operator.index(n) for n in bounds])
+    return bounds
+
+
+def _plain(index: Any) -> tuple[Any, ...] | None:
+    """The tokens of an index that has only ints, slices, None and Ellipsis; None for another one."""
+    if index.__class__ is not tuple:
+        index = (index,)
+    tokens: list[Any] = []
+    for item in index:
+        if item.__class__ is slice:
+            tokens.append(_token(item))
+        elif item.__class__ is int or item is None or item is ...:
+            tokens.append(item)
+        else:
+            return None
+    return tuple(tokens)
+
+
+@functools.lru_cache(4096)
+def _view_by(shape: tuple[int, ...], tokens: tuple[Any, ...]) -> tuple[Any, dict[str, Any]] | None:
+    """The primitive, and its attributes, that gives the view of a tensor by an index; None for the tensor itself."""
+    items = [slice(*token) if isinstance(token, tuple) else token for token in tokens]
+    rest = _rest(shape, items)
+    cuts: list[tuple[int, int, int]] = []  # start, stop, step on each axis
+    final: list[int] = []
     for item in items:
         axis = len(cuts)
         if item is None:
@@ -104,16 +170,6 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
             cuts += [(0, n, 1) for n in shape[axis : axis + rest]]
             final += shape[axis : axis + rest]
             rest = 0
-        elif isinstance(item, bool):
-            tensors[len(final)] = P.iota(shape=(int(item),), axis=0, dtype="i64")
-            final.append(1)
-        elif isinstance(item, Tensor):
-            width = _consumes(item)
-            if item.dtype is bool_:
-                require_mask(x, item, axis)
-            tensors[len(final)] = item if item.ndim else P.reshape(item, shape=(1,))
-            cuts += [(0, n, 1) for n in shape[axis : axis + width]]
-            final += shape[axis : axis + width] if width else [1]
         elif isinstance(item, slice):
             start, stop, step = item.indices(shape[axis])
             if step < 1:
@@ -128,11 +184,12 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
             cuts.append((item % extent, item % extent + 1, 1))
     cuts += [(0, n, 1) for n in shape[len(cuts) :]]
     final += shape[len(shape) - rest :] if rest else ()
-    out = x
-    if any(cut != (0, n, 1) for cut, n in zip(cuts, shape, strict=True)):
-        starts, stops, steps = zip(*cuts, strict=True)
-        out = P.slice_(x, starts=starts, stops=stops, steps=steps)
-    return out if out._data.shape == tuple(final) else P.reshape(out, shape=tuple(final)), tensors
+    cut = tuple([-(-(stop - start) // step) for start, stop, step in cuts])
+    if all(c == (0, n, 1) for c, n in zip(cuts, shape, strict=True)):
+        return None if shape == tuple(final) else (P.reshape, {"shape": tuple(final)})
+    starts, stops, steps = zip(*cuts, strict=True)
+    region = {"starts": starts, "stops": stops, "steps": steps}
+    return (P.slice_, region) if cut == tuple(final) else (P.select_, {**region, "shape": tuple(final)})
 
 
 def require_mask(x: Tensor, mask: Tensor, axis: int) -> None:
@@ -174,6 +231,11 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     Numbers, slices, None and Ellipsis give a view, all others a copy. If the sequences and tensors are not adjacent, their
     axes come first in the result. Raises IndexError as PyTorch does.
     """
+    tokens = _plain(index)
+    if tokens is not None:
+        view = _view_by(input._data.shape, tokens)
+        primitive, attrs = (P.reshape, {"shape": input._data.shape}) if view is None else view  # x[:] is a new view
+        return current().bind(primitive, (input,), attrs)  # type: ignore[no-any-return]
     part, tensors = chosen(input, index)
     if not tensors:
         return P.reshape(input, shape=input._data.shape) if part is input else part  # x[:] is a new view

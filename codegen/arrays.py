@@ -13,7 +13,9 @@ import numpy as np
 
 from ..ir.graph import Graph, Op, Value
 from ..ir.interp import joint_shape, restore, silence
-from ..ir.ops import broadcast, reshape
+from ..ir.ops import broadcast, matmul, max_, min_, permute, reshape, sum_
+from ..ir.ops.reduce import is_reduced_whole
+from ..ir.ops.summation import is_split, is_summed_in_parts
 from ..ir.primitive import Primitive
 
 ArrayFunction = Callable[..., "tuple[np.ndarray, ...]"]
@@ -30,12 +32,23 @@ def array_function(graph: Graph) -> ArrayFunction:
     return found
 
 
+_NAMES = {
+    "silence": silence,
+    "restore": restore,
+    "asarray": np.asarray,
+    "matmul": np.matmul,
+    "sum_": np.add.reduce,
+    "max_": np.maximum.reduce,
+    "min_": np.minimum.reduce,
+}
+
+
 class _Source:
     """The source of a graph. ``names`` are the objects to which it refers."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self.names: dict[str, Any] = {"silence": silence, "restore": restore, "asarray": np.asarray}
+        self.names: dict[str, Any] = dict(_NAMES)
         self._text: dict[Value, str] = {v: f"a{i}" for i, v in enumerate(graph.inputs)}
         self._constants: dict[Value, np.ndarray] = {}
         self._lines: list[str] = []
@@ -65,6 +78,11 @@ class _Source:
     def _call(self, op: Op, operands: list[str]) -> None:
         for v in op.results:
             self._text[v] = f"v{len(self._text)}"
+        written = _WRITTEN.get(op.primitive)
+        text = None if written is None else written(op, *operands)
+        if text is not None:
+            self._lines.append(f"{self._text[op.result]} = {text}")
+            return
         given = [*operands, *(f"{name}={self._constant(x)}" for name, x in op.attrs.items())]
         results = ", ".join(self._text[v] for v in op.results)
         self._lines.append(f"{results} = {self._constant(op.primitive.eager)}({', '.join(given)})")
@@ -126,6 +144,42 @@ class _Source:
 
 
 _VIEWS = (broadcast, reshape)
+
+
+def _product(op: Op, a: str, b: str) -> str | None:
+    (x, y), ta, tb = op.operands, op.attrs["ta"], op.attrs["tb"]
+    if is_split(x.shape[-2 if ta else -1], x.dtype.numpy):
+        return None
+    a = a if not ta else f"{a}.T" if len(x.shape) == 2 else f"{a}.swapaxes(-1, -2)"
+    b = b if not tb else f"{b}.T" if len(y.shape) == 2 else f"{b}.swapaxes(-1, -2)"
+    return f"matmul({a}, {b})"
+
+
+def _total(op: Op, x: str) -> str | None:
+    axes, type_ = op.attrs["axes"], op.operands[0].type
+    if is_summed_in_parts(type_.shape, axes, type_.dtype.numpy) or type_.dtype.kind != "f":
+        return None
+    return f"sum_({x}, {axes[0] if len(axes) == 1 else axes})"
+
+
+def _extremum(function: str) -> Callable[..., str | None]:
+    def text(op: Op, x: str) -> str | None:
+        axes = op.attrs["axes"]
+        if not is_reduced_whole(op.operands[0].shape, axes):
+            return None
+        return f"{function}({x}, {axes[0] if len(axes) == 1 else axes})"
+
+    return text
+
+
+# Primitives whose implementations only choose the NumPy function for the operands' types and the attributes.
+_WRITTEN: dict[Primitive, Callable[..., str | None]] = {
+    matmul: _product,
+    max_: _extremum("max_"),
+    min_: _extremum("min_"),
+    sum_: _total,
+    permute: lambda op, x: f"{x}.transpose({op.attrs['axes']})",
+}
 
 
 def _is(v: Value, primitive: Primitive) -> bool:

@@ -32,8 +32,11 @@ def _infer_broadcast(x: TensorType, shape: Shape, axes: Shape) -> TensorType:
 
 def _broadcast(x: Any, shape: Shape, axes: Shape) -> np.ndarray:
     x = np.asarray(x)
-    if x.ndim == 0:  # the most common case, the cotangent of a full sum; NumPy's function takes several times as long
-        return np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+    if x.flags.c_contiguous:  # NumPy's function takes several times as long
+        strides = [0] * len(shape)
+        for a, stride in zip(axes, x.strides, strict=True):
+            strides[a] = stride
+        return np.ndarray(shape, x.dtype, x, 0, strides)
     lifted = [1] * len(shape)
     for a, n in zip(axes, x.shape, strict=True):
         lifted[a] = n
@@ -431,13 +434,19 @@ def _infer_concatenate(*xs: TensorType, axis: int) -> TensorType:
 
 
 def _concatenate_vjp(g: Any, types: list[TensorType], axis: int) -> tuple[Any, ...]:
-    cotangents, start = [], 0
-    for t in types:
-        starts = tuple(start if i == axis else 0 for i in range(t.rank))
-        stops = tuple(s + n for s, n in zip(starts, t.shape, strict=True))
-        cotangents.append(slice_(g, starts=starts, stops=stops, steps=(1,) * t.rank))
-        start += t.shape[axis]
-    return tuple(cotangents)
+    return tuple([slice_(g, **region) for region in _parts_of(axis, *[t.shape for t in types])])
+
+
+@functools.lru_cache(1024)
+def _parts_of(axis: int, *shapes: Shape) -> list[dict[str, Shape]]:
+    """The operands of a concatenation as regions of its result."""
+    regions, start = [], 0
+    for shape in shapes:
+        starts = tuple(start if i == axis else 0 for i in range(len(shape)))
+        stops = tuple(s + n for s, n in zip(starts, shape, strict=True))
+        regions.append({"starts": starts, "stops": stops, "steps": (1,) * len(shape)})
+        start += shape[axis]
+    return regions
 
 
 def _concatenate_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:

@@ -61,13 +61,18 @@ sum_lost = primitive(
 )
 
 
+def is_reduced_whole(shape: tuple[int, ...], axes: tuple[int, ...]) -> bool:
+    """True if NumPy's own reduction computes an extremum."""
+    count = math.prod(shape[a] for a in axes)
+    return not axes or count > _FEW or math.prod(shape) < _MANY * count
+
+
 def _extremum(combine: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
     """The extremum over the axes. For short axes NumPy would run a loop of a few elements per result."""
     x = np.asarray(x)
-    extents = [x.shape[a] for a in axes]
-    count = math.prod(extents)
-    if not extents or count > _FEW or x.size < _MANY * count:
+    if is_reduced_whole(x.shape, axes):
         return combine.reduce(x, axis=axes)
+    extents = [x.shape[a] for a in axes]
     parts = np.moveaxis(x, axes, range(len(axes)))
     first, *others = (parts[index] for index in np.ndindex(*extents))
     result = first.copy()

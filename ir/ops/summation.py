@@ -22,13 +22,18 @@ _LARGE = 1 << 14  # elements of a block worth a separate call
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 
 
+def is_summed_in_parts(shape: tuple[int, ...], axes: tuple[int, ...], dtype: np.dtype) -> bool:
+    """True if a sum of so many terms needs more than NumPy's own."""
+    count = 1
+    for a in axes:
+        count *= shape[a]
+    return count > _FEW and dtype in WIDE
+
+
 def total(x: Any, axes: tuple[int, ...]) -> Any:
     """The sum over the axes, in the dtype of ``x``."""
     x = np.asarray(x)
-    count = 1
-    for a in axes:
-        count *= x.shape[a]
-    if count <= _FEW or x.dtype not in WIDE:
+    if not is_summed_in_parts(x.shape, axes, x.dtype):
         return np.add.reduce(x, axis=axes, dtype=x.dtype)
     pairwise = _pairwise(x, axes)
     others = sorted((a for a in axes if a not in pairwise), key=lambda a: -x.shape[a])
@@ -123,10 +128,15 @@ def total_product(x: Any, axis: int) -> Any:
     return np.multiply.reduce(x, axis=axis, dtype=WIDE.get(x.dtype, x.dtype)).astype(x.dtype, copy=False)
 
 
+def is_split(k: int, dtype: np.dtype) -> bool:
+    """True if a product of this inner extent is computed in parts."""
+    return k > _DEEP and dtype in WIDE
+
+
 def product(a: Any, b: Any) -> Any:
     """The matrix product, in the dtype of the operands; a long inner extent is split into parts, summed in float64."""
     k = a.shape[-1]
-    if k <= _DEEP or a.dtype not in WIDE:
+    if not is_split(k, a.dtype):
         return np.matmul(a, b)
     m, n = a.shape[-2], b.shape[-1]
     if m * n <= _SMALL:

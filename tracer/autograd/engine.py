@@ -19,16 +19,14 @@ import numpy as np
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..core.waiting import WAITING, pass_begins
-from ..ir.halves import narrowed, widened
 from ..ir.interp import current, restore, selection, silence, using
-from ..ir.ops import add, cast, reshape, select_, slice_, slices, sum_
+from ..ir.ops import add, cast, slices
 from ..ir.types import DType, dtype_of
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
 from .forms import ARRAYS, TENSORS, Form, form_for
 from .node import BackwardNode
-
-_PARTS = (slice_, select_)
+from .unbroadcast import unbroadcast
 
 
 class Edge(NamedTuple):
@@ -146,6 +144,12 @@ class _Engine:
         else:
             waiting[output] = add(waiting[output], g) if output in waiting else g
 
+    def add_to_leaf(self, leaf: Tensor, g: np.ndarray) -> None:
+        """The same for a leaf; ``g`` is in unshared memory."""
+        key = id(leaf), 0
+        before = self.found.get(key)
+        self.found[key] = leaf, g if before is None else add(before[1], g)
+
     def wants(self, leaf: Tensor) -> bool:
         return self.leaves is None or id(leaf) in self.leaves
 
@@ -160,6 +164,7 @@ class _Engine:
             self.useful = self._useful_nodes()
         queue, pending, recorder, inputs = self.queue, self.pending, context.recorder, self.leaves is not None
         watches = context.anomaly
+        quick = self.form is ARRAYS and not watches
         while queue:
             node = heapq.heappop(queue)[1]
             waiting = pending.pop(node)
@@ -171,13 +176,16 @@ class _Engine:
             extras = node.extras
             if extras is not None and extras.hooks:
                 hooks.apply_to_outputs(extras, waiting, self.form)
+            pull = node.pull if quick and extras is None else None
             if inputs:
                 self._catch(node, waiting)
-                edges = node.edges
-                wanted = [t is not None and self._leads_somewhere(t) for t in edges[::3]]
+                targets = node.edges[::3]
+                wanted = [t is not None and self._leads_somewhere(t) for t in targets]
                 if any(wanted) or not wanted:
-                    self._visit(node, edges, waiting, wanted, watches)
-            else:
+                    whole = pull is not None and wanted == [t is not None for t in targets]
+                    if not (whole and pull(waiting[0], self)):  # type: ignore[misc]
+                        self._visit(node, node.edges, waiting, wanted, watches)
+            elif pull is None or not pull(waiting[0], self):
                 edges = node.edges
                 self._visit(node, edges, waiting, [t is not None for t in edges[::3]], watches)
             if not retain_graph:
@@ -195,10 +203,6 @@ class _Engine:
         form, extras = self.form, node.extras
         if extras is not None and extras.prehooks:
             given = hooks.before(extras, given, node.output_count, form)
-        if form is ARRAYS and getattr(node, "primitive", None) in _PARTS and not (watches or extras):
-            if wanted[0]:
-                self._send_part(node, given[0])
-            return
         if watches:
             cotangents = anomaly.watched(node, given, wanted, form)
         elif form is ARRAYS or form is TENSORS or node.by_rules:
@@ -224,22 +228,23 @@ class _Engine:
             else:
                 self.send(target, output, ct)
 
-    def _send_part(self, node: Any, g: np.ndarray) -> None:
+    def send_part(self, node: Any, g: np.ndarray) -> None:
         """Adds the cotangent of a slice to the operand's, in place from the second one on: code that reads an array row by row
         would add arrays of its size for each row.
         """
-        target, output, _ = node.edges
+        target, output, type_ = node.edges
         key = id(target), output
+        region = slices(node.attrs["starts"], node.attrs["stops"], node.attrs["steps"])
         before = self._so_far(target, output)
         if key in self.parts and self.parts[key] is before:
-            attrs = node.attrs
-            part = before[slices(attrs["starts"], attrs["stops"], attrs["steps"])]
+            part = before[region]
             part += g.reshape(part.shape)
             return
-        (whole,) = node.cotangents({0: g}, (True,), ARRAYS)
-        whole = ARRAYS.own(whole, {0: g})
+        whole = np.zeros(type_.shape, g.dtype)
+        part = whole[region]
+        part[...] = g.reshape(part.shape)
         if isinstance(target, Tensor):
-            self._add(target, 0, whole)
+            self.add_to_leaf(target, whole)
         else:
             self.send(target, output, whole)
         if whole.dtype.kind in "fc":  # sums of 16-bit numbers are rounded by ``add``
@@ -311,12 +316,3 @@ class _Engine:
 
 def _dtype(g: Any) -> DType:
     return dtype_of(g.dtype) if isinstance(g.dtype, np.dtype) else g.dtype
-
-
-def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """``g`` summed over the broadcast axes, back to ``shape``."""
-    extra = len(g.shape) - len(shape)
-    axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
-    if axes:
-        g = narrowed(sum_(widened(g), axes=axes), g)
-    return g if g.shape == shape else reshape(g, shape=shape)

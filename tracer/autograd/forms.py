@@ -44,6 +44,18 @@ class Form(Protocol):
         ...
 
 
+def own(x: Any, *given: Any) -> np.ndarray:
+    """An array in unshared memory: ``x``, or a copy if it may be a view or is one of those ``given``."""
+    if not isinstance(x, np.ndarray):
+        return np.array(x)
+    if x.base is not None:
+        return x.copy()
+    for g in given:
+        if x is g:
+            return x.copy()
+    return x
+
+
 class Arrays:
     tensors = False
 
@@ -63,14 +75,7 @@ class Arrays:
         return y
 
     def own(self, x: Any, given: Mapping[int, Any]) -> np.ndarray:
-        if not isinstance(x, np.ndarray):
-            return np.array(x)
-        if x.base is not None:
-            return x.copy()
-        for g in given.values():
-            if x is g:
-                return x.copy()
-        return x
+        return own(x, *given.values())
 
 
 class Tensors:

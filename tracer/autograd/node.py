@@ -98,6 +98,9 @@ class BackwardNode:
     """
 
     by_rules = False
+    # For a node with one output: sends the operands' cotangents, as arrays, to the engine, given the output's. Returns False,
+    # and has done nothing, if ``cotangents`` must be called. Generated for each primitive.
+    pull: Callable[..., bool] | None = None
 
     __slots__ = ("__weakref__", "extras", "label", "sequence")
 

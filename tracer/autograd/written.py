@@ -14,7 +14,9 @@ from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.primitive import Kind, Primitive, Rule
 from ..ir.types import array_type
-from .node import Node, edges_to, new_sequence
+from .forms import own
+from .node import Node, Packed, edges_to, new_sequence
+from .unbroadcast import unbroadcast
 
 _Make = Callable[[Sequence[Any], Mapping[str, Any], Tensor], Node]
 _functions: dict[Primitive, _Make] = {}
@@ -40,6 +42,8 @@ def _function(primitive: Primitive) -> _Make:
         scope: dict[str, Any] = {"__name__": __name__}
         exec(f"def drop(node): {' = '.join(f'node.{slot}' for slot in written.dropped)} = None", scope)
         members["drop"] = scope["drop"]
+    if isinstance(written, _Fixed) and primitive.vjp is not None:
+        members["pull"] = _pull(primitive, primitive.vjp, written)
     known: dict[str, Any] = {
         "__name__": __name__,
         "new": object.__new__,
@@ -55,6 +59,55 @@ def _function(primitive: Primitive) -> _Make:
     exec("\n".join(lines), known)
     _functions[primitive] = known["make"]
     return known["make"]
+
+
+def _pull(primitive: Primitive, rules: Sequence[Rule | None], written: _Fixed) -> Callable[..., bool]:
+    """``Node.pull``, as straight-line source: small backward passes consist mostly of these."""
+    lines = [
+        "def pull(node, g, engine):",
+        "    dtype = g.dtype",
+        "    if dtype.itemsize == 2 or dtype.kind == 'c': return False",
+    ]
+    if written.dropped:
+        lines.append("    if node.keeps is None: return False")
+    for i in written.saved:
+        lines.append(f"    x{i} = node.saved{i}")
+        lines.append(f"    if isinstance(x{i}, Tensor):")
+        lines.append(f"        if x{i}._counter[0] != node.version{i}: return False")
+        lines.append(
+            f"        if node.target{i} is not None and node.target{i} is not x{i} and not x{i}._requires_grad: return False"
+        )
+        lines.append(f"        x{i} = x{i}._data")
+        lines.append(f"    elif isinstance(x{i}, Packed): return False")
+    if written.saves_result:
+        lines.append("    y = node.result")
+        lines.append("    if y is not None and (isinstance(y, Packed) or node.counter[0] != node.version): return False")
+    names: dict[str, Any] = {"__name__": __name__, "Tensor": Tensor, "Packed": Packed, "unbroadcast": unbroadcast, "own": own}
+    words = {"operand": "x{}", "type": "node.type{}", "attr": "attrs[{!r}]", "g": "g", "y": "y"}
+    if any(what == "attr" for rule in rules if rule is not None for what, _ in rule.reads):
+        lines.append("    attrs = node.attrs")
+    for i, rule in enumerate(rules):
+        if rule is None:
+            continue
+        names[f"f{i}"] = rule.function
+        lines.append(f"    target = node.target{i}")
+        lines.append("    if target is not None:")
+        lines.append(f"        ct = f{i}({', '.join(words[what].format(key) for what, key in rule.reads)})")
+        if written.broadcasts:
+            lines.append(f"        type_ = node.type{i}")
+            lines.append("        if type_ is not None and ct.shape != type_.shape: ct = unbroadcast(ct, type_.shape)")
+        lines.append("        if isinstance(target, Tensor): engine.add_to_leaf(target, own(ct, g))")
+        lines.append(f"        else: engine.send(target, node.output{i}, ct)")
+    lines.append("    return True")
+    exec(compile("\n".join(lines), f"<backward of {primitive.name}>", "exec"), names)
+    found: Callable[..., bool] = names["pull"]
+    return found
+
+
+def _pull_part(node: Any, g: np.ndarray, engine: Any) -> bool:
+    if node.target0 is not None:
+        engine.send_part(node, g)
+    return True
 
 
 class _Variadic:
@@ -73,6 +126,8 @@ class _Fixed:
         self.lines = ["".join(f"a{i}, " for i in range(len(rules))) + "= args"]
         self.slots: list[str] = []
         self.dropped: list[str] = []  # slots of saved values
+        self.saved: list[int] = []  # numbers of the operands that some rule reads
+        self.saves_result = False
         self.properties: dict[str, str] = {}
         self._edges(kind is Kind.ELEMENTWISE, rules)
         self._saved(rules)
@@ -82,7 +137,7 @@ class _Fixed:
         shapes.
         """
         read = {i for rule in rules if rule is not None for i in rule.reads_types}
-        broadcasts = elementwise and len(rules) > 1
+        self.broadcasts = broadcasts = elementwise and len(rules) > 1
         if broadcasts:
             self.lines.append("shape = out._data.shape")
         edges = ""
@@ -110,11 +165,12 @@ class _Fixed:
         read = {i for rule in rules if rule is not None for i in rule.saves_operands}
         entries = "".join([f"node.saved{i}, node.version{i}, " if i in read else "None, 0, " for i in range(len(rules))])
         result = _followed(rules, lambda rule: rule.saves_result)
+        self.saved, self.saves_result = sorted(read), bool(result)
         if read or result:
             self.slots.append("keeps")
             self.dropped += ["keeps"]
             self.lines.append("node.keeps = False")
-        for i in sorted(read):
+        for i in self.saved:
             self.slots += [f"saved{i}", f"version{i}"]
             self.dropped += [f"saved{i}"]
             self.lines.append(f"node.saved{i} = None; node.version{i} = 0")

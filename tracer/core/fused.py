@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..ir.interp import selection
 from ..ir.types import DType
-from .context import context
+from .context import SPECIAL, context
 from .size import Size
 from .tensor import Tensor, wrap
 
@@ -55,20 +55,17 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
             return function(*args, **kwargs)
         tensors: list[Tensor] = []
         signature: list[Any] = [context.default_dtype, *kwargs]
-        large = halves = False
+        large = False
         for x in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(x, Tensor):
-                data = x._data
-                if data.dtype.kind not in _KINDS or not (any_strides or data.flags.c_contiguous):
-                    return function(*args, **kwargs)
                 if x._inference and not context.inference:  # autograd must not save it
                     return function(*args, **kwargs)
                 if x._view is not None and x._followed() is not x._requires_grad:  # made where nothing was recorded
                     return function(*args, **kwargs)
+                data = x._data
                 tensors.append(x)
-                signature.append((data.dtype, data.shape, x._requires_grad))
-                large = large or (data.size >= LEAST and not by_numpy)
-                halves = halves or data.itemsize == 2
+                signature += data.dtype, data.shape, x._requires_grad, any_strides or data.flags.c_contiguous
+                large = large or data.size >= LEAST
             elif x.__class__ in _PLAIN:
                 signature.append(plain(x))
             elif x.__class__ is DType:
@@ -77,37 +74,44 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 signature.append((x.__class__, tuple(x)))
             else:
                 return function(*args, **kwargs)
-        if large or not halves:
-
-            def run(given: Sequence[Tensor]) -> Any:
-                values = iter(given)
-                new = [next(values) if isinstance(x, Tensor) else x for x in args]
-                return function(*new, **{k: next(values) if isinstance(x, Tensor) else x for k, x in kwargs.items()})
-
-            def make() -> Recorded | None:
-                return recorded(function.__name__.strip("_"), tensors, run, is_small=not large)
-
-            found = known.get(tuple(signature), make) if large else known_small.get(tuple(signature), make, CALLS)
-            if found is not None:
-                try:
-                    out = found.function(tensors)
-                    return tuple(out) if found.several else out[0]
-                except (IndexError, RuntimeError, MemoryError):  # the code raises it, with its own words
-                    pass
+        compiled, key = large and not by_numpy, tuple(signature)
+        table = known if compiled else known_small
+        found = table.known.get(key, table)
+        if found is table:
+            make = functools.partial(new, args, kwargs, tensors, compiled)
+            found = table.get(key, make, 0 if compiled else CALLS) if fits(tensors, compiled) else None
+        if found is not None:
+            try:
+                out = found.function(tensors)
+                return tuple(out) if found.several else out[0]
+            except (IndexError, RuntimeError, MemoryError):  # the code raises it, with its own words
+                pass
         return function(*args, **kwargs)
+
+    def fits(tensors: Sequence[Tensor], compiled: bool) -> bool:
+        arrays = [t._data for t in tensors]
+        return all(a.dtype.kind in _KINDS and (any_strides or a.flags.c_contiguous) for a in arrays) and (
+            compiled or not any(a.itemsize == 2 for a in arrays)
+        )
+
+    def new(args: Sequence[Any], kwargs: dict[str, Any], tensors: Sequence[Tensor], compiled: bool) -> Recorded | None:
+        """The function for such arguments; None if it cannot be recorded."""
+
+        def run(given: Sequence[Tensor]) -> Any:
+            values = iter(given)
+            new = [next(values) if isinstance(x, Tensor) else x for x in args]
+            return function(*new, **{k: next(values) if isinstance(x, Tensor) else x for k, x in kwargs.items()})
+
+        return recorded(function.__name__.strip("_"), tensors, run, is_small=not compiled)
 
     return call
 
 
 def is_observed() -> bool:
     """True if something observes single operations."""
-    return bool(
-        context.recorder is not None
-        or context._anomaly
-        or context._saved_tensors_hooks
-        or selection.interpreter is not None
-        or _switches().is_eager()
-    )
+    if context.recorder is not None or selection.interpreter is not None:
+        return True
+    return bool(SPECIAL) and bool(context._anomaly or context._saved_tensors_hooks or _switches().is_eager())
 
 
 @functools.cache
@@ -143,24 +147,24 @@ class Compiled:
         self.known: dict[tuple[Any, ...], Recorded | None] = {}
         self._calls: dict[tuple[Any, ...], int] = {}  # of signatures that are not compiled yet
 
-    def get(self, signature: tuple[Any, ...], make: Callable[[], Recorded | None], after: int = 0) -> Recorded | None:
+    def get(self, key: tuple[Any, ...], make: Callable[[], Recorded | None], after: int = 0) -> Recorded | None:
         """The function with a signature: made in the first call with it, or once there have been ``after`` calls."""
-        known = self.known
-        if signature not in known:
-            if len(known) >= self.most:
+        if key in self.known:
+            return self.known[key]
+        if len(self.known) >= self.most:
+            return None
+        if after:
+            calls = self._calls.get(key, 0)
+            if calls < after:
+                if len(self._calls) >= self.most:
+                    self._calls.clear()
+                self._calls[key] = calls + 1
                 return None
-            if after:
-                calls = self._calls.get(signature, 0)
-                if calls < after:
-                    if len(self._calls) >= self.most:
-                        self._calls.clear()
-                    self._calls[signature] = calls + 1
-                    return None
-                del self._calls[signature]
-            while sum(f.function.nbytes for f in known.values() if f is not None) > _BYTES:
-                known.pop(next(iter(known)))
-            known[signature] = make()
-        return known[signature]
+            del self._calls[key]
+        while sum(f.function.nbytes for f in self.known.values() if f is not None) > _BYTES:
+            self.known.pop(next(iter(self.known)))
+        self.known[key] = made = make()
+        return made
 
 
 def recorded(

@@ -100,11 +100,14 @@ class Tensor(TensorMethods):
     def size(self, dim: int) -> int: ...
     def size(self, dim: int | None = None) -> Size | int:
         """The shape, or the extent of one axis. Raises IndexError for an axis that does not exist."""
+        shape = self._data.shape
         if dim is None:
-            return self.shape
+            return Size(shape)
+        if dim.__class__ is int and -len(shape) <= dim < len(shape):
+            return shape[dim]
         from ..ops.common import one_dim
 
-        return self._data.shape[one_dim(dim, self.ndim)]
+        return shape[one_dim(dim, len(shape))]
 
     def numel(self) -> int:
         """The number of elements."""

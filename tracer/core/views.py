@@ -133,7 +133,8 @@ def refused(t: Tensor, indirect: bool) -> RuntimeError:
 
 def one_of_several(views: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The results of a function that returns several views."""
-    for k, t in enumerate(views):
-        if t._view is not None and context.grad_enabled:
-            t._made = Made("multiple", k)
+    if context.grad_enabled:
+        for k, t in enumerate(views):
+            if t._view is not None:
+                t._made = Made("multiple", k)
     return tuple(views)

@@ -8,9 +8,8 @@ from typing import Any
 
 from ..core.tensor import Tensor
 from ..core.views import one_of_several
-from ..ir import ops as P
 from .common import one_dim
-from .shape import narrow, part
+from .shape import narrow, slice_at
 
 __all__ = [
     "dsplit",
@@ -27,7 +26,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = one_dim(dim, input.ndim)
-    return one_of_several([_slice_at(input, axis, i) for i in range(input._data.shape[axis])])
+    return one_of_several([slice_at(input, axis, i) for i in range(input._data.shape[axis])])
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -38,12 +37,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     extent = input._data.shape[axis]
     if not -extent <= index < extent:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
-    return _slice_at(input, axis, index % extent)
-
-
-def _slice_at(input: Tensor, axis: int, index: int) -> Tensor:
-    shape = input._data.shape
-    return P.reshape(part(input, axis, index, index + 1), shape=(*shape[:axis], *shape[axis + 1 :]))
+    return slice_at(input, axis, index % extent)
 
 
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from ..core.layout import require_format
@@ -37,17 +40,29 @@ __all__ = [
 ]
 
 
+# Shapes, axes and regions depend on plain numbers alone, and programs repeat them: they are computed once. Keys are exact ints.
+_remembered = functools.lru_cache(4096)
+
+
 def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape given as one sequence or as several numbers."""
-    if len(shape) == 1 and not isinstance(shape[0], int) and not isinstance(shape[0], Tensor):
+    if len(shape) == 1 and shape[0].__class__ is not int and not isinstance(shape[0], (int, Tensor)):
         shape = tuple(shape[0])
-    return tuple(int(n) for n in shape)
+    for n in shape:
+        if n.__class__ is not int:
+            return tuple(int(n) for n in shape)
+    return shape
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The elements in row-major order in another shape; one extent may be -1. Raises RuntimeError if they do not fit."""
-    sizes = _sizes(shape)
-    total = input._data.size
+    return P.reshape(input, shape=_completed(_sizes(shape), input._data.size))
+
+
+@_remembered
+def _completed(shape: tuple[int, ...], total: int) -> tuple[int, ...]:
+    """A shape of so many elements, without -1."""
+    sizes = shape
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1:
@@ -58,8 +73,8 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"invalid shape dimension {next(n for n in sizes if n < 0)}")
     if math.prod(sizes) != total:
-        raise RuntimeError(f"shape '{list(_sizes(shape))}' is invalid for input of size {total}")
-    return P.reshape(input, shape=sizes)
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {total}")
+    return sizes
 
 
 def view(input: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
@@ -104,38 +119,53 @@ def _reread(input: Tensor, dtype: DType) -> Tensor:
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Merges the axes from ``start_dim`` to ``end_dim``."""
-    a, b = one_dim(start_dim, input.ndim), one_dim(end_dim, input.ndim)
+    shape = _flat(input._data.shape, index(start_dim), index(end_dim))
+    return input if shape is None else P.reshape(input, shape=shape)
+
+
+@_remembered
+def _flat(shape: tuple[int, ...], start_dim: int, end_dim: int) -> tuple[int, ...] | None:
+    a, b = one_dim(start_dim, len(shape)), one_dim(end_dim, len(shape))
     if a > b:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
-    if a == b and input.ndim:
-        return input
-    old = input._data.shape or (1,)
-    return reshape(input, (*old[:a], math.prod(old[a : b + 1]), *old[b + 1 :]))
+    if a == b and shape:
+        return None
+    old = shape or (1,)
+    return (*old[:a], math.prod(old[a : b + 1]), *old[b + 1 :])
 
 
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """Permutes the axes. Raises TypeError if none is given."""
     if not dims:
         raise TypeError('permute() missing 1 required positional arguments: "dims"')
-    axes = _sizes(dims)
-    if len(axes) != input.ndim:
+    return P.permute(input, axes=_order(input._data.ndim, _sizes(dims)))
+
+
+@_remembered
+def _order(rank: int, dims: tuple[int, ...]) -> tuple[int, ...]:
+    if len(dims) != rank:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
-            f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(axes)}"
+            f"ordering of dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(dims)}"
         )
-    chosen = tuple(one_dim(a, input.ndim) for a in axes)
+    chosen = tuple(one_dim(a, rank) for a in dims)
     if len(set(chosen)) < len(chosen):
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return P.permute(input, axes=chosen)
+    return chosen
 
 
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Swaps two axes."""
-    axes = list(range(input.ndim))
-    a, b = one_dim(dim0, input.ndim), one_dim(dim1, input.ndim)
+    return P.permute(input, axes=_swapped(input._data.ndim, index(dim0), index(dim1)))
+
+
+@_remembered
+def _swapped(rank: int, dim0: int, dim1: int) -> tuple[int, ...]:
+    axes = list(range(rank))
+    a, b = one_dim(dim0, rank), one_dim(dim1, rank)
     if axes:
         axes[a], axes[b] = axes[b], axes[a]
-    return P.permute(input, axes=tuple(axes))
+    return tuple(axes)
 
 
 def t(input: Tensor) -> Tensor:
@@ -147,25 +177,41 @@ def t(input: Tensor) -> Tensor:
 
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Removes axes of extent 1: all of them, or those in ``dim``."""
-    axes = () if dim is not None and not isinstance(dim, int) and len(dim) == 0 else dims(dim, input.ndim)
-    return reshape(input, tuple(n for i, n in enumerate(input._data.shape) if not (i in axes and n == 1)))
+    chosen = dim if dim is None else index(dim) if isinstance(dim, int) else tuple(map(index, dim))
+    return P.reshape(input, shape=_squeezed(input._data.shape, chosen))
+
+
+@_remembered
+def _squeezed(shape: tuple[int, ...], dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    axes = () if dim == () else dims(dim, len(shape))
+    return tuple(n for i, n in enumerate(shape) if not (i in axes and n == 1))
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Inserts an axis of extent 1 at ``dim``."""
-    axis = one_dim(dim, input.ndim + 1)
-    old = input._data.shape
-    return reshape(input, (*old[:axis], 1, *old[axis:]))
+    return P.reshape(input, shape=_unsqueezed(input._data.shape, index(dim)))
+
+
+@_remembered
+def _unsqueezed(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
+    axis = one_dim(dim, len(shape) + 1)
+    return (*shape[:axis], 1, *shape[axis:])
 
 
 def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
     """A view with axes of extent 1 repeated; -1 keeps an extent. Raises RuntimeError if extents do not fit."""
-    sizes = _sizes(size)
     old = input._data.shape
+    fewer, attrs = _expansion(old, _sizes(size), input.dtype)
+    return P.broadcast(input if fewer == old else P.reshape(input, shape=fewer), **attrs)
+
+
+@_remembered
+def _expansion(old: tuple[int, ...], sizes: tuple[int, ...], dtype: DType) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The shape without the axes to repeat, and the attributes of the broadcast."""
     lead = len(sizes) - len(old)
     if lead < 0:
         raise RuntimeError(
-            f"expand({input.dtype.name}{list(old)}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) must be "
+            f"expand({dtype.name}{list(old)}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) must be "
             f"greater or equal to the number of dimensions in the tensor ({len(old)})"
         )
     if -1 in sizes[:lead]:
@@ -180,8 +226,7 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
                 f"dimension {i + lead}.  Target sizes: {list(new)}.  Tensor sizes: {list(old)}"
             )
     kept = tuple(i for i, n in enumerate(old) if n == new[i + lead])
-    x = input if len(kept) == len(old) else reshape(input, tuple(old[i] for i in kept))
-    return P.broadcast(x, shape=new, axes=tuple(i + lead for i in kept))
+    return tuple(old[i] for i in kept), {"shape": new, "axes": tuple(i + lead for i in kept)}
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
@@ -204,20 +249,31 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for k, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")
-    dtype = result_dtype(*xs)
-    if (0,) in [x._data.shape for x in xs]:
+    dtype = xs[0]._data.dtype
+    if any(x._data.dtype is not dtype for x in xs):
+        wanted = result_dtype(*xs)
+        xs = [to_dtype(x, wanted) for x in xs]
+    shapes = [x._data.shape for x in xs]
+    if (0,) in shapes:
         xs, dim = _fitting_vectors(xs, dim)
-    axis = one_dim(dim, xs[0].ndim)
-    for k, x in enumerate(xs):
-        if x.ndim != xs[0].ndim:
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {xs[0].ndim} and {x.ndim}")
-        for i, (m, n) in enumerate(zip(xs[0]._data.shape, x._data.shape, strict=True)):
+        shapes = [x._data.shape for x in xs]
+    return P.concatenate(*xs, axis=_joined(index(dim), *shapes))
+
+
+@_remembered
+def _joined(dim: int, *shapes: tuple[int, ...]) -> int:
+    """The axis along which arrays are concatenated."""
+    first, axis = shapes[0], one_dim(dim, len(shapes[0]))
+    for k, shape in enumerate(shapes):
+        if len(shape) != len(first):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
+        for i, (m, n) in enumerate(zip(first, shape, strict=True)):
             if i != axis and m != n:
                 raise RuntimeError(
                     f"Sizes of tensors must match except in dimension {axis}. Expected size {m} but got size {n} "
                     f"for tensor number {k} in the list."
                 )
-    return P.concatenate(*(to_dtype(x, dtype) for x in xs), axis=axis)
+    return axis
 
 
 def _fitting_vectors(xs: list[Tensor], dim: int) -> tuple[list[Tensor], int]:
@@ -234,22 +290,30 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     xs = list(tensors)
     if not xs:
         raise RuntimeError("stack expects a non-empty TensorList")
+    shape = xs[0]._data.shape
     for i, x in enumerate(xs):
-        if x.shape != xs[0].shape:
+        if x._data.shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(xs[0].shape)} at entry 0 and "
-                f"{list(x.shape)} at entry {i}"
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(x.shape)} at entry {i}"
             )
-    return cat([unsqueeze(x, dim) for x in xs], one_dim(dim, xs[0].ndim + 1))
+    dim = one_dim(dim, len(shape) + 1)
+    return cat([P.reshape(x, shape=(*shape[:dim], 1, *shape[dim:])) for x in xs], dim)
 
 
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
-    if input.ndim == 0:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    axis = one_dim(dim, input.ndim)
-    extent = input._data.shape[axis]
     size = split_size_or_sections
+    regions = _regions(input._data.shape, index(size) if isinstance(size, int) else tuple(map(index, size)), index(dim))
+    return one_of_several([P.slice_(input, **region) for region in regions])
+
+
+@_remembered
+def _regions(shape: tuple[int, ...], size: int | tuple[int, ...], dim: int) -> Sequence[dict[str, tuple[int, ...]]]:
+    """The parts as regions of an array."""
+    if not shape:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    axis = one_dim(dim, len(shape))
+    extent = shape[axis]
     if not isinstance(size, int):
         sections = list(size)
         if any(n < 0 for n in sections):
@@ -265,19 +329,29 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
             f"split_with_sizes expects split_sizes to sum exactly to {extent} (input tensor's size at dimension {dim}), "
             f"but got split_sizes={sections}"
         )
-    parts, start = [], 0
-    for n in sections:
-        parts.append(part(input, axis, start, start + n))
-        start += n
-    return one_of_several(parts)
+    ends = list(itertools.accumulate(sections))
+    return [_region(shape, axis, end - n, end) for n, end in zip(sections, ends, strict=True)]
+
+
+def _region(shape: tuple[int, ...], axis: int, start: int, stop: int) -> dict[str, tuple[int, ...]]:
+    starts, stops = [0] * len(shape), list(shape)
+    starts[axis], stops[axis] = start, stop
+    return {"starts": tuple(starts), "stops": tuple(stops), "steps": (1,) * len(shape)}
 
 
 def part(input: Tensor, axis: int, start: int, stop: int) -> Tensor:
     """The elements from ``start`` to ``stop`` along an axis, a view. All are in range."""
-    shape = input._data.shape
-    starts, stops = [0] * len(shape), list(shape)
-    starts[axis], stops[axis] = start, stop
-    return P.slice_(input, starts=tuple(starts), stops=tuple(stops), steps=(1,) * len(shape))
+    return P.slice_(input, **_region(input._data.shape, axis, start, stop))
+
+
+def slice_at(input: Tensor, axis: int, position: int) -> Tensor:
+    """The slice at a position of an axis, without that axis, a view. It is in range."""
+    return P.select_(input, **_region_at(input._data.shape, axis, position))
+
+
+@_remembered
+def _region_at(shape: tuple[int, ...], axis: int, position: int) -> dict[str, tuple[int, ...]]:
+    return {**_region(shape, axis, position, position + 1), "shape": (*shape[:axis], *shape[axis + 1 :])}
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:

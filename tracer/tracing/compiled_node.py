@@ -35,6 +35,7 @@ class Result:
 
 
 _NONE: frozenset[int] = frozenset()
+_FIRST = frozenset([0])
 NOTHING: Mapping[int, Any] = {}
 
 
@@ -69,17 +70,17 @@ class CompiledNode(BackwardNode):
     kept      values that the forward program saves for the backward one
     results   by output number, the results that eager autograd saves
     spans     the memory of the inputs, then of the results; None if unknown
-    waits     the reference through which it is notified of changes of memory
+    waits     the reference through which it is notified of changes of memory; None if none of them matters
     """
 
     __slots__ = ("edges", "function", "inputs", "kept", "results", "since", "spans", "versions", "waits")
 
     def __init__(self, function: GraphFunction, tensors: Sequence[Tensor], kept: Sequence[np.ndarray]):
         edges: list[Any] = []
-        for t, is_active in zip(tensors, function.is_active, strict=True):
+        for t, (is_active, type_) in zip(tensors, function.operands, strict=True):
             if t._view is not None:
                 t._refresh()
-            edges += (t._grad_fn or t if is_active and t._requires_grad else None, t._output, t.type_)
+            edges += (t._grad_fn or t, t._output, type_) if is_active and t._requires_grad else (None, 0, type_)
         self.edges = tuple(edges)
         self.function = function
         self.inputs: Sequence[Tensor] | None = tensors
@@ -89,7 +90,7 @@ class CompiledNode(BackwardNode):
         self.since: Since | None = None
         self.spans: list[tuple[int, int]] | None = None
         self.begin()
-        self.waits = wait(self)
+        self.waits = wait(self) if function.waits else None
 
     def _happened(self) -> Since:
         """What has happened since, to be added to."""
@@ -124,7 +125,7 @@ class CompiledNode(BackwardNode):
         if self.inputs is None:
             raise RuntimeError(FREED)
         function, inputs, since = self.function, self.inputs, self._happened()
-        since.given = frozenset(given)
+        since.given = _FIRST if given.keys() == _FIRST else frozenset(given)
         if since.walked and not function.needs(since.given).isdisjoint(function.needs(since.walked)):
             raise RuntimeError(FREED)
         self._check(given, wanted)

@@ -94,14 +94,17 @@ class GraphFunction:
     """A function on tensors given by a graph, differentiable to any order.
 
     ``active`` are the positions of the inputs that may need gradients, ``outputs`` those of the outputs that may receive
-    cotangents.
+    cotangents. ``operands``: for each input, whether it is active, and its type. ``waits``: whether nodes must be notified
+    before the memory of an input changes, because derivatives read inputs that eager autograd does not save.
     """
+
+    waits: bool = True
 
     def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int], primal: GraphFunction | None = None):
         """``primal``: the function whose cotangents this computes."""
         self.recorded = graph
         self.active = tuple(active)
-        self.is_active = [i in self.active for i in range(len(graph.inputs))]
+        self.operands = [(i in self.active, v.type) for i, v in enumerate(graph.inputs)]
         self.outputs = list(outputs)
         self.primal = primal
         self.node_name = f"{graph.name}Backward"  # in the dynamic graph
@@ -253,11 +256,8 @@ class GraphFunction:
             self._warn(e, self.recorded)
             self._failed = True
             return self._inline(tensors)
-        return self.call(self._arrays(tensors), tensors if wanted else None)
-
-    def _arrays(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
-        arrays = [t._data for t in tensors]
-        return [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
+        arrays = [np.ascontiguousarray(t._data) if t._data.ndim else t._data for t in tensors]
+        return self.call(arrays, tensors if wanted else None)
 
     def _warn(self, error: Exception, graph: Graph) -> None:
         said = f"{graph.name} is computed without compiled code: {describe(error, graph)}"

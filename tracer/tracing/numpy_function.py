@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..codegen.arrays import array_function
-from ..core.tensor import Tensor
+from ..core.context import context
+from ..core.tensor import Tensor, wrap
 from ..ir.autodiff import vjp
 from ..ir.graph import Graph
 from .graph_function import GraphFunction
@@ -22,6 +23,18 @@ class NumpyFunction(GraphFunction):
     @cached_property
     def graph(self) -> Graph:
         return self.recorded
+
+    @cached_property
+    def waits(self) -> bool:  # type: ignore[override]
+        """True if a saved value, which second derivatives recompute, depends on an input that eager autograd does not save."""
+        if self.primal is not None:
+            return True
+        saving = self._saving(frozenset(range(len(self.outputs))), frozenset(self.active))
+        needed = set().union(*saving.values())
+        for op in reversed(self.recorded.ops):
+            if not needed.isdisjoint(op.results):
+                needed.update(op.operands)
+        return any(v in needed for i, v in enumerate(self.recorded.inputs) if i not in self._saved)
 
     @cached_property
     def joint(self) -> Graph:
@@ -45,8 +58,15 @@ class NumpyFunction(GraphFunction):
     def plain(self) -> Any:
         return array_function(self.recorded)
 
-    def _arrays(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
-        return [t._data for t in tensors]
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        if context.recorder is not None:
+            return self._inline(tensors)
+        arrays = [t._data for t in tensors]
+        if context.grad_enabled and self.outputs:
+            for i in self.active:
+                if tensors[i]._requires_grad:
+                    return self.call(arrays, tensors)
+        return [wrap(a) for a in self.plain(*arrays)]
 
     def _run(self, executable: Any, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         results: Sequence[np.ndarray] = executable(*arrays)

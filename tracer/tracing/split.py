@@ -38,7 +38,7 @@ def split(joint: Graph, graph: Graph, unsaved: Sequence[int] = (), recompute: bo
     if recompute:
         kept = _kept(needed, joint, overwritten)
     else:
-        kept = list(dict.fromkeys(v for v in map(_before_views, needed) if v not in inputs))
+        kept = list(dict.fromkeys(v for v in map(_before_views, needed) if v not in inputs and not _is_constant(v)))
 
     forward = Rewriter(joint, graph.name)
     forward.builder.inputs = forward.builder.inputs[:n]
@@ -117,6 +117,10 @@ def _before_views(v: Value) -> Value:
     while v.op is not None and v.op.primitive in (broadcast, reshape):
         v = v.op.operands[0]
     return v
+
+
+def _is_constant(v: Value) -> bool:
+    return v.op is not None and v.op.primitive is full
 
 
 def _kept(needed: Sequence[Value], joint: Graph, overwritten: set[Value]) -> list[Value]:

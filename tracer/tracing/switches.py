@@ -19,6 +19,8 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
+if _DISABLED:
+    SPECIAL.append(_mode)
 
 
 def is_eager() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,19 @@ def _integers(index: TensorType) -> None:
         raise RuntimeError(f"expected integer dtype for index, got {index.dtype.name}")
 
 
+_UNSIGNED = {np.dtype(t): np.dtype(t.replace("i", "u")) for t in ("i1", "i2", "i4", "i8")}
+
+
+def in_range(index: np.ndarray, extent: int) -> bool:
+    """True if all integers are in [0, extent)."""
+    unsigned = index.view(_UNSIGNED.get(index.dtype, index.dtype))  # where negative numbers are large
+    return not index.size or bool(np.maximum.reduce(unsigned, None) < extent)
+
+
 def _check(index: Any, extent: int, axis: int) -> np.ndarray:
     index = np.asarray(index)
-    bad = (index < 0) | (index >= extent)
-    if bad.any():
+    if not in_range(index, extent):
+        bad = (index < 0) | (index >= extent)
         raise IndexError(f"index {index[bad].flat[0]} is out of bounds for dimension {axis} with size {extent}")
     return index
 
@@ -131,9 +141,15 @@ def _infer_scatter_add(x: TensorType, index: TensorType, axis: int, shape: tuple
 
 
 def _at(index: np.ndarray, axis: int) -> tuple[Any, ...]:
-    grid: list[Any] = [np.arange(n).reshape(-1, *(1,) * (index.ndim - 1 - i)) for i, n in enumerate(index.shape)]
-    grid[axis] = index
-    return tuple(grid)
+    before, after = _grid(index.shape, axis)
+    return (*before, index, *after)
+
+
+@functools.lru_cache(256)
+def _grid(shape: tuple[int, ...], axis: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The positions on the axes before and after one, as arrays that broadcast to the shape."""
+    grid = [np.arange(n).reshape(-1, *(1,) * (len(shape) - 1 - i)) for i, n in enumerate(shape)]
+    return grid[:axis], grid[axis + 1 :]
 
 
 def _scatter_add(x: Any, index: Any, axis: int, shape: tuple[int, ...], wide: bool) -> np.ndarray:

@@ -11,12 +11,20 @@ import numpy as np
 from ..primitive import Kind, primitive
 from ..types import TensorType, dtype_named, int64
 
+def _full(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if value.__class__ is int and value == 0:
+        return np.zeros(shape, dtype_named(dtype).numpy)
+    array = np.empty(shape, dtype_named(dtype).numpy)
+    array.fill(value)
+    return array
+
+
 full = primitive(
     "full",
     Kind.SOURCE,
     "",
     infer=lambda value, shape, dtype: TensorType(dtype_named(dtype), tuple(shape)),
-    impl=lambda value, shape, dtype: np.full(shape, value, dtype_named(dtype).numpy),
+    impl=_full,
 )
 
 
@@ -26,18 +34,14 @@ def _infer_iota(shape: tuple[int, ...], axis: int, dtype: str) -> TensorType:
     return TensorType(dtype_named(dtype), tuple(shape))
 
 
-iota = primitive(
-    "iota",
-    Kind.SOURCE,
-    "",
-    infer=_infer_iota,
-    impl=lambda shape, axis, dtype: np.array(
-        np.broadcast_to(
-            np.arange(shape[axis], dtype=dtype_named(dtype).numpy).reshape([-1 if i == axis else 1 for i in range(len(shape))]),
-            shape,
-        )
-    ),
-)
+def _iota(shape: tuple[int, ...], axis: int, dtype: str) -> np.ndarray:
+    line = np.arange(shape[axis], dtype=dtype_named(dtype).numpy)
+    if len(shape) == 1:
+        return line
+    return np.array(np.broadcast_to(line.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape))
+
+
+iota = primitive("iota", Kind.SOURCE, "", infer=_infer_iota, impl=_iota)
 
 
 # Memory for slices that are written to it; what is not written is undefined. Those of a graph have different ``n``: equal

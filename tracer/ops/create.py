@@ -46,11 +46,13 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
-        require_memory(device)
-        for name in _IGNORED:
-            more.pop(name, None)
-        if more.get("dtype") is not None:
-            more["dtype"] = as_dtype(more["dtype"])
+        if device is not None:
+            require_memory(device)
+        if more:
+            for name in _IGNORED:
+                more.pop(name, None)
+            if more.get("dtype") is not None:
+                more["dtype"] = as_dtype(more["dtype"])
         t = function(*args, **more)
         return t if out is None else out.copy_(t)
 
@@ -263,13 +265,17 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
 @factory
 def zeros(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return full(_sizes(size), 0, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
+    return _leaf(_all(0, _sizes(size), dtype or context.default_dtype), requires_grad)
 
 
 @factory
 def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return full(_sizes(size), 1, dtype=dtype or context.default_dtype, requires_grad=requires_grad)
+    return _leaf(_all(1, _sizes(size), dtype or context.default_dtype), requires_grad)
+
+
+def _all(value: int, shape: tuple[int, ...], dtype: DType) -> Tensor:
+    return P.full(value=bool(value) if dtype.kind == "b" else value, shape=shape, dtype=dtype.short)
 
 
 empty = zeros
@@ -278,13 +284,13 @@ empty = zeros
 @factory
 def zeros_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros, with the shape and dtype of ``input``."""
-    return full(input._data.shape, 0, dtype=dtype or input.dtype, requires_grad=requires_grad)
+    return _leaf(_all(0, input._data.shape, dtype or input.dtype), requires_grad)
 
 
 @factory
 def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones, with the shape and dtype of ``input``."""
-    return full(input._data.shape, 1, dtype=dtype or input.dtype, requires_grad=requires_grad)
+    return _leaf(_all(1, input._data.shape, dtype or input.dtype), requires_grad)
 
 
 @factory
@@ -301,6 +307,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     """start, start + step, ... up to end, exclusive."""
     if end is None:
         start, end = 0, start
+        if end.__class__ is int and end >= 0 and dtype in (None, int64) and step == 1:
+            return _leaf(P.iota(shape=(end,), axis=0, dtype="i64"), requires_grad)
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
     if dtype is not None and dtype.kind == "b":
         raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")

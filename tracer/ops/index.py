@@ -14,11 +14,11 @@ from ..core.context import context
 from ..core.tensor import Tensor, wrap
 from ..core.warning import warn
 from ..ir import ops as P
-from ..ir.interp import current
+from ..ir.interp import current, selection
 from ..ir.types import bool_, int32, int64, uint8
 from ..tracing.scalars import RuntimeInt
 from .common import one_dim, to_dtype
-from .inquiry import filling
+from .inquiry import as_number, filling
 from .shape import reshape
 
 __all__ = [
@@ -268,6 +268,8 @@ def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if not extent and index.numel():
         raise IndexError("index is out of bounds for dimension with size 0")
+    if context.recorder is None and selection.interpreter is None and P.in_range(index._data, extent):
+        return index
     message = f"index {{}} is out of bounds for dimension {axis} with size {extent}"
     try:
         wrapped = P.where(P.lt(index, 0), P.add(index, extent), index)
@@ -344,4 +346,4 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise RuntimeError(
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
         )
-    return P.where(mask, filling(value, input.dtype), input)
+    return P.where(mask, filling(value, input.dtype) if isinstance(value, Tensor) else as_number(value, input.dtype), input)

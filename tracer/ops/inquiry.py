@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, promote
-from .common import result_dtype, to_dtype, typed
+from .common import element, result_dtype, to_dtype, typed
 
 __all__ = [
     "can_cast",
@@ -105,11 +106,8 @@ class IntInfo:
     dtype: DType
 
 
-def finfo(type: DType | None = None) -> FloatInfo:
-    """The limits of a floating dtype; of a complex one, of its parts. Raises TypeError for others."""
-    dtype = as_dtype(type or context.default_dtype).real
-    if not dtype.is_floating_point:
-        raise TypeError(f"tracer.finfo() requires a floating point input type. Use tracer.iinfo to handle '{dtype.name}'")
+@functools.cache
+def _of_floats(dtype: DType) -> FloatInfo:
     if dtype.name == "bfloat16":
         import ml_dtypes
 
@@ -120,13 +118,26 @@ def finfo(type: DType | None = None) -> FloatInfo:
     return FloatInfo(info.bits, float(info.eps), float(info.max), float(info.min), tiny, tiny, float(info.resolution), dtype)
 
 
+@functools.cache
+def _of_ints(dtype: DType) -> IntInfo:
+    info = np.iinfo(dtype.numpy)
+    return IntInfo(info.bits, int(info.max), int(info.min), dtype)
+
+
+def finfo(type: DType | None = None) -> FloatInfo:
+    """The limits of a floating dtype; of a complex one, of its parts. Raises TypeError for others."""
+    dtype = as_dtype(type or context.default_dtype).real
+    if not dtype.is_floating_point:
+        raise TypeError(f"tracer.finfo() requires a floating point input type. Use tracer.iinfo to handle '{dtype.name}'")
+    return _of_floats(dtype)
+
+
 def iinfo(type: DType) -> IntInfo:
     """The limits of an integer dtype. Raises TypeError for others."""
     type = as_dtype(type)
     if type.kind not in "ui":
         raise TypeError(f"tracer.iinfo() requires an integer input type. Use tracer.finfo to handle '{type.name}'")
-    info = np.iinfo(type.numpy)
-    return IntInfo(info.bits, int(info.max), int(info.min), type)
+    return _of_ints(type)
 
 
 _C_NAMES = {"float16": "at::Half", "bfloat16": "at::BFloat16", "float32": "float", "float64": "double"}
@@ -152,6 +163,11 @@ def fitting(value: Any, dtype: DType) -> Any:
         name = _C_NAMES.get(dtype.name, f"{dtype.name}_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")
     return value
+
+
+def as_number(value: Any, dtype: DType) -> Any:
+    """A number as an element of ``dtype``, as ``filling``: a number, or a tensor if it is dynamic."""
+    return element(fitting(value, dtype), dtype)
 
 
 def filling(value: Any, dtype: DType) -> Tensor:

@@ -76,9 +76,9 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
         return result
 
     def call_anyhow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
+        types = (*map(type, args), *kwargs, *map(type, kwargs.values())) if kwargs else tuple(map(type, args))
         looks, out = known.get(types), None
-        if looks is None or not _fit(looks, args, kwargs):
+        if looks is None or (looks and not _fit(looks, args, kwargs)):
             args, kwargs, out, looks = signature().read(args, kwargs)
             if looks is not None:
                 if len(known) + len(plain) > _REMEMBERED:

@@ -135,8 +135,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError("selected index k out of range")
 
     def run(x: Tensor, axis: int) -> Ordered:
-        order = shape.narrow(P.argsort(x, axis=axis, descending=bool(largest)), axis, 0, k)
-        return Ordered(gather(x, axis, order), order)
+        order = shape.part(P.argsort(x, axis=axis, descending=bool(largest)), axis, 0, k)
+        return Ordered(P.gather(x, order, axis=axis), order)
 
     if input.ndim == 0 and k == 0:
         return run(shape.reshape(input, (1,)), 0)

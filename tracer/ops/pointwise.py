@@ -399,6 +399,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         )
     a, b = operand(input), operand(other)
     dtype = result_dtype(a, b)
+    if isinstance(a, Tensor) and a._data.dtype == dtype.numpy:
+        return P.where(condition, a, typed(b, dtype) if isinstance(b, Tensor) else element(b, dtype))
     return P.where(condition, typed(a, dtype), typed(b, dtype))
 
 

@@ -12,7 +12,6 @@ from ..ir import ops as P
 from ..ir.types import DType, int64, uint8
 from . import pointwise, shape
 from .common import Dims, as_floating, dims, one_dim, to_dtype, walked_again
-from .index import gather
 from .opmath import opmath
 
 __all__ = [
@@ -56,6 +55,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType 
     return _keep(total, x, axes, True) if keepdim else total
 
 
+@fused
 @opmath
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over ``dim``. Raises RuntimeError unless the input is floating."""
@@ -191,11 +191,11 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
         return _limit(amount, input, None, False)
     if input.ndim == 0:
         return Extremum(input, position(input, dim))
-    indices = position(input, dim, keepdim=True)
-    values = gather(input, dim, indices)
-    if not keepdim:
-        values, indices = shape.squeeze(values, dim), shape.squeeze(indices, dim)
-    return Extremum(values, indices)
+    indices = position(input, dim)
+    axes = dims(dim, input.ndim)
+    kept = _keep(indices, input, axes, True)
+    values = P.gather(input, kept, axis=axes[0])
+    return Extremum(values, kept) if keepdim else Extremum(P.reshape(values, shape=indices._data.shape), indices)
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:

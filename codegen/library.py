@@ -7,6 +7,7 @@ import math
 
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import contract, fold, index_add, matmul, scatter_add, set_at
+from . import scans
 from .contraction import lower_contract
 from .loops import Index, Lowering, literal
 from .nest import Accumulate, Array, Combine, Do, If, Kernel, Let, Loop, Reduce, Store
@@ -25,6 +26,7 @@ def lower_op(op: Op) -> Kernel:
         index_add: _index_add,
         scatter_add: _scatter_add,
         set_at: _set_at,
+        **scans.LOWERINGS,
     }
     if op.primitive not in lowerings:
         raise NotImplementedError(f"no kernel for {op.primitive.name}")

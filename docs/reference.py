@@ -51,6 +51,7 @@ _KINDS = {
     Kind.SOURCE: "Sources: the elements depend on their position only, or are random bits.",
     Kind.CONTRACTION: "Matrix products.",
     Kind.INDEXING: "Indexing: positions are data.",
+    Kind.SCAN: "Scans and sorts, along an axis.",
     Kind.FUSION: "Fusions: a body of other operations that becomes one kernel.",
     Kind.HOST: "Host operations: a program calls the NumPy implementation; there is no kernel.",
 }

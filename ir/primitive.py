@@ -37,6 +37,7 @@ class Kind(enum.Enum):
     SOURCE = "source"  # result[i] = f(i), or random bits
     CONTRACTION = "contraction"  # a matrix product, or one of strided views
     INDEXING = "indexing"  # read or write positions are data
+    SCAN = "scan"  # along the attribute `axis`: elements depend on those before, or on all
     FUSION = "fusion"  # a body of other operations, one kernel
     HOST = "host"  # no kernel: a program calls the NumPy implementation
 
@@ -279,6 +280,19 @@ def host(
 ) -> Primitive:
     """An operation that NumPy or SciPy computes, in compiled programs too."""
     return primitive(name, Kind.HOST, operands, infer=infer or same_type, impl=impl, vjp=vjp, torch_name=torch_name, **more)
+
+
+def scan(
+    name: str,
+    impl: Callable[..., Any],
+    operands: str = "x",
+    *,
+    infer: Callable[..., Any],
+    vjp: Sequence[Callable[..., Any] | None] | None = None,
+    **more: Any,
+) -> Primitive:
+    """An operation along one axis."""
+    return primitive(name, Kind.SCAN, operands, infer=infer, impl=impl, vjp=vjp, **more)
 
 
 def elementwise(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, host, inexact, primitive, same_type
+from ..primitive import Kind, host, scan, inexact, primitive, same_type
 from ..types import TensorType, int64
 from .elementwise import add, eq, exp, mul, sub, where
 from .movement import pad, slice_
@@ -33,7 +33,7 @@ def _accumulate(run: Callable[..., Any]) -> Any:
     return impl
 
 
-cumsum = host(
+cumsum = scan(
     "cumsum",
     _accumulate(running),
     infer=_infer,
@@ -72,7 +72,7 @@ def _shift(x: Any, x_type: TensorType, axis: int, back: bool) -> Any:
 
 
 # y[i] = a[i] * y[i - 1] + b[i] along the axis, from the end if reversed. Its adjoint is a recurrence the other way.
-recurrence = host(
+recurrence = scan(
     "recurrence",
     _recurrence,
     "a b",
@@ -104,7 +104,7 @@ def _cumprod_vjp(g: Any, x: Any, x_type: TensorType, axis: int) -> Any:
     return mul(left, _adjoint(g, x, x_type, axis, False))
 
 
-cumprod = host(
+cumprod = scan(
     "cumprod",
     _accumulate(running_product),
     infer=_infer,
@@ -167,7 +167,7 @@ def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(y, 0, axis))
 
 
-cumargmax = host("cumargmax", _extreme_positions, infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64), real=True)
+cumargmax = scan("cumargmax", _extreme_positions, infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64), real=True)
 
 
 def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
@@ -180,7 +180,7 @@ def _argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
 
 
 # Stable; NaN sorts above every number.
-argsort = host("argsort", _argsort, infer=lambda x, axis, descending: _infer(x, axis).with_dtype(int64), real=True)
+argsort = scan("argsort", _argsort, infer=lambda x, axis, descending: _infer(x, axis).with_dtype(int64), real=True)
 
 
 def _infer_searchsorted(x: TensorType, values: TensorType, right: bool) -> TensorType:

@@ -9,6 +9,7 @@ from ..graph import Graph, Op, Value
 from ..ops import (
     add,
     adjoin,
+    argsort,
     broadcast,
     cast,
     eq,
@@ -42,6 +43,8 @@ _MEMORY = (reshape, adjoin)  # describe only where values are stored
 
 def has_kernel(op: Op) -> bool:
     """True if kernels can be generated for an operation on values of its types."""
+    if op.primitive is argsort and op.operands[0].dtype.itemsize > 4:  # their keys would need more than 64 bits
+        return False
     return op.primitive.has_kernel and all(v.type.dtype.is_native for v in (*op.operands, *op.results))
 
 

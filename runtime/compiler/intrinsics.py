@@ -194,6 +194,18 @@ def real(builder: Builder, bits: Scalar) -> Scalar:
     return Scalar(builder.bitcast(bits.value, _FLOATS[float64]), float64)
 
 
+def ordered(builder: Builder, x: Scalar) -> Scalar:
+    """An integer of at most 32 bits in the order of sorts: equal for equal elements, NaN greatest."""
+    if x.dtype is not float32:
+        return convert(builder, x, int64)
+    zero = ir.Constant(x.value.type, 0.0)
+    bits = builder.bitcast(builder.fadd(x.value, zero), I32)  # -0 becomes 0
+    negative = builder.ashr(bits, ir.Constant(I32, 31))
+    key = builder.xor(bits, builder.and_(negative, ir.Constant(I32, 0x7FFFFFFF)))
+    key = builder.select(builder.fcmp_unordered("uno", x.value, x.value), ir.Constant(I32, 0x7FFFFFFF), key)
+    return Scalar(builder.sext(key, I64), int64)
+
+
 def select(builder: Builder, c: Scalar, a: Scalar, b: Scalar) -> Scalar:
     if a.dtype is not b.dtype and (a.dtype.is_floating_point or b.dtype.is_floating_point):
         raise TypeError(f"a kernel chooses between {a.dtype.short} and {b.dtype.short}")
@@ -442,7 +454,7 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     special.FUNCTIONS,
 )
 INTRINSICS: dict[str, Intrinsic] = {
-    **{f.__name__: f for f in (load, store, prefetch, accumulate, real, select, fmod, abs_, floor_div, floor_mod, int_pow)},
+    **{f.__name__: f for f in (load, store, prefetch, accumulate, real, ordered, select, fmod, abs_, floor_div, floor_mod, int_pow)},
     **{f.__name__: f for f in (check_index, check_divisor)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),

@@ -22,6 +22,7 @@ from .gemm import KC
 
 _INT, _BIT = ir.IntType(64), ir.IntType(1)
 _ROWS = 64  # whose positions are in tables
+_LINES = 32
 _TOGETHER = 3  # lines or columns that are computed together
 _EVEN = 0x5555555555555555
 
@@ -113,7 +114,7 @@ def _by_columns(w: _Writer, locate: ir.Function, step: int, out_step: int) -> ir
 def _by_terms(w: _Writer, locate: ir.Function, step_a: int, step_b: int) -> ir.Function:
     """(rows, columns, terms, lanes of a vector, a, b, c, add): vectors are along the innermost axis of the terms.
 
-    The sums of the innermost two axes are added in float64.
+    The sums of the innermost two axes, of at most ``_LINES`` positions of the outer one, are added in float64.
     """
     operand, double = w.stored.as_pointer(), ir.VectorType(ir.DoubleType(), w.lanes)
     f, b = w.function(f"terms_{step_a}_{step_b}", (*[TABLE] * 3, _INT, operand, operand, w.pointer, _BIT))
@@ -126,12 +127,14 @@ def _by_terms(w: _Writer, locate: ir.Function, step_a: int, step_b: int) -> ir.F
         for j, count in w.blocks(neighbours, _TOGETHER):  # columns that share the elements of a
             for total in sums[:count]:
                 b.store(ir.Constant(double, [0.0] * w.lanes), total)
-            with w.over(terms, AXES - 2) as (from_a, from_b), w.steps(extent, most) as x:
+            with w.over(terms, AXES - 2) as (from_a, from_b), w.steps(extent, most) as x, w.loop(0, lines, _LINES) as first:
                 here = w.least(most, b.sub(extent, x))
                 mask_a, mask_b = w.mask(here, step_a), w.mask(here, step_b)
-                start_a, start_b = w.at(left, row_a, from_a, (x, gap_a)), w.at(right, column_b, from_b, (x, gap_b))
+                start_a = w.at(left, row_a, from_a, (x, gap_a), (first, line_a))
+                start_b = w.at(right, column_b, from_b, (x, gap_b), (first, line_b))
                 starts = [w.at(start_b, (b.add(j, _INT(r)), next_b)) for r in range(count)]
-                with w.carrying(lines, *[nothing] * count) as (i, parts, following):
+                block = w.least(_LINES, b.sub(lines, first))
+                with w.carrying(block, *[nothing] * count) as (i, parts, following):
                     element = w.computed(w.read(w.at(start_a, (i, line_a)), mask_a, step_a, zeros))
                     for place, part in zip(starts, parts, strict=True):
                         other = w.computed(w.read(w.at(place, (i, line_b)), mask_b, step_b, zeros))

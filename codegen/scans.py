@@ -48,7 +48,7 @@ def lower_scan(low: Lowering, op: Op, out: Array) -> Kernel:
     extent, step = low.param(n), low.param(inner)
     with low.loop(Loop("i0", "start", "stop")):
         body = low.scopes[-1].body
-        found = []
+        found: list[_Line] = []
         for k in range(together):
             line = f"i0 * {together} + {k}" if together > 1 else "i0"
             if inner == 1 and lines % together:  # the last iteration repeats the last line
@@ -61,10 +61,10 @@ def lower_scan(low: Lowering, op: Op, out: Array) -> Kernel:
         with low.loop(Loop(position, "0", extent, sequential=True)):
             at = f"({extent} - 1 - {position})" if op.attrs.get("reverse") else position
             offset = low.atom(f"{at} * {step}" if step != "1" else at)
-            for line in found:
-                place = low.atom(f"{line.base} + {offset}")
+            for one in found:
+                place = low.atom(f"{one.base} + {offset}")
                 elements = [low.let(_element(a, place)) for a in low.arrays[: len(op.operands)]]
-                result = update(low, line, position, elements)
+                result = update(low, one, position, elements)
                 low.scopes[-1].body.append(Store(out.name, place, f"{out.dtype.short}({result})"))
     return low.finish(-(-lines // together))
 

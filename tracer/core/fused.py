@@ -76,7 +76,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 return function(*args, **kwargs)
         compiled, key = large and not by_numpy, tuple(signature)
         table = known if compiled else known_small
-        found = table.known.get(key, table)
+        found: Any = table.known.get(key, table)
         if found is table:
             make = functools.partial(new, args, kwargs, tensors, compiled)
             found = table.get(key, make, 0 if compiled else CALLS) if fits(tensors, compiled) else None

@@ -184,12 +184,18 @@ def _affine(i: str, start: int, step: int, param: Param) -> str:
 
 
 def _slice_vjp(g: Any, x_type: TensorType, starts: Shape, stops: Shape, steps: Shape) -> Any:
+    return pad(g, **_around(x_type.shape, starts, stops, steps), value=0)
+
+
+@functools.lru_cache(1024)
+def _around(shape: Shape, starts: Shape, stops: Shape, steps: Shape) -> dict[str, Shape]:
+    """The padding that puts a slice back to its place in an array."""
     low, high = [], []
-    for n, a, b, s in zip(x_type.shape, starts, stops, steps, strict=True):
+    for n, a, b, s in zip(shape, starts, stops, steps, strict=True):
         count = -(-(b - a) // s)
         low.append(a if count else 0)
         high.append(n - a - ((count - 1) * s + 1) if count else n)
-    return pad(g, low=tuple(low), high=tuple(high), interior=tuple(s - 1 for s in steps), value=0)
+    return {"low": tuple(low), "high": tuple(high), "interior": tuple(s - 1 for s in steps)}
 
 
 slice_ = primitive(
@@ -351,13 +357,21 @@ def _infer_pad(x: TensorType, low: Shape, high: Shape, interior: Shape, value: A
 
 def _pad(x: Any, low: Shape, high: Shape, interior: Shape, value: Any) -> np.ndarray:
     x = np.asarray(x)
-    shape = _infer_pad(type_of(x), low, high, interior, value).shape
-    y = np.full(shape, value, x.dtype)
-    inner = (
-        slice(lo, lo + (n - 1) * (gap + 1) + 1 if n else lo, gap + 1) for n, lo, gap in zip(x.shape, low, interior, strict=True)
-    )
-    y[tuple(inner)] = x
+    shape, inner = _inner(type_of(x), low, high, interior)
+    if value.__class__ is int and value == 0:
+        y = np.zeros(shape, x.dtype)
+    else:
+        y = np.full(shape, value, x.dtype)
+    y[inner] = x
     return y
+
+
+@functools.lru_cache(1024)
+def _inner(x: TensorType, low: Shape, high: Shape, interior: Shape) -> tuple[Shape, tuple[slice, ...]]:
+    """The shape of a padded array, and the place of the original elements."""
+    ends = zip(x.shape, low, interior, strict=True)
+    inner = [slice(lo, lo + (n - 1) * (gap + 1) + 1 if n else lo, gap + 1) for n, lo, gap in ends]
+    return _infer_pad(x, low, high, interior, 0).shape, tuple(inner)
 
 
 def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:

@@ -27,14 +27,12 @@ class NumpyFunction(GraphFunction):
     @cached_property
     def waits(self) -> bool:  # type: ignore[override]
         """True if a saved value, which second derivatives recompute, depends on an input that eager autograd does not save."""
-        if self.primal is not None:
-            return True
-        saving = self._saving(frozenset(range(len(self.outputs))), frozenset(self.active))
+        graph, saving = self.as_written, self._saving(frozenset(range(len(self.outputs))), frozenset(self.active))
         needed = set().union(*saving.values())
-        for op in reversed(self.recorded.ops):
+        for op in reversed(graph.ops):
             if not needed.isdisjoint(op.results):
                 needed.update(op.operands)
-        return any(v in needed for i, v in enumerate(self.recorded.inputs) if i not in self._saved)
+        return any(v in needed for i, v in enumerate(graph.inputs) if i not in self._saved)
 
     @cached_property
     def joint(self) -> Graph:

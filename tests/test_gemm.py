@@ -8,20 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.ir.types import float32, float64
+from tracer.ir.types import bfloat16, float16, float32, float64
 from tracer.runtime.support.gemm import gemm, tile
 
 _WORD = ctypes.c_int64
-_DTYPES = {"f": float32, "d": float64}
+_DTYPES = {t.numpy: t for t in (float16, bfloat16, float32, float64)}
+HALVES = [float16.numpy, bfloat16.numpy]
 pytestmark = pytest.mark.usefixtures("each_cpu")
 
 
 def product(a, b, out=None):
     (m, k), n, size = a.shape, b.shape[1], a.itemsize
-    c = np.full((m, n), np.nan, a.dtype) if out is None else out
+    c = np.full((m, n), np.nan, np.float32 if size == 2 else a.dtype) if out is None else out
     left, right = ([x.ctypes.data, *(s // size for s in x.strides)] for x in (a, b))
-    function = ctypes.CFUNCTYPE(None, *[_WORD] * 12)(gemm(_DTYPES[a.dtype.char]))
-    function(m, n, k, *left, *right, c.ctypes.data, *(s // size for s in c.strides))
+    function = ctypes.CFUNCTYPE(None, *[_WORD] * 12)(gemm(_DTYPES[a.dtype]))
+    function(m, n, k, *left, *right, c.ctypes.data, *(s // c.itemsize for s in c.strides))
     return c
 
 
@@ -40,7 +41,8 @@ def check(m, n, k, dtype="f", layouts=("rows", "rows"), seed=0):
     exact = a.astype("d") @ b.astype("d")
     scale = np.abs(a.astype("d")) @ np.abs(b.astype("d"))
     # The bound for sums of k products in any order (Higham, Accuracy and Stability of Numerical Algorithms, 3.5).
-    assert (np.abs(product(a, b) - exact) <= (k + 1) * np.finfo(dtype).eps * scale).all()
+    found = product(a, b)
+    assert (np.abs(found - exact) <= (k + 1) * np.finfo(found.dtype).eps * scale).all()
 
 
 LAYOUTS = ["rows", "columns", "gaps"]
@@ -49,7 +51,7 @@ LAYOUTS = ["rows", "columns", "gaps"]
 @settings(max_examples=150, deadline=None)
 @given(
     st.tuples(*[st.integers(0, 70)] * 3),
-    st.sampled_from("fd"),
+    st.sampled_from(["f", "d", *HALVES]),
     st.sampled_from(LAYOUTS),
     st.sampled_from(LAYOUTS),
     st.integers(),
@@ -59,14 +61,14 @@ def test_any_product(extents, dtype, left, right, seed):
 
 
 @pytest.mark.parametrize("layouts", [(a, b) for a in LAYOUTS for b in LAYOUTS])
-@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("dtype", ["f", "d", *HALVES], ids=str)
 def test_extents_beyond_every_block(dtype, layouts):
     check(701, 67, 530, dtype, layouts)
 
 
-@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("dtype", ["f", "d", *HALVES], ids=str)
 def test_extents_around_a_tile(dtype):
-    t = tile(_DTYPES[dtype])
+    t = tile(_DTYPES[np.dtype(dtype)])
     for rows in (t.rows - 1, t.rows, t.rows + 1, 3 * t.rows):
         for columns in (t.columns - 1, t.columns, t.columns + 1):
             check(rows, columns, 257, dtype)
@@ -76,13 +78,17 @@ def test_an_empty_sum_is_zero():
     assert (product(np.ones((3, 0), "f"), np.ones((0, 5), "f")) == 0).all()
 
 
-def test_what_is_outside_the_matrices_is_neither_read_nor_written():
+@pytest.mark.parametrize("dtype", ["f", *HALVES], ids=str)
+@pytest.mark.parametrize("inner", [19, 20])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_outside_the_matrices_is_neither_read_nor_written(dtype, inner, turned):
     """The operands are surrounded by NaNs, the result by a marker."""
-    frame = np.full((40, 80), np.nan, "f")
-    frame[:33, :70] = 1
+    left, right = np.full((40, 80), np.nan, dtype), np.full((80, 40) if turned else (40, 80), np.nan, dtype)
+    a, b = left[:33, :inner], right.T[:inner, :70] if turned else right[:inner, :70]
+    a[...], b[...] = 1, 1
     out = np.full((40, 80), 7, "f")
-    product(frame[:33, :20], frame[:20, :70], out[:33, :70])
-    assert (out[:33, :70] == 20).all()
+    product(a, b, out[:33, :70])
+    assert (out[:33, :70] == inner).all()
     assert (out[33:] == 7).all()
     assert (out[:, 70:] == 7).all()
 
@@ -110,6 +116,13 @@ def test_parts_have_the_bits_of_the_whole():
     for cut in (1, 14, 64, 90, 149):
         np.testing.assert_array_equal(np.hstack([product(a, b[:, :cut]), product(a, b[:, cut:])]), whole)
         np.testing.assert_array_equal(np.vstack([product(a[:cut], b), product(a[cut:], b)]), whole)
+
+
+def test_long_products_of_halves_are_as_accurate_as_those_of_float32():
+    for dtype in HALVES:
+        a, b = np.full((20, 100_001), 1, dtype), np.full((100_001, 40), 0.1, dtype)
+        exact = 100_001 * float(b[0, 0])
+        assert np.abs(product(a, b) / exact - 1).max() < 1e-6
 
 
 def test_many_threads_at_once():

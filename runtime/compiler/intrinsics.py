@@ -454,7 +454,10 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     special.FUNCTIONS,
 )
 INTRINSICS: dict[str, Intrinsic] = {
-    **{f.__name__: f for f in (load, store, prefetch, accumulate, real, ordered, select, fmod, abs_, floor_div, floor_mod, int_pow)},
+    **{
+        f.__name__: f
+        for f in (load, store, prefetch, accumulate, real, ordered, select, fmod, abs_, floor_div, floor_mod, int_pow)
+    },
     **{f.__name__: f for f in (check_index, check_divisor)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),

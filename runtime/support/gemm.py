@@ -30,7 +30,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir.types import DType, float64
+from ...ir.types import DType, bfloat16, float64
 from ..compiler import compile as compiler
 from ..compiler.halves import widened
 from ..compiler.machine import CPU, selected
@@ -38,7 +38,16 @@ from ..compiler.machine import CPU, selected
 _INT, _VOID, _BIT = ir.IntType(64), ir.VoidType(), ir.IntType(1)
 KC, MC = 256, 640  # of a packed block of A: inner extent, maximum rows
 DEEP, SHORT = 2048, 64  # inner extents: of a product that is split, and of sums in registers within a part
+# Adds the products of 32 pairs of bfloat16 to 16 sums. Subnormal numbers count as zero.
+_OF_PAIRS = "llvm.x86.avx512bf16.dpbf16ps.512"
 _POOLED = 16  # workspaces kept for later calls; with more concurrent threads, the others allocate
+
+
+class _BFloat(ir.Type):
+    """LLVM's type, which llvmlite lacks."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,13 @@ def tile(dtype: DType) -> Tile:
 class Writer:
     """Generates the functions of one module, for elements of one dtype.
 
-    16-bit operands (``stored``) are packed as float32; computation and result are float32.
+    16-bit operands (``stored``) are packed as float32; computation and result are float32. With ``pairs``, two adjacent terms
+    of bfloat16 are packed as one word, and multiplied and added by one instruction.
     """
 
-    def __init__(self, dtype: DType):
+    def __init__(self, dtype: DType, pairs: bool = False):
         self.dtype = dtype
+        self.pairs = pairs
         self.element = ir.DoubleType() if dtype is float64 else ir.FloatType()
         self.stored = ir.IntType(16) if dtype.is_half else self.element
         self.pointer = self.element.as_pointer()
@@ -78,6 +89,9 @@ class Writer:
         self.fma = ir.Function(self.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
         self.malloc = ir.Function(self.module, ir.FunctionType(ir.IntType(8).as_pointer(), [_INT]), "malloc")
         self.free = ir.Function(self.module, ir.FunctionType(_VOID, [_INT]), "free")
+        if pairs:
+            self.twins = ir.VectorType(_BFloat(), 2 * self.tile.lanes)
+            self.fma = ir.Function(self.module, ir.FunctionType(self.vector, [self.vector, self.twins, self.twins]), _OF_PAIRS)
         slots = ir.ArrayType(self.pointer, _POOLED)
         self.pool = ir.GlobalVariable(self.module, slots, "pool")
         self.pool.linkage, self.pool.initializer = "private", ir.Constant(slots, None)
@@ -175,6 +189,16 @@ class Writer:
         """Elements of an operand, converted to the type of the computation."""
         return widened(self.b, x, self.dtype) if self.dtype.is_half else x
 
+    def multiplied(self, x: Any, y: Any, total: Any) -> Any:
+        """The sum of ``total`` and the products of two packed vectors."""
+        if self.pairs:
+            return self.b.call(self.fma, [total, *(self.b.bitcast(v, self.twins) for v in (x, y))])
+        return self.b.call(self.fma, [x, y, total])
+
+    def steps(self, depth: Any) -> Any:
+        """The number of packed rows for so many terms."""
+        return self.b.lshr(self.b.add(depth, _INT(1)), _INT(1)) if self.pairs else depth
+
     def load_operand(self, p: Any) -> Any:
         """Loads a vector of an operand's elements."""
         return self.computed(self.b.load(self.b.bitcast(p, self.operand.as_pointer()), align=self.dtype.itemsize))
@@ -246,7 +270,7 @@ def tile_product(w: Writer, rows: int, ahead: Ahead | None = None, types_ahead: 
     for i in range(rows):
         element = w.splat(b.load(w.at(column, i)))
         for j in range(2):
-            new[i, j] = b.call(w.fma, [element, columns[j], sums[i, j]])
+            new[i, j] = w.multiplied(element, columns[j], sums[i, j])
     following = b.add(k, _INT(1))
     k.add_incoming(following, head)
     for place in places:
@@ -324,6 +348,68 @@ def _packing(w: Writer, name: str, width: int) -> ir.Function:
     return f
 
 
+def _packing_pairs(w: Writer, name: str, width: int) -> ir.Function:
+    """The same for pairs of terms: a row of a sliver has a word for each lane. A missing last term is zero."""
+    lanes, word = w.tile.lanes, ir.IntType(32)
+    words = ir.VectorType(word, lanes)
+    f, b = w.function(name, (w.stored.as_pointer(), _INT, _INT, _INT, _INT, w.pointer))
+    source, across, along, total, count, target = f.args
+    pairs, vectors = w.steps(count), range(0, width, lanes)
+    zeros = ir.Constant(w.operand, [0] * lanes)
+
+    def joined(low: Any, high: Any, type_: Any) -> Any:
+        sixteen = ir.Constant(type_, 16 if type_ is word else [16] * lanes)
+        return b.or_(b.zext(low, type_), b.shl(b.zext(high, type_), sixteen))
+
+    def places(p0: Any, first: Any) -> tuple[Any, Any, Any, Any]:
+        deep, here = w.least(lanes, b.sub(pairs, p0)), w.least(width, b.sub(total, first))
+        start = w.at(source, (first, across), (p0, b.shl(along, _INT(1))))
+        return deep, here, start, w.at(target, (first, b.add(pairs, _INT(1))), (p0, width))
+
+    def is_whole(p: Any) -> Any:
+        """True if a pair has two terms."""
+        return b.icmp_signed("<", b.add(b.shl(p, _INT(1)), _INT(1)), count)
+
+    with b.if_else(b.icmp_signed("==", across, _INT(1))) as (copy, other):
+        with copy, w.loop(0, pairs, lanes) as p0, w.loop(0, total, width) as first:
+            deep, here, start, sliver = places(p0, first)
+            masks = [w.lanes_below(b.sub(here, _INT(j))) for j in vectors]
+            with w.loop(0, deep) as p:
+                second = w.splat(is_whole(b.add(p0, p)))
+                for j, mask in zip(vectors, masks, strict=True):
+                    place = w.at(start, (p, b.shl(along, _INT(1))), j)
+                    there = b.bitcast(place, w.operand.as_pointer()), b.bitcast(w.at(place, along), w.operand.as_pointer())
+                    low, high = (
+                        b.call(w.masked_load, [at, word(w.dtype.itemsize), m, zeros])
+                        for at, m in zip(there, (mask, b.and_(mask, second)), strict=True)
+                    )
+                    w.store(b.bitcast(joined(low, high, words), w.vector), w.at(sliver, (p, width), j))
+        with other, w.loop(0, total, width) as first, w.loop(0, pairs, lanes) as p0:
+            deep, here, start, sliver = places(p0, first)
+            apart = b.icmp_signed("==", along, _INT(1))
+            whole = b.and_(b.icmp_signed("==", deep, _INT(lanes)), is_whole(b.add(p0, _INT(lanes - 1))))
+            with b.if_else(b.and_(apart, whole)) as (turn, rest):
+                with turn:
+                    columns = []
+                    for j in vectors:
+                        near = [w.least(min(i, width - 1), b.sub(here, _INT(1))) for i in range(j, j + lanes)]
+                        rows = [b.bitcast(w.at(start, (i, across)), w.vector.as_pointer()) for i in near]
+                        columns.append(transposed(w, [b.load(row, align=w.dtype.itemsize) for row in rows]))
+                    for k in range(lanes):
+                        for j, column in zip(vectors, columns, strict=True):
+                            w.store(column[k], w.at(sliver, k * width + j))
+                with rest, w.loop(0, deep) as p:
+                    with w.loop(0, here) as i:
+                        place, two = w.at(start, (i, across), (p, b.shl(along, _INT(1)))), is_whole(b.add(p0, p))
+                        second = b.load(b.select(two, w.at(place, along), place))
+                        pair = joined(b.load(place), b.select(two, second, w.stored(0)), word)
+                        b.store(b.bitcast(pair, w.element), w.at(sliver, (p, width), i))
+                    with w.loop(here, width) as i:
+                        b.store(ir.Constant(w.element, 0.0), w.at(sliver, (p, width), i))
+    b.ret_void()
+    return f
+
+
 def transposed(w: Writer, vectors: list[Any]) -> list[Any]:
     """Transposes a square of elements: quarters first, then quarters of these."""
     n, size = len(vectors), len(vectors) // 2
@@ -386,11 +472,12 @@ def _by_parts(w: Writer, product: ir.Function) -> None:
 
 
 def _code(dtype: DType) -> str:
-    w = Writer(dtype)
+    w = Writer(dtype, dtype is bfloat16 and selected().has("avx512bf16"))
     rows, columns, lanes = w.tile.rows, w.tile.columns, w.tile.lanes
     product, lower = tile_product(w, rows), {n: tile_product(w, n) for n in (rows // 4, rows // 2) if n}
     leading = tile_product(w, rows, strided_ahead, (w.pointer, _INT, _INT))
-    pack_a, pack_b = _packing(w, "pack_rows", rows), _packing(w, "pack_columns", columns)
+    packing = _packing_pairs if w.pairs else _packing
+    pack_a, pack_b = packing(w, "pack_rows", rows), packing(w, "pack_columns", columns)
     most_rows = MC // rows * rows
     operand = w.stored.as_pointer()
     whole_product, b = w.function("product", (*[_INT] * 4, operand, _INT, _INT, operand, _INT, _INT, w.pointer, _INT, _INT))
@@ -403,7 +490,7 @@ def _code(dtype: DType) -> str:
     b_sliver, a_block = w.at(scratch, sizes[0]), w.at(scratch, sizes[0] + sizes[1])
     with w.loop(0, k, KC) as k0, w.loop(0, m, most_rows) as i0:
         height, depth = w.least(most_rows, b.sub(m, i0)), w.least(KC, b.sub(k, k0))
-        more = b.icmp_signed(">", k0, _INT(0))
+        more, steps = b.icmp_signed(">", k0, _INT(0)), w.steps(depth)
         b.call(pack_a, [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column, height, depth, a_block])
         # For few rows, packing B does not pay if B is row-major.
         low = b.and_(b.icmp_signed("<=", height, _INT(2 * rows)), b.icmp_signed("==", right_column, _INT(1)))
@@ -421,7 +508,7 @@ def _code(dtype: DType) -> str:
             if not dtype.is_half:
                 b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
             with w.loop(0, height, rows) as i:
-                operands = [depth, short, w.at(a_block, (i, b.add(depth, _INT(1)))), *b_operand]
+                operands = [steps, w.steps(short), w.at(a_block, (i, b.add(steps, _INT(1)))), *b_operand]
                 target = w.at(out, (b.add(i0, i), out_row), (j, out_column))
                 tall = w.least(rows, b.sub(height, i))
                 full = b.and_(b.icmp_signed("==", wide, _INT(columns)), b.icmp_signed("==", out_column, _INT(1)))

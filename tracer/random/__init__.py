@@ -26,6 +26,7 @@ from ..ops.common import constant_in, to_dtype, within
 from ..ops.complex import view_as_complex
 from ..ops.create import _leaf, factory
 from ..ops.offering import offer
+from ..ops.reduce import argmax
 from ..ops.reduce import sum as sum_
 from ..ops.shape import _sizes
 from ..tracing.scalars import RuntimeInt
@@ -343,7 +344,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     stream, shape = generator or default_generator, input._data.shape
     with unfollowed():
         if not replacement:
-            return topk(input / -pointwise.log(stream.uniform(shape, float64)), num_samples).indices
+            keys = input / -pointwise.log(stream.uniform(shape, float64))
+            return argmax(keys, -1, keepdim=True) if num_samples == 1 else topk(keys, num_samples).indices
         total = cumsum(input, -1)
         drawn = stream.uniform((*shape[:-1], num_samples), float64) * total[..., -1:]
         return searchsorted(total, drawn, right=True)

@@ -105,7 +105,7 @@ def _result_type(name: str, t: Sequence[Any]) -> types.Type:
         return _TYPES[name.removeprefix("uniform_")]
     if name == "select":
         return t[1]
-    if name in ("floor_div", "floor_mod"):
+    if name in ("floor_div", "floor_mod", "ordered"):
         return types.int64
     if name in ("accumulate", "maximum", "minimum") and t[0] != t[1]:
         return types.int64  # integers of different types become 64-bit

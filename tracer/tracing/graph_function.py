@@ -314,8 +314,11 @@ class GraphFunction:
     def needs(self, outputs: frozenset[int]) -> frozenset[Op]:
         """The operations whose eager nodes a backward pass from some of ``outputs`` frees."""
         if outputs not in self._needs:
-            sources = [op for op in self.as_written.ops if op.primitive.kind is Kind.SOURCE]
-            constants = {v for op in sources for v in op.results if not v.type.shape}  # eager nodes have numbers
+            constants: set[Value] = set()  # eager nodes have numbers
+            for op in self.as_written.ops:
+                number = op.primitive.kind is Kind.SOURCE and not op.results[0].type.shape
+                if number or (op.primitive is broadcast and op.operands[0] in constants):
+                    constants.update(op.results)
             saving = self._saving(outputs, frozenset(self.active))
             self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
         return self._needs[outputs]

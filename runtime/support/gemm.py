@@ -195,7 +195,7 @@ class Writer:
             return self.b.call(self.fma, [total, *(self.b.bitcast(v, self.twins) for v in (x, y))])
         return self.b.call(self.fma, [x, y, total])
 
-    def steps(self, depth: Any) -> Any:
+    def packed_rows(self, depth: Any) -> Any:
         """The number of packed rows for so many terms."""
         return self.b.lshr(self.b.add(depth, _INT(1)), _INT(1)) if self.pairs else depth
 
@@ -354,7 +354,7 @@ def _packing_pairs(w: Writer, name: str, width: int) -> ir.Function:
     words = ir.VectorType(word, lanes)
     f, b = w.function(name, (w.stored.as_pointer(), _INT, _INT, _INT, _INT, w.pointer))
     source, across, along, total, count, target = f.args
-    pairs, vectors = w.steps(count), range(0, width, lanes)
+    pairs, vectors = w.packed_rows(count), range(0, width, lanes)
     zeros = ir.Constant(w.operand, [0] * lanes)
 
     def joined(low: Any, high: Any, type_: Any) -> Any:
@@ -490,7 +490,7 @@ def _code(dtype: DType) -> str:
     b_sliver, a_block = w.at(scratch, sizes[0]), w.at(scratch, sizes[0] + sizes[1])
     with w.loop(0, k, KC) as k0, w.loop(0, m, most_rows) as i0:
         height, depth = w.least(most_rows, b.sub(m, i0)), w.least(KC, b.sub(k, k0))
-        more, steps = b.icmp_signed(">", k0, _INT(0)), w.steps(depth)
+        more, steps = b.icmp_signed(">", k0, _INT(0)), w.packed_rows(depth)
         b.call(pack_a, [w.at(left, (i0, left_row), (k0, left_column)), left_row, left_column, height, depth, a_block])
         # For few rows, packing B does not pay if B is row-major.
         low = b.and_(b.icmp_signed("<=", height, _INT(2 * rows)), b.icmp_signed("==", right_column, _INT(1)))
@@ -508,7 +508,7 @@ def _code(dtype: DType) -> str:
             if not dtype.is_half:
                 b_operand = [b.select(direct, start, b_sliver), b.select(direct, right_row, _INT(columns))]
             with w.loop(0, height, rows) as i:
-                operands = [steps, w.steps(short), w.at(a_block, (i, b.add(steps, _INT(1)))), *b_operand]
+                operands = [steps, w.packed_rows(short), w.at(a_block, (i, b.add(steps, _INT(1)))), *b_operand]
                 target = w.at(out, (b.add(i0, i), out_row), (j, out_column))
                 tall = w.least(rows, b.sub(height, i))
                 full = b.and_(b.icmp_signed("==", wide, _INT(columns)), b.icmp_signed("==", out_column, _INT(1)))

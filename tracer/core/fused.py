@@ -179,6 +179,7 @@ def recorded(
     With ``changes`` it may change them in place, outside autograd, and its result does not matter. If ``is_small``, NumPy
     computes it, with bitwise the same results.
     """
+    from ..autograd.node import walk
     from ..tracing.graph_function import GraphFunction
     from ..tracing.numpy_function import NumpyFunction
     from ..tracing.recorder import Recorder
@@ -214,5 +215,7 @@ def recorded(
         return None  # eager code rounds numbers in such operations less often than a graph says
     function = (NumpyFunction if is_small else GraphFunction)(graph, active, outputs)
     if outputs:
-        function.node_name = outs[outputs[0]]._grad_fn.name()  # type: ignore[union-attr]
+        nodes = [outs[k]._grad_fn for k in outputs]
+        function.node_name = nodes[0].name()  # type: ignore[union-attr]
+        function.keeps_nothing = not any(getattr(n, "keeps", True) for node in nodes for n in walk(node))  # type: ignore[arg-type]
     return Recorded(function, isinstance(out, tuple), {i: given[i]._counter[0] for i in changed})

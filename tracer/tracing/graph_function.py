@@ -94,11 +94,16 @@ class GraphFunction:
     """A function on tensors given by a graph, differentiable to any order.
 
     ``active`` are the positions of the inputs that may need gradients, ``outputs`` those of the outputs that may receive
-    cotangents. ``operands``: for each input, whether it is active, and its type. ``waits``: whether nodes must be notified
-    before the memory of an input changes, because derivatives read inputs that eager autograd does not save.
+    cotangents.
+
+    operands       for each input, whether it is active, and its type
+    waits          whether nodes must be notified before the memory of an input changes, because derivatives read inputs that
+                   eager autograd does not save
+    keeps_nothing  whether the nodes of the eager code save nothing, so that its graph can be walked repeatedly
     """
 
     waits: bool = True
+    keeps_nothing: bool = False
 
     def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int], primal: GraphFunction | None = None):
         """``primal``: the function whose cotangents this computes."""
@@ -313,12 +318,11 @@ class GraphFunction:
 
     def needs(self, outputs: frozenset[int]) -> frozenset[Op]:
         """The operations whose eager nodes a backward pass from some of ``outputs`` frees."""
+        if self.keeps_nothing:
+            return frozenset()
         if outputs not in self._needs:
-            constants: set[Value] = set()  # eager nodes have numbers
-            for op in self.as_written.ops:
-                number = op.primitive.kind is Kind.SOURCE and not op.results[0].type.shape
-                if number or (op.primitive is broadcast and op.operands[0] in constants):
-                    constants.update(op.results)
+            sources = [op for op in self.as_written.ops if op.primitive.kind is Kind.SOURCE]
+            constants = {v for op in sources for v in op.results if not v.type.shape}  # eager nodes have numbers
             saving = self._saving(outputs, frozenset(self.active))
             self._needs[outputs] = frozenset(op for op, values in saving.items() if not values <= constants)
         return self._needs[outputs]

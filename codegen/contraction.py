@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ..ir.graph import Op
-from ..ir.ops.contract import roles
+from ..ir.ops.contract import repays_tiles, roles, tiles
+from ..ir.types import float32, float64
 from .loops import Lowering, literal
 from .nest import Array, Do, Kernel, Loop, Store
 
@@ -19,6 +20,7 @@ _COLUMNS = 512  # per call: enough to pack the rows again
 _FEW_ROWS = 28  # per call, at least
 MOST_TERMS = 64  # terms that are added for a vector of columns
 _LEAST = 4  # terms in a vector
+_REPAID = 400  # tiles of a call that transforms the weights
 _MANY = 8  # matrices that are enough parts
 
 
@@ -62,7 +64,8 @@ class _Contraction:
         rows, columns = (math.prod(x.count for x in part) for part in (self.rows, self.columns))
         batch = math.prod(x.count for x in self.batch)
         direct = is_direct(rows, columns, [x.count for x in self.inner])
-        axis, parts = self._divided(batch, rows, columns, direct)
+        is_winograd = self._is_winograd()
+        axis, parts = self._images() if is_winograd else self._divided(batch, rows, columns, direct)
         with low.loop(Loop("i0", "start", "stop")):
             rest = "i0"
             if axis is not None:
@@ -78,8 +81,30 @@ class _Contraction:
                 rest = low.let(f"{rest} // {x.extent}")
             if self.image:
                 self._clear()
-            self._call("direct" if direct else "contract")
+            self._call("winograd" if is_winograd else "direct" if direct else "contract")
         return low.finish(batch * parts)
+
+    def _is_winograd(self) -> bool:
+        """True for a convolution of 3 x 3 windows with stride 1 that has enough channels and tiles to repay transformations."""
+        image, window = [x.numbers for x in self.columns[-2:]], [x.numbers for x in self.inner[-2:]]
+        if self.image or self.batch or len(self.rows) != 1 or len(self.columns) not in (2, 3) or len(self.inner) != 3:
+            return False
+        if self.out.dtype not in (float32, float64) or self.op.operands[0].dtype is not self.out.dtype:
+            return False
+        if [x.count for x in self.inner[-2:]] != [3, 3] or [*image[1][1:]] != [1, 1]:
+            return False
+        if [n[1] for n in image] != [n[1] for n in window]:
+            return False
+        *images, lines, columns = (x.count for x in self.columns)
+        return repays_tiles(self.rows[0].count, self.inner[0].count, math.prod(images), lines, columns)
+
+    def _images(self) -> tuple[_Axis | None, int]:
+        """Each call transforms the weights, which takes about as long as the products of a few tiles."""
+        if len(self.columns) == 2:
+            return None, 1
+        images, lines, columns = (x.count for x in self.columns)
+        parts = min(images, images * tiles(lines, columns) // _REPAID)
+        return (self.columns[0], parts) if parts > 1 else (None, 1)
 
     def _divided(self, batch: int, rows: int, columns: int, direct: bool) -> tuple[_Axis | None, int]:
         """The axis that is divided among calls, and the number of parts. Calls do not write to the same elements."""

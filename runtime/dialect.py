@@ -93,7 +93,7 @@ def _operand(builder: ir.IRBuilder, type_: types.Type, value: Any) -> Any:
 
 def _result_type(name: str, t: Sequence[Any]) -> types.Type:
     """The type of an intrinsic's result."""
-    if name.startswith(("store", "prefetch", "gemm_", "contract_", "direct_")):
+    if name.startswith(("store", "prefetch", *intrinsics.PRODUCTS)):
         return types.void
     if name == "load":
         return _TYPES[t[0].short]
@@ -202,7 +202,7 @@ def call(kernel: Any, arrays: Sequence[np.ndarray], integers: Sequence[int], sta
         if not a.flags.c_contiguous:
             raise ValueError(f"array {k} is not contiguous")
     status = np.zeros(2, np.int64)
-    called = [product(name) for name in kernel.py_func.__code__.co_names if name.startswith(("gemm_", "contract_", "direct_"))]
+    called = [product(name) for name in kernel.py_func.__code__.co_names if name.startswith(intrinsics.PRODUCTS)]
     words = np.array([*map(address, arrays), *integers, address(status), *called], np.int64)
     _entry(kernel).ctypes(words.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), start, stop)
     if status[0]:

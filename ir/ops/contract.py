@@ -98,6 +98,24 @@ _ROLES: dict[tuple[bool, ...], str] = {
 }
 
 
+_TILES, _CHANNELS, _WASTE = 32, 16, 1.4  # the least, and the most elements computed for one of the result
+_MOST_TERMS = 2048  # added in the format of the operands
+
+
+def tiles(lines: int, columns: int) -> int:
+    """The number of 2 x 2 tiles of an image."""
+    return -(-lines // 2) * -(-columns // 2)
+
+
+def repays_tiles(rows: int, channels: int, images: int, lines: int, columns: int) -> bool:
+    """True if a convolution of 3 x 3 windows with stride 1, whose results have this size, has enough channels and tiles of
+    2 x 2 results for Winograd's algorithm.
+    """
+    count = images * tiles(lines, columns)
+    waste = 4 * tiles(lines, columns) / max(lines * columns, 1)
+    return count >= _TILES and rows >= _CHANNELS and _CHANNELS <= channels <= _MOST_TERMS and waste <= _WASTE
+
+
 def _infer_contract(
     a: TensorType,
     b: TensorType,

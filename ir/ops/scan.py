@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, host, scan, inexact, primitive, same_type
+from ..primitive import Kind, host, inexact, primitive, same_type, scan
 from ..types import TensorType, int64
 from .elementwise import add, eq, exp, mul, sub, where
 from .movement import pad, slice_

@@ -11,6 +11,7 @@ import numpy as np
 from ..primitive import Kind, primitive
 from ..types import TensorType, dtype_named, int64
 
+
 def _full(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     if value.__class__ is int and value == 0:
         return np.zeros(shape, dtype_named(dtype).numpy)

@@ -193,7 +193,18 @@ _REAL: Mapping[str, Callable[..., Value]] = {
 _OF_PARTS = frozenset(
     [
         *("add", "sub", "neg", "copy", "detach", "where"),
-        *("reshape", "broadcast", "permute", "slice", "select", "slice_update", "flip", "concatenate", "diagonal", "diagonal_update"),
+        *(
+            "reshape",
+            "broadcast",
+            "permute",
+            "slice",
+            "select",
+            "slice_update",
+            "flip",
+            "concatenate",
+            "diagonal",
+            "diagonal_update",
+        ),
         *("windows", "fold", "sum", "index_select", "gather", "index_add", "scatter_add", "set_at"),
     ]
 )

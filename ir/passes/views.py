@@ -13,7 +13,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import Graph, Op, Rewriter, Value
-from ..ops import broadcast, contract, flip, fold, matmul, permute, reshape, slice_, strided, sum_, windows
+from ..ops import broadcast, contract, flip, fold, matmul, pad, permute, reshape, slice_, strided, sum_, windows
+from ..ops.contract import repays_tiles
 from .dce import dce
 
 _AXES = 4  # in memory, of the rows, columns or terms of a product
@@ -44,6 +45,8 @@ def contract_views(graph: Graph) -> Graph:
             rewriter.copy(op)
         else:
             operands = [rewriter.map[v] for v in c.operands]
+            if c.padding is not None:
+                operands[1:] = rewriter.builder.append(pad, operands[1:], c.padding, c.loc)
             (rewriter.map[c.result],) = rewriter.builder.append(contract, operands, c.attrs, c.loc)
     return dce(rewriter.finish())
 
@@ -76,6 +79,7 @@ class _Contraction:
     operands: list[Value]
     attrs: dict
     loc: str
+    padding: dict | None = None  # of the second operand
 
 
 def _view(v: Value, stored: Container[Value]) -> _View:
@@ -239,12 +243,85 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
     result = _Result(op.result, [d for d in dims if d is not None], terms, thin)
     while result.value not in outputs and len(users.get(result.value, ())) == 1 and result.absorb(users[result.value][0]):
         pass
+    turned = _turned(result, op, (a, b), users, outputs)
+    if turned is not None:
+        return turned
     special = a.windows or b.windows or result.folded
     useful = special or result.sums or (a.moves and b.moves and len(terms) > 1)
     multiplications = math.prod(op.result.shape if special else op.result.shape[-2:]) * math.prod(x.extent for x in terms)
     if not useful or multiplications <= (_TINY if special else _LITTLE):
         return None
     return result.finish(op, a, b)
+
+
+def _turned(
+    result: _Result, op: Op, views: Sequence[_View], users: dict[Value, list[Op]], outputs: set[Value]
+) -> _Contraction | None:
+    """The sum of overlapping windows of 3 x 3 with stride 1, the gradient of a convolution's images, as a convolution of the
+    padded cotangent with the weights turned by 180 degrees, if Winograd's algorithm computes that.
+
+    The padding gives only the part of the sum that is read.
+    """
+    if result.folded != 2 or not op.result.dtype.is_native or op.result.dtype.itemsize == 2 or op.attrs["wide"]:
+        return None
+    *lead, down, across, lines, columns = result.dims
+    if any(len(d) != 1 for d in (down, across, lines, columns)) or len(result.terms) != 1 or any(len(d) > 1 for d in lead):
+        return None
+    (i,), (j,), (y,), (x,) = down, across, lines, columns
+    own, other = ("a", "b") if i.a else ("b", "a")  # the steps of the weights and of the cotangent
+    weights, image = views if own == "a" else views[::-1]
+    batch = [d[0] for d in lead if d and getattr(d[0], other)]
+    rows = [d[0] for d in lead if d and getattr(d[0], own)]
+    n, m = y.extent, x.extent
+    root, (terms,) = image.root, result.terms
+    if len(rows) != 1 or len(batch) > 1 or set(map(id, rows)) & set(map(id, batch)):
+        return None
+    if (i.extent, j.extent) != (3, 3) or result.steps[-4:] != result.steps[-2:] * 2 or result.steps[-1] != 1:
+        return None
+    planes = [terms, *batch]
+    if root.shape[-2:] != (n, m) or (getattr(y, other), getattr(x, other), image.start) != (m, 1, 0):
+        return None
+    if any(getattr(z, other) % (n * m) for z in planes) or root.type.numel != n * m * math.prod(z.extent for z in planes):
+        return None
+    value, (low, high) = _cut(result.value, users, outputs)
+    if min(*low, *high) < 0:
+        return None
+    height, width = n + low[0] + high[0], m + low[1] + high[1]
+    images = math.prod(z.extent for z in batch)
+    if not repays_tiles(rows[0].extent, terms.extent, images, height - 2, width - 2):
+        return None
+    plane = {id(z): getattr(z, other) // (n * m) * height * width for z in planes}
+    strides = _strides(value.shape)
+    axes = [(rows[0].extent, getattr(rows[0], own), 0, strides[1])]
+    axes += [(z.extent, 0, plane[id(z)], strides[0]) for z in batch]
+    axes += [(height - 2, 0, width, strides[2]), (width - 2, 0, 1, 1)]
+    axes += [(terms.extent, getattr(terms, own), plane[id(terms)], 0)]
+    axes += [(3, -getattr(i, own), width, 0), (3, -getattr(j, own), 1, 0)]
+    attrs = {
+        "shape": value.shape,
+        "extents": tuple(z[0] for z in axes),
+        **{f"{name}_steps": tuple(z[k] for z in axes) for k, name in enumerate("abc", 1)},
+        "starts": (weights.start + 2 * (getattr(i, own) + getattr(j, own)), 0, 0),
+        "folded": 0,
+        "wide": False,
+    }
+    nothing = (0,) * (len(root.shape) - 2)
+    padding = {"low": (*nothing, *low), "high": (*nothing, *high), "interior": (*nothing, 0, 0), "value": 0}
+    return _Contraction(value, [weights.root, root], attrs, op.loc, padding)
+
+
+def _cut(v: Value, users: dict[Value, list[Op]], outputs: set[Value]) -> tuple[Value, tuple[Sequence[int], Sequence[int]]]:
+    """The part of a value that is read, if only its last two axes are cut, and how far the windows around it reach beyond the
+    windows' positions.
+    """
+    readers = users.get(v, ())
+    if v not in outputs and len(readers) == 1 and readers[0].primitive is slice_:
+        starts, stops, steps = (readers[0].attrs[k] for k in ("starts", "stops", "steps"))
+        whole = all(a == 0 and b == n for a, b, n in zip(starts[:-2], stops[:-2], v.shape, strict=False))
+        if whole and set(steps) == {1}:
+            high = [2 - (n - b) for n, b in zip(v.shape[-2:], stops[-2:], strict=True)]
+            return readers[0].result, ([2 - a for a in starts[-2:]], high)
+    return v, ((2, 2), (2, 2))
 
 
 @dataclass

@@ -51,7 +51,8 @@ def _meaning() -> str:
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
     names = ("backend", "machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector")
     files = [here / f"{name}.py" for name in names]
-    files += [here.parent / "support" / f"{name}.py" for name in ("driver", "team", "gemm", "contraction", "direct")]
+    support = ("driver", "team", "gemm", "contraction", "direct", "winograd")
+    files += [here.parent / "support" / f"{name}.py" for name in support]
     files.append(here.parent / "programs" / "timing.py")
     files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special", "contraction")]
     # Numba's version, without importing Numba, or the package metadata, which takes as long as a small kernel.

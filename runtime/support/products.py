@@ -6,8 +6,9 @@ from ...ir.types import dtype_named
 from .contraction import contraction
 from .direct import direct
 from .gemm import gemm
+from .winograd import winograd
 
-_FUNCTIONS = {"gemm": gemm, "contract": contraction, "direct": direct}
+_FUNCTIONS = {"gemm": gemm, "contract": contraction, "direct": direct, "winograd": winograd}
 
 
 def product(name: str) -> int:

@@ -21,6 +21,8 @@ _FEW_ROWS = 28  # per call, at least
 MOST_TERMS = 64  # terms that are added for a vector of columns
 _LEAST = 4  # terms in a vector
 _REPAID = 400  # tiles of a call that transforms the weights
+_MANY_CHANNELS = 64  # that are divided among two calls, which transform the cotangent
+_MOST_WEIGHTS = 1 << 17  # pairs of channels: the sums of products stay in a cache
 _MANY = 8  # matrices that are enough parts
 
 
@@ -64,8 +66,12 @@ class _Contraction:
         rows, columns = (math.prod(x.count for x in part) for part in (self.rows, self.columns))
         batch = math.prod(x.count for x in self.batch)
         direct = is_direct(rows, columns, [x.count for x in self.inner])
-        is_winograd = self._is_winograd()
-        axis, parts = self._images() if is_winograd else self._divided(batch, rows, columns, direct)
+        function, division = "direct" if direct else "contract", self._divided(batch, rows, columns, direct)
+        if self._is_winograd():
+            function, division = "winograd", self._images()
+        elif self._is_gradient():
+            function, division = "gradient", self._channels()
+        axis, parts = division
         with low.loop(Loop("i0", "start", "stop")):
             rest = "i0"
             if axis is not None:
@@ -81,22 +87,35 @@ class _Contraction:
                 rest = low.let(f"{rest} // {x.extent}")
             if self.image:
                 self._clear()
-            self._call("winograd" if is_winograd else "direct" if direct else "contract")
+            self._call(function)
         return low.finish(batch * parts)
 
     def _is_winograd(self) -> bool:
         """True for a convolution of 3 x 3 windows with stride 1 that has enough channels and tiles to repay transformations."""
-        image, window = [x.numbers for x in self.columns[-2:]], [x.numbers for x in self.inner[-2:]]
-        if self.image or self.batch or len(self.rows) != 1 or len(self.columns) not in (2, 3) or len(self.inner) != 3:
+        return self._has_windows(self.columns, self.inner) and self.columns[-1].numbers[2] == 1
+
+    def _is_gradient(self) -> bool:
+        """True for the gradient of such a convolution's weights."""
+        large = self.rows[0].count * self.columns[0].count > _MOST_WEIGHTS if self.rows and self.columns else True
+        return not large and self._has_windows(self.inner, self.columns) and self.inner[-1].numbers[0] == 1
+
+    def _has_windows(self, image: Sequence[_Axis], window: Sequence[_Axis]) -> bool:
+        """True if b is read by windows of 3 x 3 with stride 1, one at each position in images, and Winograd's algorithm
+        pays.
+        """
+        if self.image or self.batch or len(self.rows) != 1 or len(image) not in (2, 3) or len(window) != 3:
             return False
         if self.out.dtype not in (float32, float64) or self.op.operands[0].dtype is not self.out.dtype:
             return False
-        if [x.count for x in self.inner[-2:]] != [3, 3] or [*image[1][1:]] != [1, 1]:
+        steps = [[x.numbers[1] for x in axes[-2:]] for axes in (image, window)]
+        if [x.count for x in window[-2:]] != [3, 3] or steps[0] != steps[1] or steps[0][1] != 1:
             return False
-        if [n[1] for n in image] != [n[1] for n in window]:
-            return False
-        *images, lines, columns = (x.count for x in self.columns)
-        return repays_tiles(self.rows[0].count, self.inner[0].count, math.prod(images), lines, columns)
+        *images, lines, columns = (x.count for x in image)
+        return repays_tiles(self.rows[0].count, window[0].count, math.prod(images), lines, columns)
+
+    def _channels(self) -> tuple[_Axis | None, int]:
+        """Each call transforms the cotangent."""
+        return (self.columns[0], 2) if self.columns[0].count >= _MANY_CHANNELS else (None, 1)
 
     def _images(self) -> tuple[_Axis | None, int]:
         """Each call transforms the weights, which takes about as long as the products of a few tiles."""

@@ -51,7 +51,7 @@ def _meaning() -> str:
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
     names = ("backend", "machine", "compile", "numba_cpu", "lower", "intrinsics", "arithmetic", "vector")
     files = [here / f"{name}.py" for name in names]
-    support = ("driver", "team", "gemm", "contraction", "direct", "winograd")
+    support = ("driver", "team", "gemm", "contraction", "direct", "winograd", "winograd_gradient")
     files += [here.parent / "support" / f"{name}.py" for name in support]
     files.append(here.parent / "programs" / "timing.py")
     files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "special", "contraction")]

@@ -389,9 +389,7 @@ def _gemm(builder: Builder, function: Scalar, m: Scalar, n: Scalar, k: Scalar, *
 
 
 def _contract(builder: Builder, function: Scalar, *operands: Any) -> None:
-    """Calls the function of ``contraction``, ``direct`` or ``winograd`` at an address: (array, offset) three times, then its
-    axes.
-    """
+    """Calls a function for strided views at an address: (array, offset) three times, then its axes."""
     arrays, numbers = operands[:6], operands[6:]
     with builder.goto_entry_block():
         axes = builder.alloca(ir.ArrayType(I64, len(numbers)))
@@ -455,7 +453,7 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     powers.BINARY,
     special.FUNCTIONS,
 )
-PRODUCTS = ("gemm_", "contract_", "direct_", "winograd_")  # how the names of products begin
+PRODUCTS = ("gemm_", "contract_", "direct_", "winograd_", "gradient_")  # how the names of products begin
 INTRINSICS: dict[str, Intrinsic] = {
     **{
         f.__name__: f
@@ -475,7 +473,7 @@ INTRINSICS: dict[str, Intrinsic] = {
     "uniform_i64": _bits,
     **{f"gemm_{short}": _gemm for short in ("f16", "bf16", "f32", "f64")},
     **{f"{kind}_{short}": _contract for kind in ("contract", "direct") for short in ("f16", "bf16", "f32", "f64")},
-    **{f"winograd_{short}": _contract for short in ("f32", "f64")},
+    **{f"{kind}_{short}": _contract for kind in ("winograd", "gradient") for short in ("f32", "f64")},
 }
 
 
@@ -483,7 +481,7 @@ def operand_count(name: str) -> int:
     """An intrinsic's number of operands."""
     if name.startswith("gemm_"):
         return 16
-    if name.startswith(("contract_", "direct_", "winograd_")):
+    if name.startswith(PRODUCTS):
         return 7 + CONTRACTED
     if any(name in table for table in ELEMENTARY):
         return 2 if name in circular.BINARY or name in powers.BINARY else 1

@@ -229,16 +229,20 @@ def strided_ahead(w: Writer, k: Any, more: Any) -> list[Any]:
     return [w.at(place, j // w.itemsize) for j in range(0, w.tile.columns * w.itemsize, 64)]
 
 
-def tile_product(w: Writer, rows: int, ahead: Ahead | None = None, types_ahead: Sequence[Any] = ()) -> ir.Function:
+def tile_product(
+    w: Writer, rows: int, ahead: Ahead | None = None, types_ahead: Sequence[Any] = (), by_rows: int = 0
+) -> ir.Function:
     """(k, short, sliver of A, of B, stride of B, C, stride of C, add): the first rows of a tile of C, or the values to add.
 
     Registers hold sums of ``short`` terms at a time, which then go to C.
 
+    ``by_rows``: the distance of rows of A, whose elements of a row are adjacent; otherwise A is a sliver.
+
     ``ahead``: the addresses to prefetch meanwhile for each k, of the next sliver of B; ``types_ahead`` are its arguments.
     """
-    pitch, lanes = w.tile.rows, w.tile.lanes
+    pitch, apart, lanes = (1, by_rows, w.tile.lanes) if by_rows else (w.tile.rows, 1, w.tile.lanes)
     types = (_INT, _INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
-    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *types_ahead))
+    f, b = w.function(f"tile_{rows}{'_ahead' * bool(ahead)}", (*types, *types_ahead))
     count, short, left, right, right_stride, out, out_stride, more = f.args[:8]
     for p in (left, right, out):
         p.attributes.add("noalias")
@@ -268,7 +272,7 @@ def tile_product(w: Writer, rows: int, ahead: Ahead | None = None, types_ahead: 
         b.call(w.prefetch, [b.bitcast(place, w.pointer), *map(ir.IntType(32), (0, 2, 1))])
     new = {}
     for i in range(rows):
-        element = w.splat(b.load(w.at(column, i)))
+        element = w.splat(b.load(w.at(column, i * apart)))
         for j in range(2):
             new[i, j] = w.multiplied(element, columns[j], sums[i, j])
     following = b.add(k, _INT(1))

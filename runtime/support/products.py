@@ -7,8 +7,9 @@ from .contraction import contraction
 from .direct import direct
 from .gemm import gemm
 from .winograd import winograd
+from .winograd_gradient import winograd_gradient
 
-_FUNCTIONS = {"gemm": gemm, "contract": contraction, "direct": direct, "winograd": winograd}
+_FUNCTIONS = {"gemm": gemm, "contract": contraction, "direct": direct, "winograd": winograd, "gradient": winograd_gradient}
 
 
 def product(name: str) -> int:

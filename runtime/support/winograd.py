@@ -30,20 +30,20 @@ from .contraction import TABLE, ViewWriter
 from .gemm import KC, tile_product
 
 _INT, _BIT, _WORD = ir.IntType(64), ir.IntType(1), ir.IntType(32)
-_POINTS = 16  # of a transformed tile
-_SIDE = 4  # elements of a tile's side
+POINTS = 16  # of a transformed tile
+SIDE = 4  # elements of a tile's side
 
 
-class _Writer(ViewWriter):
+class WinogradWriter(ViewWriter):
     def __init__(self, dtype: DType):
         super().__init__(dtype)
-        self.side = ir.VectorType(self.element, _SIDE)
+        self.side = ir.VectorType(self.element, SIDE)
         self.pair = ir.VectorType(self.element, 2)
 
     def fours(self, p: Any, mask: Any) -> Any:
         """The four elements at an address of which the marked ones are read; the others are zero."""
         load = self._masked_function("load", self.side)
-        return self.b.call(load, [self._as(p, self.side), _WORD(1), mask, ir.Constant(self.side, [0.0] * _SIDE)])
+        return self.b.call(load, [self._as(p, self.side), _WORD(1), mask, ir.Constant(self.side, [0.0] * SIDE)])
 
     def put_pair(self, v: Any, p: Any, mask: Any) -> None:
         self.b.call(self._masked_function("store", self.pair), [v, self._as(p, self.pair), _WORD(1), mask])
@@ -73,32 +73,32 @@ class _Writer(ViewWriter):
         return self.least(most, low)
 
 
-def _input_side(w: _Writer, d: Sequence[Any]) -> list[Any]:
+def _input_side(w: WinogradWriter, d: Sequence[Any]) -> list[Any]:
     """B' times four values."""
     b = w.b
     return [b.fsub(d[0], d[2]), b.fadd(d[1], d[2]), b.fsub(d[2], d[1]), b.fsub(d[1], d[3])]
 
 
-def _output_side(w: _Writer, m: Sequence[Any]) -> list[Any]:
+def _output_side(w: WinogradWriter, m: Sequence[Any]) -> list[Any]:
     """A' times four values."""
     b = w.b
     return [b.fadd(b.fadd(m[0], m[1]), m[2]), b.fsub(b.fsub(m[1], m[2]), m[3])]
 
 
-def _weight_side(w: _Writer, g: Sequence[Any], half: Any) -> list[Any]:
+def _weight_side(w: WinogradWriter, g: Sequence[Any], half: Any) -> list[Any]:
     """G times three values."""
     b = w.b
     ends = b.fadd(g[0], g[2])
     return [g[0], b.fmul(half, b.fadd(ends, g[1])), b.fmul(half, b.fsub(ends, g[1])), g[2]]
 
 
-def _both(w: _Writer, side: Any, rows: list[list[Any]]) -> list[list[Any]]:
+def both(w: WinogradWriter, side: Any, rows: list[list[Any]]) -> list[list[Any]]:
     """A transformation of the columns of a matrix, then of its rows."""
     columns = [side(w, [row[q] for row in rows]) for q in range(len(rows[0]))]
     return [side(w, [column[p] for column in columns]) for p in range(len(columns[0]))]
 
 
-def _weights(w: _Writer) -> ir.Function:
+def _weights(w: WinogradWriter) -> ir.Function:
     """(a, step of a row, of a channel, of a window's two axes, rows, channels, size of a point, to): U as slivers of rows."""
     height, lanes = w.tile.rows, w.lanes
     f, b = w.function("weights", (w.pointer, *[_INT] * 7, w.pointer))
@@ -117,21 +117,20 @@ def _weights(w: _Writer) -> ir.Function:
                 for i, start in enumerate(places):
                     v = b.insert_element(v, b.load(w.at(start, (p, down), (q, across))), _WORD(i))
                 window[p].append(v)
-            points = _both(w, lambda w, g: _weight_side(w, g, half), window)
+            points = both(w, lambda w, g: _weight_side(w, g, half), window)
             for i, v in enumerate(v for line in points for v in line):
                 w.store(v, w.at(place, (i, size), j))  # lanes beyond a sliver's rows are overwritten by the next channel's
     b.ret_void()
     return f
 
 
-def _inputs(w: _Writer) -> ir.Function:
+def inputs_of(w: WinogradWriter) -> ir.Function:
     """(b, step of a row, of a channel, channels, positions of tiles, rows below and columns beside each, whether the tiles of a
-    vector are adjacent, to): V.
+    vector are adjacent, size of a point, to): V.
     """
     lanes, width = w.lanes, w.tile.columns
-    f, b = w.function("inputs", (w.pointer, _INT, _INT, _INT, TABLE, TABLE, TABLE, TABLE, w.pointer))
-    source, row, channel, channels, at, below, beside, adjacent, target = f.args
-    size = b.mul(channels, _INT(width))
+    f, b = w.function("inputs", (w.pointer, _INT, _INT, _INT, TABLE, TABLE, TABLE, TABLE, _INT, w.pointer))
+    source, row, channel, channels, at, below, beside, adjacent, size, target = f.args
     even, odd = (list(range(k, 2 * lanes, 2)) for k in (0, 1))
     for v in range(2):
         tiles = range(v * lanes, (v + 1) * lanes)
@@ -141,7 +140,7 @@ def _inputs(w: _Writer) -> ir.Function:
                 with block, w.loop(0, channels) as c:
                     plane = w.at(source, (c, channel))
                     lines: list[list[Any]] = []
-                    for r in range(_SIDE):
+                    for r in range(SIDE):
                         if is_near:
                             start = w.at(plane, w.get(at, v * lanes), (r, row))
                             pieces = [w.near(w.at(start, k)) for k in (0, lanes, 2, lanes + 2)]
@@ -150,22 +149,22 @@ def _inputs(w: _Writer) -> ir.Function:
                             found = []
                             for t in tiles:
                                 there = b.icmp_signed(">", w.get(below, t), _INT(r))
-                                mask = w.first(b.select(there, w.get(beside, t), _INT(0)), _SIDE)
+                                mask = w.first(b.select(there, w.get(beside, t), _INT(0)), SIDE)
                                 found.append(w.fours(w.at(plane, w.get(at, t), (r, row)), mask))
                             lines.append(_across(w, found))
                     place = w.at(target, (c, width), v * lanes)
-                    for i, x in enumerate(x for line in _both(w, _input_side, lines) for x in line):
+                    for i, x in enumerate(x for line in both(w, _input_side, lines) for x in line):
                         w.store(x, w.at(place, (i, size)))
     b.ret_void()
     return f
 
 
-def _across(w: _Writer, found: list[Any]) -> list[Any]:
+def _across(w: WinogradWriter, found: list[Any]) -> list[Any]:
     """The four elements of each tile, as vectors of the tiles' first, second, third and fourth elements."""
-    if w.lanes < _SIDE:
-        return [w.shuffled(found[0], found[1], [q, _SIDE + q]) for q in range(_SIDE)]
-    quads = [w.joined(found[j::_SIDE]) for j in range(_SIDE)]  # vector j has the elements of tiles j, j + 4, ...
-    n, units = w.lanes, w.lanes // _SIDE
+    if w.lanes < SIDE:
+        return [w.shuffled(found[0], found[1], [q, SIDE + q]) for q in range(SIDE)]
+    quads = [w.joined(found[j::SIDE]) for j in range(SIDE)]  # vector j has the elements of tiles j, j + 4, ...
+    n, units = w.lanes, w.lanes // SIDE
     low = [x for u in range(units) for x in (4 * u, n + 4 * u, 4 * u + 1, n + 4 * u + 1)]
     high = [x + 2 for x in low]
     pairs = [w.shuffled(quads[k], quads[k + 1], by) for k in (0, 2) for by in (low, high)]  # 0 1 of (0, 1), 2 3, of (2, 3)
@@ -174,7 +173,7 @@ def _across(w: _Writer, found: list[Any]) -> list[Any]:
     return [w.shuffled(pairs[k], pairs[k + 2], by) for k in (0, 1) for by in (first, second)]
 
 
-def _outputs(w: _Writer) -> ir.Function:
+def _outputs(w: WinogradWriter) -> ir.Function:
     """(M, its size for a point, rows, c, step of a row of C, of a line, and as for ``inputs``): the tiles' results."""
     lanes, width = w.lanes, w.tile.columns
     f, b = w.function("outputs", (w.pointer, _INT, _INT, w.pointer, _INT, _INT, TABLE, TABLE, TABLE, TABLE))
@@ -187,8 +186,8 @@ def _outputs(w: _Writer) -> ir.Function:
             for block, is_near in ((near, True), (apart, False)):
                 with block, w.loop(0, rows) as k:
                     place = w.at(source, (k, width), v * lanes)
-                    points = [[w.load(w.at(place, (_SIDE * i + j, size))) for j in range(_SIDE)] for i in range(_SIDE)]
-                    results, plane = _both(w, _output_side, points), w.at(target, (k, row))
+                    points = [[w.load(w.at(place, (SIDE * i + j, size))) for j in range(SIDE)] for i in range(SIDE)]
+                    results, plane = both(w, _output_side, points), w.at(target, (k, row))
                     for r, (left, right) in enumerate(results):
                         halves = [w.shuffled(left, right, by) for by in (low, high)]  # pairs of each tile
                         if is_near:
@@ -206,7 +205,7 @@ def _outputs(w: _Writer) -> ir.Function:
     return f
 
 
-def _places(w: _Writer) -> ir.Function:
+def places_of(w: WinogradWriter) -> ir.Function:
     """(first tile, tiles, of a line, of an image; lines and columns of the result; steps of b and c of an image and of a line;
     seven tables): positions of tiles in b and in c, what is inside the arrays of each, and whether a vector's tiles are
     adjacent. Tiles beyond the last one have nothing inside.
@@ -225,8 +224,8 @@ def _places(w: _Writer) -> ir.Function:
         for table, by_image, by_row in ((in_b, image_b, row_b), (in_c, image_c, row_c)):
             w.put(b.add(b.add(b.mul(image, by_image), b.mul(y, by_row)), x), table, t)
         for table, whole, at, more, most in (
-            (below_b, rows, y, 2, _SIDE),
-            (beside_b, columns, x, 2, _SIDE),
+            (below_b, rows, y, 2, SIDE),
+            (beside_b, columns, x, 2, SIDE),
             (below_c, rows, y, 0, 2),
             (beside_c, columns, x, 0, 2),
         ):
@@ -243,10 +242,10 @@ def _places(w: _Writer) -> ir.Function:
 
 
 def _code(dtype: DType) -> str:
-    w = _Writer(dtype)
+    w = WinogradWriter(dtype)
     height, width = w.tile.rows, w.tile.columns
     products = {n: tile_product(w, n) for n in (height // 4, height // 2, 3 * height // 4, height) if n}
-    weights, inputs, outputs, places = (make(w) for make in (_weights, _inputs, _outputs, _places))
+    weights, inputs, outputs, places = (make(w) for make in (_weights, inputs_of, _outputs, places_of))
     f, b = w.function("SYMBOL_winograd", (TABLE, *[w.pointer] * 3), True)
     axes, left, right, out = f.args
     last = 3 * (AXES - 1)
@@ -265,11 +264,11 @@ def _code(dtype: DType) -> str:
     u_size = b.add(b.mul(b.mul(slivers, channels), _INT(height)), _INT(w.lanes))  # the last channel's store is a whole vector
     v_size = b.mul(channels, _INT(width))
     m_size = b.mul(b.mul(slivers, _INT(height)), _INT(width))
-    elements = b.mul(b.add(b.add(u_size, v_size), m_size), _INT(_POINTS))
+    elements = b.mul(b.add(b.add(u_size, v_size), m_size), _INT(POINTS))
     memory = b.ptrtoint(b.call(w.malloc, [b.add(b.mul(elements, _INT(w.itemsize)), _INT(64))]), _INT)
     u = b.inttoptr(b.and_(b.add(memory, _INT(63)), _INT(-64)), w.pointer)
-    v = w.at(u, (u_size, _POINTS))
-    m = w.at(v, (v_size, _POINTS))
+    v = w.at(u, (u_size, POINTS))
+    m = w.at(v, (v_size, POINTS))
     b.call(weights, [left, row_a, channel_a, down, across, rows, channels, u_size, u])
     tables = [w.table(width) for _ in range(6)]
     in_b, in_c, below_b, beside_b, below_c, beside_c = tables
@@ -277,8 +276,8 @@ def _code(dtype: DType) -> str:
     with w.loop(0, total, width) as first:
         shape = [first, total, per_line, per_image, lines, columns, image_b, line_b, image_c, line_c]
         b.call(places, [*shape, *tables, adjacent])
-        b.call(inputs, [right, line_b, channel_b, channels, in_b, below_b, beside_b, adjacent, v])
-        with w.loop(0, _POINTS) as i, w.loop(0, slivers) as s:
+        b.call(inputs, [right, line_b, channel_b, channels, in_b, below_b, beside_b, adjacent, v_size, v])
+        with w.loop(0, POINTS) as i, w.loop(0, slivers) as s:
             tall = w.least(height, b.sub(rows, b.mul(s, _INT(height))))
             chosen: Any = products[height]
             for count, function in sorted(products.items(), reverse=True):

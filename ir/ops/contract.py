@@ -98,7 +98,7 @@ _ROLES: dict[tuple[bool, ...], str] = {
 }
 
 
-_TILES, _CHANNELS, _WASTE = 32, 16, 1.4  # the least, and the most elements computed for one of the result
+_TILES, _CHANNELS, _WASTE = 128, 16, 1.4  # the least, and the most elements computed for one of the result
 _MOST_TERMS = 2048  # added in the format of the operands
 
 

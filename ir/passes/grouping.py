@@ -28,6 +28,7 @@ from ..ops import (
     sub,
     uniform,
     where,
+    windows,
     write_slice,
 )
 from ..ops.movement import is_unit_reshape
@@ -61,6 +62,7 @@ _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
 _CHAIN = 4  # longest chain of simple operations that is repeated
 _NESTING = 6  # nested branches around free operations
 _AROUND = 50  # kernels examined to find out if one must run between two others
+_OVERLAP = 1.5  # elements of windows for each of the array
 _LITTLE = 1 << 16  # bytes of an input that may be read once more
 
 
@@ -120,7 +122,8 @@ class Planner:
         for op in graph.ops:
             simple = self._is_simple(op)
             nesting = (op.primitive is pad) + max((self.nesting.get(v, 0) for v in op.operands), default=0)
-            if (_is_free(op) or simple) and nesting <= _NESTING and op not in self.hazards.kept:
+            apart = op in self.hazards.kept or (op.primitive is pad and self._has_windows(op.result))
+            if (_is_free(op) or simple) and nesting <= _NESTING and not apart:
                 self.nesting[op.result] = nesting
                 self.free[op.result] = op
                 self.length[op.result] = simple + max((self.length.get(v, 0) for v in op.operands), default=0)
@@ -143,6 +146,13 @@ class Planner:
                 self._note_reads(op)
         self.sink(graph)
         self.unite(graph)
+
+    def _has_windows(self, v: Value) -> bool:
+        """True if a value is read by windows that overlap: its elements are read several times, and the conditions of a padding
+        would keep these loops from being vectorised.
+        """
+        readers = [op for op in self.users.get(v, ()) if op.primitive is windows]
+        return any(op.result.type.numel > _OVERLAP * v.type.numel for op in readers)
 
     def _is_simple(self, op: Op) -> bool:
         """True if readers repeat an operation: reading its result would cost no less than reading its one input."""

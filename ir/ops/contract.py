@@ -100,6 +100,7 @@ _ROLES: dict[tuple[bool, ...], str] = {
 
 _TILES, _CHANNELS, _WASTE = 128, 16, 1.4  # the least, and the most elements computed for one of the result
 _MOST_TERMS = 2048  # added in the format of the operands
+_MOST_WEIGHTS = 1 << 20  # pairs of channels, each of which takes 16 numbers while a convolution runs
 
 
 def tiles(lines: int, columns: int) -> int:
@@ -113,7 +114,8 @@ def repays_tiles(rows: int, channels: int, images: int, lines: int, columns: int
     """
     count = images * tiles(lines, columns)
     waste = 4 * tiles(lines, columns) / max(lines * columns, 1)
-    return count >= _TILES and rows >= _CHANNELS and _CHANNELS <= channels <= _MOST_TERMS and waste <= _WASTE
+    enough = count >= _TILES and min(rows, channels) >= _CHANNELS
+    return enough and waste <= _WASTE and channels <= _MOST_TERMS and rows * channels <= _MOST_WEIGHTS
 
 
 def _infer_contract(

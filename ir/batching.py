@@ -154,15 +154,14 @@ def _set_at(count: int, op: Op, xs: list[Any], batched: list[bool]) -> Any:
     return P.set_at(x, v, xs[2], axis=op.attrs["axis"] + 1)
 
 
+def _of_batch(count: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """A region of a sample, in all samples."""
+    return {"starts": (0, *attrs["starts"]), "stops": (count, *attrs["stops"]), "steps": (1, *attrs["steps"])}
+
+
 _axes = _with(lambda count, attrs, shape: {"axes": _later(attrs["axes"])})
 _axis = _with(lambda count, attrs, shape: {"axis": attrs["axis"] + 1})
-_region = _with(
-    lambda count, attrs, shape: {
-        "starts": (0, *attrs["starts"]),
-        "stops": (count, *attrs["stops"]),
-        "steps": (1, *attrs["steps"]),
-    }
-)
+_region = _with(lambda count, attrs, shape: _of_batch(count, attrs))
 _diagonal = _with(lambda count, attrs, shape: {k: attrs[k] % len(shape) + 1 for k in ("axis1", "axis2")})
 _same = _with(lambda count, attrs, shape: {})
 _RULES: dict[str, Rule] = {
@@ -171,6 +170,7 @@ _RULES: dict[str, Rule] = {
     "permute": _with(lambda count, attrs, shape: {"axes": (0, *_later(attrs["axes"]))}),
     "slice": _region,
     "slice_update": _region,
+    "select": _with(lambda count, attrs, shape: {**_of_batch(count, attrs), "shape": (count, *attrs["shape"])}),
     "pad": _with(lambda count, attrs, shape: {k: (0, *attrs[k]) for k in ("low", "high", "interior")}),
     "flip": _axes,
     "concatenate": _axis,
@@ -182,7 +182,7 @@ _RULES: dict[str, Rule] = {
     "index_select": _index_select,
     "index_add": _index_add,
     "set_at": _set_at,
-    "gather": _axis,
+    **dict.fromkeys(("gather", "cumsum", "cumprod", "recurrence", "logcumsumexp", "cumargmax", "argsort"), _axis),
     "scatter_add": _with(lambda count, attrs, shape: {"axis": attrs["axis"] + 1, "shape": (count, *attrs["shape"])}),
     **dict.fromkeys(("sum", "sum_lost", "max", "min", "argmax", "argmin"), _axes),
 }

@@ -221,3 +221,27 @@ def test_trees():
         pytree.tree_unflatten([1], spec)
     with pytest.raises(ValueError, match="structure"):
         pytree.tree_map(lambda a, b: a, [1], [1, 2])
+
+
+ALONG_AXES = {
+    "an index": lambda t: t[1],
+    "an index of a later axis": lambda t: t[:, 2],
+    "None and a slice": lambda t: t[None, 0, 1:3],
+    "cumsum": lambda t: t.cumsum(0),
+    "cumprod": lambda t: t.cumprod(1),
+    "logcumsumexp": lambda t: t.logcumsumexp(1),
+    "cummax": lambda t: t.cummax(0)[0],
+    "sort": lambda t: t.sort(1)[0],
+    "argsort": lambda t: t.argsort(0).to(t.dtype),
+    "topk": lambda t: t.topk(2)[0],
+    "max": lambda t: t.max(1)[0],
+}
+
+
+@pytest.mark.parametrize("name", ALONG_AXES)
+def test_operations_along_an_axis_of_each_sample(name):
+    f, x = ALONG_AXES[name], tracer.randn(5, 4, 6, dtype=tracer.float64)
+    assert tracer.func.vmap(f)(x).equal(tracer.stack([f(t) for t in x]))
+    if name != "argsort":
+        gradient = tracer.func.grad(lambda t: (f(t) ** 2).sum())
+        assert tracer.allclose(tracer.func.vmap(gradient)(x), tracer.stack([gradient(t) for t in x]))

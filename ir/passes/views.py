@@ -23,6 +23,7 @@ _LITTLE = 1 << 15  # multiplications that do not repay the preparation, unless w
 _SPARSE = 4  # an array of at most that many times the elements is read in place
 _FEW_IMAGES = (16, 20, 24, 12, 18, 14, 10, 8)  # about as many as the rows of a tile
 _NARROW = 16  # columns: fewer than the widest vector holds
+_MOST_IN_WINDOW = 64  # elements whose products are added for a vector of positions
 
 Part = tuple[int, int]  # an extent and a step in memory
 
@@ -257,51 +258,61 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
 def _turned(
     result: _Result, op: Op, views: Sequence[_View], users: dict[Value, list[Op]], outputs: set[Value]
 ) -> _Contraction | None:
-    """The sum of overlapping windows of 3 x 3 with stride 1, the gradient of a convolution's images, as a convolution of the
-    padded cotangent with the weights turned by 180 degrees, if Winograd's algorithm computes that.
+    """The sum of overlapping windows with stride 1, the gradient of a convolution's images, as a convolution of the padded
+    cotangent with the weights turned by 180 degrees: for depthwise convolutions, which then add in registers instead of in
+    memory, and where Winograd's algorithm applies.
 
     The padding gives only the part of the sum that is read.
     """
     if result.folded != 2 or not op.result.dtype.is_native or op.result.dtype.itemsize == 2 or op.attrs["wide"]:
         return None
     *lead, down, across, lines, columns = result.dims
-    if any(len(d) != 1 for d in (down, across, lines, columns)) or len(result.terms) != 1 or any(len(d) > 1 for d in lead):
+    if any(len(d) != 1 for d in (down, across, lines, columns)) or len(result.terms) > 1 or any(len(d) > 1 for d in lead):
         return None
     (i,), (j,), (y,), (x,) = down, across, lines, columns
+    if result.steps[-4:] != result.steps[-2:] * 2 or result.steps[-1] != 1:  # the stride or the dilation is not 1
+        return None
     own, other = ("a", "b") if i.a else ("b", "a")  # the steps of the weights and of the cotangent
     weights, image = views if own == "a" else views[::-1]
-    batch = [d[0] for d in lead if d and getattr(d[0], other)]
-    rows = [d[0] for d in lead if d and getattr(d[0], own)]
-    n, m = y.extent, x.extent
-    root, (terms,) = image.root, result.terms
-    if len(rows) != 1 or len(batch) > 1 or set(map(id, rows)) & set(map(id, batch)):
-        return None
-    if (i.extent, j.extent) != (3, 3) or result.steps[-4:] != result.steps[-2:] * 2 or result.steps[-1] != 1:
-        return None
-    planes = [terms, *batch]
-    if root.shape[-2:] != (n, m) or (getattr(y, other), getattr(x, other), image.start) != (m, 1, 0):
-        return None
-    if any(getattr(z, other) % (n * m) for z in planes) or root.type.numel != n * m * math.prod(z.extent for z in planes):
-        return None
-    value, (low, high) = _cut(result.value, users, outputs)
-    if min(*low, *high) < 0:
+    n, m, root = y.extent, x.extent, image.root
+    value, (low, high) = _cut(result.value, (i.extent, j.extent), users, outputs)
+    if root.shape[-2:] != (n, m) or (getattr(y, other), getattr(x, other), image.start) != (m, 1, 0) or min(*low, *high) < 0:
         return None
     height, width = n + low[0] + high[0], m + low[1] + high[1]
-    images = math.prod(z.extent for z in batch)
-    if not repays_tiles(rows[0].extent, terms.extent, images, height - 2, width - 2):
-        return None
-    plane = {id(z): getattr(z, other) // (n * m) * height * width for z in planes}
+    size = height - i.extent + 1, width - j.extent + 1  # of the result
     strides = _strides(value.shape)
-    axes = [(rows[0].extent, getattr(rows[0], own), 0, strides[1])]
-    axes += [(z.extent, 0, plane[id(z)], strides[0]) for z in batch]
-    axes += [(height - 2, 0, width, strides[2]), (width - 2, 0, 1, 1)]
-    axes += [(terms.extent, getattr(terms, own), plane[id(terms)], 0)]
-    axes += [(3, -getattr(i, own), width, 0), (3, -getattr(j, own), 1, 0)]
+    kinds: dict[tuple[bool, bool], list[tuple[int, int, int, int]]] = {}  # extents and steps, by those of a and b
+    covered = n * m
+    for z, stride in (
+        *((d[0], stride) for d, stride in zip(lead, strides, strict=False) if d),
+        *((z, 0) for z in result.terms),
+    ):
+        mine, theirs = getattr(z, own), getattr(z, other)
+        if theirs % (n * m):
+            return None
+        covered *= z.extent if theirs else 1
+        plane = theirs // (n * m) * height * width
+        kinds.setdefault((mine != 0, theirs != 0), []).append((z.extent, mine, plane, stride))
+    both = kinds.get((True, True), [])
+    groups, terms = [z for z in both if z[3]], [z for z in both if not z[3]]
+    rows, images = kinds.get((True, False), []), kinds.get((False, True), [])
+    if root.type.numel != covered or len(images) > 1 or (False, False) in kinds:
+        return None
+    if not rows and not terms:
+        suits = bool(groups) and i.extent * j.extent <= _MOST_IN_WINDOW
+    else:
+        suits = not groups and len(rows) == len(terms) == 1 and (i.extent, j.extent) == (3, 3)
+        suits = suits and repays_tiles(rows[0][0], terms[0][0], math.prod(z[0] for z in images), *size)
+    if not suits:
+        return None
+    turn = (i.extent, -getattr(i, own), width, 0), (j.extent, -getattr(j, own), 1, 0)
+    axes = [*groups, *rows, *images, (size[0], 0, width, strides[-2]), (size[1], 0, 1, 1), *terms, *turn]
+    last = (i.extent - 1) * getattr(i, own) + (j.extent - 1) * getattr(j, own)
     attrs = {
         "shape": value.shape,
         "extents": tuple(z[0] for z in axes),
         **{f"{name}_steps": tuple(z[k] for z in axes) for k, name in enumerate("abc", 1)},
-        "starts": (weights.start + 2 * (getattr(i, own) + getattr(j, own)), 0, 0),
+        "starts": (weights.start + last, 0, 0),
         "folded": 0,
         "wide": False,
     }
@@ -310,18 +321,21 @@ def _turned(
     return _Contraction(value, [weights.root, root], attrs, op.loc, padding)
 
 
-def _cut(v: Value, users: dict[Value, list[Op]], outputs: set[Value]) -> tuple[Value, tuple[Sequence[int], Sequence[int]]]:
+def _cut(
+    v: Value, window: tuple[int, int], users: dict[Value, list[Op]], outputs: set[Value]
+) -> tuple[Value, tuple[Sequence[int], Sequence[int]]]:
     """The part of a value that is read, if only its last two axes are cut, and how far the windows around it reach beyond the
     windows' positions.
     """
-    readers = users.get(v, ())
+    reach, readers = [n - 1 for n in window], users.get(v, ())
     if v not in outputs and len(readers) == 1 and readers[0].primitive is slice_:
         starts, stops, steps = (readers[0].attrs[k] for k in ("starts", "stops", "steps"))
         whole = all(a == 0 and b == n for a, b, n in zip(starts[:-2], stops[:-2], v.shape, strict=False))
         if whole and set(steps) == {1}:
-            high = [2 - (n - b) for n, b in zip(v.shape[-2:], stops[-2:], strict=True)]
-            return readers[0].result, ([2 - a for a in starts[-2:]], high)
-    return v, ((2, 2), (2, 2))
+            low = [r - a for r, a in zip(reach, starts[-2:], strict=True)]
+            high = [r - (n - b) for r, n, b in zip(reach, v.shape[-2:], stops[-2:], strict=True)]
+            return readers[0].result, (low, high)
+    return v, (reach, reach)
 
 
 @dataclass

@@ -67,7 +67,7 @@ class ViewWriter(Writer):
     def table(self, length: int) -> Any:
         return self.b.gep(self.b.alloca(ir.ArrayType(_INT, length)), [_INT(0), _INT(0)])
 
-    def _masked_function(self, what: str, vector: Any) -> ir.Function:
+    def masked_function(self, what: str, vector: Any) -> ir.Function:
         word, mask = ir.IntType(32), ir.VectorType(_BIT, vector.count)
         if (what, vector) not in self._masked:
             load = ir.FunctionType(vector, [vector.as_pointer(), word, mask, vector])
@@ -84,7 +84,7 @@ class ViewWriter(Writer):
         """The elements at the marked positions from ``place`` on, in the lanes of a vector; other lanes are ``otherwise``'s."""
         element = otherwise.type.element
         vector, align = ir.VectorType(element, step * self.lanes), ir.IntType(32)(1)
-        load = self._masked_function("load", vector)
+        load = self.masked_function("load", vector)
         mask = self.lanes_of(bits, vector.count)
         start = self.b.bitcast(place, vector.as_pointer())
         if step == 1:
@@ -104,9 +104,9 @@ class ViewWriter(Writer):
             value = self.shuffled(value, nothing, [i // step if i % step == 0 else self.lanes for i in range(vector.count)])
         if add:
             unread = ir.Constant(vector, ir.Undefined)
-            before = self.b.call(self._masked_function("load", vector), [start, align, mask, unread])
+            before = self.b.call(self.masked_function("load", vector), [start, align, mask, unread])
             value = self.b.fadd(before, value)
-        self.b.call(self._masked_function("store", vector), [value, start, align, mask])
+        self.b.call(self.masked_function("store", vector), [value, start, align, mask])
 
 
 def locating(w: ViewWriter) -> ir.Function:

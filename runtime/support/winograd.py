@@ -35,6 +35,8 @@ SIDE = 4  # elements of a tile's side
 
 
 class WinogradWriter(ViewWriter):
+    """Generates the functions. ``side`` is a line of a tile of 4 x 4, ``pair`` one of a tile of 2 x 2."""
+
     def __init__(self, dtype: DType):
         super().__init__(dtype)
         self.side = ir.VectorType(self.element, SIDE)
@@ -42,17 +44,19 @@ class WinogradWriter(ViewWriter):
 
     def fours(self, p: Any, mask: Any) -> Any:
         """The four elements at an address of which the marked ones are read; the others are zero."""
-        load = self._masked_function("load", self.side)
-        return self.b.call(load, [self._as(p, self.side), _WORD(1), mask, ir.Constant(self.side, [0.0] * SIDE)])
+        load = self.masked_function("load", self.side)
+        return self.b.call(load, [self.vectors_at(p, self.side), _WORD(1), mask, ir.Constant(self.side, [0.0] * SIDE)])
 
     def put_pair(self, v: Any, p: Any, mask: Any) -> None:
-        self.b.call(self._masked_function("store", self.pair), [v, self._as(p, self.pair), _WORD(1), mask])
+        """Stores the marked ones of two elements."""
+        self.b.call(self.masked_function("store", self.pair), [v, self.vectors_at(p, self.pair), _WORD(1), mask])
 
     def near(self, p: Any) -> Any:
         """A vector at any address."""
-        return self.b.load(self._as(p, self.vector), align=1)
+        return self.b.load(self.vectors_at(p, self.vector), align=1)
 
-    def _as(self, p: Any, vector: Any) -> Any:
+    def vectors_at(self, p: Any, vector: Any) -> Any:
+        """The same address, of vectors of that type."""
         return self.b.bitcast(p, vector.as_pointer())
 
     def joined(self, vectors: Sequence[Any]) -> Any:
@@ -193,7 +197,7 @@ def _outputs(w: WinogradWriter) -> ir.Function:
                         if is_near:
                             start = w.at(plane, w.get(at, v * lanes), (r, line))
                             for j, x in enumerate(halves):
-                                b.store(x, w._as(w.at(start, j * lanes), w.vector), align=1)
+                                b.store(x, w.vectors_at(w.at(start, j * lanes), w.vector), align=1)
                             continue
                         for t in range(lanes):
                             x, i = halves[2 * t // lanes], 2 * t % lanes

@@ -53,7 +53,7 @@ def _cotangents(w: WinogradWriter) -> ir.Function:
     f, b = w.function("cotangents", (w.pointer, _INT, _INT, _INT, *[_TABLE] * 4, _INT, w.pointer))
     source, line, row, rows, at, below, beside, adjacent, size, target = f.args
     even, odd = (list(range(k, 2 * lanes, 2)) for k in (0, 1))
-    load, zeros = w._masked_function("load", w.pair), ir.Constant(w.pair, [0.0] * 2)
+    load, zeros = w.masked_function("load", w.pair), ir.Constant(w.pair, [0.0] * 2)
     for v in range(2):
         together = b.icmp_signed("!=", w.get(adjacent, v), _INT(0))
         with b.if_else(together) as (near, apart):
@@ -69,7 +69,7 @@ def _cotangents(w: WinogradWriter) -> ir.Function:
                             for t in range(v * lanes, (v + 1) * lanes):
                                 there = b.icmp_signed(">", w.get(below, t), _INT(r))
                                 mask = w.first(b.select(there, w.get(beside, t), _INT(0)), 2)
-                                place = w._as(w.at(plane, w.get(at, t), (r, line)), w.pair)
+                                place = w.vectors_at(w.at(plane, w.get(at, t), (r, line)), w.pair)
                                 found.append(b.call(load, [place, ir.IntType(32)(1), mask, zeros]))
                             halves = [w.joined(found[: lanes // 2]), w.joined(found[lanes // 2 :])]
                         lines.append([w.shuffled(halves[0], halves[1], by) for by in (even, odd)])

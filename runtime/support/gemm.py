@@ -40,7 +40,7 @@ KC, MC = 256, 640  # of a packed block of A: inner extent, maximum rows
 DEEP, SHORT = 2048, 64  # inner extents: of a product that is split, and of sums in registers within a part
 # Adds the products of 32 pairs of bfloat16 to 16 sums. Subnormal numbers count as zero.
 _OF_PAIRS = "llvm.x86.avx512bf16.dpbf16ps.512"
-_POOLED = 16  # workspaces kept for later calls; with more concurrent threads, the others allocate
+POOLED = 16  # workspaces kept for later calls; with more concurrent threads, the others allocate
 
 
 class _BFloat(ir.Type):
@@ -92,7 +92,7 @@ class Writer:
         if pairs:
             self.twins = ir.VectorType(_BFloat(), 2 * self.tile.lanes)
             self.fma = ir.Function(self.module, ir.FunctionType(self.vector, [self.vector, self.twins, self.twins]), _OF_PAIRS)
-        slots = ir.ArrayType(self.pointer, _POOLED)
+        slots = ir.ArrayType(self.pointer, POOLED)
         self.pool = ir.GlobalVariable(self.module, slots, "pool")
         self.pool.linkage, self.pool.initializer = "private", ir.Constant(slots, None)
         word, mask = ir.IntType(32), ir.VectorType(_BIT, self.tile.lanes)
@@ -132,7 +132,7 @@ class Writer:
         b, found = self.b, self.b.alloca(self.pointer)
         nothing = ir.Constant(self.pointer, None)
         b.store(nothing, found)
-        with self.loop(0, _POOLED) as i, b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
+        with self.loop(0, POOLED) as i, b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
             b.store(b.atomic_rmw("xchg", self._pooled(i), nothing, "acquire"), found)
         with b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
             raw = b.ptrtoint(b.call(self.malloc, [_INT(elements * self.itemsize + 128)]), _INT)
@@ -149,7 +149,7 @@ class Writer:
         """Returns the memory to the pool, or frees it if the pool is full."""
         b, kept = self.b, self.b.alloca(_BIT)
         b.store(_BIT(0), kept)
-        with self.loop(0, _POOLED) as i, b.if_then(b.not_(b.load(kept))):
+        with self.loop(0, POOLED) as i, b.if_then(b.not_(b.load(kept))):
             pair = b.cmpxchg(self._pooled(i), ir.Constant(self.pointer, None), memory, "release", "monotonic")
             b.store(b.extract_value(pair, 1), kept)
         with b.if_then(b.not_(b.load(kept))):

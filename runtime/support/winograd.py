@@ -27,11 +27,12 @@ from ...ir.types import DType
 from ..compiler import compile as compiler
 from ..compiler.machine import CPU, selected
 from .contraction import TABLE, ViewWriter
-from .gemm import KC, tile_product
+from .gemm import KC, POOLED, tile_product
 
 _INT, _BIT, _WORD = ir.IntType(64), ir.IntType(1), ir.IntType(32)
 POINTS = 16  # of a transformed tile
 SIDE = 4  # elements of a tile's side
+_MOST_KEPT = 1 << 26  # bytes of a block of memory that is kept for later calls
 
 
 class WinogradWriter(ViewWriter):
@@ -41,6 +42,42 @@ class WinogradWriter(ViewWriter):
         super().__init__(dtype)
         self.side = ir.VectorType(self.element, SIDE)
         self.pair = ir.VectorType(self.element, 2)
+
+    def take(self, size: Any) -> Any:
+        """Memory of so many bytes, aligned to 64: from the pool if a block there is large enough, or newly allocated.
+
+        New memory for each call would cost a page fault for every 4 KiB.
+        """
+        b, found, nothing = self.b, self.b.alloca(self.pointer), ir.Constant(self.pointer, None)
+        b.store(nothing, found)
+        with self.loop(0, POOLED) as i, b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
+            taken = b.atomic_rmw("xchg", self._pooled(i), nothing, "acquire")
+            there, block = b.icmp_unsigned("!=", taken, nothing), self._size(taken)
+            with b.if_then(there), b.if_else(b.icmp_signed(">=", b.load(block), size)) as (large, small):
+                with large:
+                    b.store(taken, found)
+                with small:
+                    b.call(self.free, [b.load(self._allocation(taken))])
+        with b.if_then(b.icmp_unsigned("==", b.load(found), nothing)):
+            raw = b.ptrtoint(b.call(self.malloc, [b.add(size, _INT(128))]), _INT)
+            aligned = b.inttoptr(b.and_(b.add(raw, _INT(127)), _INT(-64)), self.pointer)
+            b.store(raw, self._allocation(aligned))
+            b.store(size, self._size(aligned))
+            b.store(aligned, found)
+        return b.load(found)
+
+    def leave(self, memory: Any) -> None:
+        """Returns it to the pool, or frees a large block."""
+        b = self.b
+        with b.if_else(b.icmp_signed(">", b.load(self._size(memory)), _INT(_MOST_KEPT))) as (large, small):
+            with large:
+                b.call(self.free, [b.load(self._allocation(memory))])
+            with small:
+                self.give_back(memory)
+
+    def _size(self, memory: Any) -> Any:
+        """The place of a block's size: before its memory."""
+        return self.b.gep(self.b.bitcast(memory, _INT.as_pointer()), [_INT(-2)])
 
     def fours(self, p: Any, mask: Any) -> Any:
         """The four elements at an address of which the marked ones are read; the others are zero."""
@@ -269,8 +306,7 @@ def _code(dtype: DType) -> str:
     v_size = b.mul(channels, _INT(width))
     m_size = b.mul(b.mul(slivers, _INT(height)), _INT(width))
     elements = b.mul(b.add(b.add(u_size, v_size), m_size), _INT(POINTS))
-    memory = b.ptrtoint(b.call(w.malloc, [b.add(b.mul(elements, _INT(w.itemsize)), _INT(64))]), _INT)
-    u = b.inttoptr(b.and_(b.add(memory, _INT(63)), _INT(-64)), w.pointer)
+    u = w.take(b.mul(elements, _INT(w.itemsize)))
     v = w.at(u, (u_size, POINTS))
     m = w.at(v, (v_size, POINTS))
     b.call(weights, [left, row_a, channel_a, down, across, rows, channels, u_size, u])
@@ -290,7 +326,7 @@ def _code(dtype: DType) -> str:
             target = w.at(m, (i, m_size), b.mul(s, _INT(height * width)))
             b.call(chosen, [channels, _INT(KC), sliver, w.at(v, (i, v_size)), _INT(width), target, _INT(width), _BIT(0)])
         b.call(outputs, [m, m_size, rows, out, row_c, line_c, in_c, below_c, beside_c, adjacent])
-    b.call(w.free, [memory])
+    w.leave(u)
     b.ret_void()
     return str(w.module)
 

@@ -156,10 +156,9 @@ def _code(dtype: DType) -> str:
     ]
     elements = functools.reduce(b.add, sizes, _INT(part_size))
     sums_bytes = b.mul(b.mul(rows, whole), _INT(8 * _WINDOW))
-    memory = b.ptrtoint(b.call(w.malloc, [b.add(b.add(b.mul(elements, _INT(w.itemsize)), sums_bytes), _INT(64))]), _INT)
-    start = b.and_(b.add(memory, _INT(63)), _INT(-64))
-    sums = b.inttoptr(start, ir.DoubleType().as_pointer())
-    part = b.inttoptr(b.add(start, sums_bytes), w.pointer)
+    memory = w.take(b.add(b.mul(elements, _INT(w.itemsize)), sums_bytes))
+    sums = b.bitcast(memory, ir.DoubleType().as_pointer())
+    part = b.inttoptr(b.add(b.ptrtoint(memory, _INT), sums_bytes), w.pointer)
     u = w.at(part, part_size)
     m = w.at(u, sizes[0])
     v = w.at(m, sizes[1])
@@ -198,7 +197,7 @@ def _code(dtype: DType) -> str:
         for i in range(_WINDOW):
             x = b.load(w.at(sums, b.mul(b.add(b.mul(k, _INT(_WINDOW)), _INT(i)), whole), c))
             b.store(x if w.element == x.type else b.fptrunc(x, w.element), w.at(place, (i // 3, down_c), (i % 3, across_c)))
-    b.call(w.free, [memory])
+    w.leave(memory)
     b.ret_void()
     return str(w.module)
 

@@ -64,7 +64,7 @@ def test_the_numbers_in_the_readme_are_those_of_the_results():
     )
     found = statistics.geometric_mean(factors), max(factors), min(factors), eager
     assert [float(x) for x in stated.groups()] == [round(x, 1) for x in found]
-    assert cold < 4 and "up to four\nseconds" in readme
+    assert cold < 2 and "up to two\nseconds" in readme
 
 
 def test_outputs_are_compared():

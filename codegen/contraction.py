@@ -22,7 +22,7 @@ MOST_TERMS = 64  # terms that are added for a vector of columns
 _LEAST = 4  # terms in a vector
 _REPAID = 400  # tiles of a call that transforms the weights
 _MANY_CHANNELS = 64  # that are divided among two calls, which transform the cotangent
-_MOST_WEIGHTS = 1 << 17  # pairs of channels: the sums of products stay in a cache
+_MOST_SUMS = 1 << 17  # pairs of channels: the sums of products stay in a cache
 _MANY = 8  # matrices that are enough parts
 
 
@@ -96,7 +96,7 @@ class _Contraction:
 
     def _is_gradient(self) -> bool:
         """True for the gradient of such a convolution's weights."""
-        large = self.rows[0].count * self.columns[0].count > _MOST_WEIGHTS if self.rows and self.columns else True
+        large = self.rows[0].count * self.columns[0].count > _MOST_SUMS if self.rows and self.columns else True
         return not large and self._has_windows(self.inner, self.columns) and self.inner[-1].numbers[0] == 1
 
     def _has_windows(self, image: Sequence[_Axis], window: Sequence[_Axis]) -> bool:

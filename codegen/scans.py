@@ -22,8 +22,8 @@ from .loops import Lowering, literal
 from .nest import Array, If, Kernel, Let, Loop, Statement, Store
 
 _TOGETHER = 16  # adjacent lines in one iteration, if they are columns of a matrix
+_CHAINS = 4  # lines in one iteration, if they are rows: an addition takes four cycles
 _SHORT_RUN = 8  # elements of a run, of which a vector holds several
-_CHAINS = 4  # and if they are rows, because an addition takes four cycles
 
 
 @dataclass

@@ -193,18 +193,8 @@ _REAL: Mapping[str, Callable[..., Value]] = {
 _OF_PARTS = frozenset(
     [
         *("add", "sub", "neg", "copy", "detach", "where"),
-        *(
-            "reshape",
-            "broadcast",
-            "permute",
-            "slice",
-            "select",
-            "slice_update",
-            "flip",
-            "concatenate",
-            "diagonal",
-            "diagonal_update",
-        ),
+        *("reshape", "broadcast", "permute", "flip", "concatenate", "diagonal", "diagonal_update"),
+        *("slice", "select", "slice_update"),
         *("windows", "fold", "sum", "index_select", "gather", "index_add", "scatter_add", "set_at"),
     ]
 )

@@ -354,11 +354,7 @@ def _divided(bits: int, remainder: bool) -> Callable[..., Scalar]:
 
 
 INTRINSICS: dict[str, Callable[..., Any]] = {
-    **{
-        name: f
-        for name, f in cpu.INTRINSICS.items()
-        if not name.startswith(("prefetch", "gemm_", "contract_", "direct_", "winograd_"))
-    },
+    **{name: f for name, f in cpu.INTRINSICS.items() if not name.startswith(("prefetch", *cpu.PRODUCTS))},
     **{name: _elementary(function) for table in cpu.ELEMENTARY for name, function in table.items()},
     **{f.__name__: f for f in (load, store, accumulate, abs_, fmod, block_barrier)},
     **{f.__name__: functools.partial(f, report=report) for f in (cpu.check_index, cpu.check_divisor)},

@@ -254,7 +254,7 @@ class Layout:
             key = self._alike[id(body)], tuple(reused.items())
         if key not in self._kinds:
             name = op.primitive.name if body is None else f"@{body.name}"
-            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op) or self._is_foreign(op):
+            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op) or self._by_library(op):
                 kernel, kind = None, StepKind(name, "", str(_alone(op) if body is None else body), 1, False, [])
             else:
                 kernel = lower(body, reused) if body is not None else self._lowered(op)
@@ -267,7 +267,7 @@ class Layout:
         """The kernel of a separate operation."""
         return gathered_fold(op) if self.plan.device == "cuda" and op.primitive is fold else lower_op(op)
 
-    def _is_foreign(self, op: Op) -> bool:
+    def _by_library(self, op: Op) -> bool:
         """True if an operation is computed by the device's library, or on the host."""
         return self.plan.device == "cuda" and op.primitive in (matmul, argsort)
 

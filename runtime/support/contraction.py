@@ -421,10 +421,7 @@ def _code(dtype: DType) -> str:
                         along = b.icmp_signed(">=", mode_b, _INT(2))
                         b.call(leading, [*operands, right, following, term_b, along])
                     with other:
-                        chosen: Any = products[rows]
-                        for n, function in sorted(products.items(), reverse=True):
-                            chosen = b.select(b.icmp_signed("<=", tall, _INT(n)), function, chosen)
-                        b.call(chosen, operands)
+                        b.call(w.smallest(products, tall), operands)
                 with b.if_then(b.not_(inside)):
                     put = b.select(apart, puts[1], puts[0])
                     b.call(put, [scratch, tall, out, w.at(row_c, i), *here_c, more])

@@ -166,6 +166,13 @@ class Writer:
         x, y = self.number(x), self.number(y)
         return self.b.select(self.b.icmp_signed("<", x, y), x, y)
 
+    def smallest(self, functions: dict[int, ir.Function], rows: Any) -> Any:
+        """The function for the fewest rows that has at least ``rows``, which the largest has."""
+        chosen: Any = functions[max(functions)]
+        for count, function in sorted(functions.items(), reverse=True):
+            chosen = self.b.select(self.b.icmp_signed("<=", rows, _INT(count)), function, chosen)
+        return chosen
+
     def at(self, p: Any, *terms: Any) -> Any:
         """The address at an offset in elements: the sum of ``terms``, where pairs are products."""
         offset: Any = None
@@ -242,7 +249,7 @@ def tile_product(
     """
     pitch, apart, lanes = (1, by_rows, w.tile.lanes) if by_rows else (w.tile.rows, 1, w.tile.lanes)
     types = (_INT, _INT, w.pointer, w.pointer, _INT, w.pointer, _INT, _BIT)
-    f, b = w.function(f"tile_{rows}{'_ahead' * bool(ahead)}", (*types, *types_ahead))
+    f, b = w.function(f"tile_{rows}_ahead" if ahead else f"tile_{rows}", (*types, *types_ahead))
     count, short, left, right, right_stride, out, out_stride, more = f.args[:8]
     for p in (left, right, out):
         p.attributes.add("noalias")
@@ -478,7 +485,7 @@ def _by_parts(w: Writer, product: ir.Function) -> None:
 def _code(dtype: DType) -> str:
     w = Writer(dtype, dtype is bfloat16 and selected().has("avx512bf16"))
     rows, columns, lanes = w.tile.rows, w.tile.columns, w.tile.lanes
-    product, lower = tile_product(w, rows), {n: tile_product(w, n) for n in (rows // 4, rows // 2) if n}
+    products = {n: tile_product(w, n) for n in (rows, rows // 4, rows // 2) if n}
     leading = tile_product(w, rows, strided_ahead, (w.pointer, _INT, _INT))
     packing = _packing_pairs if w.pairs else _packing
     pack_a, pack_b = packing(w, "pack_rows", rows), packing(w, "pack_columns", columns)
@@ -525,17 +532,14 @@ def _code(dtype: DType) -> str:
                                 ahead[1:] = [b.ashr(x, _INT(1)) for x in (few, many)]
                             b.call(leading, [*operands, target, out_row, more, *ahead])
                         with others:
-                            b.call(product, [*operands, target, out_row, more])
+                            b.call(products[rows], [*operands, target, out_row, more])
                     with edge:
                         # The smallest function with enough rows, on a copy of the part inside the matrix.
-                        chosen: Any = product
-                        for count, function in sorted(lower.items(), reverse=True):
-                            chosen = b.select(b.icmp_signed("<=", tall, _INT(count)), function, chosen)
                         inner, outer = (scratch, _INT(columns), _INT(1)), (target, out_row, out_column)
                         extents = tall, b.select(full, _INT(columns), _INT(0)), wide
                         with b.if_then(more):
                             _copy(w, outer, inner, extents)
-                        b.call(chosen, [*operands, scratch, _INT(columns), more])
+                        b.call(w.smallest(products, tall), [*operands, scratch, _INT(columns), more])
                         _copy(w, inner, outer, extents)
     w.give_back(scratch)
     b.ret_void()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -112,6 +113,40 @@ class WinogradWriter(ViewWriter):
         """``count``, at least 0 and at most ``most``."""
         low = self.b.select(self.b.icmp_signed("<", count, _INT(0)), _INT(0), count)
         return self.least(most, low)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The axes of a call, each as (extent, two steps), and its tiles."""
+
+    rows: tuple[Any, Any, Any]
+    columns: list[tuple[Any, Any, Any]]  # three axes
+    terms: list[tuple[Any, Any, Any]]
+    per_line: Any
+    per_image: Any
+    tiles: Any
+
+
+def call_of(w: WinogradWriter, axes: Any, images: int) -> Call:
+    """Reads the table of axes. ``images``: 1 if the columns are images, lines and columns of images, 2 if the terms are."""
+    b, last = w.b, 3 * (AXES - 1)
+    groups = [w.at(axes, 1 + 3 * AXES * g) for g in range(3)]
+
+    def axis(group: int, before_last: int) -> tuple[Any, Any, Any]:
+        extent, first, second = (w.get(groups[group], last - 3 * before_last + k) for k in range(3))
+        return extent, first, second
+
+    three = {group: [axis(group, a) for a in (2, 1, 0)] for group in (1, 2)}
+    count, lines, columns = (extent for extent, _, _ in three[images])
+    per_line, per_column = (b.sdiv(b.add(n, _INT(1)), _INT(2)) for n in (columns, lines))
+    per_image = b.mul(per_line, per_column)
+    return Call(axis(0, 0), three[1], three[2], per_line, per_image, b.mul(per_image, count))
+
+
+def tile_products(w: WinogradWriter, by_rows: int = 0) -> dict[int, ir.Function]:
+    """Register tiles by their numbers of rows."""
+    rows = w.tile.rows
+    return {n: tile_product(w, n, by_rows=by_rows) for n in (rows // 4, rows // 2, 3 * rows // 4, rows) if n}
 
 
 def _input_side(w: WinogradWriter, d: Sequence[Any]) -> list[Any]:
@@ -285,22 +320,14 @@ def places_of(w: WinogradWriter) -> ir.Function:
 def _code(dtype: DType) -> str:
     w = WinogradWriter(dtype)
     height, width = w.tile.rows, w.tile.columns
-    products = {n: tile_product(w, n) for n in (height // 4, height // 2, 3 * height // 4, height) if n}
+    products = tile_products(w)
     weights, inputs, outputs, places = (make(w) for make in (_weights, inputs_of, _outputs, places_of))
     f, b = w.function("SYMBOL_winograd", (TABLE, *[w.pointer] * 3), True)
     axes, left, right, out = f.args
-    last = 3 * (AXES - 1)
-    groups = [w.at(axes, 1 + 3 * AXES * g) for g in range(3)]
-    rows, row_a, row_c = (w.get(groups[0], last + k) for k in range(3))
-    (images, image_b, image_c), (lines, line_b, line_c), (columns, _, _) = (
-        [w.get(groups[1], last - 3 * a + k) for k in range(3)] for a in (2, 1, 0)
-    )
-    (channels, channel_a, channel_b), (_, down, _), (_, across, _) = (
-        [w.get(groups[2], last - 3 * a + k) for k in range(3)] for a in (2, 1, 0)
-    )
-    per_line, per_column = (b.sdiv(b.add(n, _INT(1)), _INT(2)) for n in (columns, lines))
-    per_image = b.mul(per_line, per_column)
-    total = b.mul(per_image, images)
+    call = call_of(w, axes, images=1)
+    rows, row_a, row_c = call.rows
+    (_, image_b, image_c), (lines, line_b, line_c), (columns, _, _) = call.columns
+    (channels, channel_a, channel_b), (_, down, _), (_, across, _) = call.terms
     slivers = b.sdiv(b.add(rows, _INT(height - 1)), _INT(height))
     u_size = b.add(b.mul(b.mul(slivers, channels), _INT(height)), _INT(w.lanes))  # the last channel's store is a whole vector
     v_size = b.mul(channels, _INT(width))
@@ -313,18 +340,16 @@ def _code(dtype: DType) -> str:
     tables = [w.table(width) for _ in range(6)]
     in_b, in_c, below_b, beside_b, below_c, beside_c = tables
     adjacent = w.table(2)
-    with w.loop(0, total, width) as first:
-        shape = [first, total, per_line, per_image, lines, columns, image_b, line_b, image_c, line_c]
+    with w.loop(0, call.tiles, width) as first:
+        shape = [first, call.tiles, call.per_line, call.per_image, lines, columns, image_b, line_b, image_c, line_c]
         b.call(places, [*shape, *tables, adjacent])
         b.call(inputs, [right, line_b, channel_b, channels, in_b, below_b, beside_b, adjacent, v_size, v])
         with w.loop(0, POINTS) as i, w.loop(0, slivers) as s:
             tall = w.least(height, b.sub(rows, b.mul(s, _INT(height))))
-            chosen: Any = products[height]
-            for count, function in sorted(products.items(), reverse=True):
-                chosen = b.select(b.icmp_signed("<=", tall, _INT(count)), function, chosen)
+            product = w.smallest(products, tall)
             sliver = w.at(u, (i, u_size), b.mul(b.mul(s, channels), _INT(height)))
             target = w.at(m, (i, m_size), b.mul(s, _INT(height * width)))
-            b.call(chosen, [channels, _INT(KC), sliver, w.at(v, (i, v_size)), _INT(width), target, _INT(width), _BIT(0)])
+            b.call(product, [channels, _INT(KC), sliver, w.at(v, (i, v_size)), _INT(width), target, _INT(width), _BIT(0)])
         b.call(outputs, [m, m_size, rows, out, row_c, line_c, in_c, below_c, beside_c, adjacent])
     w.leave(u)
     b.ret_void()

@@ -17,12 +17,11 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...codegen.contraction import AXES
 from ...ir.types import DType
 from ..compiler import compile as compiler
 from ..compiler.machine import CPU, selected
-from .gemm import KC, tile_product, transposed
-from .winograd import POINTS, SIDE, WinogradWriter, both, inputs_of, places_of
+from .gemm import KC, transposed
+from .winograd import POINTS, SIDE, WinogradWriter, both, call_of, inputs_of, places_of, tile_products
 
 _INT, _BIT = ir.IntType(64), ir.IntType(1)
 _TABLE = _INT.as_pointer()
@@ -124,23 +123,15 @@ def _windows(w: WinogradWriter) -> ir.Function:
 def _code(dtype: DType) -> str:
     w = WinogradWriter(dtype)
     height, width, lanes = w.tile.rows, w.tile.columns, w.lanes
-    products = {n: tile_product(w, n, by_rows=width) for n in (height // 4, height // 2, 3 * height // 4, height) if n}
+    products = tile_products(w, by_rows=width)
     places, cotangents, inputs, windows = places_of(w), _cotangents(w), inputs_of(w), _windows(w)
     turned = _turned(w, inputs)
     f, b = w.function("SYMBOL_gradient", (_TABLE, *[w.pointer] * 3), True)
     axes, left, right, out = f.args
-    last = 3 * (AXES - 1)
-    groups = [w.at(axes, 1 + 3 * AXES * g) for g in range(3)]
-    rows, row_a, row_c = (w.get(groups[0], last + k) for k in range(3))
-    (channels, channel_b, channel_c), (_, _, down_c), (_, _, across_c) = (
-        [w.get(groups[1], last - 3 * a + k) for k in range(3)] for a in (2, 1, 0)
-    )
-    (images, image_a, image_b), (lines, line_a, line_b), (columns, _, _) = (
-        [w.get(groups[2], last - 3 * a + k) for k in range(3)] for a in (2, 1, 0)
-    )
-    per_line, per_column = (b.sdiv(b.add(n, _INT(1)), _INT(2)) for n in (columns, lines))
-    per_image = b.mul(per_line, per_column)
-    total = b.mul(per_image, images)
+    call = call_of(w, axes, images=2)
+    rows, row_a, row_c = call.rows
+    (channels, channel_b, channel_c), (_, _, down_c), (_, _, across_c) = call.columns
+    (_, image_a, image_b), (lines, line_a, line_b), (columns, _, _) = call.terms
     slivers = b.sdiv(b.add(channels, _INT(width - 1)), _INT(width))
     whole = b.mul(slivers, _INT(width))  # columns of U
     padded = b.mul(b.sdiv(b.add(rows, _INT(height - 1)), _INT(height)), _INT(height))  # a product has more rows than are left
@@ -167,10 +158,10 @@ def _code(dtype: DType) -> str:
     adjacent = w.table(2)
     step = b.mul(blocks, _INT(width))
     period = b.mul(step, _INT(_PASSES))
-    with w.loop(0, total, step) as first:
+    with w.loop(0, call.tiles, step) as first:
         # A block beyond the last tile has nothing inside: it is zero.
         with w.loop(0, blocks) as s:
-            shape = [b.add(first, b.mul(s, _INT(width))), total, per_line, per_image, lines, columns]
+            shape = [b.add(first, b.mul(s, _INT(width))), call.tiles, call.per_line, call.per_image, lines, columns]
             b.call(places, [*shape, image_b, line_b, image_a, line_a, *tables, adjacent])
             into = w.at(m, (s, m_size)), w.at(v, (s, v_size))
             sized = b.mul(m_size, blocks), b.mul(v_size, blocks)
@@ -179,17 +170,15 @@ def _code(dtype: DType) -> str:
         begins = b.icmp_signed("==", b.srem(first, period), _INT(0))
         with w.loop(0, POINTS) as i, w.loop(0, slivers) as c, w.loop(0, rows, height) as k:
             tall = w.least(height, b.sub(rows, k))
-            chosen: Any = products[height]
-            for count, function in sorted(products.items(), reverse=True):
-                chosen = b.select(b.icmp_signed("<=", tall, _INT(count)), function, chosen)
+            product = w.smallest(products, tall)
             target = w.at(u, (i, u_size), (k, whole), (c, width))
             with w.loop(0, blocks) as s:
                 sliver = w.at(v, b.mul(b.add(b.mul(i, blocks), s), v_size), (c, width * width))
                 lines_m = w.at(m, b.mul(b.add(b.mul(i, blocks), s), m_size), (k, width))
                 adds = b.or_(b.not_(begins), b.icmp_signed(">", s, _INT(0)))
-                b.call(chosen, [_INT(width), _INT(KC), lines_m, sliver, _INT(width), target, whole, adds])
+                b.call(product, [_INT(width), _INT(KC), lines_m, sliver, _INT(width), target, whole, adds])
         after = b.add(first, step)
-        ends = b.or_(b.icmp_signed("==", b.srem(after, period), _INT(0)), b.icmp_signed(">=", after, total))
+        ends = b.or_(b.icmp_signed("==", b.srem(after, period), _INT(0)), b.icmp_signed(">=", after, call.tiles))
         with b.if_then(ends):
             b.call(windows, [u, u_size, whole, rows, sums, b.icmp_signed("<", first, period)])
     with w.loop(0, rows) as k, w.loop(0, channels) as c:

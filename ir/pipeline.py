@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from . import validate
 from .graph import Graph
+from .passes.adjoin import adjoin_parts
 from .passes.blocks import block_reductions
 from .passes.canonicalize import canonicalize
 from .passes.columns import partial_columns
 from .passes.cse import cse
 from .passes.cut import cut_long_rows
 from .passes.dce import dce
+from .passes.divide import divide
 from .passes.exact import exact_columns
 from .passes.expand import expand
 from .passes.fold import fold
@@ -53,6 +55,8 @@ COMPILE: tuple[Pass, ...] = (
     widen,  # before the simplifications: later passes see no 16-bit arithmetic
     *SIMPLIFY,
     expand,  # after cse, which would merge a gradient's recomputations with the stored values
+    divide,  # after the last cse, for the same reason
+    adjoin_parts,  # after the two passes that concatenate parts
     hoist_permutes,  # after cse, because it asks for a value's other readers
     batch_products,  # after the simplifications, which reveal common operands of products, and before fusion
     contract_views,  # after the passes that look for products and permutations; before fuse, which would store the views

@@ -128,7 +128,8 @@ class _Emitter:
     def ordered(self) -> list[Op | Group]:
         """The steps, each after its operands and as early as the first of its operations was.
 
-        Readers of a large value run as early as possible, so that the value's memory can be reused.
+        Readers of a large value run as early as possible, so that the value's memory can be reused, if they compute less than
+        their share of what they read.
         """
         item_of: dict[Value, Op | Group] = {}
         for op in self.graph.ops:
@@ -138,7 +139,9 @@ class _Emitter:
         items = {id(item): item for item in item_of.values()}
         sources: dict[int, list[Op | Group]] = {}
         readers: dict[int, list[Op | Group]] = {}
-        hasty: set[int] = set()  # those that read large values
+        large: dict[int, list[Value]] = {}  # what each reads of these
+        kept: dict[int, int] = {}  # bytes of results that others read
+        shares: dict[Value, int] = {}  # readers of each value
         for key, item in items.items():
             ops = [item] if isinstance(item, Op) else item.ops
             reads = [v for op in ops for v in op.operands]
@@ -148,8 +151,14 @@ class _Emitter:
             sources[key] = [*{id(source): source for source in found if source is not item}.values()]
             for source in sources[key]:
                 readers.setdefault(id(source), []).append(item)
-            if any(u.type.nbytes >= _LARGE for u in made):
-                hasty.add(key)
+            for u in dict.fromkeys(made):
+                if not shares.setdefault(u, 0):
+                    kept[id(item_of[u])] = kept.get(id(item_of[u]), 0) + u.type.nbytes
+                shares[u] += 1
+            large[key] = [u for u in dict.fromkeys(made) if u.type.nbytes >= _LARGE]
+        hasty = {
+            key for key, read in large.items() if read and sum(u.type.nbytes / shares[u] for u in read) >= kept.get(key, 0)
+        }
         missing = {key: len(found) for key, found in sources.items()}
         result: list[Op | Group] = []
         done: set[int] = set()

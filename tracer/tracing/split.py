@@ -1,7 +1,7 @@
 """A joint graph as two: the forward graph also returns the values that the backward graph reads.
 
-The cost decides which values are saved: products, reductions and indexed reads are, elementwise operations and movements are
-recomputed.
+The cost decides which values are saved: products, reductions and indexed reads are. Elementwise operations, movements, and
+large products of thin matrices are recomputed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from ..ir.graph import Builder, Graph, Op, Rewriter, Value
 from ..ir.interp import Build, using
 from ..ir.ops import broadcast, check_index, full, reshape, slice_, slice_update
+from ..ir.passes.divide import is_thin
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
 
@@ -124,35 +125,36 @@ def _is_constant(v: Value) -> bool:
 
 
 def _kept(needed: Sequence[Value], joint: Graph, overwritten: set[Value]) -> list[Value]:
-    """The values that the forward run saves."""
+    """The values that the forward run saves: what is needed, or its expensive sources if they are smaller."""
     kept: dict[Value, None] = {}
     free: set[Value] = set(joint.inputs) - overwritten  # available at no cost
     order = {v: i for i, v in enumerate(v for op in joint.ops for v in op.results)}
     for v in sorted(needed, key=lambda v: order.get(v, -1)):
         if v in free or v in kept:
             continue
-        frontier = _frontier(v, free, kept)
-        if frontier is None or any(u not in kept for u in frontier):
-            kept[v] = None
+        sources = _sources(v, free, kept)
+        if sources is None or sum(u.type.nbytes for u in sources) >= v.type.nbytes > 0:
+            sources = [v]
+        kept.update(dict.fromkeys(sources))
     return list(kept)
 
 
-def _frontier(v: Value, free: set[Value], kept: Mapping[Value, None]) -> set[Value] | None:
-    """The expensive values from which ``v`` can be recomputed cheaply; None if it cannot."""
-    frontier: set[Value] = set()
+def _sources(v: Value, free: set[Value], kept: Mapping[Value, None]) -> list[Value] | None:
+    """The expensive values that must be kept so that ``v`` can be recomputed cheaply; None if it cannot."""
+    sources: list[Value] = []
     work, seen = [v], set()
     while work:
         u = work.pop()
-        if u in free or u in seen:
+        if u in free or u in seen or u in kept:
             continue
         seen.add(u)
-        if u in kept:
-            frontier.add(u)
-        elif u.op is None or u.op.primitive.kind in _DEAR or len(seen) > 64:
+        if u.op is None or len(seen) > 64:
             return None
+        if u.op.primitive.kind in _DEAR and not is_thin(u.op):
+            sources.append(u)
         else:
             work += u.op.operands
-    return frontier
+    return sources
 
 
 def _ancestors(graph: Graph, values: Sequence[Value], stop: set[Value] | None = None) -> set[Op]:
